@@ -1,0 +1,93 @@
+"""Programs: run one and wait, start one detached, find it again, end it.
+
+A detached program is identified by a pid file that holds its pid and its start time (field 22 of /proc/PID/stat), so a recycled pid is
+never
+signalled. Nothing here decides what runs.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from anypop.model.errors import WorldError
+
+
+def run(argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 60, env: Mapping[str, str] | None = None) -> str:
+    """Standard output of a finished program. Raises `WorldError` with what it said when it fails or takes too long."""
+    try:
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=env)
+    except FileNotFoundError as error:
+        raise WorldError(" ".join(argv[:3]), f"{argv[0]} is not installed; run script/setup") from error
+    except subprocess.TimeoutExpired as error:
+        raise WorldError(" ".join(argv[:6]), f"no end after {timeout_s:g} s") from error
+    if done.returncode != 0:
+        raise WorldError(" ".join(argv[:6]), (done.stderr or done.stdout).strip() or f"exit code {done.returncode}")
+    return done.stdout
+
+
+def start_time(pid: int) -> int | None:
+    """The kernel's start time of a process in clock ticks since boot; None when it is gone or only a zombie is left."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def spawn(argv: Sequence[str], *, pid_file: Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
+    """Start a program in a session of its own, its output appended to `log`; writes `pid_file`. It outlives us."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=env, cwd=cwd, close_fds=True
+        )
+    child.returncode = 0  # it is no longer ours to wait for: silences the warning about a still running child
+    write_pid(pid_file, child.pid)
+    return child.pid
+
+
+def write_pid(pid_file: Path, pid: int) -> None:
+    """Record a process so that it can be found again, also after our own death."""
+    started = start_time(pid)
+    temporary = pid_file.with_suffix(".tmp")
+    temporary.write_text(f"{pid} {started if started is not None else 0}\n")
+    temporary.rename(pid_file)
+
+
+def alive(pid_file: Path) -> int | None:
+    """The pid when the very process that was recorded still runs, else None."""
+    try:
+        pid, started = (int(word) for word in pid_file.read_text().split())
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if start_time(pid) == started else None
+
+
+def end(pid_file: Path, *, grace_s: float = 5, group: bool = False) -> bool:
+    """TERM, then KILL after `grace_s`; removes the pid file. True when there was a process to end. `group`: its whole session's group."""
+    pid = alive(pid_file)
+    if pid is not None:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            handle = None
+        if handle is not None:
+            with os.fdopen(handle, "rb", closefd=True):
+                for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+                    with contextlib.suppress(ProcessLookupError):
+                        if group:
+                            os.killpg(pid, number)
+                        else:
+                            os.kill(pid, number)
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)
+                    if select.select([handle], [], [], wait_s)[0]:
+                        break
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+    pid_file.unlink(missing_ok=True)
+    return pid is not None

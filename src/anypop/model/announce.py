@@ -1,0 +1,61 @@
+"""Announcements: prefix x PoP x upstream, and their scope.
+
+A `ScopeRule` is what the operator asked for (stored by control, listed by `anypop announce list`); an `Announcement` is what follows
+for one PoP
+(part of its order). Both carry the same `Scope`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from anypop.model.names import CityCode, WorkloadId
+
+Prefix = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+Community = tuple[int, int]
+LargeCommunity = tuple[int, int, int]
+
+GRACEFUL_SHUTDOWN: Community = (65535, 0)  # RFC 8326
+NO_EXPORT: Community = (65535, 65281)  # RFC 1997
+
+
+class Mode(StrEnum):
+    ANNOUNCE = "announce"
+    WITHHOLD = "withhold"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """How far an announcement goes: not at all (WITHHOLD), or with so many prepends of our own AS and these action communities."""
+
+    mode: Mode = Mode.ANNOUNCE
+    prepend: int = 0
+    communities: tuple[Community, ...] = ()
+    large_communities: tuple[LargeCommunity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeRule:
+    """The operator's rule for one workload's anycast prefixes at one PoP towards one upstream (by its name there)."""
+
+    workload_id: WorkloadId
+    pop: CityCode
+    upstream: str
+    scope: Scope
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """One prefix towards one upstream of the PoP whose order holds it.
+
+    `gates`: the anycast addresses inside `prefix` that are in use here; the prefix goes out only when *each* has a healthy instance and
+    a kernel
+    route (no black hole). Empty for a PoP's own external prefix, which goes out as soon as its route is in the kernel.
+    """
+
+    prefix: Prefix
+    upstream: str
+    scope: Scope
+    gates: tuple[Address, ...] = ()

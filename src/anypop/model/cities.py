@@ -1,0 +1,298 @@
+"""Cities by IATA code: where they are, and how far and how long apart.
+
+Data: PyPI's `airportsdata` (MIT). Distances are great circles on a sphere of 6371 km; latency follows from distance at the speed of light
+in fibre (about 200 km per ms) and a path that is a quarter longer than the great circle, which gives London - New York 69.6 ms there
+and back
+(measured on real networks: 67 to 76 ms).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from math import asin, cos, radians, sin, sqrt
+
+import airportsdata
+
+from anypop.model.names import CityCode
+
+EARTH_RADIUS_KM = 6371.0
+FIBRE_KM_PER_MS = 200.0
+PATH_STRETCH = 1.25
+
+_CONTINENT_NAMES = {
+    "AF": "Africa",
+    "AS": "Asia",
+    "EU": "Europe",
+    "NA": "North America",
+    "OC": "Oceania",
+    "SA": "South America",
+    "AN": "Antarctica",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class City:
+    """A city by its airport. `continent` is a two-letter code (EU, NA); latitude and longitude in degrees."""
+
+    code: CityCode
+    name: str
+    subdivision: str
+    country: str
+    continent: str
+    latitude: float
+    longitude: float
+
+    @property
+    def continent_name(self) -> str:
+        return _CONTINENT_NAMES[self.continent]
+
+
+@cache
+def _airports() -> dict[str, airportsdata.Airport]:
+    return airportsdata.load("IATA")
+
+
+@cache
+def find_city(code: str) -> City | None:
+    """The city of an IATA code, upper case; None where there is none."""
+    row = _airports().get(code)
+    if row is None:
+        return None
+    return City(
+        code=CityCode(code),
+        name=row["city"],
+        subdivision=row["subd"],
+        country=row["country"],
+        continent=continent_of(row["country"]),
+        latitude=row["lat"],
+        longitude=row["lon"],
+    )
+
+
+def city(code: str) -> City:
+    """The city of a known IATA code. KeyError where there is none: check input with `find_city` first."""
+    found = find_city(code)
+    if found is None:
+        raise KeyError(code)
+    return found
+
+
+def distance_km(a: City, b: City) -> float:
+    """Great-circle distance (haversine)."""
+    phi_a, phi_b = radians(a.latitude), radians(b.latitude)
+    half_phi = (phi_b - phi_a) / 2
+    half_lambda = radians(b.longitude - a.longitude) / 2
+    chord = sin(half_phi) ** 2 + cos(phi_a) * cos(phi_b) * sin(half_lambda) ** 2
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(chord)))
+
+
+def one_way_ms(km: float) -> float:
+    """Propagation delay of a link of `km`, one way, in milliseconds."""
+    return km * PATH_STRETCH / FIBRE_KM_PER_MS
+
+
+def continent_of(country: str) -> str:
+    """Continent code of an ISO 3166 country. Countries on two continents count where most of their networks are (RU and TR: EU)."""
+    for continent, countries in _COUNTRIES.items():
+        if country in countries:
+            return continent
+    return "AS"
+
+
+_COUNTRIES: dict[str, frozenset[str]] = {
+    "EU": frozenset(
+        [
+            "AD",
+            "AL",
+            "AT",
+            "AX",
+            "BA",
+            "BE",
+            "BG",
+            "BY",
+            "CH",
+            "CZ",
+            "DE",
+            "DK",
+            "EE",
+            "ES",
+            "FI",
+            "FO",
+            "FR",
+            "GB",
+            "GG",
+            "GI",
+            "GR",
+            "HR",
+            "HU",
+            "IE",
+            "IM",
+            "IS",
+            "IT",
+            "JE",
+            "LI",
+            "LT",
+            "LU",
+            "LV",
+            "MC",
+            "MD",
+            "ME",
+            "MK",
+            "MT",
+            "NL",
+            "NO",
+            "PL",
+            "PT",
+            "RO",
+            "RS",
+            "RU",
+            "SE",
+            "SI",
+            "SJ",
+            "SK",
+            "SM",
+            "TR",
+            "UA",
+            "VA",
+            "XK",
+        ]
+    ),
+    "NA": frozenset(
+        [
+            "AG",
+            "AI",
+            "AW",
+            "BB",
+            "BL",
+            "BM",
+            "BQ",
+            "BS",
+            "BZ",
+            "CA",
+            "CR",
+            "CU",
+            "CW",
+            "DM",
+            "DO",
+            "GD",
+            "GL",
+            "GP",
+            "GT",
+            "HN",
+            "HT",
+            "JM",
+            "KN",
+            "KY",
+            "LC",
+            "MF",
+            "MQ",
+            "MS",
+            "MX",
+            "NI",
+            "PA",
+            "PM",
+            "PR",
+            "SV",
+            "SX",
+            "TC",
+            "TT",
+            "US",
+            "VC",
+            "VG",
+            "VI",
+        ]
+    ),
+    "SA": frozenset(["AR", "BO", "BR", "CL", "CO", "EC", "FK", "GF", "GY", "PE", "PY", "SR", "UY", "VE"]),
+    "OC": frozenset(
+        [
+            "AS",
+            "AU",
+            "CK",
+            "FJ",
+            "FM",
+            "GU",
+            "KI",
+            "MH",
+            "MP",
+            "NC",
+            "NF",
+            "NR",
+            "NU",
+            "NZ",
+            "PF",
+            "PG",
+            "PN",
+            "PW",
+            "SB",
+            "TK",
+            "TO",
+            "TV",
+            "UM",
+            "VU",
+            "WF",
+            "WS",
+        ]
+    ),
+    "AF": frozenset(
+        [
+            "AO",
+            "BF",
+            "BI",
+            "BJ",
+            "BW",
+            "CD",
+            "CF",
+            "CG",
+            "CI",
+            "CM",
+            "CV",
+            "DJ",
+            "DZ",
+            "EG",
+            "EH",
+            "ER",
+            "ET",
+            "GA",
+            "GH",
+            "GM",
+            "GN",
+            "GQ",
+            "GW",
+            "KE",
+            "KM",
+            "LR",
+            "LS",
+            "LY",
+            "MA",
+            "MG",
+            "ML",
+            "MR",
+            "MU",
+            "MW",
+            "MZ",
+            "NA",
+            "NE",
+            "NG",
+            "RE",
+            "RW",
+            "SC",
+            "SD",
+            "SH",
+            "SL",
+            "SN",
+            "SO",
+            "SS",
+            "ST",
+            "SZ",
+            "TD",
+            "TG",
+            "TN",
+            "TZ",
+            "UG",
+            "YT",
+            "ZA",
+            "ZM",
+            "ZW",
+        ]
+    ),
+    "AN": frozenset(("AQ", "BV", "GS", "HM", "TF")),
+}

@@ -1,0 +1,29 @@
+"""Ids and names: who is called what, everywhere.
+
+An instance is named `<workload>-<target>-<city>-<n>`, lower case, and that is also its host name. Workload slugs are DNS labels (RFC 1123).
+"""
+
+import re
+from typing import NewType
+
+WorkloadId = NewType("WorkloadId", str)
+StackId = NewType("StackId", str)
+InstanceName = NewType("InstanceName", str)
+CityCode = NewType("CityCode", str)  # IATA, upper case: LHR
+
+SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def is_slug(text: str) -> bool:
+    """Whether `text` is a DNS label of RFC 1123: 1 to 63 of a-z, 0-9 and inner hyphens."""
+    return SLUG.fullmatch(text) is not None
+
+
+def slug_of(name: str) -> str:
+    """A slug made from a free name; empty where nothing usable is left."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
+
+
+def instance_name(workload_slug: str, target: str, city: CityCode, ordinal: int) -> InstanceName:
+    """`stackpath-anycast-fun-na1-lax-0`."""
+    return InstanceName(f"{workload_slug}-{target}-{city.lower()}-{ordinal}")

@@ -1,0 +1,98 @@
+"""The report: what a PoP saw. Errors are data in it. Made by the agent, judged by `judge`, shown by every face.
+
+Times are seconds since the epoch, UTC, as the agent's host sees them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anypop.model.announce import Prefix
+from anypop.model.names import CityCode, InstanceName
+from anypop.model.reasons import Reason
+
+
+class Phase(StrEnum):
+    """Where an instance is in its life; the API's words."""
+
+    SCHEDULING = "SCHEDULING"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    FAILED = "FAILED"
+    COMPLETED = "COMPLETED"
+    STOPPED = "STOPPED"
+    DELETING = "DELETING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerReport:
+    name: str
+    phase: Phase
+    reason: Reason
+    message: str = ""
+    container_id: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int | None = None
+    ready: bool = False
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReport:
+    """One instance as its PoP sees it. `healthy` is the verdict of its probes after hysteresis; `reason` says why it is in this phase."""
+
+    name: InstanceName
+    uid: str
+    phase: Phase
+    healthy: bool
+    reason: Reason
+    message: str = ""
+    started_at: float | None = None
+    containers: tuple[ContainerReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionReport:
+    """One BGP session. `family` is 4 or 6; `state` is BIRD's word in lower case (established, active, idle, ...)."""
+
+    upstream: str
+    family: int
+    state: str
+    since: float | None = None
+    imported: int = 0
+    exported: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixReport:
+    """One prefix of ours here. `upstreams`: those it is exported to now. `wants_withdraw`: local evidence says it should go and the
+    governor's grant is missing.
+    """
+
+    prefix: Prefix
+    announced: bool
+    upstreams: tuple[str, ...]
+    reason: Reason
+    wants_withdraw: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a PoP saw.
+
+    `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our instances that no order
+    explains. `drift`: one line for each difference that a full pass found and no event had told of.
+    """
+
+    pop: CityCode
+    at: float
+    generation: int
+    refused: Reason | None = None
+    instances: tuple[InstanceReport, ...] = ()
+    sessions: tuple[SessionReport, ...] = ()
+    prefixes: tuple[PrefixReport, ...] = ()
+    gone: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()

@@ -1,0 +1,90 @@
+"""What the user declares: a workload, its containers, its targets. Made by `plan.parse`, read by the planner."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anypop.model.names import CityCode, StackId, WorkloadId
+
+
+class Protocol(StrEnum):
+    TCP = "TCP"
+    UDP = "UDP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port the application listens on. `open_to_all`: every address may reach it (the API's enableImplicitNetworkPolicy)."""
+
+    name: str
+    port: int
+    protocol: Protocol = Protocol.TCP
+    open_to_all: bool = False
+
+
+class ProbeKind(StrEnum):
+    HTTP = "http"
+    TCP = "tcp"
+    EXEC = "exec"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """How an instance's health is asked. Times in seconds. HTTP succeeds on 200 to 399, TCP on a connection, exec on exit 0."""
+
+    kind: ProbeKind
+    port: int = 0
+    path: str = "/"
+    scheme: str = "HTTP"
+    headers: tuple[tuple[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    initial_delay_s: float = 0
+    timeout_s: float = 1
+    period_s: float = 10
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One container of every instance. `cpu_millis` in thousandths of a core, `memory_bytes` in bytes. Secret values are in `secrets`,
+    apart from `env`.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    env_from_instance: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
+    ports: tuple[Port, ...] = ()
+    readiness: Probe | None = None
+    liveness: Probe | None = None
+    cpu_millis: int = 1000
+    memory_bytes: int = 2 << 30
+    always_pull: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A named group of cities with replicas per city."""
+
+    name: str
+    cities: tuple[CityCode, ...]
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A declared workload. `deleting` is set once its deletion was asked for."""
+
+    id: WorkloadId
+    stack_id: StackId
+    stack_slug: str
+    slug: str
+    name: str
+    containers: tuple[Container, ...]
+    targets: tuple[Target, ...]
+    anycast: bool = False
+    dual_stack: bool = True
+    deleting: bool = False
