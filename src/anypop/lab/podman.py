@@ -1,0 +1,86 @@
+"""One Podman service for each PoP of the lab, with a storage of its own, so that every PoP really pulls its images.
+
+Comes in: where things live. Goes out: a UNIX socket that speaks Podman's REST API. On a real host this is the distribution's own
+`podman.socket`; here several services share a machine, so every path that Podman would share by default is given to each.
+It decides nothing about containers: those belong to the agent.
+"""
+
+import contextlib
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from anypop.host import process
+from anypop.model.errors import WorldError
+
+# Each service runs in a mount namespace of its own. There Podman's cache, which has one fixed place for root, lies in our folder; and on a
+# host in hybrid mode, which has version 1 controllers and a version 2 hierarchy beside them, that hierarchy is taken away, since crun refuses
+# the mixture and works with version 1. "slave": namespaces and mounts made outside later are seen inside, none leaks out.
+SHARED = Path("/var/lib/containers")
+_HYBRID = Path("/sys/fs/cgroup/unified/cgroup.procs")
+_ENTER = 'mount --bind "$1" "$2" && if [ -e "$3" ]; then umount "$(dirname "$3")"; fi && shift 3 && exec "$@"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodmanHome:
+    """Where one Podman lives: `store` (images and containers, on disk) and `run` (locks and sockets, gone at reboot)."""
+
+    store: Path
+    run: Path
+    registries_conf: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "podman.sock"
+
+    def make(self) -> None:
+        """The folders that `command` needs."""
+        for folder in (self.run, self.run / "shared", self.store):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        SHARED.mkdir(exist_ok=True)
+
+    def command(self, *words: str) -> list[str]:
+        """`podman WORDS` against this storage, in a mount namespace of its own."""
+        podman = [
+            "podman", "--root", str(self.store), "--runroot", str(self.run / "root"), "--tmpdir", str(self.run / "tmp"),
+            "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "crun", "--storage-driver", "overlay",
+            "--network-config-dir", str(self.run / "net"), "--volumepath", str(self.store / "volumes"), *words,
+        ]  # fmt: skip
+        inside = ["sh", "-c", _ENTER, "sh", str(self.run / "shared"), str(SHARED), str(_HYBRID), *podman]
+        return ["unshare", "--mount", "--propagation", "slave", *inside]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.run),
+            "CONTAINERS_REGISTRIES_CONF": str(self.registries_conf),
+        }
+
+
+def write_registries(path: Path, insecure: str) -> None:
+    """A registries.conf that lets Podman speak plain HTTP to the lab's registry, and to no other."""
+    path.write_text(f'unqualified-search-registries = ["docker.io"]\n\n[[registry]]\nlocation = "{insecure}"\ninsecure = true\n')
+
+
+def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:
+    """Start the service unless it runs. It outlives us; `host.process.end` ends it without touching its containers."""
+    if process.alive(pid_file):
+        return
+    if len(str(home.socket)) > 100:  # a UNIX socket's path holds 107 bytes
+        raise WorldError("start podman", f"the path {home.socket} is too long for a socket; choose a shorter state folder")
+    home.make()
+    home.socket.unlink(missing_ok=True)
+    argv = home.command("--log-level", "error", "system", "service", "--time", "0", f"unix://{home.socket}")
+    process.spawn(argv, pid_file=pid_file, log=log, env=home.environment())
+
+
+def erase(home: PodmanHome, *, keep_images: bool = False) -> None:
+    """Remove what a stopped Podman left: overlay mounts, locks, and its images unless they are to be kept. Its containers must be gone."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if f"{m}/".startswith((f"{home.store}/", f"{home.run}/"))), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+    for folder in (home.run,) if keep_images else (home.run, home.store):
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other programs' containers live there: then it stays
+        SHARED.rmdir()
