@@ -1,0 +1,32 @@
+"""`python -m bench NAME [--json FILE]`; `all` runs every benchmark and ends with the rows that miss their aim."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from bench.harness import publish
+
+NAMES = ("deploy", "lab", "catchment", "agree")
+
+
+def main() -> int:
+    """Run one benchmark or all. A missed aim is told, and is not a failure of the program."""
+    parser = argparse.ArgumentParser(prog="script/bench", description="Measure one thing against a floor or a peer in the same run.")
+    parser.add_argument("name", choices=(*NAMES, "all"))
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the rows there (with 'all': one file for each, NAME before its name)"
+    )
+    options = parser.parse_args()
+    missed = []
+    for name in NAMES if options.name == "all" else (options.name,):
+        target = options.json
+        if target is not None and options.name == "all":
+            target = target.with_name(f"{name}-{target.name}")
+        missed += [(name, row) for row in publish(name, import_module(f"bench.{name}").rows(), target)]
+    for name, row in missed:
+        print(f"missed: {name} {row.name}: {row.median:g} {row.unit}, aim {row.aim}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
