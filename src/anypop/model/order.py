@@ -39,11 +39,15 @@ class InstanceOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """An explicit token to take one incarnation down, and why."""
+    """An explicit token to take one incarnation down, and why. Until its PoP reports the uid gone, `index` (and with it the addresses)
+    stays taken; -1: none.
+    """
 
     name: InstanceName
     uid: str
     reason: str
+    workload_id: WorkloadId = WorkloadId("")
+    index: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

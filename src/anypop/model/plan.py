@@ -42,7 +42,8 @@ class AnycastAddress:
 class World:
     """The planner's whole input. `resting_indexes` and `resting_addresses` were released too short a time ago to be used again.
 
-    `removals`: per PoP, the incarnations that were asked to go and whose PoP has not yet reported them gone."""
+    `removals`: per PoP, the incarnations that were asked to go and whose PoP has not yet reported them gone. `incarnation`: a number that
+    grows with every plan; it goes into the uids of new instances, so that a name which comes back is never taken for the one that went."""
 
     network: Network
     workloads: tuple[Workload, ...]
@@ -52,6 +53,7 @@ class World:
     removals: tuple[tuple[CityCode, Removal], ...] = ()
     resting_indexes: frozenset[tuple[CityCode, int]] = frozenset()
     resting_addresses: frozenset[IPv4Address] = frozenset()
+    incarnation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A declared workload. `deleting` is set once its deletion was asked for."""
+    """A declared workload. `deleting` is set once its deletion was asked for. Instances inherit its `labels` and `annotations`."""
 
     id: WorkloadId
     stack_id: StackId
@@ -88,3 +88,5 @@ class Workload:
     anycast: bool = False
     dual_stack: bool = True
     deleting: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
