@@ -1,0 +1,114 @@
+"""An entry of a community dictionary, and the dictionary of one AS: immutable lookups.
+
+Made by `dictionary_file` from YAML, asked by everyone who must know what a community does (lab filters, the
+propagation engine) or which community does what is wanted (the doctor, the operator's scope). No I/O.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import cast
+
+from anypop.model.announce import Community, LargeCommunity
+from anypop.routing.actions import Action, ExportTo, LocalPreference, NoExportTo, Prepend, SetMed
+
+_MAX_16 = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One community of one AS.
+
+    `community` has two numbers, or three for a large one; None in it is the placeholder `<asn>`, which stands for any
+    neighbour's number (and then `action.neighbour` is None). `date`: when the source said so (`YYYY`, `YYYY-MM`,
+    `YYYY-MM-DD` or `unknown`). `invented`: made up for labs, no real network understands it. `verified`: somebody saw
+    it in the AS's own current document.
+    """
+
+    community: tuple[int | None, ...]
+    action: Action
+    meaning: str
+    source: str
+    date: str
+    invented: bool = False
+    verified: bool = False
+
+    @property
+    def is_pattern(self) -> bool:
+        return None in self.community
+
+    @property
+    def text(self) -> str:
+        """As people write it: `209:7100`, `65000:<asn>`."""
+        return ":".join("<asn>" if part is None else str(part) for part in self.community)
+
+    @property
+    def value(self) -> Community | LargeCommunity:
+        """The numbers, ready for a `Scope`. ValueError for a pattern: ask `for_neighbour` first."""
+        if self.is_pattern:
+            raise ValueError(f"{self.text} stands for one community per neighbour")
+        return cast(Community | LargeCommunity, self.community)
+
+    def for_neighbour(self, asn: int) -> "Entry | None":
+        """This entry with its placeholder filled; itself when it has none; None when the number does not fit (more
+        than 16 bits in a pair).
+        """
+        if not self.is_pattern:
+            return self
+        if asn > _MAX_16 and len(self.community) == 2:
+            return None
+        action = self.action
+        match action:
+            case NoExportTo() | ExportTo() | Prepend() | SetMed():
+                action = replace(action, neighbour=asn)
+            case _:
+                pass
+        filled = tuple(asn if part is None else part for part in self.community)
+        return replace(self, community=filled, action=action, meaning=self.meaning.replace("<asn>", str(asn)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dictionary:
+    """What communities mean to one AS: its own entries first, then the well-known ones. `preferred`: patterns stay as
+    written.
+    """
+
+    asn: int
+    name: str
+    entries: tuple[Entry, ...]
+    note: str = ""
+
+    def concrete(self, neighbours: Iterable[int] = ()) -> tuple[Entry, ...]:
+        """All entries without placeholders; each pattern once for each of `neighbours`."""
+        known = tuple(neighbours)
+        found: list[Entry] = []
+        for entry in self.entries:
+            options = [entry.for_neighbour(asn) for asn in known] if entry.is_pattern else [entry]
+            found += [option for option in options if option is not None]
+        return tuple(found)
+
+    def lookup(self, community: tuple[int, ...]) -> Entry | None:
+        """What this community means here. A literal entry wins over a pattern."""
+        for entry in self.entries:
+            if entry.community == community:
+                return entry
+        for entry in self.entries:
+            if entry.is_pattern and len(entry.community) == len(community):
+                asn = next(c for p, c in zip(entry.community, community, strict=True) if p is None)
+                filled = entry.for_neighbour(asn)
+                if filled is not None and filled.community == community:
+                    return filled
+        return None
+
+    def find(self, action: Action) -> Entry | None:
+        """The community that does exactly `action` here; verified before unverified, the AS's own before a well-known
+        one. None: there is none.
+        """
+        neighbour = getattr(action, "neighbour", None)
+        options = self.concrete([neighbour] if isinstance(neighbour, int) and not isinstance(neighbour, bool) else [])
+        fitting = [entry for entry in options if _essence(entry.action) == _essence(action)]
+        return min(fitting, key=lambda entry: (entry.invented, not entry.verified), default=None)
+
+
+def _essence(action: Action) -> Action:
+    """The action without what a seeker cannot know: an AS's own number for a preference whose relation is given."""
+    return replace(action, value=None) if isinstance(action, LocalPreference) and action.relation is not None else action
