@@ -1,0 +1,159 @@
+"""The body of a workload's POST, from options or from a file: two spellings of one thing.
+
+In: the command line's words, or YAML or JSON text. Out: the object that stands under "workload" in the Workload API. It checks what only
+the command line knows (the form of `na1=JFK,LAX`); everything else is checked by control, which knows the cities, the slugs and the limits.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anypop.cli.failure import usage
+from anypop.cli.sizes import requests_of
+
+ANYCAST = "anycast.platform.stackpath.net"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The options of `quote` and `workload create`, as typed."""
+
+    slug: str = ""
+    name: str = ""
+    image: str = ""
+    ports: Sequence[str] = ()
+    size: str = "SP-1"
+    targets: Sequence[str] = ()
+    replicas: int = 1
+    anycast: bool = False
+    env: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+    command: Sequence[str] = ()
+
+
+def of_options(wanted: Wanted) -> dict[str, Any]:
+    """A workload with one container called `app`. `Failure` with every option that cannot be understood."""
+    problems: list[str] = []
+    ports = _collect(wanted.ports, _port, problems)
+    env = _collect(wanted.env, lambda text: _variable(text, "--env", "value"), problems)
+    secrets = _collect(wanted.secrets, lambda text: _variable(text, "--secret", "secretValue"), problems)
+    targets = _collect(wanted.targets, _target, problems)
+    for option, names in (("--port", ports), ("--target", targets), ("--env or --secret", [*env, *secrets])):
+        problems += [f"{option} {name}: given twice" for name in _repeated(name for name, _ in names)]
+    if not wanted.targets:
+        problems.append("--target: say where, for example --target eu1=AMS,LHR")
+    command: list[str] = []
+    for text in wanted.command:
+        try:
+            command += shlex.split(text)
+        except ValueError as error:
+            problems.append(f"--command '{text}': {str(error).lower()}")
+    if problems:
+        raise usage("this workload cannot be understood", problems=problems, advice="'anypop workload create --help' has examples.")
+    container: dict[str, Any] = {"image": wanted.image, "resources": {"requests": requests_of(wanted.size)}}
+    if command:
+        container["command"] = command
+    if env or secrets:
+        container["env"] = dict([*env, *secrets])
+    if ports:
+        container["ports"] = dict(ports)
+    body: dict[str, Any] = {"name": wanted.name or wanted.slug}
+    if wanted.slug:
+        body["slug"] = wanted.slug
+    if wanted.anycast:
+        body["metadata"] = {"annotations": {ANYCAST: "true"}}
+    body["spec"] = {
+        "containers": {"app": container},
+        "networkInterfaces": [{"network": "default", "enableOneToOneNat": True, "ipFamilies": ["IPv4", "IPv6"]}],
+    }
+    body["targets"] = {name: _target_spec(cities, wanted.replicas) for name, cities in targets}
+    return body
+
+
+def of_file(path: Path) -> dict[str, Any]:
+    """The workload in a YAML or JSON file (`-` is standard input), with or without the outer "workload"."""
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise usage(f"{name} cannot be read: {why}") from error
+    found = _parsed(text, name)
+    if isinstance(found, dict) and isinstance(found.get("workload"), dict):
+        found = found["workload"]
+    if not isinstance(found, dict):
+        raise usage(f"{name} holds no workload", advice="It is an object with name, spec and targets, as in docs/cli.md.")
+    return found
+
+
+def _parsed(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        if text.lstrip().startswith("{") and name.endswith(".json"):
+            raise usage(f"{name} is not JSON: {error}") from error
+    import yaml  # noqa: PLC0415 - most calls need none
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise usage(f"{name}{place}: not YAML: {getattr(error, 'problem', None) or error}") from error
+
+
+def _collect(texts: Iterable[str], parse: Callable[[str], tuple[str, Any]], problems: list[str]) -> list[tuple[str, Any]]:
+    found = []
+    for text in texts:
+        try:
+            found.append(parse(text))
+        except ValueError as error:
+            problems.append(str(error))
+    return found
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+
+
+def _port(text: str) -> tuple[str, dict[str, Any]]:
+    number, _, protocol = text.partition("/")
+    kind = (protocol or "tcp").upper()
+    if not number.isdigit() or kind not in ("TCP", "UDP"):
+        raise ValueError(f"--port {text}: write 80, 80/tcp or 53/udp")
+    # Out-of-range numbers go on to control, whose answer has the path of the field like every other problem of a workload.
+    return f"{kind.lower()}-{number}", {"port": int(number), "protocol": kind, "enableImplicitNetworkPolicy": True}
+
+
+def _variable(text: str, option: str, field: str) -> tuple[str, dict[str, str]]:
+    name, equals, value = text.partition("=")
+    if not name:
+        raise ValueError(f"{option} {text}: write NAME=VALUE, or NAME alone to take it from the environment")
+    if not equals:
+        if name not in os.environ:
+            raise ValueError(f"{option} {name}: not set in the environment; write {name}=VALUE")
+        value = os.environ[name]
+    return name, {field: value}
+
+
+def _target(text: str) -> tuple[str, list[str]]:
+    name, _, cities = text.partition("=")
+    codes = [code.strip().upper() for code in cities.split(",") if code.strip()]
+    if not name or not codes:
+        raise ValueError(f"--target {text}: write NAME=CITY,CITY, for example eu1=AMS,LHR")
+    return name, codes
+
+
+def _target_spec(cities: list[str], replicas: int) -> dict[str, Any]:
+    return {
+        "spec": {
+            "deploymentScope": "cityCode",
+            "deployments": {"minReplicas": replicas, "selectors": [{"key": "cityCode", "operator": "in", "values": cities}]},
+        }
+    }

@@ -1,0 +1,174 @@
+"""HTTP to control: a token, a request, an answer as plain data, or one clear `Failure`.
+
+In: `Settings`. Out: parsed JSON. A token is fetched at the first request and again once when control answers 401 (it restarted, or the hour
+is over). Knows the grpc-shaped errors; knows no command and prints nothing.
+"""
+
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from anypop.cli.failure import Exit, Failure, refused
+from anypop.cli.settings import Settings
+
+# Connecting is quick or hopeless; an answer may take long where control probes or asks daemons for it (fifteen requests of a far vantage).
+TIMEOUT = httpx.Timeout(60, connect=5)
+PAGE = 100  # items asked for at a time: most lists fit in one page, none makes a large answer
+
+
+class Client:
+    """One control process, one identity. `transport` replaces the network in tests."""
+
+    def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.settings = settings
+        self._token = ""
+        verify = _verify(settings) if transport is None else True
+        self._http = httpx.Client(base_url=settings.url, timeout=TIMEOUT, verify=verify, transport=transport, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(self, path: str, *, what: str, **query: str | int) -> Any:
+        return self.call("GET", path, what=what, query=query)
+
+    def call(self, method: str, path: str, *, what: str, body: object = None, query: dict[str, str | int] | None = None) -> Any:
+        """The parsed answer; None where it has no body. `what` opens the message of a Failure ("create workload web")."""
+        response = self._send(method, path, what=what, body=body, query=query)
+        if response.status_code >= 400:
+            raise refused(response.status_code, _parsed(response), what=what)
+        if not response.content:
+            return None
+        found = _parsed(response)
+        if found is None:
+            raise Failure(f"{what}: control's answer is not JSON", advice="Is ANYPOP_URL the address of a control process?")
+        return found
+
+    def every(self, path: str, *, what: str, **query: str | int) -> list[Any]:
+        """All `results` of a list, page after page."""
+        found: list[Any] = []
+        after = "-1"  # before the first item
+        while True:
+            page = self.get(path, what=what, **{**query, "page_request.first": PAGE, "page_request.after": after})
+            found += page.get("results") or []
+            info = page.get("pageInfo") or {}
+            if not info.get("hasNextPage") or info.get("endCursor") in ("", after, None):
+                return found
+            after = str(info["endCursor"])
+
+    def events(self, path: str, *, what: str, silence_s: float = 30) -> Iterator[tuple[str, Any]]:
+        """(event name, parsed data) of a stream of server-sent events, until control ends it.
+
+        `silence_s`: longest pause between two chunks; a stream that is silent for longer ends like one that broke, with no error: the
+        caller holds the last state and asks again.
+        """
+        headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": "text/event-stream"}
+        try:
+            with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=5)) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise refused(response.status_code, _parsed(response), what=what)
+                yield from _server_sent(response.iter_lines())
+        except httpx.ConnectError as error:
+            raise self._unreachable(error) from error
+        except httpx.TransportError:
+            return
+
+    def _send(self, method: str, path: str, *, what: str, body: object, query: dict[str, str | int] | None) -> httpx.Response:
+        for attempt in (1, 2):
+            headers = {"Authorization": f"Bearer {self._bearer(what)}"}
+            try:
+                response = self._http.request(method, path, json=body, params=query, headers=headers)
+            except httpx.TransportError as error:
+                raise self._unreachable(error) from error
+            if response.status_code != 401 or attempt == 2:
+                break
+            self._token = ""
+        return response
+
+    def _bearer(self, what: str) -> str:
+        if self._token:
+            return self._token
+        who = {
+            "grant_type": "client_credentials",
+            "client_id": self.settings.client_id,
+            "client_secret": self.settings.client_secret,
+        }
+        try:
+            response = self._http.post("/identity/v1/oauth2/token", json=who)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        match response.status_code:
+            case 401:
+                raise Failure("control refuses the client secret", code=Exit.DENIED, advice=_CREDENTIALS)
+            case 404:
+                raise Failure(f"control does not know client {self.settings.client_id}", code=Exit.DENIED, advice=_CREDENTIALS)
+            case status if status >= 400:
+                raise refused(status, _parsed(response), what=f"sign in to {what}")
+            case _:
+                token = (_parsed(response) or {}).get("access_token")
+        if not token:
+            raise Failure(f"{self.settings.url} is not a control process: it gives no token", code=Exit.UNREACHABLE)
+        self._token = str(token)
+        return self._token
+
+    def _unreachable(self, error: Exception) -> Failure:
+        url = self.settings.url
+        match error:
+            case httpx.ReadTimeout() | httpx.WriteTimeout() | httpx.PoolTimeout():
+                return Failure(
+                    f"control at {url} gives no answer", code=Exit.UNREACHABLE, advice="See its log, log/control.log in the state folder."
+                )
+            case httpx.ConnectError() if "CERTIFICATE" in str(error).upper():
+                return Failure(
+                    f"the certificate of {url} is not one that we trust", code=Exit.UNREACHABLE, advice="Set ANYPOP_CA to control's ca.pem."
+                )
+            case _:
+                return Failure(
+                    f"control at {url} is not reachable: {error}",
+                    code=Exit.UNREACHABLE,
+                    advice="Is it running? 'sudo anypop up' starts it.",
+                )
+
+
+_CREDENTIALS = "Check ANYPOP_CLIENT_ID and ANYPOP_CLIENT_SECRET, or the client.json of --state."
+
+
+def _verify(settings: Settings) -> ssl.SSLContext | bool:
+    if not settings.ca:
+        return True
+    try:
+        if settings.ca.startswith("-----BEGIN"):
+            return ssl.create_default_context(cadata=settings.ca)
+        return ssl.create_default_context(cafile=str(Path(settings.ca)))
+    except (OSError, ssl.SSLError) as error:
+        raise Failure(
+            f"the CA {settings.ca[:80]} cannot be used: {error}", code=Exit.USAGE, advice="Set ANYPOP_CA to control's ca.pem."
+        ) from error
+
+
+def _parsed(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _server_sent(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """Events of the WHATWG event stream format: `event:` names it, `data:` lines add up, an empty line ends it, `:` is a comment."""
+    name, data = "message", list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield name, json.loads("\n".join(data))
+            name, data = "message", []
+            continue
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)

@@ -1,0 +1,113 @@
+"""The frame of every command: its common options, its screen, its way to control.
+
+`command(app, "list")` registers a function whose first parameter is a `Door`; on the command line that parameter becomes the options
+`-o`, `--state` and `--stack`. A command never parses these, never opens a connection by itself, and prints through `door.screen` only.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from anypop.cli import settings as where
+from anypop.cli.screen import Format, Screen
+
+if TYPE_CHECKING:
+    import httpx
+
+    from anypop.cli.client import Client
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.", show_default=True)]
+State = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help="State folder of the platform (default: $ANYPOP_STATE, else /var/lib/anypop).")
+]
+Stack = Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug (default: that of the platform).")]
+
+
+@dataclass(slots=True)
+class Root:
+    """What stands before the command's name, and what a test puts in place of the network."""
+
+    state: Path | None = None
+    stack: str = ""
+    transport: "httpx.BaseTransport | None" = None
+
+
+class Door:
+    """One call of one command."""
+
+    def __init__(self, root: Root, *, output: Format, state: Path | None, stack: str) -> None:
+        self.screen = Screen(output)
+        self.state = state or root.state
+        self._stack = stack or root.stack
+        self._transport = root.transport
+
+    @cached_property
+    def client(self) -> "Client":
+        from anypop.cli.client import Client  # noqa: PLC0415 - httpx costs a quarter of a second, and --help needs none of it
+
+        return Client(where.load(self.state, os.environ, stack=self._stack), transport=self._transport)
+
+    @property
+    def folder(self) -> Path:
+        """The state folder meant, for the commands that work on it directly."""
+        return where.state_dir(self.state, os.environ)
+
+    def stack_path(self, service: str) -> str:
+        """`/workload/v1/stacks/<stack>` of a service such as `workload`; `anypop` is our own."""
+        return f"/{service}/v1/stacks/{quote(self.client.settings.stack, safe='')}"
+
+    def workload_path(self, workload: str, service: str = "workload") -> str:
+        return f"{self.stack_path(service)}/workloads/{quote(workload, safe='')}"
+
+
+_COMMON = [
+    inspect.Parameter("output", inspect.Parameter.KEYWORD_ONLY, default=Format.TABLE, annotation=Output),
+    inspect.Parameter("state", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=State),
+    inspect.Parameter("stack", inspect.Parameter.KEYWORD_ONLY, default="", annotation=Stack),
+]
+
+
+def command(app: typer.Typer, name: str, *, stack: bool = True, examples: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register `function(door, ...)` as a command. `stack=False`: it knows no stack. `examples`: command lines, one a line."""
+    common = _COMMON if stack else _COMMON[:-1]
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        def run(ctx: typer.Context, **values: Any) -> None:
+            door = Door(
+                ctx.find_root().obj or Root(),
+                output=values.pop("output"),
+                state=values.pop("state"),
+                stack=values.pop("stack", ""),
+            )
+            try:
+                function(door, **values)
+            finally:
+                if "client" in door.__dict__:
+                    door.client.close()
+
+        context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        shown = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *common]
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in shown}
+        run.__name__, run.__module__ = function.__name__, function.__module__
+        app.command(name, help=_help(function.__doc__ or "", examples))(run)
+        return function
+
+    return register
+
+
+def _help(text: str, examples: str) -> str:
+    body = inspect.cleandoc(text)
+    if not examples:
+        return body
+    # The two \b marks keep typer from flowing example lines together.
+    return f"{body}\n\n\b\nExamples:\n" + "\n".join(f"  {line.strip()}" for line in examples.strip().splitlines())

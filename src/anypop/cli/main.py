@@ -1,0 +1,120 @@
+"""The command line's entry: the tree of commands, and how a call ends.
+
+In: argv. Out: an exit code (see `failure`). Every command lives in a file that imports no HTTP client and no table renderer until it
+runs, so that `anypop --help` stays quick. Nothing here knows what a command does.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anypop.cli import announcing, labs, places, probing, workloads
+from anypop.cli.door import Root
+from anypop.cli.failure import Exit, Failure
+from anypop.model.errors import Invalid, WorldError
+
+if TYPE_CHECKING:
+    import httpx
+
+app = typer.Typer(
+    name="anypop",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run containers in many cities behind one anycast address, on your own machines and your own AS number.\n\n"
+    "\b\nExamples:\n"
+    "  sudo anypop up                                        an internet and the platform, on this machine\n"
+    "  anypop workload create web --image IMAGE --port 80 --target eu1=AMS,LHR --anycast\n"
+    "  anypop probe --all                                    where does each vantage land?\n"
+    "  anypop why london                                     and why there?\n"
+    "  anypop announce scope web --pop JFK,LAX --upstream 209 --keep-in NA\n\n"
+    "Exit codes: 0 done, 1 failed or declined, 2 wrong input, 3 control not reachable, 4 not allowed, 5 no such thing, 6 not in time.",
+)
+
+# ClickException and UsageError: the parents of the one error class that every version of typer exports, wherever it keeps click.
+_USAGE_ERROR, _COMMAND_LINE_ERROR = typer.BadParameter.__mro__[1], typer.BadParameter.__mro__[2]
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="State folder of the platform meant, for any command.")
+    ] = None,
+    stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug, for any command.")] = "",
+) -> None:
+    found = ctx.ensure_object(Root)
+    found.state, found.stack = state, stack
+
+
+workloads.register(app)
+app.add_typer(workloads.app, name="workload")
+places.register(app)
+probing.register(app)
+app.add_typer(announcing.app, name="announce")
+app.add_typer(places.communities, name="communities")
+app.add_typer(labs.app, name="lab")
+labs.register(app)
+
+
+def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) -> int:
+    """The exit code of one call. `transport` stands in for the network in tests."""
+    try:
+        return int(app(list(argv), prog_name="anypop", standalone_mode=False, obj=Root(transport=transport)) or Exit.OK)
+    except Failure as failure:
+        return _ended(failure)
+    except Invalid as error:
+        found = [str(problem) for problem in error.problems]
+        return _ended(
+            Failure(found[0] if len(found) == 1 else "this cannot be used", code=Exit.USAGE, problems=found if len(found) > 1 else ())
+        )
+    except WorldError as error:
+        return _ended(Failure(str(error)))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\n")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; Python would complain again at exit
+        return Exit.FAILED
+    except Exception as error:
+        if not isinstance(error, _COMMAND_LINE_ERROR):
+            raise
+        return _ended(_misused(error))
+
+
+def _misused(error: Exception) -> Failure:
+    message = str(error.format_message() if hasattr(error, "format_message") else error).strip().rstrip(".")
+    ctx = getattr(error, "ctx", None)
+    if not message and ctx is not None:  # no command at all: the help is the answer
+        sys.stderr.write(ctx.get_help() + "\n")
+        return Failure("say what to do", code=Exit.USAGE)
+    path = ctx.command_path if ctx is not None else "anypop"
+    if "did you mean" not in message.lower() and ctx is not None:
+        message += _suggestion(message, list(getattr(ctx.command, "commands", {})))
+    return Failure(message[:1].lower() + message[1:], code=Exit.USAGE, advice=f"'{path} --help' shows how.")
+
+
+def _suggestion(message: str, known: list[str]) -> str:
+    word = message.partition("'")[2].partition("'")[0]
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _ended(failure: Failure) -> int:
+    sys.stderr.write("\n".join(failure.lines()) + "\n")
+    return int(failure.code)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""`anypop pops`, `vantages`, `events`, `communities show`: what is where, what happened, what a network's communities mean.
+
+In: nothing but names. Out: what control knows. A PoP whose report is missing or too old is shown as unknown, never as healthy; that
+judgement is control's, here it only gets its colour.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from anypop.cli import views
+from anypop.cli.door import Door, command
+from anypop.cli.screen import Shown
+from anypop.cli.table import Cell, Column, Table
+
+communities = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What action communities mean to a network.")
+
+
+def pops_table(found: list[views.Data]) -> Table:
+    columns = [
+        Column(head="POP"),
+        Column(head="CITY", drop=2),
+        Column(head="STATE"),
+        Column(head="HEALTHY", right=True),
+        Column(head="SESSIONS", right=True),
+        Column(head="ORDER", right=True, drop=3),
+        Column(head="WHY", drop=1),
+    ]
+    rows: list[list[Cell]] = []
+    for pop in found:
+        healthy, total = _share(pop.get("instances"), lambda i: bool(i.get("healthy")))
+        up, sessions = _share(pop.get("sessions"), lambda s: s.get("state") == "established")
+        trusted = bool(pop.get("trusted"))
+        rows.append(
+            [
+                views.text(pop.get("pop")),
+                views.text(pop.get("city")),
+                ("known", "green") if trusted else ("unknown", "bold yellow"),
+                f"{healthy}/{total}" if trusted else "?",
+                f"{up}/{sessions}" if trusted else "?",
+                views.text(pop.get("generation")),
+                "-" if trusted and pop.get("reason") in (None, "", "running") else views.text(pop.get("says") or pop.get("reason")),
+            ]
+        )
+    return Table(columns=columns, rows=rows, empty="no PoPs")
+
+
+def _share(rows: object, good: Any) -> tuple[int, int]:
+    """How many of a list's rows are good, of how many; control may also send the two numbers themselves."""
+    if isinstance(rows, dict):
+        return int(rows.get("healthy") or rows.get("established") or 0), int(rows.get("total") or 0)
+    listed = rows if isinstance(rows, list) else []
+    return sum(1 for row in listed if good(row)), len(listed)
+
+
+def vantages_table(found: list[views.Data]) -> Table:
+    columns = [
+        Column(head="VANTAGE"),
+        Column(head="CITY"),
+        Column(head="NETWORK"),
+        Column(head="NEAREST POP"),
+        Column(head="ADDRESS", drop=1),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            views.text(v.get("name") or v.get("vantage")),
+            views.text(v.get("city")),
+            f"AS{v['asn']}" if v.get("asn") else "-",
+            views.text(v.get("nearest")),
+            views.text(v.get("address") or v.get("address4")),
+        ]
+        for v in found
+    ]
+    return Table(columns=columns, rows=rows, empty="no vantages here: they come with a lab")
+
+
+def events_table(found: list[views.Data]) -> Table:
+    columns = [Column(head="TIME"), Column(head="EVENT", drop=1), Column(head="SUBJECT"), Column(head="WHAT HAPPENED")]
+    rows: list[list[Cell]] = [
+        [(views.moment(e.get("at")), "dim"), views.text(e.get("kind")), views.text(e.get("subject")), views.text(e.get("message"))]
+        for e in found
+    ]
+    return Table(columns=columns, rows=rows, empty="nothing has happened yet")
+
+
+def dictionary_lines(found: views.Data) -> list[Shown]:
+    """A network's dictionary; invented entries are marked, and so is every one that nobody has verified."""
+    columns = [
+        Column(head="COMMUNITY"),
+        Column(head="MEANING"),
+        Column(head="ACTION", drop=2),
+        Column(head="", drop=0),
+        Column(head="SOURCE", drop=1),
+    ]
+    rows: list[list[Cell]] = []
+    for entry in found.get("entries") or []:
+        mark: Cell = ("invented", "yellow") if entry.get("invented") else "" if entry.get("verified", True) else ("unverified", "dim")
+        source = ", ".join(str(part) for part in (entry.get("source"), entry.get("date")) if part)
+        rows.append([views.text(entry.get("community")), views.text(entry.get("meaning")), action_text(entry), mark, views.text(source)])
+    name = f"AS{found.get('asn')} {found.get('name') or ''}".strip()
+    note: list[Shown] = [str(found["note"])] if found.get("note") else []
+    return [[(name, "bold")], *note, Table(columns=columns, rows=rows, empty=f"no action communities of {name} are known")]
+
+
+def action_text(entry: views.Data) -> str:
+    """`keep-in-region NA`, `prepend 2 peers`: the action in the words of the dictionary's own vocabulary."""
+    action = entry.get("action")
+    if not isinstance(action, dict):
+        return views.text(action)
+    rest = [str(value) for key, value in action.items() if key not in ("kind", "where") and value not in (None, "", {}, [])]
+    return " ".join([str(action.get("kind") or ""), *rest]).strip()
+
+
+def register(root: typer.Typer) -> None:
+    @command(root, "pops", stack=False, examples="anypop pops")
+    def pops(door: Door) -> None:
+        """Every PoP: whether it is known, its healthy instances, its BGP sessions."""
+        found = door.client.get("/anypop/v1/pops", what="list PoPs").get("results") or []
+        door.screen.result(found, lambda: [pops_table(found)])
+
+    @command(root, "vantages", stack=False, examples="anypop vantages")
+    def vantages(door: Door) -> None:
+        """Places to test from: hosts in eyeball networks of the lab."""
+        found = door.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
+        door.screen.result(found, lambda: [vantages_table(found)])
+
+    @command(root, "events", stack=False, examples="anypop events --limit 20")
+    def events(
+        door: Door, *, limit: Annotated[int, typer.Option("--limit", metavar="N", help="The last N events.", min=1, max=1000)] = 50
+    ) -> None:
+        """What happened lately, oldest first."""
+        found = door.client.get("/anypop/v1/events", what="list events", limit=limit).get("results") or []
+        found = sorted(found, key=lambda e: (e.get("at") or 0, e.get("id") or 0))
+        door.screen.result(found, lambda: [events_table(found)])
+
+
+@command(communities, "show", stack=False, examples="anypop communities show 1299\nanypop communities show 209 -o json")
+def show(door: Door, asn: Annotated[int, typer.Argument(metavar="ASN", help="Number of the network.", min=1, max=4294967295)]) -> None:
+    """The dictionary of one network: community, meaning, action, source; invented ones are marked."""
+    found = door.client.get(f"/anypop/v1/communities/{asn}", what=f"communities of AS{asn}")
+    door.screen.result(found, lambda: dictionary_lines(found))
+
+
+@communities.callback()
+def _communities() -> None:
+    """Keeps `show` a command of its own: typer would fold a group of one into its only command."""

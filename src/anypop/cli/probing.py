@@ -1,0 +1,134 @@
+"""`anypop probe` and `anypop why`: where each vantage lands, and why there.
+
+In: vantages, a workload or an address. Out: what really answered, and the chain of decisions as the routers hold it. All of it is measured
+by control's lab; here it is only laid out.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from anypop.cli import views
+from anypop.cli.door import Door, command
+from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.screen import Shown
+from anypop.cli.table import Cell, Column, Table
+
+Workload = Annotated[
+    str,
+    typer.Option(
+        "--workload", "-w", metavar="WORKLOAD", help="Whose anycast address (default: the only one there is).", show_default=False
+    ),
+]
+
+
+def probe_lines(found: list[views.Data]) -> list[Shown]:
+    """One row a vantage; under it, what went wrong."""
+    columns = [
+        Column(head="VANTAGE", drop=3),
+        Column(head="CITY"),
+        Column(head="POP"),
+        Column(head="NEAREST"),
+        Column(head="HITS", drop=1),
+        Column(head="ANSWERED", right=True),
+        Column(head="SECONDS", right=True, drop=2),
+    ]
+    rows: list[list[Cell]] = []
+    errors: list[Shown] = []
+    for row in found:
+        pop, nearest = views.text(row.get("pop")), views.text(row.get("nearest"))
+        style = "" if pop == "-" or nearest == "-" else "green" if pop == nearest else "bold yellow"
+        answered, requests = int(row.get("answered") or 0), int(row.get("requests") or 0)
+        rows.append(
+            [
+                views.text(row.get("vantage")),
+                views.text(row.get("city")),
+                (pop, style),
+                nearest,
+                hits_text(row.get("hits") or {}),
+                (f"{answered}/{requests}", "" if answered == requests else "bold red"),
+                f"{float(row.get('seconds') or 0):.3f}",
+            ]
+        )
+        errors += [f"{row.get('vantage')}: {error}" for error in _distinct(row.get("errors") or [])]
+    return [Table(columns=columns, rows=rows, empty="no vantages"), *errors]
+
+
+def hits_text(hits: dict[str, int]) -> str:
+    """`...-lhr-0 8, ...-lhr-1 7`: names without what all of them share up to the last hyphens."""
+    return ", ".join(f"{short_name(name)} {count}" for name, count in sorted(hits.items())) or "-"
+
+
+def short_name(instance: str) -> str:
+    """`lhr-0` of `web-eu1-lhr-0`: city and number are enough beside the PoP."""
+    parts = instance.rsplit("-", 2)
+    return "-".join(parts[-2:])
+
+
+def _distinct(errors: list[Any]) -> list[str]:
+    """Each error once with how often it came: fifteen requests fail in one way."""
+    counts: dict[str, int] = {}
+    for error in errors:
+        counts[str(error)] = counts.get(str(error), 0) + 1
+    return [text if count == 1 else f"{text} ({count} times)" for text, count in counts.items()]
+
+
+def anycast_workload(door: Door, wanted: str) -> str:
+    """The workload meant: the one named, or the only one with an anycast address."""
+    if wanted:
+        return wanted
+    listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find the workload")
+    slugs = [str(w.get("slug")) for w in listed if views.anycast_of(w)]
+    match slugs:
+        case [only]:
+            return only
+        case []:
+            raise Failure("no workload has an anycast address", code=Exit.NOT_FOUND, advice="Create one with --anycast.")
+        case _:
+            raise usage(f"several workloads have an anycast address: {', '.join(slugs)}", advice="Name one with --workload.")
+
+
+def register(root: typer.Typer) -> None:
+    @command(root, "probe", examples="anypop probe london\nanypop probe --all --requests 15\nanypop probe london seattle -o json")
+    def probe(
+        door: Door,
+        vantages: Annotated[list[str] | None, typer.Argument(metavar="[VANTAGE]...", help="Where to ask from.", show_default=False)] = None,
+        *,
+        everywhere: Annotated[bool, typer.Option("--all", help="From every vantage.")] = False,
+        workload: Workload = "",
+        address: Annotated[
+            str, typer.Option("--address", metavar="IP", help="An address in place of a workload's.", show_default=False)
+        ] = "",
+        requests: Annotated[
+            int, typer.Option("--requests", "-n", metavar="N", help="Requests from each, one after the other.", min=1, max=1000)
+        ] = 15,
+    ) -> None:
+        """Ask the anycast address from vantages: which PoP and which instances answer, and how long it takes.
+
+        Exit code 1 when a request stays without an answer."""
+        if everywhere == bool(vantages):
+            raise usage("name vantages or say --all", advice="'anypop vantages' lists them.")
+        body: dict[str, Any] = {"requests": requests} | ({} if everywhere else {"vantages": vantages})
+        if address:
+            body["address"] = address
+        else:
+            body["workload"] = anycast_workload(door, workload)
+            body["stack"] = door.client.settings.stack
+        found = door.client.call("POST", "/anypop/v1/probes", what="probe", body=body).get("results") or []
+        door.screen.result(found, lambda: probe_lines(found))
+        if any(int(row.get("answered") or 0) < int(row.get("requests") or 0) for row in found):
+            raise Failure("some requests stayed without an answer")
+
+    @command(root, "why", examples="anypop why london\nanypop why as3356-lhr --workload web")
+    def why(
+        door: Door,
+        target: Annotated[str, typer.Argument(metavar="TARGET", help="A vantage, or a router of the lab such as as3356-lhr.")],
+        *,
+        workload: Workload = "",
+    ) -> None:
+        """Why a network lands where it lands: its candidate routes, who decided by which step, and what of ours put them there."""
+        from anypop.cli import reasons  # noqa: PLC0415 - the longest view, for this command alone
+
+        query = {"workload": anycast_workload(door, workload), "stack": door.client.settings.stack, "target": target}
+        found = door.client.get("/anypop/v1/why", what=f"why {target}", **query)
+        door.screen.result(found, lambda: reasons.lines(found))

@@ -1,0 +1,104 @@
+"""What a command says and where: results on standard output, everything else on standard error.
+
+In: data of control and the tables made of it. Out: text. With `-o json` standard output holds one JSON document and nothing else. Colour
+and width come from the terminal; a pipe gets neither. Decides nothing about the content.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import IO, TYPE_CHECKING
+
+from anypop.cli.failure import Failure
+from anypop.cli.table import Piece, Table, lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+Shown = Table | str | list[Piece]
+
+
+class Screen:
+    """Both streams of one command. Consoles are made when first needed: rich costs a tenth of a second to import."""
+
+    def __init__(self, output: Format) -> None:
+        self.output = output
+        self._consoles: dict[str, Console] = {}
+
+    def result(self, data: object, shown: Callable[[], Iterable[Shown]]) -> None:
+        """The command's answer: `data` as JSON, or what `shown` makes of it."""
+        if self.output is Format.JSON:
+            sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+            return
+        self._print("stdout", shown())
+
+    def note(self, *shown: Shown) -> None:
+        """Progress, previews and questions: for people, on standard error."""
+        self._print("stderr", shown)
+
+    def preview(self, *shown: Shown) -> None:
+        """What is about to happen: before the answer on standard output, or on standard error when that carries JSON."""
+        self._print("stderr" if self.output is Format.JSON else "stdout", shown)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can be asked: questions go to standard error and answers come from standard input."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    @property
+    def live(self) -> bool:
+        """Whether progress can be drawn in place."""
+        return self.console("stderr").is_terminal and not self.console("stderr").is_dumb_terminal
+
+    def agree(self, question: str, *, yes: bool) -> None:
+        """Ask before something changes; `Failure` when declined. Nobody is asked with `--yes` or where no person sits at a terminal."""
+        if yes or not self.interactive:
+            return
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Failure("nothing was changed", advice="--yes answers the question beforehand.")
+
+    def console(self, stream: str) -> "Console":
+        if stream not in self._consoles:
+            from rich.console import Console  # noqa: PLC0415 - see the class
+
+            self._consoles[stream] = Console(file=_stream(stream), highlight=False, markup=False, emoji=False, soft_wrap=True)
+        return self._consoles[stream]
+
+    def width(self, stream: str) -> int | None:
+        """Characters in a line; None where lines have no end."""
+        return self.console(stream).width if _stream(stream).isatty() or os.environ.get("COLUMNS") else None
+
+    def text(self, shown: Iterable[Shown], stream: str = "stderr") -> "Text":
+        """Tables and sentences as one styled text, laid out for `stream`."""
+        from rich.text import Text  # noqa: PLC0415 - see the class
+
+        rows: list[Text] = []
+        for item in shown:
+            match item:
+                case Table():
+                    rows += [Text.assemble(*pieces) for pieces in lines(item, self.width(stream))]
+                case str():
+                    rows.append(Text(item))
+                case _:
+                    rows.append(Text.assemble(*item))
+        return Text("\n").join(rows)
+
+    def _print(self, stream: str, shown: Iterable[Shown]) -> None:
+        text = self.text(shown, stream)
+        if text.plain or stream == "stdout":
+            self.console(stream).print(text)
+
+
+def _stream(name: str) -> IO[str]:
+    return sys.stdout if name == "stdout" else sys.stderr

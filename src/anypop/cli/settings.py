@@ -1,0 +1,76 @@
+"""Where control is and who we are: read before the first request.
+
+In: `--state DIR`, the environment, the `client.json` that a platform writes. Out: `Settings`. A value of the environment wins over the same
+value in the file, except that `--state` names a platform on purpose: then only the file counts.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from anypop.cli.failure import Exit, Failure
+
+DEFAULT_STATE = Path("/var/lib/anypop")
+_KEYS = ("url", "ca", "client_id", "client_secret", "stack")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`ca`: a PEM file, or its text; empty: the system's own authorities. `stack`: id or slug."""
+
+    url: str
+    ca: str
+    client_id: str
+    client_secret: str
+    stack: str
+
+
+def state_dir(state: Path | None, environment: Mapping[str, str]) -> Path:
+    """The state folder of the platform meant: `--state`, else ANYPOP_STATE, else /var/lib/anypop."""
+    return state or Path(environment.get("ANYPOP_STATE") or DEFAULT_STATE)
+
+
+def load(state: Path | None, environment: Mapping[str, str], *, stack: str = "") -> Settings:
+    """Settings for this call. Raises `Failure` that says which value is missing and where it can come from."""
+    values = {} if state else {key: environment.get(f"ANYPOP_{key.upper()}", "") for key in _KEYS}
+    if state or not all(values.get(key) for key in ("url", "client_id", "client_secret")):
+        folder = state_dir(state, environment)
+        values = _of_file(folder / "client.json", folder) | {key: value for key, value in values.items() if value}
+    if stack:
+        values["stack"] = stack
+    missing = [key for key in _KEYS if key != "ca" and not values.get(key)]
+    if missing:
+        raise Failure(
+            f"not known: {', '.join(missing)}",
+            code=Exit.USAGE,
+            advice="Set " + ", ".join(f"ANYPOP_{key.upper()}" for key in missing) + ", or name a platform's folder with --state DIR.",
+        )
+    url = values["url"].rstrip("/")
+    if not url.startswith(("https://", "http://")):
+        raise Failure(f"'{url}' is not the address of a control process", code=Exit.USAGE, advice="It looks like https://127.0.0.1:8443.")
+    return Settings(
+        url=url, ca=values.get("ca", ""), client_id=values["client_id"], client_secret=values["client_secret"], stack=values["stack"]
+    )
+
+
+def _of_file(path: Path, folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise Failure(
+            f"no platform runs from {folder} (there is no {path.name} in it)",
+            code=Exit.UNREACHABLE,
+            advice="Start one with 'sudo anypop up', name another folder with --state DIR, or set ANYPOP_URL and the credentials.",
+        ) from None
+    except PermissionError:
+        raise Failure(f"{path} may not be read", code=Exit.DENIED, advice="Run as root, or set ANYPOP_URL and the credentials.") from None
+    except (ValueError, OSError) as error:
+        raise Failure(f"{path} cannot be used: {error}", code=Exit.USAGE, advice="'anypop up' writes it anew.") from error
+    if not isinstance(found, dict):
+        raise Failure(f"{path} does not hold a JSON object", code=Exit.USAGE, advice="'anypop up' writes it anew.")
+    values = {key: str(found[key]) for key in _KEYS if found.get(key)}
+    ca = values.get("ca", "")
+    if ca and not ca.startswith("-----BEGIN") and not Path(ca).is_absolute():
+        values["ca"] = str(folder / ca)
+    return values

@@ -1,0 +1,180 @@
+"""Control's answers as tables: workloads, instances, prices, places. Pure.
+
+In: plain data as the API gives it. Out: `Table`s and sentences for `screen`. Missing fields show as "-": a control process that is newer or
+older than this command line is never a crash.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from anypop.cli.body import ANYCAST
+from anypop.cli.table import Cell, Column, Table
+
+Data = Mapping[str, Any]
+
+_STYLES = {
+    "RUNNING": "green",
+    "STARTING": "yellow",
+    "SCHEDULING": "dim",
+    "DELETING": "dim",
+    "STOPPED": "dim",
+    "FAILED": "bold red",
+    "ACTIVE": "green",
+}
+
+
+def text(value: object) -> str:
+    return "-" if value is None or value in ("", (), []) else str(value)
+
+
+def phase(value: object) -> Cell:
+    shown = text(value)
+    return shown, _STYLES.get(shown, "")
+
+
+def moment(value: object) -> str:
+    """An RFC 3339 time or seconds since the epoch as `2024-02-01 12:30:05`, UTC."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return text(value)[:19].replace("T", " ")
+
+
+def anycast_of(workload: Data) -> list[str]:
+    """The anycast addresses of a workload, from the annotation in which the API answers them."""
+    subnets = str(((workload.get("metadata") or {}).get("annotations") or {}).get(f"{ANYCAST}/subnets") or "")
+    return [part.strip().split("/")[0] for part in subnets.split(",") if part.strip()]
+
+
+def cities_of(target: Data) -> list[str]:
+    selectors = (((target.get("spec") or {}).get("deployments")) or {}).get("selectors") or []
+    return [str(city) for selector in selectors for city in selector.get("values") or []]
+
+
+def replicas_of(target: Data) -> int:
+    return int((((target.get("spec") or {}).get("deployments")) or {}).get("minReplicas") or 0)
+
+
+def expected(workload: Data) -> int:
+    """How many instances the workload asks for at least: replicas are per city."""
+    return sum(replicas_of(target) * len(cities_of(target)) for target in (workload.get("targets") or {}).values())
+
+
+def city_code(instance: Data) -> str:
+    return text((instance.get("location") or {}).get("cityCode"))
+
+
+def quote(found: Data) -> Table:
+    """The price, line by line."""
+    currency = text(found.get("currency"))
+    rows: list[list[Cell]] = [
+        [text(line["item"]), str(line["quantity"]), _money(line["unit_hourly"], 4), _money(line["hourly"], 4), _money(line["monthly"], 2)]
+        for line in found.get("lines") or []
+    ]
+    rows.append([("total", "bold"), "", "", _money(found["hourly"], 4), (_money(found["monthly"], 2), "bold")])
+    columns = [
+        Column(head="ITEM"),
+        Column(head="QUANTITY", right=True),
+        Column(head="EACH/HOUR", right=True, drop=2),
+        Column(head="HOUR", right=True, drop=1),
+        Column(head=f"MONTH {currency}", right=True),
+    ]
+    return Table(columns=columns, rows=rows, foot=1)
+
+
+def _money(value: float, places: int) -> str:
+    return f"{value:,.{places}f}"
+
+
+def workloads(found: Sequence[Data]) -> Table:
+    columns = [
+        Column(head="WORKLOAD"),
+        Column(head="STATUS"),
+        Column(head="TARGETS", drop=1),
+        Column(head="INSTANCES", right=True),
+        Column(head="ANYCAST"),
+        Column(head="CREATED", drop=2),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            text(w.get("slug")),
+            phase("DELETING" if (w.get("metadata") or {}).get("deleteRequestedAt") else w.get("status")),
+            targets(w),
+            str(expected(w)),
+            text(", ".join(anycast_of(w))),
+            moment((w.get("metadata") or {}).get("createdAt")),
+        ]
+        for w in found
+    ]
+    return Table(columns=columns, rows=rows, empty="no workloads; 'anypop workload create --help' shows how to make one")
+
+
+def targets(workload: Data) -> str:
+    return " ".join(f"{name}={','.join(cities_of(target))}" for name, target in (workload.get("targets") or {}).items()) or "-"
+
+
+def instances(found: Sequence[Data], *, title: str = "") -> Table:
+    columns = [
+        Column(head="INSTANCE"),
+        Column(head="POP", drop=5),
+        Column(head="PHASE"),
+        Column(head="PRIVATE", drop=3),
+        Column(head="EXTERNAL"),
+        Column(head="EXTERNAL IPV6", drop=2),
+        Column(head="STARTED", drop=4),
+        Column(head="WHY", drop=1),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            text(i.get("name")),
+            city_code(i),
+            phase(i.get("phase")),
+            text(i.get("ipAddress")),
+            text(i.get("externalIpAddress")),
+            text(i.get("externalIpv6Address")),
+            moment(i.get("startedAt")),
+            why(i),
+        ]
+        for i in found
+    ]
+    if all(row[-1] == "-" for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Table(columns=columns, rows=rows, empty="no instances", title=title)
+
+
+def why(instance: Data) -> str:
+    """Why it is not running; nothing about one that is."""
+    if instance.get("phase") == "RUNNING":
+        return "-"
+    return text(": ".join(str(part) for part in (instance.get("reason"), instance.get("message")) if part))
+
+
+def workload(found: Data) -> Table:
+    """One workload as name and value."""
+    metadata = found.get("metadata") or {}
+    spec = found.get("spec") or {}
+    rows: list[list[Cell]] = [
+        ["workload", (text(found.get("slug")), "bold")],
+        ["id", text(found.get("id"))],
+        ["status", phase("DELETING" if metadata.get("deleteRequestedAt") else found.get("status"))],
+        ["anycast", text(", ".join(anycast_of(found)))],
+    ]
+    for name, container in (spec.get("containers") or {}).items():
+        asked = (container.get("resources") or {}).get("requests") or {}
+        ports = ", ".join(f"{p.get('port')}/{str(p.get('protocol') or 'TCP').lower()}" for p in (container.get("ports") or {}).values())
+        rows.append([f"container {name}", text(container.get("image"))])
+        rows.append(["  asks for", f"{text(asked.get('cpu'))} vCPU, {text(asked.get('memory'))}"])
+        rows.append(["  ports", text(ports)])
+    for name, target in (found.get("targets") or {}).items():
+        rows.append([f"target {name}", f"{', '.join(cities_of(target))} x {replicas_of(target)}"])
+    rows.append(["created", moment(metadata.get("createdAt"))])
+    return pairs(rows)
+
+
+def pairs(rows: Sequence[Sequence[Cell]]) -> Table:
+    """Name and value, without a visible head."""
+    return Table(columns=[Column(head=""), Column(head="")], rows=rows)
+
+
+def by_name(found: Iterable[Data]) -> list[Data]:
+    return sorted(found, key=lambda row: str(row.get("name") or ""))

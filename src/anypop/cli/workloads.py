@@ -1,0 +1,224 @@
+"""`anypop quote`, `anypop workload ...`, `anypop instances`: declare a workload, see its price, wait for it, look at it, take it away.
+
+In: options or a file. Out: requests of the Workload API and what became of them. The command line decides nothing: whether a workload is
+right and what it costs is control's answer.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anypop.cli import body, views, watch
+from anypop.cli.door import Door, command
+from anypop.cli.failure import usage
+from anypop.cli.screen import Shown
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, list, show, delete and wait for workloads.")
+
+Slug = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the workload: a DNS label, unique in its stack.", show_default=False)]
+Known = Annotated[str, typer.Argument(metavar="WORKLOAD", help="Its name (slug) or id.")]
+File = Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="A workload as YAML or JSON; '-' reads standard input.")]
+Image = Annotated[str, typer.Option("--image", metavar="IMAGE", help="OCI image: registry/name:tag.", show_default=False)]
+Ports = Annotated[
+    list[str] | None, typer.Option("--port", metavar="N[/udp]", help="Port the application listens on, open to all. Repeatable.")
+]
+Size = Annotated[str, typer.Option("--size", metavar="SP-N", help="What an instance asks for: SP-1 (1 vCPU, 2 GiB) to SP-8 (48, 256).")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="NAME=CITY,CITY", help="A named group of cities (IATA codes). Repeatable.")
+]
+Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="Instances in each city.")]
+Anycast = Annotated[bool, typer.Option("--anycast", help="One address, the same in every city.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. (Nobody is asked where no terminal is.)")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to wait for the end of it.")]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Give up waiting after so long (exit code 6).", min=0.1)]
+
+
+class Goal(StrEnum):
+    RUNNING = "running"
+    GONE = "gone"
+
+
+def wanted(file: Path | None, options: body.Wanted) -> dict[str, Any]:
+    """The workload that the options or the file describe; `Failure` where both or neither do."""
+    if file is None:
+        return body.of_options(options)
+    mixed = [
+        f"--{name}" for name in ("image", "ports", "targets", "anycast", "env", "secrets", "command", "name") if getattr(options, name)
+    ]
+    if mixed:
+        raise usage(f"--file and {', '.join(mixed)} exclude each other", advice="Write it into the file, or leave the file away.")
+    found = body.of_file(file)
+    return found | {"slug": options.slug} if options.slug else found
+
+
+@command(
+    app,
+    "create",
+    examples="""
+    anypop workload create web --image registry.example/web:1 --port 80 --target eu1=AMS,LHR --replicas 2 --anycast
+    anypop workload create web --image registry.example/web:1 --port 80 --size SP-2 --target na1=JFK,LAX --env MODE=live --secret TOKEN
+    anypop workload create -f workload.yaml --yes -o json
+    """,
+)
+def create(
+    door: Door,
+    slug: Slug = "",
+    *,
+    file: File = None,
+    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="A name for people (default: NAME).", show_default=False)] = "",
+    image: Image = "",
+    port: Ports = None,
+    size: Size = "SP-1",
+    target: Targets = None,
+    replicas: Replicas = 1,
+    anycast: Anycast = False,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", metavar="K[=V]", help="Environment; without =V taken from here. Repeatable.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option("--secret", metavar="K[=V]", help="Like --env, but never shown again. Repeatable.")
+    ] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--command", metavar="TEXT", help="Command in place of the image's own, as in a shell. Repeatable.")
+    ] = None,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = 300,
+) -> None:
+    """Deploy a workload everywhere with one operation: first its price, then its instances as they start."""
+    options = body.Wanted(
+        slug=slug,
+        name=name,
+        image=image,
+        ports=port or (),
+        size=size,
+        targets=target or (),
+        replicas=replicas,
+        anycast=anycast,
+        env=env or (),
+        secrets=secret or (),
+        command=run or (),
+    )
+    document = wanted(file, options)
+    what = f"create workload {document.get('slug') or document.get('name') or ''}".strip()
+    price = door.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
+    door.screen.note(views.quote(price), "")
+    door.screen.agree("Create it?", yes=yes)
+    made = door.client.call("POST", f"{door.stack_path('workload')}/workloads", what=what, body={"workload": document})["workload"]
+    known = str(made.get("slug") or made.get("id"))
+    if not wait:
+        found = door.client.every(f"{door.workload_path(known)}/instances", what=what)
+    else:
+        found = watch.until_running(door, known, views.expected(made), timeout_s=timeout)
+    found = list(views.by_name(found))
+    door.screen.result({"workload": made, "quote": price, "instances": found}, lambda: summary(made, found))
+
+
+def summary(made: views.Data, found: list[views.Data]) -> list[Shown]:
+    """What there is now: the common address, then each instance with its own."""
+    running = sum(1 for i in found if i.get("phase") == "RUNNING")
+    anycast = views.anycast_of(made)
+    head = f"{made.get('slug')}: {running} of {max(views.expected(made), len(found))} instances run"
+    return [
+        f"{head}, anycast address {', '.join(anycast)}" if anycast else head,
+        "",
+        views.instances(found),
+    ]
+
+
+@command(app, "list", examples="anypop workload list\nanypop workload list -o json | jq -r '.[].slug'")
+def list_workloads(door: Door) -> None:
+    """All workloads of the stack."""
+    found = door.client.every(f"{door.stack_path('workload')}/workloads", what="list workloads")
+    door.screen.result(found, lambda: [views.workloads(found)])
+
+
+@command(app, "show", examples="anypop workload show web")
+def show(door: Door, workload: Known) -> None:
+    """One workload and its instances."""
+    what = f"show workload {workload}"
+    found = door.client.get(door.workload_path(workload), what=what)["workload"]
+    parts = list(views.by_name(door.client.every(f"{door.workload_path(workload)}/instances", what=what)))
+    door.screen.result({"workload": found, "instances": parts}, lambda: [views.workload(found), "", views.instances(parts)])
+
+
+@command(app, "delete", examples="anypop workload delete web --yes")
+def delete(door: Door, workload: Known, *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 120) -> None:
+    """Take a workload away: announcements first, instances last. Its anycast address goes with it."""
+    what = f"delete workload {workload}"
+    found = door.client.get(door.workload_path(workload), what=what)["workload"]
+    slug = str(found.get("slug") or workload)
+    anycast = views.anycast_of(found)
+    lost = f" and its anycast address {', '.join(anycast)}" if anycast else ""
+    door.screen.agree(f"Delete {slug}, its {views.expected(found)} instances{lost}?", yes=yes)
+    door.client.call("DELETE", door.workload_path(workload), what=what)
+    if wait:
+        watch.until_gone(door, str(found.get("id") or slug), timeout_s=timeout)
+    done = "is gone" if wait else "is being taken down"
+    door.screen.result({"workload": slug, "id": found.get("id"), "gone": wait}, lambda: [f"{slug} {done}"])
+
+
+@command(app, "wait", examples="anypop workload wait web --timeout 60\nanypop workload wait web --for gone")
+def wait_for(
+    door: Door,
+    workload: Known,
+    *,
+    goal: Annotated[Goal, typer.Option("--for", help="What to wait for.")] = Goal.RUNNING,
+    timeout: Timeout = 300,
+) -> None:
+    """Wait until every instance runs, or until the workload is gone."""
+    if goal is Goal.GONE:
+        watch.until_gone(door, workload, timeout_s=timeout)
+        door.screen.result({"workload": workload, "gone": True}, lambda: [f"{workload} is gone"])
+        return
+    found = door.client.get(door.workload_path(workload), what=f"wait for {workload}")["workload"]
+    parts = list(views.by_name(watch.until_running(door, workload, views.expected(found), timeout_s=timeout)))
+    door.screen.result({"workload": found, "instances": parts}, lambda: summary(found, parts))
+
+
+def register(root: typer.Typer) -> None:
+    """The two commands of this file that stand at the top level."""
+
+    @command(
+        root,
+        "quote",
+        examples="""
+        anypop quote --target na1=JFK,LAX --target eu1=AMS,LHR --replicas 2 --size SP-2 --anycast
+        anypop quote -f workload.yaml -o json
+        """,
+    )
+    def quote(
+        door: Door,
+        *,
+        file: File = None,
+        size: Size = "SP-1",
+        target: Targets = None,
+        replicas: Replicas = 1,
+        anycast: Anycast = False,
+    ) -> None:
+        """The price of a workload, line by line, before anything starts."""
+        options = body.Wanted(size=size, targets=target or (), replicas=replicas, anycast=anycast)
+        document = wanted(file, options)
+        if file is None:
+            # A price needs no image and no name, the check that control runs on every workload does.
+            document |= {"name": "quote", "slug": "quote"}
+            document["spec"]["containers"]["app"]["image"] = "quote"
+        found = door.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": document})
+        door.screen.result(found, lambda: [views.quote(found)])
+
+    @command(root, "instances", examples="anypop instances\nanypop instances web -o json")
+    def instances(
+        door: Door,
+        workload: Annotated[str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)] = "",
+    ) -> None:
+        """Instances with their place, phase and addresses."""
+        what = "list instances"
+        slugs = (
+            [workload]
+            if workload
+            else [str(w.get("slug") or w.get("id")) for w in door.client.every(f"{door.stack_path('workload')}/workloads", what=what)]
+        )
+        found = [i for slug in slugs for i in views.by_name(door.client.every(f"{door.workload_path(slug)}/instances", what=what))]
+        door.screen.result(found, lambda: [views.instances(found)])
