@@ -15,6 +15,7 @@ class Reason(StrEnum):
     NO_SUCH_POP = "no-such-pop"
     POP_FULL = "pop-full"
     NO_COVERING_PREFIX = "no-covering-prefix"
+    SHARED_PREFIX = "shared-prefix"
     # instances
     SCHEDULED = "scheduled"
     PULLING = "pulling"
@@ -60,6 +61,7 @@ _SAYS: dict[Reason, str] = {
     Reason.NO_SUCH_POP: "no PoP in that city",
     Reason.POP_FULL: "the PoP has no free address left",
     Reason.NO_COVERING_PREFIX: "no covering prefix is free for this set of PoPs",
+    Reason.SHARED_PREFIX: "not announced here: another workload of the same covering prefix has no instance in this PoP",
     Reason.SCHEDULED: "waits for its PoP to report",
     Reason.PULLING: "its image is being pulled",
     Reason.PULL_FAILED: "its image cannot be pulled",

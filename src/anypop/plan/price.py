@@ -6,9 +6,18 @@ reckoned in decimals, turned into floats at the very end. Nothing here meters wh
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any
 
-from anypop.model.plan import Quote
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from anypop.model.codec import problems_of
+from anypop.model.errors import Invalid, Problem
+from anypop.model.plan import PriceLine, Quote
 from anypop.model.workload import Workload
+from anypop.plan.quantity import cpu_millis, memory_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +32,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook:
-    """Prices in `currency`. `hours_per_month` makes a month of hours (730 = 365 x 24 / 12)."""
+    """Prices in `currency`. `hours_per_month` makes a month of hours (730 = 365 x 24 / 12). `sizes` from small to large."""
 
     currency: str
     hours_per_month: int
@@ -31,21 +40,110 @@ class PriceBook:
     sizes: tuple[Size, ...]
 
 
+# a YAML number goes through its shortest text, so that 0.09 means 0.09 and not the nearest binary fraction
+_Price = Annotated[Decimal, BeforeValidator(lambda v: str(v) if isinstance(v, float) else v), Field(ge=0, allow_inf_nan=False)]
+
+
+class _SizeText(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, Field(min_length=1)]
+    cpu: Annotated[int, BeforeValidator(lambda v: cpu_millis(str(v)))]
+    memory: Annotated[int, BeforeValidator(lambda v: memory_bytes(str(v)))]
+    hourly: _Price
+
+
+class _BookText(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    currency: Annotated[str, Field(min_length=1)]
+    hours_per_month: Annotated[int, Field(gt=0)]
+    anycast_hourly: _Price
+    sizes: Annotated[list[_SizeText], Field(min_length=1)]
+
+
 def read_price_book(text: str) -> PriceBook:
     """A price book from YAML text. Raises `Invalid` with all its problems."""
-    raise NotImplementedError
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Invalid.one("", f"the price book is no YAML: {error}") from error
+    try:
+        book = _BookText.model_validate(data)
+    except ValidationError as error:
+        raise Invalid(problems_of(error)) from error
+    names = [s.name for s in book.sizes]
+    twice = [Problem(path=f"sizes[{n}].name", message=f"{name} is there already") for n, name in enumerate(names) if name in names[:n]]
+    if twice:
+        raise Invalid(twice)
+    sizes = [Size(name=s.name, cpu_millis=s.cpu, memory_bytes=s.memory, hourly=s.hourly) for s in book.sizes]
+    sizes.sort(key=lambda s: (s.cpu_millis, s.memory_bytes, s.hourly))
+    return PriceBook(currency=book.currency, hours_per_month=book.hours_per_month, anycast_hourly=book.anycast_hourly, sizes=tuple(sizes))
 
 
+@cache
 def default_price_book() -> PriceBook:
-    """The price book that comes with Anypop."""
-    raise NotImplementedError
+    """The price book that comes with Anypop: package data, as constant as code."""
+    return read_price_book(files("anypop.plan").joinpath("pricebook.yaml").read_text(encoding="utf-8"))
+
+
+def size_of(workload: Workload, book: PriceBook) -> Size:
+    """The smallest size that holds all containers of one instance. Raises `Invalid` where there is none."""
+    cpu = sum(c.cpu_millis for c in workload.containers)
+    memory = sum(c.memory_bytes for c in workload.containers)
+    for size in book.sizes:
+        if cpu <= size.cpu_millis and memory <= size.memory_bytes:
+            return size
+    largest = book.sizes[-1]
+    raise Invalid.one(
+        "spec.containers",
+        f"an instance asks for {cpu / 1000:g} vCPU and {memory / 2**30:g} GiB; no size has both "
+        f"(the largest, {largest.name}, has {largest.cpu_millis / 1000:g} and {largest.memory_bytes / 2**30:g})",
+    )
 
 
 def quote(workload: Workload, book: PriceBook) -> Quote:
-    """What `workload` costs while all its instances run. Raises `Invalid` where an instance fits no size."""
-    raise NotImplementedError
+    """What `workload` costs while all its instances run, one line for each target and one for anycast. Raises `Invalid` where an instance
+    fits no size.
+    """
+    size = size_of(workload, book)
+    rows: list[tuple[str, int, Decimal]] = [
+        (f"{size.name} instance, target {t.name} ({', '.join(t.cities)})", t.replicas * len(t.cities), size.hourly)
+        for t in workload.targets
+    ]
+    if workload.anycast:
+        rows.append(("anycast address", 1, book.anycast_hourly))
+    lines = [_line(item, quantity, unit, book) for item, quantity, unit in rows]
+    hourly = sum((quantity * unit for _, quantity, unit in rows), Decimal(0))
+    return Quote(currency=book.currency, lines=tuple(lines), hourly=float(hourly), monthly=float(hourly * book.hours_per_month))
 
 
 def in_words(priced: Quote) -> str:
-    """One line for people: `0.86 USD an hour, about 627 USD a month`."""
-    raise NotImplementedError
+    """One line for people, cents and whole: `0.86 USD an hour, 627.80 USD a month`."""
+    return f"{priced.hourly:.2f} {priced.currency} an hour, {priced.monthly:.2f} {priced.currency} a month"
+
+
+def about(priced: Quote) -> str:
+    """The month in whole units, cents dropped, as price tags do: `about 627 USD a month`."""
+    return f"about {int(priced.monthly)} {priced.currency} a month"
+
+
+def _line(item: str, quantity: int, unit: Decimal, book: PriceBook) -> PriceLine:
+    hourly = quantity * unit
+    return PriceLine(
+        item=item,
+        quantity=quantity,
+        unit_hourly=float(unit),
+        hourly=float(hourly),
+        monthly=float(hourly * book.hours_per_month),
+    )
+
+
+def as_data(book: PriceBook) -> dict[str, Any]:
+    """The book for `-o json` and the portal."""
+    return {
+        "currency": book.currency,
+        "hoursPerMonth": book.hours_per_month,
+        "anycastHourly": float(book.anycast_hourly),
+        "sizes": [
+            {"name": s.name, "cpuMillis": s.cpu_millis, "memoryBytes": s.memory_bytes, "hourly": float(s.hourly)} for s in book.sizes
+        ],
+    }
