@@ -7,7 +7,7 @@ a loop in their path must have been dropped before.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from anypop.model.route import Candidate, Origin, Step
 
@@ -147,14 +147,17 @@ def _oldest_if_external(left: list[Candidate]) -> list[Candidate]:
 
 
 def _lowest_known_address(left: list[Candidate], address: Callable[[Candidate], str]) -> list[Candidate]:
-    """The lowest address wins, compared as a number; a step that lacks the address of even one candidate decides
-    nothing.
-    """
+    """The lowest address wins, compared as a number; a step that lacks the address of even one candidate decides nothing."""
     if not all(address(candidate) for candidate in left):
         return left
-    return _lowest(left, lambda candidate: _as_number(address(candidate)))
+    bound = min(_rank(address(candidate)) for candidate in left)
+    return [candidate for candidate in left if _rank(address(candidate)) == bound]
 
 
-def _as_number(text: str) -> int:
-    parsed = ip_address(text.partition("%")[0])
-    return int(parsed) if isinstance(parsed, IPv4Address) else int(parsed) + (1 << 32)
+def _rank(text: str) -> tuple[int, int, str]:
+    """IPv4 before IPv6 before names (routers of the model have names in the place of addresses)."""
+    try:
+        parsed = ip_address(text.partition("%")[0])
+    except ValueError:
+        return 9, 0, text
+    return parsed.version, int(parsed), text
