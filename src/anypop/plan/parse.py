@@ -5,14 +5,26 @@ the document that may be shown to clients, and the secrets apart from it. Raises
 as the client wrote it. It must not fill in defaults that clients would see as drift.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
-from anypop.model.errors import Problem
-from anypop.model.names import CityCode, StackId, WorkloadId
-from anypop.model.plan import AnycastAddress
+from pydantic import ValidationError
+
+from anypop.model.codec import dotted
+from anypop.model.errors import Invalid, Problem
+from anypop.model.names import CityCode, StackId, WorkloadId, instance_name, is_slug, slug_of
 from anypop.model.workload import Workload
+from anypop.plan import declare
+from anypop.plan.document import document_of, document_with_anycast
+from anypop.plan.fields import ANYCAST, SUBNETS
+from anypop.plan.schema import FIELD_NAMES, Deployments, WorkloadBody
+from anypop.plan.unacted import unacted
+
+__all__ = ["Parsed", "Secret", "document_with_anycast", "parse"]
+
+_LONGEST_NAME = 63  # an instance's name is its host name, and a host name is a DNS label (RFC 1123)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +49,128 @@ class Parsed:
 
 def parse(body: Mapping[str, Any], *, workload_id: WorkloadId, stack_id: StackId, stack_slug: str, cities: Collection[CityCode]) -> Parsed:
     """`body` as a workload. Raises `Invalid`."""
-    raise NotImplementedError
+    data = _without_nulls(body)
+    problems = list(_between_fields(data))
+    try:
+        checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
+    except ValidationError as error:
+        raise Invalid([*_in_words(error), *problems]) from error
+    problems += _across(checked)
+    if problems:
+        raise Invalid(problems)
+
+    name = checked.name or checked.slug or ""
+    slug = checked.slug or slug_of(name)
+    annotations = dict((checked.metadata and checked.metadata.annotations) or {})
+    annotations.pop(SUBNETS, None)  # the server's own, which clients send back as they read it
+    workload = Workload(
+        id=workload_id,
+        stack_id=stack_id,
+        stack_slug=stack_slug,
+        slug=slug,
+        name=name,
+        containers=declare.containers(checked),
+        targets=declare.targets(checked),
+        anycast=ANYCAST in annotations,
+        dual_stack=declare.dual_stack(checked),
+        labels=tuple(sorted(((checked.metadata and checked.metadata.labels) or {}).items())),
+        annotations=tuple(sorted(annotations.items())),
+    )
+    workload, lost = declare.with_provable_fields(workload, checked)
+    if lost:
+        raise Invalid(lost)
+    document = {"stackId": stack_id, "id": workload_id} | document_of(checked, name=name, slug=slug)
+    return Parsed(workload=workload, document=document, secrets=tuple(_secrets(checked)), unacted=tuple(unacted(checked)))
 
 
-def document_with_anycast(document: Mapping[str, Any], addresses: AnycastAddress | None, *, dual_stack: bool) -> dict[str, Any]:
-    """`document` with the annotation that tells clients the anycast addresses, IPv4 first; unchanged without addresses."""
-    raise NotImplementedError
+def _without_nulls(value: Any) -> Any:
+    """Null means absent, as in protobuf's JSON."""
+    if isinstance(value, Mapping):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return [_without_nulls(v) for v in value] if isinstance(value, list) else value
+
+
+def _in_words(error: ValidationError) -> Iterator[Problem]:
+    for found in error.errors():
+        loc = found["loc"]
+        match found["type"]:
+            case "extra_forbidden":
+                near = get_close_matches(str(loc[-1]), FIELD_NAMES, n=1)
+                message = "there is no such field" + (f"; is {near[0]} meant?" if near else "")
+            case "missing":
+                message = "is required"
+            case "value_error":
+                message = str(found["ctx"]["error"])
+            case "int_parsing" | "int_type" | "int_from_float":
+                message = "must be a whole number"
+            case "string_type":
+                message = "must be text"
+            case "list_type":
+                message = "must be a list"
+            case "too_short" | "string_too_short":
+                message = "must not be empty"
+            case "dict_type" | "model_type" | "model_attributes_type":
+                message = "must be an object"
+            case _:
+                message = found["msg"]
+        yield Problem(path=dotted(tuple(part for part in loc if part != "[key]")), message=message)
+
+
+def _between_fields(data: Any) -> Iterator[Problem]:
+    """What no single field can tell, read from the raw data so that it is found also beside other problems."""
+    if not isinstance(data, dict):
+        return
+    name, slug = data.get("name"), data.get("slug")
+    if not name and not slug:
+        yield Problem(path="name", message="is required (or slug)")
+    elif not slug and isinstance(name, str) and not is_slug(slug_of(name)):
+        yield Problem(path="name", message=f"no slug can be made of {name!r}; give a slug")
+    containers = _object(_object(data, "spec"), "containers")
+    if isinstance(data.get("spec"), dict) and not containers and not data["spec"].get("virtualMachines"):
+        yield Problem(path="spec.containers", message="is required: at least one container")
+    holder: dict[tuple[int, str], str] = {}
+    for container_name in containers:
+        for port_name, port in _object(_object(containers, container_name), "ports").items():
+            path = f"spec.containers.{container_name}.ports.{port_name}.port"
+            number = _object({"port": port}, "port").get("port")
+            if not str(number).isdigit():
+                continue
+            protocol = declare.protocol(str(port.get("protocol", "")))
+            other = holder.setdefault((int(str(number)), protocol), path)
+            if other != path:
+                yield Problem(path=path, message=f"{number}/{protocol} is also {other}; an instance's containers share one address")
+
+
+def _object(data: Any, key: str) -> dict[str, Any]:
+    inner = data.get(key) if isinstance(data, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def _across(body: WorkloadBody) -> Iterator[Problem]:
+    """What needs all fields to be right first."""
+    slug = body.slug or slug_of(body.name or "")
+    for target, wanted in body.targets.items():
+        deployments = wanted.spec.deployments
+        path = f"targets.{target}.spec.deployments"
+        cities = declare.cities(deployments)
+        if not cities:
+            yield Problem(path=f"{path}.selectors", message="no city fits all of them")
+        longest = max((len(instance_name(slug, target, city, _highest(deployments))) for city in cities), default=0)
+        if longest > _LONGEST_NAME:
+            message = f"gives instances names of {longest} letters; a host name has at most {_LONGEST_NAME}: shorten the slug or this"
+            yield Problem(path=f"targets.{target}", message=message)
+
+
+def _highest(deployments: Deployments) -> int:
+    return max(deployments.min_replicas, deployments.max_replicas or 0, 1) - 1
+
+
+def _secrets(body: WorkloadBody) -> Iterator[Secret]:
+    for name, container in (body.spec.containers or {}).items():
+        for variable, value in (container.env or {}).items():
+            if value.secret_value:
+                yield Secret(path=f"spec.containers.{name}.env.{variable}.secretValue", value=value.secret_value)
+    for n, credentials in enumerate(body.spec.image_pull_credentials or ()):
+        if credentials.docker_registry.password:
+            path = f"spec.imagePullCredentials[{n}].dockerRegistry.password"
+            yield Secret(path=path, value=credentials.docker_registry.password)

@@ -1,0 +1,139 @@
+"""A checked body, part by part, as the model's nouns: containers, ports, probes, targets.
+
+In: what `plan.schema` let through. Out: frozen nouns with the API's defaults filled in (for us; clients never see them). Zero counts as
+absent, as in protobuf's JSON.
+"""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+from anypop.model.errors import Problem
+from anypop.model.names import CityCode, InstanceName
+from anypop.model.order import InstanceOrder
+from anypop.model.plan import Slot
+from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
+from anypop.plan import schema
+from anypop.plan.fields import instance_fields
+from anypop.plan.jsonpath import steps_of, value_at
+from anypop.plan.quantity import cpu_millis, memory_bytes
+
+
+def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
+    return tuple(_container(name, c) for name, c in (body.spec.containers or {}).items())
+
+
+def targets(body: schema.WorkloadBody) -> tuple[Target, ...]:
+    return tuple(
+        Target(name=name, cities=cities(t.spec.deployments), replicas=t.spec.deployments.min_replicas) for name, t in body.targets.items()
+    )
+
+
+def cities(deployments: schema.Deployments) -> tuple[CityCode, ...]:
+    """Each city once, in the order of the first selector; several selectors must all fit, as label selectors do."""
+    first, *others = deployments.selectors
+    fitting = [c for c in dict.fromkeys(first.values) if all(c in other.values for other in others)]
+    return tuple(CityCode(c) for c in fitting)
+
+
+def dual_stack(body: schema.WorkloadBody) -> bool:
+    return any("IPv6" in (i.ip_families or ()) for i in body.spec.network_interfaces or ())
+
+
+def protocol(text: str) -> Protocol:
+    """UDP where that is written; TCP where it is absent or unknown, as the API has it."""
+    return Protocol.UDP if text.upper() == "UDP" else Protocol.TCP
+
+
+def with_provable_fields(workload: Workload, body: schema.WorkloadBody) -> tuple[Workload, list[Problem]]:
+    """`workload` less the optional variables that no instance could fill, and a problem for each required one. All instances of a
+    workload have the same fields, so one made-up instance proves it for all.
+    """
+    problems: list[Problem] = []
+    proved = []
+    for container in workload.containers:
+        declared = (body.spec.containers or {})[container.name].env or {}
+        kept = []
+        for variable, path in container.env_from_instance:
+            if any(value_at(steps_of(path), _specimen(workload, t)) is not None for t in workload.targets):
+                kept.append((variable, path))
+                continue
+            wanted = declared[variable].value_from
+            if wanted is not None and not wanted.instance_field_ref.optional:
+                where = f"spec.containers.{container.name}.env.{variable}.valueFrom.instanceFieldRef.fieldPath"
+                problems.append(Problem(path=where, message=f"an instance has nothing at {path}"))
+        proved.append(replace(container, env_from_instance=tuple(kept)))
+    return replace(workload, containers=tuple(proved)), problems
+
+
+def _specimen(workload: Workload, target: Target) -> dict[str, object]:
+    city = target.cities[0]
+    name = InstanceName("specimen")
+    four, six = IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")  # documentation addresses (RFC 5737, RFC 3849)
+    order = InstanceOrder(
+        name=name,
+        uid="specimen",
+        workload_id=workload.id,
+        private4=four,
+        gateway4=four,
+        private6=six,
+        gateway6=six,
+        external4=four,
+        external6=six,
+        anycast4=four if workload.anycast else None,
+        anycast6=six if workload.anycast and workload.dual_stack else None,
+        containers=(),
+    )
+    slot = Slot(workload_id=workload.id, target=target.name, pop=city, ordinal=0, name=name, index=0, uid="specimen")
+    return instance_fields(order, slot, workload)
+
+
+def _container(name: str, declared: schema.Container) -> Container:
+    env = declared.env or {}
+    amounts = (declared.resources and declared.resources.requests) or schema.Amounts()
+    plain = Container(name=name, image=declared.image)
+    return replace(
+        plain,
+        command=tuple(declared.command or ()),
+        args=tuple(declared.args or ()),
+        env=tuple((key, v.value or "") for key, v in env.items() if not v.secret_value and not v.value_from),
+        env_from_instance=tuple((key, v.value_from.instance_field_ref.field_path) for key, v in env.items() if v.value_from),
+        secrets=tuple((key, v.secret_value) for key, v in env.items() if v.secret_value),
+        ports=tuple(
+            Port(name=key, port=p.port, protocol=protocol(p.protocol or ""), open_to_all=bool(p.enable_implicit_network_policy))
+            for key, p in (declared.ports or {}).items()
+        ),
+        readiness=_probe(declared.readiness_probe),
+        liveness=_probe(declared.liveness_probe),
+        cpu_millis=cpu_millis(amounts.cpu) if amounts.cpu else plain.cpu_millis,
+        memory_bytes=memory_bytes(amounts.memory) if amounts.memory else plain.memory_bytes,
+        always_pull=declared.image_pull_policy == "ALWAYS",
+    )
+
+
+def _probe(declared: schema.Probe | None) -> Probe | None:
+    if declared is None:
+        return None
+    plain = Probe(kind=ProbeKind.TCP)
+    timed = replace(
+        plain,
+        initial_delay_s=declared.initial_delay_seconds or plain.initial_delay_s,
+        timeout_s=declared.timeout_seconds or plain.timeout_s,
+        period_s=declared.period_seconds or plain.period_s,
+        success_threshold=declared.success_threshold or plain.success_threshold,
+        failure_threshold=declared.failure_threshold or plain.failure_threshold,
+    )
+    if declared.http_get is not None:
+        asked = declared.http_get
+        path = asked.path or plain.path
+        return replace(
+            timed,
+            kind=ProbeKind.HTTP,
+            port=asked.port,
+            path=path if path.startswith("/") else f"/{path}",
+            scheme=asked.scheme or plain.scheme,
+            headers=tuple((asked.http_headers or {}).items()),
+        )
+    if declared.exec_ is not None:
+        return replace(timed, kind=ProbeKind.EXEC, command=tuple(declared.exec_.command))
+    assert declared.tcp_socket is not None, "the schema lets exactly one through"
+    return replace(timed, port=declared.tcp_socket.port)

@@ -1,0 +1,65 @@
+"""The workload as clients may see it: what they sent, less secrets, without anything that they would take for drift.
+
+In: a checked body. Out: plain data: null and empty values left out, `ipFamilies` written out, `resources` on every container, capabilities
+kept even when empty. It must not fill in any other default, add labels, or show a secret.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from anypop.model.plan import AnycastAddress
+from anypop.plan.fields import SUBNETS, subnets
+from anypop.plan.schema import WorkloadBody
+
+_KEYED = frozenset({"env", "ports", "containers", "targets"})  # maps whose keys are the user's: an entry says something even when empty
+_VERBATIM = frozenset({"labels", "annotations", "httpHeaders"})  # maps whose values are the user's, empty text included
+_SERVERS_OWN = ("id", "stackId", "status")
+
+
+def document_of(body: WorkloadBody, *, name: str, slug: str) -> dict[str, Any]:
+    """The document, without the server's own fields."""
+    data = body.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for field in _SERVERS_OWN:
+        data.pop(field, None)
+    data["name"], data["slug"] = name, slug
+    metadata = data.get("metadata", {})
+    metadata.get("annotations", {}).pop(SUBNETS, None)  # ours to tell, also when it is sent back
+    data["metadata"] = {key: metadata[key] for key in ("annotations", "labels") if metadata.get(key)}
+    for container in data["spec"].get("containers", {}).values():
+        for value in container.get("env", {}).values():
+            value.pop("secretValue", None)
+        capabilities = container.get("securityContext", {}).get("capabilities")
+        if capabilities is not None:
+            capabilities.update(add=capabilities.get("add", []), drop=capabilities.get("drop", []))
+    for credentials in data["spec"].get("imagePullCredentials", ()):
+        credentials["dockerRegistry"].pop("password", None)
+    for interface in data["spec"].get("networkInterfaces", ()):
+        interface["ipFamilies"] = interface.get("ipFamilies") or ["IPv4"]
+    shown: dict[str, Any] = _pruned(data)
+    for container in shown["spec"]["containers"].values():
+        container.setdefault("resources", {})
+    return shown
+
+
+def document_with_anycast(document: Mapping[str, Any], addresses: AnycastAddress | None, *, dual_stack: bool) -> dict[str, Any]:
+    """`document` with the annotation that tells clients the anycast addresses, IPv4 first; unchanged without addresses."""
+    if addresses is None:
+        return dict(document)
+    metadata = dict(document.get("metadata", {}))
+    value = subnets(addresses.address4, addresses.address6 if dual_stack else None)
+    metadata["annotations"] = dict(metadata.get("annotations", {})) | {SUBNETS: value}
+    return dict(document) | {"metadata": metadata}
+
+
+def _pruned(value: Any, under: str = "") -> Any:
+    """Without null, empty text, empty lists and empty maps, except where they mean something."""
+    if isinstance(value, list):
+        return [_pruned(v) for v in value]
+    if not isinstance(value, dict) or under in _VERBATIM or under == "capabilities":
+        return value
+    kept = {}
+    for key, inner in value.items():
+        less = _pruned(inner, key)
+        if under in _KEYED or less not in (None, "", [], {}):
+            kept[key] = less
+    return kept

@@ -1,0 +1,281 @@
+"""The Workload API's JSON as it may be sent: every field and its kind.
+
+In: plain JSON data, with the cities that exist as validation context. Out: a checked `WorkloadBody`, or Pydantic's errors for `plan.parse`
+to put into words. What we could only pretend to do is refused here; what is kept without effect yet is listed by `plan.parse`. No defaults
+are filled in.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from anypop.plan.kinds import (
+    City,
+    Count,
+    Cpu,
+    EnvName,
+    FieldPath,
+    GraceSeconds,
+    Image,
+    Int64,
+    Memory,
+    Name,
+    PortNumber,
+    Replicas,
+    Slug,
+    Text,
+    one_of,
+    refused,
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
+
+
+class FieldRef(_Part):
+    field_path: FieldPath
+    optional: bool | None = None
+
+
+class ValueFrom(_Part):
+    instance_field_ref: FieldRef
+
+
+class EnvValue(_Part):
+    value: Text | None = None
+    secret_value: Text | None = None
+    value_from: ValueFrom | None = None
+
+    @model_validator(mode="after")
+    def _only_one(self) -> "EnvValue":
+        given = [n for n, v in (("value", self.value), ("secretValue", self.secret_value), ("valueFrom", self.value_from)) if v]
+        if len(given) > 1:
+            raise ValueError(f"has {' and '.join(given)}; give one of them")
+        return self
+
+
+class Port(_Part):
+    port: PortNumber
+    protocol: str | None = None
+    enable_implicit_network_policy: bool | None = None
+
+
+class HttpGet(_Part):
+    path: str | None = None
+    port: PortNumber
+    scheme: Annotated[str, AfterValidator(one_of("HTTP", "HTTPS"))] | None = None
+    http_headers: dict[str, Text] | None = None
+
+
+class TcpSocket(_Part):
+    port: PortNumber
+
+
+class Exec(_Part):
+    command: Annotated[list[str], Field(min_length=1)]
+
+
+class Probe(_Part):
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    exec_: Annotated[Exec | None, Field(alias="exec")] = None
+    initial_delay_seconds: Count | None = None
+    timeout_seconds: Count | None = None
+    period_seconds: Count | None = None
+    success_threshold: Count | None = None
+    failure_threshold: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_ask(self) -> "Probe":
+        if sum(way is not None for way in (self.http_get, self.tcp_socket, self.exec_)) != 1:
+            raise ValueError("needs exactly one of httpGet, tcpSocket and exec")
+        return self
+
+
+class Amounts(_Part):
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+    ephemeral_storage: Annotated[Text | None, Field(alias="ephemeral-storage")] = None  # deprecated in the API, without effect
+    gpu: Annotated[Any, refused("there are no GPUs here yet"), Field(alias="nvidia-a2")] = None
+
+
+class Resources(_Part):
+    requests: Amounts | None = None
+    limits: Amounts | None = None
+
+
+class Capabilities(_Part):
+    add: list[str] | None = None
+    drop: list[str] | None = None
+
+
+class SecurityContext(_Part):
+    run_as_user: Int64 | None = None
+    run_as_group: Int64 | None = None
+    run_as_non_root: bool | None = None
+    read_only_root_filesystem: bool | None = None
+    allow_privilege_escalation: bool | None = None
+    capabilities: Capabilities | None = None
+
+
+class Container(_Part):
+    image: Image
+    command: list[Text] | None = None
+    args: list[Text] | None = None
+    working_dir: Annotated[Any, refused("a working directory cannot be set yet; set it in the image")] = None
+    env: dict[EnvName, EnvValue] | None = None
+    ports: dict[Annotated[str, Field(min_length=1)], Port] | None = None
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    resources: Resources | None = None
+    volume_mounts: Annotated[Any, refused("there are no volumes yet: what an application writes is lost with its instance")] = None
+    lifecycle: Annotated[Any, refused("hooks are not run yet; let the image's entry point do this")] = None
+    termination_message_path: str | None = None
+    termination_message_policy: Annotated[str, AfterValidator(one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR"))] | None = None
+    image_pull_policy: Annotated[str, AfterValidator(one_of("ALWAYS", "IF_NOT_PRESENT"))] | None = None
+    security_context: SecurityContext | None = None
+
+
+class Interface(_Part):
+    network: Annotated[str, AfterValidator(one_of("default"))] | None = None
+    ip_families: list[Annotated[str, AfterValidator(one_of("IPv4", "IPv6"))]] | None = None
+    subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
+    ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
+    enable_one_to_one_nat: bool | None = None
+    assignments: Annotated[Any, refused("addresses cannot be claimed yet; leave them out and each instance gets its own")] = None
+
+    @model_validator(mode="after")
+    def _as_we_do_it(self) -> "Interface":
+        if self.ip_families and "IPv4" not in self.ip_families:
+            raise ValueError("ipFamilies may be [IPv4] or [IPv4, IPv6]; an instance always has IPv4")
+        if self.enable_one_to_one_nat is False:
+            raise ValueError("enableOneToOneNat cannot be false: every instance has an external address here")
+        return self
+
+
+class DockerRegistry(_Part):
+    server: str | None = None
+    username: str | None = None
+    password: str | None = None
+    email: str | None = None
+
+
+class PullCredentials(_Part):
+    docker_registry: DockerRegistry
+
+
+class NameValue(_Part):
+    name: str
+    value: Text | None = None
+
+
+class HostAlias(_Part):
+    ip: str
+    hostnames: list[str] | None = None
+
+
+class DnsConfig(_Part):
+    nameservers: list[str] | None = None
+    searches: list[str] | None = None
+    options: list[NameValue] | None = None
+
+
+class PodSecurityContext(_Part):
+    run_as_user: Int64 | None = None
+    run_as_group: Int64 | None = None
+    run_as_non_root: bool | None = None
+    supplemental_groups: list[Int64] | None = None
+    sysctls: list[NameValue] | None = None
+
+
+class ContainersRuntime(_Part):
+    termination_grace_period_seconds: GraceSeconds | None = None
+    share_process_namespace: bool | None = None
+    security_context: PodSecurityContext | None = None
+    host_aliases: list[HostAlias] | None = None
+    dns_config: DnsConfig | None = None
+
+
+_NO_VMS = "virtual machines cannot be run yet; only containers"
+
+
+class Runtime(_Part):
+    containers: ContainersRuntime | None = None
+    virtual_machines: Annotated[Any, refused(_NO_VMS)] = None
+
+
+class Spec(_Part):
+    network_interfaces: Annotated[list[Interface], Field(max_length=1)] | None = None
+    containers: dict[Name, Container] | None = None
+    init_containers: Annotated[Any, refused("init containers are not run yet; let the image's entry point do their work")] = None
+    virtual_machines: Annotated[Any, refused(_NO_VMS)] = None
+    volume_claim_templates: Annotated[Any, refused("there are no volumes yet: nothing would keep what is written there")] = None
+    image_pull_credentials: list[PullCredentials] | None = None
+    runtime: Runtime | None = None
+
+
+class ScaleMetric(_Part):
+    metric: Annotated[str, AfterValidator(one_of("cpu", fold=True))]
+    average_utilization: Count | None = None
+    average_value: Cpu | None = None
+
+
+class ScaleSettings(_Part):
+    metrics: list[ScaleMetric] | None = None
+
+
+class Selector(_Part):
+    key: Annotated[str, AfterValidator(one_of("cityCode"))]
+    operator: Annotated[str, AfterValidator(one_of("in", fold=True))]
+    values: Annotated[list[City], Field(min_length=1)]
+
+
+class Deployments(_Part):
+    min_replicas: Replicas
+    max_replicas: Replicas | None = None
+    scale_settings: ScaleSettings | None = None
+    selectors: Annotated[list[Selector], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Deployments":
+        if self.max_replicas and self.max_replicas < self.min_replicas:
+            raise ValueError(f"maxReplicas is {self.max_replicas}, less than minReplicas {self.min_replicas}")
+        return self
+
+
+class TargetSpec(_Part):
+    deployment_scope: Annotated[str, AfterValidator(one_of("cityCode"))] | None = None
+    deployments: Deployments
+
+
+class Target(_Part):
+    spec: TargetSpec
+
+
+class Metadata(_Part):
+    annotations: dict[str, Text] | None = None
+    labels: dict[str, Text] | None = None
+    # the server's own: accepted, since clients send back what they read, and never looked at
+    version: Any = None
+    created_at: Any = None
+    updated_at: Any = None
+    delete_requested_at: Any = None
+    resource_name: Any = None
+
+
+class WorkloadBody(_Part):
+    name: str | None = None
+    slug: Slug | None = None
+    metadata: Metadata | None = None
+    spec: Spec
+    targets: Annotated[dict[Name, Target], Field(min_length=1)]
+    # the server's own, as above
+    id: Any = None
+    stack_id: Any = None
+    status: Any = None
+
+
+FIELD_NAMES = frozenset(info.alias or name for part in _Part.__subclasses__() for name, info in part.model_fields.items())
