@@ -50,7 +50,7 @@ def table(rows: list[views.Data]) -> Table:
         Column(head="AS", right=True, drop=2),
         Column(head="SCOPE"),
         Column(head="OUT"),
-        Column(head="WHY", drop=1),
+        Column(head="WHY", drop=1, maybe=True),
     ]
     cells: list[list[Cell]] = [
         [
@@ -105,19 +105,21 @@ def scope(
         outright = [scopes.check_community(text) for text in community or ()]
     except ValueError as error:
         raise usage(str(error)) from None
-    picked = _picked(door, workload, pop, upstream)
+    sessions, picked = _picked(door, workload, pop, upstream)
     found: dict[int, list[scopes.Meaning]] = {}
     for asn in dict.fromkeys(s.asn for s in picked):
+        there = f"{workload} --pop {','.join(dict.fromkeys(s.pop for s in picked if s.asn == asn))}"
         dictionary = door.client.get(f"/anypop/v1/communities/{asn}", what=f"communities of AS{asn}")
         found[asn] = [
-            *([scopes.keep_in(dictionary, region)] if region else []),
-            *([scopes.no_export_to(dictionary, no_export_to)] if no_export_to else []),
+            *([scopes.keep_in(dictionary, region, there=there)] if region else []),
+            *([scopes.no_export_to(dictionary, no_export_to, there=there)] if no_export_to else []),
             *scopes.meanings_of(dictionary, outright),
         ]
     said = list(dict.fromkeys(m.says for meanings in found.values() for m in meanings))
     _apply(
         door,
         workload,
+        sessions,
         picked,
         lambda s: scopes.with_communities(s.scope, [m.community for m in found[s.asn]]),
         note=note,
@@ -131,8 +133,8 @@ def withhold(door: Door, workload: Workload, *, pop: Pops = None, upstream: Upst
     """Do not announce there at all."""
     if not pop and not upstream:
         raise usage("this would withhold the workload everywhere", advice="Say where: --pop CITY, --upstream NAME, or delete the workload.")
-    picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(mode="withhold"), note=note, yes=yes)
+    sessions, picked = _picked(door, workload, pop, upstream)
+    _apply(door, workload, sessions, picked, lambda _: Scope(mode="withhold"), note=note, yes=yes)
 
 
 @command(app, "prepend", examples="anypop announce prepend web --pop LAX --upstream 209 --count 3")
@@ -149,15 +151,15 @@ def prepend(
     yes: Yes = False,
 ) -> None:
     """Make the path through these upstreams longer, so that others are preferred where length decides."""
-    picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, picked, lambda s: Scope(prepend=count, communities=s.scope.communities), note=note, yes=yes)
+    sessions, picked = _picked(door, workload, pop, upstream)
+    _apply(door, workload, sessions, picked, lambda s: Scope(prepend=count, communities=s.scope.communities), note=note, yes=yes)
 
 
 @command(app, "reset", examples="anypop announce reset web\nanypop announce reset web --pop JFK")
 def reset(door: Door, workload: Workload, *, pop: Pops = None, upstream: Upstreams = None, yes: Yes = False) -> None:
     """Announce plainly again: no prepends, no communities, nothing withheld."""
-    picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(), note="", yes=yes)
+    sessions, picked = _picked(door, workload, pop, upstream)
+    _apply(door, workload, sessions, picked, lambda _: Scope(), note="", yes=yes)
 
 
 def _rows(door: Door, workload: str) -> list[Any]:
@@ -165,11 +167,12 @@ def _rows(door: Door, workload: str) -> list[Any]:
     return list(found.get("results") or [])
 
 
-def _picked(door: Door, workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
+def _picked(door: Door, workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> tuple[list[Session], list[Session]]:
+    """All sessions of the workload, and those that the options mean."""
     sessions = scopes.sessions_of(_rows(door, workload))
     if not sessions:
         raise usage(f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own.")
-    return scopes.chosen(sessions, _split(pops, upper=True), _split(upstreams))
+    return sessions, scopes.chosen(sessions, _split(pops, upper=True), _split(upstreams))
 
 
 def _split(values: Sequence[str] | None, *, upper: bool = False) -> list[str]:
@@ -181,6 +184,7 @@ def _split(values: Sequence[str] | None, *, upper: bool = False) -> list[str]:
 def _apply(
     door: Door,
     workload: str,
+    sessions: Sequence[Session],
     picked: Sequence[Session],
     change: Callable[[Session], Scope],
     *,
@@ -188,7 +192,9 @@ def _apply(
     yes: bool,
     said: Sequence[str] = (),
 ) -> None:
-    """Show the difference, ask, write. Standard output gets the difference too, as lines or as JSON."""
+    """Show the difference, ask, write: the rules of a workload are replaced as a whole.
+
+    Standard output gets the difference too, as lines or as JSON."""
     pairs = scopes.changed(picked, change)
     data = {
         "workload": workload,
@@ -202,8 +208,11 @@ def _apply(
         return
     door.screen.preview(*scopes.diff(pairs), *said)
     door.screen.agree("Change it?", yes=yes)
-    rules = [{"pop": a.pop, "upstream": a.upstream, "scope": scopes.scope_data(a.scope), "note": note} for _, a in pairs]
     path = f"{door.workload_path(workload, 'anypop')}/announcements"
-    door.client.call("PATCH", path, what=f"change announcements of {workload}", body={"rules": rules})
+    what = f"change announcements of {workload}"
+    if rules := scopes.rules(sessions, [after for _, after in pairs], note=note):
+        door.client.call("PUT", path, what=what, body={"rules": rules})
+    else:
+        door.client.call("DELETE", path, what=what)
     count = f"{len(pairs)} announcement" + ("s" if len(pairs) > 1 else "")
     door.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])

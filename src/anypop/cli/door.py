@@ -36,6 +36,7 @@ class Root:
 
     state: Path | None = None
     stack: str = ""
+    output: Format = Format.TABLE
     transport: "httpx.BaseTransport | None" = None
 
 
@@ -43,7 +44,7 @@ class Door:
     """One call of one command."""
 
     def __init__(self, root: Root, *, output: Format, state: Path | None, stack: str) -> None:
-        self.screen = Screen(output)
+        self.screen = Screen(output if output is not Format.TABLE else root.output)
         self.state = state or root.state
         self._stack = stack or root.stack
         self._transport = root.transport

@@ -57,7 +57,7 @@ _BY_STATUS: dict[int, tuple[Exit, str]] = {
     409: (Exit.FAILED, ""),
     429: (Exit.FAILED, "Wait a moment and try again."),
     501: (Exit.FAILED, "This control process does not offer it."),
-    503: (Exit.UNREACHABLE, "Control is starting or overloaded: try again in a moment."),
+    503: (Exit.FAILED, ""),  # in its own shape: control works, something that it needs does not
     504: (Exit.TIMEOUT, "Try again."),
 }
 
@@ -70,6 +70,10 @@ def refused(status: int, body: object, *, what: str) -> Failure:
     """
     code, advice = _BY_STATUS.get(status, (Exit.FAILED, "This is a fault of control: see its log." if status >= 500 else ""))
     if not isinstance(body, Mapping) or "message" not in body:
+        if status in (502, 503):
+            return Failure(
+                f"{what}: control is not up behind its address (HTTP {status})", code=Exit.UNREACHABLE, advice="Try again in a moment."
+            )
         return Failure(f"{what}: control answered HTTP {status} in a form that is not its own", code=code, advice=advice or _NOT_OURS)
     problems: list[str] = []
     request_id = ""
@@ -96,8 +100,8 @@ def refused(status: int, body: object, *, what: str) -> Failure:
     if status >= 500 and request_id:
         advice = f"{advice} Request {request_id}.".strip()
     message = str(body["message"])
-    if len(problems) == 1 and problems[0] == message:
-        problems = []
+    if problems and message.startswith(problems[0]):  # the message is the first of them: say each once
+        message, problems = (problems[0], []) if len(problems) == 1 else (f"{len(problems)} problems", problems)
     return Failure(f"{what}: {message}", code=code, problems=problems, advice=advice)
 
 

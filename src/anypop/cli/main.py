@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anypop.cli import announcing, labs, places, probing, workloads
-from anypop.cli.door import Root
+from anypop.cli.door import Output, Root
 from anypop.cli.failure import Exit, Failure
+from anypop.cli.screen import Format
 from anypop.model.errors import Invalid, WorldError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 110},
     help="Run containers in many cities behind one anycast address, on your own machines and your own AS number.\n\n"
     "\b\nExamples:\n"
     "  sudo anypop up                                        an internet and the platform, on this machine\n"
@@ -48,9 +50,10 @@ def root(
         Path | None, typer.Option("--state", metavar="DIR", help="State folder of the platform meant, for any command.")
     ] = None,
     stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug, for any command.")] = "",
+    output: Output = Format.TABLE,
 ) -> None:
     found = ctx.ensure_object(Root)
-    found.state, found.stack = state, stack
+    found.state, found.stack, found.output = state, stack, output
 
 
 workloads.register(app)
@@ -89,11 +92,12 @@ def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) 
 
 
 def _misused(error: Exception) -> Failure:
-    message = str(error.format_message() if hasattr(error, "format_message") else error).strip().rstrip(".")
     ctx = getattr(error, "ctx", None)
-    if not message and ctx is not None:  # no command at all: the help is the answer
-        sys.stderr.write(ctx.get_help() + "\n")
-        return Failure("say what to do", code=Exit.USAGE)
+    if type(error).__name__ == "NoArgsIsHelpError" and ctx is not None:  # a group without a command: its help is the answer
+        sys.stderr.write(ctx.get_help() + "\n\n")
+        return Failure(f"say which command of '{ctx.command_path}'", code=Exit.USAGE)
+    message = str(error.format_message() if hasattr(error, "format_message") else error).strip().rstrip(".")
+    message = message.replace("Value error, ", "")
     path = ctx.command_path if ctx is not None else "anypop"
     if "did you mean" not in message.lower() and ctx is not None:
         message += _suggestion(message, list(getattr(ctx.command, "commands", {})))

@@ -10,6 +10,7 @@ import typer
 
 from anypop.cli import views
 from anypop.cli.door import Door, command
+from anypop.cli.failure import usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 
@@ -24,7 +25,7 @@ def pops_table(found: list[views.Data]) -> Table:
         Column(head="HEALTHY", right=True),
         Column(head="SESSIONS", right=True),
         Column(head="ORDER", right=True, drop=3),
-        Column(head="WHY", drop=1),
+        Column(head="WHY", drop=1, maybe=True),
     ]
     rows: list[list[Cell]] = []
     for pop in found:
@@ -89,7 +90,7 @@ def dictionary_lines(found: views.Data) -> list[Shown]:
         Column(head="COMMUNITY"),
         Column(head="MEANING"),
         Column(head="ACTION", drop=2),
-        Column(head="", drop=0),
+        Column(head="", maybe=True),
         Column(head="SOURCE", drop=1),
     ]
     rows: list[list[Cell]] = []
@@ -135,9 +136,12 @@ def register(root: typer.Typer) -> None:
 
 
 @command(communities, "show", stack=False, examples="anypop communities show 1299\nanypop communities show 209 -o json")
-def show(door: Door, asn: Annotated[int, typer.Argument(metavar="ASN", help="Number of the network.", min=1, max=4294967295)]) -> None:
+def show(door: Door, asn: Annotated[str, typer.Argument(metavar="ASN", help="Number of the network, as 209 or AS209.")]) -> None:
     """The dictionary of one network: community, meaning, action, source; invented ones are marked."""
-    found = door.client.get(f"/anypop/v1/communities/{asn}", what=f"communities of AS{asn}")
+    number = asn.upper().removeprefix("AS")
+    if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**32):
+        raise usage(f"'{asn}' is not the number of a network", advice="Write 209 or AS209.")
+    found = door.client.get(f"/anypop/v1/communities/{int(number)}", what=f"communities of AS{number}")
     door.screen.result(found, lambda: dictionary_lines(found))
 
 

@@ -12,8 +12,8 @@ _COLUMNS = (
     Column(head=""),
     Column(head="AS PATH"),
     Column(head="LOCAL PREF", right=True),
-    Column(head="FROM", drop=3),
-    Column(head="LEARNT IN", drop=2),
+    Column(head="FROM", drop=3, maybe=True),
+    Column(head="LEARNT IN", drop=2, maybe=True),
     Column(head="LEADS TO"),
     Column(head="OUT BY", drop=1),
 )

@@ -40,6 +40,7 @@ class Session:
     upstream: str
     asn: int
     scope: Scope
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -86,9 +87,18 @@ def sessions_of(rows: Iterable[Mapping[str, Any]]) -> list[Session]:
     """One session for each PoP and upstream, in the order of the rows."""
     found: dict[tuple[str, str], Session] = {}
     for row in rows:
-        key = (str(row["pop"]), str(row["upstream"]))
-        found.setdefault(key, Session(pop=key[0], upstream=key[1], asn=int(row.get("asn") or 0), scope=scope_of(row.get("scope") or {})))
+        pop, upstream = str(row["pop"]), str(row["upstream"])
+        scope = scope_of(row.get("scope") or {})
+        session = Session(pop=pop, upstream=upstream, asn=int(row.get("asn") or 0), scope=scope, note=str(row.get("note") or ""))
+        found.setdefault((pop, upstream), session)
     return list(found.values())
+
+
+def rules(sessions: Iterable[Session], altered: Iterable[Session], *, note: str) -> list[dict[str, Any]]:
+    """The workload's whole set of rules once `altered` hold: a session that announces plainly needs none."""
+    new = {(s.pop, s.upstream): replace(s, note=note) for s in altered}
+    wanted = [new.get((s.pop, s.upstream), s) for s in sessions]
+    return [{"pop": s.pop, "upstream": s.upstream, "scope": scope_data(s.scope), "note": s.note} for s in wanted if s.scope != Scope()]
 
 
 def chosen(sessions: Sequence[Session], pops: Sequence[str], upstreams: Sequence[str]) -> list[Session]:
@@ -128,8 +138,10 @@ def diff(pairs: Iterable[tuple[Session, Session]]) -> list[list[Piece]]:
     return lines
 
 
-def keep_in(dictionary: Mapping[str, Any], region: str) -> Meaning:
-    """The community of this network that keeps a route inside `region`. `Failure` that says what else can be done where it has none."""
+def keep_in(dictionary: Mapping[str, Any], region: str, *, there: str) -> Meaning:
+    """The community of this network that keeps a route inside `region`. `Failure` that says what else can be done where it has none.
+
+    `there`: the workload and PoPs meant, as on the command line."""
     for entry in dictionary.get("entries") or []:
         action = _action(entry)
         if action.get("kind") == "keep-in-region" and action.get("region") == region:
@@ -138,15 +150,15 @@ def keep_in(dictionary: Mapping[str, Any], region: str) -> Meaning:
     raise Failure(
         f"AS{asn} has no community that keeps a route in {region}",
         problems=[
-            f"do not announce to it there:  anypop announce withhold WORKLOAD --pop ... --upstream {asn}",
-            f"be the longer way there:      anypop announce prepend WORKLOAD --pop ... --upstream {asn} --count 3",
+            f"do not announce to it there:  anypop announce withhold {there} --upstream {asn}",
+            f"be the longer way there:      anypop announce prepend {there} --upstream {asn} --count 3",
             f"see what it does understand:  anypop communities show {asn}",
         ],
         advice="One of these may do instead.",
     )
 
 
-def no_export_to(dictionary: Mapping[str, Any], neighbour: str) -> Meaning:
+def no_export_to(dictionary: Mapping[str, Any], neighbour: str, *, there: str) -> Meaning:
     """The community that stops this network from passing a route on to `neighbour`: an AS number, or peers, providers, customers."""
     wanted = neighbour.lower().removeprefix("as")
     for entry in dictionary.get("entries") or []:
@@ -163,7 +175,7 @@ def no_export_to(dictionary: Mapping[str, Any], neighbour: str) -> Meaning:
     raise Failure(
         f"AS{asn} has no community against passing a route on to {neighbour}",
         problems=[
-            f"do not announce to it there:  anypop announce withhold WORKLOAD --pop ... --upstream {asn}",
+            f"do not announce to it there:  anypop announce withhold {there} --upstream {asn}",
             f"see what it does understand:  anypop communities show {asn}",
         ],
         advice="One of these may do instead.",

@@ -16,11 +16,15 @@ Piece = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`drop`: in a narrow place columns go in falling order of this number; 0 stays always. `right`: numbers line up on the right."""
+    """`drop`: in a narrow place columns go in falling order of this number; 0 stays always. `right`: numbers line up on the right.
+
+    `maybe`: not shown at all where no row has anything to say in it.
+    """
 
     head: str
     right: bool = False
     drop: int = 0
+    maybe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,8 @@ def lines(table: Table, width: int | None) -> list[list[Piece]]:
 
 
 def _fit(table: Table, width: int | None) -> _Layout:
-    layout = _measure(table, list(range(len(table.columns))))
+    shown = [i for i, column in enumerate(table.columns) if not column.maybe or any(text_of(row[i]) not in ("", "-") for row in table.rows)]
+    layout = _measure(table, shown)
     while width is not None and layout.total > width:
         droppable = [i for i in layout.kept if table.columns[i].drop]
         if not droppable:

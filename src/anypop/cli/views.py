@@ -121,8 +121,8 @@ def instances(found: Sequence[Data], *, title: str = "") -> Table:
         Column(head="PRIVATE", drop=3),
         Column(head="EXTERNAL"),
         Column(head="EXTERNAL IPV6", drop=2),
-        Column(head="STARTED", drop=4),
-        Column(head="WHY", drop=1),
+        Column(head="STARTED", drop=4, maybe=True),
+        Column(head="WHY", drop=1, maybe=True),
     ]
     rows: list[list[Cell]] = [
         [
@@ -137,8 +137,6 @@ def instances(found: Sequence[Data], *, title: str = "") -> Table:
         ]
         for i in found
     ]
-    if all(row[-1] == "-" for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return Table(columns=columns, rows=rows, empty="no instances", title=title)
 
 
