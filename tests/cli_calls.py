@@ -57,6 +57,23 @@ class Caller:
             code = run(argv, transport=self.transport)
         return Ran(code=code, out=out.getvalue(), err=err.getvalue())
 
+    def at_terminal(self, terminal: int, *argv: str) -> Ran:
+        """The same call with a person at a terminal: standard input is that device, standard error says it is one."""
+
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        kept = sys.stdin, sys.stdout, sys.stderr
+        out, err = io.StringIO(), Terminal()
+        with open(terminal, closefd=False) as stdin:
+            sys.stdin, sys.stdout, sys.stderr = stdin, out, err
+            try:
+                code = run(argv, transport=self.transport)
+            finally:
+                sys.stdin, sys.stdout, sys.stderr = kept
+        return Ran(code=code, out=out.getvalue(), err=err.getvalue())
+
     def replay(self, session: str) -> str:
         """The session with the output that its commands have today."""
         lines: list[str] = []

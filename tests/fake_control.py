@@ -126,7 +126,7 @@ class FakeControl:
     def _watch(self, found: dict[str, Any]) -> httpx.Response:
         if not self.streams:
             return _refusal(404, 5, "no such stream")
-        events = [{"instances": self._instances(found, step)} for step in range(len(PHASES))]
+        events = [{"instances": self._instances(found, step)} for step in range(min(self.looks.get(found["slug"], 0), 2), len(PHASES))]
         self.looks[found["slug"]] = 1_000
         text = ": hello\n\n" + "".join(f"event: instances\ndata: {json.dumps(event)}\n\n" for event in events)
         return httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream"})

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from anypop.cli.client import Client
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="A table for people, or JSON for programs.", show_default=True)]
+Output = Annotated[
+    Format, typer.Option("--output", "-o", metavar="table|json", help="A table for people, or JSON for programs.", show_default=True)
+]
 State = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help="State folder of the platform (default: $ANYPOP_STATE, else /var/lib/anypop).")
 ]

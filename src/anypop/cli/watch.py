@@ -65,6 +65,7 @@ def _states(door: Door, workload: str, deadline: float) -> Iterator[Instances]:
         if not streams:
             time.sleep(POLL_S)
             continue
+        began = time.monotonic()
         try:
             for _, data in door.client.events(f"{door.workload_path(workload, 'anypop')}/watch", what=what, silence_s=left):
                 if isinstance(data, dict) and isinstance(data.get("instances"), list):
@@ -75,6 +76,7 @@ def _states(door: Door, workload: str, deadline: float) -> Iterator[Instances]:
             if failure.code is Exit.UNREACHABLE:
                 raise
             streams = False
+        time.sleep(max(0.0, began + POLL_S - time.monotonic()))  # a stream that ends at once must not become a storm of requests
 
 
 @contextmanager

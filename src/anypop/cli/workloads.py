@@ -165,7 +165,7 @@ def wait_for(
     door: Door,
     workload: Known,
     *,
-    goal: Annotated[Goal, typer.Option("--for", help="What to wait for.")] = Goal.RUNNING,
+    goal: Annotated[Goal, typer.Option("--for", metavar="running|gone", help="What to wait for.")] = Goal.RUNNING,
     timeout: Timeout = 300,
 ) -> None:
     """Wait until every instance runs, or until the workload is gone."""

@@ -1,0 +1,27 @@
+"""The command line's docs: whole, and written from what it really does."""
+
+from pathlib import Path
+
+from anypop.cli import reference
+
+DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+
+
+def test_every_command_and_option_is_in_the_docs() -> None:
+    """Each command has a heading, each argument and option stands in the text."""
+    missing = [name for name, _ in reference.commands() if f"### `{name}`" not in DOCS]
+    for name, found in reference.commands():
+        missing += [f"{name} {shown}" for shown, _ in reference.options(found) if f"`{shown.replace('|', chr(92) + '|')}`" not in DOCS]
+    assert missing == []
+
+
+def test_the_reference_in_the_docs_is_the_one_that_the_commands_write_today() -> None:
+    """A changed help text shows as a difference here; the first line of the reference says how to write it anew."""
+    assert reference.MARK + DOCS.partition(reference.MARK)[2] == reference.markdown()
+
+
+def test_every_option_has_a_help_text_and_every_command_an_example() -> None:
+    """Nothing is left for the reader to guess."""
+    silent = [f"{name} {shown}" for name, found in reference.commands() for shown, text in reference.options(found) if not text]
+    silent += [name for name, found in reference.commands() if "Examples:" not in (found.help or "")]
+    assert silent == []
