@@ -39,6 +39,7 @@ class Reason(StrEnum):
     FLOOR_HOLDS = "floor-holds"
     LAST_ANNOUNCER = "last-announcer"
     SUSPECT_MONITOR = "suspect-monitor"
+    NOWHERE_BETTER = "nowhere-better"
     AWAITING_GRANT = "awaiting-grant"
     GRANTED = "granted"
     FLAP_COOLDOWN = "flap-cooldown"
@@ -83,6 +84,7 @@ _SAYS: dict[Reason, str] = {
     Reason.FLOOR_HOLDS: "kept announced: one PoP less would fall below the floor",
     Reason.LAST_ANNOUNCER: "kept announced: this is the last PoP that announces it",
     Reason.SUSPECT_MONITOR: "kept announced: more than half of the PoPs turned bad at once, so the monitor is suspect",
+    Reason.NOWHERE_BETTER: "kept announced: no other PoP that announces it has a healthy instance either",
     Reason.AWAITING_GRANT: "wants to withdraw and waits for the governor's grant",
     Reason.GRANTED: "may withdraw",
     Reason.FLAP_COOLDOWN: "was unhealthy too often of late and cools down before it returns",

@@ -1,0 +1,76 @@
+"""What the judge remembers between two judgements: leaves given, and since when what is bad.
+
+In: the memory, and how things stand now. Out: the new memory. Control stores it beside its orders, hands it back and never looks inside:
+a leave that was forgotten could be given twice.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from anypop.model.announce import Prefix
+from anypop.model.names import CityCode, WorkloadId
+
+Where = tuple[CityCode, Prefix]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """A leave to withdraw that is out. `revoked_after`: the newest order that may still hold it; it counts until its PoP obeys a newer
+    one. None: it still stands.
+    """
+
+    pop: CityCode
+    prefix: Prefix
+    revoked_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bad:
+    """A PoP that announced a prefix in good health and does so no longer, `since` (control's clock, seconds)."""
+
+    pop: CityCode
+    prefix: Prefix
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The judge's memory. `good`: PoPs that announced the prefix in good health when last looked at. `served`: workloads that have been
+    healthy in a PoP.
+    """
+
+    leaves: tuple[Leave, ...] = ()
+    good: tuple[tuple[CityCode, Prefix], ...] = ()
+    bad: tuple[Bad, ...] = ()
+    served: tuple[tuple[CityCode, WorkloadId], ...] = ()
+
+
+def still_out(
+    leaves: tuple[Leave, ...],
+    *,
+    recovered: Callable[[Where], bool],
+    obeyed: Mapping[CityCode, int],
+    generations: Mapping[CityCode, int],
+) -> tuple[Leave, ...]:
+    """Leaves after a look at the reports: one is revoked when its PoP has recovered (or is no longer entitled), and gone when the PoP says
+    that it obeys an order made after that. `obeyed`: generations in fresh reports.
+    """
+    kept = []
+    for leave in leaves:
+        where = (leave.pop, leave.prefix)
+        if leave.revoked_after is None:
+            revoked_after = generations.get(leave.pop, 0) if recovered(where) else None
+            kept.append(Leave(pop=leave.pop, prefix=leave.prefix, revoked_after=revoked_after))
+        elif obeyed.get(leave.pop, 0) <= leave.revoked_after:
+            kept.append(leave)
+    return tuple(kept)
+
+
+def turned(history: History, *, good: frozenset[Where], entitled: frozenset[Where], now: float) -> tuple[Bad, ...]:
+    """What is bad after having been good, with the moment it turned. What is no longer entitled is not bad, it is over."""
+    since = {(b.pop, b.prefix): b.since for b in history.bad}
+    fallen = ((set(history.good) - good) | since.keys()) & entitled
+    return tuple(
+        Bad(pop=pop, prefix=prefix, since=since.get((pop, prefix), now))
+        for pop, prefix in sorted(fallen - good, key=lambda w: (w[0], w[1].version, w[1]))
+    )
