@@ -1,0 +1,295 @@
+"""The address plan: every name and number of a lab, from its topology and its name prefix alone.
+
+Between the topology and everything that touches the machine. The same topology and prefix always give the same plan, and the plan is all
+that `build`, vantages and the looking glass need, so it is kept on disk as lab.json. Pure.
+
+| what | IPv4 | IPv6 |
+|---|---|---|
+| loopback of router i (also its router id) | 10.0.0.0/16 | fd00:0:0:1::/64 |
+| router id of PoP i | 10.1.0.0/16 | |
+| link k | 10.16.0.0/12, a /31 each | fd00:0:0:2::/64, a /127 each |
+| links to instances of PoP i | 10.128.0.0/9, a /20 each | fd00:1::/32, a /64 each |
+| vantage v | 172.16.0.0/12, a /24 each | fd00:e::/32, a /48 each |
+| management | 100.64.0.0/16 | |
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from anypop.lab.topology import LinkKind, OwnUpstream, Topology
+from anypop.model.cities import one_way_ms
+from anypop.model.names import CityCode
+from anypop.model.network import Network, Pop, Upstream, UpstreamKind
+
+VANTAGES4 = IPv4Network("172.16.0.0/12")
+VANTAGES6 = IPv6Network("fd00:e::/32")
+MANAGEMENT = IPv4Network("100.64.0.0/16")
+# A link shorter than this is two veth ends: light needs 12 microseconds for 2 km, less than the kernel's own way takes.
+SHORTEST_WIRE_KM = 2.0
+
+
+class Role(StrEnum):
+    """What a link joins."""
+
+    INTERNAL = "internal"
+    CUSTOMER_PROVIDER = "customer-provider"  # `a` is the customer
+    PEER = "peer"
+    UPSTREAM = "upstream"  # `a` is our PoP, `b` the upstream's router
+    VANTAGE = "vantage"  # `a` is the vantage host, `b` its router
+    MANAGEMENT = "management"  # `a` is our PoP, `b` the management bridge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """One end of a link: an interface in a namespace, addresses as "10.16.0.0/31" (none: not numbered)."""
+
+    netns: str
+    interface: str
+    addresses: tuple[str, ...] = ()
+    mac: str = ""
+
+    @property
+    def link_local(self) -> IPv6Address:
+        """The IPv6 address that the kernel makes of `mac` (RFC 4291, appendix A)."""
+        octets = bytes.fromhex(self.mac.replace(":", ""))
+        return IPv6Address(bytes([0xFE, 0x80, 0, 0, 0, 0, 0, 0, octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link. `km` of cable; `wired`: its frames go through the wire process, which holds them for `one_way_ms`."""
+
+    role: Role
+    a: End
+    b: End
+    km: float = 0.0
+    one_way_ms: float = 0.0
+    wired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """One router of one AS. `name` is `as3356-lhr`."""
+
+    name: str
+    netns: str
+    asn: int
+    city: CityCode
+    loopback4: IPv4Address
+    loopback6: IPv6Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VantageHost:
+    """A host to test from. Its prefixes are announced by its router."""
+
+    name: str
+    netns: str
+    city: CityCode
+    asn: int
+    router: str
+    address4: IPv4Address
+    address6: IPv6Address
+    prefix4: IPv4Network
+    prefix6: IPv6Network
+
+    @property
+    def gateway4(self) -> IPv4Address:
+        return self.prefix4[1]
+
+    @property
+    def gateway6(self) -> IPv6Address:
+        return self.prefix6[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopSite:
+    """The place of one of our PoPs: its namespace, and what the operator's network says about it."""
+
+    netns: str
+    pop: Pop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabPlan:
+    """Everything about a lab that is not a running process."""
+
+    prefix: str
+    topology: Topology
+    routers: tuple[Router, ...]
+    links: tuple[Link, ...]
+    vantages: tuple[VantageHost, ...]
+    sites: tuple[PopSite, ...]
+
+    @property
+    def management(self) -> str:
+        return f"{self.prefix}-mgmt"
+
+    @property
+    def control_address(self) -> str:
+        """Of the management bridge; control listens there."""
+        return f"{MANAGEMENT[1]}/{MANAGEMENT.prefixlen}"
+
+    def namespaces(self) -> tuple[str, ...]:
+        return (
+            *(r.netns for r in self.routers),
+            *(s.netns for s in self.sites),
+            *(v.netns for v in self.vantages),
+            self.management,
+        )
+
+    def router(self, asn: int, city: str) -> Router:
+        return next(r for r in self.routers if r.asn == asn and r.city == city)
+
+    def links_of(self, netns: str) -> Iterator[tuple[Link, End, End]]:
+        """The links of one namespace: link, its own end, the other end."""
+        for link in self.links:
+            if link.a.netns == netns:
+                yield link, link.a, link.b
+            elif link.b.netns == netns:
+                yield link, link.b, link.a
+
+
+def plan(topology: Topology, prefix: str) -> LabPlan:
+    """The address plan of `topology` under the name prefix `prefix`."""
+    routers = tuple(
+        Router(
+            name=f"as{asn}-{city.lower()}",
+            netns=f"{prefix}-as{asn}-{city.lower()}",
+            asn=asn,
+            city=city,
+            loopback4=IPv4Address("10.0.0.0") + i,
+            loopback6=IPv6Address("fd00:0:0:1::") + i,
+        )
+        for i, (asn, city) in enumerate(((system.asn, city) for system in topology.ases for city in system.cities), start=1)
+    )
+    vantages = tuple(_vantage(prefix, i, v.name, v.city, v.asn) for i, v in enumerate(topology.vantages))
+    links = tuple(_links(topology, prefix, vantages))
+    return LabPlan(
+        prefix=prefix,
+        topology=topology,
+        routers=routers,
+        links=links,
+        vantages=vantages,
+        sites=tuple(_sites(topology, prefix, links)),
+    )
+
+
+def network_of(lab: LabPlan) -> Network:
+    """Our own network as an operator would write it down."""
+    own = lab.topology.own
+    return Network(asn=own.asn, anycast4=own.anycast4, anycast6=own.anycast6, pops=tuple(site.pop for site in lab.sites))
+
+
+def pop_netns(prefix: str, city: str) -> str:
+    return f"{prefix}-pop-{city.lower()}"
+
+
+def upstream_interface(upstream: OwnUpstream) -> str:
+    return f"up-{upstream.name}"
+
+
+def _vantage(prefix: str, i: int, name: str, city: CityCode, asn: int) -> VantageHost:
+    prefix4 = IPv4Network((int(VANTAGES4.network_address) + (i << 8), 24))
+    prefix6 = IPv6Network((int(VANTAGES6.network_address) + (i << 80), 48))
+    return VantageHost(
+        name=name,
+        netns=f"{prefix}-v-{name}",
+        city=city,
+        asn=asn,
+        router=f"as{asn}-{city.lower()}",
+        address4=prefix4[10],
+        address6=prefix6[10],
+        prefix4=prefix4,
+        prefix6=prefix6,
+    )
+
+
+def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -> Iterator[Link]:
+    """All links. The k-th numbered one is `l<k>` in both its routers (`up-<name>` in a PoP)."""
+    numbers = iter(range(1 << 19))
+
+    def joined(role: Role, a: str, b: str, km: float, a_name: str = "") -> Link:
+        k = next(numbers)
+        pair4, pair6 = IPv4Address("10.16.0.0") + 2 * k, IPv6Address("fd00:0:0:2::") + 2 * k
+        wired = km >= SHORTEST_WIRE_KM
+        return Link(
+            role=role,
+            a=End(netns=a, interface=a_name or f"l{k}", addresses=(f"{pair4}/31", f"{pair6}/127"), mac=_mac(2 * k)),
+            b=End(netns=b, interface=f"l{k}", addresses=(f"{pair4 + 1}/31", f"{pair6 + 1}/127"), mac=_mac(2 * k + 1)),
+            km=km,
+            one_way_ms=one_way_ms(km) if wired else 0.0,
+            wired=wired,
+        )
+
+    def netns(asn: int, city: str) -> str:
+        return f"{prefix}-as{asn}-{city.lower()}"
+
+    for system in topology.ases:
+        for inner in system.internal:
+            yield joined(Role.INTERNAL, netns(system.asn, inner.a), netns(system.asn, inner.b), inner.km)
+    for outer in topology.links:
+        role = Role.PEER if outer.kind is LinkKind.PEER else Role.CUSTOMER_PROVIDER
+        yield joined(role, netns(outer.a, outer.a_city), netns(outer.b, outer.b_city), outer.km)
+    for i, pop in enumerate(topology.own.pops):
+        here = pop_netns(prefix, pop.city)
+        for upstream in pop.upstreams:
+            yield joined(Role.UPSTREAM, here, netns(upstream.asn, upstream.city), upstream.km, upstream_interface(upstream))
+        address = f"{MANAGEMENT.network_address + 2 + i}/{MANAGEMENT.prefixlen}"
+        yield Link(
+            role=Role.MANAGEMENT,
+            a=End(netns=here, interface="mgmt0", addresses=(address,)),
+            b=End(netns=f"{prefix}-mgmt", interface=f"pop-{pop.city.lower()}"),
+        )
+    for i, host in enumerate(vantages):
+        yield Link(
+            role=Role.VANTAGE,
+            a=End(netns=host.netns, interface="eth0", addresses=(f"{host.address4}/24", f"{host.address6}/48")),
+            b=End(netns=netns(host.asn, host.city), interface=f"v{i}", addresses=(f"{host.gateway4}/24", f"{host.gateway6}/48")),
+        )
+
+
+def _mac(number: int) -> str:
+    """A locally administered hardware address."""
+    return ":".join(f"{octet:02x}" for octet in (2, 0, *number.to_bytes(4, "big")))
+
+
+def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator[PopSite]:
+    for i, pop in enumerate(topology.own.pops):
+        here = pop_netns(prefix, pop.city)
+        ends = {link.a.interface: link for link in links if link.role is Role.UPSTREAM and link.a.netns == here}
+        upstreams = []
+        for upstream in pop.upstreams:
+            link = ends[upstream_interface(upstream)]
+            (local4, local6), (neighbor4, neighbor6) = ([text.partition("/")[0] for text in end.addresses] for end in (link.a, link.b))
+            upstreams.append(
+                Upstream(
+                    name=upstream.name,
+                    asn=upstream.asn,
+                    kind=upstream.kind,
+                    interface=link.a.interface,
+                    neighbor4=IPv4Address(neighbor4),
+                    local4=IPv4Address(local4),
+                    neighbor6=IPv6Address(neighbor6),
+                    local6=IPv6Address(local6),
+                )
+            )
+        yield PopSite(
+            netns=here,
+            pop=Pop(
+                city=pop.city,
+                router_id=IPv4Address("10.1.0.1") + i,
+                private4=IPv4Network((int(IPv4Address("10.128.0.0")) + (i << 12), 20)),
+                private6=IPv6Network((int(IPv6Address("fd00:1::")) + (i << 64), 64)),
+                external4=pop.external4,
+                external6=pop.external6,
+                upstreams=tuple(upstreams),
+            ),
+        )
+
+
+def relationship_of(kind: UpstreamKind) -> LinkKind:
+    """What an upstream of ours is to us, as a kind of link (we are its `a` end)."""
+    return LinkKind.CUSTOMER_PROVIDER if kind is UpstreamKind.TRANSIT else LinkKind.PEER

@@ -1,0 +1,138 @@
+"""A lab's life: `up`, `attach`, `down`. The only door to it for everyone else.
+
+In comes a topology, a name prefix and a folder; out comes a running internet as a `Lab`, which can be found again from the folder alone
+(lab.json holds its whole plan, and is written before anything is made). `up` makes and starts what is missing, whatever was killed before;
+`down` finds what there is by the prefix and the folder, and may be run at any moment.
+"""
+
+import contextlib
+import fcntl
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from anypop.host import netns, process
+from anypop.lab import address, cut, daemons, machine
+from anypop.lab.address import LabPlan, VantageHost
+from anypop.lab.settle import settle
+from anypop.lab.topology import Topology
+from anypop.model import codec
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.network import Network
+
+# Of a lab; a platform has others under the same prefix (its instances), which are its own to remove.
+_NAMESPACES = re.compile(r"(as\d+-[a-z0-9]+|pop-[a-z0-9]+|v-[a-z0-9-]+|mgmt)")
+_PREFIX = re.compile(r"[a-z0-9]{1,6}")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A lab on this machine. `folder` holds lab.json and the files of its daemons."""
+
+    plan: LabPlan
+    folder: Path
+
+    def network(self) -> Network:
+        """Our own network in it, as an operator would write it down."""
+        return address.network_of(self.plan)
+
+    def vantage(self, name: str) -> VantageHost:
+        """A vantage by its name. Raises `Invalid` where there is none."""
+        for host in self.plan.vantages:
+            if host.name == name:
+                return host
+        names = ", ".join(host.name for host in self.plan.vantages)
+        raise Invalid.one("vantage", f"no vantage is named {name!r}; there are {names}")
+
+    def control_socket(self, router: str) -> Path:
+        """BIRD's control socket of a lab router (`as3356-lhr`)."""
+        return daemons.control_socket(self.folder, router)
+
+    def whole(self) -> bool:
+        """Whether everything of it is there: namespaces, links, daemons. It does not ask what the daemons think."""
+        pid_files = [self.folder / "wire.pid", *(self.folder / router.name / "bird.pid" for router in self.plan.routers)]
+        return all(process.alive(file) for file in pid_files) and not machine.missing(self.plan)
+
+    def cut(self, city: str) -> None:
+        """Let every frame between the PoP in `city` and its upstreams vanish; both ends believe that their link is up."""
+        cut.cut(self.plan, city)
+
+    def restore(self, city: str) -> None:
+        """Undo `cut`. Harmless where nothing was cut."""
+        cut.restore(self.plan, city)
+
+    def is_cut(self, city: str) -> bool:
+        return cut.is_cut(self.plan, city)
+
+
+def _silent(_: str) -> None:
+    return
+
+
+def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress = _silent, timeout_s: float = 60) -> Lab:
+    """A running lab of `topology`, converged. Finishes or repairs one that is there already under the same prefix and folder.
+
+    Raises `Invalid` for a prefix that cannot be used, `WorldError` when the machine does not do as asked within `timeout_s`."""
+    if not _PREFIX.fullmatch(prefix):
+        raise Invalid.one("prefix", f"{prefix!r} must be 1 to 6 of a-z and 0-9")
+    plan = address.plan(topology, prefix)
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(state_dir):
+        _claim(plan, state_dir)
+        progress(f"{len(plan.namespaces())} namespaces and {len(plan.links)} links")
+        machine.make(plan)
+        daemons.start_wire(plan, state_dir)
+        for site in plan.sites:
+            cut.restore(plan, site.pop.city)
+        progress(f"{len(plan.routers)} routers")
+        daemons.start_birds(plan, state_dir)
+        progress("routes")
+        settle(plan, state_dir, timeout_s=timeout_s)
+    return Lab(plan=plan, folder=state_dir)
+
+
+def attach(state_dir: Path) -> Lab:
+    """The lab of a folder, running or not. Raises `WorldError` where there never was one, or it was taken down."""
+    try:
+        text = (state_dir / "lab.json").read_bytes()
+    except FileNotFoundError as error:
+        raise WorldError("find the lab", f"there is none in {state_dir}") from error
+    return Lab(plan=codec.from_json(LabPlan, text), folder=state_dir)
+
+
+def down(*, prefix: str, state_dir: Path) -> None:
+    """Take a lab down: programs, namespaces (with their interfaces, routes and rules) and files. Whatever is gone already is no matter."""
+    names = [name for name in netns.names(f"{prefix}-") if _NAMESPACES.fullmatch(name.removeprefix(f"{prefix}-"))]
+    daemons.end_inside(names)
+    daemons.end_stray_wires(state_dir)
+    machine.remove(names)
+    shutil.rmtree(state_dir, ignore_errors=True)
+
+
+def _claim(plan: LabPlan, folder: Path) -> None:
+    """Write lab.json before anything is made. Refuses another lab's folder, and another lab's names."""
+    file, text = folder / "lab.json", codec.to_json(plan)
+    if file.exists():
+        if file.read_bytes() != text:
+            raise WorldError("build the lab", f"{folder} holds a lab of another topology or prefix; take that one down first")
+        return
+    taken = [name for name in netns.names(f"{plan.prefix}-") if name in plan.namespaces()]
+    if taken:
+        raise WorldError("build the lab", f"the namespace {taken[0]} belongs to another lab; choose another prefix, or take that one down")
+    temporary = file.with_suffix(".tmp")
+    temporary.write_bytes(text)
+    temporary.rename(file)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One `up` at a time; the kernel frees the lock when its holder dies."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorldError("build the lab", f"another process builds in {folder}; wait for it to end") from error
+        yield

@@ -1,0 +1,114 @@
+"""The programs of a lab: one BIRD in each router's namespace, and the wire. Started side by side, found again by pid file.
+
+Between the made machine and `settle`, which waits until they agree. Files are in the lab's folder: `wire.*`, and for each router a folder
+with bird.conf, bird.ctl, bird.pid, bird.log.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from anypop.host import netns, process
+from anypop.lab import routers
+from anypop.lab.address import LabPlan, Router
+from anypop.lab.machine import in_parallel
+from anypop.lab.until import until
+from anypop.model.errors import WorldError
+
+_LONGEST_SOCKET_PATH = 107  # sockaddr_un of Linux, less its closing zero
+
+
+def control_socket(folder: Path, router: str) -> Path:
+    """BIRD's control socket of a lab router, by its name (`as3356-lhr`)."""
+    return folder / router / "bird.ctl"
+
+
+def start_birds(plan: LabPlan, folder: Path) -> bool:
+    """Start the BIRDs that do not run; a running one with another configuration than it should have is started anew. True: some were."""
+    longest = max((str(control_socket(folder, r.name)) for r in plan.routers), key=len)
+    if len(longest) > _LONGEST_SOCKET_PATH:
+        raise WorldError("start the lab's routers", f"{longest} is too long for a UNIX socket; choose a shorter state folder")
+    return any(in_parallel(lambda router: _start_bird(plan, folder, router), plan.routers))
+
+
+def _start_bird(plan: LabPlan, folder: Path, router: Router) -> bool:
+    home = folder / router.name
+    home.mkdir(exist_ok=True)
+    conf, pid_file, text = home / "bird.conf", home / "bird.pid", routers.render(plan, router)
+    if process.alive(pid_file) and conf.exists() and conf.read_text() == text:
+        return False
+    process.end(pid_file, grace_s=0)
+    conf.write_text(text)
+    (home / "bird.ctl").unlink(missing_ok=True)
+    argv = ["bird", "-f", "-c", str(conf), "-s", str(control_socket(folder, router.name))]
+    with netns.inside(router.netns):  # a program starts in the namespace of the thread that starts it
+        process.spawn(argv, pid_file=pid_file, log=home / "bird.log")
+    return True
+
+
+def start_wire(plan: LabPlan, folder: Path) -> bool:
+    """Start the wire if it does not run, and wait until every long link has a carrier. True: it was started."""
+    file, pid_file, ready = folder / "wire.json", folder / "wire.pid", folder / "wire.ready"
+    if process.alive(pid_file) and ready.exists():
+        return False
+    end_stray_wires(folder)
+    ready.unlink(missing_ok=True)
+    long_links = [link for link in plan.links if link.wired]
+    rows = [{"a": [x.a.netns, x.a.interface], "b": [x.b.netns, x.b.interface], "one_way_ms": x.one_way_ms} for x in long_links]
+    file.write_text(json.dumps(rows))
+    process.spawn([sys.executable, "-m", "anypop.lab.wire", str(file)], pid_file=pid_file, log=folder / "wire.log")
+    until(lambda: ready.exists() or not process.alive(pid_file), timeout_s=20, what="the wire", log=folder / "wire.log")
+    if not process.alive(pid_file):
+        raise WorldError("the wire of the lab", f"ended at once; see {folder / 'wire.log'}")
+    return True
+
+
+def end_stray_wires(folder: Path) -> None:
+    """End the wire of this lab, also one whose starter died before it wrote a pid file: it is known by its command line."""
+    file = os.fsencode(folder / "wire.json")
+    end_now(pid for pid, words in _command_lines() if b"anypop.lab.wire" in words and file in words)
+    (folder / "wire.pid").unlink(missing_ok=True)
+
+
+def end_inside(names: Iterable[str]) -> None:
+    """End every program whose main thread is in one of these namespaces: BIRDs, with or without a pid file."""
+    inodes = {netns.path_of(name).stat().st_ino for name in names if netns.path_of(name).exists()}
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                inode = (entry / "ns" / "net").stat().st_ino
+            except OSError:  # it ended while we looked
+                continue
+            if inode in inodes and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    end_now(found)
+
+
+def end_now(pids: Iterable[int]) -> None:
+    """KILL, and wait until they are gone. The lab's programs have nothing to save."""
+    handles = []
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        handles.append((pid, handle))
+    for pid, handle in handles:
+        with os.fdopen(handle, "rb"):
+            until(lambda pid=pid: process.start_time(pid) is None, timeout_s=10, what=f"end of process {pid}")  # type: ignore[misc]
+
+
+def _command_lines() -> list[tuple[int, list[bytes]]]:
+    rows = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                rows.append((int(entry.name), (entry / "cmdline").read_bytes().split(b"\0")))
+            except OSError:  # it ended while we looked
+                continue
+    return rows

@@ -1,0 +1,206 @@
+"""The configuration of each lab router: bird.conf as text, from the plan and the dictionaries.
+
+After the address plan, before `build` starts the daemons. Pure. Our own PoP routers are not here: their agents configure them.
+
+Inside an AS: Babel (RFC 8966) over the internal links, with a link's length in km as its cost, and a full mesh of BGP between loopbacks.
+Babel and not OSPF, because OSPF may not tell of its first neighbours for five seconds (MinLSInterval, RFC 2328): a lab would be ready three
+times later. Between ASes: BGP for each family, with BFD.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from anypop.lab.address import End, LabPlan, Link, Role, Router
+from anypop.lab.policy import Neighbour, Policy
+from anypop.lab.topology import OwnNetwork
+from anypop.model.cities import city
+from anypop.model.network import UpstreamKind
+from anypop.model.route import Relationship
+from anypop.routing.dictionary import for_asn
+from anypop.routing.entries import Entry
+
+# Babel's infinity is 65535. No cable is longer than 40,000 km, once around the Earth.
+_LEAST_COST = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A BGP session of a router with one neighbour, in both families. `pop`: the city, where the neighbour is one of our PoPs."""
+
+    name: str
+    relationship: Relationship
+    asn: int
+    router: str
+    city: str
+    local: tuple[str, str]
+    neighbour: tuple[str, str]
+    interface: str = ""
+    pop: str = ""
+
+
+def sessions(lab: LabPlan, router: Router) -> tuple[Session, ...]:
+    """The BGP sessions of a lab router; protocol names are `<name>_v4` and `<name>_v6`. In the order of the links, internal ones last."""
+    found = [_external(lab, link, own, far) for link, own, far in lab.links_of(router.netns) if link.role in _EXTERNAL]
+    for other in lab.routers:
+        if other.asn == router.asn and other.netns != router.netns:
+            found.append(
+                Session(
+                    name=f"internal_{other.city.lower()}",
+                    relationship=Relationship.INTERNAL,
+                    asn=router.asn,
+                    router=other.name,
+                    city=other.city,
+                    local=(str(router.loopback4), str(router.loopback6)),
+                    neighbour=(str(other.loopback4), str(other.loopback6)),
+                )
+            )
+    return tuple(found)
+
+
+def render(lab: LabPlan, router: Router) -> str:
+    """bird.conf of one router."""
+    system = lab.topology.find(router.asn)
+    assert system is not None, router.asn
+    known = sessions(lab, router)
+    place = city(router.city)
+    policy = Policy(asn=router.asn, city=router.city, region=place.continent, entries=_entries(lab, router.asn, system.communities))
+    lines = [
+        f"# {router.name}: AS{router.asn} ({system.name}) in {place.name}, {place.country}. Made by anypop.lab.routers; do not edit.",
+        "log stderr { warning, error, auth, fatal, bug };",
+        f"router id {router.loopback4};",
+        "",
+        *_block("protocol device", ["scan time 60;"]),
+        *_block("protocol direct loopback0", ["ipv4; ipv6;", 'interface "lo";']),
+        *_block("protocol direct vantages0", ["ipv4; ipv6;", 'interface "v*";']),
+    ]
+    for family in (4, 6):
+        lines += _block(
+            f"protocol kernel kernel{family}", [f"ipv{family} {{ import none; export where source = RTS_BGP || source = RTS_BABEL; }};"]
+        )
+    lines += _interior(lab, router)
+    lines += _bfd(known)
+    lines += _block("function set_preference()", [*policy.preferring()])
+    regions = sorted({city(s.city).continent for s in known if s.relationship is Relationship.INTERNAL})
+    for region in regions:
+        lines += _block(f"filter carry_to_{region.lower()}", [_ORIGINATED, *policy.carrying(region), "accept;"])
+    if regions:
+        lines += _block("filter carried", ["set_preference();", "accept;"])
+    for session in known:
+        if session.relationship is not Relationship.INTERNAL:
+            lines += _filters(lab, policy, session)
+        lines += _protocols(router.asn, session)
+    return "\n".join(lines) + "\n"
+
+
+_EXTERNAL = (Role.CUSTOMER_PROVIDER, Role.PEER, Role.UPSTREAM)
+_ORIGINATED = 'if source != RTS_BGP && proto != "vantages0" then reject;'
+
+
+def _external(lab: LabPlan, link: Link, own: End, far: End) -> Session:
+    local, neighbour = ((end.addresses[0].partition("/")[0], end.addresses[1].partition("/")[0]) for end in (own, far))
+    if link.role is Role.UPSTREAM:
+        site = next(s for s in lab.sites if s.netns == far.netns)
+        kind = next(u.kind for u in site.pop.upstreams if u.interface == far.interface)
+        asn, router, place = lab.topology.own.asn, f"pop-{site.pop.city.lower()}", site.pop.city
+        relationship = Relationship.CUSTOMER if kind is UpstreamKind.TRANSIT else Relationship.PEER
+    else:
+        other = next(r for r in lab.routers if r.netns == far.netns)
+        asn, router, place = other.asn, other.name, other.city
+        relationship = Relationship.PEER
+        if link.role is Role.CUSTOMER_PROVIDER:
+            relationship = Relationship.CUSTOMER if far is link.a else Relationship.PROVIDER
+    return Session(
+        name=f"as{asn}_{place.lower()}",
+        relationship=relationship,
+        asn=asn,
+        router=router,
+        city=place,
+        local=local,
+        neighbour=neighbour,
+        interface=own.interface,
+        pop=place if link.role is Role.UPSTREAM else "",
+    )
+
+
+def _entries(lab: LabPlan, asn: int, dictionary: int) -> tuple[Entry, ...]:
+    """The dictionary that the AS obeys, with its placeholders filled by its real neighbours."""
+    topology = lab.topology
+    neighbours = {link.b for link in topology.links if link.a == asn} | {link.a for link in topology.links if link.b == asn}
+    if any(upstream.asn == asn for pop in topology.own.pops for upstream in pop.upstreams):
+        neighbours.add(topology.own.asn)
+    return for_asn(dictionary).concrete(sorted(neighbours))
+
+
+def _interior(lab: LabPlan, router: Router) -> Iterator[str]:
+    """Babel on the internal links. A route's metric is its length in km, which BGP reads as the distance of an exit."""
+    inner = [(link, own) for link, own, _ in lab.links_of(router.netns) if link.role is Role.INTERNAL]
+    if not inner:
+        return
+    channels = [
+        f"ipv{family} {{ import filter {{ igp_metric = babel_metric; accept; }}; "
+        'export where source = RTS_BABEL || proto = "loopback0"; };'
+        for family in (4, 6)
+    ]
+    timing = "hello interval 1 s; update interval 10 s;"
+    interfaces = [
+        f'interface "{own.interface}" {{ type wired; rxcost {max(_LEAST_COST, round(link.km))}; {timing} }};' for link, own in inner
+    ]
+    yield from _block("protocol babel interior0", channels + interfaces)
+
+
+def _bfd(known: Sequence[Session]) -> Iterator[str]:
+    """Towards our PoPs 100 ms x 3, since how fast a cut is noticed is what people come to see; elsewhere 300 ms x 3, which costs less."""
+    pops = ", ".join(f'"{s.interface}"' for s in known if s.pop)
+    fast = [f"interface {pops} {{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }};"] if pops else []
+    rest = ['interface "l*" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; };']
+    if any(s.interface for s in known):
+        yield from _block("protocol bfd bfd0", fast + rest)
+
+
+def _filters(lab: LabPlan, policy: Policy, session: Session) -> Iterator[str]:
+    own = lab.topology.own
+    if session.pop:
+        footprint = frozenset({city(session.pop).continent})
+    else:
+        system = lab.topology.find(session.asn)
+        assert system is not None, session.asn
+        footprint = system.continents
+    neighbour = Neighbour(asn=session.asn, relationship=session.relationship, footprint=footprint)
+    entering = [*policy.entering(session.relationship), "accept;"]
+    if session.pop:
+        entering = [*_only_ours(own, session.pop), *entering]
+    yield from _block(f"filter from_{session.name}", entering)
+    yield from _block(f"filter to_{session.name}", [_ORIGINATED, *policy.leaving(neighbour), "accept;"])
+
+
+def _only_ours(own: OwnNetwork, pop: str) -> Iterator[str]:
+    """What an upstream takes from one of our PoPs: covering prefixes and the PoP's own, exactly; hosts inside them only to drop them."""
+    site = next(p for p in own.pops if p.city == pop)
+    for version, length, networks in (
+        (4, 32, (*own.anycast4, site.external4)),
+        (6, 128, (*own.anycast6, site.external6)),
+    ):
+        exact = ", ".join(str(n) for n in networks)
+        hosts = ", ".join(f"{n}{{{length},{length}}}" for n in networks)
+        yield f"if net.type = NET_IP{version} && net !~ [{exact}] && !(net ~ [{hosts}] && (65535, 666) ~ bgp_community) then reject;"
+
+
+def _protocols(asn: int, session: Session) -> Iterator[str]:
+    for family, local, neighbour in zip((4, 6), session.local, session.neighbour, strict=True):
+        lines = [
+            f'description "{session.relationship} {session.router}";',
+            f"local {local} as {asn};",
+            f"neighbor {neighbour} as {session.asn};",
+            "connect delay time 1; connect retry time 1; error wait time 1, 2;",
+        ]
+        if session.relationship is Relationship.INTERNAL:
+            region = city(session.city).continent.lower()
+            lines.append(f"ipv{family} {{ next hop self; import filter carried; export filter carry_to_{region}; }};")
+        else:
+            lines.append("bfd on;")
+            lines.append(f"ipv{family} {{ import filter from_{session.name}; export filter to_{session.name}; }};")
+        yield from _block(f"protocol bgp {session.name}_v{family}", lines)
+
+
+def _block(head: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"{head} {{", *(f"  {line}" for line in lines), "}"]

@@ -1,0 +1,124 @@
+"""A topology: which networks there are, in which cities, how they are joined, and where our own PoPs and the vantages stand.
+
+First stage of the lab. YAML text goes in (its schema is docs/topology.md), a frozen `Topology` comes out, or one `Invalid` with every
+problem and the path of each. Pure: it opens no file and knows no address but those that the text itself gives; the lab's own follow in
+`lab.address`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from anypop.model import cities
+from anypop.model.names import CityCode
+from anypop.model.network import UpstreamKind
+
+
+class LinkKind(StrEnum):
+    """What the two ends of a link between ASes are to each other. In CUSTOMER_PROVIDER the `a` end is the customer."""
+
+    CUSTOMER_PROVIDER = "customer-provider"
+    PEER = "peer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalLink:
+    """A link between two routers of one AS. `km` is the length of the cable: the great circle unless the text says otherwise."""
+
+    a: CityCode
+    b: CityCode
+    km: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutonomousSystem:
+    """A network with one router in each of its cities. `communities`: the AS whose dictionary of action communities it obeys."""
+
+    asn: int
+    name: str
+    cities: tuple[CityCode, ...]
+    internal: tuple[InternalLink, ...] = ()
+    communities: int
+
+    @property
+    def continents(self) -> frozenset[str]:
+        """Its footprint, as codes of continents."""
+        return frozenset(cities.city(code).continent for code in self.cities)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalLink:
+    """A link between routers of two ASes."""
+
+    kind: LinkKind
+    a: int
+    a_city: CityCode
+    b: int
+    b_city: CityCode
+    km: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vantage:
+    """A host to test from, behind the router of an AS in a city."""
+
+    name: str
+    city: CityCode
+    asn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnUpstream:
+    """A neighbour of one of our PoPs: the router of `asn` in `city`, which is the PoP's own unless the text says otherwise."""
+
+    name: str
+    asn: int
+    city: CityCode
+    kind: UpstreamKind
+    km: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPop:
+    """One of our PoPs. `external*`: the prefixes of its instances' own addresses."""
+
+    city: CityCode
+    external4: IPv4Network
+    external6: IPv6Network
+    upstreams: tuple[OwnUpstream, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNetwork:
+    """Our own AS: islands without a backbone, one for each PoP. `anycast*`: the covering prefixes, a /24 or /48 or shorter each."""
+
+    asn: int
+    anycast4: tuple[IPv4Network, ...]
+    anycast6: tuple[IPv6Network, ...]
+    pops: tuple[OwnPop, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """An internet. The order of `ases` is the order of router ids: the earlier an AS stands, the sooner it wins a tie."""
+
+    name: str
+    ases: tuple[AutonomousSystem, ...]
+    links: tuple[ExternalLink, ...]
+    vantages: tuple[Vantage, ...]
+    own: OwnNetwork
+
+    def find(self, asn: int) -> AutonomousSystem | None:
+        return next((a for a in self.ases if a.asn == asn), None)
+
+
+def load(text: str, *, name: str = "topology") -> Topology:
+    """The topology in `text`; `name` (of its file) is used where the text has no name of its own. Raises `Invalid` with every problem."""
+    from anypop.lab import topology_read  # noqa: PLC0415 - it builds the types of this module
+
+    return topology_read.read(text, name=name)
+
+
+def route_km(a: str, b: str) -> float:
+    """Great-circle distance of two known cities."""
+    return cities.distance_km(cities.city(a), cities.city(b))

@@ -1,0 +1,258 @@
+"""Reading a topology: YAML text to types, going on after every error, so that all of them are told at once.
+
+Between the text and `topology_check`: here the shape is judged (fields, types, numbers, cities, prefixes), there what the parts mean to
+each other. Each part is kept with the path where it was written, because the checks need it. Pure.
+"""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+import yaml
+
+from anypop.lab import topology_check
+from anypop.lab.topology import (
+    AutonomousSystem,
+    ExternalLink,
+    InternalLink,
+    LinkKind,
+    OwnNetwork,
+    OwnPop,
+    OwnUpstream,
+    Topology,
+    Vantage,
+    route_km,
+)
+from anypop.model.cities import find_city
+from anypop.model.errors import Invalid, Problem
+from anypop.model.names import CityCode, is_slug
+from anypop.model.network import UpstreamKind
+
+_MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
+_LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
+_LONGEST_CABLE_KM = 40_000.0  # once around the Earth
+
+
+def read(text: str, *, name: str) -> Topology:
+    """The topology in `text`. Raises `Invalid` with every problem."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark is not None else ""
+        raise Invalid.one("", f"not YAML: {line}{getattr(error, 'problem', error)}") from error
+    reader = _Reader()
+    found = reader.topology(document, name)
+    problems = reader.problems + topology_check.check(found, reader.paths)
+    if problems:
+        raise Invalid(problems)
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class _Reader:
+    """`paths`: where each part that was kept stood, by its `id`; parts are kept alive by the topology that is being built."""
+
+    problems: list[Problem] = field(default_factory=list)
+    paths: dict[int, str] = field(default_factory=dict)
+
+    def wrong(self, path: str, message: str) -> None:
+        self.problems.append(Problem(path=path, message=message))
+
+    def topology(self, document: object, name: str) -> Topology:
+        top = self.mapping(document, "", required=("ases", "anypop"), optional=("name", "links", "vantages"))
+        ases = [a for path, row in self.rows(top, "ases", "") if (a := self.autonomous_system(row, path))]
+        links = [link for path, row in self.rows(top, "links", "") for link in self.external_links(row, path)]
+        vantages = [v for path, row in self.rows(top, "vantages", "") if (v := self.vantage(row, path))]
+        own = self.own(top.get("anypop", {}))
+        return Topology(name=str(top.get("name", name)), ases=tuple(ases), links=tuple(links), vantages=tuple(vantages), own=own)
+
+    def autonomous_system(self, row: object, path: str) -> AutonomousSystem | None:
+        fields = self.mapping(row, path, required=("asn", "cities"), optional=("name", "internal", "communities"))
+        asn = self.asn(fields, "asn", path)
+        places = [c for at, code in self.rows(fields, "cities", path) if (c := self.city(code, at))]
+        internal: list[InternalLink] = []
+        if "internal" in fields:
+            for at, item in self.rows(fields, "internal", path):
+                for a, b, km in self.city_pairs(item, at):
+                    link = InternalLink(a=a, b=b, km=km)
+                    self.paths[id(link)] = at
+                    internal.append(link)
+        else:  # no backbone was drawn: every pair of cities is joined
+            internal = [InternalLink(a=a, b=b, km=route_km(a, b)) for i, a in enumerate(places) for b in places[i + 1 :] if a != b]
+        communities = self.asn(fields, "communities", path) if "communities" in fields else asn
+        if asn is None:
+            return None
+        found = AutonomousSystem(
+            asn=asn,
+            name=str(fields.get("name", f"AS{asn}")),
+            cities=tuple(places),
+            internal=tuple(internal),
+            communities=communities or asn,
+        )
+        self.paths[id(found)] = path
+        return found
+
+    def external_links(self, row: object, path: str) -> list[ExternalLink]:
+        fields = self.mapping(row, path, required=("a", "b", "relationship", "at"), optional=())
+        a, b = self.asn(fields, "a", path), self.asn(fields, "b", path)
+        kind = self.choice(fields, "relationship", path, LinkKind)
+        found: list[ExternalLink] = []
+        for at, item in self.rows(fields, "at", path):
+            for a_city, b_city, km in self.city_pairs(item, at, single=True):
+                if a is not None and b is not None:
+                    link = ExternalLink(kind=LinkKind(kind or LinkKind.PEER), a=a, a_city=a_city, b=b, b_city=b_city, km=km)
+                    self.paths[id(link)] = path
+                    found.append(link)
+        return found
+
+    def vantage(self, row: object, path: str) -> Vantage | None:
+        fields = self.mapping(row, path, required=("name", "city", "asn"), optional=())
+        name, city, asn = self.slug(fields, "name", path), self.city_of(fields, "city", path), self.asn(fields, "asn", path)
+        if name is None or city is None or asn is None:
+            return None
+        found = Vantage(name=name, city=city, asn=asn)
+        self.paths[id(found)] = path
+        return found
+
+    def own(self, row: object) -> OwnNetwork:
+        path = "anypop"
+        fields = self.mapping(row, path, required=("asn", "anycast4", "anycast6", "pops"), optional=())
+        asn = self.asn(fields, "asn", path)
+        anycast4 = [n for at, item in self.rows(fields, "anycast4", path) if (n := self.network4(item, at))]
+        anycast6 = [m for at, item in self.rows(fields, "anycast6", path) if (m := self.network6(item, at))]
+        pops = [p for at, item in self.rows(fields, "pops", path) if (p := self.pop(item, at))]
+        found = OwnNetwork(asn=asn or 0, anycast4=tuple(anycast4), anycast6=tuple(anycast6), pops=tuple(pops))
+        self.paths[id(found)] = path
+        return found
+
+    def pop(self, row: object, path: str) -> OwnPop | None:
+        fields = self.mapping(row, path, required=("city", "external4", "external6", "upstreams"), optional=())
+        city = self.city_of(fields, "city", path)
+        external4 = self.network4(fields["external4"], f"{path}.external4") if "external4" in fields else None
+        external6 = self.network6(fields["external6"], f"{path}.external6") if "external6" in fields else None
+        upstreams = [u for at, item in self.rows(fields, "upstreams", path) if (u := self.upstream(item, at, city))]
+        if city is None or external4 is None or external6 is None:
+            return None
+        found = OwnPop(city=city, external4=external4, external6=external6, upstreams=tuple(upstreams))
+        self.paths[id(found)] = path
+        return found
+
+    def upstream(self, row: object, path: str, pop: CityCode | None) -> OwnUpstream | None:
+        fields = self.mapping(row, path, required=("name", "asn"), optional=("city", "kind", "km"))
+        name, asn = self.slug(fields, "name", path, longest=_LONGEST_NAME), self.asn(fields, "asn", path)
+        city = self.city_of(fields, "city", path) if "city" in fields else pop
+        kind = self.choice(fields, "kind", path, UpstreamKind) if "kind" in fields else UpstreamKind.TRANSIT
+        if name is None or asn is None or city is None or pop is None:
+            return None
+        km = self.km(fields, path) if "km" in fields else route_km(pop, city)
+        found = OwnUpstream(name=name, asn=asn, city=city, kind=UpstreamKind(kind or UpstreamKind.TRANSIT), km=km)
+        self.paths[id(found)] = path
+        return found
+
+    # the smaller parts: each tells what is wrong and answers None (or nothing) where it cannot go on
+
+    def mapping(self, value: object, path: str, *, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self.wrong(path, f"must be a mapping with {', '.join(required)}")
+            return {}
+        known = required + optional
+        for key in value:
+            if key not in known:
+                self.wrong(f"{path}.{key}".lstrip("."), f"unknown field; known are {', '.join(known)}")
+        for key in required:
+            if key not in value:
+                self.wrong(f"{path}.{key}".lstrip("."), "is missing")
+        return value
+
+    def rows(self, fields: dict[str, Any], key: str, path: str) -> list[tuple[str, object]]:
+        where = f"{path}.{key}".lstrip(".")
+        value = fields.get(key, [])
+        if not isinstance(value, list):
+            self.wrong(where, "must be a list")
+            return []
+        return [(f"{where}[{i}]", item) for i, item in enumerate(value)]
+
+    def asn(self, fields: dict[str, Any], key: str, path: str) -> int | None:
+        value = fields.get(key)
+        if value is None and key not in fields:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_ASN:
+            self.wrong(f"{path}.{key}", f"{value!r} is not an AS number (1 to {_MAX_ASN})")
+            return None
+        return value
+
+    def slug(self, fields: dict[str, Any], key: str, path: str, longest: int = 40) -> str | None:
+        value = fields.get(key)
+        if value is None and key not in fields:
+            return None
+        if not isinstance(value, str) or not is_slug(value) or len(value) > longest:
+            self.wrong(f"{path}.{key}", f"{value!r} must be 1 to {longest} of a-z, 0-9 and inner hyphens")
+            return None
+        return value
+
+    def choice(self, fields: dict[str, Any], key: str, path: str, kind: type[LinkKind] | type[UpstreamKind]) -> str | None:
+        value = fields.get(key)
+        known = [str(member) for member in kind]
+        if key in fields and value not in known:
+            self.wrong(f"{path}.{key}", f"unknown {key} {value!r}; known are {', '.join(known)}")
+            return None
+        return str(value) if key in fields else None
+
+    def city_of(self, fields: dict[str, Any], key: str, path: str) -> CityCode | None:
+        return self.city(fields[key], f"{path}.{key}") if key in fields else None
+
+    def city(self, value: object, path: str) -> CityCode | None:
+        if not isinstance(value, str) or find_city(value) is None:
+            self.wrong(path, f"unknown city {value!r}; use the IATA code of its airport in capitals, like LHR")
+            return None
+        return CityCode(value)
+
+    def city_pairs(self, item: object, path: str, *, single: bool = False) -> list[tuple[CityCode, CityCode, float]]:
+        """`LHR-JFK` or `{between: LHR-JFK, km: 6000}`; with `single` also `LHR` for both ends in one city. At most one pair."""
+        given: dict[str, Any] = {"between": item}
+        if isinstance(item, dict):
+            given = self.mapping(item, path, required=("between",), optional=("km",))
+        words = str(given.get("between", "")).split("-")
+        if single and len(words) == 1:
+            words *= 2
+        if len(words) != 2:
+            self.wrong(path, f"{given.get('between')!r} must be two cities like LHR-JFK" + (" or one like LHR" if single else ""))
+            return []
+        places = [self.city(word, path) for word in (words if words[0] != words[1] else words[:1])]
+        if None in places:
+            return []
+        a, b = CityCode(words[0]), CityCode(words[1])
+        return [(a, b, self.km(given, path) if "km" in given else route_km(a, b))]
+
+    def km(self, fields: dict[str, Any], path: str) -> float:
+        value = fields["km"]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LONGEST_CABLE_KM:
+            self.wrong(f"{path}.km", f"{value!r} is not a length in km (0 to {_LONGEST_CABLE_KM:g})")
+            return 0.0
+        return float(value)
+
+    def network4(self, value: object, path: str) -> IPv4Network | None:
+        found = self.network(value, path)
+        if found is not None and not isinstance(found, IPv4Network):
+            self.wrong(path, f"{value} is not IPv4")
+            return None
+        return found
+
+    def network6(self, value: object, path: str) -> IPv6Network | None:
+        found = self.network(value, path)
+        if found is not None and not isinstance(found, IPv6Network):
+            self.wrong(path, f"{value} is not IPv6")
+            return None
+        return found
+
+    def network(self, value: object, path: str) -> IPv4Network | IPv6Network | None:
+        try:
+            found = ip_network(str(value))
+        except ValueError as error:
+            self.wrong(path, f"{value!r} is not a prefix: {error}")
+            return None
+        longest = 24 if found.version == 4 else 48
+        if found.prefixlen > longest:
+            self.wrong(path, f"{found} is longer than /{longest}, the longest that the Internet accepts")
+        return found
