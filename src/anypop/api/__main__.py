@@ -1,0 +1,50 @@
+"""`python -m anypop.api`: the control process.
+
+    python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE] [--prices FILE]
+                         [--lab DIR] [--client-file FILE]
+
+Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from anypop.api import listen
+from anypop.api.serve import Settings, serve
+from anypop.model.errors import Invalid, WorldError
+from anypop.plan.check import Unsafe
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="anypop.api", description="The control process: API, store and loops.")
+    options.add_argument("--state", type=Path, required=True, metavar="DIR", help="folder of the store, the certificates and the tokens")
+    options.add_argument("--listen", action="append", required=True, metavar="[netns=NAME,]HOST:PORT", help="where to listen; repeatable")
+    options.add_argument("--network", type=Path, metavar="FILE", help="the operator's network (YAML); replaces the stored one")
+    options.add_argument("--prices", type=Path, metavar="FILE", help="the price book (YAML)")
+    options.add_argument("--lab", type=Path, metavar="DIR", help="folder of a running lab: gives vantages and a looking glass")
+    options.add_argument("--client-file", type=Path, metavar="FILE", help="where to write the first client's credentials")
+    given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        serve(
+            Settings(
+                state=given.state,
+                listen=tuple(listen.read(text) for text in given.listen),
+                network=given.network,
+                prices=given.prices,
+                lab=given.lab,
+                client_file=given.client_file,
+            )
+        )
+    except (Invalid, Unsafe, WorldError) as error:
+        print(f"anypop.api: {str(error).replace(chr(10), '; ')}", file=sys.stderr)  # noqa: T201 - the one line for whoever started it
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

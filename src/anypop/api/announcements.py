@@ -1,0 +1,230 @@
+"""/anypop/v1/.../announcements: how far each announcement of a workload's anycast prefixes goes, shown and changed.
+
+In: rules as the operator writes them (PoP, upstream by name or AS number, scope). Out: every prefix x PoP x upstream with its rule, what
+holds in effect and whether it is really out there by the last report; after a change, the difference.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi import APIRouter
+
+from anypop.api.context import Body, Here, In
+from anypop.control import declare
+from anypop.control.state import Declaration, State
+from anypop.model.announce import Announcement, Community, LargeCommunity, Mode, Scope, ScopeRule
+from anypop.model.errors import Invalid, Problem
+from anypop.model.names import CityCode
+from anypop.model.network import Network, Upstream
+from anypop.model.reasons import Reason
+
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements")
+
+# Longer paths than this gain nothing (most networks are 3 to 6 ASes away) and some networks filter them.
+MOST_PREPENDS = 8
+Rules = dict[tuple[CityCode, str], ScopeRule]
+
+
+@router.get("")
+async def list_announcements(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+    state = here.core.state
+    return _listed(state, here.workload(stack, workload_id))
+
+
+@router.put("")
+async def replace_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+    """These rules and no others."""
+    declared = here.workload(stack, workload_id)
+    return await _set(here, declared, _parsed(body, declared, here.core.state.network))
+
+
+@router.patch("")
+async def merge_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+    """These rules beside the others; each replaces the one for the same PoP and upstream."""
+    declared = here.workload(stack, workload_id)
+    wanted = _parsed(body, declared, here.core.state.network)
+    return await _set(here, declared, {**_rules(here.core.state, declared), **wanted})
+
+
+@router.delete("")
+async def reset_rules(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+    """Announce plainly everywhere again."""
+    return await _set(here, here.workload(stack, workload_id), {})
+
+
+async def _set(here: Here, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+    before = _rules(here.core.state, declared)
+    lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
+    state = await here.core.change(declare.set_rules(declared.id, lasting))
+    after = _rules(state, declared)
+    changes = [
+        {"pop": pop, "upstream": upstream, "before": _scope(old), "after": _scope(new)}
+        for pop, upstream in sorted({*before, *after})
+        if (old := _scope_of(before.get((pop, upstream)))) != (new := _scope_of(after.get((pop, upstream))))
+    ]
+    return {"changes": changes, **_listed(state, declared)}
+
+
+def _listed(state: State, declared: Declaration) -> dict[str, Any]:
+    rules = _rules(state, declared)
+    return {
+        "results": list(_rows(state, declared, rules)),
+        "rules": [{"pop": r.pop, "upstream": r.upstream, "scope": _scope(r.scope), "note": r.note} for r in rules.values()],
+    }
+
+
+def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[str, Any]]:
+    held = state.anycast.get(declared.id)
+    if held is None or state.plan is None:
+        return
+    for city, part in state.plan.pops.items():
+        site = state.network.pop(city)
+        asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
+        for told in part.announcements:
+            if told.prefix not in (held.prefix4, held.prefix6):
+                continue
+            rule = rules.get((city, told.upstream))
+            announced, reason = _effect(state, city, told)
+            yield {
+                "prefix": str(told.prefix),
+                "pop": city,
+                "upstream": told.upstream,
+                "asn": asns.get(told.upstream),
+                "scope": _scope(_scope_of(rule)),
+                "effective": _scope(told.scope),
+                "note": rule.note if rule is not None else "",
+                "announced": announced,
+                "reason": reason.value,
+                "says": reason.says,
+            }
+
+
+def _effect(state: State, city: CityCode, told: Announcement) -> tuple[bool, Reason]:
+    """Whether it is out, by the PoP's own last report, and why it is or is not."""
+    verdict, received = state.verdict.pops.get(city), state.reports.get(city)
+    if verdict is None or not verdict.trusted or received is None:
+        return False, verdict.reason if verdict is not None else Reason.NO_REPORT
+    seen = next((p for p in received.report.prefixes if p.prefix == told.prefix), None)
+    if seen is not None and seen.announced and told.upstream in seen.upstreams:
+        return True, Reason.ANNOUNCED
+    if told.scope.mode is Mode.WITHHOLD:
+        return False, Reason.WITHHELD
+    family = told.prefix.version
+    states = [s.state for s in received.report.sessions if s.upstream == told.upstream and s.family == family]
+    if states and "established" not in states:
+        return False, Reason.SESSION_DOWN
+    return False, seen.reason if seen is not None and seen.reason is not Reason.ANNOUNCED else Reason.SCHEDULED
+
+
+def _rules(state: State, declared: Declaration) -> Rules:
+    return {(r.pop, r.upstream): r for key, r in sorted(state.rules.items()) if key[0] == declared.id}
+
+
+def _scope_of(rule: ScopeRule | None) -> Scope:
+    return rule.scope if rule is not None else Scope()
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    """Communities as people write them."""
+    return {
+        "mode": scope.mode.value,
+        "prepend": scope.prepend,
+        "communities": [":".join(map(str, c)) for c in scope.communities],
+        "large_communities": [":".join(map(str, c)) for c in scope.large_communities],
+    }
+
+
+def _parsed(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
+    """The rules of a request. Raises `Invalid` with all their problems."""
+    given = body.get("rules")
+    if not isinstance(given, list):
+        raise Invalid.one("rules", "is required: a list of {pop, upstream, scope, note}")
+    problems: list[Problem] = []
+    rules: Rules = {}
+    for index, entry in enumerate(given):
+        path = f"rules[{index}]"
+        if not isinstance(entry, dict):
+            problems.append(Problem(path=path, message="must be an object"))
+            continue
+        problems += [
+            Problem(path=f"{path}.{key}", message="is not a field of a rule")
+            for key in entry
+            if key not in ("pop", "upstream", "scope", "note")
+        ]
+        upstream = _upstream(entry, path, network, problems)
+        scope = _scope_from(entry.get("scope"), f"{path}.scope", problems)
+        note = entry.get("note") or ""
+        if not isinstance(note, str):
+            problems.append(Problem(path=f"{path}.note", message="must be a text"))
+        elif upstream is not None:
+            key = (CityCode(entry["pop"]), upstream.name)
+            if key in rules:
+                problems.append(Problem(path=path, message=f"there is another rule for {key[0]} and {key[1]}"))
+            rules[key] = ScopeRule(workload_id=declared.id, pop=key[0], upstream=key[1], scope=scope, note=note)
+    if problems:
+        raise Invalid(problems)
+    return rules
+
+
+def _upstream(entry: Mapping[str, Any], path: str, network: Network, problems: list[Problem]) -> Upstream | None:
+    """The upstream that a rule means: by its name in the PoP, or by its AS number where only one has it."""
+    city, wanted = entry.get("pop"), entry.get("upstream")
+    site = network.pop(CityCode(city)) if isinstance(city, str) else None
+    if site is None:
+        known = ", ".join(sorted(p.city for p in network.pops))
+        problems.append(Problem(path=f"{path}.pop", message=f"no PoP {city} (there are {known})" if city else "is required"))
+        return None
+    text = str(wanted).lower() if isinstance(wanted, str | int) else ""
+    named = [u for u in site.upstreams if u.name.lower() == text]
+    numbered = [u for u in site.upstreams if text.removeprefix("as") == str(u.asn)]
+    found = named or numbered
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{u.name} (AS{u.asn})" for u in site.upstreams)
+    why = f"{wanted} means {len(found)} upstreams of {city}, use the name" if found else f"{city} has no upstream {wanted}"
+    problems.append(Problem(path=f"{path}.upstream", message=f"{why} (it has {known})" if wanted else "is required"))
+    return None
+
+
+def _scope_from(given: Any, path: str, problems: list[Problem]) -> Scope:
+    if not isinstance(given, dict):
+        problems.append(Problem(path=path, message="is required: an object with mode, prepend, communities, large_communities"))
+        return Scope()
+    known = ("mode", "prepend", "communities", "large_communities")
+    problems += [Problem(path=f"{path}.{key}", message="is not a field of a scope") for key in given if key not in known]
+    mode = given.get("mode", Mode.ANNOUNCE.value)
+    if mode not in (Mode.ANNOUNCE.value, Mode.WITHHOLD.value):
+        problems.append(Problem(path=f"{path}.mode", message="must be announce or withhold"))
+        mode = Mode.ANNOUNCE.value
+    prepend = given.get("prepend", 0)
+    if isinstance(prepend, bool) or not isinstance(prepend, int) or not 0 <= prepend <= MOST_PREPENDS:
+        problems.append(Problem(path=f"{path}.prepend", message=f"must be a whole number, 0 to {MOST_PREPENDS}"))
+        prepend = 0
+    pairs: set[Community] = set()
+    triples: set[LargeCommunity] = set()
+    for name in ("communities", "large_communities"):
+        listed = given.get(name) or []
+        if not isinstance(listed, list):
+            problems.append(Problem(path=f"{path}.{name}", message="must be a list"))
+            continue
+        for index, community in enumerate(listed):
+            # Both lists take both lengths: the number of parts says which it is.
+            match _numbers(community):
+                case (a, b) if max(a, b) <= 0xFFFF:
+                    pairs.add((a, b))
+                case (a, b, c) if max(a, b, c) <= 0xFFFFFFFF:
+                    triples.add((a, b, c))
+                case _:
+                    message = "must be like 209:7100 (two numbers up to 65535) or 209:71:3356 (three up to 4294967295)"
+                    problems.append(Problem(path=f"{path}.{name}[{index}]", message=message))
+    return Scope(mode=Mode(mode), prepend=prepend, communities=tuple(sorted(pairs)), large_communities=tuple(sorted(triples)))
+
+
+def _numbers(community: Any) -> tuple[int, ...]:
+    """`"209:7100"` or `[209, 7100]` as numbers; empty for anything else."""
+    if isinstance(community, str) and re.fullmatch(r"\d{1,10}(:\d{1,10}){1,2}", community, re.ASCII):
+        return tuple(int(part) for part in community.split(":"))
+    if isinstance(community, list) and all(type(part) is int and part >= 0 for part in community):
+        return tuple(community)
+    return ()

@@ -1,0 +1,39 @@
+"""The application: all routers, the errors' shape, one header. Made by `serve`, or by a test with a platform of its own."""
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from anypop.api import agents, announcements, errors, identity, operations, probing, watch, workloads
+from anypop.api.context import Platform
+
+
+def make_app(platform: Platform) -> FastAPI:
+    """The HTTP API over `platform`, whose core has been started."""
+    app = FastAPI(
+        title="Anypop",
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/anypop/v1/openapi.json",
+        redirect_slashes=False,  # a path with an empty id is no other path: `.../workloads/` must not become the list
+    )
+    app.state.platform = platform
+    errors.install(app)
+    for part in (identity, workloads, agents, operations, announcements, probing, watch):
+        app.include_router(part.router)
+    app.add_middleware(GrpcHeader)
+    return app
+
+
+class GrpcHeader:
+    """Adds the header by which the Workload API's clients know a gateway's answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_header(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"grpc-metadata-content-type", b"application/grpc")]
+            await send(message)
+
+        await self._app(scope, receive, with_header if scope["type"] == "http" else send)

@@ -1,0 +1,116 @@
+"""Errors as the Workload API's clients expect them: the grpc-gateway shape, also for paths and methods that do not exist.
+
+In: every exception that an endpoint can raise. Out: a status and `{"code", "message", "details"}`. The only `@type`s are the bare names
+that the public clients can decode. It must not show anything of an exception that is our own bug: that goes to the log.
+"""
+
+import uuid
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from anypop.control.refusals import Exists, Forbidden, NotFound, Precondition, Refused, Unauthenticated, VersionConflict
+from anypop.model.errors import Invalid, Problem, WorldError
+from anypop.plan.check import Unsafe
+
+
+class Code(IntEnum):
+    """The codes of google.rpc that we answer with."""
+
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+STATUS = {
+    Code.INVALID_ARGUMENT: 400,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.UNAUTHENTICATED: 401,
+}
+
+_CODES: dict[type[Refused], Code] = {
+    NotFound: Code.NOT_FOUND,
+    Exists: Code.ALREADY_EXISTS,
+    VersionConflict: Code.ABORTED,
+    Precondition: Code.FAILED_PRECONDITION,
+    Unauthenticated: Code.UNAUTHENTICATED,
+    Forbidden: Code.PERMISSION_DENIED,
+}
+
+
+def answer(code: Code, message: str, *, problems: Iterable[Problem] = (), headers: dict[str, str] | None = None) -> JSONResponse:
+    """The response of an error. `problems` become field violations."""
+    request_id = uuid.uuid4().hex
+    details: list[dict[str, Any]] = [{"@type": "stackpath.rpc.RequestInfo", "requestId": request_id, "servingData": ""}]
+    violations = [{"field": p.path, "description": p.message} for p in problems]
+    if violations:
+        details.append({"@type": "stackpath.rpc.BadRequest", "fieldViolations": violations})
+    return JSONResponse({"code": int(code), "message": message, "details": details}, status_code=STATUS[code], headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Every exception gets its answer."""
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(Invalid, _invalid)
+    app.add_exception_handler(Unsafe, _unsafe)
+    app.add_exception_handler(WorldError, _world_failed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _http)
+    app.add_exception_handler(Exception, _our_bug)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refused)
+    code = next((c for kind, c in _CODES.items() if isinstance(error, kind)), Code.FAILED_PRECONDITION)
+    headers = {"www-authenticate": "Bearer"} if code is Code.UNAUTHENTICATED else None
+    return answer(code, error.message, headers=headers)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Invalid)
+    first = str(error.problems[0]) if error.problems else "invalid request"
+    more = len(error.problems) - 1
+    return answer(Code.INVALID_ARGUMENT, f"{first} (and {more} more)" if more > 0 else first, problems=error.problems)
+
+
+async def _unsafe(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Unsafe)
+    return answer(Code.FAILED_PRECONDITION, "; ".join(str(p) for p in error.problems), problems=error.problems)
+
+
+async def _world_failed(_: Request, error: Exception) -> JSONResponse:
+    return answer(Code.UNAVAILABLE, str(error))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    """What the router itself refuses. A method that a path does not have is `unimplemented`, as grpc-gateway answers it."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        headers = dict(error.headers) if error.headers else None
+        return answer(Code.UNIMPLEMENTED, f"{request.url.path} has no method {request.method}", headers=headers)
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return answer(Code.NOT_FOUND, f"there is nothing at {request.url.path}")
+    return answer(Code.INVALID_ARGUMENT, getattr(error, "detail", None) or "the request cannot be read")
+
+
+async def _our_bug(_: Request, __: Exception) -> JSONResponse:
+    """The server logs the traceback itself, after this answer."""
+    return answer(Code.INTERNAL, "an error of our own; the log of the control process has the details")

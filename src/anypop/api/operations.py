@@ -1,0 +1,170 @@
+"""/anypop/v1, the operator's view: PoPs, events, prices and quotes, the network document, the dictionaries of communities.
+
+In: control's state. Out: what it knows and how sure it is: of a PoP whose last report is missing or too old nothing is shown as healthy.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from anypop.api import shapes
+from anypop.api.context import Body, Here, Operator, Platform, Who, member, raw_body
+from anypop.control import declare
+from anypop.control.network import change_network
+from anypop.judge.instances import shown
+from anypop.model import codec
+from anypop.model.errors import Invalid
+from anypop.model.names import CityCode, StackId
+from anypop.model.network import Network
+from anypop.model.reasons import Reason
+from anypop.plan.parse import parse
+from anypop.plan.price import as_data, quote, read_price_book
+from anypop.routing.actions import Where
+from anypop.routing.dictionary import for_asn, known_asns
+from anypop.routing.entries import Entry
+
+router = APIRouter(prefix="/anypop/v1")
+
+
+@router.get("/healthz")
+async def healthz(here: Here) -> dict[str, Any]:
+    """Whether control works; needs no token, tells nothing."""
+    return {"status": "ok" if not here.core.bell.closed else "stopping"}
+
+
+@router.get("/pops")
+async def pops(_: Who, here: Here) -> dict[str, Any]:
+    return {"results": [_pop(here, city) for city in sorted(here.cities())]}
+
+
+def _pop(here: Platform, city: CityCode) -> dict[str, Any]:
+    state, now = here.core.state, here.clock()
+    verdict = state.verdict.pops.get(city)
+    trusted = verdict is not None and verdict.trusted
+    reason = verdict.reason if verdict is not None else Reason.NO_REPORT
+    received = state.reports.get(city)
+    report = received.report if received is not None else None
+    issued = state.orders.get(city)
+    placed = [p.slot for p in state.slots.values() if p.slot.pop == city]
+    leaving = [t.slot for t in state.tombstones.values() if t.slot.pop == city]
+    seen = [shown(s.name, s.uid, received, now=now) for s in placed]
+    seen += [shown(s.name, s.uid, received, now=now, removing=True) for s in leaving]
+    site = state.network.pop(city)
+    asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
+    place = shapes.location(city)
+    sessions = [{**codec.to_data(s), "asn": asns.get(s.upstream)} for s in report.sessions] if report is not None else []
+    return {
+        "pop": city,
+        "city": place["city"],
+        "location": place,
+        "trusted": trusted,
+        "verdict": "trusted" if trusted else "unknown",
+        "reason": reason.value,
+        "says": reason.says,
+        "generation": issued.order.generation if issued is not None else 0,
+        "obeyed": report.generation if report is not None else 0,
+        "refused": report.refused.value if report is not None and report.refused is not None else None,
+        "sessions": [{**s, "state": s["state"] if trusted else "unknown"} for s in sessions],
+        "prefixes": [{**codec.to_data(p), "trusted": trusted, "says": p.reason.says} for p in report.prefixes]
+        if report is not None
+        else [],
+        "instances": {
+            "total": len(seen),
+            "healthy": sum(s.healthy for s in seen),
+            "phases": dict(sorted(Counter(s.word for s in seen).items())),
+        },
+        "report_age_s": round(now - received.at, 3) if received is not None else None,
+        "drift": list(report.drift) if report is not None else [],
+        "errors": list(report.errors) if report is not None else [],
+        "orphans": list(report.orphans) if report is not None else [],
+    }
+
+
+@router.get("/events")
+async def events(request: Request, who: Who, here: Here) -> dict[str, Any]:
+    """The newest events, oldest first. Tenants see those of their own stacks, the operator all."""
+    limit, after = _count(request, "limit", 100), _count(request, "after", 0)
+    rows = await asyncio.to_thread(here.core.store.events, after=after, limit=min(limit, 1000))
+    own = {stack.id for stack in here.accounts.stacks(who.id)}
+    return {"results": [row for row in rows if who.operator or row["stack_id"] in own]}
+
+
+def _count(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, "")
+    if text == "":
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise Invalid.one(name, "must be a whole number")
+    return int(text)
+
+
+@router.post("/quote")
+async def quoted(_: Who, here: Here, body: Body) -> Any:
+    """The price of a workload that need not exist: parsed like a creation, and nothing is created."""
+    made = parse(
+        member(body, "workload"), workload_id=declare.new_id(), stack_id=StackId("quote"), stack_slug="quote", cities=here.cities()
+    )
+    return codec.to_data(quote(made.workload, here.prices))
+
+
+@router.get("/prices")
+async def prices(_: Who, here: Here) -> dict[str, Any]:
+    return as_data(here.prices)
+
+
+@router.put("/prices")
+async def put_prices(request: Request, _: Operator, here: Here) -> dict[str, Any]:
+    """Replace the price book. The body is YAML, as `plan/pricebook.yaml`."""
+    text = (await raw_body(request)).decode("utf-8", "replace")
+    book = read_price_book(text)
+    await asyncio.to_thread(here.core.store.put_setting, "price_book", text)
+    here.prices = book
+    return as_data(book)
+
+
+@router.get("/network")
+async def network(_: Operator, here: Here) -> Any:
+    return codec.to_data(here.core.state.network)
+
+
+@router.put("/network")
+async def put_network(_: Operator, here: Here, body: Body, confirm: bool = False) -> Any:
+    """Replace the operator's network document. `confirm=true` also where it takes instances away."""
+    wanted = codec.from_data(Network, body.get("network", body))
+    confirmed = frozenset(here.core.state.workloads) if confirm else frozenset()
+    state = await here.core.change(change_network(wanted), confirmed=confirmed)
+    await asyncio.to_thread(here.on_network, here.cities())
+    return codec.to_data(state.network)
+
+
+@router.get("/communities")
+async def all_communities(_: Who) -> dict[str, Any]:
+    return {"results": [{"asn": asn, "name": for_asn(asn).name, "entries": len(for_asn(asn).entries)} for asn in known_asns()]}
+
+
+@router.get("/communities/{asn}")
+async def communities(asn: str, _: Who) -> dict[str, Any]:
+    if not asn.isascii() or not asn.isdigit() or not 0 < int(asn) < 1 << 32:
+        raise Invalid.one("asn", "must be an AS number, 1 to 4294967295")
+    found = for_asn(int(asn))
+    return {"asn": found.asn, "name": found.name, "note": found.note, "entries": [_entry(entry) for entry in found.entries]}
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    action = codec.to_data(entry.action)
+    where = getattr(entry.action, "where", None)
+    if isinstance(where, Where):
+        action["where"] = where.says
+    # `KeepInRegion` as `keep-in-region`: the words in which the data files write it
+    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(entry.action).__name__).lstrip("-")
+    return {
+        "community": entry.text,
+        "meaning": entry.meaning,
+        "action": {"kind": kind, **{key: value for key, value in action.items() if value is not None}},
+        "source": entry.source,
+        "date": entry.date,
+        "invented": entry.invented,
+        "verified": entry.verified,
+    }

@@ -1,0 +1,102 @@
+"""Pagination, filters and sorting of lists, by the Workload API's `page_request` parameters.
+
+In: the whole list, stably ordered, and the query. Out: `pageInfo` (counts and cursors are strings, as protobuf's JSON has it) and the
+page. A cursor is the offset of an item; `after=-1` is before the first. Pure.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from anypop.model.errors import Invalid, Problem
+
+DEFAULT_PAGE = 10
+T = TypeVar("T")
+
+_TERM = re.compile(r"""\s*([A-Za-z_.]+)\s*(!=|<>|=)\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))\s*(?:(and)\b|$)""", re.IGNORECASE)
+
+
+def page(items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+    """One page of `items`: filtered and sorted by what `render` shows of them. Raises `Invalid`.
+
+    Only the page's own items are rendered, unless a filter or a sort needs to look at all of them.
+    """
+    problems: list[Problem] = []
+    first = _number(query, "first", problems, lowest=0) or DEFAULT_PAGE
+    after = _number(query, "after", problems, lowest=-1)
+    terms = _terms(query.get("page_request.filter", ""), problems)
+    order = _order(query.get("page_request.sort_by", ""))
+    if problems:
+        raise Invalid(problems)
+    begin = 0 if after is None else after + 1
+    if terms or order:
+        rendered = [shown for item in items if _fits(shown := render(item), terms)]
+        for name, reverse in reversed(order):
+            rendered.sort(key=lambda shown, name=name: _sortable(_field(shown, name)), reverse=reverse)  # type: ignore[misc]
+        total, results = len(rendered), rendered[begin : begin + first]
+    else:
+        total, results = len(items), [render(item) for item in items[begin : begin + first]]
+    end = begin + len(results)
+    info = {
+        "totalCount": str(total),
+        "hasPreviousPage": begin > 0 and total > 0,
+        "hasNextPage": end < total,
+        "startCursor": str(begin) if results else "",
+        "endCursor": str(end - 1) if results else "",
+    }
+    return {"pageInfo": info, "results": results}
+
+
+def _number(query: Mapping[str, str], name: str, problems: list[Problem], *, lowest: int) -> int | None:
+    text = query.get(f"page_request.{name}", "")
+    if text == "":
+        return None
+    if not re.fullmatch(r"-?\d{1,9}", text) or int(text) < lowest:
+        problems.append(Problem(path=f"page_request.{name}", message=f"must be a whole number of at least {lowest}"))
+        return None
+    return int(text)
+
+
+def _terms(text: str, problems: list[Problem]) -> list[tuple[str, bool, str]]:
+    """`name='x' and status="ACTIVE"` as (field, equal, value). Values may stand in either quotes or none."""
+    terms: list[tuple[str, bool, str]] = []
+    position, joined = 0, bool(text.strip())
+    while joined:
+        match = _TERM.match(text, position)
+        if match is None:
+            problems.append(Problem(path="page_request.filter", message="must be like name='x' and status=\"ACTIVE\""))
+            return []
+        field, operator, *values, conjunction = match.groups()
+        terms.append((field, operator == "=", next(v for v in values if v is not None)))
+        position, joined = match.end(), conjunction is not None
+    return terms
+
+
+def _order(text: str) -> list[tuple[str, bool]]:
+    """`name, -createdAt` or `createdAt desc` as (field, descending)."""
+    order = []
+    for part in text.split(","):
+        words = part.split()
+        if words:
+            order.append((words[0].lstrip("-+"), words[0].startswith("-") or words[-1].lower() == "desc"))
+    return order
+
+
+def _fits(shown: dict[str, Any], terms: list[tuple[str, bool, str]]) -> bool:
+    return all((str(_field(shown, name) or "") == value) is equal for name, equal, value in terms)
+
+
+def _field(shown: dict[str, Any], name: str) -> Any:
+    """A field by its path, in camelCase or snake_case."""
+    value: Any = shown
+    for part in name.split("."):
+        head, *rest = part.split("_")
+        camel = head + "".join(word.capitalize() for word in rest)
+        value = value.get(camel, value.get(part)) if isinstance(value, dict) else None
+    return value
+
+
+def _sortable(value: Any) -> tuple[bool, float, str]:
+    if isinstance(value, int | float):
+        return (value is not None, float(value), "")
+    return (value is not None, 0.0, str(value))

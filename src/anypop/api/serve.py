@@ -1,0 +1,222 @@
+"""The control process: store, core, certificate, sockets, HTTPS server, from start to a quick and orderly end.
+
+In: what the command line says. Out: a running server until SIGTERM or SIGINT; then waiting agents and watchers are answered first, so that
+it ends within a second. It writes the files by which others find it: agents' tokens and the client file.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+import yaml
+
+from anypop.api import listen
+from anypop.api.app import make_app
+from anypop.api.context import Platform
+from anypop.control import ca
+from anypop.control.accounts import Accounts
+from anypop.control.core import Core
+from anypop.control.network import EMPTY, change_network
+from anypop.control.store import Store, open_store
+from anypop.model import codec
+from anypop.model.errors import WorldError
+from anypop.model.network import Network
+from anypop.plan.price import PriceBook, default_price_book, read_price_book
+
+log = logging.getLogger("anypop.api")
+
+RENEWAL_CHECK_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder."""
+
+    state: Path
+    listen: tuple[listen.Place, ...]
+    network: Path | None = None
+    prices: Path | None = None
+    lab: Path | None = None
+    client_file: Path | None = None
+
+
+def serve(settings: Settings) -> None:
+    """Run until a signal ends it. Raises `WorldError` and `Invalid` for what is in the way at start."""
+    os.umask(0o077)
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
+        # Sockets first: a taken port must be known before anything is written.
+        sockets = [open_sockets.enter_context(contextlib.closing(listen.open_socket(place))) for place in settings.listen]
+        store = open_store(settings.state)
+        try:
+            asyncio.run(_run(settings, store, sockets))
+        finally:
+            store.close()
+
+
+@contextlib.contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    """Two control processes over one store would each give out generations: the lock goes with the process, however it ends."""
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorldError(f"start control in {state}", "another control process runs there; end it first") from error
+        yield
+
+
+async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -> None:
+    wanted = _network(settings.network)
+    accounts = Accounts(store, time.time)
+    core = Core(store, store.load(wanted or EMPTY), time.time)
+    await core.start()
+    try:
+        if wanted is not None:
+            await core.change(change_network(wanted))
+        renew = partial(_certificate, settings)
+        credentials = renew()
+        on_network = partial(accounts.ensure_agents, settings.state / "agents")
+        platform = Platform(core=core, accounts=accounts, clock=time.time, prices=_prices(settings.prices, store), on_network=on_network)
+        on_network(platform.cities())
+        _attach_lab(platform, settings.lab)
+        _bootstrap(settings, accounts, credentials, sockets)
+        config = uvicorn.Config(
+            make_app(platform),
+            ssl_certfile=str(credentials.certificate),
+            ssl_keyfile=str(credentials.key),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=75,  # above an agent's longest wait, so that its connection lives from poll to poll
+            timeout_graceful_shutdown=1,
+        )
+        server = _Server(config, core)
+        gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
+        renewal = asyncio.create_task(_keep_certificate(config, renew))
+        try:
+            await server.serve(sockets=sockets)
+        finally:
+            renewal.cancel()
+    finally:
+        await core.stop()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but a signal first wakes everyone who waits for news, and ends the process with code 0."""
+
+    def __init__(self, config: uvicorn.Config, core: Core) -> None:
+        super().__init__(config)
+        self._core = core
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for place in sockets or []:
+            log.info("listening on %s", place.getsockname()[:2])
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def leave() -> None:
+            self._core.bell.close()
+            self.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, leave)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+def _network(path: Path | None) -> Network | None:
+    if path is None:
+        return None
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise WorldError(f"read the network {path}", str(error)) from error
+    return codec.from_data(Network, data)
+
+
+def _prices(path: Path | None, store: Store) -> PriceBook:
+    """The operator's file, else the book that was last put over the API, else the one that comes with Anypop."""
+    if path is not None:
+        try:
+            return read_price_book(path.read_text())
+        except OSError as error:
+            raise WorldError(f"read the price book {path}", str(error)) from error
+    saved = store.setting("price_book")
+    return read_price_book(saved) if saved is not None else default_price_book()
+
+
+def _certificate(settings: Settings) -> ca.Credentials:
+    names = [*ca.local_names(), *(place.host for place in settings.listen)]
+    return ca.ensure(settings.state, names, now=datetime.now(UTC))
+
+
+async def _keep_certificate(config: uvicorn.Config, renew: partial[ca.Credentials]) -> None:
+    """A process that runs for a year must not outlive its certificate: new connections get the new one."""
+    while True:
+        await asyncio.sleep(RENEWAL_CHECK_S)
+        made = await asyncio.to_thread(renew)
+        if made.renewed and config.ssl is not None:
+            config.ssl.load_cert_chain(made.certificate, made.key)
+            log.info("the server's certificate was renewed")
+
+
+def _attach_lab(platform: Platform, folder: Path | None) -> None:
+    if folder is None:
+        return
+    from anypop.api.lab_seams import attach  # noqa: PLC0415 - a real deployment has no lab and need not load one
+
+    platform.vantages, platform.glass = attach(folder, lambda: platform.core.state.network)
+
+
+def _bootstrap(settings: Settings, accounts: Accounts, credentials: ca.Credentials, sockets: list[socket.socket]) -> None:
+    """The first account, its stack, and the file that lets the command line in. A credential in the file that works stays."""
+    account = accounts.first_account()
+    stacks = accounts.stacks(account.id)
+    stack = stacks[0] if stacks else accounts.create_stack(account.id, "default", "default")
+    if settings.client_file is None:
+        return
+    client_id, secret = _saved_credential(settings.client_file)
+    if not client_id or not accounts.secret_fits(client_id, secret):
+        made = accounts.create_credential(account.id, "command line")
+        client_id, secret = made.client_id, made.secret
+    host, port = next(
+        (s.getsockname()[:2] for s, place in zip(sockets, settings.listen, strict=True) if place.namespace is None),
+        sockets[0].getsockname()[:2],
+    )
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    content = {
+        "url": f"https://{f'[{host}]' if ':' in host else host}:{port}",
+        "ca": str(credentials.ca.resolve()),
+        "client_id": client_id,
+        "client_secret": secret,
+        "stack": stack.slug,
+    }
+    ca.write_whole(settings.client_file, json.dumps(content, indent=2).encode() + b"\n", mode=0o600)
+
+
+def _saved_credential(path: Path) -> tuple[str, str]:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        saved = json.loads(path.read_text())
+        return str(saved.get("client_id", "")), str(saved.get("client_secret", ""))
+    return "", ""

@@ -1,0 +1,196 @@
+"""The nouns as the Workload API's JSON has them: stacks, workloads, locations, instances.
+
+In: control's state. Out: plain data. Null and empty values are left out, times are RFC 3339 in UTC, counts of 64 bits are text. Pure; it
+must not add to a workload's document what its client would see as a difference from what it sent.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from anypop.control.accounts import Stack
+from anypop.control.state import Declaration, State
+from anypop.judge.instances import Shown, shown
+from anypop.model.cities import City, find_city
+from anypop.model.names import CityCode
+from anypop.model.order import InstanceOrder
+from anypop.model.plan import Slot
+from anypop.model.report import ContainerReport, Phase
+from anypop.plan.parse import document_with_anycast
+
+TARGET_LABEL = "workload.platform.stackpath.net/target-name"
+SLUG_LABEL = "workload.platform.stackpath.net/workload-slug"
+ID_LABEL = "workload.platform.stackpath.net/workload-id"
+
+
+def moment(at: float) -> str:
+    """RFC 3339 with microseconds, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def stack(found: Stack) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "accountId": found.account_id,
+        "slug": found.slug,
+        "name": found.name,
+        "createdAt": moment(found.created_at),
+        "updatedAt": moment(found.updated_at),
+        "status": found.status,
+    }
+
+
+def workload(state: State, declared: Declaration) -> dict[str, Any]:
+    """The document as declared, with what the platform adds to it: anycast addresses, status, version and times."""
+    held = state.anycast.get(declared.id)
+    document = document_with_anycast(declared.document, held, dual_stack=declared.workload.dual_stack)
+    metadata = {
+        **document.get("metadata", {}),
+        "version": str(declared.version),
+        "createdAt": moment(declared.created_at),
+    }
+    if declared.updated_at is not None:
+        metadata["updatedAt"] = moment(declared.updated_at)
+    if declared.delete_requested_at is not None:
+        metadata["deleteRequestedAt"] = moment(declared.delete_requested_at)
+    return {**document, "metadata": metadata, "status": "ACTIVE"}
+
+
+def location(code: CityCode) -> dict[str, Any]:
+    """A city. One that no airport names (a lab's own code) is shown by its code alone."""
+    found = find_city(code)
+    if found is None:
+        return {"name": code, "city": code, "cityCode": code, "status": "active"}
+    return _location(found)
+
+
+def _location(city: City) -> dict[str, Any]:
+    return filled(
+        {
+            "name": city.name,
+            "city": city.name,
+            "cityCode": city.code,
+            "subdivision": city.subdivision,
+            "country": city.country,
+            "countryCode": city.country,
+            "region": city.continent_name,
+            "regionCode": city.continent,
+            "continent": city.continent_name,
+            "continentCode": city.continent,
+            "latitude": city.latitude,
+            "longitude": city.longitude,
+            "status": "active",
+        }
+    )
+
+
+def instances(state: State, declared: Declaration, now: float) -> list[tuple[Slot, dict[str, Any]]]:
+    """All instances of a workload by name, those being taken down included."""
+    orders = {}
+    if state.plan is not None:
+        pops = {p.slot.pop for p in state.slots.values() if p.slot.workload_id == declared.id}
+        orders = {i.uid: i for pop in pops if (part := state.plan.pops.get(pop)) for i in part.instances if i.workload_id == declared.id}
+    living = [(p.slot, p.created_at, None) for p in state.slots.values() if p.slot.workload_id == declared.id]
+    leaving = [(t.slot, t.created_at, t.asked_at) for t in state.tombstones.values() if t.slot.workload_id == declared.id]
+    found = []
+    for slot, created_at, asked_at in sorted([*living, *leaving], key=lambda entry: (entry[0].name, entry[1])):
+        seen = shown(slot.name, slot.uid, state.reports.get(slot.pop), now=now, removing=asked_at is not None)
+        data = _instance(declared, slot, seen, created_at, asked_at)
+        order = orders.get(slot.uid)
+        found.append((slot, data if order is None else data | _addresses(order, declared.document.get("spec", {}))))
+    return found
+
+
+def _instance(declared: Declaration, slot: Slot, seen: Shown, created_at: float, asked_at: float | None) -> dict[str, Any]:
+    spec = declared.document.get("spec", {})
+    metadata = declared.document.get("metadata", {})
+    labels = {
+        **metadata.get("labels", {}),
+        TARGET_LABEL: slot.target,
+        SLUG_LABEL: declared.workload.slug,
+        ID_LABEL: declared.id,
+    }
+    data = {
+        "stackId": declared.stack_id,
+        "workloadId": declared.id,
+        "id": slot.uid,
+        "name": slot.name,
+        "metadata": {
+            "annotations": metadata.get("annotations", {}),
+            "labels": labels,
+            "version": str(declared.version),
+            "createdAt": moment(created_at),
+        },
+        "location": location(slot.pop),
+        "phase": seen.word,
+        "reason": seen.reason.value,
+        "message": seen.message or ("" if seen.phase is Phase.RUNNING else seen.reason.says),
+        "createdAt": moment(created_at),
+        "scheduledAt": moment(created_at),
+        "startedAt": moment(seen.started_at) if seen.started_at is not None else None,
+        "deletedAt": moment(asked_at) if asked_at is not None else None,
+        "containers": spec.get("containers", {}),
+        "virtualMachines": spec.get("virtualMachines", {}),
+        "containerStatuses": [_container(c) for c in seen.containers],
+        "runtime": spec.get("runtime", {}),
+    }
+    return filled(data)
+
+
+def _addresses(order: InstanceOrder, spec: Mapping[str, Any]) -> dict[str, Any]:
+    declared = spec.get("networkInterfaces") or [{}]
+    interface = {
+        "network": declared[0].get("network", "default"),
+        "ipAddress": str(order.private4),
+        "gateway": str(order.gateway4),
+        "ipv6Address": str(order.private6),
+        "ipv6Gateway": str(order.gateway6),
+        "ipAddressAliases": [str(order.anycast4)] if order.anycast4 is not None else [],
+        "ipv6AddressAliases": [str(order.anycast6)] if order.anycast6 is not None else [],
+    }
+    return {
+        "ipAddress": str(order.private4),
+        "externalIpAddress": str(order.external4),
+        "ipv6Address": str(order.private6),
+        "externalIpv6Address": str(order.external6),
+        "networkInterfaces": [filled(interface)],
+    }
+
+
+def _container(seen: ContainerReport) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "name": seen.name,
+        "phase": seen.phase.value,
+        "ready": seen.ready,
+        "restartCount": seen.restarts,
+        "containerId": seen.container_id,
+        "startedAt": moment(seen.started_at) if seen.started_at is not None else None,
+        "finishedAt": moment(seen.finished_at) if seen.finished_at is not None else None,
+    }
+    match seen.phase:
+        case Phase.RUNNING:
+            data["running"] = {"startedAt": data["startedAt"]}
+        case Phase.FAILED | Phase.STOPPED | Phase.COMPLETED:
+            data["terminated"] = filled(
+                {
+                    "exitCode": seen.exit_code,
+                    "reason": seen.reason.value,
+                    "message": seen.message,
+                    "startedAt": data["startedAt"],
+                    "finishedAt": data["finishedAt"],
+                }
+            )
+        case _:
+            data["waiting"] = filled({"reason": seen.reason.value, "message": seen.message or seen.reason.says})
+    return filled(data)
+
+
+def filled(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Without null and empty members; numbers and booleans stay, zero and false too."""
+    return dict(_filled(data))
+
+
+def _filled(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if value is not None and value not in ("", {}, []):
+            yield key, value

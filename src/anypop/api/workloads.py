@@ -1,0 +1,82 @@
+"""/workload/v1: locations, workloads and their instances.
+
+In: requests of the Workload API. Out: answers of its shapes. What a request means is `plan.parse`'s to say, what follows from it the
+core's; a creation is answered when it is on disk, with the anycast addresses already in it.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from anypop.api import pages, shapes
+from anypop.api.context import Body, Here, In, Who, member
+from anypop.control import declare
+from anypop.control.refusals import NotFound
+from anypop.control.state import Declaration
+
+router = APIRouter(prefix="/workload/v1")
+
+
+@router.get("/locations")
+async def locations(request: Request, _: Who, here: Here) -> dict[str, Any]:
+    return pages.page(sorted(here.cities()), request.query_params, shapes.location)
+
+
+@router.get("/stacks/{stack_id}/workloads")
+async def list_workloads(request: Request, stack: In, here: Here) -> dict[str, Any]:
+    state = here.core.state
+    return pages.page(state.in_stack(stack.id), request.query_params, lambda found: shapes.workload(state, found))
+
+
+@router.post("/stacks/{stack_id}/workloads")
+async def create_workload(stack: In, here: Here, body: Body) -> dict[str, Any]:
+    made = declare.parsed(member(body, "workload"), stack, declare.new_id(), here.cities())
+    state = await here.core.change(declare.create(made))
+    return {"workload": shapes.workload(state, state.workloads[made.workload.id])}
+
+
+@router.get("/stacks/{stack_id}/workloads/{workload_id}")
+async def get_workload(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+    return {"workload": shapes.workload(here.core.state, here.workload(stack, workload_id))}
+
+
+@router.put("/stacks/{stack_id}/workloads/{workload_id}")
+async def replace_workload(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+    current, wanted = here.workload(stack, workload_id), member(body, "workload")
+    declare.check_version(wanted, current, required=True)
+    return await _redeclare(here, stack, current, wanted)
+
+
+@router.patch("/stacks/{stack_id}/workloads/{workload_id}")
+async def merge_workload(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+    current, patch = here.workload(stack, workload_id), member(body, "workload")
+    declare.check_version(patch, current, required=False)
+    return await _redeclare(here, stack, current, declare.merged(current, patch))
+
+
+async def _redeclare(here: Here, stack: In, current: Declaration, wanted: dict[str, Any]) -> dict[str, Any]:
+    made = declare.parsed(declare.with_secrets(wanted, current), stack, current.id, here.cities())
+    state = await here.core.change(declare.replace_with(current, made), confirmed=frozenset([current.id]))
+    return {"workload": shapes.workload(state, state.workloads[current.id])}
+
+
+@router.delete("/stacks/{stack_id}/workloads/{workload_id}", status_code=204)
+async def delete_workload(workload_id: str, stack: In, here: Here) -> Response:
+    current = here.workload(stack, workload_id)
+    await here.core.change(declare.delete(current.id), confirmed=frozenset([current.id]))
+    return Response(status_code=204)
+
+
+@router.get("/stacks/{stack_id}/workloads/{workload_id}/instances")
+async def list_instances(request: Request, workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+    found = shapes.instances(here.core.state, here.workload(stack, workload_id), here.clock())
+    return pages.page(found, request.query_params, lambda entry: entry[1])
+
+
+@router.get("/stacks/{stack_id}/workloads/{workload_id}/instances/{name}")
+async def get_instance(workload_id: str, name: str, stack: In, here: Here) -> dict[str, Any]:
+    found = shapes.instances(here.core.state, here.workload(stack, workload_id), here.clock())
+    for slot, data in reversed(found):  # of two lives of one name the newer one stands last
+        if name in (slot.name, slot.uid):
+            return {"instance": data}
+    raise NotFound(f"no instance {name}")

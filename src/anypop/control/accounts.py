@@ -1,0 +1,263 @@
+"""Accounts, credentials, tokens and stacks: who asks, and what belongs to whom.
+
+OAuth2 client credentials: a client id (32 hex) and a secret (64 hex) give a bearer token for an hour. Agents have lasting tokens of their
+own, one for each PoP, in files that only root can read. What is stored is a hash, so the store alone opens nothing. Blocking: the caller
+uses a thread for whatever writes; `account_of` and `pop_of` read memory only.
+"""
+
+import hashlib
+import re
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hmac import compare_digest
+from pathlib import Path
+
+from sqlalchemy import delete, insert, select, update
+
+from anypop.control import schema
+from anypop.control.ca import write_whole
+from anypop.control.refusals import Exists, NotFound, Unauthenticated, WrongSecret
+from anypop.control.store import Store
+from anypop.model.errors import Invalid
+from anypop.model.names import CityCode, StackId, is_slug, slug_of
+
+TOKEN_LIFE_S = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who pays. `operator`: may also change the network and see every PoP's events."""
+
+    id: str
+    name: str
+    operator: bool
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A tenant's project, which holds workloads."""
+
+    id: StackId
+    account_id: str
+    slug: str
+    name: str
+    status: str
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A client id of an account. `secret` is filled in only in the answer to its creation."""
+
+    id: str
+    account_id: str
+    client_id: str
+    name: str
+    created_at: float
+    secret: str = ""
+
+
+class Accounts:
+    """The book of accounts, over the store, with everything that each request needs in memory."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        with store.engine.connect() as link:
+            self._accounts = {r["id"]: Account(**r) for r in link.execute(select(schema.accounts)).mappings()}
+            self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
+            alive = select(schema.tokens).where(schema.tokens.c.expires_at > clock())
+            self._tokens = {r["hash"]: (r["account_id"], r["expires_at"]) for r in link.execute(alive).mappings()}
+            self._agents = {r["hash"]: CityCode(r["pop"]) for r in link.execute(select(schema.agent_tokens)).mappings()}
+
+    # tokens
+
+    def issue_token(self, client_id: str, secret: str) -> str:
+        """A bearer token for `TOKEN_LIFE_S`. Raises `NotFound` for an unknown client id and `WrongSecret`."""
+        now = self._clock()
+        with self._store.engine.begin() as link:
+            row = link.execute(select(schema.credentials).where(schema.credentials.c.client_id == client_id)).mappings().one_or_none()
+            if row is None:
+                raise NotFound("no credential with this client id")
+            if not compare_digest(row["secret_hash"], _hash(secret)):
+                raise WrongSecret("the client secret is wrong")
+            token = secrets.token_urlsafe(32)
+            entry = {"hash": _hash(token), "account_id": row["account_id"], "credential_id": row["id"], "expires_at": now + TOKEN_LIFE_S}
+            link.execute(delete(schema.tokens).where(schema.tokens.c.expires_at <= now))
+            link.execute(insert(schema.tokens), entry)
+        alive = {key: value for key, value in self._tokens.items() if value[1] > now}
+        self._tokens = {**alive, entry["hash"]: (row["account_id"], entry["expires_at"])}
+        return token
+
+    def account_of(self, token: str) -> Account:
+        """Who holds this token. Raises `Unauthenticated`."""
+        account_id, expires_at = self._tokens.get(_hash(token), ("", 0.0))
+        if expires_at <= self._clock():
+            raise Unauthenticated("the access token is unknown or has expired")
+        return self._accounts[account_id]
+
+    def pop_of(self, token: str) -> CityCode:
+        """Which PoP's agent holds this token. Raises `Unauthenticated`."""
+        pop = self._agents.get(_hash(token))
+        if pop is None:
+            raise Unauthenticated("the agent token is unknown")
+        return pop
+
+    def ensure_agents(self, folder: Path, pops: list[CityCode]) -> None:
+        """A token file (0600) for each PoP. A file that is there and known stays as it is: an agent may be using it."""
+        for pop in pops:
+            path = folder / f"{pop}.token"
+            token = path.read_text().strip() if path.exists() else ""
+            if token and self._agents.get(_hash(token)) == pop:
+                continue
+            token = secrets.token_urlsafe(32)
+            # The store first: a file with a token that control does not know would look valid and be refused.
+            with self._store.engine.begin() as link:
+                link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.pop == pop))
+                link.execute(insert(schema.agent_tokens), {"pop": pop, "hash": _hash(token)})
+            write_whole(path, token.encode() + b"\n", mode=0o600)
+            self._agents = {**{h: p for h, p in self._agents.items() if p != pop}, _hash(token): pop}
+
+    # accounts and credentials
+
+    def first_account(self) -> Account:
+        """The operator's own account, made at first start."""
+        for account in self._accounts.values():
+            if account.operator:
+                return account
+        account = Account(id=str(uuid.uuid4()), name="operator", operator=True, created_at=self._clock())
+        with self._store.engine.begin() as link:
+            link.execute(insert(schema.accounts), _columns(account))
+        self._accounts = {**self._accounts, account.id: account}
+        return account
+
+    def create_credential(self, account_id: str, name: str) -> Credential:
+        """A new client id and secret. The secret is in this answer and nowhere else."""
+        made = Credential(
+            id=str(uuid.uuid4()),
+            account_id=account_id,
+            client_id=secrets.token_hex(16),
+            name=name,
+            created_at=self._clock(),
+            secret=secrets.token_hex(32),
+        )
+        with self._store.engine.begin() as link:
+            link.execute(
+                insert(schema.credentials),
+                {
+                    "id": made.id,
+                    "client_id": made.client_id,
+                    "account_id": account_id,
+                    "name": name,
+                    "secret_hash": _hash(made.secret),
+                    "created_at": made.created_at,
+                },
+            )
+        return made
+
+    def rotate_credential(self, account_id: str, credential_id: str) -> Credential:
+        """A new secret for the same client id; its tokens end at once. Raises `NotFound`."""
+        found = self.credential(account_id, credential_id)
+        secret = secrets.token_hex(32)
+        with self._store.engine.begin() as link:
+            link.execute(update(schema.credentials).where(schema.credentials.c.id == found.id).values(secret_hash=_hash(secret)))
+            link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
+        self._read_tokens()
+        return replace(found, secret=secret)
+
+    def delete_credential(self, account_id: str, credential_id: str) -> None:
+        """Remove a credential and its tokens. Raises `NotFound`."""
+        found = self.credential(account_id, credential_id)
+        with self._store.engine.begin() as link:
+            link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
+            link.execute(delete(schema.credentials).where(schema.credentials.c.id == found.id))
+        self._read_tokens()
+
+    def credentials(self, account_id: str) -> list[Credential]:
+        """An account's credentials, oldest first, without secrets."""
+        table = schema.credentials
+        columns = (table.c.id, table.c.account_id, table.c.client_id, table.c.name, table.c.created_at)
+        with self._store.engine.connect() as link:
+            found = link.execute(select(*columns).where(table.c.account_id == account_id).order_by(table.c.created_at, table.c.id))
+            return [Credential(**row) for row in found.mappings()]
+
+    def credential(self, account_id: str, credential_id: str) -> Credential:
+        """One of the account's credentials, by its id or its client id. Raises `NotFound`."""
+        for found in self.credentials(account_id):
+            if credential_id in (found.id, found.client_id):
+                return found
+        raise NotFound("no such credential")
+
+    def secret_fits(self, client_id: str, secret: str) -> bool:
+        """Whether the pair would get a token."""
+        with self._store.engine.connect() as link:
+            query = select(schema.credentials.c.secret_hash).where(schema.credentials.c.client_id == client_id)
+            stored = link.execute(query).scalar_one_or_none()
+        return stored is not None and compare_digest(stored, _hash(secret))
+
+    def _read_tokens(self) -> None:
+        with self._store.engine.connect() as link:
+            alive = select(schema.tokens).where(schema.tokens.c.expires_at > self._clock())
+            self._tokens = {r["hash"]: (r["account_id"], r["expires_at"]) for r in link.execute(alive).mappings()}
+
+    # stacks
+
+    def stacks(self, account_id: str) -> list[Stack]:
+        """The account's stacks, oldest first."""
+        return sorted((s for s in self._stacks.values() if s.account_id == account_id), key=lambda s: (s.created_at, s.id))
+
+    def stack(self, account_id: str, ref: str) -> Stack:
+        """One of the account's stacks, by id or slug. Raises `NotFound`, also for somebody else's."""
+        for found in self._stacks.values():
+            if found.account_id == account_id and ref in (found.id, found.slug):
+                return found
+        raise NotFound(f"no stack {ref}")
+
+    def create_stack(self, account_id: str, name: str, slug: str) -> Stack:
+        """A new stack. An empty `slug` is made from the name and six hex digits. Raises `Invalid` and `Exists`."""
+        if not name:
+            raise Invalid.one("name", "is required")
+        if not slug:
+            slug = f"{slug_of(name)[:56].strip('-') or 'stack'}-{secrets.token_hex(3)}"
+        if not is_slug(slug):
+            raise Invalid.one("slug", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
+        if any(s.slug == slug for s in self._stacks.values()):
+            raise Exists(f"stack with slug {slug} already exists")
+        now = self._clock()
+        made = Stack(
+            id=StackId(str(uuid.uuid4())), account_id=account_id, slug=slug, name=name, status="ACTIVE", created_at=now, updated_at=now
+        )
+        with self._store.engine.begin() as link:
+            link.execute(insert(schema.stacks), _columns(made))
+        self._stacks = {**self._stacks, made.id: made}
+        return made
+
+    def rename_stack(self, account_id: str, ref: str, name: str) -> Stack:
+        """Give a stack another name. Raises `NotFound` and `Invalid`."""
+        if not name:
+            raise Invalid.one("name", "is required")
+        renamed = replace(self.stack(account_id, ref), name=name, updated_at=self._clock())
+        with self._store.engine.begin() as link:
+            link.execute(
+                update(schema.stacks).where(schema.stacks.c.id == renamed.id).values(name=renamed.name, updated_at=renamed.updated_at)
+            )
+        self._stacks = {**self._stacks, renamed.id: renamed}
+        return renamed
+
+
+def is_client_id(text: str) -> bool:
+    """32 hex digits."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
+def _hash(secret: str) -> str:
+    """A plain SHA-256: every secret here is 256 random bits of our own making, so there is nothing that a slow hash would slow down."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _columns(record: Account | Stack) -> dict[str, object]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}

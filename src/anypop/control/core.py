@@ -1,0 +1,167 @@
+"""The core: whatever changes what control knows goes through here, one step at a time, on disk before anyone hears of it.
+
+In: changes asked for by people, reports of PoPs, and the one timer (the next moment at which something becomes due by itself). Out: the
+new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns order, threads and waiting.
+
+All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop only publishes results.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from anypop.control.bell import Bell
+from anypop.control.decide import decide, without_gone
+from anypop.control.history import events_between
+from anypop.control.state import Issued, State
+from anypop.control.store import Store
+from anypop.judge.verdict import FRESH_S, Received
+from anypop.model.errors import Invalid
+from anypop.model.names import CityCode, WorkloadId
+from anypop.model.report import Report
+
+log = logging.getLogger("anypop.control")
+
+ANY_CHANGE: Hashable = "any"
+# A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage ours.
+HIGHEST_GENERATION = 2**53
+
+Alter = Callable[[State, float], State]
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """Reports that came in since the last step. Of two reports of one PoP the later counts, but what either says is gone is gone."""
+
+    reports: dict[CityCode, Received] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    step: asyncio.Task[None] | None = None
+
+
+class Core:
+    """Holds the last decided state. `state` may be read from anywhere at any time; it is never half of something."""
+
+    def __init__(self, store: Store, state: State, clock: Callable[[], float]) -> None:
+        self.state = state
+        self.bell = Bell()
+        self.store = store
+        self._clock = clock
+        self._latest = state  # the writer thread's own: ahead of `state` until the loop has published
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        self._inbox = _Inbox()
+        self._judging = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Plan and judge once from what the store held. Raises what planning raises."""
+        self._loop = asyncio.get_running_loop()
+        await self.change(lambda state, now: replace(state, plan=None))
+
+    async def stop(self) -> None:
+        """Wake all who wait, and let the running step end."""
+        self.bell.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
+
+    async def change(self, alter: Alter, *, confirmed: frozenset[WorkloadId] = frozenset()) -> State:
+        """Make one step: `alter` turns the newest state into a draft (or raises), and what follows from it is decided and stored.
+
+        `confirmed`: workloads that a person deleted or shrank by this. Returns the state after the step. Raises what `alter` raises,
+        `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
+        """
+        return await self._step(alter, confirmed=confirmed, floors={})
+
+    async def take(self, report: Report) -> None:
+        """A PoP's report. Returns when it is stored and judged; reports that arrive meanwhile are judged together in the next step."""
+        if report.generation > HIGHEST_GENERATION:
+            raise Invalid.one("generation", f"must be at most {HIGHEST_GENERATION}")
+        inbox = self._inbox
+        inbox.reports[report.pop] = Received(report=report, at=self._clock())
+        inbox.gone.update(report.gone)
+        if inbox.step is None:
+            inbox.step = asyncio.get_running_loop().create_task(self._judge_inbox(inbox))
+        await asyncio.shield(inbox.step)
+
+    async def order_after(self, pop: CityCode, generation: int, wait_s: float) -> Issued | None:
+        """The PoP's order once there is one newer than `generation`; None after `wait_s` seconds, or when control stops."""
+        if generation > HIGHEST_GENERATION:
+            raise Invalid.one("after", f"must be at most {HIGHEST_GENERATION}")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while not self.bell.closed:
+            issued = self.state.orders.get(pop)
+            if issued is not None and issued.order.generation < generation and pop in self.state.verdict.pops:
+                # The agent has obeyed more than we remember (our store was restored from an older copy): go on above it.
+                await self._step(lambda state, now: state, confirmed=frozenset(), floors={pop: generation})
+                continue
+            if issued is not None and issued.order.generation > generation:
+                return issued
+            if not await self.bell.wait(("order", pop), max(0.0, deadline - loop.time())):
+                return None
+        return None
+
+    async def _judge_inbox(self, inbox: _Inbox) -> None:
+        """One step for all reports that are in when it begins."""
+
+        def alter(state: State, now: float) -> State:
+            state = without_gone(state, frozenset(inbox.gone), now)
+            return replace(state, reports={**state.reports, **inbox.reports})
+
+        async with self._judging:  # while one step runs, the next inbox fills
+            self._inbox = _Inbox()
+            floors = {pop: r.report.generation for pop, r in inbox.reports.items()}
+            await self._step(alter, confirmed=frozenset(), floors=floors)
+
+    async def _step(self, alter: Alter, *, confirmed: frozenset[WorkloadId], floors: dict[CityCode, int]) -> State:
+        loop = asyncio.get_running_loop()
+
+        def write() -> State:
+            now = self._clock()
+            before = self._latest
+            draft = alter(before, now)
+            after = decide(before, draft, now=now, confirmed=confirmed, floors=floors)
+            self.store.save(before, after, events_between(before, after), at=now)
+            self._latest = after
+            # From here, and not from the awaiting caller: the caller may have been cancelled, the step is done all the same.
+            loop.call_soon_threadsafe(self._publish, before, after)
+            return after
+
+        return await loop.run_in_executor(self._writer, write)
+
+    def _publish(self, before: State, after: State) -> None:
+        self.state = after
+        if before.orders is not after.orders:
+            for pop, issued in after.orders.items():
+                if before.orders.get(pop) is not issued:
+                    self.bell.ring(("order", pop))
+        self.bell.ring(ANY_CHANGE)
+        self._set_timer(after)
+
+    def _set_timer(self, state: State) -> None:
+        """Wake at the first moment at which something becomes due by itself: a report turns stale, or a rest ends that a plan waits for."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._clock()
+        moments = [r.at + FRESH_S for pop, r in state.reports.items() if (v := state.verdict.pops.get(pop)) is not None and v.trusted]
+        if state.plan is not None and state.plan.notes:
+            moments += state.rests.values()
+        if moments and self._loop is not None and not self.bell.closed:
+            # A hundredth late rather than early: at exactly that moment a report is still fresh.
+            self._timer = self._loop.call_later(max(0.01, min(moments) - now + 0.01), self._when_due)
+
+    def _when_due(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._judge_again())
+        self._due.add(task)
+        task.add_done_callback(self._due.discard)
+
+    async def _judge_again(self) -> None:
+        try:
+            await self.change(lambda state, now: state)
+        except Exception:
+            log.exception("the step at a due moment failed")

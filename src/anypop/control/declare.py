@@ -1,0 +1,168 @@
+"""Declaring workloads: from a request's body to a draft of the next state. Create, replace, merge, delete, and their rules.
+
+Each function returns the `alter` step for `Core.change`; all checks against what is there happen inside the step, so two requests for
+one slug cannot both win. Nothing here does I/O.
+"""
+
+import copy
+import json
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from anypop.control.accounts import Stack
+from anypop.control.core import Alter
+from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
+from anypop.control.state import Declaration, State
+from anypop.model.announce import ScopeRule
+from anypop.model.errors import Invalid
+from anypop.model.names import CityCode, WorkloadId
+from anypop.plan.parse import Parsed, Secret, parse
+
+
+def new_id() -> WorkloadId:
+    return WorkloadId(str(uuid.uuid4()))
+
+
+def parsed(body: Mapping[str, Any], stack: Stack, workload_id: WorkloadId, cities: Collection[CityCode]) -> Parsed:
+    """The body of a request as a workload of `stack`. Raises `Invalid`."""
+    return parse(body, workload_id=workload_id, stack_id=stack.id, stack_slug=stack.slug, cities=cities)
+
+
+def create(made: Parsed) -> Alter:
+    """Add a workload. The step raises `Exists` when its slug is taken in its stack."""
+
+    def alter(state: State, now: float) -> State:
+        workload = made.workload
+        if state.find(workload.stack_id, workload.slug) is not None:
+            raise Exists(f"workload with slug {workload.slug} already exists on stack")
+        declared = Declaration(workload=workload, document=made.document, secrets=_sorted(made.secrets), version=1, created_at=now)
+        return replace(state, workloads={**state.workloads, workload.id: declared})
+
+    return alter
+
+
+def replace_with(before: Declaration, made: Parsed) -> Alter:
+    """Give a workload a new document. The step raises `NotFound`, `Precondition` while it is being deleted, or `VersionConflict` when
+    somebody else was faster; `Invalid` when it tries to change what lasts for the workload's life."""
+
+    def alter(state: State, now: float) -> State:
+        current = state.workloads.get(before.id)
+        if current is None:
+            raise NotFound(f"no workload {before.id}")
+        if current.delete_requested_at is not None:
+            raise Precondition(f"workload {current.workload.slug} is being deleted")
+        if current.version != before.version:
+            raise VersionConflict(
+                f"workload {current.workload.slug} has version {current.version}, the change was made to {before.version}"
+            )
+        if made.workload.slug != current.workload.slug:
+            raise Invalid.one("slug", f"cannot be changed (it is {current.workload.slug})")
+        if made.workload.anycast != current.workload.anycast:
+            raise Invalid.one(
+                "metadata.annotations", "anycast is asked for at creation and lasts for the workload's life; create another workload"
+            )
+        declared = replace(
+            current,
+            workload=made.workload,
+            document=made.document,
+            secrets=_sorted(made.secrets),
+            version=current.version + 1,
+            updated_at=now,
+        )
+        return replace(state, workloads={**state.workloads, current.id: declared})
+
+    return alter
+
+
+def delete(workload_id: WorkloadId) -> Alter:
+    """Ask for a workload's deletion; asking twice is harmless. It is gone when its PoPs have reported the last instance gone."""
+
+    def alter(state: State, now: float) -> State:
+        current = state.workloads.get(workload_id)
+        if current is None or current.delete_requested_at is not None:
+            return state
+        leaving = replace(current, workload=replace(current.workload, deleting=True), delete_requested_at=now, updated_at=now)
+        return replace(state, workloads={**state.workloads, workload_id: leaving})
+
+    return alter
+
+
+def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule]) -> Alter:
+    """Put these rules in place of all the workload's rules."""
+
+    def alter(state: State, now: float) -> State:
+        if workload_id not in state.workloads:
+            raise NotFound(f"no workload {workload_id}")
+        others = {key: rule for key, rule in state.rules.items() if key[0] != workload_id}
+        wanted = {(workload_id, rule.pop, rule.upstream): rule for rule in rules}
+        unchanged = {**others, **wanted} == state.rules
+        return state if unchanged else replace(state, rules={**others, **wanted})
+
+    return alter
+
+
+def check_version(body: Mapping[str, Any], current: Declaration, *, required: bool) -> None:
+    """`metadata.version` of a changing request against what is there. Raises `Invalid` when it is missing and `required`, or no number;
+    `VersionConflict` when it is another."""
+    metadata = body.get("metadata")
+    given = metadata.get("version") if isinstance(metadata, Mapping) else None
+    if given is None or given == "":
+        if required:
+            raise Invalid.one("metadata.version", "is required: the version that this replaces")
+        return
+    if not str(given).isdecimal():
+        raise Invalid.one("metadata.version", "must be a whole number")
+    if int(str(given)) != current.version:
+        raise VersionConflict(f"workload {current.workload.slug} has version {current.version}, not {given}")
+
+
+def merged(current: Declaration, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The current document with `patch` laid over it (JSON Merge Patch, RFC 7396: null removes, lists are replaced)."""
+    result: dict[str, Any] = _merge(json.loads(json.dumps(current.document)), patch)
+    return result
+
+
+def with_secrets(body: Mapping[str, Any], current: Declaration) -> dict[str, Any]:
+    """`body` with the secrets that a client could not read and so could not send back: an env entry or a registry password that is there
+    without any value keeps the one it had."""
+    full: dict[str, Any] = copy.deepcopy(dict(body))
+    spec = full.get("spec")
+    if not isinstance(spec, dict):
+        return full
+    values = {secret.path: secret.value for secret in current.secrets}
+    for kind in ("containers", "initContainers"):
+        for name, container in _entries(spec.get(kind)):
+            for variable, entry in _entries(container.get("env")):
+                path = f"spec.{kind}.{name}.env.{variable}.secretValue"
+                if path in values and not any(entry.get(key) for key in ("value", "secretValue", "valueFrom")):
+                    entry["secretValue"] = values[path]
+    pulls = spec.get("imagePullCredentials")
+    for index, pull in enumerate(pulls if isinstance(pulls, list) else []):
+        registry = pull.get("dockerRegistry") if isinstance(pull, dict) else None
+        path = f"spec.imagePullCredentials[{index}].dockerRegistry.password"
+        if isinstance(registry, dict) and not registry.get("password") and path in values:
+            registry["password"] = values[path]
+    return full
+
+
+def _entries(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The object members of an object; whatever else there is, the parser will complain about."""
+    return [(key, member) for key, member in value.items() if isinstance(member, dict)] if isinstance(value, dict) else []
+
+
+def _merge(old: Any, patch: Any) -> Any:
+    if not isinstance(patch, Mapping):
+        return patch
+    base = dict(old) if isinstance(old, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            base.pop(key, None)
+        else:
+            base[key] = _merge(base.get(key), value)
+    return base
+
+
+def _sorted(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    return tuple(sorted(secrets, key=lambda secret: secret.path))

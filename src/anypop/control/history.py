@@ -1,0 +1,126 @@
+"""What happened between two states, as events for people: who was created, what changed phase, what is announced where.
+
+Pure, and complete by construction: whatever path led to the new state, the difference tells. An event's `kind` is stable for machines.
+"""
+
+from collections.abc import Iterator
+
+from anypop.control.state import Event, State
+from anypop.judge.verdict import Received
+from anypop.model.names import CityCode
+from anypop.model.reasons import Reason
+from anypop.model.report import Phase, Report
+
+
+def events_between(before: State, after: State) -> list[Event]:
+    """All events, in the order of the flow: declared, ordered, seen, judged."""
+    return [*_declared(before, after), *_ruled(before, after), *_noted(before, after), *_ordered(before, after), *_seen(before, after)]
+
+
+def _declared(before: State, after: State) -> Iterator[Event]:
+    if before.workloads is after.workloads:
+        return
+    for key, now in after.workloads.items():
+        was, slug = before.workloads.get(key), now.workload.slug
+        if was is None:
+            yield Event(kind="workload-created", subject=slug, message="", stack_id=now.stack_id)
+        elif now.delete_requested_at is not None and was.delete_requested_at is None:
+            yield Event(kind="workload-deletion-asked", subject=slug, message="", stack_id=now.stack_id)
+        elif now.version != was.version:
+            yield Event(kind="workload-changed", subject=slug, message=f"version {now.version}", stack_id=now.stack_id)
+    for key, was in before.workloads.items():
+        if key not in after.workloads:
+            yield Event(kind="workload-gone", subject=was.workload.slug, message="", stack_id=was.stack_id)
+
+
+def _ruled(before: State, after: State) -> Iterator[Event]:
+    if before.rules is after.rules:
+        return
+    for key in sorted({*before.rules, *after.rules}):
+        was, now = before.rules.get(key), after.rules.get(key)
+        if was != now and (declared := after.workloads.get(key[0])) is not None:
+            scope = now.scope.mode.value if now is not None else "as by default"
+            message = f"{key[1]} to {key[2]}: {scope}" + (f" ({now.note})" if now is not None and now.note else "")
+            yield Event(kind="scope-changed", subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
+
+
+def _noted(before: State, after: State) -> Iterator[Event]:
+    if before.plan is after.plan or after.plan is None:
+        return
+    old = set(before.plan.notes) if before.plan is not None else set()
+    for note in after.plan.notes:
+        if note not in old:
+            yield Event(kind="not-planned", subject=note.subject, message=f"{note.reason.says}{': ' if note.detail else ''}{note.detail}")
+
+
+def _ordered(before: State, after: State) -> Iterator[Event]:
+    if before.orders is after.orders:
+        return
+    for pop, issued in after.orders.items():
+        was = before.orders.get(pop)
+        if was is not issued:
+            yield Event(
+                kind="order-issued",
+                subject=pop,
+                message=f"generation {issued.order.generation}: {len(issued.order.instances)} instances, "
+                f"{len(issued.order.removed)} to remove, {len(issued.order.announcements)} announcements",
+            )
+
+
+def _seen(before: State, after: State) -> Iterator[Event]:
+    if before.reports is not after.reports:
+        for pop, received in after.reports.items():
+            was = before.reports.get(pop)
+            if was is not received:
+                yield from _reported(pop, was, received, _owners(after))
+    for pop, verdict in after.verdict.pops.items():
+        judged = before.verdict.pops.get(pop)
+        if judged is not None and judged.trusted != verdict.trusted:
+            yield Event(kind="pop-trusted" if verdict.trusted else "pop-unknown", subject=pop, message=verdict.reason.says)
+        for grant in verdict.grants:
+            if judged is None or grant not in judged.grants:
+                kind = "withdrawal-granted" if grant.allowed else "withdrawal-refused"
+                yield Event(kind=kind, subject=f"{pop} {grant.prefix}", message=Reason(grant.reason).says)
+    alarms = {p.prefix: p.alarm for p in before.verdict.prefixes}
+    for prefix in after.verdict.prefixes:
+        if prefix.alarm is not None and alarms.get(prefix.prefix) != prefix.alarm:
+            yield Event(kind="alarm", subject=str(prefix.prefix), message=prefix.alarm.says)
+
+
+def _owners(state: State) -> dict[str, str]:
+    stacks = {key: d.stack_id for key, d in state.workloads.items()}
+    return {uid: stacks[p.slot.workload_id] for uid, p in state.slots.items()}
+
+
+def _reported(pop: CityCode, before: Received | None, received: Received, owners: dict[str, str]) -> Iterator[Event]:
+    was = before.report if before is not None else Report(pop=pop, at=0, generation=0)
+    now = received.report
+    if now.refused is not None and now.refused != was.refused:
+        yield Event(kind="order-refused", subject=pop, message=now.refused.says)
+    phases = {i.uid: (i.phase, i.healthy, i.reason) for i in was.instances}
+    for instance in now.instances:
+        if phases.get(instance.uid) != (instance.phase, instance.healthy, instance.reason):
+            health = ", healthy" if instance.healthy else ", not healthy" if instance.phase is Phase.RUNNING else ""
+            text = f"{instance.phase}{health}: {instance.reason.says}" + (f" ({instance.message})" if instance.message else "")
+            yield Event(kind="instance", subject=instance.name, message=text, stack_id=owners.get(instance.uid))
+    for uid in now.gone:
+        if uid not in was.gone:
+            yield Event(kind="instance-gone", subject=uid, message=f"gone from {pop}", stack_id=owners.get(uid))
+    prefixes = {p.prefix: p for p in was.prefixes}
+    for prefix in now.prefixes:
+        old = prefixes.get(prefix.prefix)
+        if (old.announced if old else False) != prefix.announced or (old is not None and old.upstreams != prefix.upstreams):
+            kind = "announced" if prefix.announced else "withdrawn"
+            to = f" to {', '.join(prefix.upstreams)}" if prefix.upstreams else ""
+            yield Event(kind=kind, subject=f"{pop} {prefix.prefix}", message=f"{prefix.reason.says}{to}")
+    states = {(s.upstream, s.family): s.state for s in was.sessions}
+    for session in now.sessions:
+        if states.get((session.upstream, session.family)) != session.state:
+            text = session.state + (f": {session.error}" if session.error else "")
+            yield Event(kind="session", subject=f"{pop} {session.upstream} IPv{session.family}", message=text)
+    for line in now.drift:
+        if line not in was.drift:
+            yield Event(kind="drift", subject=pop, message=line)
+    for line in now.errors:
+        if line not in was.errors:
+            yield Event(kind="error", subject=pop, message=line)

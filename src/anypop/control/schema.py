@@ -1,0 +1,172 @@
+"""The store's tables, as SQLAlchemy Core describes them. The migrations make them; `store` reads and writes them.
+
+Documents that are always read and written as a whole (orders, reports, the network) are JSON text; what is looked up or must be unique
+is a column. Times are seconds since the epoch, UTC. Secrets of workloads have a table of their own, so that no query for anything else
+can bring one along.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+settings = Table("settings", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("operator", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("client_id", String(32), nullable=False, unique=True),
+    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    Column("credential_id", String(36), ForeignKey("credentials.id", ondelete="CASCADE"), nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+agent_tokens = Table(
+    "agent_tokens", metadata, Column("pop", String(16), primary_key=True), Column("hash", String(64), nullable=False, unique=True)
+)
+
+stacks = Table(
+    "stacks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    Column("slug", String(63), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+workloads = Table(
+    "workloads",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("stack_id", String(36), ForeignKey("stacks.id"), nullable=False),
+    Column("slug", String(63), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float),
+    Column("delete_requested_at", Float),
+    UniqueConstraint("stack_id", "slug"),
+)
+
+workload_secrets = Table(
+    "workload_secrets",
+    metadata,
+    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("path", String(1024), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("uid", String(64), primary_key=True),
+    Column("workload_id", String(36), ForeignKey("workloads.id"), nullable=False),
+    Column("target", String(63), nullable=False),
+    Column("pop", String(16), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("pop", "place"),
+)
+
+anycast = Table(
+    "anycast",
+    metadata,
+    Column("workload_id", String(36), ForeignKey("workloads.id"), primary_key=True),
+    Column("address4", String(15), nullable=False, unique=True),
+    Column("prefix4", String(18), nullable=False),
+    Column("address6", String(39), nullable=False, unique=True),
+    Column("prefix6", String(43), nullable=False),
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("uid", String(64), primary_key=True),
+    Column("pop", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("workload_id", String(36), nullable=False),
+    Column("target", String(63), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("asked_at", Float, nullable=False),
+)
+
+rests = Table(
+    "rests",
+    metadata,
+    Column("what", String(64), primary_key=True),
+    Column("until", Float, nullable=False),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("pop", String(16), primary_key=True),
+    Column("upstream", String(64), primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("pop", String(16), primary_key=True),
+    Column("generation", BigInteger, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("pop", String(16), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("stack_id", String(36)),
+    Index("ix_events_at", "at"),
+)

@@ -1,0 +1,261 @@
+"""The store: SQLite in the state folder, or PostgreSQL where ANYPOP_DATABASE_URL names one. Everything that must outlive control.
+
+In: two states, before and after; out: one transaction that holds exactly the difference, on disk when `save` returns. It decides
+nothing, and it is called from the core's one writer thread or at start, never from the event loop.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, insert, inspect, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from anypop.control import rows, schema
+from anypop.control.rows import Row
+from anypop.control.state import Event, State
+from anypop.judge.verdict import History
+from anypop.model import codec
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode
+from anypop.model.network import Network
+from anypop.plan.parse import Secret
+
+SCHEMA_HEAD = "0001"  # the newest module under migrations/versions; a test compares
+ORDERS_KEPT = 20  # per PoP: enough to see what led to an incident, while a busy PoP stays at a few hundred kilobytes
+EVENTS_KEPT = 5000
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Store:
+    """An open, migrated database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def setting(self, key: str) -> str | None:
+        with self.engine.connect() as link:
+            return link.execute(select(schema.settings.c.value).where(schema.settings.c.key == key)).scalar_one_or_none()
+
+    def put_setting(self, key: str, value: str | None) -> None:
+        with self.engine.begin() as link:
+            _put_setting(link, key, value)
+
+    def load(self, network: Network) -> State:
+        """The last saved state. `network` is used where none was saved yet."""
+        with self.engine.connect() as link:
+            settings = {r["key"]: r["value"] for r in _all(link, schema.settings)}
+            secrets: dict[str, list[Secret]] = defaultdict(list)
+            for row in _all(link, schema.workload_secrets):
+                secrets[row["workload_id"]].append(Secret(path=row["path"], value=row["value"]))
+            declared = [rows.to_declaration(r, tuple(secrets[r["id"]])) for r in _all(link, schema.workloads)]
+            placed = [rows.to_placed(r) for r in _all(link, schema.slots)]
+            stones = [rows.to_tombstone(r) for r in _all(link, schema.tombstones)]
+            held = [rows.to_anycast(r) for r in _all(link, schema.anycast)]
+            ruled = [rows.to_rule(r) for r in _all(link, schema.rules)]
+            newest = select(schema.orders.c.pop, func.max(schema.orders.c.generation)).group_by(schema.orders.c.pop)
+            generations = [(pop, generation) for pop, generation in link.execute(newest)]
+            issued = [rows.to_issued(_one_order(link, pop, generation)) for pop, generation in generations]
+            received = [rows.to_received(r) for r in _all(link, schema.reports)]
+            rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
+        return State(
+            network=codec.from_json(Network, settings["network"]) if "network" in settings else network,
+            workloads={d.id: d for d in declared},
+            slots={p.slot.uid: p for p in placed},
+            anycast={a.workload_id: a for a in held},
+            tombstones={s.slot.uid: s for s in stones},
+            rests=rests,
+            rules={(r.workload_id, r.pop, r.upstream): r for r in ruled},
+            orders={i.order.pop: i for i in issued},
+            reports={r.report.pop: r for r in received},
+            history=codec.from_json(History, settings["history"]) if "history" in settings else History(),
+            incarnation=int(settings.get("incarnation", "0")),
+        )
+
+    def save(self, before: State, after: State, events: Sequence[Event], *, at: float) -> None:
+        """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and changes nothing."""
+        try:
+            with self.engine.begin() as link:
+                _save(link, before, after)
+                if events:
+                    _append(link, events, at)
+        except SQLAlchemyError as error:
+            raise WorldError("write to the store", str(error.__cause__ or error).splitlines()[0]) from error
+
+    def events(self, *, after: int = 0, limit: int = 100, stack_id: str | None = None) -> list[Row]:
+        """The newest `limit` events with an id above `after`, oldest first."""
+        table = schema.events
+        query = select(table).where(table.c.id > after)
+        if stack_id is not None:
+            query = query.where(table.c.stack_id == stack_id)
+        with self.engine.connect() as link:
+            found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
+        return [dict(row) for row in reversed(found)]
+
+    def order_history(self, pop: CityCode) -> list[Row]:
+        """The kept generations of a PoP, newest first, as bodies."""
+        table = schema.orders
+        with self.engine.connect() as link:
+            found = link.execute(select(table).where(table.c.pop == pop).order_by(table.c.generation.desc())).mappings().all()
+        return [dict(row) for row in found]
+
+
+def open_store(folder: Path, url: str | None = None) -> Store:
+    """Connect and migrate. `url`: SQLAlchemy's; default: `anypop.db` in `folder`. Raises `WorldError` when it cannot be reached."""
+    if url is None:
+        url = os.environ.get("ANYPOP_DATABASE_URL") or f"sqlite:///{folder / 'anypop.db'}"
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            engine = _sqlite(Path(parsed.database or ""), parsed.render_as_string(hide_password=False))
+        else:
+            engine = create_engine(parsed, pool_size=4, pool_pre_ping=True)
+        with engine.begin() as link:
+            _migrate(link)
+    except ModuleNotFoundError as error:
+        raise WorldError(f"open the database {parsed.render_as_string()}", f"the Python package {error.name} is not installed") from error
+    except SQLAlchemyError as error:
+        raise WorldError(f"open the database {parsed.render_as_string()}", str(error.__cause__ or error).splitlines()[0]) from error
+    return Store(engine)
+
+
+def _sqlite(path: Path, url: str) -> Engine:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # made by us, so that it is never readable by others; -wal and -shm follow it
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        # The driver's own BEGIN comes too late (not before DDL); with this and the listener below, a migration is whole or nothing.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: what was answered survives also a power cut. A commit costs one fsync, a few milliseconds at worst.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(link: Connection) -> None:
+        link.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _migrate(link: Connection) -> None:
+    """Alembic is imported only when there is something to do: it takes longer than the rest of the start."""
+    if (
+        inspect(link).has_table("alembic_version")
+        and link.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == SCHEMA_HEAD
+    ):
+        return
+    from alembic import command  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "anypop.control:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = link
+    command.upgrade(config, "head")
+
+
+def _save(link: Connection, before: State, after: State) -> None:
+    if before.network is not after.network:
+        _put_setting(link, "network", codec.to_json(after.network).decode())
+    if before.history is not after.history and before.history != after.history:
+        _put_setting(link, "history", codec.to_json(after.history).decode())
+    if before.incarnation != after.incarnation:
+        _put_setting(link, "incarnation", str(after.incarnation))
+    secrets_before = {} if before.workloads is after.workloads else _secrets(before)
+    secrets_after = {} if before.workloads is after.workloads else _secrets(after)
+    changes = [
+        _Change(schema.workloads, before.workloads, after.workloads, lambda k, v: rows.of_declaration(v)),
+        _Change(schema.workload_secrets, secrets_before, secrets_after, _secret_row),
+        _Change(schema.anycast, before.anycast, after.anycast, lambda k, v: rows.of_anycast(v)),
+        _Change(schema.rules, before.rules, after.rules, lambda k, v: rows.of_rule(v)),
+        _Change(schema.slots, before.slots, after.slots, lambda k, v: rows.of_placed(v)),
+        _Change(schema.tombstones, before.tombstones, after.tombstones, lambda k, v: rows.of_tombstone(v)),
+        _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
+        _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
+    ]
+    # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
+    for change in reversed(changes):
+        change.remove(link)
+    for change in changes:
+        change.put(link)
+    _save_orders(link, before, after)
+
+
+class _Change:
+    """The difference of one mapping, and the table it belongs to. The table's primary key is the mapping's key, in column order."""
+
+    def __init__(self, table: Table, before: Mapping[Any, Any], after: Mapping[Any, Any], row: Callable[[Any, Any], Row]) -> None:
+        self.table = table
+        self.keys = [column.name for column in table.primary_key.columns]
+        same = before is after
+        self.gone: list[Any] = [] if same else [key for key in before if key not in after]
+        self.new = [] if same else [row(key, value) for key, value in after.items() if key not in before]
+        self.changed = [] if same else [row(k, v) for k, v in after.items() if k in before and before[k] is not v and before[k] != v]
+
+    def remove(self, link: Connection) -> None:
+        for key in self.gone:
+            parts = key if isinstance(key, tuple) else (key,)
+            link.execute(delete(self.table).where(*(self.table.c[name] == part for name, part in zip(self.keys, parts, strict=True))))
+
+    def put(self, link: Connection) -> None:
+        for row in self.changed:
+            link.execute(update(self.table).where(*(self.table.c[name] == row[name] for name in self.keys)).values(row))
+        if self.new:
+            link.execute(insert(self.table), self.new)
+
+
+def _save_orders(link: Connection, before: State, after: State) -> None:
+    table = schema.orders
+    for pop, issued in after.orders.items():
+        if before.orders.get(pop) is not issued:
+            link.execute(insert(table), rows.of_issued(issued))
+            link.execute(delete(table).where(table.c.pop == pop, table.c.generation <= issued.order.generation - ORDERS_KEPT))
+
+
+def _append(link: Connection, events: Sequence[Event], at: float) -> None:
+    table = schema.events
+    link.execute(
+        insert(table),
+        [{"at": at, "kind": e.kind, "subject": e.subject[:255], "message": e.message, "stack_id": e.stack_id} for e in events],
+    )
+    newest = link.execute(select(func.max(table.c.id))).scalar_one()
+    link.execute(delete(table).where(table.c.id <= newest - EVENTS_KEPT))
+
+
+def _secrets(state: State) -> dict[rows.SecretKey, str]:
+    return {key: value for d in state.workloads.values() for key, value in rows.secrets_of(d).items()}
+
+
+def _secret_row(key: rows.SecretKey, value: str) -> Row:
+    return {"workload_id": key[0], "path": key[1], "value": value}
+
+
+def _put_setting(link: Connection, key: str, value: str | None) -> None:
+    link.execute(delete(schema.settings).where(schema.settings.c.key == key))
+    if value is not None:
+        link.execute(insert(schema.settings), {"key": key, "value": value})
+
+
+def _all(link: Connection, table: Table) -> Iterable[Any]:
+    return link.execute(select(table).order_by(*table.primary_key.columns)).mappings().all()
+
+
+def _one_order(link: Connection, pop: str, generation: int) -> Any:
+    table = schema.orders
+    return link.execute(select(table).where(table.c.pop == pop, table.c.generation == generation)).mappings().one()
