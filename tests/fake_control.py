@@ -73,8 +73,7 @@ class FakeControl:
             ("GET", one + "/instances", lambda r, b, w: self._of(w, lambda found: self._listed(r, self._instances(found)))),
             ("GET", ours + "/watch", lambda r, b, w: self._of(w, self._watch)),
             ("GET", ours + "/announcements", lambda r, b, w: httpx.Response(200, json={"results": self._announcements()})),
-            ("PUT", ours + "/announcements", self._rule),
-            ("DELETE", ours + "/announcements", self._rule),
+            ("PATCH", ours + "/announcements", self._rule),
             ("GET", r"/anypop/v1/communities/(\d+)", lambda r, b, asn: httpx.Response(200, json=dictionary(int(asn)))),
             ("GET", "/anypop/v1/vantages", lambda r, b: httpx.Response(200, json={"results": VANTAGES})),
             ("GET", "/anypop/v1/pops", lambda r, b: httpx.Response(200, json={"results": POPS})),
@@ -169,19 +168,18 @@ class FakeControl:
         return rows
 
     def _rule(self, request: httpx.Request, body: Any, name: str) -> httpx.Response:
-        self.rules = {}
-        for rule in body["rules"] if body else []:
+        for rule in body["rules"]:
             self.rules[rule["pop"], rule["upstream"].removeprefix("as")] = rule["scope"]
         return httpx.Response(200, json={"results": self._announcements()})
 
     def _probe(self, request: httpx.Request, body: Any) -> httpx.Response:
         names = body.get("vantages") or [v["name"] for v in VANTAGES]
-        known = {v["name"] for v in VANTAGES}
+        known = {str(v["name"]) for v in VANTAGES}
         unknown = [name for name in names if name not in known]
         if unknown:
-            wrong = [{"field": f"vantages[{names.index(n)}]", "description": f"no vantage {n}"} for n in unknown]
-            return _refusal(400, 3, "this probe cannot be made", wrong)
-        return httpx.Response(200, json={"results": [probed(v, body["requests"]) for v in VANTAGES if v["name"] in names]})
+            return _refusal(404, 5, f"no vantage {', '.join(unknown)} (there are {', '.join(sorted(known))})")
+        found = [probed(v, body["requests"]) for v in VANTAGES if v["name"] in names]
+        return httpx.Response(200, json={"address": "198.51.100.1", "results": found})
 
 
 def _refusal(status: int, code: int, message: str, violations: list[dict[str, str]] | None = None) -> httpx.Response:
@@ -220,12 +218,17 @@ def dictionary(asn: int) -> dict[str, Any]:
     entries: dict[int, list[dict[str, Any]]] = {
         209: [
             {"community": "209:7100", "action": {"kind": "keep-in-region", "region": "NA"}, "meaning": "Kept in North America", **made_up},
-            {"community": "209:7030", "action": {"kind": "no-export-to", "neighbour": "peers"}, "meaning": "Not sent to peers", **made_up},
+            {
+                "community": "209:7030",
+                "action": {"kind": "no-export-to", "neighbour": "peers", "where": ""},
+                "meaning": "Not sent to peers",
+                **made_up,
+            },
         ],
         3356: [
             {
                 "community": "65000:<asn>",
-                "action": {"kind": "no-export-to", "neighbour": None},
+                "action": {"kind": "no-export-to", "where": ""},
                 "meaning": "Not sent to peer <asn>",
                 **memory,
             },
@@ -249,7 +252,6 @@ def probed(vantage: dict[str, Any], requests: int) -> dict[str, Any]:
     return {
         "vantage": vantage["name"],
         "city": vantage["city"],
-        "address": "198.51.100.1",
         "requests": requests,
         "answered": requests,
         "seconds": seconds,
@@ -267,7 +269,7 @@ POPS = [
         "trusted": True,
         "reason": "running",
         "generation": 3,
-        "instances": [{"name": "web-eu1-ams-0", "healthy": True}, {"name": "web-eu1-ams-1", "healthy": False}],
+        "instances": {"total": 2, "healthy": 1, "phases": {"RUNNING": 1, "STARTING": 1}},
         "sessions": [{"upstream": "as1299", "state": "established"}, {"upstream": "as1299", "state": "established"}],
     },
     {
@@ -277,7 +279,7 @@ POPS = [
         "reason": "report-stale",
         "says": "the last report is too old to trust",
         "generation": 3,
-        "instances": [{"name": "web-eu1-lhr-0", "healthy": True}],
+        "instances": {"total": 1, "healthy": 0, "phases": {"SCHEDULING": 1}},
         "sessions": [],
     },
 ]

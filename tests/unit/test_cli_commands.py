@@ -143,16 +143,16 @@ def test_a_probe_without_all_answers_fails_and_still_shows_its_table(call: Calle
     assert "1/3" in ran.out and "timed out (2 times)" in ran.out
 
 
-def test_a_scope_keeps_the_rules_of_other_announcements(call: Caller, control: FakeControl) -> None:
-    """Control replaces a workload's rules as a whole, so what was there is sent again."""
+def test_a_change_sends_the_announcements_that_it_alters_and_no_others(call: Caller, control: FakeControl) -> None:
+    """Rules of other announcements are not sent again, so two operators do not undo each other."""
     call(*CREATE)
     call("announce", "withhold", "web", "--pop", "AMS", "--note", "maintenance")
     call("announce", "scope", "web", "--pop", "JFK", "--upstream", "209", "--keep-in", "NA")
-    rules = {rule["pop"]: rule["scope"] for rule in control.changes()[-1][2]["rules"]}
-    assert rules["AMS"]["mode"] == "withhold"
-    assert rules["JFK"] == {"mode": "announce", "prepend": 0, "communities": [[209, 7100]], "large_communities": []}
+    kept = {"mode": "announce", "prepend": 0, "communities": ["209:7100"], "large_communities": []}
+    assert control.changes()[-1][2] == {"rules": [{"pop": "JFK", "upstream": "as209", "scope": kept, "note": ""}]}
     call("announce", "reset", "web")
-    assert control.changes()[-1][0] == "DELETE"
+    plain = kept | {"communities": []}
+    assert {rule["pop"]: rule["scope"] for rule in control.changes()[-1][2]["rules"]} == {"AMS": plain, "JFK": plain}
 
 
 def test_a_pattern_of_the_dictionary_is_filled_with_the_neighbour(call: Caller, control: FakeControl) -> None:

@@ -105,7 +105,7 @@ def scope(
         outright = [scopes.check_community(text) for text in community or ()]
     except ValueError as error:
         raise usage(str(error)) from None
-    sessions, picked = _picked(door, workload, pop, upstream)
+    picked = _picked(door, workload, pop, upstream)
     found: dict[int, list[scopes.Meaning]] = {}
     for asn in dict.fromkeys(s.asn for s in picked):
         there = f"{workload} --pop {','.join(dict.fromkeys(s.pop for s in picked if s.asn == asn))}"
@@ -119,7 +119,6 @@ def scope(
     _apply(
         door,
         workload,
-        sessions,
         picked,
         lambda s: scopes.with_communities(s.scope, [m.community for m in found[s.asn]]),
         note=note,
@@ -133,8 +132,8 @@ def withhold(door: Door, workload: Workload, *, pop: Pops = None, upstream: Upst
     """Do not announce there at all."""
     if not pop and not upstream:
         raise usage("this would withhold the workload everywhere", advice="Say where: --pop CITY, --upstream NAME, or delete the workload.")
-    sessions, picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, sessions, picked, lambda _: Scope(mode="withhold"), note=note, yes=yes)
+    picked = _picked(door, workload, pop, upstream)
+    _apply(door, workload, picked, lambda _: Scope(mode="withhold"), note=note, yes=yes)
 
 
 @command(app, "prepend", examples="anypop announce prepend web --pop LAX --upstream 209 --count 3")
@@ -142,24 +141,22 @@ def prepend(
     door: Door,
     workload: Workload,
     *,
-    count: Annotated[
-        int, typer.Option("--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=10)
-    ],
+    count: Annotated[int, typer.Option("--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=8)],
     pop: Pops = None,
     upstream: Upstreams = None,
     note: Note = "",
     yes: Yes = False,
 ) -> None:
     """Make the path through these upstreams longer, so that others are preferred where length decides."""
-    sessions, picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, sessions, picked, lambda s: Scope(prepend=count, communities=s.scope.communities), note=note, yes=yes)
+    picked = _picked(door, workload, pop, upstream)
+    _apply(door, workload, picked, lambda s: Scope(prepend=count, communities=s.scope.communities), note=note, yes=yes)
 
 
 @command(app, "reset", examples="anypop announce reset web\nanypop announce reset web --pop JFK")
 def reset(door: Door, workload: Workload, *, pop: Pops = None, upstream: Upstreams = None, yes: Yes = False) -> None:
     """Announce plainly again: no prepends, no communities, nothing withheld."""
-    sessions, picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, sessions, picked, lambda _: Scope(), note="", yes=yes)
+    picked = _picked(door, workload, pop, upstream)
+    _apply(door, workload, picked, lambda _: Scope(), note="", yes=yes)
 
 
 def _rows(door: Door, workload: str) -> list[Any]:
@@ -167,12 +164,11 @@ def _rows(door: Door, workload: str) -> list[Any]:
     return list(found.get("results") or [])
 
 
-def _picked(door: Door, workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> tuple[list[Session], list[Session]]:
-    """All sessions of the workload, and those that the options mean."""
+def _picked(door: Door, workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
     sessions = scopes.sessions_of(_rows(door, workload))
     if not sessions:
         raise usage(f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own.")
-    return sessions, scopes.chosen(sessions, _split(pops, upper=True), _split(upstreams))
+    return scopes.chosen(sessions, _split(pops, upper=True), _split(upstreams))
 
 
 def _split(values: Sequence[str] | None, *, upper: bool = False) -> list[str]:
@@ -184,7 +180,6 @@ def _split(values: Sequence[str] | None, *, upper: bool = False) -> list[str]:
 def _apply(
     door: Door,
     workload: str,
-    sessions: Sequence[Session],
     picked: Sequence[Session],
     change: Callable[[Session], Scope],
     *,
@@ -192,9 +187,7 @@ def _apply(
     yes: bool,
     said: Sequence[str] = (),
 ) -> None:
-    """Show the difference, ask, write: the rules of a workload are replaced as a whole.
-
-    Standard output gets the difference too, as lines or as JSON."""
+    """Show the difference, ask, write. Standard output gets the difference too, as lines or as JSON."""
     pairs = scopes.changed(picked, change)
     data = {
         "workload": workload,
@@ -210,9 +203,6 @@ def _apply(
     door.screen.agree("Change it?", yes=yes)
     path = f"{door.workload_path(workload, 'anypop')}/announcements"
     what = f"change announcements of {workload}"
-    if rules := scopes.rules(sessions, [after for _, after in pairs], note=note):
-        door.client.call("PUT", path, what=what, body={"rules": rules})
-    else:
-        door.client.call("DELETE", path, what=what)
+    door.client.call("PATCH", path, what=what, body={"rules": scopes.rules([after for _, after in pairs], note=note)})
     count = f"{len(pairs)} announcement" + ("s" if len(pairs) > 1 else "")
     door.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])

@@ -15,8 +15,8 @@ import httpx
 from anypop.cli.failure import Exit, Failure, refused
 from anypop.cli.settings import Settings
 
-# Connecting is quick or hopeless; an answer may take long where control probes or asks daemons for it (fifteen requests of a far vantage).
-TIMEOUT = httpx.Timeout(60, connect=5)
+CONNECT_S = 5.0  # connecting is quick or hopeless
+PATIENCE_S = 60.0  # an answer may take long where control asks many daemons for it
 PAGE = 100  # items asked for at a time: most lists fit in one page, none makes a large answer
 
 
@@ -27,7 +27,9 @@ class Client:
         self.settings = settings
         self._token = ""
         verify = _verify(settings) if transport is None else True
-        self._http = httpx.Client(base_url=settings.url, timeout=TIMEOUT, verify=verify, transport=transport, trust_env=False)
+        self._http = httpx.Client(
+            base_url=settings.url, timeout=httpx.Timeout(PATIENCE_S, connect=CONNECT_S), verify=verify, transport=transport, trust_env=False
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -35,16 +37,25 @@ class Client:
     def get(self, path: str, *, what: str, **query: str | int) -> Any:
         return self.call("GET", path, what=what, query=query)
 
-    def call(self, method: str, path: str, *, what: str, body: object = None, query: dict[str, str | int] | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        body: object = None,
+        query: dict[str, str | int] | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> Any:
         """The parsed answer; None where it has no body. `what` opens the message of a Failure ("create workload web")."""
-        response = self._send(method, path, what=what, body=body, query=query)
+        response = self._send(method, path, what=what, body=body, query=query, patience_s=patience_s)
         if response.status_code >= 400:
             raise refused(response.status_code, _parsed(response), what=what)
         if not response.content:
             return None
         found = _parsed(response)
-        if found is None:
-            raise Failure(f"{what}: control's answer is not JSON", advice="Is ANYPOP_URL the address of a control process?")
+        if not isinstance(found, dict):  # each of control's answers is an object
+            raise Failure(f"{what}: this answer is not one of control's", advice="Is ANYPOP_URL the address of a control process?")
         return found
 
     def every(self, path: str, *, what: str, **query: str | int) -> list[Any]:
@@ -67,7 +78,7 @@ class Client:
         """
         headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": "text/event-stream"}
         try:
-            with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=5)) as response:
+            with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=CONNECT_S)) as response:
                 if response.status_code >= 400:
                     response.read()
                     raise refused(response.status_code, _parsed(response), what=what)
@@ -77,11 +88,14 @@ class Client:
         except httpx.TransportError:
             return
 
-    def _send(self, method: str, path: str, *, what: str, body: object, query: dict[str, str | int] | None) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, *, what: str, body: object, query: dict[str, str | int] | None, patience_s: float
+    ) -> httpx.Response:
+        patience = httpx.Timeout(patience_s, connect=CONNECT_S)
         for attempt in (1, 2):
             headers = {"Authorization": f"Bearer {self._bearer(what)}"}
             try:
-                response = self._http.request(method, path, json=body, params=query, headers=headers)
+                response = self._http.request(method, path, json=body, params=query, headers=headers, timeout=patience)
             except httpx.TransportError as error:
                 raise self._unreachable(error) from error
             if response.status_code != 401 or attempt == 2:

@@ -48,6 +48,8 @@ def usage(message: str, *, problems: Iterable[str] = (), advice: str = "") -> Fa
     return Failure(message, code=Exit.USAGE, problems=problems, advice=advice)
 
 
+_FAILED_PRECONDITION = 9  # google.rpc.Code: HTTP 400 too, but the input is right and what is there does not allow it
+
 _BY_STATUS: dict[int, tuple[Exit, str]] = {
     400: (Exit.USAGE, ""),
     401: (Exit.DENIED, "Check ANYPOP_CLIENT_ID and ANYPOP_CLIENT_SECRET, or the client.json of --state."),
@@ -75,6 +77,8 @@ def refused(status: int, body: object, *, what: str) -> Failure:
                 f"{what}: control is not up behind its address (HTTP {status})", code=Exit.UNREACHABLE, advice="Try again in a moment."
             )
         return Failure(f"{what}: control answered HTTP {status} in a form that is not its own", code=code, advice=advice or _NOT_OURS)
+    if body.get("code") == _FAILED_PRECONDITION:
+        code = Exit.FAILED
     problems: list[str] = []
     request_id = ""
     for detail in body.get("details") or []:

@@ -1,21 +1,27 @@
 """`anypop up`, `down`, `demo` and `anypop lab ...`: the internet and the platform on this machine.
 
-In: a topology file and a place (state folder, name prefix, ports). Out: thin calls of `anypop.lab`, which does the work, and of control for
-what a running lab shows. The imports are inside the commands: most calls of this command line never need the lab's code.
+In: a topology file and a place (state folder, name prefix, ports). Out: thin calls of `anypop.lab`, which does the work.
+The imports are inside the commands: most calls of this command line never need the lab's code.
 """
 
+import difflib
+import ipaddress
+import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import anypop
 from anypop.cli import views
 from anypop.cli.door import Door, command
-from anypop.cli.failure import usage
+from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.screen import Format
 from anypop.cli.table import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from anypop.lab.build import Lab
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The lab's internet: status, routes, failures on purpose, topologies.")
 
@@ -106,36 +112,89 @@ def register(root: typer.Typer) -> None:
 
 @command(app, "status", stack=False, examples="anypop lab status")
 def status(door: Door) -> None:
-    """Routers, links and what is cut."""
-    found = door.client.get("/anypop/v1/lab", what="lab status")
-    door.screen.result(found, lambda: [views.pairs([[str(key), views.text(value)] for key, value in found.items()])])
+    """Whether everything of the lab runs, and which PoPs are cut off."""
+    lab = _lab(door)
+    data = {
+        "prefix": lab.plan.prefix,
+        "whole": lab.whole(),
+        "routers": [router.name for router in lab.plan.routers],
+        "links": len(lab.plan.links),
+        "vantages": [host.name for host in lab.plan.vantages],
+        "pops": [{"pop": site.pop.city, "cut": lab.is_cut(site.pop.city)} for site in lab.plan.sites],
+    }
+    rows: list[list[Cell]] = [
+        ["lab", ("whole", "green") if data["whole"] else ("incomplete: 'anypop up' repairs it", "bold yellow")],
+        ["names begin with", f"{lab.plan.prefix}-"],
+        ["routers", str(len(lab.plan.routers))],
+        ["links", str(len(lab.plan.links))],
+        ["vantages", ", ".join(host.name for host in lab.plan.vantages) or "-"],
+    ]
+    for site in lab.plan.sites:
+        away = lab.is_cut(site.pop.city)
+        rows.append([f"PoP {site.pop.city}", ("cut off", "bold yellow") if away else ("connected", "green")])
+    door.screen.result(data, lambda: [views.pairs(rows)])
 
 
-@command(app, "cut", stack=False, examples="anypop lab cut LHR")
-def cut(door: Door, what: Annotated[str, typer.Argument(metavar="POP|LINK", help="A PoP by its city, or a link by its name.")]) -> None:
-    """Cut a PoP or a link off, silently, as a broken fibre does."""
-    door.client.call("POST", "/anypop/v1/lab/cut", what=f"cut {what}", body={"target": what})
-    door.screen.result({"target": what, "cut": True}, lambda: [f"{what} is cut; 'anypop lab restore {what}' mends it"])
+City = Annotated[str, typer.Argument(metavar="CITY", help="The PoP's city, such as LHR.")]
 
 
-@command(app, "restore", stack=False, examples="anypop lab restore LHR")
-def restore(door: Door, what: Annotated[str, typer.Argument(metavar="POP|LINK", help="What was cut.")]) -> None:
-    """Mend what was cut."""
-    door.client.call("POST", "/anypop/v1/lab/restore", what=f"restore {what}", body={"target": what})
-    door.screen.result({"target": what, "cut": False}, lambda: [f"{what} is whole again"])
+@command(app, "cut", stack=False, examples="sudo anypop lab cut LHR")
+def cut(door: Door, city: City) -> None:
+    """Cut a PoP off from its upstreams, silently, as a broken fibre does: both ends believe that their link is up."""
+    pop = city.upper()
+    _lab(door).cut(pop)
+    door.screen.result({"pop": pop, "cut": True}, lambda: [f"{pop} is cut off; 'anypop lab restore {pop}' mends it"])
 
 
-@command(app, "routes", stack=False, examples="anypop lab routes as3356-lhr\nanypop lab routes as3356-lhr --to 198.51.100.0/24")
+@command(app, "restore", stack=False, examples="sudo anypop lab restore LHR")
+def restore(door: Door, city: City) -> None:
+    """Connect a PoP again."""
+    pop = city.upper()
+    _lab(door).restore(pop)
+    door.screen.result({"pop": pop, "cut": False}, lambda: [f"{pop} is connected"])
+
+
+@command(app, "routes", stack=False, examples="sudo anypop lab routes as3356-lhr\nsudo anypop lab routes as3356-lhr --to 198.51.100.1")
 def routes(
     door: Door,
-    router: Annotated[str, typer.Argument(metavar="ROUTER", help="A router of the lab.")],
+    router: Annotated[str, typer.Argument(metavar="ROUTER", help="A router of the lab: as<number>-<city>.")],
     *,
-    to: Annotated[str, typer.Option("--to", metavar="PREFIX", help="Only routes to this prefix or address.", show_default=False)] = "",
+    to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Only routes to this address or prefix.", show_default=False)] = "",
 ) -> None:
     """The routes a router holds, read from its running BIRD."""
-    query = {"router": router} | ({"to": to} if to else {})
-    found = door.client.get("/anypop/v1/lab/routes", what=f"routes of {router}", **query).get("results") or []
+    from anypop.host import birdc  # noqa: PLC0415 - see above
+    from anypop.model import codec  # noqa: PLC0415
+    from anypop.routing import bird  # noqa: PLC0415
+
+    lab = _lab(door)
+    names = [known.name for known in lab.plan.routers]
+    if router not in names:
+        close = difflib.get_close_matches(router, names, n=3, cutoff=0.4) or names[:8]
+        raise usage(f"no router is named {router}", advice=f"Perhaps {' or '.join(close)}; 'anypop lab status -o json' lists them all.")
+    socket = lab.control_socket(router)
+    sessions = bird.parse_sessions(birdc.ask(socket, "show protocols all"))
+    found = [codec.to_data(route) for route in bird.parse_routes(birdc.ask(socket, _show_route(to)), sessions=sessions)]
     door.screen.result(found, lambda: [routes_table(found)])
+
+
+def _show_route(to: str) -> str:
+    """BIRD's command; only an address or a prefix goes into it, so that no text of the user's is a command of its own."""
+    if not to:
+        return "show route all"
+    try:
+        network = ipaddress.ip_network(to, strict=False)
+    except ValueError:
+        raise usage(f"--to {to}: neither an address nor a prefix", advice="Write 198.51.100.1 or 198.51.100.0/24.") from None
+    return f"show route for {network if '/' in to else network.network_address} all"
+
+
+def _lab(door: Door) -> "Lab":
+    """The lab of the platform meant. Its files and namespaces are root's."""
+    from anypop.lab import build  # noqa: PLC0415 - see above
+
+    if os.geteuid() != 0:
+        raise Failure("a lab is root's", code=Exit.DENIED, advice="Run the same command with sudo.")
+    return build.attach(door.folder / "lab")
 
 
 def routes_table(found: list[views.Data]) -> Table:

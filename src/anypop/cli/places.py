@@ -4,7 +4,7 @@ In: nothing but names. Out: what control knows. A PoP whose report is missing or
 judgement is control's, here it only gets its colour.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,29 +29,29 @@ def pops_table(found: list[views.Data]) -> Table:
     ]
     rows: list[list[Cell]] = []
     for pop in found:
-        healthy, total = _share(pop.get("instances"), lambda i: bool(i.get("healthy")))
-        up, sessions = _share(pop.get("sessions"), lambda s: s.get("state") == "established")
+        counts, sessions = pop.get("instances") or {}, pop.get("sessions") or []
+        up = sum(1 for session in sessions if session.get("state") == "established")
         trusted = bool(pop.get("trusted"))
         rows.append(
             [
                 views.text(pop.get("pop")),
                 views.text(pop.get("city")),
                 ("known", "green") if trusted else ("unknown", "bold yellow"),
-                f"{healthy}/{total}" if trusted else "?",
-                f"{up}/{sessions}" if trusted else "?",
+                f"{counts.get('healthy', 0)}/{counts.get('total', 0)}" if trusted else "?",
+                f"{up}/{len(sessions)}" if trusted else "?",
                 views.text(pop.get("generation")),
-                "-" if trusted and pop.get("reason") in (None, "", "running") else views.text(pop.get("says") or pop.get("reason")),
+                _trouble(pop, trusted=trusted),
             ]
         )
     return Table(columns=columns, rows=rows, empty="no PoPs")
 
 
-def _share(rows: object, good: Any) -> tuple[int, int]:
-    """How many of a list's rows are good, of how many; control may also send the two numbers themselves."""
-    if isinstance(rows, dict):
-        return int(rows.get("healthy") or rows.get("established") or 0), int(rows.get("total") or 0)
-    listed = rows if isinstance(rows, list) else []
-    return sum(1 for row in listed if good(row)), len(listed)
+def _trouble(pop: views.Data, *, trusted: bool) -> str:
+    """What keeps a PoP from being plainly fine: why it is unknown, what it refused, drift and errors of its last report."""
+    if not trusted:
+        return views.text(pop.get("says") or pop.get("reason"))
+    found = [f"refused an order: {pop['refused']}"] if pop.get("refused") else []
+    return "; ".join([*found, *map(str, pop.get("errors") or []), *map(str, pop.get("drift") or [])]) or "-"
 
 
 def vantages_table(found: list[views.Data]) -> Table:
@@ -64,11 +64,11 @@ def vantages_table(found: list[views.Data]) -> Table:
     ]
     rows: list[list[Cell]] = [
         [
-            views.text(v.get("name") or v.get("vantage")),
+            views.text(v.get("name")),
             views.text(v.get("city")),
             f"AS{v['asn']}" if v.get("asn") else "-",
             views.text(v.get("nearest")),
-            views.text(v.get("address") or v.get("address4")),
+            views.text(v.get("address")),
         ]
         for v in found
     ]
@@ -108,7 +108,7 @@ def action_text(entry: views.Data) -> str:
     action = entry.get("action")
     if not isinstance(action, dict):
         return views.text(action)
-    rest = [str(value) for key, value in action.items() if key not in ("kind", "where") and value not in (None, "", {}, [])]
+    rest = [str(value) for key, value in action.items() if key != "kind" and value not in (None, "", {}, [])]
     return " ".join([str(action.get("kind") or ""), *rest]).strip()
 
 

@@ -4,6 +4,7 @@ In: vantages, a workload or an address. Out: what really answered, and the chain
 by control's lab; here it is only laid out.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,8 @@ from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 
+PROBE_PATIENCE_S = 1800.0  # a thousand requests of a vantage that gets no answer, each given up after a second or two
+
 Workload = Annotated[
     str,
     typer.Option(
@@ -22,7 +25,7 @@ Workload = Annotated[
 ]
 
 
-def probe_lines(found: list[views.Data]) -> list[Shown]:
+def probe_lines(found: Sequence[views.Data]) -> list[Shown]:
     """One row a vantage; under it, what went wrong."""
     columns = [
         Column(head="VANTAGE", drop=3),
@@ -114,7 +117,8 @@ def register(root: typer.Typer) -> None:
         else:
             body["workload"] = anycast_workload(door, workload)
             body["stack"] = door.client.settings.stack
-        found = door.client.call("POST", "/anypop/v1/probes", what="probe", body=body).get("results") or []
+        told = door.client.call("POST", "/anypop/v1/probes", what="probe", body=body, patience_s=PROBE_PATIENCE_S)
+        found = [{**row, "address": told.get("address")} for row in told.get("results") or []]
         door.screen.result(found, lambda: probe_lines(found))
         if any(int(row.get("answered") or 0) < int(row.get("requests") or 0) for row in found):
             raise Failure("some requests stayed without an answer")

@@ -40,7 +40,6 @@ class Session:
     upstream: str
     asn: int
     scope: Scope
-    note: str = ""
 
     @property
     def name(self) -> str:
@@ -68,13 +67,13 @@ def scope_of(data: Mapping[str, Any]) -> Scope:
 
 
 def scope_data(scope: Scope) -> dict[str, Any]:
-    """The scope as the API takes it: numbers, pairs and triples apart."""
-    split = [[int(part) for part in community.split(":")] for community in scope.communities]
+    """The scope as the API takes it: pairs and triples apart."""
+    large = [c for c in scope.communities if c.count(":") == 2]
     return {
         "mode": scope.mode,
         "prepend": scope.prepend,
-        "communities": [c for c in split if len(c) == 2],
-        "large_communities": [c for c in split if len(c) == 3],
+        "communities": [c for c in scope.communities if c not in large],
+        "large_communities": large,
     }
 
 
@@ -89,16 +88,14 @@ def sessions_of(rows: Iterable[Mapping[str, Any]]) -> list[Session]:
     for row in rows:
         pop, upstream = str(row["pop"]), str(row["upstream"])
         scope = scope_of(row.get("scope") or {})
-        session = Session(pop=pop, upstream=upstream, asn=int(row.get("asn") or 0), scope=scope, note=str(row.get("note") or ""))
+        session = Session(pop=pop, upstream=upstream, asn=int(row.get("asn") or 0), scope=scope)
         found.setdefault((pop, upstream), session)
     return list(found.values())
 
 
-def rules(sessions: Iterable[Session], altered: Iterable[Session], *, note: str) -> list[dict[str, Any]]:
-    """The workload's whole set of rules once `altered` hold: a session that announces plainly needs none."""
-    new = {(s.pop, s.upstream): replace(s, note=note) for s in altered}
-    wanted = [new.get((s.pop, s.upstream), s) for s in sessions]
-    return [{"pop": s.pop, "upstream": s.upstream, "scope": scope_data(s.scope), "note": s.note} for s in wanted if s.scope != Scope()]
+def rules(altered: Iterable[Session], *, note: str) -> list[dict[str, Any]]:
+    """The rules that make control know of `altered`; one that says "announce plainly" takes the earlier rule away."""
+    return [{"pop": s.pop, "upstream": s.upstream, "scope": scope_data(s.scope), "note": note} for s in altered]
 
 
 def chosen(sessions: Sequence[Session], pops: Sequence[str], upstreams: Sequence[str]) -> list[Session]:
