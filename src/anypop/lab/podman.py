@@ -14,9 +14,9 @@ from pathlib import Path
 from anypop.host import process
 from anypop.model.errors import WorldError
 
-# Each service runs in a mount namespace of its own. There Podman's cache, which has one fixed place for root, lies in our folder; and on a
-# host in hybrid mode, which has version 1 controllers and a version 2 hierarchy beside them, that hierarchy is taken away, since crun refuses
-# the mixture and works with version 1. "slave": namespaces and mounts made outside later are seen inside, none leaks out.
+# Each service runs in a mount namespace of its own. There Podman's cache, which has one fixed place for root, lies in our folder; and on
+# a host in hybrid mode, which has version 1 controllers and a version 2 hierarchy beside them, that hierarchy is taken away, since crun
+# refuses the mixture and works with version 1. "slave": namespaces and mounts made outside later are seen inside, none leaks out.
 SHARED = Path("/var/lib/containers")
 _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.procs")
 _ENTER = 'mount --bind "$1" "$2" && if [ -e "$3" ]; then umount "$(dirname "$3")"; fi && shift 3 && exec "$@"'

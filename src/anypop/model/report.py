@@ -81,8 +81,8 @@ class PrefixReport:
 class Report:
     """What a PoP saw.
 
-    `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our instances that no order
-    explains. `drift`: one line for each difference that a full pass found and no event had told of.
+    `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our instances that no
+    order explains. `drift`: one line for each difference that a full pass found and no event had told of.
     """
 
     pop: CityCode
