@@ -269,7 +269,7 @@ POPS = [
         "trusted": True,
         "reason": "running",
         "generation": 3,
-        "instances": {"total": 2, "healthy": 1, "phases": {"RUNNING": 1, "STARTING": 1}},
+        "instances": {"total": 2, "healthy": 1},
         "sessions": [{"upstream": "as1299", "state": "established"}, {"upstream": "as1299", "state": "established"}],
     },
     {
@@ -279,7 +279,7 @@ POPS = [
         "reason": "report-stale",
         "says": "the last report is too old to trust",
         "generation": 3,
-        "instances": {"total": 1, "healthy": 0, "phases": {"SCHEDULING": 1}},
+        "instances": {"total": 1, "healthy": 0},
         "sessions": [],
     },
 ]
