@@ -181,6 +181,6 @@ async def why(request: Request, who: Who, here: Here) -> Any:
         raise Invalid.one("target", "is required: a vantage or a router")
     goal = _goal(here, who, request.query_params)
     try:
-        return await asyncio.to_thread(glass.why, target, goal.address)
+        return await asyncio.to_thread(glass.why, target, goal.address, goal.pops)
     except KeyError as error:
         raise NotFound(f"no vantage or router {target}") from error

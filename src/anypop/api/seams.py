@@ -3,7 +3,7 @@
 A real deployment may put other eyes behind them (measurement networks, route collectors); without any, the endpoints say so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,7 +51,9 @@ class Vantages(Protocol):
 class LookingGlass(Protocol):
     """The routers' own view. Blocking: call in a thread."""
 
-    def why(self, target: str, address: Address) -> Mapping[str, Any]:
-        """Why `target` (a vantage or a router) lands where it lands, as `routing.explain.Why` in plain data. Raises `KeyError` for an
-        unknown target and `WorldError` when the routers do not answer."""
+    def why(self, target: str, address: Address, pops: Sequence[CityCode]) -> Mapping[str, Any]:
+        """Why `target` (a vantage or a router) lands where it lands, as `routing.explain.Why` in plain data. `pops` serve the address.
+
+        Raises `KeyError` for an unknown target and `WorldError` when the routers do not answer.
+        """
         ...
