@@ -91,7 +91,7 @@ def test_an_instance_that_cannot_start_is_named_with_its_reason(call: Caller, co
     ran = call(*CREATE, "--timeout", "0.3")
     assert ran.code == 6
     assert "7 of 8 instances run" in ran.err
-    assert "web-eu1-lhr-1: STARTING, pull-failed: registry.test: no such image" in ran.err
+    assert "web-eu1-lhr-1: STARTING, its image cannot be pulled: registry.test: no such image" in ran.err
     assert "web" in control.workloads
 
 

@@ -78,7 +78,12 @@ def vantages_table(found: list[views.Data]) -> Table:
 def events_table(found: list[views.Data]) -> Table:
     columns = [Column(head="TIME"), Column(head="EVENT", drop=1), Column(head="SUBJECT"), Column(head="WHAT HAPPENED")]
     rows: list[list[Cell]] = [
-        [(views.moment(e.get("at")), "dim"), views.text(e.get("kind")), views.text(e.get("subject")), views.text(e.get("message"))]
+        [
+            (views.moment(e.get("at")), "dim"),
+            views.text(e.get("kind")),
+            views.text(e.get("subject")),
+            views.text(e.get("message") or e.get("kind")),
+        ]
         for e in found
     ]
     return Table(columns=columns, rows=rows, empty="nothing has happened yet")

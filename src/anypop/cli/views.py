@@ -10,6 +10,7 @@ from typing import Any
 
 from anypop.cli.body import ANYCAST
 from anypop.cli.table import Cell, Column, Table
+from anypop.model.reasons import Reason
 
 Data = Mapping[str, Any]
 
@@ -144,7 +145,9 @@ def why(instance: Data) -> str:
     """Why it is not running; nothing about one that is."""
     if instance.get("phase") == "RUNNING":
         return "-"
-    return text(": ".join(str(part) for part in (instance.get("reason"), instance.get("message")) if part))
+    reason, message = str(instance.get("reason") or ""), str(instance.get("message") or "")
+    says = Reason(reason).says if reason in set(Reason) else reason  # a newer control may know more reasons
+    return text(": ".join(dict.fromkeys(part for part in (says, message) if part)))
 
 
 def workload(found: Data) -> Table:
