@@ -62,15 +62,16 @@ def judge(
     prefixes = []
     for prefix in sorted({prefix for _, prefix in seen.entitled}, key=lambda p: (p.version, p)):
         since = {b.pop: b.since for b in bad if b.prefix == prefix}
+        leaving = frozenset(leave.pop for leave in leaves if leave.prefix == prefix)
         causes = {
-            pop: _cause(seen, (pop, prefix), served=served, waiting_s=now - since.get(pop, now))
+            pop: _cause(seen, (pop, prefix), leaving=leaving, served=served, waiting_s=now - since.get(pop, now))
             for pop in sorted(_pops(seen.wanting, prefix), key=lambda p: (since.get(p, now), p))
         }
         standing = Standing(
             prefix=prefix,
             entitled=_pops(seen.entitled, prefix),
             announcing=_pops(seen.announcing, prefix),
-            leaving=frozenset(leave.pop for leave in leaves if leave.prefix == prefix),
+            leaving=leaving,
             turned_bad=sum(now - at <= WINDOW_S and causes.get(pop) is not Cause.STARTING for pop, at in since.items()),
             requests=tuple(causes.items()),
         )
@@ -134,7 +135,9 @@ def _is_heard(prefix: PrefixReport, report: Report) -> bool:
     return prefix.announced and not up.isdisjoint(prefix.upstreams)
 
 
-def _cause(seen: _Seen, where: Where, *, served: frozenset[tuple[CityCode, WorkloadId]], waiting_s: float) -> Cause:
+def _cause(
+    seen: _Seen, where: Where, *, leaving: frozenset[CityCode], served: frozenset[tuple[CityCode, WorkloadId]], waiting_s: float
+) -> Cause:
     """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is better off elsewhere."""
     pop, prefix = where
     failing = seen.gates[where] - seen.healthy.get(pop, frozenset())
@@ -144,7 +147,7 @@ def _cause(seen: _Seen, where: Where, *, served: frozenset[tuple[CityCode, Workl
         failing = frozenset(w for w in failing if (pop, w) in served)
     if not failing:
         return Cause.STARTING
-    elsewhere = {w for p in _pops(seen.announcing, prefix) if p != pop for w in seen.healthy.get(p, frozenset())}
+    elsewhere = {w for p in _pops(seen.announcing, prefix) - leaving - {pop} for w in seen.healthy.get(p, frozenset())}
     return Cause.BROKEN if failing & elsewhere else Cause.NOWHERE_BETTER
 
 

@@ -12,7 +12,7 @@ from typing import Any
 _STEP = re.compile(
     r"""
       \.(?P<name>[A-Za-z_][\w-]*)
-    | \[(?P<index>\d+)\]
+    | \[(?P<index>[0-9]{1,6})\]
     | \[(?P<quote>['"])(?P<key>(?:\\.|(?!(?P=quote)).)+)(?P=quote)\]
     | \[\?\(\s*@\.(?P<field>\w+)\s*==\s*(?P<mark>['"])(?P<value>.*?)(?P=mark)\s*\)\]
     """,

@@ -5,8 +5,9 @@ In: text. Out: thousandths of a core, or bytes; ValueError in words for the user
 
 import re
 from decimal import Decimal
+from math import ceil
 
-_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<suffix>m|[kKMGTPE]i?)?")
+_AMOUNT = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<suffix>m|[kKMGTPE]i?)?")
 _BINARY = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50, "Ei": 1 << 60}
 _DECIMAL = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _LIMIT = 1 << 62  # what fits into a signed 64-bit number everywhere
@@ -32,4 +33,4 @@ def memory_bytes(text: str) -> int:
 def _positive(text: str, amount: Decimal) -> int:
     if not 0 < amount < _LIMIT:
         raise ValueError(f"{text!r} must be more than nothing and less than {_LIMIT}")
-    return -int(-amount // 1)
+    return ceil(amount)

@@ -1,0 +1,324 @@
+"""The front door: what the Workload API's clients send, what is wrong with it, and what they get back."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anypop.model.errors import Invalid
+from anypop.model.names import CityCode, StackId, WorkloadId
+from anypop.model.plan import World
+from anypop.model.workload import ProbeKind, Protocol
+from anypop.plan.parse import Parsed, document_with_anycast, parse
+from anypop.plan.planner import plan
+from tests.worlds import network
+
+CITIES = [CityCode(c) for c in ("AMS", "LHR", "JFK", "LAX")]
+
+
+def terraform() -> dict[str, Any]:
+    """A body with everything that Terraform's provider sends, empty parts included."""
+    return {
+        "metadata": {"annotations": {"anycast.platform.stackpath.net": "true"}},
+        "name": "My anycast workload",
+        "slug": "my-anycast-workload",
+        "spec": {
+            "containers": {
+                "app": {
+                    "args": [],
+                    "command": [],
+                    "env": {"PYTHONUNBUFFERED": {"value": "1"}, "TOKEN": {"secretValue": "hush"}},
+                    "image": "example/pythonweb:latest",
+                    "ports": {"web": {"enableImplicitNetworkPolicy": True, "port": 8000, "protocol": "TCP"}},
+                    "resources": {"requests": {"cpu": "1", "memory": "2Gi"}},
+                    "volumeMounts": [],
+                }
+            },
+            "networkInterfaces": [{"assignments": [], "enableOneToOneNat": True, "ipFamilies": [], "network": "default"}],
+            "runtime": {},
+            "volumeClaimTemplates": [],
+        },
+        "targets": {
+            "global": {
+                "spec": {
+                    "deploymentScope": "cityCode",
+                    "deployments": {
+                        "maxReplicas": 4,
+                        "minReplicas": 3,
+                        "scaleSettings": {"metrics": [{"averageUtilization": "50", "metric": "cpu"}]},
+                        "selectors": [{"key": "cityCode", "operator": "in", "values": ["JFK", "LHR"]}],
+                    },
+                }
+            }
+        },
+    }
+
+
+def read(body: Any) -> Parsed:
+    return parse(body, workload_id=WorkloadId("w1"), stack_id=StackId("s1"), stack_slug="fun", cities=CITIES)
+
+
+def wrong(body: Any) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        read(body)
+    return {p.path: p.message for p in caught.value.problems}
+
+
+def put(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """`body` with `value` at a dotted path; DELETE takes the field away."""
+    changed = copy.deepcopy(body)
+    *way, last = path.split(".")
+    at = changed
+    for step in way:
+        at = at[int(step)] if isinstance(at, list) else at.setdefault(step, {})
+    if value is DELETE:
+        del at[last]
+    else:
+        at[last] = value
+    return changed
+
+
+DELETE = object()
+APP = "spec.containers.app"
+WHERE = "targets.global.spec.deployments"
+
+
+def test_a_terraform_body_becomes_a_workload() -> None:
+    """Names, replicas per city, ports, sizes, secrets, anycast."""
+    found = read(terraform()).workload
+    assert (found.id, found.slug, found.name, found.stack_slug) == ("w1", "my-anycast-workload", "My anycast workload", "fun")
+    assert [(t.name, t.cities, t.replicas) for t in found.targets] == [("global", ("JFK", "LHR"), 3)]
+    (app,) = found.containers
+    assert (app.image, app.env, app.secrets) == ("example/pythonweb:latest", (("PYTHONUNBUFFERED", "1"),), (("TOKEN", "hush"),))
+    assert (app.cpu_millis, app.memory_bytes) == (1000, 2 << 30)
+    assert [(p.name, p.port, p.protocol, p.open_to_all) for p in app.ports] == [("web", 8000, Protocol.TCP, True)]
+    assert (found.anycast, found.dual_stack) == (True, False)
+
+
+def test_the_answer_is_what_was_sent_less_secrets_and_empty_parts() -> None:
+    """Nothing is filled in but ipFamilies; an averageUtilization sent as text comes back as the number it is."""
+    expected = terraform()
+    app = expected["spec"]["containers"]["app"]
+    for empty in ("args", "command", "volumeMounts"):
+        del app[empty]
+    app["env"]["TOKEN"] = {}
+    expected["spec"]["networkInterfaces"] = [{"enableOneToOneNat": True, "ipFamilies": ["IPv4"], "network": "default"}]
+    del expected["spec"]["runtime"], expected["spec"]["volumeClaimTemplates"]
+    expected["targets"]["global"]["spec"]["deployments"]["scaleSettings"]["metrics"][0]["averageUtilization"] = 50
+    assert read(terraform()).document == {"stackId": "s1", "id": "w1"} | expected
+
+
+def test_an_answer_sent_back_gives_the_same_answer() -> None:
+    """Clients read, change and send back: the server's own fields are accepted, and nothing drifts."""
+    first = read(terraform())
+    told = document_with_anycast(first.document, plan(World(network=network(), workloads=(first.workload,))).anycast[0], dual_stack=False)
+    sent_back = {**told, "status": "ACTIVE", "metadata": {**told["metadata"], "version": "1", "createdAt": "2019-02-01T00:00:00Z"}}
+    assert read(sent_back).document == first.document
+    assert read(sent_back).workload.annotations == first.workload.annotations
+
+
+def test_secrets_are_nowhere_in_the_document() -> None:
+    """Neither secret variables nor registry passwords; both are handed over apart, with their paths."""
+    body = put(terraform(), "spec.imagePullCredentials", [{"dockerRegistry": {"username": "me", "password": "sesame"}}])
+    found = read(body)
+    assert "hush" not in str(found.document)
+    assert "sesame" not in str(found.document)
+    assert found.document["spec"]["imagePullCredentials"] == [{"dockerRegistry": {"username": "me"}}]
+    assert {(s.path, s.value) for s in found.secrets} == {
+        ("spec.containers.app.env.TOKEN.secretValue", "hush"),
+        ("spec.imagePullCredentials[0].dockerRegistry.password", "sesame"),
+    }
+
+
+def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
+    """One answer names every mistake, also where a mistake in one field hides the meaning of another."""
+    body = terraform()
+    body["slug"] = "Not_A_Slug"
+    body["speck"] = 1
+    body["spec"]["virtualMachines"] = {"vm": {"image": "x"}}
+    app = body["spec"]["containers"]["app"]
+    del app["image"]
+    app["ports"] = {"web": {"port": 70000}, "one": {"port": 80}, "two": {"port": "80"}}
+    app["env"]["BOTH"] = {"value": "x", "secretValue": "y"}
+    app["readinessProbe"] = {"httpGet": {"port": 80}, "tcpSocket": {"port": 80}}
+    app["resources"]["requests"]["memory"] = "two gigs"
+    app["enviroment"] = {}
+    where = body["targets"]["global"]["spec"]["deployments"]
+    where["minReplicas"] = -1
+    where["selectors"][0]["values"] = ["JFK", "XXX"]
+    found = wrong(body)
+    assert set(found) == {
+        "slug",
+        "speck",
+        "spec.virtualMachines",
+        f"{APP}.image",
+        f"{APP}.ports.web.port",
+        f"{APP}.ports.two.port",
+        f"{APP}.env.BOTH",
+        f"{APP}.readinessProbe",
+        f"{APP}.resources.requests.memory",
+        f"{APP}.enviroment",
+        f"{WHERE}.minReplicas",
+        f"{WHERE}.selectors[0].values[1]",
+    }
+    assert found[f"{WHERE}.selectors[0].values[1]"] == "there is no PoP in 'XXX'; there are AMS, JFK, LAX, LHR"
+    assert found[f"{APP}.ports.web.port"] == "is 70000; a port must be 1 to 65535"
+    assert found["speck"] == "there is no such field; is spec meant?"
+    assert found[f"{APP}.ports.two.port"].startswith("80/TCP is also spec.containers.app.ports.one.port")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where", "says"),
+    [
+        (f"{APP}.image", "", f"{APP}.image", "is required"),
+        (f"{APP}.image", "two words", f"{APP}.image", "no image reference"),
+        (f"{APP}.volumeMounts", [{"slug": "v", "mountPath": "/v"}], f"{APP}.volumeMounts", "no volumes yet"),
+        ("spec.volumeClaimTemplates", [{"slug": "v"}], "spec.volumeClaimTemplates", "no volumes yet"),
+        ("spec.initContainers", {"i": {"image": "x"}}, "spec.initContainers", "not run yet"),
+        (f"{APP}.lifecycle", {"preStop": {}}, f"{APP}.lifecycle", "not run yet"),
+        ("targets", {}, "targets", "must not be empty"),
+        ("spec.containers", {}, "spec.containers", "at least one container"),
+        ("spec.containers", DELETE, "spec.containers", "at least one container"),
+        ("targets.global.spec.deploymentScope", "country", "targets.global.spec.deploymentScope", "it may be cityCode"),
+        (f"{WHERE}.selectors.0.operator", "NotIn", f"{WHERE}.selectors[0].operator", "it may be in"),
+        (f"{WHERE}.selectors.0.values", [], f"{WHERE}.selectors[0].values", "must not be empty"),
+        (f"{WHERE}.minReplicas", "three", f"{WHERE}.minReplicas", "whole number"),
+        (f"{WHERE}.minReplicas", True, f"{WHERE}.minReplicas", "whole number"),
+        (f"{WHERE}.minReplicas", DELETE, f"{WHERE}.minReplicas", "is required"),
+        (f"{WHERE}.minReplicas", 5, WHERE, "maxReplicas is 4, less than minReplicas 5"),
+        (f"{WHERE}.minReplicas", 10**9, f"{WHERE}.minReplicas", "0 to 1000"),
+        ("spec.networkInterfaces.0.ipFamilies", ["IPv6"], "spec.networkInterfaces[0]", "always has IPv4"),
+        ("spec.networkInterfaces.0.network", "mine", "spec.networkInterfaces[0].network", "it may be default"),
+        ("spec.networkInterfaces.0.enableOneToOneNat", False, "spec.networkInterfaces[0]", "cannot be false"),
+        (f"{APP}.env.A", {"valueFrom": {"instanceFieldRef": {"fieldPath": "name"}}}, f"{APP}.env.A.valueFrom.instanceFieldRef.fieldPath",
+         "paths look like"),
+        (f"{APP}.env.A", {"valueFrom": {"instanceFieldRef": {"fieldPath": ".nme"}}}, f"{APP}.env.A.valueFrom.instanceFieldRef.fieldPath",
+         "an instance has nothing at .nme"),
+        (f"{APP}.livenessProbe", {}, f"{APP}.livenessProbe", "exactly one"),
+        ("name", 7, "name", "must be text"),
+        ("slug", "-a", "slug", "no DNS label"),
+        ("slug", "a" * 60, "targets.global", "names of 73 letters"),
+        ("spec.runtime.containers", {"terminationGracePeriodSeconds": "301"}, "spec.runtime.containers.terminationGracePeriodSeconds",
+         "0 to 300"),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_told_where_it_is_and_what_would_do(path: str, value: Any, where: str, says: str) -> None:
+    """One change to a right body, one problem."""
+    found = wrong(put(terraform(), path, value))
+    assert set(found) == {where}
+    assert says in found[where]
+
+
+@pytest.mark.parametrize("body", [{}, [], None, 3, "text", {"spec": 3}, {"spec": {"containers": []}, "targets": [1]}, {"name": []}])
+def test_nonsense_is_answered_and_never_crashes(body: Any) -> None:
+    """Whatever JSON may hold."""
+    assert wrong(body)
+
+
+KEYS = ["spec", "targets", "containers", "app", "ports", "env", "port", "image", "metadata", "labels", "name", "selectors"]
+some_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(some_json)
+def test_any_json_is_either_a_workload_or_invalid(body: Any) -> None:
+    """No shape of data makes the parser fail in another way."""
+    try:
+        read(body)
+    except Invalid as invalid:
+        assert invalid.problems
+
+
+def test_a_name_makes_a_slug_and_a_slug_makes_a_name() -> None:
+    """Either is enough; neither is not; a name without a single letter is not."""
+    assert read(put(terraform(), "slug", DELETE)).workload.slug == "my-anycast-workload"
+    assert read(put(terraform(), "name", DELETE)).document["name"] == "my-anycast-workload"
+    assert set(wrong(put(put(terraform(), "slug", DELETE), "name", DELETE))) == {"name"}
+    assert set(wrong(put(put(terraform(), "slug", DELETE), "name", "!!!"))) == {"name"}
+
+
+def test_numbers_may_be_text_and_text_may_be_numbers() -> None:
+    """As protobuf's JSON has it: 64-bit numbers come back as text, others as numbers."""
+    body = put(terraform(), f"{WHERE}.minReplicas", "2")
+    body = put(body, f"{APP}.resources.requests.cpu", 2)
+    body = put(body, f"{APP}.env.N", {"value": 5})
+    body = put(body, "spec.runtime.containers", {"terminationGracePeriodSeconds": 30})
+    body = put(body, f"{APP}.securityContext", {"runAsUser": 1000, "capabilities": {"add": ["NET_ADMIN"]}})
+    found = read(body)
+    assert found.workload.targets[0].replicas == 2
+    assert found.workload.containers[0].cpu_millis == 2000
+    document = found.document
+    assert document["spec"]["containers"]["app"]["env"]["N"] == {"value": "5"}
+    assert document["spec"]["runtime"]["containers"]["terminationGracePeriodSeconds"] == "30"
+    assert document["spec"]["containers"]["app"]["securityContext"] == {
+        "runAsUser": "1000",
+        "capabilities": {"add": ["NET_ADMIN"], "drop": []},
+    }
+    assert document["targets"]["global"]["spec"]["deployments"]["minReplicas"] == 2
+
+
+def test_what_has_no_effect_yet_is_said() -> None:
+    """Accepted, shown again, and named."""
+    body = put(terraform(), f"{APP}.securityContext", {"runAsUser": "1000"})
+    body = put(body, f"{APP}.ports.odd", {"port": 9, "protocol": "SCTP"})
+    found = read(body)
+    assert {p.path for p in found.unacted} == {f"{WHERE}.scaleSettings", f"{APP}.securityContext", f"{APP}.ports.odd.protocol"}
+    assert found.document["spec"]["containers"]["app"]["ports"]["odd"] == {"port": 9, "protocol": "SCTP"}
+
+
+def test_probes_are_read_with_their_defaults() -> None:
+    """Zero means absent; HTTP paths begin with a slash."""
+    body = put(
+        terraform(), f"{APP}.readinessProbe", {"httpGet": {"port": "8000", "path": "health", "httpHeaders": {"A": ""}}, "periodSeconds": 0}
+    )
+    body = put(body, f"{APP}.livenessProbe", {"exec": {"command": ["true"]}, "failureThreshold": 5})
+    app = read(body).workload.containers[0]
+    assert app.readiness is not None
+    assert app.liveness is not None
+    assert (app.readiness.kind, app.readiness.port, app.readiness.path, app.readiness.headers) == (
+        ProbeKind.HTTP,
+        8000,
+        "/health",
+        (("A", ""),),
+    )
+    assert (app.readiness.period_s, app.readiness.timeout_s) == (10, 1)
+    assert (app.liveness.kind, app.liveness.command, app.liveness.failure_threshold) == (ProbeKind.EXEC, ("true",), 5)
+
+
+def test_both_families_are_asked_for_by_name() -> None:
+    """IPv6 only where it is named; the annotation lists IPv4 first."""
+    found = read(put(terraform(), "spec.networkInterfaces.0.ipFamilies", ["IPv4", "IPv6"]))
+    assert found.workload.dual_stack
+    addresses = plan(World(network=network(), workloads=(found.workload,))).anycast[0]
+    told = document_with_anycast(found.document, addresses, dual_stack=True)
+    key = "anycast.platform.stackpath.net/subnets"
+    assert told["metadata"]["annotations"][key] == f"203.0.113.1/32,{addresses.address6}/128"
+    assert key not in found.document["metadata"]["annotations"]
+    assert document_with_anycast(found.document, addresses, dual_stack=False)["metadata"]["annotations"][key] == "203.0.113.1/32"
+
+
+def test_an_optional_field_that_is_not_there_is_left_out() -> None:
+    """Where a required one is a problem."""
+    ref = {"fieldPath": ".metadata.labels['none']", "optional": True}
+    found = read(put(terraform(), f"{APP}.env.A", {"valueFrom": {"instanceFieldRef": ref}}))
+    assert found.workload.containers[0].env_from_instance == ()
+    assert found.document["spec"]["containers"]["app"]["env"]["A"]["valueFrom"]["instanceFieldRef"] == ref
+
+
+def test_a_container_without_resources_still_shows_them() -> None:
+    """Clients look into `resources` without asking whether it is there."""
+    found = read(put(terraform(), f"{APP}.resources", DELETE))
+    assert found.document["spec"]["containers"]["app"]["resources"] == {}
+
+
+def test_several_selectors_must_all_fit() -> None:
+    """As label selectors do; when no city is left, that is said."""
+    one, two = ({"key": "cityCode", "operator": "In", "values": v} for v in (["JFK", "LHR", "JFK"], ["LHR", "AMS"]))
+    assert read(put(terraform(), f"{WHERE}.selectors", [one, two])).workload.targets[0].cities == ("LHR",)
+    other = {"key": "cityCode", "operator": "in", "values": ["AMS"]}
+    assert wrong(put(terraform(), f"{WHERE}.selectors", [one, other])) == {f"{WHERE}.selectors": "no city fits all of them"}

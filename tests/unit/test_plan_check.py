@@ -1,0 +1,99 @@
+"""The checker: what may not go out, and what it says about it."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anypop.model.announce import Announcement, Scope
+from anypop.model.plan import Plan, World
+from anypop.plan.check import Unsafe, check
+from anypop.plan.planner import plan
+from tests.worlds import CITIES, JFK, LHR, after, network, workload
+
+NOBODY: frozenset[str] = frozenset()
+
+
+def planned_of(*workloads: object) -> Plan:
+    return plan(World(network=network(), workloads=workloads))  # type: ignore[arg-type]
+
+
+def test_losing_a_workload_nobody_deleted_is_refused_with_numbers_and_a_way_out() -> None:
+    """A store that comes back empty must not take everything down."""
+    before = planned_of(workload("a"), workload("b"))
+    emptied = plan(after(World(network=network(), workloads=()), before))
+    with pytest.raises(Unsafe) as caught:
+        check(emptied, before.slots)
+    assert "16 of 16 instances would be taken down" in str(caught.value)
+    assert "confirm" in str(caught.value)
+    assert len(caught.value.problems) == 1
+    check(emptied, before.slots, confirmed=frozenset({workload("a").id, workload("b").id}))
+
+
+@given(st.integers(1, 12), st.integers(0, 12))
+def test_more_than_a_third_needs_a_token_and_a_third_does_not(had: int, keeps: int) -> None:
+    """The line is at a third: one of three may go, two of five may not."""
+    before = plan(World(network=network(), workloads=(workload(cities=[LHR], replicas=had),)))
+    now = plan(after(World(network=network(), workloads=(workload(cities=[LHR], replicas=min(keeps, had)),)), before))
+    lost = had - min(keeps, had)
+    if 3 * lost > had:
+        with pytest.raises(Unsafe):
+            check(now, before.slots)
+    else:
+        check(now, before.slots)
+    check(now, before.slots, confirmed=frozenset({workload().id}))
+
+
+def test_a_confirmed_loss_hides_no_other() -> None:
+    """Deleting a by name gives no leave to lose b as well."""
+    before = planned_of(workload("a"), workload("b"))
+    emptied = plan(after(World(network=network(), workloads=()), before))
+    with pytest.raises(Unsafe, match="8 of 8"):
+        check(emptied, before.slots, confirmed=frozenset({workload("a").id}))
+
+
+def test_emptying_one_pop_is_refused_though_it_is_a_small_part_of_all() -> None:
+    """A quarter of all instances, and all that LHR has."""
+    before = planned_of(workload())
+    now = plan(after(World(network=network(), workloads=(workload(cities=[c for c in CITIES if c != LHR]),)), before))
+    with pytest.raises(Unsafe, match="LHR: 2 of 2"):
+        check(now, before.slots)
+
+
+def test_a_planner_that_gave_one_address_twice_is_caught() -> None:
+    """Two orders with one external address, two slots with one index: refused, both owners named."""
+    good = planned_of(workload())
+    first, second = good.pops[LHR].instances
+    doubled = replace(good.pops[LHR], instances=(first, replace(second, external4=first.external4)))
+    with pytest.raises(Unsafe, match=r"198\.19\.0\.1 would belong to both"):
+        check(replace(good, pops={**good.pops, LHR: doubled}), ())
+    slots = (good.slots[0], replace(good.slots[1], index=good.slots[0].index), *good.slots[2:])
+    with pytest.raises(Unsafe, match="index 0 would belong to both"):
+        check(replace(good, slots=slots), ())
+
+
+def test_a_prefix_that_is_not_ours_never_goes_out() -> None:
+    """Neither a stranger's prefix nor another PoP's own, nor a gate outside its prefix."""
+    good = planned_of(workload())
+    for prefix in (IPv4Network("8.8.8.0/24"), network().pops[2].external4):
+        stray = Announcement(prefix=prefix, upstream="telia", scope=Scope())
+        bad = replace(good.pops[LHR], announcements=(*good.pops[LHR].announcements, stray))
+        with pytest.raises(Unsafe, match="is not ours"):
+            check(replace(good, pops={**good.pops, LHR: bad}), ())
+    stray = Announcement(prefix=network().anycast4[1], upstream="telia", scope=Scope(), gates=(good.anycast[0].address4,))
+    bad = replace(good.pops[LHR], announcements=(stray,))
+    with pytest.raises(Unsafe, match="which is not in it"):
+        check(replace(good, pops={**good.pops, LHR: bad}), ())
+
+
+def test_a_network_that_shrank_under_its_tenants_is_refused() -> None:
+    """An operator who takes away a covering prefix in use, or a PoP's external prefix, is told who still lives there."""
+    before = planned_of(workload())
+    fewer = replace(network(), anycast4=network().anycast4[1:])
+    with pytest.raises(Unsafe, match="no longer both in the network"):
+        check(plan(after(World(network=fewer, workloads=(workload(),)), before)), before.slots)
+    moved = [replace(p, external4=IPv4Network("198.51.100.0/32")) if p.city == JFK else p for p in network().pops]
+    with pytest.raises(Unsafe, match="outside the PoP's prefixes"):
+        check(plan(after(World(network=replace(network(), pops=tuple(moved)), workloads=(workload(),)), before)), before.slots)
