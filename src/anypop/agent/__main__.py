@@ -1,0 +1,65 @@
+"""`python -m anypop.agent`: one PoP's agent, or with `--teardown` the end of everything it made.
+
+In: the command line. Out: a process that runs until SIGTERM; at SIGTERM it leaves at once, and BIRD, containers and routes stay as they are.
+Run it in the PoP's router namespace (`nsenter --net=/run/netns/NAME`; on a real host that is the host's own).
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from anypop.agent.courier import Courier
+from anypop.agent.loop import Agent
+from anypop.agent.runtime.podman import Podman
+from anypop.agent.teardown import take_down
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m anypop.agent", description="The agent of one PoP.")
+    parser.add_argument("--pop", help="the PoP's city, as an IATA code: LHR")
+    parser.add_argument("--control", help="control's address: https://HOST:PORT")
+    parser.add_argument("--ca", type=Path, help="the certificate that signed control's own")
+    parser.add_argument("--token-file", type=Path, help="the file that holds this agent's token")
+    parser.add_argument("--state", type=Path, required=True, help="the agent's own folder")
+    parser.add_argument("--podman", type=Path, required=True, help="the UNIX socket of `podman system service`")
+    parser.add_argument("--prefix", default="any", help="begins the name of everything this platform makes (default: any)")
+    parser.add_argument("--teardown", action="store_true", help="take everything of this PoP down, and end")
+    arguments = parser.parse_args(argv)
+    if not arguments.teardown and not (arguments.pop and arguments.control):
+        parser.error("--pop and --control are needed to run an agent")
+    return arguments
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    arguments.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pop = CityCode(arguments.pop.upper())
+    runtime = Podman(arguments.podman, prefix=arguments.prefix, pop=pop)
+    courier = Courier(pop=pop, control=arguments.control, ca=arguments.ca, token_file=arguments.token_file)
+    await Agent(prefix=arguments.prefix, pop=pop, state=arguments.state, runtime=runtime, courier=courier).run()
+
+
+def main(argv: list[str]) -> int:
+    """The exit code: 0, or 1 when the world failed in a way that cannot be waited for."""
+    arguments = _arguments(argv)
+    try:
+        if arguments.teardown:
+            for line in asyncio.run(take_down(prefix=arguments.prefix, pop=arguments.pop, state=arguments.state, socket=arguments.podman)):
+                print(line, file=sys.stderr)  # noqa: T201 - a command line's own words
+            return 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # nothing needs an orderly end: every effect is on disk or in the kernel, and a kill has to be survived anyway
+            signal.signal(number, lambda *_: os._exit(0))
+        asyncio.run(_run(arguments))
+    except WorldError as error:
+        print(f"anypop agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,46 @@
+"""What `show protocols all` says, as session reports. Pure.
+
+In: BIRD's text and the names of our sessions. Out: one `SessionReport` for each session that is in it.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+
+from anypop.model.report import SessionReport
+
+_HEAD = re.compile(r"^(\S+)\s+BGP\s+\S+\s+(\S+)\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S*\s*(.*)$")
+_STATE = re.compile(r"^\s+BGP state:\s+(\S+)")
+_ROUTES = re.compile(r"^\s+Routes:\s+(\d+) imported,.*?(\d+) exported")
+_ERROR = re.compile(r"^\s+Last error:\s+(.*\S)")
+
+
+def read_sessions(told: str, names: Mapping[str, tuple[str, int]]) -> tuple[SessionReport, ...]:
+    """`names`: BIRD's protocol name to (upstream, family). Sessions in the order of `names`."""
+    found = dict(_sessions(told, names))
+    return tuple(found[name] for name in names if name in found)
+
+
+def _sessions(told: str, names: Mapping[str, tuple[str, int]]) -> Iterator[tuple[str, SessionReport]]:
+    name, since, block = "", None, list[str]()
+    for line in [*told.splitlines(), "end"]:
+        if line and not line[0].isspace():
+            if name in names:
+                yield name, _session(names[name], since, block)
+            head = _HEAD.match(line)
+            name, since, block = (head[1], _seconds(head[3]), []) if head else ("", None, [])
+        else:
+            block.append(line)
+
+
+def _session(key: tuple[str, int], since: float | None, block: list[str]) -> SessionReport:
+    found = {rule: next((m for line in block if (m := rule.match(line))), None) for rule in (_STATE, _ROUTES, _ERROR)}
+    state, routes, error = found[_STATE], found[_ROUTES], found[_ERROR]
+    return SessionReport(
+        upstream=key[0], family=key[1], state=state[1].lower() if state else "down", since=since,
+        imported=int(routes[1]) if routes else 0, exported=int(routes[2]) if routes else 0, error=error[1] if error else "",
+    )  # fmt: skip
+
+
+def _seconds(local: str) -> float:
+    return time.mktime(time.strptime(local, "%Y-%m-%d %H:%M:%S"))

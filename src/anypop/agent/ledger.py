@@ -1,0 +1,118 @@
+"""The ledger: the last order, on disk before it is obeyed, and the tokens of every removal that is not complete.
+
+In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that leaves out an instance
+without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last order back. Never touches the world otherwise.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from anypop.agent.observed import Leaving
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.names import CityCode
+from anypop.model.order import Order
+from anypop.model.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What stands in the ledger: the order that is obeyed, and the instances on their way out."""
+
+    order: Order
+    leaving: tuple[Leaving, ...] = ()
+
+
+class Ledger:
+    """One file. Read once at the start; written, flushed and renamed into place at each change."""
+
+    def __init__(self, file: Path, pop: CityCode) -> None:
+        self._file = file
+        self._pop = pop
+        self.page: Page | None = None
+        self.error = ""
+        """Why the last order could not be read back, in words; empty when all is well. What runs goes on running."""
+
+    def restore(self) -> None:
+        """Read the last order. A damaged file is set aside, said in `error`, and counts as no order: nothing is taken down for it."""
+        try:
+            self.page = from_json(Page, self._file.read_bytes())
+        except FileNotFoundError:
+            return
+        except Invalid as error:
+            aside = self._file.with_suffix(".damaged")
+            with contextlib.suppress(OSError):
+                self._file.replace(aside)
+            first = error.problems[0]
+            self.error = f"the last order on disk cannot be read ({first}); kept as {aside}, everything that runs is left alone"
+        except OSError as error:
+            self.error = f"the last order at {self._file} cannot be read: {error.strerror}"
+
+    @property
+    def generation(self) -> int:
+        return self.page.order.generation if self.page else 0
+
+    def accept(self, order: Order) -> Reason | None:
+        """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another PoP's order, `WorldError` when the disk fails."""
+        if order.pop != self._pop:
+            raise Invalid.one("pop", f"this is {self._pop}'s agent, the order is for {order.pop}")
+        if self.page is None:
+            self._write(Page(order=order, leaving=_leaving(order, None)))
+            return None
+        if order == self.page.order:
+            return None
+        if order.generation <= self.page.order.generation:
+            return Reason.STALE_GENERATION
+        if _lost(order, self.page):
+            return Reason.SHRINKS_WITHOUT_TOKEN
+        self._write(Page(order=order, leaving=_leaving(order, self.page)))
+        return None
+
+    def forget(self, gone: frozenset[str]) -> None:
+        """Drop the tokens of removals that are complete and that control no longer asks for."""
+        if self.page is None:
+            return
+        asked = {removal.uid for removal in self.page.order.removed}
+        kept = tuple(x for x in self.page.leaving if x.removal.uid in asked or x.removal.uid not in gone)
+        if kept != self.page.leaving:
+            self._write(replace(self.page, leaving=kept))
+
+    def _write(self, page: Page) -> None:
+        temporary = self._file.with_suffix(".tmp")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)  # an order holds secrets
+            with os.fdopen(handle, "wb") as out:
+                out.write(to_json(page))
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.rename(self._file)
+            folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise WorldError(f"write the order to {self._file}", error.strerror or str(error)) from error
+        self.page = page
+        self.error = ""
+
+
+def _lost(order: Order, page: Page) -> set[str]:
+    """Uids that the standing order runs and that the new one neither runs nor removes."""
+    named = {i.uid for i in order.instances} | {r.uid for r in order.removed} | {x.removal.uid for x in page.leaving}
+    return {i.uid for i in page.order.instances} - named
+
+
+def _leaving(order: Order, page: Page | None) -> tuple[Leaving, ...]:
+    """All removals from now on: the ones under way, and the new tokens with what we remember of their instances."""
+    known = {i.uid: i for i in (page.order.instances if page else ())} | {i.uid: i for i in order.instances}
+    under_way = {x.removal.uid: x for x in (page.leaving if page else ())}
+    for removal in order.removed:
+        # a token counts for exactly the incarnation it names
+        instance = known.get(removal.uid)
+        if removal.uid not in under_way and (instance is None or instance.name == removal.name):
+            under_way[removal.uid] = Leaving(removal=removal, instance=instance)
+    return tuple(under_way.values())

@@ -1,0 +1,164 @@
+"""The steps that `converge` can ask for, each one small change of the world.
+
+A step has a lane: steps of one lane run one after the other, lanes run side by side, and a failure stops its own lane only. Every step is
+idempotent: it may have been half done by a process that was killed.
+"""
+
+from dataclasses import dataclass
+
+from anypop.agent.observed import Firewall, Member, SpeakerConfig
+from anypop.model.announce import Address, Prefix
+from anypop.model.names import InstanceName
+from anypop.model.order import InstanceOrder
+from anypop.model.workload import Container
+
+ROUTER = "router"
+SPEAKER = "speaker"
+FIREWALL = "firewall"
+
+
+def image_lane(image: str) -> str:
+    return f"image {image}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRouter:
+    """Kernel settings of the router: forwarding, hashing of flows, no reverse-path filter."""
+
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCover:
+    """The unreachable route below a prefix of ours, so that nothing addressed to it ever loops back to an upstream."""
+
+    prefix: Prefix
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveCover:
+    prefix: Prefix
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetNextHops:
+    """The members behind an anycast address, all of them; replaced in place, so flows of those that stay do not move."""
+
+    address: Address
+    members: tuple[Member, ...]
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRoute:
+    """The route of an anycast address to its group of next hops."""
+
+    address: Address
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRoute:
+    """Take an anycast address's route and group away."""
+
+    address: Address
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFirewall:
+    rules: Firewall
+    lane: str = FIREWALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSpeaker:
+    """The speaker's whole configuration; starts the speaker where none runs."""
+
+    config: SpeakerConfig
+    lane: str = SPEAKER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullImage:
+    image: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeNamespace:
+    uid: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddLink:
+    """The veth pair with all addresses and routes inside the namespace."""
+
+    instance: InstanceOrder
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetExternal:
+    """The routes of an instance's external addresses."""
+
+    instance: InstanceOrder
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveExternal:
+    prefix: Prefix
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateContainer:
+    instance: InstanceOrder
+    container: Container
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartContainer:
+    uid: str
+    container: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopContainer:
+    uid: str
+    container: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveContainer:
+    uid: str
+    container: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginDrain:
+    """From now on the instance gets no new traffic; its drain time runs."""
+
+    uid: str
+    name: InstanceName
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteNamespace:
+    uid: str
+    lane: str
+
+
+Step = (
+    PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetSpeaker | PullImage | MakeNamespace
+    | AddLink | SetExternal | RemoveExternal | CreateContainer | StartContainer | StopContainer | RemoveContainer | BeginDrain | DeleteNamespace
+)  # fmt: skip

@@ -1,0 +1,319 @@
+"""A PoP for the agent's lab tests: a router namespace, upstreams with a real BIRD each, a Podman, and a control that holds one order.
+
+The agent runs as its own process, as in production. Clients are sockets opened in an upstream's namespace. `close` removes everything.
+"""
+
+import http.client
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from anypop.host import birdc, ip, netns, process
+from anypop.model.announce import Announcement, Prefix, Scope
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode, InstanceName, WorkloadId
+from anypop.model.network import Upstream
+from anypop.model.order import InstanceOrder, Order
+from anypop.model.report import InstanceReport, PrefixReport, Report
+from anypop.model.workload import Container, Port
+from tests.podman_service import WEB, PodmanService
+from tests.wait import wait_until
+
+POP = CityCode("LHR")
+ANYCAST4, ANYCAST6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8:a::1")
+COVER4, COVER6 = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:a::/48")
+EXTERNAL4, EXTERNAL6 = IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:e::/48")
+TOKEN = "a token of forty characters, let us say."
+
+
+def web(image: str = WEB, **more: Any) -> Container:
+    """The web server that answers with its host name."""
+    sizes: dict[str, Any] = {"cpu_millis": 1000, "memory_bytes": 64 << 20}
+    return Container(name="web", image=image, ports=(Port(name="http", port=80, open_to_all=True),), **(sizes | more))
+
+
+def instance(n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = "") -> InstanceOrder:
+    """Instance number `n` of a web workload, with every address that follows from `n`."""
+    return InstanceOrder(
+        name=InstanceName(name or f"web-eu-lhr-{n}"), uid=uid or f"{n + 1:032x}"[::-1], workload_id=WorkloadId("w1"),
+        private4=IPv4Address("10.64.0.1") + 2 * n, gateway4=IPv4Address("10.64.0.0") + 2 * n,
+        private6=IPv6Address("fd00:64::1") + 2 * n, gateway6=IPv6Address("fd00:64::") + 2 * n,
+        external4=EXTERNAL4[10 + n], external6=EXTERNAL6[10 + n],
+        anycast4=ANYCAST4 if anycast else None, anycast6=ANYCAST6 if anycast else None, containers=containers or (web(),),
+    )  # fmt: skip
+
+
+class Upstreams:
+    """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`."""
+
+    def __init__(self, prefix: str, router: str, folder: Path, names: tuple[str, ...]) -> None:
+        self._prefix, self._router, self._folder = prefix, router, folder
+        self.all: list[Upstream] = []
+        self._names = names
+
+    def open(self) -> None:
+        """Make and start all of them."""
+        router = self._router
+        for number, name in enumerate(self._names):
+            space, asn = self.namespace(name), 64600 + number
+            inside, out4, out6 = f"up-{name}", f"10.99.{number}", f"fd00:99:{number}:"
+            ip.batch([f"netns add {space}", f"link add {inside} netns {router} type veth peer name pop netns {space}"])
+            ip.batch(
+                ["link set lo up", f"addr add {out4}.1/30 dev pop", f"addr add {out6}:1/126 dev pop nodad", "link set pop up",
+                 f"addr add 203.0.113.{number + 1}/32 dev lo"], netns=space,
+            )  # fmt: skip
+            ip.batch([f"addr add {out4}.2/30 dev {inside}", f"addr add {out6}:2/126 dev {inside} nodad", f"link set {inside} up"], netns=router)
+            self.all.append(
+                Upstream(name=name, asn=asn, interface=inside, neighbor4=IPv4Address(f"{out4}.1"), local4=IPv4Address(f"{out4}.2"),
+                         neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"))
+            )  # fmt: skip
+            self._start(self.all[-1], number)
+
+    def namespace(self, name: str) -> str:
+        return f"{self._prefix}-up-{name}"
+
+    def routes(self, name: str, prefix: Prefix) -> str:
+        """What this upstream has learnt for `prefix`, as its BIRD tells it; empty for nothing."""
+        with suppress(WorldError):
+            return birdc.ask(self._folder / f"{name}.ctl", f"show route {prefix} all")
+        return ""
+
+    def learnt(self, name: str) -> str:
+        return birdc.ask(self._folder / f"{name}.ctl", "show route where source = RTS_BGP")
+
+    def close(self) -> None:
+        for name in self._names:
+            process.end(self._folder / f"{name}.pid", grace_s=1)
+            if netns.exists(self.namespace(name)):
+                ip.batch([f"netns del {self.namespace(name)}"])
+
+    def _start(self, upstream: Upstream, number: int) -> None:
+        config = self._folder / f"{upstream.name}.conf"
+        lines = [f"router id 10.99.{number}.1;", "protocol device {}", 'protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }']
+        for family, neighbor, own, route in ((4, upstream.local4, upstream.neighbor4, f"203.0.113.{number + 1}/32"), (6, upstream.local6, upstream.neighbor6, f"2001:db8:ff{number}::/48")):
+            lines.append(f"protocol kernel k{family} {{ ipv{family} {{ export where source = RTS_BGP; }}; }}")
+            lines.append(f"protocol static s{family} {{ ipv{family}; route {route} unreachable; }}")
+            lines.append(
+                f"protocol bgp b{family} {{ local {own} as {upstream.asn}; neighbor {neighbor} as 33438; passive on; bfd on; error wait time 1, 2; "
+                f"ipv{family} {{ import all; export where source = RTS_STATIC; }}; }}"
+            )
+        config.write_text("\n".join(lines) + "\n")
+        argv = netns.command(self.namespace(upstream.name), "bird", "-f", "-c", str(config), "-s", str(self._folder / f"{upstream.name}.ctl"))
+        process.spawn(argv, pid_file=self._folder / f"{upstream.name}.pid", log=self._folder / f"{upstream.name}.log")
+
+
+class Control:
+    """A control that gives one order to whoever has the token, and keeps every report. Listens inside the router's namespace."""
+
+    def __init__(self, router: str) -> None:
+        self.order: Order | None = None
+        self.reports: list[Report] = []
+        self.report_times: list[float] = []
+        self._changed = threading.Condition()
+        with netns.inside(router):
+            self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def give(self, order: Order) -> None:
+        with self._changed:
+            self.order = order
+            self._changed.notify_all()
+
+    @property
+    def report(self) -> Report | None:
+        return self.reports[-1] if self.reports else None
+
+    def close(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        control = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                query = parse_qs(urlsplit(self.path).query)
+                after, wait = int(query["after"][0]), float(query["wait"][0])
+                with control._changed:
+                    control._changed.wait_for(lambda: control.order is not None and control.order.generation > after, wait)
+                    newer = control.order is not None and control.order.generation > after
+                    body = to_json(control.order) if newer else b""
+                self._answer(200 if newer else 204, body)
+
+            def do_POST(self) -> None:
+                report = from_json(Report, self.rfile.read(int(self.headers["Content-Length"])))
+                control.reports.append(report)
+                control.report_times.append(time.time())
+                self._answer(204, b"")
+
+            def _answer(self, status: int, body: bytes) -> None:
+                if self.headers["Authorization"] != f"Bearer {TOKEN}":
+                    status, body = 401, b""
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with suppress(OSError):
+                    self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+class PopLab:
+    """Everything together. `prefix` must be unique on the machine."""
+
+    def __init__(self, prefix: str, upstreams: tuple[str, ...] = ("one",)) -> None:
+        self.prefix, self.router = prefix, f"{prefix}-pop-lhr"
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
+        self.state = self.folder / "pop"
+        self._agent_pid = self.folder / "agent.pid"
+        self._closers: list[Callable[[], object]] = [lambda: shutil.rmtree(self.folder, ignore_errors=True)]
+        try:
+            ip.batch([f"netns add {self.router}"])
+            self._closers.append(lambda: ip.batch([f"netns del {self.router}"]))
+            ip.batch(["link set lo up"], netns=self.router)
+            self.upstreams = Upstreams(prefix, self.router, self.folder, upstreams)
+            self._closers.append(self.upstreams.close)
+            self.upstreams.open()
+            self.podman = PodmanService(self.folder / "podman")
+            self._closers.append(self.podman.stop)
+            self.podman.start()
+            self.podman.import_web_image()
+            self.control = Control(self.router)
+            self._closers.append(self.control.close)
+            (self.folder / "token").write_text(TOKEN + "\n")
+            self._generation = 0
+        except BaseException:
+            self.close()
+            raise
+
+    def start_agent(self) -> None:
+        process.spawn(
+            netns.command(
+                self.router, sys.executable, "-m", "anypop.agent", "--pop", POP, "--control", self.control.url, "--token-file",
+                str(self.folder / "token"), "--state", str(self.state), "--podman", str(self.podman.socket), "--prefix", self.prefix,
+            ),
+            pid_file=self._agent_pid, log=self.folder / "agent.log",
+        )  # fmt: skip
+
+    def kill_agent(self) -> None:
+        """kill -9."""
+        process.end(self._agent_pid, grace_s=0)
+
+    def agent_pid(self) -> int:
+        pid = process.alive(self._agent_pid)
+        assert pid is not None, f"the agent is dead:\n{self.agent_log()}"
+        return pid
+
+    def agent_log(self) -> str:
+        file = self.folder / "agent.log"
+        return file.read_text() if file.exists() else ""
+
+    def order(self, *instances: InstanceOrder, **more: Any) -> Order:
+        """An order of the next generation that runs `instances` and announces everything to every upstream."""
+        self._generation += 1
+        gates = {4: (ANYCAST4,), 6: (ANYCAST6,)}
+        anycast = any(i.anycast4 for i in instances)
+        announcements = tuple(
+            Announcement(prefix=p, upstream=u.name, scope=Scope(), gates=gates[p.version] if p in (COVER4, COVER6) else ())
+            for p in (EXTERNAL4, EXTERNAL6, *((COVER4, COVER6) if anycast else ())) for u in self.upstreams.all
+        )  # fmt: skip
+        settings: dict[str, Any] = {
+            "pop": POP, "generation": self._generation, "asn": 33438, "router_id": IPv4Address("10.64.255.1"),
+            "private4": IPv4Network("10.64.0.0/16"), "private6": IPv6Network("fd00:64::/64"), "external4": EXTERNAL4, "external6": EXTERNAL6,
+            "upstreams": tuple(self.upstreams.all), "instances": instances, "announcements": announcements, "decay_s": 0.3, "drain_s": 0.3,
+        }  # fmt: skip
+        return Order(**(settings | more))
+
+    def give(self, *instances: InstanceOrder, **more: Any) -> Order:
+        order = self.order(*instances, **more)
+        self.control.give(order)
+        return order
+
+    def reported(self, name: str) -> InstanceReport | None:
+        report = self.control.report
+        return next((i for i in report.instances if i.name == name), None) if report else None
+
+    def reported_prefix(self, prefix: Prefix) -> PrefixReport | None:
+        report = self.control.report
+        return next((p for p in report.prefixes if p.prefix == prefix), None) if report else None
+
+    def wait_running(self, *names: str, timeout_s: float = 20) -> None:
+        def all_run() -> bool:
+            return all((r := self.reported(n)) is not None and r.phase == "RUNNING" and r.healthy for n in names)
+
+        try:
+            wait_until(all_run, timeout_s=timeout_s, reason=f"{', '.join(names)} run and are healthy")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nlast report: {self.control.report}\nagent said: {self.agent_log()}") from error
+
+    def get(self, address: object, *, upstream: str = "one", timeout_s: float = 1.0) -> str:
+        """The page at `address`, asked from an upstream's namespace; empty when there is none."""
+        with suppress(OSError, http.client.HTTPException), netns.inside(self.upstreams.namespace(upstream)):
+            connection = http.client.HTTPConnection(str(address), 80, timeout=timeout_s)
+            try:
+                connection.request("GET", "/")
+                return connection.getresponse().read().decode().strip()
+            finally:
+                connection.close()
+        return ""
+
+    def kernel(self, *words: str) -> list[dict[str, Any]]:
+        return ip.query(*words, netns=self.router)
+
+    def members(self, address: object) -> int:
+        """Next hops behind an anycast address in the kernel; 0 without a route."""
+        for row in self.kernel("-6" if ":" in str(address) else "-4", "route", "show", "proto", "158"):
+            if row["dst"] == str(address):
+                return len(row.get("nexthops", [row]))
+        return 0
+
+    def teardown(self) -> str:
+        """`anypop.agent --teardown`; what it said."""
+        argv = netns.command(
+            self.router, sys.executable, "-m", "anypop.agent", "--pop", POP, "--state", str(self.state), "--podman", str(self.podman.socket),
+            "--prefix", self.prefix, "--teardown",
+        )  # fmt: skip
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+        return done.stderr
+
+    def close(self) -> None:
+        process.end(self._agent_pid, grace_s=0)
+        if self.state.exists():
+            with suppress(subprocess.SubprocessError):
+                self.teardown()
+            process.end(self.state / "bird" / "bird.pid", grace_s=1)
+        for name in netns.names(f"{self.prefix}-i-"):
+            with suppress(WorldError):
+                ip.batch([f"netns del {name}"])
+        for closer in reversed(self._closers):
+            with suppress(WorldError, OSError):
+                closer()
+
+
+def container_pids(lab: PopLab) -> dict[str, int]:
+    """Main processes of the lab's containers, by instance."""
+    rows = lab.podman.ask("GET", "/containers/json?all=true").json() or []
+    return {row["Labels"]["anypop.instance"]: int(row["Pid"]) for row in rows}
+
+
