@@ -24,8 +24,11 @@ def make_app(platform: Platform) -> FastAPI:
     return app
 
 
+_GATEWAY = (errors.GATEWAY[0].encode(), errors.GATEWAY[1].encode())
+
+
 class GrpcHeader:
-    """Adds the header by which the Workload API's clients know a gateway's answer."""
+    """Adds the gateway's header to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,7 +36,7 @@ class GrpcHeader:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_header(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"grpc-metadata-content-type", b"application/grpc")]
+                message["headers"] = [*message["headers"], _GATEWAY]
             await send(message)
 
         await self._app(scope, receive, with_header if scope["type"] == "http" else send)

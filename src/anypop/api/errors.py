@@ -34,6 +34,9 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+# By this header the Workload API's clients know the answer of a gateway.
+GATEWAY = ("grpc-metadata-content-type", "application/grpc")
+
 STATUS = {
     Code.INVALID_ARGUMENT: 400,
     Code.NOT_FOUND: 404,
@@ -112,5 +115,5 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _our_bug(_: Request, __: Exception) -> JSONResponse:
-    """The server logs the traceback itself, after this answer."""
-    return answer(Code.INTERNAL, "an error of our own; the log of the control process has the details")
+    """The server logs the traceback itself, after this answer, which it sends from outside of every middleware."""
+    return answer(Code.INTERNAL, "an error of our own; the log of the control process has the details", headers=dict([GATEWAY]))

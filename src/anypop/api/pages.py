@@ -13,7 +13,7 @@ from anypop.model.errors import Invalid, Problem
 DEFAULT_PAGE = 10
 T = TypeVar("T")
 
-_TERM = re.compile(r"""\s*([A-Za-z_.]+)\s*(!=|<>|=)\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))\s*(?:(and)\b|$)""", re.IGNORECASE)
+_TERM = re.compile(r"""\s*([A-Za-z_.]+)\s*(!=|<>|=)\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=]+))\s*(?:(and)\b|$)""", re.IGNORECASE)
 
 
 def page(items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dict[str, Any]]) -> dict[str, Any]:

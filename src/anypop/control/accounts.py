@@ -129,7 +129,11 @@ class Accounts:
         for account in self._accounts.values():
             if account.operator:
                 return account
-        account = Account(id=str(uuid.uuid4()), name="operator", operator=True, created_at=self._clock())
+        return self.create_account("operator", operator=True)
+
+    def create_account(self, name: str, *, operator: bool = False) -> Account:
+        """A new account."""
+        account = Account(id=str(uuid.uuid4()), name=name, operator=operator, created_at=self._clock())
         with self._store.engine.begin() as link:
             link.execute(insert(schema.accounts), _columns(account))
         self._accounts = {**self._accounts, account.id: account}

@@ -1,0 +1,161 @@
+"""The store: what is saved is what is loaded, on SQLite always and on PostgreSQL where ANYPOP_TEST_DATABASE_URL names one."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from anypop.control import schema
+from anypop.control.accounts import Accounts, Stack
+from anypop.control.decide import decide, without_gone
+from anypop.control.declare import create, delete, parsed, set_rules
+from anypop.control.history import events_between
+from anypop.control.state import State
+from anypop.control.store import EVENTS_KEPT, ORDERS_KEPT, SCHEMA_HEAD, Store, open_store
+from anypop.judge.verdict import Received
+from anypop.model.announce import Mode, Scope, ScopeRule
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode, WorkloadId
+from anypop.model.report import Report
+from tests.control_world import a_body, a_network
+
+NOW = 1_700_000_000.0
+SERVERS = ["sqlite", *(["postgresql"] if os.environ.get("ANYPOP_TEST_DATABASE_URL") else [])]
+
+
+@pytest.fixture(params=SERVERS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "sqlite":
+        opened = open_store(tmp_path)
+    else:
+        opened = open_store(tmp_path, os.environ["ANYPOP_TEST_DATABASE_URL"])
+        with opened.engine.begin() as link:
+            for table in reversed(schema.metadata.sorted_tables):
+                link.execute(table.delete())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def stack(store: Store) -> Stack:
+    accounts = Accounts(store, lambda: NOW)
+    return accounts.create_stack(accounts.first_account().id, "default", "default")
+
+
+def _full(stack: Stack) -> list[State]:
+    """States one after the other, each with something more in it: two workloads, a rule, reports, a deletion, its end."""
+    empty = State(network=a_network())
+    cities = [pop.city for pop in empty.network.pops]
+    states = [decide(empty, empty, now=NOW)]
+    ids: list[WorkloadId] = []
+    for slug in ("one", "two"):
+        body = a_body(slug, env={"TOKEN": {"secretValue": "hush"}, "A": {"value": "1"}})["workload"]
+        made = parsed(body, stack, WorkloadId(f"00000000-0000-4000-8000-00000000000{len(ids)}"), cities)
+        ids.append(made.workload.id)
+        states.append(decide(states[-1], create(made)(states[-1], NOW), now=NOW))
+    rule = ScopeRule(
+        workload_id=ids[0],
+        pop=CityCode("LHR"),
+        upstream="as1299",
+        scope=Scope(mode=Mode.ANNOUNCE, prepend=2, communities=((209, 7100),), large_communities=((1, 2, 3),)),
+        note="why not",
+    )
+    states.append(decide(states[-1], set_rules(ids[0], [rule])(states[-1], NOW), now=NOW))
+    report = Received(report=Report(pop=CityCode("LHR"), at=NOW, generation=3), at=NOW)
+    states.append(decide(states[-1], replace(states[-1], reports={CityCode("LHR"): report}), now=NOW))
+    states.append(decide(states[-1], delete(ids[0])(states[-1], NOW + 1), now=NOW + 1))
+    gone = frozenset(states[-1].tombstones)
+    states.append(decide(states[-1], without_gone(states[-1], gone, NOW + 2), now=NOW + 2))
+    return states
+
+
+def test_the_schema_is_what_the_migrations_make(store: Store) -> None:
+    """No table, column or constraint differs, and the newest migration is the one that the store looks for."""
+    with store.engine.connect() as link:
+        assert compare_metadata(MigrationContext.configure(link), schema.metadata) == []
+    heads = ScriptDirectory(str(Path(schema.__file__).parent / "migrations")).get_heads()
+    assert list(heads) == [SCHEMA_HEAD]
+
+
+def test_every_state_is_read_back_as_it_was_saved(store: Store, stack: Stack) -> None:
+    """After each step of a long story the store holds exactly the state, secrets, tombstones, rests and the judge's memory included."""
+    before = State(network=a_network())
+    for after in _full(stack):
+        store.save(before, after, events_between(before, after), at=NOW)
+        loaded = store.load(a_network({}))
+        assert loaded == replace(after, plan=None, verdict=loaded.verdict)
+        before = after
+
+
+def test_a_state_read_back_gives_no_new_orders(store: Store, stack: Stack) -> None:
+    """A restart alone changes no order: the same plan follows from the stored state, to the order of its parts."""
+    before = State(network=a_network())
+    for after in _full(stack):
+        store.save(before, after, [], at=NOW)
+        loaded = store.load(a_network())
+        again = decide(loaded, loaded, now=NOW + 2)
+        assert again.orders is loaded.orders
+        assert again.slots is loaded.slots
+        before = after
+
+
+def test_secrets_stand_in_their_own_table_and_in_orders_alone(store: Store, stack: Stack) -> None:
+    """A workload's row does not hold the value of a secret."""
+    before = State(network=a_network())
+    for after in _full(stack)[:3]:
+        store.save(before, after, events_between(before, after), at=NOW)
+        before = after
+    for table in schema.metadata.sorted_tables:
+        with store.engine.connect() as link:
+            rows = [tuple(row) for row in link.execute(table.select())]
+        assert ("hush" in str(rows)) == (table.name in ("workload_secrets", "orders")), table.name
+
+
+def test_a_save_that_fails_changes_nothing(store: Store, stack: Stack) -> None:
+    """When the last statement of a step fails, its first is undone too, and the error is in words."""
+    first, second = _full(stack)[:2]
+    store.save(State(network=a_network()), first, [], at=NOW)
+    broken = replace(second, rests={"LHR/1": None})  # type: ignore[dict-item]
+    with pytest.raises(WorldError, match="write to the store"):
+        store.save(first, broken, [], at=NOW)
+    assert store.load(a_network()).workloads == {}
+
+
+def test_the_history_of_orders_and_events_is_bounded(store: Store, stack: Stack) -> None:
+    """A PoP keeps its newest orders, and the log its newest events, however much happens."""
+    state = _full(stack)[0]
+    store.save(State(network=a_network()), state, [], at=NOW)
+    for _ in range(ORDERS_KEPT + 5):
+        issued = state.orders[CityCode("LHR")]
+        newer = replace(issued, order=replace(issued.order, generation=issued.order.generation + 1))
+        after = replace(state, orders={**state.orders, CityCode("LHR"): newer})
+        store.save(state, after, events_between(state, after) * 300, at=NOW)
+        state = after
+    generations = [row["generation"] for row in store.order_history(CityCode("LHR"))]
+    assert generations == list(range(state.orders[CityCode("LHR")].order.generation, 0, -1))[:ORDERS_KEPT]
+    with store.engine.connect() as link:
+        assert link.execute(text("SELECT count(*) FROM events")).scalar_one() == EVENTS_KEPT
+
+
+def test_the_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """The SQLite file and its side files are not readable by others."""
+    opened = open_store(tmp_path)
+    opened.put_setting("a", "b")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    opened.close()
+    assert set(modes) >= {"anypop.db"}
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_database_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> None:
+    """A file that is no database is reported with its name."""
+    (tmp_path / "anypop.db").write_text("this is no database, this is text " * 100)
+    with pytest.raises(WorldError, match=r"anypop\.db"):
+        open_store(tmp_path)

@@ -1,0 +1,312 @@
+"""Control in this process, with a clock of its own and agents that only pretend: for tests of control and of the API.
+
+`World` runs the real store, core and application on an event loop in a thread; requests go through the real HTTP stack of the framework,
+without sockets. `FakeAgent` obeys an order as a PoP without machines would: it reports everything running and announced.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from dataclasses import replace
+from functools import cache, partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import httpx
+from sqlalchemy import event
+
+from anypop.api.app import make_app
+from anypop.api.context import Platform
+from anypop.control.accounts import Accounts
+from anypop.control.core import Core
+from anypop.control.store import Store, open_store
+from anypop.model import codec
+from anypop.model.announce import Mode
+from anypop.model.names import CityCode
+from anypop.model.network import Network, Pop, Upstream
+from anypop.model.order import InstanceOrder, Order
+from anypop.model.reasons import Reason
+from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
+from anypop.plan.price import default_price_book
+
+T = TypeVar("T")
+
+UPSTREAMS = {"AMS": (1299, 3356), "LHR": (1299, 3257), "JFK": (209, 2914), "LAX": (209, 1299)}
+
+
+def a_network(cities: dict[str, tuple[int, ...]] | None = None) -> Network:
+    """The PoPs of the article, or others."""
+    chosen = cities if cities is not None else UPSTREAMS
+    return Network(
+        asn=33438,
+        anycast4=(IPv4Network("185.85.196.0/24"), IPv4Network("185.85.197.0/24")),
+        anycast6=(IPv6Network("2001:db8:a::/48"), IPv6Network("2001:db8:b::/48")),
+        pops=tuple(_pop(number, city, asns) for number, (city, asns) in enumerate(chosen.items())),
+    )
+
+
+def _pop(number: int, city: str, asns: tuple[int, ...]) -> Pop:
+    return Pop(
+        city=CityCode(city),
+        router_id=IPv4Address(f"10.255.0.{number + 1}"),
+        private4=IPv4Network(f"10.{number}.0.0/20"),
+        private6=IPv6Network(f"fd00:{number:x}::/64"),
+        external4=IPv4Network(f"198.18.{number}.0/24"),
+        external6=IPv6Network(f"2001:db8:e{number:x}::/48"),
+        upstreams=tuple(
+            Upstream(
+                name=f"as{asn}",
+                asn=asn,
+                interface=f"up-as{asn}",
+                neighbor4=IPv4Address(f"172.16.{number}.{2 * i}"),
+                local4=IPv4Address(f"172.16.{number}.{2 * i + 1}"),
+                neighbor6=IPv6Address(f"2001:db8:f{number:x}::{2 * i:x}"),
+                local6=IPv6Address(f"2001:db8:f{number:x}::{2 * i + 1:x}"),
+            )
+            for i, asn in enumerate(asns)
+        ),
+    )
+
+
+def a_body(
+    slug: str = "fun", *, cities: tuple[str, ...] = ("AMS", "LHR"), replicas: int = 2, anycast: bool = True, **spec: Any
+) -> dict[str, Any]:
+    """A request that creates a workload. `spec`: more members of its container."""
+    metadata = {"metadata": {"annotations": {"anycast.platform.stackpath.net": "true"}}} if anycast else {}
+    return {
+        "workload": {
+            "name": slug,
+            "slug": slug,
+            **metadata,
+            "spec": {
+                "containers": {
+                    "web": {
+                        "image": "registry.example/web:1",
+                        "ports": {"http": {"port": 80, "protocol": "TCP"}},
+                        "resources": {"requests": {"cpu": "2", "memory": "4Gi"}},
+                        **spec,
+                    }
+                },
+                "networkInterfaces": [{"network": "default", "ipFamilies": ["IPv4", "IPv6"]}],
+            },
+            "targets": {
+                "eu": {
+                    "spec": {
+                        "deploymentScope": "cityCode",
+                        "deployments": {
+                            "minReplicas": replicas,
+                            "selectors": [{"key": "cityCode", "operator": "in", "values": list(cities)}],
+                        },
+                    }
+                }
+            },
+        }
+    }
+
+
+class Clock:
+    """Time that moves when a test says so."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@cache
+def _migrated() -> bytes:
+    """An empty database of the newest schema."""
+    with TemporaryDirectory() as folder:
+        open_store(Path(folder)).close()
+        return (Path(folder) / "anypop.db").read_bytes()
+
+
+def _quick_store(folder: Path) -> Store:
+    """The real store without its two slow parts: migrations are run once for all tests, and nothing waits for the disk."""
+    if not (folder / "anypop.db").exists():
+        (folder / "anypop.db").write_bytes(_migrated())
+    store = open_store(folder)
+    event.listen(store.engine, "connect", lambda link, _: link.execute("PRAGMA synchronous=OFF"))
+    store.engine.dispose()
+    return store
+
+
+class World:
+    """A control in this process. Use as a context manager; `restart` is a crash and a new start over the same store."""
+
+    def __init__(self, folder: Path, network: Network | None = None) -> None:
+        self.folder = folder
+        self.network = network or a_network()
+        self.clock = Clock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._open()
+        account = self.platform.accounts.first_account()
+        self.stack = self.platform.accounts.create_stack(account.id, "default", "default")
+        self.credential = self.platform.accounts.create_credential(account.id, "test")
+        self.headers = self.login(self.credential.client_id, self.credential.secret)
+
+    def _open(self) -> None:
+        store = _quick_store(self.folder)
+        accounts = Accounts(store, self.clock)
+        core = Core(store, store.load(self.network), self.clock)
+        self.run(core.start())
+        on_network = partial(accounts.ensure_agents, self.folder / "agents")
+        self.platform = Platform(core=core, accounts=accounts, clock=self.clock, prices=default_price_book(), on_network=on_network)
+        on_network(self.platform.cities())
+        self._http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(make_app(self.platform), raise_app_exceptions=False), base_url="https://control"
+        )
+
+    def restart(self) -> None:
+        """All that was in memory is lost."""
+        self.run(self.platform.core.stop())
+        self.platform.core.store.close()
+        self._open()
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self._http.aclose())
+        self.run(self.platform.core.stop())
+        self.platform.core.store.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def login(self, client_id: str, secret: str) -> dict[str, str]:
+        """The header of a fresh token."""
+        token = self.platform.accounts.issue_token(client_id, secret)
+        return {"authorization": f"Bearer {token}"}
+
+    def call(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """A request by the first account, unless `headers` say otherwise."""
+        request.setdefault("headers", self.headers)
+        return self.run(self._http.request(method, path, **request))
+
+    def get(self, path: str, **request: Any) -> Any:
+        """The answer's data; AssertionError with the answer when it is not 200."""
+        return self._data(self.call("GET", path, **request))
+
+    def send(self, method: str, path: str, body: object = None) -> Any:
+        return self._data(self.call(method, path, json=body))
+
+    def _data(self, response: httpx.Response) -> Any:
+        assert response.status_code in (200, 204), response.text
+        return response.json() if response.content else None
+
+    def create(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Create a workload; its answer."""
+        made: dict[str, Any] = self.send("POST", "/workload/v1/stacks/default/workloads", a_body(*arguments, **options))["workload"]
+        return made
+
+    def instances(self, slug: str = "fun") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/workload/v1/stacks/default/workloads/{slug}/instances?page_request.first=999")["results"]
+        return found
+
+    def agents(self) -> "list[FakeAgent]":
+        return [FakeAgent(self, city) for city in self.platform.cities()]
+
+    def settle(self, agents: "list[FakeAgent] | None" = None) -> None:
+        """Let every agent obey and report until no order is new to any."""
+        agents = agents if agents is not None else self.agents()
+        for _ in range(10):
+            newer = [agent.obey() for agent in agents]
+            if not any(newer):
+                return
+        raise AssertionError("orders never come to rest")
+
+
+class FakeAgent:
+    """A PoP's agent without a PoP. What it reports can be bent: `broken` names instances whose probe fails."""
+
+    def __init__(self, world: World, pop: CityCode) -> None:
+        self.world = world
+        self.pop = pop
+        self.token = (world.folder / "agents" / f"{pop}.token").read_text().strip()
+        self.order: Order | None = None
+        self.gone: tuple[str, ...] = ()
+        self.broken: frozenset[str] = frozenset()
+        self.withdraws = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+    def fetch(self, *, wait: int = 0) -> Order | None:
+        after = self.order.generation if self.order is not None else 0
+        path = f"/anypop/v1/agents/{self.pop}/order?after={after}&wait={wait}"
+        response = self.world.call("GET", path, headers=self.headers)
+        assert response.status_code in (200, 204), response.text
+        return codec.from_json(Order, response.content) if response.status_code == 200 else None
+
+    def obey(self) -> bool:
+        """Take a newer order if there is one, and report. True when there was one."""
+        newer = self.fetch()
+        if newer is not None:
+            self.order = newer
+            self.gone = tuple(r.uid for r in newer.removed)
+        self.report()
+        return newer is not None
+
+    def report(self, **changes: Any) -> httpx.Response:
+        body = codec.to_json(replace(self.seen(), **changes))
+        return self.world.call("POST", f"/anypop/v1/agents/{self.pop}/report", content=body, headers=self.headers)
+
+    def seen(self) -> Report:
+        order = self.order
+        if order is None:
+            return Report(pop=self.pop, at=self.world.clock(), generation=0)
+        return Report(
+            pop=self.pop,
+            at=self.world.clock(),
+            generation=order.generation,
+            instances=tuple(self._instance(i) for i in order.instances),
+            sessions=tuple(
+                SessionReport(upstream=u.name, family=family, state="established") for u in order.upstreams for family in (4, 6)
+            ),
+            prefixes=tuple(self._prefixes(order)),
+            gone=self.gone,
+        )
+
+    def _instance(self, ordered: InstanceOrder) -> InstanceReport:
+        healthy = ordered.name not in self.broken
+        reason = Reason.PROBE_PASSED if healthy else Reason.PROBE_FAILED
+        started = self.world.clock() - 1
+        container = ContainerReport(name="web", phase=Phase.RUNNING, reason=reason, ready=healthy, started_at=started)
+        return InstanceReport(
+            name=ordered.name,
+            uid=ordered.uid,
+            phase=Phase.RUNNING,
+            healthy=healthy,
+            reason=reason,
+            started_at=started,
+            containers=(container,),
+        )
+
+    def _prefixes(self, order: Order) -> list[PrefixReport]:
+        found = []
+        healthy = {a for i in order.instances if i.name not in self.broken for a in (i.anycast4, i.anycast6)}
+        granted = {g.prefix for g in order.grants if g.allowed}
+        for prefix in dict.fromkeys(a.prefix for a in order.announcements):
+            told = [a for a in order.announcements if a.prefix == prefix and a.scope.mode is Mode.ANNOUNCE]
+            open_gates = all(set(a.gates) <= healthy for a in told)
+            out = bool(told) and (open_gates or prefix not in granted)
+            found.append(
+                PrefixReport(
+                    prefix=prefix,
+                    announced=out,
+                    upstreams=tuple(a.upstream for a in told) if out else (),
+                    reason=Reason.ANNOUNCED if out and open_gates else Reason.AWAITING_GRANT if out else Reason.NO_HEALTHY_INSTANCE,
+                    wants_withdraw=out and not open_gates,
+                )
+            )
+        return found
