@@ -87,8 +87,8 @@ def test_anycast_lands_near_but_london_in_new_york(shell: Shell, plain: None) ->
 def test_why_names_the_as_and_the_step(shell: Shell, plain: None) -> None:
     """London's router holds the article's three paths; AS3356 decided, by local preference."""
     why = shell.json("why", "london")
-    first = why["hops"][0]
-    paths = {tuple(c["as_path"]): c["best"] for c in first["candidates"]}
+    held = [option["candidate"] for option in why["hops"][0]["options"]]
+    paths = {tuple(candidate["as_path"]): candidate["best"] for candidate in held}
     assert paths == {(3356, 209, 33438): True, (2914, 1299, 33438): False, (3257, 1299, 33438): False}
     assert (why["decided_at_as"], why["decided_by"]) == (3356, "local preference")
     assert (why["landed"], why["nearest"]) == ("JFK", "LHR")

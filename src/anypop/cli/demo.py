@@ -195,10 +195,10 @@ class Story:
 
 def why_summary(found: dict[str, Any]) -> dict[str, Any]:
     """The parts of a `why` that the report keeps: the vantage's own candidates, and where it was decided."""
-    first = found["hops"][0]
+    held = [option["candidate"] for option in found["hops"][0]["options"]]
     return {
         "vantage": found["vantage"],
-        "candidates": [{"as_path": c["as_path"], "best": c["best"]} for c in first["candidates"]],
+        "candidates": [{"as_path": candidate["as_path"], "best": candidate["best"]} for candidate in held],
         "decided_at_as": found["decided_at_as"],
         "decided_by": found["decided_by"],
         "landed": found["landed"],

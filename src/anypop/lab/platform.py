@@ -170,7 +170,7 @@ def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
 
 def _claim(topology_file: Path, topology: Topology, *, state: Path, prefix: str, api_port: int, registry_port: int) -> Platform:
     """Write down what is about to be started, before anything is, so that `down` can find it whatever happens."""
-    ports = {"api_port": api_port, "registry_port": registry_port}
+    ports = {"port": api_port, "registry_port": registry_port}
     found = [problem for field, port in ports.items() if port and (problem := preflight.port_problem(field, port))]
     if netns.names(f"{prefix}-"):
         message = f"namespaces named {prefix}-* exist already, from another platform: choose another --prefix, or take that one down"

@@ -1,0 +1,79 @@
+"""A platform's life on a machine: beside another one, taken down after any accident, and refused with a clear word."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from anypop.host import netns, process
+from anypop.lab import platform
+from anypop.lab.leftovers import left_behind
+from anypop.model.errors import Invalid, WorldError
+from tests.lab.conftest import ARTICLE
+from tests.lab.story import Shell
+
+pytestmark = pytest.mark.lab
+
+
+def quiet(_: str) -> None:
+    """No progress is shown."""
+
+
+def test_a_second_platform_runs_beside_the_first_and_leaves_nothing_after_kills(place: platform.Platform, short_folder: Path) -> None:
+    """Another platform with its own workload comes up on the same machine; after kill -9 of its agents, control, wire, a BIRD, a Podman and
+    a container, `down` leaves nothing of it, and the first one still answers."""
+    state, prefix = short_folder / "second", f"u{os.getpid() % 46656:x}"
+    try:
+        second = platform.up(ARTICLE, state=state, prefix=prefix, api_port=0, registry_port=0, progress=quiet)
+        made = Shell(place=second).create("beside")
+        assert len(made["instances"]) == 8
+        victims = [second.pid_file("control"), second.pid_file("agent-ams"), second.pid_file("podman-lhr"), state / "lab" / "wire.pid"]
+        for pid_file in (*victims, *sorted((state / "lab").glob("as3356-*/bird.pid"))):
+            pid = process.alive(pid_file)
+            assert pid is not None, pid_file
+            os.kill(pid, signal.SIGKILL)
+        kill_one_container(prefix)
+    finally:
+        platform.down(state, progress=quiet, purge=True)
+    assert left_behind(state, prefix) == []
+    assert not state.exists()
+    assert Shell(place=place).try_("pops").code == 0
+
+
+def test_down_is_harmless_where_nothing_is_up(short_folder: Path) -> None:
+    """`down` on an unused folder says that nothing was up and changes nothing."""
+    assert platform.down(short_folder / "unused", progress=quiet) is False
+
+
+def test_a_second_up_is_refused_with_the_way_out(place: platform.Platform) -> None:
+    """`up` on a platform that is whole says where it is and how to take it down."""
+    with pytest.raises(WorldError, match=r"up already at https://127\.0\.0\.1:.*anypop down"):
+        platform.up(ARTICLE, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=quiet)
+
+
+def test_a_taken_port_and_a_taken_prefix_are_told_at_once(place: platform.Platform, short_folder: Path) -> None:
+    """Both problems are reported together, each with the option that mends it, and nothing is started."""
+    state = short_folder / "refused"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Invalid) as caught:
+            platform.up(ARTICLE, state=state, prefix=place.prefix, api_port=port, registry_port=0, progress=quiet)
+    problems = {problem.path: problem.message for problem in caught.value.problems}
+    assert set(problems) == {"port", "prefix"}
+    assert f"port {port} is taken" in problems["port"]
+    assert "--prefix" in problems["prefix"]
+    assert platform.find(state) is None
+
+
+def kill_one_container(prefix: str) -> None:
+    """SIGKILL for a process that lives in an instance's namespace."""
+    inode = netns.path_of(netns.names(f"{prefix}-i-")[0]).stat().st_ino
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (entry / "ns" / "net").exists() and (entry / "ns" / "net").stat().st_ino == inode:
+            os.kill(int(entry.name), signal.SIGKILL)
+            return
+    raise AssertionError("no process lives in the instance's namespace")
