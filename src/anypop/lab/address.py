@@ -21,13 +21,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from anypop.lab.topology import LinkKind, OwnUpstream, Topology
 from anypop.model.cities import one_way_ms
 from anypop.model.names import CityCode
-from anypop.model.network import Network, Pop, Upstream, UpstreamKind
+from anypop.model.network import Network, Pop, Upstream
 
 VANTAGES4 = IPv4Network("172.16.0.0/12")
 VANTAGES6 = IPv6Network("fd00:e::/32")
 MANAGEMENT = IPv4Network("100.64.0.0/16")
 # A link shorter than this is two veth ends: light needs 12 microseconds for 2 km, less than the kernel's own way takes.
 SHORTEST_WIRE_KM = 2.0
+_VANTAGE_MACS = 1 << 24  # beyond those of all numbered links
 
 
 class Role(StrEnum):
@@ -243,11 +244,25 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
             a=End(netns=here, interface="mgmt0", addresses=(address,)),
             b=End(netns=f"{prefix}-mgmt", interface=f"pop-{pop.city.lower()}"),
         )
-    for i, host in enumerate(vantages):
+    for i, (host, vantage) in enumerate(zip(vantages, topology.vantages, strict=True)):
+        wired = vantage.km >= SHORTEST_WIRE_KM
         yield Link(
             role=Role.VANTAGE,
-            a=End(netns=host.netns, interface="eth0", addresses=(f"{host.address4}/24", f"{host.address6}/48")),
-            b=End(netns=netns(host.asn, host.city), interface=f"v{i}", addresses=(f"{host.gateway4}/24", f"{host.gateway6}/48")),
+            a=End(
+                netns=host.netns,
+                interface="eth0",
+                addresses=(f"{host.address4}/24", f"{host.address6}/48"),
+                mac=_mac(_VANTAGE_MACS + 2 * i),
+            ),
+            b=End(
+                netns=netns(host.asn, host.city),
+                interface=f"v{i}",
+                addresses=(f"{host.gateway4}/24", f"{host.gateway6}/48"),
+                mac=_mac(_VANTAGE_MACS + 2 * i + 1),
+            ),
+            km=vantage.km,
+            one_way_ms=one_way_ms(vantage.km) if wired else 0.0,
+            wired=wired,
         )
 
 
@@ -288,8 +303,3 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
                 upstreams=tuple(upstreams),
             ),
         )
-
-
-def relationship_of(kind: UpstreamKind) -> LinkKind:
-    """What an upstream of ours is to us, as a kind of link (we are its `a` end)."""
-    return LinkKind.CUSTOMER_PROVIDER if kind is UpstreamKind.TRANSIT else LinkKind.PEER

@@ -25,6 +25,8 @@ from anypop.model.network import Network
 # Of a lab; a platform has others under the same prefix (its instances), which are its own to remove.
 _NAMESPACES = re.compile(r"(as\d+-[a-z0-9]+|pop-[a-z0-9]+|v-[a-z0-9-]+|mgmt)")
 _PREFIX = re.compile(r"[a-z0-9]{1,6}")
+# An `ip` whose `up` was killed goes on for a moment and may make another namespace.
+_PASSES = 5
 Progress = Callable[[str], None]
 
 
@@ -79,14 +81,15 @@ def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress =
     if not _PREFIX.fullmatch(prefix):
         raise Invalid.one("prefix", f"{prefix!r} must be 1 to 6 of a-z and 0-9")
     plan = address.plan(topology, prefix)
+    state_dir = state_dir.resolve()
     state_dir.mkdir(parents=True, exist_ok=True)
     with _alone(state_dir):
-        _claim(plan, state_dir)
+        found = _claim(plan, state_dir)
         progress(f"{len(plan.namespaces())} namespaces and {len(plan.links)} links")
-        machine.make(plan)
-        daemons.start_wire(plan, state_dir)
-        for site in plan.sites:
-            cut.restore(plan, site.pop.city)
+        made = machine.make(plan)
+        daemons.start_wire(plan, state_dir, anew=made)
+        if found:
+            machine.in_parallel(lambda site: cut.restore(plan, site.pop.city), plan.sites)
         progress(f"{len(plan.routers)} routers")
         daemons.start_birds(plan, state_dir)
         progress("routes")
@@ -96,6 +99,7 @@ def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress =
 
 def attach(state_dir: Path) -> Lab:
     """The lab of a folder, running or not. Raises `WorldError` where there never was one, or it was taken down."""
+    state_dir = state_dir.resolve()
     try:
         text = (state_dir / "lab.json").read_bytes()
     except FileNotFoundError as error:
@@ -105,26 +109,33 @@ def attach(state_dir: Path) -> Lab:
 
 def down(*, prefix: str, state_dir: Path) -> None:
     """Take a lab down: programs, namespaces (with their interfaces, routes and rules) and files. Whatever is gone already is no matter."""
-    names = [name for name in netns.names(f"{prefix}-") if _NAMESPACES.fullmatch(name.removeprefix(f"{prefix}-"))]
-    daemons.end_inside(names)
-    daemons.end_stray_wires(state_dir)
-    machine.remove(names)
-    shutil.rmtree(state_dir, ignore_errors=True)
+    folder = state_dir.resolve()
+    with _alone(folder) if folder.exists() else contextlib.nullcontext():
+        daemons.end_stray_wires(folder)
+        daemons.end_stray_birds(folder)
+        for _ in range(_PASSES):
+            names = [name for name in netns.names(f"{prefix}-") if _NAMESPACES.fullmatch(name.removeprefix(f"{prefix}-"))]
+            if not names:
+                break
+            daemons.end_inside(names)
+            machine.remove(names)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _claim(plan: LabPlan, folder: Path) -> None:
-    """Write lab.json before anything is made. Refuses another lab's folder, and another lab's names."""
+def _claim(plan: LabPlan, folder: Path) -> bool:
+    """Write lab.json before anything is made. True when it was there. Refuses another lab's folder, and another lab's names."""
     file, text = folder / "lab.json", codec.to_json(plan)
     if file.exists():
         if file.read_bytes() != text:
             raise WorldError("build the lab", f"{folder} holds a lab of another topology or prefix; take that one down first")
-        return
+        return True
     taken = [name for name in netns.names(f"{plan.prefix}-") if name in plan.namespaces()]
     if taken:
         raise WorldError("build the lab", f"the namespace {taken[0]} belongs to another lab; choose another prefix, or take that one down")
     temporary = file.with_suffix(".tmp")
     temporary.write_bytes(text)
     temporary.rename(file)
+    return False
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ def control_socket(folder: Path, router: str) -> Path:
 
 
 def start_birds(plan: LabPlan, folder: Path) -> bool:
-    """Start the BIRDs that do not run; a running one with another configuration than it should have is started anew. True: some were."""
+    """Start the BIRDs that do not run, or run with another configuration or in a namespace that is gone. True: some were."""
     longest = max((str(control_socket(folder, r.name)) for r in plan.routers), key=len)
     if len(longest) > _LONGEST_SOCKET_PATH:
         raise WorldError("start the lab's routers", f"{longest} is too long for a UNIX socket; choose a shorter state folder")
@@ -38,7 +38,8 @@ def _start_bird(plan: LabPlan, folder: Path, router: Router) -> bool:
     home = folder / router.name
     home.mkdir(exist_ok=True)
     conf, pid_file, text = home / "bird.conf", home / "bird.pid", routers.render(plan, router)
-    if process.alive(pid_file) and conf.exists() and conf.read_text() == text:
+    pid = process.alive(pid_file)
+    if pid is not None and inside(pid, router.netns) and conf.exists() and conf.read_text() == text:
         return False
     process.end(pid_file, grace_s=0)
     conf.write_text(text)
@@ -49,10 +50,12 @@ def _start_bird(plan: LabPlan, folder: Path, router: Router) -> bool:
     return True
 
 
-def start_wire(plan: LabPlan, folder: Path) -> bool:
-    """Start the wire if it does not run, and wait until every long link has a carrier. True: it was started."""
+def start_wire(plan: LabPlan, folder: Path, *, anew: bool) -> bool:
+    """Start the wire if it does not run, and wait until every long link has a carrier. True: it was started.
+
+    `anew`: also when it runs, since it cannot know of devices that were made after it."""
     file, pid_file, ready = folder / "wire.json", folder / "wire.pid", folder / "wire.ready"
-    if process.alive(pid_file) and ready.exists():
+    if process.alive(pid_file) and ready.exists() and not anew:
         return False
     end_stray_wires(folder)
     ready.unlink(missing_ok=True)
@@ -71,6 +74,20 @@ def end_stray_wires(folder: Path) -> None:
     file = os.fsencode(folder / "wire.json")
     end_now(pid for pid, words in _command_lines() if b"anypop.lab.wire" in words and file in words)
     (folder / "wire.pid").unlink(missing_ok=True)
+
+
+def end_stray_birds(folder: Path) -> None:
+    """End the BIRDs of this lab's routers wherever they are: one outlives the name of its namespace."""
+    home = os.fsencode(folder) + b"/"
+    end_now(pid for pid, words in _command_lines() if words[0] == b"bird" and any(word.startswith(home) for word in words))
+
+
+def inside(pid: int, namespace: str) -> bool:
+    """Whether a process is in the namespace that has this name now."""
+    try:
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino == netns.path_of(namespace).stat().st_ino
+    except OSError:
+        return False
 
 
 def end_inside(names: Iterable[str]) -> None:

@@ -60,11 +60,12 @@ class ExternalLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vantage:
-    """A host to test from, behind the router of an AS in a city."""
+    """A host to test from, behind the router of an AS in a city. `km`: the length of its access line."""
 
     name: str
     city: CityCode
     asn: int
+    km: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,11 +107,11 @@ class _Reader:
         return found
 
     def vantage(self, row: object, path: str) -> Vantage | None:
-        fields = self.mapping(row, path, required=("name", "city", "asn"), optional=())
+        fields = self.mapping(row, path, required=("name", "city", "asn"), optional=("km",))
         name, city, asn = self.slug(fields, "name", path), self.city_of(fields, "city", path), self.asn(fields, "asn", path)
         if name is None or city is None or asn is None:
             return None
-        found = Vantage(name=name, city=city, asn=asn)
+        found = Vantage(name=name, city=city, asn=asn, km=self.km(fields, path) if "km" in fields else 0.0)
         self.paths[id(found)] = path
         return found
 

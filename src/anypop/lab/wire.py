@@ -80,7 +80,8 @@ def carry(ways: dict[int, tuple[int, int]]) -> None:
                     size = read(fd, [buffer])
                 except BlockingIOError:
                     break
-                except OSError:  # the device is down: its owner took it down, and may take it up again
+                except OSError:  # the device is gone, with its namespace: whoever makes it anew starts us anew
+                    poll.unregister(fd)
                     break
                 if waiting[far] < _IN_FLIGHT:
                     count += 1
