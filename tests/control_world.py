@@ -6,7 +6,7 @@ without sockets. `FakeAgent` obeys an order as a PoP without machines would: it 
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -30,6 +30,7 @@ from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
 from anypop.plan.price import default_price_book
+from tests.wait import wait_until
 
 T = TypeVar("T")
 
@@ -191,6 +192,20 @@ class World:
         """A request by the first account, unless `headers` say otherwise."""
         request.setdefault("headers", self.headers)
         return self.run(self._http.request(method, path, **request))
+
+    async def request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The same on the loop itself, for stories in which two things go on at once."""
+        return await self._http.request(method, path, **request)
+
+    def body(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return a_body(*arguments, **options)
+
+    def replicas(self, count: int) -> dict[str, Any]:
+        """A merge patch that sets the replicas of `a_body`'s target."""
+        return {"targets": {"eu": {"spec": {"deployments": {"minReplicas": count}}}}}
+
+    def wait_until(self, predicate: Callable[[], object], reason: str, timeout_s: float = 10) -> None:
+        wait_until(predicate, timeout_s=timeout_s, reason=reason)
 
     def get(self, path: str, **request: Any) -> Any:
         """The answer's data; AssertionError with the answer when it is not 200."""

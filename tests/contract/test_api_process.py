@@ -1,0 +1,243 @@
+"""The control process itself: HTTPS, streams, signals, kill -9, taken ports, memory."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from anypop.model import codec
+from tests.control_world import a_body, a_network
+from tests.wait import wait_until
+
+BASE = "/workload/v1/stacks/default/workloads"
+
+
+class Process:
+    """A control process of its own; `client` speaks to it as strictly as Python 3.13 does by default."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "network.yaml").write_text(yaml.safe_dump(codec.to_data(a_network())))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    def argv(self) -> list[str]:
+        state = self.folder / "control"
+        argv = [sys.executable, "-m", "anypop.api", "--state", str(state), "--listen", f"127.0.0.1:{self.port}"]
+        return [*argv, "--network", str(self.folder / "network.yaml"), "--client-file", str(self.folder / "client.json")]
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.child = subprocess.Popen(self.argv(), stdout=log, stderr=log)
+        wait_until(self.answers, timeout_s=30, reason=f"control answers: {self.log()}")
+        client = json.loads((self.folder / "client.json").read_text())
+        context = ssl.create_default_context(cafile=client["ca"])
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        self.client = httpx.Client(base_url=client["url"], verify=context, timeout=20, trust_env=False)
+        who = {key: client[key] for key in ("client_id", "client_secret")}
+        token = self.client.post("/identity/v1/oauth2/token", json=who).json()["access_token"]
+        self.client.headers["authorization"] = f"Bearer {token}"
+
+    def answers(self) -> bool:
+        assert self.child.poll() is None, self.log()
+        with socket.socket() as link:
+            link.settimeout(1)
+            if link.connect_ex(("127.0.0.1", self.port)) != 0:
+                return False
+        return (self.folder / "client.json").exists()
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def agent(self, pop: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {(self.folder / 'control' / 'agents' / f'{pop}.token').read_text().strip()}"}
+
+    def order(self, pop: str, **query: Any) -> dict[str, Any]:
+        response = self.client.get(f"/anypop/v1/agents/{pop}/order", params={"after": 0, **query}, headers=self.agent(pop))
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def end(self, number: int = signal.SIGTERM) -> float:
+        """Seconds until it was gone."""
+        self.client.close()
+        began = time.monotonic()
+        self.child.send_signal(number)
+        self.child.wait(20)
+        return time.monotonic() - began
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Process]:
+    process = Process(folder)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.child.kill()
+        process.child.wait(20)
+        process.client.close()
+
+
+def test_the_process_serves_and_ends_within_a_second_although_others_wait(tmp_path: Path) -> None:
+    """A waiting agent gets its 204 and a watcher the end of its stream; the exit code is 0; secrets stand in no log; memory is small."""
+    with running(tmp_path) as process:
+        process.client.post(BASE, json=a_body(env={"TOKEN": {"secretValue": "hush-hush"}})).raise_for_status()
+        answered: list[int] = []
+        streams: list[str] = []
+
+        def wait_for_order() -> None:
+            path = f"/anypop/v1/agents/JFK/order?after={process.order('JFK')['generation']}&wait=25"
+            with httpx.Client(base_url=process.client.base_url, verify=False, timeout=30, trust_env=False) as own:
+                answered.append(own.get(path, headers=process.agent("JFK")).status_code)
+
+        def watch() -> None:
+            with process.client.stream("GET", "/anypop/v1/stacks/default/workloads/fun/watch") as response:
+                for line in response.iter_lines():
+                    streams.append(line)
+            streams.append("END")
+
+        threads = [threading.Thread(target=work, daemon=True) for work in (wait_for_order, watch)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: any(line.startswith("data: ") for line in streams), timeout_s=10, reason="the watcher sees instances")
+        first = json.loads(next(line for line in streams if line.startswith("data: ")).removeprefix("data: "))
+        assert [i["phase"] for i in first["instances"]] == ["SCHEDULING"] * 4
+        process.client.delete(f"{BASE}/fun")
+        wait_until(lambda: any("DELETING" in line for line in streams), timeout_s=10, reason="the watcher sees the deletion")
+        status = Path(f"/proc/{process.child.pid}/status").read_text()
+        resident_kb = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+        assert resident_kb < 150_000
+        loaded = Path(f"/proc/{process.child.pid}/maps").read_text()
+        assert "numpy" not in loaded and "llvmlite" not in loaded
+        began = time.monotonic()
+        process.child.send_signal(signal.SIGTERM)
+        process.child.wait(20)
+        seconds = time.monotonic() - began
+        for thread in threads:
+            thread.join(10)
+        assert process.child.returncode == 0
+        assert seconds < 2, seconds  # a second and the slack of a machine that does other things too
+        assert answered == [204]
+        assert streams[-1] == "END"
+        text = process.log()
+        assert "hush-hush" not in text and "Traceback" not in text
+        assert json.loads((tmp_path / "client.json").read_text())["client_secret"] not in text
+
+
+def test_a_kill_in_the_middle_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    """Control is killed while creations pour in. After the restart each workload is there wholly or not at all, each that was answered is
+    there, its orders hold it, generations only grew, and the client's token still counts."""
+    with running(tmp_path) as process:
+        answered: list[str] = []
+
+        def pour() -> None:
+            for number in range(500):
+                try:
+                    response = process.client.post(BASE, json=a_body(f"w{number}", cities=("LHR",), replicas=1, anycast=False))
+                except httpx.HTTPError:
+                    return
+                if response.status_code == 200:
+                    answered.append(response.json()["workload"]["slug"])
+
+        thread = threading.Thread(target=pour, daemon=True)
+        thread.start()
+        wait_until(lambda: len(answered) >= 5, timeout_s=30, reason="some creations were answered")
+        generation = process.order("LHR")["generation"]
+        process.child.kill()
+        process.child.wait(20)
+        thread.join(20)
+        token = process.client.headers["authorization"]
+        process.client.close()
+        process.start()
+        process.client.headers["authorization"] = token
+        found = process.client.get(BASE, params={"page_request.first": 9999}).json()["results"]
+        slugs = {w["slug"] for w in found}
+        assert set(answered) <= slugs and len(slugs) <= len(answered) + 1
+        order = process.order("LHR")
+        assert {i["name"] for i in order["instances"]} == {f"{slug}-eu-lhr-0" for slug in slugs}
+        assert order["generation"] >= generation
+        process.client.post(BASE, json=a_body("last", cities=("LHR",), replicas=1)).raise_for_status()
+        assert process.order("LHR")["generation"] == order["generation"] + 1
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    """Exit code 1, one line with the port and what to do, and nothing was written."""
+    process = Process(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", process.port))
+        other.listen()
+        done = subprocess.run(process.argv(), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(process.port) in done.stderr and "taken" in done.stderr
+    assert not (tmp_path / "client.json").exists()
+
+
+def test_a_second_control_on_the_same_state_is_refused(tmp_path: Path) -> None:
+    """Two would each give out generations."""
+    with running(tmp_path) as process:
+        argv = ["127.0.0.1:0" if word == f"127.0.0.1:{process.port}" else word for word in process.argv()]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "another control process" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--listen", "nonsense"], "HOST:PORT"),
+        (["--listen", "netns=no-such-namespace,127.0.0.1:0"], "no such namespace"),
+        (["--network", "/nothing/here.yaml"], "/nothing/here.yaml"),
+        (["--prices", "/nothing/here.yaml"], "/nothing/here.yaml"),
+    ],
+)
+def test_what_is_in_the_way_at_start_is_one_line(tmp_path: Path, change: list[str], says: str) -> None:
+    """A wrong address, a missing namespace, a missing file: exit code 1 and one line that names it."""
+    process = Process(tmp_path)
+    done = subprocess.run([*process.argv(), *change], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and says in done.stderr
+
+
+def test_the_files_it_writes_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """State folder 0700; keys, tokens, store and client file 0600, whatever the umask is."""
+    before = os.umask(0)
+    try:
+        with running(tmp_path):
+            pass
+    finally:
+        os.umask(before)
+    control = tmp_path / "control"
+    assert control.stat().st_mode & 0o777 == 0o700
+    private = [*control.glob("*.key"), *control.glob("anypop.db*"), *(control / "agents").iterdir(), tmp_path / "client.json"]
+    assert len(private) >= 8
+    assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+
+
+def test_the_client_file_keeps_a_credential_that_works(tmp_path: Path) -> None:
+    """A restart leaves id and secret as they are; a file that was lost is written anew with another credential."""
+    with running(tmp_path) as process:
+        first = json.loads((tmp_path / "client.json").read_text())
+        process.end()
+        process.start()
+        assert json.loads((tmp_path / "client.json").read_text()) == first
+        process.end()
+        (tmp_path / "client.json").unlink()
+        process.start()
+        second = json.loads((tmp_path / "client.json").read_text())
+        assert second["client_id"] != first["client_id"] and second["stack"] == first["stack"]
