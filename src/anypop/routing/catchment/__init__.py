@@ -1,0 +1,1 @@
+"""Questions about catchments: predict, compare, evaluate, find strays and repairs. Built on `internet` and `engine`."""

@@ -1,0 +1,217 @@
+"""The slow, obvious engine: every site asks all its neighbours again until nothing changes. The measure that the
+compiled engine is held to.
+
+In: an `Internet`, seeds and policies. Out: per site the routes it holds and its best one, exactly as a router-level
+lab with the same rules would: relationship classes, action communities, prepends, MED, a full iBGP mesh inside each
+AS. Written to be read, not to be fast: fit for some hundred sites.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from anypop.routing.actions import (
+    CUSTOMER_PREFERENCE,
+    PEER_PREFERENCE,
+    PROVIDER_PREFERENCE,
+    Action,
+    ExportTo,
+    KeepInRegion,
+    LocalPreference,
+    Neighbours,
+    NoExportTo,
+    Prepend,
+    Region,
+    SetMed,
+    Where,
+)
+from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
+from anypop.routing.internet.sites import REGIONS, Internet
+
+CUSTOMER, PEER, PROVIDER, SIBLING = "customer", "peer", "provider", "sibling"
+_PREFERENCE = {CUSTOMER: CUSTOMER_PREFERENCE, PEER: PEER_PREFERENCE, PROVIDER: PROVIDER_PREFERENCE}
+_SETS = {Neighbours.CUSTOMERS: CUSTOMER, Neighbours.PEERS: PEER, Neighbours.PROVIDERS: PROVIDER}
+_NO_EXPORT, _NO_ADVERTISE = (65535, 65281), (65535, 65282)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A route as one site holds it. `path` begins with the neighbour AS. `sender`: the site it came from; -1: from
+    us. `kind`: what the AS that sent it into this one is to it. `entered`: the site where it did.
+    """
+
+    seed: int
+    path: tuple[int, ...]
+    kind: str
+    local_pref: int
+    external: bool
+    metric: int
+    key: int
+    sender: int
+    entered: int
+    med: int = 0
+    communities: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The end: `best[i]` of each site and all routes it `holds`. `stable` False: the policies never come to rest;
+    what is here is one moment.
+    """
+
+    best: tuple[Held | None, ...]
+    holds: tuple[tuple[Held, ...], ...]
+    stable: bool
+    rounds: int
+
+
+def settle(internet: Internet, seeds: Sequence[Seed], policies: Policies = SHIPPED) -> Settled:
+    """Where every site ends up."""
+    rules = _Rules(internet, policies)
+    best: list[Held | None] = [None] * len(internet)
+    holds: list[tuple[Held, ...]] = [()] * len(internet)
+    # A stable set of policies needs as many rounds as the longest way is long; twice the sites is more than any way.
+    for rounds in range(1, 2 * len(internet) + 10):
+        changed = False
+        for site in range(len(internet)):
+            holds[site] = tuple(rules.offers(site, best, seeds))
+            chosen = choose(holds[site])
+            changed |= chosen != best[site]
+            best[site] = chosen
+        if not changed:
+            return Settled(best=tuple(best), holds=tuple(holds), stable=True, rounds=rounds)
+    return Settled(best=tuple(best), holds=tuple(holds), stable=False, rounds=rounds)
+
+
+def choose(routes: Sequence[Held]) -> Held | None:
+    """The best route of a site: RFC 4271 with MED among routes of one neighbour AS, then the key of the sender."""
+    left = list(routes)
+    for rank in (lambda r: -r.local_pref, lambda r: len(r.path)):
+        left = [r for r in left if rank(r) == min(map(rank, left))]
+    left = [r for r in left if r.med == min(o.med for o in left if o.path[0] == r.path[0])]
+    return min(left, key=lambda r: (not r.external, r.metric, r.key, r.sender, r.seed), default=None)
+
+
+class _Rules:
+    """What one site sends to another, and what that one makes of it."""
+
+    def __init__(self, internet: Internet, policies: Policies) -> None:
+        self.internet = internet
+        self.policies = policies
+
+    def region(self, site: int) -> Region | None:
+        index = int(self.internet.region[site])
+        return REGIONS[index] if index < len(REGIONS) else None
+
+    def footprint(self, site: int) -> set[Region]:
+        """The known regions of the AS of a site."""
+        return {r for other in self.internet.sites_of(int(self.internet.asn[site])) if (r := self.region(other)) is not None}
+
+    def actions(self, site: int, route: Held) -> list[Action]:
+        book = self.policies.dictionary(int(self.internet.asn[site]))
+        return [entry.action for community in route.communities if (entry := book.lookup(community)) is not None]
+
+    def holds_here(self, where: Where, site: int, route: Held) -> bool:
+        """Whether an action's place covers this site. An unknown place is covered only by `everywhere`."""
+        here, entered = self.region(site), self.region(route.entered)
+        if not where.regions and not where.announced:
+            return True
+        return here is not None and (entered is not None or not where.announced) and where.covers(here, entered or here)
+
+    def offers(self, site: int, best: Sequence[Held | None], seeds: Sequence[Seed]) -> Iterator[Held]:
+        graph = self.internet
+        for index, seed in enumerate(seeds):
+            if seed.site == site:
+                route = Held(
+                    seed=index,
+                    path=(seed.origin,) * (1 + seed.prepend),
+                    kind=CUSTOMER if seed.customer else PEER,
+                    local_pref=0,
+                    external=True,
+                    metric=0,
+                    key=seed.key,
+                    sender=-1,
+                    entered=site,
+                    communities=seed.communities,
+                )
+                yield self.preferred(site, route)
+        for rows, sender_is, receiver_is in (
+            (graph.customers, CUSTOMER, PROVIDER),
+            (graph.providers, PROVIDER, CUSTOMER),
+            (graph.peers, PEER, PEER),
+            (graph.siblings, SIBLING, SIBLING),
+        ):
+            for sender in rows.of(site).tolist():
+                route = best[sender]
+                sent = self.sent(sender, route, site, receiver_is) if route is not None else None
+                if sent is not None:
+                    kind = sent.kind if sender_is == SIBLING else sender_is
+                    yield self.preferred(site, replace(sent, kind=kind, entered=site))
+        for sender, km in zip(graph.internal.of(site).tolist(), graph.internal.km_of(site).tolist(), strict=True):
+            route = best[sender]
+            if route is not None and self.carried(sender, route, site):
+                inner = replace(route, external=False, metric=km, key=int(graph.key[sender]), sender=sender)
+                yield self.preferred(site, inner)
+
+    def sent(self, sender: int, route: Held, site: int, receiver_is: str) -> Held | None:
+        """The route as `sender` sends it to another AS, or None."""
+        asn, to = int(self.internet.asn[sender]), int(self.internet.asn[site])
+        if receiver_is in (PEER, PROVIDER) and route.kind != CUSTOMER:
+            return None
+        if to in route.path or _NO_EXPORT in route.communities or _NO_ADVERTISE in route.communities:
+            return None
+        denied = allowed = False
+        prepends = 0
+        med = 0
+        for action in self.actions(sender, route):
+            match action:
+                case NoExportTo(neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(where, sender, route):
+                    denied = True
+                case ExportTo(neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(where, sender, route):
+                    allowed = True
+                case Prepend(count=count, neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(
+                    where, sender, route
+                ):
+                    prepends += count
+                case SetMed(value=value, neighbour=whom) if _means(whom, receiver_is, to):
+                    med = value
+                case KeepInRegion(region=region) if self.footprint(site) - {region}:
+                    return None
+                case _:
+                    pass
+        if denied and not allowed:
+            return None
+        return replace(
+            route,
+            path=(asn,) * (1 + prepends) + route.path,
+            external=True,
+            metric=0,
+            key=int(self.internet.key[sender]),
+            sender=sender,
+            med=med,
+            communities=() if asn in self.policies.strips else route.communities,
+        )
+
+    def carried(self, sender: int, route: Held, site: int) -> bool:
+        """Whether `sender` tells a site of its own AS: only what it learnt outside, and not beyond a region that
+        holds it.
+        """
+        if not route.external or _NO_ADVERTISE in route.communities:
+            return False
+        kept = [action.region for action in self.actions(sender, route) if isinstance(action, KeepInRegion)]
+        here = self.region(site)
+        return all(here is None or here is region for region in kept)
+
+    def preferred(self, site: int, route: Held) -> Held:
+        """With the local preference that this site gives it: by kind, or the lowest that a community asks for."""
+        wanted = [
+            action.on_scale
+            for action in self.actions(site, route)
+            if isinstance(action, LocalPreference) and self.holds_here(action.where, site, route)
+        ]
+        return replace(route, local_pref=min(wanted, default=_PREFERENCE[route.kind]))
+
+
+def _means(whom: Neighbours | int | None, receiver_is: str, asn: int) -> bool:
+    if isinstance(whom, Neighbours):
+        return whom not in _SETS or _SETS[whom] == receiver_is
+    return whom == asn

@@ -1,0 +1,48 @@
+"""What is announced, and what networks make of communities: the input of both engines.
+
+A `Seed` is one session of ours at one site of an upstream. `Policies` says which dictionary each AS obeys and which
+ASes strip communities from what they send. Pure data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from anypop.model.names import CityCode
+from anypop.routing.dictionary import for_asn, known_asns, well_known
+from anypop.routing.entries import Dictionary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """Our announcement from `pop` over the session `upstream`, as it enters the graph at `site`.
+
+    `customer`: the upstream takes it as a customer's route, else as a peer's. `key` decides ties as a site's key
+    does. `communities` are pairs or triples of numbers.
+    """
+
+    pop: CityCode
+    upstream: str
+    site: int
+    customer: bool = True
+    origin: int
+    prepend: int = 0
+    communities: tuple[tuple[int, ...], ...] = ()
+    key: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """`books`: what communities mean to the ASes that have a dictionary; all others know the well-known ones
+    (`common`). `strips`: ASes that send routes on without communities.
+    """
+
+    books: Mapping[int, Dictionary] = field(default_factory=lambda: {asn: for_asn(asn) for asn in known_asns()})
+    common: Dictionary = field(default_factory=lambda: Dictionary(asn=0, name="", entries=well_known()))
+    strips: frozenset[int] = field(default_factory=frozenset)
+
+    def dictionary(self, asn: int) -> Dictionary:
+        """What communities mean to an AS."""
+        return self.books.get(asn, self.common)
+
+
+SHIPPED = Policies()

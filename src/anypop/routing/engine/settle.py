@@ -1,0 +1,210 @@
+"""The compiled engine, part two: local preference set by communities.
+
+Starts from what `spread` found and lets sites choose again by the full rank (preference, length, outside before
+inside, nearest exit, key) until nothing changes: a worklist, first the sites whose AS acts on preference, then
+whoever hears of a change. Also unites the masks of equally good routes once the choice stands. Touches nothing but
+the arrays it is given.
+"""
+
+# ruff: noqa: PLR0917 - a compiled function takes its arrays and numbers by position
+
+from anypop.routing.engine.arrays import NONE, PREFER, Actions, Graph, Sown, State
+from anypop.routing.engine.compiled import kernel
+from anypop.routing.engine.spread import carried, passes, toll
+from anypop.routing.internet.sites import Int32
+
+
+@kernel
+def preference(g: Graph, t: Actions, v: int, kind: int, seed: int, seeds: int, entered: int, bare: int) -> int:
+    """The local preference of a route at site v: by kind, or the lowest that a community asks for."""
+    usual = 300 - 100 * kind
+    book = t.book[g.group[v]]
+    if bare or book < 0:
+        return usual
+    here = g.region[v] * 7 + entered
+    wanted = -1
+    for row in range(t.start[book * seeds + seed], t.start[book * seeds + seed + 1]):
+        if t.act[row] == PREFER and (t.table[row] >> here) & 1 and (wanted < 0 or t.amount[row] < wanted):
+            wanted = t.amount[row]
+    return usual if wanted < 0 else wanted
+
+
+@kernel
+def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> bool:
+    """Site v looks at all that its neighbours offer now. Stores its choice and returns whether that changed anything
+    for others.
+
+    `ties_only`: the choice stands; only the mask of what is equally good is worked out, and the return value says
+    whether it grew.
+    """
+    seeds = len(a.site)
+    # A rank is (minus preference, length, 1 when from inside, distance to the exit, tie): lower is better.
+    best = (1 << 30, 0, 0, 0, 0)
+    best_sender, best_seed, best_kind, best_bare, best_entered = -1, -1, NONE, 0, 0
+    mask = 0
+    for i in range(seeds):
+        if a.site[i] == v and a.on[i]:
+            lp = preference(g, t, v, a.kind[i], i, seeds, g.region[v], 0)
+            rank = (-lp, a.length[i], 0, 0, a.tie[i])
+            if rank[:4] < best[:4]:
+                mask = 0
+            if rank[:4] <= best[:4]:
+                mask |= 1 << a.pop[i]
+            if rank < best:
+                best, best_sender, best_seed, best_kind, best_bare, best_entered = rank, -1 - i, i, a.kind[i], 0, g.region[v]
+    for source in range(5):
+        start, to = neighbours(g, source)
+        relation = 4 if source == 0 else 2 if source == 1 else 1 if source == 2 else 8
+        for j in range(start[v], start[v + 1]):
+            u = to[j]
+            here = s.site[u]
+            if here.done != 2:
+                continue
+            seed = here.seed
+            if source == 4:
+                if not here.external or a.flags[seed] & 2 or (here.bare == 0 and not carried(g, t, u, v, seed, seeds)):
+                    continue
+                kind, length, inside, km, bare, entered = here.kind, here.length, 1, g.inner_km[j], here.bare, g.region[u]
+            else:
+                # To a peer or a provider (sources 1 and 0) u tells customers' routes alone.
+                if a.flags[seed] or (source < 2 and here.kind != 0) or passes(g, s, u, g.group[v]):
+                    continue
+                extra = 0
+                if here.bare == 0:
+                    extra = toll(g, t, u, g.group[v], relation, seed, seeds, here.entered)
+                    if extra < 0:
+                        continue
+                kind = here.kind if source == 3 else source
+                length, inside, km, entered = here.length + 1 + extra, 0, 0, g.region[v]
+                bare = 1 if here.bare or g.strips[u] else 0
+            lp = preference(g, t, v, kind, seed, seeds, entered, bare)
+            rank = (-lp, length, inside, km, g.rank[u] * (seeds + 1))
+            if rank[:4] < best[:4]:
+                mask = 0
+            if rank[:4] <= best[:4]:
+                mask |= s.mask[u]
+            if rank < best:
+                best, best_sender, best_seed, best_kind, best_bare, best_entered = rank, u, seed, kind, bare, entered
+    if ties_only:
+        grew = (s.mask[v] | mask) != s.mask[v]
+        s.mask[v] |= mask
+        return bool(grew)
+    return store(s, v, best, best_sender, best_seed, best_kind, best_bare, best_entered)
+
+
+@kernel
+def store(s: State, v: int, best: tuple[int, int, int, int, int], sender: int, seed: int, kind: int, bare: int, entered: int) -> bool:
+    """Site v takes a route (`seed` -1: has none). Returns whether that is news to its neighbours."""
+    here = s.site[v]
+    had = here.done == 2
+    if seed < 0:
+        here.done = 0
+        here.kind = NONE
+        here.seed = -1
+        here.sender = -1
+        here.length = 0
+        here.preference = 0
+        return bool(had)
+    news = (
+        not had
+        or here.sender != sender
+        or here.seed != seed
+        or here.kind != kind
+        or here.length != best[1]
+        or here.bare != bare
+        or here.entered != entered
+    )
+    here.done = 2
+    here.sender = sender
+    here.seed = seed
+    here.kind = kind
+    here.length = best[1]
+    here.preference = -best[0]
+    here.external = 1 - best[2]
+    here.metric = best[3]
+    here.bare = bare
+    here.entered = entered
+    return bool(news)
+
+
+@kernel
+def neighbours(g: Graph, source: int) -> tuple[Int32, Int32]:
+    """Those that a route can come from: 0 customers, 1 peers, 2 providers, 3 siblings, 4 sites of the same AS."""
+    if source == 0:
+        return g.down, g.down_to
+    if source == 1:
+        return g.peer, g.peer_to
+    if source == 2:
+        return g.up, g.up_to
+    if source == 3:
+        return g.sibling, g.sibling_to
+    return g.inner, g.inner_to
+
+
+@kernel
+def wake(g: Graph, s: State, v: int, tail: int, waiting: int) -> int:
+    """All neighbours of v join the worklist (a ring in `order`, membership in `after`). Returns the new number that
+    waits.
+    """
+    n = len(s.site)
+    for source in range(5):
+        start, to = neighbours(g, source)
+        for j in range(start[v], start[v + 1]):
+            u = to[j]
+            if s.site[u].after == 0:
+                s.site[u].after = 1
+                s.order[(tail + waiting) % n] = u
+                waiting += 1
+    return waiting
+
+
+@kernel
+def settle_ranks(g: Graph, a: Sown, t: Actions, s: State, limit: int) -> bool:
+    """Let everybody choose again by full rank. False: no rest after `limit` choices (the policies may have none)."""
+    n = len(s.site)
+    waiting = 0
+    for v in range(n):
+        s.site[v].after = 0
+    for v in range(n):
+        if t.book[g.group[v]] >= 0:
+            s.site[v].after = 1
+            s.order[waiting] = v
+            waiting += 1
+    at = 0
+    while waiting > 0:
+        if limit == 0:
+            return False
+        limit -= 1
+        v = s.order[at]
+        at = (at + 1) % n
+        waiting -= 1
+        s.site[v].after = 0
+        if choose(g, a, t, s, v, False):
+            waiting = wake(g, s, v, at, waiting)
+    return True
+
+
+@kernel
+def settle_masks(g: Graph, a: Sown, t: Actions, s: State) -> None:
+    """The PoPs that equally good ways lead to, once the choices of `settle_ranks` stand: grow from our announcements
+    until nothing grows.
+    """
+    n = len(s.site)
+    s.mask[:] = 0
+    for v in range(n):
+        s.site[v].after = 0
+    waiting = 0
+    for i in range(len(a.site)):
+        v = a.site[i]
+        if a.on[i] and s.site[v].after == 0:
+            s.site[v].after = 1
+            s.order[waiting] = v
+            waiting += 1
+    at = 0
+    while waiting > 0:
+        v = s.order[at]
+        at = (at + 1) % n
+        waiting -= 1
+        s.site[v].after = 0
+        if s.site[v].done == 2 and choose(g, a, t, s, v, True):
+            waiting = wake(g, s, v, at, waiting)
