@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from anypop.host import birdc, ip, netns, process
-from anypop.model.announce import Announcement, Prefix, Scope
+from anypop.model.announce import Address, Announcement, Prefix, Scope
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, InstanceName, WorkloadId
@@ -43,7 +43,9 @@ def web(image: str = WEB, **more: Any) -> Container:
     return Container(name="web", image=image, ports=(Port(name="http", port=80, open_to_all=True),), **(sizes | more))
 
 
-def instance(n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = "") -> InstanceOrder:
+def instance(
+    n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = ""
+) -> InstanceOrder:
     """Instance number `n` of a web workload, with every address that follows from `n`."""
     return InstanceOrder(
         name=InstanceName(name or f"web-eu-lhr-{n}"), uid=uid or f"{n + 1:032x}"[::-1], workload_id=WorkloadId("w1"),
@@ -73,7 +75,8 @@ class Upstreams:
                 ["link set lo up", f"addr add {out4}.1/30 dev pop", f"addr add {out6}:1/126 dev pop nodad", "link set pop up",
                  f"addr add 203.0.113.{number + 1}/32 dev lo"], netns=space,
             )  # fmt: skip
-            ip.batch([f"addr add {out4}.2/30 dev {inside}", f"addr add {out6}:2/126 dev {inside} nodad", f"link set {inside} up"], netns=router)
+            here = [f"addr add {out4}.2/30 dev {inside}", f"addr add {out6}:2/126 dev {inside} nodad", f"link set {inside} up"]
+            ip.batch(here, netns=router)
             self.all.append(
                 Upstream(name=name, asn=asn, interface=inside, neighbor4=IPv4Address(f"{out4}.1"), local4=IPv4Address(f"{out4}.2"),
                          neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"))
@@ -100,16 +103,22 @@ class Upstreams:
 
     def _start(self, upstream: Upstream, number: int) -> None:
         config = self._folder / f"{upstream.name}.conf"
-        lines = [f"router id 10.99.{number}.1;", "protocol device {}", 'protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }']
-        for family, neighbor, own, route in ((4, upstream.local4, upstream.neighbor4, f"203.0.113.{number + 1}/32"), (6, upstream.local6, upstream.neighbor6, f"2001:db8:ff{number}::/48")):
+        bfd = 'protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }'
+        lines = [f"router id 10.99.{number}.1;", "protocol device {}", bfd]
+        for family, neighbor, own, route in (
+            (4, upstream.local4, upstream.neighbor4, f"203.0.113.{number + 1}/32"),
+            (6, upstream.local6, upstream.neighbor6, f"2001:db8:ff{number}::/48"),
+        ):
             lines.append(f"protocol kernel k{family} {{ ipv{family} {{ export where source = RTS_BGP; }}; }}")
             lines.append(f"protocol static s{family} {{ ipv{family}; route {route} unreachable; }}")
             lines.append(
-                f"protocol bgp b{family} {{ local {own} as {upstream.asn}; neighbor {neighbor} as 33438; passive on; bfd on; error wait time 1, 2; "
-                f"ipv{family} {{ import all; export where source = RTS_STATIC; }}; }}"
+                f"protocol bgp b{family} {{ local {own} as {upstream.asn}; neighbor {neighbor} as 33438; passive on; bfd on; "
+                f"error wait time 1, 2; ipv{family} {{ import all; export where source = RTS_STATIC; }}; }}"
             )
         config.write_text("\n".join(lines) + "\n")
-        argv = netns.command(self.namespace(upstream.name), "bird", "-f", "-c", str(config), "-s", str(self._folder / f"{upstream.name}.ctl"))
+        argv = netns.command(
+            self.namespace(upstream.name), "bird", "-f", "-c", str(config), "-s", str(self._folder / f"{upstream.name}.ctl")
+        )
         process.spawn(argv, pid_file=self._folder / f"{upstream.name}.pid", log=self._folder / f"{upstream.name}.log")
 
 
@@ -232,7 +241,7 @@ class PopLab:
     def order(self, *instances: InstanceOrder, **more: Any) -> Order:
         """An order of the next generation that runs `instances` and announces everything to every upstream."""
         self._generation += 1
-        gates = {4: (ANYCAST4,), 6: (ANYCAST6,)}
+        gates: dict[int, tuple[Address, ...]] = {4: (ANYCAST4,), 6: (ANYCAST6,)}
         anycast = any(i.anycast4 for i in instances)
         announcements = tuple(
             Announcement(prefix=p, upstream=u.name, scope=Scope(), gates=gates[p.version] if p in (COVER4, COVER6) else ())
@@ -240,7 +249,8 @@ class PopLab:
         )  # fmt: skip
         settings: dict[str, Any] = {
             "pop": POP, "generation": self._generation, "asn": 33438, "router_id": IPv4Address("10.64.255.1"),
-            "private4": IPv4Network("10.64.0.0/16"), "private6": IPv6Network("fd00:64::/64"), "external4": EXTERNAL4, "external6": EXTERNAL6,
+            "private4": IPv4Network("10.64.0.0/16"), "private6": IPv6Network("fd00:64::/64"),
+            "external4": EXTERNAL4, "external6": EXTERNAL6,
             "upstreams": tuple(self.upstreams.all), "instances": instances, "announcements": announcements, "decay_s": 0.3, "drain_s": 0.3,
         }  # fmt: skip
         return Order(**(settings | more))
@@ -291,8 +301,8 @@ class PopLab:
     def teardown(self) -> str:
         """`anypop.agent --teardown`; what it said."""
         argv = netns.command(
-            self.router, sys.executable, "-m", "anypop.agent", "--pop", POP, "--state", str(self.state), "--podman", str(self.podman.socket),
-            "--prefix", self.prefix, "--teardown",
+            self.router, sys.executable, "-m", "anypop.agent", "--pop", POP, "--state", str(self.state),
+            "--podman", str(self.podman.socket), "--prefix", self.prefix, "--teardown",
         )  # fmt: skip
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
         return done.stderr
@@ -315,5 +325,3 @@ def container_pids(lab: PopLab) -> dict[str, int]:
     """Main processes of the lab's containers, by instance."""
     rows = lab.podman.ask("GET", "/containers/json?all=true").json() or []
     return {row["Labels"]["anypop.instance"]: int(row["Pid"]) for row in rows}
-
-

@@ -1,7 +1,7 @@
 """`python -m anypop.agent`: one PoP's agent, or with `--teardown` the end of everything it made.
 
-In: the command line. Out: a process that runs until SIGTERM; at SIGTERM it leaves at once, and BIRD, containers and routes stay as they are.
-Run it in the PoP's router namespace (`nsenter --net=/run/netns/NAME`; on a real host that is the host's own).
+In: the command line. Out: a process that runs until SIGTERM; at SIGTERM it leaves at once, and BIRD, containers and routes stay as they
+are. Run it in the PoP's router namespace (`nsenter --net=/run/netns/NAME`; on a real host that is the host's own).
 """
 
 import argparse

@@ -27,16 +27,14 @@ def speaker_for(order: Order, observed: Observed, now: float) -> SpeakerConfig:
     known = {u.name for u in order.upstreams}
     exports = []
     for key in sorted(set(asked) | set(current), key=str):
-        export = _export(key, asked.get(key), current.get(key), order, observed, now)
+        export = _export(key, asked.get(key), order, observed, now)
         if export is not None and export.upstream in known:
             exports.append(export)
     return SpeakerConfig(asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports))
 
 
-def _export(
-    key: tuple[Prefix, str], asked: Announcement | None, current: Export | None, order: Order, observed: Observed, now: float
-) -> Export | None:
-    prefix = key[0]
+def _export(key: tuple[Prefix, str], asked: Announcement | None, order: Order, observed: Observed, now: float) -> Export | None:
+    prefix, current = key[0], exports_now(observed).get(key)
     if asked is not None and is_ready(prefix, order, observed):
         return as_asked(asked)
     if current is None:

@@ -1,11 +1,11 @@
 """From the order and what is really there to the next steps. Pure: no I/O, no clock, no memory of its own.
 
-In: the order, `Observed`, the time. Out: steps that may be taken now, in lanes; none when the world is as ordered. What cannot be done yet is
-not promised: it follows from a later look at the world. So the process may die after any step.
+In: the order, `Observed`, the time. Out: steps that may be taken now, in lanes; none when the world is as ordered. What cannot be done
+yet is not promised: it follows from a later look at the world. So the process may die after any step.
 
-The order of things, up: namespace, link, container (all addresses are in place before its first instruction), firewall before start, healthy,
-then next hop and route, then announcement. Down is the reverse: prefer less, withdraw, drain, route away, stop, remove, unbind.
-Only an incarnation that stands under removal is ever taken down.
+The order of things, up: namespace, link, container (all addresses are in place before its first instruction), firewall before start,
+healthy, then next hop and route, then announcement. Down is the reverse: prefer less, withdraw, drain, route away, stop, remove,
+unbind. Only an incarnation that stands under removal is ever taken down.
 """
 
 from anypop.agent import announcing
@@ -119,7 +119,8 @@ def members_for(address: Address, order: Order, observed: Observed, now: float) 
     now_members = {m.short for m in observed.balanced.get(address, ())}
     for leaving in observed.leaving:
         key = short(leaving.removal.uid)
-        alive = any(c.state is ContainerState.RUNNING for c in observed.containers_of(leaving.removal.uid)) and observed.links.get(key, False)
+        alive = any(c.state is ContainerState.RUNNING for c in observed.containers_of(leaving.removal.uid))
+        alive = alive and observed.links.get(key, False)
         if key in now_members and alive and not is_drained(leaving, order, observed, now):
             draining.add(key)
     # while nobody else serves, those that leave carry on in full

@@ -1,7 +1,7 @@
 """Between the agent and control: orders come by a long poll, reports go by a post. HTTPS with a private CA and the agent's own token.
 
-In: control's address, CA and token files. Out: each new order to `on_order`; the newest report to control, on every change and as a heartbeat.
-Control may be away for any time: this keeps trying, with back-off, and nothing else of the agent waits for it.
+In: control's address, CA and token files. Out: each new order to `on_order`; the newest report to control, on every change and as a
+heartbeat. Control may be away for any time: this keeps trying, with back-off, and nothing else of the agent waits for it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Lanes: steps of one lane run in order, lanes run side by side, and a failing lane rests alone (DESIGN invariant 16).
 
-In: the steps of one pass. Out: effects, `busy` lanes, `trouble` of failed ones with the time of the next try. Steps of the router's lane are made
-at once, in the caller: they take microseconds, and what follows (an announcement) waits for them.
+In: the steps of one pass. Out: effects, `busy` lanes, `trouble` of failed ones with the time of the next try. Steps of the router's
+lane are made at once, in the caller: they take microseconds, and what follows (an announcement) waits for them.
 """
 
 import asyncio

@@ -58,16 +58,11 @@ class Ledger:
         """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another PoP's order, `WorldError` when the disk fails."""
         if order.pop != self._pop:
             raise Invalid.one("pop", f"this is {self._pop}'s agent, the order is for {order.pop}")
-        if self.page is None:
-            self._write(Page(order=order, leaving=_leaving(order, None)))
-            return None
-        if order == self.page.order:
-            return None
-        if order.generation <= self.page.order.generation:
-            return Reason.STALE_GENERATION
-        if _lost(order, self.page):
-            return Reason.SHRINKS_WITHOUT_TOKEN
-        self._write(Page(order=order, leaving=_leaving(order, self.page)))
+        page = turn(order, self.page)
+        if isinstance(page, Reason):
+            return page
+        if page != self.page:
+            self._write(page)
         return None
 
     def forget(self, gone: frozenset[str]) -> None:
@@ -98,6 +93,17 @@ class Ledger:
             raise WorldError(f"write the order to {self._file}", error.strerror or str(error)) from error
         self.page = page
         self.error = ""
+
+
+def turn(order: Order, page: Page | None) -> Page | Reason:
+    """The next page when `order` follows `page`, or the reason to refuse it. Pure."""
+    if page is not None and order == page.order:
+        return page
+    if page is not None and order.generation <= page.order.generation:
+        return Reason.STALE_GENERATION
+    if page is not None and _lost(order, page):
+        return Reason.SHRINKS_WITHOUT_TOKEN
+    return Page(order=order, leaving=_leaving(order, page))
 
 
 def _lost(order: Order, page: Page) -> set[str]:

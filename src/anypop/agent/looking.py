@@ -1,7 +1,8 @@
 """What the agent knows of its world, and how fresh that is: containers, the speaker, images, times; put together as `Observed`.
 
-In: the runtime, the kernel, the speaker. Out: `Observed` for one pass. The kernel is read anew for every pass (under a millisecond); containers
-and the speaker when something told of a change, and in every full pass. Nothing known is ever forgotten because somebody does not answer.
+In: the runtime, the kernel, the speaker. Out: `Observed` for one pass. The kernel is read anew for every pass (under a millisecond);
+containers and the speaker when something told of a change, and in every full pass. Nothing known is ever forgotten because somebody
+does not answer.
 """
 
 import asyncio
@@ -32,9 +33,7 @@ STEADY_S = 60.0  # a container that ran this long starts its restart back-off an
 class Eyes:
     """Everything seen and remembered. `wake`: something new is known; `died`: a container's process has ended just now."""
 
-    def __init__(
-        self, *, prefix: str, runtime: Runtime, hands: Performer, lanes: Lanes, prober: Prober, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, *, prefix: str, runtime: Runtime, hands: Performer, lanes: Lanes, prober: Prober, wake: Callable[[], None]) -> None:
         self._prefix, self._runtime, self._hands, self._lanes, self._prober, self._wake = prefix, runtime, hands, lanes, prober, wake
         self._deaths = DeathWatch(self._died)
         self._containers: list[ContainerSeen] | None = None
@@ -141,7 +140,12 @@ class Eyes:
         if seen.state is not ContainerState.RUNNING or (seen.id, seen.pid) not in self._dead:
             return seen
         return ContainerSeen(
-            id=seen.id, instance=seen.instance, uid=seen.uid, container=seen.container, state=ContainerState.EXITED, started_at=seen.started_at
+            id=seen.id,
+            instance=seen.instance,
+            uid=seen.uid,
+            container=seen.container,
+            state=ContainerState.EXITED,
+            started_at=seen.started_at,
         )
 
     def _follow(self, containers: tuple[ContainerSeen, ...], instances: dict[str, InstanceOrder]) -> None:

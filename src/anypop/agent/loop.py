@@ -1,8 +1,8 @@
 """The agent's life: events wake a pass, a pass looks, converges, acts in lanes and reports.
 
 In: orders (by the courier), deaths (pidfd), probe results, kernel and container events, and a slow full pass that trusts none of them.
-Out: steps performed, reports. A pass itself never waits for anything: what takes time (containers, images, the speaker, nft) runs in its lane,
-so one instance's slow or failing lane never holds up another. Everything that must outlive this process lives elsewhere.
+Out: steps performed, reports. A pass itself never waits for anything: what takes time (containers, images, the speaker, nft) runs in
+its lane, so one instance's slow or failing lane never holds up another. Everything that must outlive this process lives elsewhere.
 """
 
 import asyncio
@@ -224,5 +224,3 @@ class Agent:
             self._order(), self._observed, pop=self._pop, at=time.time(), refused=self._refused, drift=self._drift,
             errors=tuple(e for e in errors if e),
         )  # fmt: skip
-
-

@@ -1,7 +1,8 @@
 """Probes: each container that runs is asked on its own schedule, and its health follows by `judge.health`.
 
-In: the containers that run (`set`), deaths. Out: a verdict per instance, liveness failures, and a call to `wake` whenever one of them changes.
-While a container has never answered it is asked quickly, so that its start is not delayed by its period. Judges by local evidence only.
+In: the containers that run (`set`), deaths. Out: a verdict per instance, liveness failures, and a call to `wake` whenever one of them
+changes. While a container has never answered it is asked quickly, so that its start is not delayed by its period. Judges by local
+evidence only.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """Steps made real: each step of `converge` as calls on the kernel, the runtime and the speaker.
 
-In: one step. Out: its effect, or `WorldError`. Chooses nothing and remembers nothing but what the next look cannot find out by itself (times,
-the rules that nft has loaded). Kernel calls are made in the loop's own thread (tens of microseconds); what may take longer is not.
+In: one step. Out: its effect, or `WorldError`. Chooses nothing and remembers nothing but what the next look cannot find out by itself
+(times, the rules that nft has loaded). Kernel calls are made in the loop's own thread (tens of microseconds); what may take longer is
+not.
 """
 
 import asyncio

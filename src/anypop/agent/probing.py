@@ -1,7 +1,7 @@
 """One question to an instance over the local data path, and its answer.
 
-In: a probe, the instance's private address, a way to run a command inside. Out: None when it answered well, else why not. Asks once; when to ask
-is `observe`'s business. HTTP is good from 200 to 399, TCP on a connection, exec on exit code 0.
+In: a probe, the instance's private address, a way to run a command inside. Out: None when it answered well, else why not. Asks once;
+when to ask is `observe`'s business. HTTP is good from 200 to 399, TCP on a connection, exec on exit code 0.
 """
 
 import asyncio

@@ -53,10 +53,10 @@ def _instance(instance: InstanceOrder, order: Order, observed: Observed, at: flo
     )  # fmt: skip
 
 
-def _phase(
-    instance: InstanceOrder, containers: tuple[ContainerReport, ...], observed: Observed, at: float
-) -> tuple[Phase, Reason, str]:
-    """The instance's phase, the reason, and words. RUNNING once it runs and has answered; a later failure shows in `healthy` and the reason."""
+def _phase(instance: InstanceOrder, containers: tuple[ContainerReport, ...], observed: Observed, at: float) -> tuple[Phase, Reason, str]:
+    """The instance's phase, the reason, and words. RUNNING once it runs and has answered; a later failure shows in `healthy` and the
+    reason.
+    """
     if is_blocked(instance, observed):
         return Phase.SCHEDULING, Reason.SCHEDULED, "waits for its predecessor to be taken down"
     for image in dict.fromkeys(c.image for c in instance.containers):

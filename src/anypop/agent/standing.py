@@ -77,7 +77,8 @@ def wanted(order: Order) -> dict[tuple[Prefix, str], Announcement]:
 
 def gate_is_open(gate: Address, order: Order, observed: Observed) -> bool:
     """The gate's route is in the kernel, and behind it is an instance that serves and stays."""
-    return any(is_member(i.uid, gate, observed) and is_serving(i, gate, observed) for i in staying(order, observed) if gate in anycast_of(i))
+    here = [i for i in staying(order, observed) if gate in anycast_of(i)]
+    return any(is_member(i.uid, gate, observed) and is_serving(i, gate, observed) for i in here)
 
 
 def is_ready(prefix: Prefix, order: Order, observed: Observed) -> bool:
@@ -103,7 +104,8 @@ def exports_now(observed: Observed) -> dict[tuple[Prefix, str], Export]:
 def attracts(address: Address, order: Order, observed: Observed) -> bool:
     """Whether an announcement of ours draws traffic to `address` that somebody here must answer.
 
-    A prefix that goes on for other addresses does not count for one that the order no longer names as a gate: withdrawing it would hurt them.
+    A prefix that goes on for other addresses does not count for one that the order no longer names as a gate: withdrawing it would hurt
+    them.
     """
     goes_on = {prefix for prefix, _ in wanted(order)}
     for prefix, _ in exports_now(observed):

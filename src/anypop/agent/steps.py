@@ -160,5 +160,6 @@ class DeleteNamespace:
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetSpeaker | PullImage | MakeNamespace
-    | AddLink | SetExternal | RemoveExternal | CreateContainer | StartContainer | StopContainer | RemoveContainer | BeginDrain | DeleteNamespace
+    | AddLink | SetExternal | RemoveExternal | CreateContainer | StartContainer | StopContainer | RemoveContainer | BeginDrain
+    | DeleteNamespace
 )  # fmt: skip

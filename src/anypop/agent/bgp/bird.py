@@ -19,7 +19,7 @@ from anypop.model.errors import Invalid, WorldError
 from anypop.model.report import SessionReport
 
 _ASK_S = 5.0  # an idle daemon answers in a millisecond; one that takes in a full table in well under a second
-_NOBODY = IPv4Address("0.0.0.0")
+_FOREIGN = SpeakerConfig(asn=0, router_id=IPv4Address("0.0.0.0"), upstreams=())
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
@@ -69,7 +69,7 @@ class Bird:
             return SpeakerSeen(config=self._last, answers=False, error=str(error))
         config = self._config_of(told)
         if config is None:
-            return SpeakerSeen(config=SpeakerConfig(asn=0, router_id=_NOBODY, upstreams=()), error="BIRD runs a configuration that is not ours")
+            return SpeakerSeen(config=_FOREIGN, error="BIRD runs a configuration that is not ours")
         self._last = config
         names = {session_name(u, f): (u.name, f) for u in config.upstreams for f in (4, 6) if has_session(u, f)}
         sessions = read_sessions(told, names)

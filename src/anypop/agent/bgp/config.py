@@ -1,8 +1,8 @@
 """BIRD's configuration, rendered from what the speaker shall say. Pure; golden files show it, and each passes `bird -p`.
 
-In: `SpeakerConfig`. Out: the text of bird.conf. Only the prefixes that stand in it can ever leave: each session's export filter is an explicit
-list that accepts our own static routes and rejects everything else, so nothing learnt from one upstream reaches another. BIRD forwards
-nothing of ours: its static routes never enter the kernel, and routes learnt by BGP enter it under BIRD's own protocol number.
+In: `SpeakerConfig`. Out: the text of bird.conf. Only the prefixes that stand in it can ever leave: each session's export filter is an
+explicit list that accepts our own static routes and rejects everything else, so nothing learnt from one upstream reaches another. BIRD
+forwards nothing of ours: its static routes never enter the kernel, and routes learnt by BGP enter it under BIRD's own protocol number.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def render(config: SpeakerConfig, *, log: Path) -> str:
         f'define anypop_digest = "{digest(config)}";',
         "",
         "protocol device { scan time 10; }",
-        f"protocol bfd {{ interface \"*\" {{ {_BFD} }}; }}" if any(u.bfd for u in config.upstreams) else "",
+        f'protocol bfd {{ interface "*" {{ {_BFD} }}; }}' if any(u.bfd for u in config.upstreams) else "",
         "",
     ]
     for family in _FAMILIES:

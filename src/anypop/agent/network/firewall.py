@@ -1,7 +1,7 @@
 """The firewall in front of instances, as one nftables table of our own name; no other table is ever touched.
 
-In: `Firewall` (pure data). Out: a ruleset that nft loads in one transaction, so there is no moment without it and connection tracking is not
-disturbed: established flows survive every change. Outbound traffic and the router's own are free.
+In: `Firewall` (pure data). Out: a ruleset that nft loads in one transaction, so there is no moment without it and connection tracking
+is not disturbed: established flows survive every change. Outbound traffic and the router's own are free.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Changes in the kernel that somebody else may have made: links, next hops, and routes of our own protocol, as they happen.
 
-In: nothing. Out: one call for each burst. The kernel filters the routes (a classic BPF program on the message's protocol byte), so the updates
-of a full BGP table in the same kernel cost nothing here. Says that something changed, not what: the next look sees it.
+In: nothing. Out: one call for each burst. The kernel filters the routes (a classic BPF program on the message's protocol byte), so the
+updates of a full BGP table in the same kernel cost nothing here. Says that something changed, not what: the next look sees it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The router in the kernel, as the agent sees and changes it: covers, external routes, anycast routes and their next-hop groups.
 
-In: steps' plain values. Out: kernel state, or what of it is there. Next hops are numbered by their link (unique, and gone with it); a group is
-found by the route that uses it. Synchronous: each call takes well under a millisecond.
+In: steps' plain values. Out: kernel state, or what of it is there. Next hops are numbered by their link (unique, and gone with it); a
+group is found by the route that uses it. Synchronous: each call takes well under a millisecond.
 """
 
 import zlib
@@ -82,9 +82,7 @@ class Router:
             if number not in known:
                 if member.short not in gateways:
                     raise WorldError(f"set next hops of {address}", f"the address behind the link i{member.short} is not known")
-                rtnl.set_nexthop(
-                    self._net, number, interface=index[member.short], gateway=gateways[member.short], protocol=ROUTE_PROTOCOL
-                )
+                rtnl.set_nexthop(self._net, number, interface=index[member.short], gateway=gateways[member.short], protocol=ROUTE_PROTOCOL)
             entries.append((number, member.weight))
         group = self._group_of(address) or self._free_group(address)
         rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=BUCKETS, idle_s=IDLE_S)

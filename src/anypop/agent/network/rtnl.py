@@ -77,7 +77,8 @@ def links(net: Netlink) -> list[Link]:
 
 def add_veth(net: Netlink, name: str, *, peer: str, peer_namespace: int) -> None:
     """A veth pair, one end here, the other born inside the namespace open as descriptor `peer_namespace`."""
-    other = nl.attribute(1, _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, peer) + nl.u32(28, peer_namespace))  # VETH_INFO_PEER, IFLA_NET_NS_FD
+    inside = nl.text(3, peer) + nl.u32(28, peer_namespace)  # IFLA_IFNAME, IFLA_NET_NS_FD
+    other = nl.attribute(1, _LINK_HEADER.pack(0, 0, 0, 0, 0) + inside)  # VETH_INFO_PEER
     info = nl.nested(18, nl.text(1, "veth"), nl.nested(2, other))  # IFLA_LINKINFO: kind, data
     try:
         net.change(f"add link {name}", NEW_LINK, nl.CREATE | nl.EXCL, _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, name) + info)

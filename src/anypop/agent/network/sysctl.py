@@ -1,6 +1,7 @@
 """Kernel settings of the router's namespace, read and written under /proc/sys/net (the calling thread's namespace).
 
-In: nothing; what a PoP's router needs is fixed and argued below. Out: settings as they must be. Missing files (a kernel without IPv6) are left.
+In: nothing; what a PoP's router needs is fixed and argued below. Out: settings as they must be. Missing files (a kernel without IPv6)
+are left.
 """
 
 from collections.abc import Iterable

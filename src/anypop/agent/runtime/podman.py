@@ -35,7 +35,9 @@ _STATES = {
 
 
 class Podman:
-    """One PoP's containers; with `pop` None those of all PoPs of the prefix. `socket`: of `podman system service`, which may be restarted at any time."""
+    """One PoP's containers; with `pop` None those of all PoPs of the prefix. `socket`: of `podman system service`, which may be
+    restarted at any time.
+    """
 
     def __init__(self, socket: Path, *, prefix: str, pop: CityCode | None) -> None:
         self._socket = socket

@@ -1,7 +1,7 @@
 """The seam between the agent and whatever runs containers: eight verbs on containers and images, all asynchronous.
 
-`Podman` is behind it in production, a fake in unit tests; one contract suite runs on both. Every verb is idempotent, and raises `WorldError`
-in words that a user can act on.
+`Podman` is behind it in production, a fake in unit tests; one contract suite runs on both. Every verb is idempotent, and raises
+`WorldError` in words that a user can act on.
 """
 
 from collections.abc import AsyncIterator

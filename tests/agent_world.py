@@ -1,0 +1,327 @@
+"""A fake PoP host for tests of `converge`: it applies steps, forgets what a killed process forgets, and refuses what must never happen.
+
+The invariants are checked where they could be broken, at the moment a step is applied; a broken one is an AssertionError with its number.
+Time is a number that the test moves. Instances become healthy some time after they start.
+"""
+
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+
+from anypop.agent.ledger import Page, turn
+from anypop.agent.naming import short
+from anypop.agent.observed import ContainerSeen, ContainerState, Export, Firewall, Member, Observed, SpeakerConfig, Verdict
+from anypop.agent.standing import anycast_of, has_remains
+from anypop.agent.steps import (
+    AddLink,
+    BeginDrain,
+    CreateContainer,
+    DeleteNamespace,
+    MakeNamespace,
+    PrepareRouter,
+    PullImage,
+    RemoveContainer,
+    RemoveCover,
+    RemoveExternal,
+    RemoveRoute,
+    SetCover,
+    SetExternal,
+    SetFirewall,
+    SetNextHops,
+    SetRoute,
+    SetSpeaker,
+    StartContainer,
+    Step,
+    StopContainer,
+)  # fmt: skip
+from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
+from anypop.model.names import CityCode, InstanceName, WorkloadId
+from anypop.model.network import Upstream
+from anypop.model.order import Grant, InstanceOrder, Order, Removal
+from anypop.model.reasons import Reason
+from anypop.model.workload import Container, Port
+
+POP = CityCode("LHR")
+HEALTHY_AFTER_S = 0.2
+COVERS = (IPv4Network("192.0.2.0/24"), IPv4Network("203.0.113.0/24"))
+UPSTREAMS = tuple(
+    Upstream(name=name, asn=64600 + n, interface=f"up-{name}", neighbor4=IPv4Address(f"10.9.{n}.1"), local4=IPv4Address(f"10.9.{n}.2"))
+    for n, name in enumerate(("one", "two"))
+)
+
+
+def web(image: str = "web:1") -> Container:
+    return Container(name="web", image=image, ports=(Port(name="http", port=80, open_to_all=True),))
+
+
+def instance(n: int, *, workload: int = 0, life: int = 0, containers: tuple[Container, ...] | None = None) -> InstanceOrder:
+    """Instance `n`; `life` counts incarnations of the same name and place."""
+    return InstanceOrder(
+        name=InstanceName(f"w{workload}-eu-lhr-{n}"), uid=f"{life:02x}{workload:02x}{n:06x}", workload_id=WorkloadId(f"w{workload}"),
+        private4=IPv4Address("10.64.0.1") + 2 * n, gateway4=IPv4Address("10.64.0.0") + 2 * n,
+        private6=IPv6Address("fd00:64::1") + 2 * n, gateway6=IPv6Address("fd00:64::") + 2 * n,
+        external4=IPv4Address("198.51.100.10") + n, external6=IPv6Address("2001:db8:e::10") + n,
+        anycast4=COVERS[workload][1], containers=containers or (web(),),
+    )  # fmt: skip
+
+
+def order(generation: int, *instances: InstanceOrder, removed: tuple[InstanceOrder, ...] = (), withheld: tuple[str, ...] = (),
+          grants: tuple[Grant, ...] = ()) -> Order:  # fmt: skip
+    """An order that announces the covering prefix of every workload in it to all upstreams, except those `withheld`."""
+    gates: dict[Prefix, set[Address]] = {}
+    for i in instances:
+        assert i.anycast4 is not None
+        gates.setdefault(next(c for c in COVERS if i.anycast4 in c), set()).add(i.anycast4)
+    announcements = [
+        Announcement(prefix=prefix, upstream=u.name, scope=Scope(mode=Mode.WITHHOLD if u.name in withheld else Mode.ANNOUNCE),
+                     gates=tuple(sorted(own, key=str)))
+        for prefix, own in sorted(gates.items(), key=str) for u in UPSTREAMS
+    ]  # fmt: skip
+    external = IPv4Network("198.51.100.0/24")
+    announcements += [Announcement(prefix=external, upstream=u.name, scope=Scope()) for u in UPSTREAMS]
+    return Order(
+        pop=POP, generation=generation, asn=33438, router_id=IPv4Address("10.64.255.1"), private4=IPv4Network("10.64.0.0/16"),
+        private6=IPv6Network("fd00:64::/64"), external4=external, external6=IPv6Network("2001:db8:e::/48"), upstreams=UPSTREAMS,
+        instances=instances, removed=tuple(Removal(name=i.name, uid=i.uid, reason="deleted") for i in removed),
+        announcements=tuple(announcements), grants=grants, decay_s=0.5, drain_s=0.5,
+    )  # fmt: skip
+
+
+@dataclass
+class FakeHost:
+    """The PoP's world. What a process remembers is apart: `kill` loses it."""
+
+    now: float = 1000.0
+    page: Page | None = None
+    prepared: bool = False
+    containers: dict[tuple[str, str], ContainerSeen] = field(default_factory=dict)
+    namespaces: set[str] = field(default_factory=set)
+    links: dict[str, bool] = field(default_factory=dict)
+    external: dict[Prefix, str] = field(default_factory=dict)
+    covers: set[Prefix] = field(default_factory=set)
+    groups: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
+    routed: set[Address] = field(default_factory=set)
+    firewall: Firewall | None = None
+    speaker: SpeakerConfig | None = None
+    images: set[str] = field(default_factory=set)
+    sick: set[str] = field(default_factory=set)
+    bad_images: set[str] = field(default_factory=set)
+    applied: list[Step] = field(default_factory=list)
+    # remembered by the process only
+    remembers_firewall: bool = False
+    began_probing: dict[str, float] = field(default_factory=dict)
+    graceful_since: dict[tuple[Prefix, str], float] = field(default_factory=dict)
+    draining_since: dict[str, float] = field(default_factory=dict)
+    restart_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    next_pid: int = 100
+
+    def obey(self, order: Order) -> Reason | None:
+        page = turn(order, self.page)
+        if isinstance(page, Reason):
+            return page
+        self.page = page
+        return None
+
+    def kill(self) -> None:
+        """kill -9 of the agent, and a new one: what runs goes on, what was remembered is lost."""
+        self.remembers_firewall = False
+        self.began_probing.clear()
+        self.graceful_since.clear()
+        self.draining_since.clear()
+        self.restart_at.clear()
+
+    def die(self, uid: str) -> None:
+        """An instance's processes end; the death watch takes its next hops out at once."""
+        for key, seen in self.containers.items():
+            if seen.uid == uid and seen.state is ContainerState.RUNNING:
+                self.containers[key] = replace(seen, state=ContainerState.EXITED, pid=0)
+                self.restart_at[key] = self.now + 0.1
+        self._drop(short(uid))
+
+    def observe(self) -> Observed:
+        assert self.page is not None
+        if self.speaker is None:
+            self.graceful_since.clear()
+        else:
+            fading = {(e.prefix, e.upstream) for e in self.speaker.exports if e.graceful}
+            self.graceful_since = {key: self.graceful_since.get(key, self.now) for key in fading}
+        seen = Observed(
+            router_ready=self.prepared, containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
+            links=dict(self.links), external=dict(self.external), covers=frozenset(self.covers),
+            balanced={a: self.groups[a] for a in self.routed}, firewall=self.firewall if self.remembers_firewall else None,
+            speaker=self.speaker, health=self._health(), images=frozenset(self.images), leaving=self.page.leaving,
+            restart_at=dict(self.restart_at), graceful_since=dict(self.graceful_since), draining_since=dict(self.draining_since),
+        )  # fmt: skip
+        gone = frozenset(x.removal.uid for x in self.page.leaving if not has_remains(x.removal.uid, seen))
+        asked = {r.uid for r in self.page.order.removed}
+        self.page = replace(self.page, leaving=tuple(x for x in self.page.leaving if x.removal.uid in asked or x.removal.uid not in gone))
+        return replace(seen, leaving=self.page.leaving)
+
+    def _health(self) -> dict[str, Verdict]:
+        assert self.page is not None
+        found = {}
+        for i in self.page.order.instances:
+            running = [c for c in self.containers.values() if c.uid == i.uid and c.state is ContainerState.RUNNING]
+            if not running:
+                self.began_probing.pop(i.uid, None)
+                continue
+            begun = self.began_probing.setdefault(i.uid, self.now)
+            started = max(c.started_at or 0 for c in running)
+            if i.uid in self.sick:
+                known = self.now >= begun + HEALTHY_AFTER_S
+                found[i.uid] = Verdict(healthy=False if known else None, reason=Reason.PROBE_FAILED)
+            elif self.now >= started + HEALTHY_AFTER_S:
+                found[i.uid] = Verdict(healthy=True, reason=Reason.PROBE_PASSED)
+            else:
+                found[i.uid] = Verdict(healthy=False, reason=Reason.PROBE_PENDING)
+        return found
+
+    def is_well(self, uid: str) -> bool:
+        """Whether the instance really runs and answers, whatever anybody believes."""
+        running = [c for c in self.containers.values() if c.uid == uid and c.state is ContainerState.RUNNING]
+        return bool(running) and uid not in self.sick and short(uid) in self.links
+
+    def apply(self, step: Step) -> None:
+        """One step's effect. Idempotent, like the real one."""
+        self.applied.append(step)
+        match step:
+            case PrepareRouter():
+                self.prepared = True
+            case SetCover():
+                self.covers.add(step.prefix)
+            case RemoveCover():
+                assert not self._announces(step.prefix), f"8: the cover {step.prefix} is removed while it is announced"
+                self.covers.discard(step.prefix)
+            case SetNextHops():
+                assert step.members, "an empty group does not exist"
+                assert all(self.links.get(m.short) for m in step.members), "a next hop needs its link"
+                self.groups[step.address] = step.members
+            case SetRoute():
+                assert step.address in self.groups, "a route needs its group"
+                self.routed.add(step.address)
+            case RemoveRoute():
+                self.groups.pop(step.address, None)
+                self.routed.discard(step.address)
+            case SetFirewall():
+                self.firewall, self.remembers_firewall = step.rules, True
+            case SetSpeaker():
+                self._announce(step.config)
+            case PullImage():
+                self.images.add(step.image)
+            case MakeNamespace():
+                self.namespaces.add(short(step.uid))
+            case AddLink():
+                assert short(step.instance.uid) in self.namespaces
+                clash = [key for key in self.links if key != short(step.instance.uid) and self._private_of(key) == step.instance.private4]
+                assert not clash, f"15: {step.instance.private4} has two owners"
+                self.links[short(step.instance.uid)] = True
+            case SetExternal():
+                assert self.links.get(short(step.instance.uid))
+                for address in (step.instance.external4, step.instance.external6):
+                    self.external[ip_network(address)] = short(step.instance.uid)
+            case RemoveExternal():
+                self.external.pop(step.prefix, None)
+            case CreateContainer():
+                self._create(step)
+            case StartContainer():
+                self._start(step)
+            case StopContainer():
+                self._guard_removal(step.uid, "stop")
+                self.die(step.uid)
+            case RemoveContainer():
+                self._guard_removal(step.uid, "remove")
+                self.containers.pop((step.uid, step.container), None)
+            case BeginDrain():
+                self.draining_since.setdefault(step.uid, self.now)
+            case DeleteNamespace():
+                self._guard_removal(step.uid, "unbind")
+                key = short(step.uid)
+                self.namespaces.discard(key)
+                self.links.pop(key, None)
+                self.external = {p: owner for p, owner in self.external.items() if owner != key}
+                self._drop(key)
+
+    def _create(self, step: CreateContainer) -> None:
+        key = (step.instance.uid, step.container.name)
+        assert short(step.instance.uid) in self.namespaces, "a container needs its namespace"
+        assert self.links.get(short(step.instance.uid)), "addresses are in place before the first instruction"
+        assert step.container.image in self.images
+        if key not in self.containers:
+            self.containers[key] = ContainerSeen(
+                id=f"c-{key[0]}-{key[1]}", instance=step.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED
+            )
+
+    def _start(self, step: StartContainer) -> None:
+        key = (step.uid, step.container)
+        assert self.firewall is not None, "an instance without a firewall"
+        assert f"i{short(step.uid)}" in self.firewall.links, "an instance without a firewall"
+        if self.containers[key].state is not ContainerState.RUNNING:
+            self.next_pid += 1
+            self.containers[key] = replace(self.containers[key], state=ContainerState.RUNNING, pid=self.next_pid, started_at=self.now)
+
+    def _announce(self, config: SpeakerConfig) -> None:
+        assert self.page is not None
+        before = {(e.prefix, e.upstream): e for e in self.speaker.exports} if self.speaker else {}
+        for export in config.exports:
+            if (export.prefix, export.upstream) not in before:
+                self._guard_announcement(export)
+        dropped = set(before) - {(e.prefix, e.upstream) for e in config.exports}
+        granted = {g.prefix for g in self.page.order.grants if g.allowed}
+        for key in dropped:
+            known = key[1] in {u.name for u in self.page.order.upstreams}
+            assert before[key].graceful or key[0] in granted or not known, f"9: {key} is withdrawn without letting its traffic decay"
+        self.speaker = config
+
+    def _guard_announcement(self, export: Export) -> None:
+        """Invariant 8: nothing is announced before its route is in the kernel and an instance is healthy."""
+        assert self.page is not None
+        assert export.prefix in self.covers, f"8: {export.prefix} is announced before its route is in the kernel"
+        gates = {g for a in self.page.order.announcements if a.prefix == export.prefix for g in a.gates}
+        owners = {short(i.uid): i.uid for i in self.page.order.instances}
+        for gate in gates:
+            assert gate in self.routed, f"8: {export.prefix} is announced before {gate} has a route"
+            assert any(m.short in owners and self.is_well(owners[m.short]) for m in self.groups[gate]), f"8: nobody answers {gate}"
+
+    def _guard_removal(self, uid: str, what: str) -> None:
+        """Invariants 14 (only what has a token) and 9 (never before the withdrawal, nor while nobody else answers)."""
+        assert self.page is not None
+        leaving = {x.removal.uid: x for x in self.page.leaving}
+        if what == "stop" and uid not in leaving:
+            assert short(uid) not in self.namespaces, f"14: {uid} is stopped without a token"
+            return
+        assert uid in leaving, f"14: {what} {uid} without a token"
+        gone = leaving[uid].instance
+        for address in anycast_of(gone) if gone else ():
+            others = [m.short for m in self.groups.get(address, ()) if m.short != short(uid)]
+            if self._announces_for(address) and not others:
+                was = any(m.short == short(uid) for m in self.groups.get(address, ())) or what != "remove"
+                running = any(c.uid == uid and c.state is ContainerState.RUNNING for c in self.containers.values())
+                assert not (was and running), f"9: {what} of the last instance behind {address} while it is announced"
+
+    def _announces(self, prefix: Prefix) -> bool:
+        return self.speaker is not None and any(e.prefix == prefix for e in self.speaker.exports)
+
+    def _announces_for(self, address: Address) -> bool:
+        return self.speaker is not None and any(address.version == e.prefix.version and address in e.prefix for e in self.speaker.exports)
+
+    def _drop(self, key: str) -> None:
+        for address, members in list(self.groups.items()):
+            left = tuple(m for m in members if m.short != key)
+            if left:
+                self.groups[address] = left
+            else:
+                del self.groups[address]
+                self.routed.discard(address)
+
+    def _private_of(self, key: str) -> IPv4Address | None:
+        assert self.page is not None
+        known = [*self.page.order.instances, *(x.instance for x in self.page.leaving if x.instance)]
+        return next((i.private4 for i in known if short(i.uid) == key), None)
+
+    def picture(self) -> dict[str, object]:
+        """The world without times, ids and memories: two that are the same look the same."""
+        return {
+            "containers": sorted((uid, name, str(c.state)) for (uid, name), c in self.containers.items()),
+            "namespaces": sorted(self.namespaces), "links": sorted(self.links), "external": sorted(map(str, self.external)),
+            "covers": sorted(map(str, self.covers)), "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
+            "speaker": self.speaker, "firewall": self.firewall,
+        }  # fmt: skip
