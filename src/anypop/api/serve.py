@@ -23,7 +23,7 @@ from pathlib import Path
 import uvicorn
 import yaml
 
-from anypop.api import listen
+from anypop.api import listen, shapes
 from anypop.api.app import make_app
 from anypop.api.context import Platform
 from anypop.control import ca
@@ -33,6 +33,7 @@ from anypop.control.network import EMPTY, change_network
 from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.errors import WorldError
+from anypop.model.names import CityCode
 from anypop.model.network import Network
 from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
@@ -107,11 +108,13 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         )
         server = _Server(config, core)
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
+        warm = asyncio.create_task(asyncio.to_thread(shapes.location, CityCode("LHR")))  # the table of cities takes 60 ms to read
         renewal = asyncio.create_task(_keep_certificate(config, renew))
         try:
             await server.serve(sockets=sockets)
         finally:
             renewal.cancel()
+            await warm
     finally:
         await core.stop()
 
