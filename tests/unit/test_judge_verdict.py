@@ -1,0 +1,221 @@
+"""Verdicts: what is believed, what is granted, what is shown."""
+
+from dataclasses import replace
+
+from anypop.judge.instances import shown
+from anypop.judge.memory import History
+from anypop.judge.verdict import FRESH_S, Received, judge
+from anypop.model.announce import Mode, Scope, ScopeRule
+from anypop.model.names import CityCode
+from anypop.model.plan import Plan, Verdict, World
+from anypop.model.reasons import Reason
+from anypop.model.report import Phase, Report
+from anypop.plan.planner import plan
+from tests.worlds import AMS, CITIES, JFK, LAX, LHR, after, network, report, workload
+
+PLAN = plan(World(network=network(), workloads=(workload(dual_stack=False),)))
+PREFIX = PLAN.anycast[0].prefix4
+WEB = workload().id
+FIRST = dict.fromkeys(CITIES, 1)
+
+
+def ill(planned: Plan, city: CityCode, *, generation: int = 1, workload_id: str = WEB, out: bool = True) -> Report:
+    return report(
+        planned,
+        city,
+        generation=generation,
+        unhealthy=[workload_id],
+        wants=[PREFIX] if out else [],
+        withdrawn=[] if out else [PREFIX],
+    )
+
+
+class Control:
+    """A control that receives reports and judges; its clock is ours to move."""
+
+    def __init__(self, planned: Plan = PLAN) -> None:
+        self.plan = planned
+        self.now = 1000.0
+        self.history = History()
+        self.reports: dict[CityCode, Received] = {}
+        self.generations = dict(FIRST)
+        self.verdict = Verdict()
+        self.receive(*(report(planned, city) for city in planned.pops))
+
+    def receive(self, *reports: Report) -> Verdict:
+        for one in reports:
+            self.reports[one.pop] = Received(report=one, at=self.now)
+        self.verdict, self.history = judge(self.plan, self.reports, now=self.now, history=self.history, generations=self.generations)
+        return self.verdict
+
+    def answer(self, city: CityCode) -> tuple[bool, str] | None:
+        return next(((g.allowed, g.reason) for g in self.verdict.pops[city].grants if g.prefix == PREFIX), None)
+
+    def everyone_else_reports(self, *but: CityCode) -> None:
+        self.receive(*(report(self.plan, c, generation=self.generations[c]) for c in self.plan.pops if c not in but))
+
+
+def test_a_silent_pop_is_unknown_and_never_healthy() -> None:
+    """Fresh for 15 s, then unknown; one that never reported says so."""
+    control = Control()
+    assert control.verdict.pops[LHR].reason is Reason.RUNNING
+    control.now += FRESH_S
+    control.everyone_else_reports(LHR)
+    assert control.verdict.pops[LHR].trusted
+    control.now += 0.1
+    control.everyone_else_reports(LHR)
+    assert (control.verdict.pops[LHR].trusted, control.verdict.pops[LHR].reason) == (False, Reason.REPORT_STALE)
+    assert LHR not in control.verdict.prefixes[0].announcing
+    nobody, _ = judge(PLAN, {}, now=0, history=History(), generations={})
+    assert {v.reason for v in nobody.pops.values()} == {Reason.NO_REPORT}
+
+
+def test_a_pop_counts_as_announcing_only_with_an_established_session() -> None:
+    """Its own word that it exports is not enough."""
+    control = Control()
+    assert control.verdict.prefixes[0].announcing == tuple(sorted(CITIES))
+    control.receive(report(PLAN, LHR, sessions="active"))
+    assert control.verdict.prefixes[0].announcing == tuple(sorted({AMS, JFK, LAX}))
+    assert control.verdict.pops[LHR].reason is Reason.SESSION_DOWN
+
+
+def test_a_sick_pop_is_granted_until_it_returns_and_the_leave_counts_until_its_revocation_is_obeyed() -> None:
+    """The life of a leave, order by order."""
+    control = Control()
+    control.receive(ill(PLAN, LHR))
+    assert control.answer(LHR) == (True, Reason.GRANTED)
+    control.generations[LHR] = 2
+    control.receive(ill(PLAN, LHR, generation=2, out=False))
+    assert control.answer(LHR) == (True, Reason.GRANTED)
+    control.receive(report(PLAN, LHR, generation=2))
+    assert control.answer(LHR) is None
+    assert [leave.revoked_after for leave in control.history.leaves] == [2]
+    control.generations[LHR] = 3
+    control.receive(ill(PLAN, AMS))
+    assert control.answer(AMS) == (True, Reason.GRANTED)
+    control.receive(ill(PLAN, JFK))
+    assert control.answer(JFK) == (False, Reason.FLOOR_HOLDS)
+    control.receive(report(PLAN, LHR, generation=3))
+    assert [leave.pop for leave in control.history.leaves] == [AMS, JFK]
+    assert control.answer(JFK) == (True, Reason.GRANTED)
+
+
+def test_when_most_turn_bad_at_once_nobody_withdraws_until_the_window_is_over() -> None:
+    """Three of four within a minute: the monitor is suspect. A minute later the floor alone decides."""
+    control = Control()
+    control.now += 1
+    for city in (LHR, AMS, JFK):
+        control.reports[city] = Received(report=ill(PLAN, city), at=control.now)
+    control.receive()
+    assert {control.answer(c) for c in (LHR, AMS, JFK)} == {(False, Reason.SUSPECT_MONITOR)}
+    assert control.verdict.prefixes[0].alarm is Reason.SUSPECT_MONITOR
+    control.now += 61
+    control.receive(report(PLAN, LAX), *(ill(PLAN, c) for c in (LHR, AMS, JFK)))
+    assert [control.answer(c) for c in (AMS, JFK, LHR)] == [(True, Reason.GRANTED), (True, Reason.GRANTED), (False, Reason.FLOOR_HOLDS)]
+
+
+def test_silence_counts_as_turning_bad() -> None:
+    """Two of four fall silent, then one falls ill: it is not granted, since this looks like our own blindness."""
+    control = Control()
+    control.now += FRESH_S + 1
+    control.receive(report(PLAN, LHR), report(PLAN, AMS))
+    control.receive(ill(PLAN, LHR))
+    assert control.answer(LHR) == (False, Reason.SUSPECT_MONITOR)
+
+
+def test_the_last_announcer_holds_and_alarms() -> None:
+    """One PoP in all: a sick answer is better than none, and a person is told."""
+    alone = plan(World(network=network([LHR]), workloads=(workload(cities=[LHR], dual_stack=False),)))
+    control = Control(alone)
+    control.receive(ill(alone, LHR))
+    assert control.answer(LHR) == (False, Reason.LAST_ANNOUNCER)
+    assert control.verdict.prefixes[0].alarm is Reason.LAST_ANNOUNCER
+
+
+def test_where_no_other_pop_is_healthy_nobody_moves() -> None:
+    """A bad image everywhere: withdrawing would move the clients and heal nobody."""
+    control = Control()
+    control.receive(*(ill(PLAN, c) for c in (AMS, JFK)))
+    control.now += 70
+    control.receive(*(replace(report(PLAN, c), instances=ill(PLAN, c).instances) for c in (LHR, LAX)), *(ill(PLAN, c) for c in (AMS, JFK)))
+    fresh = Control()
+    fresh.now += 1
+    fresh.receive(*(replace(report(PLAN, c), instances=ill(PLAN, c).instances) for c in (LHR, LAX, JFK)), ill(PLAN, AMS))
+    assert fresh.answer(AMS) == (False, Reason.NOWHERE_BETTER)
+
+
+def test_a_pop_that_is_on_its_way_out_is_nowhere_to_go() -> None:
+    """LHR may leave for the sake of a and is the only one where b is well: AMS keeps b, sick as it is."""
+    both = plan(World(network=network(), workloads=(workload("a", dual_stack=False), workload("b", dual_stack=False))))
+    a, b = workload("a").id, workload("b").id
+    control = Control(both)
+    control.receive(ill(both, LHR, workload_id=a))
+    assert control.answer(LHR) == (True, Reason.GRANTED)
+    control.receive(*(report(both, c, unhealthy=[b]) for c in (JFK, LAX)), ill(both, AMS, workload_id=b))
+    assert control.answer(AMS) == (False, Reason.NOWHERE_BETTER)
+
+
+def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody_while_it_starts() -> None:
+    """b starts in the prefix of a: no PoP withdraws for its sake, no alarm sounds; one that has not come up in half a minute counts."""
+    world = World(network=network(), workloads=(workload("a", dual_stack=False),))
+    first = plan(world)
+    a, b = workload("a").id, workload("b").id
+    control = Control(first)
+    both = plan(after(world, first, workloads=(*world.workloads, workload("b", dual_stack=False))))
+    control.plan = both
+    control.receive(*(ill(both, c, workload_id=b) for c in CITIES))
+    assert {control.answer(c) for c in CITIES} == {(False, Reason.PROBE_PENDING)}
+    assert control.verdict.prefixes[0].alarm is None
+    control.receive(*(report(both, c) for c in (AMS, JFK, LAX)))
+    assert control.answer(LHR) == (False, Reason.PROBE_PENDING)
+    control.now += 31
+    control.receive(*(report(both, c) for c in (AMS, JFK, LAX)), ill(both, LHR, workload_id=b))
+    assert control.answer(LHR) == (True, Reason.GRANTED)
+    assert (LHR, a) in control.history.served
+
+
+def test_a_pop_withheld_by_the_operator_is_not_entitled() -> None:
+    """It is neither counted in the floor nor missed."""
+    rules = tuple(ScopeRule(workload_id=WEB, pop=LAX, upstream=u, scope=Scope(mode=Mode.WITHHOLD)) for u in ("telia", "qwest"))
+    ruled = plan(World(network=network(), workloads=(workload(dual_stack=False),), rules=rules))
+    verdict, _ = judge(ruled, {}, now=0, history=History(), generations={})
+    assert verdict.prefixes[0].entitled == tuple(sorted({AMS, JFK, LHR}))
+    assert verdict.prefixes[0].floor == 2
+
+
+def test_judging_the_same_again_changes_nothing() -> None:
+    """The memory is stable while nothing happens, so control writes nothing."""
+    control = Control()
+    control.receive(ill(PLAN, LHR))
+    before, verdict = control.history, control.verdict
+    control.now += 1
+    assert control.receive() == verdict
+    assert control.history == before
+
+
+def test_a_pop_says_the_first_thing_that_is_wrong_with_it() -> None:
+    """Refused orders before drift, drift before ill health."""
+    control = Control()
+    plain = report(PLAN, LHR)
+    for changed, reason in (
+        (replace(plain, refused=Reason.SHRINKS_WITHOUT_TOKEN, drift=("x",)), Reason.SHRINKS_WITHOUT_TOKEN),
+        (replace(plain, drift=("route missing",)), Reason.DRIFTED),
+        (replace(plain, orphans=("web-all-lhr-9",)), Reason.DRIFTED),
+        (ill(PLAN, LHR), Reason.NO_HEALTHY_INSTANCE),
+        (plain, Reason.RUNNING),
+    ):
+        assert control.receive(changed).pops[LHR].reason is reason
+
+
+def test_an_instance_is_shown_as_its_pop_saw_it_and_unknown_when_it_is_silent() -> None:
+    """SCHEDULING before the first report, the report's phase after it, nothing claimed of a silent PoP."""
+    slot = next(s for s in PLAN.slots if s.pop == LHR)
+    received = Received(report=report(PLAN, LHR), at=100)
+    assert shown(slot.name, slot.uid, None, now=100).phase is Phase.SCHEDULING
+    seen = shown(slot.name, slot.uid, received, now=110)
+    assert (seen.phase, seen.healthy, seen.word) == (Phase.RUNNING, True, "RUNNING")
+    silent = shown(slot.name, slot.uid, received, now=116)
+    assert (silent.phase, silent.healthy, silent.word) == (None, False, "INSTANCE_PHASE_UNSPECIFIED")
+    assert shown(slot.name, "another-life", received, now=110).phase is Phase.SCHEDULING
+    going = shown(slot.name, slot.uid, received, now=110, removing=True)
+    assert (going.phase, going.healthy) == (Phase.DELETING, False)
