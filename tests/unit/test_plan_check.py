@@ -58,7 +58,7 @@ def test_emptying_one_pop_is_refused_though_it_is_a_small_part_of_all() -> None:
     """A quarter of all instances, and all that LHR has."""
     before = planned_of(workload())
     now = plan(after(World(network=network(), workloads=(workload(cities=[c for c in CITIES if c != LHR]),)), before))
-    with pytest.raises(Unsafe, match="LHR: 2 of 2"):
+    with pytest.raises(Unsafe, match="PoP LHR: 2 of 2"):
         check(now, before.slots)
 
 
@@ -97,3 +97,13 @@ def test_a_network_that_shrank_under_its_tenants_is_refused() -> None:
     moved = [replace(p, external4=IPv4Network("198.51.100.0/32")) if p.city == JFK else p for p in network().pops]
     with pytest.raises(Unsafe, match="outside the PoP's prefixes"):
         check(plan(after(World(network=replace(network(), pops=tuple(moved)), workloads=(workload(),)), before)), before.slots)
+
+
+def test_a_workload_that_vanishes_without_a_deletion_is_refused_however_small_it_is() -> None:
+    """One instance of seventeen, and all that its workload has."""
+    small = workload("small", cities=[LHR], replicas=1)
+    before = planned_of(workload("a"), workload("b"), small)
+    now = plan(after(World(network=network(), workloads=(workload("a"), workload("b"))), before))
+    with pytest.raises(Unsafe, match="workload id-small: 1 of 1"):
+        check(now, before.slots)
+    check(now, before.slots, confirmed=frozenset({small.id}))

@@ -5,6 +5,7 @@ nothing, or `Unsafe` with every objection, the numbers and the way out. It knows
 it finds beside losses would be a bug of the planner, or a network file that no longer holds what was given out of it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from anypop.model.announce import Address, Announcement
@@ -30,23 +31,29 @@ def check(plan: Plan, before: tuple[Slot, ...], *, confirmed: frozenset[Workload
 
 
 def _losses(plan: Plan, before: tuple[Slot, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
-    """More than a third, or all, of what nobody asked to take away: on the whole, and in each PoP."""
+    """Of what nobody asked to take away: more than a third of everything or of a PoP, or all that a workload has."""
     still = {s.uid for s in plan.slots}
-    had = [s for s in before if s.workload_id not in confirmed]
-    scopes: list[tuple[str, list[Slot]]] = [("", had)]
-    for city in sorted({s.pop for s in had}):
-        scopes.append((city, [s for s in had if s.pop == city]))
-    for path, slots in scopes:
-        lost = [s for s in slots if s.uid not in still]
-        if 3 * len(lost) > len(slots):
-            whose = ", ".join(sorted({s.workload_id for s in lost})[:5])
-            yield Problem(
-                path=path,
-                message=f"{len(lost)} of {len(slots)} instances would be taken down and nobody asked for that (workloads {whose}); "
-                "nothing was changed. If it is meant, delete or change these workloads by name, or confirm it",
-            )
-            if not path:
-                return  # each PoP would only say the same again
+    had: dict[tuple[str, str], int] = defaultdict(int)
+    lost: dict[tuple[str, str], list[WorkloadId]] = defaultdict(list)
+    for slot in before:
+        if slot.workload_id in confirmed:
+            continue
+        for scope in (("", ""), ("PoP", slot.pop), ("workload", slot.workload_id)):
+            had[scope] += 1
+            if slot.uid not in still:
+                lost[scope].append(slot.workload_id)
+    for kind, name in sorted(lost):
+        gone, of = lost[kind, name], had[kind, name]
+        if len(gone) <= (of - 1 if kind == "workload" else of // 3):
+            continue
+        whose = ", ".join(sorted(set(gone))[:5])
+        yield Problem(
+            path=f"{kind} {name}".strip(),
+            message=f"{len(gone)} of {of} instances would be taken down and nobody asked for that (of workload {whose}); "
+            "nothing was changed. If it is meant, delete or change the workload by name, or confirm the loss",
+        )
+        if not kind:
+            return  # the rest would only say the same again
 
 
 def _owners(plan: Plan) -> Iterator[Problem]:
