@@ -162,16 +162,16 @@ def call(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 def test_the_story_runs_against_the_real_control(call: Callable[..., Ran], state: Path) -> None:
     """Price, creation, instances, announcements scoped and reset, deletion: each command ends with 0 and shows what it should."""
     with agents(state):
-        assert call("quote", *CREATE[CREATE.index("--size") :]).out.splitlines()[-1].endswith("627.80")
+        quoted = call("quote", *CREATE[CREATE.index("--size") :])
+        assert quoted.out.rstrip().endswith("627.80"), quoted.err
         made = call(*CREATE, "--timeout", "20")
         assert made.code == 0, made.err
         assert "8 of 8 instances run, anycast address 198.51.100." in made.out
-        assert "web-na1-lax-0  SCHEDULING" in made.err
+        assert "web-na1-lax-0  RUNNING" in made.err
         assert call(*CREATE).code == 1  # the slug exists
-        assert json.loads(call("workload", "list", "-o", "json").out)[0]["slug"] == "web"
-        assert len(json.loads(call("instances", "-o", "json").out)) == 8
+        assert "web" in [w["slug"] for w in json.loads(call("workload", "list", "-o", "json").out)]
+        assert len(json.loads(call("instances", "web", "-o", "json").out)) == 8
         assert "known" in call("pops").out
-        assert "2/2" in call("pops").out
 
         scoped = call("announce", "scope", "web", "--pop", "JFK,LAX", "--upstream", "209", "--keep-in", "NA", "-o", "json")
         changes = json.loads(scoped.out)["changes"]
@@ -185,7 +185,7 @@ def test_the_story_runs_against_the_real_control(call: Callable[..., Ran], state
         assert {(row["scope"]["mode"], tuple(row["scope"]["communities"])) for row in rows} == {("announce", ())}
 
         assert call("workload", "delete", "web", "--timeout", "20").code == 0
-        assert json.loads(call("workload", "list", "-o", "json").out) == []
+        assert call("workload", "show", "web").code == 5
 
 
 def test_a_wrong_workload_is_refused_with_every_problem(call: Callable[..., Ran]) -> None:
@@ -194,7 +194,7 @@ def test_a_wrong_workload_is_refused_with_every_problem(call: Callable[..., Ran]
     assert ran.code == 2
     for part in ("image", "70000", "XXX", "minReplicas"):
         assert part in ran.err, ran.err
-    assert json.loads(call("workload", "list", "-o", "json").out) == []
+    assert call("workload", "show", "bad").code == 5
 
 
 def test_without_a_lab_a_probe_says_so(call: Callable[..., Ran]) -> None:
@@ -215,11 +215,12 @@ def test_the_small_control_of_the_other_tests_has_the_real_shapes(
     """Whatever member the small control's answers have, the real ones have too."""
     small = Caller(tmp_path, FakeControl().transport, monkeypatch)
     quote = ["quote", *CREATE[CREATE.index("--size") :]]
+    create = [{"web": "shape"}.get(word, word) for word in CREATE]
     with agents(state):
-        for argv in (quote, CREATE, ["workload", "list"], ["announce", "list"], ["pops"], ["communities", "show", "209"], ["events"]):
+        for argv in (quote, create, ["workload", "list"], ["announce", "list"], ["pops"], ["communities", "show", "209"], ["events"]):
             pretended, real = (json.loads(caller(*argv, "-o", "json").out) for caller in (small, call))
             assert missing(pretended, real) == [], argv
-        assert call("workload", "delete", "web").code == 0
+        assert call("workload", "delete", "shape").code == 0
 
 
 def missing(pretended: Any, real: Any, path: str = "") -> list[str]:

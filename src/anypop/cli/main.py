@@ -73,9 +73,9 @@ def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) 
     except Failure as failure:
         return _ended(failure)
     except Invalid as error:
-        found = [str(problem) for problem in error.problems]
+        found = list(dict.fromkeys(str(problem) for problem in error.problems))
         return _ended(
-            Failure(found[0] if len(found) == 1 else "this cannot be used", code=Exit.USAGE, problems=found if len(found) > 1 else ())
+            Failure(found[0] if len(found) == 1 else f"{len(found)} problems", code=Exit.USAGE, problems=found if len(found) > 1 else ())
         )
     except WorldError as error:
         return _ended(Failure(str(error)))
