@@ -67,6 +67,7 @@ def test_two_that_ask_together_never_both_get_the_last_leave() -> None:
 sets_of_cities = st.frozensets(st.sampled_from(CITIES))
 
 
+@settings(deadline=None)
 @given(st.tuples(sets_of_cities, sets_of_cities, sets_of_cities), st.permutations(CITIES), st.integers(0, 4), st.sampled_from(list(Cause)))
 def test_no_set_of_answers_falls_below_the_floor(
     sets: tuple[frozenset[CityCode], frozenset[CityCode], frozenset[CityCode]], asks: list[CityCode], bad: int, cause: Cause

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.model.errors import Invalid
@@ -225,6 +225,7 @@ some_json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(some_json)
 def test_any_json_is_either_a_workload_or_invalid(body: Any) -> None:
     """No shape of data makes the parser fail in another way."""

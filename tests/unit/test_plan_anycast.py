@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.model.announce import NO_EXPORT, Mode, Scope, ScopeRule
@@ -56,6 +56,7 @@ def test_a_released_address_waits_until_all_instances_are_gone_and_then_rests() 
     assert [(a.workload_id, str(a.address4)) for a in rested.anycast] == [("id-b", "203.0.113.2"), ("id-c", "203.0.113.1")]
 
 
+@settings(deadline=None)
 @given(some_workloads, some_workloads)
 def test_an_address_stays_for_the_workloads_life(first: list[Workload], second: list[Workload]) -> None:
     """No change to itself or to others moves a workload's anycast address while it lives."""
@@ -67,6 +68,7 @@ def test_an_address_stays_for_the_workloads_life(first: list[Workload], second: 
     assert all(now[a.workload_id] == a for a in planned.anycast if a.workload_id in living)
 
 
+@settings(deadline=None)
 @given(some_workloads, some_workloads, st.integers(1, 4))
 def test_no_pop_announces_an_address_that_it_cannot_serve(first: list[Workload], second: list[Workload], prefixes: int) -> None:
     """Where a covering prefix is announced, every workload with an address in it and an instance anywhere has one right there,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.model.announce import Announcement, Scope
@@ -32,6 +32,7 @@ def test_losing_a_workload_nobody_deleted_is_refused_with_numbers_and_a_way_out(
     check(emptied, before.slots, confirmed=frozenset({workload("a").id, workload("b").id}))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(0, 12))
 def test_more_than_a_third_needs_a_token_and_a_third_does_not(had: int, keeps: int) -> None:
     """The line is at a third: one of three may go, two of five may not."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.model.names import CityCode
@@ -37,6 +37,7 @@ def test_instances_are_named_and_numbered_by_their_place() -> None:
     assert first.hosts_domain == "fun.edgeengine.internal"
 
 
+@settings(deadline=None)
 @given(some_workloads, some_workloads)
 def test_no_two_instances_ever_share_an_address(first: list[Workload], second: list[Workload]) -> None:
     """Whatever was wanted before and is wanted now, each address has one owner, and all lie inside their prefixes."""
@@ -47,6 +48,7 @@ def test_no_two_instances_ever_share_an_address(first: list[Workload], second: l
     check(again, (), confirmed=frozenset())
 
 
+@settings(deadline=None)
 @given(some_workloads)
 def test_a_plan_of_its_own_outcome_changes_nothing(workloads: list[Workload]) -> None:
     """Planning again from the stored plan gives the same plan."""
@@ -57,6 +59,7 @@ def test_a_plan_of_its_own_outcome_changes_nothing(workloads: list[Workload]) ->
     assert (again.slots, again.anycast, again.removals) == (planned.slots, planned.anycast, planned.removals)
 
 
+@settings(deadline=None)
 @given(some_workloads, some_workloads)
 def test_what_one_asks_for_moves_nobody_else(workloads: list[Workload], others: list[Workload]) -> None:
     """Whoever is wanted before and after keeps name, uid and every address, whatever comes or goes beside it."""
@@ -69,6 +72,7 @@ def test_what_one_asks_for_moves_nobody_else(workloads: list[Workload], others: 
     assert all(now[uid] == order for uid, order in lives(planned).items())
 
 
+@settings(deadline=None)
 @given(some_workloads, some_workloads)
 def test_an_instance_leaves_only_by_an_explicit_removal(first: list[Workload], second: list[Workload]) -> None:
     """Every slot of before is either still there or named, with its uid, among the removals of its PoP."""
@@ -81,6 +85,7 @@ def test_an_instance_leaves_only_by_an_explicit_removal(first: list[Workload], s
         assert (slot.uid in still) != ((slot.pop, slot.name, slot.uid) in removed)
 
 
+@settings(deadline=None)
 @given(some_workloads, some_cities)
 def test_a_pop_that_returns_loses_no_instance_that_is_still_wanted(workloads: list[Workload], left: list[CityCode]) -> None:
     """PoPs may vanish from the network and return: the same instances are ordered there as before."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.model.errors import Invalid
@@ -49,6 +49,7 @@ def test_an_instance_larger_than_the_largest_size_is_told_so() -> None:
         quote(sized(49000, 2 * GIB), default_price_book())
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(0, 20), st.booleans())
 def test_the_lines_add_up_to_the_total(first: int, second: int, anycast: bool) -> None:
     """The sum of the lines, in cents of cents, is the total."""

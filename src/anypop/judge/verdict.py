@@ -4,6 +4,7 @@ In: the plan, the last report of each PoP with the time it arrived, the time now
 (what every face shows, with the grants that go into orders) and the new memory. Pure; it must not trust a report older than 15 s.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -60,17 +61,22 @@ def judge(
     )
     grants: dict[CityCode, list[Grant]] = {pop: [] for pop in plan.pops}
     prefixes = []
-    for prefix in sorted({prefix for _, prefix in seen.entitled}, key=lambda p: (p.version, p)):
-        since = {b.pop: b.since for b in bad if b.prefix == prefix}
+    entitled, announcing, wanting = _by_prefix(seen.entitled), _by_prefix(seen.announcing), _by_prefix(seen.wanting)
+    since_when: dict[Prefix, dict[CityCode, float]] = defaultdict(dict)
+    for b in bad:
+        since_when[b.prefix][b.pop] = b.since
+    for prefix in sorted(entitled, key=lambda p: (p.version, p)):
+        since = since_when[prefix]
         leaving = frozenset(leave.pop for leave in leaves if leave.prefix == prefix)
+        others = frozenset(announcing[prefix] - leaving)
         causes = {
-            pop: _cause(seen, (pop, prefix), leaving=leaving, served=served, waiting_s=now - since.get(pop, now))
-            for pop in sorted(_pops(seen.wanting, prefix), key=lambda p: (since.get(p, now), p))
+            pop: _cause(seen, (pop, prefix), others - {pop}, served=served, waiting_s=now - since.get(pop, now))
+            for pop in sorted(wanting[prefix], key=lambda p: (since.get(p, now), p))
         }
         standing = Standing(
             prefix=prefix,
-            entitled=_pops(seen.entitled, prefix),
-            announcing=_pops(seen.announcing, prefix),
+            entitled=frozenset(entitled[prefix]),
+            announcing=frozenset(announcing[prefix]),
             leaving=leaving,
             turned_bad=sum(now - at <= WINDOW_S and causes.get(pop) is not Cause.STARTING for pop, at in since.items()),
             requests=tuple(causes.items()),
@@ -136,10 +142,12 @@ def _is_heard(prefix: PrefixReport, report: Report) -> bool:
 
 
 def _cause(
-    seen: _Seen, where: Where, *, leaving: frozenset[CityCode], served: frozenset[tuple[CityCode, WorkloadId]], waiting_s: float
+    seen: _Seen, where: Where, others: frozenset[CityCode], *, served: frozenset[tuple[CityCode, WorkloadId]], waiting_s: float
 ) -> Cause:
-    """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is better off elsewhere."""
-    pop, prefix = where
+    """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is better off elsewhere:
+    in `others`, who announce and stay.
+    """
+    pop, _ = where
     failing = seen.gates[where] - seen.healthy.get(pop, frozenset())
     if not failing:
         return Cause.BROKEN  # the instances are well, so the way to them is not: the PoP knows best
@@ -147,7 +155,7 @@ def _cause(
         failing = frozenset(w for w in failing if (pop, w) in served)
     if not failing:
         return Cause.STARTING
-    elsewhere = {w for p in _pops(seen.announcing, prefix) - leaving - {pop} for w in seen.healthy.get(p, frozenset())}
+    elsewhere = {w for p in others for w in seen.healthy.get(p, frozenset())}
     return Cause.BROKEN if failing & elsewhere else Cause.NOWHERE_BETTER
 
 
@@ -195,5 +203,8 @@ def _why(plan: Plan, pop: CityCode, received: Received | None, trusted: bool) ->
     return Reason.RUNNING
 
 
-def _pops(where: frozenset[Where], prefix: Prefix) -> frozenset[CityCode]:
-    return frozenset(pop for pop, p in where if p == prefix)
+def _by_prefix(where: frozenset[Where]) -> Mapping[Prefix, set[CityCode]]:
+    found: dict[Prefix, set[CityCode]] = defaultdict(set)
+    for pop, prefix in where:
+        found[prefix].add(pop)
+    return found

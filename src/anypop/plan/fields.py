@@ -32,10 +32,20 @@ def filled(order: InstanceOrder, slot: Slot, workload: Workload) -> InstanceOrde
 
 
 def instance_fields(order: InstanceOrder, slot: Slot, workload: Workload) -> dict[str, Any]:
-    """The instance as the API shows it, without what changes over its life. IPv6 only where the workload asked for it."""
-    link: dict[str, Any] = {"network": NETWORK, "ipAddress": str(order.private4), "gateway": str(order.gateway4)}
+    """The instance as the API shows it, without what changes over its life. Every instance has both families; the anycast address has
+    IPv6 only where the workload asked for it.
+    """
+    link: dict[str, Any] = {
+        "network": NETWORK,
+        "ipAddress": str(order.private4),
+        "gateway": str(order.gateway4),
+        "ipv6Address": str(order.private6),
+        "ipv6Gateway": str(order.gateway6),
+    }
     if order.anycast4:
         link["ipAddressAliases"] = [str(order.anycast4)]
+    if order.anycast6:
+        link["ipv6AddressAliases"] = [str(order.anycast6)]
     shown: dict[str, Any] = {
         "id": order.uid,
         "stackId": workload.stack_id,
@@ -45,15 +55,12 @@ def instance_fields(order: InstanceOrder, slot: Slot, workload: Workload) -> dic
         "location": location(slot.pop),
         "ipAddress": str(order.private4),
         "externalIpAddress": str(order.external4),
+        "ipv6Address": str(order.private6),
+        "externalIpv6Address": str(order.external6),
         "networkInterfaces": [link],
     }
     if workload.annotations or order.anycast4:
         shown["metadata"]["annotations"] = _annotations(order, workload)
-    if workload.dual_stack:
-        shown |= {"ipv6Address": str(order.private6), "externalIpv6Address": str(order.external6)}
-        link |= {"ipv6Address": str(order.private6), "ipv6Gateway": str(order.gateway6)}
-        if order.anycast6:
-            link["ipv6AddressAliases"] = [str(order.anycast6)]
     return shown
 
 
@@ -70,13 +77,16 @@ def location(code: CityCode) -> dict[str, Any]:
     """A city as the API's locations and instances show it; only its code where it is no IATA code."""
     city = find_city(code)
     if city is None:
-        return {"name": code.lower(), "cityCode": code, "status": "active"}
+        return {"name": code, "city": code, "cityCode": code, "status": "active"}
     return {
-        "name": code.lower(),
+        "name": city.name,
         "city": city.name,
         "cityCode": code,
         "subdivision": city.subdivision,
+        "country": city.country,
         "countryCode": city.country,
+        "region": city.continent_name,
+        "regionCode": city.continent,
         "continent": city.continent_name,
         "continentCode": city.continent,
         "latitude": city.latitude,

@@ -100,7 +100,7 @@ def _occupied(world: World) -> Iterator[tuple[CityCode, int]]:
 
 
 def _cities(workload: Workload) -> Iterator[tuple[Target, CityCode]]:
-    return ((target, city) for target in workload.targets for city in target.cities)
+    return ((target, city) for target in workload.targets for city in dict.fromkeys(target.cities))
 
 
 def _new_uid(workload: WorkloadId, name: InstanceName, incarnation: int, index: int, buried: set[str]) -> str:
