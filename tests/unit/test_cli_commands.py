@@ -155,6 +155,14 @@ def test_a_change_sends_the_announcements_that_it_alters_and_no_others(call: Cal
     assert {rule["pop"]: rule["scope"] for rule in control.changes()[-1][2]["rules"]} == {"AMS": plain, "JFK": plain}
 
 
+def test_a_scope_announces_again_what_was_withheld(call: Caller, control: FakeControl) -> None:
+    """Limiting how far an announcement goes means that it goes."""
+    call(*CREATE)
+    call("announce", "withhold", "web", "--pop", "JFK")
+    call("announce", "scope", "web", "--pop", "JFK", "--keep-in", "NA")
+    assert control.rules["JFK", "209"]["mode"] == "announce"
+
+
 def test_a_pattern_of_the_dictionary_is_filled_with_the_neighbour(call: Caller, control: FakeControl) -> None:
     """`65000:<asn>` for 1299 becomes 65000:1299; a number above 16 bits has none."""
     from anypop.cli import scopes  # noqa: PLC0415 - beside the only test of it
