@@ -120,23 +120,20 @@ class Story:
             (f"announce withhold {WORKLOAD} --pop JFK,LAX --upstream 209", {"mode": "withhold"}),
         )
         before = {row["vantage"]: row["pop"] for row in self.report["probes"]["before"]}
-        changes: list[dict[str, Any]] = []
-        for number, (words, scope) in enumerate(ways):
-            rules = [{"pop": pop, "upstream": "209", "scope": scope, "note": "demo"} for pop in ("JFK", "LAX")]
+        changes = [[{"pop": pop, "upstream": "209", "scope": scope, "note": words} for pop in ("JFK", "LAX")] for words, scope in ways]
+        for number, (words, _) in enumerate(ways):
             if number > 0:
                 self.say("", "The second way, after taking the first one back:")
                 self.door.client.call("DELETE", path, what="reset announcements")
                 self.lands("london", "JFK")
-            self.door.client.call("PUT", path, what="scope announcements", body={"rules": rules})
+            self.door.client.call("PUT", path, what="scope announcements", body={"rules": changes[number]})
             self.lands("london", "LHR")
             self.say(f"$ anypop {words}")
             self.probe("after" if number == 0 else "after_withhold")
-            changes += rules
         after = {row["vantage"]: row["pop"] for row in self.report["probes"]["after"]}
         moved = [{"vantage": v, "from": before[v], "to": after[v]} for v in after if before[v] != after[v]]
-        self.report["repair"] = {"changes": changes, "moved": moved}
-        self.door.client.call("DELETE", path, what="reset announcements")
-        self.door.client.call("PUT", path, what="scope announcements", body={"rules": changes[:2]})
+        self.report["repair"] = {"changes": changes[0], "moved": moved, "second_way": changes[1]}
+        self.door.client.call("PUT", path, what="scope announcements", body={"rules": changes[0]})
         self.lands("london", "LHR")
 
     def lands(self, name: str, pop: str) -> None:
