@@ -127,12 +127,14 @@ class Control:
 
     def __init__(self, router: str) -> None:
         self.order: Order | None = None
+        self.away = False
         self.reports: list[Report] = []
         self.report_times: list[float] = []
         self._changed = threading.Condition()
         with netns.inside(router):
             self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # agents are killed in the middle of a request
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -175,6 +177,8 @@ class Control:
             def _answer(self, status: int, body: bytes) -> None:
                 if self.headers["Authorization"] != f"Bearer {TOKEN}":
                     status, body = 401, b""
+                if control.away:
+                    status, body = 503, b""
                 self.send_response(status)
                 if status != 204:
                     self.send_header("Content-Length", str(len(body)))

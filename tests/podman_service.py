@@ -5,6 +5,7 @@ containers, ends the service and unmounts what is left.
 """
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -20,7 +21,9 @@ from tests.wait import wait_until
 
 WEB = "localhost/web:1"
 _HYBRID = Path("/sys/fs/cgroup/unified")
-_SERVE = '["/bin/sh","-c","hostname > /www/index.html && exec httpd -f -p 80 -h /www"]'
+SERVE = "hostname > /www/index.html; httpd -p 80 -h /www"
+STAY = "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"  # a first process ignores TERM unless it says otherwise
+_COMMAND = json.dumps(["/bin/sh", "-c", f"{SERVE}; {STAY}"])
 
 
 class PodmanService:
@@ -52,7 +55,7 @@ class PodmanService:
 
     def import_web_image(self, name: str = WEB) -> None:
         """An image of busybox alone that answers on port 80 with its host name."""
-        change = quote(f"CMD {_SERVE}")
+        change = quote(f"CMD {_COMMAND}")
         done = self.ask("POST", f"/images/import?reference={quote(name, safe='')}&changes={change}", content=_web_root())
         assert done.status_code == 200, done.text
 
@@ -63,7 +66,7 @@ class PodmanService:
     def stop(self) -> None:
         """Remove everything."""
         with suppress(httpx.HTTPError):
-            if self.socket.exists():
+            if process.alive(self._pid):
                 for row in self.ask("GET", "/containers/json?all=true").json() or []:
                     self.ask("DELETE", f"/containers/{row['Id']}?force=true&timeout=0")
         process.end(self._pid)
@@ -74,7 +77,7 @@ class PodmanService:
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):
-            return self.socket.exists() and self.ask("GET", "/_ping").status_code in (200, 404)
+            return self.socket.exists() and process.alive(self._pid) is not None and self.ask("GET", "/_ping").status_code in (200, 404)
         return False
 
 

@@ -1,0 +1,379 @@
+"""The agent as its own process on real parts: Podman, the kernel, BIRD, and upstreams that hear what it says."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anypop.agent.naming import ROUTE_PROTOCOL
+from anypop.agent.network import rtnl
+from anypop.agent.network.netlink import Netlink
+from anypop.host import ip, netns, process
+from anypop.model.announce import Announcement, Mode, Scope
+from anypop.model.order import Grant, InstanceOrder, Removal
+from anypop.model.reasons import Reason
+from anypop.model.workload import Container, Port, Probe, ProbeKind
+from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, PopLab, container_pids, instance, web
+from tests.podman_service import SERVE, STAY
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.lab
+
+ECHO = "nc -ll -p 80 -e /bin/sh -c 'hostname; exec cat' &"
+_lives = iter(range(1, 1000))
+
+
+@pytest.fixture(scope="module")
+def pop() -> Iterator[PopLab]:
+    """A PoP with two upstreams and a running agent that obeys an order without instances."""
+    lab = PopLab("agt", ("one", "two"))
+    try:
+        lab.start_agent()
+        lab.give()
+        wait_until(lambda: lab.upstreams.routes("one", EXTERNAL4), timeout_s=20, reason="the PoP's own prefix is announced")
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def clean(pop: PopLab) -> Iterator[PopLab]:
+    """The PoP without instances before and after."""
+    yield pop
+    known = {i.uid: i for i in (pop.control.order.instances if pop.control.order else ())}
+    pop.give(removed=_tokens(*known.values()))
+    try:
+        wait_until(lambda: _is_empty(pop), timeout_s=20, reason="the PoP is empty again")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{pop.control.report}\n{pop.agent_log()}") from error
+
+
+def _is_empty(pop: PopLab) -> bool:
+    report = pop.control.report
+    return report is not None and report.generation == pop._generation and not report.instances and not pop.upstreams.routes("one", COVER4)
+
+
+def _tokens(*instances: InstanceOrder) -> tuple[Removal, ...]:
+    return tuple(Removal(name=i.name, uid=i.uid, reason="deleted") for i in instances)
+
+
+def fresh(n: int, container: Container | None = None) -> InstanceOrder:
+    """Instance `n` in a life of its own."""
+    return instance(n, uid=f"{next(_lives):08x}{n:02x}", containers=(container,) if container else None)
+
+
+def _shell(script: str, **more: object) -> Container:
+    return replace(web(), command=("/bin/sh", "-c", f"{script}\n{STAY}"), **more)  # type: ignore[arg-type]
+
+
+def _reason(pop: PopLab) -> Reason | None:
+    """Why the anycast prefix stands as it does, by the last report."""
+    prefix = pop.reported_prefix(COVER4)
+    return prefix.reason if prefix else None
+
+
+def _hops(pop: PopLab) -> int:
+    """Members of the anycast address's group, straight from the kernel."""
+    with netns.inside(pop.router), Netlink() as net:
+        groups = [hop.group for hop in rtnl.nexthops(net, ROUTE_PROTOCOL) if hop.group]
+    return max((len(g) for g in groups), default=0)
+
+
+def test_instances_answer_on_every_address_and_memory_is_small(clean: PopLab) -> None:
+    """Two instances answer on external and anycast addresses of both families, by host name; the agent stays below 80 MB."""
+    first, second = fresh(0), fresh(1)
+    clean.give(first, second)
+    clean.wait_running(first.name, second.name)
+    wait_until(lambda: clean.upstreams.routes("two", COVER6), timeout_s=5, reason="the anycast prefix is announced")
+    assert clean.get(first.external4) == first.name
+    assert clean.get(second.external6, upstream="two") == second.name
+    assert {clean.get(ANYCAST4) for _ in range(30)} == {first.name, second.name}
+    assert clean.get(ANYCAST6) in {first.name, second.name}
+    rss = next(line for line in Path(f"/proc/{clean.agent_pid()}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    assert int(rss.split()[1]) < 80_000, rss
+
+
+def test_nothing_is_announced_before_an_instance_answers(clean: PopLab) -> None:
+    """While the application starts slowly, its upstream hears nothing; at the moment it hears, the address answers (invariant 8)."""
+    slow = fresh(0, _shell(f"sleep 1; {SERVE}"))
+    clean.give(slow)
+    wait_until(lambda: container_pids(clean).get(slow.name), timeout_s=10, reason="its process runs")
+    assert not clean.upstreams.routes("one", COVER4)
+    wait_until(lambda: _reason(clean) is Reason.NO_HEALTHY_INSTANCE, timeout_s=5, reason="the report says why")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="it is announced", every_s=0.002)
+    assert clean.get(ANYCAST4) == slow.name
+
+
+def test_a_killed_instance_leaves_the_group_in_milliseconds_and_returns(clean: PopLab) -> None:
+    """The next hop of a killed process is gone within milliseconds; requests go on; it is restarted; nothing is withdrawn."""
+    first, second = fresh(0), fresh(1)
+    clean.give(first, second)
+    clean.wait_running(first.name, second.name)
+    wait_until(lambda: _hops(clean) == 2, timeout_s=5, reason="both are next hops")
+    pid = container_pids(clean)[first.name]
+    begun = time.perf_counter()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: _hops(clean) == 1, timeout_s=2, reason="the dead one is out", every_s=0.0002)
+    took = time.perf_counter() - begun
+    print(f"next hop gone after {took * 1000:.1f} ms")
+    assert took < 0.1
+    assert {clean.get(ANYCAST4) for _ in range(5)} == {second.name}
+    wait_until(lambda: _hops(clean) == 2, timeout_s=15, reason="it is back", every_s=0.02)
+    clean.wait_running(first.name)
+    again = clean.reported(first.name)
+    assert again is not None
+    assert again.containers[0].restarts == 1
+    assert clean.upstreams.routes("one", COVER4)
+
+
+def test_a_prefix_without_instances_is_kept_until_the_governor_grants(clean: PopLab) -> None:
+    """With every instance sick the agent asks to withdraw, keeps announcing, obeys the grant, and announces again after recovery."""
+    probed = _shell(f"touch /www/on; while true; do if [ -e /www/on ]; then {SERVE}; fi; sleep 0.02; done 2>/dev/null &")
+    probed = replace(probed, readiness=Probe(kind=ProbeKind.HTTP, port=80, period_s=0.05, failure_threshold=2))
+    only = fresh(0, probed)
+    clean.give(only)
+    clean.wait_running(only.name)
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    pid = container_pids(clean)[only.name]
+    Path(f"/proc/{pid}/root/www/on").unlink()
+    _stop_server(pid)
+    wait_until(lambda: (p := clean.reported_prefix(COVER4)) and p.wants_withdraw, timeout_s=10, reason="it wants to withdraw")
+    assert _reason(clean) is Reason.AWAITING_GRANT
+    assert clean.upstreams.routes("one", COVER4)
+    grants = tuple(Grant(prefix=p, allowed=True, reason=Reason.GRANTED) for p in (COVER4, COVER6))
+    clean.give(only, grants=grants)
+    wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the grant withdraws it")
+    assert clean.reported(only.name)
+    Path(f"/proc/{pid}/root/www/on").touch()
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="recovery announces it again")
+
+
+def _stop_server(pid: int) -> None:
+    """End the web server inside the container whose main process is `pid`."""
+    space = Path(f"/proc/{pid}/ns/pid").stat().st_ino
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (
+                int(folder.name) != pid
+                and (folder / "ns/pid").stat().st_ino == space
+                and (folder / "cmdline").read_bytes().startswith(b"httpd\0")
+            ):
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+def test_removal_goes_in_order_as_its_upstream_sees_it(clean: PopLab) -> None:
+    """First the graceful-shutdown community, then the withdrawal, both while the instance still answers; then it is gone (invariant 9)."""
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    clean.give(removed=_tokens(only))
+    wait_until(lambda: "(65535,0)" in clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it prefers less", every_s=0.005)
+    assert clean.get(ANYCAST4) == only.name
+    wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is withdrawn", every_s=0.002)
+    assert clean.get(only.external4) == only.name
+    wait_until(lambda: only.uid in (clean.control.report.gone if clean.control.report else ()), timeout_s=10, reason="it is gone")
+    assert not netns.exists(f"{clean.prefix}-i-{only.uid}")
+    assert only.name not in container_pids(clean)
+
+
+def test_a_killed_agent_comes_back_and_changes_nothing(clean: PopLab) -> None:
+    """kill -9 and a new start: the same processes, next hops, BGP sessions and routes; no container is restarted (invariants 1, 12)."""
+    first, second = fresh(0), fresh(1)
+    clean.give(first, second)
+    clean.wait_running(first.name, second.name)
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    before = (container_pids(clean), clean.kernel("nexthop"), clean.upstreams.routes("one", COVER4))
+    clean.kill_agent()
+    assert clean.get(ANYCAST4)
+    count = len(clean.control.reports)
+    clean.start_agent()
+    wait_until(lambda: len(clean.control.reports) > count + 1, timeout_s=10, reason="the new agent reports")
+    clean.wait_running(first.name, second.name)
+    assert (container_pids(clean), clean.kernel("nexthop"), clean.upstreams.routes("one", COVER4)) == before
+
+
+def test_without_control_a_restarted_agent_obeys_its_last_order(clean: PopLab) -> None:
+    """With control away, a new agent restores the order from disk, and restarts what died (invariant 1)."""
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    clean.kill_agent()
+    clean.control.away = True
+    try:
+        os.kill(container_pids(clean)[only.name], signal.SIGKILL)
+        clean.start_agent()
+        wait_until(lambda: clean.get(ANYCAST4) == only.name, timeout_s=15, reason="the instance is restarted by the order on disk")
+    finally:
+        clean.control.away = False
+    clean.wait_running(only.name)
+
+
+def test_a_route_learnt_from_one_upstream_never_reaches_the_other(clean: PopLab) -> None:
+    """The speaker exports our own prefixes and nothing else; what it learns, the kernel uses (invariant 10)."""
+    learnt = clean.upstreams.learnt("two")
+    assert str(EXTERNAL4) in learnt
+    assert "203.0.113.1/32" not in learnt
+    assert "2001:db8:ff0::/48" not in learnt
+    routes = {row["dst"]: row for row in clean.kernel("route", "show", "proto", "bird")}
+    assert {"203.0.113.1", "203.0.113.2"} <= set(routes)
+
+
+def test_scopes_reach_each_upstream(clean: PopLab) -> None:
+    """Prepends and communities go to the upstream they are meant for; a withheld announcement goes away alone."""
+    only = fresh(0)
+    order = clean.order(only)
+    scoped = [_scoped(a) for a in order.announcements]
+    clean.control.give(replace(order, announcements=tuple(scoped)))
+    text = wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=15, reason="it is announced to one")
+    assert "33438 33438 33438" in text
+    assert "(209,2009)" in text
+    clean.wait_running(only.name)
+    assert not clean.upstreams.routes("two", COVER4)
+
+
+def _scoped(announcement: Announcement) -> Announcement:
+    if announcement.prefix != COVER4:
+        return announcement
+    if announcement.upstream == "two":
+        return replace(announcement, scope=Scope(mode=Mode.WITHHOLD))
+    return replace(announcement, scope=Scope(prepend=2, communities=((209, 2009),)))
+
+
+def test_one_poisoned_instance_holds_up_nobody(clean: PopLab) -> None:
+    """An image that cannot be pulled, and a registry that never answers, are reported; the others come up (invariant 16)."""
+    with netns.inside(None), socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        hanging = fresh(2, web(f"127.0.0.1:{silent.getsockname()[1]}/hangs:1"))
+        missing = fresh(1, web("127.0.0.1:1/missing:1"))
+        good = fresh(0)
+        clean.give(hanging, missing, good)
+        clean.wait_running(good.name)
+        wait_until(
+            lambda: (r := clean.reported(missing.name)) and r.reason is Reason.PULL_FAILED and "127.0.0.1:1" in r.message,
+            timeout_s=10, reason="it says why",
+        )  # fmt: skip
+        waiting = clean.reported(hanging.name)
+        assert waiting is not None
+        assert waiting.reason in (Reason.PULLING, Reason.PULL_FAILED)
+
+
+def test_a_death_moves_only_its_own_flows(clean: PopLab) -> None:
+    """Of thirty established connections over three instances, those of the survivors live on, also while a new one joins (invariant 11)."""
+    instances = [fresh(n, _shell(ECHO)) for n in range(3)]
+    clean.give(*instances[:2])
+    clean.wait_running(*(i.name for i in instances[:2]))
+    wait_until(lambda: _hops(clean) == 2, timeout_s=5, reason="two next hops")
+    flows = [_Flow(clean) for _ in range(30)]
+    try:
+        assert {f.host for f in flows} == {i.name for i in instances[:2]}
+        clean.give(*instances)
+        clean.wait_running(instances[2].name)
+        wait_until(lambda: _hops(clean) == 3, timeout_s=5, reason="three next hops")
+        assert all(f.lives() for f in flows), "a newcomer moved a flow"
+        os.kill(container_pids(clean)[instances[0].name], signal.SIGKILL)
+        wait_until(lambda: _hops(clean) == 2, timeout_s=2, reason="the dead one is out", every_s=0.001)
+        assert all(f.lives() for f in flows if f.host == instances[1].name), "a death moved another's flow"
+    finally:
+        for flow in flows:
+            flow.close()
+
+
+class _Flow:
+    """A TCP connection to the anycast address; the server first says its host name, then echoes."""
+
+    def __init__(self, pop: PopLab) -> None:
+        with netns.inside(pop.upstreams.namespace("one")):
+            self._socket = socket.create_connection((str(ANYCAST4), 80), timeout=3)
+        self._file = self._socket.makefile("rw", encoding="ascii")
+        self.host = self._file.readline().strip()
+
+    def lives(self) -> bool:
+        with suppress(OSError):
+            self._file.write("ping\n")
+            self._file.flush()
+            return self._file.readline() == "ping\n"
+        return False
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+        self._socket.close()
+
+
+def test_only_open_ports_are_reached_and_the_way_out_is_free(clean: PopLab) -> None:
+    """A port without open_to_all is closed to the outside, its neighbour is open, and the instance reaches the outside."""
+    ports = (Port(name="http", port=80, open_to_all=True), Port(name="admin", port=81))
+    both = _shell(f"{SERVE}; httpd -p 81 -h /www", ports=ports)
+    only = fresh(0, both)
+    clean.give(only)
+    clean.wait_running(only.name)
+    assert clean.get(only.external4) == only.name
+    space = f"{clean.prefix}-i-{only.uid}"
+    with netns.inside(clean.upstreams.namespace("one")), socket.socket() as outside:
+        outside.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            outside.connect((str(only.external4), 81))
+        with socket.create_server(("203.0.113.1", 8080)) as server, netns.inside(space):
+            socket.create_connection((str(server.getsockname()[0]), 8080), timeout=2).close()
+
+
+def test_what_others_take_away_comes_back(clean: PopLab) -> None:
+    """A deleted route, a deleted cover and a killed BIRD are mended at once; the agent's routes survive BIRD's death."""
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    ip.batch([f"route del {only.external4}/32 proto 158", f"route del unreachable {COVER4} proto 158 metric 4000000"], netns=clean.router)
+    wait_until(lambda: clean.get(only.external4) == only.name, timeout_s=3, reason="the external route is back")
+    wait_until(lambda: clean.kernel("route", "show", "exact", str(COVER4)), timeout_s=3, reason="the cover is back")
+    process.end(clean.state / "bird" / "bird.pid", grace_s=0)
+    wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the upstream saw BIRD die")
+    assert clean.members(ANYCAST4) == 1
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=15, reason="a new BIRD announces it")
+
+
+def test_bad_orders_are_refused_and_said(clean: PopLab) -> None:
+    """An order that drops an instance without a token changes nothing and is reported as refused (invariants 6, 14)."""
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    clean.give()
+    wait_until(
+        lambda: clean.control.report and clean.control.report.refused is Reason.SHRINKS_WITHOUT_TOKEN, timeout_s=5, reason="it is refused"
+    )
+    assert clean.get(only.external4) == only.name
+    clean.give(only)
+    wait_until(lambda: clean.control.report and clean.control.report.refused is None, timeout_s=5, reason="a whole order is taken")
+
+
+def test_teardown_leaves_nothing_even_when_podman_and_bird_are_dead() -> None:
+    """The cleaning command removes processes, namespaces, links, routes, rules; also with every daemon killed before."""
+    lab = PopLab("agtd")
+    try:
+        lab.start_agent()
+        only = instance(0)
+        lab.give(only)
+        lab.wait_running(only.name)
+        pid = container_pids(lab)[only.name]
+        lab.kill_agent()
+        process.end(lab.state / "bird" / "bird.pid", grace_s=0)
+        lab.podman.kill()
+        lab.teardown()
+        assert process.start_time(pid) is None
+        assert not netns.names(f"{lab.prefix}-i-")
+        assert not lab.kernel("route", "show", "proto", "158")
+        assert not lab.kernel("nexthop")
+        assert [row["ifname"] for row in lab.kernel("link")] == ["lo", "up-one"]
+        rules = process.run(netns.command(lab.router, "nft", "list", "ruleset"))
+        assert rules.strip() == ""
+        assert "Podman does not answer" in lab.teardown()
+    finally:
+        lab.close()
