@@ -87,11 +87,13 @@ def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress =
         found = _claim(plan, state_dir)
         progress(f"{len(plan.namespaces())} namespaces and {len(plan.links)} links")
         made = machine.make(plan)
-        daemons.start_wire(plan, state_dir, anew=made)
+        silent = daemons.start_wire(plan, state_dir, anew=made)
         if found:
             machine.in_parallel(lambda site: cut.restore(plan, site.pop.city), plan.sites)
         progress(f"{len(plan.routers)} routers")
-        daemons.start_birds(plan, state_dir)
+        started = daemons.start_birds(plan, state_dir)
+        if found:
+            daemons.renew_sessions(plan, state_dir, started=started, internal=silent)
         progress("routes")
         settle(plan, state_dir, timeout_s=timeout_s)
     return Lab(plan=plan, folder=state_dir)

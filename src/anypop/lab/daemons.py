@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from anypop.host import netns, process
+from anypop.host import birdc, netns, process
 from anypop.lab import routers
 from anypop.lab.address import LabPlan, Router
 from anypop.lab.machine import in_parallel
 from anypop.lab.until import until
 from anypop.model.errors import WorldError
+from anypop.model.route import Relationship
 
 _LONGEST_SOCKET_PATH = 107  # sockaddr_un of Linux, less its closing zero
 
@@ -26,12 +27,33 @@ def control_socket(folder: Path, router: str) -> Path:
     return folder / router / "bird.ctl"
 
 
-def start_birds(plan: LabPlan, folder: Path) -> bool:
-    """Start the BIRDs that do not run, or run with another configuration or in a namespace that is gone. True: some were."""
+def start_birds(plan: LabPlan, folder: Path) -> frozenset[str]:
+    """Start the BIRDs that do not run, or run with another configuration or in a namespace that is gone. The names of those routers."""
     longest = max((str(control_socket(folder, r.name)) for r in plan.routers), key=len)
     if len(longest) > _LONGEST_SOCKET_PATH:
         raise WorldError("start the lab's routers", f"{longest} is too long for a UNIX socket; choose a shorter state folder")
-    return any(in_parallel(lambda router: _start_bird(plan, folder, router), plan.routers))
+    begun = in_parallel(lambda router: _start_bird(plan, folder, router), plan.routers)
+    return frozenset(router.name for router, anew in zip(plan.routers, begun, strict=True) if anew)
+
+
+def renew_sessions(plan: LabPlan, folder: Path, *, started: frozenset[str], internal: bool) -> None:
+    """Restart sessions whose other side forgot them, on the routers that were not started anew.
+
+    A side whose peer died together with the link between them hears nothing of it, holds on for minutes, and refuses the peer's new
+    connection meanwhile. `internal`: also all sessions inside ASes; after a silence of the wire TCP waits as long again before it repeats.
+    """
+
+    def renew(router: Router) -> None:
+        stale = [
+            f"restart {session.name}_v{family}"
+            for session in routers.sessions(plan, router)
+            if session.router in started or (internal and session.relationship is Relationship.INTERNAL)
+            for family in (4, 6)
+        ]
+        if stale:
+            birdc.ask(control_socket(folder, router.name), *stale)
+
+    in_parallel(renew, [router for router in plan.routers if router.name not in started])
 
 
 def _start_bird(plan: LabPlan, folder: Path, router: Router) -> bool:

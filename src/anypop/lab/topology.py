@@ -7,6 +7,7 @@ problem and the path of each. Pure: it opens no file and knows no address but th
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 
 from anypop.model import cities
@@ -120,6 +121,7 @@ def load(text: str, *, name: str = "topology") -> Topology:
     return topology_read.read(text, name=name)
 
 
+@cache
 def route_km(a: str, b: str) -> float:
     """Great-circle distance of two known cities."""
     return cities.distance_km(cities.city(a), cities.city(b))
