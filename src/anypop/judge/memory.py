@@ -4,7 +4,7 @@ In: the memory, and how things stand now. Out: the new memory. Control stores it
 a leave that was forgotten could be given twice.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 
 from anypop.model.announce import Prefix
@@ -66,11 +66,10 @@ def still_out(
     return tuple(kept)
 
 
-def turned(history: History, *, good: frozenset[Where], entitled: frozenset[Where], now: float) -> tuple[Bad, ...]:
-    """What is bad after having been good, with the moment it turned. What is no longer entitled is not bad, it is over."""
+def turned(history: History, *, good: Set[Where], entitled: Collection[Where], now: float) -> tuple[Bad, ...]:
+    """What is bad after having been good, with the moment it turned, in the order of `entitled`. What is no longer entitled is not bad, it
+    is over.
+    """
     since = {(b.pop, b.prefix): b.since for b in history.bad}
-    fallen = ((set(history.good) - good) | since.keys()) & entitled
-    return tuple(
-        Bad(pop=pop, prefix=prefix, since=since.get((pop, prefix), now))
-        for pop, prefix in sorted(fallen - good, key=lambda w: (w[0], w[1].version, w[1]))
-    )
+    fallen = (set(history.good) | since.keys()) - good
+    return tuple(Bad(pop=w[0], prefix=w[1], since=since.get(w, now)) for w in entitled if w in fallen) if fallen else ()

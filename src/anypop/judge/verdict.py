@@ -51,7 +51,7 @@ def judge(
     fresh = {pop: r.report for pop in plan.pops if (r := reports.get(pop)) is not None and is_fresh(r, now)}
     seen = _Seen(plan, fresh)
     good = frozenset(w for w in seen.announcing if not seen.prefixes[w].wants_withdraw)
-    bad = turned(history, good=good, entitled=seen.entitled, now=now)
+    bad = turned(history, good=good, entitled=seen.gates, now=now)
     served = _served(plan, history, seen)
     leaves = still_out(
         tuple(leave for leave in history.leaves if leave.pop in plan.pops),
@@ -104,7 +104,7 @@ def judge(
     )
     memory = History(
         leaves=leaves,
-        good=tuple(sorted(good, key=lambda w: (w[0], w[1].version, w[1]))),
+        good=tuple(w for w in seen.gates if w in good),
         bad=bad,
         served=tuple(sorted(served)),
     )
