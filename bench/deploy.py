@@ -4,6 +4,8 @@ The floor is measured in the same run: the same number of containers of the same
 Podman sockets, with no network at all. The image is present in both.
 """
 
+import contextlib
+import io
 import json
 import os
 import tempfile
@@ -33,7 +35,8 @@ def rows() -> Iterable[Row]:
         state = Path(folder) / "s"
         try:
             place = platform.up(TOPOLOGY, state=state, prefix=prefix, api_port=0, registry_port=0, progress=print)
-            return _measure(place)
+            with contextlib.redirect_stderr(io.StringIO()):  # the live table is for people
+                return _measure(place)
         finally:
             platform.down(state, progress=print, purge=True)
 

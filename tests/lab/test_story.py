@@ -14,6 +14,8 @@ from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
+FAILED_PULL = ("pull-failed", "back-off")
+
 
 @pytest.fixture(scope="module")
 def shell(place: platform.Platform) -> Shell:
@@ -139,6 +141,26 @@ def test_a_cut_off_pop_loses_its_clients_to_the_next_one_and_wins_them_back(shel
     finally:
         lab.restore("AMS")
     shell.until_lands({"amsterdam": "AMS"})
+
+
+def test_an_image_that_cannot_be_pulled_says_so_and_holds_up_nobody(shell: Shell, deployed: dict[str, Any]) -> None:
+    """The instance of a missing image shows the registry's words and is tried again; the other workload answers on."""
+    image = shell.place.image.replace("hello:1", "nowhere:1")
+    words = ("workload", "create", "broken", "--image", image, "--port", "80", "--target", "eu1=AMS", "--yes", "--no-wait")
+    assert shell.try_(*words).code == 0
+    try:
+        broken = wait_until(
+            lambda: next((i for i in shell.json("instances", "broken") if i["reason"] in FAILED_PULL), None),
+            timeout_s=20,
+            reason="the failed pull is reported",
+            every_s=0.1,
+        )
+        assert broken["phase"] != "RUNNING"
+        assert "nowhere" in broken["message"], broken
+        assert {i["phase"] for i in shell.json("instances", WORKLOAD)} == {"RUNNING"}
+        assert shell.lands("amsterdam")["amsterdam"] == "AMS"
+    finally:
+        assert shell.try_("workload", "delete", "broken", "--yes", "--timeout", "60").code == 0
 
 
 def test_control_and_agents_stay_small(shell: Shell, deployed: dict[str, Any]) -> None:

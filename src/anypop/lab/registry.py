@@ -13,7 +13,8 @@ from anypop.model.errors import WorldError
 
 IMAGE = "anypop/hello:1"
 
-# The page is written before the server starts: an instance that answers at all answers with its own name.
+# The page is written before the server starts: an instance that answers at all answers with its own name. A server of static pages has
+# nothing to finish, and as the first process of its namespace it would never see SIGTERM: it is ended at once.
 _SERVE = """\
 busybox=/bin/busybox
 $busybox mkdir -p /www
@@ -24,6 +25,7 @@ _CONTAINERFILE = """\
 FROM scratch
 COPY busybox /bin/busybox
 COPY serve /bin/serve
+STOPSIGNAL SIGKILL
 ENTRYPOINT ["/bin/busybox", "sh", "/bin/serve"]
 """
 
