@@ -21,6 +21,7 @@ from anypop.api.app import make_app
 from anypop.api.context import Platform
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
+from anypop.control.network import change_network
 from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.announce import Mode
@@ -130,8 +131,8 @@ def _quick_store(folder: Path) -> Store:
     if not (folder / "anypop.db").exists():
         (folder / "anypop.db").write_bytes(_migrated())
     store = open_store(folder)
-    event.listen(store.engine, "connect", lambda link, _: link.execute("PRAGMA synchronous=OFF"))
-    store.engine.dispose()
+    event.listen(store._engine, "connect", lambda link, _: link.execute("PRAGMA synchronous=OFF"))
+    store.close()  # its connections; the next ones are quick
     return store
 
 
@@ -154,8 +155,10 @@ class World:
     def _open(self) -> None:
         store = _quick_store(self.folder)
         accounts = Accounts(store, self.clock)
-        core = Core(store, store.load(self.network), self.clock)
+        core = Core(store, store.load(), self.clock)
         self.run(core.start())
+        if not core.state.network.pops:
+            self.run(core.change(change_network(self.network)))
         on_network = partial(accounts.ensure_agents, self.folder / "agents")
         self.platform = Platform(core=core, accounts=accounts, clock=self.clock, prices=default_price_book(), on_network=on_network)
         on_network(self.platform.cities())

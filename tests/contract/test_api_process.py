@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from anypop.api.__main__ import main
 from anypop.model import codec
 from tests.control_world import a_body, a_network
 from tests.wait import wait_until
@@ -40,9 +41,13 @@ class Process:
         argv = [sys.executable, "-m", "anypop.api", "--state", str(state), "--listen", f"127.0.0.1:{self.port}"]
         return [*argv, "--network", str(self.folder / "network.yaml"), "--client-file", str(self.folder / "client.json")]
 
-    def start(self) -> None:
+    def start(self, *, network: bool = True) -> None:
+        argv = self.argv()
+        if not network:
+            at = argv.index("--network")
+            del argv[at : at + 2]
         with (self.folder / "log").open("ab") as log:
-            self.child = subprocess.Popen(self.argv(), stdout=log, stderr=log)
+            self.child = subprocess.Popen(argv, stdout=log, stderr=log)
         wait_until(self.answers, timeout_s=30, reason=f"control answers: {self.log()}")
         client = json.loads((self.folder / "client.json").read_text())
         context = ssl.create_default_context(cafile=client["ca"])
@@ -175,26 +180,31 @@ def test_a_kill_in_the_middle_loses_nothing_that_was_answered(tmp_path: Path) ->
         assert process.order("LHR")["generation"] == order["generation"] + 1
 
 
-def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+@pytest.fixture
+def quick_umask() -> Iterator[None]:
+    """`main` sets the umask of its process, which here is the tests' own."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def _refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a control process that cannot start says: exit code 1 and one line."""
+    assert main(argv) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1, told
+    return told[0]
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_umask: None) -> None:
     """Exit code 1, one line with the port and what to do, and nothing was written."""
     process = Process(tmp_path)
     with socket.socket() as other:
         other.bind(("127.0.0.1", process.port))
         other.listen()
-        done = subprocess.run(process.argv(), capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert str(process.port) in done.stderr and "taken" in done.stderr
+        said = _refused(process.argv()[3:], capsys)
+    assert str(process.port) in said and "taken" in said
     assert not (tmp_path / "client.json").exists()
-
-
-def test_a_second_control_on_the_same_state_is_refused(tmp_path: Path) -> None:
-    """Two would each give out generations."""
-    with running(tmp_path) as process:
-        argv = ["127.0.0.1:0" if word == f"127.0.0.1:{process.port}" else word for word in process.argv()]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1 and "another control process" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -206,38 +216,30 @@ def test_a_second_control_on_the_same_state_is_refused(tmp_path: Path) -> None:
         (["--prices", "/nothing/here.yaml"], "/nothing/here.yaml"),
     ],
 )
-def test_what_is_in_the_way_at_start_is_one_line(tmp_path: Path, change: list[str], says: str) -> None:
+def test_what_is_in_the_way_at_start_is_one_line(
+    tmp_path: Path, change: list[str], says: str, capsys: pytest.CaptureFixture[str], quick_umask: None
+) -> None:
     """A wrong address, a missing namespace, a missing file: exit code 1 and one line that names it."""
-    process = Process(tmp_path)
-    done = subprocess.run([*process.argv(), *change], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1 and says in done.stderr
+    assert says in _refused([*Process(tmp_path).argv()[3:], *change], capsys)
 
 
-def test_the_files_it_writes_are_for_their_owner_alone(tmp_path: Path) -> None:
-    """State folder 0700; keys, tokens, store and client file 0600, whatever the umask is."""
-    before = os.umask(0)
-    try:
-        with running(tmp_path):
-            pass
-    finally:
-        os.umask(before)
-    control = tmp_path / "control"
-    assert control.stat().st_mode & 0o777 == 0o700
-    private = [*control.glob("*.key"), *control.glob("anypop.db*"), *(control / "agents").iterdir(), tmp_path / "client.json"]
-    assert len(private) >= 8
-    assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
-
-
-def test_the_client_file_keeps_a_credential_that_works(tmp_path: Path) -> None:
-    """A restart leaves id and secret as they are; a file that was lost is written anew with another credential."""
+def test_its_files_and_its_restart(tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_umask: None) -> None:
+    """Everything private is for its owner alone, whatever the umask was; a second control on the same state is refused; a restart keeps
+    the client's credential; a network file that lacks a PoP with instances is refused in one line."""
     with running(tmp_path) as process:
         first = json.loads((tmp_path / "client.json").read_text())
+        control = tmp_path / "control"
+        assert control.stat().st_mode & 0o777 == 0o700
+        private = [*control.glob("*.key"), *control.glob("anypop.db*"), *(control / "agents").iterdir(), tmp_path / "client.json"]
+        assert len(private) >= 8
+        assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
+        argv = ["127.0.0.1:0" if word == f"127.0.0.1:{process.port}" else word for word in process.argv()[3:]]
+        assert "another control process" in _refused(argv, capsys)
+        process.client.post(BASE, json=a_body(replicas=1)).raise_for_status()
         process.end()
-        process.start()
+        (tmp_path / "network.yaml").write_text(yaml.safe_dump(codec.to_data(a_network({"AMS": (1299,)}))))
+        assert "LHR (1 instances)" in _refused(process.argv()[3:], capsys)
+        (tmp_path / "network.yaml").unlink()
+        process.start(network=False)
         assert json.loads((tmp_path / "client.json").read_text()) == first
-        process.end()
-        (tmp_path / "client.json").unlink()
-        process.start()
-        second = json.loads((tmp_path / "client.json").read_text())
-        assert second["client_id"] != first["client_id"] and second["stack"] == first["stack"]
+        assert len(process.order("LHR")["instances"]) == 1

@@ -36,7 +36,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         opened = open_store(tmp_path)
     else:
         opened = open_store(tmp_path, os.environ["ANYPOP_TEST_DATABASE_URL"])
-        with opened.engine.begin() as link:
+        with opened.writing() as link:
             for table in reversed(schema.metadata.sorted_tables):
                 link.execute(table.delete())
     yield opened
@@ -78,7 +78,7 @@ def _full(stack: Stack) -> list[State]:
 
 def test_the_schema_is_what_the_migrations_make(store: Store) -> None:
     """No table, column or constraint differs, and the newest migration is the one that the store looks for."""
-    with store.engine.connect() as link:
+    with store.reading() as link:
         assert compare_metadata(MigrationContext.configure(link), schema.metadata) == []
     heads = ScriptDirectory(str(Path(schema.__file__).parent / "migrations")).get_heads()
     assert list(heads) == [SCHEMA_HEAD]
@@ -86,20 +86,20 @@ def test_the_schema_is_what_the_migrations_make(store: Store) -> None:
 
 def test_every_state_is_read_back_as_it_was_saved(store: Store, stack: Stack) -> None:
     """After each step of a long story the store holds exactly the state, secrets, tombstones, rests and the judge's memory included."""
-    before = State(network=a_network())
+    before = State()
     for after in _full(stack):
         store.save(before, after, events_between(before, after), at=NOW)
-        loaded = store.load(a_network({}))
+        loaded = store.load()
         assert loaded == replace(after, plan=None, verdict=loaded.verdict)
         before = after
 
 
 def test_a_state_read_back_gives_no_new_orders(store: Store, stack: Stack) -> None:
     """A restart alone changes no order: the same plan follows from the stored state, to the order of its parts."""
-    before = State(network=a_network())
+    before = State()
     for after in _full(stack):
         store.save(before, after, [], at=NOW)
-        loaded = store.load(a_network())
+        loaded = store.load()
         again = decide(loaded, loaded, now=NOW + 2)
         assert again.orders is loaded.orders
         assert again.slots is loaded.slots
@@ -108,12 +108,12 @@ def test_a_state_read_back_gives_no_new_orders(store: Store, stack: Stack) -> No
 
 def test_secrets_stand_in_their_own_table_and_in_orders_alone(store: Store, stack: Stack) -> None:
     """A workload's row does not hold the value of a secret."""
-    before = State(network=a_network())
+    before = State()
     for after in _full(stack)[:3]:
         store.save(before, after, events_between(before, after), at=NOW)
         before = after
     for table in schema.metadata.sorted_tables:
-        with store.engine.connect() as link:
+        with store.reading() as link:
             rows = [tuple(row) for row in link.execute(table.select())]
         assert ("hush" in str(rows)) == (table.name in ("workload_secrets", "orders")), table.name
 
@@ -121,17 +121,17 @@ def test_secrets_stand_in_their_own_table_and_in_orders_alone(store: Store, stac
 def test_a_save_that_fails_changes_nothing(store: Store, stack: Stack) -> None:
     """When the last statement of a step fails, its first is undone too, and the error is in words."""
     first, second = _full(stack)[:2]
-    store.save(State(network=a_network()), first, [], at=NOW)
+    store.save(State(), first, [], at=NOW)
     broken = replace(second, rests={"LHR/1": None})  # type: ignore[dict-item]
     with pytest.raises(WorldError, match="write to the store"):
         store.save(first, broken, [], at=NOW)
-    assert store.load(a_network()).workloads == {}
+    assert store.load().workloads == {}
 
 
 def test_the_history_of_orders_and_events_is_bounded(store: Store, stack: Stack) -> None:
     """A PoP keeps its newest orders, and the log its newest events, however much happens."""
     state = _full(stack)[0]
-    store.save(State(network=a_network()), state, [], at=NOW)
+    store.save(State(), state, [], at=NOW)
     for _ in range(ORDERS_KEPT + 5):
         issued = state.orders[CityCode("LHR")]
         newer = replace(issued, order=replace(issued.order, generation=issued.order.generation + 1))
@@ -140,7 +140,7 @@ def test_the_history_of_orders_and_events_is_bounded(store: Store, stack: Stack)
         state = after
     generations = [row["generation"] for row in store.order_history(CityCode("LHR"))]
     assert generations == list(range(state.orders[CityCode("LHR")].order.generation, 0, -1))[:ORDERS_KEPT]
-    with store.engine.connect() as link:
+    with store.reading() as link:
         assert link.execute(text("SELECT count(*) FROM events")).scalar_one() == EVENTS_KEPT
 
 

@@ -9,15 +9,17 @@ Logs to standard error. What is in the way at start is one line and exit code 1;
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from anypop.api import listen
 from anypop.api.serve import Settings, serve
+from anypop.control.refusals import Refused
 from anypop.model.errors import Invalid, WorldError
 from anypop.plan.check import Unsafe
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="anypop.api", description="The control process: API, store and loops.")
     options.add_argument("--state", type=Path, required=True, metavar="DIR", help="folder of the store, the certificates and the tokens")
     options.add_argument("--listen", action="append", required=True, metavar="[netns=NAME,]HOST:PORT", help="where to listen; repeatable")
@@ -25,7 +27,7 @@ def main() -> int:
     options.add_argument("--prices", type=Path, metavar="FILE", help="the price book (YAML)")
     options.add_argument("--lab", type=Path, metavar="DIR", help="folder of a running lab: gives vantages and a looking glass")
     options.add_argument("--client-file", type=Path, metavar="FILE", help="where to write the first client's credentials")
-    given = options.parse_args()
+    given = options.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -40,7 +42,7 @@ def main() -> int:
                 client_file=given.client_file,
             )
         )
-    except (Invalid, Unsafe, WorldError) as error:
+    except (Invalid, Refused, Unsafe, WorldError) as error:
         print(f"anypop.api: {str(error).replace(chr(10), '; ')}", file=sys.stderr)  # noqa: T201 - the one line for whoever started it
         return 1
     return 0

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isinf
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -104,8 +105,11 @@ async def raw_body(request: Request) -> bytes:
 
 async def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises `Invalid`."""
+    raw = await raw_body(request)
     try:
-        body = json.loads(await raw_body(request), parse_constant=_no_number)
+        body = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
+        if b"\\u" in raw:
+            _check_texts(body)
     except (ValueError, RecursionError) as error:
         raise Invalid.one("", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
@@ -136,3 +140,22 @@ def text(body: dict[str, Any], name: str) -> str:
 
 def _no_number(word: str) -> float:
     raise ValueError(f"{word} is not a JSON number")
+
+
+def _finite(word: str) -> float:
+    """1e999 is JSON, and no number that anything can use."""
+    value = float(word)
+    if isinf(value):
+        raise ValueError(f"{word} is too large")
+    return value
+
+
+def _check_texts(body: Any) -> None:
+    """Half a surrogate pair cannot be written as UTF-8, and a NUL cannot be stored or put into an environment. Raises `ValueError`."""
+    text = json.dumps(body, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a text holds half a surrogate pair") from error
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("a text holds a NUL character")

@@ -29,7 +29,7 @@ from anypop.api.context import Platform
 from anypop.control import ca
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
-from anypop.control.network import EMPTY, change_network
+from anypop.control.network import change_network
 from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.errors import WorldError
@@ -82,7 +82,7 @@ def _only_one(state: Path) -> Iterator[None]:
 async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -> None:
     wanted = _network(settings.network)
     accounts = Accounts(store, time.time)
-    core = Core(store, store.load(wanted or EMPTY), time.time)
+    core = Core(store, store.load(), time.time)
     await core.start()
     try:
         if wanted is not None:

@@ -67,7 +67,7 @@ class Accounts:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        with store.engine.connect() as link:
+        with store.reading() as link:
             self._accounts = {r["id"]: Account(**r) for r in link.execute(select(schema.accounts)).mappings()}
             self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
             alive = select(schema.tokens).where(schema.tokens.c.expires_at > clock())
@@ -79,7 +79,7 @@ class Accounts:
     def issue_token(self, client_id: str, secret: str) -> str:
         """A bearer token for `TOKEN_LIFE_S`. Raises `NotFound` for an unknown client id and `WrongSecret`."""
         now = self._clock()
-        with self._store.engine.begin() as link:
+        with self._store.writing() as link:
             row = link.execute(select(schema.credentials).where(schema.credentials.c.client_id == client_id)).mappings().one_or_none()
             if row is None:
                 raise NotFound("no credential with this client id")
@@ -116,7 +116,7 @@ class Accounts:
                 continue
             token = secrets.token_urlsafe(32)
             # The store first: a file with a token that control does not know would look valid and be refused.
-            with self._store.engine.begin() as link:
+            with self._store.writing() as link:
                 link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.pop == pop))
                 link.execute(insert(schema.agent_tokens), {"pop": pop, "hash": _hash(token)})
             write_whole(path, token.encode() + b"\n", mode=0o600)
@@ -134,7 +134,7 @@ class Accounts:
     def create_account(self, name: str, *, operator: bool = False) -> Account:
         """A new account."""
         account = Account(id=str(uuid.uuid4()), name=name, operator=operator, created_at=self._clock())
-        with self._store.engine.begin() as link:
+        with self._store.writing() as link:
             link.execute(insert(schema.accounts), _columns(account))
         self._accounts = {**self._accounts, account.id: account}
         return account
@@ -149,7 +149,7 @@ class Accounts:
             created_at=self._clock(),
             secret=secrets.token_hex(32),
         )
-        with self._store.engine.begin() as link:
+        with self._store.writing() as link:
             link.execute(
                 insert(schema.credentials),
                 {
@@ -167,7 +167,7 @@ class Accounts:
         """A new secret for the same client id; its tokens end at once. Raises `NotFound`."""
         found = self.credential(account_id, credential_id)
         secret = secrets.token_hex(32)
-        with self._store.engine.begin() as link:
+        with self._store.writing() as link:
             link.execute(update(schema.credentials).where(schema.credentials.c.id == found.id).values(secret_hash=_hash(secret)))
             link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
         self._read_tokens()
@@ -176,7 +176,7 @@ class Accounts:
     def delete_credential(self, account_id: str, credential_id: str) -> None:
         """Remove a credential and its tokens. Raises `NotFound`."""
         found = self.credential(account_id, credential_id)
-        with self._store.engine.begin() as link:
+        with self._store.writing() as link:
             link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
             link.execute(delete(schema.credentials).where(schema.credentials.c.id == found.id))
         self._read_tokens()
@@ -185,7 +185,7 @@ class Accounts:
         """An account's credentials, oldest first, without secrets."""
         table = schema.credentials
         columns = (table.c.id, table.c.account_id, table.c.client_id, table.c.name, table.c.created_at)
-        with self._store.engine.connect() as link:
+        with self._store.reading() as link:
             found = link.execute(select(*columns).where(table.c.account_id == account_id).order_by(table.c.created_at, table.c.id))
             return [Credential(**row) for row in found.mappings()]
 
@@ -198,13 +198,13 @@ class Accounts:
 
     def secret_fits(self, client_id: str, secret: str) -> bool:
         """Whether the pair would get a token."""
-        with self._store.engine.connect() as link:
+        with self._store.reading() as link:
             query = select(schema.credentials.c.secret_hash).where(schema.credentials.c.client_id == client_id)
             stored = link.execute(query).scalar_one_or_none()
         return stored is not None and compare_digest(stored, _hash(secret))
 
     def _read_tokens(self) -> None:
-        with self._store.engine.connect() as link:
+        with self._store.reading() as link:
             alive = select(schema.tokens).where(schema.tokens.c.expires_at > self._clock())
             self._tokens = {r["hash"]: (r["account_id"], r["expires_at"]) for r in link.execute(alive).mappings()}
 
@@ -235,7 +235,7 @@ class Accounts:
         made = Stack(
             id=StackId(str(uuid.uuid4())), account_id=account_id, slug=slug, name=name, status="ACTIVE", created_at=now, updated_at=now
         )
-        with self._store.engine.begin() as link:
+        with self._store.writing() as link:
             link.execute(insert(schema.stacks), _columns(made))
         self._stacks = {**self._stacks, made.id: made}
         return made
@@ -245,7 +245,7 @@ class Accounts:
         if not name:
             raise Invalid.one("name", "is required")
         renamed = replace(self.stack(account_id, ref), name=name, updated_at=self._clock())
-        with self._store.engine.begin() as link:
+        with self._store.writing() as link:
             link.execute(
                 update(schema.stacks).where(schema.stacks.c.id == renamed.id).values(name=renamed.name, updated_at=renamed.updated_at)
             )

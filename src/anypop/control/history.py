@@ -7,14 +7,16 @@ from collections.abc import Iterator
 
 from anypop.control.state import Event, State
 from anypop.judge.verdict import Received
+from anypop.model.announce import Scope
 from anypop.model.names import CityCode
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
 
 
 def events_between(before: State, after: State) -> list[Event]:
-    """All events, in the order of the flow: declared, ordered, seen, judged."""
-    return [*_declared(before, after), *_ruled(before, after), *_noted(before, after), *_ordered(before, after), *_seen(before, after)]
+    """All events of one step, in the order of cause and effect: seen, declared, planned, ordered, judged."""
+    parts = (_seen, _left, _declared, _ruled, _noted, _ordered, _judged)
+    return [event for part in parts for event in part(before, after)]
 
 
 def _declared(before: State, after: State) -> Iterator[Event]:
@@ -39,9 +41,15 @@ def _ruled(before: State, after: State) -> Iterator[Event]:
     for key in sorted({*before.rules, *after.rules}):
         was, now = before.rules.get(key), after.rules.get(key)
         if was != now and (declared := after.workloads.get(key[0])) is not None:
-            scope = now.scope.mode.value if now is not None else "as by default"
+            scope = _words(now.scope) if now is not None else "plainly again"
             message = f"{key[1]} to {key[2]}: {scope}" + (f" ({now.note})" if now is not None and now.note else "")
             yield Event(kind="scope-changed", subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
+
+
+def _words(scope: Scope) -> str:
+    prepends = [f"prepend {scope.prepend}"] if scope.prepend else []
+    communities = [":".join(map(str, community)) for community in (*scope.communities, *scope.large_communities)]
+    return ", ".join([scope.mode.value, *prepends, *communities])
 
 
 def _noted(before: State, after: State) -> Iterator[Event]:
@@ -67,12 +75,25 @@ def _ordered(before: State, after: State) -> Iterator[Event]:
             )
 
 
+def _left(before: State, after: State) -> Iterator[Event]:
+    if before.tombstones is after.tombstones:
+        return
+    for uid, stone in before.tombstones.items():
+        if uid not in after.tombstones:
+            declared = before.workloads.get(stone.slot.workload_id)
+            owner = declared.stack_id if declared is not None else None
+            yield Event(kind="instance-gone", subject=stone.slot.name, message=f"gone from {stone.slot.pop}", stack_id=owner)
+
+
 def _seen(before: State, after: State) -> Iterator[Event]:
     if before.reports is not after.reports:
         for pop, received in after.reports.items():
             was = before.reports.get(pop)
             if was is not received:
                 yield from _reported(pop, was, received, _owners(after))
+
+
+def _judged(before: State, after: State) -> Iterator[Event]:
     for pop, verdict in after.verdict.pops.items():
         judged = before.verdict.pops.get(pop)
         if judged is not None and judged.trusted != verdict.trusted:
@@ -103,9 +124,6 @@ def _reported(pop: CityCode, before: Received | None, received: Received, owners
             health = ", healthy" if instance.healthy else ", not healthy" if instance.phase is Phase.RUNNING else ""
             text = f"{instance.phase}{health}: {instance.reason.says}" + (f" ({instance.message})" if instance.message else "")
             yield Event(kind="instance", subject=instance.name, message=text, stack_id=owners.get(instance.uid))
-    for uid in now.gone:
-        if uid not in was.gone:
-            yield Event(kind="instance-gone", subject=uid, message=f"gone from {pop}", stack_id=owners.get(uid))
     prefixes = {p.prefix: p for p in was.prefixes}
     for prefix in now.prefixes:
         old = prefixes.get(prefix.prefix)

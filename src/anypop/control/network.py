@@ -16,8 +16,6 @@ from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
 from anypop.model.network import Network, Pop
 
-EMPTY = Network(asn=0, anycast4=(), anycast6=(), pops=())
-
 
 def change_network(wanted: Network) -> Alter:
     """Put `wanted` in place. Raises `Invalid` at once; the step raises `Precondition` when a PoP that has instances would vanish."""

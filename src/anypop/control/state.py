@@ -85,6 +85,9 @@ class Event:
     stack_id: str | None = None
 
 
+NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """All of it. `rests` maps what must not be used again yet (`LHR/3`, or an anycast address) to the moment it is free.
@@ -92,7 +95,7 @@ class State:
     `incarnation` counts the plans made; see `World`.
     """
 
-    network: Network
+    network: Network = NO_NETWORK
     workloads: Mapping[WorkloadId, Declaration] = field(default_factory=dict)
     slots: Mapping[str, Placed] = field(default_factory=dict)
     anycast: Mapping[WorkloadId, AnycastAddress] = field(default_factory=dict)

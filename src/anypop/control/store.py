@@ -6,17 +6,18 @@ nothing, and it is called from the core's one writer thread or at start, never f
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, insert, inspect, select, update
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, func, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
-from anypop.control.state import Event, State
+from anypop.control.state import NO_NETWORK, Event, State
 from anypop.judge.verdict import History
 from anypop.model import codec
 from anypop.model.errors import WorldError
@@ -33,25 +34,42 @@ V = TypeVar("V")
 
 
 class Store:
-    """An open, migrated database."""
+    """An open, migrated database.
+
+    `reading` and `writing` are the only ways in. On SQLite a writing transaction takes the write lock at its beginning: one that reads
+    first and writes later could find the database changed in between, and would fail at once instead of waiting its turn.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+        self._engine = engine
+        self._reader = engine.execution_options(anypop_reading=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only reads. Raises `WorldError`."""
+        with _in_words("read the store"), self._reader.connect() as link:
+            yield link
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: on disk at the end of the block, or undone when it raises. Raises `WorldError`."""
+        with _in_words("write to the store"), self._engine.begin() as link:
+            yield link
 
     def close(self) -> None:
-        self.engine.dispose()
+        self._engine.dispose()
 
     def setting(self, key: str) -> str | None:
-        with self.engine.connect() as link:
+        with self.reading() as link:
             return link.execute(select(schema.settings.c.value).where(schema.settings.c.key == key)).scalar_one_or_none()
 
     def put_setting(self, key: str, value: str | None) -> None:
-        with self.engine.begin() as link:
+        with self.writing() as link:
             _put_setting(link, key, value)
 
-    def load(self, network: Network) -> State:
-        """The last saved state. `network` is used where none was saved yet."""
-        with self.engine.connect() as link:
+    def load(self) -> State:
+        """The last saved state; an empty one where nothing was saved yet."""
+        with self.reading() as link:
             settings = {r["key"]: r["value"] for r in _all(link, schema.settings)}
             secrets: dict[str, list[Secret]] = defaultdict(list)
             for row in _all(link, schema.workload_secrets):
@@ -67,7 +85,7 @@ class Store:
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
         return State(
-            network=codec.from_json(Network, settings["network"]) if "network" in settings else network,
+            network=codec.from_json(Network, settings["network"]) if "network" in settings else NO_NETWORK,
             workloads={d.id: d for d in declared},
             slots={p.slot.uid: p for p in placed},
             anycast={a.workload_id: a for a in held},
@@ -82,13 +100,10 @@ class Store:
 
     def save(self, before: State, after: State, events: Sequence[Event], *, at: float) -> None:
         """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and changes nothing."""
-        try:
-            with self.engine.begin() as link:
-                _save(link, before, after)
-                if events:
-                    _append(link, events, at)
-        except SQLAlchemyError as error:
-            raise WorldError("write to the store", str(error.__cause__ or error).splitlines()[0]) from error
+        with self.writing() as link:
+            _save(link, before, after)
+            if events:
+                _append(link, events, at)
 
     def events(self, *, after: int = 0, limit: int = 100, stack_id: str | None = None) -> list[Row]:
         """The newest `limit` events with an id above `after`, oldest first."""
@@ -96,14 +111,14 @@ class Store:
         query = select(table).where(table.c.id > after)
         if stack_id is not None:
             query = query.where(table.c.stack_id == stack_id)
-        with self.engine.connect() as link:
+        with self.reading() as link:
             found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
         return [dict(row) for row in reversed(found)]
 
     def order_history(self, pop: CityCode) -> list[Row]:
         """The kept generations of a PoP, newest first, as bodies."""
         table = schema.orders
-        with self.engine.connect() as link:
+        with self.reading() as link:
             found = link.execute(select(table).where(table.c.pop == pop).order_by(table.c.generation.desc())).mappings().all()
         return [dict(row) for row in found]
 
@@ -115,21 +130,30 @@ def open_store(folder: Path, url: str | None = None) -> Store:
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
+    what = f"open the database {parsed.render_as_string()}"  # the password is left out
     try:
-        if parsed.get_backend_name() == "sqlite":
-            engine = _sqlite(Path(parsed.database or ""), parsed.render_as_string(hide_password=False))
-        else:
-            engine = create_engine(parsed, pool_size=4, pool_pre_ping=True)
-        with engine.begin() as link:
-            _migrate(link)
+        with _in_words(what):
+            if parsed.get_backend_name() == "sqlite":
+                engine = _sqlite(Path(parsed.database or ""), parsed)
+            else:
+                engine = create_engine(parsed, pool_size=4, pool_pre_ping=True)
+            with engine.begin() as link:
+                _migrate(link)
     except ModuleNotFoundError as error:
-        raise WorldError(f"open the database {parsed.render_as_string()}", f"the Python package {error.name} is not installed") from error
-    except SQLAlchemyError as error:
-        raise WorldError(f"open the database {parsed.render_as_string()}", str(error.__cause__ or error).splitlines()[0]) from error
+        raise WorldError(what, f"the Python package {error.name} is not installed") from error
     return Store(engine)
 
 
-def _sqlite(path: Path, url: str) -> Engine:
+@contextmanager
+def _in_words(what: str) -> Iterator[None]:
+    """A database's error as one line that a user can act on."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise WorldError(what, str(error.__cause__ or error).splitlines()[0]) from error
+
+
+def _sqlite(path: Path, url: URL) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # made by us, so that it is never readable by others; -wal and -shm follow it
     engine = create_engine(url)
@@ -148,7 +172,7 @@ def _sqlite(path: Path, url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(link: Connection) -> None:
-        link.exec_driver_sql("BEGIN")
+        link.exec_driver_sql("BEGIN" if link.get_execution_options().get("anypop_reading") else "BEGIN IMMEDIATE")
 
     return engine
 
