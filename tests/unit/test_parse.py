@@ -217,6 +217,19 @@ def test_nonsense_is_answered_and_never_crashes(body: Any) -> None:
     assert wrong(body)
 
 
+def test_hostile_values_are_answered() -> None:
+    """Endless nesting, endless numbers, digits of other scripts, halves of characters and NUL."""
+    deep: dict[str, Any] = {}
+    for _ in range(900):
+        deep = {"spec": deep}
+    assert "nested" in wrong(deep)[""]
+    for port in ("9" * 5000, "²", "٨٠", 1e400, 80.5):
+        assert set(wrong(put(terraform(), f"{APP}.ports.odd", {"port": port}))) == {f"{APP}.ports.odd.port"}
+    assert set(wrong(put(terraform(), f"{APP}.env.N", {"value": "a\0b"}))) == {f"{APP}.env.N.value"}
+    assert set(wrong(put(terraform(), "name", "\ud800"))) == {"name"}
+    assert set(wrong(put(terraform(), f"{APP}.env.\ud800", {}))) == {f"{APP}.env.\\ud800"}
+
+
 KEYS = ["spec", "targets", "containers", "app", "ports", "env", "port", "image", "metadata", "labels", "name", "selectors"]
 some_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

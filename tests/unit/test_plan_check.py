@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from anypop.model.announce import Announcement, Scope
 from anypop.model.plan import Plan, World
+from anypop.model.workload import Workload
 from anypop.plan.check import Unsafe, check
 from anypop.plan.planner import plan
+from tests.unit.test_plan_places import some_workloads
 from tests.worlds import CITIES, JFK, LHR, after, network, workload
 
 NOBODY: frozenset[str] = frozenset()
@@ -108,3 +110,44 @@ def test_a_workload_that_vanishes_without_a_deletion_is_refused_however_small_it
     with pytest.raises(Unsafe, match="workload id-small: 1 of 1"):
         check(now, before.slots)
     check(now, before.slots, confirmed=frozenset({small.id}))
+
+
+@settings(deadline=None)
+@given(some_workloads, some_workloads)
+def test_what_one_workload_changes_takes_no_announcement_from_another(workloads: list[Workload], changes: list[Workload]) -> None:
+    """One workload after the other is created, changed or deleted, each confirmed by name alone: a plan that passes the check leaves every
+    other workload's addresses announced where they were."""
+    world = World(network=network(), workloads=tuple(w for w in workloads if not w.deleting))
+    before = plan(world)
+    for change in changes:
+        others = tuple(w for w in world.workloads if w.id != change.id)
+        changed = after(world, before, workloads=(*others, change))
+        now = plan(changed)
+        try:
+            check(now, before.slots, confirmed=frozenset({change.id}))
+        except Unsafe:
+            continue
+        assert all(told(before, w) <= told(now, w) for w in others)
+        world, before = changed, now
+
+
+def told(planned: Plan, whose: Workload) -> set[tuple[str, object]]:
+    addresses = {a.address4 for a in planned.anycast if a.workload_id == whose.id}
+    return {(city, g) for city, part in planned.pops.items() for a in part.announcements for g in a.gates if g in addresses}
+
+
+def test_leaving_a_city_may_not_silence_a_neighbour_in_the_same_prefix() -> None:
+    """b leaves LHR, asked for by name; a, in the same covering prefix, would lose LHR, and nobody asked a. On its own b may leave."""
+    a, b, smaller = workload("a"), workload("b"), workload("b", cities=[c for c in CITIES if c != LHR])
+    before = planned_of(a, b)
+    now = plan(after(World(network=network(), workloads=(a, smaller)), before))
+    with pytest.raises(Unsafe, match=r"workload id-a: would no longer be announced at LHR, since workload id-b .* leaves") as caught:
+        check(now, before.slots, confirmed=frozenset({b.id}))
+    assert len(caught.value.problems) == 1
+    check(now, before.slots, confirmed=frozenset({a.id, b.id}))
+    alone = planned_of(b)
+    check(plan(after(World(network=network(), workloads=(smaller,)), alone)), alone.slots, confirmed=frozenset({b.id}))
+    deleted = plan(after(World(network=network(), workloads=(a, replace(b, deleting=True))), before))
+    check(deleted, before.slots, confirmed=frozenset({b.id}))
+    grown = plan(after(World(network=network(), workloads=(a, replace(b, targets=(replace(b.targets[0], replicas=3),)))), before))
+    check(grown, before.slots)

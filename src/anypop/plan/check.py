@@ -8,7 +8,7 @@ it finds beside losses would be a bug of the planner, or a network file that no 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from anypop.model.announce import Address, Announcement
+from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.errors import Problem
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.order import InstanceOrder
@@ -25,7 +25,7 @@ class Unsafe(Exception):  # noqa: N818 - it reads as a verdict where it is raise
 
 def check(plan: Plan, before: tuple[Slot, ...], *, confirmed: frozenset[WorkloadId] = frozenset()) -> None:
     """Raises `Unsafe` when `plan` loses too much or contradicts itself. `confirmed`: workloads that a person deleted or shrank."""
-    problems = [*_losses(plan, before, confirmed), *_owners(plan), *_strangers(plan), *_prefixes(plan)]
+    problems = [*_losses(plan, before, confirmed), *_silenced(plan, before, confirmed), *_owners(plan), *_strangers(plan), *_prefixes(plan)]
     if problems:
         raise Unsafe(problems)
 
@@ -54,6 +54,38 @@ def _losses(plan: Plan, before: tuple[Slot, ...], confirmed: frozenset[WorkloadI
         )
         if not kind:
             return  # the rest would only say the same again
+
+
+def _silenced(plan: Plan, before: tuple[Slot, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
+    """A PoP where a workload stays and is announced no longer, since another in its covering prefix has left that PoP.
+
+    BGP tells only whole prefixes, so the one who stays would pay for the one who goes, and nobody asked it.
+    """
+    was, stays = _homes(before), _homes(plan.slots)
+    tenants: dict[Prefix, list[WorkloadId]] = defaultdict(list)
+    for entry in plan.anycast:
+        if entry.workload_id in was:
+            tenants[entry.prefix4].append(entry.workload_id)
+    told = {(city, a.prefix) for city, part in plan.pops.items() for a in part.announcements}
+    for prefix, sharing in tenants.items():
+        shared = frozenset.intersection(*(was[w] for w in sharing)) & plan.pops.keys()
+        for workload in sharing:
+            lost = sorted(c for c in shared & stays.get(workload, frozenset()) if (c, prefix) not in told)
+            if lost and workload not in confirmed:
+                gone = ", ".join(sorted(w for w in sharing if w != workload and not shared <= stays.get(w, frozenset())))
+                yield Problem(
+                    path=f"workload {workload}",
+                    message=f"would no longer be announced at {', '.join(lost)}, since workload {gone} in the same covering prefix "
+                    f"{prefix} leaves; nothing was changed. Create that workload anew in its new cities, which gives it a prefix to "
+                    "suit, and delete the old one",
+                )
+
+
+def _homes(slots: tuple[Slot, ...]) -> dict[WorkloadId, frozenset[CityCode]]:
+    homes: dict[WorkloadId, set[CityCode]] = defaultdict(set)
+    for slot in slots:
+        homes[slot.workload_id].add(slot.pop)
+    return {workload: frozenset(cities) for workload, cities in homes.items()}
 
 
 def _owners(plan: Plan) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ the document that may be shown to clients, and the secrets apart from it. Raises
 as the client wrote it. It must not fill in defaults that clients would see as drift.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +25,7 @@ from anypop.plan.unacted import unacted
 
 __all__ = ["Parsed", "Secret", "document_with_anycast", "parse"]
 
+_DEEPEST = 32  # the deepest field there is lies at 11
 _LONGEST_NAME = 63  # an instance's name is its host name, and a host name is a DNS label (RFC 1123)
 
 
@@ -50,6 +52,8 @@ class Parsed:
 def parse(body: Mapping[str, Any], *, workload_id: WorkloadId, stack_id: StackId, stack_slug: str, cities: Collection[CityCode]) -> Parsed:
     """`body` as a workload. Raises `Invalid`."""
     data = _without_nulls(body)
+    if unfit := list(_unfit(data, ())):
+        raise Invalid(unfit)  # alone, since nothing that holds such text can even be answered about
     problems = list(_between_fields(data))
     try:
         checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
@@ -83,11 +87,27 @@ def parse(body: Mapping[str, Any], *, workload_id: WorkloadId, stack_id: StackId
     return Parsed(workload=workload, document=document, secrets=tuple(_secrets(checked)), unacted=tuple(unacted(checked)))
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: Any, depth: int = 0) -> Any:
     """Null means absent, as in protobuf's JSON."""
+    if depth > _DEEPEST:
+        raise Invalid.one("", f"is nested more than {_DEEPEST} levels deep")
     if isinstance(value, Mapping):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
-    return [_without_nulls(v) for v in value] if isinstance(value, list) else value
+        return {k: _without_nulls(v, depth + 1) for k, v in value.items() if v is not None}
+    return [_without_nulls(v, depth + 1) for v in value] if isinstance(value, list) else value
+
+
+def _unfit(value: Any, way: tuple[str | int, ...]) -> Iterator[Problem]:
+    """Text that no program could be given or no answer could hold: NUL, and halves of characters (which JSON can spell)."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unfit(str(key), (*way, str(key)))
+            yield from _unfit(inner, (*way, str(key)))
+    elif isinstance(value, list):
+        for n, inner in enumerate(value):
+            yield from _unfit(inner, (*way, n))
+    elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        path = dotted(way).encode("ascii", "backslashreplace").decode("ascii").replace("\0", "\\0")
+        yield Problem(path=path, message="holds a NUL or half a character")
 
 
 def _in_words(error: ValidationError) -> Iterator[Problem]:
@@ -133,7 +153,7 @@ def _between_fields(data: Any) -> Iterator[Problem]:
         for port_name, port in _object(_object(containers, container_name), "ports").items():
             path = f"spec.containers.{container_name}.ports.{port_name}.port"
             number = _object({"port": port}, "port").get("port")
-            if not str(number).isdigit():
+            if not re.fullmatch("[0-9]{1,5}", str(number)):
                 continue
             protocol = declare.protocol(str(port.get("protocol", "")))
             other = holder.setdefault((int(str(number)), protocol), path)
