@@ -78,8 +78,7 @@ def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress =
     """A running lab of `topology`, converged. Finishes or repairs one that is there already under the same prefix and folder.
 
     Raises `Invalid` for a prefix that cannot be used, `WorldError` when the machine does not do as asked within `timeout_s`."""
-    if not _PREFIX.fullmatch(prefix):
-        raise Invalid.one("prefix", f"{prefix!r} must be 1 to 6 of a-z and 0-9")
+    _check_prefix(prefix)
     plan = address.plan(topology, prefix)
     state_dir = state_dir.resolve()
     state_dir.mkdir(parents=True, exist_ok=True)
@@ -106,11 +105,16 @@ def attach(state_dir: Path) -> Lab:
         text = (state_dir / "lab.json").read_bytes()
     except FileNotFoundError as error:
         raise WorldError("find the lab", f"there is none in {state_dir}") from error
-    return Lab(plan=codec.from_json(LabPlan, text), folder=state_dir)
+    try:
+        return Lab(plan=codec.from_json(LabPlan, text), folder=state_dir)
+    except Invalid as error:
+        why = f"{state_dir / 'lab.json'} was written by another version of this program; take that lab down and build it anew"
+        raise WorldError("find the lab", why) from error
 
 
 def down(*, prefix: str, state_dir: Path) -> None:
     """Take a lab down: programs, namespaces (with their interfaces, routes and rules) and files. Whatever is gone already is no matter."""
+    _check_prefix(prefix)
     folder = state_dir.resolve()
     with _alone(folder) if folder.exists() else contextlib.nullcontext():
         daemons.end_stray_wires(folder)
@@ -122,6 +126,11 @@ def down(*, prefix: str, state_dir: Path) -> None:
             daemons.end_inside(names)
             machine.remove(names)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_prefix(prefix: str) -> None:
+    if not _PREFIX.fullmatch(prefix):
+        raise Invalid.one("prefix", f"{prefix!r} must be 1 to 6 of a-z and 0-9")
 
 
 def _claim(plan: LabPlan, folder: Path) -> bool:

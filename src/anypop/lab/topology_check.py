@@ -27,13 +27,27 @@ def check(topology: Topology, paths: Mapping[int, str]) -> list[Problem]:
         return paths.get(id(part), "") + more
 
     found: list[Problem] = []
-    for rule in (_systems, _internal, _links, _vantages, _pops, _prefixes, _cycles):
+    for rule in (_sizes, _systems, _internal, _links, _vantages, _pops, _prefixes, _cycles):
         found += [Problem(path=where, message=message) for where, message in rule(topology, path)]
     return found
 
 
 _Found = Iterator[tuple[str, str]]
 _Path = Callable[..., str]
+
+
+def _sizes(topology: Topology, _: _Path) -> _Found:
+    """The lab's own numbers end somewhere (`lab.address`)."""
+    routers = sum(len(system.cities) for system in topology.ases)
+    links = len(topology.links) + sum(len(system.internal) for system in topology.ases) + sum(len(p.upstreams) for p in topology.own.pops)
+    for path, what, count, most in (
+        ("ases", "routers", routers, 65_534),
+        ("links", "links", links, 524_288),
+        ("vantages", "vantages", len(topology.vantages), 4096),
+        ("anypop.pops", "PoPs", len(topology.own.pops), 2048),
+    ):
+        if count > most:
+            yield path, f"{count} {what} are more than the lab has numbers for ({most})"
 
 
 def _systems(topology: Topology, path: _Path) -> _Found:

@@ -21,6 +21,7 @@ from typing import TypeVar
 from anypop.host import netns
 from anypop.lab.address import VantageHost
 from anypop.model.announce import Address
+from anypop.model.errors import WorldError
 
 T = TypeVar("T")
 
@@ -99,8 +100,13 @@ class Stream:
                 pool.submit(self._ask)
 
     def _ask(self) -> None:
-        with netns.inside(self._vantage.netns):
-            self._answers.append(_request(self._address, self._port, self._timeout_s))
+        at = time.time()
+        try:
+            with netns.inside(self._vantage.netns):
+                answer = _request(self._address, self._port, self._timeout_s)
+        except (OSError, WorldError) as error:  # the vantage itself is gone
+            answer = Answer(ok=False, at=at, seconds=0.0, error=str(error))
+        self._answers.append(answer)
 
 
 def _from(vantage: VantageHost, work: Callable[[], T]) -> T:
