@@ -143,10 +143,13 @@ def _interior(lab: LabPlan, router: Router) -> Iterator[str]:
     ]
     # BIRD passes news on after half the update interval at the latest: with the usual 4 s, a backbone of ten cities takes 20 s to agree.
     timing = "hello interval 1 s; update interval 1 s;"
-    interfaces = [
-        f'interface "{own.interface}" {{ type wired; rxcost {max(_LEAST_COST, round(link.km))}; {timing} }};' for link, own in inner
-    ]
+    interfaces = [f'interface "{own.interface}" {{ type wired; rxcost {link_cost(link.km)}; {timing} }};' for link, own in inner]
     yield from _block("protocol babel interior0", channels + interfaces)
+
+
+def link_cost(km: float) -> int:
+    """What an internal link of so many km costs its routers."""
+    return max(_LEAST_COST, round(km))
 
 
 def _bfd(known: Sequence[Session]) -> Iterator[str]:
