@@ -157,7 +157,7 @@ def seed_arrays(internet: Internet, seeds: Sequence[Seed]) -> tuple[Sown, tuple[
             tie=_ties(internet.key, [seed.key for seed in seeds]),
             pop=np.array([pops.index(seed.pop) for seed in seeds], dtype=np.int32),
             flags=np.array(flags, dtype=np.uint8),
-            on=np.ones(len(seeds), dtype=np.uint8),
+            on=np.array([seed.announced for seed in seeds], dtype=np.uint8),
         ),
         pops,
     )

@@ -132,6 +132,11 @@ class Engine:
         return stable
 
     @property
+    def graph(self) -> Graph:
+        """The arrays of the graph."""
+        return self._graph
+
+    @property
     def state(self) -> State:
         """The arrays of the last propagation; the next one writes over them."""
         return self._state
@@ -169,5 +174,8 @@ class Prepared:
         for index, prepends in changes.items():
             on[index] = 0 if prepends < 0 else 1
             length[index] = 1 + max(0, prepends)
-        seeds = tuple(replace(seed, prepend=max(0, changes[i])) if i in changes else seed for i, seed in enumerate(self.seeds))
+        seeds = tuple(
+            replace(seed, prepend=max(0, changes[i]), announced=changes[i] >= 0) if i in changes else seed
+            for i, seed in enumerate(self.seeds)
+        )
         return replace(self, seeds=seeds, sown=self.sown._replace(on=on, length=length))

@@ -27,7 +27,8 @@ from anypop.routing.actions import (
 from anypop.routing.engine.seeds import SHIPPED, Policies, Seed
 from anypop.routing.internet.sites import REGIONS, Internet
 
-CUSTOMER, PEER, PROVIDER, SIBLING = "customer", "peer", "provider", "sibling"
+CUSTOMER, PEER, PROVIDER, SIBLING, INSIDE = "customer", "peer", "provider", "sibling", "inside"
+_OTHER_END = {CUSTOMER: PROVIDER, PROVIDER: CUSTOMER, PEER: PEER, SIBLING: SIBLING}
 _PREFERENCE = {CUSTOMER: CUSTOMER_PREFERENCE, PEER: PEER_PREFERENCE, PROVIDER: PROVIDER_PREFERENCE}
 _SETS = {Neighbours.CUSTOMERS: CUSTOMER, Neighbours.PEERS: PEER, Neighbours.PROVIDERS: PROVIDER}
 _NO_EXPORT, _NO_ADVERTISE = (65535, 65281), (65535, 65282)
@@ -66,7 +67,7 @@ class Settled:
 
 def settle(internet: Internet, seeds: Sequence[Seed], policies: Policies = SHIPPED) -> Settled:
     """Where every site ends up."""
-    rules = _Rules(internet, policies)
+    rules = Rules(internet, policies)
     best: list[Held | None] = [None] * len(internet)
     holds: list[tuple[Held, ...]] = [()] * len(internet)
     # A stable set of policies needs as many rounds as the longest way is long; twice the sites is more than any way.
@@ -82,6 +83,22 @@ def settle(internet: Internet, seeds: Sequence[Seed], policies: Policies = SHIPP
     return Settled(best=tuple(best), holds=tuple(holds), stable=False, rounds=rounds)
 
 
+def at_rest(internet: Internet, seeds: Sequence[Seed], senders: Sequence[int], policies: Policies = SHIPPED) -> bool:
+    """Whether everybody is content with these choices: `senders[i]` is the site that site i has its route from, -1 -
+    s for seed s, and anything below that for no route. Preferences can have more than one such end; which one a
+    network finds depends on what came first.
+    """
+    rules = Rules(internet, policies)
+    best: list[Held | None] = [None] * len(internet)
+    for _ in range(len(internet)):
+        for site, sender in enumerate(senders):
+            if best[site] is None:
+                fitting = (r for r in rules.offers(site, best, seeds) if (r.sender if r.sender >= 0 else -1 - r.seed) == sender)
+                best[site] = next(fitting, None)
+    unrouted = sum(sender < -len(seeds) for sender in senders)
+    return best.count(None) == unrouted and all(choose(tuple(rules.offers(i, best, seeds))) == best[i] for i in range(len(best)))
+
+
 def choose(routes: Sequence[Held]) -> Held | None:
     """The best route of a site: RFC 4271 with MED among routes of one neighbour AS, then the key of the sender."""
     left = list(routes)
@@ -91,7 +108,7 @@ def choose(routes: Sequence[Held]) -> Held | None:
     return min(left, key=lambda r: (not r.external, r.metric, r.key, r.sender, r.seed), default=None)
 
 
-class _Rules:
+class Rules:
     """What one site sends to another, and what that one makes of it."""
 
     def __init__(self, internet: Internet, policies: Policies) -> None:
@@ -117,10 +134,10 @@ class _Rules:
             return True
         return here is not None and (entered is not None or not where.announced) and where.covers(here, entered or here)
 
-    def offers(self, site: int, best: Sequence[Held | None], seeds: Sequence[Seed]) -> Iterator[Held]:
-        graph = self.internet
+    def own(self, site: int, seeds: Sequence[Seed]) -> Iterator[Held]:
+        """Our announcements to a site, as it holds them."""
         for index, seed in enumerate(seeds):
-            if seed.site == site:
+            if seed.site == site and seed.announced:
                 route = Held(
                     seed=index,
                     path=(seed.origin,) * (1 + seed.prepend),
@@ -134,23 +151,37 @@ class _Rules:
                     communities=seed.communities,
                 )
                 yield self.preferred(site, route)
-        for rows, sender_is, receiver_is in (
-            (graph.customers, CUSTOMER, PROVIDER),
-            (graph.providers, PROVIDER, CUSTOMER),
-            (graph.peers, PEER, PEER),
-            (graph.siblings, SIBLING, SIBLING),
+
+    def offers(self, site: int, best: Sequence[Held | None], seeds: Sequence[Seed]) -> Iterator[Held]:
+        """All routes that a site holds, given what its neighbours use."""
+        yield from self.own(site, seeds)
+        graph = self.internet
+        for sender_is, rows in (
+            (CUSTOMER, graph.customers),
+            (PROVIDER, graph.providers),
+            (PEER, graph.peers),
+            (SIBLING, graph.siblings),
+            (INSIDE, graph.internal),
         ):
             for sender in rows.of(site).tolist():
                 route = best[sender]
-                sent = self.sent(sender, route, site, receiver_is) if route is not None else None
-                if sent is not None:
-                    kind = sent.kind if sender_is == SIBLING else sender_is
-                    yield self.preferred(site, replace(sent, kind=kind, entered=site))
-        for sender, km in zip(graph.internal.of(site).tolist(), graph.internal.km_of(site).tolist(), strict=True):
-            route = best[sender]
-            if route is not None and self.carried(sender, route, site):
-                inner = replace(route, external=False, metric=km, key=int(graph.key[sender]), sender=sender)
-                yield self.preferred(site, inner)
+                offered = self.offer(site, sender, sender_is, route) if route is not None else None
+                if offered is not None:
+                    yield offered
+
+    def offer(self, site: int, sender: int, sender_is: str, route: Held) -> Held | None:
+        """What `site` makes of the best route of one neighbour, or None when it is not sent."""
+        if sender_is == INSIDE:
+            if not self.carried(sender, route, site):
+                return None
+            rows = self.internet.internal
+            km = int(rows.km_of(site)[rows.of(site).tolist().index(sender)])
+            inner = replace(route, external=False, metric=km, key=int(self.internet.key[sender]), sender=sender)
+            return self.preferred(site, inner)
+        sent = self.sent(sender, route, site, _OTHER_END[sender_is])
+        if sent is None:
+            return None
+        return self.preferred(site, replace(sent, kind=sent.kind if sender_is == SIBLING else sender_is, entered=site))
 
     def sent(self, sender: int, route: Held, site: int, receiver_is: str) -> Held | None:
         """The route as `sender` sends it to another AS, or None."""

@@ -28,6 +28,7 @@ class Seed:
     prepend: int = 0
     communities: tuple[tuple[int, ...], ...] = ()
     key: int = 0
+    announced: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ export action of communities. Local preference set by communities breaks the ord
 the result then. Touches nothing but the arrays it is given.
 """
 
-# ruff: noqa: PLR0917 - a compiled function takes its arrays and numbers by position
+# ruff: noqa: PLR0917, PLR0915 - a compiled function takes its arrays by position, and what runs per link calls nothing
 
 from anypop.routing.engine.arrays import ALLOW, DENY, KEEP, LONGEST, NONE, PREPEND, Actions, Graph, Sown, State
 from anypop.routing.engine.compiled import kernel

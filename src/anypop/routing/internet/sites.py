@@ -19,6 +19,7 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Int8 = npt.NDArray[np.int8]
 Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
 
 REGIONS: tuple[Region, ...] = tuple(Region)
 UNKNOWN_REGION = len(REGIONS)

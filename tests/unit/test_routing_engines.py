@@ -1,0 +1,72 @@
+"""The compiled engine agrees with the slow one on random little internets."""
+
+from hypothesis import given, settings
+
+from anypop.routing.engine.propagate import KINDS, Engine, Outcome
+from anypop.routing.engine.reference import Held, Settled, at_rest, settle
+from tests.unit.routing_worlds import World, worlds
+
+
+def tie_masks(world: World, settled: Settled) -> list[set[str]]:
+    """Per site, the PoPs that its equally good routes lead to, worked out the slow way."""
+    masks: list[set[str]] = [set() for _ in settled.best]
+    growing = True
+    while growing:
+        growing = False
+        for site, (best, held) in enumerate(zip(settled.best, settled.holds, strict=True)):
+            for route in held:
+                equal = best is not None and _rank(route) == _rank(best)
+                found = {world.seeds[route.seed].pop} if route.sender < 0 else masks[route.sender]
+                if equal and not found <= masks[site]:
+                    masks[site] |= found
+                    growing = True
+    return masks
+
+
+def _rank(route: Held) -> tuple[int, int, bool, int]:
+    return route.local_pref, len(route.path), route.external, route.metric
+
+
+def differences(world: World) -> list[str]:
+    """What the engines disagree about; nothing when the policies never come to rest."""
+    settled = settle(world.internet, world.seeds, world.policies)
+    if not settled.stable:
+        return []
+    outcome: Outcome = Engine(world.internet, world.policies).run(world.seeds)
+    found = [] if outcome.stable else ["the compiled engine finds no rest"]
+    masks = tie_masks(world, settled)
+    for site, best in enumerate(settled.best):
+        name = world.internet.name(site)
+        expected = (best.path, world.seeds[best.seed].pop, best.kind, best.local_pref) if best else ((), None, None, 0)
+        kind = KINDS[outcome.kind[site]] if outcome.kind[site] < 3 else None
+        got = (outcome.path(site), outcome.pop(site), kind, int(outcome.preference[site]))
+        if expected != got:
+            found.append(f"{name}: {expected} != {got}")
+        if masks[site] != set(outcome.ties(site)):
+            found.append(f"{name}: ties {masks[site]} != {outcome.ties(site)}")
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(communities=False))
+def test_engines_agree_on_relationships_places_and_prepends(world: World) -> None:
+    """The same path, PoP, class and ties at every site."""
+    assert differences(world) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(preferences=False))
+def test_engines_agree_on_export_communities(world: World) -> None:
+    """Not sent, sent in spite, kept in a region, prepended, stripped."""
+    assert differences(world) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds())
+def test_engines_agree_on_local_preference_by_communities(world: World) -> None:
+    """The same end; or, where preferences allow for more than one, an end with which the slow engine's sites are content too."""
+    found = differences(world)
+    if found:
+        outcome = Engine(world.internet, world.policies).run(world.seeds)
+        senders = [int(s) if k != 9 else -1000 for s, k in zip(outcome.sender, outcome.kind, strict=True)]
+        assert at_rest(world.internet, world.seeds, senders, world.policies), found
