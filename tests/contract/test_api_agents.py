@@ -158,6 +158,19 @@ def test_a_name_that_comes_back_is_another_incarnation(world: World) -> None:
     assert [r.uid for r in newer.removed] == [first[name].uid]
 
 
+def test_a_name_that_comes_back_much_later_at_its_old_place_is_another_incarnation(world: World) -> None:
+    """Also when everything else is the same again: an agent that remembers the first as gone must not take the second for it."""
+    world.create(cities=("LHR",), replicas=1)
+    agent = FakeAgent(world, LHR)
+    lives = []
+    for count in (1, 0, 1):
+        world.send("PATCH", "/workload/v1/stacks/default/workloads/fun", {"workload": world.replicas(count)})
+        world.settle([agent])
+        lives += [(i.uid, i.private4) for i in agent.order.instances] if agent.order else []
+        world.clock.now += 1000
+    assert len(lives) == 2 and lives[0][1] == lives[1][1] and lives[0][0] != lives[1][0]
+
+
 def test_a_silent_pop_becomes_unknown_by_itself(world: World) -> None:
     """A timer at the very moment at which its report turns stale, not a request, makes the change."""
     world.create()

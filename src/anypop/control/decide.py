@@ -76,9 +76,6 @@ def _planned(draft: State, now: float, confirmed: frozenset[WorkloadId]) -> Stat
         tombstones[removal.uid] = stone
     anycast = {held.workload_id: held for held in planned.anycast}
     rests = dict(draft.rests)
-    for uid, placed in draft.slots.items():
-        if uid not in slots and uid not in tombstones:
-            rests[place_name(placed.slot)] = now + PLACE_REST_S
     for workload_id, held in draft.anycast.items():
         if workload_id not in anycast:
             rests[str(held.address4)] = now + ANYCAST_REST_S
