@@ -6,6 +6,7 @@ are. Run it in the PoP's router namespace (`nsenter --net=/run/netns/NAME`; on a
 
 import argparse
 import asyncio
+import fcntl
 import os
 import signal
 import sys
@@ -37,6 +38,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 async def _run(arguments: argparse.Namespace) -> None:
     arguments.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(arguments.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends, however it ends
+    except BlockingIOError as error:
+        raise WorldError(f"start the agent in {arguments.state}", "another agent runs there") from error
     pop = CityCode(arguments.pop.upper())
     runtime = Podman(arguments.podman, prefix=arguments.prefix, pop=pop)
     courier = Courier(pop=pop, control=arguments.control, ca=arguments.ca, token_file=arguments.token_file)

@@ -12,7 +12,7 @@ from itertools import groupby
 from anypop.agent.backoff import BackOff
 from anypop.agent.observed import Trouble
 from anypop.agent.performing import Performer
-from anypop.agent.steps import ROUTER, CreateContainer, PullImage, Step
+from anypop.agent.steps import ROUTER, CreateContainer, PullImage, StartContainer, Step
 from anypop.model.errors import WorldError
 from anypop.model.reasons import Reason
 
@@ -78,7 +78,9 @@ class Lanes:
     def _failed(self, lane: str, step: Step, error: Exception) -> None:
         pull = isinstance(step, PullImage)
         wait = (self._pull_rest if pull else self._rest).failed(lane)
-        reason = Reason.PULL_FAILED if pull else Reason.CREATE_FAILED if isinstance(step, CreateContainer) else Reason.BACK_OFF
+        reason = (
+            Reason.PULL_FAILED if pull else Reason.CREATE_FAILED if isinstance(step, CreateContainer | StartContainer) else Reason.BACK_OFF
+        )
         self.trouble[lane] = Trouble(reason=reason, message=str(error), until=time.time() + wait)
 
     def _succeeded(self, lane: str) -> None:

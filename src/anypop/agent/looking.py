@@ -47,6 +47,16 @@ class Eyes:
         self._stale = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.runtime_error = ""
+        self.is_open = False
+
+    def knows_health(self, page: Page) -> bool:
+        """Whether every instance that was found running has been asked at least once."""
+        found = {key[0] for key, _ in self._found}
+        return all(
+            self._prober.verdict(i.uid, tuple(c.name for c in i.containers)).healthy is not None
+            for i in page.order.instances
+            if i.uid in found
+        )
 
     async def open(self) -> None:
         """The first look. Returns when containers and speaker are known: nothing may be done before, or it would be done twice."""
@@ -57,6 +67,7 @@ class Eyes:
             await asyncio.sleep(rest.failed("runtime"))
             await self.look_at_containers()
         self._found = {((c.uid, c.container), c.pid) for c in self._containers if c.state is ContainerState.RUNNING}
+        self.is_open = True
 
     async def watch(self) -> None:
         """Look at the containers again whenever that was asked for."""
@@ -71,13 +82,15 @@ class Eyes:
     def containers_changed(self) -> None:
         self._stale.set()
 
-    async def look_at_containers(self) -> None:
+    async def look_at_containers(self, *, quietly: bool = False) -> None:
+        """`quietly`: without waking a pass."""
         try:
             self._containers = await self._runtime.containers()
             self.runtime_error = ""
         except WorldError as error:
             self.runtime_error = str(error)
-        self._wake()
+        if not quietly:
+            self._wake()
 
     def look_for_images(self, images: set[str]) -> None:
         """Find out which of these are here already. Until that is known their lanes count as busy, so none is pulled in vain."""
@@ -99,7 +112,7 @@ class Eyes:
             self._lanes.busy.discard(lane)
             self._wake()
 
-    def observe(self, page: Page, firewall_known: bool = True) -> Observed:
+    def observe(self, page: Page) -> Observed:
         """Everything, for one pass. Reads the kernel; keeps probes and death watch in step with the containers that run."""
         now = time.time()
         kernel = self._hands.router.look()

@@ -36,6 +36,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Report
 
 FULL_PASS_S = 30.0
+FIRST_PROBE_S = 1.0
 SPEAKER_S = 1.0  # BIRD sends no events: it is asked this often, and more often while what is ordered is not yet exported
 SPEAKER_QUICK_S = 0.03
 SPEAKER_QUICK_FOR_S = 5.0
@@ -64,6 +65,7 @@ class Agent:
         self._drift: tuple[str, ...] = ()
         self._count_drift = False
         self._speaker_set_at = 0.0
+        self._began = time.monotonic()
         self._observed = Observed()
         self._report: Report | None = None
 
@@ -200,7 +202,7 @@ class Agent:
 
     async def full_look(self) -> None:
         """Everything that is not read in every pass: containers, speaker, images, kernel settings, firewall."""
-        await asyncio.gather(self._eyes.look_at_containers(), self._hands.look_at_speaker())
+        await asyncio.gather(self._eyes.look_at_containers(quietly=True), self._hands.look_at_speaker())
         loaded = await firewall.loaded_digest(self._prefix)
         if self._hands.firewall is not None and loaded != firewall.digest(self._hands.firewall):
             self._hands.firewall = None
@@ -209,6 +211,9 @@ class Agent:
         self._wake.set()
 
     def _tell(self) -> None:
+        page = self._ledger.page
+        if page is not None and time.monotonic() - self._began < FIRST_PROBE_S and not self._eyes.knows_health(page):
+            return  # just started: what was found running is about to be asked, and need not look sick meanwhile
         report = self._make_report()
         if self._report is None or replace(report, at=0) != replace(self._report, at=0):
             self._courier.changed()
@@ -219,8 +224,9 @@ class Agent:
 
     def _make_report(self) -> Report:
         speaker = self._hands.speaker
+        order = self._order() if self._eyes.is_open else None  # before the first look nothing may be said about what the order names
         errors = (self._ledger.error, self._order_error, self._eyes.runtime_error, speaker.error if speaker else "")
         return report_of(
-            self._order(), self._observed, pop=self._pop, at=time.time(), refused=self._refused, drift=self._drift,
-            errors=tuple(e for e in errors if e),
+            order, self._observed, pop=self._pop, generation=self._ledger.generation, at=time.time(), refused=self._refused,
+            drift=self._drift, errors=tuple(e for e in errors if e),
         )  # fmt: skip

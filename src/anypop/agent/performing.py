@@ -101,7 +101,11 @@ class Performer:
                 self.firewall = step.rules
             case SetSpeaker():
                 await self.in_bird_thread(lambda: self._bird.set(step.config))
-                await self.look_at_speaker()
+                for _ in range(5):  # BIRD sends a few milliseconds after it was told to: one look then tells of both
+                    seen = await self.look_at_speaker()
+                    if len(seen.exported) >= len(seen.config.exports if seen.config else ()):
+                        break
+                    await asyncio.sleep(0.003)
             case PullImage():
                 await self._runtime.pull(step.image)
                 self.images.add(step.image)

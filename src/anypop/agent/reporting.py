@@ -15,16 +15,16 @@ from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixRe
 
 
 def report_of(
-    order: Order | None, observed: Observed, *, pop: CityCode, at: float, refused: Reason | None, drift: tuple[str, ...],
-    errors: tuple[str, ...],
+    order: Order | None, observed: Observed, *, pop: CityCode, generation: int, at: float, refused: Reason | None,
+    drift: tuple[str, ...], errors: tuple[str, ...],
 ) -> Report:  # fmt: skip
-    """The report at one moment."""
+    """The report at one moment. `order` None: there is none, or nothing is known yet about what it names."""
     if order is None:
-        return Report(pop=pop, at=at, generation=0, refused=refused, errors=errors, orphans=_orphans(None, observed))
+        return Report(pop=pop, at=at, generation=generation, refused=refused, errors=errors, orphans=_orphans(None, observed))
     here = [x for x in observed.leaving if has_remains(x.removal.uid, observed)]
     lanes = tuple(f"{lane}: {t.message}" for lane in (ROUTER, FIREWALL, SPEAKER) if (t := observed.trouble.get(lane)) is not None)
     return Report(
-        pop=pop, at=at, generation=order.generation, refused=refused,
+        pop=pop, at=at, generation=generation, refused=refused,
         instances=(*(_instance(i, order, observed, at) for i in staying(order, observed)), *(_departing(x, order, observed) for x in here)),
         sessions=observed.sessions, prefixes=_prefixes(order, observed),
         gone=tuple(sorted(x.removal.uid for x in observed.leaving if not has_remains(x.removal.uid, observed))),

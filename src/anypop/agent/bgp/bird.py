@@ -5,6 +5,7 @@ A configuration is checked by the daemon before it is loaded; a refused one leav
 """
 
 import re
+import time
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -83,6 +84,16 @@ class Bird:
         process.run(["bird", "-p", "-c", str(file)])
         self._control.unlink(missing_ok=True)
         process.spawn(["bird", "-f", "-c", str(file), "-s", str(self._control)], pid_file=self._pid, log=self._folder / "bird.out")
+        deadline = time.monotonic() + _ASK_S
+        while True:
+            try:
+                birdc.ask(self._control, "show status", timeout_s=_ASK_S)
+            except WorldError as error:
+                if process.alive(self._pid) is None or time.monotonic() > deadline:
+                    raise WorldError("start BIRD", f"it does not answer; see {self._folder}/bird.out ({error.why})") from error
+                time.sleep(0.005)  # it opens its control socket some milliseconds after its start
+            else:
+                return
 
     def _config_of(self, told: str) -> SpeakerConfig | None:
         found = _DIGEST.search(told.partition("\n")[0])

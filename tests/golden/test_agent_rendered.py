@@ -1,0 +1,120 @@
+"""What the agent renders for other programs: bird.conf and the nft table, as recorded in `agent/`, all accepted by the real programs.
+
+To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_agent_rendered.py, then read the difference.
+"""
+
+import os
+import subprocess
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anypop.agent.bgp.config import render as render_bird
+from anypop.agent.bgp.config import session_name
+from anypop.agent.network.firewall import render as render_nft
+from anypop.agent.observed import Export, Firewall, Opening, SpeakerConfig
+from anypop.model.network import Upstream, UpstreamKind
+from anypop.model.workload import Protocol
+
+HERE = Path(__file__).parent / "agent"
+LOG = Path("/var/lib/anypop/pops/lhr/bird/bird.log")
+
+
+def upstream(name: str, asn: int, n: int, **more: object) -> Upstream:
+    plain = Upstream(
+        name=name, asn=asn, interface=f"up-{name}", neighbor4=IPv4Address(f"10.9.{n}.1"), local4=IPv4Address(f"10.9.{n}.2"),
+        neighbor6=IPv6Address(f"fd00:9:{n}::1"), local6=IPv6Address(f"fd00:9:{n}::2"),
+    )  # fmt: skip
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+ANYCAST4, ANYCAST6 = ip_network("192.0.2.0/24"), ip_network("2001:db8:a::/48")
+SPEAKERS = {
+    "quiet": SpeakerConfig(asn=33438, router_id=IPv4Address("10.64.255.1"), upstreams=(upstream("level3", 3356, 0),)),
+    "scoped": SpeakerConfig(
+        asn=33438, router_id=IPv4Address("10.64.255.1"),
+        upstreams=(
+            upstream("centurylink", 209, 0),
+            upstream("arelion", 1299, 1, bfd=False),
+            upstream("LINX rs-1", 8714, 2, kind=UpstreamKind.IXP, neighbor6=None, local6=None),
+        ),
+        exports=(
+            Export(prefix=ANYCAST4, upstream="centurylink", prepend=2, communities=((209, 5009), (65535, 65281))),
+            Export(prefix=ANYCAST4, upstream="arelion", large_communities=((33438, 1, 2),)),
+            Export(prefix=ANYCAST4, upstream="LINX rs-1"),
+            Export(prefix=ANYCAST6, upstream="centurylink", graceful=True),
+            Export(prefix=ANYCAST6, upstream="arelion", communities=((65535, 0),), graceful=True),
+        ),
+    ),
+    "alone": SpeakerConfig(asn=4_200_000_001, router_id=IPv4Address("10.64.255.1"), upstreams=()),
+}  # fmt: skip
+FIREWALLS = {
+    "empty": Firewall(),
+    "two": Firewall(
+        links=("i0123456789", "i0123456790"),
+        openings=tuple(
+            Opening(address=ip_address(a), protocol=p, port=n)
+            for a in ("192.0.2.1", "198.51.100.10", "2001:db8:a::1")
+            for p, n in ((Protocol.TCP, 80), (Protocol.UDP, 53))
+        ),
+    ),
+}
+
+
+def _recorded(name: str, text: str) -> str:
+    file = HERE / name
+    if os.environ.get("ANYPOP_RECORD"):
+        file.write_text(text)
+    return file.read_text()
+
+
+def bird_accepts(text: str, folder: Path) -> bool:
+    file = folder / "bird.conf"
+    file.write_text(text)
+    return subprocess.run(["bird", "-p", "-c", str(file)], capture_output=True, check=False).returncode == 0
+
+
+def nft_accepts(text: str) -> bool:
+    return subprocess.run(["nft", "-c", "-f", "-"], input=text, text=True, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_the_speakers_configuration_is_the_recorded_one_and_bird_takes_it(name: str, tmp_path: Path) -> None:
+    """A speaker that announces nothing, one with scopes of every kind, and one without neighbours."""
+    text = render_bird(SPEAKERS[name], log=LOG)
+    assert text == _recorded(f"{name}.conf", text)
+    assert bird_accepts(text.replace(str(LOG), str(tmp_path / "bird.log")), tmp_path)
+
+
+def test_bird_refuses_a_broken_configuration(tmp_path: Path) -> None:
+    """The check can fail: one missing semicolon is enough."""
+    text = render_bird(SPEAKERS["scoped"], log=tmp_path / "bird.log")
+    assert not bird_accepts(text.replace("then reject;", "then reject", 1), tmp_path)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", FIREWALLS)
+def test_the_firewall_is_the_recorded_one_and_nft_takes_it(name: str) -> None:
+    """The table of a PoP without instances, and of one with two."""
+    text = render_nft(FIREWALLS[name], "any")
+    assert text == _recorded(f"{name}.nft", text)
+    assert nft_accepts(text)
+
+
+@pytest.mark.lab
+def test_nft_refuses_a_broken_table() -> None:
+    """The check can fail: an unknown chain is enough."""
+    assert not nft_accepts(render_nft(FIREWALLS["two"], "any").replace("jump inbound", "jump elsewhere"))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=45), min_size=1, max_size=4, unique=True))
+def test_any_name_of_an_upstream_becomes_a_name_that_is_its_own(names: list[str]) -> None:
+    """Whatever operators call their upstreams, sessions get distinct names of letters, digits and underscores."""
+    found = {session_name(upstream(name, 65000, 0), family) for name in names for family in (4, 6)}
+    assert len(found) == 2 * len(names)
+    assert all(name.replace("_", "a").isalnum() and name.isascii() for name in found)

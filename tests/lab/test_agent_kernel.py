@@ -1,0 +1,207 @@
+"""The agent's hands on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the test's own."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+import pytest
+
+from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, link_of, short
+from anypop.agent.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.network.monitor import Monitor
+from anypop.agent.network.netlink import Netlink
+from anypop.agent.network.router import Router
+from anypop.agent.observed import Firewall, Member
+from anypop.host import ip, netns, process
+from anypop.model.announce import Address
+from anypop.model.errors import WorldError
+from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, instance
+
+pytestmark = pytest.mark.lab
+
+PREFIX = "agk"
+SPACE = f"{PREFIX}-pop"
+ALL = [instance(n) for n in range(3)]
+
+
+@pytest.fixture
+def net() -> Iterator[Netlink]:
+    """The test's thread inside a new router namespace, with a netlink socket there."""
+    ip.batch([f"netns add {SPACE}"])
+    try:
+        with netns.inside(SPACE), Netlink() as net:
+            rtnl.set_up(net, 1)
+            yield net
+            for one in ALL:
+                namespaces.delete_namespace(net, PREFIX, one.uid)
+    finally:
+        for one in ALL:
+            namespaces.remove_name(netns.path_of(f"{PREFIX}-i-{short(one.uid)}"))
+        ip.batch([f"netns del {SPACE}"])
+
+
+def wire(net: Netlink, *numbers: int) -> Router:
+    """Instances with namespace, link and external routes."""
+    for n in numbers:
+        namespaces.make_namespace(PREFIX, ALL[n].uid)
+        namespaces.add_link(net, PREFIX, ALL[n])
+        index = next(link.index for link in rtnl.links(net) if link.name == link_of(ALL[n].uid))
+        namespaces.set_external_routes(net, index, ALL[n])
+    return Router(net)
+
+
+def gateways(version: int) -> dict[str, Address]:
+    return {short(i.uid): i.private4 if version == 4 else i.private6 for i in ALL}
+
+
+def members(*numbers: int, weight: int = 100) -> tuple[Member, ...]:
+    return tuple(sorted((Member(short=short(ALL[n].uid), weight=weight) for n in numbers), key=lambda m: m.short))
+
+
+def test_what_is_set_is_what_is_seen(net: Netlink) -> None:
+    """Covers, external routes and groups of both families are read back as they were set; setting them again changes nothing."""
+    router = wire(net, 0, 1)
+    for _ in range(2):
+        for cover in (COVER4, COVER6):
+            router.set_cover(cover)
+        for address in (ANYCAST4, ANYCAST6):
+            router.set_next_hops(address, members(0, 1), gateways(address.version))
+            router.set_route(address)
+    seen = router.look()
+    assert seen.covers == {COVER4, COVER6}
+    assert seen.links == {short(i.uid): True for i in ALL[:2]}
+    assert seen.external == {ip_network(a): short(i.uid) for i in ALL[:2] for a in (i.external4, i.external6)}
+    assert seen.balanced == {ANYCAST4: members(0, 1), ANYCAST6: members(0, 1)}
+    router.remove_route(ANYCAST4)
+    router.remove_cover(COVER6)
+    router.remove_cover(COVER6)
+    assert router.look().balanced == {ANYCAST6: members(0, 1)}
+    assert router.look().covers == {COVER4}
+
+
+def test_a_dead_member_leaves_alone_and_a_newcomer_joins_in_place(net: Netlink) -> None:
+    """Dropping one member leaves the others' buckets where they are; the last one takes group and route with it."""
+    router = wire(net, 0, 1, 2)
+    router.set_next_hops(ANYCAST4, members(0, 1, 2), gateways(4))
+    router.set_route(ANYCAST4)
+    before = _buckets()
+    begun = time.perf_counter()
+    assert router.drop_member(short(ALL[1].uid))
+    assert time.perf_counter() - begun < 0.05
+    after = _buckets()
+    gone = set(before.values()) - set(after.values())
+    assert len(gone) == 1
+    assert all(after[bucket] == hop for bucket, hop in before.items() if hop not in gone)
+    assert router.look().balanced == {ANYCAST4: members(0, 2)}
+    router.set_next_hops(ANYCAST4, members(0, 1, 2), gateways(4))
+    assert router.look().balanced == {ANYCAST4: members(0, 1, 2)}
+    for one in ALL:
+        router.drop_member(short(one.uid))
+    assert router.look().balanced == {}
+
+
+def _buckets() -> dict[int, int]:
+    """Bucket index to next hop."""
+    return {row["bucket"]["index"]: row["bucket"]["nhid"] for row in ip.query("nexthop", "bucket", "list")}
+
+
+def test_a_draining_member_gets_hardly_a_bucket(net: Netlink) -> None:
+    """Weight 1 beside 100 leaves at most two of 128 buckets, once they are idle."""
+    router = wire(net, 0, 1)
+    router.set_next_hops(ANYCAST4, members(0, 1), gateways(4))
+    router.set_next_hops(ANYCAST4, (*members(0), *members(1, weight=1)), gateways(4))
+    router.set_route(ANYCAST4)
+    shares = list(_buckets().values())
+    assert min(shares.count(hop) for hop in set(shares)) <= 2
+    assert {m.weight for m in router.look().balanced[ANYCAST4]} == {1, 100}
+
+
+def test_routes_of_others_are_neither_seen_nor_touched(net: Netlink) -> None:
+    """A route of another protocol for the same prefix stays through all of our changes."""
+    router = wire(net, 0)
+    ip.batch([f"route add unreachable {COVER4} proto static metric 5", "route add 203.0.113.0/24 via 10.64.0.1 proto static"])
+    router.set_cover(COVER4)
+    router.remove_cover(COVER4)
+    assert router.look().covers == frozenset()
+    left = [row["dst"] for row in ip.query("route", "show", "proto", "static")]
+    assert sorted(left) == ["192.0.2.0/24", "203.0.113.0/24"]
+
+
+def test_a_half_made_link_is_made_again(net: Netlink) -> None:
+    """A link that is there but not up was interrupted: it counts as incomplete and is replaced (invariant 12)."""
+    router = wire(net, 0)
+    ip.batch([f"link set {link_of(ALL[0].uid)} down"])
+    assert router.look().links == {short(ALL[0].uid): False}
+    namespaces.add_link(net, PREFIX, ALL[0])
+    assert router.look().links == {short(ALL[0].uid): True}
+    with netns.inside(f"{PREFIX}-i-{short(ALL[0].uid)}"), Netlink() as inside:
+        assert {ALL[0].private4, ALL[0].external4, ALL[0].external6, ANYCAST4, ANYCAST6} <= rtnl.addresses(inside)
+
+
+def test_a_half_made_namespace_is_made_again(net: Netlink) -> None:
+    """An empty file where a namespace should be is no namespace."""
+    path = netns.path_of(f"{PREFIX}-i-{short(ALL[0].uid)}")
+    path.touch()
+    assert not namespaces.is_namespace(path)
+    namespaces.make_namespace(PREFIX, ALL[0].uid)
+    assert namespaces.is_namespace(path)
+    assert rtnl.links(net)[0].name == "lo"
+
+
+def test_errors_are_the_kernels_own_words(net: Netlink) -> None:
+    """A refused change names what was tried and why the kernel refused it."""
+    with pytest.raises(WorldError, match="Nexthop id does not exist") as told:
+        rtnl.set_route(net, COVER4, ROUTE_PROTOCOL, nexthop=4711)
+    assert told.value.what == "set route 192.0.2.0/24"
+
+
+def test_the_monitor_hears_our_routes_and_not_the_worlds(net: Netlink) -> None:
+    """A change of a route with our number wakes; thousands of learnt routes do not (the kernel filters them)."""
+
+    async def listen() -> tuple[int, int]:
+        heard: list[float] = []
+        monitor = Monitor(lambda: heard.append(time.monotonic()))
+        try:
+            ip.batch([f"route add unreachable 10.{n}.0.0/16 proto bird" for n in range(200)])
+            rtnl.set_unreachable(net, ip_network("10.200.0.0/16"), 12, COVER_METRIC)
+            await asyncio.sleep(0)
+            foreign = len(heard)
+            rtnl.set_unreachable(net, COVER4, ROUTE_PROTOCOL, COVER_METRIC)
+            async with asyncio.timeout(5):
+                while len(heard) == foreign:  # noqa: ASYNC110 - the kernel changes it
+                    await asyncio.sleep(0.001)
+            return foreign, len(heard)
+        finally:
+            monitor.close()
+
+    foreign, ours = asyncio.run(listen())
+    assert (foreign, ours) == (0, 1)
+
+
+def test_kernel_settings_are_made_once(net: Netlink) -> None:
+    """Forwarding, flow hashing and no reverse-path filter; an upstream's own filter counts too."""
+    ip.batch(["link add up-x type veth peer name x2"])
+    assert not sysctl.is_prepared(["up-x"])
+    sysctl.prepare(["up-x"])
+    assert sysctl.is_prepared(["up-x"])
+    assert rtnl.links(net)
+
+
+def test_the_firewall_replaces_only_its_own_table(net: Netlink) -> None:
+    """Another table in the same namespace survives loading, reloading and unloading ours; the digest tells what is loaded."""
+    process.run(["nft", "-f", "-"], stdin="table ip theirs { chain c { accept; }; }\n")
+    rules = Firewall(links=(link_of(ALL[0].uid),))
+
+    async def change() -> list[str | None]:
+        found = [await firewall.loaded_digest(PREFIX)]
+        for wanted in (Firewall(), rules):
+            await firewall.load(wanted, PREFIX)
+            found.append(await firewall.loaded_digest(PREFIX))
+        await firewall.unload(PREFIX)
+        await firewall.unload(PREFIX)
+        return [*found, await firewall.loaded_digest(PREFIX)]
+
+    assert asyncio.run(change()) == [None, firewall.digest(Firewall()), firewall.digest(rules), None]
+    assert "theirs" in process.run(["nft", "list", "ruleset"])
+    assert rtnl.links(net)

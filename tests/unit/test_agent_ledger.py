@@ -1,0 +1,104 @@
+"""The ledger: on disk before it is obeyed, refuses what is stale or shrinks, gives the last order back."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from anypop.agent.ledger import Ledger
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.names import CityCode
+from anypop.model.reasons import Reason
+from tests.agent_world import POP, instance, order
+
+
+def ledger(folder: Path) -> Ledger:
+    """A ledger as a new process opens it."""
+    opened = Ledger(folder / "order.json", POP)
+    opened.restore()
+    return opened
+
+
+def test_an_order_survives_the_process(tmp_path: Path) -> None:
+    """A new process obeys the last order, with all its addresses; the file is for its owner alone, since it holds secrets."""
+    first = ledger(tmp_path)
+    assert first.page is None
+    assert first.accept(order(3, instance(0))) is None
+    again = ledger(tmp_path)
+    assert again.page == first.page
+    assert again.generation == 3
+    assert stat.S_IMODE((tmp_path / "order.json").stat().st_mode) == 0o600
+
+
+def test_generations_only_grow(tmp_path: Path) -> None:
+    """An older order, and another one of the same generation, are refused; the same one again is harmless (invariant 5)."""
+    book = ledger(tmp_path)
+    book.accept(order(3, instance(0)))
+    assert book.accept(order(2, instance(0))) is Reason.STALE_GENERATION
+    assert book.accept(order(3, instance(0), instance(2))) is Reason.STALE_GENERATION
+    assert book.accept(order(3, instance(0))) is None
+    assert ledger(tmp_path).generation == 3
+
+
+def test_leaving_an_instance_out_is_refused(tmp_path: Path) -> None:
+    """An order that is empty or cut short takes nothing down; with a token for exactly that incarnation it does (invariants 6, 14)."""
+    book = ledger(tmp_path)
+    book.accept(order(1, instance(0), instance(2)))
+    assert book.accept(order(2)) is Reason.SHRINKS_WITHOUT_TOKEN
+    assert book.accept(order(2, instance(0), removed=(instance(2, life=7),))) is Reason.SHRINKS_WITHOUT_TOKEN
+    assert book.accept(order(2, instance(0), removed=(instance(2),))) is None
+    assert book.page is not None
+    assert [x.removal.uid for x in book.page.leaving] == [instance(2).uid]
+    assert book.page.leaving[0].instance == instance(2)
+
+
+def test_a_removal_goes_on_until_it_is_complete(tmp_path: Path) -> None:
+    """A token that later orders no longer repeat stays in force until its instance is gone, also over a restart."""
+    book = ledger(tmp_path)
+    book.accept(order(1, instance(0)))
+    book.accept(order(2, removed=(instance(0),)))
+    book.accept(order(3))
+    again = ledger(tmp_path)
+    assert again.page is not None
+    assert len(again.page.leaving) == 1
+    again.forget(frozenset({instance(0).uid}))
+    assert not again.page.leaving
+    assert ledger(tmp_path).page == again.page
+
+
+def test_a_token_is_kept_while_control_asks_for_it(tmp_path: Path) -> None:
+    """A complete removal is reported as gone for as long as control repeats its token."""
+    book = ledger(tmp_path)
+    book.accept(order(1, instance(0)))
+    book.accept(order(2, removed=(instance(0),)))
+    book.forget(frozenset({instance(0).uid}))
+    assert book.page is not None
+    assert len(book.page.leaving) == 1
+
+
+def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:
+    """A file that cannot be read counts as no order, says so, and is kept for people."""
+    ledger(tmp_path).accept(order(1, instance(0)))
+    (tmp_path / "order.json").write_text('{"order": {"pop": "LHR", ')
+    broken = ledger(tmp_path)
+    assert broken.page is None
+    assert "cannot be read" in broken.error
+    assert "left alone" in broken.error
+    assert (tmp_path / "order.damaged").exists()
+    assert broken.accept(order(2, instance(0))) is None
+    assert broken.error == ""
+
+
+def test_a_full_disk_refuses_the_order(tmp_path: Path) -> None:
+    """An order that cannot be written is not obeyed."""
+    (tmp_path / "file").write_text("")
+    book = Ledger(tmp_path / "file" / "order.json", POP)
+    with pytest.raises(WorldError, match="write the order"):
+        book.accept(order(1))
+    assert book.page is None
+
+
+def test_another_pops_order_is_the_senders_mistake(tmp_path: Path) -> None:
+    """An order for another PoP is refused with the field's name."""
+    with pytest.raises(Invalid, match="pop"):
+        Ledger(tmp_path / "order.json", CityCode("JFK")).accept(order(1))
