@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], *, timeout_s: float, reason: str, every_s: float = 0.02) -> T:
+def wait_until(predicate: Callable[[], T | None], *, timeout_s: float, reason: str, every_s: float = 0.02) -> T:
     """The first truthy value of `predicate`. AssertionError with `reason` and the last value after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:

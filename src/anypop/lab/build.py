@@ -6,14 +6,14 @@ In comes a topology, a name prefix and a folder; out comes a running internet as
 """
 
 import contextlib
-import fcntl
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from anypop.host import netns, process
+from anypop.host.lock import alone
 from anypop.lab import address, cut, daemons, machine
 from anypop.lab.address import LabPlan, VantageHost
 from anypop.lab.settle import settle
@@ -82,7 +82,7 @@ def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress =
     plan = address.plan(topology, prefix)
     state_dir = state_dir.resolve()
     state_dir.mkdir(parents=True, exist_ok=True)
-    with _alone(state_dir):
+    with alone(state_dir, "build the lab"):
         found = _claim(plan, state_dir)
         progress(f"{len(plan.namespaces())} namespaces and {len(plan.links)} links")
         made = machine.make(plan)
@@ -116,7 +116,7 @@ def down(*, prefix: str, state_dir: Path) -> None:
     """Take a lab down: programs, namespaces (with their interfaces, routes and rules) and files. Whatever is gone already is no matter."""
     _check_prefix(prefix)
     folder = state_dir.resolve()
-    with _alone(folder) if folder.exists() else contextlib.nullcontext():
+    with alone(folder, "take the lab down") if folder.exists() else contextlib.nullcontext():
         daemons.end_stray_wires(folder)
         daemons.end_stray_birds(folder)
         for _ in range(_PASSES):
@@ -147,14 +147,3 @@ def _claim(plan: LabPlan, folder: Path) -> bool:
     temporary.write_bytes(text)
     temporary.rename(file)
     return False
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One `up` at a time; the kernel frees the lock when its holder dies."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WorldError("build the lab", f"another process builds in {folder}; wait for it to end") from error
-        yield

@@ -6,19 +6,19 @@ It starts programs by their command lines and knows nothing of what they decide.
 """
 
 import contextlib
-import fcntl
 import json
 import shutil
 import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from anypop.host import netns, process
+from anypop.host.lock import alone
 from anypop.lab import build, podman, preflight, registry
 from anypop.lab.topology import Topology, load
 from anypop.lab.until import until
@@ -95,15 +95,13 @@ def find(state: Path) -> Platform | None:
     return Platform(**data)
 
 
-def up(
-    topology_file: Path, *, state: Path, prefix: str, api_port: int, registry_port: int, progress: Progress
-) -> Platform:
+def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry_port: int, progress: Progress) -> Platform:
     """Start everything that does not run yet. Raises `Invalid` with every problem found, `WorldError` when a part does not start."""
     topology = load(topology_file.read_text(), name=str(topology_file))
     if found := preflight.problems():
         raise Invalid(found)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(state):
+    with alone(state, "up or down"):
         place = find(state)
         if place is None:
             place = _claim(topology_file, topology, state=state, prefix=prefix, api_port=api_port, registry_port=registry_port)
@@ -143,7 +141,7 @@ def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
     """Take everything down. The state folder stays (workloads come back with the next `up`) unless `purge`. False when nothing was up."""
     place = find(state)
     if place is not None:
-        with _alone(state):
+        with alone(state, "up or down"):
             progress("agents and control")
             for city in place.cities:
                 process.end(place.pid_file(f"agent-{city.lower()}"))
@@ -226,14 +224,3 @@ def _answers(url: str, trust: ssl.SSLContext | None = None) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-@contextlib.contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """One `up` or `down` at a time for a state folder; the kernel frees the lock when its holder dies."""
-    with (state / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WorldError("up or down", f"another one is at work on {state}; wait for it to end") from error
-        yield
