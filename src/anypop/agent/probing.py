@@ -39,7 +39,7 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside) -> str | No
 
 async def _connect(address: Address, port: int) -> str | None:
     _, writer = await asyncio.open_connection(str(address), port)
-    writer.close()
+    await _end(writer)
     return None
 
 
@@ -58,9 +58,14 @@ async def _get(probe: Probe, address: Address) -> str | None:
         status = int(words[1])
         return None if 200 <= status < 400 else f"HTTP status {status}"
     finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            writer.transport.abort()
+        await _end(writer)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Without lingering: what the application still has to say does not matter."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 @cache

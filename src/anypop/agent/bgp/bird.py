@@ -42,15 +42,16 @@ class Bird:
         self._folder = folder
         self._control = folder / "bird.ctl"
         self._pid = folder / "bird.pid"
+        self._log = folder / "bird.log"
         self._last: SpeakerConfig | None = None
 
     def set(self, config: SpeakerConfig) -> None:
         """Make the daemon run exactly this; start it if need be. Raises `WorldError` with BIRD's words when it refuses."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = digest(config)
+        name = digest(config, log=self._log)
         file = self._folder / f"{name}.conf"
         file.with_suffix(".json").write_bytes(to_json(config))  # what the digest stands for, for an agent that comes after us
-        file.write_text(render(config, log=self._folder / "bird.log"))
+        file.write_text(render(config, log=self._log))
         if process.alive(self._pid) is None:
             self._start(file)
         else:
@@ -68,7 +69,10 @@ class Bird:
             told = birdc.ask(self._control, "eval anypop_digest", "show protocols all", timeout_s=_ASK_S)
         except WorldError as error:
             return SpeakerSeen(config=self._last, answers=False, error=str(error))
-        config = self._config_of(told)
+        try:
+            config = self._config_of(told)
+        except WorldError as error:
+            return SpeakerSeen(config=self._last or _FOREIGN, answers=False, error=str(error))
         if config is None:
             return SpeakerSeen(config=_FOREIGN, error="BIRD runs a configuration that is not ours")
         self._last = config
@@ -99,12 +103,15 @@ class Bird:
         found = _DIGEST.search(told.partition("\n")[0])
         if found is None:
             return None
-        if self._last is not None and digest(self._last) == found[0]:
+        if self._last is not None and digest(self._last, log=self._log) == found[0]:
             return self._last
         try:
-            return from_json(SpeakerConfig, (self._folder / f"{found[0]}.json").read_bytes())
+            config = from_json(SpeakerConfig, (self._folder / f"{found[0]}.json").read_bytes())
         except (OSError, Invalid):
             return None
+        if digest(config, log=self._log) != found[0]:
+            self.set(config)  # the daemon was told by an older version of this program, in other words: say the same in ours
+        return config
 
     def _exported(self, config: SpeakerConfig, sessions: tuple[SessionReport, ...]) -> frozenset[tuple[Prefix, str]]:
         """What is really sent. The daemon's own count settles the usual case; where it differs, each prefix is asked for."""

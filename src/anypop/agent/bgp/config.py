@@ -34,19 +34,23 @@ def has_session(upstream: Upstream, family: int) -> bool:
     return upstream.neighbor6 is not None and upstream.local6 is not None
 
 
-def digest(config: SpeakerConfig) -> str:
-    """A short name of exactly this configuration; the daemon that runs it tells it (`eval anypop_digest`)."""
-    return hashlib.sha256(repr(config).encode()).hexdigest()[:16]
+def digest(config: SpeakerConfig, *, log: Path) -> str:
+    """A short name of exactly this text; the daemon that runs it tells it (`eval anypop_digest`)."""
+    return hashlib.sha256(_body(config, log, "").encode()).hexdigest()[:16]
 
 
 def render(config: SpeakerConfig, *, log: Path) -> str:
     """The whole bird.conf."""
+    return _body(config, log, digest(config, log=log))
+
+
+def _body(config: SpeakerConfig, log: Path, name: str) -> str:
     own = {family: sorted({e.prefix for e in config.exports if e.prefix.version == family}, key=str) for family in _FAMILIES}
     lines = [
         f'log "{log}" 1048576 "{log}.old" {{ info, remote, warning, error, auth, fatal, bug }};',
         f"router id {config.router_id};",
         "timeformat protocol iso long ms;",
-        f'define anypop_digest = "{digest(config)}";',
+        f'define anypop_digest = "{name}";',
         "",
         "protocol device { scan time 10; }",
         f'protocol bfd {{ interface "*" {{ {_BFD} }}; }}' if any(u.bfd for u in config.upstreams) else "",
@@ -60,7 +64,7 @@ def render(config: SpeakerConfig, *, log: Path) -> str:
             if has_session(upstream, family):
                 exports = [e for e in config.exports if e.upstream == upstream.name and e.prefix.version == family]
                 lines += _session(config.asn, upstream, family, exports)
-    return "\n".join(line for line in lines if line is not None) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _kernel(family: int) -> list[str]:

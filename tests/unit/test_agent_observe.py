@@ -1,0 +1,250 @@
+"""Probes and lanes, with real sockets on loopback and no container: answers, refusals, timeouts, deaths, and lanes that hang."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+from typing import cast
+
+import pytest
+
+from anypop.agent.lanes import Lanes
+from anypop.agent.observe import Prober, Target, readiness_of
+from anypop.agent.performing import Performer
+from anypop.agent.probing import RunInside, ask
+from anypop.agent.steps import MakeNamespace, PrepareRouter, PullImage, Step
+from anypop.model.errors import WorldError
+from anypop.model.reasons import Reason
+from anypop.model.workload import Container, Probe, ProbeKind, Protocol
+from tests.agent_world import web
+
+HERE = IPv4Address("127.0.0.1")
+KEY = ("u1", "web")
+
+
+async def _nobody(_: tuple[str, ...], __: float) -> int:
+    raise AssertionError("no command was asked for")
+
+
+async def _served(answer: bytes, test: Callable[[int], Awaitable[None]]) -> None:
+    """Run `test` with the port of a server that gives `answer` to whoever has asked; an empty one never answers."""
+
+    serving: list[asyncio.Task[None]] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await reader.readline()
+            if answer:
+                writer.write(answer)
+                await writer.drain()
+            else:
+                await reader.read()
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.create_task(talk(reader, writer)))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        await test(server.sockets[0].getsockname()[1])
+        await _until(lambda: bool(serving))
+        await asyncio.gather(*serving)
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", None),
+        (b"HTTP/1.0 399 Fine\r\n\r\n", None),
+        (b"HTTP/1.1 400 Bad\r\n\r\n", "HTTP status 400"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", "HTTP status 503"),
+        (b"SSH-2.0-OpenSSH\r\n", "the answer is not HTTP"),
+        (b"", "no answer within 0.05 s"),
+    ],
+)
+def test_http_is_good_from_200_to_399(answer: bytes, trouble: str | None) -> None:
+    """The status decides; what is not HTTP, or never comes, is said in words."""
+
+    async def test(port: int) -> None:
+        probe = Probe(kind=ProbeKind.HTTP, port=port, timeout_s=0.05)
+        assert await ask(probe, HERE, _nobody) == trouble
+
+    asyncio.run(_served(answer, test))
+
+
+def test_tcp_is_good_on_a_connection_and_says_who_refused() -> None:
+    """A listener is enough; a closed port is named."""
+
+    async def test(port: int) -> None:
+        assert await ask(Probe(kind=ProbeKind.TCP, port=port), HERE, _nobody) is None
+
+    asyncio.run(_served(b"x", test))
+    told = asyncio.run(ask(Probe(kind=ProbeKind.TCP, port=1), HERE, _nobody))
+    assert told is not None
+    assert told.startswith("port 1: ")
+
+
+def test_exec_is_good_on_exit_code_zero() -> None:
+    """The command's code decides; a runtime that fails is a reason like any other."""
+
+    async def run(command: tuple[str, ...], _: float) -> int:
+        if command == ("broken",):
+            raise WorldError("run broken", "no such file")
+        return 0 if command == ("true",) else 3
+
+    async def told(*command: str) -> str | None:
+        return await ask(Probe(kind=ProbeKind.EXEC, command=command), HERE, run)
+
+    assert asyncio.run(told("true")) is None
+    assert asyncio.run(told("false")) == "exit code 3"
+    assert asyncio.run(told("broken")) == "run broken: no such file"
+
+
+def test_without_a_probe_the_first_tcp_port_is_asked() -> None:
+    """A declared probe wins; without one a TCP connection to the first TCP port; without a port, to run is enough."""
+    declared = Probe(kind=ProbeKind.HTTP, port=8080)
+    assert readiness_of(replace(web(), readiness=declared)) == declared
+    default = readiness_of(web())
+    assert default is not None
+    assert (default.kind, default.port) == (ProbeKind.TCP, 80)
+    udp = replace(web().ports[0], protocol=Protocol.UDP)
+    assert readiness_of(replace(web(), ports=(udp,))) is None
+
+
+async def _probed(
+    container: Container, test: Callable[[Prober], Awaitable[None]], *, found: bool = False, run: RunInside = _nobody
+) -> None:
+    prober = Prober(wake=lambda: None, clock=time.time, run_inside=lambda _: run)
+    prober.set({KEY: Target(container=container, address=HERE, pid=1, found=found)})
+    try:
+        await test(prober)
+    finally:
+        prober.close()
+
+
+async def _until(predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not predicate():  # noqa: ASYNC110 - sockets change it
+            await asyncio.sleep(0.002)
+
+
+def test_health_follows_the_probe_within_milliseconds_of_the_first_answer() -> None:
+    """Pending while refused, healthy soon after the first answer although the period is long, pending again after a death."""
+    answers: list[int] = []
+
+    async def run(_: tuple[str, ...], __: float) -> int:
+        answers.append(1)
+        return 0 if len(answers) > 3 else 1
+
+    async def test(prober: Prober) -> None:
+        assert prober.verdict("u1", ("web",)).reason is Reason.PROBE_PENDING
+        await _until(lambda: prober.verdict("u1", ("web",)).healthy is True)
+        assert len(answers) == 4
+        prober.died(KEY)
+        assert prober.verdict("u1", ("web",)).healthy is False
+
+    container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("x",), period_s=60))
+    asyncio.run(_probed(container, test, run=run))
+
+
+def test_what_was_found_running_is_unknown_until_it_has_been_asked() -> None:
+    """A new agent says nothing about an instance before its first probe; the worst container speaks for an instance."""
+
+    async def run(_: tuple[str, ...], __: float) -> int:
+        return 0
+
+    async def test(prober: Prober) -> None:
+        assert prober.verdict("u1", ("web",)).healthy is None
+        await _until(lambda: prober.verdict("u1", ("web",)).healthy is True)
+        assert prober.verdict("u1", ("web", "other")).healthy is False
+
+    container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("x",)))
+    asyncio.run(_probed(container, test, found=True, run=run))
+
+
+def test_a_failed_liveness_probe_asks_for_a_restart_and_takes_it_out_of_traffic() -> None:
+    """After as many failures as it allows, the container is marked, and no longer healthy, whatever readiness says."""
+    alive = [True]
+
+    async def run(command: tuple[str, ...], _: float) -> int:
+        return 0 if command == ("ready",) or alive[0] else 1
+
+    async def test(prober: Prober) -> None:
+        await _until(lambda: prober.verdict("u1", ("web",)).healthy is True)
+        alive[0] = False
+        await _until(lambda: prober.liveness_failed == {KEY})
+        assert prober.verdict("u1", ("web",)).healthy is False
+        prober.set({})
+        assert prober.liveness_failed == set()
+
+    container = replace(
+        web(),
+        readiness=Probe(kind=ProbeKind.EXEC, command=("ready",), period_s=60),
+        liveness=Probe(kind=ProbeKind.EXEC, command=("live",), period_s=0.01, failure_threshold=3),
+    )
+    asyncio.run(_probed(container, test, run=run))
+
+
+@dataclass
+class Hands:
+    """Performs by waiting for an event per lane, or fails."""
+
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    failing: set[str] = field(default_factory=set)
+    done: list[Step] = field(default_factory=list)
+
+    def perform_now(self, step: Step) -> None:
+        self.done.append(step)
+
+    async def perform(self, step: Step) -> None:
+        if step.lane in self.failing:
+            raise WorldError("try", "in vain")
+        if step.lane in self.gates:
+            await self.gates[step.lane].wait()
+        self.done.append(step)
+
+
+def test_a_hanging_lane_and_a_failing_lane_hold_up_nobody() -> None:
+    """One lane waits for ever, one fails and rests for longer each time, the third and the router's are done (invariant 16)."""
+
+    async def test() -> None:
+        hands, idle = Hands(gates={"image slow": asyncio.Event()}, failing={"bad"}), asyncio.Event()
+        lanes = Lanes(cast(Performer, hands), done=lambda _: None, idle=idle.set)
+        good = [MakeNamespace(uid="1", lane="good"), MakeNamespace(uid="2", lane="good")]
+        bad = MakeNamespace(uid="3", lane="bad")
+        lanes.run([PullImage(image="slow", lane="image slow"), bad, *good, PrepareRouter()])
+        assert hands.done == [PrepareRouter()]
+        await _until(lambda: lanes.busy == {"image slow"})
+        assert [s for s in hands.done if s.lane == "good"] == good
+        first = lanes.trouble["bad"].until - time.time()
+        lanes.run([bad])
+        await _until(lambda: lanes.busy == {"image slow"})
+        assert lanes.trouble["bad"].until - time.time() > first
+        assert lanes.trouble["bad"].message == "try: in vain"
+        hands.failing.clear()
+        lanes.run([bad])
+        await _until(lambda: "bad" not in lanes.trouble)
+        hands.gates["image slow"].set()
+        await _until(lambda: not lanes.busy)
+
+    asyncio.run(test())
+
+
+def test_a_new_order_drops_what_still_waits() -> None:
+    """Steps of a lane that come after a new order are not taken: they are decided anew."""
+
+    async def test() -> None:
+        hands = Hands(gates={"a": asyncio.Event()})
+        lanes = Lanes(cast(Performer, hands), done=lambda _: None, idle=lambda: None)
+        lanes.run([MakeNamespace(uid="1", lane="a"), MakeNamespace(uid="2", lane="a")])
+        await asyncio.sleep(0)
+        lanes.new_order()
+        hands.gates["a"].set()
+        await _until(lambda: not lanes.busy)
+        assert hands.done == [MakeNamespace(uid="1", lane="a")]
+
+    asyncio.run(test())
