@@ -1,0 +1,217 @@
+"""What the model says and what the routers say about one world, side by side: the verdict on a topology.
+
+Comes in a running world, goes out a `Verdict`. For each of four announcements and both families, at every router: all routes that it holds
+(from whom, with which AS path and local preference) and which of them is best, by the reference engine; the best one by the compiled engine
+too; and the PoP where a real packet of every vantage arrives, by a walk along the model's best routes.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anypop.lab import model, routers
+from anypop.lab.model import Modelled
+from anypop.model.announce import Prefix
+from anypop.model.errors import WorldError
+from anypop.routing.engine import reference
+from anypop.routing.engine.propagate import Engine, Outcome
+from anypop.routing.engine.reference import Held, Settled
+from anypop.routing.engine.seeds import Seed
+from bench.agreement.running import Running
+from bench.agreement.worlds import PREFIXES
+
+# Routers that still learn change something at least every few seconds: BIRD tries a session again after 1 s, Babel speaks each second.
+QUIET_S = 8.0
+LONGEST_S = 60.0
+
+Said = tuple[str, tuple[int, ...], int]  # sender (a router or `pop-lhr`), AS path, local preference
+Table = tuple[frozenset[Said], Said | None]  # all that a router holds, and its best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`differences` is empty when all agree. `other_ends`: how many of the announcements have several stable ends, of which routers and
+    model found different ones; each was checked to be an end. `seconds`: how long the routers took, from the first namespace on.
+    """
+
+    differences: tuple[str, ...]
+    other_ends: int = 0
+    compared: int = 0
+    seconds: float = 0.0
+
+    @property
+    def agree(self) -> bool:
+        return not self.differences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One announcement in the model. `tables`: per router."""
+
+    seeds: tuple[Seed, ...]
+    settled: Settled
+    outcome: Outcome
+    tables: Mapping[str, Table]
+
+
+def predict(graph: Modelled, running: Running, k: int) -> Prediction:
+    """Both engines' answers to the k-th announcement."""
+    seeds = graph.seeds(running.world.scope(k))
+    settled = reference.settle(graph.internet, seeds, graph.policies)
+    tables = {
+        name: (frozenset(_said(graph, seeds, route) for route in settled.holds[site]), _best(graph, seeds, settled.best[site]))
+        for site, name in enumerate(graph.routers)
+    }
+    return Prediction(seeds=seeds, settled=settled, outcome=Engine(graph.internet, graph.policies).run(seeds), tables=tables)
+
+
+def compare(running: Running) -> Verdict:
+    """Wait until the routers say what the model says, or until they are quiet and say something else."""
+    graph = model.modelled(running.plan)
+    told = [predict(graph, running, k) for k in range(PREFIXES)]
+    tables = _watch(running, told)
+    differences: list[str] = []
+    others = 0
+    for k, prediction in enumerate(told):
+        differences += [f"announcement {k}: {line}" for line in _engines(graph, prediction)]
+        for family, prefix in zip((4, 6), running.prefixes(k), strict=True):
+            found = {name: tables[name][prefix] for name in graph.routers}
+            if found == prediction.tables:
+                continue
+            if _another_end(graph, prediction, found):
+                others += 1
+                continue
+            differences += [f"announcement {k}, IPv{family}: {line}" for line in _unlike(prediction.tables, found)]
+    if not differences and not others:
+        differences += _arrivals(graph, running, told)
+    return Verdict(differences=tuple(differences), other_ends=others, compared=2 * PREFIXES * len(graph.routers))
+
+
+def _watch(running: Running, told: list[Prediction]) -> dict[str, dict[Prefix, Table]]:
+    wanted = {
+        name: {prefix: prediction.tables[name] for k, prediction in enumerate(told) for prefix in running.prefixes(k)}
+        for name in told[0].tables
+    }
+    senders = {router.name: _senders(running, router.name) for router in running.plan.routers}
+    began = changed = time.monotonic()
+    found: dict[str, dict[Prefix, Table]] = {}
+    pending = set(wanted)
+    while True:
+        for name in sorted(pending):
+            now = _read(running, name, senders[name])
+            if now != found.get(name):
+                found[name], changed = now, time.monotonic()
+        pending = {name for name in pending if found[name] != wanted[name]}
+        if not pending:  # each was right at its moment; are they all, now?
+            found = {name: _read(running, name, senders[name]) for name in wanted}
+            pending = {name for name in wanted if found[name] != wanted[name]}
+            if not pending:
+                return found
+        if time.monotonic() - changed > QUIET_S:
+            return found
+        if time.monotonic() - began > LONGEST_S:
+            raise WorldError("the routers of the comparison", f"still change their minds after {LONGEST_S:g} s")
+        time.sleep(0.1)
+
+
+def _senders(running: Running, name: str) -> dict[str, str]:
+    router = next(r for r in running.plan.routers if r.name == name)
+    return {f"{s.name}_v{family}": s.router for s in routers.sessions(running.plan, router) for family in (4, 6)}
+
+
+def _read(running: Running, name: str, senders: Mapping[str, str]) -> dict[Prefix, Table]:
+    tables: dict[Prefix, Table] = {}
+    for prefix, routes in running.held(name).items():
+        said = [((senders[route.protocol], route.as_path, route.local_pref), route.best) for route in routes]
+        tables[prefix] = frozenset(route for route, _ in said), next((route for route, best in said if best), None)
+    return tables
+
+
+def _sender(graph: Modelled, seeds: tuple[Seed, ...], route: Held) -> str:
+    return graph.routers[route.sender] if route.sender >= 0 else f"pop-{seeds[route.seed].pop.lower()}"
+
+
+def _said(graph: Modelled, seeds: tuple[Seed, ...], route: Held) -> Said:
+    return _sender(graph, seeds, route), route.path, route.local_pref
+
+
+def _best(graph: Modelled, seeds: tuple[Seed, ...], route: Held | None) -> Said | None:
+    return None if route is None else _said(graph, seeds, route)
+
+
+def _engines(graph: Modelled, told: Prediction) -> list[str]:
+    """Where the compiled engine's best route is not the reference engine's."""
+    lines = []
+    if told.outcome.stable != told.settled.stable:
+        lines.append(f"stable by the reference engine: {told.settled.stable}, by the compiled one: {told.outcome.stable}")
+    senders = told.outcome.sender.tolist()
+    for site, best in enumerate(told.settled.best):
+        slow = None if best is None else (best.path, best.sender if best.sender >= 0 else -1 - best.seed)
+        fast = (told.outcome.path(site), senders[site]) if told.outcome.path(site) else None
+        if slow != fast:
+            lines.append(f"{graph.routers[site]}: the reference engine says {slow}, the compiled one {fast}")
+    if lines and told.settled.stable and reference.at_rest(graph.internet, told.seeds, _choices(told, senders), graph.policies):
+        return []  # several stable ends: each found one
+    return lines
+
+
+def _choices(told: Prediction, senders: list[int]) -> list[int]:
+    """What `at_rest` reads: a site without a route has a number below every seed's."""
+    return [sender if told.outcome.path(site) else -1 - len(told.seeds) for site, sender in enumerate(senders)]
+
+
+def _another_end(graph: Modelled, told: Prediction, found: Mapping[str, Table]) -> bool:
+    """Whether what the routers hold is an end of the model too, though not the one that it found."""
+    seeds = {(graph.routers[seed.site], f"pop-{seed.pop.lower()}"): -1 - i for i, seed in enumerate(told.seeds)}
+    nothing = -1 - len(told.seeds)
+    choices = []
+    for name in graph.routers:
+        best = found[name][1]
+        ours = seeds.get((name, best[0])) if best is not None else nothing
+        choices.append(graph.site(best[0]) if ours is None and best is not None else ours if ours is not None else nothing)
+    return reference.at_rest(graph.internet, told.seeds, choices, graph.policies)
+
+
+def _unlike(wanted: Mapping[str, Table], found: Mapping[str, Table]) -> list[str]:
+    lines = []
+    for name, (held, best) in wanted.items():
+        here, chosen = found[name]
+        if best != chosen:
+            lines.append(f"{name}: best in the model {_spelled(best)}, in BIRD {_spelled(chosen)}")
+        lines += [f"{name}: only the model holds {_spelled(route)}" for route in sorted(held - here)]
+        lines += [f"{name}: only BIRD holds {_spelled(route)}" for route in sorted(here - held)]
+    return lines
+
+
+def _spelled(route: Said | None) -> str:
+    if route is None:
+        return "none"
+    sender, path, preference = route
+    return f"{' '.join(map(str, path))} from {sender} with local preference {preference}"
+
+
+def walk(graph: Modelled, told: Prediction, site: int) -> str:
+    """The PoP where a packet that enters at a site arrives, router by router: those on the way inside an AS go by their own best routes."""
+    for _ in range(4 * len(graph.routers) + 4):
+        best = told.settled.best[site]
+        if best is None:
+            return ""
+        if best.sender < 0:
+            return str(told.seeds[best.seed].pop)
+        site = best.sender if best.external else graph.towards[site][best.sender]
+    return ""
+
+
+def _arrivals(graph: Modelled, running: Running, told: list[Prediction]) -> list[str]:
+    found = running.landings(running.plan.vantages)
+    lines = []
+    for k, prediction in enumerate(told):
+        for family, prefix in zip((4, 6), running.prefixes(k), strict=True):
+            for vantage in running.plan.vantages:
+                expected, there = walk(graph, prediction, graph.site(vantage.router)), found[vantage.name, prefix]
+                if expected != there:
+                    lines.append(
+                        f"announcement {k}, IPv{family}: vantage {vantage.name} behind {vantage.router} reaches"
+                        f" {there or 'no PoP'}, in the model {expected or 'no PoP'}"
+                    )
+    return lines
