@@ -1,5 +1,7 @@
 """The operator's side of the API: prices, PoPs, announcements, the network, dictionaries, probes and reasons."""
 
+import asyncio
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -277,6 +279,35 @@ def test_probes_tell_where_each_vantage_lands(world: World) -> None:
     assert "namespace is gone" in berlin["errors"][0]
     only = world.send("POST", "/anypop/v1/probes", {"address": "185.85.196.1", "vantages": ["london"], "requests": 2})["results"]
     assert [(row["vantage"], row["nearest"]) for row in only] == [("london", "LHR")]
+
+
+def test_slow_probes_keep_nobody_waiting(world: World) -> None:
+    """While more vantages hang than the usual pool has threads, a login and a creation are answered."""
+    go_on = threading.Event()
+
+    class Slow(FakeVantages):
+        def all(self) -> list[Vantage]:
+            return [Vantage(name=f"v{n}", city=CityCode("LHR"), asn=64511) for n in range(50)]
+
+        def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
+            assert go_on.wait(30)
+            return Probed()
+
+    world.create()
+    world.platform.vantages = Slow()
+
+    async def story() -> int:
+        probe = asyncio.create_task(world.request("POST", "/anypop/v1/probes", json={"workload": "fun"}, headers=world.headers))
+        who = {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                assert (await world.request("POST", "/identity/v1/oauth2/token", json=who)).status_code == 200
+            await world.request("POST", "/workload/v1/stacks/default/workloads", json=a_body("other"), headers=world.headers)
+        assert not probe.done()
+        go_on.set()
+        return len((await probe).json()["results"])
+
+    assert world.run(story()) == 50
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ Logs to standard error. What is in the way at start is one line and exit code 1;
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,4 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    # Everything is stored and closed. A thread that still waits for a far vantage would keep the interpreter from ending.
+    os._exit(code)

@@ -8,11 +8,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from anypop.api.beside import beside
 from anypop.api.context import Body, Here, Platform, Who
 from anypop.api.seams import LookingGlass, Probed, Vantage, Vantages
 from anypop.control.accounts import Account
@@ -54,7 +56,7 @@ def _glass(here: Platform) -> LookingGlass:
 @router.get("/vantages")
 async def list_vantages(_: Who, here: Here) -> dict[str, Any]:
     """Places to test from; none where no lab is attached, which is no error."""
-    found = await asyncio.to_thread(here.vantages.all) if here.vantages is not None else []
+    found = await beside(here.vantages.all) if here.vantages is not None else []
     rows = [
         {"name": v.name, "city": v.city, "asn": v.asn, "address": v.address, "nearest": nearest_pop(v.city, here.cities())} for v in found
     ]
@@ -65,7 +67,7 @@ async def list_vantages(_: Who, here: Here) -> dict[str, Any]:
 async def probe(who: Who, here: Here, body: Body) -> dict[str, Any]:
     """Requests from vantages, one after the other from each, all vantages side by side."""
     source = _vantages(here)
-    known = {v.name: v for v in await asyncio.to_thread(source.all)}
+    known = {v.name: v for v in await beside(source.all)}
     chosen = _chosen(body, known)
     requests = body.get("requests", 15)
     if isinstance(requests, bool) or not isinstance(requests, int) or not 1 <= requests <= MOST_REQUESTS:
@@ -79,7 +81,7 @@ async def probe(who: Who, here: Here, body: Body) -> dict[str, Any]:
 
 async def _asked(source: Vantages, vantage: Vantage, goal: _Goal, requests: int) -> Probed | WorldError:
     try:
-        return await asyncio.to_thread(source.probe, vantage.name, goal.address, goal.port, requests)
+        return await beside(partial(source.probe, vantage.name, goal.address, goal.port, requests))
     except WorldError as error:
         return error
 
@@ -181,6 +183,6 @@ async def why(request: Request, who: Who, here: Here) -> Any:
         raise Invalid.one("target", "is required: a vantage or a router")
     goal = _goal(here, who, request.query_params)
     try:
-        return await asyncio.to_thread(glass.why, target, goal.address, goal.pops)
+        return await beside(partial(glass.why, target, goal.address, goal.pops))
     except KeyError as error:
         raise NotFound(f"no vantage or router {target}") from error

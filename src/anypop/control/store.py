@@ -6,7 +6,7 @@ nothing, and it is called from the core's one writer thread or at start, never f
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,12 +105,12 @@ class Store:
             if events:
                 _append(link, events, at)
 
-    def events(self, *, after: int = 0, limit: int = 100, stack_id: str | None = None) -> list[Row]:
-        """The newest `limit` events with an id above `after`, oldest first."""
+    def events(self, *, after: int = 0, limit: int = 100, stacks: Collection[str] | None = None) -> list[Row]:
+        """The newest `limit` events with an id above `after`, oldest first; with `stacks` only theirs."""
         table = schema.events
         query = select(table).where(table.c.id > after)
-        if stack_id is not None:
-            query = query.where(table.c.stack_id == stack_id)
+        if stacks is not None:
+            query = query.where(table.c.stack_id.in_(stacks))
         with self.reading() as link:
             found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
         return [dict(row) for row in reversed(found)]
