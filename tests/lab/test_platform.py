@@ -72,8 +72,12 @@ def test_a_taken_port_and_a_taken_prefix_are_told_at_once(place: platform.Platfo
 def kill_one_container(prefix: str) -> None:
     """SIGKILL for a process that lives in an instance's namespace."""
     inode = netns.path_of(netns.names(f"{prefix}-i-")[0]).stat().st_ino
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (entry / "ns" / "net").exists() and (entry / "ns" / "net").stat().st_ino == inode:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = (entry / "ns" / "net").stat().st_ino == inode
+        except OSError:  # it ended meanwhile, or is not ours to look at
+            continue
+        if inside:
             os.kill(int(entry.name), signal.SIGKILL)
             return
     raise AssertionError("no process lives in the instance's namespace")

@@ -15,11 +15,13 @@ from typing import TypeVar
 from anypop.host import ip, netns
 from anypop.lab.address import End, LabPlan, Link, Role
 from anypop.model.errors import WorldError
+from anypop.model.network import Upstream
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 BRIDGE = "br0"
+LAST_METRIC = 100_000  # behind BGP's routes in the kernel, which have a thousand
 # Before any interface exists, so that each is born with them. IPv6 addresses count at once (no duplicate address detection: the plan is
 # without duplicates), routers forward, and a packet may leave by another way than it came.
 _SYSCTLS = {
@@ -116,10 +118,21 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
             lines.append(f"link set {own.interface} master {BRIDGE}")
         lines.append(f"link set {own.interface} up")
         lines += _neighbours(own, far)
+    for site in plan.sites:
+        if site.netns == name:
+            lines += _last_resort(site.pop.upstreams[0])
     for host in plan.vantages:
         if host.netns == name:
             lines += [f"route replace default via {gateway}" for gateway in (host.gateway4, host.gateway6)]
     return lines
+
+
+def _last_resort(upstream: Upstream) -> list[str]:
+    """A PoP's default route, as a hosting provider sets it, behind all that BGP tells: answers find a way out in the moment between a
+    session's return and its first routes.
+    """
+    ways = [address for address in (upstream.neighbor4, upstream.neighbor6) if address is not None]
+    return [f"route replace default via {address} dev {upstream.interface} metric {LAST_METRIC}" for address in ways]
 
 
 def _neighbours(own: End, far: End) -> list[str]:

@@ -23,7 +23,7 @@ def until_serving(vantages: Sequence[VantageHost], addresses: Sequence[str], *, 
     pairs = [(vantage, address) for vantage in vantages for address in addresses]
     deadline = time.monotonic() + timeout_s
     with ThreadPoolExecutor(len(pairs)) as pool:
-        results = pool.map(lambda pair: _answers(*pair, port, deadline), pairs)
+        results = pool.map(lambda pair: _answers(pair[0], pair[1], port, deadline), pairs)
         silent = [f"{vantage.name} -> {address}" for (vantage, address), ok in zip(pairs, results, strict=True) if not ok]
     if silent:
         raise WorldError("serving", f"no answer within {timeout_s:g} s: {', '.join(silent)}")
