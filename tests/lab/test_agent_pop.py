@@ -345,6 +345,45 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=15, reason="a new BIRD announces it")
 
 
+def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> None:
+    """A firewall that somebody flushed and a changed kernel setting come back with the next full look, and are told as drift."""
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    rules = netns.command(clean.router, "nft", "-s", "list", "ruleset")
+    before = process.run(rules)
+    process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
+    process.run(netns.command(clean.router, "sysctl", "-qw", "net.ipv4.fib_multipath_hash_policy=0"))
+    os.kill(clean.agent_pid(), signal.SIGUSR1)
+    wait_until(lambda: process.run(rules) == before, timeout_s=5, reason="the firewall is back")
+    wait_until(
+        lambda: clean.control.report and {"SetFirewall in lane firewall", "PrepareRouter in lane router"} <= set(clean.control.report.drift),
+        timeout_s=5, reason="the drift is told",
+    )  # fmt: skip
+    policy = process.run(netns.command(clean.router, "sysctl", "-n", "net.ipv4.fib_multipath_hash_policy"))
+    assert policy.strip() == "1"
+    os.kill(clean.agent_pid(), signal.SIGUSR1)
+    wait_until(lambda: clean.control.report and not clean.control.report.drift, timeout_s=5, reason="then nothing is left to mend")
+
+
+def test_containers_of_an_instance_share_its_network(clean: PopLab) -> None:
+    """A second container reaches the first on 127.0.0.1, by an exec probe; the death of either takes the instance out and heals alone."""
+    asks = Probe(kind=ProbeKind.EXEC, command=("/bin/sh", "-c", "echo GET / | nc 127.0.0.1 80"), period_s=0.2)
+    side = replace(web(), name="side", ports=(), command=("/bin/sh", "-c", STAY), readiness=asks)
+    only = replace(fresh(0), containers=(web(), side))
+    clean.give(only)
+    clean.wait_running(only.name)
+    seen = clean.reported(only.name)
+    assert seen is not None
+    assert [(c.name, c.ready) for c in seen.containers] == [("web", True), ("side", True)]
+    rows = clean.podman.ask("GET", "/containers/json").json()
+    pids = {row["Labels"]["anypop.container"]: int(row["Pid"]) for row in rows}
+    os.kill(pids["side"], signal.SIGKILL)
+    wait_until(lambda: _hops(clean) == 0, timeout_s=2, reason="half an instance gets no traffic", every_s=0.001)
+    wait_until(lambda: _hops(clean) == 1, timeout_s=15, reason="it is whole again")
+    assert process.start_time(pids["web"]) is not None
+
+
 def test_bad_orders_are_refused_and_said(clean: PopLab) -> None:
     """An order that drops an instance without a token changes nothing and is reported as refused (invariants 6, 14)."""
     only = fresh(0)

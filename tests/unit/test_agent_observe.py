@@ -208,12 +208,16 @@ class Hands:
         self.done.append(step)
 
 
+async def _look(_: Step) -> None:
+    await asyncio.sleep(0)
+
+
 def test_a_hanging_lane_and_a_failing_lane_hold_up_nobody() -> None:
     """One lane waits for ever, one fails and rests for longer each time, the third and the router's are done (invariant 16)."""
 
     async def test() -> None:
         hands, idle = Hands(gates={"image slow": asyncio.Event()}, failing={"bad"}), asyncio.Event()
-        lanes = Lanes(cast(Performer, hands), done=lambda _: None, idle=idle.set)
+        lanes = Lanes(cast(Performer, hands), seen=_look, idle=idle.set)
         good = [MakeNamespace(uid="1", lane="good"), MakeNamespace(uid="2", lane="good")]
         bad = MakeNamespace(uid="3", lane="bad")
         lanes.run([PullImage(image="slow", lane="image slow"), bad, *good, PrepareRouter()])
@@ -239,7 +243,7 @@ def test_a_new_order_drops_what_still_waits() -> None:
 
     async def test() -> None:
         hands = Hands(gates={"a": asyncio.Event()})
-        lanes = Lanes(cast(Performer, hands), done=lambda _: None, idle=lambda: None)
+        lanes = Lanes(cast(Performer, hands), seen=_look, idle=lambda: None)
         lanes.run([MakeNamespace(uid="1", lane="a"), MakeNamespace(uid="2", lane="a")])
         await asyncio.sleep(0)
         lanes.new_order()

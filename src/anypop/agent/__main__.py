@@ -46,7 +46,9 @@ async def _run(arguments: argparse.Namespace) -> None:
     pop = CityCode(arguments.pop.upper())
     runtime = Podman(arguments.podman, prefix=arguments.prefix, pop=pop)
     courier = Courier(pop=pop, control=arguments.control, ca=arguments.ca, token_file=arguments.token_file)
-    await Agent(prefix=arguments.prefix, pop=pop, state=arguments.state, runtime=runtime, courier=courier).run()
+    agent = Agent(prefix=arguments.prefix, pop=pop, state=arguments.state, runtime=runtime, courier=courier)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)  # an operator's wish for a full look now
+    await agent.run()
 
 
 def main(argv: list[str]) -> int:

@@ -6,7 +6,7 @@ lane are made at once, in the caller: they take microseconds, and what follows (
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import groupby
 
 from anypop.agent.backoff import BackOff
@@ -18,11 +18,13 @@ from anypop.model.reasons import Reason
 
 
 class Lanes:
-    """`done(step)` is called after each step that succeeded, `idle()` whenever a lane has ended."""
+    """`seen(step)` returns when a look at the world that began after the step is complete: until then its lane stays busy, or the next
+    pass would ask for the step once more. `idle()` is called whenever a lane has ended.
+    """
 
-    def __init__(self, hands: Performer, *, done: Callable[[Step], None], idle: Callable[[], None]) -> None:
+    def __init__(self, hands: Performer, *, seen: Callable[[Step], Awaitable[None]], idle: Callable[[], None]) -> None:
         self._hands = hands
-        self._done = done
+        self._seen = seen
         self._idle = idle
         self._rest = BackOff(first_s=0.2, longest_s=60)
         self._pull_rest = BackOff(first_s=1, longest_s=120)  # registries limit how often one may ask
@@ -52,7 +54,6 @@ class Lanes:
         try:
             for step in steps:
                 self._hands.perform_now(step)
-                self._done(step)
         except (WorldError, OSError) as error:
             self._failed(ROUTER, steps[0], error)
         else:
@@ -66,12 +67,12 @@ class Lanes:
                 if order != self._orders:
                     return
                 await self._hands.perform(step)
-                self._done(step)
         except (WorldError, OSError) as error:
             self._failed(lane, step, error)
         else:
             self._succeeded(lane)
         finally:
+            await self._seen(step)
             self.busy.discard(lane)
             self._idle()
 

@@ -45,6 +45,8 @@ class Eyes:
         self._ordered_at: dict[str, float] = {}
         self._graceful_since: dict[tuple[Prefix, str], float] = {}
         self._stale = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._asked = self._answered = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.runtime_error = ""
         self.is_open = False
@@ -74,13 +76,25 @@ class Eyes:
         while True:
             await self._stale.wait()
             self._stale.clear()
+            begun = self._asked
             await self.look_at_containers()
+            self._answered = begun
+            self._looked.set()
+            self._looked = asyncio.Event()
             if self.runtime_error:
                 await asyncio.sleep(0.5)  # a service that is being restarted
                 self._stale.set()
 
     def containers_changed(self) -> None:
         self._stale.set()
+
+    async def containers_seen(self) -> None:
+        """Wait for a look at the containers that begins after now. A runtime that does not answer is not waited for."""
+        self._asked += 1
+        mine = self._asked
+        self._stale.set()
+        while self._answered < mine:
+            await self._looked.wait()
 
     async def look_at_containers(self, *, quietly: bool = False) -> None:
         """`quietly`: without waking a pass."""

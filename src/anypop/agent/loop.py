@@ -48,13 +48,13 @@ class Agent:
     def __init__(self, *, prefix: str, pop: CityCode, state: Path, runtime: Runtime, courier: Courier) -> None:
         self._prefix, self._pop, self._runtime, self._courier = prefix, pop, runtime, courier
         self._ledger = Ledger(state / "order.json", pop)
-        self._wake = asyncio.Event()
+        self._wake, self._look_now = asyncio.Event(), asyncio.Event()
         self._net = Netlink()
         self._hands = Performer(
             prefix=prefix, pop=pop, net=self._net, runtime=runtime, bird=Bird(state / "bird"), clock=time.time, order=self._order,
             known=self._known,
         )  # fmt: skip
-        self._lanes = Lanes(self._hands, done=self._done, idle=self._wake.set)
+        self._lanes = Lanes(self._hands, seen=self._seen, idle=self._wake.set)
         self._prober = Prober(wake=self._wake.set, clock=time.time, run_inside=self._run_inside)
         self._eyes = Eyes(
             prefix=prefix, runtime=runtime, hands=self._hands, lanes=self._lanes, prober=self._prober, wake=self._wake.set
@@ -121,12 +121,10 @@ class Agent:
                 self._ledger.forget(gone)
         self._tell()
 
-    def _done(self, step: Step) -> None:
-        match step:
-            case CreateContainer() | StopContainer() | RemoveContainer() | StartContainer():
-                self._eyes.containers_changed()
-            case _:
-                pass
+    async def _seen(self, step: Step) -> None:
+        """The kernel is read in every pass and the speaker right after it was told; containers have to be looked at anew."""
+        if isinstance(step, CreateContainer | StopContainer | RemoveContainer | StartContainer):
+            await self._eyes.containers_seen()
 
     def _take_order(self, order: Order) -> None:
         before = self._ledger.page
@@ -197,11 +195,18 @@ class Agent:
     async def _full_passes(self) -> None:
         """Look at everything anew, trusting no event; what then has to be mended is told as drift."""
         while True:
-            await asyncio.sleep(FULL_PASS_S)
-            await self.full_look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FULL_PASS_S):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            await self._full_look()
 
-    async def full_look(self) -> None:
-        """Everything that is not read in every pass: containers, speaker, images, kernel settings, firewall."""
+    def look_now(self) -> None:
+        """Make the next full pass at once."""
+        self._look_now.set()
+
+    async def _full_look(self) -> None:
+        """Everything that is not read in every pass: containers, speaker, kernel settings, firewall."""
         await asyncio.gather(self._eyes.look_at_containers(quietly=True), self._hands.look_at_speaker())
         loaded = await firewall.loaded_digest(self._prefix)
         if self._hands.firewall is not None and loaded != firewall.digest(self._hands.firewall):
