@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from anypop.api.seams import Answer, Probed, Vantage
@@ -308,6 +309,31 @@ def test_slow_probes_keep_nobody_waiting(world: World) -> None:
         return len((await probe).json()["results"])
 
     assert world.run(story()) == 50
+
+
+def test_a_probe_on_its_way_is_refused_when_control_stops(world: World) -> None:
+    """503 in words, at once, however long the vantage still takes."""
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeVantages):
+        def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
+            began.set()
+            assert go_on.wait(30)
+            return Probed()
+
+    world.create()
+    world.platform.vantages = Slow()
+
+    async def story() -> httpx.Response:
+        probe = asyncio.create_task(world.request("POST", "/anypop/v1/probes", json={"workload": "fun"}, headers=world.headers))
+        assert await asyncio.to_thread(began.wait, 10)
+        world.platform.core.bell.close()
+        async with asyncio.timeout(5):
+            return await probe
+
+    response = world.run(story())
+    go_on.set()
+    assert response.status_code == 503 and "being stopped" in response.json()["message"]
 
 
 @pytest.mark.parametrize(

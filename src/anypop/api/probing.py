@@ -5,12 +5,13 @@ have landed; and the routers' own reasons. Without a lab or other eyes attached 
 """
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 
@@ -28,7 +29,10 @@ from anypop.routing.explain import nearest_pop
 
 router = APIRouter(prefix="/anypop/v1")
 
+T = TypeVar("T")
+
 MOST_REQUESTS = 1000
+LONGEST_PROBE_S = 600.0  # a hundred requests of which each times out; whoever asks for more must ask again
 NO_VANTAGE = "no vantage is attached: start control with --lab, or attach other places to test from"
 
 
@@ -74,9 +78,27 @@ async def probe(who: Who, here: Here, body: Body) -> dict[str, Any]:
         raise Invalid.one("requests", f"must be a whole number, 1 to {MOST_REQUESTS}")
     goal = _goal(here, who, body)
     async with here.probing:
-        seen = await asyncio.gather(*(_asked(source, v, goal, requests) for v in chosen))
+        seen = await _unless_stopping(here, asyncio.gather(*(_asked(source, v, goal, requests) for v in chosen)))
     pops = {str(p.slot.name): p.slot.pop for p in here.core.state.slots.values()}
     return {"address": str(goal.address), "results": [_row(v, goal, found, requests, pops) for v, found in zip(chosen, seen, strict=True)]}
+
+
+async def _unless_stopping(here: Platform, work: Awaitable[T]) -> T:
+    """The result of `work`; a `WorldError` instead when control stops meanwhile."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(here.core.bell.wait("stop", LONGEST_PROBE_S))
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        why = "control is being stopped" if here.core.bell.closed else f"no end after {LONGEST_PROBE_S:g} s"
+        raise WorldError("ask the vantages", why)
+    finally:
+        stopping.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 async def _asked(source: Vantages, vantage: Vantage, goal: _Goal, requests: int) -> Probed | WorldError:
@@ -183,6 +205,6 @@ async def why(request: Request, who: Who, here: Here) -> Any:
         raise Invalid.one("target", "is required: a vantage or a router")
     goal = _goal(here, who, request.query_params)
     try:
-        return await beside(partial(glass.why, target, goal.address, goal.pops))
+        return await _unless_stopping(here, beside(partial(glass.why, target, goal.address, goal.pops)))
     except KeyError as error:
         raise NotFound(f"no vantage or router {target}") from error
