@@ -356,10 +356,8 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     process.run(netns.command(clean.router, "sysctl", "-qw", "net.ipv4.fib_multipath_hash_policy=0"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
     wait_until(lambda: process.run(rules) == before, timeout_s=5, reason="the firewall is back")
-    wait_until(
-        lambda: clean.control.report and {"SetFirewall in lane firewall", "PrepareRouter in lane router"} <= set(clean.control.report.drift),
-        timeout_s=5, reason="the drift is told",
-    )  # fmt: skip
+    mended = {"SetFirewall in lane firewall", "PrepareRouter in lane router"}
+    wait_until(lambda: (r := clean.control.report) and mended <= set(r.drift), timeout_s=5, reason="the drift is told")
     policy = process.run(netns.command(clean.router, "sysctl", "-n", "net.ipv4.fib_multipath_hash_policy"))
     assert policy.strip() == "1"
     os.kill(clean.agent_pid(), signal.SIGUSR1)
