@@ -89,7 +89,7 @@ SITE = np.dtype(
         ("external", np.uint8),
         ("bare", np.uint8),  # the communities were stripped on the way
         ("entered", np.int8),  # region where the route entered the AS
-        ("spare", np.uint8),
+        ("leaf", np.uint8),  # tells nobody: no customers, no siblings, no other site of its AS
         ("length", np.int16),
         ("sender", np.int32),  # a site, or -1 - s: directly from seed s
         ("seed", np.int32),
@@ -253,11 +253,12 @@ def _table(where: Where) -> int:
     return bits
 
 
-def fresh_state(sites: int) -> State:
+def fresh_state(internet: Internet) -> State:
     """Working space for one propagation at a time."""
-    return State(
-        site=np.zeros(sites, SITE),
-        mask=np.zeros(sites, np.int64),
-        order=np.zeros(sites, np.int32),
-        head=np.zeros(LONGEST + 2, np.int32),
-    )
+    sites = len(internet)
+    site = np.zeros(sites, SITE)
+    silent = np.ones(sites, dtype=bool)
+    for rows in (internet.customers, internet.siblings, internet.internal):
+        silent &= np.diff(rows.start) == 0
+    site["leaf"] = silent
+    return State(site=site, mask=np.zeros(sites, np.int64), order=np.zeros(sites, np.int32), head=np.zeros(LONGEST + 2, np.int32))

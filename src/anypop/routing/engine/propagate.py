@@ -95,13 +95,13 @@ class Engine:
         self.internet = internet
         self.policies = policies
         self._graph: Graph = graph_arrays(internet, policies.strips)
-        self._state: State = fresh_state(len(internet))
+        self._state: State = fresh_state(internet)
 
     def twin(self) -> "Engine":
         """The same graph with its own working space."""
         other = object.__new__(Engine)
         other.internet, other.policies, other._graph = self.internet, self.policies, self._graph
-        other._state = fresh_state(len(self.internet))
+        other._state = fresh_state(self.internet)
         return other
 
     def run(self, seeds: Sequence[Seed]) -> Outcome:

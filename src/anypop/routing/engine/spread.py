@@ -173,7 +173,8 @@ def push(g: Graph, a: Sown, t: Actions, s: State, begin: int, stop: int, kind_of
                         there.seed = seed
                         there.bare = bare
                     continue
-                unlink(s, v)
+                if not (there.leaf and kind_of == 2):
+                    unlink(s, v)
             # The body of `wait` once more: it runs for every site of the graph, and a call costs more than all it does.
             there.done = 1
             there.length = length
@@ -181,14 +182,16 @@ def push(g: Graph, a: Sown, t: Actions, s: State, begin: int, stop: int, kind_of
             there.seed = seed
             there.tie = tie
             there.bare = bare
+            if ties:
+                mask[v] = mask[u]
+            if there.leaf and kind_of == 2:
+                continue  # most of the Internet: it need not wait in a list, since it has nobody to tell
             first = head[length]
             there.after = first
             there.before = -1
             if first >= 0:
                 site[first].before = v
             head[length] = v
-            if ties:
-                mask[v] = mask[u]
 
 
 @kernel
@@ -279,16 +282,16 @@ def phase(g: Graph, a: Sown, t: Actions, s: State, kind: int, climbed: int, tail
                 push(g, a, t, s, begin, tail, kind, ties)
             if siblings:
                 push(g, a, t, s, begin, tail, 3, ties)
-        if kind > 0:
-            until = first
-            while until < climbed and s.site[s.order[until]].length == level:
-                until += 1
+        until = first
+        while kind > 0 and until < climbed and s.site[s.order[until]].length == level:
+            until += 1
+        if until > first:
             push(g, a, t, s, first, until, kind, ties)
             first = until
-        if kind > 1:
-            until = second
-            while until < crossed and s.site[s.order[until]].length == level:
-                until += 1
+        until = second
+        while kind > 1 and until < crossed and s.site[s.order[until]].length == level:
+            until += 1
+        if until > second:
             push(g, a, t, s, second, until, kind, ties)
             second = until
     return tail
@@ -310,13 +313,20 @@ def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> int:
     sow(a, s, 1)
     crossed = phase(g, a, t, s, 1, climbed, climbed, ties)
     total = phase(g, a, t, s, 2, climbed, crossed, ties)
-    if total < len(site):
-        for v in range(len(site)):
-            here = site[v]
-            if here.done != 2:
-                here.kind = NONE
-                here.seed = -1
-                here.sender = -1
-                here.length = 0
-                here.preference = 0
+    region = g.region
+    for v in range(len(site)):
+        here = site[v]
+        if here.done == 1:
+            here.done = 2
+            here.kind = 2
+            here.preference = 100
+            here.external = 1
+            here.metric = 0
+            here.entered = region[v]
+            total += 1
+        elif here.done == 0:
+            here.kind = NONE
+            here.seed = -1
+            here.length = 0
+            here.preference = 0
     return total

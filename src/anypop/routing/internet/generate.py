@@ -21,7 +21,7 @@ OPEN_PEERS = (6939, 20473)
 FIRST_NUMBER = 100_000  # below are the numbers of real networks with dictionaries
 # Share of networks, and exchange cities with their weights, per continent (roughly: where registries gave out AS numbers).
 _SHARES = {Region.EU: 0.36, Region.NA: 0.27, Region.AS: 0.16, Region.SA: 0.13, Region.OC: 0.04, Region.AF: 0.04}
-_CITIES: dict[Region, tuple[str, ...]] = {
+EXCHANGES: dict[Region, tuple[str, ...]] = {
     Region.EU: ("FRA", "AMS", "LHR", "CDG", "MAD", "MXP", "ARN", "WAW", "VIE", "PRG", "IST", "DME"),
     Region.NA: ("JFK", "IAD", "ORD", "DFW", "LAX", "SJC", "SEA", "MIA", "ATL", "YYZ", "YVR", "MEX"),
     Region.AS: ("SIN", "HKG", "NRT", "BOM", "ICN", "DXB", "TPE", "BKK"),
@@ -72,14 +72,14 @@ def _cities(rng: np.random.Generator, asn: Ints, region: Ints, spanning: int) ->
     regions = list(Region)
     found: dict[int, tuple[str, ...]] = {}
     for index in range(spanning):
-        found[int(asn[index])] = tuple(city for r in regions for city in _CITIES[r][: 2 + int(rng.integers(0, 2))])
+        found[int(asn[index])] = tuple(city for r in regions for city in EXCHANGES[r][: 2 + int(rng.integers(0, 2))])
     for number, name in enumerate(regions):
         members = np.flatnonzero(region == number)
         members = members[members >= spanning]
-        weights = 1.0 / np.arange(1, len(_CITIES[name]) + 1)
-        drawn = rng.choice(len(_CITIES[name]), size=len(members), p=weights / weights.sum())
+        weights = 1.0 / np.arange(1, len(EXCHANGES[name]) + 1)
+        drawn = rng.choice(len(EXCHANGES[name]), size=len(members), p=weights / weights.sum())
         for index, city in zip(members.tolist(), drawn.tolist(), strict=True):
-            found[int(asn[index])] = (_CITIES[name][city],)
+            found[int(asn[index])] = (EXCHANGES[name][city],)
     return found
 
 

@@ -1,0 +1,84 @@
+"""How good predictions are: predicted and measured PoPs in, numbers with their baseline out. Pure.
+
+Plain accuracy flatters a model when one PoP is big: it stands beside balanced accuracy (the mean over PoPs of the
+share that was got right, which is one over the number of PoPs for whoever always says the same) and beside the
+baseline of always guessing the biggest measured PoP.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from anypop.model.errors import Invalid
+from anypop.routing.catchment.observations import Observation, pins_of
+from anypop.routing.catchment.predict import Confidence, Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Over `networks` that were both predicted and measured. `baseline`: accuracy of always saying `baseline_pop`;
+    `balanced_baseline`: its balanced accuracy. `right`: how many were right.
+    """
+
+    name: str
+    networks: int
+    right: int
+    accuracy: float
+    balanced: float
+    baseline_pop: str
+    baseline: float
+    balanced_baseline: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The score over all, and over each class of confidence. `unmatched`: measured networks that the graph does not
+    have.
+    """
+
+    overall: Score
+    by_confidence: tuple[Score, ...]
+    unmatched: int
+    confusion: tuple[tuple[str, str, int], ...]
+
+
+def score(pairs: Sequence[tuple[str, str]], name: str = "all") -> Score:
+    """(predicted, measured) pairs, scored. Raises `Invalid` for none: no number stands for nothing."""
+    if not pairs:
+        raise Invalid.one("measured", "no network was both predicted and measured")
+    measured: dict[str, list[bool]] = {}
+    for predicted, truth in pairs:
+        measured.setdefault(truth, []).append(predicted == truth)
+    biggest = max(measured, key=lambda pop: (len(measured[pop]), pop))
+    right = sum(sum(hits) for hits in measured.values())
+    return Score(
+        name=name,
+        networks=len(pairs),
+        right=right,
+        accuracy=right / len(pairs),
+        balanced=sum(sum(hits) / len(hits) for hits in measured.values()) / len(measured),
+        baseline_pop=biggest,
+        baseline=len(measured[biggest]) / len(pairs),
+        balanced_baseline=1 / len(measured),
+    )
+
+
+def evaluate(prediction: Prediction, observations: Iterable[Observation], *, held_out: Mapping[int, str] | None = None) -> Evaluation:
+    """Score a prediction against measurements. `held_out`: pins that the prediction was made with; those sites do not
+    count, since they were told.
+    """
+    rows = tuple(observations)
+    internet = prediction.internet
+    unmatched = sum(not internet.sites_of(row.asn) for row in rows)
+    truth = {site: pop for site, pop in pins_of(internet, rows).items() if site not in (held_out or {})}
+    answers = {site: prediction.row(site) for site in truth}
+    pairs = {site: (str(answers[site].pop or ""), pop) for site, pop in truth.items()}
+    classes = []
+    for confidence in Confidence:
+        member = [pair for site, pair in pairs.items() if answers[site].confidence is confidence]
+        if member:
+            classes.append(score(member, confidence.value))
+    confusion: dict[tuple[str, str], int] = {}
+    for pair in pairs.values():
+        confusion[pair] = confusion.get(pair, 0) + 1
+    table = sorted(((a, b, n) for (a, b), n in confusion.items()), key=lambda row: -row[2])
+    return Evaluation(overall=score(list(pairs.values())), by_confidence=tuple(classes), unmatched=unmatched, confusion=tuple(table))

@@ -1,0 +1,181 @@
+"""What every reader of a pasted text gives back, and the words and numbers that routers of all makes write alike.
+
+Between the text and `explained`: a `Pasted` holds the routes of one or more prefixes with the line where each began. A reader goes on after
+an error; `Reading` collects them all. Pure.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+
+from anypop.model.announce import Community, LargeCommunity, Prefix
+from anypop.model.errors import Problem
+from anypop.model.route import Candidate
+
+ANYWHERE = ip_network("0.0.0.0/0")  # stands for the prefix of a paste that does not say which one it is about
+MAX_ASN = (1 << 32) - 1  # RFC 6793
+_MAX_NUMBER = (1 << 32) - 1  # local preference, MED: four octets (RFC 4271)
+_LONGEST_AGE_S = 100 * 365 * 86400.0
+_TIME = re.compile(
+    r"(?:(?P<y>\d{1,4})y)?(?:(?P<w>\d{1,4})w)?(?:(?P<d>\d{1,5})d)?\s*(?:(?P<h>\d{1,3}):(?P<m>\d\d)(?::(?P<s>\d\d))?)?(?:(?P<h2>\d\d)h)?"
+)
+
+
+class Style(StrEnum):
+    """Whose text it is."""
+
+    JUNOS = "junos"
+    BIRD = "bird"
+    FRR = "frr"
+    IOS = "ios"
+
+    @property
+    def says(self) -> str:
+        return {"junos": "Junos", "bird": "BIRD", "frr": "FRR", "ios": "IOS"}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastedRoute:
+    """One route. `line`: where it begins, from 1. `precedence`: what the router compares before everything of BGP, the higher the better
+    (IOS's and FRR's weight; preference of Junos and BIRD with its sign turned). `unusable`: why it takes no part, if it does not. `reason`:
+    the router's own word on what decided for or against it.
+    """
+
+    candidate: Candidate
+    line: int
+    precedence: int = 0
+    unusable: str = ""
+    reason: str = ""
+    protocol: str = "BGP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pasted:
+    """All routes of a text, in its order. `prefix_known` False: the text does not say which prefix it is about."""
+
+    style: Style
+    routes: tuple[PastedRoute, ...]
+    prefix_known: bool = True
+
+    def prefixes(self) -> tuple[Prefix, ...]:
+        return tuple(dict.fromkeys(route.candidate.prefix for route in self.routes))
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """A text while it is read: its lines without what terminals add, and the problems so far."""
+
+    lines: list[str]
+    problems: list[Problem] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, text: str) -> "Reading":
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")  # colours and line ends of a terminal
+        return cls(lines=[line.expandtabs(8).rstrip() for line in plain.split("\n")])
+
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        return enumerate(self.lines, start=1)
+
+    def wrong(self, line: int, message: str) -> None:
+        self.problems.append(Problem(path=f"line {line}", message=message))
+
+    def path(self, line: int, text: str) -> tuple[int, ...] | None:
+        """The numbers of an AS path; None, and a problem, where it is none. A set counts by its first member, as one hop (RFC 4271, 9.1.2.2);
+        confederation members are not part of the path's length and are left out (RFC 5065). `Local` and nothing are the empty path.
+        """
+        flat = re.sub(r"\([\d\s.]*\)", " ", text)
+        flat = re.sub(r"[{\[]\s*([\d.]+)[^}\]]*[}\]]", r" \1 ", flat)
+        found = []
+        for word in flat.split():
+            number = asn(word)
+            if number is None:
+                self.wrong(line, f"'{_short(word)}' is not an AS number, in the AS path '{_short(text.strip())}'")
+                return None
+            found.append(number)
+        return tuple(found)
+
+    def number(self, line: int, word: str, what: str) -> int:
+        if not (word.isascii() and word.isdigit() and len(word) < 11 and int(word) <= _MAX_NUMBER):
+            self.wrong(line, f"{what} '{_short(word)}' is not a number from 0 to {_MAX_NUMBER}")
+            return 0
+        return int(word)
+
+    def prefix(self, line: int, text: str) -> Prefix | None:
+        try:
+            return ip_network(text, strict=False)
+        except ValueError:
+            self.wrong(line, f"'{_short(text)}' is not a prefix")
+            return None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def asn(word: str) -> int | None:
+    """An AS number as `33438` or `1.10` (RFC 5396); None for anything else."""
+    high, dot, low = word.partition(".")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 10 for part in ([high, low] if dot else [high])):
+        return None
+    number = int(high) if not dot else (int(high) << 16) + int(low) if int(low) < 1 << 16 else -1
+    return number if 0 <= number <= MAX_ASN else None
+
+
+def address(word: str) -> str:
+    """`192.0.2.1` of `r1(192.0.2.1)` or `192.0.2.1(r1)`; the word itself, without a zone, where there is no address in it."""
+    for part in re.split(r"[()]", word):
+        try:
+            return str(ip_address(part.partition("%")[0]))
+        except ValueError:
+            continue
+    return word
+
+
+def is_address(word: str) -> bool:
+    try:
+        ip_address(word.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def age_s(text: str) -> float | None:
+    """Seconds of `3d 13:19:37`, `2w0d 09:36:24`, `23:46:15`, `1y2w`; None for anything else."""
+    found = _TIME.fullmatch(text.strip())
+    if found is None or not text.strip():
+        return None
+    y, w, d, h, m, s, h2 = (int(part or 0) for part in found.group("y", "w", "d", "h", "m", "s", "h2"))
+    return min(_LONGEST_AGE_S, ((y * 365 + w * 7 + d) * 24 + h + h2) * 3600.0 + m * 60 + s)
+
+
+def communities(words: Iterable[str]) -> tuple[tuple[Community, ...], tuple[LargeCommunity, ...]]:
+    """The communities among words: pairs, and triples (also as `large:1:2:3`). Well-known names count; what is something else is passed over."""
+    pairs: list[Community] = []
+    triples: list[LargeCommunity] = []
+    for raw in words:
+        word = raw.strip(",;").removeprefix("large:").lower()
+        parts = word.split(":")
+        if word in _NAMED:
+            pairs.append(_NAMED[word])
+        elif all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts):
+            numbers = [int(part) for part in parts]
+            if len(numbers) == 2 and max(numbers) < 1 << 16:
+                pairs.append((numbers[0], numbers[1]))
+            elif len(numbers) == 3 and max(numbers) <= MAX_ASN:
+                triples.append((numbers[0], numbers[1], numbers[2]))
+    return tuple(pairs), tuple(triples)
+
+
+_NAMED: dict[str, Community] = {
+    "graceful-shutdown": (65535, 0),
+    "gshut": (65535, 0),
+    "no-export": (65535, 65281),
+    "no-advertise": (65535, 65282),
+    "local-as": (65535, 65283),
+    "no-export-subconfed": (65535, 65283),
+    "no-peer": (65535, 65284),
+    "nopeer": (65535, 65284),
+    "blackhole": (65535, 666),
+}

@@ -1,0 +1,225 @@
+"""The words about a pasted route: an `Explained` in, sentences and plain data out, for every face alike. Decides nothing."""
+
+from typing import Any
+
+from anypop.model.route import Candidate, Step
+from anypop.routing.actions import Informational
+from anypop.routing.dictionary import for_asn
+from anypop.routing.paste.explained import BEFORE_BGP, MOST_PREPENDS, Explained, Verdict, duration, path_text, upstreams
+from anypop.routing.paste.pasted import Style
+
+_ACTIVE = "among equal external routes {maker} keeps the one that is active already"
+
+
+def network(asn: int) -> str:
+    """`AS209 (CenturyLink)`, with the name where a dictionary has one."""
+    name = for_asn(asn).name.partition(" (")[0]
+    return f"AS{asn} ({name})" if name else f"AS{asn}"
+
+
+def meanings(candidate: Candidate) -> list[dict[str, str]]:
+    """What its communities mean to the ASes of its path, by their dictionaries; each with whose word it is."""
+    found = []
+    for community in (*candidate.communities, *candidate.large_communities):
+        text = ":".join(map(str, community))
+        for asn in dict.fromkeys(candidate.as_path):
+            entry = for_asn(asn).lookup(community)
+            if entry is not None and not entry.invented:
+                kind = "informational" if isinstance(entry.action, Informational) else "action"
+                found.append({"community": text, "asn": str(asn), "kind": kind, "meaning": entry.meaning, "source": entry.source})
+                break
+    return found
+
+
+def sentences(explained: Explained) -> list[str]:
+    """The explanation for people, the most important first."""
+    lines = [_choice(explained), *_equal(explained)]
+    lines += [f"Note: {text}." for text in explained.disagrees]
+    lines += _unused(explained)
+    lines += _for_us(explained)
+    if explained.best is not None:
+        told = [row for row in meanings(explained.best) if row["kind"] == "informational"]
+        lines += [f"The best route carries {row['community']}, by which AS{row['asn']} says: {row['meaning']}." for row in told]
+    return lines
+
+
+def _choice(explained: Explained) -> str:
+    best, rival, step = explained.best, explained.runner_up, explained.step
+    maker = explained.style.says
+    where = f"{explained.prefix}: " if explained.prefix is not None else ""
+    if best is None:
+        return f"{where}{maker} can use none of these routes."
+    if not explained.marked:
+        verb = f"{where}no route is marked as best; by {maker}'s rules it is"
+    else:
+        verb = f"{where}{maker} prefers"
+    if rival is None:
+        return f"{verb} {path_text(best)}, the only route that it can use."
+    return f"{verb} {path_text(best)} over {path_text(rival)} by {step}{_values(explained, best, rival)}."
+
+
+def _values(explained: Explained, best: Candidate, rival: Candidate) -> str:
+    match explained.step:
+        case Step.LOCAL_PREFERENCE:
+            return f": {best.local_pref} against {rival.local_pref}"
+        case Step.AS_PATH_LENGTH:
+            return f": {len(best.as_path)} against {len(rival.as_path)}"
+        case Step.ORIGIN:
+            return f": {best.origin} against {rival.origin}"
+        case Step.MED:
+            return f": {best.med} against {rival.med}, both from AS{best.as_path[0]}" if best.as_path else ""
+        case Step.NEAREST_EXIT:
+            return f": {best.igp_metric} against {rival.igp_metric}"
+        case Step.OLDEST:
+            return f": {_ACTIVE.format(maker=explained.style.says)}" if explained.marked else ""
+        case Step.ROUTER_ID:
+            return f": {best.router_id} against {rival.router_id}"
+        case Step.NEIGHBOR_ADDRESS if best.neighbor and rival.neighbor:
+            return f": {best.neighbor} against {rival.neighbor}"
+        case Step.NEIGHBOR_ADDRESS:
+            return ", or by something that the text does not show"
+        case text if text == BEFORE_BGP[explained.style]:
+            known = {v.route.candidate: v.route.precedence for v in explained.verdicts}
+            sign = -1 if explained.style is Style.JUNOS else 1
+            return f": {sign * known[best]} against {sign * known[rival]}"
+        case _:
+            return ""
+
+
+def _equal(explained: Explained) -> list[str]:
+    """What did not decide, where people would look first."""
+    rivals = [v.route.candidate for v in explained.verdicts if not v.route.unusable]
+    lines = []
+    lengths = {len(c.as_path) for c in rivals}
+    if len(rivals) > 1 and len(lengths) == 1 and explained.step not in (Step.LOCAL_PREFERENCE, Step.AS_PATH_LENGTH, *BEFORE_BGP.values()):
+        lines.append(f"The AS paths of all {len(rivals)} routes are equally long ({lengths.pop()}).")
+    neighbours = [c.as_path[0] for c in rivals if c.as_path]
+    if (
+        len({c.med for c in rivals}) > 1
+        and len(set(neighbours)) == len(neighbours)
+        and explained.step not in (Step.MED, Step.LOCAL_PREFERENCE)
+    ):
+        values = ", ".join(str(c.med) for c in rivals)
+        lines.append(f"MED ({values}) was not compared: each route is from another neighbour AS.")
+    return lines
+
+
+def _unused(explained: Explained) -> list[str]:
+    return [
+        f"Line {v.route.line}: {path_text(v.route.candidate)} takes no part: {v.route.unusable}."
+        for v in explained.verdicts
+        if v.route.unusable
+    ]
+
+
+def _for_us(explained: Explained) -> list[str]:
+    ours = explained.asn
+    if ours is None:
+        return ["The paths end in different ASes; say which one is yours with --asn."]
+    foreign = [v for v in explained.verdicts if v.route.candidate.as_path and v.route.candidate.as_path[-1] != ours]
+    if len(foreign) == len(explained.verdicts):
+        return [f"None of these paths ends in AS{ours}: they are no announcement of yours."]
+    lines = []
+    best = next((v for v in explained.verdicts if v.route.candidate is explained.best), None)
+    if best is not None and best not in foreign:
+        lines.append(_way(explained, best))
+    counts = upstreams(explained)
+    if counts:
+        shares = ", ".join(
+            f"{network(asn)} {count}" + (" (the best)" if best and asn == best.upstream else "") for asn, count in counts.most_common()
+        )
+        lines.append(f"Routes by upstream of AS{ours}: {shares}.")
+    lines += [
+        f"Line {v.route.line}: AS{ours} is prepended {v.prepends} {'time' if v.prepends == 1 else 'times'} towards {network(v.upstream)}."
+        for v in explained.verdicts
+        if v.prepends and v.upstream is not None
+    ]
+    lines += _moves(explained)
+    lines += [
+        f"Line {v.route.line} ends in AS{v.route.candidate.as_path[-1]}, not in AS{ours}: somebody else announces this prefix too."
+        for v in foreign
+    ]
+    return lines
+
+
+def _way(explained: Explained, best: Verdict) -> str:
+    path = best.route.candidate.as_path
+    if not path:
+        return f"The router has it inside its own network: it is in AS{explained.asn}."
+    if best.upstream is None:
+        return f"All traffic of this router towards it goes straight to AS{explained.asn}."
+    if path[0] == best.upstream:
+        return f"All traffic of this router towards it goes to {network(path[0])}, which hands it to AS{explained.asn}."
+    return f"All traffic of this router towards it leaves by {network(path[0])} and enters AS{explained.asn} by {network(best.upstream)}."
+
+
+def _moves(explained: Explained) -> list[str]:
+    move = explained.move
+    if move is None:
+        return []
+    if move.instead is None:
+        return [f"Without the announcement to {network(move.upstream)} this router has no route left."]
+    by = f", which enters by {network(move.instead_upstream)}" if move.instead_upstream is not None else ""
+    lines = [f"Without the announcement to {network(move.upstream)} this router would take {path_text(move.instead)}{by}."]
+    if move.prepends is None:
+        lines.append(
+            f"Prepending towards {network(move.upstream)}, even {MOST_PREPENDS} times, does not change this router's choice: something before AS path length decides."
+        )
+    else:
+        times = "One prepend" if move.prepends == 1 else f"{move.prepends} prepends"
+        lines.append(
+            f"{times} towards {network(move.upstream)} would do the same for this router, if the networks on the way go on as they are."
+        )
+    return lines
+
+
+def data(explained: Explained) -> dict[str, Any]:
+    """Everything as plain data, for programs."""
+    move = explained.move
+    return {
+        "style": explained.style.value,
+        "prefix": str(explained.prefix) if explained.prefix is not None else None,
+        "asn": explained.asn,
+        "marked": explained.marked,
+        "best": list(explained.best.as_path) if explained.best is not None else None,
+        "runner_up": list(explained.runner_up.as_path) if explained.runner_up is not None else None,
+        "decided_by": explained.step,
+        "disagrees": list(explained.disagrees),
+        "candidates": [_row(verdict, verdict.route.candidate is explained.best) for verdict in explained.verdicts],
+        "upstreams": {str(asn): count for asn, count in upstreams(explained).items()},
+        "move": None
+        if move is None
+        else {
+            "upstream": move.upstream,
+            "instead": list(move.instead.as_path) if move.instead is not None else None,
+            "instead_upstream": move.instead_upstream,
+            "prepends": move.prepends,
+        },
+        "sentences": sentences(explained),
+    }
+
+
+def _row(verdict: Verdict, best: bool) -> dict[str, Any]:
+    route = verdict.route.candidate
+    return {
+        "line": verdict.route.line,
+        "best": best,
+        "as_path": list(route.as_path),
+        "local_pref": route.local_pref,
+        "origin": route.origin.value,
+        "med": route.med,
+        "ebgp": route.ebgp,
+        "igp_metric": route.igp_metric,
+        "age_s": route.age_s,
+        "router_id": route.router_id,
+        "neighbor": route.neighbor,
+        "next_hop": route.next_hop,
+        "protocol": verdict.route.protocol,
+        "eliminated_by": verdict.eliminated_by or None,
+        "unusable": verdict.route.unusable or None,
+        "upstream": verdict.upstream,
+        "prepends": verdict.prepends,
+        "communities": [":".join(map(str, c)) for c in (*route.communities, *route.large_communities)],
+        "meanings": meanings(route),
+        "lasts": duration(route.age_s) if route.age_s is not None else None,
+    }
