@@ -141,6 +141,7 @@ def test_the_process_serves_and_ends_within_a_second_although_others_wait(tmp_pa
         assert streams[-1] == "END"
         text = process.log()
         assert "hush-hush" not in text and "Traceback" not in text
+        assert "exceeded" not in text, "idle connections were waited for"
         assert json.loads((tmp_path / "client.json").read_text())["client_secret"] not in text
 
 

@@ -40,6 +40,8 @@ from anypop.plan.price import PriceBook, default_price_book, read_price_book
 log = logging.getLogger("anypop.api")
 
 RENEWAL_CHECK_S = 86_400.0
+# Those who wait are answered within milliseconds of the signal; this is for the slowest of them.
+FAREWELL_S = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,18 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for place in sockets or []:
             log.info("listening on %s", place.getsockname()[:2])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cut = asyncio.get_running_loop().call_later(FAREWELL_S, self._cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+
+    def _cut(self) -> None:
+        """End what is still open. TLS's farewell needs the other side, and a client between two requests does not listen for it."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
