@@ -154,7 +154,7 @@ def _unlike_its_words(
         older = max((c for c in rivals if (c.age_s or 0.0) > best.candidate.age_s), key=lambda c: c.age_s or 0.0, default=None)
         if older is not None:
             found.append(
-                f"by age alone {path_text(older)} would win: it is there for {duration(older.age_s)}, the best for"
+                f"by age alone {path_text(older)} would win: it has been there for {duration(older.age_s)}, the best for"
                 f" {duration(best.candidate.age_s)}; {style.says} does not change from the external route that is active already,"
                 " so the best became active when something else spoke for it"
             )
@@ -197,7 +197,7 @@ def _move(style: Style, left: Sequence[PastedRoute], best: PastedRoute, asn: int
             for route in left
         ]
         kept = next(route for route in longer if route.line == best.line)
-        # It stays active as long as nothing before "oldest" speaks against it: asked without a choice, with its age as if it were the oldest.
+        # It stays active as long as nothing before "oldest" speaks against it: asked without a choice, but as if it were the oldest.
         held = [
             replace(route, candidate=replace(route.candidate, age_s=inf if route is kept else route.candidate.age_s or 0.0))
             for route in longer

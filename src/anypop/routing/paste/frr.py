@@ -1,7 +1,7 @@
-"""FRR: `show bgp ipv4 unicast PREFIX`. Lines in, routes out. The grammar is that of `ios`; FRR adds when each route came, and why the best is.
+"""FRR: `show bgp ipv4 unicast PREFIX`. Lines in, routes out. The grammar is that of `ios`; FRR adds when a route came, and why the best is.
 
-`best (Older Path)` is the router's own word; `Last update` gives ages, counted from the newest route of the text unless the caller knows the
-time at which it was printed. Pure.
+`best (Older Path)` is the router's own word; `Last update` gives ages, counted from the newest route of the text unless the caller knows
+when it was printed. Pure.
 """
 
 import re

@@ -82,8 +82,8 @@ class Reading:
         self.problems.append(Problem(path=f"line {line}", message=message))
 
     def path(self, line: int, text: str) -> tuple[int, ...] | None:
-        """The numbers of an AS path; None, and a problem, where it is none. A set counts by its first member, as one hop (RFC 4271, 9.1.2.2);
-        confederation members are not part of the path's length and are left out (RFC 5065). `Local` and nothing are the empty path.
+        """The numbers of an AS path; None, and a problem, where it is none. A set counts by its first member, as one hop (RFC 4271,
+        9.1.2.2); confederation members do not count in a path's length and are left out (RFC 5065). Nothing is the empty path.
         """
         flat = re.sub(r"\([\d\s.]*\)", " ", text)
         flat = re.sub(r"[{\[]\s*([\d.]+)[^}\]]*[}\]]", r" \1 ", flat)
@@ -151,7 +151,7 @@ def age_s(text: str) -> float | None:
 
 
 def communities(words: Iterable[str]) -> tuple[tuple[Community, ...], tuple[LargeCommunity, ...]]:
-    """The communities among words: pairs, and triples (also as `large:1:2:3`). Well-known names count; what is something else is passed over."""
+    """The communities among words: pairs, and triples (also as `large:1:2:3`). Well-known names count; the rest is passed over."""
     pairs: list[Community] = []
     triples: list[LargeCommunity] = []
     for raw in words:

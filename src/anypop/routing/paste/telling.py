@@ -49,10 +49,7 @@ def _choice(explained: Explained) -> str:
     where = f"{explained.prefix}: " if explained.prefix is not None else ""
     if best is None:
         return f"{where}{maker} can use none of these routes."
-    if not explained.marked:
-        verb = f"{where}no route is marked as best; by {maker}'s rules it is"
-    else:
-        verb = f"{where}{maker} prefers"
+    verb = f"{where}{maker} prefers" if explained.marked else f"{where}no route is marked as best; by {maker}'s rules it is"
     if rival is None:
         return f"{verb} {path_text(best)}, the only route that it can use."
     return f"{verb} {path_text(best)} over {path_text(rival)} by {step}{_values(explained, best, rival)}."
@@ -163,7 +160,8 @@ def _moves(explained: Explained) -> list[str]:
     lines = [f"Without the announcement to {network(move.upstream)} this router would take {path_text(move.instead)}{by}."]
     if move.prepends is None:
         lines.append(
-            f"Prepending towards {network(move.upstream)}, even {MOST_PREPENDS} times, does not change this router's choice: something before AS path length decides."
+            f"Prepending towards {network(move.upstream)}, even {MOST_PREPENDS} times, does not change this router's choice:"
+            " something before AS path length decides."
         )
     else:
         times = "One prepend" if move.prepends == 1 else f"{move.prepends} prepends"
