@@ -39,6 +39,8 @@ class PodmanHome:
         for folder in (self.run, self.run / "shared", self.store):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         SHARED.mkdir(exist_ok=True)
+        # Podman's default is one segment of shared memory for all services of a machine, which each new one would clear.
+        (self.run / "containers.conf").write_text('[engine]\nlock_type = "file"\n')
 
     def command(self, *words: str) -> list[str]:
         """`podman WORDS` against this storage, in a mount namespace of its own."""
@@ -54,6 +56,7 @@ class PodmanHome:
         return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.run),
+            "CONTAINERS_CONF": str(self.run / "containers.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(self.registries_conf),
         }
 
