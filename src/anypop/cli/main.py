@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anypop.cli import announcing, labs, places, probing, routes, workloads
+from anypop.cli.catchment import commands as catchment
 from anypop.cli.door import Output, Root
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Format
@@ -62,6 +63,7 @@ places.register(app)
 probing.register(app)
 app.add_typer(announcing.app, name="announce")
 app.add_typer(places.communities, name="communities")
+app.add_typer(catchment.app, name="catchment")
 app.add_typer(routes.app, name="route")
 app.add_typer(labs.app, name="lab")
 labs.register(app)

@@ -1,0 +1,253 @@
+"""`anypop catchment ...`: where every network lands, and what a change would move.
+
+In: a graph of the Internet, what we announce (asked of control, or a plan file), "what if" rules. Out: tables, JSON, a map. Nothing is
+changed from here. Everything heavy is imported by the command that needs it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anypop.cli.catchment import graphs
+from anypop.cli.catchment.graphs import Footprint, GraphFile, Observed, Overrides, Weights
+from anypop.cli.door import Door, command
+from anypop.cli.failure import usage
+
+if TYPE_CHECKING:
+    from anypop.cli.screen import Shown
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Where every network lands: predict, compare, measure, before anything is announced."
+)
+
+Plan = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="What we announce, from a file instead of from control.")]
+Workload = Annotated[
+    str,
+    typer.Option("--workload", "-w", metavar="WORKLOAD", help="Whose announcements (default: the only anycast one).", show_default=False),
+]
+WhatIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--what-if",
+        metavar="RULE",
+        help="As if: withhold:JFK:209, prepend:LAX:209:2, scope:JFK:209:209:7100, reset:JFK:209, add:LHR:3356. Repeatable.",
+        show_default=False,
+    ),
+]
+
+
+@command(
+    app,
+    "predict",
+    examples="""
+    anypop catchment predict
+    anypop catchment predict --what-if withhold:JFK,LAX:209 --svg map.svg
+    anypop catchment predict --graph as-rel.txt.bz2 --footprint cities.csv --plan plan.yaml --save before.json
+    """,
+)
+def predict(
+    door: Door,
+    *,
+    graph: GraphFile = None,
+    overrides: Overrides = None,
+    footprint: Footprint = None,
+    weights: Weights = None,
+    observations: Observed = None,
+    plan: Plan = None,
+    workload: Workload = "",
+    what_if: WhatIf = None,
+    biggest: Annotated[int, typer.Option("--biggest", metavar="N", help="So many of the biggest networks.", min=0, max=100_000)] = 10,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw a map.")] = None,
+    save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Keep it for 'diff' and 'evaluate'.")] = None,
+) -> None:
+    """Where every network lands, by PoP, region and country, and how sure that is."""
+    from anypop.cli.catchment import asking, picture, saved, tables  # noqa: PLC0415 - see the module
+    from anypop.routing.catchment.diff import diff  # noqa: PLC0415
+
+    ground = graphs.ground(door, graphs.given(graph, overrides, footprint, weights, observations))
+    asked = asking.question(door, plan, workload, what_if or ())
+    found = asking.answer(ground, asked.wanted, asked.homes)
+    change = diff(asking.answer(ground, asked.now, asked.homes), found) if what_if else None
+    name = ground.sources.says
+    _warn(door, ground)
+    if not found.outcome.stable:
+        door.screen.note("the preferences asked for never come to rest: what is shown is one moment of it")
+    if save is not None:
+        _write(save, saved.write(found, graph=name))
+    if svg is not None:
+        title = f"AS{asked.wanted.asn}: where {len(found.internet.asns):,} networks land"
+        _write(svg, picture.draw(found, title=title))
+    data = tables.prediction_data(found, biggest=biggest, graph=name) | (
+        {"change": tables.difference_data(change)} if change is not None else {}
+    )
+
+    def shown() -> "list[Shown]":
+        head: list[Shown] = [*tables.difference(change), ""] if change is not None else []
+        return [*head, *tables.prediction(found, biggest=biggest, graph=name)]
+
+    door.screen.result(data, shown)
+
+
+@command(
+    app,
+    "diff",
+    examples="""
+    anypop catchment diff before.json after.json
+    anypop catchment diff now plan.yaml
+    """,
+)
+def difference(
+    door: Door,
+    a: Annotated[str, typer.Argument(metavar="A", help="A saved prediction, a plan, or 'now'.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    *,
+    graph: GraphFile = None,
+    overrides: Overrides = None,
+    footprint: Footprint = None,
+    weights: Weights = None,
+    observations: Observed = None,
+    workload: Workload = "",
+) -> None:
+    """Who moves from where to where between A and B; who comes nearer and who goes further."""
+    from anypop.cli.catchment import asking, tables  # noqa: PLC0415 - see the module
+    from anypop.routing.catchment.diff import diff  # noqa: PLC0415
+
+    ground = None
+    if asking.need_graph((a, b)):
+        ground = graphs.ground(door, graphs.given(graph, overrides, footprint, weights, observations))
+        _warn(door, ground)
+    before, after = asking.of_names(door, ground, (a, b), workload)
+    try:
+        found = diff(before, after)
+    except ValueError:
+        raise usage(f"{a} and {b} are of different graphs", advice="Predict both over one graph.") from None
+    door.screen.result(tables.difference_data(found), lambda: tables.difference(found))
+
+
+@command(app, "plan", examples="anypop catchment plan > plan.yaml\nanypop catchment plan --what-if withhold:JFK:209 > without.yaml")
+def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) -> None:
+    """Write what we announce now (or would) as a plan file to standard output."""
+    from anypop.cli.catchment import announced, asking, plans  # noqa: PLC0415 - see the module
+
+    wanted = asking.question(door, None, workload, what_if or ()).wanted
+    rows = [
+        {
+            "pop": s.pop,
+            "upstream": s.upstream,
+            "asn": s.asn,
+            "kind": s.kind.value,
+            "scope": announced.scope_data(s.scope),
+        }
+        for s in wanted.sessions
+    ]
+    door.screen.result({"asn": wanted.asn, "sessions": rows}, lambda: [plans.write(wanted).rstrip("\n")])
+
+
+@command(app, "generate", stack=False, examples="anypop catchment generate --ases 20000 --seed 7 --out internet.txt.gz")
+def generate(
+    door: Door,
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it; .gz and .bz2 are packed.")],
+    ases: Annotated[int, typer.Option("--ases", metavar="N", help="Networks, at least 30.", max=200_000)] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same graph.", min=0)] = 1,
+    footprint_out: Annotated[
+        Path | None, typer.Option("--footprint-out", metavar="FILE", help="The cities of its networks (default: beside it).")
+    ] = None,
+) -> None:
+    """Make up an internet: relationships as CAIDA writes them, and a file of the cities of its networks."""
+    from anypop.cli.catchment import writing  # noqa: PLC0415 - see the module
+    from anypop.routing.internet.generate import generate as make  # noqa: PLC0415
+
+    places = footprint_out or out.with_name(f"{out.name.partition('.')[0]}.cities.csv")
+    made = make(ases, seed)
+    _write(out, writing.packed(writing.serial_1(made.relationships, about=f"invented: {ases} networks, seed {seed}"), out.suffix))
+    _write(places, writing.footprint(made.places))
+    links = len(made.relationships)
+    door.screen.result(
+        {"graph": str(out), "footprint": str(places), "networks": ases, "links": links, "seed": seed},
+        lambda: [
+            f"{ases:,} networks with {links:,} links, all invented: {out}, their cities: {places}",
+            f"try: anypop catchment predict --graph {out} --footprint {places}",
+        ],
+    )
+
+
+@command(
+    app,
+    "observe",
+    stack=False,
+    examples="""
+    anypop probe --all -o json | anypop catchment observe --import -
+    anypop catchment observe --import seen.csv
+    anypop catchment observe --import atlas.json --pops AMS,LHR,JFK --probes probes.json --out observations.csv
+    """,
+)
+def observe(
+    door: Door,
+    *,
+    source: Annotated[
+        str, typer.Option("--import", metavar="FILE", help="CSV, RIPE Atlas results, or what 'probe -o json' printed; '-' reads it.")
+    ],
+    pops: Annotated[
+        str, typer.Option("--pops", metavar="CITY,CITY", help="PoPs whose codes stand in an answer (Atlas).", show_default=False)
+    ] = "",
+    meaning: Annotated[
+        list[str] | None, typer.Option("--map", metavar="TEXT=CITY", help="An answer or address that means a PoP (Atlas). Repeatable.")
+    ] = None,
+    probes: Annotated[
+        Path | None, typer.Option("--probes", metavar="FILE", help="AS of each probe: CSV probe,asn, or Atlas' own JSON archive.")
+    ] = None,
+    prefixes: Annotated[Path | None, typer.Option("--prefixes", metavar="FILE", help="AS of each prefix: prefix,asn rows (CSV).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Add them to this file (default: observations.csv in the state folder).")
+    ] = None,
+) -> None:
+    """Take in where networks were seen to land; predictions then start from that."""
+    from anypop.cli.catchment import measured  # noqa: PLC0415 - see the module
+
+    found = measured.imported(source, pops=pops, meaning=meaning or (), probes=probes, prefixes=prefixes)
+    target = out or door.folder / "observations.csv"
+    added, every = measured.keep(target, found)
+    data = {"file": str(target), "read": len(found), "added": added, "kept": every, "pops": measured.by_pop(found)}
+    words = ", ".join(f"{pop} {count:,}" for pop, count in measured.by_pop(found).items()) or "none"
+    door.screen.result(data, lambda: [f"{len(found):,} observations ({words}), {added:,} of them new; {every:,} in {target}"])
+
+
+@command(
+    app,
+    "evaluate",
+    stack=False,
+    examples="anypop catchment evaluate --predicted before.json --measured observations.csv",
+)
+def evaluate(
+    door: Door,
+    *,
+    predicted: Annotated[Path, typer.Option("--predicted", metavar="FILE", help="A saved prediction.")],
+    observed: Annotated[Path, typer.Option("--measured", metavar="FILE", help="Observations, as CSV.")],
+) -> None:
+    """How good a prediction was: accuracy and balanced accuracy beside their baselines, by class of confidence."""
+    from anypop.cli.catchment import announced, saved, tables  # noqa: PLC0415 - see the module
+    from anypop.routing.catchment.evaluate import evaluate as score  # noqa: PLC0415
+    from anypop.routing.catchment.observations import read_csv  # noqa: PLC0415
+
+    prediction = saved.read(announced.text_of(predicted, "a saved prediction"), str(predicted))
+    rows = read_csv(announced.text_of(observed, "observations"), str(observed))
+    # What was pinned was told beforehand: being right about it proves nothing.
+    told = {int(site): prediction.pops[prediction.pop[site]] for site in (prediction.level == 0).nonzero()[0] if prediction.pop[site] >= 0}
+    found = score(prediction, rows, held_out=told)
+    door.screen.result(tables.evaluation_data(found) | {"pinned": len(told)}, lambda: tables.evaluation(found))
+
+
+def _warn(door: Door, ground: graphs.Ground) -> None:
+    for warning in ground.warnings[:5]:
+        door.screen.note(f"warning: {warning}")
+    if len(ground.warnings) > 5:
+        door.screen.note(f"warning: and {len(ground.warnings) - 5} more")
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    try:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise usage(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,251 @@
+"""Predictions and their differences as tables and as plain data. Pure.
+
+In: `Prediction`, `Diff`, `Evaluation`. Out: `Table`s for people and dicts for `-o json`. Shares are parts of the weight of all networks;
+"sure" is the share of a group that no tie can change.
+"""
+
+from collections.abc import Iterable
+from math import isnan
+from typing import Any
+
+from anypop.cli.screen import Shown
+from anypop.cli.table import Cell, Column, Table
+from anypop.model.cities import find_city
+from anypop.routing.actions import Region
+from anypop.routing.catchment.diff import Diff, Move
+from anypop.routing.catchment.evaluate import Evaluation, Score
+from anypop.routing.catchment.predict import Confidence, Prediction, Row, Share
+
+_STYLES = {Confidence.PINNED: "bold green", Confidence.SINGLE: "green", Confidence.TIE: "yellow", Confidence.NO_ROUTE: "bold red"}
+
+
+def percent(share: float) -> str:
+    """`46.8 %`; a trace stays visible."""
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def km(value: float | None, *, signed: bool = False) -> str:
+    if value is None or isnan(value):
+        return "-"
+    return f"{value:+,.0f} km" if signed else f"{value:,.0f} km"
+
+
+def prediction(found: Prediction, *, biggest: int, graph: str, countries: int = 10) -> list[Shown]:
+    """The whole answer: by PoP, by region, by country, the biggest networks."""
+    by_country = [share for share in found.by_country() if share.name]
+    shown: list[Shown] = [f"{_count(found)} on {graph}; {km(found.mean_extra_km)} beyond the nearest PoP on average", ""]
+    shown += [shares(found.by_pop(), "POP", empty="no route"), ""]
+    shown += [shares([_named(share) for share in found.by_region()], "REGION", empty="unknown place"), ""]
+    if by_country:
+        shown += [shares(by_country[:countries], "COUNTRY", empty=""), ""]
+    return [*shown, rows(found.biggest(biggest))]
+
+
+def _count(found: Prediction) -> str:
+    networks, sites = len(found.internet.asns), len(found.internet)
+    return f"{networks:,} networks" + (f" at {sites:,} places" if sites != networks else "")
+
+
+def _named(share: Share) -> Share:
+    if share.name not in tuple(Region):
+        return share
+    return Share(name=Region(share.name).says, sites=share.sites, weight=share.weight, sure=share.sure, extra_km=share.extra_km)
+
+
+def shares(found: Iterable[Share], head: str, *, empty: str) -> Table:
+    columns = [
+        Column(head=head),
+        Column(head="SHARE", right=True),
+        Column(head="NETWORKS", right=True),
+        Column(head="SURE", right=True, drop=2),
+        Column(head="BEYOND NEAREST", right=True, drop=1),
+    ]
+    lines: list[list[Cell]] = [
+        [share.name or empty, percent(share.weight), f"{share.sites:,}", percent(share.sure), km(share.extra_km)] for share in found
+    ]
+    return Table(columns=columns, rows=lines, empty="no networks")
+
+
+def rows(found: Iterable[Row]) -> Table:
+    """Single networks."""
+    columns = [
+        Column(head="NETWORK"),
+        Column(head="IN", maybe=True),
+        Column(head="POP"),
+        Column(head="CONFIDENCE"),
+        Column(head="BEYOND NEAREST", right=True, maybe=True),
+        Column(head="SHARE", right=True, drop=2),
+        Column(head="AS PATH", drop=1),
+    ]
+    lines: list[list[Cell]] = []
+    for row in found:
+        style = "" if row.pop is None or row.nearest is None else "green" if row.pop == row.nearest else "bold yellow"
+        sure = row.confidence.value + (f" {'/'.join(row.ties)}" if row.confidence is Confidence.TIE else "")
+        path = " ".join(map(str, row.path)) or "-"
+        lines.append(
+            [
+                f"AS{row.asn}",
+                row.city or "-",
+                (row.pop or "-", style),
+                (sure, _STYLES[row.confidence]),
+                km(row.extra_km),
+                percent(row.weight),
+                path,
+            ]
+        )
+    return Table(columns=columns, rows=lines, empty="no networks")
+
+
+def row_data(row: Row) -> dict[str, Any]:
+    return {
+        "asn": row.asn,
+        "city": row.city or None,
+        "region": row.region or None,
+        "pop": row.pop,
+        "path": list(row.path),
+        "kind": row.kind or None,
+        "confidence": row.confidence.value,
+        "ties": list(row.ties),
+        "nearest": row.nearest,
+        "extra_km": None if row.extra_km is None else round(row.extra_km, 1),
+        "weight": row.weight,
+    }
+
+
+def prediction_data(found: Prediction, *, biggest: int, graph: str) -> dict[str, Any]:
+    return {
+        "graph": graph,
+        "networks": len(found.internet.asns),
+        "sites": len(found.internet),
+        "mean_extra_km": round(found.mean_extra_km, 1),
+        "stable": found.outcome.stable,
+        "by_pop": [_share_data(share) for share in found.by_pop()],
+        "by_region": [_share_data(share) for share in found.by_region()],
+        "by_country": [_share_data(share) for share in found.by_country()],
+        "biggest": [row_data(row) for row in found.biggest(biggest)],
+    }
+
+
+def _share_data(share: Share) -> dict[str, Any]:
+    return {
+        "name": share.name or None,
+        "sites": share.sites,
+        "weight": share.weight,
+        "sure": share.sure,
+        "extra_km": round(share.extra_km, 1),
+    }
+
+
+def difference(found: Diff) -> list[Shown]:
+    """Who moves where, and who is better off."""
+    columns = [
+        Column(head="FROM"),
+        Column(head="TO"),
+        Column(head="NETWORKS", right=True),
+        Column(head="SHARE", right=True, drop=1),
+        Column(head="DISTANCE", right=True),
+        Column(head="SURE", right=True, drop=2),
+    ]
+    lines: list[list[Cell]] = [
+        [
+            move.before or "no route",
+            (move.after or "no route", "" if move.after else "bold red"),
+            f"{move.networks:,}",
+            percent(move.weight),
+            (km(move.km, signed=True), "green" if move.km < 0 else "yellow"),
+            percent(move.sure),
+        ]
+        for move in found.moves
+    ]
+    return [
+        found.sentence,
+        "",
+        Table(columns=columns, rows=lines, empty="no network moves"),
+        f"{found.stay:,} networks stay; {percent(found.winners)} come nearer, {percent(found.losers)} go further",
+    ]
+
+
+def difference_data(found: Diff) -> dict[str, Any]:
+    return {
+        "sentence": found.sentence,
+        "changes": list(found.changes),
+        "moves": [_move_data(move) for move in found.moves],
+        "stay": found.stay,
+        "winners": found.winners,
+        "losers": found.losers,
+    }
+
+
+def _move_data(move: Move) -> dict[str, Any]:
+    return {
+        "from": move.before or None,
+        "to": move.after or None,
+        "networks": move.networks,
+        "weight": move.weight,
+        "km": None if isnan(move.km) else round(move.km, 1),
+        "sure": move.sure,
+    }
+
+
+def evaluation(found: Evaluation) -> list[Shown]:
+    """Accuracy beside its baseline, all over and by class of confidence."""
+    columns = [
+        Column(head="CLASS"),
+        Column(head="NETWORKS", right=True),
+        Column(head="ACCURACY", right=True),
+        Column(head="BASELINE", right=True),
+        Column(head="BALANCED", right=True),
+        Column(head="BASELINE", right=True),
+        Column(head="ALWAYS", drop=1),
+    ]
+    lines: list[list[Cell]] = [
+        [
+            (score.name, "bold" if score is found.overall else ""),
+            f"{score.networks:,}",
+            percent(score.accuracy),
+            percent(score.baseline),
+            percent(score.balanced),
+            percent(score.balanced_baseline),
+            score.baseline_pop,
+        ]
+        for score in (found.overall, *found.by_confidence)
+    ]
+    wrong = [
+        f"  {predicted or 'no route'} was predicted, {truth} was measured: {number:,}"
+        for predicted, truth, number in found.confusion
+        if predicted != truth
+    ]
+    missing = [f"{found.unmatched:,} measurements are of networks that the prediction does not have"] if found.unmatched else []
+    return [
+        Table(columns=columns, rows=lines),
+        "the baseline is what guessing the biggest measured PoP for everybody scores",
+        *missing,
+        *(["wrong:", *wrong[:20]] if wrong else []),
+    ]
+
+
+def evaluation_data(found: Evaluation) -> dict[str, Any]:
+    return {
+        "overall": _score_data(found.overall),
+        "by_confidence": [_score_data(score) for score in found.by_confidence],
+        "unmatched": found.unmatched,
+        "confusion": [{"predicted": a or None, "measured": b, "networks": n} for a, b, n in found.confusion],
+    }
+
+
+def _score_data(score: Score) -> dict[str, Any]:
+    return {
+        "class": score.name,
+        "networks": score.networks,
+        "right": score.right,
+        "accuracy": score.accuracy,
+        "baseline": score.baseline,
+        "baseline_pop": score.baseline_pop,
+        "balanced_accuracy": score.balanced,
+        "balanced_baseline": score.balanced_baseline,
+    }
+
+
+def city_name(code: str) -> str:
+    place = find_city(code)
+    return place.name if place is not None else code
