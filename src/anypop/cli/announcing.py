@@ -24,6 +24,7 @@ Upstreams = Annotated[
     list[str] | None,
     typer.Option("--upstream", metavar="NAME|ASN", help="Upstreams there, by name or AS number (default: all). Repeatable."),
 ]
+Predict = Annotated[bool, typer.Option("--predict/--no-predict", help="Whether to say first what it will move, where a graph is known.")]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads it later.")]
 
 
@@ -93,6 +94,7 @@ def scope(
     ] = "",
     community: Annotated[list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")] = None,
     note: Note = "",
+    predict: Predict = True,
     yes: Yes = False,
 ) -> None:
     """Limit how far upstreams carry an announcement, by the communities of their dictionaries."""
@@ -105,7 +107,8 @@ def scope(
         outright = [scopes.check_community(text) for text in community or ()]
     except ValueError as error:
         raise usage(str(error)) from None
-    picked = _picked(door, workload, pop, upstream)
+    rows = _rows(door, workload)
+    picked = _picked(rows, workload, pop, upstream)
     found: dict[int, list[scopes.Meaning]] = {}
     for asn in dict.fromkeys(s.asn for s in picked):
         there = f"{workload} --pop {','.join(dict.fromkeys(s.pop for s in picked if s.asn == asn))}"
@@ -121,6 +124,7 @@ def scope(
         workload,
         picked,
         lambda s: scopes.with_communities(s.scope, [m.community for m in found[s.asn]]),
+        rows=rows if predict else None,
         note=note,
         yes=yes,
         said=said,
@@ -128,12 +132,22 @@ def scope(
 
 
 @command(app, "withhold", examples="anypop announce withhold web --pop JFK,LAX --upstream 209")
-def withhold(door: Door, workload: Workload, *, pop: Pops = None, upstream: Upstreams = None, note: Note = "", yes: Yes = False) -> None:
+def withhold(
+    door: Door,
+    workload: Workload,
+    *,
+    pop: Pops = None,
+    upstream: Upstreams = None,
+    note: Note = "",
+    predict: Predict = True,
+    yes: Yes = False,
+) -> None:
     """Do not announce there at all."""
     if not pop and not upstream:
         raise usage("this would withhold the workload everywhere", advice="Say where: --pop CITY, --upstream NAME, or delete the workload.")
-    picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(mode="withhold"), note=note, yes=yes)
+    rows = _rows(door, workload)
+    picked = _picked(rows, workload, pop, upstream)
+    _apply(door, workload, picked, lambda _: Scope(mode="withhold"), rows=rows if predict else None, note=note, yes=yes)
 
 
 @command(app, "prepend", examples="anypop announce prepend web --pop LAX --upstream 209 --count 3")
@@ -145,18 +159,31 @@ def prepend(
     pop: Pops = None,
     upstream: Upstreams = None,
     note: Note = "",
+    predict: Predict = True,
     yes: Yes = False,
 ) -> None:
     """Make the path through these upstreams longer, so that others are preferred where length decides."""
-    picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, picked, lambda s: Scope(prepend=count, communities=s.scope.communities), note=note, yes=yes)
+    rows = _rows(door, workload)
+    picked = _picked(rows, workload, pop, upstream)
+    _apply(
+        door,
+        workload,
+        picked,
+        lambda s: Scope(prepend=count, communities=s.scope.communities),
+        rows=rows if predict else None,
+        note=note,
+        yes=yes,
+    )
 
 
 @command(app, "reset", examples="anypop announce reset web\nanypop announce reset web --pop JFK")
-def reset(door: Door, workload: Workload, *, pop: Pops = None, upstream: Upstreams = None, yes: Yes = False) -> None:
+def reset(
+    door: Door, workload: Workload, *, pop: Pops = None, upstream: Upstreams = None, predict: Predict = True, yes: Yes = False
+) -> None:
     """Announce plainly again: no prepends, no communities, nothing withheld."""
-    picked = _picked(door, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(), note="", yes=yes)
+    rows = _rows(door, workload)
+    picked = _picked(rows, workload, pop, upstream)
+    _apply(door, workload, picked, lambda _: Scope(), rows=rows if predict else None, note="", yes=yes)
 
 
 def _rows(door: Door, workload: str) -> list[Any]:
@@ -164,8 +191,8 @@ def _rows(door: Door, workload: str) -> list[Any]:
     return list(found.get("results") or [])
 
 
-def _picked(door: Door, workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
-    sessions = scopes.sessions_of(_rows(door, workload))
+def _picked(rows: list[Any], workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
+    sessions = scopes.sessions_of(rows)
     if not sessions:
         raise usage(f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own.")
     return scopes.chosen(sessions, _split(pops, upper=True), _split(upstreams))
@@ -183,13 +210,16 @@ def _apply(
     picked: Sequence[Session],
     change: Callable[[Session], Scope],
     *,
+    rows: list[Any] | None,
     note: str,
     yes: bool,
     said: Sequence[str] = (),
 ) -> None:
-    """Show the difference, ask, write. Standard output gets the difference too, as lines or as JSON."""
+    """Show the difference and what it will move (by `rows`, all that is announced now; None: do not say), ask, write.
+
+    Standard output gets the difference too, as lines or as JSON."""
     pairs = scopes.changed(picked, change)
-    data = {
+    data: dict[str, Any] = {
         "workload": workload,
         "changes": [
             {"pop": a.pop, "upstream": a.upstream, "asn": a.asn, "before": scopes.scope_data(b.scope), "after": scopes.scope_data(a.scope)}
@@ -200,9 +230,26 @@ def _apply(
         door.screen.result(data, lambda: ["nothing to change: it is so already"])
         return
     door.screen.preview(*scopes.diff(pairs), *said)
+    if rows is not None:
+        moved = _foreseen(door, rows, [after for _, after in pairs])
+        if moved is not None:
+            data["predicted"] = moved
+            door.screen.preview([(str(moved["sentence"]), "bold")])
     door.screen.agree("Change it?", yes=yes)
     path = f"{door.workload_path(workload, 'anypop')}/announcements"
     what = f"change announcements of {workload}"
     door.client.call("PATCH", path, what=what, body={"rules": scopes.rules([after for _, after in pairs], note=note)})
     count = f"{len(pairs)} announcement" + ("s" if len(pairs) > 1 else "")
     door.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])
+
+
+def _foreseen(door: Door, rows: list[Any], after: Sequence[Session]) -> views.Data | None:
+    """What the model says of it; None where there is no graph, without a word and without loading the model."""
+    from anypop.cli.catchment import graphs  # noqa: PLC0415 - a thing of their own, for changes alone
+
+    if graphs.sources(door, graphs.Sources()) is None:
+        return None
+    from anypop.cli.catchment import preview, tables  # noqa: PLC0415 - numpy, and the model of the Internet
+
+    found = preview.foreseen(door, rows, after)
+    return tables.difference_data(found) if found is not None else None
