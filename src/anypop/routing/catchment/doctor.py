@@ -25,7 +25,7 @@ from anypop.routing.actions import (
 )
 from anypop.routing.catchment.predict import Distances, Prediction, distances, judged, predict
 from anypop.routing.catchment.sessions import Announcements, Session, seeds_of
-from anypop.routing.catchment.strays import FAR_KM, Cause, Strays, far, find_strays
+from anypop.routing.catchment.strays import FAR_KM, Cause, Strays, far, find_strays, networks
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.entries import Entry
 from anypop.routing.internet.places import region_of
@@ -102,12 +102,16 @@ def diagnose(
     weights: Mapping[int, float] | None = None,
     far_km: float = FAR_KM,
     most_causes: int = 5,
+    asn: int | None = None,
 ) -> Diagnosis:
-    """Find strays, group them by cause, and try repairs for the worst causes. Raises `Invalid` for sessions that do
-    not fit the graph.
+    """Find strays, group them by cause, and try repairs for the worst causes; with `asn` for those that this AS
+    decides.
+
+    Compares model with model: what was measured holds for the present announcements alone and is left out. Raises
+    `Invalid` for sessions that do not fit the graph.
     """
     before = predict(engine, announcements, weights=weights)
-    strays = find_strays(engine, before, far_km=far_km, most=most_causes)
+    strays = find_strays(engine, before, far_km=far_km, most=most_causes, asn=asn)
     judge = _Judge(engine, before, far_km)
     return Diagnosis(
         prediction=before,
@@ -158,15 +162,15 @@ class _Judge:
         harmed = lost | (is_far & ~self.was_far) | (is_far & self.was_far & worse)
         moved = after.pop != self.before.pop
         unsure = (moved | self.was_far) & (after.level == 2) & (moved | (self.before.level == 2))
-        groups = self.before.internet.group
+        net = self.before.internet
         return Repair(
             kind=kind,
             title=title,
             changes=changes,
-            cured=len(np.unique(groups[sites[mended[sites]]])),
-            mended=len(np.unique(groups[mended])),
-            harmed=len(np.unique(groups[harmed])),
-            unsure=len(np.unique(groups[unsure])),
+            cured=networks(net, sites[mended[sites]]),
+            mended=networks(net, mended),
+            harmed=networks(net, harmed),
+            unsure=networks(net, unsure),
             mended_weight=float(self.before.weight[mended].sum()),
             harmed_weight=float(self.before.weight[harmed].sum()),
             gain_km=self.before.mean_extra_km - after.mean_extra_km,

@@ -16,7 +16,7 @@ from anypop.routing.catchment.views import why
 from anypop.routing.engine.heard import heard
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.explain import Why
-from anypop.routing.internet.sites import REGIONS, Bool, Float, Int32, Int64
+from anypop.routing.internet.sites import REGIONS, Bool, Float, Int32, Int64, Internet
 
 # Half of London - New York is no stray for most uses; a continent further is. 1,500 km cost about 19 ms there and back.
 FAR_KM = 1500.0
@@ -64,8 +64,8 @@ def far(prediction: Prediction, far_km: float = FAR_KM) -> Bool:
     return result
 
 
-def find_strays(engine: Engine, prediction: Prediction, *, far_km: float = FAR_KM, most: int = 10) -> Strays:
-    """The strays and at most `most` causes."""
+def find_strays(engine: Engine, prediction: Prediction, *, far_km: float = FAR_KM, most: int = 10, asn: int | None = None) -> Strays:
+    """The strays and at most `most` causes, the worst first; with `asn` only those that this AS decides."""
     member = far(prediction, far_km)
     sites = np.flatnonzero(member)
     if not len(sites):
@@ -77,7 +77,7 @@ def find_strays(engine: Engine, prediction: Prediction, *, far_km: float = FAR_K
         key = int(internet.asn[decided[index]]), int(internet.region[site]), int(prediction.pop[site])
         groups.setdefault(key, []).append(index)
     suffering = prediction.weight[sites] * prediction.extra_km[sites]
-    ordered = sorted(groups.values(), key=lambda rows: -float(suffering[rows].sum()))[:most]
+    ordered = sorted((rows for key, rows in groups.items() if asn in (None, key[0])), key=lambda rows: -float(suffering[rows].sum()))[:most]
     causes = [
         _cause(engine, prediction, sites=sites[rows], decided=decided[rows], refused=refused[rows], suffering=float(suffering[rows].sum()))
         for rows in ordered
@@ -142,13 +142,18 @@ def _cause(engine: Engine, prediction: Prediction, *, sites: Int64, decided: Int
         nearest=nearest,
         homes=tuple(prediction.pops[pop] for pop in homes),
         refused=did_refuse,
-        networks=len(np.unique(internet.group[sites])),
+        networks=networks(internet, sites),
         weight=float(weight.sum()),
         suffering=suffering,
         sessions=tuple(by_session),
         why=reason,
         sentence=_sentence(asn, f"in {where} land in {landed}", nearest, reason, did_refuse),
     )
+
+
+def networks(internet: Internet, sites: Int64 | Bool) -> int:
+    """How many ASes some sites (indexes or a mask) belong to."""
+    return int(np.count_nonzero(np.bincount(internet.group[sites])))
 
 
 def _heaviest(values: Int32, weight: Float) -> int:

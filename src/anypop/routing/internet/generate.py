@@ -20,7 +20,7 @@ GLOBAL = (3356, 1299, 2914, 174, 3257, 6461, 6762, 6453, 3491, 5511, 1239, 701, 
 OPEN_PEERS = (6939, 20473)
 FIRST_NUMBER = 100_000  # below are the numbers of real networks with dictionaries
 # Share of networks, and exchange cities with their weights, per continent (roughly: where registries gave out AS numbers).
-_SHARES = {Region.EU: 0.36, Region.NA: 0.27, Region.AS: 0.16, Region.SA: 0.13, Region.OC: 0.04, Region.AF: 0.04}
+SHARES = {Region.EU: 0.36, Region.NA: 0.27, Region.AS: 0.16, Region.SA: 0.13, Region.OC: 0.04, Region.AF: 0.04}
 EXCHANGES: dict[Region, tuple[str, ...]] = {
     Region.EU: ("FRA", "AMS", "LHR", "CDG", "MAD", "MXP", "ARN", "WAW", "VIE", "PRG", "IST", "DME"),
     Region.NA: ("JFK", "IAD", "ORD", "DFW", "LAX", "SJC", "SEA", "MIA", "ATL", "YYZ", "YVR", "MEX"),
@@ -49,7 +49,7 @@ def generate(ases: int, seed: int) -> Generated:
     fixed = np.array(GLOBAL + OPEN_PEERS, dtype=np.int64)
     asn = np.concatenate([fixed, FIRST_NUMBER + np.arange(ases - len(fixed), dtype=np.int64)])
     regions = list(Region)
-    region = rng.choice(len(regions), size=ases, p=np.array([_SHARES[r] for r in regions]))
+    region = rng.choice(len(regions), size=ases, p=np.array([SHARES[r] for r in regions]))
     transits = len(fixed) + max(6, int(ases * _TRANSIT_SHARE))
     region[len(fixed) : len(fixed) + len(regions)] = np.arange(len(regions))  # each continent has a transit network
     cities = _cities(rng, asn, region, len(fixed))
@@ -99,7 +99,7 @@ def _upwards(rng: np.random.Generator, region: Ints, spanning: int, transits: in
     for index in range(len(GLOBAL), spanning):
         providers.append(rng.choice(len(GLOBAL), size=2, replace=False).astype(np.int64))
         customers.append(np.full(2, index, dtype=np.int64))
-    for number in range(len(_SHARES)):
+    for number in range(len(SHARES)):
         near = np.flatnonzero(region[spanning:transits] == number) + spanning
         for begin, stop, from_clique in ((spanning, transits, 0.7), (transits, total, 0.12)):
             members = np.flatnonzero(region[begin:stop] == number) + begin
@@ -127,7 +127,7 @@ def _peerings(rng: np.random.Generator, region: Ints, ases: int) -> tuple[Ints, 
     joined = [np.flatnonzero(rng.random(ases) < 0.1) for _ in open_peers]
     a = [np.full(len(members), peer, dtype=np.int64) for peer, members in zip(open_peers, joined, strict=True)]
     b = [members.astype(np.int64) for members in joined]
-    for number in range(len(_SHARES)):
+    for number in range(len(SHARES)):
         members = np.flatnonzero(region == number)
         members = members[members >= len(GLOBAL)]
         size = int(wanted * len(members) / ases)
