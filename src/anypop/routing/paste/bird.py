@@ -6,6 +6,7 @@ The grammar is `routing.bird`'s; here the text is cut where routes begin, so tha
 import re
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 
 from anypop.routing.bird import parse_routes, parse_sessions
 from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
@@ -26,7 +27,7 @@ def read(reading: Reading, now: datetime | None = None) -> Pasted:
     sessions = parse_sessions("\n".join(reading.lines))
     routes: list[PastedRoute] = []
     prefix, known = str(ANYWHERE), True
-    for start, end in zip(starts, [*starts[1:], len(reading.lines) + 1], strict=True):
+    for start, end in pairwise([*starts, len(reading.lines) + 1]):
         own = _OWN_PREFIX.match(reading.lines[start - 1])
         prefix = own[0] if own is not None else prefix
         known = known and prefix != str(ANYWHERE)

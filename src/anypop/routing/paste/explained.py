@@ -18,8 +18,8 @@ RULES: Mapping[Style, Rules] = {Style.JUNOS: VENDOR, Style.BIRD: BIRD, Style.FRR
 BEFORE_BGP: Mapping[Style, str] = {Style.JUNOS: "preference", Style.BIRD: "preference", Style.FRR: "weight", Style.IOS: "weight"}
 MOST_PREPENDS = 10  # nobody sends more and means it
 
-# FRR's own words for why the best is best (bgpd, `show bgp PREFIX`).
-_FRR_SAYS: Mapping[str, str] = {
+# The makers' own words for a reason: FRR's beside the best route (`show bgp PREFIX`), Junos's beside the others (`show route detail`).
+_WORDS: Mapping[str, str] = {
     "Weight": "weight",
     "Local Pref": Step.LOCAL_PREFERENCE,
     "AS Path": Step.AS_PATH_LENGTH,
@@ -30,6 +30,13 @@ _FRR_SAYS: Mapping[str, str] = {
     "Older Path": Step.OLDEST,
     "Router ID": Step.ROUTER_ID,
     "Neighbor IP": Step.NEIGHBOR_ADDRESS,
+    "Route Preference": "preference",
+    "Local Preference": Step.LOCAL_PREFERENCE,
+    "AS path": Step.AS_PATH_LENGTH,
+    "Interior > Exterior > Exterior via Interior": Step.EBGP_OVER_IBGP,
+    "IGP metric": Step.NEAREST_EXIT,
+    "Active preferred": Step.OLDEST,
+    "Update source": Step.NEIGHBOR_ADDRESS,
 }
 
 
@@ -49,13 +56,15 @@ class Verdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """What this router would do if we announced less to one upstream: `instead` when we withheld it there (None: no route is left), and the
-    fewest `prepends` there that make it choose another upstream (None: no number does).
+    fewest `prepends` there that make it choose another upstream (None: no number does). `guess`: among equal routes the one heard first
+    wins, and the text does not say which that is.
     """
 
     upstream: int
     instead: Candidate | None
     instead_upstream: int | None
     prepends: int | None
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +100,11 @@ def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute],
     lost = {route.line: route.unusable for route in routes if route.unusable and route is not marked}
     left = [route for route in routes if route.line not in lost]
     disagrees: list[str] = []
-    first = max((route.precedence for route in left), default=0)
-    if marked is not None and marked.precedence < first:
+    usable, left = left, _foremost(left)
+    if marked is not None and marked not in left:
         disagrees.append(f"by {BEFORE_BGP[style]} another route would win")
-    else:
-        lost |= {route.line: BEFORE_BGP[style] for route in left if route.precedence < first}
-        left = [route for route in left if route.precedence == first]
+        left = usable
+    lost |= {route.line: BEFORE_BGP[style] for route in usable if route not in left}
     decision = _decide(style, left, marked)
     lost |= {_line(out.candidate): out.step.value for out in decision.eliminated}
     by_line = {route.line: route for route in routes}
@@ -120,20 +128,30 @@ def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute],
         marked=marked is not None,
         verdicts=tuple(verdicts),
         disagrees=tuple(disagrees),
-        move=_move(style, left, best, ours) if best is not None and ours is not None else None,
+        move=_move(style, usable, best, ours) if best is not None and ours is not None else None,
     )
+
+
+def _foremost(routes: Sequence[PastedRoute]) -> list[PastedRoute]:
+    """Those with the greatest weight, or the best preference."""
+    first = max((route.precedence for route in routes), default=0)
+    return [route for route in routes if route.precedence == first]
 
 
 def _decide(style: Style, routes: Sequence[PastedRoute], marked: PastedRoute | None) -> Decision:
     """`decide`, where makers that prefer the oldest external route are taken to keep the one that is active, as they do: an age in the text
-    counts only where no route is marked. Candidates carry their line in place of a protocol, so that equal ones are two.
+    counts only where no route is marked. Where router ids are missing, the marked route is taken to have the lowest: no other step
+    can have chosen it. Candidates carry their line in place of a protocol, so that equal ones are two.
     """
     held = []
+    nameless = marked is not None and not all(route.candidate.router_id for route in routes)
     for route in routes:
-        age = route.candidate.age_s
+        age, router_id = route.candidate.age_s, route.candidate.router_id
         if marked is not None and RULES[style].prefer_oldest:
             age = inf if route is marked else age or 0.0
-        held.append(replace(route.candidate, protocol=str(route.line), age_s=age))
+        if nameless:
+            router_id = "0.0.0.0" if route is marked else "255.255.255.255"
+        held.append(replace(route.candidate, protocol=str(route.line), age_s=age, router_id=router_id))
     chosen = next((c for c in held if marked is not None and c.protocol == str(marked.line)), None)
     return decide(held, rules=RULES[style], chosen=chosen)
 
@@ -158,9 +176,10 @@ def _unlike_its_words(
                 f" {duration(best.candidate.age_s)}; {style.says} does not change from the external route that is active already,"
                 " so the best became active when something else spoke for it"
             )
-    says = _FRR_SAYS.get(best.reason, "") if style is Style.FRR else ""
-    if says and says != step:
-        found.append(f"{style.says} itself names another reason: {best.reason}")
+    for route in routes:
+        decided = step if route is best else lost.get(route.line, "")
+        if _WORDS.get(route.reason, decided) != decided:
+            found.append(f"{style.says} itself names another reason at line {route.line}: {route.reason}")
     return found
 
 
@@ -182,19 +201,21 @@ def _verdict(route: PastedRoute, eliminated_by: str, asn: int | None) -> Verdict
     return Verdict(route=route, eliminated_by=eliminated_by, upstream=upstream, prepends=prepends)
 
 
-def _move(style: Style, left: Sequence[PastedRoute], best: PastedRoute, asn: int) -> Move | None:
+def _move(style: Style, usable: Sequence[PastedRoute], best: PastedRoute, asn: int) -> Move | None:
     upstream, _ = through(best.candidate.as_path, asn)
     if upstream is None:
         return None
-    others = [route for route in left if through(route.candidate.as_path, asn)[0] != upstream]
-    instead = _decide(style, others, None).best
+    others = [route for route in usable if through(route.candidate.as_path, asn)[0] != upstream]
+    decision = _decide(style, _foremost(others), None)
+    instead = decision.best
+    ages_known = all(route.candidate.age_s is not None for route in others)
     fewest = None
     for count in range(1, MOST_PREPENDS + 1) if others else ():
         longer = [
             replace(route, candidate=replace(route.candidate, as_path=(*route.candidate.as_path, *(asn,) * count), best=False))
             if through(route.candidate.as_path, asn)[0] == upstream
             else route
-            for route in left
+            for route in usable
         ]
         kept = next(route for route in longer if route.line == best.line)
         # It stays active as long as nothing before "oldest" speaks against it: asked without a choice, but as if it were the oldest.
@@ -202,7 +223,7 @@ def _move(style: Style, left: Sequence[PastedRoute], best: PastedRoute, asn: int
             replace(route, candidate=replace(route.candidate, age_s=inf if route is kept else route.candidate.age_s or 0.0))
             for route in longer
         ]
-        winner = _decide(style, held, None).best
+        winner = _decide(style, _foremost(held), None).best
         if winner is not None and through(winner.as_path, asn)[0] != upstream:
             fewest = count
             break
@@ -211,6 +232,7 @@ def _move(style: Style, left: Sequence[PastedRoute], best: PastedRoute, asn: int
         instead=instead,
         instead_upstream=through(instead.as_path, asn)[0] if instead is not None else None,
         prepends=fewest,
+        guess=RULES[style].prefer_oldest and not ages_known and decision.step in (Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS),
     )
 
 

@@ -143,7 +143,7 @@ def _field(reading: Reading, number: int, name: str, value: str, block: _Block) 
             block.candidate = replace(route, communities=pairs, large_communities=triples)
         case _:
             words = value.strip("<>").split()
-            block.internal = True if "Int" in words and "Ext" not in words else False if "Ext" in words else block.internal
+            block.internal = "Int" in words  # every BGP route is Ext; one of iBGP is Int too
             block.hidden = "it is hidden" if "Hidden" in words else block.hidden
 
 

@@ -10,6 +10,7 @@ from anypop.routing.paste import bird, columns, frr, ios, junos
 from anypop.routing.paste.pasted import Pasted, Reading, Style
 
 LONGEST = 4_000_000  # characters; a table of a hundred prefixes has some 20,000
+LONGEST_LINE = 4_000  # an AS path of 250 hops, the longest that routers take, has 2,750
 
 _NOTHING = (
     "no route of Junos (show route PREFIX), BIRD (show route for PREFIX all), FRR (show bgp ipv4 unicast PREFIX)"
@@ -24,6 +25,11 @@ def read(text: str, *, style: Style | None = None, now: datetime | None = None) 
     if len(text) > LONGEST:
         raise Invalid.one("", f"{len(text)} characters are more than the {LONGEST} that are read; paste the routes of one prefix")
     reading = Reading.of(text)
+    for number, line in reading.numbered():
+        if len(line) > LONGEST_LINE:
+            reading.wrong(number, f"has {len(line)} characters; no router prints more than {LONGEST_LINE} in a line")
+    if reading.problems:
+        raise Invalid(reading.problems)
     whose = style or detect(reading)
     if whose is None:
         raise Invalid.one("line 1", _NOTHING)

@@ -8,6 +8,7 @@ from anypop.routing.dictionary import for_asn
 from anypop.routing.paste.explained import BEFORE_BGP, MOST_PREPENDS, Explained, Verdict, duration, path_text, upstreams
 from anypop.routing.paste.pasted import Style
 
+_LATE = (Step.EBGP_OVER_IBGP, Step.NEAREST_EXIT, Step.OLDEST, Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS)
 _ACTIVE = "among equal external routes {maker} keeps the one that is active already"
 
 
@@ -52,7 +53,10 @@ def _choice(explained: Explained) -> str:
     verb = f"{where}{maker} prefers" if explained.marked else f"{where}no route is marked as best; by {maker}'s rules it is"
     if rival is None:
         return f"{verb} {path_text(best)}, the only route that it can use."
-    return f"{verb} {path_text(best)} over {path_text(rival)} by {step}{_values(explained, best, rival)}."
+    names = [path_text(best), path_text(rival)]
+    if names[0] == names[1]:
+        names = [f"{name} of {c.neighbor}" if c.neighbor else name for name, c in zip(names, (best, rival), strict=True)]
+    return f"{verb} {names[0]} over {names[1]} by {step}{_values(explained, best, rival)}."
 
 
 def _values(explained: Explained, best: Candidate, rival: Candidate) -> str:
@@ -69,6 +73,8 @@ def _values(explained: Explained, best: Candidate, rival: Candidate) -> str:
             return f": {best.igp_metric} against {rival.igp_metric}"
         case Step.OLDEST:
             return f": {_ACTIVE.format(maker=explained.style.says)}" if explained.marked else ""
+        case Step.ROUTER_ID if not (best.router_id and rival.router_id):
+            return ", as it seems: the text shows no router ids"
         case Step.ROUTER_ID:
             return f": {best.router_id} against {rival.router_id}"
         case Step.NEIGHBOR_ADDRESS if best.neighbor and rival.neighbor:
@@ -88,14 +94,13 @@ def _equal(explained: Explained) -> list[str]:
     rivals = [v.route.candidate for v in explained.verdicts if not v.route.unusable]
     lines = []
     lengths = {len(c.as_path) for c in rivals}
-    if len(rivals) > 1 and len(lengths) == 1 and explained.step not in (Step.LOCAL_PREFERENCE, Step.AS_PATH_LENGTH, *BEFORE_BGP.values()):
-        lines.append(f"The AS paths of all {len(rivals)} routes are equally long ({lengths.pop()}).")
+    if explained.step not in _LATE:
+        return []
+    if len(rivals) > 1 and len(lengths) == 1:
+        number = "both" if len(rivals) == 2 else f"all {len(rivals)}"
+        lines.append(f"The AS paths of {number} routes are equally long ({lengths.pop()}).")
     neighbours = [c.as_path[0] for c in rivals if c.as_path]
-    if (
-        len({c.med for c in rivals}) > 1
-        and len(set(neighbours)) == len(neighbours)
-        and explained.step not in (Step.MED, Step.LOCAL_PREFERENCE)
-    ):
+    if len({c.med for c in rivals}) > 1 and len(set(neighbours)) == len(neighbours):
         values = ", ".join(str(c.med) for c in rivals)
         lines.append(f"MED ({values}) was not compared: each route is from another neighbour AS.")
     return lines
@@ -112,7 +117,8 @@ def _unused(explained: Explained) -> list[str]:
 def _for_us(explained: Explained) -> list[str]:
     ours = explained.asn
     if ours is None:
-        return ["The paths end in different ASes; say which one is yours with --asn."]
+        paths = any(v.route.candidate.as_path for v in explained.verdicts)
+        return ["The paths end in different ASes; say which one is yours with --asn."] if paths else []
     foreign = [v for v in explained.verdicts if v.route.candidate.as_path and v.route.candidate.as_path[-1] != ours]
     if len(foreign) == len(explained.verdicts):
         return [f"None of these paths ends in AS{ours}: they are no announcement of yours."]
@@ -126,17 +132,23 @@ def _for_us(explained: Explained) -> list[str]:
             f"{network(asn)} {count}" + (" (the best)" if best and asn == best.upstream else "") for asn, count in counts.most_common()
         )
         lines.append(f"Routes by upstream of AS{ours}: {shares}.")
-    lines += [
-        f"Line {v.route.line}: AS{ours} is prepended {v.prepends} {'time' if v.prepends == 1 else 'times'} towards {network(v.upstream)}."
-        for v in explained.verdicts
-        if v.prepends and v.upstream is not None
-    ]
+    lines += _prepends(explained)
     lines += _moves(explained)
     lines += [
         f"Line {v.route.line} ends in AS{v.route.candidate.as_path[-1]}, not in AS{ours}: somebody else announces this prefix too."
         for v in foreign
     ]
     return lines
+
+
+def _prepends(explained: Explained) -> list[str]:
+    told = []
+    for upstream in upstreams(explained):
+        counts = {v.prepends for v in explained.verdicts if v.upstream == upstream}
+        if max(counts):
+            numbers = " or ".join(map(str, sorted(counts)))
+            told.append(f"Towards {network(upstream)}, AS{explained.asn} is prepended {numbers} {'time' if counts == {1} else 'times'}.")
+    return told
 
 
 def _way(explained: Explained, best: Verdict) -> str:
@@ -158,6 +170,8 @@ def _moves(explained: Explained) -> list[str]:
         return [f"Without the announcement to {network(move.upstream)} this router has no route left."]
     by = f", which enters by {network(move.instead_upstream)}" if move.instead_upstream is not None else ""
     lines = [f"Without the announcement to {network(move.upstream)} this router would take {path_text(move.instead)}{by}."]
+    if move.guess:
+        lines[0] = lines[0][:-1] + ", or an equal one: which of them it heard first is not in the text."
     if move.prepends is None:
         lines.append(
             f"Prepending towards {network(move.upstream)}, even {MOST_PREPENDS} times, does not change this router's choice:"
@@ -191,6 +205,7 @@ def data(explained: Explained) -> dict[str, Any]:
             "upstream": move.upstream,
             "instead": list(move.instead.as_path) if move.instead is not None else None,
             "instead_upstream": move.instead_upstream,
+            "guess": move.guess,
             "prepends": move.prepends,
         },
         "sentences": sentences(explained),
