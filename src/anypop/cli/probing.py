@@ -1,7 +1,7 @@
 """`anypop probe` and `anypop why`: where each vantage lands, and why there.
 
 In: vantages, a workload or an address. Out: what really answered, and the chain of decisions as the routers hold it. All of it is measured
-by control's lab; here it is only laid out.
+by control's lab, or worked out by the model; here it is only laid out.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from anypop.cli import views
+from anypop.cli.catchment import graphs
+from anypop.cli.catchment.commands import Plan, WhatIf
+from anypop.cli.catchment.graphs import Footprint, GraphFile, Overrides
 from anypop.cli.door import Door, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.screen import Shown
@@ -123,16 +126,56 @@ def register(root: typer.Typer) -> None:
         if any(int(row.get("answered") or 0) < int(row.get("requests") or 0) for row in found):
             raise Failure("some requests stayed without an answer")
 
-    @command(root, "why", examples="anypop why london\nanypop why as3356-lhr --workload web")
+    @command(
+        root,
+        "why",
+        examples="""
+        anypop why london
+        anypop why as3356-lhr --workload web
+        anypop why AS3356 --city London --model
+        anypop why AS3356 --city London --what-if withhold:JFK,LAX:209
+        """,
+    )
     def why(
         door: Door,
-        target: Annotated[str, typer.Argument(metavar="TARGET", help="A vantage, or a router of the lab such as as3356-lhr.")],
+        target: Annotated[
+            str, typer.Argument(metavar="TARGET", help="A vantage, a router of the lab such as as3356-lhr, or any network, as AS3356.")
+        ],
         *,
+        city: Annotated[
+            str, typer.Option("--city", metavar="CITY", help="Where in that network: a code or a name (LHR, London).", show_default=False)
+        ] = "",
+        model: Annotated[bool, typer.Option("--model", help="Ask the model, not the running routers.")] = False,
+        what_if: WhatIf = None,
+        graph: GraphFile = None,
+        overrides: Overrides = None,
+        footprint: Footprint = None,
+        plan: Plan = None,
         workload: Workload = "",
     ) -> None:
-        """Why a network lands where it lands: its candidate routes, who decided by which step, and what of ours put them there."""
+        """Why a network lands where it lands: its candidate routes, who decided by which step, and what of ours put them there.
+
+        A lab's vantages and routers answer from the running daemons; any other network of the graph, or `--model`, from the model."""
         from anypop.cli import reasons  # noqa: PLC0415 - the longest view, for this command alone
 
-        query = {"workload": anycast_workload(door, workload), "stack": door.client.settings.stack, "target": target}
+        asked_of_model = model or bool(what_if or plan or graph)
+        router = target
+        if asked_of_model or city or is_network(target):
+            from anypop.cli.catchment import asking, whys  # noqa: PLC0415 - numpy, and the model of the Internet
+
+            ground = graphs.ground(door, graphs.given(graph, overrides, footprint))
+            named = None if asked_of_model else whys.router_of(ground, target, city)
+            if named is None:
+                found = whys.of_model(door, ground, asking.question(door, plan, workload, what_if or ()), target, city)
+                door.screen.result(found, lambda: [*reasons.lines(found), "", whys.words(found)])
+                return
+            router = named
+        query = {"workload": anycast_workload(door, workload), "stack": door.client.settings.stack, "target": router}
         found = door.client.get("/anypop/v1/why", what=f"why {target}", **query)
         door.screen.result(found, lambda: reasons.lines(found))
+
+
+def is_network(target: str) -> bool:
+    """Whether this names a network rather than a vantage or a router: `AS3356`, `3356`."""
+    number = target.upper().removeprefix("AS")
+    return number.isascii() and number.isdigit()

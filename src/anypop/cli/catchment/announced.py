@@ -28,11 +28,14 @@ _HOW = "withhold:POP:UPSTREAM, prepend:POP:UPSTREAM:N, scope:POP:UPSTREAM:COMMUN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What control knows: the network, the announcements of `workload` (empty: no workload announces, all PoPs count as if one did)."""
+    """What control knows: the network, the announcements of `workload` and its `prefixes`.
+
+    `workload` empty: none announces, and all PoPs count as if one did."""
 
     announcements: Announcements
     network: Network
     workload: str = ""
+    prefixes: tuple[str, ...] = ()
 
 
 def from_control(door: "Door", workload: str) -> Known:
@@ -50,7 +53,8 @@ def from_control(door: "Door", workload: str) -> Known:
     rows = door.client.get(path, what=f"announcements of {workload}").get("results") or []
     if not rows:
         raise Failure(f"{workload} announces nothing", code=Exit.NOT_FOUND, advice="Only a workload made with --anycast does.")
-    return Known(announcements=of_rows(network, rows), network=network, workload=workload)
+    prefixes = tuple(dict.fromkeys(str(row["prefix"]) for row in rows))
+    return Known(announcements=of_rows(network, rows), network=network, workload=workload, prefixes=prefixes)
 
 
 def of_rows(network: Network, rows: Iterable[Mapping[str, Any]]) -> Announcements:

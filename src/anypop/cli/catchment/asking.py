@@ -46,11 +46,11 @@ def question(door: "Door", plan: Path | None, workload: str, rules: Sequence[str
 
 def answer(ground: Ground, announcements: Announcements, homes: tuple[CityCode, ...]) -> Prediction:
     """Where everybody lands. Raises `Invalid` for sessions that the graph does not have."""
-    _refuse_unknown(ground, announcements)
+    refuse_unknown(ground, announcements)
     return predict(ground.engine, announcements, weights=ground.weights, pins=ground.pins(), homes=homes)
 
 
-def _refuse_unknown(ground: Ground, announcements: Announcements) -> None:
+def refuse_unknown(ground: Ground, announcements: Announcements) -> None:
     """Upstreams that are not in the graph, each once: with thirty PoPs one missing network would be thirty problems."""
     missing: dict[int, list[str]] = {}
     for session in announcements.sessions:
