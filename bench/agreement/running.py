@@ -9,7 +9,7 @@ import select
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,14 @@ class Running:
         for route in parse_routes(birdc.ask(daemons.control_socket(self.folder, router), *asked)):
             found[route.prefix].append(route)
         return {prefix: tuple(routes) for prefix, routes in found.items()}
+
+    def announce(self, k: int, sessions: Collection[tuple[str, str]]) -> None:
+        """From now on announce the k-th prefix over these sessions alone, (PoP, upstream) each, with their scopes."""
+        for site in self.plan.sites:
+            silent = {u.name for u in site.pop.upstreams if (str(site.pop.city), u.name) not in sessions}
+            home = self.folder / f"pop-{site.pop.city.lower()}"
+            (home / "bird.conf").write_text(_configuration(self.world, self.plan, site, {k: silent}))
+            birdc.ask(home / "bird.ctl", "configure")
 
     def landings(self, vantages: Sequence[VantageHost]) -> dict[tuple[str, Prefix], str]:
         """The PoP where a packet from each vantage to each prefix's first address arrives; "" where none does. It needs no answer."""
@@ -95,24 +103,36 @@ def running(world: World, *, prefix: str) -> Iterator[Running]:
 def _announce(world: World, plan: LabPlan, site: PopSite, home: Path) -> None:
     """Start the BIRD of a PoP: a static route and a filter for each prefix, no more."""
     home.mkdir()
-    asn, announced = plan.topology.own.asn, covering(plan)
+    announced = covering(plan)
     addresses = [f"{prefix[1]}/{prefix.max_prefixlen}" for prefixes in announced.values() for prefix in prefixes]
     ip.batch([f"addr replace {address} dev lo" for address in addresses], netns=site.netns)
+    (home / "bird.conf").write_text(_configuration(world, plan, site, {}))
+    with netns.inside(site.netns):
+        argv = ["bird", "-f", "-c", str(home / "bird.conf"), "-s", str(home / "bird.ctl")]
+        process.spawn(argv, pid_file=home / "bird.pid", log=home / "bird.log")
+
+
+def _configuration(world: World, plan: LabPlan, site: PopSite, silent: Mapping[int, Collection[str]]) -> str:
+    """bird.conf of a PoP. `silent`: for the k-th prefix, the upstreams that do not get it although its scope says so."""
+    asn, announced = plan.topology.own.asn, covering(plan)
     lines = [f"router id {site.pop.router_id};", "log stderr all;", "protocol device {}"]
     for family, prefixes in announced.items():
         lines.append(f"protocol static {{ ipv{family}; {' '.join(f'route {p} unreachable;' for p in prefixes)} }}")
         for upstream in site.pop.upstreams:
-            said = [_said(asn, p, world.scope(k).get((site.pop.city, upstream.name), Scope())) for k, p in enumerate(prefixes)]
+            scopes = [
+                Scope(mode=Mode.WITHHOLD)
+                if upstream.name in silent.get(k, ())
+                else world.scope(k).get((site.pop.city, upstream.name), Scope())
+                for k in range(PREFIXES)
+            ]
+            said = [_said(asn, prefix, scope) for prefix, scope in zip(prefixes, scopes, strict=True)]
             here, there = (upstream.local4, upstream.neighbor4) if family == 4 else (upstream.local6, upstream.neighbor6)
             lines.append(
                 f"protocol bgp {upstream.name}_{family} {{ local {here} as {asn}; neighbor {there} as {upstream.asn};"
                 " connect delay time 1; connect retry time 1; error wait time 1, 2;"
                 f" ipv{family} {{ import none; export filter {{ {' '.join(said)} reject; }}; }}; }}"
             )
-    (home / "bird.conf").write_text("\n".join(lines) + "\n")
-    with netns.inside(site.netns):
-        argv = ["bird", "-f", "-c", str(home / "bird.conf"), "-s", str(home / "bird.ctl")]
-        process.spawn(argv, pid_file=home / "bird.pid", log=home / "bird.log")
+    return "\n".join(lines) + "\n"
 
 
 def _said(asn: int, prefix: Prefix, scope: Scope) -> str:

@@ -1,0 +1,41 @@
+"""A dozen random topologies, run by real BIRDs and by the model: the same tables in every router, the same PoP at every vantage.
+
+All two hundred are in `script/bench agree`.
+"""
+
+import os
+from dataclasses import replace
+
+import pytest
+from bench.agreement import compare
+from bench.agreement.judge import all_judged, smallest
+from bench.agreement.running import running
+from bench.agreement.worlds import World, world
+
+from anypop.host import netns
+
+pytestmark = pytest.mark.lab
+SIZES = (5, 6, 8, 9, 11, 12, 14, 16, 18, 20, 24, 30)
+
+
+def test_a_dozen_topologies_agree_with_the_model() -> None:
+    """Everything that each router holds, its best route, the landing of every vantage; a disagreement shows its smallest topology."""
+    found = list(all_judged(world(1000 + size, ases=size) for size in SIZES))
+    assert all(result.verdict.compared >= 8 * size for result, size in zip(found, SIZES, strict=True))
+    wrong = [result for result in found if not result.verdict.agree]
+    assert not wrong, smallest(wrong[0], patience_s=120)
+    assert netns.names(f"g{os.getpid() % 46656:x}") == []
+
+
+def test_routers_that_hear_something_else_than_the_model_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our PoPs prepend and add communities, the model is told that they do not."""
+    monkeypatch.setattr(compare, "QUIET_S", 2.0)
+    asked = world(1016, ases=10)
+
+    def plain(some: World) -> World:
+        return replace(some, scopes=({},) * len(some.scopes))
+
+    with running(asked, prefix=f"h{os.getpid() % 46656:x}") as lab:
+        verdict = compare.compare(replace(lab, world=plain(asked)))
+    assert not verdict.agree
+    assert any("only BIRD holds" in line for line in verdict.differences)
