@@ -2,7 +2,7 @@
 
 Comes in a running world, goes out a `Verdict`. For each of four announcements and both families, at every router: all routes that it holds
 (from whom, with which AS path and local preference) and which of them is best, by the reference engine; the best one by the compiled engine
-too; and the PoP where a real packet of every vantage arrives, by a walk along the model's best routes.
+too; and the PoP where a real packet of every vantage arrives, along the model's best routes.
 """
 
 import time
@@ -252,16 +252,11 @@ def _spelled(route: Said | None) -> str:
     return f"{' '.join(map(str, path))} from {sender} with local preference {preference}"
 
 
-def walk(graph: Modelled, told: Prediction, site: int) -> str:
-    """The PoP where a packet that enters at a site arrives, router by router: those on the way inside an AS go by their own best routes."""
-    for _ in range(4 * len(graph.routers) + 4):
-        best = told.settled.best[site]
-        if best is None:
-            return ""
-        if best.sender < 0:
-            return str(told.seeds[best.seed].pop)
-        site = best.sender if best.external else graph.towards[site][best.sender]
-    return ""
+def landing(graph: Modelled, told: Prediction, site: int) -> str:
+    """The PoP where a packet that enters at a site arrives in the model; "" for none."""
+    senders = [i if best is None else best.sender if best.sender >= 0 else -1 - best.seed for i, best in enumerate(told.settled.best)]
+    seed = graph.landing(senders, site)
+    return "" if seed is None else str(told.seeds[seed].pop)
 
 
 def _arrivals(graph: Modelled, running: Running, told: list[Prediction]) -> list[str]:
@@ -270,7 +265,7 @@ def _arrivals(graph: Modelled, running: Running, told: list[Prediction]) -> list
     for k, prediction in enumerate(told):
         for family, prefix in zip((4, 6), running.prefixes(k), strict=True):
             for vantage in running.plan.vantages:
-                expected, there = walk(graph, prediction, graph.site(vantage.router)), found[vantage.name, prefix]
+                expected, there = landing(graph, prediction, graph.site(vantage.router)), found[vantage.name, prefix]
                 if expected != there:
                     lines.append(
                         f"announcement {k}, IPv{family}: vantage {vantage.name} behind {vantage.router} reaches"

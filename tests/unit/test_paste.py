@@ -100,6 +100,14 @@ def test_an_entry_keeps_metric_communities_and_what_cannot_be_used() -> None:
     assert NO_EXPORT in detail.communities and detail.large_communities == ((64512, 1, 7),)
 
 
+def test_a_route_server_s_route_is_external_in_the_plain_form_of_junos() -> None:
+    """Its `from` is another address of the exchange than the next hop; a loopback's is not."""
+    text = PASTES["junos-table"]
+    assert [r.candidate.ebgp for r in read(text).routes] == [False, True, True, True]
+    exchange = text.replace("from 10.20.0.7", "from 192.0.2.7").replace("to 10.20.1.3", "to 192.0.2.200")
+    assert read(exchange).routes[0].candidate.ebgp
+
+
 def test_a_router_that_gives_another_reason_is_heard() -> None:
     """FRR names what decided; a text in which that cannot be is told."""
     text = PASTES["frr-entry"].replace("best (Older Path)", "best (MED)")

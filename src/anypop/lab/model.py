@@ -4,7 +4,7 @@ Between the address plan and `routing.engine`: the same announcements can be giv
 answers compared. Comes in a plan, goes out a `Modelled`. Pure; asks no daemon.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,21 @@ class Modelled:
     def site(self, router: str) -> int:
         """The site of a router. Raises ValueError for a name that is not of this lab."""
         return self.routers.index(router)
+
+    def landing(self, senders: Sequence[int], site: int) -> int | None:
+        """The seed by which a packet that enters at a site comes to us, router by router; None where it is lost or goes in a circle.
+
+        `senders[i]`: whom site i has its best route from, -1 - s for seed s, and itself for no route. Inside an AS a packet passes routers
+        that go by their own best routes, which are not always that of the first: an outcome's own `pop` knows no way between two sites.
+        """
+        for _ in range(len(self.routers) + 1):
+            sender = senders[site]
+            if sender < 0:
+                return -1 - sender
+            if sender == site:
+                return None
+            site = self.towards[site].get(sender, sender)
+        return None
 
     def seeds(self, scopes: Scopes) -> tuple[Seed, ...]:
         """Our announcements of one prefix as they enter the graph."""

@@ -1,15 +1,17 @@
 """Junos: `show route PREFIX`, plain and `detail` (or `extensive`). Lines in, routes out.
 
 A route of the plain form begins at `*[BGP/170] 3d 13:19:37, MED 30, localpref 100, from 10.0.0.1`, one of the detailed form at
-`*BGP    Preference: 170/-101`. Without `from`, or with `from` as its next hop, a route counts as external. Pure.
+`*BGP    Preference: 170/-101`. The plain form does not say which routes are internal: a route is taken to be when its `from` is neither
+missing, nor the next hop, nor beside it on one exchange's network. Pure.
 """
 
 import re
 from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Origin
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s, communities
+from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s, communities, is_address
 
 HEAD = re.compile(
     r"^\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)?\s*(?P<flag>[*+-])?\[(?P<protocol>[A-Za-z][\w-]*)/(?P<preference>\d{1,10})(?:/-?\d+)?\]\s*(?P<rest>.*)$"
@@ -19,6 +21,7 @@ _PREFIX = re.compile(r"^\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*(?:\(.*\))?$")
 _PATH = re.compile(r"AS path:\s*(?P<path>[^,]*)")
 _VIA = re.compile(r"^\s*(?P<chosen>>)?\s*to (?P<address>[0-9a-fA-F.:]+)(?: via .*)?$")
 _FIELD = re.compile(r"(?P<name>Age|Metric2|Metric|Localpref|Router ID|Source|Next hop|Inactive reason|State|Communities):\s*(?P<value>.*)")
+_PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 _ORIGINS = {"I": Origin.IGP, "E": Origin.EGP, "?": Origin.INCOMPLETE}
 
 
@@ -147,9 +150,21 @@ def _field(reading: Reading, number: int, name: str, value: str, block: _Block) 
             block.hidden = "it is hidden" if "Hidden" in words else block.hidden
 
 
+def _beside(source: str, hop: str) -> bool:
+    """Whether a session's address and the next hop are one, or are public ones of the same network: a route server and a member at an
+    exchange. Those networks are a /20 or smaller, or a /64; loopbacks of backbones are mostly private (RFC 1918, RFC 4193).
+    """
+    if source == hop or not is_address(source) or not is_address(hop):
+        return source == hop
+    a, b = ip_address(source), ip_address(hop)
+    if a.version != b.version or any(a in network for network in _PRIVATE if network.version == a.version):
+        return False
+    return int(a) >> (12 if a.version == 4 else 64) == int(b) >> (12 if b.version == 4 else 64)
+
+
 def _route(block: _Block) -> PastedRoute:
     source, route = block.source, block.candidate
-    internal = block.internal if block.internal is not None else bool(source) and source != route.next_hop
+    internal = block.internal if block.internal is not None else bool(source) and not _beside(source, route.next_hop)
     neighbor = source or route.next_hop
     return PastedRoute(
         candidate=replace(route, ebgp=block.protocol == "BGP" and not internal and bool(route.as_path), neighbor=neighbor, best=block.best),
