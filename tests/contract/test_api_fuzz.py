@@ -19,6 +19,11 @@ FULL = a_body(
     command=["a"],
     securityContext={"runAsUser": "0", "capabilities": {"add": [], "drop": ["ALL"]}},
 )
+FULL["workload"]["spec"]["imagePullCredentials"] = [{"dockerRegistry": {"server": "r.example", "username": "me", "password": "p"}}]
+FULL["workload"]["spec"]["runtime"] = {
+    "containers": {"hostAliases": [{"ip": "192.0.2.1", "hostnames": ["a"]}], "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]}}
+}
+FULL["workload"]["targets"]["eu"]["spec"]["deployments"]["scaleSettings"] = {"metrics": [{"metric": "cpu", "averageUtilization": 50}]}
 STRANGE = st.one_of(
     st.sampled_from([None, "", "0x10", "-1", "1e9", ".[", "\x00", "a b", [], {}, [None], {"": {}}, 2**63, 10**30, 1e300, True]),
     st.integers(),
@@ -55,7 +60,13 @@ def test_nothing_strange_in_a_body_is_an_error_of_ours(world: World, path: tuple
     response = world.call("POST", BASE, json=body)
     assert response.status_code in (200, 400, 409), response.text
     if response.status_code == 200:
-        slug = response.json()["workload"]["slug"]
+        made = response.json()["workload"]
+        slug = made["slug"]
         world.instances(slug)
+        again = world.call("PUT", f"{BASE}/{slug}", json={"workload": made})
+        assert again.status_code == 200, again.text
+        assert {key: again.json()["workload"].get(key) for key in ("spec", "targets", "name", "slug")} == {
+            key: made.get(key) for key in ("spec", "targets", "name", "slug")
+        }
         assert world.call("DELETE", f"{BASE}/{slug}").status_code == 204
         world.settle()

@@ -23,6 +23,8 @@ from anypop.plan.price import PriceBook
 
 # A workload's document is a few kilobytes and user data at most 64; a report of a thousand instances is below one megabyte.
 BODY_LIMIT = 4 << 20
+# The deepest field that a request has lies at 12; Python itself gives up at some hundreds.
+DEEPEST = 64
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,15 +107,23 @@ async def raw_body(request: Request) -> bytes:
 
 async def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises `Invalid`."""
-    raw = await raw_body(request)
+    return object_of(await raw_body(request))
+
+
+def object_of(raw: bytes) -> dict[str, Any]:
+    """A JSON object out of a body. Raises `Invalid`."""
     try:
         body = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
         if b"\\u" in raw:
             _check_texts(body)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise Invalid.one("", f"the body is nested more than {DEEPEST} levels deep") from error
+    except ValueError as error:
         raise Invalid.one("", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise Invalid.one("", "the body must be a JSON object")
+    if _deeper_than(body, DEEPEST):
+        raise Invalid.one("", f"the body is nested more than {DEEPEST} levels deep")
     return body
 
 
@@ -136,6 +146,16 @@ def text(body: dict[str, Any], name: str) -> str:
     if not isinstance(found, str):
         raise Invalid.one(name, "must be a text")
     return found
+
+
+def _deeper_than(body: dict[str, Any], most: int) -> bool:
+    """Layer by layer, so that depth costs no stack."""
+    layer: list[dict[str, Any] | list[Any]] = [body]
+    for _ in range(most + 1):
+        layer = [m for part in layer for m in (part.values() if isinstance(part, dict) else part) if isinstance(m, dict | list)]
+        if not layer:
+            return False
+    return True
 
 
 def _no_number(word: str) -> float:

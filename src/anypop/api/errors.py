@@ -111,6 +111,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         return answer(Code.UNIMPLEMENTED, f"{request.url.path} has no method {request.method}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code == 404:
         return answer(Code.NOT_FOUND, f"there is nothing at {request.url.path}")
+    if isinstance(error, RequestValidationError):
+        return await _invalid(request, Invalid(Problem(path=str(e["loc"][-1]), message=e["msg"]) for e in error.errors()))
     return answer(Code.INVALID_ARGUMENT, getattr(error, "detail", None) or "the request cannot be read")
 
 

@@ -5,14 +5,13 @@ different errors for the two.
 """
 
 import asyncio
-import json
 from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 
 from anypop.api import pages, shapes
-from anypop.api.context import Body, Here, In, Who, raw_body, text
+from anypop.api.context import Body, Here, In, Who, object_of, raw_body, text
 from anypop.control.accounts import TOKEN_LIFE_S, Account, Credential
 from anypop.control.refusals import NotFound
 from anypop.model.errors import Invalid, Problem
@@ -37,16 +36,12 @@ async def _credentials(request: Request) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         return {name: values[-1] for name, values in parse_qs(raw.decode("utf-8", "replace")).items()}
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise Invalid.one("", f"the body is neither JSON nor a form: {error}") from error
-    if not isinstance(body, dict):
-        raise Invalid.one("", "the body must be a JSON object")
-    wrong = [Problem(path=name, message="must be a text") for name, value in body.items() if not isinstance(value, str)]
+    body = object_of(raw)
+    given = {name: body[name] for name in ("grant_type", "client_id", "client_secret") if body.get(name) is not None}
+    wrong = [Problem(path=name, message="must be a text") for name, value in given.items() if not isinstance(value, str)]
     if wrong:
         raise Invalid(wrong)
-    return body
+    return given
 
 
 # `user_id`: every account is one user here; its id is the account's, `me` is whoever asks.

@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from anypop.api import shapes
 from anypop.api.context import Body, Here, Operator, Platform, Who, member, raw_body
 from anypop.control import declare
 from anypop.control.network import change_network
@@ -19,6 +18,7 @@ from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, StackId
 from anypop.model.network import Network
 from anypop.model.reasons import Reason
+from anypop.plan.fields import location
 from anypop.plan.parse import parse
 from anypop.plan.price import as_data, quote, read_price_book
 from anypop.routing.actions import Where
@@ -35,8 +35,15 @@ async def healthz(here: Here) -> dict[str, Any]:
 
 
 @router.get("/pops")
-async def pops(_: Who, here: Here) -> dict[str, Any]:
-    return {"results": [_pop(here, city) for city in sorted(here.cities())]}
+async def pops(who: Who, here: Here) -> dict[str, Any]:
+    """Every PoP. What names instances or the inside of a PoP (drift, errors, orphans) is for the operator alone."""
+    return {"results": [_pop(here, city) | (_inside(here, city) if who.operator else {}) for city in sorted(here.cities())]}
+
+
+def _inside(here: Platform, city: CityCode) -> dict[str, Any]:
+    received = here.core.state.reports.get(city)
+    report = received.report if received is not None else None
+    return {name: list(getattr(report, name, ())) for name in ("drift", "errors", "orphans")}
 
 
 def _pop(here: Platform, city: CityCode) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def _pop(here: Platform, city: CityCode) -> dict[str, Any]:
     seen += [shown(s.name, s.uid, received, now=now, removing=True) for s in leaving]
     site = state.network.pop(city)
     asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
-    place = shapes.location(city)
+    place = location(city)
     sessions = [{**codec.to_data(s), "asn": asns.get(s.upstream)} for s in report.sessions] if report is not None else []
     return {
         "pop": city,
@@ -76,9 +83,6 @@ def _pop(here: Platform, city: CityCode) -> dict[str, Any]:
             "phases": dict(sorted(Counter(s.word for s in seen).items())),
         },
         "report_age_s": round(now - received.at, 3) if received is not None else None,
-        "drift": list(report.drift) if report is not None else [],
-        "errors": list(report.errors) if report is not None else [],
-        "orphans": list(report.orphans) if report is not None else [],
     }
 
 
@@ -145,7 +149,7 @@ async def all_communities(_: Who) -> dict[str, Any]:
 
 @router.get("/communities/{asn}")
 async def communities(asn: str, _: Who) -> dict[str, Any]:
-    if not asn.isascii() or not asn.isdigit() or not 0 < int(asn) < 1 << 32:
+    if not asn.isascii() or not asn.isdigit() or len(asn) > 10 or not 0 < int(asn) < 1 << 32:
         raise Invalid.one("asn", "must be an AS number, 1 to 4294967295")
     found = for_asn(int(asn))
     return {"asn": found.asn, "name": found.name, "note": found.note, "entries": [_entry(entry) for entry in found.entries]}

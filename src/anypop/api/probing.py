@@ -6,6 +6,7 @@ have landed; and the routers' own reasons. Without a lab or other eyes attached 
 
 import asyncio
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
@@ -189,7 +190,7 @@ def _port(asked: Mapping[str, Any], declared: Declaration | None) -> int:
     """What was asked for, else the workload's first TCP port, else HTTP's."""
     given = asked.get("port")
     if given is not None:
-        if not str(given).isdecimal() or not 0 < int(str(given)) < 1 << 16:
+        if not re.fullmatch("[0-9]{1,5}", str(given)) or not 0 < int(str(given)) < 1 << 16:
             raise Invalid.one("port", "must be a port, 1 to 65535")
         return int(str(given))
     containers = declared.workload.containers if declared is not None else ()

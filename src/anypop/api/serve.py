@@ -23,7 +23,7 @@ from pathlib import Path
 import uvicorn
 import yaml
 
-from anypop.api import listen, shapes
+from anypop.api import listen
 from anypop.api.app import make_app
 from anypop.api.context import Platform
 from anypop.control import ca
@@ -35,6 +35,7 @@ from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
 from anypop.model.network import Network
+from anypop.plan.fields import location
 from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
 log = logging.getLogger("anypop.api")
@@ -110,7 +111,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         )
         server = _Server(config, core)
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
-        warm = asyncio.create_task(asyncio.to_thread(shapes.location, CityCode("LHR")))  # the table of cities takes 60 ms to read
+        warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))  # the table of cities takes 60 ms to read
         renewal = asyncio.create_task(_keep_certificate(config, renew))
         try:
             await server.serve(sockets=sockets)

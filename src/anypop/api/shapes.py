@@ -11,16 +11,11 @@ from typing import Any
 from anypop.control.accounts import Stack
 from anypop.control.state import Declaration, State
 from anypop.judge.instances import Shown, shown
-from anypop.model.cities import City, find_city
-from anypop.model.names import CityCode
 from anypop.model.order import InstanceOrder
 from anypop.model.plan import Slot
 from anypop.model.report import ContainerReport, Phase
-from anypop.plan.parse import document_with_anycast
-
-TARGET_LABEL = "workload.platform.stackpath.net/target-name"
-SLUG_LABEL = "workload.platform.stackpath.net/workload-slug"
-ID_LABEL = "workload.platform.stackpath.net/workload-id"
+from anypop.plan.document import document_with_anycast
+from anypop.plan.fields import instance_fields
 
 
 def moment(at: float) -> str:
@@ -56,34 +51,6 @@ def workload(state: State, declared: Declaration) -> dict[str, Any]:
     return {**document, "metadata": metadata, "status": "ACTIVE"}
 
 
-def location(code: CityCode) -> dict[str, Any]:
-    """A city. One that no airport names (a lab's own code) is shown by its code alone."""
-    found = find_city(code)
-    if found is None:
-        return {"name": code, "city": code, "cityCode": code, "status": "active"}
-    return _location(found)
-
-
-def _location(city: City) -> dict[str, Any]:
-    return filled(
-        {
-            "name": city.name,
-            "city": city.name,
-            "cityCode": city.code,
-            "subdivision": city.subdivision,
-            "country": city.country,
-            "countryCode": city.country,
-            "region": city.continent_name,
-            "regionCode": city.continent,
-            "continent": city.continent_name,
-            "continentCode": city.continent,
-            "latitude": city.latitude,
-            "longitude": city.longitude,
-            "status": "active",
-        }
-    )
-
-
 def instances(state: State, declared: Declaration, now: float) -> list[tuple[Slot, dict[str, Any]]]:
     """All instances of a workload by name, those being taken down included."""
     orders = {}
@@ -95,33 +62,18 @@ def instances(state: State, declared: Declaration, now: float) -> list[tuple[Slo
     found = []
     for slot, created_at, asked_at in sorted([*living, *leaving], key=lambda entry: (entry[0].name, entry[1])):
         seen = shown(slot.name, slot.uid, state.reports.get(slot.pop), now=now, removing=asked_at is not None)
-        data = _instance(declared, slot, seen, created_at, asked_at)
-        order = orders.get(slot.uid)
-        found.append((slot, data if order is None else data | _addresses(order, declared.document.get("spec", {}))))
+        found.append((slot, _instance(declared, slot, orders.get(slot.uid), seen, created_at=created_at, asked_at=asked_at)))
     return found
 
 
-def _instance(declared: Declaration, slot: Slot, seen: Shown, created_at: float, asked_at: float | None) -> dict[str, Any]:
+def _instance(
+    declared: Declaration, slot: Slot, order: InstanceOrder | None, seen: Shown, *, created_at: float, asked_at: float | None
+) -> dict[str, Any]:
     spec = declared.document.get("spec", {})
-    metadata = declared.document.get("metadata", {})
-    labels = {
-        **metadata.get("labels", {}),
-        TARGET_LABEL: slot.target,
-        SLUG_LABEL: declared.workload.slug,
-        ID_LABEL: declared.id,
-    }
+    fields = instance_fields(order, slot, declared.workload)
     data = {
-        "stackId": declared.stack_id,
-        "workloadId": declared.id,
-        "id": slot.uid,
-        "name": slot.name,
-        "metadata": {
-            "annotations": metadata.get("annotations", {}),
-            "labels": labels,
-            "version": str(declared.version),
-            "createdAt": moment(created_at),
-        },
-        "location": location(slot.pop),
+        **fields,
+        "metadata": {**fields["metadata"], "version": str(declared.version), "createdAt": moment(created_at)},
         "phase": seen.word,
         "reason": seen.reason.value,
         "message": seen.message or ("" if seen.phase is Phase.RUNNING else seen.reason.says),
@@ -135,26 +87,6 @@ def _instance(declared: Declaration, slot: Slot, seen: Shown, created_at: float,
         "runtime": spec.get("runtime", {}),
     }
     return filled(data)
-
-
-def _addresses(order: InstanceOrder, spec: Mapping[str, Any]) -> dict[str, Any]:
-    declared = spec.get("networkInterfaces") or [{}]
-    interface = {
-        "network": declared[0].get("network", "default"),
-        "ipAddress": str(order.private4),
-        "gateway": str(order.gateway4),
-        "ipv6Address": str(order.private6),
-        "ipv6Gateway": str(order.gateway6),
-        "ipAddressAliases": [str(order.anycast4)] if order.anycast4 is not None else [],
-        "ipv6AddressAliases": [str(order.anycast6)] if order.anycast6 is not None else [],
-    }
-    return {
-        "ipAddress": str(order.private4),
-        "externalIpAddress": str(order.external4),
-        "ipv6Address": str(order.private6),
-        "externalIpv6Address": str(order.external6),
-        "networkInterfaces": [filled(interface)],
-    }
 
 
 def _container(seen: ContainerReport) -> dict[str, Any]:

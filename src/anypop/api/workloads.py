@@ -13,13 +13,14 @@ from anypop.api.context import Body, Here, In, Who, member
 from anypop.control import declare
 from anypop.control.refusals import NotFound
 from anypop.control.state import Declaration
+from anypop.plan.fields import location
 
 router = APIRouter(prefix="/workload/v1")
 
 
 @router.get("/locations")
 async def locations(request: Request, _: Who, here: Here) -> dict[str, Any]:
-    return pages.page(sorted(here.cities()), request.query_params, shapes.location)
+    return pages.page(sorted(here.cities()), request.query_params, location)
 
 
 @router.get("/stacks/{stack_id}/workloads")

@@ -10,7 +10,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class Credential:
     client_id: str
     name: str
     created_at: float
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
 
 class Accounts:

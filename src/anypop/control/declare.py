@@ -6,6 +6,7 @@ one slug cannot both win. Nothing here does I/O.
 
 import copy
 import json
+import re
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -112,7 +113,7 @@ def check_version(body: Mapping[str, Any], current: Declaration, *, required: bo
         if required:
             raise Invalid.one("metadata.version", "is required: the version that this replaces")
         return
-    if not str(given).isdecimal():
+    if not re.fullmatch("[0-9]{1,18}", str(given)):
         raise Invalid.one("metadata.version", "must be a whole number")
     if int(str(given)) != current.version:
         raise VersionConflict(f"workload {current.workload.slug} has version {current.version}, not {given}")
@@ -138,13 +139,27 @@ def with_secrets(body: Mapping[str, Any], current: Declaration) -> dict[str, Any
                 path = f"spec.{kind}.{name}.env.{variable}.secretValue"
                 if path in values and not any(entry.get(key) for key in ("value", "secretValue", "valueFrom")):
                     entry["secretValue"] = values[path]
+    passwords = _registry_passwords(current.document, values)
     pulls = spec.get("imagePullCredentials")
-    for index, pull in enumerate(pulls if isinstance(pulls, list) else []):
+    for pull in pulls if isinstance(pulls, list) else []:
         registry = pull.get("dockerRegistry") if isinstance(pull, dict) else None
-        path = f"spec.imagePullCredentials[{index}].dockerRegistry.password"
-        if isinstance(registry, dict) and not registry.get("password") and path in values:
-            registry["password"] = values[path]
+        if isinstance(registry, dict) and not registry.get("password") and _login(registry) in passwords:
+            registry["password"] = passwords[_login(registry)]
     return full
+
+
+def _registry_passwords(document: Mapping[str, Any], values: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Known passwords by registry and user, wherever in the list they stood: a password must never go to another registry."""
+    found = {}
+    for index, pull in enumerate(document.get("spec", {}).get("imagePullCredentials", ())):
+        path = f"spec.imagePullCredentials[{index}].dockerRegistry.password"
+        if path in values:
+            found[_login(pull.get("dockerRegistry", {}))] = values[path]
+    return found
+
+
+def _login(registry: Mapping[str, Any]) -> tuple[str, str]:
+    return str(registry.get("server") or ""), str(registry.get("username") or "")
 
 
 def _entries(value: Any) -> list[tuple[str, dict[str, Any]]]:

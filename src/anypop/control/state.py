@@ -71,7 +71,7 @@ class Issued:
     """An order as it was issued: the noun, and the very bytes the agent gets."""
 
     order: Order
-    body: bytes
+    body: bytes = field(repr=False)  # it holds secrets
     at: float
 
 

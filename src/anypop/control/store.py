@@ -136,7 +136,7 @@ def open_store(folder: Path, url: str | None = None) -> Store:
             if parsed.get_backend_name() == "sqlite":
                 engine = _sqlite(Path(parsed.database or ""), parsed)
             else:
-                engine = create_engine(parsed, pool_size=4, pool_pre_ping=True)
+                engine = create_engine(parsed, pool_size=4, pool_pre_ping=True, hide_parameters=True)
             with engine.begin() as link:
                 _migrate(link)
     except ModuleNotFoundError as error:
@@ -156,7 +156,7 @@ def _in_words(what: str) -> Iterator[None]:
 def _sqlite(path: Path, url: URL) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # made by us, so that it is never readable by others; -wal and -shm follow it
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)  # parameters hold secrets, and errors are logged
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

@@ -1,6 +1,6 @@
 """What the user declares: a workload, its containers, its targets. Made by `plan.parse`, read by the planner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from anypop.model.names import CityCode, StackId, WorkloadId
@@ -56,7 +56,7 @@ class Container:
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     env_from_instance: tuple[tuple[str, str], ...] = ()
-    secrets: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ports: tuple[Port, ...] = ()
     readiness: Probe | None = None
     liveness: Probe | None = None

@@ -31,10 +31,26 @@ def filled(order: InstanceOrder, slot: Slot, workload: Workload) -> InstanceOrde
     return replace(order, containers=tuple(_with_env(c, fields) for c in order.containers))
 
 
-def instance_fields(order: InstanceOrder, slot: Slot, workload: Workload) -> dict[str, Any]:
-    """The instance as the API shows it, without what changes over its life. Every instance has both families; the anycast address has
-    IPv6 only where the workload asked for it.
+def instance_fields(order: InstanceOrder | None, slot: Slot, workload: Workload) -> dict[str, Any]:
+    """The instance as the API shows it, without what changes over its life. Without an order (it is on its way out) it has no addresses.
+
+    Every instance has both families; the anycast address has IPv6 only where the workload asked for it.
     """
+    annotations = dict(workload.annotations)
+    if order is not None and order.anycast4 is not None:
+        annotations[SUBNETS] = subnets(order.anycast4, order.anycast6)
+    shown: dict[str, Any] = {
+        "id": slot.uid,
+        "stackId": workload.stack_id,
+        "workloadId": workload.id,
+        "name": slot.name,
+        "metadata": {"labels": instance_labels(slot.target, workload)} | ({"annotations": annotations} if annotations else {}),
+        "location": location(slot.pop),
+    }
+    return shown if order is None else shown | _addresses(order)
+
+
+def _addresses(order: InstanceOrder) -> dict[str, Any]:
     link: dict[str, Any] = {
         "network": NETWORK,
         "ipAddress": str(order.private4),
@@ -46,22 +62,13 @@ def instance_fields(order: InstanceOrder, slot: Slot, workload: Workload) -> dic
         link["ipAddressAliases"] = [str(order.anycast4)]
     if order.anycast6:
         link["ipv6AddressAliases"] = [str(order.anycast6)]
-    shown: dict[str, Any] = {
-        "id": order.uid,
-        "stackId": workload.stack_id,
-        "workloadId": workload.id,
-        "name": order.name,
-        "metadata": {"labels": instance_labels(slot.target, workload)},
-        "location": location(slot.pop),
+    return {
         "ipAddress": str(order.private4),
         "externalIpAddress": str(order.external4),
         "ipv6Address": str(order.private6),
         "externalIpv6Address": str(order.external6),
         "networkInterfaces": [link],
     }
-    if workload.annotations or order.anycast4:
-        shown["metadata"]["annotations"] = _annotations(order, workload)
-    return shown
 
 
 def instance_labels(target: str, workload: Workload) -> dict[str, str]:
@@ -74,11 +81,11 @@ def instance_labels(target: str, workload: Workload) -> dict[str, str]:
 
 
 def location(code: CityCode) -> dict[str, Any]:
-    """A city as the API's locations and instances show it; only its code where it is no IATA code."""
+    """A city as the API's locations and instances show it, without what it has not; only its code where no airport has it (a lab's own)."""
     city = find_city(code)
     if city is None:
         return {"name": code, "city": code, "cityCode": code, "status": "active"}
-    return {
+    known = {
         "name": city.name,
         "city": city.name,
         "cityCode": code,
@@ -93,16 +100,12 @@ def location(code: CityCode) -> dict[str, Any]:
         "longitude": city.longitude,
         "status": "active",
     }
+    return {key: value for key, value in known.items() if value != ""}
 
 
 def subnets(address4: object, address6: object | None) -> str:
     """The value of the annotation that tells clients a workload's anycast addresses: IPv4 first, since old clients read but one."""
     return f"{address4}/32" + (f",{address6}/128" if address6 is not None else "")
-
-
-def _annotations(order: InstanceOrder, workload: Workload) -> dict[str, str]:
-    own = {SUBNETS: subnets(order.anycast4, order.anycast6)} if order.anycast4 else {}
-    return dict(workload.annotations) | own
 
 
 def _with_env(container: Container, fields: Mapping[str, Any]) -> Container:

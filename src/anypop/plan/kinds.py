@@ -43,10 +43,12 @@ def _not_below_zero(value: int) -> int:
     return value
 
 
-def one_of(*words: str, fold: bool = False) -> Callable[[str], str]:
-    """Text that is one of `words`; with `fold` in any case. An empty one counts as absent, as in protobuf."""
+def one_of(*words: str, fold: bool = False, required: bool = False) -> Callable[[str], str]:
+    """Text that is one of `words`; with `fold` in any case. An empty one counts as absent (protobuf), or is refused: `required`."""
 
     def checked(value: str) -> str:
+        if required and not value:
+            raise ValueError(f"is required; it may be {' or '.join(words)}")
         if value and (value.lower() if fold else value) not in words:
             raise ValueError(f"is {value!r}; it may be {' or '.join(words)}")
         return value
@@ -116,6 +118,7 @@ PortNumber = Annotated[Int, AfterValidator(between(1, 65535, "a port"))]
 Replicas = Annotated[Int, AfterValidator(between(0, MOST_REPLICAS, "replicas in each city"))]
 Slug = Annotated[str, AfterValidator(_slug)]
 Name = Annotated[str, Field(min_length=1), AfterValidator(_slug)]
+Given = Annotated[str, Field(min_length=1)]  # a text that must say something: an empty one would be absent in the answer
 EnvName = Annotated[str, AfterValidator(_env_name)]
 FieldPath = Annotated[str, AfterValidator(_field_path)]
 Image = Annotated[str, AfterValidator(_image)]

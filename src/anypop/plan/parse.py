@@ -7,7 +7,7 @@ as the client wrote it. It must not fill in defaults that clients would see as d
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -34,7 +34,7 @@ class Secret:
     """A value that is never shown: `path` is where the client wrote it (`spec.containers.web.env.TOKEN.secretValue`)."""
 
     path: str
-    value: str
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

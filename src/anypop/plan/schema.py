@@ -16,6 +16,7 @@ from anypop.plan.kinds import (
     Cpu,
     EnvName,
     FieldPath,
+    Given,
     GraceSeconds,
     Image,
     Int64,
@@ -126,7 +127,7 @@ class Container(_Part):
     args: list[Text] | None = None
     working_dir: Annotated[Any, refused("a working directory cannot be set yet; set it in the image")] = None
     env: dict[EnvName, EnvValue] | None = None
-    ports: dict[Annotated[str, Field(min_length=1)], Port] | None = None
+    ports: dict[Given, Port] | None = None
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
@@ -141,7 +142,7 @@ class Container(_Part):
 
 class Interface(_Part):
     network: Annotated[str, AfterValidator(one_of("default"))] | None = None
-    ip_families: list[Annotated[str, AfterValidator(one_of("IPv4", "IPv6"))]] | None = None
+    ip_families: list[Annotated[str, AfterValidator(one_of("IPv4", "IPv6", required=True))]] | None = None
     subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
     ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
     enable_one_to_one_nat: bool | None = None
@@ -166,14 +167,20 @@ class DockerRegistry(_Part):
 class PullCredentials(_Part):
     docker_registry: DockerRegistry
 
+    @model_validator(mode="after")
+    def _of_somebody(self) -> "PullCredentials":
+        if not self.docker_registry.username:
+            raise ValueError("dockerRegistry needs a username (and its password)")
+        return self
+
 
 class NameValue(_Part):
-    name: str
+    name: Given
     value: Text | None = None
 
 
 class HostAlias(_Part):
-    ip: str
+    ip: Given
     hostnames: list[str] | None = None
 
 
@@ -218,7 +225,7 @@ class Spec(_Part):
 
 
 class ScaleMetric(_Part):
-    metric: Annotated[str, AfterValidator(one_of("cpu", fold=True))]
+    metric: Annotated[str, AfterValidator(one_of("cpu", fold=True, required=True))]
     average_utilization: Count | None = None
     average_value: Cpu | None = None
 
@@ -228,8 +235,8 @@ class ScaleSettings(_Part):
 
 
 class Selector(_Part):
-    key: Annotated[str, AfterValidator(one_of("cityCode"))]
-    operator: Annotated[str, AfterValidator(one_of("in", fold=True))]
+    key: Annotated[str, AfterValidator(one_of("cityCode", required=True))]
+    operator: Annotated[str, AfterValidator(one_of("in", fold=True, required=True))]
     values: Annotated[list[City], Field(min_length=1)]
 
 
