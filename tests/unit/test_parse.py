@@ -336,3 +336,14 @@ def test_several_selectors_must_all_fit() -> None:
     assert read(put(terraform(), f"{WHERE}.selectors", [one, two])).workload.targets[0].cities == ("LHR",)
     other = {"key": "cityCode", "operator": "in", "values": ["AMS"]}
     assert wrong(put(terraform(), f"{WHERE}.selectors", [one, other])) == {f"{WHERE}.selectors": "no city fits all of them"}
+
+
+def test_a_workload_has_at_most_ten_thousand_instances() -> None:
+    """However many targets they are asked for by."""
+    body = terraform()
+    deployments = body["targets"]["global"]["spec"]["deployments"]
+    deployments |= {"minReplicas": 1000, "maxReplicas": 0}
+    body["targets"] = {f"t{n}": body["targets"]["global"] for n in range(5)}
+    read(body)
+    body["targets"]["t5"] = body["targets"]["t0"]
+    assert list(wrong(body)) == ["targets"]

@@ -26,6 +26,8 @@ from anypop.plan.unacted import unacted
 __all__ = ["Parsed", "Secret", "document_with_anycast", "parse"]
 
 _DEEPEST = 32  # the deepest field there is lies at 11
+# A plan is made anew at each change, in time linear in all instances: more than this from one workload would keep everyone waiting.
+_MOST_INSTANCES = 10_000
 _LONGEST_NAME = 63  # an instance's name is its host name, and a host name is a DNS label (RFC 1123)
 
 
@@ -169,6 +171,9 @@ def _object(data: Any, key: str) -> dict[str, Any]:
 def _across(body: WorkloadBody) -> Iterator[Problem]:
     """What needs all fields to be right first."""
     slug = body.slug or slug_of(body.name or "")
+    asked = sum(t.spec.deployments.min_replicas * len(declare.cities(t.spec.deployments)) for t in body.targets.values())
+    if asked > _MOST_INSTANCES:
+        yield Problem(path="targets", message=f"ask for {asked} instances; one workload may have {_MOST_INSTANCES}")
     for target, wanted in body.targets.items():
         deployments = wanted.spec.deployments
         path = f"targets.{target}.spec.deployments"
