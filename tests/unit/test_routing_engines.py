@@ -1,10 +1,18 @@
-"""The compiled engine agrees with the slow one on random little internets."""
+"""The compiled engine agrees with the slow one on random little internets.
+
+ANYPOP_EXAMPLES=5000 makes it thousands; the default keeps the suite quick.
+"""
+
+import os
 
 from hypothesis import given, settings
 
 from anypop.routing.engine.propagate import KINDS, Engine, Outcome
 from anypop.routing.engine.reference import Held, Settled, at_rest, settle
 from tests.unit.routing_worlds import World, worlds
+
+
+EXAMPLES = int(os.environ.get("ANYPOP_EXAMPLES", "60"))
 
 
 def tie_masks(world: World, settled: Settled) -> list[set[str]]:
@@ -47,21 +55,21 @@ def differences(world: World) -> list[str]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(worlds(communities=False))
 def test_engines_agree_on_relationships_places_and_prepends(world: World) -> None:
     """The same path, PoP, class and ties at every site."""
     assert differences(world) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(worlds(preferences=False))
 def test_engines_agree_on_export_communities(world: World) -> None:
     """Not sent, sent in spite, kept in a region, prepended, stripped."""
     assert differences(world) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(worlds())
 def test_engines_agree_on_local_preference_by_communities(world: World) -> None:
     """The same end; or, where preferences allow for more than one, an end with which the slow engine's sites are content too."""

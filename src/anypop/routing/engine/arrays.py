@@ -23,6 +23,8 @@ UInt8 = npt.NDArray[np.uint8]
 NONE = 9
 LONGEST = 250  # AS hops; the longest real paths with prepends are below 100, and routers refuse a few hundred
 MOST_POPS = 63  # bits of a tie mask, a signed number of 64
+LEAF, WIDE = 1, 2  # traits of a site
+FREE = 1 << 62
 DENY, ALLOW, PREPEND, KEEP, PREFER = 0, 1, 2, 3, 4
 _BITS = {Neighbours.CUSTOMERS: 1, Neighbours.PEERS: 2, Neighbours.PROVIDERS: 4, Neighbours.ALL: 15, Neighbours.EVERYONE: 15}
 _PLACES = UNKNOWN_REGION + 1
@@ -81,21 +83,29 @@ class Actions(NamedTuple):
     table: Int64
 
 
-# One record per site, 32 bytes: a link touches one line of the cache, not one for each of ten arrays.
+# What a link looks at, 24 bytes per site, so that a link touches one line of the cache.
 SITE = np.dtype(
     [
+        # What an offer must be below to be taken: length << 32 | rank of its sender. -1: the site has its route; FREE: heard nothing yet.
+        # One comparison in the place of three, because what costs time here is the processor's wrong guesses at branches.
+        ("bound", np.int64),
         ("done", np.uint8),  # 0 nothing heard, 1 waits at its length, 2 has its route, 3 has it from inside while its level is worked on
         ("kind", np.int8),
-        ("external", np.uint8),
         ("bare", np.uint8),  # the communities were stripped on the way
-        ("entered", np.int8),  # region where the route entered the AS
-        ("leaf", np.uint8),  # tells nobody: no customers, no siblings, no other site of its AS
+        ("traits", np.uint8),  # 1 a leaf, that tells nobody: no customers, no siblings, alone in its AS; 2 its AS has other sites
         ("length", np.int16),
+        ("entered", np.int8),  # region where the route entered the AS
+        ("external", np.uint8),
         ("sender", np.int32),  # a site, or -1 - s: directly from seed s
+    ],
+    align=True,
+)
+# What is needed once per site.
+REST = np.dtype(
+    [
         ("seed", np.int32),
         ("after", np.int32),  # the list of the sites that wait at one length; in `settle`: whether the site is on the worklist
         ("before", np.int32),
-        ("tie", np.int32),  # rank of the sender among equals
         ("preference", np.int16),
         ("metric", np.uint16),  # distance to the exit, for a route from inside
     ],
@@ -109,6 +119,7 @@ class State(NamedTuple):
     """
 
     site: npt.NDArray[np.void]
+    rest: npt.NDArray[np.void]
     mask: Int64
     order: Int32
     head: Int32
@@ -123,7 +134,7 @@ def graph_arrays(internet: Internet, strips: frozenset[int] = frozenset()) -> Gr
     return Graph(
         group=internet.group,
         region=internet.region,
-        rank=_ranks(internet.key),
+        rank=_ranks(internet.key) + 1,  # from 1: before the first there is room for seeds
         wide=(sizes[internet.group] > 1).astype(np.uint8),
         footprint=footprint,
         down=internet.customers.start,
@@ -175,7 +186,7 @@ def _ties(key: Int64, of_seeds: list[int]) -> Int32:
     number = len(of_seeds)
     keys = np.array(of_seeds, dtype=np.int64)
     above = np.searchsorted(np.sort(key), keys, side="left")
-    return (above * (number + 1) - number + _ranks(keys)).astype(np.int32)
+    return ((above + 1) * (number + 1) - number + _ranks(keys)).astype(np.int32)
 
 
 def action_arrays(internet: Internet, seeds: Sequence[Seed], policies: Policies) -> Actions:
@@ -260,5 +271,11 @@ def fresh_state(internet: Internet) -> State:
     silent = np.ones(sites, dtype=bool)
     for rows in (internet.customers, internet.siblings, internet.internal):
         silent &= np.diff(rows.start) == 0
-    site["leaf"] = silent
-    return State(site=site, mask=np.zeros(sites, np.int64), order=np.zeros(sites, np.int32), head=np.zeros(LONGEST + 2, np.int32))
+    site["traits"] = np.where(silent, LEAF, np.where(np.diff(internet.internal.start) > 0, WIDE, 0))
+    return State(
+        site=site,
+        rest=np.zeros(sites, REST),
+        mask=np.zeros(sites, np.int64),
+        order=np.zeros(sites, np.int32),
+        head=np.zeros(LONGEST + 2, np.int32),
+    )

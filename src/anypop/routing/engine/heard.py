@@ -32,7 +32,7 @@ def heard(g: Graph, a: Sown, t: Actions, s: State, bits: Int64) -> None:
                 here = s.site[u]
                 if here.done != 2:
                     continue
-                seed = here.seed
+                seed = s.rest[u].seed
                 bit = 1 << a.pop[seed]
                 if bits[v] & bit:
                     continue

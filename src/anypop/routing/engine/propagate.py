@@ -143,7 +143,7 @@ class Engine:
 
     def outcome(self, prepared: "Prepared", stable: bool) -> Outcome:
         """A lasting copy of the last propagation."""
-        site = self._state.site
+        site, rest = self._state.site, self._state.rest
         return Outcome(
             internet=self.internet,
             seeds=prepared.seeds,
@@ -151,8 +151,8 @@ class Engine:
             kind=site["kind"].copy(),
             length=site["length"].astype(np.int32),
             sender=site["sender"].copy(),
-            seed=site["seed"].copy(),
-            preference=site["preference"].astype(np.int32),
+            seed=rest["seed"].copy(),
+            preference=rest["preference"].astype(np.int32),
             mask=self._state.mask.copy(),
             stable=stable,
         )

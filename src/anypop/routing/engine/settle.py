@@ -6,11 +6,11 @@ whoever hears of a change. Also unites the masks of equally good routes once the
 the arrays it is given.
 """
 
-# ruff: noqa: PLR0917 - a compiled function takes its arrays and numbers by position
+# ruff: noqa: PLR0917, PLR0915 - a compiled function takes its arrays by position, and what runs per link calls little
 
-from anypop.routing.engine.arrays import NONE, PREFER, Actions, Graph, Sown, State
+from anypop.routing.engine.arrays import LONGEST, NONE, PREFER, Actions, Graph, Sown, State
 from anypop.routing.engine.compiled import kernel
-from anypop.routing.engine.spread import carried, passes, toll
+from anypop.routing.engine.spread import carried, toll
 from anypop.routing.internet.sites import Int32
 
 
@@ -30,9 +30,28 @@ def preference(g: Graph, t: Actions, v: int, kind: int, seed: int, seeds: int, e
 
 
 @kernel
-def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> bool:
-    """Site v looks at all that its neighbours offer now. Stores its choice and returns whether that changed anything
-    for others.
+def follow(g: Graph, s: State, u: int, group: int) -> int:
+    """Where the way of site u leads: 0 to us without touching the AS `group`, 1 through it, 2 nowhere any more.
+
+    Sites keep senders, not paths. A way that ends at a site without a route is old news: its last sites have not
+    chosen again yet. Whoever believed it could find its own old route behind it, and the two would count up to the
+    longest path there is.
+    """
+    for _ in range(LONGEST):
+        if s.site[u].done != 2:
+            return 2
+        if g.group[u] == group:
+            return 1
+        u = s.site[u].sender
+        if u < 0:
+            return 0
+    return 2
+
+
+@kernel
+def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> int:
+    """Site v looks at all that its neighbours offer now, stores its choice, and returns 1 when that is news to
+    others, plus 2 when it passed over old news and must look again.
 
     `ties_only`: the choice stands; only the mask of what is equally good is worked out, and the return value says
     whether it grew.
@@ -42,6 +61,7 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
     best = (1 << 30, 0, 0, 0, 0)
     best_sender, best_seed, best_kind, best_bare, best_entered = -1, -1, NONE, 0, 0
     mask = 0
+    again = 0
     for i in range(seeds):
         if a.site[i] == v and a.on[i]:
             lp = preference(g, t, v, a.kind[i], i, seeds, g.region[v], 0)
@@ -60,14 +80,19 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
             here = s.site[u]
             if here.done != 2:
                 continue
-            seed = here.seed
+            seed = s.rest[u].seed
+            if source < 2 and here.kind != 0:  # to a provider or a peer u tells customers' routes alone
+                continue
+            through = follow(g, s, u, -1 if source == 4 else g.group[v])
+            if through:
+                again |= through & 2
+                continue
             if source == 4:
                 if not here.external or a.flags[seed] & 2 or (here.bare == 0 and not carried(g, t, u, v, seed, seeds)):
                     continue
                 kind, length, inside, km, bare, entered = here.kind, here.length, 1, g.inner_km[j], here.bare, g.region[u]
             else:
-                # To a peer or a provider (sources 1 and 0) u tells customers' routes alone.
-                if a.flags[seed] or (source < 2 and here.kind != 0) or passes(g, s, u, g.group[v]):
+                if a.flags[seed]:
                     continue
                 extra = 0
                 if here.bare == 0:
@@ -88,27 +113,28 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
     if ties_only:
         grew = (s.mask[v] | mask) != s.mask[v]
         s.mask[v] |= mask
-        return bool(grew)
-    return store(s, v, best, best_sender, best_seed, best_kind, best_bare, best_entered)
+        return int(grew)
+    return again + store(s, v, best, best_sender, best_seed, best_kind, best_bare, best_entered)
 
 
 @kernel
-def store(s: State, v: int, best: tuple[int, int, int, int, int], sender: int, seed: int, kind: int, bare: int, entered: int) -> bool:
-    """Site v takes a route (`seed` -1: has none). Returns whether that is news to its neighbours."""
+def store(s: State, v: int, best: tuple[int, int, int, int, int], sender: int, seed: int, kind: int, bare: int, entered: int) -> int:
+    """Site v takes a route (`seed` -1: has none). Returns 1 when that is news to its neighbours."""
     here = s.site[v]
+    more = s.rest[v]
     had = here.done == 2
     if seed < 0:
         here.done = 0
         here.kind = NONE
-        here.seed = -1
+        more.seed = -1
         here.sender = -1
         here.length = 0
-        here.preference = 0
-        return bool(had)
+        more.preference = 0
+        return int(had)
     news = (
         not had
         or here.sender != sender
-        or here.seed != seed
+        or more.seed != seed
         or here.kind != kind
         or here.length != best[1]
         or here.bare != bare
@@ -116,15 +142,15 @@ def store(s: State, v: int, best: tuple[int, int, int, int, int], sender: int, s
     )
     here.done = 2
     here.sender = sender
-    here.seed = seed
+    more.seed = seed
     here.kind = kind
     here.length = best[1]
-    here.preference = -best[0]
+    more.preference = -best[0]
     here.external = 1 - best[2]
-    here.metric = best[3]
+    more.metric = best[3]
     here.bare = bare
     here.entered = entered
-    return bool(news)
+    return int(news)
 
 
 @kernel
@@ -151,8 +177,8 @@ def wake(g: Graph, s: State, v: int, tail: int, waiting: int) -> int:
         start, to = neighbours(g, source)
         for j in range(start[v], start[v + 1]):
             u = to[j]
-            if s.site[u].after == 0:
-                s.site[u].after = 1
+            if s.rest[u].after == 0:
+                s.rest[u].after = 1
                 s.order[(tail + waiting) % n] = u
                 waiting += 1
     return waiting
@@ -164,10 +190,10 @@ def settle_ranks(g: Graph, a: Sown, t: Actions, s: State, limit: int) -> bool:
     n = len(s.site)
     waiting = 0
     for v in range(n):
-        s.site[v].after = 0
+        s.rest[v].after = 0
     for v in range(n):
         if t.book[g.group[v]] >= 0:
-            s.site[v].after = 1
+            s.rest[v].after = 1
             s.order[waiting] = v
             waiting += 1
     at = 0
@@ -178,9 +204,14 @@ def settle_ranks(g: Graph, a: Sown, t: Actions, s: State, limit: int) -> bool:
         v = s.order[at]
         at = (at + 1) % n
         waiting -= 1
-        s.site[v].after = 0
-        if choose(g, a, t, s, v, False):
+        s.rest[v].after = 0
+        found = choose(g, a, t, s, v, False)
+        if found & 1:
             waiting = wake(g, s, v, at, waiting)
+        if found & 2 and s.rest[v].after == 0:
+            s.rest[v].after = 1
+            s.order[(at + waiting) % n] = v
+            waiting += 1
     return True
 
 
@@ -192,12 +223,12 @@ def settle_masks(g: Graph, a: Sown, t: Actions, s: State) -> None:
     n = len(s.site)
     s.mask[:] = 0
     for v in range(n):
-        s.site[v].after = 0
+        s.rest[v].after = 0
     waiting = 0
     for i in range(len(a.site)):
         v = a.site[i]
-        if a.on[i] and s.site[v].after == 0:
-            s.site[v].after = 1
+        if a.on[i] and s.rest[v].after == 0:
+            s.rest[v].after = 1
             s.order[waiting] = v
             waiting += 1
     at = 0
@@ -205,6 +236,6 @@ def settle_masks(g: Graph, a: Sown, t: Actions, s: State) -> None:
         v = s.order[at]
         at = (at + 1) % n
         waiting -= 1
-        s.site[v].after = 0
+        s.rest[v].after = 0
         if s.site[v].done == 2 and choose(g, a, t, s, v, True):
             waiting = wake(g, s, v, at, waiting)

@@ -8,7 +8,9 @@ the result then. Touches nothing but the arrays it is given.
 
 # ruff: noqa: PLR0917, PLR0915 - a compiled function takes its arrays by position, and what runs per link calls nothing
 
-from anypop.routing.engine.arrays import ALLOW, DENY, KEEP, LONGEST, NONE, PREPEND, Actions, Graph, Sown, State
+import numpy as np
+
+from anypop.routing.engine.arrays import ALLOW, DENY, FREE, KEEP, LEAF, LONGEST, NONE, PREPEND, WIDE, Actions, Graph, Sown, State
 from anypop.routing.engine.compiled import kernel
 
 
@@ -70,31 +72,25 @@ def passes(g: Graph, s: State, u: int, group: int) -> bool:
 @kernel
 def unlink(s: State, v: int) -> None:
     """Take a waiting site out of the list of its length."""
-    here = s.site[v]
-    if here.before >= 0:
-        s.site[here.before].after = here.after
+    links = s.rest[v]
+    if links.before >= 0:
+        s.rest[links.before].after = links.after
     else:
-        s.head[here.length] = here.after
-    if here.after >= 0:
-        s.site[here.after].before = here.before
-    here.done = 0
+        s.head[s.site[v].length] = links.after
+    if links.after >= 0:
+        s.rest[links.after].before = links.before
+    s.site[v].done = 0
+    s.site[v].bound = FREE
 
 
 @kernel
-def wait(s: State, v: int, length: int, sender: int, seed: int, tie: int, bare: int) -> None:
-    """Site v waits at `length` with this route."""
-    here = s.site[v]
-    here.done = 1
-    here.length = length
-    here.sender = sender
-    here.seed = seed
-    here.tie = tie
-    here.bare = bare
+def link(s: State, v: int, length: int) -> None:
+    """Put a site at the head of the list of `length`."""
     first = s.head[length]
-    here.after = first
-    here.before = -1
+    s.rest[v].after = first
+    s.rest[v].before = -1
     if first >= 0:
-        s.site[first].before = v
+        s.rest[first].before = v
     s.head[length] = v
 
 
@@ -107,20 +103,21 @@ def sow(a: Sown, s: State, kind: int) -> None:
         if not a.on[i] or a.kind[i] != kind or here.done == 2 or a.length[i] > LONGEST:
             continue
         bit = 1 << a.pop[i]
-        if here.done == 1 and a.length[i] == here.length:
+        bound = (a.length[i] << 32) | a.tie[i]
+        if here.done == 1 and here.length == a.length[i]:
             s.mask[v] |= bit
-            if a.tie[i] < here.tie:
-                here.tie = a.tie[i]
-                here.sender = -1 - i
-                here.seed = i
-                here.bare = 0
+        if bound >= here.bound:
             continue
-        if here.done == 1:
-            if a.length[i] > here.length:
-                continue
+        if here.done == 1 and here.length > a.length[i]:
             unlink(s, v)
-        wait(s, v, a.length[i], -1 - i, i, a.tie[i], 0)
-        s.mask[v] = bit
+        if here.done == 0:
+            link(s, v, a.length[i])
+            s.mask[v] = bit
+        here.done = 1
+        here.bound = bound
+        here.length = a.length[i]
+        here.sender = -1 - i
+        here.bare = 0
 
 
 @kernel
@@ -136,81 +133,79 @@ def push(g: Graph, a: Sown, t: Actions, s: State, begin: int, stop: int, kind_of
         start, to, relation = g.down, g.down_to, 1
     else:
         start, to, relation = g.sibling, g.sibling_to, 8
-    group, rank, wide, strips, book, flags = g.group, g.rank, g.wide, g.strips, t.book, a.flags
-    site, mask, head, order = s.site, s.mask, s.head, s.order
+    group, rank, strips, book, flags = g.group, g.rank, g.strips, t.book, a.flags
+    site, rest, mask, head, order = s.site, s.rest, s.mask, s.head, s.order
     seeds = len(a.site)
     for position in range(begin, stop):
         u = order[position]
         if start[u] == start[u + 1]:
             continue
         here = site[u]
-        seed = here.seed
+        seed = rest[u].seed
         if flags[seed]:
             continue
-        tie = rank[u] * (seeds + 1)
+        tie = np.int64(rank[u]) * (seeds + 1)
         acts = here.bare == 0 and book[group[u]] >= 0
         bare = 1 if here.bare or strips[u] else 0
-        length = here.length + 1
+        length = np.int64(here.length) + 1
+        bound = (length << 32) | tie
         for i in range(start[u], start[u + 1]):
             v = to[i]
             there = site[v]
-            if there.done == 2:
-                continue
             if acts:
                 extra = toll(g, t, u, group[v], relation, seed, seeds, here.entered)
                 if extra < 0:
                     continue
-                length = here.length + 1 + extra
-            if length > LONGEST or (there.done == 1 and length > there.length) or (wide[v] and passes(g, s, u, group[v])):
+                length = np.int64(here.length) + 1 + extra
+                bound = (length << 32) | tie
+            if bound >= there.bound:
+                if ties and there.bound >> 32 == length and not (there.traits & WIDE and passes(g, s, u, group[v])):
+                    mask[v] |= mask[u]
                 continue
-            if there.done == 1:
-                if length == there.length:
-                    if ties:
-                        mask[v] |= mask[u]
-                    if tie < there.tie:
-                        there.tie = tie
-                        there.sender = u
-                        there.seed = seed
-                        there.bare = bare
-                    continue
-                if not (there.leaf and kind_of == 2):
+            if length > LONGEST or (there.traits & WIDE and passes(g, s, u, group[v])):
+                continue
+            fresh = there.bound >> 32 != length
+            if ties:
+                mask[v] = mask[u] if fresh else mask[v] | mask[u]
+            # A leaf is most of the Internet: it need not wait in a list, since it has nobody to tell.
+            if fresh and not (there.traits & LEAF and kind_of == 2):
+                if there.done == 1:
                     unlink(s, v)
-            # The body of `wait` once more: it runs for every site of the graph, and a call costs more than all it does.
+                # The body of `link` once more: a call would count references, which costs more than all it does.
+                first = head[length]
+                links = rest[v]
+                links.after = first
+                links.before = -1
+                if first >= 0:
+                    rest[first].before = v
+                head[length] = v
             there.done = 1
+            there.bound = bound
             there.length = length
             there.sender = u
-            there.seed = seed
-            there.tie = tie
             there.bare = bare
-            if ties:
-                mask[v] = mask[u]
-            if there.leaf and kind_of == 2:
-                continue  # most of the Internet: it need not wait in a list, since it has nobody to tell
-            first = head[length]
-            there.after = first
-            there.before = -1
-            if first >= 0:
-                site[first].before = v
-            head[length] = v
 
 
 @kernel
 def arrive(g: Graph, s: State, level: int, kind: int, tail: int) -> int:
     """All that wait at one length have their routes from outside. Returns the new end of `order`."""
-    site, order, region = s.site, s.order, g.region
+    site, rest, order, region = s.site, s.rest, s.order, g.region
     v = s.head[level]
     s.head[level] = -1
     while v >= 0:
         here = site[v]
         here.done = 2
+        here.bound = -1
         here.kind = kind
-        here.preference = 300 - 100 * kind
         here.external = 1
-        here.metric = 0
         here.entered = region[v]
+        more = rest[v]
+        more.seed = -1 - here.sender if here.sender < 0 else rest[here.sender].seed
+        more.preference = 300 - 100 * kind
+        more.metric = 0
         order[tail] = v
         tail += 1
-        v = here.after
+        v = more.after
     return tail
 
 
@@ -223,22 +218,24 @@ def tell_inside(g: Graph, a: Sown, t: Actions, s: State, begin: int, tail: int) 
     seeds = len(a.site)
     for i in range(begin, outside):
         u = s.order[i]
-        if not g.wide[u] or a.flags[s.site[u].seed] & 2:
+        if not g.wide[u] or a.flags[s.rest[u].seed] & 2:
             continue
         here = s.site[u]
-        tie = g.rank[u] * (seeds + 1)
+        seed = s.rest[u].seed
+        bound = (np.int64(here.length) << 32) | (np.int64(g.rank[u]) * (seeds + 1))
         for j in range(g.inner[u], g.inner[u + 1]):
             w = g.inner_to[j]
             there = s.site[w]
-            if there.done == 2 or (here.bare == 0 and not carried(g, t, u, w, here.seed, seeds)):
+            if there.done == 2 or (here.bare == 0 and not carried(g, t, u, w, seed, seeds)):
                 continue
             km = g.inner_km[j]
+            more = s.rest[w]
             if there.done == 3:
-                if km > there.metric:
+                if km > more.metric:
                     continue
-                if km == there.metric:
+                if km == more.metric:
                     s.mask[w] |= s.mask[u]
-                    if tie > there.tie:
+                    if bound > there.bound:
                         continue
                 else:
                     s.mask[w] = s.mask[u]
@@ -250,17 +247,18 @@ def tell_inside(g: Graph, a: Sown, t: Actions, s: State, begin: int, tail: int) 
                 s.order[tail] = w
                 tail += 1
             there.kind = here.kind
-            there.preference = here.preference
             there.length = here.length
             there.external = 0
-            there.metric = km
-            there.tie = tie
+            there.bound = bound
             there.sender = u
-            there.seed = here.seed
+            more.preference = s.rest[u].preference
+            more.metric = km
+            more.seed = seed
             there.bare = here.bare
             there.entered = g.region[u]
     for i in range(outside, tail):
         s.site[s.order[i]].done = 2
+        s.site[s.order[i]].bound = -1
     return tail
 
 
@@ -305,6 +303,7 @@ def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> int:
     site, mask = s.site, s.mask
     for v in range(len(site)):
         site[v].done = 0
+        site[v].bound = FREE
         site[v].sender = -1
         mask[v] = 0
     s.head[:] = -1
@@ -313,20 +312,24 @@ def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> int:
     sow(a, s, 1)
     crossed = phase(g, a, t, s, 1, climbed, climbed, ties)
     total = phase(g, a, t, s, 2, climbed, crossed, ties)
-    region = g.region
+    region, rest = g.region, s.rest
     for v in range(len(site)):
         here = site[v]
+        if here.done == 2:
+            continue
+        more = rest[v]
         if here.done == 1:
             here.done = 2
             here.kind = 2
-            here.preference = 100
             here.external = 1
-            here.metric = 0
             here.entered = region[v]
+            more.seed = rest[here.sender].seed
+            more.preference = 100
+            more.metric = 0
             total += 1
-        elif here.done == 0:
+        else:
             here.kind = NONE
-            here.seed = -1
             here.length = 0
-            here.preference = 0
+            more.seed = -1
+            more.preference = 0
     return total

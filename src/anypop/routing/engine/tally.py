@@ -19,9 +19,9 @@ def tally(a: Sown, s: State, cost: Float, none: Float, before: Int32) -> tuple[f
     """
     total = 0.0
     moved = 0
-    site = s.site
+    site, rest = s.site, s.rest
     for v in range(len(site)):
-        seed = site[v].seed
+        seed = rest[v].seed
         pop = -1 if site[v].done != 2 else a.pop[seed]
         total += none[v] if pop < 0 else cost[v, pop]
         moved += pop != before[v]
