@@ -46,7 +46,7 @@ class Caller:
     def __init__(self, folder: Path, transport: httpx.BaseTransport | None, monkeypatch: pytest.MonkeyPatch) -> None:
         self.transport = transport
         self.monkeypatch = monkeypatch
-        for name in ("URL", "CA", "CLIENT_ID", "CLIENT_SECRET", "STACK"):
+        for name in ("URL", "CA", "CLIENT_ID", "CLIENT_SECRET", "STACK", "GRAPH", "OVERRIDES", "FOOTPRINT"):
             monkeypatch.delenv(f"ANYPOP_{name}", raising=False)
         monkeypatch.delenv("COLUMNS", raising=False)
         monkeypatch.setenv("ANYPOP_STATE", str(folder))

@@ -17,6 +17,7 @@ SESSIONS = sorted((Path(__file__).parent / "cli").glob("*.txt"))
 @pytest.mark.parametrize("path", SESSIONS, ids=lambda path: path.stem)
 def test_a_recorded_session_reads_the_same_today(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command prints what was recorded, on the same stream, with the same exit code."""
+    monkeypatch.chdir(path.parent)  # sessions name the files beside them
     today = Caller(tmp_path, FakeControl().transport, monkeypatch).replay(path.read_text())
     if os.environ.get("ANYPOP_RECORD"):
         path.write_text(today)

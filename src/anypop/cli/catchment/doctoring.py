@@ -56,6 +56,9 @@ def register(root: typer.Typer) -> None:
         make: Annotated[
             str, typer.Option("--apply", metavar="N", help="Make this repair: 1.2, or 1 for the best of cause 1.", show_default=False)
         ] = "",
+        patience: Annotated[
+            float, typer.Option("--patience", metavar="SECONDS", help="How long a PoP may take to come out as predicted.", min=0.1)
+        ] = 60.0,
         yes: Yes = False,
     ) -> None:
         """Find networks that land far from home, name the cause, propose repairs scored on the whole graph, and make one."""
@@ -82,10 +85,12 @@ def register(root: typer.Typer) -> None:
         if repair is None:
             raise usage(f"--apply {make}: there is no such repair", advice="'anypop doctor' shows their numbers.")
         assert known is not None
-        _made(door, ground, known, repair, proposals.repair_data(repair, asked.now, place), yes=yes)
+        _made(door, ground, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes)
 
 
-def _made(door: Door, ground: "Ground", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, yes: bool) -> None:
+def _made(
+    door: Door, ground: "Ground", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, patience_s: float, yes: bool
+) -> None:
     """Show, ask, apply, and end badly when it was taken back."""
     from anypop.cli.catchment import preview, repairing, tables  # noqa: PLC0415 - see above
 
@@ -103,7 +108,13 @@ def _made(door: Door, ground: "Ground", known: "Known", repair: "Repair", shown:
     plan = waves(ground, known.announcements, scopes, eyes)
     for line in eyes.doubts:
         door.screen.note(line)
-    course = repairing.apply(plan, ControlAnnouncing(door, known.workload, note=f"doctor: {repair.title}"), eyes, say=door.screen.note)
+    course = repairing.apply(
+        plan,
+        ControlAnnouncing(door, known.workload, note=f"doctor: {repair.title}"),
+        eyes,
+        say=door.screen.note,
+        patience=repairing.Patience(patience_s=patience_s, hold_s=min(repairing.HOLD_S, patience_s / 4)),
+    )
     data = {"repair": dict(shown), "predicted": tables.difference_data(change), **course_data(course)}
     door.screen.result(data, lambda: [_ending(course, repair)])
     if course.rolled_back:

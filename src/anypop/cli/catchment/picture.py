@@ -1,14 +1,15 @@
 """A prediction as a map: SVG text out, with nothing that would have to be fetched. Pure.
 
 The world in equirectangular projection, its land drawn by the world's airports (a grey dot for each square degree that has one); each city
-with networks as a dot in the colour of the PoP where most of its weight lands, as large as its share, hollow where most of that is a tie;
-a thin line to a PoP that is not the nearest; PoPs as named rings.
+with networks as a pie of the PoPs where they land, as large as its share, pale where a slice is mostly a tie; a thin line to the PoP of the
+largest slice where that is not the nearest; PoPs as named rings.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from math import cos, pi, sin
 
 import airportsdata
 import numpy as np
@@ -26,12 +27,12 @@ _LARGEST = 22.0  # radius of the dot of a city with a tenth of everybody
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dot:
-    """One city: most of its weight lands in `pop` (index, -1: nowhere)."""
+    """One city: most of its weight lands in `pop` (index, -1: nowhere). `slices`: PoP, part of the city's weight, whether mostly a tie."""
 
     place: City
     weight: float
     pop: int
-    tied: bool
+    slices: tuple[tuple[int, float, bool], ...]
     astray: bool
     words: str
 
@@ -85,16 +86,22 @@ def _dots(found: Prediction) -> list[_Dot]:
             continue
         index = np.array(sites)
         weight = found.weight[index]
-        by_pop = np.bincount(found.pop[index] + 1, weights=weight + 1e-12, minlength=len(found.pops) + 1)
-        pop = int(np.argmax(by_pop)) - 1
-        here = found.pop[index] == pop
-        total = float(weight.sum())
-        names = [(found.pops[i - 1] if i else "no route", float(by_pop[i])) for i in np.argsort(-by_pop) if by_pop[i] > 1e-9]
-        words = f"{place.name}: " + ", ".join(f"{100 * part / max(total, 1e-12):.0f} % to {name}" for name, part in names)
-        tied = bool(weight[here & (found.level[index] == 2)].sum() > 0.5 * weight[here].sum())
-        astray = bool(pop >= 0 and (found.nearest[index[here]] != pop).any())
-        dots.append(_Dot(place=place, weight=total, pop=pop, tied=tied, astray=astray, words=words))
+        landed = found.pop[index]
+        total = float(weight.sum()) or 1.0
+        slices = [
+            (int(pop), float(weight[landed == pop].sum()) / total, bool((found.level[index[landed == pop]] == 2).mean() > 0.5))
+            for pop in np.unique(landed)
+        ]
+        slices.sort(key=lambda part: -part[1])
+        pop = slices[0][0]
+        words = f"{place.name}: " + ", ".join(f"{100 * part:.0f} % to {_name(found, to)}" for to, part, _ in slices)
+        astray = bool(pop >= 0 and (found.nearest[index[landed == pop]] != pop).any())
+        dots.append(_Dot(place=place, weight=float(weight.sum()), pop=pop, slices=tuple(slices), astray=astray, words=words))
     return sorted(dots, key=lambda dot: -dot.weight)
+
+
+def _name(found: Prediction, pop: int) -> str:
+    return str(found.pops[pop]) if pop >= 0 else "no route"
 
 
 def _x(longitude: float) -> float:
@@ -123,8 +130,13 @@ def _lines(found: Prediction, dots: list[_Dot]) -> list[str]:
     lines = []
     for dot in dots:
         home = find_city(found.pops[dot.pop]) if dot.pop >= 0 and dot.astray else None
-        if home is not None and home.code != dot.place.code:
-            ends = f'x1="{_x(dot.place.longitude)}" y1="{_y(dot.place.latitude)}" x2="{_x(home.longitude)}" y2="{_y(home.latitude)}"'
+        if home is None or home.code == dot.place.code:
+            continue
+        here, there = dot.place.longitude, home.longitude
+        # The shorter way round: over the date line it leaves the map on one side and comes back on the other.
+        turn = 360.0 if here - there > 180 else -360.0 if there - here > 180 else 0.0
+        for shift in (0.0, -turn) if turn else (0.0,):
+            ends = f'x1="{_x(here + shift)}" y1="{_y(dot.place.latitude)}" x2="{_x(there + turn + shift)}" y2="{_y(home.latitude)}"'
             lines.append(f'<line {ends} stroke="{colour(dot.pop)}" stroke-width="1" stroke-opacity="0.45"/>')
     return lines
 
@@ -132,26 +144,44 @@ def _lines(found: Prediction, dots: list[_Dot]) -> list[str]:
 def _circles(dots: list[_Dot]) -> list[str]:
     circles = []
     for dot in dots:
-        radius = round(max(2.5, min(_LARGEST, _LARGEST * (dot.weight / 0.1) ** 0.5)), 1)
-        fill = "#ffffff" if dot.tied else colour(dot.pop)
-        circles.append(
-            f'<circle cx="{_x(dot.place.longitude)}" cy="{_y(dot.place.latitude)}" r="{radius}" fill="{fill}" fill-opacity="0.75" '
-            f'stroke="{colour(dot.pop)}" stroke-width="{2 if dot.tied else 1}"><title>{escape(dot.words)}</title></circle>'
-        )
+        radius = round(max(3.0, min(_LARGEST, _LARGEST * (dot.weight / 0.1) ** 0.5)), 1)
+        x, y = _x(dot.place.longitude), _y(dot.place.latitude)
+        circles.append(f"<g><title>{escape(dot.words)}</title>")
+        circles.append(f'<circle cx="{x}" cy="{y}" r="{radius}" fill="#ffffff" stroke="{colour(dot.pop)}"/>')
+        begin = 0.0
+        for pop, part, tied in dot.slices:
+            paint = f'fill="{colour(pop)}" fill-opacity="{0.3 if tied else 0.8}"'
+            if part > 0.999:
+                circles.append(f'<circle cx="{x}" cy="{y}" r="{radius}" {paint}/>')
+            elif part > 0.01:  # thinner than anybody can see
+                circles.append(f'<path d="{_wedge(x, y, radius, begin, begin + part)}" {paint}/>')
+            begin += part
+        circles.append("</g>")
     return circles
+
+
+def _wedge(x: float, y: float, radius: float, begin: float, end: float) -> str:
+    """A slice from `begin` to `end`, in turns, clockwise from the top."""
+    (ax, ay), (bx, by) = ((x + radius * sin(2 * pi * turn), y - radius * cos(2 * pi * turn)) for turn in (begin, end))
+    return f"M{x} {y}L{ax:.1f} {ay:.1f}A{radius} {radius} 0 {int(end - begin > 0.5)} 1 {bx:.1f} {by:.1f}Z"
 
 
 def _rings(found: Prediction) -> list[str]:
     announcing = found.announcements.pops
     rings = []
+    taken: list[tuple[float, float]] = []
     for index, pop in enumerate(found.pops):
         place = find_city(pop)
         if place is None or pop not in announcing:
             continue
         x, y = _x(place.longitude), _y(place.latitude)
         rings.append(f'<circle cx="{x}" cy="{y}" r="6" fill="{colour(index)}" stroke="#ffffff" stroke-width="2"/>')
+        # A name to the right of its ring, or else to the left, or else below: three letters are 32 wide and 14 high.
+        spots = [(x + 9, y - 7), (x - 41, y - 7), (x + 9, y + 18), (x - 41, y + 18)]
+        at = next((s for s in spots if all(abs(s[0] - t[0]) > 36 or abs(s[1] - t[1]) > 14 for t in taken)), spots[0])
+        taken.append(at)
         rings.append(
-            f'<text x="{x + 9}" y="{y - 7}" font-weight="bold" fill="#111111" stroke="#ffffff" stroke-width="3" '
+            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-weight="bold" fill="#111111" stroke="#ffffff" stroke-width="3" '
             f'paint-order="stroke">{escape(pop)}</text>'
         )
     return rings
@@ -169,7 +199,8 @@ def _legend(found: Prediction, shares: dict[str, float], top: int, columns: int)
         parts.append(f'<text x="{x + 14}" y="{y + 5}" fill="#222222">{escape(name)} {100 * share:.1f} %</text>')
     bottom = top + 22 * (-(-len(entries) // columns)) + 4
     parts.append(
-        f'<text x="24" y="{bottom}" fill="#666666" font-size="12">dot: networks of a city, as large as their share; hollow: mostly a tie; '
-        "line: a PoP that is not the nearest; small grey dots: the world's airports, for orientation</text>"
+        f'<text x="24" y="{bottom}" fill="#666666" font-size="12">pie: networks of a city, as large as their share, by PoP; '
+        "pale: mostly ties; line: the largest slice lands elsewhere than in its nearest PoP; "
+        "grey dots: the world's airports, for orientation</text>"
     )
     return parts

@@ -33,7 +33,7 @@ def read(text: str, file: str) -> Announcements:
     reader = _Reader(file)
     found = reader.plan(root)
     if reader.problems:
-        raise Invalid(reader.problems)
+        raise Invalid(sorted(reader.problems, key=lambda problem: int(problem.path.rpartition(":")[2])))
     return found
 
 

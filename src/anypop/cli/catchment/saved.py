@@ -77,6 +77,8 @@ def _read(data: dict[str, Any], file: str) -> Prediction:
     if any(len(sites[name]) != number for name in ("city", "pop", "nearest", "extra_km", "level", "weight", "ties")):
         raise ValueError("its columns differ in length")
     pops = tuple(CityCode(str(pop)) for pop in data["pops"])
+    if unknown := [pop for pop in pops if find_city(pop) is None]:
+        raise ValueError(f"{unknown[0]} is no city code")
     pop, nearest = (np.array(sites[name], dtype=np.int32) for name in ("pop", "nearest"))
     level = np.array(sites["level"], dtype=np.int8)
     last = len(pops) - 1

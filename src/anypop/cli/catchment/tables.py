@@ -32,13 +32,14 @@ def km(value: float | None, *, signed: bool = False) -> str:
 
 def prediction(found: Prediction, *, biggest: int, graph: str, countries: int = 10) -> list[Shown]:
     """The whole answer: by PoP, by region, by country, the biggest networks."""
+    counted = "NETWORKS" if len(found.internet.asns) == len(found.internet) else "PLACES"
     by_country = [share for share in found.by_country() if share.name]
     shown: list[Shown] = [f"{_count(found)} on {graph}; {km(found.mean_extra_km)} beyond the nearest PoP on average", ""]
-    shown += [shares(found.by_pop(), "POP", empty="no route"), ""]
-    shown += [shares([_named(share) for share in found.by_region()], "REGION", empty="unknown place"), ""]
+    shown += [shares(found.by_pop(), "POP", empty="no route", counted=counted), ""]
+    shown += [shares([_named(share) for share in found.by_region()], "REGION", empty="unknown place", counted=counted), ""]
     if by_country:
-        shown += [shares(by_country[:countries], "COUNTRY", empty=""), ""]
-    return [*shown, rows(found.biggest(biggest))]
+        shown += [shares(by_country[:countries], "COUNTRY", empty="", counted=counted), ""]
+    return [*shown, rows(found.biggest(biggest))] if biggest else shown[:-1]
 
 
 def _count(found: Prediction) -> str:
@@ -52,11 +53,12 @@ def _named(share: Share) -> Share:
     return Share(name=Region(share.name).says, sites=share.sites, weight=share.weight, sure=share.sure, extra_km=share.extra_km)
 
 
-def shares(found: Iterable[Share], head: str, *, empty: str) -> Table:
+def shares(found: Iterable[Share], head: str, *, empty: str, counted: str = "NETWORKS") -> Table:
+    """`counted`: what the numbers count, networks or (where big ones are split) their places."""
     columns = [
         Column(head=head),
         Column(head="SHARE", right=True),
-        Column(head="NETWORKS", right=True),
+        Column(head=counted, right=True),
         Column(head="SURE", right=True, drop=2),
         Column(head="BEYOND NEAREST", right=True, drop=1),
     ]

@@ -1,0 +1,306 @@
+"""Predictions on the command line: files in, tables, JSON and pictures out; and what a change will move, said beforehand."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anypop.cli.catchment import announced, graphs, measured, picture, plans, saved
+from anypop.model.announce import Mode, Scope
+from anypop.model.errors import Invalid
+from anypop.model.names import CityCode
+from anypop.model.network import UpstreamKind
+from anypop.routing.catchment.diff import diff
+from anypop.routing.catchment.predict import predict
+from anypop.routing.catchment.sessions import Announcements, Session
+from tests.cli_calls import Caller
+from tests.fake_control import FakeControl
+from tests.unit.test_cli_commands import CREATE
+
+LONDON = Path(__file__).parents[1] / "golden" / "cli" / "london"
+GRAPH = ["--graph", str(LONDON / "as-rel.txt"), "--footprint", str(LONDON / "cities.csv")]
+PLAN = ["--plan", str(LONDON / "plan.yaml")]
+
+
+@pytest.fixture
+def control() -> FakeControl:
+    return FakeControl()
+
+
+@pytest.fixture
+def call(control: FakeControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    return Caller(tmp_path, control.transport, monkeypatch)
+
+
+def ground() -> graphs.Ground:
+    return graphs.load(graphs.Sources(graph=LONDON / "as-rel.txt", footprint=LONDON / "cities.csv"))
+
+
+def network() -> dict[str, Any]:
+    """What the small control's announcements belong to."""
+    pops = []
+    for i, (city, asn) in enumerate((("AMS", 1299), ("LHR", 1299), ("JFK", 209), ("LAX", 209))):
+        ends = {"neighbor4": "192.0.2.1", "local4": "192.0.2.0", "neighbor6": "2001:db8::1", "local6": "2001:db8::"}
+        upstream = {"name": f"as{asn}", "asn": asn, "interface": "up0", **ends}
+        prefixes = {
+            "private4": f"10.{i}.0.0/20",
+            "private6": f"fd00:{i}::/64",
+            "external4": f"203.0.{i}.0/24",
+            "external6": f"2001:db8:{i}::/48",
+        }
+        pops.append({"city": city, "router_id": f"10.1.0.{i}", "upstreams": [upstream], **prefixes})
+    return {"asn": 33438, "anycast4": ["198.51.100.0/24"], "anycast6": ["2001:db8:1::/48"], "pops": pops}
+
+
+def test_json_of_a_prediction_counts_everybody(call: Caller) -> None:
+    """Shares sum to one, over PoPs, regions and countries alike."""
+    found = json.loads(call("catchment", "predict", *GRAPH, *PLAN, "-o", "json").out)
+    assert (found["networks"], found["sites"], found["stable"]) == (11, 21, True)
+    for table in ("by_pop", "by_region", "by_country"):
+        assert sum(row["weight"] for row in found[table]) == pytest.approx(1)
+    london = next(row for row in found["biggest"] if row["asn"] == 64497)
+    assert (london["confidence"], london["ties"]) == ("tie", ["JFK", "LHR"])
+
+
+def test_a_saved_prediction_can_be_compared_without_its_graph(call: Caller, tmp_path: Path) -> None:
+    """The same moves come out of two files as of the two plans they were made of."""
+    for name in ("plan", "scoped"):
+        assert call("catchment", "predict", *GRAPH, "--plan", str(LONDON / f"{name}.yaml"), "--save", str(tmp_path / name)).code == 0
+    of_files = json.loads(call("catchment", "diff", str(tmp_path / "plan"), str(tmp_path / "scoped"), "-o", "json").out)
+    of_plans = json.loads(call("catchment", "diff", *(str(LONDON / f"{n}.yaml") for n in ("plan", "scoped")), *GRAPH, "-o", "json").out)
+    assert of_files["moves"] and of_files["moves"] == [move | {"weight": pytest.approx(move["weight"])} for move in of_plans["moves"]]
+    assert of_files["sentence"] == of_plans["sentence"]
+    assert (of_files["losers"], of_files["winners"]) == (0, pytest.approx(of_plans["winners"]))
+
+
+def test_predictions_over_different_graphs_are_not_compared(call: Caller, tmp_path: Path) -> None:
+    """That would count networks that only one of them knows."""
+    call("catchment", "predict", *GRAPH, *PLAN, "--save", str(tmp_path / "a"))
+    call("catchment", "predict", "--graph", str(LONDON / "as-rel.txt"), *PLAN, "--save", str(tmp_path / "b"))
+    ran = call("catchment", "diff", str(tmp_path / "a"), str(tmp_path / "b"))
+    assert ran.code == 2 and "different graphs" in ran.err
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda t: t[:-200], lambda t: t.replace('"version":1', '"version":9'), lambda t: t.replace('"AMS"', '"XXX"')]
+)
+def test_a_damaged_prediction_is_refused(tmp_path: Path, damage: Any) -> None:
+    """Cut short, of another version, of a PoP that is no city: never a crash."""
+    found = predict(ground().engine, plans.read((LONDON / "plan.yaml").read_text(), "plan"))
+    text = saved.write(found, graph="london")
+    assert diff(saved.read(text, "x"), found).moves == ()
+    with pytest.raises(Invalid):
+        saved.read(damage(text), "x")
+
+
+def test_the_picture_is_one_document_that_needs_nothing_else(call: Caller, tmp_path: Path) -> None:
+    """It parses as XML, names every PoP that announces, and refers to nothing outside."""
+    file = tmp_path / "map.svg"
+    assert call("catchment", "predict", *GRAPH, *PLAN, "--svg", str(file)).code == 0
+    root = ElementTree.parse(file).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"AMS", "LHR", "JFK", "LAX"} <= texts
+    assert "href" not in file.read_text() and "url(" not in file.read_text()
+    titles = [e.text or "" for e in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert any(re.fullmatch(r"London: .*% to JFK.*", title) for title in titles)
+
+
+def test_a_line_over_the_date_line_takes_the_shorter_way() -> None:
+    """Sydney to Los Angeles leaves the map in the east and comes back in the west: two lines, neither as wide as the map."""
+    from anypop.routing.engine.small import engine_for  # noqa: PLC0415 - for this world alone
+    from anypop.routing.internet.places import Places  # noqa: PLC0415
+    from anypop.routing.internet.relationships import read_relationships  # noqa: PLC0415
+    from anypop.routing.internet.world import build_internet  # noqa: PLC0415
+
+    links = read_relationships(b"1|2|-1\n1|3|-1\n", "three")
+    engine = engine_for(build_internet(links, Places(cities={1: ("LAX",), 2: ("SYD",), 3: ("SYD",)})))
+    sessions = (
+        Session(pop=CityCode("LAX"), upstream="a", asn=1),
+        Session(pop=CityCode("SYD"), upstream="b", asn=3, scope=Scope(prepend=5)),
+    )
+    drawn = picture.draw(predict(engine, Announcements(asn=9, sessions=sessions)), title="x")
+    lines = re.findall(r'<line x1="([-\d.]+)" y1="[-\d.]+" x2="([-\d.]+)"', drawn)
+    assert len(lines) in (0, 2) and all(abs(float(a) - float(b)) < 720 for a, b in lines)
+
+
+PLANS = st.builds(
+    lambda sessions: Announcements(asn=64500, sessions=tuple({(s.pop, s.upstream): s for s in sessions}.values())),
+    st.lists(
+        st.builds(
+            Session,
+            pop=st.sampled_from([CityCode("LHR"), CityCode("JFK")]),
+            upstream=st.sampled_from(["a", "no", "12", "x: y", "null"]),
+            asn=st.integers(1, 2**32 - 1),
+            kind=st.sampled_from(UpstreamKind),
+            scope=st.builds(
+                Scope,
+                mode=st.sampled_from(Mode),
+                prepend=st.integers(0, 8),
+                communities=st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), max_size=3, unique=True).map(tuple),
+                large_communities=st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 3), max_size=2, unique=True).map(tuple),
+            ),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PLANS)
+def test_a_plan_reads_back_as_it_was_written(plan: Announcements) -> None:
+    """Names that YAML would take for something else included."""
+    assert plans.read(plans.write(plan), "plan") == plan
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.text(max_size=120) | st.sampled_from(["asn: 1\nsessions: [1, {}, []]", "asn: {}\nsessions: {a: b}", "[]", "sessions:\n- pop: [1]"])
+)
+def test_no_text_crashes_the_reader_of_plans(text: str) -> None:
+    """Whatever is no plan is refused with lines."""
+    try:
+        plans.read(text, "plan")
+    except Invalid as error:
+        assert all(problem.path.startswith("plan") for problem in error.problems)
+
+
+def test_what_if_rules_apply_one_after_the_other() -> None:
+    """Several PoPs, stars, names and numbers; a reset takes back what came before."""
+    now = plans.read((LONDON / "plan.yaml").read_text(), "plan")
+    after = announced.changed(
+        now, ["withhold:*:209", "prepend:JFK:AS1299:3", "scope:jfk,lax:centurylink:209:7100", "add:LHR:3356", "reset:LAX:209"]
+    )
+    scopes = {(str(s.pop), s.upstream): s.scope for s in after.sessions}
+    assert scopes["JFK", "centurylink"] == Scope(communities=((209, 7100),))
+    assert scopes["LAX", "centurylink"] == Scope()
+    assert scopes["JFK", "arelion"] == Scope(prepend=3) and scopes["LHR", "as3356"] == Scope()
+
+
+def test_files_of_the_state_folder_stand_in_for_options(call: Caller, tmp_path: Path) -> None:
+    """graph.yaml names them; an option or the environment wins, and then an override of another graph does not count."""
+    (tmp_path / "graph.yaml").write_text(f"graph: {LONDON / 'as-rel.txt'}\nfootprint: {LONDON / 'cities.csv'}\n")
+    assert "on as-rel.txt with cities.csv" in call("catchment", "predict", *PLAN).out
+    (tmp_path / "other.txt.gz").write_bytes(gzip.compress(b"1299|209|-1\n"))
+    assert "on other.txt.gz;" in call("catchment", "predict", "--graph", str(tmp_path / "other.txt.gz"), *PLAN).out
+    call.monkeypatch.setenv("ANYPOP_GRAPH", str(tmp_path / "other.txt.gz"))
+    assert "on other.txt.gz;" in call("catchment", "predict", *PLAN).out
+    (tmp_path / "graph.yaml").write_text("grph: x\n")
+    ran = call("catchment", "predict", *PLAN)
+    assert ran.code == 2 and "grph is none of graph, overrides" in ran.err
+
+
+def test_weights_decide_what_counts(call: Caller, tmp_path: Path) -> None:
+    """With all users in one network, its PoP has them all; wrong rows are told with their lines."""
+    (tmp_path / "users.csv").write_text("asn,weight\nAS64496,5\n")
+    found = json.loads(call("catchment", "predict", *GRAPH, *PLAN, "--weights", str(tmp_path / "users.csv"), "-o", "json").out)
+    assert {row["name"]: row["weight"] for row in found["by_pop"]}["AMS"] == 1
+    (tmp_path / "users.csv").write_text("64496,5\n64496,6\nx,1\n3356,-2\n3356\n")
+    ran = call("catchment", "predict", *GRAPH, *PLAN, "--weights", str(tmp_path / "users.csv"))
+    assert ran.code == 2 and [f"users.csv:{line}" in ran.err for line in (1, 2, 3, 4, 5)] == [False, True, True, True, True]
+
+
+def test_observations_are_kept_pinned_and_scored(call: Caller, tmp_path: Path) -> None:
+    """What was seen overrules the model; what was told beforehand proves nothing about it; a second import adds nothing."""
+    ran = call("catchment", "observe", "--import", str(LONDON / "seen.csv"), "-o", "json")
+    assert json.loads(ran.out) == {
+        "file": str(tmp_path / "observations.csv"),
+        "read": 5,
+        "added": 5,
+        "kept": 5,
+        "pops": {"JFK": 2, "AMS": 2, "LAX": 1},
+    }
+    assert json.loads(call("catchment", "observe", "--import", str(LONDON / "seen.csv"), "-o", "json").out)["added"] == 0
+    pinned = json.loads(call("catchment", "predict", *GRAPH, *PLAN, "-o", "json", "--save", str(tmp_path / "pinned")).out)
+    assert next(row for row in pinned["biggest"] if row["asn"] == 64497)["confidence"] == "pinned"
+    assert call("catchment", "evaluate", "--predicted", str(tmp_path / "pinned"), "--measured", str(LONDON / "seen.csv")).code == 2
+    (tmp_path / "observations.csv").unlink()
+    call("catchment", "predict", *GRAPH, *PLAN, "--save", str(tmp_path / "free"))
+    ran = call("catchment", "evaluate", "--predicted", str(tmp_path / "free"), "--measured", str(LONDON / "seen.csv"), "-o", "json")
+    found = json.loads(ran.out)
+    assert found["unmatched"] == 1 and found["overall"]["networks"] == 4 and found["overall"]["right"] == 3
+    assert {"accuracy", "baseline", "balanced_accuracy", "balanced_baseline"} <= set(found["overall"])
+    assert {row["class"] for row in found["by_confidence"]} == {"single", "tie"}
+
+
+def test_a_probe_of_the_lab_is_an_observation(call: Caller, control: FakeControl) -> None:
+    """`probe -o json` goes straight in; a vantage that got no answer saw nothing."""
+    rows = [
+        {"vantage": "london", "asn": 64497, "city": "LHR", "pop": "JFK", "answered": 3},
+        {"vantage": "x", "asn": 1, "pop": None, "answered": 0},
+    ]
+    ran = call("catchment", "observe", "--import", "-", "-o", "json", stdin=json.dumps(rows))
+    assert json.loads(ran.out)["pops"] == {"JFK": 1}
+
+
+def test_atlas_results_need_to_know_what_an_answer_means(call: Caller, tmp_path: Path) -> None:
+    """By the codes of PoPs in the answer, or by texts that were said to mean one; the probes' networks come from a file."""
+    results = [
+        {"type": "dns", "prb_id": 1, "timestamp": 1706788800, "result": {"answers": [{"TYPE": "TXT", "RDATA": ["web-eu1-lhr-0"]}]}},
+        {"type": "traceroute", "prb_id": 2, "timestamp": 1706788800, "result": [{"hop": 9, "result": [{"from": "192.0.2.77"}]}]},
+    ]
+    (tmp_path / "atlas.json").write_text(json.dumps(results))
+    (tmp_path / "probes.csv").write_text("probe,asn\n1,64497\n2,AS64496\n")
+    argv = ["catchment", "observe", "--import", str(tmp_path / "atlas.json"), "-o", "json"]
+    assert "say which answers mean which PoP" in call(*argv).err
+    found = json.loads(call(*argv, "--pops", "LHR,AMS", "--map", "192.0.2.77=AMS", "--probes", str(tmp_path / "probes.csv")).out)
+    assert found["pops"] == {"LHR": 1, "AMS": 1} and found["kept"] == 2
+    assert call(*argv, "--map", "192.0.2.77").code == 2 and call(*argv, "--pops", "QQQ").code == 2
+
+
+def test_a_prefix_stands_for_its_network(tmp_path: Path) -> None:
+    """The longest known prefix around it says whose it is."""
+    (tmp_path / "prefixes.csv").write_text("10.0.0.0/8,1\n10.1.0.0/16,2\n2001:db8::/32,3\n")
+    (tmp_path / "seen.csv").write_text("10.1.2.0/24,a,LHR,0\n10.2.0.0/24,b,LHR,0\n2001:db8:1::/48,c,LHR,0\n")
+    found = measured.imported(str(tmp_path / "seen.csv"), prefixes=tmp_path / "prefixes.csv")
+    assert [seen.asn for seen in found] == [2, 1, 3]
+    with pytest.raises(Invalid):
+        measured.imported(str(tmp_path / "seen.csv"))
+
+
+def test_a_generated_graph_can_be_asked(call: Caller, tmp_path: Path) -> None:
+    """The same seed gives the same files, packed or not."""
+    for name in ("a.txt", "b.txt.gz", "c.txt.bz2"):
+        assert call("catchment", "generate", "--ases", "60", "--seed", "3", "--out", str(tmp_path / name)).code == 0
+    outs = [
+        call("catchment", "predict", "--graph", str(tmp_path / n), "--footprint", str(tmp_path / f"{n[0]}.cities.csv"), *PLAN, "-o", "json")
+        for n in ("a.txt", "b.txt.gz", "c.txt.bz2")
+    ]
+    assert all("AS209" in ran.err for ran in outs)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("asn: 1\nsessions: [{pop: LHR, asn: 1299}, {pop: JFK, asn: 3356}]\n")
+    found = [
+        json.loads(call("catchment", "predict", "--graph", str(tmp_path / n), "--plan", str(plan), "-o", "json").out)
+        for n in ("a.txt", "b.txt.gz")
+    ]
+    assert found[0]["by_pop"] == found[1]["by_pop"] and found[0]["networks"] == 60
+
+
+def test_a_change_is_foreseen_where_a_graph_is_known(call: Caller, control: FakeControl, tmp_path: Path) -> None:
+    """In words before the question, as data in JSON; not with --no-predict, and not without a graph."""
+    call(*CREATE)
+    assert "predicted" not in json.loads(call("announce", "withhold", "web", "--pop", "LHR", "-o", "json").out)
+    call("announce", "reset", "web")
+    control.answers["GET", "/anypop/v1/network"] = (200, network())
+    (tmp_path / "graph.yaml").write_text(f"graph: {LONDON / 'as-rel.txt'}\nfootprint: {LONDON / 'cities.csv'}\n")
+    ran = call("announce", "withhold", "web", "--pop", "LHR")
+    assert re.search(r"^this withdraws LHR from 1 of 1 upstream; \d networks? moves? to AMS \(\+\d+ km\)", ran.out, re.MULTILINE), ran.out
+    assert "predicted" not in json.loads(call("announce", "reset", "web", "--no-predict", "-o", "json").out)
+    found = json.loads(call("announce", "withhold", "web", "--pop", "LHR", "-o", "json").out)["predicted"]
+    assert {move["from"] for move in found["moves"]} == {"LHR"} and found["losers"] > 0
+
+
+def test_a_graph_that_cannot_be_read_stops_no_announcement(call: Caller, control: FakeControl, tmp_path: Path) -> None:
+    """One line says so, and the change is made."""
+    call(*CREATE)
+    (tmp_path / "graph.yaml").write_text("graph: nowhere.txt\n")
+    ran = call("announce", "withhold", "web", "--pop", "LHR")
+    assert ran.code == 0 and "no prediction: " in ran.err and "nowhere.txt" in ran.err
+    assert control.rules["LHR", "1299"]["mode"] == "withhold"
