@@ -13,6 +13,7 @@ from anypop.agent.network.monitor import Monitor
 from anypop.agent.network.netlink import Netlink
 from anypop.agent.network.router import Router
 from anypop.agent.observed import Firewall, Member
+from anypop.agent.teardown import remove_firewall
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
@@ -198,8 +199,8 @@ def test_the_firewall_replaces_only_its_own_table(net: Netlink) -> None:
         for wanted in (Firewall(), rules):
             await firewall.load(wanted, PREFIX)
             found.append(await firewall.loaded_digest(PREFIX))
-        await firewall.unload(PREFIX)
-        await firewall.unload(PREFIX)
+        remove_firewall(PREFIX)
+        remove_firewall(PREFIX)
         return [*found, await firewall.loaded_digest(PREFIX)]
 
     assert asyncio.run(change()) == [None, firewall.digest(Firewall()), firewall.digest(rules), None]

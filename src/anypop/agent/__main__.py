@@ -5,16 +5,11 @@ are. Run it in the PoP's router namespace (`nsenter --net=/run/netns/NAME`; on a
 """
 
 import argparse
-import asyncio
-import fcntl
 import os
 import signal
 import sys
 from pathlib import Path
 
-from anypop.agent.courier import Courier
-from anypop.agent.loop import Agent
-from anypop.agent.runtime.podman import Podman
 from anypop.agent.teardown import take_down
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
@@ -36,33 +31,23 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
-async def _run(arguments: argparse.Namespace) -> None:
-    arguments.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = os.open(arguments.state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends, however it ends
-    except BlockingIOError as error:
-        raise WorldError(f"start the agent in {arguments.state}", "another agent runs there") from error
-    pop = CityCode(arguments.pop.upper())
-    runtime = Podman(arguments.podman, prefix=arguments.prefix, pop=pop)
-    courier = Courier(pop=pop, control=arguments.control, ca=arguments.ca, token_file=arguments.token_file)
-    agent = Agent(prefix=arguments.prefix, pop=pop, state=arguments.state, runtime=runtime, courier=courier)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)  # an operator's wish for a full look now
-    await agent.run()
-
-
 def main(argv: list[str]) -> int:
     """The exit code: 0, or 1 when the world failed in a way that cannot be waited for."""
     arguments = _arguments(argv)
     try:
         if arguments.teardown:
-            for line in asyncio.run(take_down(prefix=arguments.prefix, pop=arguments.pop, state=arguments.state, socket=arguments.podman)):
+            for line in take_down(prefix=arguments.prefix, pop=arguments.pop, state=arguments.state, podman=arguments.podman):
                 print(line, file=sys.stderr)  # noqa: T201 - a command line's own words
             return 0
         for number in (signal.SIGTERM, signal.SIGINT):
             # nothing needs an orderly end: every effect is on disk or in the kernel, and a kill has to be survived anyway
             signal.signal(number, lambda *_: os._exit(0))
-        asyncio.run(_run(arguments))
+        from anypop.agent.life import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
+
+        live(
+            prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()), state=arguments.state, podman=arguments.podman,
+            control=arguments.control, ca=arguments.ca, token_file=arguments.token_file,
+        )  # fmt: skip
     except WorldError as error:
         print(f"anypop agent: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -1,39 +1,42 @@
 """The end of a PoP: everything that this agent made is taken away, also when Podman or BIRD are dead already.
 
 In: prefix, state folder, socket. Out: nothing of the PoP's in the kernel, no process, no container; what could not be done, in words. For
-`anypop down` and for decommissioning: no draining, no order. Run it in the PoP's router namespace, with no agent running.
+`anypop down` and for decommissioning: no draining, no order. Run it in the PoP's router namespace, with no agent running. It imports little
+and speaks to Podman plainly: the agent's own libraries take longer to load, on a busy machine, than all of this takes to do.
 """
 
-import asyncio
 import contextlib
+import http.client
+import json
 import os
 import select
 import signal
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlencode
 
-from anypop.agent.bgp.bird import Bird
-from anypop.agent.ledger import Ledger
-from anypop.agent.naming import ROUTE_PROTOCOL, short, short_of_link
-from anypop.agent.network import firewall, namespaces, rtnl
+from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
+from anypop.agent.network import namespaces, rtnl
 from anypop.agent.network.netlink import Netlink
-from anypop.agent.runtime.podman import Podman
-from anypop.host import netns
+from anypop.host import netns, process
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode
+
+_API = "/v4.0.0/libpod/containers"
+_PATIENCE_S = 60.0  # for one container, on a machine under heavy load
 
 
-async def take_down(*, prefix: str, pop: str | None, state: Path, socket: Path) -> list[str]:
-    """Take all of it down; what failed, as lines. Harmless when there is nothing."""
+def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> list[str]:
+    """Take all of it down; what failed, as lines. Harmless when there is nothing. `podman`: the service's socket."""
     troubles: list[str] = []
     with Netlink() as net:
-        shorts = {key for link in rtnl.links(net) if (key := short_of_link(link.name))} | _remembered(state, pop)
-        with _tell(troubles):
-            Bird(state / "bird").stop()
-        if socket.exists():  # noqa: ASYNC240 - nothing else runs in this loop
+        shorts = {key for link in rtnl.links(net) if (key := short_of_link(link.name))} | _remembered(state)
+        process.end(state / "bird" / "bird.pid")
+        if podman.exists():
             with _tell(troubles):
-                await _remove_containers(prefix, pop, socket)
-        killed = await asyncio.to_thread(_end_processes, {f"{prefix}-i-{key}" for key in shorts})
+                _remove_containers(prefix, pop, podman)
+        killed = _end_processes({f"{prefix}-i-{key}" for key in shorts})
         if killed:
             troubles.append(f"ended {killed} processes of instances directly")
         for key in sorted(shorts):
@@ -43,7 +46,7 @@ async def take_down(*, prefix: str, pop: str | None, state: Path, socket: Path) 
         with _tell(troubles):
             _remove_routes(net)
         with _tell(troubles):
-            await firewall.unload(prefix)
+            remove_firewall(prefix)
     _unmount_below(state)
     return troubles
 
@@ -56,29 +59,51 @@ def _tell(troubles: list[str]) -> Iterator[None]:
         troubles.append(str(error))
 
 
-def _remembered(state: Path, pop: str | None) -> set[str]:
-    """Instances that the last order knows of, so that a namespace whose link is gone is found too."""
-    ledger = Ledger(state / "order.json", CityCode(pop or ""))
-    ledger.restore()
-    if ledger.page is None:
-        return set()
-    return {short(i.uid) for i in ledger.page.order.instances} | {short(x.removal.uid) for x in ledger.page.leaving}
+def _remembered(state: Path) -> set[str]:
+    """Instances that the last order knows of, so that a namespace whose link is gone is found too. A damaged order names none."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        page = json.loads((state / "order.json").read_bytes())
+        return {short(i["uid"]) for i in (*page["order"]["instances"], *(x["removal"] for x in page["leaving"]))}
+    return set()
 
 
-async def _remove_containers(prefix: str, pop: str | None, socket: Path) -> None:
-    """By Podman, as long as it answers."""
-    runtime = Podman(socket, prefix=prefix, pop=CityCode(pop.upper()) if pop else None)
+class _Plain(http.client.HTTPConnection):
+    """HTTP over a UNIX socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("podman", timeout=_PATIENCE_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _ask(podman: Path, method: str, path: str, query: dict[str, str]) -> bytes:
+    what = f"{method} {path}"
+    link = _Plain(podman)
     try:
-        async with asyncio.timeout(60):
-            seen = await runtime.containers()
-            results = await asyncio.gather(*(runtime.remove(c.uid, c.container) for c in seen), return_exceptions=True)
-    except TimeoutError as error:
-        raise WorldError("remove containers", "Podman did not do it within 60 s") from error
+        link.request(method, f"{_API}{path}?{urlencode(query)}")
+        answer = link.getresponse()
+        said = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise WorldError(what, f"Podman does not answer at {podman} ({error or type(error).__name__})") from error
     finally:
-        await runtime.close()
-    for result in results:
-        if isinstance(result, WorldError):
-            raise result
+        link.close()
+    if answer.status not in (200, 204, 404):
+        raise WorldError(what, said.decode(errors="replace").strip())
+    return said
+
+
+def _remove_containers(prefix: str, pop: str | None, podman: Path) -> None:
+    """By Podman, as long as it answers."""
+    labels = [f"{LABEL}prefix={prefix}", *([f"{LABEL}pop={pop.upper()}"] if pop else [])]
+    rows = json.loads(_ask(podman, "GET", "/json", {"all": "true", "filters": json.dumps({"label": labels})})) or []
+    query = {"force": "true", "timeout": "0", "ignore": "true", "v": "true"}
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(_ask, podman, "DELETE", f"/{row['Id']}", query) for row in rows]:
+            done.result()
 
 
 def _end_processes(names: set[str]) -> int:
@@ -97,6 +122,12 @@ def _end_processes(names: set[str]) -> int:
         select.select([handle], [], [], 5)
         os.close(handle)
     return len(handles)
+
+
+def remove_firewall(prefix: str) -> None:
+    """Remove our table; harmless when it is not there."""
+    table = f"inet {firewall_table(prefix)}"
+    process.run(["nft", "-f", "-"], stdin=f"table {table}\ndelete table {table}\n")
 
 
 def _remove_routes(net: Netlink) -> None:

@@ -62,12 +62,6 @@ async def loaded_digest(prefix: str) -> str | None:
     return rest.partition('"')[0] if found else None
 
 
-async def unload(prefix: str) -> None:
-    """Remove our table; harmless when it is not there."""
-    table = f"inet {firewall_table(prefix)}"
-    await _nft("remove the firewall", "-f", "-", stdin=f"table {table}\ndelete table {table}\n")
-
-
 def _set(name: str, kind: str, elements: list[str]) -> list[str]:
     lines = [f"\tset {name} {{", f"\t\ttype {kind}"]
     if elements:
