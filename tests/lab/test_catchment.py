@@ -1,0 +1,89 @@
+"""The model on the running article platform: it foresees what then happens, explains as the routers do, and its repair brings London home."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from anypop.lab import build, platform
+from tests.lab.story import HOME, VANTAGES, Shell
+
+pytestmark = pytest.mark.lab
+
+SLUG = "foreseen"
+
+
+@pytest.fixture(scope="module")
+def shell(place: platform.Platform) -> Iterator[Shell]:
+    """A workload of the article's shape, running; gone at the end."""
+    found = Shell(place=place)
+    found.create(SLUG)
+    found.until_lands(VANTAGES)
+    yield found
+    assert found.try_("workload", "delete", SLUG, "--yes", "--timeout", "60").code == 0
+
+
+@pytest.fixture
+def plain(shell: Shell) -> Iterator[None]:
+    """Nothing is scoped, before and after."""
+    yield
+    shell.json("announce", "reset", SLUG, "--yes", "--no-predict")
+    shell.until_lands(VANTAGES)
+
+
+def of_vantages(shell: Shell, *words: str) -> dict[str, str]:
+    """Where the model says that each vantage's network lands."""
+    rows = shell.json("catchment", "predict", "--biggest", "1000", *words)["biggest"]
+    hosts = build.attach(shell.place.state / "lab").plan.vantages
+    return {host.name: next(row["pop"] for row in rows if (row["asn"], row["city"]) == (host.asn, host.city)) for host in hosts}
+
+
+def test_the_model_predicts_where_every_vantage_lands(shell: Shell) -> None:
+    """Now, and with London's repair, before it is made."""
+    assert of_vantages(shell) == VANTAGES
+    assert of_vantages(shell, "--what-if", "scope:JFK,LAX:209:209:7100") == HOME
+
+
+@pytest.mark.parametrize("router", ["as3356-lhr", "as64497-lhr", "as209-sea", "as1299-ams"])
+def test_the_model_explains_as_the_running_routers_do(shell: Shell, router: str) -> None:
+    """The same chain of candidates, steps and decisions; routers have names there, and networks here."""
+
+    def essence(why: dict[str, Any]) -> Any:
+        hops = [
+            [(o["candidate"]["as_path"], o["candidate"]["local_pref"], o["lands"]["pop"], o["eliminated_by"]) for o in hop["options"]]
+            for hop in why["hops"]
+        ]
+        facts = [why[key] for key in ("landed", "nearest", "decided_at_as", "decided_in", "decided_by", "rtt_ms")]
+        caused = (why["caused_by"]["pop"], why["caused_by"]["upstream_asn"], why["caused_by"]["upstream"])
+        return [sorted(hop, key=str) for hop in hops], facts, caused, why["sentences"][0].replace(router, "IT")
+
+    asn, city = re.fullmatch(r"as(\d+)-(...)", router).groups()  # type: ignore[union-attr]
+    running = shell.json("why", f"AS{asn}", "--city", city)
+    modelled = shell.json("why", f"AS{asn}", "--city", city, "--model")
+    assert running["start"] == router and modelled["told_by"] == "model"
+    modelled["sentences"][0] = modelled["sentences"][0].replace(modelled["start"], router)
+    assert essence(running) == essence(modelled)
+
+
+def test_a_change_is_foreseen_and_then_happens(shell: Shell, plain: None) -> None:
+    """Withholding LHR sends to AMS exactly those who landed in LHR."""
+    said = shell.json("announce", "withhold", SLUG, "--pop", "LHR", "--yes")["predicted"]
+    assert said["sentence"].startswith("this withdraws LHR from 1 of 1 upstream; ")
+    assert {move["from"] for move in said["moves"]} == {"LHR"}
+    shell.until_lands(of_vantages(shell))
+
+
+def test_the_doctor_brings_london_home(shell: Shell, plain: None) -> None:
+    """It names the cause, its first repair scopes JFK and LAX at 209, goes out wave by wave, and everybody else stays."""
+    (cause,) = shell.json("doctor")["causes"]
+    assert cause["sentence"].startswith("customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209")
+    best = cause["repairs"][0]
+    assert best["kind"] == "scope" and {change["pop"] for change in best["changes"]} == {"JFK", "LAX"}
+    said = shell.try_("doctor", "--apply", "1.1", "--yes", "-o", "json")
+    assert said.code == 0, said.err
+    done = json.loads(said.out)
+    assert done["applied"] and [wave["pop"] for wave in done["waves"]] == ["LAX", "JFK"]
+    assert shell.lands(requests=4) == HOME
+    assert shell.json("doctor")["causes"] == []
