@@ -223,15 +223,22 @@ def _choices(told: Prediction, senders: list[int]) -> list[int]:
 
 
 def _another_end(graph: Modelled, told: Prediction, found: Mapping[str, Table]) -> bool:
-    """Whether what the routers hold is an end of the model too, though not the one that it found."""
-    seeds = {(graph.routers[seed.site], f"pop-{seed.pop.lower()}"): -1 - i for i, seed in enumerate(told.seeds)}
-    nothing = -1 - len(told.seeds)
-    choices = []
-    for name in graph.routers:
-        best = found[name][1]
-        ours = seeds.get((name, best[0])) if best is not None else nothing
-        choices.append(graph.site(best[0]) if ours is None and best is not None else ours if ours is not None else nothing)
-    return reference.at_rest(graph.internet, told.seeds, choices, graph.policies)
+    """Whether the routers chose otherwise than the model, and the model, given their choices, has every table as they do and would stay."""
+    if all(found[name][1] == best for name, (_, best) in told.tables.items()):
+        return False
+    rules = reference.Rules(graph.internet, graph.policies)
+    best: list[Held | None] = [None] * len(graph.routers)
+    for _ in graph.routers:  # a route is as far away as there are routers, at most
+        for site, name in enumerate(graph.routers):
+            if best[site] is None and found[name][1] is not None:
+                offers = rules.offers(site, best, told.seeds)
+                best[site] = next((route for route in offers if _said(graph, told.seeds, route) == found[name][1]), None)
+    for site, name in enumerate(graph.routers):
+        offered = tuple(rules.offers(site, best, told.seeds))
+        held = frozenset(_said(graph, told.seeds, route) for route in offered)
+        if reference.choose(offered) != best[site] or (held, _best(graph, told.seeds, best[site])) != found[name]:
+            return False
+    return True
 
 
 def _unlike(wanted: Mapping[str, Table], found: Mapping[str, Table]) -> list[str]:
