@@ -1,4 +1,4 @@
-"""The model on the running article platform: it foresees what then happens, explains as the routers do, and its repair brings London home."""
+"""The model on the running article platform: it foresees what happens, explains as the routers do, and its repair brings London home."""
 
 import json
 import re
