@@ -56,6 +56,7 @@ class Relation(StrEnum):
     AS_PEER = "as-peer"
     ABOVE_PEER = "above-peer"
     BELOW_CUSTOMER = "below-customer"
+    AS_CUSTOMER = "as-customer"
     ABOVE_CUSTOMER = "above-customer"
 
 
@@ -69,6 +70,7 @@ _ON_SCALE: Mapping[Relation, int] = {
     Relation.AS_PEER: PEER_PREFERENCE,
     Relation.ABOVE_PEER: 250,
     Relation.BELOW_CUSTOMER: 290,
+    Relation.AS_CUSTOMER: CUSTOMER_PREFERENCE,
     Relation.ABOVE_CUSTOMER: 310,
 }
 

@@ -21,7 +21,7 @@ class Entry:
     `community` has two numbers, or three for a large one; None in it is the placeholder `<asn>`, which stands for any
     neighbour's number (and then `action.neighbour` is None). `date`: when the source said so (`YYYY`, `YYYY-MM`,
     `YYYY-MM-DD` or `unknown`). `invented`: made up for labs, no real network understands it. `verified`: somebody saw
-    it in the AS's own current document.
+    it in the AS's own document.
     """
 
     community: tuple[int | None, ...]
