@@ -47,6 +47,7 @@ class Eyes:
         self._stale = asyncio.Event()
         self._looked = asyncio.Event()
         self._asked = self._answered = 0
+        self._looks_begun = self._look_kept = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.runtime_error = ""
         self.is_open = False
@@ -97,9 +98,13 @@ class Eyes:
             await self._looked.wait()
 
     async def look_at_containers(self, *, quietly: bool = False) -> None:
-        """`quietly`: without waking a pass."""
+        """`quietly`: without waking a pass. Of two looks at once the one that began later counts, whichever is answered first."""
+        self._looks_begun += 1
+        mine = self._looks_begun
         try:
-            self._containers = await self._runtime.containers()
+            seen = await self._runtime.containers()
+            if mine > self._look_kept:  # an older list would take running instances out of traffic
+                self._containers, self._look_kept = seen, mine
             self.runtime_error = ""
         except WorldError as error:
             self.runtime_error = str(error)
