@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anypop.agent.announcing import reason_for
 from anypop.agent.converge import converge, next_due
 from anypop.agent.naming import short
 from anypop.agent.observed import Observed
@@ -152,6 +153,23 @@ def test_a_grant_withdraws_what_nobody_answers_for() -> None:
     host.sick.clear()
     settle(host)
     assert any(e.prefix == COVERS[0] for e in host.speaker.exports)
+
+
+def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:
+    """While an instance that shares the prefix has never answered, the prefix stays announced and the reason is its first probe."""
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    newcomer = replace(instance(1, workload=1), anycast4=COVERS[0][2])
+    both = order(2, instance(0), newcomer)
+    host.obey(both)
+    for step in converge(both, host.observe(), host.now):
+        host.apply(step)
+    assert reason_for(COVERS[0], both, host.observe()) == (Reason.PROBE_PENDING, True)
+    settle(host)
+    assert reason_for(COVERS[0], both, host.observe()) == (Reason.SESSION_DOWN, False)
+    host.sick.add(newcomer.uid)
+    assert reason_for(COVERS[0], both, host.observe()) == (Reason.AWAITING_GRANT, True)
 
 
 def test_the_last_instances_leave_in_order() -> None:

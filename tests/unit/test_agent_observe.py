@@ -11,14 +11,18 @@ from typing import cast
 import pytest
 
 from anypop.agent.lanes import Lanes
+from anypop.agent.looking import Eyes
 from anypop.agent.observe import Prober, Target, readiness_of
+from anypop.agent.observed import ContainerSeen, Trouble
 from anypop.agent.performing import Performer
 from anypop.agent.probing import RunInside, ask
-from anypop.agent.steps import MakeNamespace, PrepareRouter, PullImage, Step
+from anypop.agent.runtime.seam import Spec
+from anypop.agent.steps import SPEAKER, MakeNamespace, PrepareRouter, PullImage, Step, image_lane, lanes_changed
 from anypop.model.errors import WorldError
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Probe, ProbeKind, Protocol
-from tests.agent_world import web
+from tests.agent_fake_runtime import FakeRuntime
+from tests.agent_world import POP, instance, order, web
 
 HERE = IPv4Address("127.0.0.1")
 KEY = ("u1", "web")
@@ -246,9 +250,58 @@ def test_a_new_order_drops_what_still_waits() -> None:
         lanes = Lanes(cast(Performer, hands), seen=_look, idle=lambda: None)
         lanes.run([MakeNamespace(uid="1", lane="a"), MakeNamespace(uid="2", lane="a")])
         await asyncio.sleep(0)
-        lanes.new_order()
+        lanes.new_order(())
         hands.gates["a"].set()
         await _until(lambda: not lanes.busy)
         assert hands.done == [MakeNamespace(uid="1", lane="a")]
+
+    asyncio.run(test())
+
+
+def test_an_order_for_others_lets_a_failed_lane_rest() -> None:
+    """Only lanes whose task the new order changes are tried again at once: a busy PoP asks a registry no more often than a quiet one."""
+    poisoned = instance(0, containers=(web("registry/missing:1"),))
+    before, more = order(1, poisoned), order(2, poisoned, instance(1, workload=1))
+    lanes = Lanes(cast(Performer, Hands()), seen=_look, idle=lambda: None)
+    trouble = Trouble(reason=Reason.PULL_FAILED, message="in vain", until=1.0)
+    lanes.trouble |= {image_lane("registry/missing:1"): trouble, str(instance(1, workload=1).name): trouble, SPEAKER: trouble}
+    lanes.new_order(lanes_changed(before, more))
+    assert set(lanes.trouble) == {image_lane("registry/missing:1")}
+    lanes.new_order(lanes_changed(more, order(3, replace(poisoned, uid="anew"), instance(1, workload=1))))
+    assert not lanes.trouble
+
+
+class _Slow(FakeRuntime):
+    """Answers each list when its gate opens, as it was when it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(images={"web:1"})
+        self.gates: list[asyncio.Event] = []
+
+    async def containers(self) -> list[ContainerSeen]:
+        found = await super().containers()
+        self.gates.append(asyncio.Event())
+        await self.gates[-1].wait()
+        return found
+
+
+def test_an_older_list_of_containers_never_replaces_a_newer_one() -> None:
+    """Two looks at once, the first answered last: what it does not know of yet stays known, and so stays in traffic."""
+
+    async def test() -> None:
+        runtime, hands = _Slow(), cast(Performer, Hands())
+        lanes = Lanes(hands, seen=_look, idle=lambda: None)
+        prober = Prober(wake=lambda: None, clock=time.time, run_inside=lambda _: _nobody)
+        eyes = Eyes(prefix="t", runtime=runtime, hands=hands, lanes=lanes, prober=prober, wake=lambda: None)
+        old = asyncio.create_task(eyes.look_at_containers(quietly=True))
+        await _until(lambda: len(runtime.gates) == 1)
+        await runtime.create(Spec(pop=POP, generation=1, instance=instance(0), container=web()))
+        new = asyncio.create_task(eyes.look_at_containers(quietly=True))
+        await _until(lambda: len(runtime.gates) == 2)
+        for gate, look in zip(reversed(runtime.gates), (new, old), strict=True):
+            gate.set()
+            await look
+        assert eyes._containers is not None
+        assert [c.uid for c in eyes._containers] == [instance(0).uid]
 
     asyncio.run(test())

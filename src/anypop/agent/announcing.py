@@ -7,6 +7,7 @@ with its last instance, first turns to the lowest preference for `decay_s` (RFC 
 
 from anypop.agent.observed import Export, Leaving, Observed, SpeakerConfig
 from anypop.agent.standing import (
+    anycast_of,
     exports_now,
     gate_is_open,
     gates_of,
@@ -14,6 +15,7 @@ from anypop.agent.standing import (
     is_abandoned,
     is_needed,
     is_ready,
+    staying,
     wanted,
 )
 from anypop.model.announce import Announcement, Prefix
@@ -88,8 +90,15 @@ def reason_for(prefix: Prefix, order: Order, observed: Observed) -> tuple[Reason
         return Reason.DRAINING, False
     granted = grant_for(prefix, order)
     if granted is None:
-        return Reason.AWAITING_GRANT, True
+        return (Reason.PROBE_PENDING if _starts(prefix, order, observed) else Reason.AWAITING_GRANT), True
     return (Reason.GRANTED if granted.allowed else _known(granted.reason)), True
+
+
+def _starts(prefix: Prefix, order: Order, observed: Observed) -> bool:
+    """Whether all that keeps gates shut are instances that have never answered yet."""
+    shut = {g for g in gates_of(prefix, order) if not gate_is_open(g, order, observed)}
+    told = [observed.health.get(i.uid) for i in staying(order, observed) if shut.intersection(anycast_of(i))]
+    return all(verdict is None or verdict.reason is Reason.PROBE_PENDING for verdict in told)
 
 
 def _known(reason: str) -> Reason:

@@ -6,7 +6,7 @@ lane are made at once, in the caller: they take microseconds, and what follows (
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from itertools import groupby
 
 from anypop.agent.backoff import BackOff
@@ -45,10 +45,13 @@ class Lanes:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def new_order(self) -> None:
-        """What failed under the last order deserves a try at once under the new one, and steps of the old one that wait are dropped."""
+    def new_order(self, changed: Collection[str]) -> None:
+        """Steps of the old order that wait are dropped. What failed in lanes that the new one has `changed` deserves a try at once; the
+        others rest on: an order for somebody else's sake is no reason to ask a registry again.
+        """
         self._orders += 1
-        self.trouble.clear()
+        for lane in changed:
+            self.trouble.pop(lane, None)
 
     def _run_now(self, steps: list[Step]) -> None:
         try:

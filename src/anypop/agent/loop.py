@@ -28,7 +28,7 @@ from anypop.agent.probing import RunInside
 from anypop.agent.reporting import report_of
 from anypop.agent.runtime.seam import Runtime
 from anypop.agent.standing import has_remains
-from anypop.agent.steps import CreateContainer, RemoveContainer, StartContainer, Step, StopContainer
+from anypop.agent.steps import CreateContainer, RemoveContainer, StartContainer, Step, StopContainer, lanes_changed
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode
 from anypop.model.order import InstanceOrder, Order
@@ -136,7 +136,7 @@ class Agent:
         if self._refused is not None or self._order_error:
             self._refused_generation = max(self._refused_generation, order.generation)
         elif self._ledger.page is not before:
-            self._lanes.new_order()
+            self._lanes.new_order(lanes_changed(before.order if before else None, order))
             self._hands.router_ready = sysctl.is_prepared(self._hands.upstream_interfaces())
             self._look_for_images()
         self._wake.set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from anypop.agent.observed import Firewall, Member, SpeakerConfig
 from anypop.model.announce import Address, Prefix
 from anypop.model.names import InstanceName
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, Order
 from anypop.model.workload import Container
 
 ROUTER = "router"
@@ -163,3 +163,15 @@ Step = (
     | AddLink | SetExternal | RemoveExternal | CreateContainer | StartContainer | StopContainer | RemoveContainer | BeginDrain
     | DeleteNamespace
 )  # fmt: skip
+
+
+def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
+    """The lanes whose task is another one under `after`: those of instances that are new, changed or newly under removal, of their images,
+    and the PoP's own.
+    """
+    known = {i.uid: i for i in before.instances} if before else {}
+    leaving = {r.uid for r in before.removed} if before else set()
+    changed = [i for i in after.instances if known.get(i.uid) != i]
+    lanes = {ROUTER, SPEAKER, FIREWALL}
+    lanes |= {str(i.name) for i in changed} | {str(r.name) for r in after.removed if r.uid not in leaving}
+    return frozenset(lanes | {image_lane(c.image) for i in changed for c in i.containers})

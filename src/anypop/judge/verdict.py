@@ -86,7 +86,7 @@ def judge(
         for pop in sorted(standing.entitled):
             if any(leave.pop == pop and leave.prefix == prefix and leave.revoked_after is None for leave in leaves):
                 grants[pop].append(Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED))
-            elif pop in answers:
+            elif pop in answers and causes[pop] is not Cause.STARTING:  # silence holds as well, and costs no PoP an order for each start
                 grants[pop].append(answers[pop])
         lost = not standing.announcing and bool(since)
         prefixes.append(
