@@ -25,3 +25,16 @@ def test_every_option_has_a_help_text_and_every_command_an_example() -> None:
     silent = [f"{name} {shown}" for name, found in reference.commands() for shown, text in reference.options(found) if not text]
     silent += [name for name, found in reference.commands() if "Examples:" not in (found.help or "")]
     assert silent == []
+
+
+def test_every_command_line_of_the_tutorial_is_one_that_exists() -> None:
+    """Its commands are commands, its options are theirs."""
+    known = dict(reference.commands())
+    text = (Path(__file__).parents[2] / "docs" / "catchment.md").read_text()
+    lines = [part.strip() for line in text.splitlines() if line.startswith("$ ") for part in line.removeprefix("$ ").split(" | ")]
+    assert len(lines) > 8
+    for line in lines:
+        name = max((name for name in known if line.startswith(f"{name} ") or line == name), key=len, default="")
+        assert name, line
+        options = {option for parameter in known[name].params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in line.split() if word.startswith("-") and word != "-"} <= options, line

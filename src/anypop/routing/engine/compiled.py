@@ -22,7 +22,7 @@ class _Waiting:
         self.ready: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.compiled()(*arguments)
+        return (self.ready or self.compiled())(*arguments)
 
     def compiled(self) -> Callable[..., Any]:
         with _ONE_AT_A_TIME:
