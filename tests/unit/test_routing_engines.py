@@ -11,7 +11,6 @@ from anypop.routing.engine.propagate import KINDS, Engine, Outcome
 from anypop.routing.engine.reference import Held, Settled, at_rest, settle
 from tests.unit.routing_worlds import World, worlds
 
-
 EXAMPLES = int(os.environ.get("ANYPOP_EXAMPLES", "60"))
 
 

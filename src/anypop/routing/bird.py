@@ -63,7 +63,7 @@ def parse_sessions(text: str) -> dict[str, Session]:
         if len(words) < 2 or words[1] != "BGP":
             continue
         fields = dict(re.findall(r"^\s+([A-Za-z ]+?):\s+(\S.*?)\s*$", rest, flags=re.MULTILINE))
-        if not fields.get("Neighbor AS", "").isdigit() or not fields.get("Local AS", "").isdigit():
+        if not fields.get("Neighbor AS", "").isdecimal() or not fields.get("Local AS", "").isdecimal():
             continue
         found[words[0]] = Session(
             name=words[0],
@@ -110,7 +110,7 @@ def _candidate(route: _Route, sessions: Mapping[str, Session], now: datetime | N
     head, attributes = route.head, route.attributes
     session = sessions.get(head["protocol"])
     of_bgp = attributes.get("Type", "").startswith("BGP") or "BGP.as_path" in attributes
-    metric = int(head["metric"]) if (head["metric"] or "").isdigit() else 0
+    metric = int(head["metric"]) if (head["metric"] or "").isdecimal() else 0
     next_hop = (attributes.get("BGP.next_hop", "").split() or [route.via])[0]
     internal = "BGP.originator_id" in attributes or "BGP.cluster_list" in attributes or head["metric"] is not None
     return Candidate(
@@ -135,7 +135,7 @@ def _candidate(route: _Route, sessions: Mapping[str, Session], now: datetime | N
 def _as_path(text: str) -> tuple[int, ...]:
     """The numbers of the path; a set `{1 2}` (RFC 4271, long deprecated) counts by its first member, as one hop."""
     flat = re.sub(r"\{\s*(\d+)[^}]*\}", r"\1", text)
-    return tuple(int(part) for part in flat.replace("(", " ").replace(")", " ").split() if part.isdigit())
+    return tuple(int(part) for part in flat.replace("(", " ").replace(")", " ").split() if part.isdecimal())
 
 
 def _pairs(text: str) -> tuple[Community, ...]:
@@ -147,7 +147,7 @@ def _triples(text: str) -> tuple[LargeCommunity, ...]:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdigit() else default
+    return int(text) if text is not None and text.isdecimal() else default
 
 
 _FORMATS = ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%d-%m-%Y %H:%M:%S", "%Y-%m-%d")

@@ -8,14 +8,13 @@ probes and prefixes, knows their AS.
 
 import base64
 import binascii
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from math import isfinite
 from typing import Any
 
 from anypop.model.cities import find_city
@@ -42,10 +41,11 @@ def read_csv(text: str, file: str, *, asn_of_prefix: Callable[[str], int | None]
     """Observations of a CSV with the heading `network,vantage,pop,time[,city]`. Raises `Invalid` with every problem."""
     problems: list[Problem] = []
     found: list[Observation] = []
-    for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
-        if not row or row[0].lstrip().startswith("#") or row[0].strip().lower() == "network":
+    for number, line in enumerate(text.splitlines(), start=1):
+        row = [cell.strip().strip('"') for cell in line.split(",")]
+        if not line.strip() or row[0].startswith("#") or row[0].lower() == "network":
             continue
-        seen = _row([cell.strip() for cell in row], asn_of_prefix)
+        seen = _row(row, asn_of_prefix)
         if isinstance(seen, str):
             problems.append(Problem(path=f"{file}:{number}", message=seen))
         else:
@@ -83,9 +83,11 @@ def _row(cells: list[str], asn_of_prefix: Callable[[str], int | None]) -> Observ
 
 def _time(text: str) -> float | None:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
         pass
+    else:
+        return seconds if isfinite(seconds) else None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
