@@ -87,3 +87,20 @@ def test_the_doctor_brings_london_home(shell: Shell, plain: None) -> None:
     assert done["applied"] and [wave["pop"] for wave in done["waves"]] == ["LAX", "JFK"]
     assert shell.lands(requests=4) == HOME
     assert shell.json("doctor")["causes"] == []
+
+
+def test_a_repair_whose_outcome_differs_is_taken_back(shell: Shell, plain: None) -> None:
+    """London cannot come home to a PoP that is cut off, which no model knows: the second wave fails, and the first is taken back too."""
+    lab = build.attach(shell.place.state / "lab")
+    lab.cut("LHR")
+    try:
+        shell.until_lands(VANTAGES)
+        said = shell.try_("doctor", "--apply", "1.1", "--yes", "--patience", "6", "-o", "json")
+    finally:
+        lab.restore("LHR")
+    assert said.code == 1, said.out
+    done = json.loads(said.out)
+    assert (done["applied"], done["rolled_back"], done["restored"]) == (False, True, True)
+    assert any(line.startswith("london lands in ") and line.endswith("predicted LHR") for line in done["waves"][-1]["differs"])
+    assert all(row["scope"]["communities"] == [] for row in shell.json("announce", "list", SLUG))
+    shell.until_lands(VANTAGES)

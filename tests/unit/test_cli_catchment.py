@@ -228,6 +228,9 @@ def test_observations_are_kept_pinned_and_scored(call: Caller, tmp_path: Path) -
     assert found["unmatched"] == 1 and found["overall"]["networks"] == 4 and found["overall"]["right"] == 3
     assert {"accuracy", "baseline", "balanced_accuracy", "balanced_baseline"} <= set(found["overall"])
     assert {row["class"] for row in found["by_confidence"]} == {"single", "tie"}
+    told = call("catchment", "evaluate", "--predicted", str(tmp_path / "free"), "--measured", str(LONDON / "seen.csv")).out
+    assert re.search(r"^all +4 +75\.0 % +50\.0 % +83\.3 % +33\.3 % +JFK$", told, re.MULTILINE), told
+    assert "LHR was predicted, JFK was measured: 1" in told and "measurements of networks that the prediction does not have: 1" in told
 
 
 def test_a_probe_of_the_lab_is_an_observation(call: Caller, control: FakeControl) -> None:

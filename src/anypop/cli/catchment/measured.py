@@ -60,7 +60,11 @@ def identifier(pops: Sequence[str], meanings: Mapping[str, str]) -> Callable[[st
 
 def keep(target: Path, found: Iterable[Observation]) -> tuple[int, int]:
     """Add observations to a CSV. Returns how many were new, and how many it holds now."""
-    old = list(read_csv(text_of(target, "observations"), str(target))) if target.exists() else []
+    try:
+        there = target.exists()
+    except PermissionError as error:
+        raise usage(f"{target} cannot be read: {error.strerror}", advice="Name a file with --out.") from error
+    old = list(read_csv(text_of(target, "observations"), str(target))) if there else []
     every = list(dict.fromkeys([*old, *(seen for seen in found if seen.asn)]))
     out = io.StringIO()
     out.write(_HEAD + "\n")

@@ -217,7 +217,7 @@ def evaluation(found: Evaluation) -> list[Shown]:
         for predicted, truth, number in found.confusion
         if predicted != truth
     ]
-    missing = [f"{found.unmatched:,} measurements are of networks that the prediction does not have"] if found.unmatched else []
+    missing = [f"measurements of networks that the prediction does not have: {found.unmatched:,}"] if found.unmatched else []
     return [
         Table(columns=columns, rows=lines),
         "the baseline is what guessing the biggest measured PoP for everybody scores",
