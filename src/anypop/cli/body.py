@@ -47,6 +47,8 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
         problems += [f"{option} {name}: given twice" for name in _repeated(name for name, _ in names)]
     if not wanted.targets:
         problems.append("--target: say where, for example --target eu1=AMS,LHR")
+    if wanted.slug and not wanted.image:
+        problems.append("--image: say what to run, for example --image registry.example/web:1")
     command: list[str] = []
     for text in wanted.command:
         try:
@@ -94,6 +96,8 @@ def of_file(path: Path) -> dict[str, Any]:
 def _parsed(text: str, name: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise usage(f"{name} is nested too deep for a workload") from error
     except ValueError as error:
         if text.lstrip().startswith("{") and name.endswith(".json"):
             raise usage(f"{name} is not JSON: {error}") from error
@@ -101,6 +105,8 @@ def _parsed(text: str, name: str) -> Any:
 
     try:
         return yaml.safe_load(text)
+    except RecursionError as error:
+        raise usage(f"{name} is nested too deep for a workload") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""

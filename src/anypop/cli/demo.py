@@ -241,6 +241,7 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
         marks[step] = time.monotonic() - began
         door.screen.preview(f"{marks[step]:6.2f} s  {step}")
 
+    kept = (wish.state / "control").exists()  # somebody's workloads and keys, from an earlier time
     story: Story | None = None
     try:
         door.screen.preview([("== An internet comes up, then the platform", "bold")])
@@ -258,8 +259,8 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
         story.report["timings"] = {"lab_ready_s": round(marks[platform.LAB_READY], 3), "platform_ready_s": round(ready, 3)}
         story.tell()
     finally:
-        if wish.leave:
-            platform.down(wish.state, progress=lambda _: None, purge=True)
+        if wish.leave and marks:  # nothing had begun where somebody else's platform was in the way
+            platform.down(wish.state, progress=lambda _: None, purge=not kept)
     story.report["left_behind"] = left_behind(wish.state, wish.prefix) if wish.leave else []
     if wish.report is not None:
         wish.report.write_text(json.dumps(story.report, indent=1) + "\n")

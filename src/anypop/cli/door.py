@@ -60,7 +60,7 @@ class Door:
     @property
     def folder(self) -> Path:
         """The state folder meant, for the commands that work on it directly."""
-        return where.state_dir(self.state, os.environ)
+        return where.state_dir(self.state, os.environ).absolute()
 
     def stack_path(self, service: str) -> str:
         """`/workload/v1/stacks/<stack>` of a service such as `workload`; `anypop` is our own."""

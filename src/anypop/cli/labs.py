@@ -25,15 +25,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The lab's internet: status, routes, failures on purpose, topologies.")
 
-# The article's internet stands beside the source; a platform of another shape names its own file.
-ARTICLE = Path(anypop.__file__).resolve().parents[2] / "topologies" / "article.yaml"
-
 TopologyFile = Annotated[Path | None, typer.Option("--topology", metavar="FILE", help="The internet to build (default: the article's).")]
 Prefix = Annotated[str, typer.Option("--prefix", metavar="P", help="Names on this machine begin with it: 1 to 6 of a-z and 0-9.")]
 ApiPort = Annotated[int, typer.Option("--port", metavar="N", help="Port of the API on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 RegistryPort = Annotated[
     int, typer.Option("--registry-port", metavar="N", help="Port of the image registry; 0 takes a free one.", min=0, max=65535)
 ]
+
+
+def article() -> Path:
+    """The internet that is built when no topology is named: a file of the installed package, or of the checkout that it runs from."""
+    package = Path(anypop.__file__).resolve().parent
+    shipped = package / "lab" / "article.yaml"
+    return shipped if shipped.exists() else package.parents[1] / "topologies" / "article.yaml"
 
 
 def register(root: typer.Typer) -> None:
@@ -45,7 +49,7 @@ def register(root: typer.Typer) -> None:
         from anypop.lab import platform  # noqa: PLC0415 - see above
 
         place = platform.up(
-            _readable(topology or ARTICLE),
+            _readable(topology or article()),
             state=door.folder,
             prefix=prefix,
             api_port=port,
@@ -97,7 +101,7 @@ def register(root: typer.Typer) -> None:
         from anypop.cli import demo as story  # noqa: PLC0415 - see above
 
         wish = story.Wish(
-            topology=_readable(topology or ARTICLE),
+            topology=_readable(topology or article()),
             state=door.folder,
             prefix=prefix,
             api_port=port,
@@ -225,7 +229,7 @@ def validate(door: Door, file: Annotated[Path, typer.Argument(metavar="FILE", he
     """Check a topology file; every error at once, with its path."""
     from anypop.lab.topology import load  # noqa: PLC0415 - see above
 
-    load(_readable(file).read_text(), name=str(file))
+    load(_readable(file).read_text(encoding="utf-8"), name=str(file))
     door.screen.result({"file": str(file), "valid": True}, lambda: [f"{file} is right"])
 
 
@@ -246,7 +250,9 @@ def generate(
 
 def _readable(path: Path) -> Path:
     try:
-        with path.open("rb"):
-            return path
-    except OSError as error:
-        raise usage(f"{path} cannot be read: {error.strerror}", advice="Name a topology file.") from error
+        path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        advice = "Name a topology file, or write one: 'anypop lab generate > FILE'."
+        raise usage(f"{path} cannot be read: {why}", advice=advice) from error
+    return path

@@ -19,7 +19,7 @@ from anypop.lab.address import LabPlan, VantageHost
 from anypop.lab.settle import settle
 from anypop.lab.topology import Topology
 from anypop.model import codec
-from anypop.model.errors import Invalid, WorldError
+from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.model.network import Network
 
 # Of a lab; a platform has others under the same prefix (its instances), which are its own to remove.
@@ -128,9 +128,16 @@ def down(*, prefix: str, state_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def prefix_problems(prefix: str) -> list[Problem]:
+    """One problem for a prefix that cannot be used."""
+    if _PREFIX.fullmatch(prefix):
+        return []
+    return [Problem(path="prefix", message=f"{prefix!r} must be 1 to 6 of a-z and 0-9")]
+
+
 def _check_prefix(prefix: str) -> None:
-    if not _PREFIX.fullmatch(prefix):
-        raise Invalid.one("prefix", f"{prefix!r} must be 1 to 6 of a-z and 0-9")
+    if found := prefix_problems(prefix):
+        raise Invalid(found)
 
 
 def _claim(plan: LabPlan, folder: Path) -> bool:

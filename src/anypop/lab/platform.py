@@ -19,7 +19,7 @@ from pathlib import Path
 
 from anypop.host import netns, process
 from anypop.host.lock import alone
-from anypop.lab import build, podman, preflight, registry
+from anypop.lab import build, folder, podman, preflight, registry
 from anypop.lab.topology import Topology, load
 from anypop.lab.until import until
 from anypop.model import codec
@@ -98,10 +98,11 @@ def find(state: Path) -> Platform | None:
 def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry_port: int, progress: Progress) -> Platform:
     """Start everything that does not run yet. Raises `Invalid` with every problem found, `WorldError` when a part does not start."""
     topology = load(topology_file.read_text(), name=str(topology_file))
-    if found := preflight.problems():
+    if found := [*build.prefix_problems(prefix), *preflight.problems()]:
         raise Invalid(found)
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with alone(state, "up or down"):
+    state = state.absolute()
+    folder.enter(state)
+    with folder.unwritable(), alone(state, "up or down"):
         place = find(state)
         if place is None:
             place = _claim(topology_file, topology, state=state, prefix=prefix, api_port=api_port, registry_port=registry_port)
@@ -138,10 +139,15 @@ def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry
 
 
 def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
-    """Take everything down. The state folder stays (workloads come back with the next `up`) unless `purge`. False when nothing was up."""
+    """Take everything down. The state folder stays (workloads come back with the next `up`) unless `purge`. False when nothing was up.
+
+    Raises `Invalid` when it is not root that asks, `WorldError` for a `purge` of a folder that is no platform's."""
+    if found := preflight.user_problems():
+        raise Invalid(found)
+    state = state.absolute()
     place = find(state)
     if place is not None:
-        with alone(state, "up or down"):
+        with folder.unwritable(), alone(state, "up or down"):
             progress("agents and control")
             for city in place.cities:
                 process.end(place.pid_file(f"agent-{city.lower()}"))
@@ -162,7 +168,7 @@ def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
                 place.run.parent.rmdir()
             (state / "platform.json").unlink()
     if purge:
-        shutil.rmtree(state, ignore_errors=True)
+        folder.purge(state)
     return place is not None
 
 
@@ -183,8 +189,8 @@ def _claim(topology_file: Path, topology: Topology, *, state: Path, prefix: str,
         registry_port=registry_port or preflight.free_port(),
         cities=tuple(pop.city for pop in topology.own.pops),
     )
-    for folder in ("run", "log", "pops"):
-        (state / folder).mkdir(exist_ok=True, mode=0o700)
+    for part in ("run", "log", "pops"):
+        (state / part).mkdir(exist_ok=True, mode=0o700)
     record = asdict(place) | {"state": str(state), "topology": str(place.topology)}
     temporary = state / "platform.tmp"
     temporary.write_text(json.dumps(record, indent=1))

@@ -36,8 +36,8 @@ _FEATURES = (
 
 def problems() -> list[Problem]:
     """What keeps the platform from starting here. Must not be run in parallel with itself under one pid."""
-    if os.geteuid() != 0:
-        return [Problem(path="user", message="needs root for network namespaces and containers; run the same command with sudo")]
+    if found := user_problems():
+        return found
     found = [
         Problem(path="programs", message=f"{program} is missing: apt-get install {package}, or run script/setup")
         for program, package in _PROGRAMS.items()
@@ -48,6 +48,13 @@ def problems() -> list[Problem]:
     if shutil.which("ip") is not None:
         found += _missing_features()
     return found
+
+
+def user_problems() -> list[Problem]:
+    """One problem for whoever is not root."""
+    if os.geteuid() == 0:
+        return []
+    return [Problem(path="user", message="needs root for network namespaces and containers; run the same command with sudo")]
 
 
 def _missing_features() -> list[Problem]:

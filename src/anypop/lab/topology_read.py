@@ -32,6 +32,8 @@ _MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
 _LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
 _LONGEST_CABLE_KM = 40_000.0  # once around the Earth
 
+# Parts that say nothing more once they are wrong as a whole.
+_WHOLES = frozenset({"anypop", "links", "vantages", "anypop.pops", "anypop.anycast4", "anypop.anycast6"})
 # Lists that must have so many entries: no word about their number while the entries themselves are wrong.
 _COUNTED = ("ases", "anypop.pops", "anypop.anycast4", "anypop.anycast6")
 
@@ -43,18 +45,23 @@ def read(text: str, *, name: str) -> Topology:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""
-        raise Invalid.one("", f"not YAML: {line}{getattr(error, 'problem', error)}") from error
+        raise Invalid.one("", f"not YAML: {line}{getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise Invalid.one("", "is nested too deep for a topology") from error
     reader = _Reader()
     found = reader.topology(document, name)
     told = {problem.path for problem in reader.problems}
-    more = [
-        problem
-        for problem in topology_check.check(found, reader.paths)
-        if problem.path not in told and not (problem.path in _COUNTED and any(path.startswith(problem.path) for path in told))
-    ]
-    if reader.problems or more:
-        raise Invalid([*reader.problems, *more])
+    # Without any AS everything dangles: one word about that is enough.
+    more = [] if told & {"", "ases"} else [p for p in topology_check.check(found, reader.paths) if not _follows(p.path, told)]
+    if problems := list(dict.fromkeys([*reader.problems, *more])):  # a link in three cities dangles once
+        raise Invalid(problems)
     return found
+
+
+def _follows(path: str, told: set[str]) -> bool:
+    """Whether a problem at `path` only follows from one that is told already: of the same part, of the whole, or of what is counted."""
+    ancestors = {path[:at] for at, letter in enumerate(path) if letter in ".["}
+    return path in told or bool(ancestors & told & _WHOLES) or (path in _COUNTED and any(other.startswith(path) for other in told))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,7 +79,7 @@ class _Reader:
         ases = [a for path, row in self.rows(top, "ases", "") if (a := self.autonomous_system(row, path))]
         links = [link for path, row in self.rows(top, "links", "") for link in self.external_links(row, path)]
         vantages = [v for path, row in self.rows(top, "vantages", "") if (v := self.vantage(row, path))]
-        own = self.own(top.get("anypop", {}))
+        own = self.own(top["anypop"]) if "anypop" in top else OwnNetwork(asn=0, anycast4=(), anycast6=(), pops=())
         return Topology(name=str(top.get("name", name)), ases=tuple(ases), links=tuple(links), vantages=tuple(vantages), own=own)
 
     def autonomous_system(self, row: object, path: str) -> AutonomousSystem | None:
@@ -221,6 +228,8 @@ class _Reader:
         given: dict[str, Any] = {"between": item}
         if isinstance(item, dict):
             given = self.mapping(item, path, required=("between",), optional=("km",))
+            if "between" not in given:
+                return []
         words = str(given.get("between", "")).split("-")
         if single and len(words) == 1:
             words *= 2

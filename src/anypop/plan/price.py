@@ -64,7 +64,7 @@ def read_price_book(text: str) -> PriceBook:
     """A price book from YAML text. Raises `Invalid` with all its problems."""
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise Invalid.one("", f"the price book is no YAML: {error}") from error
     try:
         book = _BookText.model_validate(data)
