@@ -16,7 +16,7 @@ from tests.lab.conftest import ARTICLE
 LHR = CityCode("LHR")
 
 
-@pytest.mark.parametrize("seed", range(1, 12))
+@pytest.mark.parametrize("seed", range(1, 6))
 def test_every_seed_is_a_topology_and_always_the_same(seed: int) -> None:
     """5 to 40 networks; the same text twice."""
     found = world(seed)
@@ -27,7 +27,7 @@ def test_every_seed_is_a_topology_and_always_the_same(seed: int) -> None:
 
 def test_the_worlds_hold_what_they_are_meant_to_try() -> None:
     """Several continents, backbones that are no full mesh, peers as upstreams, prepends, communities and silence."""
-    worlds = [world(seed) for seed in range(1, 30)]
+    worlds = [world(seed) for seed in range(1, 13)]
     systems = [system for w in worlds for system in w.topology.ases]
     assert any(len(system.continents) > 1 for system in systems)
     assert any(len(system.internal) < len(system.cities) * (len(system.cities) - 1) // 2 for system in systems)
