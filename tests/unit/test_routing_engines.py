@@ -7,8 +7,13 @@ import os
 
 from hypothesis import given, settings
 
+from anypop.model.names import CityCode
 from anypop.routing.engine.propagate import KINDS, Engine, Outcome
 from anypop.routing.engine.reference import Held, Settled, at_rest, settle
+from anypop.routing.engine.seeds import Seed
+from anypop.routing.internet.places import Places
+from anypop.routing.internet.relationships import read_relationships
+from anypop.routing.internet.world import build_internet
 from tests.unit.routing_worlds import World, worlds
 
 EXAMPLES = int(os.environ.get("ANYPOP_EXAMPLES", "60"))
@@ -77,3 +82,16 @@ def test_engines_agree_on_local_preference_by_communities(world: World) -> None:
         outcome = Engine(world.internet, world.policies).run(world.seeds)
         senders = [int(s) if k != 9 else -1000 for s, k in zip(outcome.sender, outcome.kind, strict=True)]
         assert at_rest(world.internet, world.seeds, senders, world.policies), found
+
+
+def test_no_as_takes_a_route_back_that_it_sent_out() -> None:
+    """AS209 keeps a route in North America; it comes back to its London site by two others, and is refused there."""
+    links = read_relationships(b"10,209,provider\n10,20,provider\n20,209,provider\n", "f")
+    net = build_internet(links, Places(cities={209: ("JFK", "LHR"), 10: ("JFK",), 20: ("LHR", "JFK")}))
+    named = {net.name(site): site for site in range(len(net))}
+    seed = Seed(pop=CityCode("JFK"), upstream="a", site=named["AS209 in JFK"], origin=33438, communities=((209, 7100),))
+    settled = settle(net, [seed])
+    outcome = Engine(net).run([seed])
+    assert settled.best[named["AS209 in LHR"]] is None and outcome.path(named["AS209 in LHR"]) == ()
+    back = settled.best[named["AS20 in LHR"]]
+    assert back is not None and back.path == outcome.path(named["AS20 in LHR"]) == (10, 209, 33438)

@@ -15,7 +15,7 @@ from anypop.routing.catchment.views import why
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.internet.generate import FIRST_NUMBER, generate
 from anypop.routing.internet.places import Places
-from anypop.routing.internet.relationships import Link, Relationships
+from anypop.routing.internet.relationships import Link, Relationships, read_relationships
 from anypop.routing.internet.world import build_internet
 
 NETWORKS = 2000
@@ -147,3 +147,16 @@ def test_a_change_is_told_before_it_is_made() -> None:
     assert found.sentence.startswith("this withdraws LHR from 1 of 1 upstream; ") and "networks move to " in found.sentence
     assert all(move.before == "LHR" or move.after != "LHR" for move in found.moves)
     assert found.stay > 0 and diff(before, before).moves == ()
+
+
+def test_whoever_loses_its_route_is_harmed() -> None:
+    """Two islands: withholding the only PoP of one brings its stray home to nowhere."""
+    links = read_relationships(b"10,1,provider\n20,2,provider\n20,3,provider\n", "f")
+    alone = Engine(build_internet(links, Places(cities={10: ("LHR",), 1: ("LHR",), 20: ("JFK",), 2: ("JFK",), 3: ("LHR",)})))
+    found = diagnose(alone, Announcements(asn=9, sessions=(session("LHR", "ten", 10), session("JFK", "twenty", 20))))
+    (cause,), (repairs,) = found.strays.causes, found.repairs
+    assert (cause.landed, cause.nearest, cause.refused, cause.networks) == ("JFK", "LHR", False, 1)
+    assert cause.sentence == "customers of 20 in Europe land in JFK, since 20 holds no route to LHR"
+    withheld = next(repair for repair in repairs if repair.kind == "withhold")
+    assert (withheld.cured, withheld.harmed) == (0, 3)
+    assert repairs[-1] == withheld  # what only harms comes last
