@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from anypop.cli import body, probing, reasons, views, watch
-from anypop.cli.door import Door
+from anypop.cli.door import Door, called
 from anypop.cli.failure import Failure
 from anypop.cli.screen import Shown
 from anypop.lab import build, platform
@@ -275,6 +275,6 @@ def how_to_go_on(place: platform.Platform) -> list[Shown]:
     lines = ("pops", "probe --all", "why seattle", f"announce list {WORKLOAD}", "lab cut LHR", "lab restore LHR", "events")
     return [
         f"It stays up: {place.api} (CA: {place.state}/control/ca.pem, credentials: {place.state}/client.json). Try:",
-        *(f"  .venv/bin/anypop {line}{state}" for line in lines),
-        f"Take it down with: sudo .venv/bin/anypop down{state}",
+        *(f"  {called()} {line}{state}" for line in lines),
+        f"Take it down with: {called()} down{state}",
     ]

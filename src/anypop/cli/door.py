@@ -6,6 +6,8 @@
 
 import inspect
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,6 +77,13 @@ _COMMON = [
     inspect.Parameter("state", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=State),
     inspect.Parameter("stack", inspect.Parameter.KEYWORD_ONLY, default="", annotation=Stack),
 ]
+
+
+def called() -> str:
+    """How to call this program again from the shell it was called from: by name where that is on the path, with sudo if it came so."""
+    me = Path(sys.argv[0])
+    name = str(me.absolute()) if me.name == "anypop" and not shutil.which("anypop") else "anypop"
+    return f"sudo {name}" if os.environ.get("SUDO_USER") else name
 
 
 def command(app: typer.Typer, name: str, *, stack: bool = True, examples: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:

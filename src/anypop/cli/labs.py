@@ -15,7 +15,7 @@ import typer
 
 import anypop
 from anypop.cli import views
-from anypop.cli.door import Door, command
+from anypop.cli.door import Door, called, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.screen import Format
 from anypop.cli.table import Cell, Column, Table
@@ -56,7 +56,8 @@ def register(root: typer.Typer) -> None:
             registry_port=registry_port,
             progress=lambda step: door.screen.note(f"starting: {step}"),
         )
-        flag = f"--state {place.state} " if place.state != platform.DEFAULT_STATE else ""
+        again = called() + (f" --state {place.state}" if place.state != platform.DEFAULT_STATE else "")
+        targets = f"--target all={','.join(place.cities)}"
         data = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(place).items()} | {
             "api": place.api,
             "image": place.image,
@@ -65,9 +66,9 @@ def register(root: typer.Typer) -> None:
             data,
             lambda: [
                 f"up: {place.api}, state in {place.state}",
-                f"try: anypop {flag}vantages",
-                f"     anypop {flag}workload create web --image {place.image} --port 80 --target all={','.join(place.cities)} --anycast",
-                f"     anypop {flag}down",
+                f"try: {again} vantages",
+                f"     {again} workload create web --image {place.image} --port 80 {targets} --anycast",
+                f"     {again} down",
             ],
         )
 
