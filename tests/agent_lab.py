@@ -57,7 +57,7 @@ def instance(
 
 
 class Upstreams:
-    """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`."""
+    """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`; one named `nobfd` does without BFD."""
 
     def __init__(self, prefix: str, router: str, folder: Path, names: tuple[str, ...]) -> None:
         self._prefix, self._router, self._folder = prefix, router, folder
@@ -79,7 +79,7 @@ class Upstreams:
             ip.batch(here, netns=router)
             self.all.append(
                 Upstream(name=name, asn=asn, interface=inside, neighbor4=IPv4Address(f"{out4}.1"), local4=IPv4Address(f"{out4}.2"),
-                         neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"))
+                         neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"), bfd=name != "nobfd")
             )  # fmt: skip
             self._start(self.all[-1], number)
 
@@ -112,7 +112,8 @@ class Upstreams:
             lines.append(f"protocol kernel k{family} {{ ipv{family} {{ export where source = RTS_BGP; }}; }}")
             lines.append(f"protocol static s{family} {{ ipv{family}; route {route} unreachable; }}")
             lines.append(
-                f"protocol bgp b{family} {{ local {own} as {upstream.asn}; neighbor {neighbor} as 33438; passive on; bfd on; "
+                f"protocol bgp b{family} {{ local {own} as {upstream.asn}; neighbor {neighbor} as 33438; passive on; "
+                f"{'bfd on; ' if upstream.bfd else ''}"
                 f"error wait time 1, 2; ipv{family} {{ import all; export where source = RTS_STATIC; }}; }}"
             )
         config.write_text("\n".join(lines) + "\n")

@@ -102,6 +102,7 @@ class FakeHost:
     routed: set[Address] = field(default_factory=set)
     firewall: Firewall | None = None
     speaker: SpeakerConfig | None = None
+    fallen: SpeakerConfig | None = None
     images: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
     bad_images: set[str] = field(default_factory=set)
@@ -137,6 +138,10 @@ class FakeHost:
                 self.restart_at[key] = self.now + 0.1
         self._drop(short(uid))
 
+    def bird_dies(self) -> None:
+        """kill -9 of the speaker; the agent lives and remembers what it said."""
+        self.speaker, self.fallen = None, self.speaker
+
     def observe(self) -> Observed:
         assert self.page is not None
         if self.speaker is None:
@@ -148,7 +153,8 @@ class FakeHost:
             router_ready=self.prepared, containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
             links=dict(self.links), external=dict(self.external), covers=frozenset(self.covers),
             balanced={a: self.groups[a] for a in self.routed}, firewall=self.firewall if self.remembers_firewall else None,
-            speaker=self.speaker, health=self._health(), images=frozenset(self.images), leaving=self.page.leaving,
+            speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
+            health=self._health(), images=frozenset(self.images), leaving=self.page.leaving,
             restart_at=dict(self.restart_at), graceful_since=dict(self.graceful_since), draining_since=dict(self.draining_since),
         )  # fmt: skip
         gone = frozenset(x.removal.uid for x in self.page.leaving if not has_remains(x.removal.uid, seen))
@@ -260,7 +266,8 @@ class FakeHost:
 
     def _announce(self, config: SpeakerConfig) -> None:
         assert self.page is not None
-        before = {(e.prefix, e.upstream): e for e in self.speaker.exports} if self.speaker else {}
+        last = self.speaker or self.fallen
+        before = {(e.prefix, e.upstream): e for e in last.exports} if last else {}
         for export in config.exports:
             if (export.prefix, export.upstream) not in before:
                 self._guard_announcement(export)

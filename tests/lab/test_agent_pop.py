@@ -419,3 +419,33 @@ def test_teardown_leaves_nothing_even_when_podman_and_bird_are_dead() -> None:
         lab.teardown()  # once more is harmless
     finally:
         lab.close()
+
+
+def test_a_killed_bird_moves_no_flow_where_the_neighbour_can_wait() -> None:
+    """A neighbour without BFD keeps the routes of a BIRD that was killed until the agent's next one has told them again (RFC 4724), and
+    the kernel keeps what it learnt; a BIRD that is ended properly leaves nothing."""
+    lab = PopLab("agtg", ("nobfd",))
+    try:
+        lab.start_agent()
+        only = instance(0)
+        lab.give(only)
+        lab.wait_running(only.name)
+        wait_until(lambda: lab.upstreams.routes("nobfd", COVER4), timeout_s=10, reason="it is announced")
+        wait_until(lambda: lab.upstreams.routes("nobfd", COVER6), timeout_s=5, reason="it is announced by IPv6")
+        bird = lab.state / "bird" / "bird.pid"
+        pid = process.alive(bird)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        lost: list[str] = []
+
+        def told_again() -> bool:
+            lost.extend(str(p) for p in (COVER4, COVER6) if not lab.upstreams.routes("nobfd", p))
+            lost.extend([] if lab.kernel("route", "show", "proto", "bird") else ["a learnt route"])
+            return "Graceful restart done" in (lab.state / "bird" / "bird.log").read_text()
+
+        wait_until(told_again, timeout_s=15, reason="a new BIRD has told them again", every_s=0.005)
+        assert not lost
+        process.end(bird)
+        wait_until(lambda: not lab.upstreams.routes("nobfd", COVER4), timeout_s=5, reason="an orderly end withdraws")
+    finally:
+        lab.close()

@@ -113,7 +113,7 @@ def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject) -> None:
-    """However instances die and fall sick, a prefix that was announced stays announced until the governor grants its withdrawal."""
+    """However instances die and fall sick, and speakers die, what was announced stays so until the governor grants its withdrawal."""
     host = FakeHost()
     everyone = [instance(n) for n in range(3)]
     host.obey(order(1, *everyone))
@@ -121,13 +121,16 @@ def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject)
     announced = host.speaker
     for _ in range(data.draw(st.integers(1, 6))):
         who = data.draw(st.sampled_from(everyone))
-        match data.draw(st.sampled_from(["die", "sick", "well", "kill"])):
+        match data.draw(st.sampled_from(["die", "sick", "well", "kill", "bird"])):
             case "die":
                 host.die(who.uid)
             case "sick":
                 host.sick.add(who.uid)
             case "well":
                 host.sick.discard(who.uid)
+            case "bird":
+                host.bird_dies()
+                settle(host)
             case _:
                 host.kill()
         host.now += 0.05
@@ -153,6 +156,26 @@ def test_a_grant_withdraws_what_nobody_answers_for() -> None:
     host.sick.clear()
     settle(host)
     assert any(e.prefix == COVERS[0] for e in host.speaker.exports)
+
+
+def test_a_speaker_that_dies_goes_on_where_it_was() -> None:
+    """What is held although every instance is sick is held by the next BIRD too; what was never announced is not announced by it."""
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    held = host.speaker
+    host.sick.add(instance(0).uid)
+    host.obey(order(2, instance(0), instance(1, workload=1)))
+    host.sick.add(instance(1, workload=1).uid)
+    settle(host)
+    host.bird_dies()
+    settle(host)
+    assert host.speaker == held
+    host.obey(order(3, instance(0), instance(1, workload=1), grants=(Grant(prefix=COVERS[0], allowed=True, reason=Reason.GRANTED),)))
+    host.bird_dies()
+    settle(host)
+    assert host.speaker is not None
+    assert not any(e.prefix in COVERS for e in host.speaker.exports)
 
 
 def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:

@@ -12,7 +12,18 @@ from anypop.agent import announcing
 from anypop.agent.firewalling import firewall_for
 from anypop.agent.naming import short
 from anypop.agent.observed import ContainerState, Leaving, Member, Observed
-from anypop.agent.standing import anycast_of, attracts, has_remains, is_blocked, is_drained, is_running, is_serving, staying, wanted
+from anypop.agent.standing import (
+    anycast_of,
+    attracts,
+    exports_now,
+    has_remains,
+    is_blocked,
+    is_drained,
+    is_running,
+    is_serving,
+    staying,
+    wanted,
+)
 from anypop.agent.steps import (
     AddLink,
     BeginDrain,
@@ -97,8 +108,7 @@ def covers_for(order: Order, observed: Observed) -> frozenset[Prefix]:
     """Prefixes below which nothing may ever be forwarded back to an upstream: all that we own here, and all that we still announce."""
     own: set[Prefix] = {order.private4, order.private6, order.external4, order.external6}
     own |= {prefix for prefix, _ in wanted(order)}
-    if observed.speaker:
-        own |= {e.prefix for e in observed.speaker.exports}
+    own |= {prefix for prefix, _ in exports_now(observed)}
     return frozenset(own)
 
 

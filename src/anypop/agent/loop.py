@@ -26,6 +26,7 @@ from anypop.agent.observed import Observed
 from anypop.agent.performing import Performer
 from anypop.agent.probing import RunInside
 from anypop.agent.reporting import report_of
+from anypop.agent.runtime.deaths import DeathWatch
 from anypop.agent.runtime.seam import Runtime
 from anypop.agent.standing import has_remains
 from anypop.agent.steps import CreateContainer, RemoveContainer, StartContainer, Step, StopContainer, lanes_changed
@@ -178,9 +179,11 @@ class Agent:
             self._eyes.containers_changed()
 
     async def _watch_speaker(self) -> None:
-        """Ask BIRD now and then; often while what it is told to say has not yet been said."""
+        """Ask BIRD now and then; often while what it is told to say has not yet been said, and at once when it dies."""
         last = self._hands.speaker
         changed_at = time.monotonic()
+        died = asyncio.Event()
+        deaths = DeathWatch(lambda *_: died.set())
         while True:
             seen = self._hands.speaker
             waiting = seen is not None and seen.config is not None and len(seen.exported) < len(seen.config.exports)
@@ -188,7 +191,12 @@ class Agent:
                 changed_at = time.monotonic()
             last = seen
             quick = waiting and time.monotonic() - changed_at < SPEAKER_QUICK_FOR_S
-            await asyncio.sleep(SPEAKER_QUICK_S if quick else SPEAKER_S)
+            died.clear()
+            pid = self._hands.speaker_pid()
+            deaths.set({("bird", "speaker"): pid} if pid is not None else {})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SPEAKER_QUICK_S if quick else SPEAKER_S):
+                    await died.wait()
             if await self._hands.look_at_speaker() != seen:
                 self._wake.set()
 

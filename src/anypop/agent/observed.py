@@ -117,8 +117,8 @@ class Trouble:
 class Observed:
     """See the module. `links`: True when the link is complete. `balanced`: anycast addresses with a route, and the members behind it.
 
-    `speaker`: the configuration that runs, None when no speaker runs; `speaker_answers` False: it runs and does not answer, so what it
-    announces is only what we last knew. `exported`: (prefix, upstream) that are really sent now.
+    `speaker`: the configuration that runs, None when no speaker runs; `fallen` is then that of the one that died. `speaker_answers` False:
+    it runs and does not answer, so what it announces is only what we last knew. `exported`: (prefix, upstream) that are really sent now.
     """
 
     router_ready: bool = False
@@ -130,6 +130,7 @@ class Observed:
     balanced: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
     firewall: Firewall | None = None
     speaker: SpeakerConfig | None = None
+    fallen: SpeakerConfig | None = None
     speaker_answers: bool = True
     sessions: tuple[SessionReport, ...] = ()
     exported: frozenset[tuple[Prefix, str]] = frozenset()

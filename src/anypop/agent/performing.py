@@ -133,6 +133,9 @@ class Performer:
             case _:
                 assert_never(step)
 
+    def speaker_pid(self) -> int | None:
+        return self._bird.pid()
+
     async def look_at_speaker(self) -> SpeakerSeen:
         self.speaker = await self.in_bird_thread(self._bird.look)
         return self.speaker

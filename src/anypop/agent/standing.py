@@ -97,8 +97,11 @@ def grant_for(prefix: Prefix, order: Order) -> Grant | None:
 
 
 def exports_now(observed: Observed) -> dict[tuple[Prefix, str], Export]:
-    """What the speaker that runs is configured to announce."""
-    return {(e.prefix, e.upstream): e for e in observed.speaker.exports} if observed.speaker else {}
+    """What the speaker that runs is configured to announce. One that died and is about to be started anew goes on where it was: its death
+    must not withdraw what only the governor may.
+    """
+    speaker = observed.speaker or observed.fallen
+    return {(e.prefix, e.upstream): e for e in speaker.exports} if speaker else {}
 
 
 def attracts(address: Address, order: Order, observed: Observed) -> bool:

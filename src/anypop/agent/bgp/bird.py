@@ -26,9 +26,12 @@ _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerSeen:
-    """How the speaker stands. `config` None: none runs. `answers` False: it runs and says nothing."""
+    """How the speaker stands. `config` None: none runs; then `fallen` is what the one that died had to say, if we knew it. `answers`
+    False: it runs and says nothing.
+    """
 
     config: SpeakerConfig | None
+    fallen: SpeakerConfig | None = None
     answers: bool = True
     sessions: tuple[SessionReport, ...] = ()
     exported: frozenset[tuple[Prefix, str]] = frozenset()
@@ -63,8 +66,7 @@ class Bird:
     def look(self) -> SpeakerSeen:
         """Ask the daemon. Never raises: a silent daemon is a fact like any other."""
         if process.alive(self._pid) is None:
-            self._last = None
-            return SpeakerSeen(config=None)
+            return SpeakerSeen(config=None, fallen=self._last)
         try:
             told = birdc.ask(self._control, "eval anypop_digest", "show protocols all", timeout_s=_ASK_S)
         except WorldError as error:
@@ -80,14 +82,16 @@ class Bird:
         sessions = read_sessions(told, names)
         return SpeakerSeen(config=config, sessions=sessions, exported=self._exported(config, sessions))
 
-    def stop(self) -> None:
-        """End the daemon. Its learnt routes stay in the kernel (`persist`)."""
-        process.end(self._pid)
+    def pid(self) -> int | None:
+        """The daemon's process; None when it does not run."""
+        return process.alive(self._pid)
 
     def _start(self, file: Path) -> None:
         process.run(["bird", "-p", "-c", str(file)])
         self._control.unlink(missing_ok=True)
-        process.spawn(["bird", "-f", "-c", str(file), "-s", str(self._control)], pid_file=self._pid, log=self._folder / "bird.out")
+        died = self._pid.exists()  # one that was ended has no pid file: its neighbours were told, and keep nothing
+        argv = ["bird", "-f", *(["-R"] if died else []), "-c", str(file), "-s", str(self._control)]
+        process.spawn(argv, pid_file=self._pid, log=self._folder / "bird.out")
         deadline = time.monotonic() + _ASK_S
         while True:
             try:

@@ -18,6 +18,10 @@ KERNEL_METRIC = 1000  # learnt routes stand behind anything that the operator or
 IMPORT_LIMIT = 2_000_000  # about twice the Internet's table: a leak of everything must not fill the memory
 _BFD = "min rx interval 100 ms; min tx interval 100 ms; multiplier 3;"  # a silent loss is seen in 0.3 s
 _FAMILIES = (4, 6)
+# Graceful restart (RFC 4724): a neighbour without BFD keeps our routes while a BIRD that was killed starts anew. That takes 1 to 2 s, of
+# which BIRD waits 1 s before it connects; for so much longer than that at most may routes stand that nobody answers for.
+RESTART_S = 10
+_RECOVERY_S = 4  # a neighbour that does not come back in time holds up what is told to the others, and routes in the kernel, so long
 
 
 def session_name(upstream: Upstream, family: int) -> str:
@@ -50,6 +54,7 @@ def _body(config: SpeakerConfig, log: Path, name: str) -> str:
         f'log "{log}" 1048576 "{log}.old" {{ info, remote, warning, error, auth, fatal, bug }};',
         f"router id {config.router_id};",
         "timeformat protocol iso long ms;",
+        f"graceful restart wait {_RECOVERY_S};",
         f'define anypop_digest = "{name}";',
         "",
         "protocol device { scan time 10; }",
@@ -71,6 +76,7 @@ def _kernel(family: int) -> list[str]:
     return [
         f"protocol kernel kernel{family} {{",
         "\tpersist;  # a restart of BIRD takes no learnt route away",
+        "\tgraceful restart;  # nor does one that follows upon a death, before the neighbours have told again",
         f"\tmetric {KERNEL_METRIC};",
         f"\tipv{family} {{ import none; export where source = RTS_BGP; }};",
         "}",
@@ -97,6 +103,7 @@ def _session(asn: int, upstream: Upstream, family: int, exports: list[Export]) -
         "\tconnect delay time 1;",
         "\tconnect retry time 1;",
         "\terror wait time 1, 2;",
+        f"\tgraceful restart on; graceful restart time {RESTART_S};",
         f"\tipv{family} {{",
         f"\t\timport limit {IMPORT_LIMIT} action restart;",
         "\t\timport all;",
