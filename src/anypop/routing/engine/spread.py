@@ -268,30 +268,33 @@ def phase(g: Graph, a: Sown, t: Actions, s: State, kind: int, climbed: int, tail
     `order[climbed:tail]` peers'; both lists are in order of length. Returns how many sites have a route afterwards.
     """
     first, second, crossed = 0, climbed, tail
-    inside = len(g.inner_to) > 0
-    siblings = len(g.sibling_to) > 0
     for level in range(1, LONGEST + 1):
         begin = tail
         if s.head[level] >= 0:
             tail = arrive(g, s, level, kind, tail)
-            if inside:
+            if len(g.inner_to):
                 tail = tell_inside(g, a, t, s, begin, tail)
-            if kind != 1:
-                push(g, a, t, s, begin, tail, kind, ties)
-            if siblings:
-                push(g, a, t, s, begin, tail, 3, ties)
-        until = first
-        while kind > 0 and until < climbed and s.site[s.order[until]].length == level:
-            until += 1
-        if until > first:
-            push(g, a, t, s, first, until, kind, ties)
-            first = until
-        until = second
-        while kind > 1 and until < crossed and s.site[s.order[until]].length == level:
-            until += 1
-        if until > second:
-            push(g, a, t, s, second, until, kind, ties)
-            second = until
+        # Who tells whom at this length. One call of `push` for all, since the compiler copies it into every place that calls it.
+        for telling in range(4):
+            since, until, to = begin, tail, kind
+            if telling == 0 and kind == 1:
+                continue  # peers' routes go on to customers alone: in the next phase
+            if telling == 1:
+                to = 3
+                if len(g.sibling_to) == 0:
+                    continue
+            elif telling == 2:
+                since, until = first, first
+                while kind > 0 and until < climbed and s.site[s.order[until]].length == level:
+                    until += 1
+                first = until
+            elif telling == 3:
+                since, until = second, second
+                while kind > 1 and until < crossed and s.site[s.order[until]].length == level:
+                    until += 1
+                second = until
+            if until > since:
+                push(g, a, t, s, since, until, to, ties)
     return tail
 
 
@@ -307,11 +310,13 @@ def spread(g: Graph, a: Sown, t: Actions, s: State, ties: bool) -> int:
         site[v].sender = -1
         mask[v] = 0
     s.head[:] = -1
-    sow(a, s, 0)
-    climbed = phase(g, a, t, s, 0, 0, 0, ties)
-    sow(a, s, 1)
-    crossed = phase(g, a, t, s, 1, climbed, climbed, ties)
-    total = phase(g, a, t, s, 2, climbed, crossed, ties)
+    climbed = 0
+    total = 0
+    for kind in range(3):
+        sow(a, s, kind)
+        total = phase(g, a, t, s, kind, climbed, total, ties)
+        if kind == 0:
+            climbed = total
     region, rest = g.region, s.rest
     for v in range(len(site)):
         here = site[v]
