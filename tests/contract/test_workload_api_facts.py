@@ -117,6 +117,12 @@ def refusal(response: httpx.Response, status: int, code: int) -> list[str]:
     return [v["field"] for detail in body["details"] for v in detail.get("fieldViolations", ())]
 
 
+def with_version(body: dict[str, Any], version: str = "1") -> dict[str, Any]:
+    wanted = copy.deepcopy(body)
+    wanted["workload"]["metadata"]["version"] = version
+    return wanted
+
+
 def less_empty(value: Any) -> Any:
     """A document as a provider compares it: what is empty is as good as absent."""
     if isinstance(value, dict):
@@ -314,6 +320,21 @@ def test_a_registrys_password_stays_with_its_registry(client: httpx.Client, cont
         rows = store.execute("select path, value from workload_secrets where path like '%password'").fetchall()
     assert rows == [("spec.imagePullCredentials[1].dockerRegistry.password", "pass-word")]
     empty(control)
+
+
+def test_what_has_no_effect_yet_is_said_in_headers(client: httpx.Client) -> None:
+    """On POST and PUT, each field by name, whatever text stands in it; the document itself is not touched."""
+    body = terraform()
+    body["workload"]["spec"]["containers"]["app"]["ports"]["web"]["protocol"] = 'ü"\r\nX: 1'
+    for response in (client.post(BASE, json=body), client.put(f"{BASE}/my-anycast-workload", json=with_version(body))):
+        warnings = response.headers.get_list("warning")
+        for field in ("securityContext", "imagePullCredentials", "ports.web.protocol", "scaleSettings"):
+            assert any(re.fullmatch(rf'299 anypop "[^"]*{field}: [^"]+"', warning) for warning in warnings), field
+        assert "x" not in response.headers
+    quoted = client.post("/anypop/v1/quote", json=body).json()
+    assert len(quoted["without_effect"]) == len(warnings)
+    client.delete(f"{BASE}/my-anycast-workload")
+    assert "warning" not in client.post(BASE, json=a_body("plain")).headers
 
 
 def test_max_replicas_labels_and_runtime_are_never_filled_in(client: httpx.Client) -> None:

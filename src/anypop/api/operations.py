@@ -105,11 +105,12 @@ def _count(request: Request, name: str, default: int) -> int:
 
 @router.post("/quote")
 async def quoted(_: Who, here: Here, body: Body) -> Any:
-    """The price of a workload that need not exist: parsed like a creation, and nothing is created."""
+    """The price of a workload that need not exist: parsed like a creation, and nothing is created. With it, what would have no effect."""
     made = parse(
         member(body, "workload"), workload_id=declare.new_id(), stack_id=StackId("quote"), stack_slug="quote", cities=here.cities()
     )
-    return codec.to_data(quote(made.workload, here.prices))
+    idle = [{"field": problem.path, "description": problem.message} for problem in made.unacted]
+    return codec.to_data(quote(made.workload, here.prices)) | ({"without_effect": idle} if idle else {})
 
 
 @router.get("/prices")

@@ -14,8 +14,11 @@ from anypop.control import declare
 from anypop.control.refusals import NotFound
 from anypop.control.state import Declaration
 from anypop.plan.fields import location
+from anypop.plan.parse import Parsed
 
 router = APIRouter(prefix="/workload/v1")
+
+MOST_WARNINGS = 20  # clients and proxies give up on answers with headers of more than some kilobytes
 
 
 @router.get("/locations")
@@ -30,9 +33,10 @@ async def list_workloads(request: Request, stack: In, here: Here) -> dict[str, A
 
 
 @router.post("/stacks/{stack_id}/workloads")
-async def create_workload(stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def create_workload(stack: In, here: Here, body: Body, response: Response) -> dict[str, Any]:
     made = declare.parsed(member(body, "workload"), stack, declare.new_id(), here.cities())
     state = await here.core.change(declare.create(made))
+    _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[made.workload.id])}
 
 
@@ -42,23 +46,31 @@ async def get_workload(workload_id: str, stack: In, here: Here) -> dict[str, Any
 
 
 @router.put("/stacks/{stack_id}/workloads/{workload_id}")
-async def replace_workload(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def replace_workload(workload_id: str, stack: In, here: Here, body: Body, response: Response) -> dict[str, Any]:
     current, wanted = here.workload(stack, workload_id), member(body, "workload")
     declare.check_version(wanted, current, required=True)
-    return await _redeclare(here, stack, current, wanted)
+    return await _redeclare(here, stack, current, wanted, response)
 
 
 @router.patch("/stacks/{stack_id}/workloads/{workload_id}")
-async def merge_workload(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def merge_workload(workload_id: str, stack: In, here: Here, body: Body, response: Response) -> dict[str, Any]:
     current, patch = here.workload(stack, workload_id), member(body, "workload")
     declare.check_version(patch, current, required=False)
-    return await _redeclare(here, stack, current, declare.merged(current, patch))
+    return await _redeclare(here, stack, current, declare.merged(current, patch), response)
 
 
-async def _redeclare(here: Here, stack: In, current: Declaration, wanted: dict[str, Any]) -> dict[str, Any]:
+async def _redeclare(here: Here, stack: In, current: Declaration, wanted: dict[str, Any], response: Response) -> dict[str, Any]:
     made = declare.parsed(declare.with_secrets(wanted, current), stack, current.id, here.cities())
     state = await here.core.change(declare.replace_with(current, made), confirmed=frozenset([current.id]))
+    _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[current.id])}
+
+
+def _warn(response: Response, made: Parsed) -> None:
+    """A header for each field that was accepted and has no effect (RFC 7234, section 5.5): an answer's body has no place for it."""
+    for problem in made.unacted[:MOST_WARNINGS]:
+        text = str(problem).encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
+        response.headers.append("warning", f'299 anypop "{"".join(c if c.isprintable() else "?" for c in text)[:300]}"')
 
 
 @router.delete("/stacks/{stack_id}/workloads/{workload_id}", status_code=204)

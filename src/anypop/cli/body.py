@@ -47,14 +47,14 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
         problems += [f"{option} {name}: given twice" for name in _repeated(name for name, _ in names)]
     if not wanted.targets:
         problems.append("--target: say where, for example --target eu1=AMS,LHR")
-    if wanted.slug and not wanted.image:
-        problems.append("--image: say what to run, for example --image registry.example/web:1")
     command: list[str] = []
     for text in wanted.command:
         try:
             command += shlex.split(text)
         except ValueError as error:
             problems.append(f"--command '{text}': {str(error).lower()}")
+    if problems and wanted.slug and not wanted.image:  # alone it is for control to say, together with all that control finds
+        problems.append("--image: say what to run, for example --image registry.example/web:1")
     if problems:
         raise usage("this workload cannot be understood", problems=problems, advice="'anypop workload create --help' has examples.")
     container: dict[str, Any] = {"image": wanted.image, "resources": {"requests": requests_of(wanted.size)}}

@@ -104,7 +104,7 @@ def create(
     document = wanted(file, options)
     what = f"create workload {document.get('slug') or document.get('name') or ''}".strip()
     price = door.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
-    door.screen.note(views.quote(price), "")
+    door.screen.note(views.quote(price), *without_effect(price), "")
     door.screen.agree("Create it?", yes=yes)
     made = door.client.call("POST", f"{door.stack_path('workload')}/workloads", what=what, body={"workload": document})["workload"]
     known = str(made.get("slug") or made.get("id"))
@@ -114,6 +114,11 @@ def create(
         found = watch.until_running(door, known, views.expected(made), timeout_s=timeout)
     found = list(views.by_name(found))
     door.screen.result({"workload": made, "quote": price, "instances": found}, lambda: summary(made, found))
+
+
+def without_effect(price: views.Data) -> list[Shown]:
+    """What control would accept and not act on, so that nobody takes it for done."""
+    return [f"without effect here: {row.get('field')}: {row.get('description')}" for row in price.get("without_effect") or []]
 
 
 def summary(made: views.Data, found: list[views.Data]) -> list[Shown]:
@@ -207,6 +212,7 @@ def register(root: typer.Typer) -> None:
             document["spec"]["containers"]["app"]["image"] = "quote"
         found = door.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": document})
         door.screen.result(found, lambda: [views.quote(found)])
+        door.screen.note(*without_effect(found))
 
     @command(root, "instances", examples="anypop instances\nanypop instances web -o json")
     def instances(
