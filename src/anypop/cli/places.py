@@ -13,6 +13,7 @@ from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
+from anypop.model.reasons import Reason
 
 communities = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What action communities mean to a network.")
 
@@ -47,10 +48,19 @@ def pops_table(found: list[views.Data]) -> Table:
 
 
 def _trouble(pop: views.Data, *, trusted: bool) -> str:
-    """What keeps a PoP from being plainly fine: why it is unknown, what it refused, drift and errors of its last report."""
+    """What keeps a PoP from being plainly fine: why it is unknown, what it refused, that nothing in it is healthy or no session stands, what
+    it would withdraw and may not, drift and errors of its last report.
+    """
     if not trusted:
         return views.text(pop.get("says") or pop.get("reason"))
     found = [f"refused an order: {pop['refused']}"] if pop.get("refused") else []
+    if pop.get("reason") in (Reason.NO_HEALTHY_INSTANCE, Reason.SESSION_DOWN):
+        found.append(views.text(pop.get("says")))
+    held: dict[str, list[str]] = {}
+    for prefix in pop.get("prefixes") or []:
+        if prefix.get("wants_withdraw"):
+            held.setdefault(str(prefix.get("says")), []).append(str(prefix.get("prefix")))
+    found += [f"{', '.join(prefixes)} {says}" for says, prefixes in held.items()]
     return "; ".join([*found, *map(str, pop.get("errors") or []), *map(str, pop.get("drift") or [])]) or "-"
 
 

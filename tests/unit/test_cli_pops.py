@@ -1,0 +1,39 @@
+"""`anypop pops`: what a person sees of a PoP that is not well."""
+
+from typing import Any
+
+from anypop.cli.places import pops_table
+from anypop.model.reasons import Reason
+
+FINE: dict[str, Any] = {
+    "pop": "LHR", "city": "London", "trusted": True, "reason": "running", "says": Reason.RUNNING.says, "generation": 3,
+    "instances": {"total": 2, "healthy": 2}, "sessions": [{"state": "established"}],
+    "prefixes": [{"prefix": "192.0.2.0/24", "reason": "announced", "says": Reason.ANNOUNCED.says, "wants_withdraw": False}],
+}  # fmt: skip
+
+
+def why(**changes: object) -> str:
+    return str(pops_table([FINE | changes]).rows[0][-1])
+
+
+def test_a_pop_that_is_well_has_nothing_to_explain() -> None:
+    """No reason stands beside it."""
+    assert why() == "-"
+
+
+def test_a_frozen_withdrawal_is_seen_where_one_looks_first() -> None:
+    """A sick PoP says so, and what the governor keeps announced, with the reason, both families together."""
+    held = [
+        {"prefix": p, "reason": "suspect-monitor", "says": Reason.SUSPECT_MONITOR.says, "wants_withdraw": True}
+        for p in ("192.0.2.0/24", "2001:db8::/48")
+    ]
+    sick = {"reason": "no-healthy-instance", "says": Reason.NO_HEALTHY_INSTANCE.says}
+    assert why(prefixes=held, **sick) == (
+        "no instance in this PoP is healthy; 192.0.2.0/24, 2001:db8::/48 kept announced: "
+        "more than half of the PoPs turned bad at once, so the monitor is suspect"
+    )
+
+
+def test_a_pop_without_sessions_says_so() -> None:
+    """Nobody hears it, however healthy its instances are."""
+    assert why(reason="session-down", says=Reason.SESSION_DOWN.says) == "the BGP session is down"
