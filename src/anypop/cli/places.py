@@ -48,8 +48,8 @@ def pops_table(found: list[views.Data]) -> Table:
 
 
 def _trouble(pop: views.Data, *, trusted: bool) -> str:
-    """What keeps a PoP from being plainly fine: why it is unknown, what it refused, that nothing in it is healthy or no session stands, what
-    it would withdraw and may not, drift and errors of its last report.
+    """What keeps a PoP from being plainly fine: why it is unknown, what it refused, that nothing in it is healthy or no session stands,
+    what it would withdraw and may not, drift and errors of its last report.
     """
     if not trusted:
         return views.text(pop.get("says") or pop.get("reason"))
