@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from sqlalchemy import insert
 
 from anypop.api.__main__ import main
+from anypop.control import schema
+from anypop.control.store import open_store
 from anypop.model import codec
+from anypop.model.errors import WorldError
 from tests.control_world import a_body, a_network
 from tests.wait import wait_until
 
@@ -244,3 +249,40 @@ def test_its_files_and_its_restart(tmp_path: Path, capsys: pytest.CaptureFixture
         process.start(network=False)
         assert json.loads((tmp_path / "client.json").read_text()) == first
         assert len(process.order("LHR")["instances"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--state", "/proc/nothing"], "use the folder /proc/nothing"),
+        (["--network", "{here}/binary"], "it is not text"),
+        (["--network", "{here}/nowhere"], "No such file or directory"),
+        (["--network", "{here}/deep"], "it is not YAML"),
+        (["--prices", "{here}/binary"], "it is not text"),
+        (["--prices", "{here}/deep"], "no YAML"),
+        (["--client-file", "/proc/nothing/client.json"], "write /proc/nothing/client.json"),
+    ],
+)
+def test_a_file_or_folder_that_cannot_be_used_is_one_line(
+    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_umask: None
+) -> None:
+    """With exit code 1 and no traceback, whatever was named."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "deep").write_text("[" * 3000)
+    state = [] if "--state" in options else ["--state", str(tmp_path / "control")]
+    given = [option.format(here=tmp_path) for option in options]
+    assert main([*state, "--listen", "127.0.0.1:0", *given]) == 1
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("anypop.api: ")]
+    assert says in line
+
+
+def test_an_error_of_the_database_shows_no_secret(tmp_path: Path) -> None:
+    """Neither in its words nor in the traceback that a log would hold."""
+    store = open_store(tmp_path)
+    secret = "-".join(["hush"] * 2)  # a traceback shows lines of source too
+    try:
+        with pytest.raises(WorldError) as raised, store.writing() as link:
+            link.execute(insert(schema.workload_secrets), {"workload_id": "nobody", "path": "p", "value": secret})
+        assert secret not in "".join(traceback.format_exception(raised.value))
+    finally:
+        store.close()

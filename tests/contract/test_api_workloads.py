@@ -130,6 +130,26 @@ def test_nobody_sees_the_stack_of_another_account(world: World) -> None:
     _error(world.call("GET", "/anypop/v1/network", headers=headers), 403, 7)
 
 
+def test_every_route_of_a_stack_is_closed_to_other_accounts(world: World) -> None:
+    """404 for whatever is done to it, and it stays as it was; another's events and the inside of PoPs do not show either."""
+    made = world.create()
+    accounts = world.platform.accounts
+    theirs = accounts.create_credential(accounts.create_account("stranger").id, "theirs")
+    headers = world.login(theirs.client_id, theirs.secret)
+    routes = {p: m for p, m in world.get("/anypop/v1/openapi.json")["paths"].items() if "{stack_id}" in p}
+    assert len(routes) >= 6
+    for path, methods in routes.items():
+        real = path.replace("{stack_id}", "default").replace("{workload_id}", "fun").replace("{name}", "fun-eu-ams-0")
+        for method in methods:
+            body = {"json": {"workload": made, "rules": [], "name": "x"}} if method != "get" else {}
+            _error(world.call(method.upper(), real, headers=headers, **body), 404, 5)
+    assert world.get(f"{BASE}/fun")["workload"] == made
+    assert world.call("GET", "/anypop/v1/events", headers=headers).json() == {"results": []}
+    pops = world.call("GET", "/anypop/v1/pops", headers=headers).json()["results"]
+    assert pops and not {"drift", "errors", "orphans"} & set().union(*pops)
+    _error(world.call("POST", "/anypop/v1/probes", headers=headers, json={"workload": "fun"}), 400, 9)
+
+
 # workloads
 
 

@@ -337,6 +337,17 @@ def test_what_has_no_effect_yet_is_said_in_headers(client: httpx.Client) -> None
     assert "warning" not in client.post(BASE, json=a_body("plain")).headers
 
 
+def test_a_slug_that_is_not_sent_stays_as_it_is(client: httpx.Client) -> None:
+    """Also when the name changes: the slug was made, or given, at creation."""
+    body = a_body("fun", replicas=0)
+    body["workload"]["slug"] = "custom"
+    post(client, body)
+    del body["workload"]["slug"]
+    body["workload"]["name"] = "Something else"
+    changed = client.put(f"{BASE}/custom", json=with_version(body)).json()["workload"]
+    assert (changed["name"], changed["slug"]) == ("Something else", "custom")
+
+
 def test_max_replicas_labels_and_runtime_are_never_filled_in(client: httpx.Client) -> None:
     """A client that did not send them must not see them."""
     made = post(client, a_body("plain", anycast=False))

@@ -51,6 +51,9 @@ def main(argv: list[str]) -> int:
     except WorldError as error:
         print(f"anypop agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    except OSError as error:  # a folder or a file that was named on the command line, or a certificate that is none
+        print(f"anypop agent: {error.filename or arguments.ca or arguments.state}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

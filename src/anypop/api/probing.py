@@ -208,4 +208,5 @@ async def why(request: Request, who: Who, here: Here) -> Any:
     try:
         return await _unless_stopping(here, beside(partial(glass.why, target, goal.address, goal.pops)))
     except KeyError as error:
-        raise NotFound(f"no vantage or router {target}") from error
+        vantages = ", ".join(v.name for v in await beside(here.vantages.all)) if here.vantages is not None else ""
+        raise NotFound(f"no vantage or router {target}" + (f" (vantages: {vantages})" if vantages else "")) from error

@@ -60,7 +60,8 @@ class Settings:
 def serve(settings: Settings) -> None:
     """Run until a signal ends it. Raises `WorldError` and `Invalid` for what is in the way at start."""
     os.umask(0o077)
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _in_words(f"use the folder {settings.state}"):
+        settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
         # Sockets first: a taken port must be known before anything is written.
         sockets = [open_sockets.enter_context(contextlib.closing(listen.open_socket(place))) for place in settings.listen]
@@ -72,9 +73,22 @@ def serve(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
+def _in_words(what: str) -> Iterator[None]:
+    """A file that cannot be read or written as one line for whoever starts control."""
+    try:
+        yield
+    except OSError as error:
+        raise WorldError(what, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise WorldError(what, "it is not text") from error
+
+
+@contextlib.contextmanager
 def _only_one(state: Path) -> Iterator[None]:
     """Two control processes over one store would each give out generations: the lock goes with the process, however it ends."""
-    with (state / "lock").open("w") as lock:
+    with _in_words(f"use the folder {state}"):
+        lock = (state / "lock").open("w")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -91,7 +105,8 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         if wanted is not None:
             await core.change(change_network(wanted))
         renew = partial(_certificate, settings)
-        credentials = renew()
+        with _in_words(f"keep certificates in {settings.state}"):
+            credentials = renew()
         on_network = partial(accounts.ensure_agents, settings.state / "agents")
         platform = Platform(core=core, accounts=accounts, clock=time.time, prices=_prices(settings.prices, store), on_network=on_network)
         on_network(platform.cities())
@@ -166,20 +181,22 @@ class _Server(uvicorn.Server):
 def _network(path: Path | None) -> Network | None:
     if path is None:
         return None
+    what = f"read the network {path}"
+    with _in_words(what):
+        text = path.read_text(encoding="utf-8")
     try:
-        data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise WorldError(f"read the network {path}", str(error)) from error
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise WorldError(what, f"it is not YAML: {error}") from error
     return codec.from_data(Network, data)
 
 
 def _prices(path: Path | None, store: Store) -> PriceBook:
     """The operator's file, else the book that was last put over the API, else the one that comes with Anypop."""
     if path is not None:
-        try:
-            return read_price_book(path.read_text())
-        except OSError as error:
-            raise WorldError(f"read the price book {path}", str(error)) from error
+        with _in_words(f"read the price book {path}"):
+            text = path.read_text(encoding="utf-8")
+        return read_price_book(text)
     saved = store.setting("price_book")
     return read_price_book(saved) if saved is not None else default_price_book()
 
@@ -230,7 +247,8 @@ def _bootstrap(settings: Settings, accounts: Accounts, credentials: ca.Credentia
         "client_secret": secret,
         "stack": stack.slug,
     }
-    ca.write_whole(settings.client_file, json.dumps(content, indent=2).encode() + b"\n", mode=0o600)
+    with _in_words(f"write {settings.client_file}"):
+        ca.write_whole(settings.client_file, json.dumps(content, indent=2).encode() + b"\n", mode=0o600)
 
 
 def _saved_credential(path: Path) -> tuple[str, str]:

@@ -60,6 +60,8 @@ async def merge_workload(workload_id: str, stack: In, here: Here, body: Body, re
 
 
 async def _redeclare(here: Here, stack: In, current: Declaration, wanted: dict[str, Any], response: Response) -> dict[str, Any]:
+    if not wanted.get("slug"):
+        wanted = wanted | {"slug": current.workload.slug}  # it lasts for the workload's life, whatever name there is now
     made = declare.parsed(declare.with_secrets(wanted, current), stack, current.id, here.cities())
     state = await here.core.change(declare.replace_with(current, made), confirmed=frozenset([current.id]))
     _warn(response, made)

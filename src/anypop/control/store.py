@@ -127,7 +127,8 @@ def open_store(folder: Path, url: str | None = None) -> Store:
     """Connect and migrate. `url`: SQLAlchemy's; default: `anypop.db` in `folder`. Raises `WorldError` when it cannot be reached."""
     if url is None:
         url = os.environ.get("ANYPOP_DATABASE_URL") or f"sqlite:///{folder / 'anypop.db'}"
-    parsed = make_url(url)
+    with _in_words("open the database that ANYPOP_DATABASE_URL names"):
+        parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     what = f"open the database {parsed.render_as_string()}"  # the password is left out
