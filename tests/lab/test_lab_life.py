@@ -171,3 +171,33 @@ def test_an_up_that_is_killed_half_way_can_be_finished_or_taken_down(home: Path,
         assert broken(lab) == []
     build.down(prefix=name, state_dir=folder)
     wait_until(lambda: left_behind(folder, name) == [], timeout_s=5, reason="what the killed one had under way has ended")
+
+
+TWO_CITIES = """
+name: two cities
+ases:
+  - {asn: 64496, name: wide, cities: [AMS, LHR], internal: [AMS-LHR]}
+  - {asn: 64497, name: far, cities: [LHR]}
+links:
+  - {a: 64496, b: 64497, relationship: peer, at: [LHR]}
+vantages:
+  - {name: near, city: AMS, asn: 64496}
+  - {name: far, city: LHR, asn: 64497}
+anypop:
+  asn: 64500
+  anycast4: [198.18.0.0/24]
+  anycast6: ["2001:db8:a0::/48"]
+  pops:
+    - {city: AMS, external4: 198.18.16.0/24, external6: "2001:db8:b0::/48", upstreams: [{name: wide, asn: 64496}]}
+"""
+
+
+def test_a_networks_own_addresses_are_told_by_all_its_routers(home: Path, prefix: str) -> None:
+    """A vantage in Amsterdam is reached by a peer that its network meets in London alone."""
+    try:
+        lab = build.up(load(TWO_CITIES), prefix=other(prefix), state_dir=home / "two")
+        echo = vantage.ping(lab.vantage("far"), lab.vantage("near").address4)
+        assert echo is not None
+        assert echo > 4  # there and back between London and Amsterdam
+    finally:
+        build.down(prefix=other(prefix), state_dir=home / "two")

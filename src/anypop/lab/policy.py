@@ -99,7 +99,8 @@ class Policy:
     def leaving(self, neighbour: Neighbour) -> Iterator[str]:
         """Statements for a route on its way to another AS. The last one strips our marks."""
         if neighbour.relationship is not Relationship.CUSTOMER:
-            yield f"if source = RTS_BGP && !({self._mark(_CLASS_MARK, 1)}) then reject;"
+            # a prefix of this AS itself comes from its other routers with an empty path, and goes to all as well
+            yield f"if source = RTS_BGP && bgp_path.len > 0 && !({self._mark(_CLASS_MARK, 1)}) then reject;"
         denied: list[str] = []
         allowed: list[str] = []
         for entry in self.entries:

@@ -15,7 +15,6 @@ from anypop.model.errors import Problem
 # The lab numbers its own routers, links, vantages and the management network from these.
 RESERVED4 = tuple(ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "100.64.0.0/16", "127.0.0.0/8"))
 RESERVED6 = tuple(ip_network(n) for n in ("fc00::/7", "fe80::/10", "::/8"))
-LEAST_COVERING_PREFIXES = 4  # one for each workload with its own scope of announcement; fewer make a lab where nothing can be compared
 
 _Part = AutonomousSystem | ExternalLink | InternalLink | Vantage | OwnPop | OwnUpstream
 
@@ -164,8 +163,8 @@ def _pops(topology: Topology, path: _Path) -> _Found:
 def _prefixes(topology: Topology, path: _Path) -> _Found:
     own = topology.own
     for family, count in ((4, len(own.anycast4)), (6, len(own.anycast6))):
-        if count < LEAST_COVERING_PREFIXES:
-            yield f"anypop.anycast{family}", f"needs at least {LEAST_COVERING_PREFIXES} covering prefixes, has {count}"
+        if count == 0:
+            yield f"anypop.anycast{family}", "needs at least one covering prefix; workloads in different sets of PoPs need one each"
     named = [(f"anypop.anycast4[{i}]", str(n)) for i, n in enumerate(own.anycast4)]
     named += [(f"anypop.anycast6[{i}]", str(n)) for i, n in enumerate(own.anycast6)]
     for pop in own.pops:
