@@ -15,11 +15,12 @@ import httpx
 
 from anypop.cli import body, probing, reasons, views, watch
 from anypop.cli.door import Door, called
-from anypop.cli.failure import Failure
+from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
 from anypop.lab import build, platform
 from anypop.lab.leftovers import left_behind
 from anypop.lab.serving import until_serving
+from anypop.lab.topology import load
 from anypop.lab.until import until
 from anypop.lab.vantage import Stream
 
@@ -234,6 +235,7 @@ class Wish:
 
 def run(door: Door, wish: Wish) -> dict[str, Any]:
     """Tell it all. With `leave` everything is taken down at the end, also when a chapter fails; the report says what was left behind."""
+    _check_stage(wish.topology)
     began = time.monotonic()
     marks: dict[str, float] = {}
 
@@ -267,6 +269,18 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
     if not wish.leave:
         door.screen.preview("", *how_to_go_on(place))
     return story.report
+
+
+def _check_stage(file: Path) -> None:
+    """The story is the article's: it needs its PoPs, and London to be asked about. `Failure` before anything starts where they are not."""
+    found = load(file.read_text(encoding="utf-8"), name=str(file))
+    pops, vantages = {pop.city for pop in found.own.pops}, {vantage.name for vantage in found.vantages}
+    missing = [f"a PoP in {city}" for target in TARGETS for city in target.partition("=")[2].split(",") if city not in pops]
+    missing += [f"a vantage named {name}" for name in ("london", "amsterdam") if name not in vantages]
+    if missing:
+        raise usage(
+            f"the demo's story does not fit {file}: it lacks {', '.join(missing)}", advice=f"'{called()} up --topology {file}' builds it."
+        )
 
 
 def how_to_go_on(place: platform.Platform) -> list[Shown]:

@@ -104,10 +104,20 @@ def refused(status: int, body: object, *, what: str) -> Failure:
     if status >= 500 and request_id:
         advice = f"{advice} Request {request_id}.".strip()
     message = str(body["message"])
+    advice = advice or next((words for begin, words in _WHAT_NEXT.items() if message.startswith(begin)), "")
     if problems and message.startswith(problems[0]):  # the message is the first of them: say each once
         message, problems = (problems[0], []) if len(problems) == 1 else (f"{len(problems)} problems", problems)
     return Failure(f"{what}: {message}", code=code, problems=problems, advice=advice)
 
+
+# By how control's message begins: what a person does next.
+_WHAT_NEXT = {
+    "no workload": "'anypop workload list' lists them.",
+    "workload with slug": "Choose another name, or take that one away: 'anypop workload delete NAME'.",
+    "no stack": "Name one with --stack, or ANYPOP_STACK.",
+    "no vantage or router": "'anypop vantages' and 'anypop lab status -o json' list them.",
+    "no vantage ": "'anypop vantages' lists them.",
+}
 
 _NOT_OURS = "Is ANYPOP_URL the address of a control process, and not of a proxy before it?"
 

@@ -1,0 +1,57 @@
+"""What a person is told to type next, and what is said of files that cannot be used."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from anypop.cli import door
+from anypop.lab.generate import generate
+from tests.cli_calls import Caller
+
+ARTICLE = Path(__file__).parents[2] / "topologies" / "article.yaml"
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    return Caller(tmp_path, None, monkeypatch)
+
+
+def test_advice_names_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By its path where its name is not on the path, with sudo where it came by sudo: what is shown can be typed."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "venv" / "anypop")])
+    assert door.called() == str(tmp_path / "venv" / "anypop")
+    monkeypatch.setenv("SUDO_USER", "me")
+    assert door.called() == f"sudo {tmp_path}/venv/anypop"
+    (tmp_path / "anypop").touch(mode=0o755)
+    assert door.called() == "sudo anypop"
+
+
+@pytest.mark.parametrize("argv", [["lab", "validate"], ["up", "--topology"], ["demo", "--topology"]])
+@pytest.mark.parametrize(("content", "says"), [(b"\xff\xfe", "it is not text"), (b"[" * 3000, "too deep"), (b"a: [", "not YAML")])
+def test_a_topology_that_cannot_be_read_is_one_line(call: Caller, tmp_path: Path, argv: list[str], content: bytes, says: str) -> None:
+    """Exit code 2, and no traceback."""
+    file = tmp_path / "file.yaml"
+    file.write_bytes(content)
+    found = call(*argv, str(file))
+    assert found.code == 2
+    assert found.err.startswith("anypop: ") and says in found.err
+
+
+@pytest.mark.parametrize("content", ["[" * 3000, "{a: " * 3000])
+def test_a_workload_nested_too_deep_is_one_line(call: Caller, tmp_path: Path, content: str) -> None:
+    """Exit code 2, in YAML and in JSON."""
+    (tmp_path / "file").write_text(content)
+    found = call("quote", "-f", str(tmp_path / "file"))
+    assert (found.code, "nested too deep" in found.err) == (2, True)
+
+
+def test_the_demo_is_refused_on_a_stage_that_it_does_not_fit(call: Caller, tmp_path: Path) -> None:
+    """Before anything starts, with what is missing and what to do with that topology instead."""
+    file = tmp_path / "other.yaml"
+    file.write_text(generate(ases=10, pops=2, seed=1))
+    found = call("demo", "--topology", str(file))
+    assert found.code == 2
+    assert "a vantage named london" in found.err and "up --topology" in found.err
