@@ -5,11 +5,12 @@ from dataclasses import replace
 from anypop.judge.instances import shown
 from anypop.judge.memory import History
 from anypop.judge.verdict import FRESH_S, Received, judge
-from anypop.model.announce import Mode, Scope, ScopeRule
+from anypop.model.announce import Address, Mode, Scope, ScopeRule
 from anypop.model.names import CityCode
 from anypop.model.plan import Plan, Verdict, World
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
+from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
 from tests.worlds import AMS, CITIES, JFK, LAX, LHR, after, network, report, workload
 
@@ -172,6 +173,38 @@ def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody_while_it_starts() ->
     control.receive(*(report(both, c) for c in (AMS, JFK, LAX)), ill(both, LHR, workload_id=b))
     assert control.answer(LHR) == (True, Reason.GRANTED)
     assert (LHR, a) in control.history.served
+
+
+def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:
+    """b is poison in every PoP: after half a minute no order waits for it any more, so a PoP that was away announces a's prefix again;
+    silence of a PoP starts no such count, one healthy instance anywhere ends it, and alone in its prefix b goes on being waited for."""
+    both = plan(World(network=network(), workloads=(workload("a", dual_stack=False), workload("b", dual_stack=False))))
+    a, b = (next(x for x in both.anycast if x.workload_id == workload(slug).id) for slug in ("a", "b"))
+    control = Control(both)
+
+    def gates() -> set[Address]:
+        order = order_for(both, LHR, 2, control.verdict)
+        return {g for told in order.announcements if told.prefix == a.prefix4 for g in told.gates}
+
+    control.receive(*(report(both, c, unhealthy=[b.workload_id]) for c in CITIES))
+    assert gates() == {a.address4, b.address4}
+    control.now += 31
+    control.receive(*(report(both, c, unhealthy=[b.workload_id]) for c in CITIES))
+    assert gates() == {a.address4}
+    control.now += FRESH_S + 1
+    control.receive(report(both, LHR, unhealthy=[b.workload_id]))
+    assert gates() == {a.address4}, "the silence of others is no news"
+    control.receive(report(both, AMS))
+    assert gates() == {a.address4, b.address4}
+    control.receive(report(both, AMS, unhealthy=[b.workload_id]))
+    control.now += 31
+    control.receive(report(both, AMS, unhealthy=[b.workload_id]))
+    assert gates() == {a.address4, b.address4}, "it was never known of all"
+    everyone = [a.workload_id, b.workload_id]
+    for _ in range(2):
+        control.now += 31
+        control.receive(*(report(both, c, unhealthy=everyone) for c in CITIES))
+    assert gates() == {a.address4, b.address4}, "nothing is announced before anything works"
 
 
 def test_a_pop_withheld_by_the_operator_is_not_entitled() -> None:

@@ -36,13 +36,14 @@ class Bad:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The judge's memory. `good`: PoPs that announced the prefix in good health when last looked at. `served`: workloads that have been
-    healthy in a PoP.
+    healthy in a PoP. `nowhere`: those that work in none of their PoPs, and since when (control's clock, seconds).
     """
 
     leaves: tuple[Leave, ...] = ()
     good: tuple[tuple[CityCode, Prefix], ...] = ()
     bad: tuple[Bad, ...] = ()
     served: tuple[tuple[CityCode, WorkloadId], ...] = ()
+    nowhere: tuple[tuple[WorkloadId, float], ...] = ()
 
 
 def still_out(

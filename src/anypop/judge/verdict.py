@@ -53,6 +53,7 @@ def judge(
     good = frozenset(w for w in seen.announcing if not seen.prefixes[w].wants_withdraw)
     bad = turned(history, good=good, entitled=seen.gates, now=now)
     served = _served(plan, history, seen)
+    nowhere = _nowhere(plan, history, seen, now)
     leaves = still_out(
         tuple(leave for leave in history.leaves if leave.pop in plan.pops),
         recovered=lambda where: where in good or where not in seen.entitled,
@@ -101,12 +102,14 @@ def judge(
     verdict = Verdict(
         pops={pop: _of_pop(plan, pop, reports.get(pop), pop in fresh, tuple(grants[pop])) for pop in plan.pops},
         prefixes=tuple(prefixes),
+        idle=frozenset(workload for workload, since in nowhere if now - since > START_GRACE_S),
     )
     memory = History(
         leaves=leaves,
         good=tuple(w for w in seen.gates if w in good),
         bad=bad,
         served=tuple(sorted(served)),
+        nowhere=nowhere,
     )
     return verdict, memory
 
@@ -163,6 +166,19 @@ def _served(plan: Plan, history: History, seen: _Seen) -> frozenset[tuple[CityCo
     """Which workload has been healthy in which PoP, forgotten with its last slot there."""
     known = {(s.pop, s.workload_id) for s in plan.slots}
     return frozenset(known & ({*history.served} | {(pop, w) for pop, ws in seen.healthy.items() for w in ws}))
+
+
+def _nowhere(plan: Plan, history: History, seen: _Seen, now: float) -> tuple[tuple[WorkloadId, float], ...]:
+    """Which workload works in none of its PoPs, and since when. Begun only when each of them says so: silence proves nothing."""
+    homes: dict[WorkloadId, set[CityCode]] = defaultdict(set)
+    for slot in plan.slots:
+        homes[slot.workload_id].add(slot.pop)
+    known = dict(history.nowhere)
+    return tuple(
+        (workload, known.get(workload, now))
+        for workload, pops in sorted(homes.items())
+        if not any(workload in seen.healthy.get(pop, ()) for pop in pops) and (workload in known or pops <= seen.healthy.keys())
+    )
 
 
 def _with_given(leaves: tuple[Leave, ...], prefix: Prefix, answers: Mapping[CityCode, Grant]) -> tuple[Leave, ...]:

@@ -131,7 +131,8 @@ class PrefixVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Judgement over all reports at one moment."""
+    """Judgement over all reports at one moment. `idle`: workloads that have worked in none of their PoPs for a while."""
 
     pops: dict[CityCode, PopVerdict] = field(default_factory=dict)
     prefixes: tuple[PrefixVerdict, ...] = ()
+    idle: frozenset[WorkloadId] = frozenset()

@@ -1,10 +1,15 @@
 """One PoP's order, cut out of a plan.
 
-In: a plan, the PoP, the generation that control gives it, and the judge's verdict (for its grants). Out: the order, complete in itself.
+In: a plan, the PoP, the generation that control gives it, and the judge's verdict (its grants, and who is idle). Out: the order,
+complete in itself.
 It must not decide anything: everything in it stands in the plan or in the verdict.
 """
 
-from anypop.model.names import CityCode
+from collections.abc import Mapping
+from dataclasses import replace
+
+from anypop.model.announce import Address, Announcement
+from anypop.model.names import CityCode, WorkloadId
 from anypop.model.order import Order
 from anypop.model.plan import Plan, Verdict
 
@@ -17,6 +22,7 @@ def order_for(plan: Plan, pop: CityCode, generation: int, verdict: Verdict) -> O
         raise KeyError(pop)
     judged = verdict.pops.get(pop)
     ours = {a.prefix for a in part.announcements}
+    owners = {a: held.workload_id for held in plan.anycast for a in (held.address4, held.address6)}
     return Order(
         pop=pop,
         generation=generation,
@@ -29,7 +35,14 @@ def order_for(plan: Plan, pop: CityCode, generation: int, verdict: Verdict) -> O
         upstreams=site.upstreams,
         instances=part.instances,
         removed=part.removed,
-        announcements=part.announcements,
+        announcements=tuple(replace(told, gates=gates_that_count(told, owners, verdict)) for told in part.announcements),
         # a grant for a prefix that is no longer announced here would only puzzle the reader of the order
         grants=tuple(g for g in judged.grants if g.prefix in ours) if judged else (),
     )
+
+
+def gates_that_count(told: Announcement, owners: Mapping[Address, WorkloadId], verdict: Verdict) -> tuple[Address, ...]:
+    """The gates of an announcement without those of idle workloads: no PoP answers for these, so that a PoP waits for them would help
+    nobody and keep the others' prefix from ever coming back. Where nobody else is in the prefix they all stay.
+    """
+    return tuple(g for g in told.gates if owners.get(g) not in verdict.idle) or told.gates
