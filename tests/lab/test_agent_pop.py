@@ -220,6 +220,36 @@ def test_without_control_a_restarted_agent_obeys_its_last_order(clean: PopLab) -
     clean.wait_running(only.name)
 
 
+def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopLab) -> None:
+    """Agent, BIRD and applications are dead, namespaces, links, routes and rules gone, control away: the last order on disk brings back
+    every instance and every announcement (invariants 1, 13)."""
+    first, second = fresh(0), fresh(1)
+    clean.give(first, second)
+    clean.wait_running(first.name, second.name)
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    clean.control.away = True
+    try:
+        clean.kill_agent()
+        bird = process.alive(clean.state / "bird" / "bird.pid")
+        assert bird is not None
+        for pid in (bird, *container_pids(clean).values()):
+            os.kill(pid, signal.SIGKILL)
+        ip.batch([f"netns del {name}" for name in netns.names(f"{clean.prefix}-i-")])
+        links = [row["ifname"] for row in clean.kernel("link") if row["ifname"].startswith("i")]
+        ip.batch([f"link del {name}" for name in links], netns=clean.router, force=True)  # some went with their namespace
+        ip.batch(["route flush proto 158", "-6 route flush proto 158", "nexthop flush proto 158"], netns=clean.router, force=True)
+        process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
+        wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the upstream saw it go")
+        clean.start_agent()
+        wait_until(lambda: clean.get(ANYCAST4) in (first.name, second.name), timeout_s=20, reason="it answers again")
+        wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="it is announced again")
+        names = {first.name, second.name}
+        wait_until(lambda: {clean.get(i.external4) for i in (first, second)} == names, timeout_s=10, reason="both are back")
+    finally:
+        clean.control.away = False
+    clean.wait_running(first.name, second.name)
+
+
 def test_a_route_learnt_from_one_upstream_never_reaches_the_other(clean: PopLab) -> None:
     """The speaker exports our own prefixes and nothing else; what it learns, the kernel uses (invariant 10)."""
     learnt = clean.upstreams.learnt("two")
