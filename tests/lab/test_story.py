@@ -106,10 +106,14 @@ def test_why_names_the_as_and_the_step(shell: Shell, plain: None) -> None:
     ids=["by a community", "by not announcing"],
 )
 def test_a_scoped_announcement_brings_london_home_and_moves_nobody_else(shell: Shell, plain: None, words: tuple[str, ...]) -> None:
-    """London lands in London; everyone else lands where they landed before."""
+    """London lands in London; everyone else lands where they landed before; and no BGP session was reset for it."""
+    before = sessions(shell)
     shell.json("announce", *words, "--yes")
     shell.until_lands({"london": "LHR"})
     assert shell.lands(requests=4) == HOME
+    after = sessions(shell)
+    assert {key: state for key, (state, _) in after.items()} == dict.fromkeys(after, "established")
+    assert all(abs(after[key][1] - since) < 0.5 for key, (_, since) in before.items())  # BIRD tells the age in milliseconds, and jitters
 
 
 def test_a_killed_instance_is_restarted_while_requests_go_on(shell: Shell, deployed: dict[str, Any], plain: None) -> None:
@@ -182,6 +186,12 @@ def test_a_dead_control_stops_nothing_and_comes_back_with_everything(shell: Shel
         platform.up(place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None)
     shell.until_lands(VANTAGES)
     assert {i["phase"] for i in shell.json("instances", WORKLOAD)} == {"RUNNING"}
+
+
+def sessions(shell: Shell) -> dict[tuple[str, str, int], tuple[str, float]]:
+    """State and beginning (seconds since the epoch) of every BGP session of every PoP."""
+    rows = [(pop["city"], session) for pop in shell.json("pops") for session in pop["sessions"]]
+    return {(city, s["upstream"], s["family"]): (s["state"], s["since"]) for city, s in rows}
 
 
 def anycast_of(made: dict[str, Any]) -> str:
