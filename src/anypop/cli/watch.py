@@ -42,18 +42,38 @@ def until_gone(door: Door, workload: str, *, timeout_s: float) -> None:
     """Returns once control no longer knows the workload."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        try:
-            door.client.get(door.workload_path(workload), what=f"look for {workload}")
-        except Failure as failure:
-            if failure.code is Exit.NOT_FOUND:
-                return
-            raise
-        time.sleep(POLL_S)
+        if _is_gone(door, workload):
+            return
+        began = time.monotonic()
+        if not _told_gone(door, workload, deadline):
+            time.sleep(max(0.0, began + POLL_S - time.monotonic()))
     raise Failure(
         f"{workload} is still being taken down after {timeout_s:g} s",
         code=Exit.TIMEOUT,
         advice=f"Look again with: anypop workload wait {workload} --for gone",
     )
+
+
+def _is_gone(door: Door, workload: str) -> bool:
+    try:
+        door.client.get(door.workload_path(workload), what=f"look for {workload}")
+    except Failure as failure:
+        if failure.code is Exit.NOT_FOUND:
+            return True
+        raise
+    return False
+
+
+def _told_gone(door: Door, workload: str, deadline: float) -> bool:
+    """Whether control's stream told of the end; False where it broke, or where there is none."""
+    path, left = f"{door.workload_path(workload, 'anypop')}/watch", max(0.1, deadline - time.monotonic())
+    try:
+        events = door.client.events(path, what=f"watch {workload}", silence_s=left)
+        return any(event == "gone" or time.monotonic() > deadline for event, _ in events)
+    except Failure as failure:
+        if failure.code is Exit.NOT_FOUND:
+            return False
+        raise
 
 
 def _states(door: Door, workload: str, deadline: float) -> Iterator[Instances]:
