@@ -23,6 +23,7 @@ from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, PopLa
 from tests.podman_service import SERVE, STAY
 from tests.wait import wait_until
 
+HASH_POLICY = "/proc/sys/net/ipv4/fib_multipath_hash_policy"
 pytestmark = pytest.mark.lab
 
 ECHO = "nc -ll -p 80 -e /bin/sh -c 'hostname; exec cat' &"
@@ -383,12 +384,12 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     rules = netns.command(clean.router, "nft", "-s", "list", "ruleset")
     before = process.run(rules)
     process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
-    process.run(netns.command(clean.router, "sysctl", "-qw", "net.ipv4.fib_multipath_hash_policy=0"))
+    process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > {HASH_POLICY}"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
     wait_until(lambda: process.run(rules) == before, timeout_s=5, reason="the firewall is back")
     mended = {"SetFirewall in lane firewall", "PrepareRouter in lane router"}
     wait_until(lambda: (r := clean.control.report) and mended <= set(r.drift), timeout_s=5, reason="the drift is told")
-    policy = process.run(netns.command(clean.router, "sysctl", "-n", "net.ipv4.fib_multipath_hash_policy"))
+    policy = process.run(netns.command(clean.router, "cat", HASH_POLICY))
     assert policy.strip() == "1"
     os.kill(clean.agent_pid(), signal.SIGUSR1)
     wait_until(lambda: clean.control.report and not clean.control.report.drift, timeout_s=5, reason="then nothing is left to mend")
