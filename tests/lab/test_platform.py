@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from anypop.host import netns, process
-from anypop.lab import platform
+from anypop.lab import build, platform
+from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
 from anypop.model.errors import Invalid, WorldError
 from tests.lab.conftest import ARTICLE
 from tests.lab.story import Shell
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -40,6 +42,25 @@ def test_a_second_platform_runs_beside_the_first_and_leaves_nothing_after_kills(
     assert left_behind(state, prefix) == []
     assert not state.exists()
     assert Shell(place=place).try_("pops").code == 0
+
+
+def test_an_internet_of_another_shape_serves_as_well(short_folder: Path) -> None:
+    """On a generated internet with two PoPs a workload comes up in both, and every vantage is answered: nothing is wired to one file."""
+    state, prefix = short_folder / "other", f"o{os.getpid() % 46656:x}"
+    topology = short_folder / "other.yaml"
+    topology.write_text(generate(ases=8, pops=2, seed=3))
+    try:
+        made = platform.up(topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=quiet)
+        shell = Shell(place=made)
+        cities = ",".join(made.cities)
+        words = ("workload", "create", "web", "--image", made.image, "--port", "80", "--target", f"all={cities}", "--anycast", "--yes")
+        assert len(shell.json(*words)["instances"]) == 2
+        vantages = build.attach(state / "lab").plan.vantages
+        wait_until(lambda: set(shell.lands().values()) <= set(made.cities), timeout_s=20, reason="every vantage lands in a PoP")
+        assert len(shell.lands()) == len(vantages) > 2
+    finally:
+        platform.down(state, progress=quiet, purge=True)
+    assert left_behind(state, prefix) == []
 
 
 def test_down_is_harmless_where_nothing_is_up(short_folder: Path) -> None:
