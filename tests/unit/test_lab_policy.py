@@ -75,6 +75,13 @@ def test_an_explicit_export_beats_no_export() -> None:
     assert "if ((100, 1) ~ bgp_community) && !((100, 2) ~ bgp_community) then reject;" in text
 
 
+def test_a_condition_with_a_place_is_in_brackets() -> None:
+    """BIRD reads && and || from left to right: without brackets the place would hold for the communities before it too."""
+    away = NoExportTo(neighbour=Neighbours.PEERS, where=Where(announced=True, outside=True))
+    text = leaving(policy(NoExportTo(neighbour=Neighbours.PEERS), away, ExportTo(neighbour=200)))
+    assert "if ((100, 1) ~ bgp_community || ((100, 2) ~ bgp_community && (" in text
+
+
 def test_kept_in_a_region_means_no_neighbour_that_reaches_beyond_and_no_router_beyond() -> None:
     """A peer on two continents does not get it, a customer in North America does, nor is it carried to Europe."""
     keep = policy(KeepInRegion(region=Region.NA))
@@ -107,6 +114,7 @@ def test_blackhole_drops_and_goes_no_further() -> None:
     """RFC 7999: the next hop is a black hole, and NO_EXPORT goes on the route."""
     text = "\n".join(policy(Blackhole()).preferring())
     assert "dest = RTD_BLACKHOLE; bgp_community.add((65535, 65281));" in text
+    assert policy(Blackhole(), Blackhole()).dropping() == "((100, 1) ~ bgp_community || (100, 2) ~ bgp_community)"
 
 
 def test_a_med_is_set_towards_its_neighbour() -> None:

@@ -96,6 +96,10 @@ class Policy:
             if isinstance(entry.action, Blackhole):
                 yield f"if {_carries(entry)} then {{ dest = RTD_BLACKHOLE; bgp_community.add((65535, 65281)); }}  # {entry.text}"
 
+    def dropping(self) -> str:
+        """Whether a route carries a community that has its traffic dropped, as an expression in brackets."""
+        return f"({' || '.join(_carries(entry) for entry in self.entries if isinstance(entry.action, Blackhole))})"
+
     def leaving(self, neighbour: Neighbour) -> Iterator[str]:
         """Statements for a route on its way to another AS. The last one strips our marks."""
         if neighbour.relationship is not Relationship.CUSTOMER:
@@ -153,7 +157,8 @@ class Policy:
         if not entered:
             return None
         places = " || ".join(self._mark(_REGION_MARK, _REGIONS[region.value]) for region in entered)
-        return f"{_carries(entry)} && ({places})"
+        # in brackets: BIRD 2 reads && and || from left to right, neither binds more tightly
+        return f"({_carries(entry)} && ({places}))"
 
 
 def _means(whom: Neighbours | int | None, neighbour: Neighbour) -> bool:

@@ -174,12 +174,12 @@ def _filters(lab: LabPlan, policy: Policy, session: Session) -> Iterator[str]:
     neighbour = Neighbour(asn=session.asn, relationship=session.relationship, footprint=footprint)
     entering = [*policy.entering(session.relationship), "accept;"]
     if session.pop:
-        entering = [*_only_ours(own, session.pop), *entering]
+        entering = [*_only_ours(own, session.pop, policy.dropping()), *entering]
     yield from _block(f"filter from_{session.name}", entering)
     yield from _block(f"filter to_{session.name}", [_ORIGINATED, *policy.leaving(neighbour), "accept;"])
 
 
-def _only_ours(own: OwnNetwork, pop: str) -> Iterator[str]:
+def _only_ours(own: OwnNetwork, pop: str, dropping: str) -> Iterator[str]:
     """What an upstream takes from one of our PoPs: covering prefixes and the PoP's own, exactly; hosts inside them only to drop them."""
     site = next(p for p in own.pops if p.city == pop)
     for version, length, networks in (
@@ -188,7 +188,7 @@ def _only_ours(own: OwnNetwork, pop: str) -> Iterator[str]:
     ):
         exact = ", ".join(str(n) for n in networks)
         hosts = ", ".join(f"{n}{{{length},{length}}}" for n in networks)
-        yield f"if net.type = NET_IP{version} && net !~ [{exact}] && !(net ~ [{hosts}] && (65535, 666) ~ bgp_community) then reject;"
+        yield f"if net.type = NET_IP{version} && net !~ [{exact}] && !(net ~ [{hosts}] && {dropping}) then reject;"
 
 
 def _protocols(asn: int, session: Session) -> Iterator[str]:
