@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -21,6 +22,7 @@ from anypop.host import birdc, ip, netns
 from anypop.lab import daemons, model
 from anypop.lab.model import Modelled
 from anypop.model.announce import Mode, Prefix, Scope
+from anypop.model.errors import WorldError
 from anypop.routing.actions import EVERYWHERE, Action, LocalPreference, Neighbours
 from anypop.routing.dictionary import for_asn, known_asns, well_known
 from anypop.routing.entries import Entry
@@ -188,6 +190,7 @@ Told = Mapping[str, Table]
 def lab() -> Iterator[Running]:
     prefix = f"cm{os.getpid() % 46656:x}"
     with running(_world({}), prefix=prefix) as found:
+        wait_until(lambda: _answers(found.folder / "pop-jfk" / "bird.ctl"), timeout_s=_SOON_S, reason="the PoP's BIRD can be told things")
         yield found
     assert netns.names(f"{prefix}-") == []
 
@@ -350,6 +353,14 @@ def _drops(lab: Running, router: str, prefix: Prefix) -> bool:
     place = next(r.netns for r in lab.plan.routers if r.name == router)
     rows = ip.query(f"-{prefix.version}", "route", "show", "type", "blackhole", netns=place)
     return str(prefix[1]) in {str(row["dst"]).partition("/")[0] for row in rows}
+
+
+def _answers(control: Path) -> bool:
+    """Whether a BIRD that was just started takes commands: its socket appears some milliseconds later."""
+    try:
+        return bool(birdc.ask(control, "show status"))
+    except WorldError:
+        return False
 
 
 def _ask(lab: Running, router: str, *commands: str) -> str:
