@@ -15,7 +15,8 @@ from anypop.host import birdc, ip, netns, process
 from anypop.lab import build, daemons, machine
 from anypop.lab.address import LabPlan
 from anypop.lab.generate import generate
-from anypop.lab.topology import Topology, load
+from anypop.lab.topology import Topology
+from anypop.lab.topology_read import load
 from anypop.lab.until import until
 from bench.harness import Row, row
 

@@ -19,6 +19,7 @@ from anypop.lab import address as addressing
 from anypop.lab import build, daemons, machine
 from anypop.lab.address import LabPlan, PopSite, VantageHost
 from anypop.lab.settle import settle
+from anypop.lab.until import until
 from anypop.model.announce import Mode, Prefix, Scope
 from anypop.model.route import Candidate
 from anypop.routing.bird import parse_routes
@@ -94,6 +95,9 @@ def running(world: World, *, prefix: str) -> Iterator[Running]:
         settle(replace(plan, vantages=()), folder, timeout_s=SETTLE_TIMEOUT_S)  # sessions alone: packets of vantages go one way
         for site in plan.sites:
             _announce(world, plan, site, folder / f"pop-{site.pop.city.lower()}")
+        for site in plan.sites:
+            control = folder / f"pop-{site.pop.city.lower()}" / "bird.ctl"
+            until(control.exists, timeout_s=10, what=f"the BIRD of {site.pop.city}")
         yield Running(world=world, plan=plan, folder=folder)
     finally:
         build.down(prefix=prefix, state_dir=folder)

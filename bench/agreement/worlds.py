@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from anypop.lab import topology
+from anypop.lab import topology_read
 from anypop.lab.topology import Topology
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
@@ -40,7 +40,7 @@ class World:
     @cached_property
     def topology(self) -> Topology:
         """Raises `Invalid` where the document cannot be a topology."""
-        return topology.load(yaml.safe_dump(dict(self.document)), name=f"agreement-{self.seed}")
+        return topology_read.load(yaml.safe_dump(dict(self.document)), name=f"agreement-{self.seed}")
 
     def scope(self, k: int) -> dict[tuple[CityCode, str], Scope]:
         """The k-th announcement, with the sessions that there are."""

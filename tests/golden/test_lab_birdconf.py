@@ -12,7 +12,7 @@ import pytest
 from anypop.lab.address import LabPlan, plan
 from anypop.lab.generate import generate
 from anypop.lab.routers import render
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 
 HERE = Path(__file__).parent
 ARTICLE = (HERE.parents[1] / "topologies" / "article.yaml").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 from anypop.model.errors import Invalid
 
 WRONG = sorted((Path(__file__).parent / "topology").glob("*.yaml"))

@@ -14,7 +14,7 @@ from anypop.lab.build import Lab
 from anypop.lab.leftovers import left_behind
 from anypop.lab.looking_glass import look, router_of
 from anypop.lab.machine import in_parallel
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 from anypop.model.cities import city, distance_km, one_way_ms
 from anypop.model.route import Relationship
 from anypop.routing.explain import explain

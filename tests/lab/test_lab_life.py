@@ -16,14 +16,14 @@ from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
 from anypop.lab.machine import in_parallel
 from anypop.lab.settle import reach
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 from anypop.model.errors import Invalid, WorldError
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 SMALL = generate(ases=8, pops=2, seed=5)
-UP = "import sys; from pathlib import Path; from anypop.lab import build, topology; "
-UP += "build.up(topology.load(Path(sys.argv[1]).read_text()), prefix=sys.argv[2], state_dir=Path(sys.argv[3]))"
+UP = "import sys; from pathlib import Path; from anypop.lab import build, topology_read; "
+UP += "build.up(topology_read.load(Path(sys.argv[1]).read_text()), prefix=sys.argv[2], state_dir=Path(sys.argv[3]))"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from bench.agreement.shrink import only, shrink
 from bench.agreement.worlds import PREFIXES, World, world
 
 from anypop.lab import address, model
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
 from anypop.routing.engine.propagate import Engine

@@ -7,7 +7,7 @@ import pytest
 
 from anypop.lab.address import LabPlan, Role, network_of, plan
 from anypop.lab.generate import generate
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 from anypop.model import codec
 from anypop.model.network import Network
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from anypop.lab.settle import reach
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 
 ARTICLE = (Path(__file__).parents[2] / "topologies" / "article.yaml").read_text()
 

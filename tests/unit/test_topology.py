@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.lab.generate import generate
-from anypop.lab.topology import LinkKind, load
+from anypop.lab.topology import LinkKind
+from anypop.lab.topology_read import load
 from anypop.model.errors import Invalid
 
 ARTICLE = (Path(__file__).parents[2] / "topologies" / "article.yaml").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from anypop.lab import topology_read
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 from anypop.model.errors import Invalid
 
 PAGE = (Path(__file__).parents[2] / "docs" / "topology.md").read_text()

@@ -20,7 +20,7 @@ from anypop.cli.screen import Shown
 from anypop.lab import build, platform
 from anypop.lab.leftovers import left_behind
 from anypop.lab.serving import until_serving
-from anypop.lab.topology import load
+from anypop.lab.topology_read import load
 from anypop.lab.until import until
 from anypop.lab.vantage import Stream
 

@@ -228,7 +228,7 @@ def routes_table(found: list[views.Data]) -> Table:
 @command(app, "validate", stack=False, examples="anypop lab validate topologies/article.yaml")
 def validate(door: Door, file: Annotated[Path, typer.Argument(metavar="FILE", help="A topology.")]) -> None:
     """Check a topology file; every error at once, with its path."""
-    from anypop.lab.topology import load  # noqa: PLC0415 - see above
+    from anypop.lab.topology_read import load  # noqa: PLC0415 - see above
 
     load(_readable(file).read_text(encoding="utf-8"), name=str(file))
     door.screen.result({"file": str(file), "valid": True}, lambda: [f"{file} is right"])

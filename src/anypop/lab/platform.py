@@ -20,7 +20,8 @@ from pathlib import Path
 from anypop.host import netns, process
 from anypop.host.lock import alone
 from anypop.lab import build, folder, podman, preflight, registry
-from anypop.lab.topology import Topology, load
+from anypop.lab.topology import Topology
+from anypop.lab.topology_read import load
 from anypop.lab.until import until
 from anypop.model import codec
 from anypop.model.errors import Invalid, Problem, WorldError

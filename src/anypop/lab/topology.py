@@ -1,6 +1,6 @@
 """A topology: which networks there are, in which cities, how they are joined, and where our own PoPs and the vantages stand.
 
-First stage of the lab. YAML text goes in (its schema is docs/topology.md), a frozen `Topology` comes out, or one `Invalid` with every
+First stage of the lab: the frozen types. `topology_read.load` makes them from YAML text (docs/topology.md) or raises one `Invalid` with every
 problem and the path of each. Pure: it opens no file and knows no address but those that the text itself gives; the lab's own follow in
 `lab.address`.
 """
@@ -112,13 +112,6 @@ class Topology:
 
     def find(self, asn: int) -> AutonomousSystem | None:
         return next((a for a in self.ases if a.asn == asn), None)
-
-
-def load(text: str, *, name: str = "topology") -> Topology:
-    """The topology in `text`; `name` (of its file) is used where the text has no name of its own. Raises `Invalid` with every problem."""
-    from anypop.lab import topology_read  # noqa: PLC0415 - it builds the types of this module
-
-    return topology_read.read(text, name=name)
 
 
 @cache

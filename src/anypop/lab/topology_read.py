@@ -38,8 +38,8 @@ _WHOLES = frozenset({"anypop", "links", "vantages", "anypop.pops", "anypop.anyca
 _COUNTED = ("ases", "anypop.pops", "anypop.anycast4", "anypop.anycast6")
 
 
-def read(text: str, *, name: str) -> Topology:
-    """The topology in `text`. Raises `Invalid` with every problem."""
+def load(text: str, *, name: str = "topology") -> Topology:
+    """The topology in `text`; `name` (of its file) is used where the text has no name of its own. Raises `Invalid` with every problem."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
