@@ -1,8 +1,8 @@
 """A topology: which networks there are, in which cities, how they are joined, and where our own PoPs and the vantages stand.
 
-First stage of the lab: the frozen types. `topology_read.load` makes them from YAML text (docs/topology.md) or raises one `Invalid` with every
-problem and the path of each. Pure: it opens no file and knows no address but those that the text itself gives; the lab's own follow in
-`lab.address`.
+First stage of the lab: the frozen types. `topology_read.load` makes them from YAML text (docs/topology.md) or raises one `Invalid` with
+every problem and the path of each. Pure: it opens no file and knows no address but those that the text itself gives; the lab's own
+follow in `lab.address`.
 """
 
 from dataclasses import dataclass
