@@ -4,16 +4,13 @@ One place for the phrases, so that lab, model and doctor say the same things in 
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from anypop.model.cities import find_city
 from anypop.model.route import Candidate, Relationship, Step
-
-if TYPE_CHECKING:
-    from anypop.routing.explain import Why
+from anypop.routing.why import Why
 
 
-def told(why: "Why") -> "Why":
+def told(why: Why) -> Why:
     """`why` with its sentences."""
     lines: list[str] = []
     if why.chosen is not None and why.rejected is not None and why.decided_by is not None:
