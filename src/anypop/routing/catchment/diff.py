@@ -26,27 +26,33 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """All moves, the heaviest first, and how many networks stay."""
+    """All moves, the heaviest first, and how many networks stay. Parts of the weight: `winners` come nearer, `losers` go
+    further, `lost` have no route any more.
+    """
 
     moves: tuple[Move, ...]
     stay: int
     winners: float
     losers: float
+    lost: float
     changes: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
         """`this withdraws LHR from 2 of 3 upstreams; 1,840 networks move to AMS (+310 km), 12 to JFK (+5,500 km)`"""
         head = "; ".join(self.changes) or "nothing changes in what is announced"
-        arrivals: dict[str, tuple[int, float]] = {}
+        arrivals: dict[str, tuple[int, int, float]] = {}
         for move in self.moves:
-            number, total = arrivals.get(move.after, (0, 0.0))
-            arrivals[move.after] = number + move.networks, total + move.networks * (0.0 if np.isnan(move.km) else move.km)
+            number, placed, total = arrivals.get(move.after, (0, 0, 0.0))
+            here = 0 if np.isnan(move.km) else move.networks
+            arrivals[move.after] = number + move.networks, placed + here, total + (here * move.km if here else 0.0)
         parts: list[str] = []
-        for pop, (number, total) in sorted(arrivals.items(), key=lambda item: -item[1][0]):
+        for pop, (number, placed, total) in sorted(arrivals.items(), key=lambda item: -item[1][0]):
             verb = ("network moves" if number == 1 else "networks move") if not parts else ""
             if pop:
-                parts.append(" ".join(filter(None, [f"{number:,}", verb, f"to {pop} ({total / number:+,.0f} km)"])))
+                # Of networks in unknown places no distance is told.
+                further = f"({total / placed:+,.0f} km)" if placed else ""
+                parts.append(" ".join(filter(None, [f"{number:,}", verb, f"to {pop}", further])))
             else:
                 parts.append(f"{number:,} {'networks ' if not parts else ''}lose their route")
         return f"{head}; {', '.join(parts) or 'no network moves'}"
@@ -83,6 +89,7 @@ def diff(before: Prediction, after: Prediction) -> Diff:
         stay=len(np.unique(before.internet.group)) - len(np.unique(before.internet.group[moved])),
         winners=float(before.weight[moved & (km < 0)].sum()),
         losers=float(before.weight[moved & (km > 0)].sum()),
+        lost=float(before.weight[moved & (to_pop == "")].sum()),
         changes=tuple(_changes(before, after)),
     )
 

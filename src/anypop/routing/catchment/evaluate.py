@@ -71,6 +71,8 @@ def evaluate(prediction: Prediction, observations: Iterable[Observation], *, hel
     unmatched = sum(not internet.sites_of(row.asn) for row in rows)
     truth = {site: pop for site, pop in pins_of(internet, rows).items() if site not in (held_out or {})}
     answers = {site: prediction.row(site) for site in truth}
+    if held_out and not truth and (told := sum(site in held_out for site in pins_of(internet, rows))):
+        raise Invalid.one("measured", f"the prediction was told all it could be asked ({told} pinned): compare one made without these")
     pairs = {site: (str(answers[site].pop or ""), pop) for site, pop in truth.items()}
     classes = []
     for confidence in Confidence:

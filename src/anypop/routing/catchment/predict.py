@@ -54,7 +54,7 @@ class Row:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """A group of sites: by PoP, by region, by country. `weight` sums to 1 over a table. `extra_km` is the weighted
-    mean of those with a place.
+    mean of those with a place; nan where none has one.
     """
 
     name: str
@@ -108,10 +108,17 @@ class Prediction:
         return tuple(self.row(site) for site in self.internet.sites_of(asn))
 
     def biggest(self, number: int) -> tuple[Row, ...]:
-        """The heaviest sites first; among equals those with the most customers."""
-        customers = np.diff(self.internet.customers.start)
-        order = np.lexsort((-customers, -self.weight))
-        return tuple(self.row(int(site)) for site in order[:number])
+        """All sites of so many networks: the heaviest first, among equals those with the most customers. A network counts as
+        one, however many sites share its weight.
+        """
+        net = self.internet
+        # A sum of shares is not quite the whole: rounded, equals are equal again.
+        weight = np.bincount(net.group, weights=self.weight, minlength=len(net.asns)).round(15)
+        provider = np.repeat(net.group.astype(np.int64), np.diff(net.customers.start))
+        pairs = np.unique((provider << 32) | net.group[net.customers.to])
+        customers = np.bincount(pairs >> 32, minlength=len(net.asns))
+        order = np.lexsort((-customers, -weight))
+        return tuple(self.row(site) for group in order[:number] for site in range(int(net.first[group]), int(net.first[group + 1])))
 
     def by_pop(self) -> tuple[Share, ...]:
         """One share for each PoP, and one for sites without a route."""
@@ -142,15 +149,15 @@ class Prediction:
                 sites=int(member.sum()),
                 weight=total,
                 sure=float(weight[self.level[member] <= _LEVELS.index(Confidence.SINGLE)].sum() / total) if total else 0.0,
-                extra_km=float((weight[known] * self.extra_km[member][known]).sum() / placed) if placed else 0.0,
+                extra_km=float((weight[known] * self.extra_km[member][known]).sum() / placed) if placed else float("nan"),
             )
 
     @property
     def mean_extra_km(self) -> float:
-        """Weighted mean of the detour of all sites with a place."""
+        """Weighted mean of the detour of all sites with a place; nan where none has one."""
         known = ~np.isnan(self.extra_km)
         total = float(self.weight[known].sum())
-        return float((self.weight[known] * self.extra_km[known]).sum() / total) if total else 0.0
+        return float((self.weight[known] * self.extra_km[known]).sum() / total) if total else float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ _WORDS = {"provider": Link.PROVIDER, "peer": Link.PEER, "sibling": Link.SIBLING,
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relationships:
     """Links between ASes, each once: row i says that `a[i]` is `kind[i]` (a `Link`) to `b[i]`. `line`: where it stood
-    in `file`.
+    in `file`, or in `over_file` where it is negative.
     """
 
     a: Ints
@@ -47,6 +47,7 @@ class Relationships:
     kind: Ints
     line: Ints
     file: str
+    over_file: str = ""
 
     def __len__(self) -> int:
         return len(self.a)
@@ -66,7 +67,8 @@ def read_relationships(data: bytes, file: str, *, overrides: bool = False) -> Re
         found = _careful(text, file, overrides)
     if len(found) == 0 and not overrides:
         raise Invalid.one(file, "holds no relationship at all")
-    _refuse_contradictions(found)
+    if problems := _contradictions(found):
+        raise Invalid(_shortened(problems, file))
     return _once(found)
 
 
@@ -92,8 +94,9 @@ def apply_overrides(base: Relationships, over: Relationships) -> Relationships:
         a=np.concatenate([base.a[kept], over.a[added]]),
         b=np.concatenate([base.b[kept], over.b[added]]),
         kind=np.concatenate([base.kind[kept], over.kind[added]]),
-        line=np.concatenate([base.line[kept], over.line[added]]),
+        line=np.concatenate([base.line[kept], -over.line[added]]),
         file=base.file,
+        over_file=over.file,
     )
 
 
@@ -117,11 +120,17 @@ def provider_loops(links: Relationships) -> tuple[Problem, ...]:
         members = _reached(todo)
         rows = [row for row in todo if row[0] in members and row[1] in members]
         todo -= set(rows)
-        lines = ", ".join(str(row[2]) for row in sorted(rows, key=lambda row: row[2])[:8])
+        # A row of the overrides first: it is what the user wrote, and what closed the loop if nothing else did.
+        own = sorted(-row[2] for row in rows if row[2] < 0)
+        told = sorted(row[2] for row in rows if row[2] > 0)
+        where = [f"line{'s' if len(found) > 1 else ''} {', '.join(map(str, found[:8]))}" for found in (own, told) if found]
+        if own and told:
+            where[1] += f" of {links.file}"
         names = ", ".join(f"AS{asn}" for asn in sorted(members)[:8])
         problems.append(
             Problem(
-                path=f"{links.file}:{min(row[2] for row in rows)}", message=f"{names} are their own providers in a loop (lines {lines})"
+                path=f"{links.over_file}:{own[0]}" if own else f"{links.file}:{told[0]}",
+                message=f"{names} are their own providers in a loop ({' and '.join(where)})",
             )
         )
     return tuple(problems)
@@ -180,6 +189,9 @@ def _quick(text: bytes, file: str) -> Relationships | None:
 
 
 def _careful(text: bytes, file: str, overrides: bool) -> Relationships:
+    if b"\0" in text:
+        broken = text.count(b"\n", 0, text.index(b"\0")) + 1
+        raise Invalid.one(f"{file}:{broken}", "is not text, nor packed by gzip or bzip2")
     rows: list[tuple[int, int, int, int]] = []
     problems: list[Problem] = []
     for number, raw in enumerate(text.decode("utf-8", errors="replace").splitlines(), start=1):
@@ -191,10 +203,11 @@ def _careful(text: bytes, file: str, overrides: bool) -> Relationships:
             problems.append(Problem(path=f"{file}:{number}", message=row))
         else:
             rows.append((*row, number))
-    if problems:
-        raise Invalid(_shortened(problems, file))
     table = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    return Relationships(a=table[:, 0].copy(), b=table[:, 1].copy(), kind=table[:, 2].copy(), line=table[:, 3].copy(), file=file)
+    found = Relationships(a=table[:, 0].copy(), b=table[:, 1].copy(), kind=table[:, 2].copy(), line=table[:, 3].copy(), file=file)
+    if problems:
+        raise Invalid(_shortened(sorted([*problems, *_contradictions(found)], key=_line_of), file))
+    return found
 
 
 def _row(line: str, overrides: bool) -> tuple[int, int, int] | str:
@@ -220,7 +233,11 @@ def _row(line: str, overrides: bool) -> tuple[int, int, int] | str:
     return a, b, int(words[word])
 
 
-def _refuse_contradictions(found: Relationships) -> None:
+def _line_of(problem: Problem) -> int:
+    return int(problem.path.rpartition(":")[2])
+
+
+def _contradictions(found: Relationships) -> list[Problem]:
     """Two rows about one pair must say the same."""
     pairs = found.pairs()
     order = np.argsort(pairs, kind="stable")
@@ -236,8 +253,7 @@ def _refuse_contradictions(found: Relationships) -> None:
         )
         for i, j in zip(first[wrong], second[wrong], strict=True)
     ]
-    if problems:
-        raise Invalid(_shortened(sorted(problems, key=lambda p: int(p.path.rpartition(":")[2])), found.file))
+    return sorted(problems, key=_line_of)
 
 
 def _once(found: Relationships) -> Relationships:
