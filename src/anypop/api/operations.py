@@ -21,9 +21,8 @@ from anypop.model.reasons import Reason
 from anypop.plan.fields import location
 from anypop.plan.parse import parse
 from anypop.plan.price import as_data, quote, read_price_book
-from anypop.routing.actions import Where
+from anypop.routing import dictionary
 from anypop.routing.dictionary import for_asn, known_asns
-from anypop.routing.entries import Entry
 
 router = APIRouter(prefix="/anypop/v1")
 
@@ -152,23 +151,4 @@ async def all_communities(_: Who) -> dict[str, Any]:
 async def communities(asn: str, _: Who) -> dict[str, Any]:
     if not asn.isascii() or not asn.isdigit() or len(asn) > 10 or not 0 < int(asn) < 1 << 32:
         raise Invalid.one("asn", "must be an AS number, 1 to 4294967295")
-    found = for_asn(int(asn))
-    return {"asn": found.asn, "name": found.name, "note": found.note, "entries": [_entry(entry) for entry in found.entries]}
-
-
-def _entry(entry: Entry) -> dict[str, Any]:
-    action = codec.to_data(entry.action)
-    where = getattr(entry.action, "where", None)
-    if isinstance(where, Where):
-        action["where"] = where.says
-    # `KeepInRegion` as `keep-in-region`: the words in which the data files write it
-    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(entry.action).__name__).lstrip("-")
-    return {
-        "community": entry.text,
-        "meaning": entry.meaning,
-        "action": {"kind": kind, **{key: value for key, value in action.items() if value is not None}},
-        "source": entry.source,
-        "date": entry.date,
-        "invented": entry.invented,
-        "verified": entry.verified,
-    }
+    return dictionary.as_data(for_asn(int(asn)))

@@ -243,6 +243,36 @@ def _apply(
     door.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])
 
 
+def withdrawn_with(door: Door, workload: str) -> list[str]:
+    """What deleting a workload withdraws, a line for each prefix. No model is asked: without an announcement nobody has a route."""
+    listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find other workloads")
+    others = [str(w.get("slug")) for w in listed if views.anycast_of(w) and w.get("slug") != workload]
+    mine = _out(door, workload)
+    kept = {slug: _out(door, slug) for slug in others}
+    lines = []
+    for prefix in sorted({prefix for prefix, _ in mine}):
+        pops = {pop for one, pop in mine if one == prefix}
+        stays = {pop for rows in kept.values() for one, pop in rows if one == prefix}
+        by = ", ".join(slug for slug, rows in kept.items() if any(one == prefix for one, _ in rows))
+        gone = ", ".join(sorted(pops - stays))
+        if not stays:
+            lines.append(f"this withdraws {prefix} at {gone}: every network loses its route to it")
+        elif gone:
+            lines.append(
+                f"this withdraws {prefix} at {gone}, whose networks move to {', '.join(sorted(stays))}, where {by} keeps it announced"
+            )
+        else:
+            lines.append(f"{prefix} stays announced, by {by}")
+    return lines
+
+
+def _out(door: Door, workload: str) -> set[tuple[str, str]]:
+    """Where which prefix is announced."""
+    path = f"{door.workload_path(workload, 'anypop')}/announcements"
+    rows = door.client.get(path, what=f"announcements of {workload}").get("results") or []
+    return {(str(row["prefix"]), str(row["pop"])) for row in rows if row.get("announced")}
+
+
 def _foreseen(door: Door, rows: list[Any], after: Sequence[Session]) -> views.Data | None:
     """What the model says of it; None where there is no graph, without a word and without loading the model."""
     from anypop.cli.catchment import graphs  # noqa: PLC0415 - a thing of their own, for changes alone

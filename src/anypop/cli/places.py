@@ -10,7 +10,7 @@ import typer
 
 from anypop.cli import views
 from anypop.cli.door import Door, command
-from anypop.cli.failure import usage
+from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.reasons import Reason
@@ -156,8 +156,20 @@ def show(door: Door, asn: Annotated[str, typer.Argument(metavar="ASN", help="Num
     number = asn.upper().removeprefix("AS")
     if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**32):
         raise usage(f"'{asn}' is not the number of a network", advice="Write 209 or AS209.")
-    found = door.client.get(f"/anypop/v1/communities/{int(number)}", what=f"communities of AS{number}")
+    found = _dictionary(door, int(number))
     door.screen.result(found, lambda: dictionary_lines(found))
+
+
+def _dictionary(door: Door, asn: int) -> views.Data:
+    """Control's; what comes with this program where no platform is: a dictionary is data, and reading it needs no control."""
+    try:
+        client = door.client
+    except Failure:
+        from anypop.routing.dictionary import as_data, for_asn  # noqa: PLC0415 - only here
+
+        return as_data(for_asn(asn))
+    found: views.Data = client.get(f"/anypop/v1/communities/{asn}", what=f"communities of AS{asn}")
+    return found
 
 
 @communities.callback()

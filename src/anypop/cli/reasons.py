@@ -65,7 +65,7 @@ def _facts(why: views.Data) -> list[list[Cell]]:
     if cause := why.get("caused_by"):
         name = f" ({cause['upstream']})" if cause.get("upstream") else ""
         rows.append(["our announcement", f"{cause.get('pop')} to AS{cause.get('upstream_asn')}{name}"])
-    if landed:
+    if landed and not (why.get("told_by") == "model" and nearest is None):  # in an unknown place nothing is far or near
         there = f"{float(why.get('rtt_ms') or 0):.1f} ms there and back"
         near = f", nearest {float(why.get('nearest_rtt_ms') or 0):.1f} ms: costs {float(why.get('extra_ms') or 0):.1f} ms"
         rows.append(["distance", there + (near if nearest and landed != nearest else "")])

@@ -157,6 +157,10 @@ def delete(door: Door, workload: Known, *, yes: Yes = False, wait: Wait = True, 
     slug = str(found.get("slug") or workload)
     anycast = views.anycast_of(found)
     lost = f" and its anycast address {', '.join(anycast)}" if anycast else ""
+    if anycast:
+        from anypop.cli import announcing  # noqa: PLC0415 - it imports this module
+
+        door.screen.preview(*announcing.withdrawn_with(door, slug))
     door.screen.agree(f"Delete {slug}, its {views.expected(found)} instances{lost}?", yes=yes)
     door.client.call("DELETE", door.workload_path(workload), what=what)
     if wait:

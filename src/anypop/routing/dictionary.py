@@ -8,11 +8,14 @@ package data; a user's own file goes through `dictionary_file.read_dictionary`.
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
+from anypop.model import codec
+from anypop.routing.actions import Where
 from anypop.routing.dictionary_file import read_dictionary
 from anypop.routing.entries import Dictionary, Entry
 
-__all__ = ["Dictionary", "Entry", "for_asn", "known_asns", "well_known"]
+__all__ = ["Dictionary", "Entry", "as_data", "for_asn", "known_asns", "well_known"]
 
 _DATA = files("anypop.routing") / "communities"
 
@@ -37,6 +40,29 @@ def known_asns() -> tuple[int, ...]:
     """The ASes that have a file here, in order."""
     names = (item.name for item in _DATA.iterdir())
     return tuple(sorted(int(name.removesuffix(".yaml")) for name in names if name.removesuffix(".yaml").isdigit()))
+
+
+def as_data(found: Dictionary) -> dict[str, Any]:
+    """A dictionary as plain data, in the words of its file: what the API answers and `communities show -o json` prints."""
+    return {"asn": found.asn, "name": found.name, "note": found.note, "entries": [_entry(entry) for entry in found.entries]}
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    action = codec.to_data(entry.action)
+    where = getattr(entry.action, "where", None)
+    if isinstance(where, Where):
+        action["where"] = where.says
+    # `KeepInRegion` as `keep-in-region`: the words in which the data files write it
+    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in type(entry.action).__name__).lstrip("-")
+    return {
+        "community": entry.text,
+        "meaning": entry.meaning,
+        "action": {"kind": kind, **{key: value for key, value in action.items() if value is not None}},
+        "source": entry.source,
+        "date": entry.date,
+        "invented": entry.invented,
+        "verified": entry.verified,
+    }
 
 
 def _packaged(name: str) -> Dictionary:

@@ -15,7 +15,7 @@ from anypop.cli.catchment.graphs import Ground
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
 from anypop.routing.catchment.predict import Prediction, predict
-from anypop.routing.catchment.sessions import Announcements
+from anypop.routing.catchment.sessions import Announcements, seeds_of
 
 if TYPE_CHECKING:
     from anypop.cli.door import Door
@@ -59,6 +59,17 @@ def refuse_unknown(ground: Ground, announcements: Announcements) -> None:
     if missing:
         graph = ground.sources.says
         raise Invalid([Problem(path=f"AS{asn}", message=f"is not in {graph} ({', '.join(where)})") for asn, where in missing.items()])
+
+
+def elsewhere(ground: Ground, announcements: Announcements) -> list[str]:
+    """Upstreams that the graph does not have in the PoP's city: what they carry then starts in another one, which is worth knowing."""
+    net = ground.internet
+    found = []
+    for session, seed in zip(announcements.sessions, seeds_of(net, announcements), strict=True):
+        there = {net.city[site] for site in net.sites_of(session.asn)} - {""}
+        if there and session.pop not in there:
+            found.append(f"the footprint has no AS{session.asn} in {session.pop}: what it hears there enters in {net.city[seed.site]}")
+    return list(dict.fromkeys(found))
 
 
 def of_names(door: "Door", ground: "Ground | None", names: Sequence[str], workload: str) -> list[Prediction]:

@@ -57,7 +57,10 @@ def predict(
     plan: Plan = None,
     workload: Workload = "",
     what_if: WhatIf = None,
-    biggest: Annotated[int, typer.Option("--biggest", metavar="N", help="So many of the biggest networks.", min=0, max=100_000)] = 10,
+    biggest: Annotated[
+        int,
+        typer.Option("--biggest", metavar="N", help="So many of the biggest networks: by weight, then by customers.", min=0, max=100_000),
+    ] = 10,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw a map.")] = None,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Keep it for 'diff' and 'evaluate'.")] = None,
 ) -> None:
@@ -71,6 +74,8 @@ def predict(
     change = diff(asking.answer(ground, asked.now, asked.homes), found) if what_if else None
     name = ground.sources.says
     _warn(door, ground)
+    for line in asking.elsewhere(ground, asked.wanted):
+        door.screen.note(line)
     if not found.outcome.stable:
         door.screen.note("the preferences asked for never come to rest: what is shown is one moment of it")
     if save is not None:
@@ -210,6 +215,8 @@ def observe(
     target = out or door.folder / "observations.csv"
     added, every = measured.keep(target, found)
     data = {"file": str(target), "read": len(found), "added": added, "kept": every, "pops": measured.by_pop(found)}
+    if nameless := sum(not seen.asn for seen in found):
+        door.screen.note(f"{nameless:,} of them not kept: the network of their probes is not known; --probes FILE tells it")
     words = ", ".join(f"{pop} {count:,}" for pop, count in measured.by_pop(found).items()) or "none"
     door.screen.result(data, lambda: [f"{len(found):,} observations ({words}), {added:,} of them new; {every:,} in {target}"])
 

@@ -139,6 +139,8 @@ def load(found: Sources) -> Ground:
     if problems:
         raise Invalid(problems)
     assert internet is not None
+    if weights is not None and not any(weights.get(asn) for asn in internet.asns.tolist()):
+        raise Invalid.one(str(found.weights), f"gives no network of {found.says} a weight above 0: nobody would count")
     engine = engine_for(internet, policies) if policies is not None else engine_for(internet)
     return Ground(engine=engine, sources=found, weights=weights, observations=observations, plan=plan, warnings=warnings)
 

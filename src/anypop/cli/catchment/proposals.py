@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,8 @@ def report(found: Diagnosis, place: Place, *, most: int, graph: str, far_km: flo
     every = len(prediction.internet.asns)
     head = f"{networks:,} of {every:,} networks ({percent(float(prediction.weight[member].sum()))}) land more than {far_km:,.0f} km"
     shown: list[Shown] = [f"{head} beyond their nearest PoP, on {graph}"]
+    if isnan(prediction.mean_extra_km):
+        shown.append("no network is in a known place: who lands far from home cannot be told without --footprint FILE")
     for number, (cause, repairs) in enumerate(zip(found.strays.causes, found.repairs, strict=True), 1):
         shown += ["", *_cause(number, cause), *_repairs(number, useful(repairs, most), found, place)]
     if any(useful(repairs, most) for repairs in found.repairs) and place.workload:
@@ -227,7 +230,7 @@ def repair_data(repair: Repair, before: Announcements, place: Place) -> dict[str
         "unsure": repair.unsure,
         "mended_weight": repair.mended_weight,
         "harmed_weight": repair.harmed_weight,
-        "gain_km": round(repair.gain_km, 1),
+        "gain_km": None if isnan(repair.gain_km) else round(repair.gain_km, 1),
         "note": repair.note or None,
         "commands": commands(repair, before, place.workload),
         "bird_conf": bird_lines(repair, before, place),

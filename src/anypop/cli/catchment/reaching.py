@@ -6,6 +6,7 @@ control. The model is asked here what to expect; whether that came true is `repa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from anypop.cli.catchment import asking
@@ -43,7 +44,8 @@ def waves(ground: Ground, now: Announcements, scopes: Mapping[Key, Scope], eyes:
 
 
 def _suffering(ground: Ground, now: Announcements, scopes: Mapping[Key, Scope]) -> float:
-    return asking.answer(ground, with_scopes(now, scopes), now.pops).mean_extra_km
+    mean = asking.answer(ground, with_scopes(now, scopes), now.pops).mean_extra_km
+    return 0.0 if isnan(mean) else mean
 
 
 @dataclass(slots=True)

@@ -34,7 +34,9 @@ def prediction(found: Prediction, *, biggest: int, graph: str, countries: int = 
     """The whole answer: by PoP, by region, by country, the biggest networks."""
     counted = "NETWORKS" if len(found.internet.asns) == len(found.internet) else "PLACES"
     by_country = [share for share in found.by_country() if share.name]
-    shown: list[Shown] = [f"{_count(found)} on {graph}; {km(found.mean_extra_km)} beyond the nearest PoP on average", ""]
+    mean = found.mean_extra_km
+    far = "in unknown places, so no distances (--footprint FILE)" if isnan(mean) else f"{km(mean)} beyond the nearest PoP on average"
+    shown: list[Shown] = [f"{_count(found)} on {graph}; {far}", ""]
     shown += [shares(found.by_pop(), "POP", empty="no route", counted=counted), ""]
     shown += [shares([_named(share) for share in found.by_region()], "REGION", empty="unknown place", counted=counted), ""]
     if by_country:
@@ -69,7 +71,7 @@ def shares(found: Iterable[Share], head: str, *, empty: str, counted: str = "NET
 
 
 def rows(found: Iterable[Row]) -> Table:
-    """Single networks."""
+    """Single networks: one line for those of a network's places that get the same answer."""
     columns = [
         Column(head="NETWORK"),
         Column(head="IN", maybe=True),
@@ -80,22 +82,31 @@ def rows(found: Iterable[Row]) -> Table:
         Column(head="AS PATH", drop=1),
     ]
     lines: list[list[Cell]] = []
+    same: dict[tuple[object, ...], list[Row]] = {}
     for row in found:
+        same.setdefault((row.asn, row.pop, row.confidence, row.ties), []).append(row)
+    for places in same.values():
+        row = places[0]
         style = "" if row.pop is None or row.nearest is None else "green" if row.pop == row.nearest else "bold yellow"
         sure = row.confidence.value + (f" {'/'.join(row.ties)}" if row.confidence is Confidence.TIE else "")
         path = " ".join(map(str, row.path)) or "-"
         lines.append(
             [
                 f"AS{row.asn}",
-                row.city or "-",
-                (row.pop or "-", style),
+                " ".join(filter(None, (place.city for place in places[:3]))) + (f" +{len(places) - 3}" if len(places) > 3 else "") or "-",
+                (row.pop or "-", style if all(place.nearest == row.nearest for place in places) else ""),
                 (sure, _STYLES[row.confidence]),
-                km(row.extra_km),
-                percent(row.weight),
+                km(_mean(place.extra_km for place in places)),
+                percent(sum(place.weight for place in places)),
                 path,
             ]
         )
     return Table(columns=columns, rows=lines, empty="no networks")
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def row_data(row: Row) -> dict[str, Any]:
@@ -119,7 +130,7 @@ def prediction_data(found: Prediction, *, biggest: int, graph: str) -> dict[str,
         "graph": graph,
         "networks": len(found.internet.asns),
         "sites": len(found.internet),
-        "mean_extra_km": round(found.mean_extra_km, 1),
+        "mean_extra_km": _number(found.mean_extra_km),
         "stable": found.outcome.stable,
         "by_pop": [_share_data(share) for share in found.by_pop()],
         "by_region": [_share_data(share) for share in found.by_region()],
@@ -134,8 +145,13 @@ def _share_data(share: Share) -> dict[str, Any]:
         "sites": share.sites,
         "weight": share.weight,
         "sure": share.sure,
-        "extra_km": round(share.extra_km, 1),
+        "extra_km": _number(share.extra_km),
     }
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no nan."""
+    return None if isnan(value) else round(value, 1)
 
 
 def difference(found: Diff) -> list[Shown]:
@@ -163,7 +179,8 @@ def difference(found: Diff) -> list[Shown]:
         found.sentence,
         "",
         Table(columns=columns, rows=lines, empty="no network moves"),
-        f"{found.stay:,} networks stay; {percent(found.winners)} come nearer, {percent(found.losers)} go further",
+        f"{found.stay:,} networks stay; {percent(found.winners)} come nearer, {percent(found.losers)} go further"
+        + (f", {percent(found.lost)} lose their route" if found.lost else ""),
     ]
 
 
@@ -175,6 +192,7 @@ def difference_data(found: Diff) -> dict[str, Any]:
         "stay": found.stay,
         "winners": found.winners,
         "losers": found.losers,
+        "lost": found.lost,
     }
 
 
@@ -184,7 +202,7 @@ def _move_data(move: Move) -> dict[str, Any]:
         "to": move.after or None,
         "networks": move.networks,
         "weight": move.weight,
-        "km": None if isnan(move.km) else round(move.km, 1),
+        "km": _number(move.km),
         "sure": move.sure,
     }
 

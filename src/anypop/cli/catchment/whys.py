@@ -84,7 +84,10 @@ def site_of(internet: Internet, asn: int, city: str) -> int:
         raise usage(f"AS{asn} is in several cities: {', '.join(codes)}", advice="Name one with --city.")
     fitting = matching(codes, city)
     if not fitting:
-        where = ", ".join(filter(None, codes)) or "an unknown place"
+        where = ", ".join(filter(None, codes))
+        if not where:
+            advice = "Leave --city away, or name a file of cities with --footprint."
+            raise usage(f"AS{asn} is in an unknown place as far as the graph knows, so nothing is known of {city}", advice=advice)
         raise usage(f"AS{asn} is not in {city} as far as the graph knows: it is in {where}", advice="Name one of these with --city.")
     return sites[codes.index(fitting[0])]
 
