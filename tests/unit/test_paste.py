@@ -153,6 +153,7 @@ BROKEN = {
     "bird without all": "\n".join(line for line in PASTES["bird"].splitlines() if "BGP." not in line),
     "ios": PASTES["ios-entry"].replace("Origin incomplete", "Origin unknown").replace("2914 64512, (rec", "2914 -64512, (rec"),
     "ios without attributes": PASTES["ios-entry"].replace("Origin", "Source"),
+    "moved columns": "   Network  Next Hop  Metric LocPrf Weight Path\n*> 198.51.100.0/24  192.0.2.1  0 100 0 3356 209 33438 i\n",
     "squeezed table": " ".join("x").join(" ".join(line.split()) + "\n" for line in PASTES["ios-table"].splitlines()),
     "frr": PASTES["frr-entry"].replace("localpref 90", "localpref -90"),
 }

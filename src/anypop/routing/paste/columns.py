@@ -90,6 +90,9 @@ def _row(reading: Reading, number: int, text: str, status: str, network: Prefix 
     edge = found.end("weight") if found["weight"] else found.end("own")
     path_text = found["path"] if found["path"] is not None else found["origin"]
     path = reading.path(number, path_text[:-1])
+    if path and 0 in path:  # RFC 7607: no route has it; a number of the columns before the path has got into it
+        reading.wrong(number, "AS 0 is in its path: the columns have moved, paste the table with its blanks")
+        return None
     columns = [
         (int(m[0]), m.end()) for m in re.finditer(r"\d+", text[text.index(words[0]) + len(words[0]) : edge - len(weight)]) if len(m[0]) < 11
     ]
