@@ -52,7 +52,7 @@ class LookingGlass(Protocol):
     """The routers' own view. Blocking: call in a thread."""
 
     def why(self, target: str, address: Address, pops: Sequence[CityCode]) -> Mapping[str, Any]:
-        """Why `target` (a vantage or a router) lands where it lands, as `routing.explain.Why` in plain data. `pops` serve the address.
+        """Why `target` (a vantage or a router) lands where it lands, as `routing.why.Why` in plain data. `pops` serve the address.
 
         Raises `KeyError` for an unknown target and `WorldError` when the routers do not answer.
         """

@@ -1,6 +1,6 @@
 """`anypop why` as people read it: hop by hop the candidate routes, then who decided, what of ours put them there, and one plain sentence.
 
-In: `routing.explain.Why` as plain data. Out: tables and lines. Pure. The sentences are the explanation's own;
+In: `routing.why.Why` as plain data. Out: tables and lines. Pure. The sentences are the explanation's own;
 nothing is explained anew here.
 """
 

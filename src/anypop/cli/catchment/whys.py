@@ -1,6 +1,6 @@
 """`anypop why` of any network of the graph: the model's chain of decisions, in the words and the shape of the running routers'.
 
-In: what the user named (`AS3356`, a router `as3356-lhr`, a vantage) and a city. Out: `routing.explain.Why` as plain data, with how sure the
+In: what the user named (`AS3356`, a router `as3356-lhr`, a vantage) and a city. Out: `routing.why.Why` as plain data, with how sure the
 model is; or, in a lab, the router that is meant, so that its daemon can be asked instead.
 """
 
