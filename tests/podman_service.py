@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from anypop.host import process
+from anypop.lab.podman import end_monitors
 from tests.wait import wait_until
 
 WEB = "localhost/web:1"
@@ -40,7 +41,7 @@ class PodmanService:
         self.folder.mkdir(parents=True, exist_ok=True)
         # locks in files of its own: the usual ones in shared memory are common to all services of a host, and a fresh one resets them
         config = self.folder / "containers.conf"
-        config.write_text('[engine]\nlock_type="file"\nevents_logger="file"\ncgroup_manager="cgroupfs"\n')
+        config.write_text('[engine]\nlock_type="file"\nevents_logger="file"\ncgroup_manager="cgroupfs"\nexit_command_delay=10\n')
         program = ["podman", "--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run", "--tmpdir", f"{self.folder}/tmp"]
         program += ["system", "service", "-t", "0", f"unix://{self.socket}"]
         if _HYBRID.is_dir():
@@ -70,6 +71,7 @@ class PodmanService:
                 for row in self.ask("GET", "/containers/json?all=true").json() or []:
                     self.ask("DELETE", f"/containers/{row['Id']}?force=true&timeout=0")
         process.end(self._pid)
+        end_monitors(self.folder)
         points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for point in sorted((p for p in points if p.startswith(f"{self.folder}/")), reverse=True):
             subprocess.run(["umount", "-l", point], check=False)

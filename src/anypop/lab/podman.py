@@ -6,7 +6,9 @@ It decides nothing about containers: those belong to the agent.
 """
 
 import contextlib
+import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,12 @@ from anypop.model.errors import WorldError
 SHARED = Path("/var/lib/containers")
 _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.procs")
 _ENTER = 'mount --bind "$1" "$2" && if [ -e "$3" ]; then umount "$(dirname "$3")"; fi && shift 3 && exec "$@"'
+
+
+# Locks: Podman's default is one segment of shared memory for all services of a machine, which each new one would clear. After a command
+# run inside a container (an exec probe) its two monitor processes stay, by default for 300 s, so that its exit code can be asked for: 10 s
+# are plenty.
+ENGINE = '[engine]\nlock_type = "file"\nexit_command_delay = 10\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +47,7 @@ class PodmanHome:
         for folder in (self.run, self.run / "shared", self.store):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         SHARED.mkdir(exist_ok=True)
-        # Podman's default is one segment of shared memory for all services of a machine, which each new one would clear.
-        (self.run / "containers.conf").write_text('[engine]\nlock_type = "file"\n')
+        (self.run / "containers.conf").write_text(ENGINE)
 
     def command(self, *words: str) -> list[str]:
         """`podman WORDS` against this storage, in a mount namespace of its own."""
@@ -78,8 +85,19 @@ def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:
     process.spawn(argv, pid_file=pid_file, log=log, env=home.environment())
 
 
+def end_monitors(folder: Path) -> None:
+    """End what a stopped Podman left running for the storage in `folder`: monitors of commands that were run inside its containers."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            if (entry / "comm").read_text() == "conmon\n" and f" {folder}/".encode() in (entry / "cmdline").read_bytes().replace(
+                b"\0", b" "
+            ):
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
 def erase(home: PodmanHome, *, keep_images: bool = False) -> None:
     """Remove what a stopped Podman left: overlay mounts, locks, and its images unless they are to be kept. Its containers must be gone."""
+    end_monitors(home.store)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for mount in sorted((m for m in mounts if f"{m}/".startswith((f"{home.store}/", f"{home.run}/"))), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
