@@ -91,7 +91,8 @@ def test_instances_answer_on_every_address_and_memory_is_small(clean: PopLab) ->
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
-    wait_until(lambda: clean.upstreams.routes("two", COVER6), timeout_s=5, reason="the anycast prefix is announced")
+    for upstream, cover in (("one", COVER4), ("one", COVER6), ("two", COVER6)):  # each hears of it in its own time
+        wait_until(lambda u=upstream, c=cover: clean.upstreams.routes(u, c), timeout_s=5, reason=f"{cover} is announced to {upstream}")  # type: ignore[misc]
     assert clean.get(first.external4) == first.name
     assert clean.get(second.external6, upstream="two") == second.name
     assert {clean.get(ANYCAST4) for _ in range(30)} == {first.name, second.name}
