@@ -1,11 +1,11 @@
 """Commands run inside containers: what watches them ends with the storage, and soon by itself."""
 
-import os
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from anypop.host import found
 from anypop.lab.podman import ENGINE
 from tests.podman_service import WEB, PodmanService
 
@@ -15,15 +15,8 @@ LIMIT = {"hard": 1024, "soft": 1024}
 
 def watching(folder: Path) -> list[str]:
     """Command lines of the processes that name the folder."""
-    lines = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it ended while we looked
-            continue
-        if f"{folder}/" in words and int(entry.name) != os.getpid():
-            lines.append(words)
-    return lines
+    lines = (b" ".join(words).decode(errors="replace") for _, words in found.command_lines())
+    return [line for line in lines if f"{folder}/" in line]
 
 
 def test_a_command_inside_a_container_leaves_no_process_behind() -> None:

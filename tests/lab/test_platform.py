@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.host import netns, process
+from anypop.host import found, netns, process
 from anypop.lab import build, platform
 from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
@@ -92,13 +92,7 @@ def test_a_taken_port_and_a_taken_prefix_are_told_at_once(place: platform.Platfo
 
 def kill_one_container(prefix: str) -> None:
     """SIGKILL for a process that lives in an instance's namespace."""
-    inode = netns.path_of(netns.names(f"{prefix}-i-")[0]).stat().st_ino
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            inside = (entry / "ns" / "net").stat().st_ino == inode
-        except OSError:  # it ended meanwhile, or is not ours to look at
-            continue
-        if inside:
-            os.kill(int(entry.name), signal.SIGKILL)
-            return
+    for pid in found.pids_inside(netns.names(f"{prefix}-i-")[:1]):
+        os.kill(pid, signal.SIGKILL)
+        return
     raise AssertionError("no process lives in the instance's namespace")

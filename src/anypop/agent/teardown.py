@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
 from anypop.agent.network import namespaces, rtnl
 from anypop.agent.network.netlink import Netlink
-from anypop.host import netns, process
+from anypop.host import found, netns, process
 from anypop.model.errors import WorldError
 
 _API = "/v4.0.0/libpod/containers"
@@ -108,16 +108,11 @@ def _remove_containers(prefix: str, pop: str | None, podman: Path) -> None:
 
 def _end_processes(names: set[str]) -> int:
     """Kill whatever still lives in these network namespaces: containers that nobody else can stop any more."""
-    inodes = {path.stat().st_ino for name in names if namespaces.is_namespace(path := netns.path_of(name))}
-    if not inodes:
-        return 0
     handles = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for pid in found.pids_inside(names):
         with contextlib.suppress(OSError):
-            if (folder / "ns/net").stat().st_ino in inodes:
-                pid = int(folder.name)
-                handles.append(os.pidfd_open(pid))
-                os.kill(pid, signal.SIGKILL)
+            handles.append(os.pidfd_open(pid))
+            os.kill(pid, signal.SIGKILL)
     for handle in handles:
         select.select([handle], [], [], 5)
         os.close(handle)
@@ -139,7 +134,5 @@ def _remove_routes(net: Netlink) -> None:
 
 def _unmount_below(folder: Path) -> None:
     """Mounts of containers' file systems that a dead Podman left inside the state folder; deepest first."""
-    inside = f"{folder.resolve()}/"
-    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for point in sorted((p for p in points if p.startswith(inside)), reverse=True):
+    for point in found.mounts_below(folder.resolve()):
         namespaces.unmount(Path(point))

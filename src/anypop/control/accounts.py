@@ -6,7 +6,6 @@ uses a thread for whatever writes; `account_of` and `pop_of` read memory only.
 """
 
 import hashlib
-import re
 import secrets
 import uuid
 from collections.abc import Callable
@@ -251,11 +250,6 @@ class Accounts:
             )
         self._stacks = {**self._stacks, renamed.id: renamed}
         return renamed
-
-
-def is_client_id(text: str) -> bool:
-    """32 hex digits."""
-    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
 
 
 def _hash(secret: str) -> str:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from anypop.host import birdc, netns, process
+from anypop.host import birdc, found, netns, process
 from anypop.lab import routers
 from anypop.lab.address import LabPlan, Router
 from anypop.lab.machine import in_parallel
@@ -94,14 +94,14 @@ def start_wire(plan: LabPlan, folder: Path, *, anew: bool) -> bool:
 def end_stray_wires(folder: Path) -> None:
     """End the wire of this lab, also one whose starter died before it wrote a pid file: it is known by its command line."""
     file = os.fsencode(folder / "wire.json")
-    end_now(pid for pid, words in _command_lines() if b"anypop.lab.wire" in words and file in words)
+    end_now(pid for pid, words in found.command_lines() if b"anypop.lab.wire" in words and file in words)
     (folder / "wire.pid").unlink(missing_ok=True)
 
 
 def end_stray_birds(folder: Path) -> None:
     """End the BIRDs of this lab's routers wherever they are: one outlives the name of its namespace."""
     home = os.fsencode(folder) + b"/"
-    end_now(pid for pid, words in _command_lines() if words[0] == b"bird" and any(word.startswith(home) for word in words))
+    end_now(pid for pid, words in found.command_lines() if words[0] == b"bird" and any(word.startswith(home) for word in words))
 
 
 def inside(pid: int, namespace: str) -> bool:
@@ -114,17 +114,7 @@ def inside(pid: int, namespace: str) -> bool:
 
 def end_inside(names: Iterable[str]) -> None:
     """End every program whose main thread is in one of these namespaces: BIRDs, with or without a pid file."""
-    inodes = {netns.path_of(name).stat().st_ino for name in names if netns.path_of(name).exists()}
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                inode = (entry / "ns" / "net").stat().st_ino
-            except OSError:  # it ended while we looked
-                continue
-            if inode in inodes and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    end_now(found)
+    end_now(found.pids_inside(names))
 
 
 def end_now(pids: Iterable[int]) -> None:
@@ -140,14 +130,3 @@ def end_now(pids: Iterable[int]) -> None:
     for pid, handle in handles:
         with os.fdopen(handle, "rb"):
             until(lambda pid=pid: process.start_time(pid) is None, timeout_s=10, what=f"end of process {pid}")  # type: ignore[misc]
-
-
-def _command_lines() -> list[tuple[int, list[bytes]]]:
-    rows = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                rows.append((int(entry.name), (entry / "cmdline").read_bytes().split(b"\0")))
-            except OSError:  # it ended while we looked
-                continue
-    return rows

@@ -8,6 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from anypop.host import found as found_here
 from anypop.host import ip, netns
 
 
@@ -18,7 +19,7 @@ def left_behind(state: Path, prefix: str) -> list[str]:
     found = [f"process {pid}: {words[:100]}" for pid, words in _processes() if any(mark in words for mark in marks)]
     found += [f"namespace {name}" for name in netns.names(f"{prefix}-")]
     found += [f"link {link['ifname']}" for link in ip.query("link", "show") if str(link["ifname"]).startswith(f"{prefix}-")]
-    found += [f"mount {mount}" for mount in _mounts() if any(mount.startswith(mark) for mark in marks)]
+    found += [f"mount {mount}" for mount in found_here.mounts() if any(mount.startswith(mark) for mark in marks)]
     if run.exists():
         found.append(f"folder {run}")
     found += [f"nftables {line}" for line in _tables() if line.split()[-1].startswith(("anypop", prefix))]
@@ -26,16 +27,8 @@ def left_behind(state: Path, prefix: str) -> list[str]:
 
 
 def _processes() -> list[tuple[int, str]]:
-    rows = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:  # it ended while we looked
-                continue
-            if words and int(entry.name) not in _ancestors():
-                rows.append((int(entry.name), words))
-    return sorted(rows)
+    callers = _ancestors()
+    return sorted((pid, b" ".join(words).decode(errors="replace")) for pid, words in found_here.command_lines() if pid not in callers)
 
 
 def _ancestors() -> set[int]:
@@ -48,10 +41,6 @@ def _ancestors() -> set[int]:
         except OSError:
             break
     return pids
-
-
-def _mounts() -> list[str]:
-    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
 
 
 def _tables() -> list[str]:

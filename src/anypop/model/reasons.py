@@ -11,7 +11,6 @@ class Reason(StrEnum):
     """Why something is as it is. Add a member together with its sentence in `_SAYS`."""
 
     # placement and plan
-    PLACED = "placed"
     NO_SUCH_POP = "no-such-pop"
     POP_FULL = "pop-full"
     NO_COVERING_PREFIX = "no-covering-prefix"
@@ -58,7 +57,6 @@ class Reason(StrEnum):
 
 
 _SAYS: dict[Reason, str] = {
-    Reason.PLACED: "has its place and its addresses",
     Reason.NO_SUCH_POP: "no PoP in that city",
     Reason.POP_FULL: "the PoP has no free address left",
     Reason.NO_COVERING_PREFIX: "no covering prefix is free for this set of PoPs",

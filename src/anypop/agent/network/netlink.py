@@ -29,10 +29,6 @@ def attribute(kind: int, payload: bytes) -> bytes:
     return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
 
 
-def u8(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack("=B", value))
-
-
 def u16(kind: int, value: int) -> bytes:
     return attribute(kind, struct.pack("=H", value))
 

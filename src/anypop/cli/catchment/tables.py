@@ -10,7 +10,6 @@ from typing import Any
 
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
-from anypop.model.cities import find_city
 from anypop.routing.actions import Region
 from anypop.routing.catchment.diff import Diff, Move
 from anypop.routing.catchment.evaluate import Evaluation, Score
@@ -264,8 +263,3 @@ def _score_data(score: Score) -> dict[str, Any]:
         "balanced_accuracy": score.balanced,
         "balanced_baseline": score.balanced_baseline,
     }
-
-
-def city_name(code: str) -> str:
-    place = find_city(code)
-    return place.name if place is not None else code
