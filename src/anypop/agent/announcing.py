@@ -91,7 +91,7 @@ def reason_for(prefix: Prefix, order: Order, observed: Observed) -> tuple[Reason
     granted = grant_for(prefix, order)
     if granted is None:
         return (Reason.PROBE_PENDING if _starts(prefix, order, observed) else Reason.AWAITING_GRANT), True
-    return (Reason.GRANTED if granted.allowed else _known(granted.reason)), True
+    return (Reason.GRANTED if granted.allowed else granted.reason), True
 
 
 def _starts(prefix: Prefix, order: Order, observed: Observed) -> bool:
@@ -99,10 +99,3 @@ def _starts(prefix: Prefix, order: Order, observed: Observed) -> bool:
     shut = {g for g in gates_of(prefix, order) if not gate_is_open(g, order, observed)}
     told = [observed.health.get(i.uid) for i in staying(order, observed) if shut.intersection(anycast_of(i))]
     return all(verdict is None or verdict.reason is Reason.PROBE_PENDING for verdict in told)
-
-
-def _known(reason: str) -> Reason:
-    try:
-        return Reason(reason)
-    except ValueError:
-        return Reason.FLOOR_HOLDS

@@ -15,7 +15,7 @@ import httpx
 from anypop.agent.backoff import BackOff
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from anypop.model.order import Order
 from anypop.model.report import Report
 
@@ -27,8 +27,8 @@ COALESCE_S = 0.02  # changes come in bursts: one report tells of them together
 class Courier:
     """Two loops, `fetch` and `deliver`. `error` says what is wrong between us and control, in words; empty when nothing is."""
 
-    def __init__(self, *, pop: CityCode, control: str, ca: Path | None, token_file: Path | None) -> None:
-        self._pop = pop
+    def __init__(self, *, host: HostName, control: str, ca: Path | None, token_file: Path | None) -> None:
+        self._host = host
         self._token_file = token_file
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
         limits = httpx.Limits(max_connections=4)
@@ -43,7 +43,7 @@ class Courier:
         while True:
             try:
                 answer = await self._http.get(
-                    f"/anypop/v1/agents/{self._pop}/order", params={"after": str(after()), "wait": f"{WAIT_S:g}"},
+                    f"/anypop/v1/agents/{self._host}/order", params={"after": str(after()), "wait": f"{WAIT_S:g}"},
                     headers=self._credentials(), timeout=httpx.Timeout(10, read=WAIT_S + 10),
                 )  # fmt: skip
                 answer.raise_for_status()
@@ -74,7 +74,7 @@ class Courier:
             self._due.clear()
             sent = time.monotonic()
             try:
-                url = f"/anypop/v1/agents/{self._pop}/report"
+                url = f"/anypop/v1/agents/{self._host}/report"
                 content = to_json(report())
                 headers = {**self._credentials(), "Content-Type": "application/json"}
                 (await self._http.post(url, content=content, headers=headers)).raise_for_status()

@@ -21,6 +21,6 @@ def firewall_for(order: Order, observed: Observed) -> Firewall:
 
 
 def _openings(instance: InstanceOrder) -> set[Opening]:
-    addresses = (instance.private4, instance.private6, instance.external4, instance.external6, *anycast_of(instance))
+    addresses = [*(one for a in instance.addresses() for one in (a.private, a.external)), *anycast_of(instance)]
     ports = [port for container in instance.containers for port in container.ports if port.open_to_all]
     return {Opening(address=a, protocol=p.protocol, port=p.port) for a in addresses for p in ports}

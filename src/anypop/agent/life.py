@@ -14,15 +14,17 @@ from anypop.agent.courier import Courier
 from anypop.agent.loop import Agent
 from anypop.agent.runtime.podman import Podman
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 
 
-def live(*, prefix: str, pop: CityCode, state: Path, podman: Path, control: str, ca: Path | None, token_file: Path | None) -> None:
-    """Run the agent of `pop`. `podman`: the service's socket."""
-    asyncio.run(_live(prefix=prefix, pop=pop, state=state, podman=podman, courier=(control, ca, token_file)))
+def live(*, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, control: str, ca: Path | None, token_file: Path | None) -> None:
+    """Run the agent of `host`, which stands in `pop`. `podman`: the service's socket."""
+    asyncio.run(_live(prefix=prefix, pop=pop, host=host, state=state, podman=podman, courier=(control, ca, token_file)))
 
 
-async def _live(*, prefix: str, pop: CityCode, state: Path, podman: Path, courier: tuple[str, Path | None, Path | None]) -> None:
+async def _live(
+    *, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, courier: tuple[str, Path | None, Path | None]
+) -> None:
     state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
     lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -31,8 +33,8 @@ async def _live(*, prefix: str, pop: CityCode, state: Path, podman: Path, courie
         raise WorldError(f"start the agent in {state}", "another agent runs there") from error
     control, ca, token_file = courier
     agent = Agent(
-        prefix=prefix, pop=pop, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
-        courier=Courier(pop=pop, control=control, ca=ca, token_file=token_file),
+        prefix=prefix, pop=pop, host=host, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
+        courier=Courier(host=host, control=control, ca=ca, token_file=token_file),
     )  # fmt: skip
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)  # an operator's wish for a full look now
     await agent.run()

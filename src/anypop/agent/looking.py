@@ -189,7 +189,8 @@ class Eyes:
             instance = instances.get(key[0])
             container = next((c for c in instance.containers if c.name == key[1]), None) if instance else None
             if instance is not None and container is not None and ((_id(containers, key), pid) not in self._dead):
-                targets[key] = Target(container=container, address=instance.private4, pid=pid, found=(key, pid) in self._found)
+                address = next(instance.addresses()).private
+                targets[key] = Target(container=container, address=address, pid=pid, found=(key, pid) in self._found)
         self._prober.set(targets)
 
     def _died(self, key: Key, pid: int) -> None:

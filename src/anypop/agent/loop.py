@@ -31,7 +31,7 @@ from anypop.agent.runtime.seam import Runtime
 from anypop.agent.standing import has_remains
 from anypop.agent.steps import CreateContainer, RemoveContainer, StartContainer, Step, StopContainer, lanes_changed
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
@@ -46,9 +46,9 @@ SPEAKER_QUICK_FOR_S = 5.0
 class Agent:
     """One PoP. Runs in the PoP's router namespace; `run` returns only when cancelled."""
 
-    def __init__(self, *, prefix: str, pop: CityCode, state: Path, runtime: Runtime, courier: Courier) -> None:
-        self._prefix, self._pop, self._runtime, self._courier = prefix, pop, runtime, courier
-        self._ledger = Ledger(state / "order.json", pop)
+    def __init__(self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: Runtime, courier: Courier) -> None:
+        self._prefix, self._pop, self._host, self._runtime, self._courier = prefix, pop, host, runtime, courier
+        self._ledger = Ledger(state / "order.json", host)
         self._wake, self._look_now = asyncio.Event(), asyncio.Event()
         self._net = Netlink()
         self._hands = Performer(
@@ -240,6 +240,6 @@ class Agent:
         order = self._order() if self._eyes.is_open else None  # before the first look nothing may be said about what the order names
         errors = (self._ledger.error, self._order_error, self._eyes.runtime_error, speaker.error if speaker else "")
         return report_of(
-            order, self._observed, pop=self._pop, generation=self._ledger.generation, at=time.time(), refused=self._refused,
+            order, self._observed, pop=self._pop, host=self._host, generation=self._ledger.generation, at=time.time(), refused=self._refused,
             drift=self._drift, errors=tuple(e for e in errors if e),
         )  # fmt: skip

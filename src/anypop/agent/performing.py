@@ -158,7 +158,7 @@ class Performer:
             raise
 
     def _gateways(self, address: Address) -> dict[str, Address]:
-        return {key: i.private4 if address.version == 4 else i.private6 for key, i in self._known().items()}
+        return {key: private for key, i in self._known().items() if (private := i.private(address.version)) is not None}
 
     def _index(self, instance: InstanceOrder) -> int:
         name = f"i{short(instance.uid)}"

@@ -8,23 +8,23 @@ from anypop.agent.naming import short
 from anypop.agent.observed import ContainerSeen, ContainerState, Leaving, Observed
 from anypop.agent.standing import exports_now, has_remains, is_blocked, is_needed, is_running, staying
 from anypop.agent.steps import FIREWALL, ROUTER, SPEAKER, image_lane
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report
 
 
 def report_of(
-    order: Order | None, observed: Observed, *, pop: CityCode, generation: int, at: float, refused: Reason | None,
+    order: Order | None, observed: Observed, *, pop: CityCode, host: HostName, generation: int, at: float, refused: Reason | None,
     drift: tuple[str, ...], errors: tuple[str, ...],
 ) -> Report:  # fmt: skip
     """The report at one moment. `order` None: there is none, or nothing is known yet about what it names."""
     if order is None:
-        return Report(pop=pop, at=at, generation=generation, refused=refused, errors=errors, orphans=_orphans(None, observed))
+        return Report(pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=_orphans(None, observed))
     here = [x for x in observed.leaving if has_remains(x.removal.uid, observed)]
     lanes = tuple(f"{lane}: {t.message}" for lane in (ROUTER, FIREWALL, SPEAKER) if (t := observed.trouble.get(lane)) is not None)
     return Report(
-        pop=pop, at=at, generation=generation, refused=refused,
+        pop=pop, host=host, at=at, generation=generation, refused=refused,
         instances=(*(_instance(i, order, observed, at) for i in staying(order, observed)), *(_departing(x, order, observed) for x in here)),
         sessions=observed.sessions, prefixes=_prefixes(order, observed),
         gone=tuple(sorted(x.removal.uid for x in observed.leaving if not has_remains(x.removal.uid, observed))),
@@ -120,7 +120,7 @@ def _departing(leaving: Leaving, order: Order, observed: Observed) -> InstanceRe
     trouble = observed.trouble.get(str(leaving.removal.name))
     return InstanceReport(
         name=leaving.removal.name, uid=uid, phase=Phase.DELETING, healthy=False,
-        reason=Reason.DRAINING if waits and runs else Reason.STOPPING, message=trouble.message if trouble else leaving.removal.reason,
+        reason=Reason.DRAINING if waits and runs else Reason.STOPPING, message=trouble.message if trouble else leaving.removal.reason.says,
     )  # fmt: skip
 
 

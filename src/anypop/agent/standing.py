@@ -10,7 +10,7 @@ from anypop.model.order import Grant, InstanceOrder, Order
 
 
 def anycast_of(instance: InstanceOrder) -> tuple[Address, ...]:
-    return tuple(a for a in (instance.anycast4, instance.anycast6) if a is not None)
+    return instance.anycast
 
 
 def is_running(instance: InstanceOrder, observed: Observed) -> bool:
@@ -54,7 +54,8 @@ def has_remains(uid: str, observed: Observed) -> bool:
 def is_blocked(instance: InstanceOrder, observed: Observed) -> bool:
     """Whether an earlier incarnation still holds the name or an address that this one needs."""
     for leaving in observed.leaving:
-        same = leaving.removal.name == instance.name or (leaving.instance is not None and leaving.instance.private4 == instance.private4)
+        known = {a.private for a in leaving.instance.addresses()} if leaving.instance is not None else set()
+        same = leaving.removal.name == instance.name or not known.isdisjoint(a.private for a in instance.addresses())
         if same and has_remains(leaving.removal.uid, observed):
             return True
     return False

@@ -15,7 +15,7 @@ from anypop.control import declare
 from anypop.control.state import Declaration, State
 from anypop.model.announce import Announcement, Community, LargeCommunity, Mode, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
 
@@ -78,14 +78,15 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
     held = state.anycast.get(declared.id)
     if held is None or state.plan is None:
         return
-    for city, part in state.plan.pops.items():
-        site = state.network.pop(city)
+    for host, part in state.plan.hosts.items():
+        city = part.pop
+        site = state.network.host(host)
         asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
         for told in part.announcements:
             if told.prefix not in (held.prefix4, held.prefix6):
                 continue
             rule = rules.get((city, told.upstream))
-            announced, reason = _effect(state, city, told)
+            announced, reason = _effect(state, host, told)
             yield {
                 "prefix": str(told.prefix),
                 "pop": city,
@@ -100,9 +101,9 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
             }
 
 
-def _effect(state: State, city: CityCode, told: Announcement) -> tuple[bool, Reason]:
-    """Whether it is out, by the PoP's own last report, and why it is or is not."""
-    verdict, received = state.verdict.pops.get(city), state.reports.get(city)
+def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Reason]:
+    """Whether it is out, by the host's own last report, and why it is or is not."""
+    verdict, received = state.verdict.hosts.get(host), state.reports.get(host)
     if verdict is None or not verdict.trusted or received is None:
         return False, verdict.reason if verdict is not None else Reason.NO_REPORT
     seen = next((p for p in received.report.prefixes if p.prefix == told.prefix), None)

@@ -18,7 +18,7 @@ from anypop.control.core import Core
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.state import Declaration
 from anypop.model.errors import Invalid
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.plan.price import PriceBook
 
 # A workload's document is a few kilobytes and user data at most 64; a report of a thousand instances is below one megabyte.
@@ -35,7 +35,7 @@ class Platform:
     accounts: Accounts
     clock: Callable[[], float]
     prices: PriceBook
-    on_network: Callable[[list[CityCode]], None]
+    on_network: Callable[[list[HostName]], None]
     vantages: Vantages | None = None
     glass: LookingGlass | None = None
     # The lab shares a handful of hosts: two probes at once from one vantage would measure each other.
@@ -43,6 +43,9 @@ class Platform:
 
     def cities(self) -> list[CityCode]:
         return [pop.city for pop in self.core.state.network.pops]
+
+    def hosts(self) -> list[HostName]:
+        return [host.name for _, host in self.core.state.network.hosts()]
 
     def workload(self, stack: Stack, ref: str) -> Declaration:
         """A workload of the stack by id or slug. Raises `NotFound`."""

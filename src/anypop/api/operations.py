@@ -16,7 +16,7 @@ from anypop.judge.instances import shown
 from anypop.model import codec
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, StackId
-from anypop.model.network import Network
+from anypop.model.network import Host, network_from
 from anypop.model.reasons import Reason
 from anypop.plan.fields import location
 from anypop.plan.parse import parse
@@ -40,31 +40,53 @@ async def pops(who: Who, here: Here) -> dict[str, Any]:
 
 
 def _inside(here: Platform, city: CityCode) -> dict[str, Any]:
-    received = here.core.state.reports.get(city)
-    report = received.report if received is not None else None
-    return {name: list(getattr(report, name, ())) for name in ("drift", "errors", "orphans")}
+    site = here.core.state.network.pop(city)
+    reports = [r.report for host in (site.hosts if site else ()) if (r := here.core.state.reports.get(host.name)) is not None]
+    return {name: [line for report in reports for line in getattr(report, name)] for name in ("drift", "errors", "orphans")}
 
 
 def _pop(here: Platform, city: CityCode) -> dict[str, Any]:
-    state, now = here.core.state, here.clock()
-    verdict = state.verdict.pops.get(city)
-    trusted = verdict is not None and verdict.trusted
-    reason = verdict.reason if verdict is not None else Reason.NO_REPORT
-    received = state.reports.get(city)
-    report = received.report if received is not None else None
-    issued = state.orders.get(city)
-    placed = [p.slot for p in state.slots.values() if p.slot.pop == city]
-    leaving = [t.slot for t in state.tombstones.values() if t.slot.pop == city]
-    seen = [shown(s.name, s.uid, received, now=now) for s in placed]
-    seen += [shown(s.name, s.uid, received, now=now, removing=True) for s in leaving]
-    site = state.network.pop(city)
-    asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
+    """A PoP as its hosts together: trusted when every one of them is, and what is wrong with the first that is not well."""
+    site = here.core.state.network.pop(city)
+    hosts = [_host(here, host) for host in (site.hosts if site is not None else ())]
     place = location(city)
-    sessions = [{**codec.to_data(s), "asn": asns.get(s.upstream)} for s in report.sessions] if report is not None else []
+    worst = next((h for h in hosts if not h["trusted"]), None) or next((h for h in hosts if h["reason"] != Reason.RUNNING), hosts[0])
+    alike = ("trusted", "verdict", "reason", "says", "generation", "obeyed", "refused", "report_age_s")
+    phases: Counter[str] = Counter()
+    for host in hosts:
+        phases.update(host["instances"]["phases"])
     return {
         "pop": city,
         "city": place["city"],
         "location": place,
+        **{key: worst[key] for key in alike},
+        "sessions": [session for host in hosts for session in host["sessions"]],
+        "prefixes": [prefix for host in hosts for prefix in host["prefixes"]],
+        "instances": {
+            "total": sum(h["instances"]["total"] for h in hosts),
+            "healthy": sum(h["instances"]["healthy"] for h in hosts),
+            "phases": dict(sorted(phases.items())),
+        },
+        "hosts": hosts,
+    }
+
+
+def _host(here: Platform, host: Host) -> dict[str, Any]:
+    state, now = here.core.state, here.clock()
+    verdict = state.verdict.hosts.get(host.name)
+    trusted = verdict is not None and verdict.trusted
+    reason = verdict.reason if verdict is not None else Reason.NO_REPORT
+    received = state.reports.get(host.name)
+    report = received.report if received is not None else None
+    issued = state.orders.get(host.name)
+    placed = [p.incarnation for p in state.incarnations.values() if p.incarnation.host == host.name]
+    leaving = [t.incarnation for t in state.tombstones.values() if t.incarnation.host == host.name]
+    seen = [shown(s.name, s.uid, received, now=now) for s in placed]
+    seen += [shown(s.name, s.uid, received, now=now, removing=True) for s in leaving]
+    asns = {u.name: u.asn for u in host.upstreams}
+    sessions = [{**codec.to_data(s), "asn": asns.get(s.upstream)} for s in report.sessions] if report is not None else []
+    return {
+        "host": host.name,
         "trusted": trusted,
         "verdict": "trusted" if trusted else "unknown",
         "reason": reason.value,
@@ -135,10 +157,10 @@ async def network(_: Operator, here: Here) -> Any:
 @router.put("/network")
 async def put_network(_: Operator, here: Here, body: Body, confirm: bool = False) -> Any:
     """Replace the operator's network document. `confirm=true` also where it takes instances away."""
-    wanted = codec.from_data(Network, body.get("network", body))
+    wanted = network_from(body.get("network", body))
     confirmed = frozenset(here.core.state.workloads) if confirm else frozenset()
     state = await here.core.change(change_network(wanted), confirmed=confirmed)
-    await asyncio.to_thread(here.on_network, here.cities())
+    await asyncio.to_thread(here.on_network, here.hosts())
     return codec.to_data(state.network)
 
 

@@ -80,7 +80,7 @@ async def probe(who: Who, here: Here, body: Body) -> dict[str, Any]:
     goal = _goal(here, who, body)
     async with here.probing:
         seen = await _unless_stopping(here, asyncio.gather(*(_asked(source, v, goal, requests) for v in chosen)))
-    pops = {str(p.slot.name): p.slot.pop for p in here.core.state.slots.values()}
+    pops = {str(p.incarnation.name): p.incarnation.pop for p in here.core.state.incarnations.values()}
     return {"address": str(goal.address), "results": [_row(v, goal, found, requests, pops) for v, found in zip(chosen, seen, strict=True)]}
 
 
@@ -183,7 +183,7 @@ def _holds(here: Platform, declared: Declaration, address: Address) -> bool:
 
 
 def _pops_of(here: Platform, declared: Declaration) -> tuple[CityCode, ...]:
-    return tuple(sorted({p.slot.pop for p in here.core.state.slots.values() if p.slot.workload_id == declared.id}))
+    return tuple(sorted({p.incarnation.pop for p in here.core.state.incarnations.values() if p.incarnation.workload_id == declared.id}))
 
 
 def _port(asked: Mapping[str, Any], declared: Declaration | None) -> int:

@@ -31,10 +31,9 @@ from anypop.control.accounts import Accounts
 from anypop.control.core import Core
 from anypop.control.network import change_network
 from anypop.control.store import Store, open_store
-from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
-from anypop.model.network import Network
+from anypop.model.network import Network, network_from
 from anypop.plan.fields import location
 from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
@@ -109,7 +108,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             credentials = renew()
         on_network = partial(accounts.ensure_agents, settings.state / "agents")
         platform = Platform(core=core, accounts=accounts, clock=time.time, prices=_prices(settings.prices, store), on_network=on_network)
-        on_network(platform.cities())
+        on_network(platform.hosts())
         _attach_lab(platform, settings.lab)
         _bootstrap(settings, accounts, credentials, sockets)
         config = uvicorn.Config(
@@ -188,7 +187,7 @@ def _network(path: Path | None) -> Network | None:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise WorldError(what, f"it is not YAML: {error}") from error
-    return codec.from_data(Network, data)
+    return network_from(data)
 
 
 def _prices(path: Path | None, store: Store) -> PriceBook:

@@ -52,10 +52,10 @@ async def _states(here: Platform, workload_id: WorkloadId) -> AsyncIterator[str]
 
 def _sources(state: State, declared: Declaration) -> tuple[object, ...]:
     """All that a workload's instances follow from, to be compared: far cheaper than making the answer after each change of anything."""
-    slots = [p.slot for p in state.slots.values() if p.slot.workload_id == declared.id]
-    leaving = [t.slot for t in state.tombstones.values() if t.slot.workload_id == declared.id]
-    uids = {slot.uid for slot in (*slots, *leaving)}
-    pops = sorted({slot.pop for slot in (*slots, *leaving)})
-    reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(pop)) else None for pop in pops]
-    trusted = [v.trusted if (v := state.verdict.pops.get(pop)) else None for pop in pops]
-    return declared, slots, leaving, reported, trusted
+    living = [p.incarnation for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
+    leaving = [t.incarnation for t in state.tombstones.values() if t.incarnation.workload_id == declared.id]
+    uids = {life.uid for life in (*living, *leaving)}
+    hosts = sorted({life.host for life in (*living, *leaving)})
+    reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(host)) else None for host in hosts]
+    trusted = [v.trusted if (v := state.verdict.hosts.get(host)) else None for host in hosts]
+    return declared, living, leaving, reported, trusted

@@ -28,7 +28,7 @@ def body_for(spec: Spec, *, prefix: str, name: str, limits: tuple[tuple[str, int
             "cpu": {"quota": container.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US},
             "memory": {"limit": container.memory_bytes},
         },
-        "hostadd": [f"{host}:{address}" for host in _hosts(spec) for address in (instance.private4, instance.private6)],
+        "hostadd": [f"{host}:{address}" for host in _hosts(spec) for address in (a.private for a in instance.addresses())],
         "restart_policy": "no",  # restarts are ours, with health and back-off
         "stop_timeout": STOP_GRACE_S,
     }
@@ -47,6 +47,8 @@ def labels_for(spec: Spec, prefix: str) -> dict[str, str]:
         "instance": spec.instance.name,
         "uid": spec.instance.uid,
         "workload": spec.instance.workload_id,
+        "template": spec.instance.template,
+        "revision": str(spec.instance.revision),
         "generation": str(spec.generation),
         "container": spec.container.name,
     }
