@@ -36,14 +36,14 @@ async def list_announcements(workload_id: str, stack: In, here: Here) -> dict[st
 async def replace_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
     """These rules and no others."""
     declared = here.workload(stack, workload_id)
-    return await _set(here, declared, _parsed(body, declared, here.core.state.network))
+    return await _set(here, declared, parsed_rules(body, declared, here.core.state.network))
 
 
 @router.patch("")
 async def merge_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
     """These rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = here.workload(stack, workload_id)
-    wanted = _parsed(body, declared, here.core.state.network)
+    wanted = parsed_rules(body, declared, here.core.state.network)
     return await _set(here, declared, {**_rules(here.core.state, declared), **wanted})
 
 
@@ -136,7 +136,7 @@ def _scope(scope: Scope) -> dict[str, Any]:
     }
 
 
-def _parsed(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
+def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
     """The rules of a request. Raises `Invalid` with all their problems."""
     given = body.get("rules")
     if not isinstance(given, list):

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anypop.api import agents, announcements, errors, identity, operations, probing, watch, workloads
+from anypop.api import agents, announcements, changes, errors, identity, operations, probing, rollouts, watch, workloads
 from anypop.api.context import Platform
 
 
@@ -18,7 +18,7 @@ def make_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     errors.install(app)
-    for part in (identity, workloads, agents, operations, announcements, probing, watch):
+    for part in (identity, workloads, agents, operations, announcements, changes, rollouts, probing, watch):
         app.include_router(part.router)
     app.add_middleware(GrpcHeader)
     return app

@@ -26,6 +26,7 @@ import yaml
 from anypop.api import listen
 from anypop.api.app import make_app
 from anypop.api.context import Platform
+from anypop.api.landings import keep_looking
 from anypop.control import ca
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
@@ -127,10 +128,13 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))  # the table of cities takes 60 ms to read
         renewal = asyncio.create_task(_keep_certificate(config, renew))
+        looking = asyncio.create_task(keep_looking(platform)) if platform.vantages is not None else None
         try:
             await server.serve(sockets=sockets)
         finally:
             renewal.cancel()
+            if looking is not None:
+                looking.cancel()
             await warm
     finally:
         await core.stop()

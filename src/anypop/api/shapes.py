@@ -52,6 +52,21 @@ def workload(state: State, declared: Declaration) -> dict[str, Any]:
 
 
 def instances(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:
+    """The instances of a workload by name: of each slot the incarnation that serves, or is on its way to; one that is being taken down only
+    where no other lives in its slot.
+    """
+    found: dict[str, tuple[Incarnation, dict[str, Any]]] = {}
+    for life, data in incarnations(state, declared, now):
+        other = found.get(life.name)
+        leaving = "deletedAt" in data
+        if other is None or (not leaving and ("deletedAt" in other[1] or data.get("phase") == Phase.RUNNING)) or (
+            leaving and "deletedAt" in other[1]
+        ):
+            found[life.name] = life, data
+    return list(found.values())
+
+
+def incarnations(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:
     """All incarnations of a workload by name and age, those being taken down included."""
     mine = [p for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
     orders = {}

@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes
 from anypop.api.context import Here, In, Platform
+from anypop.api.rollouts import data_of, newest_of, status
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import Declaration, State
 from anypop.model.names import WorkloadId
@@ -42,7 +43,9 @@ async def _states(here: Platform, workload_id: WorkloadId) -> AsyncIterator[str]
         seen = _sources(state, declared)
         if seen != told:
             told = seen
-            data = {"instances": [data for _, data in shapes.instances(state, declared, here.clock())]}
+            data = {"instances": [data for _, data in shapes.instances(state, declared, here.clock())], **status(state, declared)}
+            if (rollout := newest_of(state, declared)) is not None:
+                data["rollout"] = data_of(state, rollout)
             yield f"event: instances\ndata: {json.dumps(data)}\n\n"
             await asyncio.sleep(PACE_S)
         # While the client was slow to read, there may have been news already.
@@ -58,4 +61,4 @@ def _sources(state: State, declared: Declaration) -> tuple[object, ...]:
     hosts = sorted({life.host for life in (*living, *leaving)})
     reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(host)) else None for host in hosts]
     trusted = [v.trusted if (v := state.verdict.hosts.get(host)) else None for host in hosts]
-    return declared, living, leaving, reported, trusted
+    return declared, living, leaving, reported, trusted, newest_of(state, declared)

@@ -46,24 +46,22 @@ async def get_workload(workload_id: str, stack: In, here: Here) -> dict[str, Any
 
 
 @router.put("/stacks/{stack_id}/workloads/{workload_id}")
-async def replace_workload(workload_id: str, stack: In, here: Here, body: Body, response: Response) -> dict[str, Any]:
+async def replace_workload(workload_id: str, stack: In, who: Who, here: Here, body: Body, response: Response) -> dict[str, Any]:
     current, wanted = here.workload(stack, workload_id), member(body, "workload")
     declare.check_version(wanted, current, required=True)
-    return await _redeclare(here, stack, current, wanted, response)
+    return await _redeclare(here, who, stack, current, wanted, response)
 
 
 @router.patch("/stacks/{stack_id}/workloads/{workload_id}")
-async def merge_workload(workload_id: str, stack: In, here: Here, body: Body, response: Response) -> dict[str, Any]:
+async def merge_workload(workload_id: str, stack: In, who: Who, here: Here, body: Body, response: Response) -> dict[str, Any]:
     current, patch = here.workload(stack, workload_id), member(body, "workload")
     declare.check_version(patch, current, required=False)
-    return await _redeclare(here, stack, current, declare.merged(current, patch), response)
+    return await _redeclare(here, who, stack, current, declare.merged(current, patch), response)
 
 
-async def _redeclare(here: Here, stack: In, current: Declaration, wanted: dict[str, Any], response: Response) -> dict[str, Any]:
-    if not wanted.get("slug"):
-        wanted = wanted | {"slug": current.workload.slug}  # it lasts for the workload's life, whatever name there is now
-    made = declare.parsed(declare.with_secrets(wanted, current), stack, current.id, here.cities())
-    state = await here.core.change(declare.replace_with(current, made), confirmed=frozenset([current.id]))
+async def _redeclare(here: Here, who: Who, stack: In, current: Declaration, wanted: dict[str, Any], response: Response) -> dict[str, Any]:
+    made = declare.redeclared(wanted, current, stack, here.cities())
+    state = await here.core.change(declare.replace_with(current, made, by=who.name), confirmed=frozenset([current.id]))
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[current.id])}
 
@@ -90,8 +88,8 @@ async def list_instances(request: Request, workload_id: str, stack: In, here: He
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances/{name}")
 async def get_instance(workload_id: str, name: str, stack: In, here: Here) -> dict[str, Any]:
-    found = shapes.instances(here.core.state, here.workload(stack, workload_id), here.clock())
-    for slot, data in reversed(found):  # of two lives of one name the newer one stands last
-        if name in (slot.name, slot.uid):
+    state, declared, now = here.core.state, here.workload(stack, workload_id), here.clock()
+    for life, data in (*shapes.instances(state, declared, now), *shapes.incarnations(state, declared, now)):
+        if name in (life.name, life.uid):
             return {"instance": data}
     raise NotFound(f"no instance {name}")

@@ -33,6 +33,15 @@ def parsed(body: Mapping[str, Any], stack: Stack, workload_id: WorkloadId, citie
     return parse(body, workload_id=workload_id, stack_id=stack.id, stack_slug=stack.slug, cities=cities)
 
 
+def redeclared(wanted: Mapping[str, Any], current: Declaration, stack: Stack, cities: Collection[CityCode]) -> Parsed:
+    """The body of a request that changes a workload, with what its client could not send: secrets it cannot read, and the slug, which lasts for
+    the workload's life whatever name there is now. Raises `Invalid`.
+    """
+    if not wanted.get("slug"):
+        wanted = {**wanted, "slug": current.workload.slug}
+    return parsed(with_secrets(wanted, current), stack, current.id, cities)
+
+
 def create(made: Parsed) -> Alter:
     """Add a workload. The step raises `Exists` when its slug is taken in its stack."""
 

@@ -158,6 +158,18 @@ def next_due(rollout: Rollout, now: float) -> float | None:
     return min((moment for moment in moments if moment > now), default=None)
 
 
+def wants_look(rollout: Rollout) -> bool | None:
+    """Whether vantages are to be looked at for it now: True for the look before anything changed, False for one at a wave; None: not now."""
+    if rollout.phase is not RolloutPhase.RUNNING:
+        return None
+    if rollout.kind is RolloutKind.SCOPES:
+        return False if rollout.baseline else None
+    if rollout.baseline:
+        waits = rollout.well_since is not None and (rollout.seen_at is None or rollout.seen_at < rollout.well_since)
+        return False if waits else None
+    return True if not rollout.ready and rollout.wave == 0 and rollout.seen_at is None else None
+
+
 def vantages_worse(before: Iterable[Landing], now: Iterable[Landing]) -> list[str]:
     """Vantages that got all their answers before and no longer do, in words."""
     was = {landing.vantage: landing for landing in before}
