@@ -7,7 +7,8 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from anypop.api.context import Here, bearer, raw_body
+from anypop.api.bodies import raw_body
+from anypop.api.context import PlatformDep, bearer
 from anypop.control.refusals import Forbidden
 from anypop.model import codec
 from anypop.model.errors import Invalid
@@ -21,25 +22,25 @@ LONGEST_WAIT_S = 55.0
 _LARGE = 1 << 16  # a report above this takes more than a few milliseconds to read: not on the event loop
 
 
-def _pop(request: Request, here: Here, pop: str) -> CityCode:
-    own = here.accounts.pop_of(bearer(request))
+def _pop(request: Request, platform: PlatformDep, pop: str) -> CityCode:
+    own = platform.accounts.pop_of(bearer(request))
     if pop.upper() != own:
         raise Forbidden(f"this token is for {own}, not for {pop}")
     return own
 
 
 @router.get("/{pop}/order")
-async def order(request: Request, pop: str, here: Here, after: str = "0", wait: str = "0") -> Response:
-    own = _pop(request, here, pop)
-    issued = await here.core.order_after(own, _whole("after", after), min(float(_whole("wait", wait)), LONGEST_WAIT_S))
+async def order(request: Request, pop: str, platform: PlatformDep, after: str = "0", wait: str = "0") -> Response:
+    own = _pop(request, platform, pop)
+    issued = await platform.core.order_after(own, _whole("after", after), min(float(_whole("wait", wait)), LONGEST_WAIT_S))
     if issued is None:
         return Response(status_code=204)
     return Response(issued.body, media_type="application/json")
 
 
 @router.post("/{pop}/report", status_code=204)
-async def report(request: Request, pop: str, here: Here) -> Response:
-    own = _pop(request, here, pop)
+async def report(request: Request, pop: str, platform: PlatformDep) -> Response:
+    own = _pop(request, platform, pop)
     raw = await raw_body(request)
     if len(raw) > _LARGE:
         found = await asyncio.to_thread(codec.from_json, Report, raw)
@@ -47,7 +48,7 @@ async def report(request: Request, pop: str, here: Here) -> Response:
         found = codec.from_json(Report, raw)
     if found.pop != own:
         raise Forbidden(f"this token is for {own}, the report is of {found.pop}")
-    await here.core.take(found)
+    await platform.core.take(found)
     return Response(status_code=204)
 
 
