@@ -79,9 +79,7 @@ def scale(
     workload: Known,
     replicas: Annotated[int, typer.Argument(metavar="N", help="Instances in each city.", min=0)],
     *,
-    target: Annotated[
-        str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)
-    ] = "",
+    target: Annotated[str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)] = "",
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,

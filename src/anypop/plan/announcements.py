@@ -107,8 +107,7 @@ def _of_prefix(
         found.append(Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine)))
         if edge:
             found += [
-                Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,))
-                for _, address in mine
+                Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,)) for _, address in mine
             ]
     return found
 
