@@ -45,6 +45,14 @@ app = typer.Typer(
 _USAGE_ERROR, _COMMAND_LINE_ERROR = typer.BadParameter.__mro__[1], typer.BadParameter.__mro__[2]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - no other call needs it
+
+        typer.echo(f"anypop {version('anypop')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
@@ -53,6 +61,9 @@ def root(
     ] = None,
     stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug, for any command.")] = "",
     output: Output = Format.TABLE,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and do nothing else.")
+    ] = False,
 ) -> None:
     found = ctx.ensure_object(Root)
     found.state, found.stack, found.output = state, stack, output
