@@ -86,9 +86,9 @@ def test_an_instance_leaves_only_by_an_explicit_removal(first: list[Workload], s
     planned = plan(world)
     again = plan(after(world, planned, workloads=tuple(second)))
     still = {s.uid for s in again.incarnations}
-    removed = {(city, r.name, r.uid) for city, r in again.removals}
+    removed = {(host, r.name, r.uid) for host, r in again.removals}
     for slot in planned.incarnations:
-        assert (slot.uid in still) != ((slot.pop, slot.name, slot.uid) in removed)
+        assert (slot.uid in still) != ((slot.host, slot.name, slot.uid) in removed)
 
 
 @settings(deadline=None)
