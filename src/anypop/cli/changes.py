@@ -156,7 +156,7 @@ def _create(door: Door, document: dict[str, Any], slug: str, *, yes: bool, wait:
 def _change(door: Door, slug: str, method: str, body: dict[str, Any], *, yes: bool, wait: bool, timeout: float) -> None:
     what = f"change workload {slug}"
     path = f"{door.workload_path(slug, 'anypop')}/preview"
-    merge = {"merge": "true"} if method == "PATCH" else {}
+    merge: dict[str, str | int] = {"merge": "true"} if method == "PATCH" else {}
     told = door.client.call("POST", path, what=what, body={"workload": body}, query=merge)
     if not told.get("changes"):
         found = door.client.get(door.workload_path(slug), what=what)["workload"]
