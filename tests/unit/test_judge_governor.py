@@ -16,12 +16,8 @@ from anypop.model.plan import Verdict, World, floor_of
 from anypop.model.reasons import Reason
 from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
-<<<<<<< HEAD
 from tests.examples import examples
-from tests.worlds import AMS, CITIES, JFK, LAX, LHR, network, report, workload
-=======
 from tests.worlds import CITIES, HOSTS, network, report, workload
->>>>>>> tests
 
 PREFIX = IPv4Network("203.0.113.0/24")
 AMS, LHR, JFK, LAX = HOSTS
