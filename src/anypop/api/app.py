@@ -10,11 +10,13 @@ from anypop.api import (
     communities,
     errors,
     events,
+    hosts,
     identity,
     network,
     pops,
     prices,
     probes,
+    quotas,
     rollouts,
     stacks,
     watch,
@@ -26,7 +28,7 @@ from anypop.api.context import Platform
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads, prices, pops, events, network, communities, announcements, changes, rollouts, watch, probes, agents
+        identity, stacks, workloads, prices, pops, hosts, events, quotas, network, communities, announcements, changes, rollouts, watch, probes, agents
     )
 )  # fmt: skip
 

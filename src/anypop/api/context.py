@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 
 from anypop.api.vantages import LookingGlass, Vantages
 from anypop.control.accounts import Account, Accounts, Stack
-from anypop.control.core import Core
+from anypop.control.core import Alter, Core
+from anypop.control.quotas import Quotas
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.state import Declaration
 from anypop.model.names import CityCode, HostName
@@ -32,12 +33,21 @@ class Platform:
     glass: LookingGlass | None = None
     # The lab shares a handful of hosts: two probes at once from one vantage would measure each other.
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    quotas: Quotas = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.quotas = Quotas(self.core.store)
 
     def cities(self) -> list[CityCode]:
         return [pop.city for pop in self.core.state.network.pops]
 
     def hosts(self) -> list[HostName]:
         return [host.name for _, host in self.core.state.network.hosts()]
+
+    def within_quota(self, alter: Alter, stack: Stack) -> Alter:
+        """`alter`, refused where it would exceed a limit of the stack or of its account."""
+        account = stack.account_id
+        return self.quotas.within(alter, account=account, stack=stack.id, stacks=lambda: [s.id for s in self.accounts.stacks(account)])
 
     def workload(self, stack: Stack, ref: str) -> Declaration:
         """A workload of the stack by id or slug. Raises `NotFound`."""

@@ -40,7 +40,7 @@ def _inside(platform: Platform, city: CityCode) -> dict[str, Any]:
 def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
     """A PoP as its hosts together: trusted when every one of them is, and what is wrong with the first that is not well."""
     site = platform.core.state.network.pop(city)
-    hosts = [_host(platform, host) for host in (site.hosts if site is not None else ())]
+    hosts = [host_data(platform, host) for host in (site.hosts if site is not None else ())]
     place = location(city)
     worst = next((h for h in hosts if not h["trusted"]), None) or next((h for h in hosts if h["reason"] != Reason.RUNNING), hosts[0])
     alike = ("trusted", "verdict", "reason", "says", "generation", "obeyed", "refused", "report_age_s")
@@ -63,7 +63,7 @@ def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
     }
 
 
-def _host(platform: Platform, host: Host) -> dict[str, Any]:
+def host_data(platform: Platform, host: Host) -> dict[str, Any]:
     state, now = platform.core.state, platform.clock()
     verdict = state.verdict.hosts.get(host.name)
     trusted = verdict is not None and verdict.trusted

@@ -25,6 +25,7 @@ async def list_stacks(request: Request, account: CallerAccount, platform: Platfo
 async def create_stack(account: CallerAccount, platform: PlatformDep, body: Body) -> dict[str, Any]:
     if (wanted := text(body, "accountId")) not in ("", account.id):
         raise Invalid.one("accountId", f"you are not account {wanted}")
+    platform.quotas.check_stacks(account.id, len(platform.accounts.stacks(account.id)))
     made = await asyncio.to_thread(platform.accounts.create_stack, account.id, text(body, "name"), text(body, "slug"))
     return {"stack": shapes.stack(made)}
 

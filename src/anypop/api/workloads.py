@@ -36,7 +36,7 @@ async def list_workloads(request: Request, stack: CallerStack, platform: Platfor
 @router.post("/stacks/{stack_id}/workloads")
 async def create_workload(stack: CallerStack, platform: PlatformDep, body: Body, response: Response) -> dict[str, Any]:
     made = declare.parsed(member(body, "workload"), stack, declare.new_id(), platform.cities())
-    state = await platform.core.change(declare.create(made))
+    state = await platform.core.change(platform.within_quota(declare.create(made), stack))
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[made.workload.id])}
 
@@ -68,7 +68,9 @@ async def _redeclare(
     platform: PlatformDep, account: CallerAccount, stack: CallerStack, current: Declaration, wanted: dict[str, Any], response: Response
 ) -> dict[str, Any]:
     made = declare.redeclared(wanted, current, stack, platform.cities())
-    state = await platform.core.change(declare.replace_with(current, made, by=account.name), confirmed=frozenset([current.id]))
+    state = await platform.core.change(
+        platform.within_quota(declare.replace_with(current, made, by=account.name), stack), confirmed=frozenset([current.id])
+    )
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[current.id])}
 

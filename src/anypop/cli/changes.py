@@ -90,7 +90,7 @@ def scale(
     if target and target not in names:
         raise usage(f"{workload} has no target {target}", advice=f"It has {', '.join(names)}.")
     deployments = {"spec": {"deployments": {"minReplicas": replicas}}}
-    body = {"targets": {name: deployments for name in ([target] if target else names)}}
+    body = {"targets": dict.fromkeys([target] if target else names, deployments)}
     _change(door, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 
 
