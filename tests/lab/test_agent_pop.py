@@ -391,7 +391,7 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     mended = {"SetFirewall in lane firewall", "PrepareRouter in lane router"}
     wait_until(lambda: (r := clean.control.report) and mended <= set(r.drift), timeout_s=5, reason="the drift is told")
     policy = process.run(netns.command(clean.router, "cat", HASH_POLICY))
-    assert policy.strip() == "1"
+    assert policy.strip() == "3"
     os.kill(clean.agent_pid(), signal.SIGUSR1)
     wait_until(lambda: clean.control.report and not clean.control.report.drift, timeout_s=5, reason="then nothing is left to mend")
 

@@ -52,7 +52,7 @@ from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 
 DRAIN_WEIGHT = 1
-FULL_WEIGHT = 100  # 128 buckets x 1/101 round to one or two: a draining hop keeps its busy buckets and gets hardly a new one
+FULL_WEIGHT = 100  # a hundredth of the buckets: a draining hop keeps its busy buckets and gets hardly a new one
 
 
 def converge(order: Order, observed: Observed, now: float) -> list[Step]:

@@ -76,7 +76,8 @@ class Performer:
         """A step of the router's lane, made at once."""
         match step:
             case PrepareRouter():
-                sysctl.prepare(self.upstream_interfaces())
+                if sysctl.prepare(self.upstream_interfaces()):
+                    self.router.renew_groups()
                 self.router_ready = True
             case SetCover():
                 self.router.set_cover(step.prefix)

@@ -53,12 +53,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextHop:
-    """A next-hop object of ours: single (interface and gateway) or a resilient group of (id, weight)."""
+    """A next-hop object of ours: single (interface and gateway) or a resilient group of (id, weight) with its count of buckets."""
 
     id: int
     interface: int = 0
     gateway: Address | None = None
     group: tuple[tuple[int, int], ...] = ()
+    buckets: int = 0
 
 
 def family_of(address: Address | Prefix) -> int:
@@ -202,7 +203,12 @@ def nexthops(net: Netlink, protocol: int) -> list[NextHop]:
         attributes = nl.attributes(payload[8:])
         group = tuple((hop, weight + 1) for hop, weight, _, _ in _GROUP_ENTRY.iter_unpack(attributes.get(2, b"")))
         gateway = ip_address(attributes[6]) if 6 in attributes else None
-        found.append(NextHop(id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group))
+        resilient = nl.attributes(attributes.get(12, b""))  # NHA_RES_GROUP
+        found.append(
+            NextHop(
+                id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group, buckets=_number(resilient, 1)
+            )
+        )  # fmt: skip
     return found
 
 

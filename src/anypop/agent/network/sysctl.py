@@ -8,11 +8,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _NET = Path("/proc/sys/net")
-_WANTED = {
+# Source, destination, protocol and both ports (bits 1, 2, 4, 16, 32 of linux/ipv6.h and ip_fib.h), without IPv6's flow label (8).
+# Policy 1 hashes the same fields of a foreign packet, but takes the hash that a packet of this very kernel has already: its socket's, and
+# that is a new one after each retransmission timeout, so that flows that stay would move. Policy 3 reads the packet, always.
+# The fields come first: the policy is what counts as "set".
+HASH = {
+    "ipv4/fib_multipath_hash_fields": "55",
+    "ipv6/fib_multipath_hash_fields": "55",
+    "ipv4/fib_multipath_hash_policy": "3",
+    "ipv6/fib_multipath_hash_policy": "3",
+}
+_WANTED = HASH | {
     "ipv4/ip_forward": "1",
     "ipv6/conf/all/forwarding": "1",
-    "ipv4/fib_multipath_hash_policy": "1",  # ports too: two flows of one client may go to two instances, one flow never moves
-    "ipv6/fib_multipath_hash_policy": "1",
     "ipv4/conf/all/rp_filter": "0",  # anycast is asymmetric: what comes by one upstream may leave by another
     "ipv4/conf/default/rp_filter": "0",
 }
@@ -29,7 +37,11 @@ def is_prepared(interfaces: Iterable[str]) -> bool:
     return all(path.read_text().strip() == value for path, value in _settings(interfaces).items() if path.exists())
 
 
-def prepare(interfaces: Iterable[str]) -> None:
+def prepare(interfaces: Iterable[str]) -> bool:
+    """Make them so. True when the hash of flows has changed by it: then flows have moved in their groups, once."""
+    rehashed = False
     for path, value in _settings(interfaces).items():
         if path.exists() and path.read_text().strip() != value:
             path.write_text(value)
+            rehashed |= str(path.relative_to(_NET)) in HASH
+    return rehashed
