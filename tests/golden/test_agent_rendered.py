@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.agent.bgp.config import render as render_bird
-from anypop.agent.bgp.config import session_name
-from anypop.agent.network.firewall import render as render_nft
-from anypop.agent.observed import Export, Firewall, Opening, SpeakerConfig
+from anypop.agent.act.bgp.config import render as render_bird
+from anypop.agent.act.bgp.config import session_name
+from anypop.agent.act.network.firewall import render as render_nft
+from anypop.agent.decide.elements import Export, Firewall, Opening, SpeakerConfig
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.workload import Protocol
 

@@ -1,4 +1,6 @@
-"""The agent's hands on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the test's own."""
+"""The agent's hands on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the
+test's own.
+"""
 
 import asyncio
 import contextlib
@@ -13,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.router import BUCKETS, Router, hop_number
+from anypop.agent.decide.elements import Firewall, Member
 from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, link_of, short
-from anypop.agent.network import firewall, namespaces, rtnl, sysctl
-from anypop.agent.network.monitor import Monitor
-from anypop.agent.network.netlink import Netlink
-from anypop.agent.network.router import BUCKETS, Router, hop_number
-from anypop.agent.observed import Firewall, Member
+from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.teardown import remove_firewall
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
@@ -68,7 +70,9 @@ def members(*numbers: int, weight: int = 100) -> tuple[Member, ...]:
 
 
 def test_what_is_set_is_what_is_seen(net: Netlink) -> None:
-    """Covers, external routes and groups of both families are read back as they were set; setting them again changes nothing."""
+    """Covers, external routes and groups of both families are read back as they were set; setting them again changes
+    nothing.
+    """
     router = wire(net, 0, 1)
     for _ in range(2):
         for cover in (COVER4, COVER6):
@@ -126,7 +130,9 @@ def test_a_draining_member_gets_hardly_a_bucket(net: Netlink) -> None:
 
 
 def test_a_group_keeps_its_buckets_until_the_hash_changes(net: Netlink) -> None:
-    """A group of another count takes newcomers and keeps its count; renewed, it has the new one, the same members, and one group."""
+    """A group of another count takes newcomers and keeps its count; renewed, it has the new one, the same members,
+    and one group.
+    """
     router = wire(net, 0, 1)
     router.set_next_hops(ANYCAST4, members(0), gateways(4))
     router.set_route(ANYCAST4)
@@ -148,8 +154,8 @@ FLOWS = 60
 
 @pytest.mark.parametrize(("policy", "is_broken"), [("3", False), ("1", True)])
 def test_an_outage_moves_no_flow(net: Netlink, policy: str, is_broken: bool) -> None:
-    """After half a second without a way, every connection still reaches its own instance; with the policy that takes a packet's own hash
-    (the socket's, which a retransmission changes) some do not.
+    """After half a second without a way, every connection still reaches its own instance; with the policy that takes
+    a packet's own hash (the socket's, which a retransmission changes) some do not.
     """
     router = wire(net, 0, 1, 2)
     assert sysctl.prepare([])
@@ -266,7 +272,7 @@ def test_the_monitor_hears_our_routes_and_not_the_worlds(net: Netlink) -> None:
 
     async def listen() -> tuple[int, int]:
         heard: list[float] = []
-        monitor = Monitor(lambda: heard.append(time.monotonic()))
+        monitor = KernelMonitor(lambda: heard.append(time.monotonic()))
         try:
             ip.batch([f"route add unreachable 10.{n}.0.0/16 proto bird" for n in range(200)])
             rtnl.set_unreachable(net, ip_network("10.200.0.0/16"), 12, COVER_METRIC)
@@ -294,7 +300,9 @@ def test_kernel_settings_are_made_once(net: Netlink) -> None:
 
 
 def test_the_firewall_replaces_only_its_own_table(net: Netlink) -> None:
-    """Another table in the same namespace survives loading, reloading and unloading ours; the digest tells what is loaded."""
+    """Another table in the same namespace survives loading, reloading and unloading ours; the digest tells what is
+    loaded.
+    """
     process.run(["nft", "-f", "-"], stdin="table ip theirs { chain c { accept; }; }\n")
     rules = Firewall(links=(link_of(ALL[0].uid),))
 

@@ -1,7 +1,8 @@
 """The ledger: the last order, on disk before it is obeyed, and the tokens of every removal that is not complete.
 
-In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that leaves out an instance
-without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last order back. Never touches the world otherwise.
+In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that
+leaves out an instance without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last
+order back. Never touches the world otherwise.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anypop.agent.observed import Leaving
+from anypop.agent.decide.elements import Leaving
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode
@@ -36,7 +37,9 @@ class Ledger:
         """Why the last order could not be read back, in words; empty when all is well. What runs goes on running."""
 
     def restore(self) -> None:
-        """Read the last order. A damaged file is set aside, said in `error`, and counts as no order: nothing is taken down for it."""
+        """Read the last order. A damaged file is set aside, said in `error`, and counts as no order: nothing is taken
+        down for it.
+        """
         try:
             self.page = from_json(Page, self._file.read_bytes())
         except FileNotFoundError:
@@ -55,7 +58,9 @@ class Ledger:
         return self.page.order.generation if self.page else 0
 
     def accept(self, order: Order) -> Reason | None:
-        """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another PoP's order, `WorldError` when the disk fails."""
+        """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another PoP's order, `WorldError` when
+        the disk fails.
+        """
         if order.pop != self._pop:
             raise Invalid.one("pop", f"this is {self._pop}'s agent, the order is for {order.pop}")
         page = turn(order, self.page)

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     PROBE_FAILED = "probe-failed"
     PROBE_PASSED = "probe-passed"
     EXITED = "exited"
+    OUT_OF_MEMORY = "out-of-memory"
     BACK_OFF = "back-off"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -70,6 +71,7 @@ _SAYS: dict[Reason, str] = {
     Reason.PROBE_FAILED: "does not answer its probe",
     Reason.PROBE_PASSED: "answers its probe",
     Reason.EXITED: "its process ended",
+    Reason.OUT_OF_MEMORY: "it wanted more memory than it may have, and was ended",
     Reason.BACK_OFF: "waits before the next try",
     Reason.RUNNING: "runs and answers",
     Reason.STOPPING: "is being taken down",

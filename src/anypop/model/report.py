@@ -25,6 +25,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerReport:
+    """One container. A container that ends is started afresh: `last_*` tell how its life before this one ended, `restarts` how many there
+    were.
+    """
+
     name: str
     phase: Phase
     reason: Reason
@@ -35,6 +39,9 @@ class ContainerReport:
     exit_code: int | None = None
     ready: bool = False
     restarts: int = 0
+    last_exit_code: int | None = None
+    last_exit_reason: Reason | None = None
+    last_finished_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
