@@ -4,10 +4,10 @@ In: `Firewall` (pure data). Out: a ruleset that nft loads in one transaction, so
 is not disturbed: established flows survive every change. Outbound traffic and the router's own are free.
 """
 
-import asyncio
 import hashlib
 
 from anypop.agent.naming import firewall_table
+from anypop.agent.network.nft import nft
 from anypop.agent.observed import Firewall, Opening
 from anypop.model.errors import WorldError
 
@@ -49,13 +49,13 @@ def digest(rules: Firewall) -> str:
 
 
 async def load(rules: Firewall, prefix: str) -> None:
-    await _nft("load the firewall", "-f", "-", stdin=render(rules, prefix))
+    await nft("load the firewall", "-f", "-", stdin=render(rules, prefix))
 
 
 async def loaded_digest(prefix: str) -> str | None:
     """The digest of the rules that are loaded now; None when our table is not there."""
     try:
-        listing = await _nft("read the firewall", "-t", "list", "table", "inet", firewall_table(prefix))
+        listing = await nft("read the firewall", "-t", "list", "table", "inet", firewall_table(prefix))
     except WorldError:
         return None
     _, found, rest = listing.partition('comment "')
@@ -71,16 +71,3 @@ def _set(name: str, kind: str, elements: list[str]) -> list[str]:
 
 def _element(opening: Opening) -> str:
     return f"{opening.address} . {opening.protocol.lower()} . {opening.port}"
-
-
-async def _nft(what: str, *words: str, stdin: str | None = None) -> str:
-    try:
-        run = await asyncio.create_subprocess_exec(
-            "nft", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-    except FileNotFoundError as error:
-        raise WorldError(what, "nft is not installed; run script/setup") from error
-    out, err = await run.communicate(stdin.encode() if stdin else None)
-    if run.returncode != 0:
-        raise WorldError(what, err.decode(errors="replace").strip() or f"nft ended with {run.returncode}")
-    return out.decode()
