@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from anypop.agent.act.network import namespaces, rtnl
+from anypop.agent.act.network import namespaces, pins, rtnl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
 from anypop.host import found, netns, process
@@ -46,6 +46,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
                 namespaces.remove_name(netns.path_of(f"{prefix}-i-{key}"))
         with _tell(troubles):
             _remove_routes(net)
+        with _tell(troubles):
+            pins.unpin_all(net, prefix)
         with _tell(troubles):
             remove_firewall(prefix)
     _unmount_below(state)

@@ -5,9 +5,9 @@ connection tracking is not disturbed: established flows survive every change. Ou
 are free.
 """
 
-import asyncio
 import hashlib
 
+from anypop.agent.act.network.nft import nft
 from anypop.agent.decide.elements import Firewall, Opening
 from anypop.agent.naming import firewall_table
 from anypop.model.errors import WorldError
@@ -50,13 +50,13 @@ def digest(rules: Firewall) -> str:
 
 
 async def load(rules: Firewall, prefix: str) -> None:
-    await _nft("load the firewall", "-f", "-", stdin=render(rules, prefix))
+    await nft("load the firewall", "-f", "-", stdin=render(rules, prefix))
 
 
 async def loaded_digest(prefix: str) -> str | None:
     """The digest of the rules that are loaded now; None when our table is not there."""
     try:
-        listing = await _nft("read the firewall", "-t", "list", "table", "inet", firewall_table(prefix))
+        listing = await nft("read the firewall", "-t", "list", "table", "inet", firewall_table(prefix))
     except WorldError:
         return None
     _, found, rest = listing.partition('comment "')
@@ -72,16 +72,3 @@ def _set(name: str, kind: str, elements: list[str]) -> list[str]:
 
 def _element(opening: Opening) -> str:
     return f"{opening.address} . {opening.protocol.lower()} . {opening.port}"
-
-
-async def _nft(what: str, *words: str, stdin: str | None = None) -> str:
-    try:
-        run = await asyncio.create_subprocess_exec(
-            "nft", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-    except FileNotFoundError as error:
-        raise WorldError(what, "nft is not installed; run script/setup") from error
-    out, err = await run.communicate(stdin.encode() if stdin else None)
-    if run.returncode != 0:
-        raise WorldError(what, err.decode(errors="replace").strip() or f"nft ended with {run.returncode}")
-    return out.decode()

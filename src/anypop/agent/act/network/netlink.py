@@ -1,8 +1,8 @@
 """Netlink, the wire: messages of attributes to the kernel and back (RFC 3549; linux/netlink.h).
 
 In: message types, headers and attributes as bytes. Out: acknowledgements, dumps, or `WorldError` with the kernel's
-own words. Knows nothing of links or routes; `rtnl` does. One `Netlink` speaks for the network namespace its socket
-was opened in, for good.
+own words. Knows nothing of links, routes, tables or sockets; `rtnl`, `nftables` and `sockets` do. One `Netlink`
+speaks one of the kernel's protocols for the network namespace its socket was opened in, for good.
 """
 
 import errno
@@ -14,6 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from anypop.model.errors import WorldError
+
+ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
+"""Protocols of the kernel's netlink: links and routes, sockets, nftables."""
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
@@ -60,10 +63,12 @@ def attributes(payload: bytes) -> dict[int, bytes]:
 
 
 class Netlink:
-    """A routing-netlink socket of the calling thread's network namespace. Not safe for threads: each keeps its own."""
+    """A netlink socket of the calling thread's network namespace, for routes by default. Not safe for threads: each
+    keeps its own.
+    """
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, protocol: int = ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # an error does not repeat our whole request before its words
         self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)  # lets the kernel filter dumps, by protocol for example
@@ -89,6 +94,16 @@ class Netlink:
                 _raise_for(what, payload)
                 return
 
+    def transaction(self, what: str, begin: tuple[int, bytes], change: tuple[int, bytes], end: tuple[int, bytes]) -> None:
+        """One change between two marks, in one datagram, as nftables wants it. Errors as in `change`."""
+        parts = [self._message(kind, REQUEST | flags, body) for (kind, body), flags in ((begin, 0), (change, ACK), (end, 0))]
+        last = self._sequence
+        self._socket.send(b"".join(parts))
+        for number, kind_, payload in self._receive():
+            if last - 2 <= number <= last and kind_ == _ERROR:
+                _raise_for(what, payload)
+                return
+
     def dump(self, what: str, kind: int, body: bytes) -> list[bytes]:
         """The payloads of all messages of a dump. One that was interrupted by a change is taken again."""
         while True:
@@ -99,6 +114,7 @@ class Netlink:
                 if number != sequence:
                     continue
                 if kind_ == _DONE:
+                    _raise_for(what, payload, words_at=4)  # a dump that fails on its way says so in its last message
                     whole = not self._torn
                     break
                 if kind_ == _ERROR:
@@ -110,9 +126,13 @@ class Netlink:
     _torn = False
 
     def _send(self, kind: int, flags: int, body: bytes) -> int:
-        self._sequence += 1
-        self._socket.send(_HEADER.pack(16 + len(body), kind, flags, self._sequence, 0) + body)
+        self._socket.send(self._message(kind, flags, body))
         return self._sequence
+
+    def _message(self, kind: int, flags: int, body: bytes) -> bytes:
+        self._sequence += 1
+        body += b"\0" * (-len(body) % 4)
+        return _HEADER.pack(16 + len(body), kind, flags, self._sequence, 0) + body
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
         while True:
@@ -129,11 +149,11 @@ class Netlink:
                 at += (length + 3) & ~3
 
 
-def _raise_for(what: str, payload: bytes) -> None:
+def _raise_for(what: str, payload: bytes, words_at: int = 4 + 16) -> None:
     code = -int(struct.unpack_from("=i", payload)[0])
     if code == 0:
         return
-    words = attributes(payload[4 + 16 :]).get(1)  # NLMSGERR_ATTR_MSG
+    words = attributes(payload[words_at:]).get(1)  # NLMSGERR_ATTR_MSG
     said = words.rstrip(b"\0").decode(errors="replace") if words else ""
     cause = OSError(code, os.strerror(code))
     raise WorldError(what, f"{said} ({os.strerror(code)})" if said else os.strerror(code)) from cause

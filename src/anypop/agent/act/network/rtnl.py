@@ -1,4 +1,5 @@
-"""Links, addresses, routes and next hops as netlink messages (rtnetlink(7); linux/if_link.h, rtnetlink.h, nexthop.h).
+"""Links, addresses, routes, policy rules and next hops as netlink messages (rtnetlink(7); linux/if_link.h,
+fib_rules.h, nexthop.h).
 
 In: plain values. Out: one change each, or a list of what is there. Each change is idempotent: made twice, it is made
 once; removing what is gone is no error. Decides nothing.
@@ -18,14 +19,18 @@ from anypop.model.errors import WorldError
 NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, GET_ADDRESS = 20, 22
 NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
+NEW_RULE, DEL_RULE, GET_RULE = 32, 33, 34
 NEW_NEXTHOP, DEL_NEXTHOP, GET_NEXTHOP = 104, 105, 106
 UNICAST, UNREACHABLE = 1, 7
-_MAIN_TABLE, _UNIVERSE, _LINK_SCOPE = 254, 0, 253
+MAIN_TABLE = 254
+_UNIVERSE, _LINK_SCOPE = 0, 253
+_TO_TABLE = 1
 _UP = 0x1
 _NO_DAD = 0x02  # the other end is ours: nobody to collide with, and a tentative address cannot answer yet
 _LINK_HEADER = struct.Struct("=BxHiII")
 _ADDRESS_HEADER = struct.Struct("=BBBBI")
 _ROUTE_HEADER = struct.Struct("=BBBBBBBBI")
+_RULE_HEADER = struct.Struct("=BBBBBBBBI")
 _NEXTHOP_HEADER = struct.Struct("=BBBBI")
 _GROUP_ENTRY = struct.Struct("=IBBH")
 
@@ -41,7 +46,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route of ours in the main table: over an interface, over a next-hop object, or unreachable."""
+    """A route of ours in one table: over an interface, over a next-hop object, or unreachable."""
 
     prefix: Prefix
     unreachable: bool = False
@@ -49,6 +54,18 @@ class Route:
     gateway: Address | None = None
     nexthop: int = 0
     metric: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRule:
+    """A policy rule, anybody's: packets of one family whose firewall mark is `mark` under `mask` look into `table`."""
+
+    version: int
+    preference: int
+    table: int
+    mark: int
+    mask: int
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,15 +131,15 @@ def addresses(net: Netlink) -> set[Address]:
     return found
 
 
-def _route(prefix: Prefix, protocol: int, kind: int, *attributes: bytes) -> bytes:
+def _route(prefix: Prefix, protocol: int, kind: int, *attributes: bytes, table: int = MAIN_TABLE) -> bytes:
     scope = _LINK_SCOPE if kind == UNICAST and not attributes else _UNIVERSE
-    head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, _MAIN_TABLE, protocol, scope, kind, 0)
-    return head + nl.attribute(1, prefix.network_address.packed) + b"".join(attributes)  # RTA_DST
+    head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, 0, protocol, scope, kind, 0)
+    return head + nl.attribute(1, prefix.network_address.packed) + nl.u32(15, table) + b"".join(attributes)  # RTA_DST, RTA_TABLE
 
 
 def set_route(
     net: Netlink, prefix: Prefix, protocol: int, *, gateway: Address | None = None, interface: int = 0, nexthop: int = 0,
-    source: Address | None = None, metric: int = 0,
+    source: Address | None = None, metric: int = 0, table: int = MAIN_TABLE,
 ) -> None:  # fmt: skip
     """Add or replace a route over an interface (with a gateway) or over a next-hop object."""
     parts = []
@@ -136,31 +153,35 @@ def set_route(
         parts.append(nl.attribute(7, source.packed))  # RTA_PREFSRC
     if metric:
         parts.append(nl.u32(6, metric))
-    net.change(f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNICAST, *parts))
+    net.change(f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNICAST, *parts, table=table))
 
 
 def set_unreachable(net: Netlink, prefix: Prefix, protocol: int, metric: int) -> None:
     net.change(f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNREACHABLE, nl.u32(6, metric)))
 
 
-def delete_route(net: Netlink, prefix: Prefix, protocol: int, metric: int = 0) -> None:
-    parts = [nl.u32(6, metric)] if metric else []
-    head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, _MAIN_TABLE, protocol, 255, 0, 0)  # any scope, any type
+def delete_route(net: Netlink, prefix: Prefix, protocol: int, metric: int = 0, table: int = MAIN_TABLE) -> None:
+    parts = [nl.u32(15, table), *([nl.u32(6, metric)] if metric else [])]
+    head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, 0, protocol, 255, 0, 0)  # any scope, any type
     _tolerant(net, f"delete route {prefix}", DEL_ROUTE, head + nl.attribute(1, prefix.network_address.packed) + b"".join(parts))
 
 
-def routes(net: Netlink, protocol: int) -> list[Route]:
-    """Routes of the main table that carry `protocol`; the kernel filters, so a full BGP table beside them costs
-    little.
-    """
+def routes(net: Netlink, protocol: int, table: int = MAIN_TABLE) -> list[Route]:
+    """Routes of one table that carry `protocol`; the kernel filters, so a full BGP table beside them costs little."""
     found = []
     for family in (socket.AF_INET, socket.AF_INET6):
-        head = _ROUTE_HEADER.pack(family, 0, 0, 0, 0, protocol, 0, 0, 0)
-        for payload in net.dump("list routes", GET_ROUTE, head):
-            _, length, _, _, table, maker, _, kind, _ = _ROUTE_HEADER.unpack_from(payload)
-            if maker != protocol or table != _MAIN_TABLE:
-                continue
-            found.append(_read_route(family, length, kind, nl.attributes(payload[12:])))
+        head = _ROUTE_HEADER.pack(family, 0, 0, 0, 0, protocol, 0, 0, 0) + nl.u32(15, table)
+        try:
+            answers = net.dump("list routes", GET_ROUTE, head)
+        except WorldError as error:
+            if not nl.is_gone(error):  # a table exists while it has routes
+                raise
+            continue
+        for payload in answers:
+            _, length, _, _, low, maker, _, kind, _ = _ROUTE_HEADER.unpack_from(payload)
+            attributes = nl.attributes(payload[12:])
+            if maker == protocol and (_number(attributes, 15) or low) == table:
+                found.append(_read_route(family, length, kind, attributes))
     return found
 
 
@@ -172,6 +193,44 @@ def _read_route(family: int, length: int, kind: int, attributes: dict[int, bytes
         prefix=prefix, unreachable=kind == UNREACHABLE, interface=_number(attributes, 4), gateway=gateway,
         nexthop=_number(attributes, 30), metric=_number(attributes, 6),
     )  # fmt: skip
+
+
+def add_mark_rule(net: Netlink, rule: MarkRule) -> None:
+    try:
+        net.change(f"add rule for mark {rule.mark:#x}", NEW_RULE, nl.CREATE | nl.EXCL, _rule(rule))
+    except WorldError as error:
+        if not nl.is_there(error):
+            raise
+
+
+def delete_mark_rule(net: Netlink, rule: MarkRule) -> None:
+    _tolerant(net, f"delete rule for mark {rule.mark:#x}", DEL_RULE, _rule(rule))
+
+
+def _rule(rule: MarkRule) -> bytes:
+    head = _RULE_HEADER.pack(socket.AF_INET if rule.version == 4 else socket.AF_INET6, 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+    parts = ((6, rule.preference), (10, rule.mark), (16, rule.mask), (15, rule.table))  # FRA_PRIORITY, FWMARK, FWMASK, TABLE
+    return head + b"".join(nl.u32(kind, value) for kind, value in parts) + nl.attribute(21, bytes([rule.protocol]))  # FRA_PROTOCOL
+
+
+def mark_rules(net: Netlink) -> list[MarkRule]:
+    """The policy rules of both families that send packets to a table, whoever made them; of one without a mark, mark
+    and mask are 0.
+    """
+    versions: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 6}  # others are of multicast routing
+    found = []
+    for payload in net.dump("list rules", GET_RULE, _RULE_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
+        family, _, _, _, low, _, _, action, _ = _RULE_HEADER.unpack_from(payload)
+        if family not in versions or action != _TO_TABLE:
+            continue
+        attributes = nl.attributes(payload[12:])
+        found.append(
+            MarkRule(
+                version=versions[family], preference=_number(attributes, 6), table=_number(attributes, 15) or low,
+                mark=_number(attributes, 10), mask=_number(attributes, 16), protocol=_number(attributes, 21),
+            )
+        )  # fmt: skip
+    return found
 
 
 def set_nexthop(net: Netlink, number: int, *, interface: int, gateway: Address, protocol: int) -> None:
