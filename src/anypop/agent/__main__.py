@@ -13,12 +13,13 @@ from pathlib import Path
 
 from anypop.agent.teardown import take_down
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m anypop.agent", description="The agent of one PoP.")
     parser.add_argument("--pop", help="the PoP's city, as an IATA code: LHR")
+    parser.add_argument("--host", help="this host's name in the network document (default: the PoP's city, its only host)")
     parser.add_argument("--control", help="control's address: https://HOST:PORT")
     parser.add_argument("--ca", type=Path, help="the certificate that signed control's own")
     parser.add_argument("--token-file", type=Path, help="the file that holds this agent's token")
@@ -47,7 +48,8 @@ def main(argv: list[str]) -> int:
         from anypop.agent.run import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
 
         live(
-            prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()), state=arguments.state, podman=arguments.podman,
+            prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()), host=HostName(arguments.host or arguments.pop.upper()),
+            state=arguments.state, podman=arguments.podman,
             control=arguments.control, ca=arguments.ca, token_file=arguments.token_file,
         )  # fmt: skip
     except WorldError as error:

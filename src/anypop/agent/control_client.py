@@ -16,7 +16,7 @@ import httpx
 from anypop.agent.decide.back_off import BackOff
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from anypop.model.order import Order
 from anypop.model.report import Report
 
@@ -31,8 +31,8 @@ class ControlClient:
     nothing is.
     """
 
-    def __init__(self, *, pop: CityCode, control: str, ca: Path | None, token_file: Path | None) -> None:
-        self._pop = pop
+    def __init__(self, *, host: HostName, control: str, ca: Path | None, token_file: Path | None) -> None:
+        self._host = host
         self._token_file = token_file
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
         limits = httpx.Limits(max_connections=4)
@@ -46,7 +46,7 @@ class ControlClient:
         while True:
             try:
                 answer = await self._http.get(
-                    f"/anypop/v1/agents/{self._pop}/order", params={"after": str(after()), "wait": f"{WAIT_S:g}"},
+                    f"/anypop/v1/agents/{self._host}/order", params={"after": str(after()), "wait": f"{WAIT_S:g}"},
                     headers=self._credentials(), timeout=httpx.Timeout(10, read=WAIT_S + 10),
                 )  # fmt: skip
                 answer.raise_for_status()
@@ -77,7 +77,7 @@ class ControlClient:
             self._due.clear()
             sent = clock()
             try:
-                url = f"/anypop/v1/agents/{self._pop}/report"
+                url = f"/anypop/v1/agents/{self._host}/report"
                 content = to_json(report())
                 headers = {**self._credentials(), "Content-Type": "application/json"}
                 (await self._http.post(url, content=content, headers=headers)).raise_for_status()

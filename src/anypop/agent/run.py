@@ -39,7 +39,7 @@ from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
@@ -57,10 +57,11 @@ class Agent:
     """
 
     def __init__(
-        self, *, prefix: str, pop: CityCode, state: Path, runtime: InstanceRuntime, control: ControlClient, clock: Callable[[], float]
-    ) -> None:
-        self._prefix, self._pop, self._control, self._clock = prefix, pop, control, clock
-        self._ledger = Ledger(state / "order.json", pop)
+        self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime, control: ControlClient,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
+        self._ledger = Ledger(state / "order.json", host)
         self._wake, self._look_now = asyncio.Event(), asyncio.Event()
         net = Netlink()
         self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))
@@ -248,19 +249,23 @@ class Agent:
         generation = self._facts.order.generation if self._facts else self._ledger.generation
         errors = (self._ledger.error, self._order_error, self._observer.runtime_error, speaker.error if speaker else "")
         return report_of(
-            seen, pop=self._pop, generation=generation, at=self._clock(), refused=self._refused,
+            seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
             drift=self._drift, errors=tuple(e for e in errors if e),
         )  # fmt: skip
 
 
-def live(*, prefix: str, pop: CityCode, state: Path, podman: Path, control: str, ca: Path | None, token_file: Path | None) -> None:
-    """Run the agent of `pop`, one on each state folder, until it is killed. `podman`: the service's socket. Raises
+def live(
+    *, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, control: str, ca: Path | None, token_file: Path | None
+) -> None:
+    """Run the agent of `host`, which stands in `pop`, one on each state folder, until it is killed. `podman`: the service's socket. Raises
     `WorldError` when another agent runs on the folder.
     """
-    asyncio.run(_live(prefix=prefix, pop=pop, state=state, podman=podman, control=(control, ca, token_file)))
+    asyncio.run(_live(prefix=prefix, pop=pop, host=host, state=state, podman=podman, control=(control, ca, token_file)))
 
 
-async def _live(*, prefix: str, pop: CityCode, state: Path, podman: Path, control: tuple[str, Path | None, Path | None]) -> None:
+async def _live(
+    *, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, control: tuple[str, Path | None, Path | None]
+) -> None:
     state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
     lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -269,8 +274,8 @@ async def _live(*, prefix: str, pop: CityCode, state: Path, podman: Path, contro
         raise WorldError(f"start the agent in {state}", "another agent runs there") from error
     url, ca, token_file = control
     agent = Agent(
-        prefix=prefix, pop=pop, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
-        control=ControlClient(pop=pop, control=url, ca=ca, token_file=token_file), clock=time.time,
+        prefix=prefix, pop=pop, host=host, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
+        control=ControlClient(host=host, control=url, ca=ca, token_file=token_file), clock=time.time,
     )  # fmt: skip
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)  # an operator's wish for a full look now
     await agent.run()

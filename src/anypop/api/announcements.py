@@ -10,12 +10,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from anypop.api.context import Body, Here, In
+from anypop.api.bodies import Body
+from anypop.api.context import CallerStack, PlatformDep
 from anypop.control import declare
 from anypop.control.state import Declaration, State
 from anypop.model.announce import Announcement, Community, LargeCommunity, Mode, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
 
@@ -27,36 +28,36 @@ Rules = dict[tuple[CityCode, str], ScopeRule]
 
 
 @router.get("")
-async def list_announcements(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
-    state = here.core.state
-    return _listed(state, here.workload(stack, workload_id))
+async def list_announcements(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    state = platform.core.state
+    return _listed(state, platform.workload(stack, workload_id))
 
 
 @router.put("")
-async def replace_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def replace_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """These rules and no others."""
-    declared = here.workload(stack, workload_id)
-    return await _set(here, declared, _parsed(body, declared, here.core.state.network))
+    declared = platform.workload(stack, workload_id)
+    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network))
 
 
 @router.patch("")
-async def merge_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def merge_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """These rules beside the others; each replaces the one for the same PoP and upstream."""
-    declared = here.workload(stack, workload_id)
-    wanted = _parsed(body, declared, here.core.state.network)
-    return await _set(here, declared, {**_rules(here.core.state, declared), **wanted})
+    declared = platform.workload(stack, workload_id)
+    wanted = parsed_rules(body, declared, platform.core.state.network)
+    return await _set(platform, declared, {**_rules(platform.core.state, declared), **wanted})
 
 
 @router.delete("")
-async def reset_rules(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+async def reset_rules(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Announce plainly everywhere again."""
-    return await _set(here, here.workload(stack, workload_id), {})
+    return await _set(platform, platform.workload(stack, workload_id), {})
 
 
-async def _set(here: Here, declared: Declaration, wanted: Rules) -> dict[str, Any]:
-    before = _rules(here.core.state, declared)
+async def _set(platform: PlatformDep, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+    before = _rules(platform.core.state, declared)
     lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
-    state = await here.core.change(declare.set_rules(declared.id, lasting))
+    state = await platform.core.change(declare.set_rules(declared.id, lasting))
     after = _rules(state, declared)
     changes = [
         {"pop": pop, "upstream": upstream, "before": _scope(old), "after": _scope(new)}
@@ -78,14 +79,15 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
     held = state.anycast.get(declared.id)
     if held is None or state.plan is None:
         return
-    for city, part in state.plan.pops.items():
-        site = state.network.pop(city)
+    for host, part in state.plan.hosts.items():
+        city = part.pop
+        site = state.network.host(host)
         asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
         for told in part.announcements:
             if told.prefix not in (held.prefix4, held.prefix6):
                 continue
             rule = rules.get((city, told.upstream))
-            announced, reason = _effect(state, city, told)
+            announced, reason = _effect(state, host, told)
             yield {
                 "prefix": str(told.prefix),
                 "pop": city,
@@ -100,9 +102,9 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
             }
 
 
-def _effect(state: State, city: CityCode, told: Announcement) -> tuple[bool, Reason]:
-    """Whether it is out, by the PoP's own last report, and why it is or is not."""
-    verdict, received = state.verdict.pops.get(city), state.reports.get(city)
+def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Reason]:
+    """Whether it is out, by the host's own last report, and why it is or is not."""
+    verdict, received = state.verdict.hosts.get(host), state.reports.get(host)
     if verdict is None or not verdict.trusted or received is None:
         return False, verdict.reason if verdict is not None else Reason.NO_REPORT
     seen = next((p for p in received.report.prefixes if p.prefix == told.prefix), None)
@@ -135,7 +137,7 @@ def _scope(scope: Scope) -> dict[str, Any]:
     }
 
 
-def _parsed(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
+def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
     """The rules of a request. Raises `Invalid` with all their problems."""
     given = body.get("rules")
     if not isinstance(given, list):

@@ -3,8 +3,32 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anypop.api import agents, announcements, errors, identity, operations, probing, watch, workloads
+from anypop.api import (
+    agents,
+    announcements,
+    changes,
+    communities,
+    errors,
+    events,
+    identity,
+    network,
+    pops,
+    prices,
+    probes,
+    rollouts,
+    stacks,
+    watch,
+    workloads,
+)
 from anypop.api.context import Platform
+
+# In the order of the documentation: the Workload API first, then Anypop's own.
+ROUTERS = tuple(
+    part.router
+    for part in (
+        identity, stacks, workloads, prices, pops, events, network, communities, announcements, changes, rollouts, watch, probes, agents
+    )
+)  # fmt: skip
 
 
 def make_app(platform: Platform) -> FastAPI:
@@ -18,8 +42,8 @@ def make_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     errors.install(app)
-    for part in (identity, workloads, agents, operations, announcements, probing, watch):
-        app.include_router(part.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_middleware(GrpcHeader)
     return app
 

@@ -26,15 +26,15 @@ import yaml
 from anypop.api import listen
 from anypop.api.app import make_app
 from anypop.api.context import Platform
+from anypop.api.landings import keep_looking
 from anypop.control import ca
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
 from anypop.control.network import change_network
 from anypop.control.store import Store, open_store
-from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
-from anypop.model.network import Network
+from anypop.model.network import Network, network_from
 from anypop.plan.fields import location
 from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
@@ -50,7 +50,7 @@ class Settings:
     """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder."""
 
     state: Path
-    listen: tuple[listen.Place, ...]
+    listen: tuple[listen.ListenAddress, ...]
     network: Path | None = None
     prices: Path | None = None
     lab: Path | None = None
@@ -109,7 +109,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             credentials = renew()
         on_network = partial(accounts.ensure_agents, settings.state / "agents")
         platform = Platform(core=core, accounts=accounts, clock=time.time, prices=_prices(settings.prices, store), on_network=on_network)
-        on_network(platform.cities())
+        on_network(platform.hosts())
         _attach_lab(platform, settings.lab)
         _bootstrap(settings, accounts, credentials, sockets)
         config = uvicorn.Config(
@@ -128,10 +128,13 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))  # the table of cities takes 60 ms to read
         renewal = asyncio.create_task(_keep_certificate(config, renew))
+        looking = asyncio.create_task(keep_looking(platform)) if platform.vantages is not None else None
         try:
             await server.serve(sockets=sockets)
         finally:
             renewal.cancel()
+            if looking is not None:
+                looking.cancel()
             await warm
     finally:
         await core.stop()
@@ -188,7 +191,7 @@ def _network(path: Path | None) -> Network | None:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise WorldError(what, f"it is not YAML: {error}") from error
-    return codec.from_data(Network, data)
+    return network_from(data)
 
 
 def _prices(path: Path | None, store: Store) -> PriceBook:
@@ -219,7 +222,7 @@ async def _keep_certificate(config: uvicorn.Config, renew: partial[ca.Credential
 def _attach_lab(platform: Platform, folder: Path | None) -> None:
     if folder is None:
         return
-    from anypop.api.lab_seams import attach  # noqa: PLC0415 - a real deployment has no lab and need not load one
+    from anypop.api.lab_vantages import attach  # noqa: PLC0415 - a real deployment has no lab and need not load one
 
     platform.vantages, platform.glass = attach(folder, lambda: platform.core.state.network)
 

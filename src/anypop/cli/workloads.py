@@ -146,7 +146,15 @@ def show(door: Door, workload: Known) -> None:
     what = f"show workload {workload}"
     found = door.client.get(door.workload_path(workload), what=what)["workload"]
     parts = list(views.by_name(door.client.every(f"{door.workload_path(workload)}/instances", what=what)))
-    door.screen.result({"workload": found, "instances": parts}, lambda: [views.workload(found), "", views.instances(parts)])
+    status = door.client.get(f"{door.workload_path(workload, 'anypop')}/rollouts", what=what)
+    under_way = [r for r in status.get("results") or [] if r.get("phase") in ("running", "paused")]
+    data = {
+        "workload": found,
+        "instances": parts,
+        **{key: status.get(key) for key in ("revision", "instances_on_it")},
+        "rollouts": under_way,
+    }
+    door.screen.result(data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)])
 
 
 @command(app, "delete", examples="anypop workload delete web --yes")

@@ -73,7 +73,7 @@ def reason_for(prefix: Prefix, facts: Facts) -> tuple[Reason, bool]:
     granted = facts.grants.get(prefix)
     if granted is None:
         return (Reason.PROBE_PENDING if _starts(prefix, facts) else Reason.AWAITING_GRANT), True
-    return (Reason.GRANTED if granted.allowed else _known(granted.reason)), True
+    return (Reason.GRANTED if granted.allowed else granted.reason), True
 
 
 def _starts(prefix: Prefix, facts: Facts) -> bool:
@@ -81,10 +81,3 @@ def _starts(prefix: Prefix, facts: Facts) -> bool:
     shut = facts.gates(prefix) - facts.open_gates
     told = [facts.observed.health.get(i.uid) for gate in shut for i in facts.behind.get(gate, ())]
     return all(verdict is None or verdict.reason is Reason.PROBE_PENDING for verdict in told)
-
-
-def _known(reason: str) -> Reason:
-    try:
-        return Reason(reason)
-    except ValueError:
-        return Reason.FLOOR_HOLDS

@@ -12,7 +12,7 @@ down.
 
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving
-from anypop.agent.decide.facts import Facts, anycast_of
+from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
@@ -38,7 +38,7 @@ from anypop.agent.decide.steps import (
 )
 from anypop.agent.decide.traffic import is_drained, is_needed, members_for
 from anypop.agent.naming import short
-from anypop.model.announce import Address, Prefix
+from anypop.model.announce import Prefix
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
@@ -81,21 +81,18 @@ def _router(facts: Facts, now: float) -> list[Step]:
     covers = covers_for(facts)
     steps += [SetCover(prefix=p) for p in sorted(covers - seen.covers, key=str)]
     steps += [RemoveCover(prefix=p) for p in sorted(seen.covers - covers, key=str)]
-    addresses = {a for i in facts.known.values() for a in anycast_of(i)} | set(seen.balanced)
+    addresses = {a for i in facts.known.values() for a in i.anycast} | set(seen.balanced)
     for address in sorted(addresses, key=lambda a: (a.version, int(a))):
         members = members_for(address, facts, now)
         if members and members != seen.balanced.get(address):
-            gateways = tuple((m.short, _private_of(facts.known[m.short], address)) for m in members if m.short in facts.known)
+            known = ((m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known)
+            gateways = tuple((key, private) for key, private in known if private is not None)
             steps.append(SetNextHops(address=address, members=members, gateways=gateways))
             if address not in seen.balanced:
                 steps.append(SetRoute(address=address))
         elif not members and address in seen.balanced:
             steps.append(RemoveRoute(address=address))
     return steps
-
-
-def _private_of(instance: InstanceOrder, alike: Address) -> Address:
-    return instance.private4 if alike.version == 4 else instance.private6
 
 
 def covers_for(facts: Facts) -> frozenset[Prefix]:
@@ -121,7 +118,7 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         steps.append(MakeNamespace(uid=uid, lane=lane))
     if not named or not facts.is_wired(uid):
         steps += [AddLink(instance=instance, lane=lane), SetExternal(instance=instance, lane=lane)]
-    elif len(facts.external.get(key, ())) < 2:  # one for each family
+    elif len(facts.external.get(key, ())) < sum(1 for _ in instance.addresses()):
         steps.append(SetExternal(instance=instance, lane=lane))
     pulls = [pull for c in instance.containers if c.name not in there and (pull := _pull(c, uid, facts))]
     if pulls:

@@ -18,10 +18,6 @@ from anypop.model.announce import Address, Announcement, Mode, Prefix
 from anypop.model.order import Grant, InstanceOrder, Order
 
 
-def anycast_of(instance: InstanceOrder) -> tuple[Address, ...]:
-    return tuple(a for a in (instance.anycast4, instance.anycast6) if a is not None)
-
-
 class Facts:
     """See the module. An instance is known here by its uid, or by `short(uid)` where the kernel's names are meant."""
 
@@ -85,7 +81,7 @@ class Facts:
         """The staying instances that have an anycast address, by that address."""
         found: defaultdict[Address, list[InstanceOrder]] = defaultdict(list)
         for instance in self.staying:
-            for address in anycast_of(instance):
+            for address in instance.anycast:
                 found[address].append(instance)
         return {address: tuple(instances) for address, instances in found.items()}
 
@@ -141,13 +137,13 @@ class Facts:
     def _held(self) -> tuple[frozenset[str], frozenset[Address]]:
         """Names and private addresses that incarnations under removal still hold."""
         names = frozenset(str(x.removal.name) for x in self.remains)
-        addresses = frozenset(x.instance.private4 for x in self.remains if x.instance is not None)
+        addresses = frozenset(a.private for x in self.remains if x.instance is not None for a in x.instance.addresses())
         return names, addresses
 
     def is_blocked(self, instance: InstanceOrder) -> bool:
         """Whether an earlier incarnation still holds the name or an address that this one needs."""
         names, addresses = self._held
-        return str(instance.name) in names or instance.private4 in addresses
+        return str(instance.name) in names or any(a.private in addresses for a in instance.addresses())
 
     @cached_property
     def wanted(self) -> Mapping[tuple[Prefix, str], Announcement]:
@@ -179,7 +175,7 @@ class Facts:
     @cached_property
     def able(self) -> frozenset[Address]:
         """Anycast addresses of instances that stay and that nothing keeps from coming up."""
-        return frozenset(a for i in self.staying if not self.is_blocked(i) for a in anycast_of(i))
+        return frozenset(a for i in self.staying if not self.is_blocked(i) for a in i.anycast)
 
     def is_abandoned(self, prefix: Prefix) -> bool:
         """Whether a gate has no instance left that could ever open it, other than those under removal: the prefix

@@ -30,8 +30,5 @@ def _place(address: Address, protocol: Protocol, port: int) -> tuple[int, int, s
     return address.version, int(address), protocol, port
 
 
-def _addresses(instance: InstanceOrder) -> tuple[Address, ...]:
-    all_ = (
-        instance.private4, instance.private6, instance.external4, instance.external6, instance.anycast4, instance.anycast6
-    )  # fmt: skip
-    return tuple(a for a in all_ if a is not None)
+def _addresses(instance: InstanceOrder) -> list[Address]:
+    return [*(one for a in instance.addresses() for one in (a.private, a.external)), *instance.anycast]

@@ -15,7 +15,7 @@ from anypop.agent.decide.steps import FIREWALL, ROUTER, SPEAKER, image_lane, ins
 from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
 from anypop.model.announce import Prefix
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report
@@ -23,12 +23,12 @@ from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixRe
 
 class _Last(TypedDict, total=False):
     last_exit_code: int | None
-    last_exit_reason: Reason | None
+    last_reason: Reason | None
     last_finished_at: float | None
 
 
 def report_of(
-    seen: Facts | Observed, *, pop: CityCode, generation: int, at: float, refused: Reason | None,
+    seen: Facts | Observed, *, pop: CityCode, host: HostName, generation: int, at: float, refused: Reason | None,
     drift: tuple[str, ...], errors: tuple[str, ...],
 ) -> Report:  # fmt: skip
     """The report at one moment. Given no more than `Observed`: there is no order, or nothing is known yet about what
@@ -36,12 +36,12 @@ def report_of(
     """
     if isinstance(seen, Observed):
         orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
-        return Report(pop=pop, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans)
+        return Report(pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans)
     facts, trouble = seen, seen.observed.memory.trouble
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, SPEAKER) if lane in trouble)
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
     return Report(
-        pop=pop, at=at, generation=generation, refused=refused, instances=here, sessions=facts.observed.sessions,
+        pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here, sessions=facts.observed.sessions,
         prefixes=_prefixes(facts),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes),
@@ -127,7 +127,7 @@ def _last(past: Past) -> _Last:
     last = past.last
     if last is None:
         return {}
-    return {"last_exit_code": last.code, "last_exit_reason": last.reason, "last_finished_at": last.at}
+    return {"last_exit_code": last.code, "last_reason": last.reason, "last_finished_at": last.at}
 
 
 def _container_phase(seen: ContainerSeen, past: Past) -> tuple[Phase, Reason, str]:
@@ -151,7 +151,7 @@ def _departing(leaving: Leaving, facts: Facts) -> InstanceReport:
     return InstanceReport(
         name=name, uid=uid, phase=Phase.DELETING, healthy=False,
         reason=Reason.DRAINING if waits and facts.has_process(uid) else Reason.STOPPING,
-        message=trouble.message if trouble else leaving.removal.reason,
+        message=trouble.message if trouble else leaving.removal.reason.says,
     )  # fmt: skip
 
 

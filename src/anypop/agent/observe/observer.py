@@ -142,12 +142,13 @@ class Observer:
         self._deaths.set(running)
         targets = {}
         for uid, instance in instances.items():
+            address = next(instance.addresses()).private
             for container in instance.containers:
                 key = (uid, container.name)
                 pid = running.get(key)
                 if pid is not None:
                     found = (key, pid) in memory.found
-                    targets[key] = Target(container=container, address=instance.private4, pid=pid, found=found)
+                    targets[key] = Target(container=container, address=address, pid=pid, found=found)
         self.probes.set(targets)
 
     def _died(self, key: Key, pid: int, out_of_memory: bool) -> None:

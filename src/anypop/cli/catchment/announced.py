@@ -14,10 +14,9 @@ from anypop.cli.catchment import plans
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.model.announce import Mode, Scope
 from anypop.model.cities import find_city
-from anypop.model.codec import from_data
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
-from anypop.model.network import Network, UpstreamKind
+from anypop.model.network import Network, UpstreamKind, network_from
 from anypop.routing.catchment.sessions import Announcements, Session, from_network
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Known:
 
 def from_control(door: "Door", workload: str) -> Known:
     """What one workload announces now. `workload` empty: the only anycast one; where there is none, every PoP to every upstream."""
-    network = from_data(Network, door.client.get("/anypop/v1/network", what="read the network"))
+    network = network_from(door.client.get("/anypop/v1/network", what="read the network"))
     if not workload:
         listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find the workload")
         slugs = [str(w.get("slug")) for w in listed if views.anycast_of(w)]

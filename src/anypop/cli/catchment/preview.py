@@ -13,9 +13,8 @@ from anypop.cli.catchment.graphs import Ground, Sources
 from anypop.cli.failure import Failure
 from anypop.cli.scopes import Session as Told
 from anypop.cli.scopes import scope_data
-from anypop.model.codec import from_data
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.network import Network
+from anypop.model.network import Network, network_from
 from anypop.routing.catchment.diff import Diff, diff
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.sessions import Announcements
@@ -52,7 +51,7 @@ def _network(door: "Door", ground: Ground) -> Network:
         from anypop.lab.address import network_of  # noqa: PLC0415 - only for labs
 
         return network_of(ground.plan)
-    return from_data(Network, door.client.get("/anypop/v1/network", what="read the network"))
+    return network_from(door.client.get("/anypop/v1/network", what="read the network"))
 
 
 def _with(now: Announcements, after: Iterable[Told]) -> Announcements:

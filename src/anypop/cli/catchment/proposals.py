@@ -112,7 +112,7 @@ def _rendered(place: Place, pop: str, scopes: Mapping[str, Scope]) -> str:
         for prefix in place.prefixes
         if (scope := scopes.get(upstream.name)) is not None and scope.mode is Mode.ANNOUNCE
     )
-    config = SpeakerConfig(asn=place.network.asn, router_id=site.router_id, upstreams=site.upstreams, exports=exports)
+    config = SpeakerConfig(asn=place.network.asn, router_id=site.hosts[0].router_id, upstreams=site.upstreams, exports=exports)
     return render(config, log=Path("bird.log"))
 
 

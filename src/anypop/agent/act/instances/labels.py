@@ -19,6 +19,8 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str) -> dict[str, str
         "instance": step.instance.name,
         "uid": step.instance.uid,
         "workload": step.instance.workload_id,
+        "template": step.instance.template,
+        "revision": str(step.instance.revision),
         "generation": str(step.generation),
         "container": step.container.name,
     }

@@ -32,7 +32,7 @@ def body_for(step: CreateContainer, *, prefix: str, pop: str, name: str, limits:
             "cpu": {"quota": container.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US},
             "memory": {"limit": container.memory_bytes},
         },
-        "hostadd": [f"{host}:{address}" for host in _hosts(instance) for address in (instance.private4, instance.private6)],
+        "hostadd": [f"{host}:{address}" for host in _hosts(instance) for address in (a.private for a in instance.addresses())],
         "restart_policy": "no",  # restarts are ours, with health and back-off
         "stop_timeout": STOP_GRACE_S,
     }

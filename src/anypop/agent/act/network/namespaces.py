@@ -77,15 +77,15 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
     index = next(link.index for link in rtnl.links(net) if link.name == name)
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
-    for gateway, length in ((order.gateway4, 31), (order.gateway6, 127)):
-        rtnl.add_address(net, index, gateway, length)
+    for address in order.addresses():
+        rtnl.add_address(net, index, address.gateway, address.gateway.max_prefixlen - 1)
     rtnl.set_up(net, index)
 
 
 def set_external_routes(net: Netlink, index: int, order: InstanceOrder) -> None:
     """External addresses go straight to their one instance."""
-    for external, private in ((order.external4, order.private4), (order.external6, order.private6)):
-        rtnl.set_route(net, ip_network(external), ROUTE_PROTOCOL, gateway=private, interface=index)
+    for address in order.addresses():
+        rtnl.set_route(net, ip_network(address.external), ROUTE_PROTOCOL, gateway=address.private, interface=index)
 
 
 def _furnish(prefix: str, order: InstanceOrder) -> None:
@@ -93,18 +93,19 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
         by_name = {link.name: link.index for link in rtnl.links(inside)}
         loopback, wire = by_name["lo"], by_name[INSIDE]
         rtnl.set_up(inside, loopback)
-        for address in own_addresses(order):
-            rtnl.add_address(inside, loopback, address, address.max_prefixlen)
-        for private, length in ((order.private4, 31), (order.private6, 127)):
-            rtnl.add_address(inside, wire, private, length)
+        for own in own_addresses(order):
+            rtnl.add_address(inside, loopback, own, own.max_prefixlen)
+        for address in order.addresses():
+            rtnl.add_address(inside, wire, address.private, address.private.max_prefixlen - 1)
         rtnl.set_up(inside, wire)
-        for gateway, source, everywhere in ((order.gateway4, order.external4, "0.0.0.0/0"), (order.gateway6, order.external6, "::/0")):
-            rtnl.set_route(inside, ip_network(everywhere), ROUTE_PROTOCOL, gateway=gateway, interface=wire, source=source)
+        for address in order.addresses():
+            everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
+            rtnl.set_route(inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=address.external)
 
 
 def own_addresses(order: InstanceOrder) -> list[Address]:
     """External and anycast addresses: those that stand on the instance's loopback."""
-    return [a for a in (order.external4, order.external6, order.anycast4, order.anycast6) if a is not None]
+    return [*(a.external for a in order.addresses()), *order.anycast]
 
 
 def _share_folder() -> None:
