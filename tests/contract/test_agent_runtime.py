@@ -20,7 +20,7 @@ from anypop.agent.naming import namespace_of
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import netns
 from anypop.model.errors import WorldError
-from anypop.model.order import InstanceOrder
+from anypop.model.order import Containers, InstanceOrder
 from anypop.model.reasons import Reason
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
@@ -174,7 +174,7 @@ def test_a_process_that_wants_too_much_memory_is_known_as_such(service: PodmanSe
     eats = "sleep 0.5; x=x; while true; do x=$x$x; done"
     for script, for_memory in ((eats, True), ("sleep 0.5; exit 137", False)):
         container = replace(web(), command=("/bin/sh", "-c", script), memory_bytes=16 << 20)
-        one = replace(instance(0), containers=(container,))
+        one = replace(instance(0), payload=Containers(containers=(container,)))
         deaths: list[bool] = []
 
         async def test(runtime: InstanceRuntime, one: InstanceOrder = one, deaths: list[bool] = deaths) -> None:
@@ -236,7 +236,7 @@ def test_an_image_that_is_here_is_enough_and_a_failed_pull_says_why(case: Case) 
         for image, anew in (("127.0.0.1:1/none:1", False), ("127.0.0.1:1/none:1", True)):
             with pytest.raises(WorldError, match=re.escape(image)):
                 await runtime.carry_out(PullImage(image=image, anew=anew, lane=""))
-        lost = replace(instance(0), containers=(web("127.0.0.1:1/none:1"),))
+        lost = replace(instance(0), payload=Containers(containers=(web("127.0.0.1:1/none:1"),)))
         with pytest.raises(WorldError, match=instance(0).name):
             await runtime.carry_out(create(lost))
         with pytest.raises(WorldError):

@@ -27,7 +27,8 @@ from anypop.agent.decide.steps import (
 from anypop.agent.naming import short
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.reasons import Reason
-from tests.agent_world import COVERS, POP, FakeHost, instance, order, settle, web
+from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
+from tests.examples import examples
 
 
 def worlds() -> st.SearchStrategy[list[Order]]:
@@ -54,7 +55,7 @@ def worlds() -> st.SearchStrategy[list[Order]]:
     return story()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(worlds(), st.data())
 def test_kill_after_any_step_converges_to_the_same_end(orders: list[Order], data: st.DataObject) -> None:
     """Killing the agent after any steps, with lanes in any order, ends in the same world as an undisturbed run
@@ -168,7 +169,7 @@ def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
-    newcomer = replace(instance(1, workload=1), anycast4=COVERS[0][2])
+    newcomer = replace(instance(1, workload=1), anycast=(COVERS[0][2],))
     both = order(2, instance(0), newcomer)
     host.obey(both)
     for step in converge(host.facts(), host.now):
@@ -333,7 +334,7 @@ def _cost_s(count: int) -> float:
         assert host.page is not None
         facts = Facts(host.page.order, observed)
         assert converge(facts, host.now) == []
-        report_of(facts, pop=POP, generation=1, at=host.now, refused=None, drift=(), errors=())
+        report_of(facts, pop=POP, host=HOST, generation=1, at=host.now, refused=None, drift=(), errors=())
         costs.append(time.process_time() - begun)
     return min(costs)
 

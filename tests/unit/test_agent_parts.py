@@ -30,7 +30,7 @@ from anypop.agent.decide.steps import (
 from anypop.agent.naming import container_of, link_of, namespace_of, short, short_of_link
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
-from tests.agent_world import COVERS, POP, FakeHost, instance, order, settle, web
+from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
 
 _PROTOCOLS = """be9b38650779ecb5
 Name       Proto      Table      State  Since         Info
@@ -164,7 +164,7 @@ def test_a_container_gets_its_labels_limits_namespace_and_secrets() -> None:
 
 
 def _report(seen: Facts | Observed) -> Report:
-    return report_of(seen, pop=POP, generation=1, at=50.0, refused=None, drift=(), errors=())
+    return report_of(seen, pop=POP, host=HOST, generation=1, at=50.0, refused=None, drift=(), errors=())
 
 
 def test_a_report_says_why_an_image_is_missing_and_when_it_is_tried_again() -> None:
@@ -212,7 +212,7 @@ def test_a_container_that_wanted_too_much_memory_is_told_so() -> None:
     assert alive.phase is Phase.RUNNING
     (container,) = alive.containers
     assert host.containers[key].state is ContainerState.RUNNING
-    assert (container.restarts, container.last_exit_code, container.last_exit_reason) == (1, 137, Reason.OUT_OF_MEMORY)
+    assert (container.restarts, container.last_exit_code, container.last_reason) == (1, 137, Reason.OUT_OF_MEMORY)
     assert container.last_finished_at is not None
     assert container.exit_code is None
 
