@@ -6,13 +6,15 @@ pass. Nothing known is ever forgotten because somebody does not answer.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.act.network import drain, pins
 from anypop.agent.act.network.namespaces import is_namespace
+from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
@@ -31,10 +33,10 @@ class Observer:
     """`wake`: something new is known; `died`: the process of this container has ended just now."""
 
     def __init__(
-        self, *, prefix: str, runtime: InstanceRuntime, router: Router, speaker: Speaker, clock: Callable[[], float],
-        wake: Callable[[], None], died: Callable[[ContainerSeen], None],
+        self, *, prefix: str, net: Netlink, runtime: InstanceRuntime, router: Router, speaker: Speaker,
+        clock: Callable[[], float], wake: Callable[[], None], died: Callable[[ContainerSeen], None],
     ) -> None:  # fmt: skip
-        self._prefix, self._runtime, self._router, self._speaker = prefix, runtime, router, speaker
+        self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
         self._wake, self._tell_death = wake, died
         self._deaths = DeathWatch(self._died)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside)
@@ -111,7 +113,7 @@ class Observer:
         """Everything, for one pass. Reads the kernel; keeps probes and death watch in step with the containers that
         run.
         """
-        kernel = self._router.look()
+        kernel, pinned = self._router.look(), pins.pinned(self._net, self._prefix)
         containers = tuple(as_known(c, memory) for c in self.containers or ())
         instances = {i.uid: i for i in page.order.instances}
         self._follow(containers, instances, memory)
@@ -121,11 +123,28 @@ class Observer:
             containers=containers,
             namespaces=frozenset(short(u) for u in uids if is_namespace(netns.path_of(namespace_of(self._prefix, u)))),
             links=kernel.links, external=kernel.external, covers=kernel.covers, balanced=kernel.balanced,
+            pins=pinned, live=self._live(page, pinned),
             speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
             exported=speaker.exported,
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy), memory=memory,
         )  # fmt: skip
+
+    def _live(self, page: Page, pinned: Mapping[str, bool]) -> dict[str, bool]:
+        """Whether any flow lives on those that leave. Read after routes and groups: who is in none of them by then
+        gets no new one.
+        """
+        found = {}
+        for leaving in page.leaving:
+            key, instance = short(leaving.removal.uid), leaving.instance
+            if instance is not None and pinned.get(key):
+                addresses = [*(a.external for a in instance.addresses()), *instance.anycast]
+                try:
+                    flows = drain.live_flows(self._prefix, instance.uid, addresses)
+                    found[key] = flows.inbound > 0 or flows.udp
+                except WorldError:
+                    found[key] = True  # not known: its time will end it
+        return found
 
     def knows_health(self, page: Page, memory: Memory) -> bool:
         """Whether every instance that was found running has been asked at least once."""
