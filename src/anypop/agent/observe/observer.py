@@ -24,6 +24,7 @@ from anypop.agent.ledger import Page
 from anypop.agent.naming import namespace_of, short
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.probes import Probes, Target
+from anypop.agent.observe.templates import Templates
 from anypop.host import netns
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
@@ -40,6 +41,7 @@ class Observer:
         self._wake, self._tell_death = wake, died
         self._deaths = DeathWatch(self._died)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside)
+        self._templates = Templates(runtime, wake)
         self.containers: Sequence[ContainerSeen] | None = None
         self._stale = asyncio.Event()
         self._looked = asyncio.Event()
@@ -114,8 +116,8 @@ class Observer:
         run.
         """
         kernel, pinned = self._router.look(), pins.pinned(self._net, self._prefix)
-        containers = tuple(as_known(c, memory) for c in self.containers or ())
         instances = {i.uid: i for i in page.order.instances}
+        containers = tuple(self._templates.of(as_known(c, memory), instances) for c in self.containers or ())
         self._follow(containers, instances, memory)
         uids = {*instances, *(x.removal.uid for x in page.leaving)}
         speaker = self._speaker.seen or SpeakerSeen(config=None)
