@@ -7,18 +7,21 @@ in between, and the end when the workload is gone or control stops.
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes
 from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.models.workloads import WatchedInstances
 from anypop.api.rollouts import data_of, newest_of, status
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import Declaration, State
 from anypop.model.names import WorkloadId
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["workloads"])
 
 # Changes come in bursts (eight instances start at once); a table redrawn 50 times a second is as live as an eye can see.
 PACE_S = 0.02
@@ -26,7 +29,15 @@ SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 
 
 @router.get("/watch")
-async def watch(workload_id: str, stack: CallerStack, platform: PlatformDep) -> StreamingResponse:
+@answers(WatchedInstances, media_type="text/event-stream")
+async def watch_instances(
+    workload_id: Annotated[str, Path(description="id or slug")], stack: CallerStack, platform: PlatformDep
+) -> StreamingResponse:
+    """Watch a workload's instances.
+
+    Server-sent events: `instances` with all of them at once and after each change, `gone` when the workload is not there any
+    more; a comment is a sign of life.
+    """
     found = platform.workload(stack, workload_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(_states(platform, found.id), media_type="text/event-stream", headers=headers)

@@ -1,0 +1,40 @@
+"""An error as every client of the Workload API decodes it: the grpc-gateway's shape, with the bare names of detail types.
+
+In: nothing. Out: `Error`. The codes and what they mean are in `api.errors`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from anypop.api.models.common import Answer, CamelAnswer
+
+
+class FieldViolation(Answer):
+    """One thing that is wrong. `field` is its path as it was sent (`spec.containers.web.image`), empty for the body itself."""
+
+    field: str
+    description: str
+
+
+class RequestInfo(CamelAnswer):
+    """The request's id in the log of the control process."""
+
+    type: Annotated[Literal["stackpath.rpc.RequestInfo"], Field(alias="@type")]
+    request_id: str
+    serving_data: str
+
+
+class BadRequest(CamelAnswer):
+    """Everything that is wrong with the request, at once."""
+
+    type: Annotated[Literal["stackpath.rpc.BadRequest"], Field(alias="@type")]
+    field_violations: Annotated[list[FieldViolation], Field(min_length=1)]
+
+
+class Error(Answer):
+    """`code` is a code of google.rpc, from which the HTTP status follows; `message` is for people."""
+
+    code: Annotated[int, Field(ge=1, le=16)]
+    message: Annotated[str, Field(min_length=1)]
+    details: list[Annotated[RequestInfo | BadRequest, Field(discriminator="type")]]
