@@ -28,6 +28,12 @@ def routes() -> list[APIRoute]:
     return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
+def route_of(request: httpx.Request) -> APIRoute | None:
+    """The operation that a request is meant for."""
+    matching = (r for r in routes() if request.method in (r.methods or ()) and r.path_regex.match(request.url.path))
+    return next(matching, None)
+
+
 @cache
 def reader(model: Any) -> TypeAdapter[Any]:
     return TypeAdapter(model)
@@ -49,7 +55,7 @@ def check_read(response: httpx.Response) -> None:
         return
     where = f"{request.method} {path} {response.status_code}"
     assert response.headers[GATEWAY[0]] == GATEWAY[1], where
-    route = next((r for r in routes() if request.method in (r.methods or ()) and r.path_regex.match(path)), None)
+    route = route_of(request)
     if response.status_code >= 400:
         known = refusals(route) if route is not None else {Code.NOT_FOUND, Code.UNIMPLEMENTED}
         _check_error(response, known, where)

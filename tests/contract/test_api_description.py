@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 
@@ -15,9 +16,11 @@ from anypop.api import shapes
 from anypop.api.bodies import JSON
 from anypop.api.models.errors import Error
 from anypop.api.openapi import content_of
+from anypop.api.vantages import Answer, Probed, Vantage
 from anypop.control.refusals import Exists
 from anypop.model import codec, limits
 from anypop.model.announce import Address
+from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
 from anypop.routing.explain import explain
 from tests import documented
@@ -27,7 +30,7 @@ from tests.unit.test_routing_explain import article
 BASE = "/workload/v1/stacks/default/workloads"
 USERS = "/identity/v1/users/me/credentials"
 STACKS = "/stack/v1/stacks"
-REAL = {"stack_id": "default", "workload_id": "fun", "name": "fun-eu-ams-0", "user_id": "me", "pop": "LHR", "asn": "209"}
+REAL = {"stack_id": "default", "workload_id": "fun", "name": "fun-eu-ams-0", "user_id": "me", "host": "LHR", "asn": "209"}
 NUL = "holds a NUL or half a character"
 
 
@@ -54,9 +57,10 @@ def operations() -> list[tuple[str, APIRoute]]:
     return [(method, route) for route in documented.routes() for method in sorted(route.methods or ())]
 
 
-def path_of(route: APIRoute) -> str:
-    credential = "00000000-0000-0000-0000-000000000000"
-    return route.path.format(**REAL, credential_id=credential)
+def path_of(world: World, route: APIRoute) -> str:
+    unknown = "00000000-0000-0000-0000-000000000000"
+    account = world.platform.accounts.first_account().id
+    return route.path.format(**REAL, credential_id=unknown, rollout_id=unknown, account_id=account)
 
 
 def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
@@ -96,7 +100,7 @@ def test_no_operation_takes_a_body_that_breaks_the_limits(world: World, method: 
     """400 in the usual shape, whatever the operation; never 422, never an error of our own, and nothing changes."""
     before = world.platform.core.state.workloads, world.platform.core.state.rules
     headers = {**headers_for(world, route), "content-type": JSON}
-    violations(world.call(method, path_of(route), content=content, headers=headers))
+    violations(world.call(method, path_of(world, route), content=content, headers=headers))
     assert (world.platform.core.state.workloads, world.platform.core.state.rules) == before
 
 
@@ -265,3 +269,98 @@ def test_what_is_not_documented_would_be_noticed(world: World, monkeypatch: pyte
                 world.call("GET", f"{BASE}/fun")
     with pytest.raises(AssertionError, match="documented"):
         documented.same(Error, b'{"code": 3, "message": "x", "details": [{"@type": "type.googleapis.com/google.rpc.Help"}]}', "here")
+
+
+class Vantages:
+    """London lands where it is told."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def all(self) -> list[Vantage]:
+        return [Vantage(name="london", city=CityCode("LHR"), asn=64511), Vantage(name="berlin", city=CityCode("BER"), asn=64512)]
+
+    def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
+        if vantage == "berlin":
+            raise WorldError("probe from berlin", "its namespace is gone")
+        return Probed(answers=tuple(Answer(body="fun-eu-lhr-0\n", seconds=0.01) for _ in range(requests)), seconds=0.1)
+
+
+def test_each_operation_answers_what_is_documented(own: World) -> None:
+    """All of them, in one story: every answer that is right has been seen, and held to its model."""
+    seen: set[str] = set()
+
+    def noted(response: httpx.Response) -> None:
+        documented.check_read(response)
+        if response.status_code < 300:
+            route = documented.route_of(response.request)
+            assert route is not None
+            seen.add(route.name)
+
+    own.check = noted
+    own.platform.vantages, own.platform.glass = Vantages(own), Glass()
+    agents = own.agents()
+    stack, account = own.get(f"{STACKS}/default"), own.platform.accounts.first_account().id
+    anypop = "/anypop/v1/stacks/default/workloads/fun"
+
+    own.send("POST", "/identity/v1/oauth2/token", {"client_id": own.credential.client_id, "client_secret": own.credential.secret})
+    made = own.send("POST", USERS, {"name": "ci"})
+    for method, path in (("GET", ""), ("GET", f"/{made['id']}"), ("POST", f"/{made['id']}/rotate"), ("DELETE", f"/{made['id']}")):
+        own.send(method, f"{USERS}{path}")
+    own.send("POST", STACKS, {"name": "Other"})
+    own.get(STACKS)
+    own.send("PATCH", f"{STACKS}/default", {"name": "Default"})
+
+    body = a_body(
+        env={"A": {"value": "1"}, "B": {"secretValue": "x"}, "C": {"valueFrom": {"instanceFieldRef": {"fieldPath": ".name"}}}},
+        readinessProbe={"httpGet": {"path": "/", "port": 80, "httpHeaders": {"a": ""}}, "periodSeconds": 5},
+        securityContext={"runAsUser": "0", "capabilities": {"drop": ["ALL"]}},
+    )
+    body["workload"]["spec"]["runtime"] = {"containers": {"terminationGracePeriodSeconds": "30"}}
+    body["workload"]["metadata"]["labels"] = {"a": "b"}
+    own.send("POST", "/anypop/v1/quote", body)
+    made = own.send("POST", BASE, body)["workload"]
+    own.settle(agents)
+    for path in (BASE, f"{BASE}/fun", f"{BASE}/fun/instances", f"{BASE}/fun/instances/fun-eu-lhr-0", "/workload/v1/locations"):
+        own.get(path)
+    own.send("POST", f"{anypop}/preview?merge=true", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
+    own.send("PUT", f"{BASE}/fun", {"workload": made})
+    own.send("PATCH", f"{BASE}/fun", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
+    own.settle(agents)
+    for path in ("/revisions", "/rollouts", "/strategy", "/announcements"):
+        own.get(f"{anypop}{path}")
+    (rollout,) = own.get(f"{anypop}/rollouts")["results"]
+    for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/abort")):
+        own.send(method, f"{anypop}/rollouts/{rollout['id']}{path}", {} if method == "POST" else None)
+    own.send("POST", f"{anypop}/rollback", {"revision": 1})
+    own.send("PUT", f"{anypop}/strategy", {"strategy": {"bake_s": 1, "surge": 2}})
+    rules = [{"pop": "LHR", "upstream": "as1299", "scope": {"prepend": 1, "communities": ["209:7100"]}, "note": "stay"}]
+    own.send("PUT", f"{anypop}/announcements", {"rules": rules})
+    own.send("PATCH", f"{anypop}/announcements", {"rules": rules})
+    own.send("DELETE", f"{anypop}/announcements")
+    own.send("POST", f"{anypop}/rollouts", {"waves": [{"rules": rules, "expected": {"london": ["LHR"]}}], "strategy": {"surge": 1}})
+
+    own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
+    for path in ("vantages", "why?target=london&workload=fun", "communities", "communities/209", "pops", "hosts", "events", "quota"):
+        own.get(f"/anypop/v1/{path}")
+    own.get("/anypop/v1/healthz", headers={})
+    own.send("PUT", f"/anypop/v1/accounts/{account}/quota", {"stacks": 2, "instances": 100})
+    own.send("PUT", f"/anypop/v1/stacks/{stack['id']}/quota", {"quota": {"instances": 100}})
+    own.get(f"/anypop/v1/accounts/{account}/quota")
+    own.get("/anypop/v1/stacks/default/quota")
+    assert own.call("POST", STACKS, json={"name": "One too many"}).status_code == 429
+    book = "currency: EUR\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n"
+    assert own.call("PUT", "/anypop/v1/prices", content=book).status_code == 200
+    own.get("/anypop/v1/prices")
+    network = own.get("/anypop/v1/network")
+    first = network["pops"][0]["hosts"][0]
+    second = {**first, "name": f"{first['name']}-2", "router_id": "10.255.1.1", "upstreams": [], "external4": "198.18.99.0/24"}
+    second |= {"private4": "10.99.0.0/20", "private6": "fd00:99::/64", "external6": "2001:db8:e99::/48"}
+    network["pops"][0]["hosts"].append(second)
+    own.send("PUT", "/anypop/v1/network", network)
+    own.send("POST", f"/anypop/v1/hosts/{second['name']}/evict", {})
+    own.send("POST", f"/anypop/v1/hosts/{second['name']}/readmit", {})
+    own.send("DELETE", f"{BASE}/fun")
+    own.get(f"{BASE}/fun/instances")
+
+    assert {route.name for route in documented.routes()} - seen == {"watch_instances"}  # a stream: the test of the process reads it

@@ -21,7 +21,7 @@ import yaml
 from sqlalchemy import insert
 
 from anypop.api.__main__ import main
-from anypop.api.models.workloads import WatchedInstances
+from anypop.api.models.rollouts import WatchedInstances
 from anypop.control import schema
 from anypop.control.store import open_store
 from anypop.model import codec

@@ -31,7 +31,9 @@ from anypop.api.context import Platform, check_query
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads, prices, pops, hosts, events, quotas, network, communities, announcements, changes, rollouts, watch, probes, agents
+        identity, stacks, workloads,
+        prices, changes, rollouts, watch, announcements, communities, probes,
+        pops, hosts, events, quotas, network, agents,
     )
 )  # fmt: skip
 

@@ -74,12 +74,15 @@ class RawBody(RequestBody):
         return await raw_body(request)
 
 
-def model_of(model: type[M], body: Mapping[str, Any]) -> M:
-    """An object that was sent, as a model. Raises `Invalid`."""
+def model_of(model: type[M], body: Any, *, under: str = "") -> M:
+    """What was sent, as a model; `under`: the member that it stands in. Raises `Invalid`."""
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if value is not None}
     try:
-        return model.model_validate({name: value for name, value in body.items() if value is not None})
+        return model.model_validate(body)
     except ValidationError as error:
-        raise Invalid(codec.in_words(error.errors())) from error
+        problems = codec.in_words(error.errors(), tuple(model.model_fields))
+        raise Invalid(replace(p, path=".".join(filter(None, (under, p.path)))) for p in problems) from error
 
 
 async def raw_body(request: Request) -> bytes:

@@ -68,6 +68,7 @@ SAYS = {
     Code.NOT_FOUND: "there is nothing of that name that the caller may see",
     Code.ALREADY_EXISTS: "the name is taken",
     Code.PERMISSION_DENIED: "the caller is known, and not entitled",
+    Code.RESOURCE_EXHAUSTED: "a quota would be exceeded; every limit stands in the details, with the numbers",
     Code.FAILED_PRECONDITION: "the request does not fit what is there",
     Code.ABORTED: "the change was made to another version than the one that is there now",
     Code.UNIMPLEMENTED: "the path has no such method",

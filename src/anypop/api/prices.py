@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends
 from anypop.api.bodies import JsonObject, RawBody
 from anypop.api.context import CallerAccount, OperatorAccount, PlatformDep
 from anypop.api.documentation import answers
-from anypop.api.models.platform import PriceBook, Quote
+from anypop.api.models.prices import PriceBook, Quote
 from anypop.api.models.workloads import WorkloadRequest
 from anypop.control import declare
 from anypop.model import codec, limits

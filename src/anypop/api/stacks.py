@@ -28,7 +28,7 @@ async def list_stacks(query: pages.PageQuery, account: CallerAccount, platform: 
 
 
 @router.post("/stack/v1/stacks")
-@answers(StackAnswer, Code.ALREADY_EXISTS)
+@answers(StackAnswer, Code.ALREADY_EXISTS, Code.RESOURCE_EXHAUSTED)
 async def create_stack(
     account: CallerAccount, platform: PlatformDep, body: Annotated[StackRequest, Depends(JsonBody(StackRequest))]
 ) -> dict[str, Any]:

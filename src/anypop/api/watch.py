@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from anypop.api import shapes
 from anypop.api.context import CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
-from anypop.api.models.workloads import WatchedInstances
+from anypop.api.models.rollouts import WatchedInstances
 from anypop.api.rollouts import data_of, newest_of, status
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import Declaration, State
@@ -54,7 +54,8 @@ async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[
         seen = _sources(state, declared)
         if seen != told:
             told = seen
-            data = {"instances": [data for _, data in shapes.instances(state, declared, platform.clock())], **status(state, declared)}
+            instances = [data for _, data in shapes.instances(state, declared, platform.clock())]
+            data = {**status(state, declared), "instances": instances}  # the instances themselves, not how many there are
             if (rollout := newest_of(state, declared)) is not None:
                 data["rollout"] = data_of(state, rollout)
             yield f"event: instances\ndata: {json.dumps(data)}\n\n"

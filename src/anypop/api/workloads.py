@@ -32,6 +32,7 @@ from anypop.plan.parse import Parsed
 router = APIRouter(prefix="/workload/v1", tags=["workloads"])
 
 MOST_WARNINGS = 20  # clients and proxies give up on answers with headers of more than some kilobytes
+CHANGED = (Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED)
 WARNED = {"Warning": "one for each field that was accepted and has no effect yet (RFC 7234, section 5.5)"}
 
 WorkloadId = Annotated[str, Path(description="id or slug")]
@@ -55,7 +56,7 @@ async def list_workloads(query: pages.PageQuery, stack: CallerStack, platform: P
 
 
 @router.post("/stacks/{stack_id}/workloads")
-@answers(WorkloadAnswer, Code.ALREADY_EXISTS, Code.FAILED_PRECONDITION, headers=WARNED)
+@answers(WorkloadAnswer, Code.ALREADY_EXISTS, *CHANGED, headers=WARNED)
 async def create_workload(stack: CallerStack, platform: PlatformDep, body: WorkloadBody, response: Response) -> dict[str, Any]:
     """Create a workload.
 
@@ -75,8 +76,9 @@ async def get_workload(workload_id: WorkloadId, stack: CallerStack, platform: Pl
 
 
 @router.put("/stacks/{stack_id}/workloads/{workload_id}")
-@answers(WorkloadAnswer, Code.ABORTED, Code.FAILED_PRECONDITION, headers=WARNED)
+@answers(WorkloadAnswer, Code.ABORTED, *CHANGED, headers=WARNED)
 async def replace_workload(
+    *,
     workload_id: WorkloadId,
     stack: CallerStack,
     account: CallerAccount,
@@ -91,12 +93,13 @@ async def replace_workload(
     """
     current = platform.workload(stack, workload_id)
     declare.check_version(body, current, required=True)
-    return await _redeclare(platform, account, stack, current, body, response)
+    return await _redeclare(platform, account=account, stack=stack, current=current, wanted=body, response=response)
 
 
 @router.patch("/stacks/{stack_id}/workloads/{workload_id}")
-@answers(WorkloadAnswer, Code.ABORTED, Code.FAILED_PRECONDITION, headers=WARNED)
+@answers(WorkloadAnswer, Code.ABORTED, *CHANGED, headers=WARNED)
 async def merge_workload(
+    *,
     workload_id: WorkloadId,
     stack: CallerStack,
     account: CallerAccount,
@@ -110,11 +113,19 @@ async def merge_workload(
     """
     current = platform.workload(stack, workload_id)
     declare.check_version(body, current, required=False)
-    return await _redeclare(platform, account, stack, current, declare.merged(current, body), response)
+    return await _redeclare(
+        platform,
+        account=account,
+        stack=stack,
+        current=current,
+        wanted=declare.merged(current, body),
+        response=response,
+    )
 
 
 async def _redeclare(
     platform: Platform,
+    *,
     account: Account,
     stack: Stack,
     current: Declaration,

@@ -87,6 +87,12 @@ def _words(found: ErrorDetails, fields: Collection[str]) -> str:
             return "must not be empty"
         case "string_too_long":
             return f"must have at most {found['ctx']['max_length']} characters"
+        case "float_type" | "float_parsing" | "finite_number":
+            return "must be a number"
+        case "greater_than_equal":
+            return f"must be at least {found['ctx']['ge']}"
+        case "less_than_equal":
+            return f"must be at most {found['ctx']['le']}"
         case "dict_type" | "model_type" | "model_attributes_type":
             return "must be an object"
         case "literal_error" | "enum":

@@ -81,7 +81,9 @@ def one_of(*words: str, fold: bool = False, required: bool = False) -> Checked:
             raise ValueError(f"is {value!r}; it may be {' or '.join(words)}")
         return value
 
-    return Checked(checked, {"description": f"{' or '.join(words)}, in any case"} if fold else {"enum": list(words)})
+    if fold:
+        return Checked(checked, {"description": f"{' or '.join(words)}, in any case"})
+    return Checked(checked, {"enum": list(words) if required else [*words, ""]})
 
 
 def refused(why: str) -> Checked:

@@ -32,9 +32,23 @@ class BadRequest(CamelAnswer):
     field_violations: Annotated[list[FieldViolation], Field(min_length=1)]
 
 
+class QuotaViolation(Answer):
+    """One limit that would be exceeded, with the numbers. `subject`: the account or the stack."""
+
+    subject: str
+    description: str
+
+
+class QuotaFailure(CamelAnswer):
+    """Every limit that would be exceeded, at once."""
+
+    type: Annotated[Literal["stackpath.rpc.QuotaFailure"], Field(alias="@type")]
+    violations: Annotated[list[QuotaViolation], Field(min_length=1)]
+
+
 class Error(Answer):
     """`code` is a code of google.rpc, from which the HTTP status follows; `message` is for people."""
 
     code: Annotated[int, Field(ge=1, le=16)]
     message: Annotated[str, Field(min_length=1)]
-    details: list[Annotated[RequestInfo | BadRequest, Field(discriminator="type")]]
+    details: list[Annotated[RequestInfo | BadRequest | QuotaFailure, Field(discriminator="type")]]

@@ -1,12 +1,12 @@
-"""What `/anypop/v1` tells of the platform: prices, PoPs, events, dictionaries of communities."""
+"""What `/anypop/v1` tells of the platform: PoPs and hosts, events, the network, dictionaries of communities."""
 
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from anypop.api.models.common import Answer, CamelAnswer, Request, left_out
+from anypop.api.models.common import Answer, Moment, Request, left_out
 from anypop.api.models.workloads import InstancePhase, Location
-from anypop.model.network import Network
+from anypop.model.network import Capacity, Network
 from anypop.model.reasons import Reason
 
 
@@ -14,51 +14,6 @@ class Health(Answer):
     """`stopping`: control has been told to end."""
 
     status: Literal["ok", "stopping"]
-
-
-class QuoteLine(Answer):
-    """One item of a price."""
-
-    item: str
-    quantity: int
-    unit_hourly: float
-    hourly: float
-    monthly: float
-
-
-class WithoutEffect(Answer):
-    """What was accepted and has no effect yet."""
-
-    field: str
-    description: str
-
-
-class Quote(Answer):
-    """What a workload costs while all its instances run."""
-
-    currency: str
-    lines: list[QuoteLine]
-    hourly: float
-    monthly: float
-    without_effect: list[WithoutEffect] = left_out()
-
-
-class PricedSize(CamelAnswer):
-    """A size of instance and its price for an hour."""
-
-    name: str
-    cpu_millis: int
-    memory_bytes: int
-    hourly: float
-
-
-class PriceBook(CamelAnswer):
-    """The prices that quotes are made of. Sizes stand from small to large."""
-
-    currency: str
-    hours_per_month: int
-    anycast_hourly: float
-    sizes: list[PricedSize]
 
 
 class PopSession(Answer):
@@ -94,12 +49,10 @@ class PopInstances(Answer):
     phases: dict[InstancePhase, int]
 
 
-class PopState(Answer):
-    """A PoP: what it was ordered, what it reported, and whether that is to be believed."""
+class HostReport(Answer):
+    """A host: what it was ordered, what it reported, and whether that is to be believed."""
 
-    pop: str
-    city: str
-    location: Location
+    host: str
     trusted: bool
     verdict: Literal["trusted", "unknown"]
     reason: Reason
@@ -111,6 +64,26 @@ class PopState(Answer):
     prefixes: list[PopPrefix]
     instances: PopInstances
     report_age_s: float | None
+
+
+class PopState(Answer):
+    """A PoP as its hosts together: trusted when each of them is; else what is wrong with the first that is not well."""
+
+    pop: str
+    city: str
+    location: Location
+    trusted: bool
+    verdict: Literal["trusted", "unknown"]
+    reason: Reason
+    says: str
+    generation: int
+    obeyed: int
+    refused: Reason | None
+    sessions: list[PopSession]
+    prefixes: list[PopPrefix]
+    instances: PopInstances
+    report_age_s: float | None
+    hosts: list[HostReport]
     drift: list[str] = left_out("for the operator alone")
     errors: list[str] = left_out("for the operator alone")
     orphans: list[str] = left_out("for the operator alone")
@@ -118,6 +91,26 @@ class PopState(Answer):
 
 class Pops(Answer):
     results: list[PopState]
+
+
+class HostState(Answer):
+    """A host with its room. `capacity` is the operator's own figure, or what the agent tells of the machine."""
+
+    host: str
+    pop: str
+    state: Literal["in use", "lost", "evicted"]
+    trusted: bool
+    reason: Reason
+    says: str
+    instances: PopInstances
+    evicted_at: Annotated[Moment, Field(alias="evictedAt")] = left_out()
+    capacity: Capacity = left_out()
+    capacity_by: Literal["operator", "agent"] = left_out()
+    taken: Annotated[Capacity, Field(description="what the instances that are placed here ask for")]
+
+
+class Hosts(Answer):
+    results: list[HostState]
 
 
 class Event(Answer):

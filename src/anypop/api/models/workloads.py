@@ -166,9 +166,3 @@ class InstanceAnswer(CamelAnswer):
 
 class InstancePage(Page):
     results: list[Instance]
-
-
-class WatchedInstances(CamelAnswer):
-    """The data of an event `instances`: all instances of the workload, as they are now."""
-
-    instances: list[Instance]
