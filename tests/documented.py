@@ -1,7 +1,8 @@
-"""Every answer that a test gets is held to the description of the API: its status, its code, and each member of its body.
+"""Every answer that a test gets is held to the description of the API: status, code, and each member of its body.
 
-In: a request and its answer, as httpx has them. Out: nothing, or an AssertionError that says what is documented otherwise. The
-worlds of the contract tests call it for all they send, so that hundreds of tests check `docs/openapi.json` as well.
+In: a request and its answer, as httpx has them. Out: nothing, or an AssertionError that says what is documented
+otherwise. The worlds of the contract tests call it for all they send, so that hundreds of tests check
+`docs/openapi.json` as well.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The description of the API is true: what it calls a refusal is one, what it limits is limited, and no answer is outside of it.
+"""The description of the API is true: what it limits is limited, and no answer is outside of it.
 
 Every answer of these tests, as of all contract tests, is held to its model by `tests.documented`.
 """
@@ -250,7 +250,9 @@ def test_an_explanation_is_what_is_documented(own: World) -> None:
 
 
 def test_what_is_not_documented_would_be_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A member more, a number for a text, a null, a status or a code that no operation has: each fails the test that meets it."""
+    """A member more, a number for a text, a null, a status or a code that no operation has: each fails the test that
+    meets it.
+    """
 
     def taken(*_: object) -> dict[str, Any]:
         raise Exists("a refusal that reading does not have")

@@ -1,6 +1,7 @@
 """/anypop/v1/agents: the agents' two requests. Get the order (a long poll), give a report.
 
-Each agent has its own token and may ask for its own host alone. An order is answered as the very bytes that were stored when it was issued.
+Each agent has its own token and may ask for its own host alone. An order is answered as the very bytes that were stored
+when it was issued.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """/anypop/v1/.../announcements: how far each announcement of a workload's anycast prefixes goes, shown and changed.
 
-In: rules as the operator writes them (PoP, upstream by name or AS number, scope). Out: every prefix x PoP x upstream with its rule, what
-holds in effect and whether it is really out there by the last report; after a change, the difference.
+In: rules as the operator writes them (PoP, upstream by name or AS number, scope). Out: every prefix x PoP x upstream
+with its rule, what holds in effect and whether it is really out there by the last report; after a change, the
+difference.
 """
 
 import re

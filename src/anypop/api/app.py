@@ -1,4 +1,7 @@
-"""The application: all routers, the errors' shape, one header. Made by `serve`, or by a test with a platform of its own."""
+"""The application: all routers, the errors' shape, one header.
+
+In: a platform, from `serve` or from a test. Out: the application over it. It decides nothing.
+"""
 
 from typing import Any
 
@@ -47,7 +50,7 @@ class Application(FastAPI):
             docs_url=None,  # its page would load scripts from elsewhere
             redoc_url=None,
             openapi_url="/anypop/v1/openapi.json",
-            redirect_slashes=False,  # a path with an empty id is no other path: `.../workloads/` must not become the list
+            redirect_slashes=False,  # `.../workloads/` has an empty id and must not become the list
             dependencies=[Depends(check_query)],
         )
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from anypop.model import codec, limits
 from anypop.model.errors import Invalid
 
-# A workload's document is a few kilobytes and user data at most 64; a report of a thousand instances is below one megabyte.
+# A workload's document is a few kilobytes, user data at most 64; a report of a thousand instances is below a megabyte.
 BODY_LIMIT = 4 << 20
 # More than this takes more than a few milliseconds to read: not on the event loop.
 LARGE = 1 << 16

@@ -1,7 +1,7 @@
 """/anypop/v1/.../preview: what a new declaration of a workload would change, before anything changes.
 
-In: a body as PUT takes it (or PATCH, with `merge=true`). Out: each field that differs, whether instances have to be made anew for it, how
-many there are then, and the price. Nothing is stored.
+In: a body as PUT takes it (or PATCH, with `merge=true`). Out: each field that differs, whether instances have to be
+made anew for it, how many there are then, and the price. Nothing is stored.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,7 @@
 """What every endpoint needs: the platform behind it, and the account, the stack and the token of its caller.
 
-In: a request. Out: the platform, an account, a stack; or the exception whose answer `errors` knows. Bodies are read by `bodies`.
+In: a request. Out: the platform, an account, a stack; or the exception whose answer `errors` knows. Bodies are read by
+`bodies`.
 """
 
 import asyncio

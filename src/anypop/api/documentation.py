@@ -1,7 +1,8 @@
 """What an endpoint answers, said where the endpoint stands; `openapi` makes the description of the API of it.
 
-In: an endpoint, the model of its answer and the codes with which it refuses. Out: the endpoint itself, untouched: nothing is
-checked here at run time. What its dependencies refuse (no token, no such stack, a body that is none) need not be said again.
+In: an endpoint, the model of its answer and the codes with which it refuses. Out: the endpoint itself, untouched:
+nothing is checked here at run time. What its dependencies refuse (no token, no such stack, a body that is none) need
+not be said again.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documented:
-    """`model` None: an answer without a body. `headers`: name and meaning. `empty`: when the answer is 204 in place of the model."""
+    """`model` None: an answer without a body. `headers`: name and meaning. `empty`: when the answer is 204 in place of
+    the model.
+    """
 
     model: Any
     refusals: frozenset[Code]

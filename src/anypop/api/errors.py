@@ -1,7 +1,8 @@
-"""Errors as the Workload API's clients expect them: the grpc-gateway shape, also for paths and methods that do not exist.
+"""Errors as the Workload API's clients expect them: the grpc-gateway shape, also where there is no such path.
 
-In: every exception that an endpoint can raise. Out: a status and `{"code", "message", "details"}`. The only `@type`s are the bare names
-that the public clients can decode. It must not show anything of an exception that is our own bug: that goes to the log.
+In: every exception that an endpoint can raise. Out: a status and `{"code", "message", "details"}`. The only `@type`s
+are the bare names that the public clients can decode. It must not show anything of an exception that is our own bug:
+that goes to the log.
 """
 
 import uuid
@@ -64,7 +65,7 @@ STATUS = {
 }
 
 SAYS = {
-    Code.INVALID_ARGUMENT: "the request is wrong in itself; every problem stands in the details, with the path of its field",
+    Code.INVALID_ARGUMENT: "the request is wrong in itself; the details have every problem, with the path of its field",
     Code.NOT_FOUND: "there is nothing of that name that the caller may see",
     Code.ALREADY_EXISTS: "the name is taken",
     Code.PERMISSION_DENIED: "the caller is known, and not entitled",
@@ -151,7 +152,7 @@ async def _world_failed(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """What the router itself refuses. A method that a path does not have is `unimplemented`, as grpc-gateway answers it."""
+    """What the router itself refuses. A method that a path does not have is `unimplemented`, as in grpc-gateway."""
     if isinstance(error, HTTPException) and error.status_code == 405:
         headers = dict(error.headers) if error.headers else None
         return answer(Code.UNIMPLEMENTED, f"{request.url.path} has no method {request.method}", headers=headers)

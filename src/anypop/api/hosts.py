@@ -37,7 +37,8 @@ async def list_hosts(_: OperatorAccount, platform: PlatformDep) -> dict[str, Any
 async def evict_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
     """Give a host up.
 
-    Its instances are placed on the other hosts of its PoP, one after the other; it takes down what it has when it returns.
+    Its instances are placed on the other hosts of its PoP, one after the other; it takes down what it has when it
+    returns.
     """
     return await _changed(platform, host, hosts.evict)
 

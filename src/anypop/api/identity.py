@@ -1,7 +1,7 @@
 """/identity/v1: tokens and credentials, as the Workload API's clients use them.
 
-A token is asked for in JSON or as a form, both are in use. Client ids that nobody has answer 404, wrong secrets 401: clients
-print different errors for the two.
+A token is asked for in JSON or as a form, both are in use. Client ids that nobody has answer 404, wrong secrets 401:
+clients print different errors for the two.
 """
 
 import asyncio

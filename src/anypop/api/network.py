@@ -1,6 +1,7 @@
 """/anypop/v1/network: the operator's network document, shown and replaced.
 
-In: the whole document. Out: the document that holds now. What would take instances away needs `confirm=true`; `control.network` decides.
+In: the whole document. Out: the document that holds now. What would take instances away needs `confirm=true`;
+`control.network` decides.
 """
 
 import asyncio

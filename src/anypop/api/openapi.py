@@ -2,8 +2,8 @@
 
     python -m anypop.api.openapi > docs/openapi.json
 
-In: the routers. Out: one document. Paths, parameters and security come from FastAPI, answers from `documentation`, bodies
-from the dependencies that read them, refusals from both. Nothing here knows a single endpoint.
+In: the routers. Out: one document. Paths, parameters and security come from FastAPI, answers from `documentation`,
+bodies from the dependencies that read them, refusals from both. Nothing here knows a single endpoint.
 """
 
 import json
@@ -33,8 +33,9 @@ ABOUT = """
 Two parts share one address, one account and one shape of errors: the Workload API (`/identity/v1`, `/stack/v1`,
 `/workload/v1`), which clients of StackPath Edge Compute speak, and `/anypop/v1`, which is Anypop's own.
 
-Every error is an `Error`. Its `code` is one of google.rpc, from which the HTTP status follows; a path that does not exist
-answers 404, a method that a path does not have 501. What is null or empty is left out of the answers of the Workload API.
+Every error is an `Error`. Its `code` is one of google.rpc, from which the HTTP status follows; a path that does not
+exist answers 404, a method that a path does not have 501. What is null or empty is left out of the answers of the
+Workload API; in requests null counts as absent.
 """
 TAGS = {
     "identity": "Tokens and credentials.",
@@ -114,8 +115,8 @@ class Schemas:
 def _names(given: Collection[str]) -> dict[str, str]:
     """Pydantic's names of schemas as people would write them.
 
-    What is sent has the plain name, what is answered of the same class begins with Shown, and of two classes of one name the
-    one that stands further from the API has its module before it.
+    What is sent has the plain name, what is answered of the same class begins with Shown, and of two classes of one
+    name the one that stands further from the API has its module before it.
     """
     names: dict[str, str] = {}
     for name in sorted(given, key=lambda name: ("__model__" in name, name)):
@@ -137,7 +138,7 @@ def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's own, but without a title for each field that repeats its name, and without null where null is never answered."""
+    """Pydantic's own, without a title for each field that repeats its name, and without null where none is answered."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

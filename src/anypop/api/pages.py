@@ -1,7 +1,8 @@
 """Pagination, filters and sorting of lists, by the Workload API's `page_request` parameters.
 
-In: the whole list, stably ordered, and the query. Out: `pageInfo` (counts and cursors are strings, as protobuf's JSON has it) and the
-page. A cursor is the offset of an item; `after=-1` is before the first. Pure, but for `PageQuery`, which reads the query.
+In: the whole list, stably ordered, and the query. Out: `pageInfo` (counts and cursors are strings, as protobuf's JSON
+has it) and the page. A cursor is the offset of an item; `after=-1` is before the first. Pure, but for `PageQuery`,
+which reads the query.
 """
 
 import re

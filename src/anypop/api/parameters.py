@@ -1,6 +1,7 @@
 """Numbers in paths and queries: read from text, with what is wrong with a wrong one in words.
 
-In: the text of a parameter. Out: a marker for FastAPI's parameters. An empty text counts as absent where there is a default.
+In: the text of a parameter. Out: a marker for FastAPI's parameters. An empty text counts as absent where there is a
+default.
 """
 
 from typing import Any

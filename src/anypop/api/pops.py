@@ -1,6 +1,7 @@
 """/anypop/v1/pops and healthz: every PoP as it was ordered, and as its last report shows it.
 
-In: control's state. Out: what it knows and how sure it is: of a PoP whose last report is missing or too old nothing is shown as healthy.
+In: control's state. Out: what it knows and how sure it is: of a PoP whose last report is missing or too old nothing is
+shown as healthy.
 """
 
 from collections import Counter
@@ -46,7 +47,7 @@ def _inside(platform: Platform, city: CityCode) -> dict[str, Any]:
 
 
 def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
-    """A PoP as its hosts together: trusted when every one of them is, and what is wrong with the first that is not well."""
+    """A PoP as its hosts together: trusted when each of them is, and what is wrong with the first that is not well."""
     site = platform.core.state.network.pop(city)
     hosts = [host_data(platform, host) for host in (site.hosts if site is not None else ())]
     place = location(city)

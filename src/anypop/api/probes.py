@@ -1,7 +1,8 @@
 """/anypop/v1/vantages, probes and why: what places to test from really see.
 
-In: a workload (or an address) and vantages. Out: for each, which PoP and which instances answered, how long it took, and where it should
-have landed; and the routers' own reasons. Without a lab or other eyes attached these answer that there is no vantage.
+In: a workload (or an address) and vantages. Out: for each, which PoP and which instances answered, how long it took,
+and where it should have landed; and the routers' own reasons. Where no lab is attached these answer that there is no
+vantage.
 """
 
 import asyncio

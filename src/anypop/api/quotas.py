@@ -1,7 +1,7 @@
 """/anypop/v1/quota: what an account and its stacks may declare, and what they have declared.
 
-In: a caller, or a subject that the operator names. Out: limits and usage. The limits hold at every declaration; nothing that runs is taken
-away when one is lowered.
+In: a caller, or a subject that the operator names. Out: limits and usage. The limits hold at every declaration; nothing
+that runs is taken away when one is lowered.
 """
 
 import asyncio

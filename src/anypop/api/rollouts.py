@@ -1,7 +1,8 @@
-"""/anypop/v1/.../rollouts, revisions, rollback, strategy: how a workload's changes are brought to its instances and announcements.
+"""/anypop/v1/.../rollouts, revisions, rollback, strategy: how a workload's changes are brought out, wave by wave.
 
-In: requests about one workload. Out: what has been, what is under way and how far it is; or the change that was asked for. What may change
-when is `plan.rollout`'s to say; nothing here waits for a rollout, whoever wants to see it to its end watches it.
+In: requests about one workload. Out: what has been, what is under way and how far it is; or the change that was asked
+for. What may change when is `plan.rollout`'s to say; nothing here waits for a rollout, whoever wants to see it to its
+end watches it.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """/stack/v1: the stacks of an account, as the Workload API's clients use them.
 
-In: names and slugs. Out: stacks; one that is asked for by id or slug comes bare, as those clients expect it, after a change it
-comes wrapped.
+In: names and slugs. Out: stacks; one that is asked for by id or slug comes bare, as those clients expect it, after a
+change it comes wrapped.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """/workload/v1: locations, workloads and their instances.
 
-In: requests of the Workload API. Out: answers of its shapes. What a request means is `plan.parse`'s to say, what follows from
-it the core's; a creation is answered when it is on disk, with the anycast addresses already in it.
+In: requests of the Workload API. Out: answers of its shapes. What a request means is `plan.parse`'s to say, what
+follows from it the core's; a creation is answered when it is on disk, with the anycast addresses already in it.
 """
 
 from typing import Annotated, Any
@@ -60,7 +60,8 @@ async def list_workloads(query: pages.PageQuery, stack: CallerStack, platform: P
 async def create_workload(stack: CallerStack, platform: PlatformDep, body: WorkloadBody, response: Response) -> dict[str, Any]:
     """Create a workload.
 
-    The answer comes when it is on disk, and has its anycast addresses already. Nothing is created where anything is wrong.
+    The answer comes when it is on disk, and has its anycast addresses already. Nothing is created where anything is
+    wrong.
     """
     made = declare.parsed(body, stack, declare.new_id(), platform.cities())
     state = await platform.core.change(platform.within_quota(declare.create(made), stack))
@@ -88,8 +89,8 @@ async def replace_workload(
 ) -> dict[str, Any]:
     """Replace a workload.
 
-    `metadata.version` is required and must be the current one. Slug and anycast last for the workload's life; a secret that
-    is sent back without a value keeps the one it had.
+    `metadata.version` is required and must be the current one. Slug and anycast last for the workload's life; a secret
+    that is sent back without a value keeps the one it had.
     """
     current = platform.workload(stack, workload_id)
     declare.check_version(body, current, required=True)
@@ -141,7 +142,9 @@ async def _redeclare(
 
 
 def _warn(response: Response, made: Parsed) -> None:
-    """A header for each field that was accepted and has no effect (RFC 7234, section 5.5): an answer's body has no place for it."""
+    """A header for each field that was accepted and has no effect (RFC 7234, section 5.5): an answer's body has no
+    place for it.
+    """
     for problem in made.unacted[:MOST_WARNINGS]:
         text = str(problem).encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
         response.headers.append("warning", f'299 anypop "{"".join(c if c.isprintable() else "?" for c in text)[:300]}"')

@@ -1,8 +1,8 @@
-"""What every body and every query must keep to, whoever sends it: depth, length of texts, and no text that nothing can hold.
+"""What every body and every query must keep to: depth, length of texts, and no text that nothing can hold.
 
-In: plain data, as JSON, a form, YAML or a query gave it. Out: nothing, or `Invalid` with each problem and the path of its
-field. It is the one such check: the API asks it of whatever comes in, and `plan.parse` of a workload. It must not recurse
-into what it has not measured yet, and it changes nothing.
+In: plain data, as JSON, a form, YAML or a query gave it. Out: nothing, or `Invalid` with each problem and the path of
+its field. It is the one such check: the API asks it of whatever comes in, and `plan.parse` of a workload. It must not
+recurse into what it has not measured yet, and it changes nothing.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,8 @@ def check(data: object) -> None:
 
 
 def may_break(text: bytes) -> bool:
-    """Whether JSON may hold what `check` refuses in its texts. Quick: for what is read into types, whose depth is known.
+    """Whether JSON may hold what `check` refuses in its texts. Quick: for what is read into types, whose depth is
+    known.
 
     JSON spells a NUL or half a character by an escape alone, and no text is longer than its document.
     """

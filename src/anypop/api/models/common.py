@@ -1,7 +1,7 @@
 """The parts that models share: their bases, times, pages, and members that may be left out.
 
-In: nothing. Out: bases for `models`. Members of the Workload API are in camelCase there and in snake_case here; those of
-`/anypop/v1` are in snake_case everywhere. No answer of the Workload API has a null: what is not there is left out.
+In: nothing. Out: bases for `models`. Members of the Workload API are in camelCase there and in snake_case here; those
+of `/anypop/v1` are in snake_case everywhere. No answer of the Workload API has a null: what is not there is left out.
 """
 
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ class CamelAnswer(Answer):
 
 
 class Request(BaseModel):
-    """What is sent. A member that nobody asks for is of no interest; a null one counts as absent, as in protobuf's JSON."""
+    """What is sent. A member that nobody asks for is of no interest; a null one is as good as absent."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

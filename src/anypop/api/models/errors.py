@@ -1,4 +1,4 @@
-"""An error as every client of the Workload API decodes it: the grpc-gateway's shape, with the bare names of detail types.
+"""An error as every client of the Workload API decodes it: grpc-gateway's shape, with bare names of detail types.
 
 In: nothing. Out: `Error`. The codes and what they mean are in `api.errors`.
 """
@@ -11,7 +11,7 @@ from anypop.api.models.common import Answer, CamelAnswer
 
 
 class FieldViolation(Answer):
-    """One thing that is wrong. `field` is its path as it was sent (`spec.containers.web.image`), empty for the body itself."""
+    """One thing that is wrong. `field`: its path as it was sent (`spec.containers.web.image`), or empty: the body."""
 
     field: str
     description: str

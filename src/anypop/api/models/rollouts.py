@@ -11,7 +11,7 @@ from anypop.api.models.workloads import Instance, Workload
 from anypop.model.reasons import Reason
 from anypop.model.rollout import RolloutKind, RolloutPhase, Strategy
 
-# What an operator may want at most: an hour of watching between two waves, as many beside each other as a host has places.
+# What an operator may want at most: an hour of watching between two waves, and so many beside each other on a host.
 LONGEST_S = 3600
 MOST_SURGE = 100
 
@@ -77,7 +77,7 @@ class Revisions(Answer):
 
 
 class RolloutStatus(Answer):
-    """`instances_on_it` of `instances` are on `revision`, the newest; `good` is the last one that ran everywhere, or 0."""
+    """`instances_on_it` of `instances` are on `revision`, the newest; `good`: the last one that ran everywhere, or 0."""
 
     revision: int
     instances: int

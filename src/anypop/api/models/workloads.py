@@ -1,7 +1,7 @@
 """Locations, workloads and instances of the Workload API.
 
-A workload's own document is `plan.schema`'s, in requests and answers alike; here is what the platform adds to it, and the
-instances, which the platform makes alone.
+A workload's own document is `plan.schema`'s, in requests and answers alike; here is what the platform adds to it, and
+the instances, which the platform makes alone.
 """
 
 from typing import Annotated, Any, Literal
