@@ -98,7 +98,7 @@ def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
 def _next_wave(rollout: Rollout, now: float) -> Rollout:
     waves = len(rollout.waves) or len(rollout.scopes)
     if rollout.wave >= waves - 1:
-        return replace(rollout, phase=RolloutPhase.DONE, ended_at=now)
+        return replace(rollout, phase=RolloutPhase.DONE, reason=Reason.ROLLED_OUT, message="", ended_at=now)
     return replace(rollout, wave=rollout.wave + 1, wave_at=now, well_since=None, reason=Reason.ROLLING_OUT, message="")
 
 
