@@ -100,7 +100,9 @@ def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
         worse = vantages_worse(rollout.baseline, rollout.seen)
         if worse and rollout.previous:
             return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.VANTAGES_WORSE, message="; ".join(worse), ended_at=now)
-    return _next_wave(rollout, now)
+    moved = _next_wave(rollout, now)
+    # a wave in which nothing has to change has begun to be well
+    return _onward(moved, template, seen, going, now) if moved.phase is RolloutPhase.RUNNING else moved
 
 
 def _next_wave(rollout: Rollout, now: float) -> Rollout:
