@@ -31,6 +31,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "rolling-out"
     BAKING = "baking"
     ROLLED_OUT = "rolled-out"
+    OVERTAKEN = "overtaken"
     PAUSED = "paused"
     DOES_NOT_START = "does-not-start"
     DOES_NOT_BECOME_HEALTHY = "does-not-become-healthy"
@@ -99,7 +100,8 @@ _SAYS: dict[Reason, str] = {
     Reason.HOST_LOST: "its host is lost",
     Reason.ROLLING_OUT: "is being changed",
     Reason.BAKING: "has changed and is watched for a while",
-    Reason.ROLLED_OUT: "has reached everything that it is for",
+    Reason.ROLLED_OUT: "is through everywhere",
+    Reason.OVERTAKEN: "a newer one took its place",
     Reason.PAUSED: "is paused",
     Reason.DOES_NOT_START: "a changed instance does not start",
     Reason.DOES_NOT_BECOME_HEALTHY: "a changed instance does not become healthy in time",

@@ -184,11 +184,13 @@ class _Step:
         return incarnation
 
     def _keep(self, right: Incarnation, others: list[Incarnation]) -> None:
-        """`right` has the newest template. The others go once it is ready; those that are newer than it are a change taken back."""
+        """`right` has the newest template. The others go once it is ready; those that are newer than it are a change taken
+        back, and go at once unless they serve and it does not.
+        """
         self.draft.kept.append(right)
         ready = right.uid in self.draft.world.ready
         for other in others:
-            if other.life > right.life:
+            if other.life > right.life and (ready or other.uid not in self.draft.world.ready):
                 self.draft.remove(other, Reason.REVERTED)
             elif ready:
                 self.draft.remove(other, Reason.SUPERSEDED)
