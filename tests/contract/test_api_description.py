@@ -21,7 +21,7 @@ from anypop.control.refusals import Exists
 from anypop.model import codec, limits
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.routing.explain import explain
 from tests import documented
 from tests.control_world import FakeAgent, World, a_body
@@ -64,7 +64,7 @@ def path_of(world: World, route: APIRoute) -> str:
 
 
 def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
-    return FakeAgent(world, CityCode("LHR")).headers if "/agents/" in route.path else world.headers
+    return FakeAgent(world, HostName("LHR")).headers if "/agents/" in route.path else world.headers
 
 
 with_json = [(m, r) for m, r in operations() if JSON in content_of(r)]
@@ -189,12 +189,12 @@ def test_a_price_book_keeps_to_the_same_limits(own: World) -> None:
 
 def test_a_report_keeps_to_the_same_limits(own: World) -> None:
     """A NUL anywhere in it, or a text without end, and the whole report is refused: 400, and the PoP stays unknown."""
-    agent = FakeAgent(own, CityCode("LHR"))
+    agent = FakeAgent(own, HostName("LHR"))
     agent.obey()
-    before = own.platform.core.state.reports[CityCode("LHR")]
+    before = own.platform.core.state.reports[HostName("LHR")]
     assert violations(agent.report(errors=("fine", "a\0b"))) == {"errors[1]": NUL}
     assert violations(agent.report(drift=("x" * 131_073,))).keys() == {"drift[0]"}
-    assert own.platform.core.state.reports[CityCode("LHR")] is before
+    assert own.platform.core.state.reports[HostName("LHR")] is before
     assert agent.report(errors=("a \\u0000 that is only spelt", "ü")).status_code == 204
 
 
@@ -224,7 +224,7 @@ def test_paths_and_queries_keep_to_the_same_limits(world: World, path: str, fiel
 )
 def test_everything_wrong_with_a_query_is_said_at_once(world: World, path: str, fields: set[str] | None) -> None:
     """By the names that were sent; an empty value is as good as none."""
-    headers = FakeAgent(world, CityCode("LHR")).headers if "/agents/" in path else world.headers
+    headers = FakeAgent(world, HostName("LHR")).headers if "/agents/" in path else world.headers
     wanted = fields or {"page_request.first", "page_request.after", "page_request.filter"}
     assert violations(world.call("GET", path, headers=headers)).keys() == wanted
     assert world.call("GET", "/anypop/v1/events?limit=&after=").status_code == 200
