@@ -153,6 +153,16 @@ def test_a_name_has_1_to_255_characters(own: World) -> None:
     assert len(own.get(STACKS)["results"]) == 2
 
 
+def test_a_note_of_a_rule_has_at_most_1000_characters(own: World) -> None:
+    """The rule is refused, and the others with it."""
+    own.create()
+    path = "/anypop/v1/stacks/default/workloads/fun/announcements"
+    rules = [{"pop": "LHR", "upstream": "as1299", "scope": {}, "note": "n" * length} for length in (1000, 1001)]
+    assert own.send("PUT", path, {"rules": rules[:1]})["rules"][0]["note"] == "n" * 1000
+    says = {"rules[0].note": "must have at most 1000 characters"}
+    assert violations(own.call("PUT", path, json={"rules": rules[1:]})) == says
+
+
 @pytest.mark.parametrize("path", ["name", "spec.containers.web.image", "metadata.labels.a", "spec.containers.web.env.A.value"])
 def test_a_text_that_nothing_can_hold_is_refused_where_it_stands(world: World, path: str) -> None:
     """By its path inside the workload, like every other problem of a workload."""
