@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli import announcing, changes, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
+from anypop.cli import announcing, changes, hosts, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctoring
 from anypop.cli.door import Output, Root
@@ -72,6 +72,8 @@ def root(
 workloads.register(app)
 app.add_typer(workloads.app, name="workload")
 app.add_typer(rollouts.app, name="rollout")
+app.add_typer(hosts.app, name="host")
+app.add_typer(hosts.quotas, name="quota")
 places.register(app)
 probing.register(app)
 app.add_typer(announcing.app, name="announce")

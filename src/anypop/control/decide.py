@@ -1,13 +1,15 @@
 """One step of control: from the state before and what was changed in it to the next state, orders included.
 
-Pure: it strings the pure functions together (rollouts, plan, check, judge, order_for) and keeps the books of what they imply: tombstones, rests,
-generations, workloads whose deletion is complete. It does no I/O and takes no decision that one of those functions should take.
+Pure: it strings the pure functions together (rollouts, plan, check, judge, order_for) and keeps the books of what they
+imply: tombstones, rests, generations, workloads whose deletion is complete. It does no I/O and takes no decision that
+one of those functions should take.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.judge.verdict import judge
@@ -22,8 +24,8 @@ from anypop.plan.planner import plan
 K = TypeVar("K")
 V = TypeVar("V")
 
-# A released place or link (external and private addresses) rests for longer than TCP's TIME-WAIT on Linux (60 s), so that no packet of an old
-# connection reaches a new tenant.
+# A released place or link (external and private addresses) rests for longer than TCP's TIME-WAIT on Linux (60 s), so
+# that no packet of an old connection reaches a new tenant.
 PLACE_REST_S = 90.0
 # An anycast address stands in DNS: it rests for longer than the usual time to live of a record (300 s).
 ANYCAST_REST_S = 600.0
@@ -43,7 +45,7 @@ def decide(
     say they have obeyed; an order below its host's is issued anew above it. Raises `Unsafe`: then nothing may be kept of `draft`.
     """
     draft = _without_expired_rests(draft, now)
-    draft = rolled(draft, now)
+    draft = with_losses(rolled(draft, now), now)
     if draft.plan is None or _inputs_changed(before, draft):
         draft = _planned(draft, now, confirmed)
         while (finished := _without_finished(draft, now)) is not draft:
@@ -57,7 +59,7 @@ def decide(
 
 
 def _inputs_changed(before: State, draft: State) -> bool:
-    names = ("network", "workloads", "revisions", "rollouts", "incarnations", "anycast", "tombstones", "rests", "rules", "evicted")
+    names = ("network", "workloads", "revisions", "rollouts", "incarnations", "anycast", "tombstones", "rests", "rules", "lost", "moves")
     return any(getattr(before, name) is not getattr(draft, name) for name in names) or _capacities(before) != _capacities(draft)
 
 

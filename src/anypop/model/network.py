@@ -22,6 +22,10 @@ class UpstreamKind(StrEnum):
     EDGE = "edge"
 
 
+# what people may call a neighbour: an edge router is part of a PoP, and told by the network document alone
+OTHER_NETWORKS = (UpstreamKind.TRANSIT, UpstreamKind.PEER, UpstreamKind.IXP)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """A BGP neighbour of a host. `name` is unique in its PoP. A family without both its addresses has no session."""
@@ -84,12 +88,16 @@ class Pop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each announced as a whole."""
+    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each announced as a whole.
+
+    `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its PoP; 0: never.
+    """
 
     asn: int
     anycast4: tuple[IPv4Network, ...]
     anycast6: tuple[IPv6Network, ...]
     pops: tuple[Pop, ...]
+    lost_after_s: float = 300.0
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

@@ -61,8 +61,8 @@ class World:
     `workloads`: the newest revision of each; `revisions`: older ones that something still runs. `rollouts`: those that have not ended.
     `ready`: incarnations that have become healthy, so that what they replace may go. `removals`: per host, the incarnations that were asked
     to go and whose host has not yet reported them gone. `resting_*` were released too short a time ago to be used again. `capacities`: what
-    hosts have for instances; a host without an entry takes what fits its addresses. `lost`: hosts whose instances are to be placed
-    elsewhere. `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never taken for
+    hosts have for instances; a host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed;
+    `moves`: incarnations there that may be placed elsewhere now. `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never taken for
     the one that went.
     """
 
@@ -80,6 +80,7 @@ class World:
     resting_addresses: frozenset[IPv4Address] = frozenset()
     capacities: Mapping[HostName, Capacity] = field(default_factory=dict)
     lost: frozenset[HostName] = frozenset()
+    moves: frozenset[str] = frozenset()
     serial: int = 0
 
 
@@ -110,7 +111,9 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each host of the network."""
+    """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each
+    host of the network.
+    """
 
     network: Network
     incarnations: tuple[Incarnation, ...]
@@ -143,7 +146,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostVerdict:
-    """What we make of one host's reports. `trusted` is False when the report is missing or stale: then nothing of it is shown as healthy."""
+    """What we make of one host's reports. `trusted` is False when the report is missing or stale: then nothing of it is
+    shown as healthy.
+    """
 
     pop: CityCode
     host: HostName
