@@ -70,8 +70,8 @@ def merged(rules: Iterable[ScopeRule]) -> Scope:
 
 def _own(host: Host, standing: list[Incarnation]) -> Iterator[Announcement]:
     """The host's own external prefixes; towards an edge router the external addresses in use, one by one."""
-    for upstream in host.upstreams:
-        for whole in (host.external4, host.external6):
+    for whole in (host.external4, host.external6):
+        for upstream in host.upstreams:
             if not upstream.has_session(whole.version):
                 continue
             if upstream.kind is not UpstreamKind.EDGE:
@@ -107,8 +107,7 @@ def _of_prefix(
         found.append(Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine)))
         if edge:
             found += [
-                Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,))
-                for _, address in mine
+                Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,)) for _, address in mine
             ]
     return found
 
