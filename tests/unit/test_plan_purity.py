@@ -18,7 +18,8 @@ from tests.worlds import HOSTS, after, network, report, workload
 PURE = ("plan", "judge")
 # the only modules of the standard library that the pure core may use: none of them touches a file, a socket, a clock or dice
 ALLOWED = {
-    "collections", "dataclasses", "decimal", "difflib", "enum", "functools", "hashlib", "importlib", "ipaddress", "itertools", "json", "math", "re",
+    "collections", "dataclasses", "decimal", "difflib", "enum", "functools", "hashlib",
+    "importlib", "ipaddress", "itertools", "json", "math", "re",
     "string", "types", "typing", "uuid",
 }  # fmt: skip
 DICE = {"uuid1", "uuid4"}

@@ -179,7 +179,8 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     going = {
         InstanceName(t.incarnation.name)
         for t in draft.tombstones.values()
-        if t.incarnation.workload_id == declared.id and (t.incarnation.pop in _cities_so_far(rollout))
+        if t.incarnation.workload_id == declared.id
+        and (t.incarnation.pop in _cities_so_far(rollout))
         and t.reason in (Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED)
     }
     return advance(rollout, declared.workload.template, seen, going, now)
@@ -278,9 +279,7 @@ def _swept(draft: State) -> State:
     used |= {(r.workload_id, number) for r in draft.rollouts.values() if not r.phase.ended for number in (r.revision, r.previous)}
     used |= {(d.id, d.good) for d in draft.workloads.values()}
     revisions = {
-        key: value
-        for key, value in draft.revisions.items()
-        if key in used or key[1] > draft.workloads[key[0]].version - REVISIONS_KEPT
+        key: value for key, value in draft.revisions.items() if key in used or key[1] > draft.workloads[key[0]].version - REVISIONS_KEPT
     }
     ended: dict[WorkloadId, list[Rollout]] = defaultdict(list)
     for rollout in sorted(draft.rollouts.values(), key=lambda r: (r.created_at, r.id), reverse=True):

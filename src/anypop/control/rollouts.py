@@ -84,7 +84,9 @@ def roll_back(workload_id: WorkloadId, number: int | None, *, by: str) -> Alter:
     return alter
 
 
-def change_scopes(workload_id: WorkloadId, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]) -> Alter:
+def change_scopes(
+    workload_id: WorkloadId, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]
+) -> Alter:
     """Begin to change scopes in waves. `baseline`: where the vantages land now; without vantages only the announcements are watched."""
     identity = str(uuid.uuid4())
 

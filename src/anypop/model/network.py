@@ -10,7 +10,6 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from anypop.model.codec import from_data
 from anypop.model.names import CityCode, HostName
 
 
@@ -85,12 +84,16 @@ class Pop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each announced as a whole."""
+    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each announced as a whole.
+
+    `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its PoP; 0: never.
+    """
 
     asn: int
     anycast4: tuple[IPv4Network, ...]
     anycast6: tuple[IPv6Network, ...]
     pops: tuple[Pop, ...]
+    lost_after_s: float = 300.0
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)
@@ -105,6 +108,8 @@ class Network:
 
 def network_from(data: object) -> Network:
     """A `Network` from plain data (parsed YAML or JSON). Raises `Invalid` with all its problems."""
+    from anypop.model.codec import from_data  # noqa: PLC0415 - the reader takes long to load, and the nouns alone need none of it
+
     return from_data(Network, with_hosts(data))
 
 

@@ -53,9 +53,7 @@ def changes_at(rollout: Rollout, city: CityCode) -> bool:
     return any(city in wave for wave in rollout.waves[: rollout.wave + 1])
 
 
-def advance(
-    rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float
-) -> Rollout:
+def advance(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float) -> Rollout:
     """An update's next state. `template`: the one it brings. `seen`: all living incarnations of its workload. `going`: slots of which an
     incarnation is being taken down. A rollout that ends badly is REVERTED with the reason; undoing is the caller's.
     """
@@ -92,9 +90,7 @@ def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
         if rollout.seen_at is None or rollout.seen_at < well_since:
             return rollout  # the vantages have not looked yet
         if worse := vantages_worse(rollout.baseline, rollout.seen):
-            return replace(
-                rollout, phase=RolloutPhase.REVERTED, reason=Reason.VANTAGES_WORSE, message="; ".join(worse), ended_at=now
-            )
+            return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.VANTAGES_WORSE, message="; ".join(worse), ended_at=now)
     return _next_wave(rollout, now)
 
 
@@ -114,9 +110,7 @@ def advance_scopes(rollout: Rollout, missing: Sequence[str], now: float) -> Roll
     differs = [*missing, *_not_as_predicted(rollout)]
     if differs:
         if now >= rollout.wave_at + rollout.strategy.deadline_s:
-            return replace(
-                rollout, phase=RolloutPhase.REVERTED, reason=Reason.NOT_AS_PREDICTED, message="; ".join(differs), ended_at=now
-            )
+            return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.NOT_AS_PREDICTED, message="; ".join(differs), ended_at=now)
         return replace(rollout, well_since=None, reason=Reason.ROLLING_OUT, message="; ".join(differs))
     well_since = rollout.well_since if rollout.well_since is not None else now
     rollout = replace(rollout, well_since=well_since, reason=Reason.BAKING, message="")
