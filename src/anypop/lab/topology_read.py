@@ -4,6 +4,7 @@ Between the text and `topology_check`: here the shape is judged (fields, types, 
 each other. Each part is kept with the path where it was written, because the checks need it. Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -16,6 +17,7 @@ from anypop.lab.topology import (
     ExternalLink,
     InternalLink,
     LinkKind,
+    OwnHost,
     OwnNetwork,
     OwnPop,
     OwnUpstream,
@@ -26,11 +28,14 @@ from anypop.lab.topology import (
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, is_slug
-from anypop.model.network import UpstreamKind
+from anypop.model.network import Capacity, UpstreamKind
+from anypop.plan.quantity import cpu_millis, memory_bytes
 
 _MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
 _LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
 _LONGEST_CABLE_KM = 40_000.0  # once around the Earth
+_MOST_HOSTS = 16  # a PoP's /24 is shared out in parts of 2^n, and a /28 is the least that is worth a host's while
+_KINDS = tuple(kind for kind in UpstreamKind if kind is not UpstreamKind.EDGE)  # an edge router is ours: it comes with `hosts`
 
 # Parts that say nothing more once they are wrong as a whole.
 _WHOLES = frozenset({"anypop", "links", "vantages", "anypop.pops", "anypop.anycast4", "anypop.anycast6"})
@@ -111,7 +116,7 @@ class _Reader:
     def external_links(self, row: object, path: str) -> list[ExternalLink]:
         fields = self.mapping(row, path, required=("a", "b", "relationship", "at"), optional=())
         a, b = self.asn(fields, "a", path), self.asn(fields, "b", path)
-        kind = self.choice(fields, "relationship", path, LinkKind)
+        kind = self.choice(fields, "relationship", path, tuple(LinkKind))
         found: list[ExternalLink] = []
         for at, item in self.rows(fields, "at", path):
             for a_city, b_city, km in self.city_pairs(item, at, single=True):
@@ -142,22 +147,55 @@ class _Reader:
         return found
 
     def pop(self, row: object, path: str) -> OwnPop | None:
-        fields = self.mapping(row, path, required=("city", "external4", "external6", "upstreams"), optional=())
+        fields = self.mapping(row, path, required=("city", "external4", "external6", "upstreams"), optional=("hosts", "capacity"))
         city = self.city_of(fields, "city", path)
         external4 = self.network4(fields["external4"], f"{path}.external4") if "external4" in fields else None
         external6 = self.network6(fields["external6"], f"{path}.external6") if "external6" in fields else None
         upstreams = [u for at, item in self.rows(fields, "upstreams", path) if (u := self.upstream(item, at, city))]
+        hosts = self.hosts(fields, path)
         if city is None or external4 is None or external6 is None:
             return None
-        found = OwnPop(city=city, external4=external4, external6=external6, upstreams=tuple(upstreams))
+        found = OwnPop(city=city, external4=external4, external6=external6, upstreams=tuple(upstreams), hosts=hosts)
         self.paths[id(found)] = path
         return found
+
+    def hosts(self, fields: dict[str, Any], path: str) -> tuple[OwnHost, ...]:
+        """`hosts: 2`, or a list with a mapping for each. `capacity` beside it holds for every host that has none of its own."""
+        common = self.capacity(fields["capacity"], f"{path}.capacity") if "capacity" in fields else None
+        wanted, where = fields.get("hosts", 1), f"{path}.hosts"
+        if isinstance(wanted, list):
+            found = []
+            for at, row in self.rows(fields, "hosts", path):
+                own = self.mapping(row, at, required=(), optional=("capacity",))
+                found.append(OwnHost(capacity=self.capacity(own["capacity"], f"{at}.capacity") if "capacity" in own else common))
+        elif isinstance(wanted, int) and not isinstance(wanted, bool):
+            found = [OwnHost(capacity=common)] * min(max(wanted, 0), _MOST_HOSTS + 1)
+        else:
+            self.wrong(where, f"{wanted!r} must be a number of hosts, or a list of them")
+            return (OwnHost(),)
+        if not 1 <= len(found) <= _MOST_HOSTS:
+            self.wrong(where, f"a PoP has 1 to {_MOST_HOSTS} hosts")
+        return tuple(found)
+
+    def capacity(self, row: object, path: str) -> Capacity | None:
+        """`{cpu: 16, memory: 32Gi, disk: 100Gi}`."""
+        fields = self.mapping(row, path, required=("cpu", "memory", "disk"), optional=())
+        amounts: dict[str, int] = {}
+        for key, read in (("cpu", cpu_millis), ("memory", memory_bytes), ("disk", memory_bytes)):
+            if key in fields:
+                try:
+                    amounts[key] = read(str(fields[key]))
+                except ValueError as error:
+                    self.wrong(f"{path}.{key}", str(error))
+        if len(amounts) < 3:
+            return None
+        return Capacity(cpu_millis=amounts["cpu"], memory_bytes=amounts["memory"], disk_bytes=amounts["disk"])
 
     def upstream(self, row: object, path: str, pop: CityCode | None) -> OwnUpstream | None:
         fields = self.mapping(row, path, required=("name", "asn"), optional=("city", "kind", "km"))
         name, asn = self.slug(fields, "name", path, longest=_LONGEST_NAME), self.asn(fields, "asn", path)
         city = self.city_of(fields, "city", path) if "city" in fields else pop
-        kind = self.choice(fields, "kind", path, UpstreamKind) if "kind" in fields else UpstreamKind.TRANSIT
+        kind = self.choice(fields, "kind", path, _KINDS) if "kind" in fields else UpstreamKind.TRANSIT
         if name is None or asn is None or city is None or pop is None:
             return None
         km = self.km(fields, path) if "km" in fields else route_km(pop, city)
@@ -169,7 +207,7 @@ class _Reader:
 
     def mapping(self, value: object, path: str, *, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
         if not isinstance(value, dict):
-            self.wrong(path, f"must be a mapping with {', '.join(required)}")
+            self.wrong(path, f"must be a mapping with {', '.join(required or optional)}")
             return {}
         known = required + optional
         for key in value:
@@ -206,9 +244,9 @@ class _Reader:
             return None
         return value
 
-    def choice(self, fields: dict[str, Any], key: str, path: str, kind: type[LinkKind] | type[UpstreamKind]) -> str | None:
+    def choice(self, fields: dict[str, Any], key: str, path: str, kinds: Sequence[LinkKind | UpstreamKind]) -> str | None:
         value = fields.get(key)
-        known = [str(member) for member in kind]
+        known = [str(member) for member in kinds]
         if key in fields and value not in known:
             self.wrong(f"{path}.{key}", f"unknown {key} {value!r}; known are {', '.join(known)}")
             return None
