@@ -1,6 +1,8 @@
-"""A PoP for the agent's lab tests: a router namespace, upstreams with a real BIRD each, a Podman, and a control that holds one order.
+"""A PoP for the agent's lab tests: a router namespace, upstreams with a real BIRD each, a Podman, and a control that
+holds one order.
 
-The agent runs as its own process, as in production. Clients are sockets opened in an upstream's namespace. `close` removes everything.
+The agent runs as its own process, as in production. Clients are sockets opened in an upstream's namespace. `close`
+removes everything.
 """
 
 import http.client
@@ -63,7 +65,9 @@ def external(order: InstanceOrder, version: int = 4) -> Address:
 
 
 class Upstreams:
-    """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`; one named `nobfd` does without BFD."""
+    """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`; one named `nobfd` does
+    without BFD.
+    """
 
     def __init__(self, prefix: str, router: str, folder: Path, names: tuple[str, ...]) -> None:
         self._prefix, self._router, self._folder = prefix, router, folder
@@ -130,7 +134,9 @@ class Upstreams:
 
 
 class Control:
-    """A control that gives one order to whoever has the token, and keeps every report. Listens inside the router's namespace."""
+    """A control that gives one order to whoever has the token, and keeps every report. Listens inside the router's
+    namespace.
+    """
 
     def __init__(self, router: str) -> None:
         self.order: Order | None = None

@@ -12,8 +12,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from anypop.agent.bgp.config import render
-from anypop.agent.observed import Export, SpeakerConfig
+from anypop.agent.act.bgp.config import render
+from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.cli.catchment.announced import scope_data
 from anypop.cli.catchment.tables import km, percent
 from anypop.cli.screen import Shown
