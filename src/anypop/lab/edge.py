@@ -124,9 +124,9 @@ def render(config: EdgeConfig) -> str:
         for host in config.hosts:
             if host.session.has_session(family):
                 lines += _host(host, family)
-        for upstream in config.upstreams:
+        for rank, upstream in enumerate(config.upstreams, start=1):
             if upstream.has_session(family):
-                lines += _upstream(upstream, family)
+                lines += _upstream(upstream, rank, family)
     return "\n".join(lines) + "\n"
 
 
@@ -243,8 +243,10 @@ def _host(host: EdgeHost, family: int) -> Iterator[str]:
     )
 
 
-def _upstream(upstream: Upstream, family: int) -> Iterator[str]:
-    """A neighbour: it may say everything but what is ours, and hears what is ours alone."""
+def _upstream(upstream: Upstream, rank: int, family: int) -> Iterator[str]:
+    """A neighbour: it may say everything but what is ours, and hears what is ours alone. Of equal routes that of the lowest `rank` is
+    taken; without ranks `merge paths`, which is there for hosts, would spread what leaves over all of them.
+    """
     name = session_name(upstream, family)
     prepends = [
         f"if (OWN, {count}, {upstream.asn}) ~ bgp_large_community then {{ {'bgp_path.prepend(OWN); ' * count}}}"
@@ -269,10 +271,11 @@ def _upstream(upstream: Upstream, family: int) -> Iterator[str]:
             f"local {local} as OWN; neighbor {neighbor} as {upstream.asn};",
             f"bfd {'on' if upstream.bfd else 'off'};",
             "connect delay time 1; connect retry time 1; error wait time 1, 2;",
+            "med metric on;  # the MED here is our own: of equal routes, that of the first upstream",
             "interpret communities off;  # NO_EXPORT and its like, set by a host, are meant for the neighbour",
             f"ipv{family} {{",
             f"  import limit {UPSTREAM_LIMIT} action restart;",
-            f"  import where !(net ~ OURS{family});",
+            f"  import filter {{ if net ~ OURS{family} then reject; bgp_med = {rank}; accept; }};",
             f"  export filter to_{name};",
             "  next hop self;",
             "};",
