@@ -11,6 +11,7 @@ from typing import assert_never
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
 from anypop.model.errors import WorldError
+from anypop.model.workload import Container
 
 
 class FakeRuntime:
@@ -22,6 +23,7 @@ class FakeRuntime:
         self.images = images or set()
         self.registry = registry or set()
         self._all: dict[Key, ContainerSeen] = {}
+        self._made_from: dict[Key, Container] = {}
         self._numbers = itertools.count(1000)
         self._changed: list[asyncio.Queue[None]] = []
 
@@ -55,16 +57,21 @@ class FakeRuntime:
             return
         if step.container.image not in self.images:
             raise WorldError(f"create container {step.container.name} of {step.instance.name}", "no such image")
+        self._made_from[key] = replace(step.container, ports=(), readiness=None, liveness=None)
         past = replace(step.past, image="")  # it is not carried: the container has an image of its own
         self._all[key] = ContainerSeen(
             id=f"fake-{next(self._numbers)}", instance=step.instance.name, uid=key[0], container=key[1],
-            state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past,
+            state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past, template=step.instance.template,
+            image_digest=f"sha256:{step.container.image}",
         )  # fmt: skip
 
     def _start(self, key: Key) -> None:
         seen = self._known("start", key)
         if seen.state is ContainerState.CREATED:
             self._all[key] = replace(seen, state=ContainerState.RUNNING, pid=next(self._numbers), started_at=1.0)
+
+    async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
+        return seen.key in self._made_from and self._made_from[seen.key] == replace(container, ports=(), readiness=None, liveness=None)
 
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
         if self._known("run", key).state is not ContainerState.RUNNING:

@@ -22,6 +22,7 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    EndDrain,
     MakeNamespace,
     PrepareRouter,
     PullImage,
@@ -61,17 +62,22 @@ def web(image: str = "web:1") -> Container:
     return Container(name="web", image=image, ports=(Port(name="http", port=80, open_to_all=True),))
 
 
-def instance(n: int, *, workload: int = 0, life: int = 0, containers: tuple[Container, ...] | None = None) -> InstanceOrder:
-    """Instance `n`; `life` counts incarnations of the same name and place."""
+def instance(
+    n: int, *, workload: int = 0, life: int = 0, link: int | None = None, containers: tuple[Container, ...] | None = None
+) -> InstanceOrder:
+    """Instance `n`; `life` counts incarnations of the same name and place, `link` numbers private addresses (`n`
+    where it is not told).
+    """
+    far = 2 * (n if link is None else link)
     four = LinkAddress(
-        private=IPv4Address("10.64.0.1") + 2 * n, gateway=IPv4Address("10.64.0.0") + 2 * n, external=IPv4Address("198.51.100.10") + n
+        private=IPv4Address("10.64.0.1") + far, gateway=IPv4Address("10.64.0.0") + far, external=IPv4Address("198.51.100.10") + n
     )
     six = LinkAddress(
-        private=IPv6Address("fd00:64::1") + 2 * n, gateway=IPv6Address("fd00:64::") + 2 * n, external=IPv6Address("2001:db8:e::10") + n
+        private=IPv6Address("fd00:64::1") + far, gateway=IPv6Address("fd00:64::") + far, external=IPv6Address("2001:db8:e::10") + n
     )
     return InstanceOrder(
         name=InstanceName(f"w{workload}-eu-lhr-{n}"), uid=f"{life:02x}{workload:02x}{n:06x}", workload_id=WorkloadId(f"w{workload}"),
-        life=life, links=(InstanceLink(addresses=(four, six)),), anycast=(COVERS[workload][1],),
+        life=life, template=f"t{life}", links=(InstanceLink(addresses=(four, six)),), anycast=(COVERS[workload][1],),
         payload=Containers(containers=containers or (web(),)),
     )  # fmt: skip
 
@@ -115,6 +121,8 @@ class FakeHost:
     speaker: SpeakerConfig | None = None
     fallen: SpeakerConfig | None = None
     images: set[str] = field(default_factory=set)
+    pins: dict[str, float] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
     bad_images: set[str] = field(default_factory=set)
     applied: list[Step] = field(default_factory=list)
@@ -150,15 +158,21 @@ class FakeHost:
     def observe(self) -> Observed:
         assert self.page is not None
         uids = [*(i.uid for i in self.page.order.instances), *(x.removal.uid for x in self.page.leaving)]
-        self.memory = memory.looked(tuple(self.containers.values()), self.speaker, uids, self.memory, self.now)
+        containers = tuple(self.containers.values())
+        self.memory = memory.looked(
+            self.memory, containers=containers, speaker=self.speaker, pins=self.pins, uids=uids, now=self.now
+        )  # fmt: skip
+        going = {x.removal.uid for x in self.page.leaving if short(x.removal.uid) in self.pins}
         seen = Observed(
             containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
             links=dict(self.links), external=dict(self.external), covers=frozenset(self.covers),
             balanced={a: self.groups[a] for a in self.routed},
+            pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
             health=self._health(), leaving=self.page.leaving, memory=self.memory,
         )  # fmt: skip
         facts = Facts(self.page.order, seen)
+        self.memory = memory.undrained(facts.resumed, self.memory)
         gone = {uid for uid in facts.going if not facts.has_remains(uid)}
         for uid in gone:
             self.memory = memory.forgotten(uid, self.memory)
@@ -204,8 +218,15 @@ class FakeHost:
 
     def _take_effect(self, step: Step) -> None:
         match step:
-            case PrepareRouter() | BeginDrain():
-                pass  # what follows from them is remembered
+            case PrepareRouter():
+                pass  # what follows from it is remembered
+            case BeginDrain():
+                assert self.links.get(short(step.uid)), "a pin needs its link"
+                assert step.behind
+                self.pins.setdefault(short(step.uid), self.now)
+            case EndDrain():
+                assert not (self.is_well(step.uid) and self._is_leaving(step.uid)), "11: flows of one that goes on are let go"
+                self.pins.pop(short(step.uid), None)
             case PullImage():
                 self.images.add(step.image)
             case SetCover():
@@ -217,6 +238,7 @@ class FakeHost:
                 assert step.members, "an empty group does not exist"
                 assert all(self.links.get(m.short) for m in step.members), "a next hop needs its link"
                 assert {m.short for m in step.members} <= dict(step.gateways).keys(), "a next hop needs the address behind its link"
+                self._guard_members(step)
                 self.groups[step.address] = step.members
             case SetRoute():
                 assert step.address in self.groups, "a route needs its group"
@@ -237,6 +259,7 @@ class FakeHost:
                 self.links[short(step.instance.uid)] = True
             case SetExternal():
                 assert self.links.get(short(step.instance.uid))
+                self._guard_external(step.instance)
                 for address in step.instance.addresses():
                     self.external[ip_network(address.external)] = short(step.instance.uid)
             case RemoveExternal():
@@ -264,7 +287,7 @@ class FakeHost:
             self.next_pid += 1
             self.containers[key] = ContainerSeen(
                 id=f"c-{self.next_pid}", instance=step.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED,
-                past=step.past,
+                past=step.past, template=step.instance.template,
             )  # fmt: skip
 
     def _remove(self, step: RemoveContainer) -> None:
@@ -319,13 +342,43 @@ class FakeHost:
             assert short(uid) not in self.namespaces, f"14: {uid} is stopped without a token"
             return
         assert uid in leaving, f"14: {what} {uid} without a token"
+        key, running = short(uid), any(c.uid == uid and c.state is ContainerState.RUNNING for c in self.containers.values())
+        if running and uid in self.busy:
+            assert self.now >= self.pins.get(key, self.now) + self.page.order.drain_s, f"{what} {uid} before its flows have ended"
         gone = leaving[uid].instance
         for address in gone.anycast if gone else ():
             others = [m.short for m in self.groups.get(address, ()) if m.short != short(uid)]
             if self._announces_for(address) and not others:
                 was = any(m.short == short(uid) for m in self.groups.get(address, ())) or what != "remove"
-                running = any(c.uid == uid and c.state is ContainerState.RUNNING for c in self.containers.values())
                 assert not (was and running), f"9: {what} of the last instance behind {address} while it is announced"
+
+    def _is_leaving(self, uid: str) -> bool:
+        assert self.page is not None
+        return any(x.removal.uid == uid for x in self.page.leaving)
+
+    def _uid_of(self, key: str) -> str:
+        return next((uid for uid in {uid for uid, _ in self.containers} if short(uid) == key), key)
+
+    def _guard_members(self, step: SetNextHops) -> None:
+        """Invariant 11: who is well leaves a group only with its live flows pinned, and never to leave traffic to
+        those who are not.
+        """
+        before = {m.short for m in self.groups.get(step.address, ())}
+        after = {m.short for m in step.members}
+        well = {key for key in before | after if self.is_well(self._uid_of(key))}
+        assert (before - after) & well <= set(self.pins), f"11: {before - after} leaves {step.address} and loses its flows"
+        assert well & after or not well & before, f"7: nobody who is left at {step.address} is well"
+
+    def _guard_external(self, instance: InstanceOrder) -> None:
+        """The same of external addresses: they leave one that is well when its flows are pinned, for one that is well
+        too, or for good.
+        """
+        for address in instance.addresses():
+            key = self.external.get(ip_network(address.external), short(instance.uid))
+            uid = self._uid_of(key)
+            if uid != instance.uid and self.is_well(uid):
+                assert key in self.pins, f"11: {address.external} leaves {uid} and it loses its flows"
+                assert self.is_well(instance.uid) or self._is_leaving(uid), f"7: {address.external} leaves {uid} for one that is not well"
 
     def _announces(self, prefix: Prefix) -> bool:
         return self.speaker is not None and any(e.prefix == prefix for e in self.speaker.exports)
@@ -349,9 +402,11 @@ class FakeHost:
 
     def picture(self) -> dict[str, object]:
         """The world without times, ids and memories: two that are the same look the same."""
+        ordered = {short(i.uid) for i in self.page.order.instances} if self.page else set()
         return {
             "containers": sorted((uid, name, str(c.state)) for (uid, name), c in self.containers.items()),
-            "namespaces": sorted(self.namespaces), "links": sorted(self.links), "external": sorted(map(str, self.external)),
+            "namespaces": sorted(self.namespaces), "links": sorted(self.links), "pins": sorted(set(self.pins) - ordered),
+            "external": sorted((str(prefix), owner) for prefix, owner in self.external.items()),
             "covers": sorted(map(str, self.covers)), "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
             "speaker": self.speaker, "firewall": self.firewall,
         }  # fmt: skip

@@ -22,6 +22,7 @@ from anypop.host import netns
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, InstanceOrder
 from anypop.model.reasons import Reason
+from anypop.model.workload import Probe, ProbeKind
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
 from tests.podman_service import WEB, PodmanService
@@ -188,6 +189,41 @@ def test_a_process_that_wants_too_much_memory_is_known_as_such(service: PodmanSe
 
         Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
         assert deaths == [for_memory]
+
+
+def test_what_a_container_was_made_from_can_be_compared(case: Case) -> None:
+    """The same words are the same; any other image, command, argument, variable, secret or limit is not; ports and
+    probes do not count.
+
+    That is how containers are taken over that an older version made, which kept no template.
+    """
+    made = web(command=("/bin/sh", "-c"), args=("sleep 60",), env=(("A", "1"), ("B", "x=y z")), secrets=(("S", "hidden"),))
+    one = replace(instance(0), template="t1", payload=Containers(containers=(made,)))
+    others = [
+        replace(made, **change)
+        for change in (
+            {"image": "localhost/other:1"}, {"command": ("/bin/sh",)}, {"args": ()}, {"args": ("sleep 61",)}, {"env": made.env[:1]},
+            {"env": (*made.env, ("C", ""))}, {"env": (("A", "2"), made.env[1])}, {"secrets": ()}, {"secrets": (("S", "known"),)},
+            {"cpu_millis": 500}, {"memory_bytes": 65 << 20},
+        )
+    ]  # fmt: skip
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create(one))
+        seen = await only(runtime)
+        assert seen.template == "t1"
+        assert seen.image_digest.startswith("sha256:")
+        assert await runtime.is_made_of(seen, replace(made, ports=(), readiness=Probe(kind=ProbeKind.TCP, port=1)))
+        assert [o for o in others if await runtime.is_made_of(seen, o)] == []
+        await runtime.carry_out(REMOVE)
+        await runtime.carry_out(create())  # nothing but an image
+        seen = await only(runtime)
+        assert await runtime.is_made_of(seen, web())
+        assert not await runtime.is_made_of(seen, web(args=("x",)))
+        await runtime.carry_out(REMOVE)
+        assert not await runtime.is_made_of(replace(seen, uid="gone", id="gone"), web())
+
+    case.run(test)
 
 
 def test_changes_tell_of_a_death(case: Case) -> None:

@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +12,12 @@ from hypothesis import strategies as st
 from anypop.agent.decide import memory
 from anypop.agent.decide.announcements import reason_for
 from anypop.agent.decide.converge import converge, next_due
-from anypop.agent.decide.elements import ContainerState, Ending, Past
+from anypop.agent.decide.elements import ContainerState, Ending, Member, Past
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import (
     AddLink,
+    BeginDrain,
     CreateContainer,
     PullImage,
     RemoveContainer,
@@ -27,29 +30,39 @@ from anypop.agent.decide.steps import (
 from anypop.agent.naming import short
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.reasons import Reason
+from anypop.model.report import Phase
 from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
 from tests.examples import examples
 
 
 def worlds() -> st.SearchStrategy[list[Order]]:
-    """Stories of one PoP: orders that add, remove, replace and withhold, each obeyed until nothing is left to do."""
+    """Stories of one host: orders that add, remove, replace at once or side by side, and withhold, each obeyed until
+    nothing is left to do.
+    """
 
     @st.composite
     def story(draw: st.DrawFn) -> list[Order]:
-        running: dict[tuple[int, int], InstanceOrder] = {}
+        running: dict[int, list[InstanceOrder]] = {}
         orders, lives = [], 0
         for generation in range(1, draw(st.integers(2, 4)) + 1):
-            removed = []
-            for place in list(running):
-                if draw(st.booleans()) and draw(st.booleans()):
-                    removed.append(running.pop(place))
+            removed: list[InstanceOrder] = []
             for n in range(4):
-                place = (n % 2, n)
-                if place not in running and draw(st.booleans()):
-                    lives += 1
-                    running[place] = instance(n, workload=n % 2, life=lives)
+                here = running.setdefault(n, [])
+                # nothing; away with all; one more, beside what is there; away with the older, or with the newer
+                for what in draw(st.sampled_from([(), (), ("away",), ("more",), ("more",), ("older",), ("newer",), ("away", "more")])):
+                    if what == "away":
+                        removed += here
+                        here.clear()
+                    elif what == "more" and len(here) < 2:
+                        lives += 1
+                        here.append(instance(n, workload=n % 2, life=lives, link=n + 4 * lives))
+                    elif what == "older" and len(here) == 2:
+                        removed.append(here.pop(0))
+                    elif what == "newer" and len(here) == 2:
+                        removed.append(here.pop())
             withheld = draw(st.sampled_from([(), (), ("one",), ("two",)]))
-            orders.append(order(generation, *running.values(), removed=tuple(removed), withheld=withheld))
+            everyone = [i for here in running.values() for i in here]
+            orders.append(order(generation, *everyone, removed=tuple(removed), withheld=withheld))
         return orders
 
     return story()
@@ -88,14 +101,14 @@ def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
         assert converge(host.facts(), host.now) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.data())
 def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject) -> None:
     """However instances die and fall sick, and speakers die, what was announced stays so until the governor grants
     its withdrawal.
     """
     host = FakeHost()
-    everyone = [instance(n) for n in range(3)]
+    everyone = [*(instance(n) for n in range(3)), instance(0, life=1, link=9)]
     host.obey(order(1, *everyone))
     settle(host)
     announced = host.speaker
@@ -191,7 +204,7 @@ def test_the_last_instances_leave_in_order() -> None:
     settle(host)
     words = [_word(s) for s in host.applied if _word(s)]
     assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "RemoveExternal", "RemoveExternal", "RemoveContainer",
-                     "DeleteNamespace"]  # fmt: skip
+                     "DeleteNamespace", "EndDrain"]  # fmt: skip
 
 
 def _word(step: Step) -> str:
@@ -202,18 +215,181 @@ def _word(step: Step) -> str:
     return "" if name in ("SetFirewall", "RemoveCover", "SetNextHops") else name
 
 
+ABOUT: Any = {"pop": POP, "host": HOST, "generation": 1, "at": 1000.0, "refused": None, "drift": (), "errors": ()}
+
+
 def test_one_of_two_drains_without_losing_its_own_flows() -> None:
-    """An instance that leaves while another serves gets weight 1 beside 100, then goes; nothing is withdrawn."""
+    """An instance that leaves while another serves has its flows pinned, leaves the group, and goes when none of them
+    lives any more; nothing is withdrawn.
+    """
     host = FakeHost()
     host.obey(order(1, instance(0), instance(2)))
     settle(host)
     announced = host.speaker
     host.applied.clear()
+    host.busy.add(instance(2).uid)
     host.obey(order(2, instance(0), removed=(instance(2),)))
+    act(host)
+    assert [_word(s) for s in host.applied if _word(s)] == ["BeginDrain"]
+    act(host)
+    assert host.groups == {COVERS[0][1]: (Member(short=short(instance(0).uid)),)}
+    act(host)
+    assert host.is_well(instance(2).uid)
+    host.busy.clear()
     settle(host)
-    weights = [{m.short: m.weight for m in s.members} for s in host.applied if isinstance(s, SetNextHops)]
-    assert weights == [{short(instance(0).uid): 100, short(instance(2).uid): 1}, {short(instance(0).uid): 100}]
+    assert [_word(s) for s in host.applied if _word(s)][1:] == [
+        "RemoveExternal", "RemoveExternal", "RemoveContainer", "DeleteNamespace", "EndDrain"
+    ]  # fmt: skip
+    assert host.now < host.pins.get(short(instance(2).uid), host.now) + 0.5
     assert host.speaker == announced
+
+
+def test_a_drain_ends_for_flows_that_never_end() -> None:
+    """After `drain_s` an instance goes although flows live on it; until then it is looked at again and again."""
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(2)))
+    settle(host)
+    host.busy.add(instance(2).uid)
+    host.obey(order(2, instance(0), removed=(instance(2),)))
+    begun = host.now
+    while short(instance(2).uid) in host.links:
+        if not act(host):
+            facts = host.facts()
+            due = next_due(facts, host.now)
+            assert due is not None
+            assert due <= host.now + 0.1
+            host.now = due
+    assert 0.5 <= host.now - begun < 0.8
+
+
+def act(host: FakeHost) -> list[Step]:
+    """One pass: all its steps."""
+    steps = converge(host.facts(), host.now)
+    for step in steps:
+        host.apply(step)
+    return steps
+
+
+OLD, NEW = instance(0), instance(0, life=1, link=9)
+
+
+def _handed_over() -> FakeHost:
+    """A host whose slot has been handed over to a newer incarnation; the older one still stands beside it."""
+    host = FakeHost()
+    host.obey(order(1, OLD))
+    settle(host)
+    host.applied.clear()
+    host.obey(order(2, OLD, NEW))
+    settle(host)
+    return host
+
+
+def test_a_newer_incarnation_takes_over_when_it_serves() -> None:
+    """It comes up beside the older one, of which nothing changes meanwhile; once it is healthy the older one's flows
+    are pinned, then group and external routes lead to the newer one, and nothing else happens before the older one's
+    token comes.
+    """
+    host = _handed_over()
+    words = [_word(s) or type(s).__name__ for s in host.applied]
+    started = words.index("StartContainer")
+    assert not {"SetNextHops", "SetExternal", "BeginDrain"} & set(words[:started])
+    assert [w for w in words[started:] if w in ("SetNextHops", "SetExternal", "BeginDrain", "RemoveContainer")] == [
+        "SetNextHops", "BeginDrain", "SetNextHops", "SetExternal",
+    ]  # fmt: skip
+    joined, left = [s for s in host.applied if isinstance(s, SetNextHops)]
+    assert {m.short for m in joined.members} == {short(OLD.uid), short(NEW.uid)}
+    assert {m.short for m in left.members} == {short(NEW.uid)} == set(host.external.values())
+    assert host.is_well(OLD.uid)
+    assert set(host.pins) == {short(OLD.uid)}
+    old, new = report_of(host.facts(), **ABOUT).instances
+    assert (old.serving, old.template, old.phase, old.reason) == (False, "t0", Phase.RUNNING, Reason.DRAINING)
+    assert (new.serving, new.template, new.phase, new.reason) == (True, "t1", Phase.RUNNING, Reason.RUNNING)
+    host.obey(order(3, NEW, removed=(OLD,)))
+    settle(host)
+    assert list(host.links) == [short(NEW.uid)]
+    assert not host.pins
+
+
+@pytest.mark.parametrize("kill_after", range(1, 30))
+def test_a_handover_survives_a_kill_at_every_step(kill_after: int) -> None:
+    """Whenever the agent dies, the end is the same, and no flow is lost on the way (the fake host sees to that)."""
+    calm, rough = _handed_over(), FakeHost()
+    for each in (order(1, OLD), order(2, OLD, NEW), order(3, NEW, removed=(OLD,))):
+        rough.obey(each)
+        settle(rough, kill_after=frozenset({kill_after}) if each.generation > 1 else frozenset())
+    calm.obey(order(3, NEW, removed=(OLD,)))
+    settle(calm)
+    assert rough.picture() == calm.picture()
+
+
+def test_an_unhealthy_newer_incarnation_harms_nobody() -> None:
+    """While it does not answer, group, routes, pins and announcements are the older one's, also after its end and a
+    restart of the agent; taken back, it leaves nothing.
+    """
+    host = FakeHost()
+    host.obey(order(1, OLD))
+    settle(host)
+    before = (dict(host.groups), dict(host.external), host.speaker, dict(host.pins))
+    host.sick.add(NEW.uid)
+    host.obey(order(2, OLD, NEW))
+    for disturb in (host.observe, host.kill, partial(host.die, NEW.uid)):
+        disturb()
+        settle(host)
+        assert (host.groups, host.external, host.speaker, host.pins) == before
+    picture = host.picture()
+    host.obey(order(3, OLD, removed=(NEW,)))
+    settle(host)
+    assert list(host.links) == [short(OLD.uid)]
+    assert picture["groups"] == host.picture()["groups"]
+
+
+def test_the_older_one_takes_over_again_while_it_is_there() -> None:
+    """A newer one that fails or dies gives everything back to the older one, and gets it again when it serves; when
+    it is taken back for good, the older one's pin is let go.
+    """
+    host = _handed_over()
+    for fails in (partial(host.sick.add, NEW.uid), partial(host.die, NEW.uid)):
+        fails()
+        act(host)
+        act(host)
+        act(host)
+        assert set(host.external.values()) == {short(OLD.uid)}
+        assert [m.short for m in host.groups[COVERS[0][1]]] == [short(OLD.uid)]
+        host.sick.clear()
+        settle(host)
+        assert set(host.external.values()) == {short(NEW.uid)}
+    host.sick.add(NEW.uid)
+    settle(host)
+    host.obey(order(3, OLD, removed=(NEW,)))
+    settle(host)
+    assert list(host.links) == [short(OLD.uid)]
+    assert not host.pins
+
+
+def test_a_host_that_cannot_pin_still_removes() -> None:
+    """When nft fails again and again, an instance that leaves goes without a pin after its drain time; it does not
+    stay for ever.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(2)))
+    settle(host)
+    host.obey(order(2, instance(0), removed=(instance(2),)))
+    begun = host.now
+    for _ in range(100):
+        steps = converge(host.facts(), host.now)
+        for step in steps:
+            if isinstance(step, BeginDrain):
+                host.memory = memory.step_failed(step, "nft: no such program", host.memory, host.now)
+            elif isinstance(step, SetNextHops):
+                host.groups[step.address] = step.members
+            else:
+                host.apply(step)
+        due = next_due(host.facts(), host.now)
+        if not steps and due is None:
+            break
+        host.now = host.now if steps or due is None else due
+    assert list(host.links) == [short(instance(0).uid)]
+    assert 3 < host.now - begun < 10
 
 
 def test_a_new_incarnation_waits_for_its_predecessor() -> None:

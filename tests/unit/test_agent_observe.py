@@ -14,6 +14,7 @@ import pytest
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.lanes import Lanes
+from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import CreateContainer, MakeNamespace, PrepareRouter, PullImage, Step
@@ -371,7 +372,7 @@ def test_an_older_list_of_containers_never_replaces_a_newer_one() -> None:
     async def test() -> None:
         runtime = _Slow()
         observer = Observer(
-            prefix="t", runtime=runtime, router=cast(Router, None), speaker=cast(Speaker, None), clock=time.time,
+            prefix="t", net=cast(Netlink, None), runtime=runtime, router=cast(Router, None), speaker=cast(Speaker, None), clock=time.time,
             wake=lambda: None, died=lambda _: None,
         )  # fmt: skip
         old = asyncio.create_task(observer.look_at_containers(quietly=True))

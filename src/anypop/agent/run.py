@@ -68,7 +68,14 @@ class Agent:
         net = Netlink()
         self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))
         self._observer = Observer(
-            prefix=prefix, runtime=runtime, router=self._router, speaker=self._speaker, clock=clock, wake=self._wake.set, died=self._died
+            prefix=prefix,
+            net=net,
+            runtime=runtime,
+            router=self._router,
+            speaker=self._speaker,
+            clock=clock,
+            wake=self._wake.set,
+            died=self._died,
         )
         executor = Executor(prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker)
         self._lanes = Lanes(executor, self)
@@ -121,8 +128,9 @@ class Agent:
         now = self._clock()
         seen = self._observer.observe(page, self._memory, self._lanes.busy)
         uids = (*(i.uid for i in page.order.instances), *(x.removal.uid for x in page.leaving))
-        self._memory = memory.looked(seen.containers, seen.speaker, uids, self._memory, now)
+        self._memory = memory.looked(self._memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now)
         facts = self._facts = Facts(page.order, replace(seen, memory=self._memory))
+        self._memory = memory.undrained(facts.resumed, self._memory)
         steps = converge(facts, now)
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)

@@ -1,17 +1,21 @@
 """/anypop/v1/.../announcements: how far each announcement of a workload's anycast prefixes goes, shown and changed.
 
-In: rules as the operator writes them (PoP, upstream by name or AS number, scope). Out: every prefix x PoP x upstream with its rule, what
-holds in effect and whether it is really out there by the last report; after a change, the difference.
+In: rules as the operator writes them (PoP, upstream by name or AS number, scope). Out: every prefix x PoP x upstream
+with its rule, what holds in effect and whether it is really out there by the last report; after a change, the
+difference.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Path
 
-from anypop.api.bodies import Body
-from anypop.api.context import CallerStack, PlatformDep
+from anypop.api.bodies import JsonObject
+from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.control import declare
 from anypop.control.state import Declaration, State
 from anypop.model.announce import Announcement, Community, LargeCommunity, Mode, Scope, ScopeRule
@@ -20,41 +24,49 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements", tags=["announcements"])
 
 # Longer paths than this gain nothing (most networks are 3 to 6 ASes away) and some networks filter them.
 MOST_PREPENDS = 8
 Rules = dict[tuple[CityCode, str], ScopeRule]
 
+WorkloadId = Annotated[str, Path(description="id or slug")]
+RulesBody = Annotated[dict[str, Any], Depends(JsonObject(RulesRequest))]
+
 
 @router.get("")
-async def list_announcements(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(Announcements)
+async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List every prefix x PoP x upstream of a workload, and its rules."""
     state = platform.core.state
     return _listed(state, platform.workload(stack, workload_id))
 
 
 @router.put("")
-async def replace_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    """These rules and no others."""
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+    """Set these rules and no others."""
     declared = platform.workload(stack, workload_id)
     return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network))
 
 
 @router.patch("")
-async def merge_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    """These rules beside the others; each replaces the one for the same PoP and upstream."""
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def merge_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+    """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = platform.workload(stack, workload_id)
     wanted = parsed_rules(body, declared, platform.core.state.network)
     return await _set(platform, declared, {**_rules(platform.core.state, declared), **wanted})
 
 
 @router.delete("")
-async def reset_rules(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def reset_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Announce plainly everywhere again."""
     return await _set(platform, platform.workload(stack, workload_id), {})
 
 
-async def _set(platform: PlatformDep, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+async def _set(platform: Platform, declared: Declaration, wanted: Rules) -> dict[str, Any]:
     before = _rules(platform.core.state, declared)
     lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
     state = await platform.core.change(declare.set_rules(declared.id, lasting))

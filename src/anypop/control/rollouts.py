@@ -1,7 +1,7 @@
 """What people may ask of rollouts: pause, resume, abort, go back to a revision, change scopes in waves, set the strategy of a workload.
 
-In: names and values from a request. Out: the `alter` step for `Core.change`; each checks against what is there inside the step. What follows
-is `rolling`'s and the planner's. Nothing here does I/O.
+In: names and values from a request. Out: the `alter` step for `Core.change`; each checks against what is there inside
+the step. What follows is `rolling`'s and the planner's. Nothing here does I/O.
 """
 
 import uuid

@@ -4,8 +4,9 @@ Between the text and `topology_check`: here the shape is judged (fields, types, 
 each other. Each part is kept with the path where it was written, because the checks need it. Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -28,14 +29,13 @@ from anypop.lab.topology import (
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, is_slug
-from anypop.model.network import Capacity, UpstreamKind
+from anypop.model.network import OTHER_NETWORKS, Capacity, UpstreamKind
 from anypop.plan.quantity import cpu_millis, memory_bytes
 
 _MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
 _LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
 _LONGEST_CABLE_KM = 40_000.0  # once around the Earth
 _MOST_HOSTS = 16  # a PoP's /24 is shared out in parts of 2^n, and a /28 is the least that is worth a host's while
-_KINDS = tuple(kind for kind in UpstreamKind if kind is not UpstreamKind.EDGE)  # an edge router is ours: it comes with `hosts`
 
 # Parts that say nothing more once they are wrong as a whole.
 _WHOLES = frozenset({"anypop", "links", "vantages", "anypop.pops", "anypop.anycast4", "anypop.anycast6"})
@@ -116,7 +116,7 @@ class _Reader:
     def external_links(self, row: object, path: str) -> list[ExternalLink]:
         fields = self.mapping(row, path, required=("a", "b", "relationship", "at"), optional=())
         a, b = self.asn(fields, "a", path), self.asn(fields, "b", path)
-        kind = self.choice(fields, "relationship", path, tuple(LinkKind))
+        kind = self.choice(fields, "relationship", path, LinkKind)
         found: list[ExternalLink] = []
         for at, item in self.rows(fields, "at", path):
             for a_city, b_city, km in self.city_pairs(item, at, single=True):
@@ -195,7 +195,7 @@ class _Reader:
         fields = self.mapping(row, path, required=("name", "asn"), optional=("city", "kind", "km"))
         name, asn = self.slug(fields, "name", path, longest=_LONGEST_NAME), self.asn(fields, "asn", path)
         city = self.city_of(fields, "city", path) if "city" in fields else pop
-        kind = self.choice(fields, "kind", path, _KINDS) if "kind" in fields else UpstreamKind.TRANSIT
+        kind = self.choice(fields, "kind", path, OTHER_NETWORKS) if "kind" in fields else UpstreamKind.TRANSIT
         if name is None or asn is None or city is None or pop is None:
             return None
         km = self.km(fields, path) if "km" in fields else route_km(pop, city)
@@ -244,7 +244,7 @@ class _Reader:
             return None
         return value
 
-    def choice(self, fields: dict[str, Any], key: str, path: str, kinds: Sequence[LinkKind | UpstreamKind]) -> str | None:
+    def choice(self, fields: dict[str, Any], key: str, path: str, kinds: Iterable[StrEnum]) -> str | None:
         value = fields.get(key)
         known = [str(member) for member in kinds]
         if key in fields and value not in known:

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.act.network import drain, firewall, namespaces, pins, rtnl, sysctl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.steps import (
@@ -17,6 +17,7 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    EndDrain,
     MakeNamespace,
     PrepareRouter,
     PullImage,
@@ -83,7 +84,10 @@ class Executor:
             case RemoveExternal():
                 self._router.remove_external(step.prefix)
             case BeginDrain():
-                pass  # the time that it began at is remembered; nothing changes in the world
+                if step.behind:
+                    await drain.pin(self._net, self._prefix, step.uid, dict(step.behind))
+            case EndDrain():
+                pins.unpin(self._net, self._prefix, step.uid)
             case DeleteNamespace():
                 await asyncio.to_thread(self._delete_namespace, step.uid)
             case _:

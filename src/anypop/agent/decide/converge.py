@@ -12,12 +12,13 @@ down.
 
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving
-from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    EndDrain,
     MakeNamespace,
     PrepareRouter,
     PullImage,
@@ -36,9 +37,9 @@ from anypop.agent.decide.steps import (
     image_lane,
     instance_lane,
 )
-from anypop.agent.decide.traffic import is_drained, is_needed, members_for
+from anypop.agent.decide.traffic import LOOK_S, is_drained, may_move, members_for, must_drain
 from anypop.agent.naming import short
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
@@ -49,6 +50,7 @@ def converge(facts: Facts, now: float) -> list[Step]:
     """The steps to take now. A lane that is busy, or rests after a failure, gets none."""
     memory, busy = facts.observed.memory, facts.observed.busy
     steps: list[Step] = [*_router(facts, now)]
+    steps += _drains(facts)
     for leaving in facts.remains:
         steps += _take_down(leaving, facts, now)
     for instance in facts.staying:
@@ -70,6 +72,8 @@ def next_due(facts: Facts, now: float) -> float | None:
         times += [restarts.at, restarts.at + EXIT_KNOWN_S]
     times += [since + order.decay_s for since in memory.graceful_since.values()]
     times += [since + order.drain_s for since in memory.draining_since.values()]
+    if any(facts.observed.live.values()):
+        times.append(now + LOOK_S)
     return min((t for t in times if t > now), default=None)
 
 
@@ -117,8 +121,9 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         there = {}
         steps.append(MakeNamespace(uid=uid, lane=lane))
     if not named or not facts.is_wired(uid):
-        steps += [AddLink(instance=instance, lane=lane), SetExternal(instance=instance, lane=lane)]
-    elif len(facts.external.get(key, ())) < sum(1 for _ in instance.addresses()):
+        steps.append(AddLink(instance=instance, lane=lane))
+    lacking = [p for a in instance.addresses() if facts.observed.external.get(p := network_of(a.external)) != key]
+    if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
         steps.append(SetExternal(instance=instance, lane=lane))
     pulls = [pull for c in instance.containers if c.name not in there and (pull := _pull(c, uid, facts))]
     if pulls:
@@ -153,17 +158,54 @@ def _pull(container: Container, uid: str, facts: Facts) -> PullImage | None:
     return PullImage(image=image, anew=anew, lane=image_lane(image)) if anew or image not in memory.images else None
 
 
+def _drains(facts: Facts) -> list[Step]:
+    """Pins that are to be made, and those that nobody needs any more."""
+    steps: list[Step] = []
+    for one in must_drain(facts):
+        instance, name, uid = (
+            (one, one.name, one.uid) if isinstance(one, InstanceOrder) else (one.instance, one.removal.name, one.removal.uid)
+        )
+        steps.append(BeginDrain(uid=uid, behind=_behind(instance), lane=instance_lane(name, uid)))
+    for key in facts.observed.pins:
+        here = facts.known.get(key)
+        if here is None and key not in facts.going_shorts:
+            steps.append(EndDrain(uid=key, lane=f"drain {key}"))
+        elif here is not None and here.uid not in facts.going and not _has_rival(here, facts):
+            steps.append(EndDrain(uid=here.uid, lane=instance_lane(here.name, here.uid)))
+    return steps
+
+
+def _has_rival(instance: InstanceOrder, facts: Facts) -> bool:
+    """Whether another incarnation of its slot is ordered or still there: while there is, addresses may move again at
+    any moment, and what is pinned stays pinned.
+    """
+    return len(facts.lives[instance.name]) > 1 or any(x.removal.name == instance.name for x in facts.remains)
+
+
+def _behind(instance: InstanceOrder | None) -> tuple[tuple[Address, Address], ...]:
+    """Its external and anycast addresses, each with the private one that they are behind."""
+    if instance is None:
+        return ()
+    external = [(a.external, a.private) for a in instance.addresses()]
+    anycast = [(a, private) for a in instance.anycast if (private := instance.private(a.version)) is not None]
+    return (*external, *anycast)
+
+
 def _take_down(leaving: Leaving, facts: Facts, now: float) -> list[Step]:
     uid, name = leaving.removal.uid, leaving.removal.name
     lane, key = instance_lane(name, uid), short(uid)
     if not is_drained(leaving, facts, now):
-        if uid in facts.observed.memory.draining_since or is_needed(leaving, facts):
-            return []
-        return [BeginDrain(uid=uid, name=name, lane=lane)]
+        return []
     if key in facts.memberships:
         return []  # the router lane takes it out of its groups first
-    steps: list[Step] = [RemoveExternal(prefix=p, lane=lane) for p in facts.external.get(key, ())]
+    routes = facts.external.get(key, ())
+    heirs = (facts.external_owners.get(prefix) for prefix in routes)
+    if any(heir is not None and facts.is_wired(heir.uid) for heir in heirs):
+        return []  # who follows takes the route over
+    steps: list[Step] = [RemoveExternal(prefix=p, lane=lane) for p in routes]
     steps += [RemoveContainer(uid=uid, container=container, lane=lane) for container in facts.containers_of(uid)]
     if key in facts.observed.namespaces or key in facts.observed.links:
         steps.append(DeleteNamespace(uid=uid, lane=lane))
+    if key in facts.observed.pins:
+        steps.append(EndDrain(uid=uid, lane=lane))
     return steps

@@ -48,6 +48,10 @@ class Past:
 
 
 NO_PAST = Past()
+UNKNOWN = "unknown"
+"""The template of a container that was made from something else than its order says, by a version that kept no
+templates.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class ContainerSeen:
     state: ContainerState
     pid: int = 0
     image: str = ""
+    image_digest: str = ""
+    template: str = ""
     started_at: float | None = None
     finished_at: float | None = None
     exit_code: int | None = None

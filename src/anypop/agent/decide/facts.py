@@ -8,14 +8,24 @@ gets traffic is said in `traffic`.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
+from ipaddress import ip_network
 
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.steps import instance_lane
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Announcement, Mode, Prefix
 from anypop.model.order import Grant, InstanceOrder, Order
+
+PIN_TRIES = 5  # some six seconds: a host on which nft does not work any more must still be able to remove an instance
+
+
+@lru_cache(maxsize=1 << 16)  # asked for each instance in each pass
+def network_of(address: Address) -> Prefix:
+    """The prefix of an address alone."""
+    return ip_network(address)
 
 
 class Facts:
@@ -29,6 +39,11 @@ class Facts:
     def going(self) -> Mapping[str, Leaving]:
         """Incarnations under removal."""
         return {leaving.removal.uid: leaving for leaving in self.observed.leaving}
+
+    @cached_property
+    def going_shorts(self) -> frozenset[str]:
+        """The same by the names of their links."""
+        return frozenset(short(uid) for uid in self.going)
 
     @cached_property
     def staying(self) -> tuple[InstanceOrder, ...]:
@@ -122,11 +137,9 @@ class Facts:
 
     def has_remains(self, uid: str) -> bool:
         """Whether anything of this incarnation is still in the world."""
-        key = short(uid)
-        seen = self.observed
-        return (
-            uid in self.containers or key in seen.namespaces or key in seen.links or key in self.external or key in self.memberships
-        )  # fmt: skip
+        key, seen = short(uid), self.observed
+        in_kernel = key in seen.namespaces or key in seen.links or key in seen.pins
+        return uid in self.containers or in_kernel or key in self.external or key in self.memberships
 
     @cached_property
     def remains(self) -> tuple[Leaving, ...]:
@@ -134,16 +147,83 @@ class Facts:
         return tuple(x for x in self.observed.leaving if self.has_remains(x.removal.uid))
 
     @cached_property
-    def _held(self) -> tuple[frozenset[str], frozenset[Address]]:
-        """Names and private addresses that incarnations under removal still hold."""
-        names = frozenset(str(x.removal.name) for x in self.remains)
-        addresses = frozenset(a.private for x in self.remains if x.instance is not None for a in x.instance.addresses())
-        return names, addresses
+    def _held(self) -> frozenset[Address]:
+        """Private addresses that incarnations under removal still hold."""
+        leaving = (x.instance for x in self.remains if x.instance is not None)
+        return frozenset(a.private for i in leaving for a in i.addresses())
 
     def is_blocked(self, instance: InstanceOrder) -> bool:
-        """Whether an earlier incarnation still holds the name or an address that this one needs."""
-        names, addresses = self._held
-        return str(instance.name) in names or any(a.private in addresses for a in instance.addresses())
+        """Whether one that leaves still holds a private address that this one needs."""
+        return any(a.private in self._held for a in instance.addresses())
+
+    @cached_property
+    def lives(self) -> Mapping[str, tuple[InstanceOrder, ...]]:
+        """The staying incarnations of each slot, by its name; the newest first."""
+        found: defaultdict[str, list[InstanceOrder]] = defaultdict(list)
+        for instance in self.staying:
+            found[instance.name].append(instance)
+        return {name: tuple(sorted(all_, key=lambda i: -i.life)) for name, all_ in found.items()}
+
+    def serves(self, instance: InstanceOrder) -> bool:
+        """Whether a staying incarnation is fit for its slot: it runs and is healthy. Health that is not known yet
+        changes nothing: who holds addresses keeps them.
+        """
+        if instance.uid not in self.running or not self.is_wired(instance.uid):
+            return False
+        verdict = self.observed.health.get(instance.uid)
+        if verdict is None or verdict.healthy is None:
+            return self.has_addresses(instance.uid)
+        return verdict.healthy
+
+    def has_addresses(self, uid: str) -> bool:
+        """Whether any external or anycast address leads to it."""
+        key = short(uid)
+        return key in self.external or key in self.memberships
+
+    @cached_property
+    def fronts(self) -> Mapping[str, InstanceOrder]:
+        """Who of each slot's staying incarnations is to have its traffic: the newest that serves; while none does,
+        the one that has it now, or the oldest: nothing changes for one that is not there yet.
+        """
+        return {name: lives[0] if len(lives) == 1 else self._front(lives) for name, lives in self.lives.items()}
+
+    def _front(self, lives: tuple[InstanceOrder, ...]) -> InstanceOrder:
+        fit = (i for i in lives if self.serves(i))
+        holding = (i for i in lives if short(i.uid) in self.external)
+        return next(fit, None) or next(holding, None) or lives[-1]
+
+    def is_front(self, instance: InstanceOrder) -> bool:
+        return self.fronts[instance.name].uid == instance.uid
+
+    @cached_property
+    def superseded(self) -> frozenset[str]:
+        """Uids of staying incarnations in whose place a newer or better one serves."""
+        double = (lives for lives in self.lives.values() if len(lives) > 1)
+        return frozenset(i.uid for lives in double for i in lives if not self.is_front(i) and self.serves(self.fronts[i.name]))
+
+    @cached_property
+    def resumed(self) -> frozenset[str]:
+        """Uids of staying incarnations that drained and have their traffic again."""
+        draining = self.observed.memory.draining_since
+        return frozenset(i.uid for i in self.staying if i.uid in draining and i.uid not in self.superseded)
+
+    def is_pinned(self, uid: str) -> bool:
+        """Whether the live flows of an incarnation would stay with it when its addresses lead elsewhere. True as well
+        when there is no hope for that: its addresses are not known, or pinning has failed again and again.
+        """
+        memory = self.observed.memory
+        if self.observed.pins.get(short(uid), False):
+            return True
+        leaving = self.going.get(uid)
+        if leaving is not None and leaving.instance is None:
+            return uid in memory.draining_since
+        instance = self.known.get(short(uid))
+        return instance is not None and memory.failures.get(instance_lane(instance.name, uid), 0) >= PIN_TRIES
+
+    @cached_property
+    def external_owners(self) -> Mapping[Prefix, InstanceOrder]:
+        """Where each external route is to lead: to the front of the slot that has the address."""
+        return {network_of(a.external): i for i in self.fronts.values() for a in i.addresses()}
 
     @cached_property
     def wanted(self) -> Mapping[tuple[Prefix, str], Announcement]:

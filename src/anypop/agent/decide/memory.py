@@ -21,6 +21,7 @@ from anypop.agent.decide.steps import (
     StartContainer,
     Step,
 )
+from anypop.agent.naming import short
 from anypop.model.announce import Prefix
 from anypop.model.reasons import Reason
 
@@ -87,18 +88,29 @@ def began(containers: Iterable[ContainerSeen], memory: Memory) -> Memory:
     return replace(memory, found=frozenset((c.key, c.pid) for c in containers if c.state is ContainerState.RUNNING))
 
 
-def looked(containers: Collection[ContainerSeen], speaker: SpeakerConfig | None, uids: Iterable[str], memory: Memory, now: float) -> Memory:
-    """A look was taken. `uids`: all incarnations that the ledger knows."""
+def looked(
+    memory: Memory, *, containers: Collection[ContainerSeen], speaker: SpeakerConfig | None, pins: Collection[str],
+    uids: Iterable[str], now: float,
+) -> Memory:  # fmt: skip
+    """A look was taken. `pins`: what is pinned, by short uid; `uids`: all incarnations that the ledger knows."""
     fading = {(e.prefix, e.upstream) for e in speaker.exports if e.graceful} if speaker else set()
     graceful = {key: memory.graceful_since.get(key, now) for key in fading}
     ordered = {uid: memory.ordered_at.get(uid, now) for uid in uids}
+    draining = {uid: now for uid in ordered if short(uid) in pins} | dict(memory.draining_since)
     ids = {c.id for c in containers}
     pasts = dict(memory.pasts)
-    for seen in containers:
-        if seen.state is ContainerState.EXITED:
-            pasts[seen.key] = _ended(seen, pasts.get(seen.key))
+    for container in containers:
+        if container.state is ContainerState.EXITED:
+            pasts[container.key] = _ended(container, pasts.get(container.key))
     dead = frozenset(d for d in memory.dead if d[0] in ids)
-    return replace(memory, graceful_since=graceful, ordered_at=ordered, pasts=pasts, dead=dead)
+    return replace(
+        memory, graceful_since=graceful, ordered_at=ordered, draining_since=draining, pasts=pasts, dead=dead
+    )  # fmt: skip
+
+
+def undrained(uids: Collection[str], memory: Memory) -> Memory:
+    """These have their traffic again: should they drain once more, their time begins anew."""
+    return replace(memory, draining_since=_without(memory.draining_since, uids)) if uids else memory
 
 
 def _ended(seen: ContainerSeen, known: Past | None) -> Past:
@@ -155,11 +167,14 @@ def step_failed(step: Step, message: str, memory: Memory, now: float) -> Memory:
     reason = Reason.PULL_FAILED if pull else Reason.CREATE_FAILED if payload else Reason.BACK_OFF
     count = memory.failures.get(step.lane, 0)
     until = now + (PULL if pull else RETRY).wait_s(count)
-    images = memory.images
+    draining, images = memory.draining_since, memory.images
+    if isinstance(step, BeginDrain):  # its time runs all the same: nobody waits for ever
+        draining = {step.uid: now, **draining}
     if isinstance(step, CreateContainer):  # perhaps somebody removed its image: ask for it again
         images = {image: at for image, at in images.items() if image != step.container.image}
     return replace(
         memory,
+        draining_since=draining,
         images=images,
         failures={**memory.failures, step.lane: count + 1},
         trouble={**memory.trouble, step.lane: Trouble(reason=reason, message=message, until=until)},

@@ -29,6 +29,8 @@ class Observed:
     external: Mapping[Prefix, str] = field(default_factory=dict)
     covers: frozenset[Prefix] = frozenset()
     balanced: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
+    pins: Mapping[str, bool] = field(default_factory=dict)
+    live: Mapping[str, bool] = field(default_factory=dict)
     speaker: SpeakerConfig | None = None
     fallen: SpeakerConfig | None = None
     speaker_answers: bool = True

@@ -8,8 +8,8 @@ from collections import defaultdict
 from typing import TypedDict
 
 from anypop.agent.decide.announcements import reason_for
-from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving, Past
-from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past
+from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import FIREWALL, ROUTER, SPEAKER, image_lane, instance_lane
 from anypop.agent.decide.traffic import is_needed
@@ -67,6 +67,7 @@ def _instance(instance: InstanceOrder, facts: Facts, at: float) -> InstanceRepor
     healthy = bool(verdict and verdict.healthy) and instance.uid in facts.running
     return InstanceReport(
         name=instance.name, uid=instance.uid, phase=phase, healthy=healthy, reason=reason, message=message,
+        template=_template(instance.uid, facts), serving=_has_slot(instance, facts),
         started_at=max(starts, default=None), containers=containers,
     )  # fmt: skip
 
@@ -99,10 +100,25 @@ def _phase(instance: InstanceOrder, containers: tuple[ContainerReport, ...], fac
     if verdict is None or verdict.healthy is None:
         return Phase.STARTING, Reason.PROBE_PENDING, ""
     if verdict.healthy:
-        return Phase.RUNNING, Reason.RUNNING, ""
+        drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
+        return Phase.RUNNING, Reason.DRAINING if drains else Reason.RUNNING, ""
     return (
         (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, verdict.message
     )  # fmt: skip
+
+
+def _template(uid: str, facts: Facts) -> str:
+    """What its containers were made from; empty while there are none."""
+    told = {c.template for c in facts.containers_of(uid).values()}
+    return told.pop() if len(told) == 1 else UNKNOWN if told else ""
+
+
+def _has_slot(instance: InstanceOrder, facts: Facts) -> bool:
+    """Whether all addresses of the slot lead to it."""
+    key = short(instance.uid)
+    routes = facts.external.get(key, ())
+    anycast = facts.memberships.get(key, frozenset())
+    return all(network_of(a.external) in routes for a in instance.addresses()) and all(a in anycast for a in instance.anycast)
 
 
 def _is_made(instance: InstanceOrder, facts: Facts) -> bool:
@@ -121,7 +137,7 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     phase, reason, message = _container_phase(seen, past)
     return ContainerReport(
         name=name, phase=phase, reason=reason, message=message, container_id=seen.id, started_at=seen.started_at,
-        finished_at=seen.finished_at, exit_code=seen.exit_code, ready=ready, restarts=seen.past.restarts,
+        finished_at=seen.finished_at, exit_code=seen.exit_code, ready=ready, image_digest=seen.image_digest, restarts=seen.past.restarts,
         **_last(past if ended else seen.past),
     )  # fmt: skip
 
@@ -152,7 +168,7 @@ def _departing(leaving: Leaving, facts: Facts) -> InstanceReport:
     waits = uid in facts.observed.memory.draining_since or is_needed(leaving, facts)
     trouble = facts.observed.memory.trouble.get(instance_lane(name, uid))
     return InstanceReport(
-        name=name, uid=uid, phase=Phase.DELETING, healthy=False,
+        name=name, uid=uid, phase=Phase.DELETING, healthy=False, template=_template(uid, facts),
         reason=Reason.DRAINING if waits and facts.has_process(uid) else Reason.STOPPING,
         message=trouble.message if trouble else leaving.removal.reason.says,
     )  # fmt: skip

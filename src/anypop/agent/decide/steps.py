@@ -161,10 +161,20 @@ class RemoveContainer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeginDrain:
-    """From now on the instance gets no new traffic; its drain time runs."""
+    """Pin the live flows of an incarnation to it, so that its addresses may lead elsewhere. `behind`: its external
+    and anycast addresses, each with the private one behind its link. From then on its drain time runs.
+    """
 
     uid: str
-    name: InstanceName
+    behind: tuple[tuple[Address, Address], ...]
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndDrain:
+    """Take the pin away. `uid`: also the ten digits that stand for one that nobody knows any more."""
+
+    uid: str
     lane: str
 
 
@@ -181,7 +191,7 @@ payload.
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetSpeaker | MakeNamespace | AddLink
-    | SetExternal | RemoveExternal | BeginDrain | DeleteNamespace | PayloadStep
+    | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip
 
 

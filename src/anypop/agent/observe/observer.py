@@ -6,13 +6,15 @@ pass. Nothing known is ever forgotten because somebody does not answer.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.act.network import drain, pins
 from anypop.agent.act.network.namespaces import is_namespace
+from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
@@ -22,6 +24,7 @@ from anypop.agent.ledger import Page
 from anypop.agent.naming import namespace_of, short
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.probes import Probes, Target
+from anypop.agent.observe.templates import Templates
 from anypop.host import netns
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
@@ -31,13 +34,14 @@ class Observer:
     """`wake`: something new is known; `died`: the process of this container has ended just now."""
 
     def __init__(
-        self, *, prefix: str, runtime: InstanceRuntime, router: Router, speaker: Speaker, clock: Callable[[], float],
-        wake: Callable[[], None], died: Callable[[ContainerSeen], None],
+        self, *, prefix: str, net: Netlink, runtime: InstanceRuntime, router: Router, speaker: Speaker,
+        clock: Callable[[], float], wake: Callable[[], None], died: Callable[[ContainerSeen], None],
     ) -> None:  # fmt: skip
-        self._prefix, self._runtime, self._router, self._speaker = prefix, runtime, router, speaker
+        self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
         self._wake, self._tell_death = wake, died
         self._deaths = DeathWatch(self._died)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside)
+        self._templates = Templates(runtime, wake)
         self.containers: Sequence[ContainerSeen] | None = None
         self._stale = asyncio.Event()
         self._looked = asyncio.Event()
@@ -111,9 +115,9 @@ class Observer:
         """Everything, for one pass. Reads the kernel; keeps probes and death watch in step with the containers that
         run.
         """
-        kernel = self._router.look()
-        containers = tuple(as_known(c, memory) for c in self.containers or ())
+        kernel, pinned = self._router.look(), pins.pinned(self._net, self._prefix)
         instances = {i.uid: i for i in page.order.instances}
+        containers = tuple(self._templates.of(as_known(c, memory), instances) for c in self.containers or ())
         self._follow(containers, instances, memory)
         uids = {*instances, *(x.removal.uid for x in page.leaving)}
         speaker = self._speaker.seen or SpeakerSeen(config=None)
@@ -121,11 +125,28 @@ class Observer:
             containers=containers,
             namespaces=frozenset(short(u) for u in uids if is_namespace(netns.path_of(namespace_of(self._prefix, u)))),
             links=kernel.links, external=kernel.external, covers=kernel.covers, balanced=kernel.balanced,
+            pins=pinned, live=self._live(page, pinned),
             speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
             exported=speaker.exported,
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy), memory=memory,
         )  # fmt: skip
+
+    def _live(self, page: Page, pinned: Mapping[str, bool]) -> dict[str, bool]:
+        """Whether any flow lives on those that leave. Read after routes and groups: who is in none of them by then
+        gets no new one.
+        """
+        found = {}
+        for leaving in page.leaving:
+            key, instance = short(leaving.removal.uid), leaving.instance
+            if instance is not None and pinned.get(key):
+                addresses = [*(a.external for a in instance.addresses()), *instance.anycast]
+                try:
+                    flows = drain.live_flows(self._prefix, instance.uid, addresses)
+                    found[key] = flows.inbound > 0 or flows.udp
+                except WorldError:
+                    found[key] = True  # not known: its time will end it
+        return found
 
     def knows_health(self, page: Page, memory: Memory) -> bool:
         """Whether every instance that was found running has been asked at least once."""

@@ -32,6 +32,11 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str) -> dict[str, str
     return {LABEL + key: value for key, value in told.items()}
 
 
+def template_in(labels: Mapping[str, str]) -> str:
+    """The template of what a container was made from; empty where an older version made it."""
+    return labels.get(f"{LABEL}template", "")
+
+
 def past_in(labels: Mapping[str, str]) -> Past:
     """What a container's labels tell of its past. Labels that nobody can read tell nothing."""
     try:

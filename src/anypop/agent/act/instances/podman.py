@@ -15,7 +15,8 @@ from typing import Any, assert_never
 
 import httpx
 
-from anypop.agent.act.instances.labels import past_in
+from anypop.agent.act.instances import adoption
+from anypop.agent.act.instances.labels import past_in, template_in
 from anypop.agent.act.instances.limits import allowed_limits
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
 from anypop.agent.act.instances.specification import body_for
@@ -24,6 +25,7 @@ from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, R
 from anypop.agent.naming import LABEL, container_of, short
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, InstanceName
+from anypop.model.workload import Container
 
 _API = "http://podman/v4.0.0/libpod"
 _PATIENCE_S = 120.0  # creating or starting one container on a machine under heavy load
@@ -52,6 +54,7 @@ class Podman:
         transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=limits)
         self._http = httpx.AsyncClient(transport=transport, timeout=_PATIENCE_S)
         self._out_of_memory: dict[str, bool] = {}  # of containers that have ended, by id: each is asked about once
+        self._digests: dict[str, str] = {}  # of images, by id
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -63,7 +66,7 @@ class Podman:
         found = [_seen(row) for row in rows or []]
         ids = {c.id for c in found}
         self._out_of_memory = {id_: value for id_, value in self._out_of_memory.items() if id_ in ids}
-        return await asyncio.gather(*(self._with_ending(c) for c in found))
+        return await asyncio.gather(*(self._completed(c) for c in found))
 
     async def carry_out(self, step: PayloadStep) -> None:
         match step:
@@ -78,15 +81,29 @@ class Podman:
             case _:
                 assert_never(step)
 
-    async def _with_ending(self, seen: ContainerSeen) -> ContainerSeen:
-        """The list of containers does not tell why one ended."""
-        if seen.state is not ContainerState.EXITED:
-            return seen
-        if seen.id not in self._out_of_memory:
-            answer = await self._ask("look at a container", "GET", f"/containers/{seen.id}/json", good=(200, 404))
-            state = answer.json().get("State") or {} if answer.status_code == 200 else {}
-            self._out_of_memory[seen.id] = bool(state.get("OOMKilled"))
-        return replace(seen, out_of_memory=self._out_of_memory[seen.id])
+    async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
+        made = await self._inspect(seen)
+        image = await self._ask("look at an image", "GET", f"/images/{_quoted(container.image)}/json", good=(200, 404, 500))
+        return adoption.is_made_of(made, image.json() if image.status_code == 200 else {}, container)
+
+    async def _completed(self, seen: ContainerSeen) -> ContainerSeen:
+        """With what the list of containers does not tell: the image's digest, and whether one that ended wanted too
+        much memory.
+        """
+        over = seen.state is ContainerState.EXITED
+        if seen.image not in self._digests or (over and seen.id not in self._out_of_memory):
+            told = await self._inspect(seen)
+            if digest := str(told.get("ImageDigest") or ""):
+                self._digests[seen.image] = digest
+            if over:
+                self._out_of_memory[seen.id] = bool((told.get("State") or {}).get("OOMKilled"))
+        killed = over and self._out_of_memory.get(seen.id, False)
+        return replace(seen, image_digest=self._digests.get(seen.image, ""), out_of_memory=killed)
+
+    async def _inspect(self, seen: ContainerSeen) -> dict[str, Any]:
+        """Empty for one that has just gone."""
+        answer = await self._ask("look at a container", "GET", f"/containers/{seen.id}/json", good=(200, 404))
+        return dict(answer.json()) if answer.status_code == 200 else {}
 
     async def _fetch(self, step: PullImage) -> None:
         path = f"/images/{_quoted(step.image)}/exists"
@@ -176,6 +193,7 @@ def _seen(row: dict[str, Any]) -> ContainerSeen:
         container=labels.get(f"{LABEL}container", ""), state=state, image=str(row.get("ImageID") or ""),
         pid=int(row.get("Pid") or 0) if state is ContainerState.RUNNING else 0, exit_code=int(row.get("ExitCode", 0)) if over else None,
         started_at=started, finished_at=exited if over else None, past=past_in(labels),
+        template=template_in(labels),
     )  # fmt: skip
 
 

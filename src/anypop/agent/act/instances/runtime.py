@@ -10,6 +10,7 @@ from typing import Protocol
 
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import PayloadStep
+from anypop.model.workload import Container
 
 STOP_GRACE_S = 2
 """TERM to KILL. By then the instance is withdrawn and drained: what it still does is its own."""
@@ -24,6 +25,10 @@ class InstanceRuntime(Protocol):
 
     async def carry_out(self, step: PayloadStep) -> None:
         """Make one step's effect true; harmless where it is already."""
+        ...
+
+    async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
+        """Whether one whose template is not known was made from exactly this."""
         ...
 
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
