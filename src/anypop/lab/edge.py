@@ -19,7 +19,7 @@ from anypop.model.network import Upstream
 KERNEL_METRIC = 1000  # as on our hosts: behind whatever the operator puts there by hand
 UPSTREAM_LIMIT = 2_000_000  # about twice the Internet's table
 HOST_LIMIT = 20_000  # far more addresses than one host can hold instances
-MOST_PREPENDS = 3  # that one of our own communities asks for
+MOST_PREPENDS = 8  # that one of our own communities can ask for, as many as a scope has at most
 _LOOP = 16  # how often our own number may stand in a path that a host tells: its prepends
 _BFD = "{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }"  # a silent loss is seen in 0.3 s
 
@@ -118,6 +118,13 @@ def render(config: EdgeConfig) -> str:
             ],
         ),
     ]
+    lines += _block(
+        "function prepend_for(int neighbour)",
+        [
+            f"if (OWN, {count}, neighbour) ~ bgp_large_community then {{ {'bgp_path.prepend(OWN); ' * count}}}"
+            for count in range(1, MOST_PREPENDS + 1)
+        ],
+    )
     for family in (4, 6):
         lines += _tables(config, family)
         lines += _kernel(family)
@@ -164,7 +171,8 @@ def _tables(config: EdgeConfig, family: int) -> Iterator[str]:
         [
             f"ipv{family} {{ table origin{family}; }};",
             f"igp table hosts{family};",
-            *(f"route {p} recursive {p.network_address};  # alive while a host tells it" for p in anycast),
+            "# alive while a host tells the same prefix: its own address is looked up among what hosts tell",
+            *(f"route {p} recursive {p.network_address};" for p in anycast),
         ],
     )
     yield from _block(
@@ -174,7 +182,8 @@ def _tables(config: EdgeConfig, family: int) -> Iterator[str]:
         f"protocol static guard{family}",
         [
             f"ipv{family} {{ import filter {{ preference = 10; accept; }}; }};",
-            *(f"route {p} unreachable;  # what nobody serves must not follow the default route back" for p in anycast),
+            "# what nobody serves must not follow the default route back",
+            *(f"route {p} unreachable;" for p in anycast),
         ],
     )
     yield from _block(
@@ -248,17 +257,13 @@ def _upstream(upstream: Upstream, rank: int, family: int) -> Iterator[str]:
     taken; without ranks `merge paths`, which is there for hosts, would spread what leaves over all of them.
     """
     name = session_name(upstream, family)
-    prepends = [
-        f"if (OWN, {count}, {upstream.asn}) ~ bgp_large_community then {{ {'bgp_path.prepend(OWN); ' * count}}}"
-        for count in range(1, MOST_PREPENDS + 1)
-    ]
     yield from _block(
         f"filter to_{name}",
         [
             f'if !(proto = "external{family}" || proto = "cover{family}" || (proto ~ "host_*" && net ~ COVERS{family})) then reject;',
             "# our own communities, for one upstream among several: (OWN, 0, its number) not to it, (OWN, N, its number) N prepends",
             f"if (OWN, 0, {upstream.asn}) ~ bgp_large_community then reject;",
-            *prepends,
+            f"prepend_for({upstream.asn});",
             f"bgp_large_community.delete([(OWN, 0..{MOST_PREPENDS}, *)]);",
             "accept;",
         ],
