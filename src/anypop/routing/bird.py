@@ -22,6 +22,7 @@ _HEAD = re.compile(
 )
 _VIA = re.compile(r"^\s+via (?P<address>\S+) on (?P<interface>\S+)")
 _ATTRIBUTE = re.compile(r"^\s+(?P<name>[A-Za-z]+\.[A-Za-z_0-9]+|Type):\s?(?P<value>.*)$")
+_FIELD = re.compile(r"^\s+(?P<name>[A-Za-z][A-Za-z ]*):\s+(?P<value>\S.*)$")
 _PAIR = re.compile(r"\((\d+),\s*(\d+)\)")
 _TRIPLE = re.compile(r"\((\d+),\s*(\d+),\s*(\d+)\)")
 _ORIGINS = {"IGP": Origin.IGP, "EGP": Origin.EGP, "Incomplete": Origin.INCOMPLETE}
@@ -62,7 +63,7 @@ def parse_sessions(text: str) -> dict[str, Session]:
         words = first.split()
         if len(words) < 2 or words[1] != "BGP":
             continue
-        fields = dict(re.findall(r"^\s+([A-Za-z ]+?):\s+(\S.*?)\s*$", rest, flags=re.MULTILINE))
+        fields = {match["name"]: match["value"] for line in rest.splitlines() if (match := _FIELD.match(line.rstrip()))}
         if not fields.get("Neighbor AS", "").isdecimal() or not fields.get("Local AS", "").isdecimal():
             continue
         found[words[0]] = Session(
@@ -134,7 +135,7 @@ def _candidate(route: _Route, sessions: Mapping[str, Session], now: datetime | N
 
 def _as_path(text: str) -> tuple[int, ...]:
     """The numbers of the path; a set `{1 2}` (RFC 4271, long deprecated) counts by its first member, as one hop."""
-    flat = re.sub(r"\{\s*(\d+)[^}]*\}", r"\1", text)
+    flat = re.sub(r"\{\s*(\d+)(?!\d)[^{}]*\}", r"\1", text)
     return tuple(int(part) for part in flat.replace("(", " ").replace(")", " ").split() if part.isdecimal())
 
 

@@ -59,9 +59,6 @@ class Pasted:
     routes: tuple[PastedRoute, ...]
     prefix_known: bool = True
 
-    def prefixes(self) -> tuple[Prefix, ...]:
-        return tuple(dict.fromkeys(route.candidate.prefix for route in self.routes))
-
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
@@ -86,7 +83,7 @@ class Reading:
         9.1.2.2); confederation members do not count in a path's length and are left out (RFC 5065). Nothing is the empty path.
         """
         flat = re.sub(r"\([\d\s.]*\)", " ", text)
-        flat = re.sub(r"[{\[]\s*([\d.]+)[^}\]]*[}\]]", r" \1 ", flat)
+        flat = re.sub(r"[{\[]\s*([\d.]+)(?![\d.])[^{}\[\]]*[}\]]", r" \1 ", flat)
         found = []
         for word in flat.split():
             number = asn(word)
