@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli import announcing, labs, places, probing, routes, workloads
+from anypop.cli import announce, labs, places, probing, routes, workloads
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctoring
 from anypop.cli.door import Output, Root
@@ -62,7 +62,7 @@ workloads.register(app)
 app.add_typer(workloads.app, name="workload")
 places.register(app)
 probing.register(app)
-app.add_typer(announcing.app, name="announce")
+app.add_typer(announce.app, name="announce")
 app.add_typer(places.communities, name="communities")
 app.add_typer(catchment.app, name="catchment")
 doctoring.register(app)

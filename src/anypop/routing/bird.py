@@ -30,8 +30,8 @@ _DEFAULT_LOCAL_PREFERENCE = 100  # BIRD's own default, and RFC 4277's advice; a 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """A BGP session as `show protocols all` has it. `router_id` is the neighbour's, empty while the session is down."""
+class BgpProtocol:
+    """A BGP session as `show protocols all` has it, by its name in BIRD. `router_id` is the neighbour's, empty while it is down."""
 
     name: str
     neighbor: str
@@ -55,9 +55,9 @@ class _Route:
     attributes: dict[str, str]
 
 
-def parse_sessions(text: str) -> dict[str, Session]:
+def parse_sessions(text: str) -> dict[str, BgpProtocol]:
     """The BGP sessions in the output of `show protocols all`, by protocol name."""
-    found: dict[str, Session] = {}
+    found: dict[str, BgpProtocol] = {}
     for block in re.split(r"\n(?=\S)", text):
         first, _, rest = block.partition("\n")
         words = first.split()
@@ -66,7 +66,7 @@ def parse_sessions(text: str) -> dict[str, Session]:
         fields = {match["name"]: match["value"] for line in rest.splitlines() if (match := _FIELD.match(line.rstrip()))}
         if not fields.get("Neighbor AS", "").isdecimal() or not fields.get("Local AS", "").isdecimal():
             continue
-        found[words[0]] = Session(
+        found[words[0]] = BgpProtocol(
             name=words[0],
             neighbor=fields.get("Neighbor address", "").partition("%")[0],
             neighbor_as=int(fields["Neighbor AS"]),
@@ -77,7 +77,7 @@ def parse_sessions(text: str) -> dict[str, Session]:
     return found
 
 
-def parse_routes(text: str, *, sessions: Mapping[str, Session] | None = None, now: datetime | None = None) -> tuple[Candidate, ...]:
+def parse_routes(text: str, *, sessions: Mapping[str, BgpProtocol] | None = None, now: datetime | None = None) -> tuple[Candidate, ...]:
     """The routes in the output of `show route ... all`, in BIRD's order (the best first).
 
     `sessions` (of `parse_sessions`) makes `ebgp`, `neighbor` and `router_id` certain; without it a route with a
@@ -107,7 +107,7 @@ def _routes(text: str) -> list[_Route]:
     return routes
 
 
-def _candidate(route: _Route, sessions: Mapping[str, Session], now: datetime | None) -> Candidate:
+def _candidate(route: _Route, sessions: Mapping[str, BgpProtocol], now: datetime | None) -> Candidate:
     head, attributes = route.head, route.attributes
     session = sessions.get(head["protocol"])
     of_bgp = attributes.get("Type", "").startswith("BGP") or "BGP.as_path" in attributes

@@ -4,10 +4,10 @@ A rule is `withhold:JFK:209`, `prepend:LAX:209:2`, `scope:JFK:209:209:7100` (a c
 `add:LHR:3356`; PoP `*` means all, several are separated by commas, an upstream is a name or an AS number. Pure but for `from_control`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anypop.cli import views
 from anypop.cli.catchment import plans
@@ -17,8 +17,9 @@ from anypop.model.cities import find_city
 from anypop.model.codec import from_data
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
-from anypop.model.network import Network, UpstreamKind
-from anypop.routing.catchment.sessions import Announcements, Session, from_network
+from anypop.model.network import Network
+from anypop.model.scopes import MOST_PREPENDS, read_community, with_communities
+from anypop.model.sessions import Announcements, Session, from_network, of_rows
 
 if TYPE_CHECKING:
     from anypop.cli.door import Door
@@ -55,36 +56,6 @@ def from_control(door: "Door", workload: str) -> Known:
         raise Failure(f"{workload} announces nothing", code=Exit.NOT_FOUND, advice="Only a workload made with --anycast does.")
     prefixes = tuple(dict.fromkeys(str(row["prefix"]) for row in rows))
     return Known(announcements=of_rows(network, rows), network=network, workload=workload, prefixes=prefixes)
-
-
-def of_rows(network: Network, rows: Iterable[Mapping[str, Any]]) -> Announcements:
-    """Sessions of the announcements' rows that control gives: one for both families. What holds in effect counts, not only the rule."""
-    found: dict[tuple[str, str], Session] = {}
-    for row in rows:
-        pop, name = CityCode(str(row["pop"])), str(row["upstream"])
-        site = network.pop(pop)
-        upstream = next((u for u in site.upstreams if u.name == name), None) if site is not None else None
-        asn = upstream.asn if upstream is not None else int(row.get("asn") or 0)
-        kind = upstream.kind if upstream is not None else UpstreamKind.TRANSIT
-        scope = scope_of(row.get("effective") or row.get("scope") or {})
-        found.setdefault((pop, name), Session(pop=pop, upstream=name, asn=asn, kind=kind, scope=scope))
-    return Announcements(asn=network.asn, sessions=tuple(found.values()))
-
-
-def scope_of(data: Mapping[str, Any]) -> Scope:
-    """A scope as the API writes it."""
-    written = [str(c) for c in (*(data.get("communities") or ()), *(data.get("large_communities") or ()))]
-    return plans.scope_with(written, prepend=int(data.get("prepend") or 0), withhold=data.get("mode") == Mode.WITHHOLD.value)
-
-
-def scope_data(scope: Scope) -> dict[str, Any]:
-    """A scope as the API takes it."""
-    return {
-        "mode": scope.mode.value,
-        "prepend": scope.prepend,
-        "communities": [":".join(map(str, c)) for c in scope.communities],
-        "large_communities": [":".join(map(str, c)) for c in scope.large_communities],
-    }
 
 
 def from_file(path: Path) -> Announcements:
@@ -130,20 +101,11 @@ def _applied(now: Announcements, text: str) -> Announcements:
             case "withhold":
                 scope = replace(old, mode=Mode.WITHHOLD)
             case "prepend":
-                if not (rest[0].isascii() and rest[0].isdigit() and int(rest[0]) <= plans.MOST_PREPENDS):
-                    raise ValueError(f"prepend 0 to {plans.MOST_PREPENDS} times, not '{rest[0]}'")
+                if not (rest[0].isascii() and rest[0].isdigit() and int(rest[0]) <= MOST_PREPENDS):
+                    raise ValueError(f"prepend 0 to {MOST_PREPENDS} times, not '{rest[0]}'")
                 scope = replace(old, mode=Mode.ANNOUNCE, prepend=int(rest[0]))
             case "scope":
-                try:
-                    more = plans.scope_with([":".join(rest)])
-                except ValueError as error:
-                    raise ValueError(str(error).removeprefix("--community ")) from None
-                scope = replace(
-                    old,
-                    mode=Mode.ANNOUNCE,
-                    communities=tuple(dict.fromkeys((*old.communities, *more.communities))),
-                    large_communities=tuple(dict.fromkeys((*old.large_communities, *more.large_communities))),
-                )
+                scope = with_communities(old, [read_community(":".join(rest))])
             case _:
                 scope = Scope()
         sessions[index] = replace(sessions[index], scope=scope)

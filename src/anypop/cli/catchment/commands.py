@@ -133,7 +133,8 @@ def difference(
 @command(app, "plan", examples="anypop catchment plan > plan.yaml\nanypop catchment plan --what-if withhold:JFK:209 > without.yaml")
 def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) -> None:
     """Write what we announce now (or would) as a plan file to standard output."""
-    from anypop.cli.catchment import announced, asking, plans  # noqa: PLC0415 - see the module
+    from anypop.cli.catchment import asking, plans  # noqa: PLC0415 - see the module
+    from anypop.model.scopes import scope_data  # noqa: PLC0415
 
     wanted = asking.question(door, None, workload, what_if or ()).wanted
     rows = [
@@ -142,7 +143,7 @@ def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) ->
             "upstream": s.upstream,
             "asn": s.asn,
             "kind": s.kind.value,
-            "scope": announced.scope_data(s.scope),
+            "scope": scope_data(s.scope),
         }
         for s in wanted.sessions
     ]

@@ -14,7 +14,7 @@ from anypop.cli.catchment.commands import Plan, Workload
 from anypop.cli.catchment.graphs import Footprint, GraphFile, Overrides, Weights
 from anypop.cli.door import Door, command
 from anypop.cli.failure import Failure, usage
-from anypop.cli.workloads import Yes
+from anypop.cli.options import Yes
 from anypop.model.announce import Scope
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _made(
     if any(change.added for change in repair.changes):
         raise usage(f"'{repair.title}' is a contract with a network, no configuration", advice="Choose another repair.")
     scopes: dict[Key, Scope] = {(change.pop, change.upstream): change.scope for change in repair.changes}
-    change = preview.compared(ground, known.announcements, reaching.with_scopes(known.announcements, scopes))
+    change = preview.compared(ground, known.announcements, known.announcements.with_scopes(scopes))
     door.screen.preview([(repair.title, "bold")], *(f"  {line}" for line in shown["commands"]))
     door.screen.preview(*(f"  {pop} bird.conf {line}" for pop, lines in shown["bird_conf"].items() for line in lines))
     door.screen.preview([(change.sentence, "bold")])

@@ -5,34 +5,31 @@ to ask, which is no error: announcing must not depend on a model. A graph that i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anypop.cli.catchment import announced, graphs
+from anypop.cli.catchment import graphs
 from anypop.cli.catchment.graphs import Ground, Sources
 from anypop.cli.failure import Failure
-from anypop.cli.scopes import Session as Told
-from anypop.cli.scopes import scope_data
 from anypop.model.codec import from_data
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.network import Network
+from anypop.model.sessions import Announcements, Session, of_rows
 from anypop.routing.catchment.diff import Diff, diff
 from anypop.routing.catchment.predict import predict
-from anypop.routing.catchment.sessions import Announcements
 
 if TYPE_CHECKING:
     from anypop.cli.door import Door
 
 
-def foreseen(door: "Door", rows: Sequence[Mapping[str, Any]], after: Iterable[Told]) -> Diff | None:
+def foreseen(door: "Door", rows: Sequence[Mapping[str, Any]], after: Iterable[Session]) -> Diff | None:
     """What moves when these sessions get these scopes."""
     try:
         found = graphs.sources(door, Sources())
         if found is None:
             return None
         ground = graphs.load(found)
-        now = announced.of_rows(_network(door, ground), rows)
-        return compared(ground, now, _with(now, after))
+        now = of_rows(_network(door, ground), rows)
+        return compared(ground, now, now.with_scopes({session.key: session.scope for session in after}))
     except (Failure, Invalid, WorldError) as error:
         problem = error.problems[0] if isinstance(error, Invalid) else error
         door.screen.note(f"no prediction: {problem}")
@@ -53,9 +50,3 @@ def _network(door: "Door", ground: Ground) -> Network:
 
         return network_of(ground.plan)
     return from_data(Network, door.client.get("/anypop/v1/network", what="read the network"))
-
-
-def _with(now: Announcements, after: Iterable[Told]) -> Announcements:
-    scopes = {(told.pop, told.upstream): announced.scope_of(scope_data(told.scope)) for told in after}
-    sessions = tuple(replace(s, scope=scopes.get((s.pop, s.upstream), s.scope)) for s in now.sessions)
-    return replace(now, sessions=sessions)

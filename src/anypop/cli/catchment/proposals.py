@@ -14,14 +14,14 @@ from typing import Any
 
 from anypop.agent.bgp.config import render
 from anypop.agent.observed import Export, SpeakerConfig
-from anypop.cli.catchment.announced import scope_data
 from anypop.cli.catchment.tables import km, percent
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.announce import Mode, Scope
 from anypop.model.network import Network
+from anypop.model.scopes import community_text, scope_data
+from anypop.model.sessions import Announcements
 from anypop.routing.catchment.doctor import Change, Diagnosis, Repair
-from anypop.routing.catchment.sessions import Announcements
 from anypop.routing.catchment.strays import Cause
 
 
@@ -74,10 +74,9 @@ def _words(change: Change, before: Announcements) -> str:
     old = before.sessions[index].scope if index is not None else Scope()
     if change.scope.mode is Mode.WITHHOLD:
         return "withhold"
-    more = [c for c in scope_data(change.scope)["communities"] if c not in scope_data(old)["communities"]]
-    more += [c for c in scope_data(change.scope)["large_communities"] if c not in scope_data(old)["large_communities"]]
+    more = [community for community in change.scope.every_community if community not in old.every_community]
     if more:
-        return " ".join(["scope", *(f"--community {c}" for c in more)])
+        return " ".join(["scope", *(f"--community {community_text(c)}" for c in more)])
     return f"prepend --count {change.scope.prepend}"
 
 

@@ -5,26 +5,22 @@ control. The model is asked here what to expect; whether that came true is `repa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from anypop.cli.catchment import asking
-from anypop.cli.catchment.announced import scope_data, scope_of
 from anypop.cli.catchment.graphs import Ground
 from anypop.cli.catchment.repairing import Key, Look, Wave
 from anypop.model.announce import Mode, Scope
 from anypop.model.cities import distance_km, find_city
-from anypop.routing.catchment.sessions import Announcements
+from anypop.model.scopes import scope_data, scope_of
+from anypop.model.sessions import Announcements
 
 if TYPE_CHECKING:
     from anypop.cli.door import Door
 
 REQUESTS = 3  # of each vantage in each round: one lost answer shows, and a round stays short
-
-
-def with_scopes(now: Announcements, scopes: Mapping[Key, Scope]) -> Announcements:
-    return replace(now, sessions=tuple(replace(s, scope=scopes.get((s.pop, s.upstream), s.scope)) for s in now.sessions))
 
 
 def waves(ground: Ground, now: Announcements, scopes: Mapping[Key, Scope], eyes: "VantageEyes") -> list[Wave]:
@@ -39,12 +35,12 @@ def waves(ground: Ground, now: Announcements, scopes: Mapping[Key, Scope], eyes:
         pop = min(left, key=lambda one: _suffering(ground, now, done | tried[one]))
         left.remove(pop)
         done |= tried[pop]
-        found.append(Wave(pop=pop, scopes=tried[pop], expected=eyes.expected(ground, with_scopes(now, done))))
+        found.append(Wave(pop=pop, scopes=tried[pop], expected=eyes.expected(ground, now.with_scopes(done))))
     return found
 
 
 def _suffering(ground: Ground, now: Announcements, scopes: Mapping[Key, Scope]) -> float:
-    mean = asking.answer(ground, with_scopes(now, scopes), now.pops).mean_extra_km
+    mean = asking.answer(ground, now.with_scopes(scopes), now.pops).mean_extra_km
     return 0.0 if isnan(mean) else mean
 
 
