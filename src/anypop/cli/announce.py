@@ -231,11 +231,12 @@ def _apply(
 
 def _foreseen(door: Door, rows: list[Any], after: Sequence[Session]) -> views.Data | None:
     """What the model says of it; None where there is no graph, without a word and without loading the model."""
-    from anypop.cli.catchment import graphs  # noqa: PLC0415 - a thing of their own, for changes alone
+    from anypop.cli.catchment import graph_options  # noqa: PLC0415 - a thing of their own, for changes alone
 
-    if graphs.sources(door, graphs.Sources()) is None:
+    if graph_options.sources(door) is None:
         return None
-    from anypop.cli.catchment import preview, tables  # noqa: PLC0415 - numpy, and the model of the Internet
+    from anypop.advice.answers import difference_data  # noqa: PLC0415 - numpy, and the model of the Internet
+    from anypop.cli.catchment import preview  # noqa: PLC0415
 
     found = preview.foreseen(door, rows, after)
-    return tables.difference_data(found) if found is not None else None
+    return difference_data(found) if found is not None else None

@@ -15,7 +15,7 @@ import typer
 
 from anypop.cli import announce, labs, places, probing, routes, workloads
 from anypop.cli.catchment import commands as catchment
-from anypop.cli.catchment import doctoring
+from anypop.cli.catchment import doctor
 from anypop.cli.door import Output, Root
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Format
@@ -65,7 +65,7 @@ probing.register(app)
 app.add_typer(announce.app, name="announce")
 app.add_typer(places.communities, name="communities")
 app.add_typer(catchment.app, name="catchment")
-doctoring.register(app)
+doctor.register(app)
 app.add_typer(routes.app, name="route")
 app.add_typer(labs.app, name="lab")
 labs.register(app)
