@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.harness import publish
 
-NAMES = ("deploy", "lab", "catchment", "agree")
+NAMES = ("deploy", "rollout", "lab", "catchment", "agree")
 
 
 def main() -> int:

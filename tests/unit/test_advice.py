@@ -11,7 +11,7 @@ import pytest
 from anypop.advice import answers, graph, plans, proposals, question
 from anypop.advice.graph import Graph, Sources
 from anypop.advice.waves import Key, Viewpoint, Waves, waves_of
-from anypop.agent.bgp.proposed import bird_conf
+from anypop.agent.act.bgp.proposed import bird_conf
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid
 from anypop.model.scopes import scope_data

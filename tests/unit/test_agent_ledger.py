@@ -7,20 +7,22 @@ import pytest
 
 from anypop.agent.ledger import Ledger
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from anypop.model.reasons import Reason
-from tests.agent_world import POP, instance, order
+from tests.agent_world import HOST, instance, order
 
 
 def ledger(folder: Path) -> Ledger:
     """A ledger as a new process opens it."""
-    opened = Ledger(folder / "order.json", POP)
+    opened = Ledger(folder / "order.json", HOST)
     opened.restore()
     return opened
 
 
 def test_an_order_survives_the_process(tmp_path: Path) -> None:
-    """A new process obeys the last order, with all its addresses; the file is for its owner alone, since it holds secrets."""
+    """A new process obeys the last order, with all its addresses; the file is for its owner alone, since it holds
+    secrets.
+    """
     first = ledger(tmp_path)
     assert first.page is None
     assert first.accept(order(3, instance(0))) is None
@@ -31,7 +33,9 @@ def test_an_order_survives_the_process(tmp_path: Path) -> None:
 
 
 def test_generations_only_grow(tmp_path: Path) -> None:
-    """An older order, and another one of the same generation, are refused; the same one again is harmless (invariant 5)."""
+    """An older order, and another one of the same generation, are refused; the same one again is harmless (invariant
+    5).
+    """
     book = ledger(tmp_path)
     book.accept(order(3, instance(0)))
     assert book.accept(order(2, instance(0))) is Reason.STALE_GENERATION
@@ -41,7 +45,9 @@ def test_generations_only_grow(tmp_path: Path) -> None:
 
 
 def test_leaving_an_instance_out_is_refused(tmp_path: Path) -> None:
-    """An order that is empty or cut short takes nothing down; with a token for exactly that incarnation it does (invariants 6, 14)."""
+    """An order that is empty or cut short takes nothing down; with a token for exactly that incarnation it does
+    (invariants 6, 14).
+    """
     book = ledger(tmp_path)
     book.accept(order(1, instance(0), instance(2)))
     assert book.accept(order(2)) is Reason.SHRINKS_WITHOUT_TOKEN
@@ -92,13 +98,13 @@ def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_the_order(tmp_path: Path) -> None:
     """An order that cannot be written is not obeyed."""
     (tmp_path / "file").write_text("")
-    book = Ledger(tmp_path / "file" / "order.json", POP)
+    book = Ledger(tmp_path / "file" / "order.json", HOST)
     with pytest.raises(WorldError, match="write the order"):
         book.accept(order(1))
     assert book.page is None
 
 
-def test_another_pops_order_is_the_senders_mistake(tmp_path: Path) -> None:
-    """An order for another PoP is refused with the field's name."""
-    with pytest.raises(Invalid, match="pop"):
-        Ledger(tmp_path / "order.json", CityCode("JFK")).accept(order(1))
+def test_another_hosts_order_is_the_senders_mistake(tmp_path: Path) -> None:
+    """An order for another host is refused with the field's name."""
+    with pytest.raises(Invalid, match="host"):
+        Ledger(tmp_path / "order.json", HostName("JFK")).accept(order(1))

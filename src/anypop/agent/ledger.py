@@ -1,18 +1,21 @@
 """The ledger: the last order, on disk before it is obeyed, and the tokens of every removal that is not complete.
 
-In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that leaves out an instance
-without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last order back. Never touches the world otherwise.
+In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that
+leaves out an instance without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last
+order back. Never touches the world otherwise.
 """
 
 import contextlib
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anypop.agent.observed import Leaving
-from anypop.model.codec import from_json, to_json
+from anypop.agent.decide.elements import Leaving
+from anypop.model import upgrade
+from anypop.model.codec import from_data, to_json
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 
@@ -28,17 +31,19 @@ class Page:
 class Ledger:
     """One file. Read once at the start; written, flushed and renamed into place at each change."""
 
-    def __init__(self, file: Path, pop: CityCode) -> None:
+    def __init__(self, file: Path, host: HostName) -> None:
         self._file = file
-        self._pop = pop
+        self._host = host
         self.page: Page | None = None
         self.error = ""
         """Why the last order could not be read back, in words; empty when all is well. What runs goes on running."""
 
     def restore(self) -> None:
-        """Read the last order. A damaged file is set aside, said in `error`, and counts as no order: nothing is taken down for it."""
+        """Read the last order. A damaged file is set aside, said in `error`, and counts as no order: nothing is taken
+        down for it.
+        """
         try:
-            self.page = from_json(Page, self._file.read_bytes())
+            self.page = _read(self._file.read_bytes())
         except FileNotFoundError:
             return
         except Invalid as error:
@@ -55,9 +60,9 @@ class Ledger:
         return self.page.order.generation if self.page else 0
 
     def accept(self, order: Order) -> Reason | None:
-        """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another PoP's order, `WorldError` when the disk fails."""
-        if order.pop != self._pop:
-            raise Invalid.one("pop", f"this is {self._pop}'s agent, the order is for {order.pop}")
+        """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another host's order, `WorldError` when the disk fails."""
+        if order.host != self._host:
+            raise Invalid.one("host", f"this is {self._host}'s agent, the order is for {order.host}")
         page = turn(order, self.page)
         if isinstance(page, Reason):
             return page
@@ -93,6 +98,17 @@ class Ledger:
             raise WorldError(f"write the order to {self._file}", error.strerror or str(error)) from error
         self.page = page
         self.error = ""
+
+
+def _read(raw: bytes) -> Page:
+    """A page, also one that version 0.1 wrote. Raises `Invalid`."""
+    try:
+        data = json.loads(raw)
+    except ValueError as error:
+        raise Invalid.one("", f"is no JSON: {error}") from error
+    with contextlib.suppress(LookupError, TypeError, AttributeError):  # what is no page at all is told by the reader below
+        data = upgrade.page(data)
+    return from_data(Page, data)
 
 
 def turn(order: Order, page: Page | None) -> Page | Reason:

@@ -1,61 +1,74 @@
 """/anypop/v1/.../announcements: how far each announcement of a workload's anycast prefixes goes, shown and changed.
 
-In: rules as the operator writes them (PoP, upstream by name or AS number, scope; the scope is read by `scopes`). Out: every prefix x PoP x
-upstream with its rule, what holds in effect and whether it is really out there by the last report; after a change, the difference.
+In: rules as the operator writes them (PoP, upstream by name or AS number, scope; the scope is read by `scopes`). Out:
+every prefix x PoP x upstream with its rule, what holds in effect and whether it is really out there by the last report;
+after a change, the difference.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Path
 
-from anypop.api.context import Body, Here, In
+from anypop.api.bodies import JsonObject
+from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.state import Declaration, State
 from anypop.model.announce import Announcement, Mode, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements", tags=["announcements"])
 
 Rules = dict[tuple[CityCode, str], ScopeRule]
 
+WorkloadId = Annotated[str, Path(description="id or slug")]
+RulesBody = Annotated[dict[str, Any], Depends(JsonObject(RulesRequest))]
+
 
 @router.get("")
-async def list_announcements(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
-    state = here.core.state
-    return _listed(state, here.workload(stack, workload_id))
+@answers(Announcements)
+async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List every prefix x PoP x upstream of a workload, and its rules."""
+    state = platform.core.state
+    return _listed(state, platform.workload(stack, workload_id))
 
 
 @router.put("")
-async def replace_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
-    """These rules and no others."""
-    declared = here.workload(stack, workload_id)
-    return await _set(here, declared, _parsed(body, declared, here.core.state.network))
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+    """Set these rules and no others."""
+    declared = platform.workload(stack, workload_id)
+    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network))
 
 
 @router.patch("")
-async def merge_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
-    """These rules beside the others; each replaces the one for the same PoP and upstream."""
-    declared = here.workload(stack, workload_id)
-    wanted = _parsed(body, declared, here.core.state.network)
-    return await _set(here, declared, {**_rules(here.core.state, declared), **wanted})
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def merge_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+    """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
+    declared = platform.workload(stack, workload_id)
+    wanted = parsed_rules(body, declared, platform.core.state.network)
+    return await _set(platform, declared, {**_rules(platform.core.state, declared), **wanted})
 
 
 @router.delete("")
-async def reset_rules(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def reset_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Announce plainly everywhere again."""
-    return await _set(here, here.workload(stack, workload_id), {})
+    return await _set(platform, platform.workload(stack, workload_id), {})
 
 
-async def _set(here: Here, declared: Declaration, wanted: Rules) -> dict[str, Any]:
-    before = _rules(here.core.state, declared)
+async def _set(platform: Platform, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+    before = _rules(platform.core.state, declared)
     lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
-    state = await here.core.change(declare.set_rules(declared.id, lasting))
+    state = await platform.core.change(declare.set_rules(declared.id, lasting))
     after = _rules(state, declared)
     changes = [
         {"pop": pop, "upstream": upstream, "before": scope_data(old), "after": scope_data(new)}
@@ -77,14 +90,15 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
     held = state.anycast.get(declared.id)
     if held is None or state.plan is None:
         return
-    for city, part in state.plan.pops.items():
-        site = state.network.pop(city)
+    for host, part in state.plan.hosts.items():
+        city = part.pop
+        site = state.network.host(host)
         asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
         for told in part.announcements:
             if told.prefix not in (held.prefix4, held.prefix6):
                 continue
             rule = rules.get((city, told.upstream))
-            announced, reason = _effect(state, city, told)
+            announced, reason = _effect(state, host, told)
             yield {
                 "prefix": str(told.prefix),
                 "pop": city,
@@ -99,9 +113,9 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
             }
 
 
-def _effect(state: State, city: CityCode, told: Announcement) -> tuple[bool, Reason]:
-    """Whether it is out, by the PoP's own last report, and why it is or is not."""
-    verdict, received = state.verdict.pops.get(city), state.reports.get(city)
+def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Reason]:
+    """Whether it is out, by the host's own last report, and why it is or is not."""
+    verdict, received = state.verdict.hosts.get(host), state.reports.get(host)
     if verdict is None or not verdict.trusted or received is None:
         return False, verdict.reason if verdict is not None else Reason.NO_REPORT
     seen = next((p for p in received.report.prefixes if p.prefix == told.prefix), None)
@@ -124,7 +138,7 @@ def _scope_of(rule: ScopeRule | None) -> Scope:
     return rule.scope if rule is not None else Scope()
 
 
-def _parsed(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
+def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
     """The rules of a request. Raises `Invalid` with all their problems."""
     given = body.get("rules")
     if not isinstance(given, list):

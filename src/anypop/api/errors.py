@@ -1,20 +1,32 @@
-"""Errors as the Workload API's clients expect them: the grpc-gateway shape, also for paths and methods that do not exist.
+"""Errors as the Workload API's clients expect them: the grpc-gateway shape, also where there is no such path.
 
-In: every exception that an endpoint can raise. Out: a status and `{"code", "message", "details"}`. The only `@type`s are the bare names
-that the public clients can decode. It must not show anything of an exception that is our own bug: that goes to the log.
+In: every exception that an endpoint can raise. Out: a status and `{"code", "message", "details"}`. The only `@type`s
+are the bare names that the public clients can decode. It must not show anything of an exception that is our own bug:
+that goes to the log.
 """
 
 import uuid
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from anypop.control.refusals import Exists, Forbidden, NotFound, Precondition, Refused, Unauthenticated, VersionConflict
+from anypop.control.refusals import (
+    Exists,
+    Forbidden,
+    NotFound,
+    OverQuota,
+    Precondition,
+    Refused,
+    Unauthenticated,
+    VersionConflict,
+)
+from anypop.model import codec
 from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.plan.check import Unsafe
 
@@ -26,6 +38,7 @@ class Code(IntEnum):
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     ABORTED = 10
     UNIMPLEMENTED = 12
@@ -42,12 +55,27 @@ STATUS = {
     Code.NOT_FOUND: 404,
     Code.ALREADY_EXISTS: 409,
     Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
     Code.FAILED_PRECONDITION: 400,
     Code.ABORTED: 409,
     Code.UNIMPLEMENTED: 501,
     Code.INTERNAL: 500,
     Code.UNAVAILABLE: 503,
     Code.UNAUTHENTICATED: 401,
+}
+
+SAYS = {
+    Code.INVALID_ARGUMENT: "the request is wrong in itself; the details have every problem, with the path of its field",
+    Code.NOT_FOUND: "there is nothing of that name that the caller may see",
+    Code.ALREADY_EXISTS: "the name is taken",
+    Code.PERMISSION_DENIED: "the caller is known, and not entitled",
+    Code.RESOURCE_EXHAUSTED: "a quota would be exceeded; every limit stands in the details, with the numbers",
+    Code.FAILED_PRECONDITION: "the request does not fit what is there",
+    Code.ABORTED: "the change was made to another version than the one that is there now",
+    Code.UNIMPLEMENTED: "the path has no such method",
+    Code.INTERNAL: "an error of our own; the log of the control process has the details",
+    Code.UNAVAILABLE: "something that is needed for the answer has failed: the store, a vantage, a router",
+    Code.UNAUTHENTICATED: "there is no token, or it is unknown or has expired; of a token request: the secret is wrong",
 }
 
 _CODES: dict[type[Refused], Code] = {
@@ -57,16 +85,27 @@ _CODES: dict[type[Refused], Code] = {
     Precondition: Code.FAILED_PRECONDITION,
     Unauthenticated: Code.UNAUTHENTICATED,
     Forbidden: Code.PERMISSION_DENIED,
+    OverQuota: Code.RESOURCE_EXHAUSTED,
 }
 
 
-def answer(code: Code, message: str, *, problems: Iterable[Problem] = (), headers: dict[str, str] | None = None) -> JSONResponse:
-    """The response of an error. `problems` become field violations."""
+def answer(
+    code: Code,
+    message: str,
+    *,
+    problems: Iterable[Problem] = (),
+    exceeded: Iterable[Problem] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """The response of an error. `problems` become field violations, `exceeded` limits become a quota failure."""
     request_id = uuid.uuid4().hex
     details: list[dict[str, Any]] = [{"@type": "stackpath.rpc.RequestInfo", "requestId": request_id, "servingData": ""}]
     violations = [{"field": p.path, "description": p.message} for p in problems]
     if violations:
         details.append({"@type": "stackpath.rpc.BadRequest", "fieldViolations": violations})
+    limits = [{"subject": p.path, "description": p.message} for p in exceeded]
+    if limits:
+        details.append({"@type": "stackpath.rpc.QuotaFailure", "violations": limits})
     return JSONResponse({"code": int(code), "message": message, "details": details}, status_code=STATUS[code], headers=headers)
 
 
@@ -77,7 +116,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Unsafe, _unsafe)
     app.add_exception_handler(WorldError, _world_failed)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _http)
+    app.add_exception_handler(RequestValidationError, _parameters)
     app.add_exception_handler(Exception, _our_bug)
 
 
@@ -85,7 +124,8 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     code = next((c for kind, c in _CODES.items() if isinstance(error, kind)), Code.FAILED_PRECONDITION)
     headers = {"www-authenticate": "Bearer"} if code is Code.UNAUTHENTICATED else None
-    return answer(code, error.message, headers=headers)
+    exceeded = error.problems if isinstance(error, OverQuota) else ()
+    return answer(code, error.message, exceeded=exceeded, headers=headers)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -93,6 +133,13 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     first = str(error.problems[0]) if error.problems else "invalid request"
     more = len(error.problems) - 1
     return answer(Code.INVALID_ARGUMENT, f"{first} (and {more} more)" if more > 0 else first, problems=error.problems)
+
+
+async def _parameters(request: Request, error: Exception) -> JSONResponse:
+    """Wrong parameters of the path or the query, by the names that the client gave them."""
+    assert isinstance(error, RequestValidationError)
+    found = [{**e, "loc": e["loc"][1:]} for e in error.errors()]
+    return await _invalid(request, Invalid(codec.in_words(cast("list[ErrorDetails]", found))))
 
 
 async def _unsafe(_: Request, error: Exception) -> JSONResponse:
@@ -105,14 +152,12 @@ async def _world_failed(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """What the router itself refuses. A method that a path does not have is `unimplemented`, as grpc-gateway answers it."""
+    """What the router itself refuses. A method that a path does not have is `unimplemented`, as in grpc-gateway."""
     if isinstance(error, HTTPException) and error.status_code == 405:
         headers = dict(error.headers) if error.headers else None
         return answer(Code.UNIMPLEMENTED, f"{request.url.path} has no method {request.method}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code == 404:
         return answer(Code.NOT_FOUND, f"there is nothing at {request.url.path}")
-    if isinstance(error, RequestValidationError):
-        return await _invalid(request, Invalid(Problem(path=str(e["loc"][-1]), message=e["msg"]) for e in error.errors()))
     return answer(Code.INVALID_ARGUMENT, getattr(error, "detail", None) or "the request cannot be read")
 
 

@@ -1,7 +1,8 @@
 """The control process: store, core, certificate, sockets, HTTPS server, from start to a quick and orderly end.
 
-In: what the command line says. Out: a running server until SIGTERM or SIGINT; then waiting agents and watchers are answered first, so that
-it ends within a second. It writes the files by which others find it: agents' tokens and the client file.
+In: what the command line says. Out: a running server until SIGTERM or SIGINT; then waiting agents and watchers are
+answered first, so that it ends within a second. It writes the files by which others find it: agents' tokens and the
+client file.
 """
 
 import asyncio
@@ -26,15 +27,15 @@ import yaml
 from anypop.api import listen
 from anypop.api.app import make_app
 from anypop.api.context import Platform
+from anypop.api.landings import keep_looking
 from anypop.control import ca
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
 from anypop.control.network import change_network
 from anypop.control.store import Store, open_store
-from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
-from anypop.model.network import Network
+from anypop.model.network import Network, network_from
 from anypop.plan.fields import location
 from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
@@ -50,7 +51,7 @@ class Settings:
     """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder."""
 
     state: Path
-    listen: tuple[listen.Place, ...]
+    listen: tuple[listen.ListenAddress, ...]
     network: Path | None = None
     prices: Path | None = None
     lab: Path | None = None
@@ -85,7 +86,9 @@ def _in_words(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _only_one(state: Path) -> Iterator[None]:
-    """Two control processes over one store would each give out generations: the lock goes with the process, however it ends."""
+    """Two control processes over one store would each give out generations: the lock goes with the process, however it
+    ends.
+    """
     with _in_words(f"use the folder {state}"):
         lock = (state / "lock").open("w")
     with lock:
@@ -109,7 +112,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             credentials = renew()
         on_network = partial(accounts.ensure_agents, settings.state / "agents")
         platform = Platform(core=core, accounts=accounts, clock=time.time, prices=_prices(settings.prices, store), on_network=on_network)
-        on_network(platform.cities())
+        on_network(platform.hosts())
         _attach_lab(platform, settings.lab)
         _bootstrap(settings, accounts, credentials, sockets)
         config = uvicorn.Config(
@@ -128,10 +131,13 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))  # the table of cities takes 60 ms to read
         renewal = asyncio.create_task(_keep_certificate(config, renew))
+        looking = asyncio.create_task(keep_looking(platform)) if platform.vantages is not None else None
         try:
             await server.serve(sockets=sockets)
         finally:
             renewal.cancel()
+            if looking is not None:
+                looking.cancel()
             await warm
     finally:
         await core.stop()
@@ -157,7 +163,9 @@ class _Server(uvicorn.Server):
             cut.cancel()
 
     def _cut(self) -> None:
-        """End what is still open. TLS's farewell needs the other side, and a client between two requests does not listen for it."""
+        """End what is still open. TLS's farewell needs the other side, and a client between two requests does not
+        listen for it.
+        """
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
@@ -188,7 +196,7 @@ def _network(path: Path | None) -> Network | None:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise WorldError(what, f"it is not YAML: {error}") from error
-    return codec.from_data(Network, data)
+    return network_from(data)
 
 
 def _prices(path: Path | None, store: Store) -> PriceBook:
@@ -219,13 +227,15 @@ async def _keep_certificate(config: uvicorn.Config, renew: partial[ca.Credential
 def _attach_lab(platform: Platform, folder: Path | None) -> None:
     if folder is None:
         return
-    from anypop.api.lab_seams import attach  # noqa: PLC0415 - a real deployment has no lab and need not load one
+    from anypop.api.lab_vantages import attach  # noqa: PLC0415 - a real deployment has no lab and need not load one
 
     platform.vantages, platform.glass = attach(folder, lambda: platform.core.state.network)
 
 
 def _bootstrap(settings: Settings, accounts: Accounts, credentials: ca.Credentials, sockets: list[socket.socket]) -> None:
-    """The first account, its stack, and the file that lets the command line in. A credential in the file that works stays."""
+    """The first account, its stack, and the file that lets the command line in. A credential in the file that works
+    stays.
+    """
     account = accounts.first_account()
     stacks = accounts.stacks(account.id)
     stack = stacks[0] if stacks else accounts.create_stack(account.id, "default", "default")

@@ -1,7 +1,7 @@
 """The nouns as the Workload API's JSON has them: stacks, workloads, locations, instances.
 
-In: control's state. Out: plain data. Null and empty values are left out, times are RFC 3339 in UTC, counts of 64 bits are text. Pure; it
-must not add to a workload's document what its client would see as a difference from what it sent.
+In: control's state. Out: plain data. Null and empty values are left out, times are RFC 3339 in UTC, counts of 64 bits
+are text. Pure; it must not add to a workload's document what its client would see as a difference from what it sent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anypop.control.accounts import Stack
-from anypop.control.state import Declaration, State
+from anypop.control.state import Declaration, Revision, State
 from anypop.judge.instances import Shown, shown
 from anypop.model.order import InstanceOrder
-from anypop.model.plan import Slot
+from anypop.model.plan import Incarnation
 from anypop.model.report import ContainerReport, Phase
 from anypop.plan.document import document_with_anycast
 from anypop.plan.fields import instance_fields
@@ -51,29 +51,50 @@ def workload(state: State, declared: Declaration) -> dict[str, Any]:
     return {**document, "metadata": metadata, "status": "ACTIVE"}
 
 
-def instances(state: State, declared: Declaration, now: float) -> list[tuple[Slot, dict[str, Any]]]:
-    """All instances of a workload by name, those being taken down included."""
+def instances(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:
+    """The instances of a workload by name: of each slot the incarnation that serves, or is on its way to; one that is
+    being taken down only where no other lives in its slot.
+    """
+    found: dict[str, tuple[Incarnation, dict[str, Any]]] = {}
+    for life, data in incarnations(state, declared, now):
+        other = found.get(life.name)
+        leaving = "deletedAt" in data
+        if (
+            other is None
+            or (not leaving and ("deletedAt" in other[1] or data.get("phase") == Phase.RUNNING))
+            or (leaving and "deletedAt" in other[1])
+        ):
+            found[life.name] = life, data
+    return list(found.values())
+
+
+def incarnations(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:
+    """All incarnations of a workload by name and age, those being taken down included."""
+    mine = [p for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
     orders = {}
     if state.plan is not None:
-        pops = {p.slot.pop for p in state.slots.values() if p.slot.workload_id == declared.id}
-        orders = {i.uid: i for pop in pops if (part := state.plan.pops.get(pop)) for i in part.instances if i.workload_id == declared.id}
-    living = [(p.slot, p.created_at, None) for p in state.slots.values() if p.slot.workload_id == declared.id]
-    leaving = [(t.slot, t.created_at, t.asked_at) for t in state.tombstones.values() if t.slot.workload_id == declared.id]
+        hosts = {p.incarnation.host for p in mine}
+        orders = {i.uid: i for h in hosts if (part := state.plan.hosts.get(h)) for i in part.instances if i.workload_id == declared.id}
+    living = [(p.incarnation, p.created_at, None) for p in mine]
+    leaving = [(t.incarnation, t.created_at, t.asked_at) for t in state.tombstones.values() if t.incarnation.workload_id == declared.id]
     found = []
-    for slot, created_at, asked_at in sorted([*living, *leaving], key=lambda entry: (entry[0].name, entry[1])):
-        seen = shown(slot.name, slot.uid, state.reports.get(slot.pop), now=now, removing=asked_at is not None)
-        found.append((slot, _instance(declared, slot, orders.get(slot.uid), seen, created_at=created_at, asked_at=asked_at)))
+    for life, created_at, asked_at in sorted([*living, *leaving], key=lambda entry: (entry[0].name, entry[0].life, entry[1])):
+        seen = shown(life.name, life.uid, state.reports.get(life.host), now=now, removing=asked_at is not None)
+        revision = state.revision(declared.id, life.revision) or declared.newest
+        order = orders.get(life.uid)
+        found.append((life, _instance(revision, life, order, seen, created_at=created_at, asked_at=asked_at)))
     return found
 
 
 def _instance(
-    declared: Declaration, slot: Slot, order: InstanceOrder | None, seen: Shown, *, created_at: float, asked_at: float | None
+    revision: Revision, life: Incarnation, order: InstanceOrder | None, seen: Shown, *, created_at: float, asked_at: float | None
 ) -> dict[str, Any]:
-    spec = declared.document.get("spec", {})
-    fields = instance_fields(order, slot, declared.workload)
+    """`revision`: the one whose containers it has, so that nothing is shown which does not run."""
+    spec = revision.document.get("spec", {})
+    fields = instance_fields(order, life, revision.workload)
     data = {
         **fields,
-        "metadata": {**fields["metadata"], "version": str(declared.version), "createdAt": moment(created_at)},
+        "metadata": {**fields["metadata"], "version": str(life.revision), "createdAt": moment(created_at)},
         "phase": seen.word,
         "reason": seen.reason.value,
         "message": seen.message or ("" if seen.phase is Phase.RUNNING else seen.reason.says),

@@ -1,40 +1,52 @@
 """/anypop/v1/.../watch: a workload's instances as they change, as server-sent events.
 
-In: a workload. Out: a stream (WHATWG HTML, section 9.2): `{"instances": [...]}` at once and after each change, a comment as a sign of life
-in between, and the end when the workload is gone or control stops.
+In: a workload. Out: a stream (WHATWG HTML, section 9.2): `{"instances": [...]}` at once and after each change, a
+comment as a sign of life in between, and the end when the workload is gone or control stops.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes
-from anypop.api.context import Here, In, Platform
+from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.models.rollouts import WatchedInstances
+from anypop.api.rollouts import data_of, newest_of, status
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import Declaration, State
 from anypop.model.names import WorkloadId
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["workloads"])
 
-# Changes come in bursts (eight instances start at once); a table redrawn 50 times a second is as live as an eye can see.
+# Changes come in bursts (eight instances start at once); a table drawn 50 times a second is as live as an eye can see.
 PACE_S = 0.02
 SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 
 
 @router.get("/watch")
-async def watch(workload_id: str, stack: In, here: Here) -> StreamingResponse:
-    found = here.workload(stack, workload_id)
+@answers(WatchedInstances, media_type="text/event-stream")
+async def watch_instances(
+    workload_id: Annotated[str, Path(description="id or slug")], stack: CallerStack, platform: PlatformDep
+) -> StreamingResponse:
+    """Watch a workload's instances.
+
+    Server-sent events: `instances` with all of them at once and after each change, `gone` when the workload is not
+    there any more; a comment is a sign of life.
+    """
+    found = platform.workload(stack, workload_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_states(here, found.id), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_states(platform, found.id), media_type="text/event-stream", headers=headers)
 
 
-async def _states(here: Platform, workload_id: WorkloadId) -> AsyncIterator[str]:
+async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[str]:
     told: object = None
-    while not here.core.bell.closed:
-        state = here.core.state
+    while not platform.core.bell.closed:
+        state = platform.core.state
         declared = state.workloads.get(workload_id)
         if declared is None:
             yield "event: gone\ndata: {}\n\n"
@@ -42,20 +54,26 @@ async def _states(here: Platform, workload_id: WorkloadId) -> AsyncIterator[str]
         seen = _sources(state, declared)
         if seen != told:
             told = seen
-            data = {"instances": [data for _, data in shapes.instances(state, declared, here.clock())]}
+            instances = [data for _, data in shapes.instances(state, declared, platform.clock())]
+            # the instances themselves, in place of how many there are
+            data = {**status(state, declared), "instances": instances}
+            if (rollout := newest_of(state, declared)) is not None:
+                data["rollout"] = data_of(state, rollout)
             yield f"event: instances\ndata: {json.dumps(data)}\n\n"
             await asyncio.sleep(PACE_S)
         # While the client was slow to read, there may have been news already.
-        if here.core.state is state and not await here.core.bell.wait(ANY_CHANGE, SIGN_OF_LIFE_S):
+        if platform.core.state is state and not await platform.core.bell.wait(ANY_CHANGE, SIGN_OF_LIFE_S):
             yield ": still here\n\n"
 
 
 def _sources(state: State, declared: Declaration) -> tuple[object, ...]:
-    """All that a workload's instances follow from, to be compared: far cheaper than making the answer after each change of anything."""
-    slots = [p.slot for p in state.slots.values() if p.slot.workload_id == declared.id]
-    leaving = [t.slot for t in state.tombstones.values() if t.slot.workload_id == declared.id]
-    uids = {slot.uid for slot in (*slots, *leaving)}
-    pops = sorted({slot.pop for slot in (*slots, *leaving)})
-    reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(pop)) else None for pop in pops]
-    trusted = [v.trusted if (v := state.verdict.pops.get(pop)) else None for pop in pops]
-    return declared, slots, leaving, reported, trusted
+    """All that a workload's instances follow from, to be compared: far cheaper than making the answer after each change
+    of anything.
+    """
+    living = [p.incarnation for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
+    leaving = [t.incarnation for t in state.tombstones.values() if t.incarnation.workload_id == declared.id]
+    uids = {life.uid for life in (*living, *leaving)}
+    hosts = sorted({life.host for life in (*living, *leaving)})
+    reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(host)) else None for host in hosts]
+    trusted = [v.trusted if (v := state.verdict.hosts.get(host)) else None for host in hosts]
+    return declared, living, leaving, reported, trusted, newest_of(state, declared)

@@ -38,7 +38,7 @@ Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoe
 def list_announcements(
     door: Door, workload: Annotated[str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)] = ""
 ) -> None:
-    """Every announcement of anycast prefixes: where, to whom, with what scope, and whether it is out."""
+    """Every announcement of anycast prefixes: where, to whom, with what scope, and whether it is announced now."""
     what = "list announcements"
     slugs = (
         [workload]

@@ -172,6 +172,13 @@ def workload(found: Data) -> Table:
     return pairs(rows)
 
 
+def revision(status: Data, under_way: Sequence[Data]) -> list[str]:
+    """`6 of 8 instances on revision 4`, and what is under way."""
+    lines = [f"{status.get('instances_on_it', 0)} of {status.get('instances', 0)} instances on revision {status.get('revision')}"]
+    lines += [f"rollout {str(r.get('id'))[:8]} is {r.get('phase')}: {r.get('says')}" for r in under_way]
+    return lines
+
+
 def pairs(rows: Sequence[Sequence[Cell]]) -> Table:
     """Name and value, without a visible head."""
     return Table(columns=[Column(head=""), Column(head="")], rows=rows)

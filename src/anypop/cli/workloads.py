@@ -13,7 +13,7 @@ import typer
 from anypop.cli import announcements, body, views, watch
 from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
-from anypop.cli.options import KnownWorkload, Yes
+from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, list, show, delete and wait for workloads.")
@@ -30,8 +30,6 @@ Targets = Annotated[
 ]
 Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="Instances in each city.")]
 Anycast = Annotated[bool, typer.Option("--anycast", help="One address, the same in every city.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to wait for the end of it.")]
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Give up waiting after so long (exit code 6).", min=0.1)]
 
 
 class Goal(StrEnum):
@@ -145,7 +143,15 @@ def show(door: Door, workload: KnownWorkload) -> None:
     what = f"show workload {workload}"
     found = door.client.get(door.workload_path(workload), what=what)["workload"]
     parts = list(views.by_name(door.client.every(f"{door.workload_path(workload)}/instances", what=what)))
-    door.screen.result({"workload": found, "instances": parts}, lambda: [views.workload(found), "", views.instances(parts)])
+    status = door.client.get(f"{door.workload_path(workload, 'anypop')}/rollouts", what=what)
+    under_way = [r for r in status.get("results") or [] if r.get("phase") in ("running", "paused")]
+    data = {
+        "workload": found,
+        "instances": parts,
+        **{key: status.get(key) for key in ("revision", "instances_on_it")},
+        "rollouts": under_way,
+    }
+    door.screen.result(data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)])
 
 
 @command(app, "delete", examples="anypop workload delete web --yes")

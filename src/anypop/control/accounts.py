@@ -1,8 +1,8 @@
 """Accounts, credentials, tokens and stacks: who asks, and what belongs to whom.
 
 OAuth2 client credentials: a client id (32 hex) and a secret (64 hex) give a bearer token for an hour. Agents have lasting tokens of their
-own, one for each PoP, in files that only root can read. What is stored is a hash, so the store alone opens nothing. Blocking: the caller
-uses a thread for whatever writes; `account_of` and `pop_of` read memory only.
+own, one for each host, in files that only root can read. What is stored is a hash, so the store alone opens nothing. Blocking: the caller
+uses a thread for whatever writes; `account_of` and `host_of` read memory only.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from anypop.control.ca import write_whole
 from anypop.control.refusals import Exists, NotFound, Unauthenticated, WrongSecret
 from anypop.control.store import Store
 from anypop.model.errors import Invalid
-from anypop.model.names import CityCode, StackId, is_slug, slug_of
+from anypop.model.names import HostName, StackId, is_slug, slug_of
 
 TOKEN_LIFE_S = 3600
 
@@ -71,7 +71,7 @@ class Accounts:
             self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
             alive = select(schema.tokens).where(schema.tokens.c.expires_at > clock())
             self._tokens = {r["hash"]: (r["account_id"], r["expires_at"]) for r in link.execute(alive).mappings()}
-            self._agents = {r["hash"]: CityCode(r["pop"]) for r in link.execute(select(schema.agent_tokens)).mappings()}
+            self._agents = {r["hash"]: HostName(r["host"]) for r in link.execute(select(schema.agent_tokens)).mappings()}
 
     # tokens
 
@@ -99,27 +99,27 @@ class Accounts:
             raise Unauthenticated("the access token is unknown or has expired")
         return self._accounts[account_id]
 
-    def pop_of(self, token: str) -> CityCode:
-        """Which PoP's agent holds this token. Raises `Unauthenticated`."""
-        pop = self._agents.get(_hash(token))
-        if pop is None:
+    def host_of(self, token: str) -> HostName:
+        """Which host's agent holds this token. Raises `Unauthenticated`."""
+        host = self._agents.get(_hash(token))
+        if host is None:
             raise Unauthenticated("the agent token is unknown")
-        return pop
+        return host
 
-    def ensure_agents(self, folder: Path, pops: list[CityCode]) -> None:
-        """A token file (0600) for each PoP. A file that is there and known stays as it is: an agent may be using it."""
-        for pop in pops:
-            path = folder / f"{pop}.token"
+    def ensure_agents(self, folder: Path, hosts: list[HostName]) -> None:
+        """A token file (0600) for each host. A file that is there and known stays as it is: an agent may be using it."""
+        for host in hosts:
+            path = folder / f"{host}.token"
             token = path.read_text().strip() if path.exists() else ""
-            if token and self._agents.get(_hash(token)) == pop:
+            if token and self._agents.get(_hash(token)) == host:
                 continue
             token = secrets.token_urlsafe(32)
             # The store first: a file with a token that control does not know would look valid and be refused.
             with self._store.writing() as link:
-                link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.pop == pop))
-                link.execute(insert(schema.agent_tokens), {"pop": pop, "hash": _hash(token)})
+                link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.host == host))
+                link.execute(insert(schema.agent_tokens), {"host": host, "hash": _hash(token)})
             write_whole(path, token.encode() + b"\n", mode=0o600)
-            self._agents = {**{h: p for h, p in self._agents.items() if p != pop}, _hash(token): pop}
+            self._agents = {**{h: other for h, other in self._agents.items() if other != host}, _hash(token): host}
 
     # accounts and credentials
 
@@ -219,6 +219,16 @@ class Accounts:
             if found.account_id == account_id and ref in (found.id, found.slug):
                 return found
         raise NotFound(f"no stack {ref}")
+
+    def any_stack(self, ref: str) -> Stack:
+        """A stack by id or slug, whoever's it is: for the operator. Raises `NotFound`."""
+        for found in self._stacks.values():
+            if ref in (found.id, found.slug):
+                return found
+        raise NotFound(f"no stack {ref}")
+
+    def has_account(self, account_id: str) -> bool:
+        return account_id in self._accounts
 
     def create_stack(self, account_id: str, name: str, slug: str) -> Stack:
         """A new stack. An empty `slug` is made from the name and six hex digits. Raises `Invalid` and `Exists`."""

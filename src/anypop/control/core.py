@@ -1,6 +1,6 @@
 """The core: whatever changes what control knows goes through here, one step at a time, on disk before anyone hears of it.
 
-In: changes asked for by people, reports of PoPs, and the one timer (the next moment at which something becomes due by itself). Out: the
+In: changes asked for by people, reports of hosts, and the one timer (the next moment at which something becomes due by itself). Out: the
 new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns order, threads and waiting.
 
 All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop only publishes results.
@@ -8,6 +8,7 @@ All steps run in one writer thread, so a step sees the result of the one before 
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from anypop.control.bell import Bell
 from anypop.control.decide import decide, without_gone
 from anypop.control.history import events_between
+from anypop.control.rolling import with_templates
 from anypop.control.state import Issued, State
 from anypop.control.store import Store
 from anypop.judge.verdict import FRESH_S, Received
 from anypop.model.errors import Invalid
-from anypop.model.names import CityCode, WorkloadId
+from anypop.model.names import HostName, WorkloadId
 from anypop.model.report import Report
+from anypop.plan.rollout import next_due
 
 log = logging.getLogger("anypop.control")
 
@@ -33,9 +36,9 @@ Alter = Callable[[State, float], State]
 
 @dataclass(slots=True)
 class _Inbox:
-    """Reports that came in since the last step. Of two reports of one PoP the later counts, but what either says is gone is gone."""
+    """Reports that came in since the last step. Of two reports of one host the later counts, but what either says is gone is gone."""
 
-    reports: dict[CityCode, Received] = field(default_factory=dict)
+    reports: dict[HostName, Received] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     step: asyncio.Task[None] | None = None
 
@@ -59,7 +62,12 @@ class Core:
     async def start(self) -> None:
         """Plan and judge once from what the store held. Raises what planning raises."""
         self._loop = asyncio.get_running_loop()
-        await self.change(lambda state, now: replace(state, plan=None))
+        fresh_key = secrets.token_bytes(32)
+
+        def alter(state: State, now: float) -> State:
+            return with_templates(replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now))
+
+        await self.change(alter)
 
     async def stop(self) -> None:
         """Wake all who wait, and let the running step end."""
@@ -77,31 +85,31 @@ class Core:
         return await self._step(alter, confirmed=confirmed, floors={})
 
     async def take(self, report: Report) -> None:
-        """A PoP's report. Returns when it is stored and judged; reports that arrive meanwhile are judged together in the next step."""
+        """A host's report. Returns when it is stored and judged; reports that arrive meanwhile are judged together in the next step."""
         if report.generation > HIGHEST_GENERATION:
             raise Invalid.one("generation", f"must be at most {HIGHEST_GENERATION}")
         inbox = self._inbox
-        inbox.reports[report.pop] = Received(report=report, at=self._clock())
+        inbox.reports[report.host] = Received(report=report, at=self._clock())
         inbox.gone.update(report.gone)
         if inbox.step is None:
             inbox.step = asyncio.get_running_loop().create_task(self._judge_inbox(inbox))
         await asyncio.shield(inbox.step)
 
-    async def order_after(self, pop: CityCode, generation: int, wait_s: float) -> Issued | None:
-        """The PoP's order once there is one newer than `generation`; None after `wait_s` seconds, or when control stops."""
+    async def order_after(self, host: HostName, generation: int, wait_s: float) -> Issued | None:
+        """The host's order once there is one newer than `generation`; None after `wait_s` seconds, or when control stops."""
         if generation > HIGHEST_GENERATION:
             raise Invalid.one("after", f"must be at most {HIGHEST_GENERATION}")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         while not self.bell.closed:
-            issued = self.state.orders.get(pop)
-            if issued is not None and issued.order.generation < generation and pop in self.state.verdict.pops:
+            issued = self.state.orders.get(host)
+            if issued is not None and issued.order.generation < generation and host in self.state.verdict.hosts:
                 # The agent has obeyed more than we remember (our store was restored from an older copy): go on above it.
-                await self._step(lambda state, now: state, confirmed=frozenset(), floors={pop: generation})
+                await self._step(lambda state, now: state, confirmed=frozenset(), floors={host: generation})
                 continue
             if issued is not None and issued.order.generation > generation:
                 return issued
-            if not await self.bell.wait(("order", pop), max(0.0, deadline - loop.time())):
+            if not await self.bell.wait(("order", host), max(0.0, deadline - loop.time())):
                 return None
         return None
 
@@ -114,10 +122,10 @@ class Core:
 
         async with self._judging:  # while one step runs, the next inbox fills
             self._inbox = _Inbox()
-            floors = {pop: r.report.generation for pop, r in inbox.reports.items()}
+            floors = {host: r.report.generation for host, r in inbox.reports.items()}
             await self._step(alter, confirmed=frozenset(), floors=floors)
 
-    async def _step(self, alter: Alter, *, confirmed: frozenset[WorkloadId], floors: dict[CityCode, int]) -> State:
+    async def _step(self, alter: Alter, *, confirmed: frozenset[WorkloadId], floors: dict[HostName, int]) -> State:
         loop = asyncio.get_running_loop()
 
         def write() -> State:
@@ -136,19 +144,25 @@ class Core:
     def _publish(self, before: State, after: State) -> None:
         self.state = after
         if before.orders is not after.orders:
-            for pop, issued in after.orders.items():
-                if before.orders.get(pop) is not issued:
-                    self.bell.ring(("order", pop))
+            for host, issued in after.orders.items():
+                if before.orders.get(host) is not issued:
+                    self.bell.ring(("order", host))
         self.bell.ring(ANY_CHANGE)
         self._set_timer(after)
 
     def _set_timer(self, state: State) -> None:
-        """Wake at the first moment at which something becomes due by itself: a report turns stale, or a rest ends that a plan waits for."""
+        """Wake at the first moment at which something becomes due by itself: a report turns stale, a rest ends that a plan waits for, or a
+        rollout may go on or has run out of time.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now = self._clock()
-        moments = [r.at + FRESH_S for pop, r in state.reports.items() if (v := state.verdict.pops.get(pop)) is not None and v.trusted]
+        moments = [r.at + FRESH_S for host, r in state.reports.items() if (v := state.verdict.hosts.get(host)) is not None and v.trusted]
+        patience = state.network.lost_after_s
+        if patience > 0:
+            moments += [silent for r in state.reports.values() if (silent := max(r.at, state.started_at) + patience) > now]
+        moments += [due for r in state.rollouts.values() if (due := next_due(r, now)) is not None]
         if state.plan is not None and state.plan.notes:
             moments += state.rests.values()
         if moments and self._loop is not None and not self.bell.closed:

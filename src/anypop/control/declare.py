@@ -15,11 +15,13 @@ from typing import Any
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
-from anypop.control.state import Declaration, State
+from anypop.control.rolling import begun, with_revision
+from anypop.control.state import Declaration, Revision, State
 from anypop.model.announce import ScopeRule
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
 from anypop.plan.parse import Parsed, Secret, parse
+from anypop.plan.template import template_of
 
 
 def new_id() -> WorkloadId:
@@ -31,6 +33,15 @@ def parsed(body: Mapping[str, Any], stack: Stack, workload_id: WorkloadId, citie
     return parse(body, workload_id=workload_id, stack_id=stack.id, stack_slug=stack.slug, cities=cities)
 
 
+def redeclared(wanted: Mapping[str, Any], current: Declaration, stack: Stack, cities: Collection[CityCode]) -> Parsed:
+    """The body of a request that changes a workload, with what its client could not send: secrets it cannot read, and the slug, which lasts for
+    the workload's life whatever name there is now. Raises `Invalid`.
+    """
+    if not wanted.get("slug"):
+        wanted = {**wanted, "slug": current.workload.slug}
+    return parsed(with_secrets(wanted, current), stack, current.id, cities)
+
+
 def create(made: Parsed) -> Alter:
     """Add a workload. The step raises `Exists` when its slug is taken in its stack."""
 
@@ -38,15 +49,18 @@ def create(made: Parsed) -> Alter:
         workload = made.workload
         if state.find(workload.stack_id, workload.slug) is not None:
             raise Exists(f"workload with slug {workload.slug} already exists on stack")
-        declared = Declaration(workload=workload, document=made.document, secrets=_sorted(made.secrets), version=1, created_at=now)
+        revision = _revision(made, state, 1, now)
+        declared = Declaration(newest=revision, created_at=now)
         return replace(state, workloads={**state.workloads, workload.id: declared})
 
     return alter
 
 
-def replace_with(before: Declaration, made: Parsed) -> Alter:
-    """Give a workload a new document. The step raises `NotFound`, `Precondition` while it is being deleted, or `VersionConflict` when
-    somebody else was faster; `Invalid` when it tries to change what lasts for the workload's life."""
+def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
+    """Give a workload a new document, and begin a rollout where instances have to be made anew. `by`: who asks. The
+    step raises `NotFound`, `Precondition` while it is being deleted, or `VersionConflict` when somebody else was
+    faster; `Invalid` when it tries to change what lasts for the workload's life.
+    """
 
     def alter(state: State, now: float) -> State:
         current = state.workloads.get(before.id)
@@ -64,17 +78,19 @@ def replace_with(before: Declaration, made: Parsed) -> Alter:
             raise Invalid.one(
                 "metadata.annotations", "anycast is asked for at creation and lasts for the workload's life; create another workload"
             )
-        declared = replace(
-            current,
-            workload=made.workload,
-            document=made.document,
-            secrets=_sorted(made.secrets),
-            version=current.version + 1,
-            updated_at=now,
-        )
-        return replace(state, workloads={**state.workloads, current.id: declared})
+        revision = _revision(made, state, current.version + 1, now)
+        if revision.document == current.document and revision.secrets == current.secrets:
+            return state  # nothing was changed, so nothing is declared anew
+        state = with_revision(state, current, revision, now)
+        return begun(state, current.id, previous=current.good, by=by, strategy=current.strategy, now=now)
 
     return alter
+
+
+def _revision(made: Parsed, state: State, number: int, now: float) -> Revision:
+    workload = replace(made.workload, revision=number)
+    workload = replace(workload, template=template_of(workload, state.template_key))
+    return Revision(workload=workload, document=made.document, secrets=_sorted(made.secrets), created_at=now)
 
 
 def delete(workload_id: WorkloadId) -> Alter:
@@ -84,7 +100,8 @@ def delete(workload_id: WorkloadId) -> Alter:
         current = state.workloads.get(workload_id)
         if current is None or current.delete_requested_at is not None:
             return state
-        leaving = replace(current, workload=replace(current.workload, deleting=True), delete_requested_at=now, updated_at=now)
+        newest = replace(current.newest, workload=replace(current.workload, deleting=True))
+        leaving = replace(current, newest=newest, delete_requested_at=now, updated_at=now)
         return replace(state, workloads={**state.workloads, workload_id: leaving})
 
     return alter

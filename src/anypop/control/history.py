@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from anypop.control.state import Event, State
 from anypop.judge.verdict import Received
 from anypop.model.announce import Scope
-from anypop.model.names import CityCode
-from anypop.model.reasons import Reason
+from anypop.model.names import HostName
 from anypop.model.report import Phase, Report
+from anypop.model.rollout import RolloutKind
 from anypop.model.scopes import community_text
 
 
 def events_between(before: State, after: State) -> list[Event]:
     """All events of one step, in the order of cause and effect: seen, declared, planned, ordered, judged."""
-    parts = (_seen, _left, _declared, _ruled, _noted, _ordered, _judged)
+    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _ordered, _judged, _lost)
     return [event for part in parts for event in part(before, after)]
 
 
@@ -34,6 +34,26 @@ def _declared(before: State, after: State) -> Iterator[Event]:
     for key, was in before.workloads.items():
         if key not in after.workloads:
             yield Event(kind="workload-gone", subject=was.workload.slug, message="", stack_id=was.stack_id)
+
+
+def _rolled(before: State, after: State) -> Iterator[Event]:
+    if before.rollouts is after.rollouts:
+        return
+    for key, now in after.rollouts.items():
+        was, declared = before.rollouts.get(key), after.workloads.get(now.workload_id)
+        if declared is None or was == now:
+            continue
+        what = f"revision {now.revision}" if now.kind is RolloutKind.UPDATE else "scopes"
+        if was is None:
+            kind, message = "rollout-begun", f"{what}, {len(now.waves) or len(now.scopes)} waves"
+        elif was.phase is not now.phase:
+            kind, message = f"rollout-{now.phase.value}", f"{what}: {now.reason.says}"
+        elif was.wave != now.wave:
+            kind, message = "rollout-wave", f"{what}: wave {now.wave + 1} of {len(now.waves) or len(now.scopes)}"
+        else:
+            continue
+        message += f" ({now.message})" if now.message else ""
+        yield Event(kind=kind, subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
 
 
 def _ruled(before: State, after: State) -> Iterator[Event]:
@@ -65,12 +85,12 @@ def _noted(before: State, after: State) -> Iterator[Event]:
 def _ordered(before: State, after: State) -> Iterator[Event]:
     if before.orders is after.orders:
         return
-    for pop, issued in after.orders.items():
-        was = before.orders.get(pop)
+    for host, issued in after.orders.items():
+        was = before.orders.get(host)
         if was is not issued:
             yield Event(
                 kind="order-issued",
-                subject=pop,
+                subject=host,
                 message=f"generation {issued.order.generation}: {len(issued.order.instances)} instances, "
                 f"{len(issued.order.removed)} to remove, {len(issued.order.announcements)} announcements",
             )
@@ -81,44 +101,56 @@ def _left(before: State, after: State) -> Iterator[Event]:
         return
     for uid, stone in before.tombstones.items():
         if uid not in after.tombstones:
-            declared = before.workloads.get(stone.slot.workload_id)
+            gone = stone.incarnation
+            declared = before.workloads.get(gone.workload_id)
             owner = declared.stack_id if declared is not None else None
-            yield Event(kind="instance-gone", subject=stone.slot.name, message=f"gone from {stone.slot.pop}", stack_id=owner)
+            message = f"gone from {gone.host}: {stone.reason.says}"
+            yield Event(kind="instance-gone", subject=gone.name, message=message, stack_id=owner)
 
 
 def _seen(before: State, after: State) -> Iterator[Event]:
     if before.reports is not after.reports:
-        for pop, received in after.reports.items():
-            was = before.reports.get(pop)
+        for host, received in after.reports.items():
+            was = before.reports.get(host)
             if was is not received:
-                yield from _reported(pop, was, received, _owners(after))
+                yield from _reported(host, was, received, _owners(after))
 
 
 def _judged(before: State, after: State) -> Iterator[Event]:
-    for pop, verdict in after.verdict.pops.items():
-        judged = before.verdict.pops.get(pop)
+    for host, verdict in after.verdict.hosts.items():
+        judged = before.verdict.hosts.get(host)
         if judged is not None and judged.trusted != verdict.trusted:
-            yield Event(kind="pop-trusted" if verdict.trusted else "pop-unknown", subject=pop, message=verdict.reason.says)
+            yield Event(kind="pop-trusted" if verdict.trusted else "pop-unknown", subject=host, message=verdict.reason.says)
         for grant in verdict.grants:
             if judged is None or grant not in judged.grants:
                 kind = "withdrawal-granted" if grant.allowed else "withdrawal-refused"
-                yield Event(kind=kind, subject=f"{pop} {grant.prefix}", message=Reason(grant.reason).says)
+                yield Event(kind=kind, subject=f"{host} {grant.prefix}", message=grant.reason.says)
     alarms = {p.prefix: p.alarm for p in before.verdict.prefixes}
     for prefix in after.verdict.prefixes:
         if prefix.alarm is not None and alarms.get(prefix.prefix) != prefix.alarm:
             yield Event(kind="alarm", subject=str(prefix.prefix), message=prefix.alarm.says)
 
 
+def _lost(before: State, after: State) -> Iterator[Event]:
+    for host in sorted(after.lost - before.lost):
+        kind = "host-evicted" if host in after.evicted else "host-lost"
+        yield Event(kind=kind, subject=host, message="its instances are placed on other hosts of its PoP, one after the other")
+    for host in sorted(before.lost - after.lost):
+        yield Event(kind="host-back", subject=host, message="is in use again")
+    if after.losses_frozen and not before.losses_frozen:
+        yield Event(kind="alarm", subject="hosts", message="more than a third of all hosts look lost: nothing is moved by itself")
+
+
 def _owners(state: State) -> dict[str, str]:
     stacks = {key: d.stack_id for key, d in state.workloads.items()}
-    return {uid: stacks[p.slot.workload_id] for uid, p in state.slots.items()}
+    return {uid: stacks[p.incarnation.workload_id] for uid, p in state.incarnations.items() if p.incarnation.workload_id in stacks}
 
 
-def _reported(pop: CityCode, before: Received | None, received: Received, owners: dict[str, str]) -> Iterator[Event]:
-    was = before.report if before is not None else Report(pop=pop, at=0, generation=0)
+def _reported(host: HostName, before: Received | None, received: Received, owners: dict[str, str]) -> Iterator[Event]:
     now = received.report
+    was = before.report if before is not None else Report(pop=now.pop, host=host, at=0, generation=0)
     if now.refused is not None and now.refused != was.refused:
-        yield Event(kind="order-refused", subject=pop, message=now.refused.says)
+        yield Event(kind="order-refused", subject=host, message=now.refused.says)
     phases = {i.uid: (i.phase, i.healthy, i.reason) for i in was.instances}
     for instance in now.instances:
         if phases.get(instance.uid) != (instance.phase, instance.healthy, instance.reason):
@@ -131,15 +163,15 @@ def _reported(pop: CityCode, before: Received | None, received: Received, owners
         if (old.announced if old else False) != prefix.announced or (old is not None and old.upstreams != prefix.upstreams):
             kind = "announced" if prefix.announced else "withdrawn"
             to = f" to {', '.join(prefix.upstreams)}" if prefix.upstreams else ""
-            yield Event(kind=kind, subject=f"{pop} {prefix.prefix}", message=f"{prefix.reason.says}{to}")
+            yield Event(kind=kind, subject=f"{host} {prefix.prefix}", message=f"{prefix.reason.says}{to}")
     states = {(s.upstream, s.family): s.state for s in was.sessions}
     for session in now.sessions:
         if states.get((session.upstream, session.family)) != session.state:
             text = session.state + (f": {session.error}" if session.error else "")
-            yield Event(kind="session", subject=f"{pop} {session.upstream} IPv{session.family}", message=text)
+            yield Event(kind="session", subject=f"{host} {session.upstream} IPv{session.family}", message=text)
     for line in now.drift:
         if line not in was.drift:
-            yield Event(kind="drift", subject=pop, message=line)
+            yield Event(kind="drift", subject=host, message=line)
     for line in now.errors:
         if line not in was.errors:
-            yield Event(kind="error", subject=pop, message=line)
+            yield Event(kind="error", subject=host, message=line)

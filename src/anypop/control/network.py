@@ -4,6 +4,7 @@ In: a parsed `Network`. Out: the `alter` step for `Core.change`. It refuses what
 and what would leave instances without their PoP.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,10 @@ from anypop.control.refusals import Precondition
 from anypop.control.state import State
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
-from anypop.model.network import Network, Pop
+from anypop.model.names import HostName
+from anypop.model.network import Host, Network
+
+_LONGEST_SILENCE_S = 7 * 86_400.0
 
 
 def change_network(wanted: Network) -> Alter:
@@ -26,12 +30,15 @@ def change_network(wanted: Network) -> Alter:
     def alter(state: State, now: float) -> State:
         if wanted == state.network:
             return state
-        cities = {pop.city for pop in wanted.pops}
-        used = Counter(p.slot.pop for p in state.slots.values()) + Counter(t.slot.pop for t in state.tombstones.values())
-        left = {city: count for city, count in sorted(used.items()) if city not in cities}
+        hosts = {host.name for _, host in wanted.hosts()}
+        used = Counter(p.incarnation.host for p in state.incarnations.values())
+        used += Counter(t.incarnation.host for t in state.tombstones.values())
+        left = {name: count for name, count in sorted(used.items()) if name not in hosts}
         if left:
-            told = ", ".join(f"{city} ({count} instances)" for city, count in left.items())
-            raise Precondition(f"these PoPs still have instances: {told}; take the cities out of the workloads' targets first")
+            told = ", ".join(f"{name} ({count} instances)" for name, count in left.items())
+            raise Precondition(
+                f"these hosts still have instances: {told}; take the cities out of the workloads' targets, or evict the hosts, first"
+            )
         return replace(state, network=wanted)
 
     return alter
@@ -40,18 +47,39 @@ def change_network(wanted: Network) -> Alter:
 def _names(network: Network) -> Iterator[Problem]:
     if not 0 < network.asn < 1 << 32:
         yield Problem(path="asn", message="must be an AS number, 1 to 4294967295")
+    if not 0 <= network.lost_after_s <= _LONGEST_SILENCE_S:
+        yield Problem(path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}")
     seen: set[str] = set()
+    names: set[str] = set()
     for index, pop in enumerate(network.pops):
         path = f"pops[{index}]"
         if not pop.city.isalnum() or pop.city != pop.city.upper():
             yield Problem(path=f"{path}.city", message="must be a city code in capital letters, such as LHR")
-        if pop.city in seen:
+        twice = pop.city in seen
+        if twice:
             yield Problem(path=f"{path}.city", message=f"{pop.city} is there already")
         seen.add(pop.city)
-        names = Counter(upstream.name for upstream in pop.upstreams)
-        for number, upstream in enumerate(pop.upstreams):
-            if names[upstream.name] > 1:
-                yield Problem(path=f"{path}.upstreams[{number}].name", message=f"{upstream.name} is there twice")
+        if not pop.hosts:
+            yield Problem(path=f"{path}.hosts", message="a PoP has at least one host")
+        for place, host in enumerate(pop.hosts):
+            yield from _host(f"{path}.hosts[{place}]", host, names, told=twice and host.name == HostName(pop.city))
+
+
+def _host(path: str, host: Host, names: set[str], *, told: bool) -> Iterator[Problem]:
+    """`names`: of all hosts before it, which grows. `told`: that its name is there already was said of its city."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", host.name):
+        yield Problem(path=f"{path}.name", message="must be 1 to 63 of letters, digits and inner hyphens, such as LHR-1")
+    if host.name in names and not told:
+        yield Problem(path=f"{path}.name", message=f"{host.name} is there already")
+    names.add(host.name)
+    upstreams = Counter(upstream.name for upstream in host.upstreams)
+    for number, upstream in enumerate(host.upstreams):
+        if upstreams[upstream.name] > 1:
+            yield Problem(path=f"{path}.upstreams[{number}].name", message=f"{upstream.name} is there twice")
+    if host.capacity is not None:
+        for field in ("cpu_millis", "memory_bytes", "disk_bytes"):
+            if getattr(host.capacity, field) < 0:
+                yield Problem(path=f"{path}.capacity.{field}", message="must not be below 0")
 
 
 def _prefixes(network: Network) -> Iterator[Problem]:
@@ -59,11 +87,12 @@ def _prefixes(network: Network) -> Iterator[Problem]:
     owned: list[tuple[str, Prefix]] = [(f"anycast4[{i}]", p) for i, p in enumerate(network.anycast4)]
     owned += [(f"anycast6[{i}]", p) for i, p in enumerate(network.anycast6)]
     for index, pop in enumerate(network.pops):
-        owned += [(f"pops[{index}].{name}", prefix) for name, prefix in _external(pop)]
+        for number, host in enumerate(pop.hosts):
+            owned += [(f"pops[{index}].hosts[{number}].{name}", prefix) for name, prefix in _external(host)]
     for (_, a), (path, b) in combinations(owned, 2):
         if a.version == b.version and a.overlaps(b):
             yield Problem(path=path, message=f"{b} overlaps {a}")
 
 
-def _external(pop: Pop) -> list[tuple[str, Prefix]]:
-    return [("external4", pop.external4), ("external6", pop.external6)]
+def _external(host: Host) -> list[tuple[str, Prefix]]:
+    return [("external4", host.external4), ("external6", host.external6)]

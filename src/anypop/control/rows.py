@@ -11,19 +11,21 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from anypop.control.state import Declaration, Issued, Placed, Tombstone
+from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone
 from anypop.judge.verdict import Received
 from anypop.model import codec
 from anypop.model.announce import Scope, ScopeRule
-from anypop.model.names import CityCode, InstanceName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order import Order
-from anypop.model.plan import AnycastAddress, Slot
+from anypop.model.plan import AnycastAddress, Incarnation
+from anypop.model.reasons import Reason
 from anypop.model.report import Report
+from anypop.model.rollout import Rollout, Strategy
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 
 Row = dict[str, Any]
-SecretKey = tuple[WorkloadId, str]
+SecretKey = tuple[WorkloadId, int, str]
 
 
 def of_declaration(declaration: Declaration) -> Row:
@@ -31,30 +33,50 @@ def of_declaration(declaration: Declaration) -> Row:
         "id": declaration.id,
         "stack_id": declaration.stack_id,
         "slug": declaration.workload.slug,
-        "document": json.dumps(declaration.document),
-        "workload": codec.to_json(_with_secrets(declaration.workload, lambda path: "")).decode(),
         "version": declaration.version,
+        "good": declaration.good,
+        "strategy": codec.to_json(declaration.strategy).decode(),
         "created_at": declaration.created_at,
         "updated_at": declaration.updated_at,
         "delete_requested_at": declaration.delete_requested_at,
     }
 
 
-def secrets_of(declaration: Declaration) -> dict[SecretKey, str]:
-    return {(declaration.id, secret.path): secret.value for secret in declaration.secrets}
-
-
-def to_declaration(row: RowMapping, secrets: tuple[Secret, ...]) -> Declaration:
-    """`secrets`: those of this workload."""
-    values = {secret.path: secret.value for secret in secrets}
+def to_declaration(row: RowMapping, newest: Revision) -> Declaration:
     return Declaration(
-        workload=_with_secrets(codec.from_json(Workload, row["workload"]), lambda path: values[path]),
-        document=json.loads(row["document"]),
-        secrets=secrets,
-        version=row["version"],
+        newest=newest,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         delete_requested_at=row["delete_requested_at"],
+        good=row["good"],
+        strategy=codec.from_json(Strategy, row["strategy"]),
+    )
+
+
+def of_revision(revision: Revision) -> Row:
+    return {
+        "workload_id": revision.workload.id,
+        "number": revision.number,
+        "document": json.dumps(revision.document),
+        "workload": codec.to_json(_with_secrets(revision.workload, lambda path: "")).decode(),
+        "created_at": revision.created_at,
+        "note": revision.note,
+    }
+
+
+def secrets_of(revision: Revision) -> dict[SecretKey, str]:
+    return {(revision.workload.id, revision.number, secret.path): secret.value for secret in revision.secrets}
+
+
+def to_revision(row: RowMapping, secrets: tuple[Secret, ...]) -> Revision:
+    """`secrets`: those of this revision."""
+    values = {secret.path: secret.value for secret in secrets}
+    return Revision(
+        workload=_with_secrets(codec.from_json(Workload, row["workload"]), lambda path: values[path]),
+        document=json.loads(row["document"]),
+        secrets=secrets,
+        created_at=row["created_at"],
+        note=row["note"],
     )
 
 
@@ -69,44 +91,79 @@ def _with_secrets(workload: Workload, value: Callable[[str], str]) -> Workload:
     )
 
 
-def _of_slot(slot: Slot) -> Row:
+def of_rollout(rollout: Rollout) -> Row:
     return {
-        "uid": slot.uid,
-        "workload_id": slot.workload_id,
-        "target": slot.target,
-        "pop": slot.pop,
-        "ordinal": slot.ordinal,
-        "name": slot.name,
-        "place": slot.index,
+        "id": rollout.id,
+        "workload_id": rollout.workload_id,
+        "created_at": rollout.created_at,
+        "body": codec.to_json(rollout).decode(),
     }
 
 
-def _to_slot(row: RowMapping) -> Slot:
-    return Slot(
+def to_rollout(row: RowMapping) -> Rollout:
+    return codec.from_json(Rollout, row["body"])
+
+
+def _of_incarnation(incarnation: Incarnation) -> Row:
+    return {
+        "uid": incarnation.uid,
+        "workload_id": incarnation.workload_id,
+        "target": incarnation.target,
+        "pop": incarnation.pop,
+        "host": incarnation.host,
+        "ordinal": incarnation.ordinal,
+        "name": incarnation.name,
+        "place": incarnation.index,
+        "link": incarnation.link,
+        "life": incarnation.life,
+        "template": incarnation.template,
+        "revision": incarnation.revision,
+    }
+
+
+def _to_incarnation(row: RowMapping) -> Incarnation:
+    return Incarnation(
         workload_id=WorkloadId(row["workload_id"]),
         target=row["target"],
         pop=CityCode(row["pop"]),
+        host=HostName(row["host"]),
         ordinal=row["ordinal"],
         name=InstanceName(row["name"]),
         index=row["place"],
         uid=row["uid"],
+        link=row["link"],
+        life=row["life"],
+        template=row["template"],
+        revision=row["revision"],
     )
 
 
 def of_placed(placed: Placed) -> Row:
-    return {**_of_slot(placed.slot), "created_at": placed.created_at}
+    return {**_of_incarnation(placed.incarnation), "created_at": placed.created_at}
 
 
 def to_placed(row: RowMapping) -> Placed:
-    return Placed(slot=_to_slot(row), created_at=row["created_at"])
+    return Placed(incarnation=_to_incarnation(row), created_at=row["created_at"])
 
 
 def of_tombstone(stone: Tombstone) -> Row:
-    return {**_of_slot(stone.slot), "reason": stone.reason, "created_at": stone.created_at, "asked_at": stone.asked_at}
+    return {
+        **_of_incarnation(stone.incarnation),
+        "reason": stone.reason.value,
+        "detail": stone.detail,
+        "created_at": stone.created_at,
+        "asked_at": stone.asked_at,
+    }
 
 
 def to_tombstone(row: RowMapping) -> Tombstone:
-    return Tombstone(slot=_to_slot(row), reason=row["reason"], created_at=row["created_at"], asked_at=row["asked_at"])
+    return Tombstone(
+        incarnation=_to_incarnation(row),
+        reason=Reason(row["reason"]),
+        detail=row["detail"],
+        created_at=row["created_at"],
+        asked_at=row["asked_at"],
+    )
 
 
 def of_anycast(held: AnycastAddress) -> Row:
@@ -150,7 +207,7 @@ def to_rule(row: RowMapping) -> ScopeRule:
 
 
 def of_issued(issued: Issued) -> Row:
-    return {"pop": issued.order.pop, "generation": issued.order.generation, "body": issued.body.decode(), "at": issued.at}
+    return {"host": issued.order.host, "generation": issued.order.generation, "body": issued.body.decode(), "at": issued.at}
 
 
 def to_issued(row: RowMapping) -> Issued:
@@ -158,7 +215,7 @@ def to_issued(row: RowMapping) -> Issued:
 
 
 def of_received(received: Received) -> Row:
-    return {"pop": received.report.pop, "at": received.at, "body": codec.to_json(received.report).decode()}
+    return {"host": received.report.host, "at": received.at, "body": codec.to_json(received.report).decode()}
 
 
 def to_received(row: RowMapping) -> Received:

@@ -48,7 +48,7 @@ tokens = Table(
 )
 
 agent_tokens = Table(
-    "agent_tokens", metadata, Column("pop", String(16), primary_key=True), Column("hash", String(64), nullable=False, unique=True)
+    "agent_tokens", metadata, Column("host", String(63), primary_key=True), Column("hash", String(64), nullable=False, unique=True)
 )
 
 stacks = Table(
@@ -69,35 +69,61 @@ workloads = Table(
     Column("id", String(36), primary_key=True),
     Column("stack_id", String(36), ForeignKey("stacks.id"), nullable=False),
     Column("slug", String(63), nullable=False),
-    Column("document", Text, nullable=False),
-    Column("workload", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("good", Integer, nullable=False),
+    Column("strategy", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float),
     Column("delete_requested_at", Float),
     UniqueConstraint("stack_id", "slug"),
 )
 
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("workload", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
 workload_secrets = Table(
     "workload_secrets",
     metadata,
     Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
     Column("path", String(1024), primary_key=True),
     Column("value", Text, nullable=False),
 )
 
-slots = Table(
-    "slots",
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+incarnations = Table(
+    "incarnations",
     metadata,
     Column("uid", String(64), primary_key=True),
     Column("workload_id", String(36), ForeignKey("workloads.id"), nullable=False),
     Column("target", String(63), nullable=False),
     Column("pop", String(16), nullable=False),
+    Column("host", String(63), nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("name", String(255), nullable=False),
     Column("place", Integer, nullable=False),
+    Column("link", Integer, nullable=False),
+    Column("life", Integer, nullable=False),
+    Column("template", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
-    UniqueConstraint("pop", "place"),
+    UniqueConstraint("host", "link"),
 )
 
 anycast = Table(
@@ -115,12 +141,18 @@ tombstones = Table(
     metadata,
     Column("uid", String(64), primary_key=True),
     Column("pop", String(16), nullable=False),
+    Column("host", String(63), nullable=False),
     Column("name", String(255), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
     Column("workload_id", String(36), nullable=False),
     Column("target", String(63), nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("place", Integer, nullable=False),
+    Column("link", Integer, nullable=False),
+    Column("life", Integer, nullable=False),
+    Column("template", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("asked_at", Float, nullable=False),
 )
@@ -130,6 +162,13 @@ rests = Table(
     metadata,
     Column("what", String(64), primary_key=True),
     Column("until", Float, nullable=False),
+)
+
+evicted = Table(
+    "evicted",
+    metadata,
+    Column("host", String(63), primary_key=True),
+    Column("at", Float, nullable=False),
 )
 
 rules = Table(
@@ -145,7 +184,7 @@ rules = Table(
 orders = Table(
     "orders",
     metadata,
-    Column("pop", String(16), primary_key=True),
+    Column("host", String(63), primary_key=True),
     Column("generation", BigInteger, primary_key=True),
     Column("body", Text, nullable=False),
     Column("at", Float, nullable=False),
@@ -154,7 +193,7 @@ orders = Table(
 reports = Table(
     "reports",
     metadata,
-    Column("pop", String(16), primary_key=True),
+    Column("host", String(63), primary_key=True),
     Column("at", Float, nullable=False),
     Column("body", Text, nullable=False),
 )

@@ -12,27 +12,68 @@ from typing import Any
 
 from anypop.judge.verdict import History, Received
 from anypop.model.announce import ScopeRule
-from anypop.model.names import CityCode, StackId, WorkloadId
+from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Network
 from anypop.model.order import Order, Removal
-from anypop.model.plan import AnycastAddress, Plan, Slot, Verdict, World
+from anypop.model.plan import AnycastAddress, Incarnation, Plan, Verdict, World
+from anypop.model.reasons import Reason
+from anypop.model.rollout import Rollout, RolloutKind, Strategy
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
+from anypop.plan.placement import removal_of
+from anypop.plan.rooms import capacities_of
 
 RuleKey = tuple[WorkloadId, CityCode, str]
+RevisionKey = tuple[WorkloadId, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """A workload as it was declared: the noun, the document to answer with, the secrets apart from it. Times: epoch seconds."""
+class Revision:
+    """A workload as it was declared once: the noun, the document to answer with, the secrets apart from it. `number`: its version then.
+
+    `note`: why it was made, where no person declared it.
+    """
 
     workload: Workload
     document: Mapping[str, Any]
     secrets: tuple[Secret, ...] = ()
-    version: int
+    created_at: float
+    note: str = ""
+
+    @property
+    def number(self) -> int:
+        return self.workload.revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """A workload that was declared: its newest revision, and since when it is there. Times: epoch seconds.
+
+    `good`: the newest revision that has run everywhere, to which a bad change goes back. `strategy`: how careful its rollouts are.
+    """
+
+    newest: Revision
     created_at: float
     updated_at: float | None = None
     delete_requested_at: float | None = None
+    good: int = 1
+    strategy: Strategy = field(default_factory=Strategy)
+
+    @property
+    def workload(self) -> Workload:
+        return self.newest.workload
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        return self.newest.document
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return self.newest.secrets
+
+    @property
+    def version(self) -> int:
+        return self.newest.number
 
     @property
     def id(self) -> WorkloadId:
@@ -45,25 +86,25 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A slot and since when it is taken."""
+    """An incarnation and since when it is there."""
 
-    slot: Slot
+    incarnation: Incarnation
     created_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tombstone:
-    """A slot whose incarnation was asked to go; kept until its PoP reports it gone. Its place stays taken until then."""
+    """An incarnation that was asked to go; kept until its host reports it gone. Its place stays taken until then."""
 
-    slot: Slot
-    reason: str
+    incarnation: Incarnation
+    reason: Reason
+    detail: str = ""
     created_at: float
     asked_at: float
 
     @property
     def removal(self) -> Removal:
-        slot = self.slot
-        return Removal(name=slot.name, uid=slot.uid, reason=self.reason, workload_id=slot.workload_id, index=slot.index)
+        return removal_of(self.incarnation, self.reason, self.detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,49 +131,71 @@ NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """All of it. `rests` maps what must not be used again yet (`LHR/3`, or an anycast address) to the moment it is free.
-
-    `incarnation` counts the plans made; see `World`.
+    """All of it. `revisions`: older ones that are kept, by workload and number. `rests` maps what must not be used again yet (`LHR/3`, a
+    slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is free. `evicted`: hosts that a person gave up, and
+    when. `template_key`: see `plan.template`. `serial` counts the plans made; see `World`. Not stored: `started_at`, since when this control listens;
+    `lost`, `moves` and `losses_frozen`, see `plan.evacuation`.
     """
 
     network: Network = NO_NETWORK
     workloads: Mapping[WorkloadId, Declaration] = field(default_factory=dict)
-    slots: Mapping[str, Placed] = field(default_factory=dict)
+    revisions: Mapping[RevisionKey, Revision] = field(default_factory=dict)
+    rollouts: Mapping[str, Rollout] = field(default_factory=dict)
+    incarnations: Mapping[str, Placed] = field(default_factory=dict)
     anycast: Mapping[WorkloadId, AnycastAddress] = field(default_factory=dict)
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
     rests: Mapping[str, float] = field(default_factory=dict)
     rules: Mapping[RuleKey, ScopeRule] = field(default_factory=dict)
-    orders: Mapping[CityCode, Issued] = field(default_factory=dict)
-    reports: Mapping[CityCode, Received] = field(default_factory=dict)
+    evicted: Mapping[HostName, float] = field(default_factory=dict)
+    orders: Mapping[HostName, Issued] = field(default_factory=dict)
+    reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Plan | None = None
     verdict: Verdict = field(default_factory=Verdict)
     history: History = field(default_factory=History)
-    incarnation: int = 0
+    template_key: bytes = field(default=b"", repr=False)
+    serial: int = 0
+    started_at: float = 0.0
+    lost: frozenset[HostName] = frozenset()
+    moves: frozenset[str] = frozenset()
+    losses_frozen: bool = False
 
     def world(self) -> World:
         """The planner's input.
 
         Sorted throughout: the same state read back from the store must give the same plan, to the order of its parts.
         """
-        indexes, addresses = set(), set()
+        indexes, links, addresses = set(), set(), set()
         for what in self.rests:
-            pop, slash, index = what.partition("/")
-            if slash:
-                indexes.add((CityCode(pop), int(index)))
-            else:
-                addresses.add(IPv4Address(what))
+            host, kind, number = resting(what)
+            match kind:
+                case "place":
+                    indexes.add((host, number))
+                case "link":
+                    links.add((host, number))
+                case _:
+                    addresses.add(IPv4Address(what))
+        active = sorted((r for r in self.rollouts.values() if not r.phase.ended), key=lambda r: (r.created_at, r.id))
+        told = {h: r.report.capacity for h, r in self.reports.items() if r.report.capacity is not None}
         return World(
             network=self.network,
             workloads=tuple(d.workload for d in sorted(self.workloads.values(), key=lambda d: (d.created_at, d.id))),
-            slots=tuple(sorted((p.slot for p in self.slots.values()), key=lambda s: (s.pop, s.index))),
+            revisions=tuple(self.revisions[key].workload for key in sorted(self.revisions)),
+            rollouts=tuple(active),
+            incarnations=tuple(sorted((p.incarnation for p in self.incarnations.values()), key=lambda i: (i.host, i.index, i.life))),
+            ready=frozenset(uid for rollout in self.rollouts.values() for uid in rollout.ready),
             anycast=tuple(sorted(self.anycast.values(), key=lambda a: a.address4)),
             rules=tuple(self.rules[key] for key in sorted(self.rules)),
             removals=tuple(
-                (stone.slot.pop, stone.removal) for stone in sorted(self.tombstones.values(), key=lambda t: (t.slot.pop, t.slot.index))
+                (stone.incarnation.host, stone.removal)
+                for stone in sorted(self.tombstones.values(), key=lambda t: (t.incarnation.host, t.incarnation.index, t.incarnation.life))
             ),
             resting_indexes=frozenset(indexes),
+            resting_links=frozenset(links),
             resting_addresses=frozenset(addresses),
-            incarnation=self.incarnation,
+            capacities=capacities_of({host.name: host.capacity for _, host in self.network.hosts()}, told),
+            lost=self.lost,
+            moves=self.moves,
+            serial=self.serial,
         )
 
     def in_stack(self, stack_id: StackId) -> list[Declaration]:
@@ -146,7 +209,33 @@ class State:
             return found if found.stack_id == stack_id else None
         return next((d for d in self.workloads.values() if d.stack_id == stack_id and d.workload.slug == ref), None)
 
+    def revision(self, workload_id: WorkloadId, number: int) -> Revision | None:
+        """A kept revision of a workload, the newest included."""
+        declared = self.workloads.get(workload_id)
+        if declared is not None and declared.version == number:
+            return declared.newest
+        return self.revisions.get((workload_id, number))
 
-def place_name(slot: Slot) -> str:
+    def rollout_of(self, workload_id: WorkloadId, kind: RolloutKind = RolloutKind.UPDATE) -> Rollout | None:
+        """The workload's rollout of a kind that has not ended."""
+        return next((r for r in self.rollouts.values() if r.workload_id == workload_id and r.kind is kind and not r.phase.ended), None)
+
+
+def place_name(incarnation: Incarnation) -> str:
     """How a slot's place is called among the rests."""
-    return f"{slot.pop}/{slot.index}"
+    return f"{incarnation.host}/{incarnation.index}"
+
+
+def link_name(incarnation: Incarnation) -> str:
+    """How an incarnation's private link is called among the rests."""
+    return f"{incarnation.host}/link/{incarnation.link}"
+
+
+def resting(what: str) -> tuple[HostName, str, int]:
+    """What a rest is of: host, `place` or `link`, and the number there; kind `address` for an anycast address."""
+    match what.split("/"):
+        case [host, number]:
+            return HostName(host), "place", int(number)
+        case [host, "link", number]:
+            return HostName(host), "link", int(number)
+    return HostName(""), "address", 0

@@ -17,16 +17,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
-from anypop.control.state import NO_NETWORK, Event, State
+from anypop.control.state import NO_NETWORK, Event, Revision, RevisionKey, State
 from anypop.judge.verdict import History
 from anypop.model import codec
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from anypop.model.network import Network
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0001"  # the newest module under migrations/versions; a test compares
-ORDERS_KEPT = 20  # per PoP: enough to see what led to an incident, while a busy PoP stays at a few hundred kilobytes
+SCHEMA_HEAD = "0002"  # the newest module under migrations/versions; a test compares
+ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 
 K = TypeVar("K")
@@ -71,31 +71,41 @@ class Store:
         """The last saved state; an empty one where nothing was saved yet."""
         with self.reading() as link:
             settings = {r["key"]: r["value"] for r in _all(link, schema.settings)}
-            secrets: dict[str, list[Secret]] = defaultdict(list)
+            secrets: dict[tuple[str, int], list[Secret]] = defaultdict(list)
             for row in _all(link, schema.workload_secrets):
-                secrets[row["workload_id"]].append(Secret(path=row["path"], value=row["value"]))
-            declared = [rows.to_declaration(r, tuple(secrets[r["id"]])) for r in _all(link, schema.workloads)]
-            placed = [rows.to_placed(r) for r in _all(link, schema.slots)]
+                secrets[row["workload_id"], row["revision"]].append(Secret(path=row["path"], value=row["value"]))
+            revisions = {
+                (r["workload_id"], r["number"]): rows.to_revision(r, tuple(secrets[r["workload_id"], r["number"]]))
+                for r in _all(link, schema.revisions)
+            }
+            declared = [rows.to_declaration(r, revisions.pop((r["id"], r["version"]))) for r in _all(link, schema.workloads)]
+            placed = [rows.to_placed(r) for r in _all(link, schema.incarnations)]
             stones = [rows.to_tombstone(r) for r in _all(link, schema.tombstones)]
             held = [rows.to_anycast(r) for r in _all(link, schema.anycast)]
             ruled = [rows.to_rule(r) for r in _all(link, schema.rules)]
-            newest = select(schema.orders.c.pop, func.max(schema.orders.c.generation)).group_by(schema.orders.c.pop)
-            generations = [(pop, generation) for pop, generation in link.execute(newest)]
-            issued = [rows.to_issued(_one_order(link, pop, generation)) for pop, generation in generations]
+            rolling = [rows.to_rollout(r) for r in _all(link, schema.rollouts)]
+            newest = select(schema.orders.c.host, func.max(schema.orders.c.generation)).group_by(schema.orders.c.host)
+            generations = [(host, generation) for host, generation in link.execute(newest)]
+            issued = [rows.to_issued(_one_order(link, host, generation)) for host, generation in generations]
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
+            evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
         return State(
             network=codec.from_json(Network, settings["network"]) if "network" in settings else NO_NETWORK,
             workloads={d.id: d for d in declared},
-            slots={p.slot.uid: p for p in placed},
+            revisions=revisions,
+            rollouts={r.id: r for r in rolling},
+            incarnations={p.incarnation.uid: p for p in placed},
             anycast={a.workload_id: a for a in held},
-            tombstones={s.slot.uid: s for s in stones},
+            tombstones={s.incarnation.uid: s for s in stones},
             rests=rests,
             rules={(r.workload_id, r.pop, r.upstream): r for r in ruled},
-            orders={i.order.pop: i for i in issued},
-            reports={r.report.pop: r for r in received},
+            evicted=evicted,
+            orders={i.order.host: i for i in issued},
+            reports={r.report.host: r for r in received},
             history=codec.from_json(History, settings["history"]) if "history" in settings else History(),
-            incarnation=int(settings.get("incarnation", "0")),
+            template_key=bytes.fromhex(settings.get("template_key", "")),
+            serial=int(settings.get("serial", "0")),
         )
 
     def save(self, before: State, after: State, events: Sequence[Event], *, at: float) -> None:
@@ -115,11 +125,11 @@ class Store:
             found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
         return [dict(row) for row in reversed(found)]
 
-    def order_history(self, pop: CityCode) -> list[Row]:
-        """The kept generations of a PoP, newest first, as bodies."""
+    def order_history(self, host: HostName) -> list[Row]:
+        """The kept generations of a host, newest first, as bodies."""
         table = schema.orders
         with self.reading() as link:
-            found = link.execute(select(table).where(table.c.pop == pop).order_by(table.c.generation.desc())).mappings().all()
+            found = link.execute(select(table).where(table.c.host == host).order_by(table.c.generation.desc())).mappings().all()
         return [dict(row) for row in found]
 
 
@@ -200,18 +210,24 @@ def _save(link: Connection, before: State, after: State) -> None:
         _put_setting(link, "network", codec.to_json(after.network).decode())
     if before.history is not after.history and before.history != after.history:
         _put_setting(link, "history", codec.to_json(after.history).decode())
-    if before.incarnation != after.incarnation:
-        _put_setting(link, "incarnation", str(after.incarnation))
-    secrets_before = {} if before.workloads is after.workloads else _secrets(before)
-    secrets_after = {} if before.workloads is after.workloads else _secrets(after)
+    if before.serial != after.serial:
+        _put_setting(link, "serial", str(after.serial))
+    if before.template_key != after.template_key:
+        _put_setting(link, "template_key", after.template_key.hex())
+    declared = before.workloads is not after.workloads or before.revisions is not after.revisions
+    revisions_before, revisions_after = (_revisions(before), _revisions(after)) if declared else ({}, {})
+    secrets_before, secrets_after = _secrets(revisions_before), _secrets(revisions_after)
     changes = [
         _Change(schema.workloads, before.workloads, after.workloads, lambda k, v: rows.of_declaration(v)),
+        _Change(schema.revisions, revisions_before, revisions_after, lambda k, v: rows.of_revision(v)),
         _Change(schema.workload_secrets, secrets_before, secrets_after, _secret_row),
+        _Change(schema.rollouts, before.rollouts, after.rollouts, lambda k, v: rows.of_rollout(v)),
         _Change(schema.anycast, before.anycast, after.anycast, lambda k, v: rows.of_anycast(v)),
         _Change(schema.rules, before.rules, after.rules, lambda k, v: rows.of_rule(v)),
-        _Change(schema.slots, before.slots, after.slots, lambda k, v: rows.of_placed(v)),
+        _Change(schema.incarnations, before.incarnations, after.incarnations, lambda k, v: rows.of_placed(v)),
         _Change(schema.tombstones, before.tombstones, after.tombstones, lambda k, v: rows.of_tombstone(v)),
         _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
+        _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
     ]
     # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
@@ -247,10 +263,10 @@ class _Change:
 
 def _save_orders(link: Connection, before: State, after: State) -> None:
     table = schema.orders
-    for pop, issued in after.orders.items():
-        if before.orders.get(pop) is not issued:
+    for host, issued in after.orders.items():
+        if before.orders.get(host) is not issued:
             link.execute(insert(table), rows.of_issued(issued))
-            link.execute(delete(table).where(table.c.pop == pop, table.c.generation <= issued.order.generation - ORDERS_KEPT))
+            link.execute(delete(table).where(table.c.host == host, table.c.generation <= issued.order.generation - ORDERS_KEPT))
 
 
 def _append(link: Connection, events: Sequence[Event], at: float) -> None:
@@ -263,12 +279,17 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
     link.execute(delete(table).where(table.c.id <= newest - EVENTS_KEPT))
 
 
-def _secrets(state: State) -> dict[rows.SecretKey, str]:
-    return {key: value for d in state.workloads.values() for key, value in rows.secrets_of(d).items()}
+def _revisions(state: State) -> dict[RevisionKey, Revision]:
+    """The newest of each workload and the older ones."""
+    return {**state.revisions, **{(d.id, d.version): d.newest for d in state.workloads.values()}}
+
+
+def _secrets(revisions: Mapping[RevisionKey, Revision]) -> dict[rows.SecretKey, str]:
+    return {key: value for revision in revisions.values() for key, value in rows.secrets_of(revision).items()}
 
 
 def _secret_row(key: rows.SecretKey, value: str) -> Row:
-    return {"workload_id": key[0], "path": key[1], "value": value}
+    return {"workload_id": key[0], "revision": key[1], "path": key[2], "value": value}
 
 
 def _put_setting(link: Connection, key: str, value: str | None) -> None:
@@ -281,6 +302,6 @@ def _all(link: Connection, table: Table) -> Iterable[Any]:
     return link.execute(select(table).order_by(*table.primary_key.columns)).mappings().all()
 
 
-def _one_order(link: Connection, pop: str, generation: int) -> Any:
+def _one_order(link: Connection, host: str, generation: int) -> Any:
     table = schema.orders
-    return link.execute(select(table).where(table.c.pop == pop, table.c.generation == generation)).mappings().one()
+    return link.execute(select(table).where(table.c.host == host, table.c.generation == generation)).mappings().one()

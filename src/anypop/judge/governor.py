@@ -1,17 +1,18 @@
-"""The governor: may this PoP withdraw this prefix?
+"""The governor: may this host withdraw this prefix?
 
-In: how one covering prefix stands in all PoPs, as plain sets. Out: an answer for each PoP that asks. All answers for a prefix come out
-of one call, one after the other, so that two PoPs never both get the last leave there was. Returning needs no leave, so nothing here can
-keep a PoP from announcing.
+In: how one covering prefix stands on all hosts, as plain sets. Out: an answer for each host that asks. All answers for a prefix come out
+of one call, one after the other, so that two hosts never both get the last leave there was. Returning needs no leave, so nothing here can
+keep a host from announcing. Floors are counted in PoPs: a host whose PoP goes on by another one takes no PoP away.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from anypop.model.announce import Prefix
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.order import Grant
+from anypop.model.plan import floor_of
 from anypop.model.reasons import Reason
 
 
@@ -25,55 +26,55 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One prefix over all PoPs.
+    """One prefix over all hosts.
 
-    `entitled`: those whose orders say announce. `announcing`: those of them that surely do, by a fresh report and an established session.
-    `leaving`: those that hold a leave they may use at any moment, whether they have or not. `turned_bad`: how many of the entitled went
-    from good to bad inside the window. `requests`: who asks now, the longest waiting first.
+    `entitled`: those whose orders say announce, and their PoPs. `announcing`: those of them that surely do, by a fresh report and an
+    established session. `leaving`: those that hold a leave they may use at any moment, whether they have or not. `turned_bad`: the PoPs
+    that went from good to bad inside the window. `requests`: who asks now, the longest waiting first.
     """
 
     prefix: Prefix
-    entitled: frozenset[CityCode]
-    announcing: frozenset[CityCode]
-    leaving: frozenset[CityCode]
-    turned_bad: int
-    requests: tuple[tuple[CityCode, Cause], ...]
+    entitled: Mapping[HostName, CityCode]
+    announcing: frozenset[HostName]
+    leaving: frozenset[HostName]
+    turned_bad: frozenset[CityCode]
+    requests: tuple[tuple[HostName, Cause], ...]
+
+    def pops(self, hosts: Iterable[HostName]) -> frozenset[CityCode]:
+        """The PoPs of some of the entitled hosts."""
+        return frozenset(self.entitled[host] for host in hosts if host in self.entitled)
 
     @property
     def floor(self) -> int:
-        return floor_of(len(self.entitled))
+        """How many PoPs must go on announcing."""
+        return floor_of(len(self.pops(self.entitled)))
 
 
-def floor_of(entitled: int) -> int:
-    """How many PoPs must go on announcing: half of them, rounded up, and one in any case."""
-    return max(1, (entitled + 1) // 2)
-
-
-def govern(standing: Standing) -> Mapping[CityCode, Grant]:
-    """An answer for each request. A PoP that is `leaving` keeps its leave; asking again is answered by it."""
-    answers: dict[CityCode, Grant] = {}
+def govern(standing: Standing) -> Mapping[HostName, Grant]:
+    """An answer for each request. A host that is `leaving` keeps its leave; asking again is answered by it."""
+    answers: dict[HostName, Grant] = {}
     left = standing.announcing - standing.leaving
-    for pop, cause in standing.requests:
-        if pop in standing.leaving:
-            answers[pop] = Grant(prefix=standing.prefix, allowed=True, reason=Reason.GRANTED)
+    for host, cause in standing.requests:
+        if host in standing.leaving:
+            answers[host] = Grant(prefix=standing.prefix, allowed=True, reason=Reason.GRANTED)
             continue
-        reason = _answer(standing, left - {pop}, cause)
+        reason = _answer(standing, left - {host}, cause)
         allowed = reason is Reason.GRANTED
         if allowed:
-            left = left - {pop}
-        answers[pop] = Grant(prefix=standing.prefix, allowed=allowed, reason=reason)
+            left = left - {host}
+        answers[host] = Grant(prefix=standing.prefix, allowed=allowed, reason=reason)
     return answers
 
 
-def _answer(standing: Standing, others: frozenset[CityCode], cause: Cause) -> Reason:
+def _answer(standing: Standing, others: frozenset[HostName], cause: Cause) -> Reason:
     """`others`: who would still announce. The first line that holds decides; each says what it protects."""
     if cause is Cause.STARTING:
         return Reason.PROBE_PENDING  # a newcomer that shares the prefix must not take it from those who work
     if not others:
         return Reason.LAST_ANNOUNCER  # a sick answer is better than none
-    if 2 * standing.turned_bad > len(standing.entitled):
+    if 2 * len(standing.turned_bad) > len(standing.pops(standing.entitled)):
         return Reason.SUSPECT_MONITOR  # so many at once are not ill: whoever says so is
-    if len(others) < standing.floor:
+    if len(standing.pops(others)) < standing.floor:
         return Reason.FLOOR_HOLDS  # the others must carry the load
     if cause is Cause.NOWHERE_BETTER:
         return Reason.NOWHERE_BETTER  # moving clients would not heal them, only move them

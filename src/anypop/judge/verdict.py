@@ -1,6 +1,6 @@
 """The judge: what we make of all reports at one moment.
 
-In: the plan, the last report of each PoP with the time it arrived, the time now, and the memory of earlier judgements. Out: a verdict
+In: the plan, the last report of each host with the time it arrived, the time now, and the memory of earlier judgements. Out: a verdict
 (what every face shows, with the grants that go into orders) and the new memory. Pure; it must not trust a report older than 15 s.
 """
 
@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from anypop.judge.governor import Cause, Standing, floor_of, govern
+from anypop.judge.governor import Cause, Standing, govern
 from anypop.judge.memory import History, Leave, Where, still_out, turned
 from anypop.model.announce import Mode, Prefix
-from anypop.model.names import CityCode, WorkloadId
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Grant
-from anypop.model.plan import Plan, PopVerdict, PrefixVerdict, Verdict
+from anypop.model.plan import HostVerdict, Plan, PrefixVerdict, Verdict
 from anypop.model.reasons import Reason
 from anypop.model.report import PrefixReport, Report
 
@@ -41,66 +41,67 @@ def is_fresh(received: Received | None, now: float) -> bool:
 
 def judge(
     plan: Plan,
-    reports: Mapping[CityCode, Received],
+    reports: Mapping[HostName, Received],
     *,
     now: float,
     history: History,
-    generations: Mapping[CityCode, int],
+    generations: Mapping[HostName, int],
 ) -> tuple[Verdict, History]:
-    """The verdict and the memory for the next one. `generations`: of the newest order made for each PoP, sent or not."""
-    fresh = {pop: r.report for pop in plan.pops if (r := reports.get(pop)) is not None and is_fresh(r, now)}
+    """The verdict and the memory for the next one. `generations`: of the newest order made for each host, sent or not."""
+    fresh = {host: r.report for host in plan.hosts if (r := reports.get(host)) is not None and is_fresh(r, now)}
     seen = _Seen(plan, fresh)
     good = frozenset(w for w in seen.announcing if not seen.prefixes[w].wants_withdraw)
     bad = turned(history, good=good, entitled=seen.gates, now=now)
     served = _served(plan, history, seen)
     nowhere = _nowhere(plan, history, seen, now)
     leaves = still_out(
-        tuple(leave for leave in history.leaves if leave.pop in plan.pops),
+        tuple(leave for leave in history.leaves if leave.host in plan.hosts),
         recovered=lambda where: where in good or where not in seen.entitled,
-        obeyed={pop: report.generation for pop, report in fresh.items()},
+        obeyed={host: report.generation for host, report in fresh.items()},
         generations=generations,
     )
-    grants: dict[CityCode, list[Grant]] = {pop: [] for pop in plan.pops}
+    grants: dict[HostName, list[Grant]] = {host: [] for host in plan.hosts}
     prefixes = []
     entitled, announcing, wanting = _by_prefix(seen.entitled), _by_prefix(seen.announcing), _by_prefix(seen.wanting)
-    since_when: dict[Prefix, dict[CityCode, float]] = defaultdict(dict)
+    since_when: dict[Prefix, dict[HostName, float]] = defaultdict(dict)
     for b in bad:
-        since_when[b.prefix][b.pop] = b.since
+        since_when[b.prefix][b.host] = b.since
     for prefix in sorted(entitled, key=lambda p: (p.version, p)):
         since = since_when[prefix]
-        leaving = frozenset(leave.pop for leave in leaves if leave.prefix == prefix)
+        leaving = frozenset(leave.host for leave in leaves if leave.prefix == prefix)
         others = frozenset(announcing[prefix] - leaving)
         causes = {
-            pop: _cause(seen, (pop, prefix), others - {pop}, served=served, waiting_s=now - since.get(pop, now))
-            for pop in sorted(wanting[prefix], key=lambda p: (since.get(p, now), p))
+            host: _cause(seen, (host, prefix), others - {host}, served=served, waiting_s=now - since.get(host, now))
+            for host in sorted(wanting[prefix], key=lambda h: (since.get(h, now), h))
         }
+        turned_bad = {h for h, at in since.items() if now - at <= WINDOW_S and causes.get(h) is not Cause.STARTING}
         standing = Standing(
             prefix=prefix,
-            entitled=frozenset(entitled[prefix]),
+            entitled={host: plan.hosts[host].pop for host in sorted(entitled[prefix])},
             announcing=frozenset(announcing[prefix]),
             leaving=leaving,
-            turned_bad=sum(now - at <= WINDOW_S and causes.get(pop) is not Cause.STARTING for pop, at in since.items()),
+            turned_bad=frozenset(plan.hosts[host].pop for host in turned_bad),
             requests=tuple(causes.items()),
         )
         answers = govern(standing)
         leaves = _with_given(leaves, prefix, answers)
-        for pop in sorted(standing.entitled):
-            if any(leave.pop == pop and leave.prefix == prefix and leave.revoked_after is None for leave in leaves):
-                grants[pop].append(Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED))
-            elif pop in answers and causes[pop] is not Cause.STARTING:  # silence holds as well, and costs no PoP an order for each start
-                grants[pop].append(answers[pop])
+        for host in standing.entitled:
+            if any(leave.host == host and leave.prefix == prefix and leave.revoked_after is None for leave in leaves):
+                grants[host].append(Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED))
+            elif host in answers and causes[host] is not Cause.STARTING:  # silence holds as well, and costs no host an order for each start
+                grants[host].append(answers[host])
         lost = not standing.announcing and bool(since)
         prefixes.append(
             PrefixVerdict(
                 prefix=prefix,
-                announcing=tuple(sorted(standing.announcing)),
-                entitled=tuple(sorted(standing.entitled)),
-                floor=floor_of(len(standing.entitled)),
+                announcing=tuple(sorted(standing.pops(standing.announcing))),
+                entitled=tuple(sorted(standing.pops(standing.entitled))),
+                floor=standing.floor,
                 alarm=_alarm(answers, lost=lost),
             )
         )
     verdict = Verdict(
-        pops={pop: _of_pop(plan, pop, reports.get(pop), pop in fresh, tuple(grants[pop])) for pop in plan.pops},
+        hosts={host: _of_host(plan, host, reports.get(host), host in fresh, tuple(grants[host])) for host in plan.hosts},
         prefixes=tuple(prefixes),
         idle=frozenset(workload for workload, since in nowhere if now - since > START_GRACE_S),
     )
@@ -115,25 +116,27 @@ def judge(
 
 
 class _Seen:
-    """What fresh reports say of the plan's anycast prefixes (those with gates: a PoP's own external prefixes ask nobody)."""
+    """What fresh reports say of the plan's anycast prefixes (those with gates: a host's own external prefixes ask nobody)."""
 
-    def __init__(self, plan: Plan, fresh: Mapping[CityCode, Report]) -> None:
+    def __init__(self, plan: Plan, fresh: Mapping[HostName, Report]) -> None:
         self.gates: dict[Where, frozenset[WorkloadId]] = {}
+        self.pop_of = {host: part.pop for host, part in plan.hosts.items()}
+        covering = {*plan.network.anycast4, *plan.network.anycast6}
         owners = {a.address4: a.workload_id for a in plan.anycast} | {a.address6: a.workload_id for a in plan.anycast}
-        for pop, part in plan.pops.items():
+        for host, part in plan.hosts.items():
             for told in part.announcements:
-                if told.gates and told.scope.mode is Mode.ANNOUNCE and (pop, told.prefix) not in self.gates:
-                    self.gates[pop, told.prefix] = frozenset(owners[g] for g in told.gates if g in owners)
+                if told.prefix in covering and told.scope.mode is Mode.ANNOUNCE and (host, told.prefix) not in self.gates:
+                    self.gates[host, told.prefix] = frozenset(owners[g] for g in told.gates if g in owners)
         self.entitled: frozenset[Where] = frozenset(self.gates)
         self.prefixes: dict[Where, PrefixReport] = {
-            (pop, p.prefix): p for pop, report in fresh.items() for p in report.prefixes if (pop, p.prefix) in self.entitled
+            (host, p.prefix): p for host, report in fresh.items() for p in report.prefixes if (host, p.prefix) in self.entitled
         }
         self.announcing: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if _is_heard(p, fresh[w[0]]))
         self.wanting: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if p.wants_withdraw)
-        workload_of = {s.uid: s.workload_id for s in plan.slots}
-        self.healthy: dict[CityCode, frozenset[WorkloadId]] = {
-            pop: frozenset(workload_of[i.uid] for i in report.instances if i.healthy and i.uid in workload_of)
-            for pop, report in fresh.items()
+        workload_of = {i.uid: i.workload_id for i in plan.incarnations}
+        self.healthy: dict[HostName, frozenset[WorkloadId]] = {
+            host: frozenset(workload_of[i.uid] for i in report.instances if i.healthy and i.uid in workload_of)
+            for host, report in fresh.items()
         }
 
 
@@ -145,63 +148,63 @@ def _is_heard(prefix: PrefixReport, report: Report) -> bool:
 
 
 def _cause(
-    seen: _Seen, where: Where, others: frozenset[CityCode], *, served: frozenset[tuple[CityCode, WorkloadId]], waiting_s: float
+    seen: _Seen, where: Where, others: frozenset[HostName], *, served: frozenset[tuple[CityCode, WorkloadId]], waiting_s: float
 ) -> Cause:
     """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is better off elsewhere:
     in `others`, who announce and stay.
     """
-    pop, _ = where
-    failing = seen.gates[where] - seen.healthy.get(pop, frozenset())
+    host, _ = where
+    failing = seen.gates[where] - seen.healthy.get(host, frozenset())
     if not failing:
-        return Cause.BROKEN  # the instances are well, so the way to them is not: the PoP knows best
+        return Cause.BROKEN  # the instances are well, so the way to them is not: the host knows best
     if waiting_s <= START_GRACE_S:
-        failing = frozenset(w for w in failing if (pop, w) in served)
+        failing = frozenset(w for w in failing if (seen.pop_of[host], w) in served)
     if not failing:
         return Cause.STARTING
-    elsewhere = {w for p in others for w in seen.healthy.get(p, frozenset())}
+    elsewhere = {w for other in others for w in seen.healthy.get(other, frozenset())}
     return Cause.BROKEN if failing & elsewhere else Cause.NOWHERE_BETTER
 
 
 def _served(plan: Plan, history: History, seen: _Seen) -> frozenset[tuple[CityCode, WorkloadId]]:
-    """Which workload has been healthy in which PoP, forgotten with its last slot there."""
-    known = {(s.pop, s.workload_id) for s in plan.slots}
-    return frozenset(known & ({*history.served} | {(pop, w) for pop, ws in seen.healthy.items() for w in ws}))
+    """Which workload has been healthy in which PoP, forgotten with its last instance there."""
+    known = {(i.pop, i.workload_id) for i in plan.incarnations}
+    return frozenset(known & ({*history.served} | {(seen.pop_of[host], w) for host, ws in seen.healthy.items() for w in ws}))
 
 
 def _nowhere(plan: Plan, history: History, seen: _Seen, now: float) -> tuple[tuple[WorkloadId, float], ...]:
     """Which workload works in none of its PoPs, and since when. Begun only when each of them says so: silence proves nothing."""
-    homes: dict[WorkloadId, set[CityCode]] = defaultdict(set)
-    for slot in plan.slots:
-        homes[slot.workload_id].add(slot.pop)
+    homes: dict[WorkloadId, set[HostName]] = defaultdict(set)
+    for incarnation in plan.incarnations:
+        homes[incarnation.workload_id].add(incarnation.host)
     known = dict(history.nowhere)
     return tuple(
         (workload, known.get(workload, now))
-        for workload, pops in sorted(homes.items())
-        if not any(workload in seen.healthy.get(pop, ()) for pop in pops) and (workload in known or pops <= seen.healthy.keys())
+        for workload, hosts in sorted(homes.items())
+        if not any(workload in seen.healthy.get(host, ()) for host in hosts) and (workload in known or hosts <= seen.healthy.keys())
     )
 
 
-def _with_given(leaves: tuple[Leave, ...], prefix: Prefix, answers: Mapping[CityCode, Grant]) -> tuple[Leave, ...]:
-    """The leaves that are out after these answers; one that was being revoked stands again when its PoP asks anew."""
-    given = {pop for pop, grant in answers.items() if grant.allowed}
-    again = tuple(replace(v, revoked_after=None) if v.prefix == prefix and v.pop in given else v for v in leaves)
-    new = given - {v.pop for v in leaves if v.prefix == prefix}
-    return again + tuple(Leave(pop=pop, prefix=prefix) for pop in sorted(new))
+def _with_given(leaves: tuple[Leave, ...], prefix: Prefix, answers: Mapping[HostName, Grant]) -> tuple[Leave, ...]:
+    """The leaves that are out after these answers; one that was being revoked stands again when its host asks anew."""
+    given = {host for host, grant in answers.items() if grant.allowed}
+    again = tuple(replace(v, revoked_after=None) if v.prefix == prefix and v.host in given else v for v in leaves)
+    new = given - {v.host for v in leaves if v.prefix == prefix}
+    return again + tuple(Leave(host=host, prefix=prefix) for host in sorted(new))
 
 
-def _alarm(answers: Mapping[CityCode, Grant], *, lost: bool) -> Reason | None:
+def _alarm(answers: Mapping[HostName, Grant], *, lost: bool) -> Reason | None:
     """The gravest thing to tell a person about a prefix. `lost`: nobody announces it and somebody did."""
     reasons = {answer.reason for answer in answers.values()}
     found = next((alarm for alarm in _ALARMS if alarm in reasons), None)
     return found or (Reason.NO_HEALTHY_INSTANCE if lost else None)
 
 
-def _of_pop(plan: Plan, pop: CityCode, received: Received | None, trusted: bool, grants: tuple[Grant, ...]) -> PopVerdict:
-    return PopVerdict(pop=pop, trusted=trusted, reason=_why(plan, pop, received, trusted), grants=grants)
+def _of_host(plan: Plan, host: HostName, received: Received | None, trusted: bool, grants: tuple[Grant, ...]) -> HostVerdict:
+    return HostVerdict(pop=plan.hosts[host].pop, host=host, trusted=trusted, reason=_why(plan, host, received, trusted), grants=grants)
 
 
-def _why(plan: Plan, pop: CityCode, received: Received | None, trusted: bool) -> Reason:
-    """The first thing that is wrong with a PoP, or RUNNING."""
+def _why(plan: Plan, host: HostName, received: Received | None, trusted: bool) -> Reason:
+    """The first thing that is wrong with a host, or RUNNING."""
     if received is None:
         return Reason.NO_REPORT
     if not trusted:
@@ -213,14 +216,14 @@ def _why(plan: Plan, pop: CityCode, received: Received | None, trusted: bool) ->
         return Reason.SESSION_DOWN
     if report.drift or report.orphans:
         return Reason.DRIFTED
-    wanted = {i.uid for i in plan.pops[pop].instances}
+    wanted = {i.uid for i in plan.hosts[host].instances}
     if wanted and not any(i.healthy for i in report.instances if i.uid in wanted):
         return Reason.NO_HEALTHY_INSTANCE
     return Reason.RUNNING
 
 
-def _by_prefix(where: frozenset[Where]) -> Mapping[Prefix, set[CityCode]]:
-    found: dict[Prefix, set[CityCode]] = defaultdict(set)
-    for pop, prefix in where:
-        found[prefix].add(pop)
+def _by_prefix(where: frozenset[Where]) -> Mapping[Prefix, set[HostName]]:
+    found: dict[Prefix, set[HostName]] = defaultdict(set)
+    for host, prefix in where:
+        found[prefix].add(host)
     return found

@@ -20,8 +20,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.lab.topology import LinkKind, OwnUpstream, Topology
 from anypop.model.cities import one_way_ms
-from anypop.model.names import CityCode
-from anypop.model.network import Network, Pop, Upstream
+from anypop.model.names import CityCode, HostName
+from anypop.model.network import Host, Network, Pop, Upstream
 
 VANTAGES4 = IPv4Network("172.16.0.0/12")
 VANTAGES6 = IPv6Network("fd00:e::/32")
@@ -295,11 +295,16 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
             netns=here,
             pop=Pop(
                 city=pop.city,
-                router_id=IPv4Address("10.1.0.1") + i,
-                private4=IPv4Network((int(IPv4Address("10.128.0.0")) + (i << 12), 20)),
-                private6=IPv6Network((int(IPv6Address("fd00:1::")) + (i << 64), 64)),
-                external4=pop.external4,
-                external6=pop.external6,
-                upstreams=tuple(upstreams),
+                hosts=(
+                    Host(
+                        name=HostName(pop.city),
+                        router_id=IPv4Address("10.1.0.1") + i,
+                        private4=IPv4Network((int(IPv4Address("10.128.0.0")) + (i << 12), 20)),
+                        private6=IPv6Network((int(IPv6Address("fd00:1::")) + (i << 64), 64)),
+                        external4=pop.external4,
+                        external6=pop.external6,
+                        upstreams=tuple(upstreams),
+                    ),
+                ),
             ),
         )

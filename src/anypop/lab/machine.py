@@ -36,6 +36,10 @@ _SYSCTLS = {
     "net/ipv6/conf/default/router_solicitations": "0",
     "net/ipv6/conf/default/addr_gen_mode": "0",
     "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv4/fib_multipath_hash_fields": "55",
+    "net/ipv6/fib_multipath_hash_fields": "55",
+    "net/ipv4/fib_multipath_hash_policy": "3",
+    "net/ipv6/fib_multipath_hash_policy": "3",
 }
 
 

@@ -75,7 +75,7 @@ class Modelled:
                         origin=self.plan.topology.own.asn,
                         prepend=scope.prepend,
                         communities=(*scope.communities, *scope.large_communities),
-                        key=int(site.pop.router_id),
+                        key=int(site.pop.hosts[0].router_id),
                     )
                 )
         return tuple(found)

@@ -10,6 +10,7 @@ WorkloadId = NewType("WorkloadId", str)
 StackId = NewType("StackId", str)
 InstanceName = NewType("InstanceName", str)
 CityCode = NewType("CityCode", str)  # IATA, upper case: LHR
+HostName = NewType("HostName", str)  # LHR for the only host of a PoP, LHR-1 and LHR-2 where there are several
 
 SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

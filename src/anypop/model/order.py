@@ -1,73 +1,116 @@
-"""The order: the full desired state of one PoP, with a generation. The agent obeys it and nothing else.
+"""The order: the full desired state of one host, with a generation. The agent obeys it and nothing else.
 
 Made by `plan.order_for`, carried by HTTP, kept on the agent's disk. An instance is taken down only when its uid stands under `removed`:
-leaving it
-out is never enough, so an order that is empty or cut short stops nothing (DESIGN invariants 6, 13, 14).
+leaving it out is never enough, so an order that is empty or cut short stops nothing (DESIGN invariants 6, 13, 14).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import Literal
 
-from anypop.model.announce import Announcement, Prefix
-from anypop.model.names import CityCode, InstanceName, WorkloadId
+from anypop.model.announce import Address, Announcement, Prefix
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
+from anypop.model.reasons import Reason
 from anypop.model.workload import Container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceOrder:
-    """One instance to run. `uid` is new for each incarnation of the name. The link to the router is a /31 (and a /127): `gateway*` is
-    the router's end.
+class LinkAddress:
+    """One family of a link: a /31 (or /127) with the router's end `gateway`, and the public address that is the instance's own."""
 
-    `containers[].env` is complete here: values from instance fields have been filled in. `labels` go on the containers.
+    private: Address
+    gateway: Address
+    external: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceLink:
+    """One interface of an instance. `addresses`: one for each family, IPv4 first."""
+
+    network: str = "default"
+    addresses: tuple[LinkAddress, ...]
+
+    def of(self, version: int) -> LinkAddress | None:
+        return next((a for a in self.addresses if a.private.version == version), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Containers:
+    """A payload of containers. Their `env` is complete: values from instance fields have been filled in."""
+
+    kind: Literal["containers"] = "containers"
+    containers: tuple[Container, ...]
+
+
+Payload = Containers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceOrder:
+    """One incarnation to run. Two incarnations of one slot share `name`, external and anycast addresses; each has its own `uid` and
+    private addresses, and the one with the higher `life` is the newer.
+
+    `template`: the hash of what it is made from, for ever. `revision`: whose probes, ports and labels it follows. `links`: at least one.
     """
 
     name: InstanceName
     uid: str
     workload_id: WorkloadId
-    private4: IPv4Address
-    gateway4: IPv4Address
-    private6: IPv6Address
-    gateway6: IPv6Address
-    external4: IPv4Address
-    external6: IPv6Address
-    anycast4: IPv4Address | None = None
-    anycast6: IPv6Address | None = None
-    containers: tuple[Container, ...]
+    life: int = 0
+    template: str = ""
+    revision: int = 0
+    links: tuple[InstanceLink, ...]
+    anycast: tuple[Address, ...] = ()
+    payload: Payload
     hosts_domain: str = ""
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        return self.payload.containers
+
+    def addresses(self) -> Iterator[LinkAddress]:
+        """Of all links."""
+        return (address for link in self.links for address in link.addresses)
+
+    def private(self, version: int) -> Address | None:
+        """Its first private address of a family."""
+        return next((a.private for a in self.addresses() if a.private.version == version), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """An explicit token to take one incarnation down, and why. Until its PoP reports the uid gone, `index` (and with it the addresses)
-    stays taken; -1: none.
+    """An explicit token to take one incarnation down, and why. Until its host reports the uid gone, `index` (its external addresses)
+    and `link` (its private ones) stay taken; -1: none.
     """
 
     name: InstanceName
     uid: str
-    reason: str
+    reason: Reason
+    detail: str = ""
     workload_id: WorkloadId = WorkloadId("")
     index: int = -1
+    link: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The governor's leave to withdraw `prefix` here although its order says announce, or its refusal with the reason (a `Reason`
-    value).
-    """
+    """The governor's leave to withdraw `prefix` here although its order says announce, or its refusal with the reason."""
 
     prefix: Prefix
     allowed: bool
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """The full desired state of one PoP. `decay_s`: how long a prefix is announced at lowest preference (RFC 8326) before it is
-    withdrawn on purpose;
-    `drain_s`: how long instances go on after the withdrawal."""
+    """The full desired state of one host. `decay_s`: how long a prefix is announced at lowest preference (RFC 8326) before it is
+    withdrawn on purpose; `drain_s`: how long an instance may go on at most for the flows that it still has.
+    """
 
     pop: CityCode
+    host: HostName
     generation: int
     asn: int
     router_id: IPv4Address
@@ -81,7 +124,8 @@ class Order:
     announcements: tuple[Announcement, ...] = ()
     grants: tuple[Grant, ...] = ()
     decay_s: float = 0.5
-    drain_s: float = 0.5
+    drain_s: float = 10.0
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
-        return next((i for i in self.instances if i.name == name), None)
+        """The newest incarnation of a slot."""
+        return max((i for i in self.instances if i.name == name), key=lambda i: i.life, default=None)

@@ -1,30 +1,46 @@
 """The plan: what the whole platform should be, and the report of what could not be done and why.
 
-`World` is all that the planner may look at; `Plan` is all that it decides; `plan.order_for` cuts one PoP's order out of a plan.
+`World` is all that the planner may look at; `Plan` is all that it decides; `plan.order_for` cuts one host's order out of a plan.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.model.announce import Announcement, Prefix, ScopeRule
-from anypop.model.names import CityCode, InstanceName, WorkloadId
-from anypop.model.network import Network
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
+from anypop.model.network import Capacity, Network
 from anypop.model.order import Grant, InstanceOrder, Removal
 from anypop.model.reasons import Reason
+from anypop.model.rollout import Rollout
 from anypop.model.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """An instance's lasting place: its PoP, and the `index` there from which all its addresses follow. `uid` names this incarnation."""
+class Incarnation:
+    """One life of an instance. The slot is (`workload_id`, `name`), lasting, with its place: the host, and the `index` there from which its
+    external addresses follow. The life is `uid`, with `link`, from which its private addresses follow, its `template` for ever, and the
+    `revision` whose probes, ports and labels it follows.
+
+    `life` grows with each incarnation of the slot. `template` "": made by a version of Anypop that kept none, not known yet.
+    """
 
     workload_id: WorkloadId
     target: str
     pop: CityCode
+    host: HostName
     ordinal: int
     name: InstanceName
     index: int
     uid: str
+    link: int
+    life: int = 0
+    template: str = ""
+    revision: int = 1
+
+    @property
+    def slot(self) -> tuple[WorkloadId, InstanceName]:
+        return self.workload_id, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +56,37 @@ class AnycastAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The planner's whole input. `resting_indexes` and `resting_addresses` were released too short a time ago to be used again.
+    """The planner's whole input.
 
-    `removals`: per PoP, the incarnations that were asked to go and whose PoP has not yet reported them gone. `incarnation`: a number that
-    grows with every plan; it goes into the uids of new instances, so that a name which comes back is never taken for the one that went."""
+    `workloads`: the newest revision of each; `revisions`: older ones that something still runs. `rollouts`: those that have not ended.
+    `ready`: incarnations that have become healthy, so that what they replace may go. `removals`: per host, the incarnations that were asked
+    to go and whose host has not yet reported them gone. `resting_*` were released too short a time ago to be used again. `capacities`: what
+    hosts have for instances; a host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed;
+    `moves`: incarnations there that may be placed elsewhere now. `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never taken for
+    the one that went.
+    """
 
     network: Network
     workloads: tuple[Workload, ...]
-    slots: tuple[Slot, ...] = ()
+    revisions: tuple[Workload, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
+    incarnations: tuple[Incarnation, ...] = ()
+    ready: frozenset[str] = frozenset()
     anycast: tuple[AnycastAddress, ...] = ()
     rules: tuple[ScopeRule, ...] = ()
-    removals: tuple[tuple[CityCode, Removal], ...] = ()
-    resting_indexes: frozenset[tuple[CityCode, int]] = frozenset()
+    removals: tuple[tuple[HostName, Removal], ...] = ()
+    resting_indexes: frozenset[tuple[HostName, int]] = frozenset()
+    resting_links: frozenset[tuple[HostName, int]] = frozenset()
     resting_addresses: frozenset[IPv4Address] = frozenset()
-    incarnation: int = 0
+    capacities: Mapping[HostName, Capacity] = field(default_factory=dict)
+    lost: frozenset[HostName] = frozenset()
+    moves: frozenset[str] = frozenset()
+    serial: int = 0
+
+
+def floor_of(entitled: int) -> int:
+    """How many PoPs must go on announcing or serving: half of them, rounded up, and one in any case."""
+    return max(1, (entitled + 1) // 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +99,11 @@ class PlanNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PopPlan:
-    """One PoP's part of a plan."""
+class HostPlan:
+    """One host's part of a plan."""
 
     pop: CityCode
+    host: HostName
     instances: tuple[InstanceOrder, ...] = ()
     removed: tuple[Removal, ...] = ()
     announcements: tuple[Announcement, ...] = ()
@@ -77,13 +111,15 @@ class PopPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What should be. `slots` and `anycast` are the full new allocation tables; `pops` has one entry for each PoP of the network."""
+    """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each
+    host of the network.
+    """
 
     network: Network
-    slots: tuple[Slot, ...]
+    incarnations: tuple[Incarnation, ...]
     anycast: tuple[AnycastAddress, ...]
-    pops: dict[CityCode, PopPlan] = field(default_factory=dict)
-    removals: tuple[tuple[CityCode, Removal], ...] = ()
+    hosts: dict[HostName, HostPlan] = field(default_factory=dict)
+    removals: tuple[tuple[HostName, Removal], ...] = ()
     notes: tuple[PlanNote, ...] = ()
 
 
@@ -109,10 +145,13 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PopVerdict:
-    """What we make of one PoP's reports. `trusted` is False when the report is missing or stale: then nothing of it is shown as healthy."""
+class HostVerdict:
+    """What we make of one host's reports. `trusted` is False when the report is missing or stale: then nothing of it is
+    shown as healthy.
+    """
 
     pop: CityCode
+    host: HostName
     trusted: bool
     reason: Reason
     grants: tuple[Grant, ...] = ()
@@ -120,7 +159,7 @@ class PopVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixVerdict:
-    """How a covering prefix stands across PoPs: who announces it, the floor, and alarms."""
+    """How a covering prefix stands across PoPs: which of them announce it, the floor, and alarms."""
 
     prefix: Prefix
     announcing: tuple[CityCode, ...]
@@ -133,6 +172,6 @@ class PrefixVerdict:
 class Verdict:
     """Judgement over all reports at one moment. `idle`: workloads that have worked in none of their PoPs for a while."""
 
-    pops: dict[CityCode, PopVerdict] = field(default_factory=dict)
+    hosts: dict[HostName, HostVerdict] = field(default_factory=dict)
     prefixes: tuple[PrefixVerdict, ...] = ()
     idle: frozenset[WorkloadId] = frozenset()

@@ -15,6 +15,31 @@ class Reason(StrEnum):
     POP_FULL = "pop-full"
     NO_COVERING_PREFIX = "no-covering-prefix"
     SHARED_PREFIX = "shared-prefix"
+    NO_ROOM = "no-room"
+    OVER_QUOTA = "over-quota"
+    # removals
+    WORKLOAD_DELETED = "workload-deleted"
+    TARGET_REMOVED = "target-removed"
+    CITY_REMOVED = "city-removed"
+    SCALED_DOWN = "scaled-down"
+    SUPERSEDED = "superseded"
+    REPLACED = "replaced"
+    REVERTED = "reverted"
+    HOST_EVICTED = "host-evicted"
+    HOST_LOST = "host-lost"
+    # rollouts
+    ROLLING_OUT = "rolling-out"
+    BAKING = "baking"
+    ROLLED_OUT = "rolled-out"
+    OVERTAKEN = "overtaken"
+    PAUSED = "paused"
+    DOES_NOT_START = "does-not-start"
+    DOES_NOT_BECOME_HEALTHY = "does-not-become-healthy"
+    RESTARTS = "restarts"
+    VANTAGES_WORSE = "vantages-worse"
+    NOT_AS_PREDICTED = "not-as-predicted"
+    ASKED_BY_OPERATOR = "asked-by-operator"
+    WAITS_FOR_ROOM = "waits-for-room"
     # instances
     SCHEDULED = "scheduled"
     PULLING = "pulling"
@@ -25,6 +50,7 @@ class Reason(StrEnum):
     PROBE_FAILED = "probe-failed"
     PROBE_PASSED = "probe-passed"
     EXITED = "exited"
+    OUT_OF_MEMORY = "out-of-memory"
     BACK_OFF = "back-off"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -61,6 +87,29 @@ _SAYS: dict[Reason, str] = {
     Reason.POP_FULL: "the PoP has no free address left",
     Reason.NO_COVERING_PREFIX: "no covering prefix is free for this set of PoPs",
     Reason.SHARED_PREFIX: "not announced here: another workload of the same covering prefix has no instance in this PoP",
+    Reason.NO_ROOM: "no host of the PoP has room for it",
+    Reason.OVER_QUOTA: "the quota is used up",
+    Reason.WORKLOAD_DELETED: "its workload was deleted",
+    Reason.TARGET_REMOVED: "its target was taken away",
+    Reason.CITY_REMOVED: "its city was taken out of the target",
+    Reason.SCALED_DOWN: "the target asks for fewer in each city",
+    Reason.SUPERSEDED: "a newer incarnation serves in its place",
+    Reason.REPLACED: "makes room for a newer incarnation",
+    Reason.REVERTED: "its revision was taken back",
+    Reason.HOST_EVICTED: "its host was evicted",
+    Reason.HOST_LOST: "its host is lost",
+    Reason.ROLLING_OUT: "is being changed",
+    Reason.BAKING: "has changed and is watched for a while",
+    Reason.ROLLED_OUT: "is through everywhere",
+    Reason.OVERTAKEN: "a newer one took its place",
+    Reason.PAUSED: "is paused",
+    Reason.DOES_NOT_START: "a changed instance does not start",
+    Reason.DOES_NOT_BECOME_HEALTHY: "a changed instance does not become healthy in time",
+    Reason.RESTARTS: "a changed instance ended and had to be started again",
+    Reason.VANTAGES_WORSE: "vantages get worse answers than before",
+    Reason.NOT_AS_PREDICTED: "vantages do not land as predicted",
+    Reason.ASKED_BY_OPERATOR: "asked for by a person",
+    Reason.WAITS_FOR_ROOM: "waits: the host has no room for two, and taking the old one first would take it out of service",
     Reason.SCHEDULED: "waits for its PoP to report",
     Reason.PULLING: "its image is being pulled",
     Reason.PULL_FAILED: "its image cannot be pulled",
@@ -70,6 +119,7 @@ _SAYS: dict[Reason, str] = {
     Reason.PROBE_FAILED: "does not answer its probe",
     Reason.PROBE_PASSED: "answers its probe",
     Reason.EXITED: "its process ended",
+    Reason.OUT_OF_MEMORY: "its process was ended for using more memory than it may",
     Reason.BACK_OFF: "waits before the next try",
     Reason.RUNNING: "runs and answers",
     Reason.STOPPING: "is being taken down",

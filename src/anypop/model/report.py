@@ -1,4 +1,4 @@
-"""The report: what a PoP saw. Errors are data in it. Made by the agent, judged by `judge`, shown by every face.
+"""The report: what a host saw. Errors are data in it. Made by the agent, judged by `judge`, shown by every face.
 
 Times are seconds since the epoch, UTC, as the agent's host sees them.
 """
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from anypop.model.announce import Prefix
-from anypop.model.names import CityCode, InstanceName
+from anypop.model.names import CityCode, HostName, InstanceName
+from anypop.model.network import Capacity
 from anypop.model.reasons import Reason
 
 
@@ -25,6 +26,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerReport:
+    """One container. `image_digest`: of the image that it was made from, as pulled. `last_*`: how its process before this one ended."""
+
     name: str
     phase: Phase
     reason: Reason
@@ -35,17 +38,26 @@ class ContainerReport:
     exit_code: int | None = None
     ready: bool = False
     restarts: int = 0
+    image_digest: str = ""
+    last_exit_code: int | None = None
+    last_reason: Reason | None = None
+    last_finished_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReport:
-    """One instance as its PoP sees it. `healthy` is the verdict of its probes after hysteresis; `reason` says why it is in this phase."""
+    """One incarnation as its host sees it. `healthy` is the verdict of its probes after hysteresis; `reason` says why it is in this phase.
+
+    `template`: what its containers were really made from, by their own labels. `serving`: it holds the slot's addresses.
+    """
 
     name: InstanceName
     uid: str
     phase: Phase
     healthy: bool
     reason: Reason
+    template: str = ""
+    serving: bool = False
     message: str = ""
     started_at: float | None = None
     containers: tuple[ContainerReport, ...] = ()
@@ -79,13 +91,15 @@ class PrefixReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a PoP saw.
+    """What a host saw.
 
     `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our instances that no
-    order explains. `drift`: one line for each difference that a full pass found and no event had told of.
+    order explains. `drift`: one line for each difference that a full pass found and no event had told of. `capacity`: what the machine has
+    for instances, less a reserve; None: not told.
     """
 
     pop: CityCode
+    host: HostName
     at: float
     generation: int
     refused: Reason | None = None
@@ -96,3 +110,4 @@ class Report:
     orphans: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    capacity: Capacity | None = None

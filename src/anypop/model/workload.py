@@ -76,7 +76,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A declared workload. `deleting` is set once its deletion was asked for. Instances inherit its `labels` and `annotations`."""
+    """A declared workload. `deleting` is set once its deletion was asked for. Instances inherit its `labels` and `annotations`.
+
+    `revision` counts its declared versions; `template` is the hash of all that an instance's processes are made from
+    (`plan.template`), so two revisions with one template need no new process.
+    """
 
     id: WorkloadId
     stack_id: StackId
@@ -88,5 +92,7 @@ class Workload:
     anycast: bool = False
     dual_stack: bool = True
     deleting: bool = False
+    revision: int = 1
+    template: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()

@@ -1,55 +1,47 @@
-"""Addresses by arithmetic: everything an instance is called in IP follows from its PoP and its index there.
+"""Addresses by arithmetic: everything an instance is called in IP follows from its host and two numbers there.
 
-In: a PoP's prefixes and an index from 0. Out: the instance's link (a /31 and a /127, the router's end first) and its external addresses
-(`base + 1 + index`, so never the network's own and never its broadcast address). Nothing is stored beside the index, so nothing can differ.
+In: a host's prefixes, the slot's index and the incarnation's link, both from 0. Out: the incarnation's link (a /31 and a /127, the
+router's end first) and the slot's external addresses (`base + 1 + index`, so never the network's own and never its broadcast address).
+Nothing is stored beside the numbers, so nothing can differ.
 """
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.announce import Prefix
-from anypop.model.network import Pop
+from anypop.model.network import Host
+from anypop.model.order import LinkAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
-    """One PoP's prefixes as integers: `capacity` instances fit into the smallest of them."""
+    """One host's prefixes as integers: `places` slots fit into its external prefixes, `links` incarnations into its private ones."""
 
     private4: int
     private6: int
     external4: int
     external6: int
-    capacity: int
+    places: int
+    links: int
 
     @classmethod
-    def of(cls, pop: Pop) -> "Numbering":
-        capacity = min(
-            pop.private4.num_addresses // 2,
-            pop.private6.num_addresses // 2,
-            hosts(pop.external4),
-            hosts(pop.external6),
-        )
+    def of(cls, host: Host) -> "Numbering":
         return cls(
-            private4=int(pop.private4.network_address),
-            private6=int(pop.private6.network_address),
-            external4=int(pop.external4.network_address),
-            external6=int(pop.external6.network_address),
-            capacity=max(0, capacity),
+            private4=int(host.private4.network_address),
+            private6=int(host.private6.network_address),
+            external4=int(host.external4.network_address),
+            external6=int(host.external6.network_address),
+            places=max(0, min(hosts(host.external4), hosts(host.external6))),
+            links=max(0, min(host.private4.num_addresses // 2, host.private6.num_addresses // 2)),
         )
 
-    def link4(self, index: int) -> tuple[IPv4Address, IPv4Address]:
-        """Gateway and instance of the /31."""
-        base = self.private4 + 2 * index
-        return IPv4Address(base), IPv4Address(base + 1)
-
-    def link6(self, index: int) -> tuple[IPv6Address, IPv6Address]:
-        """Gateway and instance of the /127."""
-        base = self.private6 + 2 * index
-        return IPv6Address(base), IPv6Address(base + 1)
-
-    def outside(self, index: int) -> tuple[IPv4Address, IPv6Address]:
-        """The external addresses."""
-        return IPv4Address(self.external4 + 1 + index), IPv6Address(self.external6 + 1 + index)
+    def addresses(self, index: int, link: int) -> tuple[LinkAddress, LinkAddress]:
+        """IPv4 and IPv6 of one incarnation."""
+        four, six = self.private4 + 2 * link, self.private6 + 2 * link
+        return (
+            LinkAddress(gateway=IPv4Address(four), private=IPv4Address(four + 1), external=IPv4Address(self.external4 + 1 + index)),
+            LinkAddress(gateway=IPv6Address(six), private=IPv6Address(six + 1), external=IPv6Address(self.external6 + 1 + index)),
+        )
 
 
 def hosts(prefix: Prefix) -> int:

@@ -15,17 +15,17 @@ from anypop.model.plan import AnycastAddress, PlanNote, World
 from anypop.model.reasons import Reason
 from anypop.model.workload import Workload
 from anypop.plan.addresses import hosts
-from anypop.plan.places import Places
+from anypop.plan.placement import Placement
 
 Footprint = tuple[frozenset[CityCode], frozenset[CityCode]]  # the PoPs a workload asks for, and those where it has a place
 P = TypeVar("P", IPv4Network, IPv6Network)
 
 
-def allocate(world: World, places: Places) -> tuple[tuple[AnycastAddress, ...], tuple[PlanNote, ...]]:
+def allocate(world: World, placed: Placement) -> tuple[tuple[AnycastAddress, ...], tuple[PlanNote, ...]]:
     """The table: those there were that are still needed, in their order, then the new ones in the order of the workloads."""
-    footprints = _footprints(world, places)
+    footprints = _footprints(world, placed)
     wanted = {w.id: w for w in world.workloads if w.anycast}
-    dying = {removal.workload_id for _, removal in places.removals}
+    dying = {removal.workload_id for _, removal in placed.removals}
     kept = [a for a in world.anycast if (a.workload_id in wanted and not wanted[a.workload_id].deleting) or a.workload_id in dying]
 
     tenants4: dict[IPv4Network, list[WorkloadId]] = defaultdict(list)
@@ -84,18 +84,19 @@ def _twin(prefix: IPv6Network, address: IPv4Address) -> IPv6Address:
     return IPv6Address(int(prefix.network_address) | int(address))
 
 
-def _footprints(world: World, places: Places) -> dict[WorkloadId, Footprint]:
+def _footprints(world: World, placed: Placement) -> dict[WorkloadId, Footprint]:
     """Where each workload wants to be and is. One that is going still counts where it was: its PoPs withdraw only bit by bit."""
-    placed: dict[WorkloadId, set[CityCode]] = defaultdict(set)
-    for slot in places.slots:
-        placed[slot.workload_id].add(slot.pop)
-    for city, removal in places.removals:
-        placed[removal.workload_id].add(city)
+    stands: dict[WorkloadId, set[CityCode]] = defaultdict(set)
+    for incarnation in placed.incarnations:
+        stands[incarnation.workload_id].add(incarnation.pop)
+    pop_of = {host.name: pop.city for pop, host in world.network.hosts()}
+    for host, removal in placed.removals:
+        stands[removal.workload_id].add(pop_of.get(host, CityCode(host)))
     cities = {p.city for p in world.network.pops}
     asked: dict[WorkloadId, frozenset[CityCode]] = {w.id: _asked(w, cities) for w in world.workloads}
     return {
-        w: (asked.get(w, frozenset(placed.get(w, ()))), frozenset(placed.get(w, ())))
-        for w in asked.keys() | placed.keys() | {a.workload_id for a in world.anycast}
+        w: (asked.get(w, frozenset(stands.get(w, ()))), frozenset(stands.get(w, ())))
+        for w in asked.keys() | stands.keys() | {a.workload_id for a in world.anycast}
     }
 
 

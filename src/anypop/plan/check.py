@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.errors import Problem
-from anypop.model.names import CityCode, WorkloadId
-from anypop.model.order import InstanceOrder
-from anypop.model.plan import Plan, Slot
+from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.network import UpstreamKind
+from anypop.model.plan import Incarnation, Plan
 
 
 class Unsafe(Exception):  # noqa: N818 - it reads as a verdict where it is raised
@@ -23,25 +23,26 @@ class Unsafe(Exception):  # noqa: N818 - it reads as a verdict where it is raise
         super().__init__("\n".join(str(p) for p in self.problems))
 
 
-def check(plan: Plan, before: tuple[Slot, ...], *, confirmed: frozenset[WorkloadId] = frozenset()) -> None:
+def check(plan: Plan, before: tuple[Incarnation, ...], *, confirmed: frozenset[WorkloadId] = frozenset()) -> None:
     """Raises `Unsafe` when `plan` loses too much or contradicts itself. `confirmed`: workloads that a person deleted or shrank."""
     problems = [*_losses(plan, before, confirmed), *_silenced(plan, before, confirmed), *_owners(plan), *_strangers(plan), *_prefixes(plan)]
     if problems:
         raise Unsafe(problems)
 
 
-def _losses(plan: Plan, before: tuple[Slot, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
+def _losses(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
     """Of what nobody asked to take away: more than a third of everything or of a PoP, or all that a workload has."""
-    still = {s.uid for s in plan.slots}
+    still = {i.slot for i in plan.incarnations}  # a slot that changes its incarnation is not lost
     had: dict[tuple[str, str], int] = defaultdict(int)
     lost: dict[tuple[str, str], list[WorkloadId]] = defaultdict(list)
-    for slot in before:
-        if slot.workload_id in confirmed:
+    for slot, pop in {i.slot: i.pop for i in before}.items():
+        workload_id = slot[0]
+        if workload_id in confirmed:
             continue
-        for scope in (("", ""), ("PoP", slot.pop), ("workload", slot.workload_id)):
+        for scope in (("", ""), ("PoP", pop), ("workload", workload_id)):
             had[scope] += 1
-            if slot.uid not in still:
-                lost[scope].append(slot.workload_id)
+            if slot not in still:
+                lost[scope].append(workload_id)
     for kind, name in sorted(lost):
         gone, of = lost[kind, name], had[kind, name]
         if len(gone) <= (of - 1 if kind == "workload" else of // 3):
@@ -56,19 +57,20 @@ def _losses(plan: Plan, before: tuple[Slot, ...], confirmed: frozenset[WorkloadI
             return  # the rest would only say the same again
 
 
-def _silenced(plan: Plan, before: tuple[Slot, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
+def _silenced(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
     """A PoP where a workload stays and is announced no longer, since another in its covering prefix has left that PoP.
 
     BGP tells only whole prefixes, so the one who stays would pay for the one who goes, and nobody asked it.
     """
-    was, stays = _homes(before), _homes(plan.slots)
+    was, stays = _homes(before), _homes(plan.incarnations)
     tenants: dict[Prefix, list[WorkloadId]] = defaultdict(list)
     for entry in plan.anycast:
         if entry.workload_id in was:
             tenants[entry.prefix4].append(entry.workload_id)
-    told = {(city, a.prefix) for city, part in plan.pops.items() for a in part.announcements}
+    told = {(part.pop, a.prefix) for part in plan.hosts.values() for a in part.announcements}
+    pops = {part.pop for part in plan.hosts.values()}
     for prefix, sharing in tenants.items():
-        shared = frozenset.intersection(*(was[w] for w in sharing)) & plan.pops.keys()
+        shared = frozenset.intersection(*(was[w] for w in sharing)) & pops
         for workload in sharing:
             lost = sorted(c for c in shared & stays.get(workload, frozenset()) if (c, prefix) not in told)
             if lost and workload not in confirmed:
@@ -81,56 +83,62 @@ def _silenced(plan: Plan, before: tuple[Slot, ...], confirmed: frozenset[Workloa
                 )
 
 
-def _homes(slots: tuple[Slot, ...]) -> dict[WorkloadId, frozenset[CityCode]]:
+def _homes(incarnations: tuple[Incarnation, ...]) -> dict[WorkloadId, frozenset[CityCode]]:
     homes: dict[WorkloadId, set[CityCode]] = defaultdict(set)
-    for slot in slots:
-        homes[slot.workload_id].add(slot.pop)
+    for incarnation in incarnations:
+        homes[incarnation.workload_id].add(incarnation.pop)
     return {workload: frozenset(cities) for workload, cities in homes.items()}
 
 
 def _owners(plan: Plan) -> Iterator[Problem]:
-    """One address, one owner."""
+    """One address, one owner: private ones belong to an incarnation, external ones to a slot."""
     owner: dict[Address, str] = {}
-    for city, part in plan.pops.items():
+    for host, part in plan.hosts.items():
         for order in part.instances:
-            for address in _own(order):
-                other = owner.setdefault(address, order.uid)
-                if other != order.uid:
-                    yield Problem(path=city, message=f"{address} would belong to both {other} and {order.uid} ({order.name})")
+            slot = f"{order.workload_id}/{order.name}"
+            for address in order.addresses():
+                for one, holder in ((address.private, order.uid), (address.gateway, order.uid), (address.external, slot)):
+                    other = owner.setdefault(one, holder)
+                    if other != holder:
+                        yield Problem(path=host, message=f"{one} would belong to both {other} and {holder} ({order.name})")
     for entry in plan.anycast:
-        for address in (entry.address4, entry.address6):
-            other = owner.setdefault(address, entry.workload_id)
+        for one in (entry.address4, entry.address6):
+            other = owner.setdefault(one, entry.workload_id)
             if other != entry.workload_id:
-                yield Problem(path="anycast", message=f"{address} would belong to both {other} and workload {entry.workload_id}")
-    places: dict[tuple[CityCode, int], str] = {(city, r.index): r.uid for city, r in plan.removals if r.index >= 0}
-    for slot in plan.slots:
-        other = places.setdefault((slot.pop, slot.index), slot.uid)
-        if other != slot.uid:
-            yield Problem(path=slot.pop, message=f"index {slot.index} would belong to both {other} and {slot.uid} ({slot.name})")
+                yield Problem(path="anycast", message=f"{one} would belong to both {other} and workload {entry.workload_id}")
+    # an incarnation that is going holds its slot's place together with the one that takes it over, and its own link alone
+    places: dict[tuple[HostName, int], object] = {(h, r.index): (r.workload_id, r.name) for h, r in plan.removals if r.index >= 0}
+    links: dict[tuple[HostName, int], str] = {(h, r.link): r.uid for h, r in plan.removals if r.link >= 0}
+    for incarnation in plan.incarnations:
+        held = places.setdefault((incarnation.host, incarnation.index), incarnation.slot)
+        if held != incarnation.slot:
+            message = f"index {incarnation.index} would belong to both {held} and {incarnation.slot}"
+            yield Problem(path=incarnation.host, message=message)
+        other = links.setdefault((incarnation.host, incarnation.link), incarnation.uid)
+        if other != incarnation.uid:
+            message = f"link {incarnation.link} would belong to both {other} and {incarnation.uid} ({incarnation.name})"
+            yield Problem(path=incarnation.host, message=message)
 
 
 def _strangers(plan: Plan) -> Iterator[Problem]:
     """Addresses outside the prefixes they should lie in."""
-    for city, part in plan.pops.items():
-        pop = plan.network.pop(city)
-        if pop is None:
-            yield Problem(path=city, message="the network has no such PoP")
+    for name, part in plan.hosts.items():
+        host = plan.network.host(name)
+        if host is None:
+            yield Problem(path=name, message="the network has no such host")
             continue
+        ours: dict[int, tuple[Prefix, Prefix]] = {4: (host.private4, host.external4), 6: (host.private6, host.external6)}
         for order in part.instances:
-            inside = (
-                order.private4 in pop.private4
-                and order.gateway4 in pop.private4
-                and order.private6 in pop.private6
-                and order.gateway6 in pop.private6
-                and order.external4 in pop.external4
-                and order.external6 in pop.external6
-            )
-            if not inside:
+            for address in order.addresses():
+                private, external = ours[address.private.version]
+                if address.private in private and address.gateway in private and address.external in external:
+                    continue
                 yield Problem(
-                    path=city,
-                    message=f"{order.name} has addresses outside the PoP's prefixes; did its prefixes shrink? "
+                    path=name,
+                    message=f"{order.name} has addresses outside the host's prefixes; did its prefixes shrink? "
                     "Give them back, or move the instance away first",
                 )
+                break
 
 
 def _prefixes(plan: Plan) -> Iterator[Problem]:
@@ -145,21 +153,24 @@ def _prefixes(plan: Plan) -> Iterator[Problem]:
             )
         if entry.address4 not in entry.prefix4 or entry.address6 not in entry.prefix6:
             yield Problem(path="anycast", message=f"workload {entry.workload_id} has an address outside its covering prefix")
-    anycast = {*network.anycast4, *network.anycast6}
-    for city, part in plan.pops.items():
-        pop = network.pop(city)
-        own = {pop.external4, pop.external6} if pop else set()
+    anycast: set[Prefix] = {*network.anycast4, *network.anycast6}
+    for name, part in plan.hosts.items():
+        host = network.host(name)
+        own: set[Prefix] = {host.external4, host.external6} if host else set()
+        edges = {u.name for u in host.upstreams if u.kind is UpstreamKind.EDGE} if host else set()
         for told in part.announcements:
-            if told.prefix not in own and told.prefix not in anycast:
-                yield Problem(path=city, message=f"{told.prefix} would be announced to {told.upstream} and is not ours")
-            yield from _gates(city, told)
+            ours = told.prefix in own or told.prefix in anycast
+            # the PoP's own edge router hears single addresses; nobody else ever does
+            if not ours and not (told.upstream in edges and _is_part_of(told.prefix, own | anycast)):
+                yield Problem(path=name, message=f"{told.prefix} would be announced to {told.upstream} and is not ours")
+            yield from _gates(name, told)
 
 
-def _gates(city: CityCode, told: Announcement) -> Iterator[Problem]:
+def _is_part_of(prefix: Prefix, ours: set[Prefix]) -> bool:
+    return any(prefix.network_address in whole for whole in ours if whole.version == prefix.version)
+
+
+def _gates(host: HostName, told: Announcement) -> Iterator[Problem]:
     for gate in told.gates:
         if gate not in told.prefix:
-            yield Problem(path=city, message=f"{told.prefix} would wait for {gate}, which is not in it")
-
-
-def _own(order: InstanceOrder) -> tuple[Address, ...]:
-    return (order.private4, order.gateway4, order.private6, order.gateway6, order.external4, order.external6)
+            yield Problem(path=host, message=f"{told.prefix} would wait for {gate}, which is not in it")

@@ -8,9 +8,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.errors import Problem
-from anypop.model.names import CityCode, InstanceName
-from anypop.model.order import InstanceOrder
-from anypop.model.plan import Slot
+from anypop.model.names import CityCode, HostName, InstanceName
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress
+from anypop.model.plan import Incarnation
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
 from anypop.plan import schema
 from anypop.plan.fields import instance_fields
@@ -73,17 +73,20 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
         name=name,
         uid="specimen",
         workload_id=workload.id,
-        private4=four,
-        gateway4=four,
-        private6=six,
-        gateway6=six,
-        external4=four,
-        external6=six,
-        anycast4=four if workload.anycast else None,
-        anycast6=six if workload.anycast and workload.dual_stack else None,
-        containers=(),
+        links=(
+            InstanceLink(
+                addresses=(
+                    LinkAddress(private=four, gateway=four, external=four),
+                    LinkAddress(private=six, gateway=six, external=six),
+                )
+            ),
+        ),
+        anycast=((four, six) if workload.dual_stack else (four,)) if workload.anycast else (),
+        payload=Containers(containers=()),
     )
-    slot = Slot(workload_id=workload.id, target=target.name, pop=city, ordinal=0, name=name, index=0, uid="specimen")
+    slot = Incarnation(
+        workload_id=workload.id, target=target.name, pop=city, host=HostName(city), ordinal=0, name=name, index=0, uid="specimen", link=0
+    )
     return instance_fields(order, slot, workload)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from anypop.model.cities import find_city
 from anypop.model.names import CityCode
-from anypop.model.order import InstanceOrder
-from anypop.model.plan import Slot
+from anypop.model.order import Containers, InstanceOrder
+from anypop.model.plan import Incarnation
 from anypop.model.workload import Container, Workload
 from anypop.plan.jsonpath import steps_of, value_at
 
@@ -21,24 +21,24 @@ SUBNETS = f"{ANYCAST}/subnets"
 NETWORK = "default"  # the one network there is
 
 
-def filled(order: InstanceOrder, slot: Slot, workload: Workload) -> InstanceOrder:
+def filled(order: InstanceOrder, slot: Incarnation, workload: Workload) -> InstanceOrder:
     """`order` with values from instance fields written into each container's `env`. Paths were proved at parsing; one without a value is
     left out.
     """
     if not any(c.env_from_instance for c in order.containers):
         return order
     fields = instance_fields(order, slot, workload)
-    return replace(order, containers=tuple(_with_env(c, fields) for c in order.containers))
+    return replace(order, payload=Containers(containers=tuple(_with_env(c, fields) for c in order.containers)))
 
 
-def instance_fields(order: InstanceOrder | None, slot: Slot, workload: Workload) -> dict[str, Any]:
+def instance_fields(order: InstanceOrder | None, slot: Incarnation, workload: Workload) -> dict[str, Any]:
     """The instance as the API shows it, without what changes over its life. Without an order (it is on its way out) it has no addresses.
 
     Every instance has both families; the anycast address has IPv6 only where the workload asked for it.
     """
     annotations = dict(workload.annotations)
-    if order is not None and order.anycast4 is not None:
-        annotations[SUBNETS] = subnets(order.anycast4, order.anycast6)
+    if order is not None and order.anycast:
+        annotations[SUBNETS] = subnets(*order.anycast)
     shown: dict[str, Any] = {
         "id": slot.uid,
         "stackId": workload.stack_id,
@@ -51,24 +51,27 @@ def instance_fields(order: InstanceOrder | None, slot: Slot, workload: Workload)
 
 
 def _addresses(order: InstanceOrder) -> dict[str, Any]:
-    link: dict[str, Any] = {
-        "network": NETWORK,
-        "ipAddress": str(order.private4),
-        "gateway": str(order.gateway4),
-        "ipv6Address": str(order.private6),
-        "ipv6Gateway": str(order.gateway6),
-    }
-    if order.anycast4:
-        link["ipAddressAliases"] = [str(order.anycast4)]
-    if order.anycast6:
-        link["ipv6AddressAliases"] = [str(order.anycast6)]
-    return {
-        "ipAddress": str(order.private4),
-        "externalIpAddress": str(order.external4),
-        "ipv6Address": str(order.private6),
-        "externalIpv6Address": str(order.external6),
-        "networkInterfaces": [link],
-    }
+    found: dict[str, Any] = {}
+    interfaces = []
+    for link in order.links:
+        shown: dict[str, Any] = {"network": link.network}
+        for address in link.addresses:
+            ip, gateway, _, _ = _KEYS[address.private.version]
+            shown |= {ip: str(address.private), gateway: str(address.gateway)}
+        interfaces.append(shown)
+    for address in order.links[0].addresses:
+        ip, _, external, aliases = _KEYS[address.private.version]
+        found |= {ip: str(address.private), external: str(address.external)}
+        if also := [str(a) for a in order.anycast if a.version == address.private.version]:
+            interfaces[0][aliases] = also
+    return found | {"networkInterfaces": interfaces}
+
+
+# the API's names of an instance's address, its gateway, its external address and its further addresses, by family
+_KEYS = {
+    4: ("ipAddress", "gateway", "externalIpAddress", "ipAddressAliases"),
+    6: ("ipv6Address", "ipv6Gateway", "externalIpv6Address", "ipv6AddressAliases"),
+}
 
 
 def instance_labels(target: str, workload: Workload) -> dict[str, str]:
@@ -103,7 +106,7 @@ def location(code: CityCode) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value != ""}
 
 
-def subnets(address4: object, address6: object | None) -> str:
+def subnets(address4: object, address6: object | None = None) -> str:
     """The value of the annotation that tells clients a workload's anycast addresses: IPv4 first, since old clients read but one."""
     return f"{address4}/32" + (f",{address6}/128" if address6 is not None else "")
 

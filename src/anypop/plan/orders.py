@@ -1,6 +1,6 @@
-"""One PoP's order, cut out of a plan.
+"""One host's order, cut out of a plan.
 
-In: a plan, the PoP, the generation that control gives it, and the judge's verdict (its grants, and who is idle). Out: the order,
+In: a plan, the host, the generation that control gives it, and the judge's verdict (its grants, and who is idle). Out: the order,
 complete in itself.
 It must not decide anything: everything in it stands in the plan or in the verdict.
 """
@@ -9,22 +9,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from anypop.model.announce import Address, Announcement
-from anypop.model.names import CityCode, WorkloadId
+from anypop.model.names import HostName, WorkloadId
 from anypop.model.order import Order
 from anypop.model.plan import Plan, Verdict
 
 
-def order_for(plan: Plan, pop: CityCode, generation: int, verdict: Verdict) -> Order:
-    """The order of `pop`. KeyError where the plan's network has no such PoP: callers walk `plan.pops`."""
-    part = plan.pops[pop]
-    site = plan.network.pop(pop)
+def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> Order:
+    """The order of `host`. KeyError where the plan's network has no such host: callers walk `plan.hosts`."""
+    part = plan.hosts[host]
+    site = plan.network.host(host)
     if site is None:
-        raise KeyError(pop)
-    judged = verdict.pops.get(pop)
+        raise KeyError(host)
+    judged = verdict.hosts.get(host)
     ours = {a.prefix for a in part.announcements}
     owners = {a: held.workload_id for held in plan.anycast for a in (held.address4, held.address6)}
     return Order(
-        pop=pop,
+        pop=part.pop,
+        host=host,
         generation=generation,
         asn=plan.network.asn,
         router_id=site.router_id,

@@ -162,7 +162,7 @@ def generate(
         Path | None, typer.Option("--footprint-out", metavar="FILE", help="The cities of its networks (default: beside it).")
     ] = None,
 ) -> None:
-    """Make up an internet: relationships as CAIDA writes them, and a file of the cities of its networks."""
+    """Write an invented internet: relationships as CAIDA writes them, and a file of the cities of its networks."""
     from anypop.advice import graph_files  # noqa: PLC0415 - see the module
     from anypop.routing.internet.generate import generate as make  # noqa: PLC0415
 
@@ -210,7 +210,7 @@ def observe(
         Path | None, typer.Option("--out", metavar="FILE", help="Add them to this file (default: observations.csv in the state folder).")
     ] = None,
 ) -> None:
-    """Take in where networks were seen to land; predictions then start from that."""
+    """Store where networks were seen to land; predictions then start from that."""
     from anypop.advice.measurements import by_pop  # noqa: PLC0415 - see the module
     from anypop.cli.catchment import observations  # noqa: PLC0415
 

@@ -50,7 +50,7 @@ def register(root: typer.Typer) -> None:
         causes: Annotated[int, typer.Option("--causes", metavar="N", help="So many causes, the worst first.", min=1, max=50)] = 5,
         repairs: Annotated[int, typer.Option("--repairs", metavar="N", help="So many repairs of each.", min=1, max=50)] = 5,
         far_km: Annotated[
-            float, typer.Option("--far-km", metavar="KM", help="Further than this beyond the nearest PoP is astray.", min=1)
+            float, typer.Option("--far-km", metavar="KM", help="Further than this beyond the nearest PoP is too far.", min=1)
         ] = 1500.0,
         make: Annotated[
             str, typer.Option("--apply", metavar="N", help="Make this repair: 1.2, or 1 for the best of cause 1.", show_default=False)
@@ -60,9 +60,9 @@ def register(root: typer.Typer) -> None:
         ] = 60.0,
         yes: Yes = False,
     ) -> None:
-        """Find networks that land far from home, name the cause, propose repairs scored on the whole graph, and make one."""
+        """Find networks that land too far away, name the cause, propose repairs scored on the whole graph, and make one."""
         from anypop.advice import proposals  # noqa: PLC0415 - numpy, and the model of the Internet
-        from anypop.agent.bgp.proposed import bird_conf  # noqa: PLC0415
+        from anypop.agent.act.bgp.proposed import bird_conf  # noqa: PLC0415
         from anypop.cli.catchment import inputs, report  # noqa: PLC0415
 
         if make and plan is not None:

@@ -13,8 +13,7 @@ from anypop.advice.graph import Graph
 from anypop.advice.question import Known, Question, known_of, predicted, question_of
 from anypop.cli import views
 from anypop.cli.failure import Exit, Failure, usage
-from anypop.model.codec import from_data
-from anypop.model.network import Network
+from anypop.model.network import network_from
 from anypop.model.sessions import Announcements
 from anypop.routing.catchment.predict import Prediction
 
@@ -34,7 +33,7 @@ def question(door: "Door", plan: Path | None, workload: str, rules: Sequence[str
 
 def from_control(door: "Door", workload: str) -> Known:
     """What one workload announces now. `workload` empty: the only anycast one; where there is none, every PoP to every upstream."""
-    network = from_data(Network, door.client.get("/anypop/v1/network", what="read the network"))
+    network = network_from(door.client.get("/anypop/v1/network", what="read the network"))
     if not workload:
         listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find the workload")
         slugs = [str(w.get("slug")) for w in listed if views.anycast_of(w)]

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from anypop.advice.preview import compared
 from anypop.cli.catchment import graph_options
 from anypop.cli.failure import Failure
-from anypop.model.codec import from_data
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.network import Network
+from anypop.model.network import Network, network_from
 from anypop.model.sessions import Session, of_rows
 from anypop.routing.catchment.diff import Diff
 
@@ -42,4 +41,4 @@ def _network(door: "Door", plan: "LabPlan | None") -> Network:
         from anypop.lab.address import network_of  # noqa: PLC0415 - only for labs
 
         return network_of(plan)
-    return from_data(Network, door.client.get("/anypop/v1/network", what="read the network"))
+    return network_from(door.client.get("/anypop/v1/network", what="read the network"))

@@ -1,0 +1,81 @@
+"""/anypop/v1/.../preview: what a new declaration of a workload would change, before anything changes.
+
+In: a body as PUT takes it (or PATCH, with `merge=true`). Out: each field that differs, whether instances have to be
+made anew for it, how many there are then, and the price. Nothing is stored.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from anypop.api import shapes
+from anypop.api.bodies import JsonObject
+from anypop.api.context import CallerStack, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.models.rollouts import Preview
+from anypop.api.models.workloads import WorkloadPatch, WorkloadRequest
+from anypop.control import declare
+from anypop.control.state import Declaration
+from anypop.model import codec
+from anypop.plan.parse import Parsed
+from anypop.plan.price import quote
+from anypop.plan.rollout import waves_of
+from anypop.plan.template import template_of
+
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["rollouts"])
+
+
+@router.post("/preview")
+@answers(Preview)
+async def preview_change(
+    workload_id: Annotated[str, Path(description="id or slug")],
+    stack: CallerStack,
+    platform: PlatformDep,
+    body: Annotated[dict[str, Any], Depends(JsonObject(WorkloadRequest | WorkloadPatch, member="workload"))],
+    merge: Annotated[bool, Query(description="the body is as PATCH takes it, not as PUT does")] = False,
+) -> dict[str, Any]:
+    """Preview a change of a workload: what would differ, and what it would cost; nothing changes."""
+    current = platform.workload(stack, workload_id)
+    made = declare.redeclared(declare.merged(current, body) if merge else body, current, stack, platform.cities())
+    state = platform.core.state
+    template = template_of(made.workload, state.template_key)
+    anew = template != current.workload.template
+    pops = {city: target.replicas for target in made.workload.targets for city in target.cities}
+    return shapes.filled(
+        {
+            "changes": list(_differences(current, made)),
+            "new_processes": anew,
+            "waves": [list(wave) for wave in waves_of(pops)] if anew else [],
+            "instances": {"before": _count(current.workload.targets), "after": _count(made.workload.targets)},
+            "quote": {
+                "before": codec.to_data(quote(current.workload, platform.prices)),
+                "after": codec.to_data(quote(made.workload, platform.prices)),
+            },
+            "without_effect": [{"field": problem.path, "description": problem.message} for problem in made.unacted],
+        }
+    ) | {"new_processes": anew}
+
+
+def _count(targets: Any) -> int:
+    return sum(t.replicas * len(t.cities) for t in targets)
+
+
+def _differences(current: Declaration, made: Parsed) -> Iterator[dict[str, Any]]:
+    """Field by field, with the path; of secrets only that they differ."""
+    before, after = dict(_leaves(current.document)), dict(_leaves(made.document))
+    for path in sorted({*before, *after}):
+        if before.get(path) != after.get(path):
+            yield {"path": path, "before": before.get(path), "after": after.get(path)}
+    old, new = {s.path: s.value for s in current.secrets}, {s.path: s.value for s in made.secrets}
+    for path in sorted({*old, *new}):
+        if old.get(path) != new.get(path):
+            yield {"path": path, "secret": True}
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value

@@ -1,0 +1,75 @@
+"""Where the vantages land, for rollouts: before a change, and after each of its waves.
+
+In: a workload; the core's news. Out: landings, put into the rollout that waits for them; what they mean is
+`plan.rollout`'s to say. Without vantages there is nothing to see, and rollouts go by what the hosts report alone.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from functools import partial
+
+from anypop.api.context import Platform
+from anypop.api.threads import in_own_thread
+from anypop.api.vantages import Probed, Vantage
+from anypop.control import rollouts
+from anypop.control.core import ANY_CHANGE
+from anypop.control.state import State
+from anypop.model.announce import Address
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode, WorkloadId
+from anypop.model.rollout import Landing
+from anypop.model.workload import Protocol
+from anypop.plan.rollout import wants_look
+
+log = logging.getLogger("anypop.api")
+
+REQUESTS = 3  # of each vantage in each round: one lost answer shows, and a round stays short
+PAUSE_S = 0.3  # between two rounds while a wave settles
+
+
+async def keep_looking(platform: Platform) -> None:
+    """Look for every rollout that waits for a look, until control stops."""
+    while not platform.core.bell.closed:
+        state = platform.core.state
+        waiting = [(r, began) for r in state.rollouts.values() if (began := wants_look(r)) is not None]
+        for rollout, baseline in waiting:
+            began_at = platform.clock()
+            try:
+                found = await landings_of(platform, rollout.workload_id)
+                if found:
+                    await platform.core.change(rollouts.saw(rollout.id, found, began_at=began_at, baseline=baseline))
+            except WorldError as error:
+                log.warning("vantages for rollout %s: %s", rollout.id, error)
+        if waiting:
+            await asyncio.sleep(PAUSE_S)
+        elif platform.core.state is state:
+            await platform.core.bell.wait(ANY_CHANGE, 60.0)
+
+
+async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landing]:
+    """Where every vantage lands now; empty where there is no vantage, or the workload has no anycast address."""
+    state = platform.core.state
+    held, declared = state.anycast.get(workload_id), state.workloads.get(workload_id)
+    if platform.vantages is None or held is None or declared is None:
+        return []
+    ports = [p.port for c in declared.workload.containers for p in c.ports if p.protocol is Protocol.TCP]
+    vantages = await in_own_thread(platform.vantages.all)
+    async with platform.probing:
+        ask = partial(_landing, platform, state, address=held.address4, port=ports[0] if ports else 80)
+        return list(await asyncio.gather(*(ask(vantage) for vantage in vantages)))
+
+
+async def _landing(platform: Platform, state: State, vantage: Vantage, *, address: Address, port: int) -> Landing:
+    assert platform.vantages is not None
+    try:
+        found = await in_own_thread(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))
+    except WorldError:
+        found = Probed()
+    pops: dict[str, CityCode] = {str(p.incarnation.name): p.incarnation.pop for p in state.incarnations.values()}
+    bodies = [a.body.strip() for a in found.answers if not a.error]
+    reached = Counter(pops[body] for body in bodies if body in pops)
+    # half here and half there is a change under way: not every answer counts then
+    best, count = reached.most_common(1)[0] if reached else (None, 0)
+    mixed = len(reached) > 1
+    return Landing(vantage=vantage.name, pop=best, answered=count if mixed else len(bodies), asked=REQUESTS)

@@ -1,0 +1,210 @@
+"""/anypop/v1/vantages, probes and why: what places to test from really see.
+
+In: a workload (or an address) and vantages. Out: for each, which PoP and which instances answered, how long it took,
+and where it should have landed; and the routers' own reasons. Where no lab is attached these answer that there is no
+vantage.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Query
+
+from anypop.api.bodies import JsonBody
+from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models.probes import Goal, ProbeRequest, Probes, VantageList, WhyQuery
+from anypop.api.threads import in_own_thread
+from anypop.api.vantages import LookingGlass, Probed, Vantage, Vantages
+from anypop.control.accounts import Account
+from anypop.control.refusals import NotFound, Precondition
+from anypop.control.state import Declaration
+from anypop.model.announce import Address
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.names import CityCode
+from anypop.model.workload import Protocol
+from anypop.routing.explain import nearest_pop
+from anypop.routing.why import Why
+
+router = APIRouter(prefix="/anypop/v1", tags=["probes"])
+
+T = TypeVar("T")
+
+LONGEST_PROBE_S = 600.0  # a hundred requests of which each times out; whoever asks for more must ask again
+NO_VANTAGE = "no vantage is attached: start control with --lab, or attach other places to test from"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """What is asked: an address and a port; `pops`: where it is served."""
+
+    address: Address
+    port: int
+    pops: tuple[CityCode, ...]
+
+
+def _vantages(platform: Platform) -> Vantages:
+    if platform.vantages is None:
+        raise Precondition(NO_VANTAGE)
+    return platform.vantages
+
+
+def _glass(platform: Platform) -> LookingGlass:
+    if platform.glass is None:
+        raise Precondition(NO_VANTAGE)
+    return platform.glass
+
+
+@router.get("/vantages")
+@answers(VantageList)
+async def list_vantages(_: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """List the places to test from; none where no lab is attached, which is no error."""
+    found = await in_own_thread(platform.vantages.all) if platform.vantages is not None else []
+    rows = [
+        {"name": v.name, "city": v.city, "asn": v.asn, "address": v.address, "nearest": nearest_pop(v.city, platform.cities())}
+        for v in found
+    ]
+    return {"results": rows} | ({} if platform.vantages is not None else {"note": NO_VANTAGE})
+
+
+@router.post("/probes")
+@answers(Probes, Code.NOT_FOUND, Code.FAILED_PRECONDITION)
+async def probe(
+    account: CallerAccount, platform: PlatformDep, body: Annotated[ProbeRequest, Depends(JsonBody(ProbeRequest))]
+) -> dict[str, Any]:
+    """Probe a workload or an address from vantages, and see where each lands."""
+    source = _vantages(platform)
+    known = {v.name: v for v in await in_own_thread(source.all)}
+    chosen = _chosen(body, known)
+    goal = _goal(platform, account, body)
+    async with platform.probing:
+        work = asyncio.gather(*(_asked(source, v, goal, body.requests) for v in chosen))
+        seen = await _unless_stopping(platform, work)
+    pops = {str(p.incarnation.name): p.incarnation.pop for p in platform.core.state.incarnations.values()}
+    rows = [_row(v, goal, found, body.requests, pops) for v, found in zip(chosen, seen, strict=True)]
+    return {"address": str(goal.address), "results": rows}
+
+
+async def _unless_stopping(platform: Platform, work: Awaitable[T]) -> T:
+    """The result of `work`; a `WorldError` instead when control stops meanwhile."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(platform.core.bell.wait("stop", LONGEST_PROBE_S))
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        why = "control is being stopped" if platform.core.bell.closed else f"no end after {LONGEST_PROBE_S:g} s"
+        raise WorldError("ask the vantages", why)
+    finally:
+        stopping.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _asked(source: Vantages, vantage: Vantage, goal: _Served, requests: int) -> Probed | WorldError:
+    try:
+        return await in_own_thread(partial(source.probe, vantage.name, goal.address, goal.port, requests))
+    except WorldError as error:
+        return error
+
+
+def _chosen(body: ProbeRequest, known: Mapping[str, Vantage]) -> list[Vantage]:
+    wanted = body.vantages if body.vantages is not None else [body.vantage] if body.vantage is not None else list(known)
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise NotFound(f"no vantage {', '.join(missing)} (there are {', '.join(known) or 'none'})")
+    return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _row(vantage: Vantage, goal: _Served, found: Probed | WorldError, requests: int, pops: Mapping[str, CityCode]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "vantage": vantage.name,
+        "city": vantage.city,
+        "asn": vantage.asn,
+        "requests": requests,
+        "nearest": nearest_pop(vantage.city, goal.pops),
+    }
+    if isinstance(found, WorldError):
+        return row | {"answered": 0, "seconds": 0.0, "pop": None, "hits": {}, "errors": [str(found)], "answers": []}
+    bodies = [a.body.strip() for a in found.answers if not a.error]
+    hits = Counter(body for body in bodies if body in pops)
+    reached = Counter(pops[body] for body in bodies if body in pops)
+    return row | {
+        "answered": len(bodies),
+        "seconds": round(found.seconds, 6),
+        "pop": reached.most_common(1)[0][0] if reached else None,
+        "hits": dict(sorted(hits.items())),
+        "errors": [a.error for a in found.answers if a.error],
+        "answers": [
+            {"instance": a.body.strip() if a.body.strip() in pops else None, "seconds": round(a.seconds, 6), "error": a.error or None}
+            for a in found.answers
+        ],
+    }
+
+
+def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
+    """From an address (and a port), or from a workload and its stack."""
+    if asked.address is not None:
+        owner = next((d for d in platform.core.state.workloads.values() if _holds(platform, d, asked.address)), None)
+        pops = _pops_of(platform, owner) if owner is not None else tuple(platform.cities())
+        return _Served(address=asked.address, port=asked.port or _first_port(owner), pops=pops)
+    declared = _workload(platform, account, asked)
+    held = platform.core.state.anycast.get(declared.id)
+    if held is None:
+        raise Precondition(f"workload {declared.workload.slug} has no anycast address")
+    address = held.address6 if asked.family == 6 else held.address4
+    return _Served(address=address, port=asked.port or _first_port(declared), pops=_pops_of(platform, declared))
+
+
+def _workload(platform: Platform, account: Account, asked: Goal) -> Declaration:
+    """The workload that is asked about: in the stack that is named, or in any of the account's."""
+    if not asked.workload:
+        raise Invalid.one("workload", "is required (or an address)")
+    accounts = platform.accounts
+    stacks = [accounts.stack(account.id, asked.stack)] if asked.stack else accounts.stacks(account.id)
+    found = [d for stack in stacks if (d := platform.core.state.find(stack.id, asked.workload)) is not None]
+    if len(found) > 1:
+        raise Invalid.one("stack", f"is required: {len(found)} stacks have a workload {asked.workload}")
+    if not found:
+        raise NotFound(f"no workload {asked.workload}")
+    return found[0]
+
+
+def _holds(platform: Platform, declared: Declaration, address: Address) -> bool:
+    held = platform.core.state.anycast.get(declared.id)
+    return held is not None and address in (held.address4, held.address6)
+
+
+def _pops_of(platform: Platform, declared: Declaration) -> tuple[CityCode, ...]:
+    return tuple(sorted({p.incarnation.pop for p in platform.core.state.incarnations.values() if p.incarnation.workload_id == declared.id}))
+
+
+def _first_port(declared: Declaration | None) -> int:
+    """The workload's first TCP port, else HTTP's."""
+    containers = declared.workload.containers if declared is not None else ()
+    return next((p.port for c in containers for p in c.ports if p.protocol is Protocol.TCP), 80)
+
+
+@router.get("/why")
+@answers(Why, Code.NOT_FOUND, Code.FAILED_PRECONDITION)
+async def explain_landing(account: CallerAccount, platform: PlatformDep, query: Annotated[WhyQuery, Query()]) -> Any:
+    """Explain why a vantage (or a router of the lab) lands where it lands, from the running routers."""
+    glass = _glass(platform)
+    target = query.target or query.vantage
+    if not target:
+        raise Invalid.one("target", "is required: a vantage or a router")
+    goal = _goal(platform, account, query)
+    try:
+        return await _unless_stopping(platform, in_own_thread(partial(glass.why, target, goal.address, goal.pops)))
+    except KeyError as error:
+        known = [v.name for v in await in_own_thread(platform.vantages.all)] if platform.vantages is not None else []
+        more = f" (vantages: {', '.join(known)})" if known else ""
+        raise NotFound(f"no vantage or router {target}{more}") from error

@@ -1,0 +1,246 @@
+"""/anypop/v1/.../rollouts, revisions, rollback, strategy: how a workload's changes are brought out, wave by wave.
+
+In: requests about one workload. Out: what has been, what is under way and how far it is; or the change that was asked
+for. What may change when is `plan.rollout`'s to say; nothing here waits for a rollout, whoever wants to see it to its
+end watches it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path
+
+from anypop.api import shapes
+from anypop.api.announcements import parsed_rules
+from anypop.api.bodies import JsonBody, JsonObject, model_of
+from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.landings import landings_of
+from anypop.api.models.rollouts import (
+    Revisions,
+    RollbackRequest,
+    RolledBack,
+    RolloutRequest,
+    Rollouts,
+    RolloutStarted,
+    RolloutState,
+    StrategyAnswer,
+    StrategyBody,
+    StrategyRequest,
+)
+from anypop.control import rollouts
+from anypop.control.state import Declaration, State
+from anypop.model.errors import Invalid, Problem
+from anypop.model.names import CityCode, WorkloadId
+from anypop.model.rollout import Rollout, RolloutKind, ScopeChange, ScopeWave, Strategy
+from anypop.plan.rollout import progress
+
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["rollouts"])
+
+WorkloadRef = Annotated[str, Path(description="id or slug")]
+RolloutRef = Annotated[str, Path(description="a rollout's id, or the beginning of it")]
+
+
+@router.get("/revisions")
+@answers(Revisions)
+async def list_revisions(workload_id: WorkloadRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List the kept revisions, oldest first."""
+    state = platform.core.state
+    declared = platform.workload(stack, workload_id)
+    kept = [r for key, r in sorted(state.revisions.items()) if key[0] == declared.id]
+    return {
+        "results": [
+            {
+                "revision": r.number,
+                "template": r.workload.template,
+                "createdAt": shapes.moment(r.created_at),
+                "newest": r.number == declared.version,
+                "good": r.number == declared.good,
+                "note": r.note,
+                "images": [c.image for c in r.workload.containers],
+            }
+            for r in (*kept, declared.newest)
+        ]
+    }
+
+
+@router.get("/rollouts")
+@answers(Rollouts)
+async def list_rollouts(workload_id: WorkloadRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List the rollouts that are remembered, oldest first, and on how many instances the newest revision is."""
+    state = platform.core.state
+    declared = platform.workload(stack, workload_id)
+    return status(state, declared) | {"results": [data_of(state, r) for r in _of(state, declared.id)]}
+
+
+@router.get("/rollouts/{rollout_id}")
+@answers(RolloutState)
+async def get_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Get one rollout, and on how many instances the newest revision is."""
+    state = platform.core.state
+    declared = platform.workload(stack, workload_id)
+    return status(state, declared) | {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))}
+
+
+@router.post("/rollouts")
+@answers(RolloutStarted, Code.FAILED_PRECONDITION)
+async def change_scopes(
+    workload_id: WorkloadRef,
+    stack: CallerStack,
+    account: CallerAccount,
+    platform: PlatformDep,
+    body: Annotated[dict[str, Any], Depends(JsonObject(RolloutRequest))],
+) -> dict[str, Any]:
+    """Change scopes in waves, taken back where vantages land elsewhere than expected."""
+    declared = platform.workload(stack, workload_id)
+    waves = _waves(body, platform.core.state, declared)
+    strategy = _strategy(body.get("strategy") or {}, declared.strategy)
+    baseline = await landings_of(platform, declared.id)
+    step = rollouts.change_scopes(declared.id, waves, by=account.name, strategy=strategy, baseline=baseline)
+    state = await platform.core.change(step)
+    return {"rollout": data_of(state, rollouts.find(state, declared.id))}
+
+
+@router.post("/rollouts/{rollout_id}/pause")
+@answers(RolloutState, Code.FAILED_PRECONDITION)
+async def pause_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Pause a rollout: nothing more changes, what is changed already stays."""
+    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.pause)
+
+
+@router.post("/rollouts/{rollout_id}/resume")
+@answers(RolloutState, Code.FAILED_PRECONDITION)
+async def resume_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Resume a paused rollout."""
+    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.resume)
+
+
+@router.post("/rollouts/{rollout_id}/abort")
+@answers(RolloutState, Code.FAILED_PRECONDITION)
+async def abort_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Abort a rollout, and take back what it changed."""
+    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.abort)
+
+
+@router.post("/rollback")
+@answers(RolledBack, Code.FAILED_PRECONDITION)
+async def roll_back(
+    workload_id: WorkloadRef,
+    stack: CallerStack,
+    account: CallerAccount,
+    platform: PlatformDep,
+    body: Annotated[RollbackRequest, Depends(JsonBody(RollbackRequest))],
+) -> dict[str, Any]:
+    """Declare a kept revision anew."""
+    declared = platform.workload(stack, workload_id)
+    state = await platform.core.change(rollouts.roll_back(declared.id, body.revision, by=account.name), confirmed=frozenset([declared.id]))
+    return {"workload": shapes.workload(state, state.workloads[declared.id])} | status(state, state.workloads[declared.id])
+
+
+@router.get("/strategy")
+@answers(StrategyAnswer)
+async def get_strategy(workload_id: WorkloadRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Get how careful the workload's rollouts are."""
+    return {"strategy": strategy_data(platform.workload(stack, workload_id).strategy)}
+
+
+@router.put("/strategy")
+@answers(StrategyAnswer, Code.FAILED_PRECONDITION)
+async def replace_strategy(
+    workload_id: WorkloadRef,
+    stack: CallerStack,
+    platform: PlatformDep,
+    body: Annotated[dict[str, Any], Depends(JsonObject(StrategyRequest | StrategyBody))],
+) -> dict[str, Any]:
+    """Set how careful the workload's rollouts are; what is left out has its default."""
+    declared = platform.workload(stack, workload_id)
+    strategy = _strategy(body.get("strategy", body), Strategy())
+    await platform.core.change(rollouts.set_strategy(declared.id, strategy))
+    return {"strategy": strategy_data(strategy)}
+
+
+def status(state: State, declared: Declaration) -> dict[str, Any]:
+    """`6 of 8 on revision 4`, as data."""
+    mine = [p.incarnation for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
+    on, slots = progress(declared.version, mine)
+    return {"revision": declared.version, "instances": slots, "instances_on_it": on, "good": declared.good}
+
+
+def data_of(state: State, rollout: Rollout) -> dict[str, Any]:
+    """A rollout as people and programs read it."""
+    waves = len(rollout.waves) or len(rollout.scopes)
+    data: dict[str, Any] = {
+        "id": rollout.id,
+        "kind": rollout.kind.value,
+        "phase": rollout.phase.value,
+        "reason": rollout.reason.value,
+        "says": rollout.reason.says,
+        "message": rollout.message,
+        "by": rollout.by,
+        "wave": min(rollout.wave + 1, waves),
+        "waves": [list(wave) for wave in rollout.waves] or [sorted({c.pop for c in wave.changes}) for wave in rollout.scopes],
+        "createdAt": shapes.moment(rollout.created_at),
+        "endedAt": shapes.moment(rollout.ended_at) if rollout.ended_at is not None else None,
+        "seconds": round(rollout.ended_at - rollout.created_at, 3) if rollout.ended_at is not None else None,
+        "vantages": {look.vantage: look.pop for look in rollout.seen or rollout.baseline},
+    }
+    if rollout.kind is RolloutKind.UPDATE:
+        data |= {"revision": rollout.revision, "previous": rollout.previous}
+    return shapes.filled(data)
+
+
+def strategy_data(strategy: Strategy) -> dict[str, Any]:
+    return {field.name: getattr(strategy, field.name) for field in fields(strategy)}
+
+
+def _of(state: State, workload_id: WorkloadId) -> list[Rollout]:
+    return sorted((r for r in state.rollouts.values() if r.workload_id == workload_id), key=lambda r: (r.created_at, r.id))
+
+
+def newest_of(state: State, declared: Declaration) -> Rollout | None:
+    """The rollout that began last, ended or not."""
+    return next(reversed(_of(state, declared.id)), None)
+
+
+async def _asked(platform: Platform, declared: Declaration, rollout_id: str, step: Any) -> dict[str, Any]:
+    state = await platform.core.change(partial(step(declared.id, rollout_id)), confirmed=frozenset([declared.id]))
+    return {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))} | status(state, state.workloads[declared.id])
+
+
+def _strategy(given: Any, base: Strategy) -> Strategy:
+    """`base` with what a request says. Raises `Invalid` with all its problems."""
+    return replace(base, **model_of(StrategyRequest, given, under="strategy").model_dump(exclude_none=True))
+
+
+def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list[ScopeWave]:
+    given = body.get("waves")
+    if not isinstance(given, list) or not given:
+        raise Invalid.one("waves", 'is required: a list of {"rules": [...], "expected": {...}}')
+    problems: list[Problem] = []
+    waves: list[ScopeWave] = []
+    for index, entry in enumerate(given):
+        path = f"waves[{index}]"
+        if not isinstance(entry, dict):
+            problems.append(Problem(path=path, message="must be an object"))
+            continue
+        try:
+            rules = parsed_rules(entry, declared, state.network)
+        except Invalid as error:
+            problems += [Problem(path=f"{path}.{p.path}", message=p.message) for p in error.problems]
+            continue
+        expected = entry.get("expected") or {}
+        if not isinstance(expected, dict) or not all(isinstance(pops, list) for pops in expected.values()):
+            problems.append(Problem(path=f"{path}.expected", message="must map vantages to lists of PoPs"))
+            continue
+        waves.append(
+            ScopeWave(
+                changes=tuple(ScopeChange(pop=r.pop, upstream=r.upstream, scope=r.scope, note=r.note) for r in rules.values()),
+                expected=tuple(sorted((str(v), tuple(CityCode(str(p)) for p in pops)) for v, pops in expected.items())),
+            )
+        )
+    if problems:
+        raise Invalid(problems)
+    return waves

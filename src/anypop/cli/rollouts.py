@@ -1,0 +1,213 @@
+"""`anypop rollout ...`: what is being changed, how far it is, and pause, resume or abort it.
+
+In: a workload and perhaps a rollout's id. Out: control's answer as a table or sentences. Control drives every rollout; nothing depends on
+this command going on.
+"""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from anypop.cli import views
+from anypop.cli.door import Door, command
+from anypop.cli.failure import Exit, Failure
+from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
+from anypop.cli.table import Cell, Column, Table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, pause, resume and abort rollouts.")
+
+Rollout = Annotated[
+    str, typer.Argument(metavar="[ROLLOUT]", help="Its id, or the beginning of it (default: the newest).", show_default=False)
+]
+
+_STYLES = {"done": "green", "running": "yellow", "paused": "yellow", "reverted": "bold red", "aborted": "red", "superseded": "dim"}
+POLL_S = 0.25  # between two looks where control's stream ended: short beside a rollout
+
+
+@command(app, "list", examples="anypop rollout list web\nanypop rollout list web -o json | jq '.results[-1].phase'")
+def list_rollouts(door: Door, workload: KnownWorkload) -> None:
+    """All rollouts of a workload that are remembered, and how many of its instances are on the newest revision."""
+    found = _all(door, workload)
+    door.screen.result(found, lambda: [standing(workload, found), "", table(found.get("results") or [])])
+
+
+@command(app, "show", examples="anypop rollout show web\nanypop rollout show web 3f2a")
+def show(door: Door, workload: KnownWorkload, rollout: Rollout = "") -> None:
+    """One rollout: its waves, where it is, and why."""
+    found = _one(door, workload, rollout)
+    door.screen.result(found, lambda: [details(found["rollout"]), "", standing(workload, found)])
+
+
+@command(app, "wait", examples="anypop rollout wait web --timeout 120")
+def wait_for(door: Door, workload: KnownWorkload, rollout: Rollout = "", *, timeout: Timeout = 300) -> None:
+    """Wait until a rollout has ended; exit code 1 where it was taken back."""
+    found = _one(door, workload, rollout)["rollout"]
+    ended = _until_ended(door, workload, str(found["id"]), timeout_s=timeout)
+    door.screen.result({"rollout": ended}, lambda: [sentence(ended)])
+
+
+@command(app, "pause", examples="anypop rollout pause web")
+def pause(door: Door, workload: KnownWorkload, rollout: Rollout = "") -> None:
+    """Change nothing more for now. What is changed stays as it is."""
+    _ask(door, workload, rollout, "pause")
+
+
+@command(app, "resume", examples="anypop rollout resume web")
+def resume(door: Door, workload: KnownWorkload, rollout: Rollout = "") -> None:
+    """Go on with a rollout that was paused."""
+    _ask(door, workload, rollout, "resume")
+
+
+@command(app, "abort", examples="anypop rollout abort web --yes")
+def abort(
+    door: Door, workload: KnownWorkload, rollout: Rollout = "", *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300
+) -> None:
+    """End a rollout and take back what it changed."""
+    found = _one(door, workload, rollout)["rollout"]
+    door.screen.agree(f"End {_what(found)} of {workload} and take it back?", yes=yes)
+    _ask(door, workload, str(found["id"]), "abort", wait=wait, timeout_s=timeout)
+
+
+def until_ended(door: Door, workload: str, revision: int, *, timeout_s: float) -> views.Data | None:
+    """The rollout that brings `revision`, once it has ended; None where nothing had to be rolled out. `Failure` where it was taken back."""
+    for row in _all(door, workload).get("results") or []:
+        if row.get("revision") == revision:
+            return _until_ended(door, workload, str(row["id"]), timeout_s=timeout_s)
+    return None
+
+
+def _until_ended(door: Door, workload: str, identity: str, *, timeout_s: float) -> views.Data:
+    deadline = time.monotonic() + timeout_s
+    told = ""
+    while True:
+        found = _one(door, workload, identity)
+        rollout: views.Data = found["rollout"]
+        if (line := f"{sentence(rollout)}; {standing(workload, found)}") != told:
+            door.screen.note(line)
+            told = line
+        match rollout.get("phase"):
+            case "done":
+                return rollout
+            case "running":
+                pass
+            case phase:
+                raise Failure(
+                    f"{_what(rollout)} of {workload} is {phase}: {rollout.get('says')}",
+                    problems=[str(rollout["message"])] if rollout.get("message") else [],
+                    advice=f"'anypop rollout show {workload} {identity[:8]}' and 'anypop events' tell more.",
+                )
+        if (left := deadline - time.monotonic()) <= 0:
+            raise Failure(
+                f"{_what(rollout)} of {workload} is still under way after {timeout_s:g} s",
+                code=Exit.TIMEOUT,
+                advice=f"It goes on by itself; look again with: anypop rollout wait {workload}",
+            )
+        _next_news(door, workload, left)
+
+
+def _next_news(door: Door, workload: str, left: float) -> None:
+    """Return when something about the workload has changed, by control's stream; a moment later where there is none."""
+    began = time.monotonic()
+    try:
+        path = f"{door.workload_path(workload, 'anypop')}/watch"
+        for count, _ in enumerate(door.client.events(path, what=f"watch {workload}", silence_s=min(left, 15.0))):
+            if count:  # the first one tells what is known already
+                return
+    except Failure as failure:
+        if failure.code is Exit.UNREACHABLE:
+            raise
+    time.sleep(max(0.0, began + POLL_S - time.monotonic()))
+
+
+def table(found: list[views.Data]) -> Table:
+    columns = [
+        Column(head="ROLLOUT"),
+        Column(head="WHAT"),
+        Column(head="PHASE"),
+        Column(head="WAVE", right=True),
+        Column(head="BEGAN", drop=2),
+        Column(head="SECONDS", right=True, drop=3),
+        Column(head="BY", drop=4),
+        Column(head="WHY", drop=1, maybe=True),
+    ]
+    rows: list[list[Cell]] = [
+        [
+            str(r.get("id"))[:8],
+            _what(r),
+            (str(r.get("phase")), _STYLES.get(str(r.get("phase")), "")),
+            f"{r.get('wave')}/{len(r.get('waves') or [])}",
+            views.moment(r.get("createdAt")),
+            views.text(r.get("seconds")),
+            views.text(r.get("by")),
+            views.text(_why(r)),
+        ]
+        for r in found
+    ]
+    return Table(columns=columns, rows=rows, empty="no rollouts: nothing has been changed yet")
+
+
+def details(rollout: views.Data) -> Table:
+    waves = " | ".join(" ".join(wave) for wave in rollout.get("waves") or [])
+    rows: list[list[Cell]] = [
+        ["rollout", (str(rollout.get("id")), "bold")],
+        ["what", _what(rollout)],
+        ["phase", (str(rollout.get("phase")), _STYLES.get(str(rollout.get("phase")), ""))],
+        ["wave", f"{rollout.get('wave')} of {len(rollout.get('waves') or [])}: {waves}"],
+        ["why", views.text(_why(rollout))],
+        ["began", f"{views.moment(rollout.get('createdAt'))} by {views.text(rollout.get('by'))}"],
+        ["seconds", views.text(rollout.get("seconds"))],
+    ]
+    if rollout.get("vantages"):
+        rows.append(["vantages", ", ".join(f"{v} {pop or '-'}" for v, pop in rollout["vantages"].items())])
+    return views.pairs(rows)
+
+
+def sentence(rollout: views.Data) -> str:
+    """`revision 4: done in 6.2 s`."""
+    after = f" in {rollout['seconds']:.1f} s" if rollout.get("seconds") is not None else ""
+    why = _why(rollout)
+    return f"{_what(rollout)}: {rollout.get('phase')}{after}" + (f", {why}" if why else "")
+
+
+def standing(workload: str, found: views.Data) -> str:
+    """`web: 6 of 8 on revision 4`."""
+    return f"{workload}: {found.get('instances_on_it', 0)} of {found.get('instances', 0)} on revision {found.get('revision')}"
+
+
+def _why(rollout: views.Data) -> str:
+    if rollout.get("phase") == "done":
+        return ""
+    says, message = str(rollout.get("says") or ""), str(rollout.get("message") or "")
+    return ": ".join(part for part in (says, message) if part)
+
+
+def _what(rollout: views.Data) -> str:
+    return f"revision {rollout['revision']}" if rollout.get("revision") else "change of scopes"
+
+
+def _path(door: Door, workload: str) -> str:
+    return f"{door.workload_path(workload, 'anypop')}/rollouts"
+
+
+def _all(door: Door, workload: str) -> dict[str, Any]:
+    found: dict[str, Any] = door.client.get(_path(door, workload), what=f"rollouts of {workload}")
+    return found
+
+
+def _one(door: Door, workload: str, rollout: str) -> dict[str, Any]:
+    if not rollout:
+        rows = _all(door, workload).get("results") or []
+        if not rows:
+            raise Failure(f"{workload} has had no rollout", code=Exit.NOT_FOUND, advice="'anypop workload set-image' makes one.")
+        rollout = str(rows[-1]["id"])
+    found: dict[str, Any] = door.client.get(f"{_path(door, workload)}/{rollout}", what=f"rollout of {workload}")
+    return found
+
+
+def _ask(door: Door, workload: str, rollout: str, verb: str, *, wait: bool = False, timeout_s: float = 0) -> None:
+    identity = str(_one(door, workload, rollout)["rollout"]["id"])
+    found = door.client.call("POST", f"{_path(door, workload)}/{identity}/{verb}", what=f"{verb} the rollout of {workload}", body={})
+    if wait and found.get("revision"):
+        until_ended(door, workload, int(found["revision"]), timeout_s=timeout_s)
+    door.screen.result(found, lambda: [sentence(found["rollout"]), standing(workload, found)])

@@ -1,0 +1,120 @@
+"""Room on hosts: what instances take of CPU, memory and disk, and what is left.
+
+In: the network, capacities, and who stands where. Out: a `Room` for each host that says whether one more fits and keeps count while a plan
+is made. Pure.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from anypop.model.names import HostName, WorkloadId
+from anypop.model.network import Capacity
+from anypop.model.workload import Workload
+from anypop.plan.addresses import Numbering
+
+ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may be expected to take of its host's disk
+
+
+def needs_of(workload: Workload) -> Capacity:
+    """What one instance takes."""
+    return Capacity(
+        cpu_millis=sum(c.cpu_millis for c in workload.containers),
+        memory_bytes=sum(c.memory_bytes for c in workload.containers),
+        disk_bytes=ROOT_DISK_BYTES,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Numbers:
+    """Numbers given out from 0, the lowest free one first."""
+
+    capacity: int
+    taken: set[int] = field(default_factory=set)
+    lowest: int = 0
+
+    def next(self) -> int | None:
+        while self.lowest in self.taken:
+            self.lowest += 1
+        return self.lowest if self.lowest < self.capacity else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Room:
+    """One host while a plan is made. `capacity` None: only its addresses limit it."""
+
+    host: HostName
+    indexes: _Numbers
+    links: _Numbers
+    capacity: Capacity | None
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    instances: dict[WorkloadId, int] = field(default_factory=dict)
+    count: int = 0
+
+    @classmethod
+    def of(cls, host: HostName, numbers: Numbering, capacity: Capacity | None) -> "Room":
+        return cls(host=host, indexes=_Numbers(capacity=numbers.places), links=_Numbers(capacity=numbers.links), capacity=capacity)
+
+    def add(self, workload: WorkloadId, needs: Capacity) -> None:
+        """Count one that stands here."""
+        self.cpu_millis += needs.cpu_millis
+        self.memory_bytes += needs.memory_bytes
+        self.disk_bytes += needs.disk_bytes
+        self.instances[workload] = self.instances.get(workload, 0) + 1
+        self.count += 1
+
+    def fits(self, needs: Capacity) -> bool:
+        """Whether CPU, memory and disk are enough for one more."""
+        return not self.lacking(needs)
+
+    def lacking(self, needs: Capacity) -> list[str]:
+        """What one more would lack, in words: `8 CPUs; 3.5 of 4 free`."""
+        if self.capacity is None:
+            return []
+        found = []
+        for name, asked, used, total in (
+            ("CPUs", needs.cpu_millis / 1000, self.cpu_millis / 1000, self.capacity.cpu_millis / 1000),
+            ("GiB of memory", needs.memory_bytes / 2**30, self.memory_bytes / 2**30, self.capacity.memory_bytes / 2**30),
+            ("GiB of disk", needs.disk_bytes / 2**30, self.disk_bytes / 2**30, self.capacity.disk_bytes / 2**30),
+        ):
+            if used + asked > total:
+                found.append(f"needs {asked:.3g} {name}, {max(0.0, total - used):.3g} of {total:.3g} are free on {self.host}")
+        return found
+
+    def take_place(self) -> int | None:
+        """The index for external addresses; None where all are taken."""
+        index = self.indexes.next()
+        if index is not None:
+            self.indexes.taken.add(index)
+        return index
+
+    def take_link(self) -> int | None:
+        """The number of a private link; None where all are taken."""
+        link = self.links.next()
+        if link is not None:
+            self.links.taken.add(link)
+        return link
+
+
+def best(rooms: Iterable[Room], workload: WorkloadId, needs: Capacity) -> Room | None:
+    """The host of a PoP that one more instance goes to: where the workload has fewest, then where fewest are, then the first by name."""
+    fitting = [r for r in rooms if r.fits(needs) and r.indexes.next() is not None and r.links.next() is not None]
+    return min(fitting, key=lambda r: (r.instances.get(workload, 0), r.count, r.host), default=None)
+
+
+def shortage(rooms: Iterable[Room], needs: Capacity) -> str:
+    """Why no host of a PoP has room, in words with the numbers."""
+    reasons = []
+    for room in rooms:
+        lacking = room.lacking(needs)
+        if not lacking:
+            limit = min(room.indexes.capacity, room.links.capacity)
+            lacking = [f"all {limit} addresses of {room.host} are taken"]
+        reasons += lacking
+    return "; ".join(reasons)
+
+
+def capacities_of(hosts: Mapping[HostName, Capacity | None], told: Mapping[HostName, Capacity]) -> dict[HostName, Capacity]:
+    """The operator's own figures, and what agents told for the other hosts."""
+    return {host: figure for host, own in hosts.items() if (figure := own or told.get(host)) is not None}
