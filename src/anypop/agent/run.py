@@ -233,7 +233,7 @@ class Agent:
 
     async def _full_look(self) -> None:
         """Everything that is not read in every pass: containers, speaker, kernel settings, firewall."""
-        await asyncio.gather(self._observer.look_at_containers(quietly=True), self._speaker.look())
+        await asyncio.gather(self._observer.look_at_containers(quietly=True), self._speaker.look(), self._observer.measure())
         loaded = await firewall.loaded_digest(self._prefix)
         believed = self._memory.firewall
         holds = believed is None or loaded == firewall.digest(believed)
@@ -258,7 +258,7 @@ class Agent:
         errors = (self._ledger.error, self._order_error, self._observer.runtime_error, speaker.error if speaker else "")
         return report_of(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
-            drift=self._drift, errors=tuple(e for e in errors if e),
+            drift=self._drift, errors=tuple(e for e in errors if e), capacity=self._observer.capacity,
         )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from anypop.control import declare
 from anypop.control.state import Declaration, State
 from anypop.model.announce import Announcement, Mode, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
+from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
@@ -159,7 +160,10 @@ def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Networ
         scope = scope_from(entry.get("scope"), f"{path}.scope", upstream.asn if upstream is not None else None, problems)
         note = entry.get("note") or ""
         if not isinstance(note, str):
-            problems.append(Problem(path=f"{path}.note", message="must be a text"))
+            problems.append(Problem(path=f"{path}.note", message="must be text"))
+        elif len(note) > LONGEST_NOTE:
+            message = f"must have at most {LONGEST_NOTE} characters"
+            problems.append(Problem(path=f"{path}.note", message=message))
         elif upstream is not None:
             key = (CityCode(entry["pop"]), upstream.name)
             if key in rules:

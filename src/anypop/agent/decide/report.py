@@ -16,6 +16,7 @@ from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName
+from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report
@@ -29,14 +30,14 @@ class _Last(TypedDict, total=False):
 
 def report_of(
     seen: Facts | Observed, *, pop: CityCode, host: HostName, generation: int, at: float, refused: Reason | None,
-    drift: tuple[str, ...], errors: tuple[str, ...],
+    drift: tuple[str, ...], errors: tuple[str, ...], capacity: Capacity | None = None,
 ) -> Report:  # fmt: skip
     """The report at one moment. Given no more than `Observed`: there is no order, or nothing is known yet about what
     it names.
     """
     if isinstance(seen, Observed):
         orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
-        return Report(pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans)
+        return Report(pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans, capacity=capacity)
     facts, trouble = seen, seen.observed.memory.trouble
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, SPEAKER) if lane in trouble)
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
@@ -45,6 +46,7 @@ def report_of(
         prefixes=_prefixes(facts),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes),
+        capacity=capacity,
     )  # fmt: skip
 
 

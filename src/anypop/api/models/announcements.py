@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from anypop.api.models.common import Answer, Request, left_out
+from anypop.model.limits import LONGEST_NOTE
 from anypop.model.reasons import Reason
 from anypop.routing.actions import Neighbours, Region
 
@@ -41,7 +42,7 @@ class RuleRequest(Request):
     pop: str
     upstream: Annotated[str | int, Field(description="its name in the PoP, or its AS number where only one has it")]
     scope: ScopeRequest
-    note: str | None = None
+    note: Annotated[str, Field(max_length=LONGEST_NOTE)] | None = None
 
 
 class RulesRequest(Request):
