@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from anypop.agent.network import drain
+from anypop.agent.network.drain import Drains, LiveFlows, live_flows
 from anypop.agent.network.netlink import Netlink
 from anypop.agent.network.sockets import connections
 from anypop.host import netns, process
@@ -55,7 +55,7 @@ async def _drained(net: Netlink, addresses: tuple[Address, ...], move: Callable[
 
     async def change() -> None:
         if pinned:
-            await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
         move()
 
     async with serving(old=BOTH[0].space, new=BOTH[1].space):
@@ -104,13 +104,13 @@ def test_what_the_old_one_opened_itself_goes_on(net: Netlink, pinned: bool) -> N
         async with serving(there=CLIENT):
             clients = [await Client(CLIENTS[v], space=BOTH[0].space).open() for v in (4, 6)]
             if pinned:
-                await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             own(net, BOTH[1])
             for v in (4, 6):
                 with contextlib.suppress(TimeoutError, OSError):
                     clients.append(await Client(CLIENTS[v], space=BOTH[0].space).open(timeout_s=0.5))
             whole = await asyncio.gather(*(client.is_whole() for client in clients))
-            live = drain.live_flows(PREFIX, OLD, EXTERNAL.values())
+            live = live_flows(PREFIX, OLD, EXTERNAL.values())
             assert (live.inbound, live.outbound) == (0, len(clients))
             for client in clients:
                 client.sock.close()
@@ -148,8 +148,8 @@ def test_a_half_open_connection_is_completed_by_the_one_that_has_it(net: Netlink
 
     async def scenario() -> str:
         async def change() -> None:
-            assert await drain.pin(net, PREFIX, OLD, BOTH[0].behind) == 1
-            assert drain.live_flows(PREFIX, OLD, BOTH[0].behind).inbound == 1
+            assert await Drains(net, PREFIX).pin(OLD, BOTH[0].behind) == 1
+            assert live_flows(PREFIX, OLD, BOTH[0].behind).inbound == 1
             own(net, BOTH[1])
 
         async with serving(old=BOTH[0].space, new=BOTH[1].space):
@@ -166,7 +166,7 @@ def test_an_old_port_that_is_used_again_is_a_new_connection(net: Netlink, versio
         async with serving(old=BOTH[0].space, new=BOTH[1].space):
             early, late = [await Client(EXTERNAL[version], port=port).open() for port in (40001, 40002)]
             await early.end()
-            await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             own(net, BOTH[1])
             served = [early.server, late.server]
             await late.end()
@@ -194,14 +194,15 @@ def test_udp_flows_stay_and_tell_when_they_are_silent(net: Netlink, version: int
         balance(net, BOTH[0])
         with made_in(CLIENT, family, socket.SOCK_DGRAM) as first, made_in(CLIENT, family, socket.SOCK_DGRAM) as second:
             async with serving(old=BOTH[0].space, new=BOTH[1].space), asyncio.timeout(5):
-                await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
-                assert not drain.live_flows(PREFIX, OLD, BOTH[0].behind).udp
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+                assert not live_flows(PREFIX, OLD, BOTH[0].behind).udp
                 said = [await ask(first)]
                 balance(net, BOTH[1])
                 said += [await ask(first), await ask(second)]
-                assert drain.live_flows(PREFIX, OLD, BOTH[0].behind).udp
-                while drain.live_flows(PREFIX, OLD, BOTH[0].behind).udp:  # noqa: ASYNC110 - the kernel changes it
+                assert live_flows(PREFIX, OLD, BOTH[0].behind).udp
+                while live_flows(PREFIX, OLD, BOTH[0].behind).udp:  # noqa: ASYNC110 - the kernel changes it
                     await asyncio.sleep(0.01)
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)  # keeps what is recorded
                 return [*said, await ask(first)]
 
     assert asyncio.run(scenario()) == ["old", "old", "new", "old"]
@@ -213,7 +214,7 @@ def test_clients_on_the_host_itself_stay_too(net: Netlink) -> None:
     async def scenario() -> list[bool]:
         async with serving(old=BOTH[0].space, new=BOTH[1].space):
             clients = [await Client(EXTERNAL[v], space=ROUTER).open() for v in (4, 6)]
-            await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             own(net, BOTH[1])
             whole = [await client.is_whole() for client in clients]
             for client in clients:
@@ -239,13 +240,13 @@ def test_what_was_sent_and_not_yet_received_is_still_alive(net: Netlink) -> None
             server.setblocking(False)
             server.send(bytes(100_000))
             server.close()
-            counts.append(drain.live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
+            counts.append(live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
             while await loop.sock_recv(client, 65536):
                 pass
             async with asyncio.timeout(3):
-                while drain.live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound:  # noqa: ASYNC110 - the kernel changes it
+                while live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound:  # noqa: ASYNC110 - the kernel changes it
                     await asyncio.sleep(0.001)
-            counts.append(drain.live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
+            counts.append(live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
         return counts
 
     assert asyncio.run(scenario()) == [1, 0]
@@ -253,4 +254,4 @@ def test_what_was_sent_and_not_yet_received_is_still_alive(net: Netlink) -> None
 
 def test_a_namespace_that_is_gone_has_no_flows() -> None:
     """Nothing to wait for."""
-    assert drain.live_flows(PREFIX, "dd" * 16, [EXTERNAL[4]]) == drain.LiveFlows(inbound=0, outbound=0, udp=False)
+    assert live_flows(PREFIX, "dd" * 16, [EXTERNAL[4]]) == LiveFlows(inbound=0, outbound=0, udp=False)
