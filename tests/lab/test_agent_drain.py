@@ -77,7 +77,7 @@ def test_who_leaves_a_group_keeps_its_flows_and_gets_no_new_one(net: Netlink, ve
 def test_without_a_pin_flows_break(net: Netlink) -> None:
     """The control: leaving the group alone cuts connections of every kind."""
     load = asyncio.run(_drained(net, tuple(ANYCAST.values()), lambda: balance(net, BOTH[1]), pinned=False))
-    assert load.broken > 20
+    assert load.broken > 8  # half of 50 in the mean
     assert set(load.after) == {"new"}
 
 
@@ -144,7 +144,7 @@ async def half_open(address: Address, change: Callable[[], Awaitable[None]]) -> 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_half_open_connection_is_completed_by_the_one_that_has_it(net: Netlink, version: int) -> None:
-    """Its SYN came before anything was recorded, so only the socket tells of it (IPv4 on a `::` socket here)."""
+    """Its SYN came before anything was recorded: the socket tells of it (IPv4 on a `::` socket here)."""
 
     async def scenario() -> str:
         async def change() -> None:
@@ -160,23 +160,26 @@ def test_a_half_open_connection_is_completed_by_the_one_that_has_it(net: Netlink
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_an_old_port_that_is_used_again_is_a_new_connection(net: Netlink, version: int) -> None:
-    """The old one has closed it before or after the pin: the next connection from there reaches the newer one, and is not disturbed."""
+    """Closed before the pin, at its time half, or after it: the next connection from there reaches the newer one and is not disturbed."""
+    ports = (40001, 40002, 40003)
 
     async def scenario() -> list[str]:
         async with serving(old=BOTH[0].space, new=BOTH[1].space):
-            early, late = [await Client(EXTERNAL[version], port=port).open() for port in (40001, 40002)]
+            early, halfway, late = [await Client(EXTERNAL[version], port=port).open() for port in ports]
+            served = [early.server, halfway.server, late.server]
             await early.end()
+            await halfway.hear_the_end()
             await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             own(net, BOTH[1])
-            served = [early.server, late.server]
+            halfway.sock.close()
             await late.end()
-            for port in (40001, 40002):
+            for port in ports:
                 client = await Client(EXTERNAL[version], port=port).open()
                 served += [client.server, await client.ask()]
                 client.sock.close()
             return served
 
-    assert asyncio.run(scenario()) == ["old"] * 2 + ["new"] * 4
+    assert asyncio.run(scenario()) == ["old"] * 3 + ["new"] * 6
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -206,6 +209,33 @@ def test_udp_flows_stay_and_tell_when_they_are_silent(net: Netlink, version: int
                 return [*said, await ask(first)]
 
     assert asyncio.run(scenario()) == ["old", "old", "new", "old"]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_udp_that_nobody_answers_stays_too(net: Netlink, version: int) -> None:
+    """Telemetry, say: what arrived at the old one after the pin goes on arriving there."""
+
+    async def scenario() -> list[str]:
+        loop, family = asyncio.get_running_loop(), socket.AF_INET if version == 4 else socket.AF_INET6
+        own(net, BOTH[0])
+        client, old, new = (made_in(space, family, socket.SOCK_DGRAM) for space in (CLIENT, BOTH[0].space, BOTH[1].space))
+        with client, old, new:
+            for one in (old, new):
+                one.bind(("", PORT))
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+            heard = []
+            async with asyncio.timeout(3):
+                for _ in range(2):
+                    await loop.sock_sendto(client, b"42", (str(EXTERNAL[version]), PORT))
+                    tasks = {asyncio.create_task(loop.sock_recv(one, 100)): name for one, name in ((old, "old"), (new, "new"))}
+                    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    heard += [tasks[task] for task in done]
+                    for task in rest:
+                        task.cancel()
+                    own(net, BOTH[1])
+        return heard
+
+    assert asyncio.run(scenario()) == ["old", "old"]
 
 
 def test_clients_on_the_host_itself_stay_too(net: Netlink) -> None:

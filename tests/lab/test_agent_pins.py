@@ -111,6 +111,7 @@ def test_each_has_a_mark_of_its_own_and_what_others_made_stays(net: Netlink) -> 
     assert pins.pinned(net, "other") == {}
     ours = {rule.mark for rule in rtnl.mark_rules(net) if rule.protocol == ROUTE_PROTOCOL}
     assert len(ours) == 2
+    assert first not in {rule.table for rule in rtnl.mark_rules(net) if rule.protocol == ROUTE_PROTOCOL}
     assert all(mark & 0x00FF_FFFF == 0 for mark in ours)
     asyncio.run(Drains(net, PREFIX).unpin(OLD))
     assert pins.pinned(net, PREFIX) == {short(NEW): True}
