@@ -288,8 +288,15 @@ def test_the_old_one_goes_when_the_new_one_has_been_healthy_and_not_before() -> 
     assert platform.lives("web-all-lhr-0") == [beside]
     ((_, removal),) = platform.planned.removals
     assert (removal.uid, removal.reason, removal.index, removal.link) == (old.uid, Reason.SUPERSEDED, old.index, old.link)
-    platform.gone()
+    (declared,) = platform.world.workloads
+    platform.go(workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=2),)),), rollouts=())
+    assert platform.lives("web-all-lhr-1")[0].link not in (old.link, beside.link)
+    platform.go(removals=(), resting_links=frozenset({(old.host, old.link)}))
     assert platform.lives("web-all-lhr-0") == [beside] and not platform.planned.removals
+    platform.go(workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=3),)),))
+    assert platform.lives("web-all-lhr-2")[0].link != old.link
+    platform.go(workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=4),)),), resting_links=frozenset())
+    assert platform.lives("web-all-lhr-3")[0].link == old.link
 
 
 def test_a_change_that_needs_no_process_makes_no_incarnation() -> None:
@@ -323,6 +330,7 @@ def test_on_each_host_one_at_a_time_is_changed_and_more_where_the_strategy_says_
     platform.change(strategy=Strategy(surge=1))
     assert [len(platform.lives(f"web-all-lhr-{n}")) for n in range(3)] == [2, 1, 1]
     platform.become_ready(platform.lives("web-all-lhr-0")[1].uid)
+    platform.go()
     assert [len(platform.lives(f"web-all-lhr-{n}")) for n in range(3)] == [1, 1, 1], "the old one still drains"
     platform.gone()
     assert [len(platform.lives(f"web-all-lhr-{n}")) for n in range(3)] == [1, 2, 1]
@@ -348,6 +356,11 @@ def test_a_change_taken_back_removes_the_newer_ones_at_once() -> None:
     platform.go(workloads=(back,), revisions=(good, bad), rollouts=(update(back, previous=0),))
     assert {i for n in range(2) for i in platform.lives(f"web-all-lhr-{n}")} == {replace(i, revision=3) for i in olds}
     assert set(platform.reasons().values()) == {Reason.REVERTED}
+    again = changed(bad)
+    platform.go(workloads=(again,), revisions=(good, bad, back), rollouts=(update(again),))
+    assert len(platform.planned.incarnations) == 2, "nothing is changed anew while what is taken back still goes"
+    platform.gone()
+    assert len(platform.planned.incarnations) == 3
 
 
 def test_a_change_taken_back_keeps_a_newer_one_that_serves_until_the_older_does() -> None:
@@ -514,7 +527,7 @@ def test_leave_to_stop_first_is_not_used_where_there_is_room_for_two() -> None:
 def test_a_smaller_revision_needs_the_room_of_the_smaller_one() -> None:
     """What stands is counted by the revision that it runs, what is new by its own."""
     platform = Platform(
-        World(network=network([LHR]), workloads=(sized(3000, cities=[LHR], replicas=1),), capacities={HostName(LHR): room(cpu_millis=4000)})
+        World(network=network([LHR]), workloads=(sized(3000, cities=[LHR], replicas=1),), capacities={HostName(LHR): room(cpu_millis=5000)})
     )
     (declared,) = platform.world.workloads
     small = changed(declared, containers=(replace(declared.containers[0], cpu_millis=1000),))
@@ -523,7 +536,11 @@ def test_a_smaller_revision_needs_the_room_of_the_smaller_one() -> None:
     platform.gone()
     big = changed(small, containers=(replace(declared.containers[0], cpu_millis=3500),))
     platform.change(to=big)
-    assert [n.reason for n in platform.planned.notes] == [Reason.WAITS_FOR_ROOM]
+    assert not platform.planned.notes and len(platform.lives("web-all-lhr-0")) == 2
+    platform.become_ready(platform.lives("web-all-lhr-0")[1].uid)
+    platform.gone()
+    platform.change(to=changed(big, containers=declared.containers))
+    assert [n.detail for n in platform.planned.notes] == ["needs 3 CPUs, 1.5 of 5 are free on LHR"]
 
 
 def test_where_all_links_are_taken_a_change_waits() -> None:
@@ -534,6 +551,10 @@ def test_where_all_links_are_taken_a_change_waits() -> None:
     platform.change(strategy=Strategy(surge=3))
     assert [len(platform.lives(f"web-all-lhr-{n}")) for n in range(3)] == [2, 1, 1]
     assert {n.detail for n in platform.planned.notes} == {"all 4 private links of LHR are taken"}
+    (declared,) = platform.world.workloads
+    platform.go(workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=4),)),))
+    note = next(n for n in platform.planned.notes if n.subject == "web-all-lhr-3")
+    assert (note.reason, note.detail) == (Reason.POP_FULL, "LHR: all 4 addresses of LHR are taken")
 
 
 # hosts
@@ -551,6 +572,11 @@ def test_instances_are_spread_over_the_hosts_of_a_pop() -> None:
     where = {i.name: i.host for i in planned.incarnations}
     assert [where[f"a-all-lhr-{n}"] for n in range(4)] == ["LHR-1", "LHR-2", "LHR-3", "LHR-1"]  # type: ignore[index]
     assert [where[f"b-all-lhr-{n}"] for n in range(2)] == ["LHR-2", "LHR-3"]  # type: ignore[index]
+    platform = Platform(
+        World(network=two_hosts(), workloads=(workload("b", cities=[LHR], replicas=3),), lost=frozenset({HostName("LHR-1")}))
+    )
+    platform.go(workloads=(*platform.world.workloads, workload("a", cities=[LHR], replicas=2)), lost=frozenset())
+    assert [platform.lives(f"a-all-lhr-{n}")[0].host for n in range(2)] == ["LHR-1", "LHR-2"], "beside three others, but not beside its own"
 
 
 def test_a_host_without_room_leaves_it_to_the_others() -> None:
