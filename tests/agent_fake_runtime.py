@@ -80,6 +80,9 @@ class FakeRuntime:
             raise WorldError(f"run {command[0]} in {key[1]}", "took too long")
         return 0 if command[0].endswith("true") else 1
 
+    async def disk_bytes(self) -> int:
+        return 100 << 30
+
     async def changes(self) -> AsyncIterator[None]:
         queue: asyncio.Queue[None] = asyncio.Queue()
         self._changed.append(queue)

@@ -226,6 +226,15 @@ def test_what_a_container_was_made_from_can_be_compared(case: Case) -> None:
     case.run(test)
 
 
+def test_the_disk_of_instances_has_a_size(case: Case) -> None:
+    """Bytes of the file system that images and containers are on."""
+
+    async def test(runtime: InstanceRuntime) -> None:
+        assert await runtime.disk_bytes() > 1 << 30
+
+    case.run(test)
+
+
 def test_changes_tell_of_a_death(case: Case) -> None:
     """Whoever listens hears of a death that nobody asked for."""
 

@@ -16,10 +16,10 @@ from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import ROUTE_PROTOCOL
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
-from anypop.model.order import Containers, Grant, InstanceOrder, Removal
+from anypop.model.order import Containers, Grant, InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Port, Probe, ProbeKind
-from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, PopLab, container_pids, external, instance, web
+from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, Flow, PopLab, container_pids, external, instance, tokens, web
 from tests.podman_service import SERVE, STAY
 from tests.wait import wait_until
 
@@ -48,7 +48,7 @@ def clean(pop: PopLab) -> Iterator[PopLab]:
     """The PoP without instances before and after."""
     yield pop
     known = {i.uid: i for i in (pop.control.order.instances if pop.control.order else ())}
-    pop.give(removed=_tokens(*known.values()))
+    pop.give(removed=tokens(*known.values()))
     try:
         wait_until(lambda: _is_empty(pop), timeout_s=20, reason="the PoP is empty again")
     except AssertionError as error:
@@ -58,10 +58,6 @@ def clean(pop: PopLab) -> Iterator[PopLab]:
 def _is_empty(pop: PopLab) -> bool:
     report = pop.control.report
     return report is not None and report.generation == pop._generation and not report.instances and not pop.upstreams.routes("one", COVER4)
-
-
-def _tokens(*instances: InstanceOrder) -> tuple[Removal, ...]:
-    return tuple(Removal(name=i.name, uid=i.uid, reason=Reason.WORKLOAD_DELETED) for i in instances)
 
 
 def fresh(n: int, container: Container | None = None) -> InstanceOrder:
@@ -190,7 +186,7 @@ def test_removal_goes_in_order_as_its_upstream_sees_it(clean: PopLab) -> None:
     clean.give(only)
     clean.wait_running(only.name)
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
-    clean.give(removed=_tokens(only))
+    clean.give(removed=tokens(only))
     wait_until(lambda: "(65535,0)" in clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it prefers less", every_s=0.005)
     assert clean.get(ANYCAST4) == only.name
     wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is withdrawn", every_s=0.002)
@@ -325,7 +321,7 @@ def test_a_death_moves_only_its_own_flows(clean: PopLab) -> None:
     clean.give(*instances[:2])
     clean.wait_running(*(i.name for i in instances[:2]))
     wait_until(lambda: _hops(clean) == 2, timeout_s=5, reason="two next hops")
-    flows = [_Flow(clean) for _ in range(30)]
+    flows = [Flow(clean) for _ in range(30)]
     try:
         assert {f.host for f in flows} == {i.name for i in instances[:2]}
         clean.give(*instances)
@@ -338,28 +334,6 @@ def test_a_death_moves_only_its_own_flows(clean: PopLab) -> None:
     finally:
         for flow in flows:
             flow.close()
-
-
-class _Flow:
-    """A TCP connection to the anycast address; the server first says its host name, then echoes."""
-
-    def __init__(self, pop: PopLab) -> None:
-        with netns.inside(pop.upstreams.namespace("one")):
-            self._socket = socket.create_connection((str(ANYCAST4), 80), timeout=3)
-        self._file = self._socket.makefile("rw", encoding="ascii")
-        self.host = self._file.readline().strip()
-
-    def lives(self) -> bool:
-        with suppress(OSError):
-            self._file.write("ping\n")
-            self._file.flush()
-            return self._file.readline() == "ping\n"
-        return False
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._file.close()
-        self._socket.close()
 
 
 def test_only_open_ports_are_reached_and_the_way_out_is_free(clean: PopLab) -> None:

@@ -1,7 +1,9 @@
 """The agent's small pure parts: names, back-off, BIRD's words, container bodies, reports, limits."""
 
+import os
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ from anypop.agent.decide.steps import (
     lanes_changed,
 )
 from anypop.agent.naming import container_of, link_of, namespace_of, short, short_of_link
+from anypop.agent.observe import capacity
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
 from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
@@ -225,3 +228,16 @@ def test_a_prefix_nobody_answers_for_asks_to_go() -> None:
     prefix = ip_network(COVERS[0])
     idle = next(p for p in _report(host.facts()).prefixes if p.prefix == prefix)
     assert (idle.announced, idle.reason, idle.wants_withdraw) == (False, Reason.NO_HEALTHY_INSTANCE, False)
+
+
+def test_a_host_tells_what_it_has_less_a_reserve() -> None:
+    """In each report, also before there is an order."""
+    told = capacity.read(100 << 30)
+    assert 0 < told.cpu_millis < 1000 * len(os.sched_getaffinity(0))
+    assert 0 < told.memory_bytes < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert told.disk_bytes == 90 << 30
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    about: dict[str, Any] = {"pop": POP, "host": HOST, "generation": 1, "at": 50.0, "refused": None, "drift": (), "errors": ()}
+    assert report_of(host.facts(), **about, capacity=told).capacity == told
+    assert report_of(Observed(), **about, capacity=told).capacity == told

@@ -35,13 +35,11 @@ from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
 from anypop.agent.ledger import Ledger
 from anypop.agent.naming import short
-from anypop.agent.observe import capacity
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
-from anypop.model.network import Capacity
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
@@ -87,8 +85,6 @@ class Agent:
         self._count_drift = False
         self._began = clock()
         self._state = state
-        self._capacity: Capacity | None = None
-        self._look_at_capacity()
         self._facts: Facts | None = None
         self._report: Report | None = None
 
@@ -238,18 +234,13 @@ class Agent:
 
     async def _full_look(self) -> None:
         """Everything that is not read in every pass: containers, speaker, kernel settings, firewall."""
-        await asyncio.gather(self._observer.look_at_containers(quietly=True), self._speaker.look())
+        await asyncio.gather(self._observer.look_at_containers(quietly=True), self._speaker.look(), self._observer.measure())
         loaded = await firewall.loaded_digest(self._prefix)
         believed = self._memory.firewall
         holds = believed is None or loaded == firewall.digest(believed)
         self._memory = memory.checked(router_ready=self._is_prepared(), firewall_holds=holds, memory=self._memory)
-        self._look_at_capacity()
         self._count_drift = True
         self._wake.set()
-
-    def _look_at_capacity(self) -> None:
-        with contextlib.suppress(WorldError):  # the last figure stays
-            self._capacity = capacity.read(self._state)
 
     def _tell(self) -> None:
         page = self._ledger.page
@@ -268,7 +259,7 @@ class Agent:
         errors = (self._ledger.error, self._order_error, self._observer.runtime_error, speaker.error if speaker else "")
         return report_of(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
-            drift=self._drift, errors=tuple(e for e in errors if e), capacity=self._capacity,
+            drift=self._drift, errors=tuple(e for e in errors if e), capacity=self._observer.capacity,
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from anypop.lab.policy import entered_at
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.route import Candidate, Relationship
-from anypop.routing.bird import Session, parse_routes
+from anypop.routing.bird import BgpProtocol, parse_routes
 from anypop.routing.explain import RouterView
 
 
@@ -75,11 +75,11 @@ def _pop_view(plan: LabPlan, site: PopSite) -> RouterView:
     )
 
 
-def _sessions(plan: LabPlan, router: Router) -> Mapping[str, Session]:
+def _sessions(plan: LabPlan, router: Router) -> Mapping[str, BgpProtocol]:
     """The router's BGP sessions by protocol name. A route that came over one proves that it is up."""
     ids = {r.name: str(r.loopback4) for r in plan.routers} | {s.name: str(s.router_id) for s in plan.sites}
     return {
-        f"{session.name}_v{family}": Session(
+        f"{session.name}_v{family}": BgpProtocol(
             name=f"{session.name}_v{family}",
             neighbor=session.neighbour[index],
             neighbor_as=session.asn,

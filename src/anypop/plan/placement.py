@@ -155,7 +155,7 @@ class _Step:
         lives = sorted((self._adopted(i) for i in lives), key=lambda i: i.life)
         moves = self.draft.world.moves
         if not lives or all(i.uid in moves for i in lives):
-            placed = self._place_new(target, city, ordinal, name)
+            placed = self._place_new(target, city, ordinal, name, moving=bool(lives))
             for incarnation in lives:
                 # what may still run on a host that is cut off keeps its addresses there; the name and the anycast address go on
                 if placed:
@@ -184,11 +184,13 @@ class _Step:
         return incarnation
 
     def _keep(self, right: Incarnation, others: list[Incarnation]) -> None:
-        """`right` has the newest template. The others go once it is ready; those that are newer than it are a change taken back."""
+        """`right` has the newest template. The others go once it is ready; those that are newer than it are a change taken
+        back, and go at once unless they serve and it does not.
+        """
         self.draft.kept.append(right)
         ready = right.uid in self.draft.world.ready
         for other in others:
-            if other.life > right.life:
+            if other.life > right.life and (ready or other.uid not in self.draft.world.ready):
                 self.draft.remove(other, Reason.REVERTED)
             elif ready:
                 self.draft.remove(other, Reason.SUPERSEDED)
@@ -203,13 +205,16 @@ class _Step:
             if other is not stays:
                 self.draft.remove(other, Reason.SUPERSEDED)
 
-    def _place_new(self, target: Target, city: CityCode, ordinal: int, name: InstanceName) -> bool:
+    def _place_new(self, target: Target, city: CityCode, ordinal: int, name: InstanceName, *, moving: bool) -> bool:
         """A slot without a living incarnation in reach: a new one, where there is room. Whether there was."""
         made_from = self.workload
         if self.rollout is not None and not changes_at(self.rollout, city):
             # not proven here yet: a slot that is new begins as its neighbours are, and changes with them
             made_from = self.draft.revisions.get((self.workload.id, self.rollout.previous), self.workload)
-        rooms = [r for r in self.draft.by_pop.get(city, ()) if r.host not in self.draft.world.lost]
+        all_rooms = self.draft.by_pop.get(city, [])
+        rooms = [r for r in all_rooms if r.host not in self.draft.world.lost]
+        if not rooms and not moving:
+            rooms = all_rooms  # a PoP that is silent as a whole gets its instances when it returns
         needs = needs_of(made_from)
         room = best(rooms, self.workload.id, needs)
         if room is None:

@@ -1,7 +1,7 @@
-"""What this machine has for instances: CPUs, memory, and the file system of the agent's state, less a reserve.
+"""What this machine has for instances: CPUs, memory, and the file system of containers and images, less a reserve.
 
-In: the state folder. Out: a `Capacity` for the report, which control uses unless the operator wrote a figure of their
-own into the network document. It reads /proc and asks the file system; it knows nothing of what runs.
+In: the size of that file system. Out: a `Capacity` for the report, which control uses unless the operator wrote a figure of their
+own into the network document. It reads /proc; it knows nothing of what runs.
 
 Instances are counted by their limits, and the host needs room beside them:
 
@@ -25,16 +25,15 @@ _GIB = 1 << 30
 _MEMORY = Path("/proc/meminfo")
 
 
-def read(state: Path) -> Capacity:
+def read(disk_bytes: int) -> Capacity:
     """This machine's capacity. Raises `WorldError` when it does not tell."""
     try:
         found = re.search(r"^MemTotal:\s+(\d+) kB", _MEMORY.read_text(), flags=re.MULTILINE)
-        disk = os.statvfs(state)
     except OSError as error:
         raise WorldError("read the machine's capacity", str(error)) from error
     if found is None:
         raise WorldError("read the machine's capacity", f"{_MEMORY} has no MemTotal")
-    return for_instances(cpus=os.cpu_count() or 1, memory_bytes=int(found[1]) * 1024, disk_bytes=disk.f_blocks * disk.f_frsize)
+    return for_instances(cpus=len(os.sched_getaffinity(0)), memory_bytes=int(found[1]) * 1024, disk_bytes=disk_bytes)
 
 
 def for_instances(*, cpus: int, memory_bytes: int, disk_bytes: int) -> Capacity:

@@ -6,6 +6,7 @@ pass. Nothing known is ever forgotten because somebody does not answer.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -22,11 +23,13 @@ from anypop.agent.decide.memory import Memory, as_known
 from anypop.agent.decide.observed import Observed
 from anypop.agent.ledger import Page
 from anypop.agent.naming import namespace_of, short
+from anypop.agent.observe import capacity
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
 from anypop.host import netns
 from anypop.model.errors import WorldError
+from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 
 
@@ -48,19 +51,25 @@ class Observer:
         self._asked = self._answered = 0
         self._looks_begun = self._look_kept = 0
         self.runtime_error = ""
+        self.capacity: Capacity | None = None
 
     async def open(self) -> Sequence[ContainerSeen]:
         """The first look. Returns when containers and speaker are known: nothing may be done before, or it would be
         done twice.
         """
         rest, tries = BackOff(first_s=0.05, longest_s=2), 0
-        await asyncio.gather(self._speaker.look(), self.look_at_containers())
+        await asyncio.gather(self._speaker.look(), self.look_at_containers(), self.measure())
         while self.containers is None:
             self._wake()
             await asyncio.sleep(rest.wait_s(tries))
             tries += 1
             await self.look_at_containers()
         return self.containers
+
+    async def measure(self) -> None:
+        """What the machine has. While the runtime does not answer, the last measure holds."""
+        with contextlib.suppress(WorldError):
+            self.capacity = capacity.read(await self._runtime.disk_bytes())
 
     async def watch(self) -> None:
         """Look at the containers again whenever that was asked for."""

@@ -7,6 +7,7 @@ holds secrets.
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -157,6 +158,14 @@ class Podman:
         session = (await self._ask(what, "POST", path, json=asked, good=(201,))).json()["Id"]
         await self._ask(what, "POST", f"/exec/{session}/start", json={"Detach": False}, timeout=timeout_s)
         return int((await self._ask(what, "GET", f"/exec/{session}/json")).json()["ExitCode"])
+
+    async def disk_bytes(self) -> int:
+        root = (await self._ask("ask for Podman's storage", "GET", "/info")).json()["store"]["graphRoot"]
+        try:
+            disk = os.statvfs(root)
+        except OSError as error:
+            raise WorldError(f"look at the disk of {root}", error.strerror or str(error)) from error
+        return disk.f_blocks * disk.f_frsize
 
     async def changes(self) -> AsyncIterator[None]:
         filters = {"type": ["container"], "label": [f"{LABEL}prefix={self._prefix}"], "event": ["died", "remove", "pause", "unpause"]}

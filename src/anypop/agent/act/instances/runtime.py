@@ -35,6 +35,10 @@ class InstanceRuntime(Protocol):
         """The exit code of a command run beside the application. Raises `WorldError` when it does not end in time."""
         ...
 
+    async def disk_bytes(self) -> int:
+        """The size of the disk that images and instances are kept on."""
+        ...
+
     def changes(self) -> AsyncIterator[None]:
         """One item for each change that we may not have caused. Ends when its source ends."""
         ...
