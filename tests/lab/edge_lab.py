@@ -61,14 +61,14 @@ class BareHost:
     def folder(self) -> Path:
         return self.lab.folder.parent / f"host{self.number}"
 
-    def say(self, more: Sequence[str] = (), covers: Sequence[str] = COVERS, **scope: Any) -> None:
-        """Tell the edge router the covering prefixes with this scope, the anycast addresses, its own first addresses, and `more`; start the
-        speaker if need be.
+    def say(self, more: Sequence[str] = (), fades: bool = False, **scope: Any) -> None:
+        """Tell the edge router the covering prefixes with this scope, the anycast addresses, its own first addresses, and
+        `more`, all of it fading if so; start the speaker if need be.
         """
         place = self.lab.plan.sites[0].hosts[self.number - 1]
         single = (*ANYCAST, f"{place.host.external4[1]}/32", f"{place.host.external6[1]}/128", *more)
-        exports = [Export(prefix=ip_network(p), upstream="edge", **scope) for p in covers]
-        exports += [Export(prefix=ip_network(p), upstream="edge") for p in single]
+        exports = [Export(prefix=ip_network(p), upstream="edge", graceful=fades, **scope) for p in COVERS]
+        exports += [Export(prefix=ip_network(p), upstream="edge", graceful=fades) for p in single]
         config = SpeakerConfig(asn=33438, router_id=place.host.router_id, upstreams=place.host.upstreams, exports=tuple(exports))
         self.folder.mkdir(exist_ok=True)
         file, pid_file, control = (self.folder / f"bird.{suffix}" for suffix in ("conf", "pid", "ctl"))

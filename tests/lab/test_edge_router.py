@@ -86,16 +86,19 @@ def test_what_hosts_attach_reaches_the_upstreams(lab: Lab, hosts: Hosts) -> None
 
 
 def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts) -> None:
-    """While one of two hosts shuts down gracefully the upstreams hear nothing; when both do, they hear it."""
+    """While one of two hosts shuts down gracefully the upstreams hear nothing, and new flows go to the other host; when
+    both do, the upstreams hear it, and flows go to both.
+    """
     before = updates(lab.folder)
-    hosts[0].say(graceful=True)
+    hosts[0].say(fades=True)
     wait_until(
         lambda: "(65535,0)" in edge(lab, f"show route {COVERS[0]} table hosts4 all"),
         timeout_s=5,
         reason="the edge router knows that it fades",
     )
+    wait_until(lambda: all(nexthops(lab, p) == 1 for p in ANYCAST), timeout_s=5, reason="flows go to the host that does not fade")
     assert updates(lab.folder) == before
-    hosts[1].say(graceful=True)
+    hosts[1].say(fades=True)
     for router in UPSTREAMS:
         for prefix in COVERS:
             wait_until(
@@ -103,6 +106,7 @@ def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts)
                 timeout_s=5,
                 reason="both hosts fade, and the upstreams hear it",
             )
+    wait_until(lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=5, reason="both fade alike, so flows go to both")
 
 
 def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
