@@ -47,7 +47,7 @@ async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platfo
 async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
     """Set these rules and no others."""
     declared = platform.workload(stack, workload_id)
-    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network))
+    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=False)
 
 
 @router.patch("")
@@ -55,21 +55,20 @@ async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: P
 async def merge_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
     """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = platform.workload(stack, workload_id)
-    wanted = parsed_rules(body, declared, platform.core.state.network)
-    return await _set(platform, declared, {**_rules(platform.core.state, declared), **wanted})
+    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=True)
 
 
 @router.delete("")
 @answers(Announcements, Code.FAILED_PRECONDITION)
 async def reset_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Announce plainly everywhere again."""
-    return await _set(platform, platform.workload(stack, workload_id), {})
+    return await _set(platform, platform.workload(stack, workload_id), {}, beside=False)
 
 
-async def _set(platform: Platform, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+async def _set(platform: Platform, declared: Declaration, wanted: Rules, *, beside: bool) -> dict[str, Any]:
+    """`beside`: the other rules stay."""
     before = _rules(platform.core.state, declared)
-    lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
-    state = await platform.core.change(declare.set_rules(declared.id, lasting))
+    state = await platform.core.change(declare.set_rules(declared.id, wanted.values(), beside=beside))
     after = _rules(state, declared)
     changes = [
         {"pop": pop, "upstream": upstream, "before": scope_data(old), "after": scope_data(new)}

@@ -15,9 +15,9 @@ from typing import Any
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
-from anypop.control.rolling import begun, with_revision
+from anypop.control.rolling import begun, refuse_beside_waves, with_revision
 from anypop.control.state import Declaration, Revision, State
-from anypop.model.announce import ScopeRule
+from anypop.model.announce import Scope, ScopeRule
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
 from anypop.plan.parse import Parsed, Secret, parse
@@ -107,16 +107,21 @@ def delete(workload_id: WorkloadId) -> Alter:
     return alter
 
 
-def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule]) -> Alter:
-    """Put these rules in place of all the workload's rules."""
+def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: bool) -> Alter:
+    """Put these rules in place of the workload's rules: of all of them, or (`beside`) of those for the same PoP and upstream. One that says
+    the default is none, unless somebody noted why. The step raises `Precondition` where scopes are being changed in waves.
+    """
 
     def alter(state: State, now: float) -> State:
         if workload_id not in state.workloads:
             raise NotFound(f"no workload {workload_id}")
-        others = {key: rule for key, rule in state.rules.items() if key[0] != workload_id}
-        wanted = {(workload_id, rule.pop, rule.upstream): rule for rule in rules}
-        unchanged = {**others, **wanted} == state.rules
-        return state if unchanged else replace(state, rules={**others, **wanted})
+        found = {key: rule for key, rule in state.rules.items() if beside or key[0] != workload_id}
+        found |= {(workload_id, rule.pop, rule.upstream): rule for rule in rules}
+        found = {key: rule for key, rule in found.items() if key[0] != workload_id or rule.scope != Scope() or rule.note}
+        if found == state.rules:
+            return state
+        refuse_beside_waves(state, workload_id)
+        return replace(state, rules=found)
 
     return alter
 

@@ -47,12 +47,14 @@ def _rolled(before: State, after: State) -> Iterator[Event]:
         if was is None:
             kind, message = "rollout-begun", f"{what}, {len(now.waves) or len(now.scopes)} waves"
         elif was.phase is not now.phase:
-            kind, message = f"rollout-{now.phase.value}", f"{what}: {now.reason.says}"
+            kind, message = f"rollout-{now.phase.value}", f"{what}: {now.reason.says}" + (f" ({now.message})" if now.message else "")
+        elif was.restored is not now.restored:
+            kind = "rollout-restored" if now.restored else "rollout-not-restored"
+            message = f"{what}: {'every vantage lands' if now.restored else 'some vantage does not land'} as before"
         elif was.wave != now.wave:
             kind, message = "rollout-wave", f"{what}: wave {now.wave + 1} of {len(now.waves) or len(now.scopes)}"
         else:
             continue
-        message += f" ({now.message})" if now.message else ""
         yield Event(kind=kind, subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid5
 
+from anypop.control.refusals import Precondition
 from anypop.control.state import Declaration, Placed, Revision, State
 from anypop.judge.verdict import is_fresh
 from anypop.model.announce import Mode, Scope, ScopeRule
@@ -18,7 +19,8 @@ from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
-from anypop.plan.rollout import Seen, advance, advance_scopes, waves_of
+from anypop.plan.rollout import Seen, advance, waves_of
+from anypop.plan.scope_waves import advance_scopes, resumed
 from anypop.plan.template import template_of
 
 REVISIONS_KEPT = 10  # of each workload: enough to go back over a day of changes
@@ -153,6 +155,18 @@ def with_rollout(draft: State, rollout: Rollout) -> State:
     return replace(draft, rollouts={**draft.rollouts, rollout.id: rollout})
 
 
+def refuse_beside_waves(state: State, workload_id: WorkloadId) -> None:
+    """Nobody changes scopes beside a change in waves: what its vantages see would no longer be its own doing, and taking it back would take
+    the other change back too. Raises `Precondition`; whoever is in a hurry aborts it, which takes effect at once.
+    """
+    running = state.rollout_of(workload_id, RolloutKind.SCOPES)
+    if running is not None:
+        raise Precondition(
+            f"scopes of this workload are being changed in waves (rollout {running.id[:8]}, {running.phase.value}): "
+            "wait for its end, or abort it, which takes its changes back"
+        )
+
+
 def with_scopes(draft: State, rollout: Rollout) -> State:
     """The draft with the rules of all waves so far in place."""
     rules = dict(draft.rules)
@@ -209,6 +223,12 @@ def _cities_so_far(rollout: Rollout) -> set[CityCode]:
     return {city for wave in rollout.waves[: rollout.wave + 1] for city in wave}
 
 
+def with_patience(state: State, now: float) -> State:
+    """The state when control is back: changes of scopes under way wait for news before a deadline counts."""
+    found = {key: later for key, rollout in state.rollouts.items() if (later := resumed(rollout, now)) is not rollout}
+    return replace(state, rollouts={**state.rollouts, **found}) if found else state
+
+
 def with_templates(state: State) -> State:
     """The state with the template of every revision known: a version of Anypop that kept none may have stored it."""
 
@@ -249,31 +269,40 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
 
 
 def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[str]:
-    """Which announcements of the waves so far are not yet out, or not yet withheld, as asked; in words."""
+    """Which announcements of the waves so far are not yet out, or not yet withheld, as asked; in words. Only what a host
+    tells of its newest order counts, and only what it has told since the wave began.
+    """
     held = draft.anycast.get(rollout.workload_id)
     prefixes = {held.prefix4, held.prefix6} if held is not None else set()
+    # where two waves change the same, the later one counts
+    changes = {(c.pop, c.upstream): c for wave in rollout.scopes[: rollout.wave + 1] for c in wave.changes}
     missing = []
-    for wave in rollout.scopes[: rollout.wave + 1]:
-        for change in wave.changes:
-            site = draft.network.pop(change.pop)
-            for host in site.hosts if site is not None else ():
-                if all(u.name != change.upstream for u in host.upstreams):
-                    continue
-                received, issued = draft.reports.get(host.name), draft.orders.get(host.name)
-                if received is None or issued is None or not is_fresh(received, now):
-                    missing.append(f"{host.name} is silent")
-                    continue
-                told = {p.prefix: p for p in received.report.prefixes if p.prefix in prefixes and change.upstream in p.upstreams}
-                wanted = {a.prefix for a in issued.order.announcements if a.prefix in prefixes and a.upstream == change.upstream}
-                if received.at <= rollout.wave_at:
-                    missing.append(f"{host.name} has not reported since")
-                elif received.report.generation < issued.order.generation:
-                    missing.append(f"{host.name} has not obeyed its newest order yet")
-                elif change.scope.mode is Mode.WITHHOLD and told:
-                    missing.append(f"{change.pop} still announces to {change.upstream}")
-                elif change.scope.mode is Mode.ANNOUNCE and wanted - told.keys():
-                    missing.append(f"{change.pop} does not announce to {change.upstream} yet")
-    return missing
+    for change in changes.values():
+        site = draft.network.pop(change.pop)
+        for host in site.hosts if site is not None else ():
+            if all(u.name != change.upstream for u in host.upstreams):
+                continue
+            received, issued = draft.reports.get(host.name), draft.orders.get(host.name)
+            if received is None or issued is None or not is_fresh(received, now):
+                missing.append(f"{host.name} is silent")
+                continue
+            told = {p.prefix for p in received.report.prefixes if p.prefix in prefixes and change.upstream in p.upstreams}
+            wanted = {a.prefix: a.scope for a in issued.order.announcements if a.prefix in prefixes and a.upstream == change.upstream}
+            if received.at <= rollout.wave_at:
+                missing.append(f"{host.name} has not reported since")
+            elif received.report.generation < issued.order.generation:
+                missing.append(f"{host.name} has not obeyed its newest order yet")
+            elif any(_meaning(scope) != _meaning(change.scope) for scope in wanted.values()):
+                missing.append(f"{change.pop} tells {change.upstream} something else: another workload has a rule for the same prefix")
+            elif change.scope.mode is Mode.WITHHOLD and told:
+                missing.append(f"{change.pop} still announces to {change.upstream}")
+            elif change.scope.mode is Mode.ANNOUNCE and wanted.keys() - told:
+                missing.append(f"{change.pop} does not announce to {change.upstream} yet")
+    return list(dict.fromkeys(missing))
+
+
+def _meaning(scope: Scope) -> tuple[object, ...]:
+    return scope.mode, scope.prepend, frozenset(scope.every_community)
 
 
 def _adopted(draft: State) -> State:
