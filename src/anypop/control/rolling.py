@@ -19,6 +19,7 @@ from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
+from anypop.model.scopes import scope_says
 from anypop.plan.rollout import Seen, advance, waves_of
 from anypop.plan.scope_waves import advance_scopes, resumed
 from anypop.plan.template import template_of
@@ -224,7 +225,11 @@ def _cities_so_far(rollout: Rollout) -> set[CityCode]:
 
 
 def with_patience(state: State, now: float) -> State:
-    """The state when control is back: changes of scopes under way wait for news before a deadline counts."""
+    """The state when control is back: where it was away for so long that all it knows is stale, changes of scopes under way wait for news
+    before a deadline counts. A shorter absence counts as time like any other, so that one that dies over and over ends them too.
+    """
+    if any(is_fresh(received, now) for received in state.reports.values()):
+        return state
     found = {key: later for key, rollout in state.rollouts.items() if (later := resumed(rollout, now)) is not rollout}
     return replace(state, rollouts={**state.rollouts, **found}) if found else state
 
@@ -270,7 +275,7 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
 
 def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[str]:
     """Which announcements of the waves so far are not yet out, or not yet withheld, as asked; in words. Only what a host
-    tells of its newest order counts, and only what it has told since the wave began.
+    tells of its newest order counts, and only an order that says what the wave asks for.
     """
     held = draft.anycast.get(rollout.workload_id)
     prefixes = {held.prefix4, held.prefix6} if held is not None else set()
@@ -288,12 +293,11 @@ def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[st
                 continue
             told = {p.prefix for p in received.report.prefixes if p.prefix in prefixes and change.upstream in p.upstreams}
             wanted = {a.prefix: a.scope for a in issued.order.announcements if a.prefix in prefixes and a.upstream == change.upstream}
-            if received.at <= rollout.wave_at:
-                missing.append(f"{host.name} has not reported since")
+            other = next((scope for scope in wanted.values() if _meaning(scope) != _meaning(change.scope)), None)
+            if other is not None:  # the order is older than the wave, or another workload of the prefix asks for more
+                missing.append(f"{host.name} is to tell {change.upstream} '{scope_says(other)}', not '{scope_says(change.scope)}'")
             elif received.report.generation < issued.order.generation:
                 missing.append(f"{host.name} has not obeyed its newest order yet")
-            elif any(_meaning(scope) != _meaning(change.scope) for scope in wanted.values()):
-                missing.append(f"{change.pop} tells {change.upstream} something else: another workload has a rule for the same prefix")
             elif change.scope.mode is Mode.WITHHOLD and told:
                 missing.append(f"{change.pop} still announces to {change.upstream}")
             elif change.scope.mode is Mode.ANNOUNCE and wanted.keys() - told:

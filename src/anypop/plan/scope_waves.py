@@ -76,7 +76,7 @@ def landed_back(rollout: Rollout, looks: Sequence[Landing], began_at: float) -> 
 
 
 def resumed(rollout: Rollout, now: float) -> Rollout:
-    """The rollout when control is back after it was away: nothing that ends by time alone ends before the hosts and the
+    """The rollout when control is back after it was away for long: nothing that ends by time alone ends before the hosts and the
     vantages have been heard again.
     """
     if rollout.kind is not RolloutKind.SCOPES:
