@@ -41,7 +41,7 @@ class World(FakeControl):
         return super().lands() | {"london": lands}
 
     def _probe(self, request: httpx.Request, body: Any) -> httpx.Response:
-        rows = [probed(v, body["requests"]) | {"pop": self.lands()[v["name"]]} for v in VANTAGES]
+        rows = [probed(v, body["requests"]) | {"pop": self.lands()[str(v["name"])]} for v in VANTAGES]
         return httpx.Response(200, json={"address": "198.51.100.1", "results": rows})
 
     def answer(self, request: httpx.Request) -> httpx.Response:

@@ -12,7 +12,7 @@ from anypop.model.names import CityCode, WorkloadId
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, ScopeChange, ScopeWave, Strategy
 from anypop.plan.rollout import next_due, wants_look
-from anypop.plan.scope_waves import advance_scopes, awaits_restoration, ended, landed_back, resumed
+from anypop.plan.scope_waves import advance_scopes, after_absence, awaits_restoration, ended, landed_back
 from tests.worlds import AMS, JFK, LAX, LHR
 
 CHANGE = ScopeChange(pop=AMS, upstream="telia", scope=Scope(prepend=2))
@@ -148,19 +148,19 @@ def test_nobody_looks_after_what_was_not_taken_back() -> None:
 
 def test_time_in_which_control_was_away_ends_nothing() -> None:
     """Hosts and vantages are heard first; what still differs then ends it. The next wave has its own time again."""
-    at = resumed(scopes(baseline=(look("london"),)), 500)
+    at = after_absence(scopes(baseline=(look("london"),)), 500)
     assert advance_scopes(at, ["AMS is silent"], 500).phase is RolloutPhase.RUNNING
     assert next_due(at, 500) == 520
     assert advance_scopes(at, ["AMS is silent"], 520).phase is RolloutPhase.REVERTED
     through = replace(at, seen=(look("london", pop=LHR),), seen_at=505, well_since=501)
     assert advance_scopes(through, [], 505).patient_until == 0
-    early = resumed(scopes(), 110)
+    early = after_absence(scopes(), 110)
     assert advance_scopes(early, ["AMS is silent"], 159).phase is RolloutPhase.RUNNING
     back = ended(scopes(baseline=(look("london"),)), RolloutPhase.ABORTED, Reason.ASKED_BY_OPERATOR, (), 200)
     assert landed_back(back, (), 300).restored is False
-    assert landed_back(resumed(back, 300), (), 319).restored is None
+    assert landed_back(after_absence(back, 300), (), 319).restored is None
     for other in (scopes(phase=RolloutPhase.DONE), scopes(kind=RolloutKind.UPDATE), landed_back(back, (), 300)):
-        assert resumed(other, 500) is other
+        assert after_absence(other, 500) is other
 
 
 def test_all_of_it_is_stored() -> None:

@@ -21,7 +21,7 @@ from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
 from anypop.model.scopes import scope_says
 from anypop.plan.rollout import Seen, advance, waves_of
-from anypop.plan.scope_waves import advance_scopes, resumed
+from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
 
 REVISIONS_KEPT = 10  # of each workload: enough to go back over a day of changes
@@ -230,7 +230,7 @@ def with_patience(state: State, now: float) -> State:
     """
     if any(is_fresh(received, now) for received in state.reports.values()):
         return state
-    found = {key: later for key, rollout in state.rollouts.items() if (later := resumed(rollout, now)) is not rollout}
+    found = {key: later for key, rollout in state.rollouts.items() if (later := after_absence(rollout, now)) is not rollout}
     return replace(state, rollouts={**state.rollouts, **found}) if found else state
 
 

@@ -64,18 +64,19 @@ def landed_back(rollout: Rollout, looks: Sequence[Landing], began_at: float) -> 
     """A rollout that was taken back, after a look that began then: restored once the vantages have landed as before it
     for the bake time; not restored when they do not at the end of another deadline.
     """
-    if not awaits_restoration(rollout) or rollout.ended_at is None or began_at < rollout.ended_at:
+    over_at = rollout.ended_at
+    if not awaits_restoration(rollout) or over_at is None or began_at < over_at:
         return rollout
     rollout = replace(rollout, seen=tuple(looks), seen_at=began_at)
     if _lands_elsewhere(rollout.baseline, looks):
-        late = began_at >= max(rollout.ended_at + rollout.strategy.deadline_s, rollout.patient_until)
+        late = began_at >= max(over_at + rollout.strategy.deadline_s, rollout.patient_until)
         return replace(rollout, well_since=None, restored=False if late else None)
     well_since = began_at if rollout.well_since is None else rollout.well_since
     held = began_at >= well_since + rollout.strategy.bake_s
     return replace(rollout, well_since=well_since, restored=True if held else None)
 
 
-def resumed(rollout: Rollout, now: float) -> Rollout:
+def after_absence(rollout: Rollout, now: float) -> Rollout:
     """The rollout when control is back after it was away for long: nothing that ends by time alone ends before the hosts and the
     vantages have been heard again.
     """
