@@ -52,6 +52,15 @@ SPEAKERS = {
             Export(prefix=ANYCAST6, upstream="arelion", communities=((65535, 0),), graceful=True),
         ),
     ),
+    "behind-edge": SpeakerConfig(
+        asn=33438, router_id=IPv4Address("10.64.255.1"),
+        upstreams=(upstream("edge", 33438, 0, kind=UpstreamKind.EDGE), upstream("other-edge", 65000, 1, kind=UpstreamKind.EDGE)),
+        exports=(
+            Export(prefix=ANYCAST4, upstream="edge", prepend=1, communities=((209, 5009),)),
+            Export(prefix=ip_network("192.0.2.1/32"), upstream="edge"),
+            Export(prefix=ip_network("2001:db8:a::1/128"), upstream="other-edge", graceful=True),
+        ),
+    ),
     "alone": SpeakerConfig(asn=4_200_000_001, router_id=IPv4Address("10.64.255.1"), upstreams=()),
 }  # fmt: skip
 FIREWALLS = {
@@ -86,7 +95,9 @@ def nft_accepts(text: str) -> bool:
 
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_the_speakers_configuration_is_the_recorded_one_and_bird_takes_it(name: str, tmp_path: Path) -> None:
-    """A speaker that announces nothing, one with scopes of every kind, and one without neighbours."""
+    """A speaker that announces nothing, one with scopes of every kind, one behind edge routers of its own AS and of
+    another, and one without neighbours.
+    """
     text = render_bird(SPEAKERS[name], log=LOG)
     assert text == _recorded(f"{name}.conf", text)
     assert bird_accepts(text.replace(str(LOG), str(tmp_path / "bird.log")), tmp_path)

@@ -65,7 +65,7 @@ def test_the_limits_are_those_that_hold() -> None:
     assert f"A body may have {mib} MiB and {limits.DEEPEST} levels" in DOCS
     (names,) = re.findall(r"A body may have .*?half a character\.", DOCS, re.DOTALL)
     assert {int(n) for n in re.findall(r"\d+", names)} == {
-        mib, limits.DEEPEST, limits.LONGEST_TEXT, limits.LONGEST_KEY, limits.LONGEST_NAME
+        mib, limits.DEEPEST, limits.LONGEST_TEXT, limits.LONGEST_KEY, limits.LONGEST_NAME, limits.LONGEST_NOTE
     }  # fmt: skip
 
 

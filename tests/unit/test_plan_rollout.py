@@ -41,7 +41,7 @@ def one(
         workload_id=WEB, target="all", pop=city, host=HostName(city), ordinal=n, name=name, index=n, uid=f"{name}/{template}/{life}",
         link=2 * n + life, life=life, template=template, revision=2 if template == NEW else 1,
     )  # fmt: skip
-    facts = {
+    facts: dict[str, Any] = {
         "phase": Phase.RUNNING, "healthy": healthy, "reason": Reason.PROBE_PASSED if healthy else Reason.PROBE_FAILED,
         "containers": (container(),),
     }  # fmt: skip
@@ -134,6 +134,12 @@ def test_a_wave_that_is_worse_again_bakes_anew() -> None:
     assert at.well_since is None
     at = step(at, one(AMS, NEW, life=1), one(AMS, NEW, n=1), now=103)
     assert (at.well_since, at.phase) == (103, RolloutPhase.RUNNING)
+
+
+def test_a_slot_with_two_is_not_through() -> None:
+    """Also where both are made from the same, and both are well."""
+    at = step(rollout(), one(AMS, NEW), one(AMS, NEW, life=1))
+    assert len(at.ready) == 2 and at.well_since is None
 
 
 def test_other_pops_are_not_waited_for() -> None:
@@ -266,7 +272,7 @@ def test_silence_keeps_what_was_ready() -> None:
     """One that was healthy and whose host is silent is not called worse, and is ready when it is back."""
     at = step(rollout(waves=((AMS,),)), one(AMS, NEW), now=100)
     at = step(at, one(AMS, NEW, trusted=False), now=102)
-    assert (at.phase, at.ready) == (RolloutPhase.DONE, {one(AMS, NEW).incarnation.uid})
+    assert (at.phase, at.ready) == (RolloutPhase.DONE, frozenset({one(AMS, NEW).incarnation.uid}))
 
 
 # no room for two
@@ -279,6 +285,8 @@ def test_only_one_at_a_time_goes_before_its_successor() -> None:
     assert step(rollout(), *both, going=[both[1]]).may_stop_first == frozenset()
     beside = one(AMS, NEW, life=1, healthy=False)
     assert step(rollout(), *both, beside).may_stop_first == frozenset()
+    overtaken = one(AMS, "a third", life=1)
+    assert step(rollout(), *both, overtaken).may_stop_first == frozenset()
     starting = one(AMS, NEW, n=1, life=1, healthy=False)
     assert step(rollout(), one(AMS), starting).may_stop_first == frozenset()
     assert step(rollout(), one(AMS), one(AMS, NEW, n=1, life=1)).may_stop_first == {one(AMS).incarnation.uid}
@@ -325,7 +333,8 @@ def test_a_wave_waits_for_the_vantages_to_look_and_is_taken_back_when_they_fare_
     """A look that began before all was well does not count; one after it does."""
     at = step(rollout(baseline=(look("london"),)), one(AMS, NEW), now=100)
     early = replace(at, seen=(look("london", 0),), seen_at=99)
-    assert step(early, one(AMS, NEW), now=110).wave == 0
+    early = step(early, one(AMS, NEW), now=110)
+    assert (early.wave, early.phase) == (0, RolloutPhase.RUNNING)
     worse = replace(at, seen=(look("london", 2),), seen_at=103)
     at_end = step(worse, one(AMS, NEW), now=110)
     assert (at_end.phase, at_end.reason) == (RolloutPhase.REVERTED, Reason.VANTAGES_WORSE)
@@ -445,6 +454,7 @@ def test_scopes_wait_for_vantages_to_land_as_predicted_for_the_bake_time() -> No
     at = advance_scopes(there, [], 102)
     assert at.well_since == 102
     assert advance_scopes(at, [], 110).wave == 0, "the look is older than what must hold"
+    assert advance_scopes(replace(at, seen_at=103.9), [], 110).wave == 0
     assert advance_scopes(replace(at, seen_at=104), [], 110).wave == 1
 
 

@@ -10,8 +10,8 @@ import typer
 from anypop.cli import views
 from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
+from anypop.cli.options import Yes
 from anypop.cli.table import Cell, Column, Table
-from anypop.cli.workloads import Yes
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List hosts and their room; evict one, or readmit it.")
 quotas = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show what is declared against its limits, and set limits.")

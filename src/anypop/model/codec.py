@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 # An answer that names more problems helps nobody, and a body of 4 MiB can have millions.
 MOST_PROBLEMS = 100
+FEW = 10  # so many names are told in one breath; of more only the one that is meant is guessed
 
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
@@ -55,7 +56,7 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 
 def in_words(errors: Sequence[ErrorDetails], fields: Collection[str] = ()) -> list[Problem]:
-    """Pydantic's errors about what a person wrote, in words for people. `fields`: all names there are, to guess at a wrong one."""
+    """Pydantic's errors about what a person wrote, in words for people. `fields`: all names there are."""
     problems = [Problem(path=_of_fields(found["loc"]), message=_words(found, fields)) for found in errors[:MOST_PROBLEMS]]
     if (more := len(errors) - len(problems)) > 0:
         problems.append(Problem(path="", message=f"and {more} more problems"))
@@ -69,6 +70,8 @@ def _of_fields(loc: tuple[str | int, ...]) -> str:
 def _words(found: ErrorDetails, fields: Collection[str]) -> str:
     match found["type"]:
         case "extra_forbidden":
+            if 0 < len(fields) <= FEW:
+                return f"there is no such field; there are {', '.join(fields)}"
             near = get_close_matches(str(found["loc"][-1]), fields, n=1)
             return "there is no such field" + (f"; is {near[0]} meant?" if near else "")
         case "missing":
@@ -90,13 +93,13 @@ def _words(found: ErrorDetails, fields: Collection[str]) -> str:
         case "float_type" | "float_parsing" | "finite_number":
             return "must be a number"
         case "greater_than_equal":
-            return f"must be at least {found['ctx']['ge']}"
+            return f"must be at least {found['ctx']['ge']:g}"
         case "less_than_equal":
-            return f"must be at most {found['ctx']['le']}"
+            return f"must be at most {found['ctx']['le']:g}"
         case "dict_type" | "model_type" | "model_attributes_type":
             return "must be an object"
         case "literal_error" | "enum":
-            return f"must be {found['ctx']['expected']}"
+            return f"must be {found['ctx']['expected']}".replace("'", "")
         case _:
             return found["msg"]
 

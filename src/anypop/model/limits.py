@@ -20,6 +20,8 @@ LONGEST_TEXT = 131_072
 LONGEST_KEY = 512
 # What people call things: stacks, workloads, credentials. A slug has its own limit, 63.
 LONGEST_NAME = 255
+# Why somebody did something, for whoever reads it later: some lines of a terminal.
+LONGEST_NOTE = 1000
 
 
 def check(data: object) -> None:

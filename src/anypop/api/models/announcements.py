@@ -5,14 +5,18 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from anypop.api.models.common import Answer, Request, left_out
+from anypop.model.limits import LONGEST_NOTE
 from anypop.model.reasons import Reason
+from anypop.routing.actions import Neighbours, Region
 
 Mode = Literal["announce", "withhold"]
 CommunityText = Annotated[str, Field(pattern="^[0-9]{1,10}(:[0-9]{1,10}){1,2}$")]
 
 
 class ScopeRequest(Request):
-    """How an announcement is made. A community is `"209:7100"` or `[209, 7100]`, a large one has three parts."""
+    """How an announcement is made. A community is `"209:7100"` or `[209, 7100]`, a large one has three parts. In place of
+    one it may say what the upstream shall do; a rule is refused where the upstream has no community for that.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -20,6 +24,14 @@ class ScopeRequest(Request):
     prepend: Annotated[int, Field(ge=0, le=8)] = 0
     communities: list[CommunityText | list[int]] | None = None
     large_communities: list[CommunityText | list[int]] | None = None
+    keep_in: Annotated[Region | None, Field(description="by the upstream's own community: kept in this continent")] = None
+    no_export_to: Annotated[
+        int | Neighbours | None, Field(description="by the upstream's own community: not passed on to this network, or to these")
+    ] = None
+    lower_preference: Annotated[
+        Literal["lowest", "below-peer", "as-peer", "above-peer", "below-customer"] | None,
+        Field(description="by the upstream's own community: preferred less"),
+    ] = None
 
 
 class RuleRequest(Request):
@@ -30,7 +42,7 @@ class RuleRequest(Request):
     pop: str
     upstream: Annotated[str | int, Field(description="its name in the PoP, or its AS number where only one has it")]
     scope: ScopeRequest
-    note: str | None = None
+    note: Annotated[str, Field(max_length=LONGEST_NOTE)] | None = None
 
 
 class RulesRequest(Request):

@@ -6,19 +6,19 @@ is reported with its line. Pure.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
-from anypop.cli.scopes import check_community
 from anypop.model.announce import Community, LargeCommunity, Mode, Scope
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
 from anypop.model.network import OTHER_NETWORKS, UpstreamKind
-from anypop.routing.catchment.sessions import Announcements, Session
+from anypop.model.scopes import MOST_PREPENDS, community_text, read_community, with_communities
+from anypop.model.sessions import Announcements, Session
 
-MOST_PREPENDS = 8  # as many as control takes
 _FIELDS = ("pop", "upstream", "asn", "kind", "prepend", "communities", "withhold")
 
 
@@ -46,32 +46,12 @@ def write(announcements: Announcements) -> str:
             fields["kind"] = session.kind.value
         if session.scope.prepend:
             fields["prepend"] = session.scope.prepend
-        if told := [":".join(map(str, c)) for c in (*session.scope.communities, *session.scope.large_communities)]:
-            fields["communities"] = told
+        if told := session.scope.every_community:
+            fields["communities"] = [community_text(c) for c in told]
         if session.scope.mode is Mode.WITHHOLD:
             fields["withhold"] = True
         lines.append("  - " + yaml.safe_dump(fields, default_flow_style=True, sort_keys=False, width=10_000).strip())
     return "\n".join(lines) + "\n"
-
-
-def scope_with(communities: list[str], *, prepend: int = 0, withhold: bool = False) -> Scope:
-    """A scope with communities as people write them. ValueError in words for one that is none."""
-    pairs: list[Community] = []
-    triples: list[LargeCommunity] = []
-    for text in communities:
-        match tuple(int(part) for part in check_community(text).split(":")):
-            case (a, b):
-                pairs.append((a, b))
-            case (a, b, c):
-                triples.append((a, b, c))
-            case _:
-                pass
-    return Scope(
-        mode=Mode.WITHHOLD if withhold else Mode.ANNOUNCE,
-        prepend=prepend,
-        communities=tuple(dict.fromkeys(pairs)),
-        large_communities=tuple(dict.fromkeys(triples)),
-    )
 
 
 class _Reader:
@@ -117,6 +97,7 @@ class _Reader:
         withhold = self.text(fields, "withhold") or "false"
         if withhold not in ("true", "false"):
             self.wrong(fields["withhold"], "withhold must be true or false")
+        mode = Mode.WITHHOLD if withhold == "true" else Mode.ANNOUNCE
         communities = list(self.communities(fields))
         if len(self.problems) > before or asn is None:
             return None
@@ -125,18 +106,18 @@ class _Reader:
             upstream=self.text(fields, "upstream") or f"as{asn}",
             asn=asn,
             kind=UpstreamKind(kind),
-            scope=scope_with(communities, prepend=prepend or 0, withhold=withhold == "true"),
+            scope=replace(with_communities(Scope(prepend=prepend or 0), communities), mode=mode),
         )
 
-    def communities(self, fields: dict[str, yaml.Node]) -> Iterator[str]:
+    def communities(self, fields: dict[str, yaml.Node]) -> Iterator[Community | LargeCommunity]:
         node = fields.get("communities")
         if node is not None and not isinstance(node, yaml.SequenceNode):
             self.wrong(node, "communities must be a list")
         for item in node.value if isinstance(node, yaml.SequenceNode) else ():
             try:
-                yield check_community(str(item.value))
+                yield read_community(str(item.value))
             except ValueError as error:
-                self.wrong(item, str(error).removeprefix("--community "))
+                self.wrong(item, str(error))
 
     def mapping(self, node: yaml.Node | None, known: tuple[str, ...], what: str) -> dict[str, yaml.Node]:
         if not isinstance(node, yaml.MappingNode):

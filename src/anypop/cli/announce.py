@@ -5,26 +5,32 @@ orders it like every other change. The dictionary says which community does what
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from anypop.cli import scopes, views
+from anypop.cli.announcements import rows_of, table
 from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
-from anypop.cli.scopes import Scope, Session
-from anypop.cli.table import Cell, Column, Table
-from anypop.cli.workloads import Yes
+from anypop.cli.options import KnownWorkload, Yes
+from anypop.model.announce import Mode, Scope
+from anypop.model.scopes import MOST_PREPENDS, read_community, scope_data, with_communities
+from anypop.model.sessions import Session, ruled
+from anypop.routing.actions import Region
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List announcements, and scope, withhold, prepend or reset them.")
 
-Workload = Annotated[str, typer.Argument(metavar="WORKLOAD", help="Its name (slug) or id.")]
 Pops = Annotated[list[str] | None, typer.Option("--pop", metavar="CITY,CITY", help="PoPs (default: all). Repeatable.")]
 Upstreams = Annotated[
     list[str] | None,
     typer.Option("--upstream", metavar="NAME|ASN", help="Upstreams there, by name or AS number (default: all). Repeatable."),
 ]
 Predict = Annotated[bool, typer.Option("--predict/--no-predict", help="Whether to say first what it will move, where a graph is known.")]
+Count = Annotated[
+    int, typer.Option("--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=MOST_PREPENDS)
+]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads it later.")]
 
 
@@ -39,33 +45,8 @@ def list_announcements(
         if workload
         else [str(w.get("slug")) for w in door.client.every(f"{door.stack_path('workload')}/workloads", what=what) if views.anycast_of(w)]
     )
-    rows = [row for slug in slugs for row in _rows(door, slug)]
+    rows = [row for slug in slugs for row in rows_of(door, slug)]
     door.screen.result(rows, lambda: [table(rows)])
-
-
-def table(rows: list[views.Data]) -> Table:
-    columns = [
-        Column(head="PREFIX"),
-        Column(head="POP"),
-        Column(head="UPSTREAM"),
-        Column(head="AS", right=True, drop=2),
-        Column(head="SCOPE"),
-        Column(head="OUT"),
-        Column(head="WHY", drop=1, maybe=True),
-    ]
-    cells: list[list[Cell]] = [
-        [
-            views.text(row.get("prefix")),
-            views.text(row.get("pop")),
-            views.text(row.get("upstream")),
-            views.text(row.get("asn")),
-            scopes.scope_of(row.get("scope") or {}).says,
-            ("yes", "green") if row.get("announced") else ("no", "yellow"),
-            "-" if row.get("announced") else views.text(row.get("says") or row.get("reason")),
-        ]
-        for row in rows
-    ]
-    return Table(columns=columns, rows=cells, empty="no announcements: they come with a workload made with --anycast")
 
 
 @command(
@@ -79,7 +60,7 @@ def table(rows: list[views.Data]) -> Table:
 )
 def scope(
     door: Door,
-    workload: Workload,
+    workload: KnownWorkload,
     *,
     pop: Pops = None,
     upstream: Upstreams = None,
@@ -92,6 +73,15 @@ def scope(
             "--no-export-to", metavar="ASN", help="Not passed on to this network (or: peers, providers, customers).", show_default=False
         ),
     ] = "",
+    lower_preference: Annotated[
+        str,
+        typer.Option(
+            "--lower-preference",
+            metavar="RELATION",
+            help="Preferred less by the upstream: lowest, below-peer, as-peer, above-peer or below-customer.",
+            show_default=False,
+        ),
+    ] = "",
     community: Annotated[list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")] = None,
     note: Note = "",
     predict: Predict = True,
@@ -99,15 +89,15 @@ def scope(
 ) -> None:
     """Limit how far upstreams carry an announcement, by the communities of their dictionaries."""
     region = keep_in.upper()
-    if not (region or no_export_to or community):
+    if not (region or no_export_to or lower_preference or community):
         raise usage("say what shall hold", advice="--keep-in REGION, --no-export-to ASN or --community N:N.")
-    if region and region not in ("EU", "NA", "AS", "SA", "OC", "AF"):
+    if region and region not in tuple(Region):
         raise usage(f"--keep-in {keep_in}: no such region", advice="Regions are continents: EU, NA, AS, SA, OC, AF.")
     try:
-        outright = [scopes.check_community(text) for text in community or ()]
+        outright = [read_community(text) for text in community or ()]
     except ValueError as error:
-        raise usage(str(error)) from None
-    rows = _rows(door, workload)
+        raise usage(f"--community {error}") from None
+    rows = rows_of(door, workload)
     picked = _picked(rows, workload, pop, upstream)
     found: dict[int, list[scopes.Meaning]] = {}
     for asn in dict.fromkeys(s.asn for s in picked):
@@ -116,6 +106,7 @@ def scope(
         found[asn] = [
             *([scopes.keep_in(dictionary, region, there=there)] if region else []),
             *([scopes.no_export_to(dictionary, no_export_to, there=there)] if no_export_to else []),
+            *([scopes.lower_preference(dictionary, lower_preference, there=there)] if lower_preference else []),
             *scopes.meanings_of(dictionary, outright),
         ]
     said = list(dict.fromkeys(m.says for meanings in found.values() for m in meanings))
@@ -123,7 +114,7 @@ def scope(
         door,
         workload,
         picked,
-        lambda s: scopes.with_communities(s.scope, [m.community for m in found[s.asn]]),
+        lambda s: with_communities(s.scope, [m.community for m in found[s.asn]]),
         rows=rows if predict else None,
         note=note,
         yes=yes,
@@ -134,7 +125,7 @@ def scope(
 @command(app, "withhold", examples="anypop announce withhold web --pop JFK,LAX --upstream 209")
 def withhold(
     door: Door,
-    workload: Workload,
+    workload: KnownWorkload,
     *,
     pop: Pops = None,
     upstream: Upstreams = None,
@@ -145,17 +136,17 @@ def withhold(
     """Do not announce there at all."""
     if not pop and not upstream:
         raise usage("this would withhold the workload everywhere", advice="Say where: --pop CITY, --upstream NAME, or delete the workload.")
-    rows = _rows(door, workload)
+    rows = rows_of(door, workload)
     picked = _picked(rows, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(mode="withhold"), rows=rows if predict else None, note=note, yes=yes)
+    _apply(door, workload, picked, lambda _: Scope(mode=Mode.WITHHOLD), rows=rows if predict else None, note=note, yes=yes)
 
 
 @command(app, "prepend", examples="anypop announce prepend web --pop LAX --upstream 209 --count 3")
 def prepend(
     door: Door,
-    workload: Workload,
+    workload: KnownWorkload,
     *,
-    count: Annotated[int, typer.Option("--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=8)],
+    count: Count,
     pop: Pops = None,
     upstream: Upstreams = None,
     note: Note = "",
@@ -163,13 +154,13 @@ def prepend(
     yes: Yes = False,
 ) -> None:
     """Make the path through these upstreams longer, so that others are preferred where length decides."""
-    rows = _rows(door, workload)
+    rows = rows_of(door, workload)
     picked = _picked(rows, workload, pop, upstream)
     _apply(
         door,
         workload,
         picked,
-        lambda s: Scope(prepend=count, communities=s.scope.communities),
+        lambda s: replace(s.scope, mode=Mode.ANNOUNCE, prepend=count),
         rows=rows if predict else None,
         note=note,
         yes=yes,
@@ -178,21 +169,16 @@ def prepend(
 
 @command(app, "reset", examples="anypop announce reset web\nanypop announce reset web --pop JFK")
 def reset(
-    door: Door, workload: Workload, *, pop: Pops = None, upstream: Upstreams = None, predict: Predict = True, yes: Yes = False
+    door: Door, workload: KnownWorkload, *, pop: Pops = None, upstream: Upstreams = None, predict: Predict = True, yes: Yes = False
 ) -> None:
     """Announce plainly again: no prepends, no communities, nothing withheld."""
-    rows = _rows(door, workload)
+    rows = rows_of(door, workload)
     picked = _picked(rows, workload, pop, upstream)
     _apply(door, workload, picked, lambda _: Scope(), rows=rows if predict else None, note="", yes=yes)
 
 
-def _rows(door: Door, workload: str) -> list[Any]:
-    found = door.client.get(f"{door.workload_path(workload, 'anypop')}/announcements", what=f"announcements of {workload}")
-    return list(found.get("results") or [])
-
-
 def _picked(rows: list[Any], workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
-    sessions = scopes.sessions_of(rows)
+    sessions = ruled(rows)
     if not sessions:
         raise usage(f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own.")
     return scopes.chosen(sessions, _split(pops, upper=True), _split(upstreams))
@@ -222,7 +208,7 @@ def _apply(
     data: dict[str, Any] = {
         "workload": workload,
         "changes": [
-            {"pop": a.pop, "upstream": a.upstream, "asn": a.asn, "before": scopes.scope_data(b.scope), "after": scopes.scope_data(a.scope)}
+            {"pop": a.pop, "upstream": a.upstream, "asn": a.asn, "before": scope_data(b.scope), "after": scope_data(a.scope)}
             for b, a in pairs
         ],
     }
@@ -243,43 +229,14 @@ def _apply(
     door.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])
 
 
-def withdrawn_with(door: Door, workload: str) -> list[str]:
-    """What deleting a workload withdraws, a line for each prefix. No model is asked: without an announcement nobody has a route."""
-    listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find other workloads")
-    others = [str(w.get("slug")) for w in listed if views.anycast_of(w) and w.get("slug") != workload]
-    mine = _out(door, workload)
-    kept = {slug: _out(door, slug) for slug in others}
-    lines = []
-    for prefix in sorted({prefix for prefix, _ in mine}):
-        pops = {pop for one, pop in mine if one == prefix}
-        stays = {pop for rows in kept.values() for one, pop in rows if one == prefix}
-        by = ", ".join(slug for slug, rows in kept.items() if any(one == prefix for one, _ in rows))
-        gone = ", ".join(sorted(pops - stays))
-        if not stays:
-            lines.append(f"this withdraws {prefix} at {gone}: every network loses its route to it")
-        elif gone:
-            lines.append(
-                f"this withdraws {prefix} at {gone}, whose networks move to {', '.join(sorted(stays))}, where {by} keeps it announced"
-            )
-        else:
-            lines.append(f"{prefix} stays announced, by {by}")
-    return lines
-
-
-def _out(door: Door, workload: str) -> set[tuple[str, str]]:
-    """Where which prefix is announced."""
-    path = f"{door.workload_path(workload, 'anypop')}/announcements"
-    rows = door.client.get(path, what=f"announcements of {workload}").get("results") or []
-    return {(str(row["prefix"]), str(row["pop"])) for row in rows if row.get("announced")}
-
-
 def _foreseen(door: Door, rows: list[Any], after: Sequence[Session]) -> views.Data | None:
     """What the model says of it; None where there is no graph, without a word and without loading the model."""
-    from anypop.cli.catchment import graphs  # noqa: PLC0415 - a thing of their own, for changes alone
+    from anypop.cli.catchment import graph_options  # noqa: PLC0415 - a thing of their own, for changes alone
 
-    if graphs.sources(door, graphs.Sources()) is None:
+    if graph_options.sources(door) is None:
         return None
-    from anypop.cli.catchment import preview, tables  # noqa: PLC0415 - numpy, and the model of the Internet
+    from anypop.advice.answers import difference_data  # noqa: PLC0415 - numpy, and the model of the Internet
+    from anypop.cli.catchment import preview  # noqa: PLC0415
 
     found = preview.foreseen(door, rows, after)
-    return tables.difference_data(found) if found is not None else None
+    return difference_data(found) if found is not None else None

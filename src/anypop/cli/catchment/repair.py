@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from anypop.advice.waves import Key, Wave
 from anypop.model.announce import Scope
 
 # BGP between a handful of networks settles within a second or two; path exploration on the Internet takes up to minutes.
@@ -18,17 +19,6 @@ PATIENCE_S = 60.0
 # An outcome counts once it has held so long: a route may pass through a better place on its way to a worse one.
 HOLD_S = 2.0
 PAUSE_S = 0.3  # between two rounds of probes
-
-Key = tuple[str, str]  # PoP and upstream's name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wave:
-    """The scopes that one PoP gets. `expected`: per vantage the PoPs where it may land afterwards."""
-
-    pop: str
-    scopes: Mapping[Key, Scope]
-    expected: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

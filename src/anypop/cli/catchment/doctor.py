@@ -1,7 +1,8 @@
 """`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes a repair through control.
 
-In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` the repair in waves, seen through the lab's
-vantages. The thinking is `routing.catchment.doctor`'s, the care is `repairing`'s, the way to control is `reaching`'s.
+In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` the repair in waves, seen through
+the lab's vantages. The thinking is `advice.proposals`' and `advice.waves`', the care is `repair`'s, the way to control is
+`control`'s.
 """
 
 from collections.abc import Mapping
@@ -9,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anypop.cli.catchment import graphs
+from anypop.advice.graph import Sources
+from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, Workload
-from anypop.cli.catchment.graphs import Footprint, GraphFile, Overrides, Weights
+from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides, Weights
 from anypop.cli.door import Door, command
 from anypop.cli.failure import Failure, usage
-from anypop.cli.workloads import Yes
+from anypop.cli.options import Yes
 from anypop.model.announce import Scope
 
 if TYPE_CHECKING:
-    from anypop.cli.catchment.announced import Known
-    from anypop.cli.catchment.graphs import Ground
-    from anypop.cli.catchment.repairing import Course, Key
+    from anypop.advice.graph import Graph
+    from anypop.advice.question import Known
+    from anypop.advice.waves import Key
+    from anypop.cli.catchment.repair import Course
     from anypop.routing.catchment.doctor import Repair
 
 
@@ -58,60 +61,64 @@ def register(root: typer.Typer) -> None:
         yes: Yes = False,
     ) -> None:
         """Find networks that land too far away, name the cause, propose repairs scored on the whole graph, and make one."""
-        from anypop.cli.catchment import asking, proposals  # noqa: PLC0415 - numpy, and the model of the Internet
-        from anypop.routing.catchment.doctor import diagnose  # noqa: PLC0415
+        from anypop.advice import proposals  # noqa: PLC0415 - numpy, and the model of the Internet
+        from anypop.agent.act.bgp.proposed import bird_conf  # noqa: PLC0415
+        from anypop.cli.catchment import inputs, report  # noqa: PLC0415
 
         if make and plan is not None:
             raise usage("--apply changes what control announces, not a plan file", advice="Leave --plan out.")
-        ground = graphs.ground(door, graphs.given(graph, overrides, footprint, weights))
-        asked = asking.question(door, plan, workload)
-        asking.refuse_unknown(ground, asked.now)
-        found = diagnose(ground.engine, asked.now, weights=ground.weights, far_km=far_km, most_causes=causes)
+        given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights)
+        internet = graph_options.loaded(door, given).graph
+        asked = inputs.question(door, plan, workload)
+        found = proposals.diagnosed(internet, asked.now, causes=causes, far_km=far_km)
         known = asked.known
         place = proposals.Place()
         if known is not None:
-            place = proposals.Place(workload=known.workload, network=known.network, prefixes=known.prefixes)
+            place = proposals.Place(workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf)
         if not make:
             door.screen.result(
-                proposals.data(found, place, most=repairs, graph=ground.sources.says),
-                lambda: proposals.report(found, place, most=repairs, graph=ground.sources.says, far_km=far_km),
+                proposals.data(found, place, most=repairs, graph=internet.says),
+                lambda: report.report(found, place, most=repairs, graph=internet.says, far_km=far_km),
             )
             return
         repair = proposals.chosen(found, make, repairs)
         if repair is None:
             raise usage(f"--apply {make}: there is no such repair", advice="'anypop doctor' shows their numbers.")
         assert known is not None
-        _made(door, ground, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes)
+        _made(door, internet, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes)
 
 
-def _made(
-    door: Door, ground: "Ground", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, patience_s: float, yes: bool
-) -> None:
+def _made(door: Door, graph: "Graph", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, patience_s: float, yes: bool) -> None:
     """Show, ask, apply, and end badly when it was taken back."""
-    from anypop.cli.catchment import preview, reaching, repairing, tables  # noqa: PLC0415 - see above
+    from anypop.advice.answers import difference_data  # noqa: PLC0415 - see above
+    from anypop.advice.preview import compared  # noqa: PLC0415
+    from anypop.advice.waves import waves_of  # noqa: PLC0415
+    from anypop.cli.catchment import control  # noqa: PLC0415
+    from anypop.cli.catchment.repair import HOLD_S, Patience, apply  # noqa: PLC0415
 
     if not known.workload:
         raise usage("no workload announces anything that could be changed", advice="Create one with --anycast.")
     if any(change.added for change in repair.changes):
         raise usage(f"'{repair.title}' is a contract with a network, no configuration", advice="Choose another repair.")
     scopes: dict[Key, Scope] = {(change.pop, change.upstream): change.scope for change in repair.changes}
-    change = preview.compared(ground, known.announcements, reaching.with_scopes(known.announcements, scopes))
+    change = compared(graph, known.announcements, known.announcements.with_scopes(scopes))
     door.screen.preview([(repair.title, "bold")], *(f"  {line}" for line in shown["commands"]))
     door.screen.preview(*(f"  {pop} bird.conf {line}" for pop, lines in shown["bird_conf"].items() for line in lines))
     door.screen.preview([(change.sentence, "bold")])
     door.screen.agree("Make it?", yes=yes)
-    eyes = reaching.VantageEyes(door, known.workload)
-    plan = reaching.waves(ground, known.announcements, scopes, eyes)
-    for line in eyes.doubts:
-        door.screen.note(line)
-    course = repairing.apply(
-        plan,
-        reaching.ControlAnnouncing(door, known.workload, note=f"doctor: {repair.title}"),
+    eyes = control.VantageEyes(door, known.workload)
+    seen = {vantage: look.pop for vantage, look in eyes.look().items()}
+    plan = waves_of(graph, known.announcements, scopes, eyes.places, seen)
+    for doubt in plan.doubts:
+        door.screen.note(doubt.says)
+    course = apply(
+        plan.waves,
+        control.ControlAnnouncing(door, known.workload, note=f"doctor: {repair.title}"),
         eyes,
         say=door.screen.note,
-        patience=repairing.Patience(patience_s=patience_s, hold_s=min(repairing.HOLD_S, patience_s / 4)),
+        patience=Patience(patience_s=patience_s, hold_s=min(HOLD_S, patience_s / 4)),
     )
-    data = {"repair": dict(shown), "predicted": tables.difference_data(change), **course_data(course)}
+    data = {"repair": dict(shown), "predicted": difference_data(change), **course_data(course)}
     door.screen.result(data, lambda: [_ending(course, repair)])
     if course.rolled_back:
         raise Failure(

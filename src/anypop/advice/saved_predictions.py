@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from anypop.cli.catchment import plans
+from anypop.advice import plans
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode

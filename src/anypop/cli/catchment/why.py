@@ -1,20 +1,18 @@
-"""`anypop why` of any network of the graph: the model's chain of decisions, in the words and the shape of the running routers'.
+"""`anypop why` of any network of the graph: which of its places is meant, and how sure the model is, in words.
 
-In: what the user named (`AS3356`, a router `as3356-lhr`, a vantage) and a city. Out: `routing.why.Why` as plain data, with how sure the
-model is; or, in a lab, the router that is meant, so that its daemon can be asked instead.
+In: what the user named (`AS3356`, a router `as3356-lhr`, a vantage) and a city. Out: the model's answer of `advice.why`; or, in a lab, the
+router that is meant, so that its daemon can be asked instead.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anypop.cli.catchment import asking
-from anypop.cli.catchment.graphs import Ground
+from anypop.advice.question import Question
+from anypop.advice.why import why_of
+from anypop.cli.catchment.graph_options import Loaded
 from anypop.cli.failure import Exit, Failure, usage
-from anypop.model import codec
 from anypop.model.cities import find_city
-from anypop.routing.catchment.views import why
 from anypop.routing.internet.sites import Internet
 
 if TYPE_CHECKING:
@@ -23,25 +21,11 @@ if TYPE_CHECKING:
 _NETWORK = re.compile(r"(?:as)?(\d{1,10})(?:-([a-z]{3}))?", re.IGNORECASE)
 
 
-def of_model(door: "Door", ground: Ground, question: asking.Question, target: str, city: str) -> dict[str, Any]:
+def of_model(door: "Door", loaded: Loaded, question: Question, target: str, city: str) -> dict[str, Any]:
     """Why the network lands where it does, by the model."""
-    asn, code = network_of(door, ground, target)
-    site = site_of(ground.internet, asn, city or code)
-    found = asking.answer(ground, question.wanted, question.homes)
-    row = found.row(site)
-    vantage = "" if _NETWORK.fullmatch(target) else target
-    told = why(found.outcome, site, ground.engine.policies, vantage=vantage, nearest=row.nearest)
-    seed = int(found.outcome.seed[site])
-    if told.caused_by is not None and seed >= 0:
-        told = replace(told, caused_by=replace(told.caused_by, upstream=found.outcome.seeds[seed].upstream))
-    data: dict[str, Any] = codec.to_data(told)
-    return data | {
-        "told_by": "model",
-        "graph": ground.sources.says,
-        "confidence": row.confidence.value,
-        "ties": list(row.ties),
-        "pop": row.pop,
-    }
+    asn, code = network_of(door, loaded, target)
+    site = site_of(loaded.graph.internet, asn, city or code)
+    return why_of(loaded.graph, question, site, vantage="" if _NETWORK.fullmatch(target) else target)
 
 
 def words(found: dict[str, Any]) -> str:
@@ -56,12 +40,12 @@ def words(found: dict[str, Any]) -> str:
     return f"by the model, on {found['graph']}; {sure}"
 
 
-def network_of(door: "Door", ground: Ground, target: str) -> tuple[int, str]:
+def network_of(door: "Door", loaded: Loaded, target: str) -> tuple[int, str]:
     """AS number and city code (or nothing) of a network, a router's name, or a vantage of the lab."""
     if matched := _NETWORK.fullmatch(target):
         return int(matched[1]), (matched[2] or "").upper()
-    if ground.plan is not None:
-        known = {host.name: (host.asn, str(host.city)) for host in ground.plan.vantages}
+    if loaded.plan is not None:
+        known = {host.name: (host.asn, str(host.city)) for host in loaded.plan.vantages}
     else:
         listed = door.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
         known = {str(v["name"]): (int(v.get("asn") or 0), str(v.get("city") or "")) for v in listed}
@@ -101,10 +85,10 @@ def matching(codes: Sequence[str], city: str) -> list[str]:
     return [code for code, place in places.items() if place is not None and place.name.casefold() == wanted]
 
 
-def router_of(ground: Ground, target: str, city: str) -> str | None:
+def router_of(loaded: Loaded, target: str, city: str) -> str | None:
     """The router of the lab that a network and a city mean; None where this is no lab. Raises `Failure` for none, or several."""
-    if ground.plan is None or not (matched := _NETWORK.fullmatch(target)):
+    if loaded.plan is None or not (matched := _NETWORK.fullmatch(target)):
         return None
     asn = int(matched[1])
-    site = site_of(ground.internet, asn, city or (matched[2] or ""))
-    return ground.plan.router(asn, ground.internet.city[site]).name
+    site = site_of(loaded.graph.internet, asn, city or (matched[2] or ""))
+    return loaded.plan.router(asn, loaded.graph.internet.city[site]).name
