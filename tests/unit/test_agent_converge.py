@@ -195,7 +195,7 @@ def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:
 
 
 def test_the_last_instances_leave_in_order() -> None:
-    """Prefer less, withdraw, drain, route away, stop, remove, unbind: in this order, none before its time."""
+    """Prefer less, withdraw, drain, route away, let go, stop, remove, unbind: in this order, none before its time."""
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
@@ -203,8 +203,8 @@ def test_the_last_instances_leave_in_order() -> None:
     host.obey(order(2, removed=(instance(0),)))
     settle(host)
     words = [_word(s) for s in host.applied if _word(s)]
-    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "RemoveExternal", "RemoveExternal", "RemoveContainer",
-                     "DeleteNamespace", "EndDrain"]  # fmt: skip
+    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "EndDrain", "RemoveExternal", "RemoveExternal", "RemoveContainer",
+                     "DeleteNamespace"]  # fmt: skip
 
 
 def _word(step: Step) -> str:
@@ -238,7 +238,7 @@ def test_one_of_two_drains_without_losing_its_own_flows() -> None:
     host.busy.clear()
     settle(host)
     assert [_word(s) for s in host.applied if _word(s)][1:] == [
-        "RemoveExternal", "RemoveExternal", "RemoveContainer", "DeleteNamespace", "EndDrain"
+        "EndDrain", "RemoveExternal", "RemoveExternal", "RemoveContainer", "DeleteNamespace"
     ]  # fmt: skip
     assert host.now < host.pins.get(short(instance(2).uid), host.now) + 0.5
     assert host.speaker == announced
