@@ -14,7 +14,6 @@ from anypop.model import cities
 from anypop.model.names import CityCode
 from anypop.model.network import Capacity, UpstreamKind
 
-
 EDGE = "edge"  # what hosts call their session with their PoP's edge router
 
 
