@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from anypop.agent.act.bgp.config import render as render_bird
 from anypop.agent.act.bgp.config import session_name
-from anypop.agent.act.network.drain import render as render_drain
+from anypop.agent.act.network.drain_rules import render as render_drain
 from anypop.agent.act.network.firewall import render as render_nft
+from anypop.agent.act.network.pins import Pin
 from anypop.agent.decide.elements import Export, Firewall, Opening, SpeakerConfig
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.workload import Protocol
@@ -123,26 +124,29 @@ def test_nft_refuses_a_broken_table() -> None:
     assert not nft_accepts(render_nft(FIREWALLS["two"], "any").replace("jump inbound", "jump elsewhere"))
 
 
+def _pin(slot: int, *addresses: str) -> Pin:
+    return Pin(slot=slot, key=f"012345678{slot}", addresses=tuple(ip_address(a) for a in addresses))
+
+
 DRAINS = {
-    "both": ("192.0.2.1", "198.51.100.10", "2001:db8:a::1", "2001:db8:e::10"),
-    "one_family": ("2001:db8:a::1",),
+    "one": [_pin(3, "2001:db8:a::1")],
+    "two": [_pin(3, "192.0.2.1", "198.51.100.10", "2001:db8:a::1", "2001:db8:e::10"), _pin(5, "192.0.2.1", "198.51.100.11")],
 }
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("name", DRAINS)
-def test_a_drains_table_is_the_recorded_one_and_nft_takes_it(name: str) -> None:
-    """An incarnation with addresses of both families, and one with a single address."""
-    text = render_drain("anypop_any_d_0123456789", "i0123456789", 3, [ip_address(a) for a in DRAINS[name]])
+def test_the_table_of_drains_is_the_recorded_one_and_nft_takes_it(name: str) -> None:
+    """One incarnation with a single address, and two that share an anycast address."""
+    text = render_drain("anypop_any_drain", DRAINS[name])
     assert text == _recorded(f"drain_{name}.nft", text)
     assert nft_accepts(text)
 
 
 @pytest.mark.lab
-def test_nft_refuses_a_broken_table_of_a_drain() -> None:
+def test_nft_refuses_a_broken_table_of_drains() -> None:
     """The check can fail: a set that is not declared is enough."""
-    text = render_drain("anypop_any_d_0123456789", "i0123456789", 3, [ip_address("192.0.2.1")])
-    assert not nft_accepts(text.replace("set closed4", "set close4"))
+    assert not nft_accepts(render_drain("anypop_any_drain", DRAINS["two"]).replace("set closed4_3", "set close4_3"))
 
 
 @settings(max_examples=20, deadline=None)

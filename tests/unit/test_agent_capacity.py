@@ -26,7 +26,7 @@ def test_a_machine_keeps_a_reserve_for_itself(cpus: int, memory: int, disk: int,
     assert found.disk_bytes / GIB == pytest.approx(left[2])
 
 
-def test_this_machine_tells_what_it_has(tmp_path: Path) -> None:
+def test_this_machine_tells_what_it_has() -> None:
     """CPU, memory and the disk are read; each is more than nothing and less than the whole."""
     total = next(int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     found = read(100 << 30)
