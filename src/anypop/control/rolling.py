@@ -257,19 +257,20 @@ def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[st
         for change in wave.changes:
             site = draft.network.pop(change.pop)
             for host in site.hosts if site is not None else ():
-                if all(u.name != change.upstream for u in host.upstreams):
+                if site is None or (way := site.way(host, change.upstream)) is None:
                     continue
                 received, issued = draft.reports.get(host.name), draft.orders.get(host.name)
                 if received is None or issued is None or not is_fresh(received, now):
                     missing.append(f"{host.name} is silent")
                     continue
-                told = {p.prefix: p for p in received.report.prefixes if p.prefix in prefixes and change.upstream in p.upstreams}
-                wanted = {a.prefix for a in issued.order.announcements if a.prefix in prefixes and a.upstream == change.upstream}
+                told = {p.prefix: p for p in received.report.prefixes if p.prefix in prefixes and way.name in p.upstreams}
+                wanted = {a.prefix for a in issued.order.announcements if a.prefix in prefixes and a.upstream == way.name}
                 if received.at <= rollout.wave_at:
                     missing.append(f"{host.name} has not reported since")
                 elif received.report.generation < issued.order.generation:
                     missing.append(f"{host.name} has not obeyed its newest order yet")
-                elif change.scope.mode is Mode.WITHHOLD and told:
+                elif change.scope.mode is Mode.WITHHOLD and told and way.name == change.upstream:
+                    # (an edge router that is told so withholds it in the host's stead)
                     missing.append(f"{change.pop} still announces to {change.upstream}")
                 elif change.scope.mode is Mode.ANNOUNCE and wanted - told.keys():
                     missing.append(f"{change.pop} does not announce to {change.upstream} yet")
