@@ -19,6 +19,7 @@ from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
     CreateContainer,
+    EndDrain,
     PullImage,
     RemoveContainer,
     SetNextHops,
@@ -390,6 +391,26 @@ def test_a_host_that_cannot_pin_still_removes() -> None:
         host.now = host.now if steps or due is None else due
     assert list(host.links) == [short(instance(0).uid)]
     assert 3 < host.now - begun < 10
+
+
+def test_a_pin_is_made_whole_or_let_go() -> None:
+    """One that was half made is made again while it is needed; one of an incarnation that nobody knows is let go,
+    unless something of it still stands: what no order explains is not touched.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(2)))
+    settle(host)
+    host.busy.add(instance(2).uid)
+    host.obey(order(2, instance(0), removed=(instance(2),)))
+    act(host)
+    half = converge(host.facts(pins={short(instance(2).uid): False}), host.now)
+    assert [type(s) for s in half] == [BeginDrain]
+    host.busy.clear()
+    settle(host)
+    lost = "00000000ff"
+    assert converge(host.facts(pins={lost: True}), host.now) == [EndDrain(uid=lost, lane=f"drain {lost}")]
+    links = {**host.links, lost: True}
+    assert converge(host.facts(pins={lost: True}, links=links), host.now) == []
 
 
 def test_a_new_incarnation_waits_for_its_predecessor() -> None:

@@ -168,7 +168,7 @@ def _drains(facts: Facts) -> list[Step]:
         steps.append(BeginDrain(uid=uid, behind=_behind(instance), lane=instance_lane(name, uid)))
     for key in facts.observed.pins:
         here = facts.known.get(key)
-        if here is None and key not in facts.going_shorts:
+        if here is None and key not in facts.going_shorts and key not in facts.observed.links:
             steps.append(EndDrain(uid=key, lane=f"drain {key}"))
         elif here is not None and here.uid not in facts.going and not _has_rival(here, facts):
             steps.append(EndDrain(uid=here.uid, lane=instance_lane(here.name, here.uid)))
