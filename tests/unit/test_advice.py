@@ -10,6 +10,7 @@ import pytest
 
 from anypop.advice import answers, graph, plans, proposals, question
 from anypop.advice.graph import Graph, Sources
+from anypop.advice.known import known_of
 from anypop.advice.waves import Key, Viewpoint, Waves, waves_of
 from anypop.agent.act.bgp.proposed import bird_conf
 from anypop.model.announce import Mode, Scope
@@ -32,7 +33,7 @@ def now() -> Announcements:
 
 def test_only_what_thinks_loads_numpy() -> None:
     """Looking for files, rules, plans, and the types of waves do not: a process that must stay small may use them."""
-    light, heavy = "graph, plans, waves, what_if", {"numpy", "numba", "typer", "rich", "httpx"}
+    light, heavy = "graph, known, plans, waves, what_if", {"numpy", "numba", "typer", "rich", "httpx"}
     code = f"import sys; from anypop.advice import {light}; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -90,10 +91,10 @@ def test_a_question_of_control_s_rows_needs_no_control() -> None:
     rows: list[dict[str, Any]] = [
         {"prefix": "185.85.196.0/24", "pop": "JFK", "upstream": "as209", "asn": 209, "scope": {}, "effective": scope_data(HOME)}
     ]
-    known = question.known_of(a_network(), "web", rows)
+    known = known_of(a_network(), "web", rows)
     assert (known.workload, known.prefixes) == ("web", ("185.85.196.0/24",))
     assert [(s.key, s.scope) for s in known.announcements.sessions] == [(("JFK", "as209"), HOME)]
-    assert len(question.known_of(a_network()).announcements.sessions) == 8
+    assert len(known_of(a_network()).announcements.sessions) == 8
     with pytest.raises(Invalid) as caught:
         question.question_of(known.announcements, ["withhold:SIN:209", "reset:JFK:209"], ["what_if[0]", "what_if[1]"])
     assert [problem.path for problem in caught.value.problems] == ["what_if[0]"]
@@ -111,7 +112,7 @@ def test_an_answer_compares_only_where_that_was_asked() -> None:
 
 def test_proposals_have_the_lines_of_bird_conf_where_a_network_is_known() -> None:
     """Who brings no function that writes them gets none."""
-    known = question.known_of(a_network())
+    known = known_of(a_network())
     place = proposals.Place(workload="web", network=known.network, prefixes=("185.85.196.0/24",), render=bird_conf)
     world = london()
     diagnosis = proposals.diagnosed(world, now(), causes=1, far_km=1500)

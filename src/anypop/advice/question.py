@@ -4,31 +4,18 @@ In: a `Graph`, and what we announce, as control's rows and network say it or as 
 can be compared, since all count the same PoPs as somebody's nearest. Pure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from anypop.advice import what_if
 from anypop.advice.graph import Graph
+from anypop.advice.known import Known
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
-from anypop.model.network import Network
-from anypop.model.sessions import Announcements, from_network, of_rows
+from anypop.model.sessions import Announcements
 from anypop.routing.catchment.diff import Diff, diff
 from anypop.routing.catchment.predict import Prediction, predict
 from anypop.routing.catchment.sessions import seeds_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What control knows: the network, the announcements of `workload` and its `prefixes`.
-
-    `workload` empty: none announces, and all PoPs count as if one did."""
-
-    announcements: Announcements
-    network: Network
-    workload: str = ""
-    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +39,6 @@ class Answer:
     prediction: Prediction
     change: Diff | None
     notes: tuple[str, ...]
-
-
-def known_of(network: Network, workload: str = "", rows: Sequence[Mapping[str, Any]] = ()) -> Known:
-    """What control's rows of a workload's announcements say; without rows every PoP announces to every upstream."""
-    if not rows:
-        return Known(announcements=from_network(network), network=network)
-    prefixes = tuple(dict.fromkeys(str(row["prefix"]) for row in rows))
-    return Known(announcements=of_rows(network, rows), network=network, workload=workload, prefixes=prefixes)
 
 
 def question_of(now: Announcements, rules: Sequence[str] = (), paths: Sequence[str] = (), *, known: Known | None = None) -> Question:

@@ -21,7 +21,7 @@ from anypop.model.announce import Scope
 
 if TYPE_CHECKING:
     from anypop.advice.graph import Graph
-    from anypop.advice.question import Known
+    from anypop.advice.known import Known
     from anypop.advice.waves import Key
     from anypop.cli.catchment.repair import Course
     from anypop.routing.catchment.doctor import Repair

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from anypop.advice import plans, saved_predictions
 from anypop.advice.graph import Graph
-from anypop.advice.question import Known, Question, known_of, predicted, question_of
+from anypop.advice.known import Known, known_of
+from anypop.advice.question import Question, predicted, question_of
 from anypop.cli import views
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.model.network import network_from
