@@ -7,6 +7,7 @@ request that hangs delays none of the next, so a gap counts as many failures as 
 import asyncio
 import multiprocessing
 import time
+from collections import Counter
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -15,7 +16,9 @@ from typing import Self
 from anypop.host import netns
 from anypop.lab.address import VantageHost
 
-PATIENCE_S = 3.0  # a lost packet of the lab's own is sent again after 1 s; a broken flow never answers
+# A SYN that found a full queue of the web server is sent again after 1, 3 and 7 s: that is the load's own doing. A broken flow is reset at
+# once, or never answers.
+PATIENCE_S = 10.0
 
 
 class Load:
@@ -80,7 +83,7 @@ async def _ask_on(link: Connection, address: str, port: int, interval_s: float) 
     if tasks:
         await asyncio.wait(tasks)
     failures = [result for result in results if result]
-    return asked, len(failures), sorted(set(failures))[:10]
+    return asked, len(failures), [f"{count} x {what}" for what, count in Counter(failures).most_common(10)]
 
 
 async def _request(address: str, port: int) -> str:

@@ -69,11 +69,13 @@ class _Measured:
             with self._load() as load:
                 updates.append(self._update({"env": {"RELEASE": {"value": str(number)}}}))
             update_failed.append(float(load.failed))
+            print(f"update {number + 1}: {load.failed} of {load.asked} failed", *load.errors)
             update_asked.append(float(load.asked))
             floors.append(_starts_one_by_one(self.place))
             with self._load() as load:
                 bad.append(self._bad_image(number))
             bad_failed.append(float(load.failed))
+            print(f"bad image {number + 1}: {load.failed} of {load.asked} failed", *load.errors)
             bad_asked.append(float(load.asked))
         with self._load() as load:
             self._kill_one()

@@ -256,10 +256,14 @@ class Client:
         except (OSError, TimeoutError):
             return False
 
-    async def end(self) -> None:
-        """The server closes first."""
+    async def hear_the_end(self) -> None:
+        """The server closes, we do not."""
         await asyncio.get_running_loop().sock_sendall(self.sock, b"bye\n")
         assert await asyncio.get_running_loop().sock_recv(self.sock, 100) == b""
+
+    async def end(self) -> None:
+        """The server closes first."""
+        await self.hear_the_end()
         self.sock.close()
 
 

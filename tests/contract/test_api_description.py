@@ -33,6 +33,7 @@ BASE = "/workload/v1/stacks/default/workloads"
 USERS = "/identity/v1/users/me/credentials"
 STACKS = "/stack/v1/stacks"
 REAL = {"stack_id": "default", "workload_id": "fun", "name": "fun-eu-ams-0", "user_id": "me", "host": "LHR", "asn": "209"}
+LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
 
 
@@ -66,7 +67,7 @@ def path_of(world: World, route: APIRoute) -> str:
 
 
 def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
-    return FakeAgent(world, HostName("LHR")).headers if "/agents/" in route.path else world.headers
+    return FakeAgent(world, LHR).headers if "/agents/" in route.path else world.headers
 
 
 with_json = [(m, r) for m, r in operations() if JSON in content_of(r)]
@@ -201,12 +202,12 @@ def test_a_price_book_keeps_to_the_same_limits(own: World) -> None:
 
 def test_a_report_keeps_to_the_same_limits(own: World) -> None:
     """A NUL anywhere in it, or a text without end, and the whole report is refused: 400, and the PoP stays unknown."""
-    agent = FakeAgent(own, HostName("LHR"))
+    agent = FakeAgent(own, LHR)
     agent.obey()
-    before = own.platform.core.state.reports[HostName("LHR")]
+    before = own.platform.core.state.reports[LHR]
     assert violations(agent.report(errors=("fine", "a\0b"))) == {"errors[1]": NUL}
     assert violations(agent.report(drift=("x" * 131_073,))).keys() == {"drift[0]"}
-    assert own.platform.core.state.reports[HostName("LHR")] is before
+    assert own.platform.core.state.reports[LHR] is before
     assert agent.report(errors=("a \\u0000 that is only spelt", "ü")).status_code == 204
 
 
@@ -236,10 +237,24 @@ def test_paths_and_queries_keep_to_the_same_limits(world: World, path: str, fiel
 )
 def test_everything_wrong_with_a_query_is_said_at_once(world: World, path: str, fields: set[str] | None) -> None:
     """By the names that were sent; an empty value is as good as none."""
-    headers = FakeAgent(world, HostName("LHR")).headers if "/agents/" in path else world.headers
+    headers = FakeAgent(world, LHR).headers if "/agents/" in path else world.headers
     wanted = fields or {"page_request.first", "page_request.after", "page_request.filter"}
     assert violations(world.call("GET", path, headers=headers)).keys() == wanted
     assert world.call("GET", "/anypop/v1/events?limit=&after=").status_code == 200
+
+
+def test_a_quota_is_the_operators_to_set_and_tells_nobody_of_other_stacks(own: World) -> None:
+    """A tenant gets 403 for its own stack and 404 for any other; the operator sets every stack's."""
+    accounts = own.platform.accounts
+    tenant = accounts.create_account("tenant")
+    theirs = accounts.create_stack(tenant.id, "theirs", "theirs")
+    secret = accounts.create_credential(tenant.id, "ci")
+    headers = own.login(secret.client_id, secret.secret)
+    path, wanted = "/anypop/v1/stacks/{}/quota", {"quota": {"workloads": 1}}
+    assert own.call("PUT", path.format("theirs"), json=wanted, headers=headers).status_code == 403
+    assert own.call("PUT", path.format("default"), json=wanted, headers=headers).status_code == 404
+    assert own.send("PUT", path.format("theirs"), wanted)["stack"] == theirs.id
+    assert own.call("GET", path.format("theirs"), headers=headers).json()["quota"] == {"workloads": 1}
 
 
 # answers

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from anypop.agent.act.network import drain
+from anypop.agent.act.network.drain import Drains, LiveFlows, live_flows
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.sockets import connections
 from anypop.host import netns, process
@@ -56,7 +56,7 @@ async def _drained(net: Netlink, addresses: tuple[Address, ...], move: Callable[
 
     async def change() -> None:
         if pinned:
-            await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
         move()
 
     async with serving(old=BOTH[0].space, new=BOTH[1].space):
@@ -80,7 +80,7 @@ def test_who_leaves_a_group_keeps_its_flows_and_gets_no_new_one(net: Netlink, ve
 def test_without_a_pin_flows_break(net: Netlink) -> None:
     """The control: leaving the group alone cuts connections of every kind."""
     load = asyncio.run(_drained(net, tuple(ANYCAST.values()), lambda: balance(net, BOTH[1]), pinned=False))
-    assert load.broken > 20
+    assert load.broken > 8  # half of 50 in the mean
     assert set(load.after) == {"new"}
 
 
@@ -109,13 +109,13 @@ def test_what_the_old_one_opened_itself_goes_on(net: Netlink, pinned: bool) -> N
         async with serving(there=CLIENT):
             clients = [await Client(CLIENTS[v], space=BOTH[0].space).open() for v in (4, 6)]
             if pinned:
-                await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             own(net, BOTH[1])
             for v in (4, 6):
                 with contextlib.suppress(TimeoutError, OSError):
                     clients.append(await Client(CLIENTS[v], space=BOTH[0].space).open(timeout_s=0.5))
             whole = await asyncio.gather(*(client.is_whole() for client in clients))
-            live = drain.live_flows(PREFIX, OLD, EXTERNAL.values())
+            live = live_flows(PREFIX, OLD, EXTERNAL.values())
             assert (live.inbound, live.outbound) == (0, len(clients))
             for client in clients:
                 client.sock.close()
@@ -151,12 +151,12 @@ async def half_open(address: Address, change: Callable[[], Awaitable[None]]) -> 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_half_open_connection_is_completed_by_the_one_that_has_it(net: Netlink, version: int) -> None:
-    """Its SYN came before anything was recorded, so only the socket tells of it (IPv4 on a `::` socket here)."""
+    """Its SYN came before anything was recorded: the socket tells of it (IPv4 on a `::` socket here)."""
 
     async def scenario() -> str:
         async def change() -> None:
-            assert await drain.pin(net, PREFIX, OLD, BOTH[0].behind) == 1
-            assert drain.live_flows(PREFIX, OLD, BOTH[0].behind).inbound == 1
+            assert await Drains(net, PREFIX).pin(OLD, BOTH[0].behind) == 1
+            assert live_flows(PREFIX, OLD, BOTH[0].behind).inbound == 1
             own(net, BOTH[1])
 
         async with serving(old=BOTH[0].space, new=BOTH[1].space):
@@ -167,25 +167,28 @@ def test_a_half_open_connection_is_completed_by_the_one_that_has_it(net: Netlink
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_an_old_port_that_is_used_again_is_a_new_connection(net: Netlink, version: int) -> None:
-    """The old one has closed it before or after the pin: the next connection from there reaches the newer one, and is
-    not disturbed.
+    """Closed before the pin, at its time half, or after it: the next connection from there reaches the newer one and
+    is not disturbed.
     """
+    ports = (40001, 40002, 40003)
 
     async def scenario() -> list[str]:
         async with serving(old=BOTH[0].space, new=BOTH[1].space):
-            early, late = [await Client(EXTERNAL[version], port=port).open() for port in (40001, 40002)]
+            early, halfway, late = [await Client(EXTERNAL[version], port=port).open() for port in ports]
+            served = [early.server, halfway.server, late.server]
             await early.end()
-            await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+            await halfway.hear_the_end()
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             own(net, BOTH[1])
-            served = [early.server, late.server]
+            halfway.sock.close()
             await late.end()
-            for port in (40001, 40002):
+            for port in ports:
                 client = await Client(EXTERNAL[version], port=port).open()
                 served += [client.server, await client.ask()]
                 client.sock.close()
             return served
 
-    assert asyncio.run(scenario()) == ["old"] * 2 + ["new"] * 4
+    assert asyncio.run(scenario()) == ["old"] * 3 + ["new"] * 6
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -205,17 +208,45 @@ def test_udp_flows_stay_and_tell_when_they_are_silent(net: Netlink, version: int
         balance(net, BOTH[0])
         with made_in(CLIENT, family, socket.SOCK_DGRAM) as first, made_in(CLIENT, family, socket.SOCK_DGRAM) as second:
             async with serving(old=BOTH[0].space, new=BOTH[1].space), asyncio.timeout(5):
-                await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
-                assert not drain.live_flows(PREFIX, OLD, BOTH[0].behind).udp
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+                assert not live_flows(PREFIX, OLD, BOTH[0].behind).udp
                 said = [await ask(first)]
                 balance(net, BOTH[1])
                 said += [await ask(first), await ask(second)]
-                assert drain.live_flows(PREFIX, OLD, BOTH[0].behind).udp
-                while drain.live_flows(PREFIX, OLD, BOTH[0].behind).udp:  # noqa: ASYNC110 - the kernel changes it
+                assert live_flows(PREFIX, OLD, BOTH[0].behind).udp
+                while live_flows(PREFIX, OLD, BOTH[0].behind).udp:  # noqa: ASYNC110 - the kernel changes it
                     await asyncio.sleep(0.01)
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)  # keeps what is recorded
                 return [*said, await ask(first)]
 
     assert asyncio.run(scenario()) == ["old", "old", "new", "old"]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_udp_that_nobody_answers_stays_too(net: Netlink, version: int) -> None:
+    """Telemetry, say: what arrived at the old one after the pin goes on arriving there."""
+
+    async def scenario() -> list[str]:
+        loop, family = asyncio.get_running_loop(), socket.AF_INET if version == 4 else socket.AF_INET6
+        own(net, BOTH[0])
+        client, old, new = (made_in(space, family, socket.SOCK_DGRAM) for space in (CLIENT, BOTH[0].space, BOTH[1].space))
+        with client, old, new:
+            for one in (old, new):
+                one.bind(("", PORT))
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+            heard = []
+            async with asyncio.timeout(3):
+                for _ in range(2):
+                    await loop.sock_sendto(client, b"42", (str(EXTERNAL[version]), PORT))
+                    tasks = {asyncio.create_task(loop.sock_recv(one, 100)): name for one, name in ((old, "old"), (new, "new"))}
+                    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    heard += [tasks[task] for task in done]
+                    for task in rest:
+                        task.cancel()
+                    own(net, BOTH[1])
+        return heard
+
+    assert asyncio.run(scenario()) == ["old", "old"]
 
 
 def test_clients_on_the_host_itself_stay_too(net: Netlink) -> None:
@@ -224,7 +255,7 @@ def test_clients_on_the_host_itself_stay_too(net: Netlink) -> None:
     async def scenario() -> list[bool]:
         async with serving(old=BOTH[0].space, new=BOTH[1].space):
             clients = [await Client(EXTERNAL[v], space=ROUTER).open() for v in (4, 6)]
-            await drain.pin(net, PREFIX, OLD, BOTH[0].behind)
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             own(net, BOTH[1])
             whole = [await client.is_whole() for client in clients]
             for client in clients:
@@ -252,13 +283,13 @@ def test_what_was_sent_and_not_yet_received_is_still_alive(net: Netlink) -> None
             server.setblocking(False)
             server.send(bytes(100_000))
             server.close()
-            counts.append(drain.live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
+            counts.append(live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
             while await loop.sock_recv(client, 65536):
                 pass
             async with asyncio.timeout(3):
-                while drain.live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound:  # noqa: ASYNC110 - the kernel changes it
+                while live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound:  # noqa: ASYNC110 - the kernel changes it
                     await asyncio.sleep(0.001)
-            counts.append(drain.live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
+            counts.append(live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
         return counts
 
     assert asyncio.run(scenario()) == [1, 0]
@@ -266,4 +297,4 @@ def test_what_was_sent_and_not_yet_received_is_still_alive(net: Netlink) -> None
 
 def test_a_namespace_that_is_gone_has_no_flows() -> None:
     """Nothing to wait for."""
-    assert drain.live_flows(PREFIX, "dd" * 16, [EXTERNAL[4]]) == drain.LiveFlows(inbound=0, outbound=0, udp=False)
+    assert live_flows(PREFIX, "dd" * 16, [EXTERNAL[4]]) == LiveFlows(inbound=0, outbound=0, udp=False)

@@ -41,7 +41,7 @@ def one(
         workload_id=WEB, target="all", pop=city, host=HostName(city), ordinal=n, name=name, index=n, uid=f"{name}/{template}/{life}",
         link=2 * n + life, life=life, template=template, revision=2 if template == NEW else 1,
     )  # fmt: skip
-    facts = {
+    facts: dict[str, Any] = {
         "phase": Phase.RUNNING, "healthy": healthy, "reason": Reason.PROBE_PASSED if healthy else Reason.PROBE_FAILED,
         "containers": (container(),),
     }  # fmt: skip
@@ -272,7 +272,7 @@ def test_silence_keeps_what_was_ready() -> None:
     """One that was healthy and whose host is silent is not called worse, and is ready when it is back."""
     at = step(rollout(waves=((AMS,),)), one(AMS, NEW), now=100)
     at = step(at, one(AMS, NEW, trusted=False), now=102)
-    assert (at.phase, at.ready) == (RolloutPhase.DONE, {one(AMS, NEW).incarnation.uid})
+    assert (at.phase, at.ready) == (RolloutPhase.DONE, frozenset({one(AMS, NEW).incarnation.uid}))
 
 
 # no room for two

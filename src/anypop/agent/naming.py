@@ -66,12 +66,6 @@ def firewall_table(prefix: str) -> str:
     return f"anypop_{prefix}"
 
 
-def drain_table(prefix: str, key: str) -> str:
-    """The nftables table of a draining incarnation; `key`: the ten hex digits of its link."""
-    return f"anypop_{prefix}_d_{key}"
-
-
-def short_of_drain_table(prefix: str, table: str) -> str | None:
-    """The ten hex digits of one of this prefix's drain tables; None for any other table."""
-    head, found, key = table.rpartition("_d_")
-    return key if found and head == f"anypop_{prefix}" and _HEX.fullmatch(key) else None
+def drain_table(prefix: str) -> str:
+    """The nftables table that marks the flows of incarnations that drain."""
+    return f"anypop_{prefix}_drain"

@@ -84,6 +84,7 @@ class Agent:
         self._drift: tuple[str, ...] = ()
         self._count_drift = False
         self._began = clock()
+        self._state = state
         self._facts: Facts | None = None
         self._report: Report | None = None
 

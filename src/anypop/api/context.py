@@ -121,6 +121,17 @@ async def stack_of(stack_id: Annotated[str, Path(description="id or slug")], acc
 CallerStack = Annotated[Stack, Depends(stack_of)]
 
 
+async def any_stack_of(stack_id: Annotated[str, Path(description="id or slug")], account: CallerAccount, platform: PlatformDep) -> Stack:
+    """The stack of the path, whoever's it is, for the operator alone; to others a stack of somebody else is not there."""
+    if account.operator:
+        return platform.accounts.any_stack(stack_id)
+    platform.accounts.stack(account.id, stack_id)
+    raise Forbidden("this is for the operator of the platform")
+
+
+AnyStack = Annotated[Stack, Depends(any_stack_of)]
+
+
 async def host_of(
     request: Request,
     host: Annotated[str, Path(description="the agent's own host")],

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 
 from anypop.api.bodies import JsonObject, model_of
-from anypop.api.context import CallerAccount, CallerStack, OperatorAccount, Platform, PlatformDep
+from anypop.api.context import AnyStack, CallerAccount, CallerStack, OperatorAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.quotas import (
@@ -24,7 +24,7 @@ from anypop.api.models.quotas import (
 )
 from anypop.control.accounts import Stack
 from anypop.control.quotas import used
-from anypop.control.refusals import Forbidden, NotFound
+from anypop.control.refusals import NotFound
 from anypop.plan.quota import Quota
 
 router = APIRouter(prefix="/anypop/v1", tags=["quotas"])
@@ -70,18 +70,13 @@ async def get_stack_quota(stack: CallerStack, platform: PlatformDep) -> dict[str
 
 
 @router.put("/stacks/{stack_id}/quota")
-@answers(StackQuota, Code.NOT_FOUND)
+@answers(StackQuota)
 async def replace_stack_quota(
-    stack_id: Annotated[str, Path(description="id or slug")],
-    account: CallerAccount,
+    stack: AnyStack,
     platform: PlatformDep,
     body: Annotated[dict[str, Any], Depends(JsonObject(StackQuotaRequest | StackQuotaBody))],
 ) -> dict[str, Any]:
     """Set the limits of a stack, whoever's it is; what is left out has none."""
-    if not account.operator:
-        platform.accounts.stack(account.id, stack_id)  # whoever may not see it is not told that it is there
-        raise Forbidden("this is for the operator of the platform")
-    stack = platform.accounts.any_stack(stack_id)
     await asyncio.to_thread(platform.quotas.put, stack.id, _parsed(StackQuotaRequest, body))
     return _stack(platform, stack)
 

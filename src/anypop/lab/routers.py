@@ -1,6 +1,7 @@
 """The configuration of each lab router: bird.conf as text, from the plan and the dictionaries.
 
-After the address plan, before `build` starts the daemons. Pure. Our own PoP routers are not here: their agents configure them.
+After the address plan, before `build` starts the daemons. Pure. Our own routers are not here: a host's agent configures its own, and
+`edge` has the edge routers of PoPs of several hosts.
 
 Inside an AS: Babel (RFC 8966) over the internal links, with a link's length in km as its cost, and a full mesh of BGP between loopbacks.
 Babel and not OSPF, because OSPF may not tell of its first neighbours for five seconds (MinLSInterval, RFC 2328): a lab would be ready three
@@ -100,8 +101,8 @@ def _external(lab: LabPlan, link: Link, own: End, far: End) -> RouterSession:
     local, neighbour = ((end.addresses[0].partition("/")[0], end.addresses[1].partition("/")[0]) for end in (own, far))
     if link.role is Role.UPSTREAM:
         site = next(s for s in lab.sites if s.netns == far.netns)
-        kind = next(u.kind for u in site.pop.upstreams if u.interface == far.interface)
-        asn, router, place = lab.topology.own.asn, f"pop-{site.pop.city.lower()}", site.pop.city
+        kind = next(u.kind for u in site.upstreams if u.interface == far.interface)
+        asn, router, place = lab.topology.own.asn, site.name, site.pop.city
         relationship = Relationship.CUSTOMER if kind is UpstreamKind.TRANSIT else Relationship.PEER
     else:
         other = next(r for r in lab.routers if r.netns == far.netns)

@@ -245,8 +245,8 @@ class _Step:
 
     def _place_beside(self, current: Incarnation) -> None:
         room = self.draft.rooms.get(current.host)
-        if room is None or self.rollout is None:
-            return  # its host is gone for now: it changes when that returns
+        if room is None or self.rollout is None or current.host in self.draft.world.lost:
+            return  # its host is gone for now: it changes when that returns, or elsewhere
         lacking = room.lacking(self.needs)
         if lacking and current.uid not in self.rollout.may_stop_first:
             self.draft.note(current.name, Reason.WAITS_FOR_ROOM, "; ".join(lacking))

@@ -34,7 +34,7 @@ def plan(world: World) -> Plan:
     held = _held(placed.removals)
     instances: dict[HostName, list[InstanceOrder]] = defaultdict(list)
     for incarnation in placed.incarnations:
-        if incarnation.host not in numbering or incarnation.slot in held:
+        if incarnation.host not in numbering or (incarnation.host, *incarnation.slot) in held:
             continue
         # what nobody knows any more is made from the newest: it runs already, and is told so by its own template
         made_from = revisions.get((incarnation.workload_id, incarnation.revision), newest[incarnation.workload_id])
@@ -86,6 +86,6 @@ def _anycast(workload: Workload, held: AnycastAddress | None) -> tuple[IPv4Addre
     return (held.address4, held.address6) if workload.dual_stack else (held.address4,)
 
 
-def _held(removals: tuple[tuple[HostName, Removal], ...]) -> frozenset[tuple[WorkloadId, InstanceName]]:
-    """Slots whose next incarnation must wait until the one before it has made room."""
-    return frozenset((r.workload_id, r.name) for _, r in removals if r.reason is Reason.REPLACED)
+def _held(removals: tuple[tuple[HostName, Removal], ...]) -> frozenset[tuple[HostName, WorkloadId, InstanceName]]:
+    """Slots on a host whose next incarnation must wait until the one before it has made room there."""
+    return frozenset((host, r.workload_id, r.name) for host, r in removals if r.reason is Reason.REPLACED)

@@ -9,7 +9,8 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import drain, firewall, namespaces, pins, rtnl, sysctl
+from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.steps import (
@@ -44,6 +45,7 @@ class Executor:
 
     def __init__(self, *, prefix: str, net: Netlink, router: Router, runtime: InstanceRuntime, speaker: Speaker) -> None:
         self._prefix, self._net, self._router, self._runtime, self._speaker = prefix, net, router, runtime, speaker
+        self._drains = Drains(net, prefix)
 
     def perform_now(self, step: Step) -> None:
         """A step of the router's lane, made at once."""
@@ -85,9 +87,9 @@ class Executor:
                 self._router.remove_external(step.prefix)
             case BeginDrain():
                 if step.behind:
-                    await drain.pin(self._net, self._prefix, step.uid, dict(step.behind))
+                    await self._drains.pin(step.uid, dict(step.behind))
             case EndDrain():
-                pins.unpin(self._net, self._prefix, step.uid)
+                await self._drains.unpin(step.uid)
             case DeleteNamespace():
                 await asyncio.to_thread(self._delete_namespace, step.uid)
             case _:

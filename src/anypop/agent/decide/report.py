@@ -37,7 +37,9 @@ def report_of(
     """
     if isinstance(seen, Observed):
         orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
-        return Report(pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans, capacity=capacity)
+        return Report(
+            pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans, capacity=capacity
+        )  # fmt: skip
     facts, trouble = seen, seen.observed.memory.trouble
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, SPEAKER) if lane in trouble)
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
@@ -45,8 +47,7 @@ def report_of(
         pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here, sessions=facts.observed.sessions,
         prefixes=_prefixes(facts),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
-        orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes),
-        capacity=capacity,
+        orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from anypop.agent.decide.memory import Memory, as_known
 from anypop.agent.decide.observed import Observed
 from anypop.agent.ledger import Page
 from anypop.agent.naming import namespace_of, short
-from anypop.agent.observe.capacity import capacity_of
+from anypop.agent.observe import capacity
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
@@ -69,7 +69,7 @@ class Observer:
     async def measure(self) -> None:
         """What the machine has. While the runtime does not answer, the last measure holds."""
         with contextlib.suppress(WorldError):
-            self.capacity = capacity_of(await self._runtime.disk_bytes())
+            self.capacity = capacity.read(await self._runtime.disk_bytes())
 
     async def watch(self) -> None:
         """Look at the containers again whenever that was asked for."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.model.announce import GRACEFUL_SHUTDOWN
-from anypop.model.network import Upstream
+from anypop.model.network import Upstream, UpstreamKind
 
 KERNEL_METRIC = 1000  # learnt routes stand behind anything that the operator or the agent puts there
 IMPORT_LIMIT = 2_000_000  # about twice the Internet's table: a leak of everything must not fill the memory
@@ -108,7 +108,7 @@ def _session(asn: int, upstream: Upstream, family: int, exports: list[Export]) -
         "\tconnect delay time 1;",
         "\tconnect retry time 1;",
         "\terror wait time 1, 2;",
-        f"\tgraceful restart on; graceful restart time {RESTART_S};",
+        *_manner(asn, upstream),
         f"\tipv{family} {{",
         f"\t\timport limit {IMPORT_LIMIT} action restart;",
         "\t\timport all;",
@@ -118,6 +118,16 @@ def _session(asn: int, upstream: Upstream, family: int, exports: list[Export]) -
         "}",
         "",
     ]
+
+
+def _manner(asn: int, upstream: Upstream) -> list[str]:
+    """What is particular about a session. The PoP's own edge router spreads over its hosts: when a host's speaker is gone
+    it must turn to the others at once, so nothing is kept for a restart. It is one hop away also where it has our own
+    number (iBGP, which BIRD takes for multihop unless told).
+    """
+    if upstream.kind is not UpstreamKind.EDGE:
+        return [f"\tgraceful restart on; graceful restart time {RESTART_S};"]
+    return [*(["\tdirect;"] if upstream.asn == asn else []), "\tgraceful restart off;"]
 
 
 def _marks(asn: int, export: Export) -> list[str]:
