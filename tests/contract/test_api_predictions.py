@@ -1,4 +1,6 @@
-"""Predictions and proposals over the API: the same as on the command line, for who may ask, worked out by somebody else than control."""
+"""Predictions and proposals over the API: the same as on the command line, for who may ask, worked out by somebody else
+than control.
+"""
 
 import json
 import os
@@ -38,7 +40,9 @@ def graph_in(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A workload in four PoPs. No test of this module changes what is announced, or what control knows for longer than itself."""
+    """A workload in four PoPs. No test of this module changes what is announced, or what control knows for longer than
+    itself.
+    """
     folder = tmp_path_factory.mktemp("predicted")
     with World(folder, a_network(NETWORK)) as made:
         made.platform.graphs = Graphs(folder=graph_in(folder / "graph"))
@@ -147,7 +151,9 @@ def test_without_a_workload_every_pop_counts_as_if_it_announced(tmp_path: Path) 
 
 
 def test_only_the_own_account_and_the_operator_may_ask_about_a_workload(world: World) -> None:
-    """To others it does not exist; the operator names somebody's workload by its slug or id, and the stack where there are two."""
+    """To others it does not exist; the operator names somebody's workload by its slug or id, and the stack where there
+    are two.
+    """
     other, third = tenant(world, "other"), tenant(world, "third")
     for path in (PREDICTIONS, PROPOSALS):
         assert "no workload fun" in refusal(world.call("POST", path, json={"workload": "fun"}, headers=other), 404)

@@ -1,4 +1,6 @@
-"""Worker processes: started when needed, ended when idle, too much refused in words, and no work outlives its time or its parent."""
+"""Worker processes: started when needed, ended when idle, too much refused in words, and no work outlives its time or
+its parent.
+"""
 
 import asyncio
 import math

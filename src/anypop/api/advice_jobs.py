@@ -1,7 +1,8 @@
 """What a worker process does for `predictions`: one question, whole, as plain data.
 
-In: the files of a graph, what control knows, and what is asked. Out: an `Outcome`: data, or whose fault it is that there
-is none. This module is imported by control too, which must not load numpy: everything heavy is imported by the work.
+In: the files of a graph, what control knows, and what is asked. Out: an `Outcome`: data, or whose fault it is that
+there is none. This module is imported by control too, which must not load numpy: everything heavy is imported by the
+work.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionJob:
-    """Where everybody lands as `wanted`, and `compare`: what moves from what is announced now. `top`: so many networks one by one."""
+    """Where everybody lands as `wanted`, and `compare`: what moves from what is announced now. `top`: so many networks
+    one by one.
+    """
 
     sources: Sources
     now: Announcements
@@ -29,7 +32,9 @@ class PredictionJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposalJob:
-    """So many of the worst `causes`, with so many `repairs` of each; further than `far_km` beyond the nearest PoP is too far."""
+    """So many of the worst `causes`, with so many `repairs` of each; further than `far_km` beyond the nearest PoP is
+    too far.
+    """
 
     sources: Sources
     known: Known
@@ -40,8 +45,8 @@ class ProposalJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`data`: the answer, and `notes`: what one should know of it. `unfit`: why what is announced and the graph do not go
-    together. `broken`: why the graph cannot be used.
+    """`data`: the answer, and `notes`: what one should know of it. `unfit`: why what is announced and the graph do not
+    go together. `broken`: why the graph cannot be used.
     """
 
     data: dict[str, Any] | None = None

@@ -1,7 +1,7 @@
 """Which graphs of the Internet control can ask: the operator's own files, and the lab's topology.
 
-In: the folder in which `graph.yaml` may stand (the one where the command line looks too), control's environment, a lab's
-folder. Out: the files of the graph that a request names. A request names one that is known here, never a file.
+In: the folder in which `graph.yaml` may stand (the one where the command line looks too), control's environment, a
+lab's folder. Out: the files of the graph that a request names. A request names one that is known here, never a file.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,9 @@ class Graphs:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def named(self, wanted: str | None) -> Sources:
-        """The graph of this name; without one the operator's files, else the lab. Raises `Precondition` where there is none, `Unusable`."""
+        """The graph of this name; without one the operator's files, else the lab. Raises `Precondition` where there is
+        none, `Unusable`.
+        """
         known = self._known()
         if not known:
             raise Precondition(NO_GRAPH)

@@ -1,8 +1,9 @@
 """Heavy work in processes of their own, so that the control process stays small: started when needed, ended when idle.
 
-In: a function that another process finds by its name, its plain argument, and the account that asks. Out: its result, or
-a refusal in words: too much is asked at once, or it took too long. No account can keep the workers from the others: each
-may only ask for a few things at once. Every worker is a pool of one process, so that one can be ended without the others.
+In: a function that another process finds by its name, its plain argument, and the account that asks. Out: its result,
+or a refusal in words: too much is asked at once, or it took too long. No account can keep the workers from the others:
+each may only ask for a few things at once. Every worker is a pool of one process, so that one can be ended without the
+others.
 """
 
 import asyncio
@@ -28,8 +29,9 @@ NICENESS = 10  # orders and reports come first on a machine that has one core
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is done at once. `workers`: processes. `asked`: questions by everybody, those that wait included; `each`: by one account.
-    `timeout_s`: for one question, once its worker has started; `start_s`: for that. `idle_s`: how long a worker waits for the next one.
+    """How much is done at once. `workers`: processes. `asked`: questions by everybody, those that wait included;
+    `each`: by one account. `timeout_s`: for one question, once its worker has started; `start_s`: for that.
+    `idle_s`: how long a worker waits for the next one.
     """
 
     workers: int = 2
@@ -84,8 +86,8 @@ class Workers:
         return [worker.pid for worker in (*self._idle, *self._busy) if worker.pid]
 
     async def run(self, work: Callable[[A], R], argument: A, *, account: str) -> R:
-        """`work(argument)`, done elsewhere. Raises what it raises; `Busy` when too much is asked already; `WorldError` when it takes too
-        long, or its process dies.
+        """`work(argument)`, done elsewhere. Raises what it raises; `Busy` when too much is asked already; `WorldError`
+        when it takes too long, or its process dies.
         """
         limits = self.limits
         if self._asked[account] >= limits.each:

@@ -25,7 +25,9 @@ class AdviceRequest(Request):
 
 
 class PredictionRequest(AdviceRequest):
-    """Where would every network land? Without a workload that announces anything: as if every PoP announced to every upstream."""
+    """Where would every network land? Without a workload that announces anything: as if every PoP announced to every
+    upstream.
+    """
 
     what_if: list[str] = Field(
         default_factory=list, max_length=MOST_RULES, description="rules, one after the other, as `withhold:JFK:209` or `prepend:LAX:209:2`"
