@@ -1,4 +1,4 @@
-"""The agent's hands on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the
+"""The agent on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the
 test's own.
 """
 

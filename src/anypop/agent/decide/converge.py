@@ -202,6 +202,9 @@ def _take_down(leaving: Leaving, facts: Facts, now: float) -> list[Step]:
     heirs = (facts.external_owners.get(prefix) for prefix in routes)
     if any(heir is not None and facts.is_wired(heir.uid) for heir in heirs):
         return []  # who follows takes the route over
+    if key in facts.observed.pins and facts.has_process(uid):
+        # a connection request that found a full queue here is sent again: it must not find a closed port
+        return [EndDrain(uid=uid, drained=True, lane=lane)]
     steps: list[Step] = [RemoveExternal(prefix=p, lane=lane) for p in routes]
     steps += [RemoveContainer(uid=uid, container=container, lane=lane) for container in facts.containers_of(uid)]
     if key in facts.observed.namespaces or key in facts.observed.links:
