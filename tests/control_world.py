@@ -180,6 +180,7 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.run(self._http.aclose())
+        self._loop.call_soon_threadsafe(self.platform.workers.close)
         self.run(self.platform.core.stop())
         self.platform.core.store.close()
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -88,6 +88,11 @@ def _listed(state: State, declared: Declaration) -> dict[str, Any]:
     }
 
 
+def rows_of(state: State, declared: Declaration) -> list[dict[str, Any]]:
+    """Every prefix x PoP x upstream of a workload, as they are listed."""
+    return list(_rows(state, declared, _rules(state, declared)))
+
+
 def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[str, Any]]:
     held = state.anycast.get(declared.id)
     if held is None or state.plan is None:

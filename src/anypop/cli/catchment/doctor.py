@@ -1,8 +1,8 @@
-"""`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes a repair through control.
+"""`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes it through control.
 
-In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` the repair in waves, seen through
-the lab's vantages. The thinking is `advice.proposals`' and `advice.waves`', the care is `repair`'s, the way to control is
-`control`'s.
+In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` the repair in waves, seen
+through the lab's vantages. The thinking is `advice.proposals`' and `advice.waves`', the care is `repair`'s, the way to
+control is `control`'s.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from anypop.model.announce import Scope
 
 if TYPE_CHECKING:
     from anypop.advice.graph import Graph
-    from anypop.advice.question import Known
+    from anypop.advice.known import Known
     from anypop.advice.waves import Key
     from anypop.cli.catchment.repair import Course
     from anypop.routing.catchment.doctor import Repair

@@ -1,9 +1,10 @@
-"""A repair made in waves: one PoP after another, each checked from the vantages, all of it taken back when the outcome differs.
+"""A repair made in waves: one PoP after another, each checked from the vantages, all of it taken back when the outcome
+differs.
 
 In: waves of scopes with what the model expects after each, and two seams: `Announcing` (the ordinary announcements of
-control) and `Eyes` (probes). Out: a `Course` that says what was done and seen. Between waves it waits on what the vantages
-see, never for a time alone. Whatever ends it early, a wrong outcome, an error or an interrupt, the scopes that were there
-come back.
+control) and `Eyes` (probes). Out: a `Course` that says what was done and seen. Between waves it waits on what the
+vantages see, never for a time alone. Whatever ends it early, a wrong outcome, an error or an interrupt, the scopes that
+were there come back.
 """
 
 import time
@@ -88,7 +89,9 @@ class Patience:
 def apply(
     waves: Sequence[Wave], announcing: Announcing, eyes: Eyes, *, say: Callable[[str], None], patience: Patience | None = None
 ) -> Course:
-    """Make the repair. A wave that does not come out as predicted takes everything back; so does any exception, which then goes on."""
+    """Make the repair. A wave that does not come out as predicted takes everything back; so does any exception, which
+    then goes on.
+    """
     patience = patience or Patience()
     course = Course()
     before = eyes.look()
