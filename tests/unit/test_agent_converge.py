@@ -102,7 +102,7 @@ def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
         assert converge(host.facts(), host.now) == []
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject) -> None:
     """However instances die and fall sick, and speakers die, what was announced stays so until the governor grants
@@ -204,8 +204,8 @@ def test_the_last_instances_leave_in_order() -> None:
     host.obey(order(2, removed=(instance(0),)))
     settle(host)
     words = [_word(s) for s in host.applied if _word(s)]
-    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "RemoveExternal", "RemoveExternal", "RemoveContainer",
-                     "DeleteNamespace", "EndDrain"]  # fmt: skip
+    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "EndDrain", "RemoveExternal", "RemoveExternal",
+                     "RemoveContainer", "DeleteNamespace"]  # fmt: skip
 
 
 def _word(step: Step) -> str:
@@ -239,7 +239,7 @@ def test_one_of_two_drains_without_losing_its_own_flows() -> None:
     host.busy.clear()
     settle(host)
     assert [_word(s) for s in host.applied if _word(s)][1:] == [
-        "RemoveExternal", "RemoveExternal", "RemoveContainer", "DeleteNamespace", "EndDrain"
+        "EndDrain", "RemoveExternal", "RemoveExternal", "RemoveContainer", "DeleteNamespace"
     ]  # fmt: skip
     assert host.now < host.pins.get(short(instance(2).uid), host.now) + 0.5
     assert host.speaker == announced
