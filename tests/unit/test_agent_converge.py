@@ -102,7 +102,7 @@ def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
         assert converge(host.facts(), host.now) == []
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject) -> None:
     """However instances die and fall sick, and speakers die, what was announced stays so until the governor grants
@@ -196,7 +196,7 @@ def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:
 
 
 def test_the_last_instances_leave_in_order() -> None:
-    """Prefer less, withdraw, drain, route away, let go, stop, remove, unbind: in this order, none before its time."""
+    """Prefer less, withdraw, drain, route away, stop, remove, unbind: in this order, none before its time."""
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
@@ -204,8 +204,8 @@ def test_the_last_instances_leave_in_order() -> None:
     host.obey(order(2, removed=(instance(0),)))
     settle(host)
     words = [_word(s) for s in host.applied if _word(s)]
-    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "EndDrain", "RemoveExternal", "RemoveExternal", "RemoveContainer",
-                     "DeleteNamespace"]  # fmt: skip
+    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "EndDrain", "RemoveExternal", "RemoveExternal",
+                     "RemoveContainer", "DeleteNamespace"]  # fmt: skip
 
 
 def _word(step: Step) -> str:
