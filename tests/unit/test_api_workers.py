@@ -90,14 +90,14 @@ def test_what_takes_too_long_is_ended_and_harms_no_other() -> None:
         other = asyncio.create_task(workers.run(time.sleep, 0.05, account="b"))
         await asyncio.sleep(0)
         began = time.monotonic()
-        with pytest.raises(WorldError, match=r"took more than 0\.5 s"):
+        with pytest.raises(WorldError, match=r"took more than 3 s"):
             await workers.run(time.sleep, 60, account="a")
         assert time.monotonic() - began < 20
         await other
         assert len(workers.pids) == 1
         assert await workers.run(operator.neg, 3, account="a") == -3
 
-    run(story, timeout_s=0.5)
+    run(story, timeout_s=3)
 
 
 def test_too_much_at_once_is_refused_and_no_account_keeps_the_others_out() -> None:

@@ -7,6 +7,7 @@ others.
 """
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -48,6 +49,7 @@ class _Worker:
     def __init__(self) -> None:
         self.pid = 0
         self.ending: asyncio.TimerHandle | None = None
+        self._handle = -1  # of the process itself: its number may be another's once it is dead
         context = multiprocessing.get_context("spawn")  # a fork would copy control's memory, its threads and its locks
         self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_begin)
 
@@ -55,6 +57,8 @@ class _Worker:
         """Returns when the process is there and has read its modules."""
         if not self.pid:
             self.pid = await asyncio.wrap_future(self._pool.submit(os.getpid))
+            with contextlib.suppress(ProcessLookupError):
+                self._handle = os.pidfd_open(self.pid)
 
     async def result(self, work: Callable[[A], R], argument: A) -> R:
         return await asyncio.wrap_future(self._pool.submit(work, argument))
@@ -62,12 +66,20 @@ class _Worker:
     def end(self) -> None:
         """Let the process go when it has nothing to do."""
         self._pool.shutdown(wait=False)
+        self._forget()
 
     def kill(self) -> None:
         """Whatever it does. The pool sees its death and cleans up."""
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
+        if self._handle >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 class Workers:
