@@ -76,7 +76,14 @@ def remembered(state: State, now: float) -> State:
         store.save(State(), state, [], at=now)
         loaded = store.load()
         store.close()
-    kept: dict[str, Any] = {"verdict": loaded.verdict, "plan": None, "started_at": 0.0, "lost": frozenset(), "moves": frozenset(), "losses_frozen": False}
+    kept: dict[str, Any] = {
+        "verdict": loaded.verdict,
+        "plan": None,
+        "started_at": 0.0,
+        "lost": frozenset(),
+        "moves": frozenset(),
+        "losses_frozen": False,
+    }
     assert loaded == replace(state, **kept)
     return with_templates(replace(loaded, started_at=now))
 
