@@ -1,7 +1,8 @@
 """Changes of scopes in waves, as the small control of `fake_control` tells of them.
 
-In: the body of a request, the rules that hold, where the vantages land by them. Out: a rollout that goes one step further each time it is
-asked for: a wave is through or differs at the first look, and what is taken back is restored at the next.
+In: the body of a request, the rules that hold, where the vantages land by them. Out: a rollout that goes one step
+further each time it is asked for: a wave is through or differs at the first look, and what is taken back is restored
+at the next.
 """
 
 from collections.abc import Callable

@@ -108,7 +108,9 @@ REPAIR = ({"london": ["JFK"]}, {"london": ["LHR"]})
 
 
 def test_each_wave_waits_for_the_newest_orders_and_for_the_vantages(world: World) -> None:
-    """A wave that the agents have not obeyed is not through, nor one that no vantage has seen since; then the next one begins."""
+    """A wave that the agents have not obeyed is not through, nor one that no vantage has seen since; then the next one
+    begins.
+    """
     lab = Lab(world)
     identity = lab.begin("LAX", "JFK", expected=REPAIR)
     assert set(lab.rules()) == {"LAX"}
@@ -128,7 +130,9 @@ def test_each_wave_waits_for_the_newest_orders_and_for_the_vantages(world: World
 
 
 def test_an_outcome_that_differs_brings_the_rules_of_before_back_in_one_step(world: World) -> None:
-    """With their notes, after the deadline, with the difference in words; and it is said that the vantages land as before."""
+    """With their notes, after the deadline, with the difference in words; and it is said that the vantages land as
+    before.
+    """
     lab = Lab(world, lambda withheld: None if {"LAX", "JFK"} <= withheld else as_predicted(withheld))
     rules = [
         {"pop": "LAX", "upstream": "as209", "scope": {"prepend": 2}, "note": "stay"},
@@ -208,7 +212,9 @@ def test_vantages_that_do_not_come_back_are_told(world: World) -> None:
 
 
 def test_nobody_changes_scopes_beside_waves(world: World) -> None:
-    """PUT, PATCH, DELETE and other waves are refused in words while one runs or is paused; what changes nothing may be said again."""
+    """PUT, PATCH, DELETE and other waves are refused in words while one runs or is paused; what changes nothing may be
+    said again.
+    """
     lab = Lab(world)
     identity = lab.begin("LAX", "JFK")
     rules = {"rules": [{"pop": "AMS", "upstream": "as1299", "scope": {"prepend": 1}}]}

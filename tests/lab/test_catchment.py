@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from anypop.cli.client import Client
+from anypop.cli.settings import load
 from anypop.lab import build, platform
 from tests.lab.story import HOME, VANTAGES, Shell
 from tests.wait import wait_until
@@ -47,6 +49,18 @@ def test_the_model_predicts_where_every_vantage_lands(shell: Shell) -> None:
     """Now, and with London's repair, before it is made."""
     assert of_vantages(shell) == VANTAGES
     assert of_vantages(shell, "--what-if", "scope:JFK,LAX:209:209:7100") == HOME
+
+
+@pytest.mark.parametrize(("path", "words"), [("predictions", ("catchment", "predict")), ("proposals", ("doctor",))])
+def test_control_says_the_same_over_its_api(shell: Shell, path: str, words: tuple[str, ...]) -> None:
+    """Worked out by its own workers, on the lab's own topology, which the platform told it of."""
+    client = Client(load(shell.place.state, {}))
+    try:
+        found = client.call("POST", f"/anypop/v1/{path}", what=path, body={"workload": SLUG})
+    finally:
+        client.close()
+    assert found["graph"] == "the lab's own topology"
+    assert found == shell.json(*words, "--workload", SLUG)
 
 
 @pytest.mark.parametrize("router", ["as3356-lhr", "as64497-lhr", "as209-sea", "as1299-ams"])

@@ -113,7 +113,9 @@ def test_a_command_of_the_doctor_does_what_apply_does(shell: Callable[[World], C
 
 
 def test_a_repair_goes_out_pop_by_pop_and_says_how_it_went(shell: Callable[[World], Caller]) -> None:
-    """First the PoP whose change alone takes nobody further; all waves are one request, and each is seen from the vantages."""
+    """First the PoP whose change alone takes nobody further; all waves are one request, and each is seen from the
+    vantages.
+    """
     world = World()
     call = shell(world)
     ran = call("doctor", "--apply", "1", "--patience", "1")

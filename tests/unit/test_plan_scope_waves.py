@@ -75,7 +75,9 @@ def test_scopes_that_do_not_come_out_as_predicted_are_taken_back_at_the_deadline
 
 
 def test_who_had_lost_answers_before_and_is_predicted_nothing_may_lose_them() -> None:
-    """Only a vantage that got all its answers can be worse; one for which nothing is predicted, that is. One that is gone is worse."""
+    """Only a vantage that got all its answers can be worse; one for which nothing is predicted, that is. One that is
+    gone is worse.
+    """
     at = scopes(wave=1, baseline=(look("london"), look("oslo", 2), look("paris", 0, None)))
     fine = replace(at, seen=(look("london"), look("oslo", 1), look("paris", 0, None)), seen_at=101)
     assert advance_scopes(fine, [], 102).reason is Reason.BAKING
@@ -115,7 +117,9 @@ def test_the_deadline_is_a_due_moment() -> None:
 
 
 def test_what_is_taken_back_is_restored_once_it_has_landed_as_before_for_the_bake_time() -> None:
-    """A look from before the end does not count, one that lands elsewhere begins anew, and after the deadline the answer is no."""
+    """A look from before the end does not count, one that lands elsewhere begins anew, and after the deadline the
+    answer is no.
+    """
     before = (look("london"), look("oslo", 2, LAX), look("paris", 0, None))
     at = ended(scopes(baseline=before), RolloutPhase.REVERTED, Reason.NOT_AS_PREDICTED, ("x",), 200)
     assert wants_look(at) is False and awaits_restoration(at)
@@ -186,7 +190,9 @@ COURSE = tuple(
 
 @dataclass(slots=True)
 class Story:
-    """`place`: where the vantage lands, by the PoPs that are withheld and the time; `answers`: how many of five it gets."""
+    """`place`: where the vantage lands, by the PoPs that are withheld and the time; `answers`: how many of five it
+    gets.
+    """
 
     place: Callable[[frozenset[CityCode], float], CityCode | None]
     answers: Callable[[frozenset[CityCode]], int] = lambda shown: 5

@@ -18,13 +18,14 @@ from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.state import Declaration, State
-from anypop.model.announce import Announcement, Mode, Scope, ScopeRule
+from anypop.model.announce import Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
+from anypop.plan.edge_scopes import heard
 
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements", tags=["announcements"])
 
@@ -86,31 +87,42 @@ def _listed(state: State, declared: Declaration) -> dict[str, Any]:
     }
 
 
+def rows_of(state: State, declared: Declaration) -> list[dict[str, Any]]:
+    """Every prefix x PoP x upstream of a workload, as they are listed."""
+    return list(_rows(state, declared, _rules(state, declared)))
+
+
 def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[str, Any]]:
     held = state.anycast.get(declared.id)
     if held is None or state.plan is None:
         return
+    rows: dict[tuple[Prefix, CityCode, str], dict[str, Any]] = {}
     for host, part in state.plan.hosts.items():
-        city = part.pop
-        site = state.network.host(host)
-        asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
         for told in part.announcements:
             if told.prefix not in (held.prefix4, held.prefix6):
                 continue
-            rule = rules.get((city, told.upstream))
-            announced, reason = _effect(state, host, told)
-            yield {
-                "prefix": str(told.prefix),
-                "pop": city,
-                "upstream": told.upstream,
-                "asn": asns.get(told.upstream),
-                "scope": scope_data(_scope_of(rule)),
-                "effective": scope_data(told.scope),
-                "note": rule.note if rule is not None else "",
-                "announced": announced,
-                "reason": reason.value,
-                "says": reason.says,
-            }
+            for upstream, scope in heard(state.network, host, told):
+                rule = rules.get((part.pop, upstream.name))
+                announced, reason = _effect(state, host, told)
+                if announced and scope.mode is Mode.WITHHOLD:  # by the edge router, to which it is announced
+                    announced, reason = False, Reason.WITHHELD
+                row = {
+                    "prefix": str(told.prefix),
+                    "pop": part.pop,
+                    "upstream": upstream.name,
+                    "asn": upstream.asn,
+                    "scope": scope_data(_scope_of(rule)),
+                    "effective": scope_data(scope),
+                    "note": rule.note if rule is not None else "",
+                    "announced": announced,
+                    "reason": reason.value,
+                    "says": reason.says,
+                }
+                # hosts behind one edge router speak for the PoP together: it is out when one of them says it
+                known = rows.setdefault((told.prefix, part.pop, upstream.name), row)
+                if announced:
+                    known |= row
+    yield from rows.values()
 
 
 def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Reason]:

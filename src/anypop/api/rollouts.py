@@ -265,7 +265,9 @@ def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list
 
 
 def _check_vantages(waves: Sequence[ScopeWave], baseline: Sequence[Landing]) -> None:
-    """Raises `Invalid` where something is expected of a vantage that is not there. Without any vantage nothing can be seen anyway."""
+    """Raises `Invalid` where something is expected of a vantage that is not there. Without any vantage nothing can be
+    seen anyway.
+    """
     known = {look.vantage for look in baseline}
     problems = [
         Problem(path=f"waves[{index}].expected.{vantage}", message=f"no vantage {vantage} (there are {', '.join(sorted(known))})")

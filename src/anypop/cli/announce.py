@@ -1,7 +1,8 @@
 """`anypop announce ...`: how far each announcement goes, changed by hand.
 
-In: a workload, PoPs, upstreams and what shall hold there. Out: first the difference, then (agreed) one request to control, which plans and
-orders it like every other change; with `--waves` PoP by PoP, as a rollout of control's. The dictionary says which community does what; nothing is announced or withdrawn from here.
+In: a workload, PoPs, upstreams and what shall hold there. Out: first the difference, then (agreed) one request to
+control, which plans and orders it like every other change; with `--waves` PoP by PoP, as a rollout of control's. The
+dictionary says which community does what; nothing is announced or withdrawn from here.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from anypop.model.sessions import Session, ruled
 from anypop.routing.actions import Region
 
 BAKE_S = 2.0  # a route may pass through a better place on its way to a worse one
-DEADLINE_S = 60.0  # for each PoP: path exploration on the Internet takes up to minutes, and between a handful of networks seconds
+DEADLINE_S = 60.0  # for each PoP: path exploration takes seconds between a few networks, and up to minutes on the Internet
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List announcements, and scope, withhold, prepend or reset them.")
 
@@ -250,10 +251,11 @@ def _apply(
     yes: bool,
     said: Sequence[str] = (),
 ) -> None:
-    """Show the difference and what it will move (by `rows`, all that is announced now; None: do not say), ask, write. `bake_s`: in waves, each
-    well for so long; None: all at once.
+    """Show the difference and what it will move (by `rows`, all that is announced now; None: do not say), ask, write.
+    `bake_s`: in waves, each well for so long; None: all at once.
 
-    Standard output gets the difference too, as lines or as JSON."""
+    Standard output gets the difference too, as lines or as JSON.
+    """
     pairs = scopes.changed(picked, change)
     data: dict[str, Any] = {
         "workload": workload,

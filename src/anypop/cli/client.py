@@ -76,8 +76,9 @@ class Client:
     def events(self, path: str, *, what: str, silence_s: float = 30, longest_s: float = inf) -> Iterator[tuple[str, Any]]:
         """(event name, parsed data) of a stream of server-sent events, until control ends it.
 
-        `silence_s`: longest pause between two chunks; a stream that is silent for longer ends like one that broke, with no error: the
-        caller holds the last state and asks again. So does one that lasts longer than `longest_s`, at its next sign of life.
+        `silence_s`: longest pause between two chunks; a stream that is silent for longer ends like one that broke,
+        with no error: the caller holds the last state and asks again. So does one that lasts longer than `longest_s`,
+        at its next sign of life.
         """
         over_at = time.monotonic() + longest_s
         headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": "text/event-stream"}

@@ -108,14 +108,17 @@ def _until_ended(door: Door, workload: str, identity: str, *, timeout_s: float) 
 
 
 def next_news(door: Door, workload: str, known: views.Data, left: float) -> None:
-    """Return when the rollout may be another than `known`: by control's stream of the workload, or a moment later where that does not tell."""
+    """Return when the rollout may be another than `known`: by control's stream of the workload, or a moment later where
+    that does not tell.
+    """
     began = time.monotonic()
     try:
         path = f"{door.workload_path(workload, 'anypop')}/watch"
         events = door.client.events(path, what=f"watch {workload}", silence_s=min(left, 15.0), longest_s=left)
         for count, (_, told) in enumerate(events):
             newest = told.get("rollout") or {}
-            if count or newest != known:  # the first one tells how things stand: news since `known` was asked for, or of another rollout
+            # The first one tells how things stand: already changed since `known` was asked for, or of another rollout.
+            if count or newest != known:
                 break
     except Failure as failure:
         if failure.code is Exit.UNREACHABLE:

@@ -1,7 +1,8 @@
 """A change of scopes in waves: asked of control, then watched to its end.
 
-In: waves of rules, perhaps with what each vantage should see after each. Out: control's rollout as it ended, told line by line as it goes.
-Control drives it: when this command is interrupted, killed or loses control, the rollout goes on and ends by itself.
+In: waves of rules, perhaps with what each vantage should see after each. Out: control's rollout as it ended, told line
+by line as it goes. Control drives it: when this command is interrupted, killed or loses control, the rollout goes on
+and ends by itself.
 """
 
 import time
@@ -31,14 +32,19 @@ def begin(door: Door, workload: str, waves: Sequence[Mapping[str, Any]], strateg
     path = f"{door.workload_path(workload, 'anypop')}/rollouts"
     body = {"waves": list(waves), "strategy": dict(strategy)}
     # before anything changes control looks where the vantages land, and one that gets no answers takes its time
-    found = door.client.call("POST", path, what=f"change scopes of {workload}", body=body, patience_s=600)
+    try:
+        found = door.client.call("POST", path, what=f"change scopes of {workload}", body=body, patience_s=600)
+    except KeyboardInterrupt:
+        door.screen.note("", f"control was asked already and may have begun: anypop rollout list {workload}")
+        raise
     rollout: views.Data = found["rollout"]
     return rollout
 
 
 def to_the_end(door: Door, workload: str, rollout: views.Data, *, deadline_s: float, bake_s: float, well: str) -> views.Data:
-    """The rollout once it has ended, and once it is known whether the vantages land as before where it was taken back. `deadline_s`,
-    `bake_s`: its strategy. `well`: what to call a wave that is through. `Failure` when it is paused, or does not end in time.
+    """The rollout once it has ended, and once it is known whether the vantages land as before where it was taken back.
+    `deadline_s`, `bake_s`: its strategy. `well`: what to call a wave that is through. `Failure` when it is paused, or
+    does not end in time.
     """
     identity = str(rollout["id"])
     count = len(rollout.get("waves") or [])
@@ -59,7 +65,7 @@ def to_the_end(door: Door, workload: str, rollout: views.Data, *, deadline_s: fl
                         raise _unfinished(workload, rollout, "is still under way")
                 case "paused":
                     raise _unfinished(workload, rollout, "is paused")
-                case "reverted" | "aborted" if rollout.get("vantages") and rollout.get("restored") is None:
+                case "reverted" | "aborted" if _is_awaited(rollout):
                     restored_by = restored_by if restored_by is not None else now + deadline_s + bake_s + SLACK_S
                     left = restored_by - now
                     if left <= 0:
@@ -81,12 +87,14 @@ def to_the_end(door: Door, workload: str, rollout: views.Data, *, deadline_s: fl
 
 
 def progress(rollout: views.Data, well: str) -> Iterator[str]:
-    """All that has happened so far, in lines; of the same rollout later the same lines, and more. `well`: see `to_the_end`."""
+    """All that has happened so far, in lines; of the same rollout later the same lines, and more. `well`: see
+    `to_the_end`.
+    """
     waves, results = rollout.get("waves") or [], rollout.get("results") or []
     for number, pops in enumerate(waves[: max(int(rollout.get("wave") or 0), len(results))], 1):
         yield f"wave {number} of {len(waves)}: {' '.join(pops)}"
         if number > len(results):
-            return
+            break
         result = results[number - 1]
         if result["differs"]:
             yield from (f"  {line}" for line in result["differs"])
@@ -125,12 +133,17 @@ def taken_back(rollout: views.Data, *, what: str, why: str, advice: str) -> Fail
     return Failure(f"{what} was taken back: {why}", problems=differs, advice=advice)
 
 
+def _is_awaited(rollout: views.Data) -> bool:
+    """Whether control has yet to say if the vantages land as before. Of a workload that is being deleted it never does."""
+    return bool(rollout.get("vantages")) and rollout.get("restored") is None and rollout.get("reason") != "workload-deleted"
+
+
 def _unfinished(workload: str, rollout: views.Data, how: str) -> Failure:
     short = str(rollout["id"])[:8]
     return Failure(
         f"the change of scopes of {workload} {how}" + (f": {rollout['message']}" if rollout.get("message") else ""),
         code=Exit.TIMEOUT,
-        advice=f"'anypop rollout resume {workload} {short}' or 'anypop rollout abort {workload} {short}', and 'anypop rollout wait' to watch.",
+        advice=f"Go on with 'anypop rollout resume {workload} {short}', watch it with 'wait', or take it back with 'abort'.",
     )
 
 

@@ -108,8 +108,9 @@ def delete(workload_id: WorkloadId) -> Alter:
 
 
 def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: bool = False) -> Alter:
-    """Put these rules in place of the workload's rules: of all of them, or (`beside`) of those for the same PoP and upstream. One that says
-    the default is none, unless somebody noted why. The step raises `Precondition` where scopes are being changed in waves.
+    """Put these rules in place of the workload's rules: of all of them, or (`beside`) of those for the same PoP and
+    upstream. One that says the default is none, unless somebody noted why. The step raises `Precondition` where scopes
+    are being changed in waves.
     """
 
     def alter(state: State, now: float) -> State:

@@ -11,15 +11,15 @@ from dataclasses import replace
 from uuid import UUID, uuid5
 
 from anypop.control.refusals import Precondition
+from anypop.control.scope_effects import not_in_effect
 from anypop.control.state import Declaration, Placed, Revision, State
 from anypop.judge.verdict import is_fresh
-from anypop.model.announce import Mode, Scope, ScopeRule
+from anypop.model.announce import Scope, ScopeRule
 from anypop.model.names import CityCode, InstanceName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
-from anypop.model.scopes import scope_says
 from anypop.plan.rollout import Seen, advance, waves_of
 from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
@@ -157,8 +157,9 @@ def with_rollout(draft: State, rollout: Rollout) -> State:
 
 
 def refuse_beside_waves(state: State, workload_id: WorkloadId) -> None:
-    """Nobody changes scopes beside a change in waves: what its vantages see would no longer be its own doing, and taking it back would take
-    the other change back too. Raises `Precondition`; whoever is in a hurry aborts it, which takes effect at once.
+    """Nobody changes scopes beside a change in waves: what its vantages see would no longer be its own doing, and
+    taking it back would take the other change back too. Raises `Precondition`; whoever is in a hurry aborts it, which
+    takes effect at once.
     """
     running = state.rollout_of(workload_id, RolloutKind.SCOPES)
     if running is not None:
@@ -207,7 +208,7 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     if declared is None or declared.workload.deleting:
         return replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.WORKLOAD_DELETED, ended_at=now)
     if rollout.kind is RolloutKind.SCOPES:
-        return advance_scopes(rollout, _scopes_not_in_effect(draft, rollout, now), now)
+        return advance_scopes(rollout, not_in_effect(draft, rollout, now), now)
     seen = seen_of(draft, declared.id, now)
     going = {
         InstanceName(t.incarnation.name)
@@ -225,8 +226,9 @@ def _cities_so_far(rollout: Rollout) -> set[CityCode]:
 
 
 def with_patience(state: State, now: float) -> State:
-    """The state when control is back: where it was away for so long that all it knows is stale, changes of scopes under way wait for news
-    before a deadline counts. A shorter absence counts as time like any other, so that one that dies over and over ends them too.
+    """The state when control is back: where it was away for so long that all it knows is stale, changes of scopes under
+    way wait for news before a deadline counts. A shorter absence counts as time like any other, so that one that dies
+    over and over ends them too.
     """
     if any(is_fresh(received, now) for received in state.reports.values()):
         return state
@@ -271,42 +273,6 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
             )
         )
     return sorted(found, key=lambda s: (s.incarnation.name, s.incarnation.life))
-
-
-def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[str]:
-    """Which announcements of the waves so far are not yet out, or not yet withheld, as asked; in words. Only what a host
-    tells of its newest order counts, and only an order that says what the wave asks for.
-    """
-    held = draft.anycast.get(rollout.workload_id)
-    prefixes = {held.prefix4, held.prefix6} if held is not None else set()
-    # where two waves change the same, the later one counts
-    changes = {(c.pop, c.upstream): c for wave in rollout.scopes[: rollout.wave + 1] for c in wave.changes}
-    missing = []
-    for change in changes.values():
-        site = draft.network.pop(change.pop)
-        for host in site.hosts if site is not None else ():
-            if all(u.name != change.upstream for u in host.upstreams):
-                continue
-            received, issued = draft.reports.get(host.name), draft.orders.get(host.name)
-            if received is None or issued is None or not is_fresh(received, now):
-                missing.append(f"{host.name} is silent")
-                continue
-            told = {p.prefix for p in received.report.prefixes if p.prefix in prefixes and change.upstream in p.upstreams}
-            wanted = {a.prefix: a.scope for a in issued.order.announcements if a.prefix in prefixes and a.upstream == change.upstream}
-            other = next((scope for scope in wanted.values() if _meaning(scope) != _meaning(change.scope)), None)
-            if other is not None:  # the order is older than the wave, or another workload of the prefix asks for more
-                missing.append(f"{host.name} is to tell {change.upstream} '{scope_says(other)}', not '{scope_says(change.scope)}'")
-            elif received.report.generation < issued.order.generation:
-                missing.append(f"{host.name} has not obeyed its newest order yet")
-            elif change.scope.mode is Mode.WITHHOLD and told:
-                missing.append(f"{change.pop} still announces to {change.upstream}")
-            elif change.scope.mode is Mode.ANNOUNCE and wanted.keys() - told:
-                missing.append(f"{change.pop} does not announce to {change.upstream} yet")
-    return list(dict.fromkeys(missing))
-
-
-def _meaning(scope: Scope) -> tuple[object, ...]:
-    return scope.mode, scope.prepend, frozenset(scope.every_community)
 
 
 def _adopted(draft: State) -> State:

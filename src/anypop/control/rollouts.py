@@ -100,8 +100,9 @@ def new_id() -> str:
 def change_scopes(
     workload_id: WorkloadId, identity: str, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]
 ) -> Alter:
-    """Begin to change scopes in waves. `identity`: the rollout's. `baseline`: where the vantages land now; without vantages only the
-    announcements are watched. The step raises `NotFound`, or `Precondition` while another such change is under way.
+    """Begin to change scopes in waves. `identity`: the rollout's. `baseline`: where the vantages land now; without
+    vantages only the announcements are watched. The step raises `NotFound`, or `Precondition` while another such change
+    is under way.
     """
 
     def alter(state: State, now: float) -> State:

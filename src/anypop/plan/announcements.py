@@ -13,9 +13,10 @@ from ipaddress import ip_network
 
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, WorkloadId
-from anypop.model.network import Host, UpstreamKind
+from anypop.model.network import Host, Pop, Upstream, UpstreamKind
 from anypop.model.plan import AnycastAddress, Incarnation, PlanNote, World
 from anypop.model.reasons import Reason
+from anypop.plan.edge_scopes import towards_edge
 
 _Gates = list[tuple[WorkloadId, Address]]
 _Rules = dict[tuple[CityCode, str], list[ScopeRule]]
@@ -46,7 +47,7 @@ def announcements(
         for pop in world.network.pops:
             told = False
             for host in pop.hosts:
-                found = _of_prefix(pop.city, host, prefix, gates, rules, by_host=by_host, by_pop=by_pop)
+                found = _of_prefix(pop, host, prefix, gates, rules, asn=world.network.asn, by_host=by_host, by_pop=by_pop)
                 told = told or bool(found)
                 out[host.name] += found
             here = [w for w, _ in gates if pop.city in by_pop[w]]
@@ -82,12 +83,13 @@ def _own(host: Host, standing: list[Incarnation]) -> Iterator[Announcement]:
 
 
 def _of_prefix(
-    city: CityCode,
+    pop: Pop,
     host: Host,
     prefix: Prefix,
     gates: _Gates,
     rules: _Rules,
     *,
+    asn: int,
     by_host: Mapping[WorkloadId, frozenset[str]],
     by_pop: Mapping[WorkloadId, frozenset[str]],
 ) -> list[Announcement]:
@@ -101,15 +103,26 @@ def _of_prefix(
         if not upstream.has_session(prefix.version) or not mine:
             continue
         edge = upstream.kind is UpstreamKind.EDGE
-        if len(mine) < len(gates) and not (edge and all(city in by_pop[w] for w in tenants)):
+        if len(mine) < len(gates) and not (edge and all(pop.city in by_pop[w] for w in tenants)):
             continue
-        scope = merged(r for r in rules.get((city, upstream.name), ()) if r.workload_id in tenants)
+        scope = _scope(pop, upstream, rules, tenants, asn)
         found.append(Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine)))
         if edge:
             found += [
                 Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,)) for _, address in mine
             ]
     return found
+
+
+def _scope(pop: Pop, upstream: Upstream, rules: _Rules, tenants: set[WorkloadId], asn: int) -> Scope:
+    """Of a covering prefix on one session of a host. Rules name upstreams of the PoP, also those beyond its edge router."""
+
+    def asked(name: str) -> Scope:
+        return merged(r for r in rules.get((pop.city, name), ()) if r.workload_id in tenants)
+
+    if upstream.kind is UpstreamKind.EDGE and pop.edge:
+        return towards_edge(asn, ((beyond, asked(beyond.name)) for beyond in pop.edge))
+    return asked(upstream.name)
 
 
 def _homes(incarnations: tuple[Incarnation, ...], where: Callable[[Incarnation], str]) -> dict[WorkloadId, frozenset[str]]:

@@ -127,7 +127,9 @@ def next_due(rollout: Rollout, now: float) -> float | None:
 
 
 def wants_look(rollout: Rollout) -> bool | None:
-    """Whether vantages are to be looked at for it now: True for the look before anything changed, False for a later one; None: not now."""
+    """Whether vantages are to be looked at for it now: True for the look before anything changed, False for a later
+    one; None: not now.
+    """
     if rollout.kind is RolloutKind.SCOPES:
         return False if scope_waves.wants_look(rollout) else None
     if rollout.phase is not RolloutPhase.RUNNING:

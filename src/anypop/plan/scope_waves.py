@@ -1,9 +1,9 @@
 """Changes of scopes in waves: when a wave is through, what ends the rollout, and whether its end left things as before.
 
-In: a rollout of kind SCOPES as it is stored, what its hosts do not do as asked yet, what the vantages saw, and the time.
-Out: the rollout as it stands after that. Rules and looks are the caller's: it puts the rules of the waves so far in
-place, and those from before when the phase says that they come back. Pure; every step can be taken again from what is
-stored.
+In: a rollout of kind SCOPES as it is stored, what its hosts do not do as asked yet, what the vantages saw, and the
+time. Out: the rollout as it stands after that. Rules and looks are the caller's: it puts the rules of the waves so far
+in place, and those from before when the phase says that they come back. Pure; every step can be taken again from what
+is stored.
 """
 
 from collections.abc import Sequence
@@ -77,8 +77,8 @@ def landed_back(rollout: Rollout, looks: Sequence[Landing], began_at: float) -> 
 
 
 def after_absence(rollout: Rollout, now: float) -> Rollout:
-    """The rollout when control is back after it was away for long: nothing that ends by time alone ends before the hosts and the
-    vantages have been heard again.
+    """The rollout when control is back after it was away for long: nothing that ends by time alone ends before the
+    hosts and the vantages have been heard again.
     """
     if rollout.kind is not RolloutKind.SCOPES:
         return rollout

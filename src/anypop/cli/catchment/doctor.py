@@ -1,7 +1,8 @@
-"""`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes a repair through control.
+"""`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes it through control.
 
-In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` one of them, as a rollout of control's in waves, watched
-to its end. The thinking is `advice.proposals`' and `advice.waves`'; control carries it out, checks it and takes it back.
+In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` one of them, as a rollout of
+control's in waves, watched to its end. The thinking is `advice.proposals`' and `advice.waves`'; control carries it out,
+checks it and takes it back.
 """
 
 from collections.abc import Mapping
@@ -15,13 +16,13 @@ from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, Workload
 from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides, Weights
 from anypop.cli.door import Door, command
-from anypop.cli.failure import Failure, usage
+from anypop.cli.failure import usage
 from anypop.cli.options import Yes
 from anypop.model.announce import Scope
 
 if TYPE_CHECKING:
     from anypop.advice.graph import Graph
-    from anypop.advice.question import Known
+    from anypop.advice.known import Known
     from anypop.advice.waves import Key
     from anypop.routing.catchment.doctor import Repair
 
