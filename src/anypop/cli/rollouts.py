@@ -22,6 +22,12 @@ Rollout = Annotated[
 ]
 
 _STYLES = {"done": "green", "running": "yellow", "paused": "yellow", "reverted": "bold red", "aborted": "red", "superseded": "dim"}
+_SAYS = {
+    "bake_s": "watched before the next wave, s",
+    "deadline_s": "to become healthy, s",
+    "failing_s": "to fail before it counts, s",
+    "surge": "at once on a host",
+}
 POLL_S = 0.25  # between two looks where control's stream ended: short beside a rollout
 
 
@@ -67,6 +73,42 @@ def abort(
     found = _one(door, workload, rollout)["rollout"]
     door.screen.agree(f"End {_what(found)} of {workload} and take it back?", yes=yes)
     _ask(door, workload, str(found["id"]), "abort", wait=wait, timeout_s=timeout)
+
+
+@command(
+    app,
+    "strategy",
+    examples="""
+    anypop rollout strategy web
+    anypop rollout strategy web --bake 60 --deadline 300
+    """,
+)
+def strategy(
+    door: Door,
+    workload: KnownWorkload,
+    *,
+    bake: Annotated[
+        float | None, typer.Option("--bake", metavar="SECONDS", help="How long a wave is watched before the next begins.", min=0)
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option("--deadline", metavar="SECONDS", help="How long a changed instance may take to become healthy.", min=0)
+    ] = None,
+    failing: Annotated[
+        float | None, typer.Option("--failing", metavar="SECONDS", help="How long a pull or a creation may fail before it counts.", min=0)
+    ] = None,
+    surge: Annotated[
+        int | None, typer.Option("--surge", metavar="N", help="So many at once on a host beside those that they replace.", min=1)
+    ] = None,
+) -> None:
+    """Show how careful the workload's rollouts are; with options, change that. One under way follows it at once."""
+    path = f"{door.workload_path(workload, 'anypop')}/strategy"
+    found = door.client.get(path, what=f"strategy of {workload}")["strategy"]
+    wanted = {"bake_s": bake, "deadline_s": deadline, "failing_s": failing, "surge": surge}
+    changed = {name: value for name, value in wanted.items() if value is not None}
+    if changed:
+        body = {"strategy": found | changed}
+        found = door.client.call("PUT", path, what=f"strategy of {workload}", body=body)["strategy"]
+    door.screen.result(found, lambda: [views.pairs([[_SAYS[name], f"{value:g}"] for name, value in found.items()])])
 
 
 def until_ended(door: Door, workload: str, revision: int, *, timeout_s: float) -> views.Data | None:
