@@ -1,6 +1,7 @@
 """Scopes changed in waves: the whole control, with agents that obey and vantages that see what the agents announce."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from anypop.api.vantages import Answer, Probed, Vantage
 from anypop.model.announce import Address, Mode
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
-from tests.control_world import FakeAgent, World
+from anypop.model.network import Network, UpstreamKind
+from tests.control_world import FakeAgent, World, a_network
 
 WORKLOAD = "/anypop/v1/stacks/default/workloads/fun"
 RULES, ROLLOUTS = f"{WORKLOAD}/announcements", f"{WORKLOAD}/rollouts"
@@ -295,3 +297,32 @@ def test_what_is_expected_must_be_there(world: World) -> None:
         assert refused.status_code == 400
         assert [v["field"] for d in refused.json()["details"] for v in d.get("fieldViolations", ())] == [path]
     assert world.get(ROLLOUTS)["results"] == [] and world.get(RULES)["rules"] == []
+
+
+# behind an edge router
+
+
+def behind_an_edge_router() -> Network:
+    """London's one host has a session with the PoP's own edge router, which has those with as1299 and as3257."""
+    network = a_network()
+    london = next(pop for pop in network.pops if pop.city == "LHR")
+    (host,) = london.hosts
+    session = replace(host.upstreams[0], name="edge", asn=network.asn, kind=UpstreamKind.EDGE)
+    behind = replace(london, edge=host.upstreams, hosts=(replace(host, upstreams=(session,)),))
+    return replace(network, pops=tuple(behind if pop is london else pop for pop in network.pops))
+
+
+def test_what_an_edge_router_is_told_for_another_upstream_is_no_difference(tmp_path: Path) -> None:
+    """Communities for all its upstreams come together on the host's one session; withheld from one is still told to the router."""
+    with World(tmp_path, behind_an_edge_router()) as world:
+        lab = Lab(world, vantages=False)
+        stay = {"pop": "LHR", "upstream": "as3257", "scope": {"communities": ["3257:2100"], "prepend": 1}}
+        world.send("PUT", RULES, {"rules": [stay]})
+        world.settle(lab.agents)
+        scopes: tuple[dict[str, Any], ...] = ({"communities": ["1299:2000"]}, {"mode": "withhold"}, {"prepend": 2}, {})
+        waves = [{"rules": [{"pop": "LHR", "upstream": "as1299", "scope": scope}]} for scope in scopes]
+        identity = world.send("POST", ROLLOUTS, {"waves": waves, "strategy": {"bake_s": 1, "deadline_s": 5}})["rollout"]["id"]
+        lab.turn(obey=False)
+        assert lab.rollout(identity)["message"] == "LHR has not obeyed its newest order yet"
+        found = lab.until_over(identity)
+        assert (found["phase"], len(found["results"])) == ("done", 4), found
