@@ -27,7 +27,7 @@ from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.announce import Mode
 from anypop.model.names import CityCode, HostName
-from anypop.model.network import Host, Network, Pop, Upstream
+from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
@@ -256,7 +256,7 @@ class World:
 class FakeAgent:
     """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill` does so by uid;
     `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick` ones never answer. By uid too:
-    `restarts` that are counted, and `made_from`, a template that is not the order's.
+    `restarts` that are counted, and `made_from`, a template that is not the order's. While it `drains`, nothing that was to go is gone.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -271,6 +271,8 @@ class FakeAgent:
         self.missing: set[str] = set()
         self.crashing: set[str] = set()
         self.sick: set[str] = set()
+        self.drains = False
+        self.capacity: Capacity | None = None
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
 
@@ -312,7 +314,8 @@ class FakeAgent:
                 SessionReport(upstream=u.name, family=family, state="established") for u in order.upstreams for family in (4, 6)
             ),
             prefixes=tuple(self._prefixes(order)),
-            gone=self.gone,
+            gone=() if self.drains else self.gone,
+            capacity=self.capacity,
         )
 
     def _instance(self, ordered: InstanceOrder) -> InstanceReport:
