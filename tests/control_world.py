@@ -37,6 +37,7 @@ from tests.wait import wait_until
 
 T = TypeVar("T")
 
+NOW = 1_700_000_000.0
 UPSTREAMS = {"AMS": (1299, 3356), "LHR": (1299, 3257), "JFK": (209, 2914), "LAX": (209, 1299)}
 
 
@@ -114,7 +115,7 @@ def a_body(
 class Clock:
     """Time that moves when a test says so."""
 
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
+    def __init__(self, now: float) -> None:
         self.now = now
 
     def __call__(self) -> float:
@@ -142,17 +143,18 @@ def _quick_store(folder: Path) -> Store:
 class World:
     """A control in this process. Use as a context manager; `restart` is a crash and a new start over the same store."""
 
-    def __init__(self, folder: Path, network: Network | None = None) -> None:
+    def __init__(self, folder: Path, network: Network | None = None, *, now: float = NOW) -> None:
         self.folder = folder
         self.network = network or a_network()
-        self.clock = Clock()
+        self.clock = Clock(now)
         self.check: Callable[[httpx.Response], None] = documented.check_read
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._open()
         account = self.platform.accounts.first_account()
-        self.stack = self.platform.accounts.create_stack(account.id, "default", "default")
+        stacks = self.platform.accounts.stacks(account.id)
+        self.stack = stacks[0] if stacks else self.platform.accounts.create_stack(account.id, "default", "default")
         self.credential = self.platform.accounts.create_credential(account.id, "test")
         self.headers = self.login(self.credential.client_id, self.credential.secret)
 
