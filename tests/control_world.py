@@ -27,7 +27,7 @@ from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.announce import Mode
 from anypop.model.names import CityCode, HostName
-from anypop.model.network import Host, Network, Pop, Upstream
+from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
@@ -37,6 +37,7 @@ from tests.wait import wait_until
 
 T = TypeVar("T")
 
+NOW = 1_700_000_000.0
 UPSTREAMS = {"AMS": (1299, 3356), "LHR": (1299, 3257), "JFK": (209, 2914), "LAX": (209, 1299)}
 
 
@@ -114,7 +115,7 @@ def a_body(
 class Clock:
     """Time that moves when a test says so."""
 
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
+    def __init__(self, now: float) -> None:
         self.now = now
 
     def __call__(self) -> float:
@@ -142,17 +143,18 @@ def _quick_store(folder: Path) -> Store:
 class World:
     """A control in this process. Use as a context manager; `restart` is a crash and a new start over the same store."""
 
-    def __init__(self, folder: Path, network: Network | None = None) -> None:
+    def __init__(self, folder: Path, network: Network | None = None, *, now: float = NOW) -> None:
         self.folder = folder
         self.network = network or a_network()
-        self.clock = Clock()
+        self.clock = Clock(now)
         self.check: Callable[[httpx.Response], None] = documented.check_read
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._open()
         account = self.platform.accounts.first_account()
-        self.stack = self.platform.accounts.create_stack(account.id, "default", "default")
+        stacks = self.platform.accounts.stacks(account.id)
+        self.stack = stacks[0] if stacks else self.platform.accounts.create_stack(account.id, "default", "default")
         self.credential = self.platform.accounts.create_credential(account.id, "test")
         self.headers = self.login(self.credential.client_id, self.credential.secret)
 
@@ -257,7 +259,7 @@ class World:
 class FakeAgent:
     """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill` does so by uid;
     `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick` ones never answer. By uid too:
-    `restarts` that are counted, and `made_from`, a template that is not the order's.
+    `restarts` that are counted, and `made_from`, a template that is not the order's. While it `drains`, nothing that was to go is gone.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -272,6 +274,8 @@ class FakeAgent:
         self.missing: set[str] = set()
         self.crashing: set[str] = set()
         self.sick: set[str] = set()
+        self.drains = False
+        self.capacity: Capacity | None = None
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
 
@@ -313,7 +317,8 @@ class FakeAgent:
                 SessionReport(upstream=u.name, family=family, state="established") for u in order.upstreams for family in (4, 6)
             ),
             prefixes=tuple(self._prefixes(order)),
-            gone=self.gone,
+            gone=() if self.drains else self.gone,
+            capacity=self.capacity,
         )
 
     def _instance(self, ordered: InstanceOrder) -> InstanceReport:

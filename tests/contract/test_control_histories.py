@@ -278,13 +278,12 @@ class Platform:
         ]
 
     def end(self) -> dict[str, object]:
-        """What counts in the end, in a form that two histories can be compared by."""
+        """What counts in the end, in a form that two histories can be compared by. Not on which host of its PoP a slot is: a control that
+        begins to listen anew calls nobody lost before it has listened for so long.
+        """
         return {
             "declared": {d.workload.slug: (d.version, d.good, d.workload.template) for d in self.state.workloads.values()},
-            "slots": sorted(
-                (p.incarnation.name, p.incarnation.host, p.incarnation.template, p.incarnation.revision)
-                for p in self.state.incarnations.values()
-            ),
+            "slots": sorted((p.incarnation.name, p.incarnation.template, p.incarnation.revision) for p in self.state.incarnations.values()),
             "rollouts": sorted((r.workload_id, r.revision, r.phase, r.reason) for r in self.state.rollouts.values()),
             "tombstones": sorted((t.incarnation.name, t.reason) for t in self.state.tombstones.values()),
         }

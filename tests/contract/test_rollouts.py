@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from anypop.model.names import WorkloadId
+from anypop.model.network import Capacity, Network
 from anypop.model.order import InstanceOrder
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutPhase
-from tests.control_world import FakeAgent, World
+from tests.control_world import FakeAgent, World, a_network
 
 WORKLOAD = "/workload/v1/stacks/default/workloads/fun"
 OURS = "/anypop/v1/stacks/default/workloads/fun"
@@ -24,9 +25,9 @@ CITIES = ("AMS", "LHR", "JFK")
 class Story:
     """Six instances in three PoPs that run and answer; time passes second by second, and after each everybody reports."""
 
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder)
-        self.world.create(cities=CITIES, replicas=2)
+    def __init__(self, folder: Path, network: Network | None = None, *, cities: tuple[str, ...] = CITIES, replicas: int = 2) -> None:
+        self.world = World(folder, network)
+        self.world.create(cities=cities, replicas=replicas)
         self.agents = self.world.agents()
         self.seen: list[tuple[str, ...]] = []
         self.removed: dict[str, str] = {}
@@ -148,6 +149,24 @@ def test_another_image_is_rolled_out_pop_by_pop_and_ends_done(story: Story) -> N
     assert story.world.clock() - story.rollout().created_at < 30, "six instances in three PoPs within half a minute"
     kinds = [e["kind"] for e in story.world.get("/anypop/v1/events?limit=1000")["results"]]
     assert (kinds.count("rollout-begun"), kinds.count("rollout-wave"), kinds.count("rollout-done")) == (1, 1, 1)
+
+
+def test_a_wave_is_not_through_while_an_old_one_still_drains(tmp_path: Path) -> None:
+    """Its connections may last: the next instance of its host, and the next PoP, wait for it."""
+    for replicas in (1, 2):
+        (tmp_path / str(replicas)).mkdir()
+        story = Story(tmp_path / str(replicas), replicas=replicas)
+        with story.world:
+            for agent in story.agents:
+                agent.drains = True
+            story.put(image=NEW)
+            for _ in range(10):
+                story.second(5)
+            assert story.runs()["AMS"] == [OLD, NEW][-replicas:] and story.rollout().wave == 0
+            assert story.rollout().well_since is None
+            for agent in story.agents:
+                agent.drains = False
+            assert story.ends().phase is RolloutPhase.DONE
 
 
 def test_names_and_public_addresses_go_on_while_private_ones_do_not(story: Story) -> None:
@@ -427,6 +446,84 @@ def test_a_change_of_labels_during_a_rollout_does_not_stop_the_watching(story: S
     story.second()
     assert story.image() == OLD and story.uids() == before
     assert [phase for _, phase in story.rollouts()][:2] == ["superseded", "reverted"]
+
+
+def test_what_was_there_before_a_change_is_not_held_against_it(story: Story) -> None:
+    """AMS had the newest image already from a change before the last one, and an instance of it has restarted since."""
+    story.put(image=NEW)
+    story.until(lambda: story.runs()["AMS"] == [NEW, NEW])
+    story.put(image="registry.example/web:3")
+    for agent in story.agents:
+        agent.restarts = {i.uid: 3 for i in story.living() if i.pop == "AMS" and i.revision == 2}
+    story.second()
+    story.put(image=NEW)
+    assert story.ends().phase is RolloutPhase.DONE
+    assert story.runs() == {city: [NEW, NEW] for city in CITIES}
+
+
+def test_an_instance_that_is_alone_in_its_slot_is_still_watched_after_a_change_of_labels(tmp_path: Path) -> None:
+    """There is no room for two and the old one is sick, so it goes first; the new one is no better, and is taken back."""
+    plain = a_network({"AMS": (1299,)})
+    pop = plain.pops[0]
+    full = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+    story = Story(
+        tmp_path,
+        replace(plain, pops=(replace(pop, hosts=(replace(pop.hosts[0], capacity=full),)),)),
+        cities=("AMS",),
+        replicas=1,
+    )
+    with story.world:
+        story.bend("sick", OLD)
+        story.bend("sick", NEW)
+        story.second()
+        story.put(image=NEW)
+        story.until(lambda: story.runs() == {"AMS": [NEW]})
+        assert set(story.removed.values()) == {Reason.REPLACED.value}
+        story.patch(metadata={"labels": {"role": "edge"}})
+        story.until(lambda: story.runs() == {"AMS": [OLD]})
+        assert [phase for _, phase in story.rollouts()][:2] == ["superseded", "reverted"]
+        for agent in story.agents:
+            agent.sick.clear()
+        assert story.ends().phase is RolloutPhase.DONE
+        assert story.image() == OLD
+
+
+def test_where_nobody_else_serves_a_change_waits_for_room_and_says_so(tmp_path: Path) -> None:
+    """One PoP, one healthy instance, a full host: it goes on as it is; with more room it is changed."""
+    plain = a_network({"AMS": (1299,)})
+    story = Story(tmp_path, plain, cities=("AMS",), replicas=1)
+    with story.world:
+        full = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+        for agent in story.agents:
+            agent.capacity = full
+        story.second()
+        before = story.uids()
+        story.put(image=NEW)
+        for _ in range(10):
+            story.second(10)
+        assert story.uids() == before and story.rollout().phase is RolloutPhase.RUNNING
+        told = [e["message"] for e in story.world.get("/anypop/v1/events?limit=1000")["results"] if e["kind"] == "not-planned"]
+        assert len(told) == 1 and "needs 2 CPUs, 1 of 3 are free on AMS" in told[0]
+        for agent in story.agents:
+            agent.capacity = replace(full, cpu_millis=4000)
+        assert story.ends().phase is RolloutPhase.DONE
+        assert story.runs() == {"AMS": [NEW]}
+
+
+def test_where_there_is_no_room_for_two_one_pop_after_the_other_goes_first(tmp_path: Path) -> None:
+    """Three PoPs of one instance each, full hosts: at every moment two serve; in the end the new image runs everywhere."""
+    plain = a_network(dict.fromkeys(CITIES, (1299,)))
+    full = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+    pops = tuple(replace(p, hosts=(replace(p.hosts[0], capacity=full),)) for p in plain.pops)
+    story = Story(tmp_path, replace(plain, pops=pops), replicas=1)
+    with story.world:
+        story.put(image=NEW)
+        while not story.rollout().phase.ended:
+            story.second()
+            assert sum(len(images) for images in story.runs().values()) >= 2
+        assert story.rollout().phase is RolloutPhase.DONE
+        assert story.runs() == {city: [NEW] for city in CITIES}
+        assert set(story.removed.values()) == {Reason.REPLACED.value}
 
 
 def test_what_is_taken_back_before_anything_changed_needs_no_rollout(story: Story) -> None:

@@ -53,6 +53,11 @@ def upgrade() -> None:
     _setting("network", network.with_hosts)
     _setting("history", documents.history)
     op.execute("UPDATE settings SET key = 'serial' WHERE key = 'incarnation'")
+    # a place had one number for its external and its private addresses: both rest
+    link = op.get_bind()
+    for what, until in link.execute(sa.text("SELECT what, until FROM rests WHERE what LIKE '%/%'")).all():
+        host, _, number = what.partition("/")
+        link.execute(sa.text("INSERT INTO rests VALUES (:what, :until)"), {"what": f"{host}/link/{number}", "until": until})
 
 
 def downgrade() -> None:
@@ -66,7 +71,8 @@ def downgrade() -> None:
     if crowded := [pop["city"] for pop in pops if len(pop["hosts"]) != 1 or pop["hosts"][0]["name"] != pop["city"]]:
         raise RuntimeError(f"the first schema has one host for each PoP, called like its city; {', '.join(crowded)} has others")
     op.execute("UPDATE settings SET key = 'incarnation' WHERE key = 'serial'")
-    op.execute("DELETE FROM settings WHERE key IN ('template_key', 'history')")
+    op.execute("DELETE FROM settings WHERE key IN ('template_key', 'history', 'quotas')")
+    op.execute("DELETE FROM rests WHERE what LIKE '%/link/%'")
     _setting("network", _flat)
     op.execute("DELETE FROM reports")
     op.execute("DELETE FROM orders")
@@ -253,7 +259,7 @@ def _flat(data: dict[str, Any]) -> dict[str, Any]:
     for pop in data["pops"]:
         own = {key: value for key, value in pop["hosts"][0].items() if key not in ("name", "capacity")}
         pops.append({"city": pop["city"], **own})
-    return {**data, "pops": pops}
+    return {**{key: data[key] for key in ("asn", "anycast4", "anycast6")}, "pops": pops}
 
 
 def _rename_table(table: str, name: str, *constraints: str) -> None:
