@@ -22,6 +22,10 @@ class UpstreamKind(StrEnum):
     EDGE = "edge"
 
 
+# what people may call a neighbour: an edge router is part of a PoP, and told by the network document alone
+OTHER_NETWORKS = (UpstreamKind.TRANSIT, UpstreamKind.PEER, UpstreamKind.IXP)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
     """A BGP neighbour of a host. `name` is unique in its PoP. A family without both its addresses has no session."""
