@@ -91,8 +91,8 @@ def _of_prefix(
     by_host: Mapping[WorkloadId, frozenset[str]],
     by_pop: Mapping[WorkloadId, frozenset[str]],
 ) -> list[Announcement]:
-    """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance on this host, for it
-    draws the traffic of all; to the PoP's edge router where each has one in this PoP.
+    """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
+    on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP.
     """
     tenants = {w for w, _ in gates}
     mine = [(w, address) for w, address in gates if host.name in by_host[w]]
