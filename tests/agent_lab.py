@@ -22,15 +22,16 @@ from anypop.host import birdc, ip, netns, process
 from anypop.model.announce import Address, Announcement, Prefix, Scope
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode, InstanceName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
-from anypop.model.order import InstanceOrder, Order
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order
 from anypop.model.report import InstanceReport, PrefixReport, Report
 from anypop.model.workload import Container, Port
 from tests.podman_service import WEB, PodmanService
 from tests.wait import wait_until
 
 POP = CityCode("LHR")
+HOST = HostName(POP)
 ANYCAST4, ANYCAST6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8:a::1")
 COVER4, COVER6 = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:a::/48")
 EXTERNAL4, EXTERNAL6 = IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:e::/48")
@@ -47,13 +48,18 @@ def instance(
     n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = ""
 ) -> InstanceOrder:
     """Instance number `n` of a web workload, with every address that follows from `n`."""
+    four = LinkAddress(private=IPv4Address("10.64.0.1") + 2 * n, gateway=IPv4Address("10.64.0.0") + 2 * n, external=EXTERNAL4[10 + n])
+    six = LinkAddress(private=IPv6Address("fd00:64::1") + 2 * n, gateway=IPv6Address("fd00:64::") + 2 * n, external=EXTERNAL6[10 + n])
     return InstanceOrder(
         name=InstanceName(name or f"web-eu-lhr-{n}"), uid=uid or f"{n + 1:032x}"[::-1], workload_id=WorkloadId("w1"),
-        private4=IPv4Address("10.64.0.1") + 2 * n, gateway4=IPv4Address("10.64.0.0") + 2 * n,
-        private6=IPv6Address("fd00:64::1") + 2 * n, gateway6=IPv6Address("fd00:64::") + 2 * n,
-        external4=EXTERNAL4[10 + n], external6=EXTERNAL6[10 + n],
-        anycast4=ANYCAST4 if anycast else None, anycast6=ANYCAST6 if anycast else None, containers=containers or (web(),),
+        links=(InstanceLink(addresses=(four, six)),), anycast=(ANYCAST4, ANYCAST6) if anycast else (),
+        payload=Containers(containers=containers or (web(),)),
     )  # fmt: skip
+
+
+def external(order: InstanceOrder, version: int = 4) -> Address:
+    """Its external address of a family."""
+    return next(a.external for a in order.addresses() if a.external.version == version)
 
 
 class Upstreams:
@@ -247,13 +253,13 @@ class PopLab:
         """An order of the next generation that runs `instances` and announces everything to every upstream."""
         self._generation += 1
         gates: dict[int, tuple[Address, ...]] = {4: (ANYCAST4,), 6: (ANYCAST6,)}
-        anycast = any(i.anycast4 for i in instances)
+        anycast = any(i.anycast for i in instances)
         announcements = tuple(
             Announcement(prefix=p, upstream=u.name, scope=Scope(), gates=gates[p.version] if p in (COVER4, COVER6) else ())
             for p in (EXTERNAL4, EXTERNAL6, *((COVER4, COVER6) if anycast else ())) for u in self.upstreams.all
         )  # fmt: skip
         settings: dict[str, Any] = {
-            "pop": POP, "generation": self._generation, "asn": 33438, "router_id": IPv4Address("10.64.255.1"),
+            "pop": POP, "host": HOST, "generation": self._generation, "asn": 33438, "router_id": IPv4Address("10.64.255.1"),
             "private4": IPv4Network("10.64.0.0/16"), "private6": IPv6Network("fd00:64::/64"),
             "external4": EXTERNAL4, "external6": EXTERNAL6,
             "upstreams": tuple(self.upstreams.all), "instances": instances, "announcements": announcements, "decay_s": 0.3, "drain_s": 0.3,

@@ -34,13 +34,14 @@ from anypop.agent.steps import (
     StopContainer,
 )  # fmt: skip
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
-from anypop.model.names import CityCode, InstanceName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
-from anypop.model.order import Grant, InstanceOrder, Order, Removal
+from anypop.model.order import Containers, Grant, InstanceLink, InstanceOrder, LinkAddress, Order, Removal
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Port
 
 POP = CityCode("LHR")
+HOST = HostName(POP)
 HEALTHY_AFTER_S = 0.2
 COVERS = (IPv4Network("192.0.2.0/24"), IPv4Network("203.0.113.0/24"))
 UPSTREAMS = tuple(
@@ -55,12 +56,16 @@ def web(image: str = "web:1") -> Container:
 
 def instance(n: int, *, workload: int = 0, life: int = 0, containers: tuple[Container, ...] | None = None) -> InstanceOrder:
     """Instance `n`; `life` counts incarnations of the same name and place."""
+    four = LinkAddress(
+        private=IPv4Address("10.64.0.1") + 2 * n, gateway=IPv4Address("10.64.0.0") + 2 * n, external=IPv4Address("198.51.100.10") + n
+    )
+    six = LinkAddress(
+        private=IPv6Address("fd00:64::1") + 2 * n, gateway=IPv6Address("fd00:64::") + 2 * n, external=IPv6Address("2001:db8:e::10") + n
+    )
     return InstanceOrder(
         name=InstanceName(f"w{workload}-eu-lhr-{n}"), uid=f"{life:02x}{workload:02x}{n:06x}", workload_id=WorkloadId(f"w{workload}"),
-        private4=IPv4Address("10.64.0.1") + 2 * n, gateway4=IPv4Address("10.64.0.0") + 2 * n,
-        private6=IPv6Address("fd00:64::1") + 2 * n, gateway6=IPv6Address("fd00:64::") + 2 * n,
-        external4=IPv4Address("198.51.100.10") + n, external6=IPv6Address("2001:db8:e::10") + n,
-        anycast4=COVERS[workload][1], containers=containers or (web(),),
+        life=life, links=(InstanceLink(addresses=(four, six)),), anycast=(COVERS[workload][1],),
+        payload=Containers(containers=containers or (web(),)),
     )  # fmt: skip
 
 
@@ -69,8 +74,8 @@ def order(generation: int, *instances: InstanceOrder, removed: tuple[InstanceOrd
     """An order that announces the covering prefix of every workload in it to all upstreams, except those `withheld`."""
     gates: dict[Prefix, set[Address]] = {}
     for i in instances:
-        assert i.anycast4 is not None
-        gates.setdefault(next(c for c in COVERS if i.anycast4 in c), set()).add(i.anycast4)
+        (anycast,) = i.anycast
+        gates.setdefault(next(c for c in COVERS if anycast in c), set()).add(anycast)
     announcements = [
         Announcement(prefix=prefix, upstream=u.name, scope=Scope(mode=Mode.WITHHOLD if u.name in withheld else Mode.ANNOUNCE),
                      gates=tuple(sorted(own, key=str)))
@@ -79,9 +84,9 @@ def order(generation: int, *instances: InstanceOrder, removed: tuple[InstanceOrd
     external = IPv4Network("198.51.100.0/24")
     announcements += [Announcement(prefix=external, upstream=u.name, scope=Scope()) for u in UPSTREAMS]
     return Order(
-        pop=POP, generation=generation, asn=33438, router_id=IPv4Address("10.64.255.1"), private4=IPv4Network("10.64.0.0/16"),
+        pop=POP, host=HOST, generation=generation, asn=33438, router_id=IPv4Address("10.64.255.1"), private4=IPv4Network("10.64.0.0/16"),
         private6=IPv6Network("fd00:64::/64"), external4=external, external6=IPv6Network("2001:db8:e::/48"), upstreams=UPSTREAMS,
-        instances=instances, removed=tuple(Removal(name=i.name, uid=i.uid, reason="deleted") for i in removed),
+        instances=instances, removed=tuple(Removal(name=i.name, uid=i.uid, reason=Reason.WORKLOAD_DELETED) for i in removed),
         announcements=tuple(announcements), grants=grants, decay_s=0.5, drain_s=0.5,
     )  # fmt: skip
 
@@ -217,13 +222,13 @@ class FakeHost:
                 self.namespaces.add(short(step.uid))
             case AddLink():
                 assert short(step.instance.uid) in self.namespaces
-                clash = [key for key in self.links if key != short(step.instance.uid) and self._private_of(key) == step.instance.private4]
-                assert not clash, f"15: {step.instance.private4} has two owners"
+                clash = [key for key in self.links if key != short(step.instance.uid) and self._private_of(key) == step.instance.private(4)]
+                assert not clash, f"15: {step.instance.private(4)} has two owners"
                 self.links[short(step.instance.uid)] = True
             case SetExternal():
                 assert self.links.get(short(step.instance.uid))
-                for address in (step.instance.external4, step.instance.external6):
-                    self.external[ip_network(address)] = short(step.instance.uid)
+                for address in step.instance.addresses():
+                    self.external[ip_network(address.external)] = short(step.instance.uid)
             case RemoveExternal():
                 self.external.pop(step.prefix, None)
             case CreateContainer():
@@ -319,10 +324,10 @@ class FakeHost:
                 del self.groups[address]
                 self.routed.discard(address)
 
-    def _private_of(self, key: str) -> IPv4Address | None:
+    def _private_of(self, key: str) -> Address | None:
         assert self.page is not None
         known = [*self.page.order.instances, *(x.instance for x in self.page.leaving if x.instance)]
-        return next((i.private4 for i in known if short(i.uid) == key), None)
+        return next((i.private(4) for i in known if short(i.uid) == key), None)
 
     def picture(self) -> dict[str, object]:
         """The world without times, ids and memories: two that are the same look the same."""

@@ -1,7 +1,7 @@
 """Control in this process, with a clock of its own and agents that only pretend: for tests of control and of the API.
 
 `World` runs the real store, core and application on an event loop in a thread; requests go through the real HTTP stack of the framework,
-without sockets. `FakeAgent` obeys an order as a PoP without machines would: it reports everything running and announced.
+without sockets. `FakeAgent` obeys an order as a host without processes would: it reports everything running and announced.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from anypop.control.network import change_network
 from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.announce import Mode
-from anypop.model.names import CityCode
-from anypop.model.network import Network, Pop, Upstream
+from anypop.model.names import CityCode, HostName
+from anypop.model.network import Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
@@ -50,8 +50,8 @@ def a_network(cities: dict[str, tuple[int, ...]] | None = None) -> Network:
 
 
 def _pop(number: int, city: str, asns: tuple[int, ...]) -> Pop:
-    return Pop(
-        city=CityCode(city),
+    host = Host(
+        name=HostName(city),
         router_id=IPv4Address(f"10.255.0.{number + 1}"),
         private4=IPv4Network(f"10.{number}.0.0/20"),
         private6=IPv6Network(f"fd00:{number:x}::/64"),
@@ -70,6 +70,7 @@ def _pop(number: int, city: str, asns: tuple[int, ...]) -> Pop:
             for i, asn in enumerate(asns)
         ),
     )
+    return Pop(city=CityCode(city), hosts=(host,))
 
 
 def a_body(
@@ -161,7 +162,7 @@ class World:
             self.run(core.change(change_network(self.network)))
         on_network = partial(accounts.ensure_agents, self.folder / "agents")
         self.platform = Platform(core=core, accounts=accounts, clock=self.clock, prices=default_price_book(), on_network=on_network)
-        on_network(self.platform.cities())
+        on_network(self.platform.hosts())
         self._http = httpx.AsyncClient(
             transport=httpx.ASGITransport(make_app(self.platform), raise_app_exceptions=False), base_url="https://control"
         )
@@ -231,7 +232,7 @@ class World:
         return found
 
     def agents(self) -> "list[FakeAgent]":
-        return [FakeAgent(self, city) for city in self.platform.cities()]
+        return [FakeAgent(self, host) for host in self.platform.hosts()]
 
     def settle(self, agents: "list[FakeAgent] | None" = None) -> None:
         """Let every agent obey and report until no order is new to any."""
@@ -244,12 +245,13 @@ class World:
 
 
 class FakeAgent:
-    """A PoP's agent without a PoP. What it reports can be bent: `broken` names instances whose probe fails."""
+    """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails."""
 
-    def __init__(self, world: World, pop: CityCode) -> None:
+    def __init__(self, world: World, host: HostName) -> None:
         self.world = world
-        self.pop = pop
-        self.token = (world.folder / "agents" / f"{pop}.token").read_text().strip()
+        self.host = host
+        self.pop = next(pop.city for pop, one in world.platform.core.state.network.hosts() if one.name == host)
+        self.token = (world.folder / "agents" / f"{host}.token").read_text().strip()
         self.order: Order | None = None
         self.gone: tuple[str, ...] = ()
         self.broken: frozenset[str] = frozenset()
@@ -261,7 +263,7 @@ class FakeAgent:
 
     def fetch(self, *, wait: int = 0) -> Order | None:
         after = self.order.generation if self.order is not None else 0
-        path = f"/anypop/v1/agents/{self.pop}/order?after={after}&wait={wait}"
+        path = f"/anypop/v1/agents/{self.host}/order?after={after}&wait={wait}"
         response = self.world.call("GET", path, headers=self.headers)
         assert response.status_code in (200, 204), response.text
         return codec.from_json(Order, response.content) if response.status_code == 200 else None
@@ -277,14 +279,15 @@ class FakeAgent:
 
     def report(self, **changes: Any) -> httpx.Response:
         body = codec.to_json(replace(self.seen(), **changes))
-        return self.world.call("POST", f"/anypop/v1/agents/{self.pop}/report", content=body, headers=self.headers)
+        return self.world.call("POST", f"/anypop/v1/agents/{self.host}/report", content=body, headers=self.headers)
 
     def seen(self) -> Report:
         order = self.order
         if order is None:
-            return Report(pop=self.pop, at=self.world.clock(), generation=0)
+            return Report(pop=self.pop, host=self.host, at=self.world.clock(), generation=0)
         return Report(
             pop=self.pop,
+            host=self.host,
             at=self.world.clock(),
             generation=order.generation,
             instances=tuple(self._instance(i) for i in order.instances),
@@ -312,7 +315,7 @@ class FakeAgent:
 
     def _prefixes(self, order: Order) -> list[PrefixReport]:
         found = []
-        healthy = {a for i in order.instances if i.name not in self.broken for a in (i.anycast4, i.anycast6)}
+        healthy = {a for i in order.instances if i.name not in self.broken for a in i.anycast}
         granted = {g.prefix for g in order.grants if g.allowed}
         for prefix in dict.fromkeys(a.prefix for a in order.announcements):
             told = [a for a in order.announcements if a.prefix == prefix and a.scope.mode is Mode.ANNOUNCE]

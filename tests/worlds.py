@@ -6,15 +6,18 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from anypop.model.announce import Prefix
-from anypop.model.names import CityCode, StackId, WorkloadId
-from anypop.model.network import Network, Pop, Upstream
-from anypop.model.plan import Plan, World
+from anypop.model.names import CityCode, HostName, StackId, WorkloadId
+from anypop.model.network import Host, Network, Pop, Upstream
+from anypop.model.plan import HostPlan, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, Phase, PrefixReport, Report, SessionReport
 from anypop.model.workload import Container, Port, Target, Workload
+from anypop.plan.template import template_of
 
 CITIES = tuple(CityCode(c) for c in ("AMS", "LHR", "JFK", "LAX"))
 AMS, LHR, JFK, LAX = CITIES
+HOSTS = tuple(HostName(c) for c in CITIES)  # the only host of a PoP is called like its city
+KEY = b"a platform's own key"
 
 
 def upstream(name: str, asn: int, *, six: bool = True) -> Upstream:
@@ -30,8 +33,12 @@ def upstream(name: str, asn: int, *, six: bool = True) -> Upstream:
 
 
 def pop(city: CityCode, n: int, *, external_bits: int = 26) -> Pop:
-    return Pop(
-        city=city,
+    return Pop(city=city, hosts=(host(HostName(city), n, external_bits=external_bits),))
+
+
+def host(name: HostName, n: int, *, external_bits: int = 26) -> Host:
+    return Host(
+        name=name,
         router_id=IPv4Address(f"10.255.0.{n + 1}"),
         private4=IPv4Network(f"10.{n}.0.0/20"),
         private6=IPv6Network(f"fd00:{n:x}::/64"),
@@ -62,18 +69,24 @@ def workload(slug: str = "web", *, cities: Iterable[CityCode] = CITIES, replicas
         targets=(Target(name="all", cities=tuple(cities), replicas=replicas),),
         anycast=True,
     )
-    return replace(plain, **more)
+    wanted = replace(plain, **more)
+    return wanted if wanted.template else replace(wanted, template=template_of(wanted, KEY))
+
+
+def part_of(planned: Plan, city: CityCode) -> HostPlan:
+    """The part of the only host of a city."""
+    return planned.hosts[HostName(city)]
 
 
 def after(world: World, planned: Plan, **changes: Any) -> World:
     """The world once `planned` is stored, with changes on top."""
-    stored = replace(world, slots=planned.slots, anycast=planned.anycast, removals=planned.removals, incarnation=world.incarnation + 1)
+    stored = replace(world, incarnations=planned.incarnations, anycast=planned.anycast, removals=planned.removals, serial=world.serial + 1)
     return replace(stored, **changes)
 
 
 def report(
     planned: Plan,
-    city: CityCode,
+    where: HostName,
     *,
     at: float = 0,
     generation: int = 1,
@@ -82,13 +95,14 @@ def report(
     wants: Iterable[Prefix] = (),
     sessions: str = "established",
 ) -> Report:
-    """A PoP that does as its plan says. `unhealthy`: workload ids whose instances fail here; `wants`: prefixes it asks to withdraw."""
+    """A host that does as its plan says. `unhealthy`: workload ids whose instances fail here; `wants`: prefixes it asks to withdraw."""
     ill, gone, asked = set(unhealthy), set(withdrawn), set(wants)
-    site = planned.network.pop(city)
+    site, part = planned.network.host(where), planned.hosts[where]
     assert site is not None
-    told = planned.pops[city].announcements
+    told = part.announcements
     return Report(
-        pop=city,
+        pop=part.pop,
+        host=where,
         at=at,
         generation=generation,
         instances=tuple(
@@ -98,8 +112,9 @@ def report(
                 phase=Phase.RUNNING,
                 healthy=i.workload_id not in ill,
                 reason=Reason.PROBE_FAILED if i.workload_id in ill else Reason.PROBE_PASSED,
+                template=i.template,
             )
-            for i in planned.pops[city].instances
+            for i in part.instances
         ),
         sessions=tuple(
             SessionReport(upstream=u.name, family=family, state=sessions)

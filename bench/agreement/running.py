@@ -119,7 +119,7 @@ def _announce(world: World, plan: LabPlan, site: PopSite, home: Path) -> None:
 def _configuration(world: World, plan: LabPlan, site: PopSite, silent: Mapping[int, Collection[str]]) -> str:
     """bird.conf of a PoP. `silent`: for the k-th prefix, the upstreams that do not get it although its scope says so."""
     asn, announced = plan.topology.own.asn, covering(plan)
-    lines = [f"router id {site.pop.router_id};", "log stderr all;", "protocol device {}"]
+    lines = [f"router id {site.pop.hosts[0].router_id};", "log stderr all;", "protocol device {}"]
     for family, prefixes in announced.items():
         lines.append(f"protocol static {{ ipv{family}; {' '.join(f'route {p} unreachable;' for p in prefixes)} }}")
         for upstream in site.pop.upstreams:

@@ -18,7 +18,7 @@ from anypop.agent.runtime.podman import Podman
 from anypop.agent.runtime.seam import Runtime, Spec
 from anypop.host import netns
 from anypop.model.errors import WorldError
-from anypop.model.order import InstanceOrder
+from anypop.model.order import Containers, InstanceOrder
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
 from tests.podman_service import WEB, PodmanService
@@ -196,7 +196,7 @@ def test_images_are_known_and_a_failed_pull_says_why(case: Case) -> None:
         assert not await runtime.has_image("127.0.0.1:1/none:1")
         with pytest.raises(WorldError, match=re.escape("127.0.0.1:1/none:1")):
             await runtime.pull("127.0.0.1:1/none:1")
-        lost = replace(instance(0), containers=(web("127.0.0.1:1/none:1"),))
+        lost = replace(instance(0), payload=Containers(containers=(web("127.0.0.1:1/none:1"),)))
         with pytest.raises(WorldError, match=instance(0).name):
             await runtime.create(spec(lost))
         with pytest.raises(WorldError):

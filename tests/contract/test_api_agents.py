@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from anypop.model import codec
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from anypop.model.order import Order
 from anypop.model.report import Phase
 from tests.control_world import FakeAgent, World
 
-LHR = CityCode("LHR")
+LHR = HostName("LHR")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_an_agent_reads_its_own_order_and_no_other(world: World) -> None:
     assert world.call("GET", "/anypop/v1/agents/LHR/order?after=0").status_code == 401
     assert world.call("GET", "/anypop/v1/pops", headers=agent.headers).status_code == 401
     agent.obey()
-    other = codec.to_json(FakeAgent(world, CityCode("AMS")).seen())
+    other = codec.to_json(FakeAgent(world, HostName("AMS")).seen())
     assert world.call("POST", "/anypop/v1/agents/LHR/report", content=other, headers=agent.headers).status_code == 403
 
 
@@ -154,7 +154,7 @@ def test_a_name_that_comes_back_is_another_incarnation(world: World) -> None:
     assert newer is not None
     second = {str(i.name): i for i in newer.instances}
     name = "fun-eu-lhr-1"
-    assert second[name].uid != first[name].uid and second[name].private4 != first[name].private4
+    assert second[name].uid != first[name].uid and second[name].private(4) != first[name].private(4)
     assert [r.uid for r in newer.removed] == [first[name].uid]
 
 
@@ -166,7 +166,7 @@ def test_a_name_that_comes_back_much_later_at_its_old_place_is_another_incarnati
     for count in (1, 0, 1):
         world.send("PATCH", "/workload/v1/stacks/default/workloads/fun", {"workload": world.replicas(count)})
         world.settle([agent])
-        lives += [(i.uid, i.private4) for i in agent.order.instances] if agent.order else []
+        lives += [(i.uid, i.private(4)) for i in agent.order.instances] if agent.order else []
         world.clock.now += 1000
     assert len(lives) == 2 and lives[0][1] == lives[1][1] and lives[0][0] != lives[1][0]
 
@@ -178,7 +178,7 @@ def test_a_silent_pop_becomes_unknown_by_itself(world: World) -> None:
     world.clock.now += 14.9
     world.platform.core._loop.call_soon_threadsafe(world.platform.core._set_timer, world.platform.core.state)  # type: ignore[union-attr]
     world.clock.now += 0.2
-    world.wait_until(lambda: not any(v.trusted for v in world.platform.core.state.verdict.pops.values()), "PoPs turn unknown")
+    world.wait_until(lambda: not any(v.trusted for v in world.platform.core.state.verdict.hosts.values()), "PoPs turn unknown")
     kinds = [e["kind"] for e in world.get("/anypop/v1/events")["results"]]
     assert kinds.count("pop-unknown") == 4
     pops = world.get("/anypop/v1/pops")["results"]
@@ -192,13 +192,13 @@ def test_a_pop_may_withdraw_when_another_can_take_over(world: World) -> None:
     world.create()
     agents = world.agents()
     world.settle(agents)
-    by_pop = {agent.pop: agent for agent in agents}
-    by_pop[LHR].broken = frozenset({"fun-eu-lhr-0", "fun-eu-lhr-1"})
+    by_host = {agent.host: agent for agent in agents}
+    by_host[LHR].broken = frozenset({"fun-eu-lhr-0", "fun-eu-lhr-1"})
     world.settle(agents)
     world.settle(agents)
     rows = world.get("/anypop/v1/stacks/default/workloads/fun/announcements")["results"]
     assert {r["pop"]: r["announced"] for r in rows} == {"AMS": True, "LHR": False}
-    by_pop[CityCode("AMS")].broken = frozenset({"fun-eu-ams-0", "fun-eu-ams-1"})
+    by_host[HostName("AMS")].broken = frozenset({"fun-eu-ams-0", "fun-eu-ams-1"})
     world.settle(agents)
     world.settle(agents)
     rows = world.get("/anypop/v1/stacks/default/workloads/fun/announcements")["results"]

@@ -219,8 +219,8 @@ def test_a_wrong_network_is_refused_with_all_its_problems(world: World) -> None:
     assert _fields(world.call("PUT", "/anypop/v1/network", json=codec.to_data(bad))) == [
         "asn",
         "pops[4].city",
-        "pops[4].external4",
-        "pops[4].external6",
+        "pops[4].hosts[0].external4",
+        "pops[4].hosts[0].external6",
     ]
 
 

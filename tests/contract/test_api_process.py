@@ -282,7 +282,7 @@ def test_an_error_of_the_database_shows_no_secret(tmp_path: Path) -> None:
     secret = "-".join(["hush"] * 2)  # a traceback shows lines of source too
     try:
         with pytest.raises(WorldError) as raised, store.writing() as link:
-            link.execute(insert(schema.workload_secrets), {"workload_id": "nobody", "path": "p", "value": secret})
+            link.execute(insert(schema.workload_secrets), {"workload_id": "nobody", "revision": 1, "path": "p", "value": secret})
         assert secret not in "".join(traceback.format_exception(raised.value))
     finally:
         store.close()

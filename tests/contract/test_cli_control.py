@@ -21,8 +21,8 @@ from anypop.host import process
 from anypop.lab.preflight import free_port
 from anypop.model import codec
 from anypop.model.announce import Mode
-from anypop.model.names import CityCode
-from anypop.model.network import Network, Pop, Upstream
+from anypop.model.names import CityCode, HostName
+from anypop.model.network import Host, Network, Pop, Upstream
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
@@ -36,9 +36,9 @@ CREATE += ["--target", "na1=JFK,LAX", "--target", "eu1=AMS,LHR", "--replicas", "
 
 
 def network() -> Network:
-    pops = [
-        Pop(
-            city=CityCode(city),
+    hosts = [
+        Host(
+            name=HostName(city),
             router_id=IPv4Address(f"10.255.0.{n}"),
             private4=IPv4Network(f"10.{n}.0.0/20"),
             private6=IPv6Network(f"fd00:{n}::/64"),
@@ -58,7 +58,8 @@ def network() -> Network:
         )
         for n, (city, asn) in enumerate(CITIES.items(), 1)
     ]
-    return Network(asn=33438, anycast4=(IPv4Network("198.51.100.0/24"),), anycast6=(IPv6Network("2001:db8:100::/48"),), pops=tuple(pops))
+    pops = tuple(Pop(city=CityCode(host.name), hosts=(host,)) for host in hosts)
+    return Network(asn=33438, anycast4=(IPv4Network("198.51.100.0/24"),), anycast6=(IPv6Network("2001:db8:100::/48"),), pops=pops)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,7 @@ def obeyed(order: Order, now: float) -> Report:
     out = {p: tuple(a.upstream for a in order.announcements if a.prefix == p and a.scope.mode is Mode.ANNOUNCE) for p in prefixes(order)}
     return Report(
         pop=order.pop,
+        host=order.host,
         at=now,
         generation=order.generation,
         instances=instances,

@@ -9,7 +9,7 @@ import pytest
 
 from anypop.control.decide import ANYCAST_REST_S, PLACE_REST_S
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from tests.control_world import FakeAgent, World, a_body
 
 BASE = "/workload/v1/stacks/default/workloads"
@@ -38,7 +38,7 @@ def test_creations_tokens_and_reports_at_once_all_succeed(world: World) -> None:
     assert world.get(BASE)["pageInfo"]["totalCount"] == "40"
     world.settle()
     state = world.platform.core.state
-    assert len({(p.slot.pop, p.slot.index) for p in state.slots.values()}) == len(state.slots) == 160
+    assert len({(p.incarnation.host, p.incarnation.index) for p in state.incarnations.values()}) == len(state.incarnations) == 160
 
 
 def test_of_two_who_want_one_slug_one_wins(world: World) -> None:
@@ -85,11 +85,11 @@ def test_a_store_that_fails_is_a_503_and_changes_nothing(world: World, monkeypat
 
 def test_an_agents_damaged_generation_does_not_damage_ours(world: World) -> None:
     """A generation beyond any count is refused; a high one is followed and stays countable."""
-    agent = FakeAgent(world, CityCode("LHR"))
+    agent = FakeAgent(world, HostName("LHR"))
     agent.obey()
     assert agent.report(generation=2**60).status_code == 400
     assert agent.report(generation=2**52).status_code == 204
-    assert world.platform.core.state.orders[agent.pop].order.generation == 2**52 + 1
+    assert world.platform.core.state.orders[agent.host].order.generation == 2**52 + 1
 
 
 def test_places_and_addresses_rest_after_use(world: World) -> None:
@@ -99,12 +99,16 @@ def test_places_and_addresses_rest_after_use(world: World) -> None:
     world.send("DELETE", f"{BASE}/fun")
     world.settle()
     state = world.platform.core.state
-    assert {what: until - world.clock() for what, until in state.rests.items()} == {"LHR/0": PLACE_REST_S, "185.85.196.1": ANYCAST_REST_S}
+    assert {what: until - world.clock() for what, until in state.rests.items()} == {
+        "LHR/0": PLACE_REST_S,
+        "LHR/link/0": PLACE_REST_S,
+        "185.85.196.1": ANYCAST_REST_S,
+    }
     world.create("next", cities=("LHR",), replicas=1)
-    assert [p.slot.index for p in world.platform.core.state.slots.values()] == [1]
+    assert [p.incarnation.index for p in world.platform.core.state.incarnations.values()] == [1]
     world.clock.now += PLACE_REST_S
     world.create("last", cities=("LHR",), replicas=1)
-    assert sorted(p.slot.index for p in world.platform.core.state.slots.values()) == [0, 1]
+    assert sorted(p.incarnation.index for p in world.platform.core.state.incarnations.values()) == [0, 1]
     assert set(world.platform.core.state.rests) == {"185.85.196.1"}
 
 
@@ -116,5 +120,5 @@ def test_a_place_is_not_given_away_before_its_pop_says_gone(world: World) -> Non
     world.clock.now += 100_000
     world.headers = world.login(world.credential.client_id, world.credential.secret)
     world.create("next", cities=("LHR",), replicas=1)
-    assert [p.slot.index for p in world.platform.core.state.slots.values()] == [1]
+    assert [p.incarnation.index for p in world.platform.core.state.incarnations.values()] == [1]
     assert len(world.platform.core.state.tombstones) == 1

@@ -22,10 +22,11 @@ from anypop.control.store import EVENTS_KEPT, ORDERS_KEPT, SCHEMA_HEAD, Store, o
 from anypop.judge.verdict import Received
 from anypop.model.announce import Mode, Scope, ScopeRule
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode, WorkloadId
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.report import Report
 from tests.control_world import a_body, a_network
 
+LHR = HostName("LHR")
 NOW = 1_700_000_000.0
 SERVERS = ["sqlite", *(["postgresql"] if os.environ.get("ANYPOP_TEST_DATABASE_URL") else [])]
 
@@ -68,8 +69,8 @@ def _full(stack: Stack) -> list[State]:
         note="why not",
     )
     states.append(decide(states[-1], set_rules(ids[0], [rule])(states[-1], NOW), now=NOW))
-    report = Received(report=Report(pop=CityCode("LHR"), at=NOW, generation=3), at=NOW)
-    states.append(decide(states[-1], replace(states[-1], reports={CityCode("LHR"): report}), now=NOW))
+    report = Received(report=Report(pop=CityCode("LHR"), host=LHR, at=NOW, generation=3), at=NOW)
+    states.append(decide(states[-1], replace(states[-1], reports={LHR: report}), now=NOW))
     states.append(decide(states[-1], delete(ids[0])(states[-1], NOW + 1), now=NOW + 1))
     gone = frozenset(states[-1].tombstones)
     states.append(decide(states[-1], without_gone(states[-1], gone, NOW + 2), now=NOW + 2))
@@ -102,7 +103,7 @@ def test_a_state_read_back_gives_no_new_orders(store: Store, stack: Stack) -> No
         loaded = store.load()
         again = decide(loaded, loaded, now=NOW + 2)
         assert again.orders is loaded.orders
-        assert again.slots is loaded.slots
+        assert again.incarnations is loaded.incarnations
         before = after
 
 
@@ -129,17 +130,17 @@ def test_a_save_that_fails_changes_nothing(store: Store, stack: Stack) -> None:
 
 
 def test_the_history_of_orders_and_events_is_bounded(store: Store, stack: Stack) -> None:
-    """A PoP keeps its newest orders, and the log its newest events, however much happens."""
+    """A host keeps its newest orders, and the log its newest events, however much happens."""
     state = _full(stack)[0]
     store.save(State(), state, [], at=NOW)
     for _ in range(ORDERS_KEPT + 5):
-        issued = state.orders[CityCode("LHR")]
+        issued = state.orders[LHR]
         newer = replace(issued, order=replace(issued.order, generation=issued.order.generation + 1))
-        after = replace(state, orders={**state.orders, CityCode("LHR"): newer})
+        after = replace(state, orders={**state.orders, LHR: newer})
         store.save(state, after, events_between(state, after) * 300, at=NOW)
         state = after
-    generations = [row["generation"] for row in store.order_history(CityCode("LHR"))]
-    assert generations == list(range(state.orders[CityCode("LHR")].order.generation, 0, -1))[:ORDERS_KEPT]
+    generations = [row["generation"] for row in store.order_history(LHR)]
+    assert generations == list(range(state.orders[LHR].order.generation, 0, -1))[:ORDERS_KEPT]
     with store.reading() as link:
         assert link.execute(text("SELECT count(*) FROM events")).scalar_one() == EVENTS_KEPT
 

@@ -45,7 +45,7 @@ def empty(control: Process) -> None:
     for pop in UPSTREAMS:
         order = control.order(pop)
         if order["removed"]:
-            report = {"pop": pop, "at": 0, "generation": order["generation"], "gone": [r["uid"] for r in order["removed"]]}
+            report = {"pop": pop, "host": pop, "at": 0, "generation": order["generation"], "gone": [r["uid"] for r in order["removed"]]}
             control.client.post(f"/anypop/v1/agents/{pop}/report", json=report, headers=control.agent(pop)).raise_for_status()
     assert control.client.get(BASE).json()["results"] == []
 
@@ -205,7 +205,7 @@ def test_an_agents_token_opens_no_users_door_and_a_users_no_agents(control: Proc
 def test_an_agent_reads_no_other_pops_order_and_reports_for_no_other(control: Process, client: httpx.Client) -> None:
     """403 with code 7."""
     refusal(client.get("/anypop/v1/agents/LAX/order", headers=control.agent("JFK")), 403, 7)
-    report = {"pop": "LAX", "at": 0, "generation": 0}
+    report = {"pop": "LAX", "host": "LAX", "at": 0, "generation": 0}
     refusal(client.post("/anypop/v1/agents/JFK/report", json=report, headers=control.agent("JFK")), 403, 7)
 
 
@@ -261,16 +261,13 @@ def test_a_terraform_configuration_has_an_empty_second_plan(client: httpx.Client
 
 
 def test_what_was_read_can_be_put_back_and_changes_nothing(control: Process, client: httpx.Client) -> None:
-    """Only version and updatedAt move; no PoP gets another order; secrets stay."""
+    """Nothing new is declared, so version and updatedAt stay too; no PoP gets another order; secrets stay."""
     made = post(client, terraform())
     order = control.order("JFK")
     put = client.put(f"{BASE}/{made['id']}", json={"workload": made}).json()["workload"]
-    assert put["metadata"].pop("version") == "2" and put["metadata"].pop("updatedAt")
-    before = copy.deepcopy(made)
-    del before["metadata"]["version"]
-    assert put == before
+    assert put == made
     assert control.order("JFK") == order
-    secrets = {name: value for i in order["instances"] for c in i["containers"] for name, value in c["secrets"]}
+    secrets = {name: value for i in order["instances"] for c in i["payload"]["containers"] for name, value in c["secrets"]}
     assert secrets == {"TOKEN": "hush-hush"}
 
 
@@ -317,7 +314,7 @@ def test_a_registrys_password_stays_with_its_registry(client: httpx.Client, cont
     control.end()
     control.start()
     with sqlite3.connect(f"file:{control.folder}/control/anypop.db?mode=ro", uri=True) as store:
-        rows = store.execute("select path, value from workload_secrets where path like '%password'").fetchall()
+        rows = store.execute("select path, value from workload_secrets where path like '%password' and revision = 2").fetchall()
     assert rows == [("spec.imagePullCredentials[1].dockerRegistry.password", "pass-word")]
     empty(control)
 

@@ -12,7 +12,7 @@ from anypop.host import birdc, ip, netns, process
 from anypop.lab.address import PopSite
 from anypop.lab.build import Lab
 from anypop.model.announce import Prefix
-from anypop.model.network import Upstream
+from anypop.model.network import Host, Upstream
 
 STOLEN = "203.0.113.0/24"  # every speaker announces this too; it is nobody's, and no upstream should take it
 
@@ -27,10 +27,14 @@ class Speaker:
     prefixes: tuple[Prefix, ...]
     saying: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def host(self) -> Host:
+        return self.site.pop.hosts[0]
+
     def start(self) -> None:
         """Hold every announced prefix's first address on `lo`, start BIRD and the server."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        own = (self.site.pop.external4, self.site.pop.external6)
+        own = (self.host.external4, self.host.external6)
         ip.batch([f"addr replace {p[1]}/{p.max_prefixlen} dev lo" for p in (*self.prefixes, *own)], netns=self.site.netns)
         self._write()
         with netns.inside(self.site.netns):
@@ -51,17 +55,16 @@ class Speaker:
         process.end(self.folder / "bird.pid", grace_s=0)
 
     def _write(self) -> None:
-        lines = [f"router id {self.site.pop.router_id};", "protocol device {}", "log stderr all;"]
+        lines = [f"router id {self.host.router_id};", "protocol device {}", "log stderr all;"]
         lines.append('protocol bfd { interface "up-*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }')
         for family in (4, 6):
-            pop = self.site.pop
-            own: Prefix = pop.external4 if family == 4 else pop.external6
+            own: Prefix = self.host.external4 if family == 4 else self.host.external6
             statics = [str(p) for p in (*self.prefixes, own) if p.version == family] + ([STOLEN] if family == 4 else [])
             chosen = f"if source != RTS_BGP then reject; krt_prefsrc = {own[1]}; accept;"
             lines += [
                 f"protocol kernel {{ ipv{family} {{ export filter {{ {chosen} }}; }}; }}",
                 f"protocol static {{ ipv{family}; " + " ".join(f"route {p} unreachable;" for p in statics) + " }",
-                *(self._session(upstream, family) for upstream in pop.upstreams),
+                *(self._session(upstream, family) for upstream in self.host.upstreams),
             ]
         (self.folder / "bird.conf").write_text("\n".join(lines) + "\n")
 

@@ -17,7 +17,7 @@ from anypop.agent.teardown import remove_firewall
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
-from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, instance
+from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, external, instance
 
 pytestmark = pytest.mark.lab
 
@@ -53,7 +53,7 @@ def wire(net: Netlink, *numbers: int) -> Router:
 
 
 def gateways(version: int) -> dict[str, Address]:
-    return {short(i.uid): i.private4 if version == 4 else i.private6 for i in ALL}
+    return {short(i.uid): own for i in ALL if (own := i.private(version)) is not None}
 
 
 def members(*numbers: int, weight: int = 100) -> tuple[Member, ...]:
@@ -72,7 +72,7 @@ def test_what_is_set_is_what_is_seen(net: Netlink) -> None:
     seen = router.look()
     assert seen.covers == {COVER4, COVER6}
     assert seen.links == {short(i.uid): True for i in ALL[:2]}
-    assert seen.external == {ip_network(a): short(i.uid) for i in ALL[:2] for a in (i.external4, i.external6)}
+    assert seen.external == {ip_network(a): short(i.uid) for i in ALL[:2] for a in (external(i), external(i, 6))}
     assert seen.balanced == {ANYCAST4: members(0, 1), ANYCAST6: members(0, 1)}
     router.remove_route(ANYCAST4)
     router.remove_cover(COVER6)
@@ -137,7 +137,7 @@ def test_a_half_made_link_is_made_again(net: Netlink) -> None:
     namespaces.add_link(net, PREFIX, ALL[0])
     assert router.look().links == {short(ALL[0].uid): True}
     with netns.inside(f"{PREFIX}-i-{short(ALL[0].uid)}"), Netlink() as inside:
-        assert {ALL[0].private4, ALL[0].external4, ALL[0].external6, ANYCAST4, ANYCAST6} <= rtnl.addresses(inside)
+        assert {ALL[0].private(4), external(ALL[0]), external(ALL[0], 6), ANYCAST4, ANYCAST6} <= rtnl.addresses(inside)
 
 
 def test_a_half_made_namespace_is_made_again(net: Netlink) -> None:

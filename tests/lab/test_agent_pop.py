@@ -16,10 +16,10 @@ from anypop.agent.network import rtnl
 from anypop.agent.network.netlink import Netlink
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
-from anypop.model.order import Grant, InstanceOrder, Removal
+from anypop.model.order import Containers, Grant, InstanceOrder, Removal
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Port, Probe, ProbeKind
-from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, PopLab, container_pids, instance, web
+from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, PopLab, container_pids, external, instance, web
 from tests.podman_service import SERVE, STAY
 from tests.wait import wait_until
 
@@ -61,7 +61,7 @@ def _is_empty(pop: PopLab) -> bool:
 
 
 def _tokens(*instances: InstanceOrder) -> tuple[Removal, ...]:
-    return tuple(Removal(name=i.name, uid=i.uid, reason="deleted") for i in instances)
+    return tuple(Removal(name=i.name, uid=i.uid, reason=Reason.WORKLOAD_DELETED) for i in instances)
 
 
 def fresh(n: int, container: Container | None = None) -> InstanceOrder:
@@ -93,8 +93,8 @@ def test_instances_answer_on_every_address_and_memory_is_small(clean: PopLab) ->
     clean.wait_running(first.name, second.name)
     for upstream, cover in (("one", COVER4), ("one", COVER6), ("two", COVER6)):  # each hears of it in its own time
         wait_until(lambda u=upstream, c=cover: clean.upstreams.routes(u, c), timeout_s=5, reason=f"{cover} is announced to {upstream}")  # type: ignore[misc]
-    assert clean.get(first.external4) == first.name
-    assert clean.get(second.external6, upstream="two") == second.name
+    assert clean.get(external(first)) == first.name
+    assert clean.get(external(second, 6), upstream="two") == second.name
     assert {clean.get(ANYCAST4) for _ in range(30)} == {first.name, second.name}
     assert clean.get(ANYCAST6) in {first.name, second.name}
     rss = next(line for line in Path(f"/proc/{clean.agent_pid()}/status").read_text().splitlines() if line.startswith("VmRSS"))
@@ -184,7 +184,7 @@ def test_removal_goes_in_order_as_its_upstream_sees_it(clean: PopLab) -> None:
     wait_until(lambda: "(65535,0)" in clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it prefers less", every_s=0.005)
     assert clean.get(ANYCAST4) == only.name
     wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is withdrawn", every_s=0.002)
-    assert clean.get(only.external4) == only.name
+    assert clean.get(external(only)) == only.name
     wait_until(lambda: only.uid in (clean.control.report.gone if clean.control.report else ()), timeout_s=10, reason="it is gone")
     assert not netns.exists(f"{clean.prefix}-i-{only.uid}")
     assert only.name not in container_pids(clean)
@@ -246,7 +246,7 @@ def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopL
         wait_until(lambda: clean.get(ANYCAST4) in (first.name, second.name), timeout_s=20, reason="it answers again")
         wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="it is announced again")
         names = {first.name, second.name}
-        wait_until(lambda: {clean.get(i.external4) for i in (first, second)} == names, timeout_s=10, reason="both are back")
+        wait_until(lambda: {clean.get(external(i)) for i in (first, second)} == names, timeout_s=10, reason="both are back")
     finally:
         clean.control.away = False
     clean.wait_running(first.name, second.name)
@@ -352,12 +352,12 @@ def test_only_open_ports_are_reached_and_the_way_out_is_free(clean: PopLab) -> N
     only = fresh(0, both)
     clean.give(only)
     clean.wait_running(only.name)
-    assert clean.get(only.external4) == only.name
+    assert clean.get(external(only)) == only.name
     space = f"{clean.prefix}-i-{only.uid}"
     with netns.inside(clean.upstreams.namespace("one")), socket.socket() as outside:
         outside.settimeout(0.3)
         with pytest.raises(TimeoutError):
-            outside.connect((str(only.external4), 81))
+            outside.connect((str(external(only)), 81))
         with socket.create_server(("203.0.113.1", 8080)) as server, netns.inside(space):
             socket.create_connection((str(server.getsockname()[0]), 8080), timeout=2).close()
 
@@ -368,8 +368,8 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
     clean.give(only)
     clean.wait_running(only.name)
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
-    ip.batch([f"route del {only.external4}/32 proto 158", f"route del unreachable {COVER4} proto 158 metric 4000000"], netns=clean.router)
-    wait_until(lambda: clean.get(only.external4) == only.name, timeout_s=3, reason="the external route is back")
+    ip.batch([f"route del {external(only)}/32 proto 158", f"route del unreachable {COVER4} proto 158 metric 4000000"], netns=clean.router)
+    wait_until(lambda: clean.get(external(only)) == only.name, timeout_s=3, reason="the external route is back")
     wait_until(lambda: clean.kernel("route", "show", "exact", str(COVER4)), timeout_s=3, reason="the cover is back")
     process.end(clean.state / "bird" / "bird.pid", grace_s=0)
     wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the upstream saw BIRD die")
@@ -400,7 +400,7 @@ def test_containers_of_an_instance_share_its_network(clean: PopLab) -> None:
     """A second container reaches the first on 127.0.0.1, by an exec probe; the death of either takes the instance out and heals alone."""
     asks = Probe(kind=ProbeKind.EXEC, command=("/bin/sh", "-c", "echo GET / | nc 127.0.0.1 80"), period_s=0.2)
     side = replace(web(), name="side", ports=(), command=("/bin/sh", "-c", STAY), readiness=asks)
-    only = replace(fresh(0), containers=(web(), side))
+    only = replace(fresh(0), payload=Containers(containers=(web(), side)))
     clean.give(only)
     clean.wait_running(only.name)
     seen = clean.reported(only.name)
@@ -423,7 +423,7 @@ def test_bad_orders_are_refused_and_said(clean: PopLab) -> None:
     wait_until(
         lambda: clean.control.report and clean.control.report.refused is Reason.SHRINKS_WITHOUT_TOKEN, timeout_s=5, reason="it is refused"
     )
-    assert clean.get(only.external4) == only.name
+    assert clean.get(external(only)) == only.name
     clean.give(only)
     wait_until(lambda: clean.control.report and clean.control.report.refused is None, timeout_s=5, reason="a whole order is taken")
 

@@ -168,7 +168,12 @@ def test_an_upstream_takes_nothing_but_our_own_prefixes(lab: Lab, pops: Pops) ->
 
 def test_every_pops_own_prefix_is_reached_from_everywhere(lab: Lab, pops: Pops) -> None:
     """In both families."""
-    asked = [(host, pop, a) for host in lab.plan.vantages for pop in lab.network().pops for a in (pop.external4[1], pop.external6[1])]
+    asked = [
+        (client, pop, a)
+        for client in lab.plan.vantages
+        for pop, host in lab.network().hosts()
+        for a in (host.external4[1], host.external6[1])
+    ]
     answers = in_parallel(lambda row: vantage.probe(row[0], row[2], requests=1)[0].body, asked)
     wrong = [(host.name, pop.city, body) for (host, pop, _), body in zip(asked, answers, strict=True) if body != pop.city]
     assert wrong == []

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anypop.model.announce import Mode, Scope, ScopeRule
-from anypop.model.names import CityCode, WorkloadId
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Plan, World
 from anypop.model.workload import Target, Workload
 from anypop.plan.check import Unsafe, check
@@ -80,9 +80,9 @@ class Scenario:
 
     def gone(self, city: str) -> Iterator[str]:
         """A PoP reports its removals complete; their places begin to rest."""
-        done = {r.uid: (c, r.index) for c, r in self.world.removals if c == city}
-        left = tuple((c, r) for c, r in self.world.removals if r.uid not in done)
-        busy = {s.workload_id for s in self.world.slots} | {r.workload_id for _, r in left}
+        done = {r.uid: (h, r) for h, r in self.world.removals if h == city}
+        left = tuple((h, r) for h, r in self.world.removals if r.uid not in done)
+        busy = {s.workload_id for s in self.world.incarnations} | {r.workload_id for _, r in left}
         ended = {w.id for w in self.world.workloads if w.deleting and w.id not in busy}
         freed = {a.address4 for a in self.world.anycast if a.workload_id in ended}
         yield from self._go(
@@ -90,21 +90,23 @@ class Scenario:
                 self.world,
                 removals=left,
                 workloads=tuple(w for w in self.world.workloads if w.id not in ended),
-                resting_indexes=self.world.resting_indexes | set(done.values()),
+                resting_indexes=self.world.resting_indexes | {(h, r.index) for h, r in done.values()},
+                resting_links=self.world.resting_links | {(h, r.link) for h, r in done.values()},
                 resting_addresses=self.world.resting_addresses | freed,
             )
         )
 
     def rested(self) -> Iterator[str]:
         """Long enough has passed for everything that was released."""
-        yield from self._go(replace(self.world, resting_indexes=frozenset(), resting_addresses=frozenset()))
+        yield from self._go(replace(self.world, resting_indexes=frozenset(), resting_links=frozenset(), resting_addresses=frozenset()))
 
     def instances(self, city: str) -> Iterator[str]:
-        part = self.plan.pops[CityCode(city)]
+        part = self.plan.hosts[HostName(city)]
         for i in part.instances:
-            yield f"{i.name}  private {i.private4}  external {i.external4}" + (f"  anycast {i.anycast4}" if i.anycast4 else "")
+            four = next(i.addresses())
+            yield f"{i.name}  private {four.private}  external {four.external}" + (f"  anycast {i.anycast[0]}" if i.anycast else "")
         for r in part.removed:
-            yield f"{r.name}  to be removed: {r.reason}"
+            yield f"{r.name}  to be removed: {r.reason.says}" + (f" ({r.detail})" if r.detail else "")
 
     def anycast(self) -> Iterator[str]:
         slugs = {w.id: w.slug for w in self.world.workloads}
@@ -112,7 +114,7 @@ class Scenario:
             yield f"{slugs.get(a.workload_id, 'a forgotten workload')}  {a.address4} in {a.prefix4}"
 
     def announcements(self, city: str) -> Iterator[str]:
-        for a in self.plan.pops[CityCode(city)].announcements:
+        for a in self.plan.hosts[HostName(city)].announcements:
             if a.gates:
                 scope = a.scope.mode.value if a.scope.mode is Mode.WITHHOLD else f"prepend {a.scope.prepend}" if a.scope.prepend else ""
                 scope = scope or " ".join(f"({x},{y})" for x, y in a.scope.communities) or "plainly"
@@ -122,7 +124,7 @@ class Scenario:
         planned = plan(changed)
         leaving = {w.id for w in changed.workloads if w.deleting} | ({asked} if asked else set())
         try:
-            check(planned, self.world.slots, confirmed=frozenset(leaving))
+            check(planned, self.world.incarnations, confirmed=frozenset(leaving))
         except Unsafe as unsafe:
             for problem in unsafe.problems:
                 yield f"refused: {problem}"
@@ -131,14 +133,14 @@ class Scenario:
         self.plan = planned
         self.world = replace(
             changed,
-            slots=planned.slots,
+            incarnations=planned.incarnations,
             anycast=planned.anycast,
             removals=planned.removals,
-            incarnation=changed.incarnation + 1,
+            serial=changed.serial + 1,
         )
 
     def _differences(self, planned: Plan) -> Iterator[str]:
-        old, new = {s.uid: s for s in self.plan.slots}, {s.uid: s for s in planned.slots}
+        old, new = {s.uid: s for s in self.plan.incarnations}, {s.uid: s for s in planned.incarnations}
         for uid, slot in new.items():
             if uid not in old:
                 yield f"+ {slot.name} at {slot.pop}, place {slot.index}"

@@ -183,7 +183,7 @@ def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
-    newcomer = replace(instance(1, workload=1), anycast4=COVERS[0][2])
+    newcomer = replace(instance(1, workload=1), anycast=(COVERS[0][2],))
     both = order(2, instance(0), newcomer)
     host.obey(both)
     for step in converge(both, host.observe(), host.now):

@@ -7,14 +7,14 @@ import pytest
 
 from anypop.agent.ledger import Ledger
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import HostName
 from anypop.model.reasons import Reason
-from tests.agent_world import POP, instance, order
+from tests.agent_world import HOST, instance, order
 
 
 def ledger(folder: Path) -> Ledger:
     """A ledger as a new process opens it."""
-    opened = Ledger(folder / "order.json", POP)
+    opened = Ledger(folder / "order.json", HOST)
     opened.restore()
     return opened
 
@@ -92,13 +92,13 @@ def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_the_order(tmp_path: Path) -> None:
     """An order that cannot be written is not obeyed."""
     (tmp_path / "file").write_text("")
-    book = Ledger(tmp_path / "file" / "order.json", POP)
+    book = Ledger(tmp_path / "file" / "order.json", HOST)
     with pytest.raises(WorldError, match="write the order"):
         book.accept(order(1))
     assert book.page is None
 
 
-def test_another_pops_order_is_the_senders_mistake(tmp_path: Path) -> None:
-    """An order for another PoP is refused with the field's name."""
-    with pytest.raises(Invalid, match="pop"):
-        Ledger(tmp_path / "order.json", CityCode("JFK")).accept(order(1))
+def test_another_hosts_order_is_the_senders_mistake(tmp_path: Path) -> None:
+    """An order for another host is refused with the field's name."""
+    with pytest.raises(Invalid, match="host"):
+        Ledger(tmp_path / "order.json", HostName("JFK")).accept(order(1))

@@ -18,7 +18,7 @@ from anypop.agent.steps import image_lane
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
-from tests.agent_world import COVERS, POP, FakeHost, instance, order, web
+from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, web
 
 _PROTOCOLS = """be9b38650779ecb5
 Name       Proto      Table      State  Since         Info
@@ -98,7 +98,7 @@ def test_a_container_gets_its_labels_limits_namespace_and_secrets() -> None:
 
 
 def _report(one: Order | None, observed: Observed) -> Report:
-    return report_of(one, observed, pop=POP, generation=1, at=50.0, refused=None, drift=(), errors=())
+    return report_of(one, observed, pop=POP, host=HOST, generation=1, at=50.0, refused=None, drift=(), errors=())
 
 
 def test_a_report_says_why_an_image_is_missing_and_when_it_is_tried_again() -> None:

@@ -15,7 +15,7 @@ from anypop.cli.catchment import announced, graphs, measured, picture, plans, sa
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode
-from anypop.model.network import UpstreamKind
+from anypop.model.network import OTHER_NETWORKS
 from anypop.routing.catchment.diff import diff
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.sessions import Announcements, Session
@@ -138,7 +138,7 @@ PLANS = st.builds(
             pop=st.sampled_from([CityCode("LHR"), CityCode("JFK")]),
             upstream=st.sampled_from(["a", "no", "12", "x: y", "null"]),
             asn=st.integers(1, 2**32 - 1),
-            kind=st.sampled_from(UpstreamKind),
+            kind=st.sampled_from(OTHER_NETWORKS),
             scope=st.builds(
                 Scope,
                 mode=st.sampled_from(Mode),

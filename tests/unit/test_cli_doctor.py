@@ -11,10 +11,9 @@ import pytest
 
 from anypop.cli.catchment import plans, proposals, repairing
 from anypop.cli.catchment.repairing import Course, Key, Look, Patience, Wave
-from anypop.model import codec
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
-from anypop.model.network import Network
+from anypop.model.network import network_from
 from anypop.routing.catchment.doctor import Change, Repair
 from tests.cli_calls import Caller
 from tests.fake_control import FakeControl, probed
@@ -83,7 +82,7 @@ def test_json_has_every_repair_with_its_score_and_its_configuration(shell: Calla
 
 def test_withholding_takes_the_lines_out_of_one_session_s_filter() -> None:
     """Both families, and nothing else of the file changes."""
-    place = proposals.Place(workload="web", network=codec.from_data(Network, network()), prefixes=("198.51.100.0/24", "2001:db8:1::/48"))
+    place = proposals.Place(workload="web", network=network_from(network()), prefixes=("198.51.100.0/24", "2001:db8:1::/48"))
     now = plans.read((LONDON / "plan.yaml").read_text().replace("centurylink", "as209"), "plan")
     change = Change(pop=CityCode("JFK"), upstream="as209", asn=209, scope=Scope(mode=Mode.WITHHOLD))
     score: dict[str, Any] = {"cured": 1, "mended": 1, "harmed": 0, "unsure": 0, "mended_weight": 0.1, "harmed_weight": 0.0, "gain_km": 1.0}

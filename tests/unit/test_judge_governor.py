@@ -7,27 +7,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from anypop.judge.governor import Cause, Standing, floor_of, govern
+from anypop.judge.governor import Cause, Standing, govern
 from anypop.judge.memory import History
 from anypop.judge.verdict import Received, judge
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
-from anypop.model.plan import Verdict, World
+from anypop.model.plan import Verdict, World, floor_of
 from anypop.model.reasons import Reason
 from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
-from tests.worlds import AMS, CITIES, JFK, LAX, LHR, network, report, workload
+from tests.worlds import CITIES, HOSTS, network, report, workload
 
 PREFIX = IPv4Network("203.0.113.0/24")
-ALL = frozenset(CITIES)
+AMS, LHR, JFK, LAX = HOSTS
+ALL = frozenset(HOSTS)
+CITY = dict(zip(HOSTS, CITIES, strict=True))
+
+
+def bad(count: int) -> frozenset[CityCode]:
+    """So many PoPs turned bad."""
+    return frozenset(CITIES[:count])
 
 
 def standing(**more: object) -> Standing:
     facts: dict[str, object] = {
-        "entitled": ALL,
+        "entitled": CITY,
         "announcing": ALL,
         "leaving": frozenset(),
-        "turned_bad": 1,
+        "turned_bad": bad(1),
         "requests": ((LHR, Cause.BROKEN),),
     }
     return Standing(prefix=PREFIX, **(facts | more))  # type: ignore[arg-type]
@@ -42,12 +49,12 @@ def standing(**more: object) -> Standing:
         ({"leaving": frozenset({AMS, JFK})}, Reason.FLOOR_HOLDS),
         ({"announcing": frozenset({LHR})}, Reason.LAST_ANNOUNCER),
         ({"announcing": frozenset()}, Reason.LAST_ANNOUNCER),
-        ({"entitled": frozenset({LHR}), "announcing": frozenset({LHR})}, Reason.LAST_ANNOUNCER),
-        ({"turned_bad": 3}, Reason.SUSPECT_MONITOR),
-        ({"turned_bad": 2}, Reason.GRANTED),
+        ({"entitled": {LHR: CITY[LHR]}, "announcing": frozenset({LHR})}, Reason.LAST_ANNOUNCER),
+        ({"turned_bad": bad(3)}, Reason.SUSPECT_MONITOR),
+        ({"turned_bad": bad(2)}, Reason.GRANTED),
         ({"requests": ((LHR, Cause.NOWHERE_BETTER),)}, Reason.NOWHERE_BETTER),
         ({"requests": ((LHR, Cause.STARTING),)}, Reason.PROBE_PENDING),
-        ({"leaving": frozenset({LHR, AMS}), "turned_bad": 4}, Reason.GRANTED),
+        ({"leaving": frozenset({LHR, AMS}), "turned_bad": bad(4)}, Reason.GRANTED),
     ],
 )
 def test_each_answer_has_its_reason(facts: dict[str, object], reason: Reason) -> None:
@@ -60,32 +67,32 @@ def test_each_answer_has_its_reason(facts: dict[str, object], reason: Reason) ->
 def test_two_that_ask_together_never_both_get_the_last_leave() -> None:
     """Of three that announce (floor two) and all ask, one may go, and it is the one that has waited longest."""
     asks = tuple((c, Cause.BROKEN) for c in (LAX, AMS, JFK))
-    answers = govern(standing(announcing=frozenset({AMS, JFK, LAX}), requests=asks, turned_bad=2))
+    answers = govern(standing(announcing=frozenset({AMS, JFK, LAX}), requests=asks, turned_bad=bad(2)))
     assert {c: a.allowed for c, a in answers.items()} == {LAX: True, AMS: False, JFK: False}
 
 
-sets_of_cities = st.frozensets(st.sampled_from(CITIES))
+sets_of_hosts = st.frozensets(st.sampled_from(HOSTS))
 
 
 @settings(deadline=None)
-@given(st.tuples(sets_of_cities, sets_of_cities, sets_of_cities), st.permutations(CITIES), st.integers(0, 4), st.sampled_from(list(Cause)))
+@given(st.tuples(sets_of_hosts, sets_of_hosts, sets_of_hosts), st.permutations(HOSTS), st.integers(0, 4), st.sampled_from(list(Cause)))
 def test_no_set_of_answers_falls_below_the_floor(
-    sets: tuple[frozenset[CityCode], frozenset[CityCode], frozenset[CityCode]], asks: list[CityCode], bad: int, cause: Cause
+    sets: tuple[frozenset[HostName], frozenset[HostName], frozenset[HostName]], asks: list[HostName], ill: int, cause: Cause
 ) -> None:
     """Whoever announces and holds no leave after the answers is at least the floor, or as many as before if that was fewer."""
     entitled, hears, out = sets
     facts = standing(
-        entitled=entitled,
+        entitled={h: CITY[h] for h in entitled},
         announcing=hears & entitled,
         leaving=out,
-        turned_bad=bad,
+        turned_bad=bad(ill),
         requests=tuple((c, cause) for c in asks if c in entitled),
     )
     answers = govern(facts)
     new = {c for c, a in answers.items() if a.allowed} - out
     left_before = (hears & entitled) - out
     assert len(left_before - new) >= min(len(left_before), facts.floor)
-    if 2 * bad > len(entitled) or cause is not Cause.BROKEN:
+    if 2 * ill > len(entitled) or cause is not Cause.BROKEN:
         assert not new
 
 
@@ -103,30 +110,30 @@ class ManyPopsAndOneGovernor(RuleBasedStateMachine):
     @initialize(count=st.sampled_from([2, 4, 1, 3]))
     def start(self, count: int) -> None:
         self.plan = plan(World(network=network(CITIES[:count]), workloads=(workload(cities=CITIES[:count], dual_stack=False),)))
-        self.pops = list(self.plan.pops)
+        self.pops = list(self.plan.hosts)
         self.prefix = self.plan.anycast[0].prefix4
         self.now = 0.0
         self.history = History()
-        self.orders: dict[CityCode, Order] = {c: order_for(self.plan, c, 1, Verdict()) for c in self.pops}
+        self.orders: dict[HostName, Order] = {c: order_for(self.plan, c, 1, Verdict()) for c in self.pops}
         self.obeyed = dict(self.orders)
         self.healthy = dict.fromkeys(self.pops, True)
         self.out = dict.fromkeys(self.pops, True)
-        self.arrived: dict[CityCode, Received] = {}
-        for city in self.pops:
-            self.tell(city)
+        self.arrived: dict[HostName, Received] = {}
+        for host in self.pops:
+            self.tell(host)
         self.decide()
 
-    def tell(self, city: CityCode) -> None:
-        ill, out = not self.healthy[city], self.out[city]
+    def tell(self, host: HostName) -> None:
+        ill, out = not self.healthy[host], self.out[host]
         seen = report(
             self.plan,
-            city,
-            generation=self.obeyed[city].generation,
+            host,
+            generation=self.obeyed[host].generation,
             unhealthy={workload().id} if ill else (),
             withdrawn=() if out else (self.prefix,),
             wants=(self.prefix,) if ill and out else (),
         )
-        self.arrived[city] = Received(report=seen, at=self.now)
+        self.arrived[host] = Received(report=seen, at=self.now)
 
     def decide(self) -> None:
         verdict, self.history = judge(
@@ -136,10 +143,10 @@ class ManyPopsAndOneGovernor(RuleBasedStateMachine):
             history=self.history,
             generations={c: o.generation for c, o in self.orders.items()},
         )
-        for city in self.pops:
-            wanted = order_for(self.plan, city, self.orders[city].generation, verdict)
-            if wanted != self.orders[city]:
-                self.orders[city] = order_for(self.plan, city, self.orders[city].generation + 1, verdict)
+        for host in self.pops:
+            wanted = order_for(self.plan, host, self.orders[host].generation, verdict)
+            if wanted != self.orders[host]:
+                self.orders[host] = order_for(self.plan, host, self.orders[host].generation + 1, verdict)
 
     @rule(n=st.integers(0, 3))
     def falls_ill(self, n: int) -> None:
@@ -154,17 +161,17 @@ class ManyPopsAndOneGovernor(RuleBasedStateMachine):
     @rule(n=st.integers(0, 3))
     def acts(self, n: int) -> None:
         """An agent does what its health and the order it obeys allow."""
-        city = self.pops[n % len(self.pops)]
-        if self.healthy[city]:
-            self.out[city] = True
-        elif any(g.allowed and g.prefix == self.prefix for g in self.obeyed[city].grants):
-            self.out[city] = False
+        host = self.pops[n % len(self.pops)]
+        if self.healthy[host]:
+            self.out[host] = True
+        elif any(g.allowed and g.prefix == self.prefix for g in self.obeyed[host].grants):
+            self.out[host] = False
 
     @rule(n=st.integers(0, 3))
     def receives(self, n: int) -> None:
         """The newest order arrives."""
-        city = self.pops[n % len(self.pops)]
-        self.obeyed[city] = self.orders[city]
+        host = self.pops[n % len(self.pops)]
+        self.obeyed[host] = self.orders[host]
 
     @rule(n=st.integers(0, 3))
     def reports(self, n: int) -> None:

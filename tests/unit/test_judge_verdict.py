@@ -6,24 +6,25 @@ from anypop.judge.instances import shown
 from anypop.judge.memory import History
 from anypop.judge.verdict import FRESH_S, Received, judge
 from anypop.model.announce import Address, Mode, Scope, ScopeRule
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.plan import Plan, Verdict, World
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
 from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
-from tests.worlds import AMS, CITIES, JFK, LAX, LHR, after, network, report, workload
+from tests.worlds import CITIES, HOSTS, after, network, report, workload
 
+AMS, LHR, JFK, LAX = HOSTS
 PLAN = plan(World(network=network(), workloads=(workload(dual_stack=False),)))
 PREFIX = PLAN.anycast[0].prefix4
 WEB = workload().id
-FIRST = dict.fromkeys(CITIES, 1)
+FIRST = dict.fromkeys(HOSTS, 1)
 
 
-def ill(planned: Plan, city: CityCode, *, generation: int = 1, workload_id: str = WEB, out: bool = True) -> Report:
+def ill(planned: Plan, host: HostName, *, generation: int = 1, workload_id: str = WEB, out: bool = True) -> Report:
     return report(
         planned,
-        city,
+        host,
         generation=generation,
         unhealthy=[workload_id],
         wants=[PREFIX] if out else [],
@@ -38,37 +39,37 @@ class Control:
         self.plan = planned
         self.now = 1000.0
         self.history = History()
-        self.reports: dict[CityCode, Received] = {}
+        self.reports: dict[HostName, Received] = {}
         self.generations = dict(FIRST)
         self.verdict = Verdict()
-        self.receive(*(report(planned, city) for city in planned.pops))
+        self.receive(*(report(planned, host) for host in planned.hosts))
 
     def receive(self, *reports: Report) -> Verdict:
         for one in reports:
-            self.reports[one.pop] = Received(report=one, at=self.now)
+            self.reports[one.host] = Received(report=one, at=self.now)
         self.verdict, self.history = judge(self.plan, self.reports, now=self.now, history=self.history, generations=self.generations)
         return self.verdict
 
-    def answer(self, city: CityCode) -> tuple[bool, str] | None:
-        return next(((g.allowed, g.reason) for g in self.verdict.pops[city].grants if g.prefix == PREFIX), None)
+    def answer(self, host: HostName) -> tuple[bool, str] | None:
+        return next(((g.allowed, g.reason) for g in self.verdict.hosts[host].grants if g.prefix == PREFIX), None)
 
-    def everyone_else_reports(self, *but: CityCode) -> None:
-        self.receive(*(report(self.plan, c, generation=self.generations[c]) for c in self.plan.pops if c not in but))
+    def everyone_else_reports(self, *but: HostName) -> None:
+        self.receive(*(report(self.plan, c, generation=self.generations[c]) for c in self.plan.hosts if c not in but))
 
 
 def test_a_silent_pop_is_unknown_and_never_healthy() -> None:
     """Fresh for 15 s, then unknown; one that never reported says so."""
     control = Control()
-    assert control.verdict.pops[LHR].reason is Reason.RUNNING
+    assert control.verdict.hosts[LHR].reason is Reason.RUNNING
     control.now += FRESH_S
     control.everyone_else_reports(LHR)
-    assert control.verdict.pops[LHR].trusted
+    assert control.verdict.hosts[LHR].trusted
     control.now += 0.1
     control.everyone_else_reports(LHR)
-    assert (control.verdict.pops[LHR].trusted, control.verdict.pops[LHR].reason) == (False, Reason.REPORT_STALE)
-    assert LHR not in control.verdict.prefixes[0].announcing
+    assert (control.verdict.hosts[LHR].trusted, control.verdict.hosts[LHR].reason) == (False, Reason.REPORT_STALE)
+    assert CityCode(LHR) not in control.verdict.prefixes[0].announcing
     nobody, _ = judge(PLAN, {}, now=0, history=History(), generations={})
-    assert {v.reason for v in nobody.pops.values()} == {Reason.NO_REPORT}
+    assert {v.reason for v in nobody.hosts.values()} == {Reason.NO_REPORT}
 
 
 def test_a_pop_counts_as_announcing_only_with_an_established_session() -> None:
@@ -76,8 +77,8 @@ def test_a_pop_counts_as_announcing_only_with_an_established_session() -> None:
     control = Control()
     assert control.verdict.prefixes[0].announcing == tuple(sorted(CITIES))
     control.receive(report(PLAN, LHR, sessions="active"))
-    assert control.verdict.prefixes[0].announcing == tuple(sorted({AMS, JFK, LAX}))
-    assert control.verdict.pops[LHR].reason is Reason.SESSION_DOWN
+    assert control.verdict.prefixes[0].announcing == tuple(sorted(CityCode(h) for h in (AMS, JFK, LAX)))
+    assert control.verdict.hosts[LHR].reason is Reason.SESSION_DOWN
 
 
 def test_a_sick_pop_is_granted_until_it_returns_and_the_leave_counts_until_its_revocation_is_obeyed() -> None:
@@ -97,7 +98,7 @@ def test_a_sick_pop_is_granted_until_it_returns_and_the_leave_counts_until_its_r
     control.receive(ill(PLAN, JFK))
     assert control.answer(JFK) == (False, Reason.FLOOR_HOLDS)
     control.receive(report(PLAN, LHR, generation=3))
-    assert [leave.pop for leave in control.history.leaves] == [AMS, JFK]
+    assert [leave.host for leave in control.history.leaves] == [AMS, JFK]
     assert control.answer(JFK) == (True, Reason.GRANTED)
 
 
@@ -105,8 +106,8 @@ def test_when_most_turn_bad_at_once_nobody_withdraws_until_the_window_is_over() 
     """Three of four within a minute: the monitor is suspect. A minute later the floor alone decides."""
     control = Control()
     control.now += 1
-    for city in (LHR, AMS, JFK):
-        control.reports[city] = Received(report=ill(PLAN, city), at=control.now)
+    for host in (LHR, AMS, JFK):
+        control.reports[host] = Received(report=ill(PLAN, host), at=control.now)
     control.receive()
     assert {control.answer(c) for c in (LHR, AMS, JFK)} == {(False, Reason.SUSPECT_MONITOR)}
     assert control.verdict.prefixes[0].alarm is Reason.SUSPECT_MONITOR
@@ -126,7 +127,7 @@ def test_silence_counts_as_turning_bad() -> None:
 
 def test_the_last_announcer_holds_and_alarms() -> None:
     """One PoP in all: a sick answer is better than none, and a person is told."""
-    alone = plan(World(network=network([LHR]), workloads=(workload(cities=[LHR], dual_stack=False),)))
+    alone = plan(World(network=network([CityCode(LHR)]), workloads=(workload(cities=[CityCode(LHR)], dual_stack=False),)))
     control = Control(alone)
     control.receive(ill(alone, LHR))
     assert control.answer(LHR) == (False, Reason.LAST_ANNOUNCER)
@@ -164,15 +165,15 @@ def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody_while_it_starts() ->
     control = Control(first)
     both = plan(after(world, first, workloads=(*world.workloads, workload("b", dual_stack=False))))
     control.plan = both
-    control.receive(*(ill(both, c, workload_id=b) for c in CITIES))
-    assert {control.answer(c) for c in CITIES} == {None}, "an answer would cost every PoP two orders for each start"
+    control.receive(*(ill(both, c, workload_id=b) for c in HOSTS))
+    assert {control.answer(c) for c in HOSTS} == {None}, "an answer would cost every PoP two orders for each start"
     assert control.verdict.prefixes[0].alarm is None
     control.receive(*(report(both, c) for c in (AMS, JFK, LAX)))
     assert control.answer(LHR) is None
     control.now += 31
     control.receive(*(report(both, c) for c in (AMS, JFK, LAX)), ill(both, LHR, workload_id=b))
     assert control.answer(LHR) == (True, Reason.GRANTED)
-    assert (LHR, a) in control.history.served
+    assert (CityCode(LHR), a) in control.history.served
 
 
 def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:
@@ -186,10 +187,10 @@ def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:
         order = order_for(both, LHR, 2, control.verdict)
         return {g for told in order.announcements if told.prefix == a.prefix4 for g in told.gates}
 
-    control.receive(*(report(both, c, unhealthy=[b.workload_id]) for c in CITIES))
+    control.receive(*(report(both, c, unhealthy=[b.workload_id]) for c in HOSTS))
     assert gates() == {a.address4, b.address4}
     control.now += 31
-    control.receive(*(report(both, c, unhealthy=[b.workload_id]) for c in CITIES))
+    control.receive(*(report(both, c, unhealthy=[b.workload_id]) for c in HOSTS))
     assert gates() == {a.address4}
     control.now += FRESH_S + 1
     control.receive(report(both, LHR, unhealthy=[b.workload_id]))
@@ -203,16 +204,16 @@ def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:
     everyone = [a.workload_id, b.workload_id]
     for _ in range(2):
         control.now += 31
-        control.receive(*(report(both, c, unhealthy=everyone) for c in CITIES))
+        control.receive(*(report(both, c, unhealthy=everyone) for c in HOSTS))
     assert gates() == {a.address4, b.address4}, "nothing is announced before anything works"
 
 
 def test_a_pop_withheld_by_the_operator_is_not_entitled() -> None:
     """It is neither counted in the floor nor missed."""
-    rules = tuple(ScopeRule(workload_id=WEB, pop=LAX, upstream=u, scope=Scope(mode=Mode.WITHHOLD)) for u in ("telia", "qwest"))
+    rules = tuple(ScopeRule(workload_id=WEB, pop=CityCode(LAX), upstream=u, scope=Scope(mode=Mode.WITHHOLD)) for u in ("telia", "qwest"))
     ruled = plan(World(network=network(), workloads=(workload(dual_stack=False),), rules=rules))
     verdict, _ = judge(ruled, {}, now=0, history=History(), generations={})
-    assert verdict.prefixes[0].entitled == tuple(sorted({AMS, JFK, LHR}))
+    assert verdict.prefixes[0].entitled == tuple(sorted(CityCode(h) for h in (AMS, JFK, LHR)))
     assert verdict.prefixes[0].floor == 2
 
 
@@ -237,12 +238,12 @@ def test_a_pop_says_the_first_thing_that_is_wrong_with_it() -> None:
         (ill(PLAN, LHR), Reason.NO_HEALTHY_INSTANCE),
         (plain, Reason.RUNNING),
     ):
-        assert control.receive(changed).pops[LHR].reason is reason
+        assert control.receive(changed).hosts[LHR].reason is reason
 
 
 def test_an_instance_is_shown_as_its_pop_saw_it_and_unknown_when_it_is_silent() -> None:
     """SCHEDULING before the first report, the report's phase after it, nothing claimed of a silent PoP."""
-    slot = next(s for s in PLAN.slots if s.pop == LHR)
+    slot = next(i for i in PLAN.incarnations if i.host == LHR)
     received = Received(report=report(PLAN, LHR), at=100)
     assert shown(slot.name, slot.uid, None, now=100).phase is Phase.SCHEDULING
     seen = shown(slot.name, slot.uid, received, now=110)

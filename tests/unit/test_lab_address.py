@@ -24,7 +24,7 @@ def test_nothing_is_numbered_twice(lab: LabPlan) -> None:
     ends = [end for link in lab.links for end in (link.a, link.b)]
     addresses = [ip_interface(text).ip for end in ends for text in end.addresses]
     addresses += [address for router in lab.routers for address in (router.loopback4, router.loopback6)]
-    addresses += [site.pop.router_id for site in lab.sites]
+    addresses += [host.router_id for site in lab.sites for host in site.pop.hosts]
     for values in (addresses, [end.mac for end in ends if end.mac], [(end.netns, end.interface) for end in ends], lab.namespaces()):
         assert len(values) == len(set(values))
 

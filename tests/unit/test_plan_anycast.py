@@ -13,12 +13,12 @@ from anypop.model.reasons import Reason
 from anypop.model.workload import Target, Workload
 from anypop.plan.check import check
 from anypop.plan.planner import plan
-from tests.unit.test_plan_places import some_workloads
-from tests.worlds import AMS, CITIES, JFK, LAX, LHR, after, network, workload
+from tests.unit.test_plan_placement import some_workloads
+from tests.worlds import AMS, CITIES, JFK, LAX, LHR, after, network, part_of, workload
 
 
 def tellers(planned: Plan, prefix: object) -> set[CityCode]:
-    return {c for c, part in planned.pops.items() if any(a.prefix == prefix for a in part.announcements)}
+    return {part.pop for part in planned.hosts.values() if any(a.prefix == prefix for a in part.announcements)}
 
 
 def test_workloads_of_the_same_pops_share_a_covering_prefix() -> None:
@@ -37,8 +37,8 @@ def test_other_pops_need_another_prefix() -> None:
     (note,) = planned.notes
     assert (note.subject, note.reason) == ("c", Reason.NO_COVERING_PREFIX)
     assert "AMS" in note.detail
-    assert len(planned.pops[AMS].instances) == 4
-    assert planned.pops[AMS].instances[-1].anycast4 is None
+    assert len(part_of(planned, AMS).instances) == 4
+    assert part_of(planned, AMS).instances[-1].anycast == ()
 
 
 def test_a_released_address_waits_until_all_instances_are_gone_and_then_rests() -> None:
@@ -76,11 +76,11 @@ def test_no_pop_announces_an_address_that_it_cannot_serve(first: list[Workload],
     world = World(network=network(prefixes=prefixes), workloads=tuple(first))
     planned = plan(world)
     for now in (planned, plan(after(world, planned, workloads=tuple(second)))):
-        homes = {w: {s.pop for s in now.slots if s.workload_id == w} for w in {s.workload_id for s in now.slots}}
-        for city, part in now.pops.items():
+        homes = {w: {s.pop for s in now.incarnations if s.workload_id == w} for w in {s.workload_id for s in now.incarnations}}
+        for part in now.hosts.values():
             for told in part.announcements:
                 here = [a for a in now.anycast if told.prefix in (a.prefix4, a.prefix6) and a.workload_id in homes]
-                assert all(city in homes[a.workload_id] for a in here)
+                assert all(part.pop in homes[a.workload_id] for a in here)
                 gates = {a.address4 if told.prefix.version == 4 else a.address6 for a in here}
                 assert set(told.gates) == gates
         check(now, (), confirmed=frozenset())
@@ -89,7 +89,7 @@ def test_no_pop_announces_an_address_that_it_cannot_serve(first: list[Workload],
 def test_every_upstream_with_a_session_hears_external_and_covering_prefixes() -> None:
     """209 has no IPv6 session here, so it hears IPv4 only; external prefixes have no gates."""
     planned = plan(World(network=network(), workloads=(workload(),)))
-    told = [(str(a.prefix), a.upstream, len(a.gates)) for a in planned.pops[LHR].announcements]
+    told = [(str(a.prefix), a.upstream, len(a.gates)) for a in part_of(planned, LHR).announcements]
     assert told == [
         ("198.19.0.0/26", "telia", 0),
         ("198.19.0.0/26", "qwest", 0),
@@ -104,7 +104,7 @@ def test_a_workload_without_ipv6_announces_none() -> None:
     """IPv4 alone was asked for: no IPv6 covering prefix is announced and no IPv6 anycast address bound."""
     planned = plan(World(network=network(), workloads=(workload(dual_stack=False),)))
     assert tellers(planned, planned.anycast[0].prefix6) == set()
-    assert all(i.anycast6 is None for i in planned.pops[LHR].instances)
+    assert all([a.version for a in i.anycast] == [4] for i in part_of(planned, LHR).instances)
 
 
 def test_a_scope_rule_reaches_its_pop_and_upstream_alone() -> None:
@@ -114,7 +114,10 @@ def test_a_scope_rule_reaches_its_pop_and_upstream_alone() -> None:
     plain = plan(World(network=network(), workloads=(workload(),)))
     ruled = plan(World(network=network(), workloads=(workload(),), rules=rules))
     changed = [
-        (c, a.upstream, str(a.prefix), a.scope) for c in CITIES for a in ruled.pops[c].announcements if a not in plain.pops[c].announcements
+        (c, a.upstream, str(a.prefix), a.scope)
+        for c in CITIES
+        for a in part_of(ruled, c).announcements
+        if a not in part_of(plain, c).announcements
     ]
     assert changed == [(JFK, "qwest", "203.0.113.0/24", scope), (LAX, "qwest", "203.0.113.0/24", scope)]
 
@@ -128,7 +131,7 @@ def test_rules_of_all_workloads_in_a_prefix_meet_in_the_most_cautious_way() -> N
         ScopeRule(workload_id=workload("x").id, pop=LHR, upstream="telia", scope=Scope(mode=Mode.WITHHOLD)),
     )
     planned = plan(World(network=network(), workloads=(workload("a"), workload("b")), rules=rules))
-    scopes = {a.upstream: a.scope for a in planned.pops[LHR].announcements if a.prefix == IPv4Network("203.0.113.0/24")}
+    scopes = {a.upstream: a.scope for a in part_of(planned, LHR).announcements if a.prefix == IPv4Network("203.0.113.0/24")}
     assert scopes == {
         "telia": Scope(prepend=3, communities=((1299, 50), NO_EXPORT)),
         "qwest": Scope(mode=Mode.WITHHOLD),

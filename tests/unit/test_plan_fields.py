@@ -2,6 +2,7 @@
 
 import pytest
 
+from anypop.model.names import HostName
 from anypop.model.plan import Verdict, World
 from anypop.model.workload import Container
 from anypop.plan.jsonpath import Matching, steps_of, value_at
@@ -60,7 +61,7 @@ def test_instance_fields_reach_the_environment() -> None:
     container = Container(name="app", image="x", env=(("PLAIN", "1"),), env_from_instance=asked)
     wanted = workload(containers=(container,), labels=(("example.com/role", "edge"),))
     planned = plan(World(network=network(), workloads=(wanted,)))
-    order = order_for(planned, LHR, 7, Verdict())
+    order = order_for(planned, HostName(LHR), 7, Verdict())
     assert order.generation == 7
     assert dict(order.instances[1].containers[0].env) == {
         "PLAIN": "1",

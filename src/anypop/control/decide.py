@@ -1,7 +1,8 @@
 """One step of control: from the state before and what was changed in it to the next state, orders included.
 
-Pure: it strings the pure functions together (rollouts, plan, check, judge, order_for) and keeps the books of what they imply: tombstones, rests,
-generations, workloads whose deletion is complete. It does no I/O and takes no decision that one of those functions should take.
+Pure: it strings the pure functions together (rollouts, plan, check, judge, order_for) and keeps the books of what they
+imply: tombstones, rests, generations, workloads whose deletion is complete. It does no I/O and takes no decision that
+one of those functions should take.
 """
 
 from collections.abc import Mapping
@@ -22,8 +23,8 @@ from anypop.plan.planner import plan
 K = TypeVar("K")
 V = TypeVar("V")
 
-# A released place or link (external and private addresses) rests for longer than TCP's TIME-WAIT on Linux (60 s), so that no packet of an old
-# connection reaches a new tenant.
+# A released place or link (external and private addresses) rests for longer than TCP's TIME-WAIT on Linux (60 s), so
+# that no packet of an old connection reaches a new tenant.
 PLACE_REST_S = 90.0
 # An anycast address stands in DNS: it rests for longer than the usual time to live of a record (300 s).
 ANYCAST_REST_S = 600.0

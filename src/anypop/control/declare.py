@@ -57,8 +57,10 @@ def create(made: Parsed) -> Alter:
 
 
 def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
-    """Give a workload a new document, and begin a rollout where instances have to be made anew. `by`: who asks. The step raises `NotFound`, `Precondition` while it is being deleted, or `VersionConflict` when
-    somebody else was faster; `Invalid` when it tries to change what lasts for the workload's life."""
+    """Give a workload a new document, and begin a rollout where instances have to be made anew. `by`: who asks. The
+    step raises `NotFound`, `Precondition` while it is being deleted, or `VersionConflict` when somebody else was
+    faster; `Invalid` when it tries to change what lasts for the workload's life.
+    """
 
     def alter(state: State, now: float) -> State:
         current = state.workloads.get(before.id)

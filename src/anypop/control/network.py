@@ -15,6 +15,7 @@ from anypop.control.refusals import Precondition
 from anypop.control.state import State
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
+from anypop.model.names import HostName
 from anypop.model.network import Host, Network
 
 
@@ -50,20 +51,21 @@ def _names(network: Network) -> Iterator[Problem]:
         path = f"pops[{index}]"
         if not pop.city.isalnum() or pop.city != pop.city.upper():
             yield Problem(path=f"{path}.city", message="must be a city code in capital letters, such as LHR")
-        if pop.city in seen:
+        twice = pop.city in seen
+        if twice:
             yield Problem(path=f"{path}.city", message=f"{pop.city} is there already")
         seen.add(pop.city)
         if not pop.hosts:
             yield Problem(path=f"{path}.hosts", message="a PoP has at least one host")
         for place, host in enumerate(pop.hosts):
-            yield from _host(f"{path}.hosts[{place}]", host, names)
+            yield from _host(f"{path}.hosts[{place}]", host, names, told=twice and host.name == HostName(pop.city))
 
 
-def _host(path: str, host: Host, names: set[str]) -> Iterator[Problem]:
-    """`names`: of all hosts before it, which grows."""
+def _host(path: str, host: Host, names: set[str], *, told: bool) -> Iterator[Problem]:
+    """`names`: of all hosts before it, which grows. `told`: that its name is there already was said of its city."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", host.name):
         yield Problem(path=f"{path}.name", message="must be 1 to 63 of letters, digits and inner hyphens, such as LHR-1")
-    if host.name in names:
+    if host.name in names and not told:
         yield Problem(path=f"{path}.name", message=f"{host.name} is there already")
     names.add(host.name)
     upstreams = Counter(upstream.name for upstream in host.upstreams)

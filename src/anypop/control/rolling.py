@@ -1,7 +1,8 @@
 """The book of rollouts: what each one has come to, and what its end means for what is declared.
 
-In: a draft of control's state and the time. Out: the draft with its rollouts moved on (`plan.rollout` decides), bad ones taken back, templates
-of taken-over incarnations known, and old revisions forgotten. Pure; it starts nothing: the plan that follows does.
+In: a draft of control's state and the time. Out: the draft with its rollouts moved on (`plan.rollout` decides), bad
+ones taken back, templates of taken-over incarnations known, and old revisions forgotten. Pure; it starts nothing: the
+plan that follows does.
 """
 
 from collections import defaultdict
@@ -86,8 +87,8 @@ def begun(draft: State, workload_id: WorkloadId, *, previous: int, by: str, stra
 
 
 def taken_back(draft: State, rollout: Rollout, now: float) -> State:
-    """The draft after a rollout ended badly or was aborted: scopes as they were; for an update the last good revision declared anew, so that
-    what is declared is what runs. The instances that go back do so by a rollout of their own.
+    """The draft after a rollout ended badly or was aborted: scopes as they were; for an update the last good revision
+    declared anew, so that what is declared is what runs. The instances that go back do so by a rollout of their own.
     """
     if rollout.kind is RolloutKind.SCOPES:
         return with_scopes_restored(draft, rollout)
@@ -179,7 +180,8 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     going = {
         InstanceName(t.incarnation.name)
         for t in draft.tombstones.values()
-        if t.incarnation.workload_id == declared.id and (t.incarnation.pop in _cities_so_far(rollout))
+        if t.incarnation.workload_id == declared.id
+        and (t.incarnation.pop in _cities_so_far(rollout))
         and t.reason in (Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED)
     }
     return advance(rollout, declared.workload.template, seen, going, now)
@@ -255,8 +257,9 @@ def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[st
 
 
 def _adopted(draft: State) -> State:
-    """The template of incarnations that a version of Anypop made which kept none: what their agents say that they were made from. An agent that
-    found them made from something else says so; then they are to be changed like any other, by a rollout.
+    """The template of incarnations that a version of Anypop made which kept none: what their agents say that they were
+    made from. An agent that found them made from something else says so; then they are to be changed like any other, by
+    a rollout.
     """
     known = {}
     told: dict[str, dict[str, str]] = {}
@@ -278,9 +281,7 @@ def _swept(draft: State) -> State:
     used |= {(r.workload_id, number) for r in draft.rollouts.values() if not r.phase.ended for number in (r.revision, r.previous)}
     used |= {(d.id, d.good) for d in draft.workloads.values()}
     revisions = {
-        key: value
-        for key, value in draft.revisions.items()
-        if key in used or key[1] > draft.workloads[key[0]].version - REVISIONS_KEPT
+        key: value for key, value in draft.revisions.items() if key in used or key[1] > draft.workloads[key[0]].version - REVISIONS_KEPT
     }
     ended: dict[WorkloadId, list[Rollout]] = defaultdict(list)
     for rollout in sorted(draft.rollouts.values(), key=lambda r: (r.created_at, r.id), reverse=True):

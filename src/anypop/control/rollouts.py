@@ -1,7 +1,7 @@
 """What people may ask of rollouts: pause, resume, abort, go back to a revision, change scopes in waves, set the strategy of a workload.
 
-In: names and values from a request. Out: the `alter` step for `Core.change`; each checks against what is there inside the step. What follows
-is `rolling`'s and the planner's. Nothing here does I/O.
+In: names and values from a request. Out: the `alter` step for `Core.change`; each checks against what is there inside
+the step. What follows is `rolling`'s and the planner's. Nothing here does I/O.
 """
 
 import uuid
@@ -84,7 +84,9 @@ def roll_back(workload_id: WorkloadId, number: int | None, *, by: str) -> Alter:
     return alter
 
 
-def change_scopes(workload_id: WorkloadId, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]) -> Alter:
+def change_scopes(
+    workload_id: WorkloadId, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]
+) -> Alter:
     """Begin to change scopes in waves. `baseline`: where the vantages land now; without vantages only the announcements are watched."""
     identity = str(uuid.uuid4())
 

@@ -53,8 +53,8 @@ def still_out(
     obeyed: Mapping[HostName, int],
     generations: Mapping[HostName, int],
 ) -> tuple[Leave, ...]:
-    """Leaves after a look at the reports: one is revoked when its host has recovered (or is no longer entitled), and gone when the host says
-    that it obeys an order made after that. `obeyed`: generations in fresh reports.
+    """Leaves after a look at the reports: one is revoked when its host has recovered (or is no longer entitled), and
+    gone when the host says that it obeys an order made after that. `obeyed`: generations in fresh reports.
     """
     kept = []
     for leave in leaves:

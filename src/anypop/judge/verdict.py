@@ -200,9 +200,7 @@ def _alarm(answers: Mapping[HostName, Grant], *, lost: bool) -> Reason | None:
 
 
 def _of_host(plan: Plan, host: HostName, received: Received | None, trusted: bool, grants: tuple[Grant, ...]) -> HostVerdict:
-    return HostVerdict(
-        pop=plan.hosts[host].pop, host=host, trusted=trusted, reason=_why(plan, host, received, trusted), grants=grants
-    )
+    return HostVerdict(pop=plan.hosts[host].pop, host=host, trusted=trusted, reason=_why(plan, host, received, trusted), grants=grants)
 
 
 def _why(plan: Plan, host: HostName, received: Received | None, trusted: bool) -> Reason:

@@ -77,7 +77,8 @@ def _pop_view(plan: LabPlan, city: str) -> RouterView:
 
 def _sessions(plan: LabPlan, router: Router) -> Mapping[str, Session]:
     """The router's BGP sessions by protocol name. A route that came over one proves that it is up."""
-    ids = {r.name: str(r.loopback4) for r in plan.routers} | {f"pop-{s.pop.city.lower()}": str(s.pop.hosts[0].router_id) for s in plan.sites}
+    ids = {r.name: str(r.loopback4) for r in plan.routers}
+    ids |= {f"pop-{s.pop.city.lower()}": str(s.pop.hosts[0].router_id) for s in plan.sites}
     return {
         f"{session.name}_v{family}": Session(
             name=f"{session.name}_v{family}",

@@ -4,7 +4,9 @@ Between the text and `topology_check`: here the shape is judged (fields, types, 
 each other. Each part is kept with the path where it was written, because the checks need it. Pure.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -26,7 +28,7 @@ from anypop.lab.topology import (
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, is_slug
-from anypop.model.network import UpstreamKind
+from anypop.model.network import OTHER_NETWORKS, UpstreamKind
 
 _MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
 _LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
@@ -157,7 +159,7 @@ class _Reader:
         fields = self.mapping(row, path, required=("name", "asn"), optional=("city", "kind", "km"))
         name, asn = self.slug(fields, "name", path, longest=_LONGEST_NAME), self.asn(fields, "asn", path)
         city = self.city_of(fields, "city", path) if "city" in fields else pop
-        kind = self.choice(fields, "kind", path, UpstreamKind) if "kind" in fields else UpstreamKind.TRANSIT
+        kind = self.choice(fields, "kind", path, OTHER_NETWORKS) if "kind" in fields else UpstreamKind.TRANSIT
         if name is None or asn is None or city is None or pop is None:
             return None
         km = self.km(fields, path) if "km" in fields else route_km(pop, city)
@@ -206,9 +208,9 @@ class _Reader:
             return None
         return value
 
-    def choice(self, fields: dict[str, Any], key: str, path: str, kind: type[LinkKind] | type[UpstreamKind]) -> str | None:
+    def choice(self, fields: dict[str, Any], key: str, path: str, kinds: Iterable[StrEnum]) -> str | None:
         value = fields.get(key)
-        known = [str(member) for member in kind]
+        known = [str(member) for member in kinds]
         if key in fields and value not in known:
             self.wrong(f"{path}.{key}", f"unknown {key} {value!r}; known are {', '.join(known)}")
             return None

@@ -10,7 +10,6 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from anypop.model.codec import from_data
 from anypop.model.names import CityCode, HostName
 
 
@@ -21,6 +20,10 @@ class UpstreamKind(StrEnum):
     PEER = "peer"
     IXP = "ixp"
     EDGE = "edge"
+
+
+# what people may call a neighbour: an edge router is part of a PoP, and told by the network document alone
+OTHER_NETWORKS = (UpstreamKind.TRANSIT, UpstreamKind.PEER, UpstreamKind.IXP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,8 @@ class Network:
 
 def network_from(data: object) -> Network:
     """A `Network` from plain data (parsed YAML or JSON). Raises `Invalid` with all its problems."""
+    from anypop.model.codec import from_data  # noqa: PLC0415 - the reader takes long to load, and the nouns alone need none of it
+
     return from_data(Network, with_hosts(data))
 
 

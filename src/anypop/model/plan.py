@@ -110,7 +110,9 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each host of the network."""
+    """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each
+    host of the network.
+    """
 
     network: Network
     incarnations: tuple[Incarnation, ...]
@@ -143,7 +145,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostVerdict:
-    """What we make of one host's reports. `trusted` is False when the report is missing or stale: then nothing of it is shown as healthy."""
+    """What we make of one host's reports. `trusted` is False when the report is missing or stale: then nothing of it is
+    shown as healthy.
+    """
 
     pop: CityCode
     host: HostName

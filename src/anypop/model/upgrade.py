@@ -1,7 +1,8 @@
 """Documents of version 0.1 in the form of today, so that a platform is taken over with everything that runs on it.
 
-In: plain JSON data as 0.1 wrote it (orders, an agent's ledger page, the judge's memory). Out: the same facts as plain JSON data that today's
-nouns are read from; data that is of today's form already is given back as it is. Pure; used by the store's migration and by agents.
+In: plain JSON data as 0.1 wrote it (orders, an agent's ledger page, the judge's memory). Out: the same facts as plain
+JSON data that today's nouns are read from; data that is of today's form already is given back as it is. Pure; used by
+the store's migration and by agents.
 """
 
 from typing import Any
@@ -39,9 +40,7 @@ def instance(data: dict[str, Any]) -> dict[str, Any]:
     """One instance of an order: eight addresses become a link and a list of anycast addresses."""
     if "links" in data:
         return data
-    addresses = [
-        {"private": data[f"private{n}"], "gateway": data[f"gateway{n}"], "external": data[f"external{n}"]} for n in (4, 6)
-    ]
+    addresses = [{"private": data[f"private{n}"], "gateway": data[f"gateway{n}"], "external": data[f"external{n}"]} for n in (4, 6)]
     return {
         "name": data["name"],
         "uid": data["uid"],

@@ -39,9 +39,7 @@ class Numbering:
         """IPv4 and IPv6 of one incarnation."""
         four, six = self.private4 + 2 * link, self.private6 + 2 * link
         return (
-            LinkAddress(
-                gateway=IPv4Address(four), private=IPv4Address(four + 1), external=IPv4Address(self.external4 + 1 + index)
-            ),
+            LinkAddress(gateway=IPv4Address(four), private=IPv4Address(four + 1), external=IPv4Address(self.external4 + 1 + index)),
             LinkAddress(gateway=IPv6Address(six), private=IPv6Address(six + 1), external=IPv6Address(self.external6 + 1 + index)),
         )
 

@@ -70,8 +70,8 @@ def merged(rules: Iterable[ScopeRule]) -> Scope:
 
 def _own(host: Host, standing: list[Incarnation]) -> Iterator[Announcement]:
     """The host's own external prefixes; towards an edge router the external addresses in use, one by one."""
-    for upstream in host.upstreams:
-        for whole in (host.external4, host.external6):
+    for whole in (host.external4, host.external6):
+        for upstream in host.upstreams:
             if not upstream.has_session(whole.version):
                 continue
             if upstream.kind is not UpstreamKind.EDGE:
@@ -91,8 +91,8 @@ def _of_prefix(
     by_host: Mapping[WorkloadId, frozenset[str]],
     by_pop: Mapping[WorkloadId, frozenset[str]],
 ) -> list[Announcement]:
-    """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance on this host, for it
-    draws the traffic of all; to the PoP's edge router where each has one in this PoP.
+    """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
+    on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP.
     """
     tenants = {w for w, _ in gates}
     mine = [(w, address) for w, address in gates if host.name in by_host[w]]
@@ -107,8 +107,7 @@ def _of_prefix(
         found.append(Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine)))
         if edge:
             found += [
-                Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,))
-                for _, address in mine
+                Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,)) for _, address in mine
             ]
     return found
 

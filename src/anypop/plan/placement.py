@@ -97,9 +97,7 @@ def place(world: World, numbering: dict[HostName, Numbering]) -> Placement:
         for incarnation in lives:
             draft.remove(incarnation, *_why_gone(incarnation, known))
     draft.kept.sort(key=lambda i: (i.host, i.index, i.life))
-    return Placement(
-        incarnations=tuple(draft.kept), removals=(*world.removals, *draft.removals), notes=tuple(draft.notes)
-    )
+    return Placement(incarnations=tuple(draft.kept), removals=(*world.removals, *draft.removals), notes=tuple(draft.notes))
 
 
 def _draft(world: World, numbering: dict[HostName, Numbering]) -> _Draft:
@@ -130,9 +128,7 @@ def _draft(world: World, numbering: dict[HostName, Numbering]) -> _Draft:
     for name, link in world.resting_links:
         if name in rooms:
             rooms[name].links.taken.add(link)
-    return _Draft(
-        world=world, rooms=rooms, by_pop=dict(by_pop), revisions=revisions, buried={removal.uid for _, removal in world.removals}
-    )
+    return _Draft(world=world, rooms=rooms, by_pop=dict(by_pop), revisions=revisions, buried={removal.uid for _, removal in world.removals})
 
 
 class _Step:

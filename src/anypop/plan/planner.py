@@ -63,9 +63,7 @@ def plan(world: World) -> Plan:
     )
 
 
-def instance_order(
-    incarnation: Incarnation, workload: Workload, numbers: Numbering, anycast: AnycastAddress | None
-) -> InstanceOrder:
+def instance_order(incarnation: Incarnation, workload: Workload, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
     """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the revision it follows."""
     order = InstanceOrder(
         name=incarnation.name,

@@ -1,8 +1,9 @@
 """Rollouts: what may change now, given the plan, what hosts report, and the time.
 
-In: a rollout as it is stored, the incarnations of its workload with what their hosts say of them, and the time. Out: the rollout as it stands
-after that: changed incarnations that have become ready, the wave, and the end, good or bad. The planner then changes what `changes_at`
-allows. Pure; it neither starts nor removes anything, and every step can be taken again from what is stored.
+In: a rollout as it is stored, the incarnations of its workload with what their hosts say of them, and the time. Out:
+the rollout as it stands after that: changed incarnations that have become ready, the wave, and the end, good or bad.
+The planner then changes what `changes_at` allows. Pure; it neither starts nor removes anything, and every step can be
+taken again from what is stored.
 """
 
 from collections import defaultdict
@@ -32,8 +33,8 @@ class Seen:
 
 
 def waves_of(pops: Mapping[CityCode, int]) -> tuple[tuple[CityCode, ...], ...]:
-    """The PoPs in waves: one first, then twice as many each time. `pops`: instances of the workload in each; the smallest comes first, since
-    it risks least.
+    """The PoPs in waves: one first, then twice as many each time. `pops`: instances of the workload in each; the
+    smallest comes first, since it risks least.
     """
     order = sorted(pops, key=lambda city: (pops[city], city))
     waves: list[tuple[CityCode, ...]] = []
@@ -53,9 +54,7 @@ def changes_at(rollout: Rollout, city: CityCode) -> bool:
     return any(city in wave for wave in rollout.waves[: rollout.wave + 1])
 
 
-def advance(
-    rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float
-) -> Rollout:
+def advance(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float) -> Rollout:
     """An update's next state. `template`: the one it brings. `seen`: all living incarnations of its workload. `going`: slots of which an
     incarnation is being taken down. A rollout that ends badly is REVERTED with the reason; undoing is the caller's.
     """
@@ -92,9 +91,7 @@ def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
         if rollout.seen_at is None or rollout.seen_at < well_since:
             return rollout  # the vantages have not looked yet
         if worse := vantages_worse(rollout.baseline, rollout.seen):
-            return replace(
-                rollout, phase=RolloutPhase.REVERTED, reason=Reason.VANTAGES_WORSE, message="; ".join(worse), ended_at=now
-            )
+            return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.VANTAGES_WORSE, message="; ".join(worse), ended_at=now)
     return _next_wave(rollout, now)
 
 
@@ -106,17 +103,16 @@ def _next_wave(rollout: Rollout, now: float) -> Rollout:
 
 
 def advance_scopes(rollout: Rollout, missing: Sequence[str], now: float) -> Rollout:
-    """A change of scopes, moved on. `missing`: announcements of the waves so far that are not as asked yet, in words. A wave is through once all
-    is out and every vantage has landed as predicted for the bake time; after the deadline the rollout is REVERTED with what differs.
+    """A change of scopes, moved on. `missing`: announcements of the waves so far that are not as asked yet, in words. A
+    wave is through once all is out and every vantage has landed as predicted for the bake time; after the deadline the
+    rollout is REVERTED with what differs.
     """
     if rollout.phase is not RolloutPhase.RUNNING:
         return rollout
     differs = [*missing, *_not_as_predicted(rollout)]
     if differs:
         if now >= rollout.wave_at + rollout.strategy.deadline_s:
-            return replace(
-                rollout, phase=RolloutPhase.REVERTED, reason=Reason.NOT_AS_PREDICTED, message="; ".join(differs), ended_at=now
-            )
+            return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.NOT_AS_PREDICTED, message="; ".join(differs), ended_at=now)
         return replace(rollout, well_since=None, reason=Reason.ROLLING_OUT, message="; ".join(differs))
     well_since = rollout.well_since if rollout.well_since is not None else now
     rollout = replace(rollout, well_since=well_since, reason=Reason.BAKING, message="")
@@ -235,8 +231,8 @@ def _pending(rollout: Rollout, template: str, seen: Sequence[Seen], going: Colle
 
 
 def _may_stop_first(pending: Sequence[Seen], seen: Sequence[Seen]) -> frozenset[str]:
-    """The one incarnation that may go before its successor is there, where a host has no room for two: another instance of its PoP is healthy,
-    or enough other PoPs are. Only one at a time, and none while another slot has two.
+    """The one incarnation that may go before its successor is there, where a host has no room for two: another instance
+    of its PoP is healthy, or enough other PoPs are. Only one at a time, and none while another slot has two.
     """
     names = [s.incarnation.name for s in seen]
     if len(names) != len(set(names)):

@@ -15,7 +15,7 @@ from anypop.model.announce import Community, LargeCommunity, Mode, Scope
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
-from anypop.model.network import UpstreamKind
+from anypop.model.network import OTHER_NETWORKS, UpstreamKind
 from anypop.routing.catchment.sessions import Announcements, Session
 
 MOST_PREPENDS = 8  # as many as control takes
@@ -111,8 +111,8 @@ class _Reader:
         elif find_city(pop) is None:
             self.wrong(fields["pop"], f"'{pop}' is no city code")
         kind = self.text(fields, "kind") or UpstreamKind.TRANSIT.value
-        if kind not in tuple(UpstreamKind):
-            self.wrong(fields["kind"], f"kind '{kind}' is none of {', '.join(UpstreamKind)}")
+        if kind not in OTHER_NETWORKS:
+            self.wrong(fields["kind"], f"kind '{kind}' is none of {', '.join(OTHER_NETWORKS)}")
         prepend = self.number(fields, "prepend", node, 0, MOST_PREPENDS) if "prepend" in fields else 0
         withhold = self.text(fields, "withhold") or "false"
         if withhold not in ("true", "false"):

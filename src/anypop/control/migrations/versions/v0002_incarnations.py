@@ -1,7 +1,8 @@
 """Incarnations, revisions, rollouts and hosts. Written out, not taken from `schema`: it must never change again.
 
-What ran goes on: each slot becomes the one incarnation that lives in it, on the host that was its PoP, with a template that is not known yet
-(its agent compares what runs with what is ordered). Reports are dropped, since each host sends a new one within seconds.
+What ran goes on: each slot becomes the one incarnation that lives in it, on the host that was its PoP, with a template
+that is not known yet (its agent compares what runs with what is ordered). Reports are dropped, since each host sends a
+new one within seconds.
 """
 
 import json
@@ -29,8 +30,7 @@ _OLD_REASONS = {
 def upgrade() -> None:
     op.execute("DELETE FROM reports")
     for table in ("orders", "reports", "agent_tokens"):
-        op.execute(f"ALTER TABLE {table} RENAME COLUMN pop TO host")
-        _widen(table, 16, 63)
+        _change_column(table, "pop", sa.String(length=16), sa.String(length=63), name="host")
     _revisions_up()
     _incarnations_up()
     _tombstones_up()
@@ -56,8 +56,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to the first schema: of two incarnations of a slot the older stays, older revisions and rollouts are forgotten, and orders are made
-    anew above the generation that each host has obeyed. Refused where a PoP has several hosts: there was no such thing.
+    """Back to the first schema: of two incarnations of a slot the older stays, older revisions and rollouts are forgotten,
+    and orders are made anew above the generation that each host has obeyed. Refused where a PoP has several hosts: there
+    was no such thing.
     """
     link = op.get_bind()
     row = link.execute(sa.text("SELECT value FROM settings WHERE key = 'network'")).scalar()
@@ -75,8 +76,7 @@ def downgrade() -> None:
     _incarnations_down()
     _revisions_down()
     for table in ("orders", "reports", "agent_tokens"):
-        op.execute(f"ALTER TABLE {table} RENAME COLUMN host TO pop")
-        _widen(table, 63, 16, column="pop")
+        _change_column(table, "host", sa.String(length=63), sa.String(length=16), name="pop")
 
 
 def _revisions_up() -> None:
@@ -206,18 +206,23 @@ def _incarnations_down() -> None:
 
 
 def _tombstones_up() -> None:
-    for column in ("host TEXT NOT NULL DEFAULT ''", "detail TEXT NOT NULL DEFAULT ''", "template TEXT NOT NULL DEFAULT ''"):
-        op.execute(f"ALTER TABLE tombstones ADD COLUMN {column}")
-    for column in ("link", "life", "revision"):
-        op.execute(f"ALTER TABLE tombstones ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+    texts: dict[str, sa.types.TypeEngine[str]] = {
+        "host": sa.String(length=63), "detail": sa.Text(), "template": sa.String(length=64)
+    }  # fmt: skip
+    for name, kind in texts.items():
+        op.add_column("tombstones", sa.Column(name, kind, nullable=False, server_default=""))
+    for name in ("link", "life", "revision"):
+        op.add_column("tombstones", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
     op.execute("UPDATE tombstones SET host = pop, detail = reason, link = place")
     link = op.get_bind()
     for uid, reason in link.execute(sa.text("SELECT uid, reason FROM tombstones")).all():
         values = {"reason": documents.removal_reason(reason), "uid": uid}
         link.execute(sa.text("UPDATE tombstones SET reason = :reason WHERE uid = :uid"), values)
+    _change_column("tombstones", "reason", sa.Text(), sa.String(length=64))
 
 
 def _tombstones_down() -> None:
+    _change_column("tombstones", "reason", sa.String(length=64), sa.Text())
     link = op.get_bind()
     for uid, reason, detail in link.execute(sa.text("SELECT uid, reason, detail FROM tombstones")).all():
         values = {"reason": detail or _OLD_REASONS.get(reason, reason), "uid": uid}
@@ -259,7 +264,9 @@ def _rename_table(table: str, name: str, *constraints: str) -> None:
             op.execute(f"ALTER TABLE {name} RENAME CONSTRAINT {constraint} TO old_{constraint}")
 
 
-def _widen(table: str, before: int, after: int, *, column: str = "host") -> None:
-    """SQLite keeps text of any length."""
-    if op.get_bind().dialect.name == "postgresql":
-        op.alter_column(table, column, existing_type=sa.String(before), type_=sa.String(after))
+def _change_column(
+    table: str, column: str, before: sa.types.TypeEngine[str], after: sa.types.TypeEngine[str], *, name: str | None = None
+) -> None:
+    """Another type, and another name where one is given. SQLite makes the table anew for it."""
+    with op.batch_alter_table(table) as batch:
+        batch.alter_column(column, existing_type=before, existing_nullable=False, type_=after, new_column_name=name)

@@ -5,13 +5,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
+from anypop.model.order import InstanceOrder
 from anypop.model.plan import Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.workload import Target, Workload
 from anypop.plan.check import check
 from anypop.plan.planner import plan
-from tests.worlds import AMS, CITIES, JFK, LAX, LHR, after, network, workload
+from tests.worlds import AMS, CITIES, JFK, LAX, LHR, after, network, part_of, workload
 
 some_cities = st.lists(st.sampled_from(CITIES), min_size=1, unique=True)
 some_workloads = st.lists(
@@ -21,19 +22,24 @@ some_workloads = st.lists(
 ).map(lambda rows: [workload(f"w{n}", cities=c, replicas=r, deleting=d, anycast=a) for n, c, r, d, a in rows])
 
 
-def lives(planned: Plan) -> dict[str, object]:
-    return {i.uid: i for part in planned.pops.values() for i in part.instances}
+def lives(planned: Plan) -> dict[str, InstanceOrder]:
+    return {i.uid: i for part in planned.hosts.values() for i in part.instances}
+
+
+def addresses(order: InstanceOrder) -> list[tuple[str, str, str]]:
+    """Gateway, private and external address of each family."""
+    return [(str(a.gateway), str(a.private), str(a.external)) for a in order.addresses()]
 
 
 def test_instances_are_named_and_numbered_by_their_place() -> None:
     """An instance is `<workload>-<target>-<city>-<n>`, and its addresses follow from its index."""
     wanted = workload("fun", targets=(Target(name="na1", cities=(JFK, LAX), replicas=2),))
     planned = plan(World(network=network(), workloads=(wanted,)))
-    assert [s.name for s in planned.slots] == ["fun-na1-jfk-0", "fun-na1-jfk-1", "fun-na1-lax-0", "fun-na1-lax-1"]
-    first, second = planned.pops[JFK].instances
-    assert (str(first.gateway4), str(first.private4), str(first.external4)) == ("10.2.0.0", "10.2.0.1", "198.20.0.1")
-    assert (str(second.gateway4), str(second.private4), str(second.external4)) == ("10.2.0.2", "10.2.0.3", "198.20.0.2")
-    assert (str(second.gateway6), str(second.private6), str(second.external6)) == ("fd00:2::2", "fd00:2::3", "2001:db8:3::2")
+    assert [s.name for s in planned.incarnations] == ["fun-na1-jfk-0", "fun-na1-jfk-1", "fun-na1-lax-0", "fun-na1-lax-1"]
+    first, second = part_of(planned, JFK).instances
+    assert addresses(first)[0] == ("10.2.0.0", "10.2.0.1", "198.20.0.1")
+    assert addresses(second)[0] == ("10.2.0.2", "10.2.0.3", "198.20.0.2")
+    assert addresses(second)[1] == ("fd00:2::2", "fd00:2::3", "2001:db8:3::2")
     assert first.hosts_domain == "fun.edgeengine.internal"
 
 
@@ -55,8 +61,8 @@ def test_a_plan_of_its_own_outcome_changes_nothing(workloads: list[Workload]) ->
     world = World(network=network(), workloads=tuple(workloads))
     planned = plan(world)
     again = plan(after(world, planned))
-    assert again.pops == planned.pops
-    assert (again.slots, again.anycast, again.removals) == (planned.slots, planned.anycast, planned.removals)
+    assert again.hosts == planned.hosts
+    assert (again.incarnations, again.anycast, again.removals) == (planned.incarnations, planned.anycast, planned.removals)
 
 
 @settings(deadline=None)
@@ -79,10 +85,10 @@ def test_an_instance_leaves_only_by_an_explicit_removal(first: list[Workload], s
     world = World(network=network(), workloads=tuple(first))
     planned = plan(world)
     again = plan(after(world, planned, workloads=tuple(second)))
-    still = {s.uid for s in again.slots}
-    removed = {(city, r.name, r.uid) for city, r in again.removals}
-    for slot in planned.slots:
-        assert (slot.uid in still) != ((slot.pop, slot.name, slot.uid) in removed)
+    still = {s.uid for s in again.incarnations}
+    removed = {(host, r.name, r.uid) for host, r in again.removals}
+    for slot in planned.incarnations:
+        assert (slot.uid in still) != ((slot.host, slot.name, slot.uid) in removed)
 
 
 @settings(deadline=None)
@@ -95,7 +101,7 @@ def test_a_pop_that_returns_loses_no_instance_that_is_still_wanted(workloads: li
     meanwhile = plan(without)
     assert not meanwhile.removals
     returned = plan(after(without, meanwhile, network=network()))
-    assert {c: p.instances for c, p in returned.pops.items()} == {c: p.instances for c, p in planned.pops.items()}
+    assert {h: p.instances for h, p in returned.hosts.items()} == {h: p.instances for h, p in planned.hosts.items()}
 
 
 def test_a_name_that_returns_is_a_new_incarnation_at_a_new_place() -> None:
@@ -105,17 +111,18 @@ def test_a_name_that_returns_is_a_new_incarnation_at_a_new_place() -> None:
     fewer = after(world, two, workloads=(workload(cities=[LHR], replicas=1),))
     one = plan(fewer)
     ((_, removal),) = one.removals
-    assert (removal.name, removal.uid, removal.index) == ("web-all-lhr-1", two.slots[1].uid, 1)
-    assert "asks for 1" in removal.reason
+    assert (removal.name, removal.uid, removal.index) == ("web-all-lhr-1", two.incarnations[1].uid, 1)
+    assert removal.reason is Reason.SCALED_DOWN
+    assert removal.detail == "1 in each city of target all"
     more = after(fewer, one, workloads=world.workloads)
     again = plan(more)
-    assert again.slots[1].uid != removal.uid
-    assert again.slots[1].index == 2
-    gone = plan(replace(more, removals=(), resting_indexes=frozenset({(LHR, 1)})))
-    assert gone.slots[1].index == 2
+    assert again.incarnations[1].uid != removal.uid
+    assert again.incarnations[1].index == 2
+    gone = plan(replace(more, removals=(), resting_indexes=frozenset({(HostName(LHR), 1)})))
+    assert gone.incarnations[1].index == 2
     rested = plan(replace(more, removals=()))
-    assert rested.slots[1].index == 1
-    assert rested.slots[1].uid != removal.uid
+    assert rested.incarnations[1].index == 1
+    assert rested.incarnations[1].uid != removal.uid
 
 
 def test_a_full_pop_says_so_and_all_others_go_on() -> None:
@@ -123,17 +130,17 @@ def test_a_full_pop_says_so_and_all_others_go_on() -> None:
     small = network(external_bits=29)  # six addresses
     world = World(network=small, workloads=(workload("big", cities=[LHR], replicas=7), workload("late", cities=[LHR, AMS], replicas=1)))
     planned = plan(world)
-    assert [i.name for i in planned.pops[LHR].instances] == [f"big-all-lhr-{n}" for n in range(6)]
-    assert [i.name for i in planned.pops[AMS].instances] == ["late-all-ams-0"]
+    assert [i.name for i in part_of(planned, LHR).instances] == [f"big-all-lhr-{n}" for n in range(6)]
+    assert [i.name for i in part_of(planned, AMS).instances] == ["late-all-ams-0"]
     full = [n for n in planned.notes if n.reason is Reason.POP_FULL]
     assert [n.subject for n in full] == ["big-all-lhr-6", "late-all-lhr-0"]
-    assert "room for 6" in full[0].detail
+    assert "all 6 addresses of LHR are taken" in full[0].detail
 
 
 def test_a_city_without_a_pop_is_noted_once() -> None:
     """A target that names a city nobody runs is told so, and its other cities are served."""
     planned = plan(World(network=network([AMS]), workloads=(workload(cities=[AMS, LHR], replicas=2),)))
-    assert len(planned.pops[AMS].instances) == 2
+    assert len(part_of(planned, AMS).instances) == 2
     (note,) = planned.notes
     assert (note.subject, note.reason) == ("web", Reason.NO_SUCH_POP)
 
@@ -143,17 +150,17 @@ def test_deleting_a_workload_buries_exactly_its_instances() -> None:
     world = World(network=network(), workloads=(workload("a"), workload("b")))
     planned = plan(world)
     again = plan(after(world, planned, workloads=(replace(workload("a"), deleting=True), workload("b"))))
-    assert {s.workload_id for s in again.slots} == {"id-b"}
-    assert {r.reason for _, r in again.removals} == {"the workload was deleted"}
+    assert {s.workload_id for s in again.incarnations} == {"id-b"}
+    assert {r.reason for _, r in again.removals} == {Reason.WORKLOAD_DELETED}
     assert len(again.removals) == 8
-    assert all(len(part.removed) == 2 for part in again.pops.values())
+    assert all(len(part.removed) == 2 for part in again.hosts.values())
 
 
 def test_two_stacks_may_use_the_same_slug() -> None:
     """Equal names in two stacks are two instances with two uids and two places."""
     mine, yours = workload("web", cities=[LHR], replicas=1), workload("web", cities=[LHR], replicas=1, id="other", stack_id="stack-2")
     planned = plan(World(network=network(), workloads=(mine, yours)))
-    assert len({s.uid for s in planned.slots}) == len({s.index for s in planned.slots}) == 2
+    assert len({s.uid for s in planned.incarnations}) == len({s.index for s in planned.incarnations}) == 2
     check(planned, (), confirmed=frozenset())
 
 
@@ -167,4 +174,4 @@ def test_a_workload_nobody_can_place_harms_nobody() -> None:
     )
     alone = plan(World(network=network(), workloads=(fine,)))
     beside = plan(World(network=network(), workloads=(fine, *poison)))
-    assert [i for i in lives(beside).values() if i.workload_id == fine.id] == list(lives(alone).values())  # type: ignore[attr-defined]
+    assert [i for i in lives(beside).values() if i.workload_id == fine.id] == list(lives(alone).values())
