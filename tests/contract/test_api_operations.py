@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from anypop.api.seams import Answer, Probed, Vantage
+from anypop.api.vantages import Answer, Probed, Vantage
 from anypop.model import codec
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError

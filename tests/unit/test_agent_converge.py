@@ -15,6 +15,7 @@ from anypop.agent.steps import AddLink, CreateContainer, PullImage, SetNextHops,
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.reasons import Reason
 from tests.agent_world import COVERS, HEALTHY_AFTER_S, FakeHost, instance, order, web
+from tests.examples import examples
 
 Choose = Callable[[int], int]
 
@@ -82,7 +83,7 @@ def worlds() -> st.SearchStrategy[list[Order]]:
     return story()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(worlds(), st.data())
 def test_kill_after_any_step_converges_to_the_same_end(orders: list[Order], data: st.DataObject) -> None:
     """Killing the agent after any steps, with lanes in any order, ends in the same world as an undisturbed run (invariant 12)."""

@@ -20,6 +20,7 @@ from anypop.routing.catchment.diff import diff
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.sessions import Announcements, Session
 from tests.cli_calls import Caller
+from tests.examples import examples
 from tests.fake_control import FakeControl
 from tests.unit.test_cli_commands import CREATE
 
@@ -153,14 +154,14 @@ PLANS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(PLANS)
 def test_a_plan_reads_back_as_it_was_written(plan: Announcements) -> None:
     """Names that YAML would take for something else included."""
     assert plans.read(plans.write(plan), "plan") == plan
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.text(max_size=120) | st.sampled_from(["asn: 1\nsessions: [1, {}, []]", "asn: {}\nsessions: {a: b}", "[]", "sessions:\n- pop: [1]"])
 )

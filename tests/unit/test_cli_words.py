@@ -30,7 +30,14 @@ def test_advice_names_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("argv", [["lab", "validate"], ["up", "--topology"], ["demo", "--topology"]])
-@pytest.mark.parametrize(("content", "says"), [(b"\xff\xfe", "it is not text"), (b"[" * 3000, "too deep"), (b"a: [", "not YAML")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(b"\xff\xfe", "it is not text", id="not text"),
+        pytest.param(b"[\n" * 3000, "too deep", id="too deep"),  # in one line PyYAML looks for the end of a key, for a second
+        pytest.param(b"a: [", "not YAML", id="not YAML"),
+    ],
+)
 def test_a_topology_that_cannot_be_read_is_one_line(call: Caller, tmp_path: Path, argv: list[str], content: bytes, says: str) -> None:
     """Exit code 2, and no traceback."""
     file = tmp_path / "file.yaml"
@@ -40,7 +47,7 @@ def test_a_topology_that_cannot_be_read_is_one_line(call: Caller, tmp_path: Path
     assert found.err.startswith("anypop: ") and says in found.err
 
 
-@pytest.mark.parametrize("content", ["[" * 3000, "{a: " * 3000])
+@pytest.mark.parametrize("content", [pytest.param("[" * 3000, id="lists"), pytest.param("{a: " * 3000, id="mappings")])
 def test_a_workload_nested_too_deep_is_one_line(call: Caller, tmp_path: Path, content: str) -> None:
     """Exit code 2, in YAML and in JSON."""
     (tmp_path / "file").write_text(content)

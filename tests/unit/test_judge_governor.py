@@ -16,6 +16,7 @@ from anypop.model.plan import Verdict, World, floor_of
 from anypop.model.reasons import Reason
 from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
+from tests.examples import examples
 from tests.worlds import CITIES, HOSTS, network, report, workload
 
 PREFIX = IPv4Network("203.0.113.0/24")
@@ -220,5 +221,5 @@ class ManyPopsAndOneGovernor(RuleBasedStateMachine):
             assert sum(self.out.values()) >= floor_of(len(self.pops))
 
 
-ManyPopsAndOneGovernor.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+ManyPopsAndOneGovernor.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=50, deadline=None)
 test_many_pops_and_one_governor = ManyPopsAndOneGovernor.TestCase

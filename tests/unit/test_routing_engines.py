@@ -14,9 +14,10 @@ from anypop.routing.engine.seeds import Seed
 from anypop.routing.internet.places import Places
 from anypop.routing.internet.relationships import read_relationships
 from anypop.routing.internet.world import build_internet
+from tests.examples import examples
 from tests.unit.routing_worlds import World, worlds
 
-EXAMPLES = int(os.environ.get("ANYPOP_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("ANYPOP_EXAMPLES", examples(60)))
 
 
 def tie_masks(world: World, settled: Settled) -> list[set[str]]:

@@ -14,6 +14,7 @@ from anypop.routing.dictionary_file import read_dictionary
 from anypop.routing.internet.places import read_places
 from anypop.routing.internet.relationships import provider_loops, read_relationships
 from anypop.routing.internet.world import build_internet
+from tests.examples import examples
 
 numbers = st.sampled_from(["1", "2", "3", "65536", "4294967296", "-1", "0", "x", "", "１", "1e3", "00"])
 rows = st.lists(st.lists(numbers, min_size=1, max_size=5).map("|".join) | st.lists(numbers, max_size=5).map(",".join), max_size=6)
@@ -37,7 +38,7 @@ def survives(read: Callable[[], object]) -> None:
         read()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=60) | texts.map(str.encode), st.booleans())
 def test_relationships(data: bytes, overrides: bool) -> None:
     """What is read can be built upon."""
@@ -50,7 +51,7 @@ def test_relationships(data: bytes, overrides: bool) -> None:
     survives(read)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(texts)
 def test_places_and_observations(text: str) -> None:
     """CSV of any shape."""
@@ -58,7 +59,7 @@ def test_places_and_observations(text: str) -> None:
     survives(lambda: read_csv(text, "f"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(json_values | st.lists(json_values, max_size=3))
 def test_atlas_results(value: object) -> None:
     """JSON of any shape, and its beginning."""
@@ -67,7 +68,7 @@ def test_atlas_results(value: object) -> None:
     survives(lambda: read_atlas(text[: len(text) // 2], "f", identify=lambda _: "LHR"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.fixed_dictionaries(
         {},
@@ -104,7 +105,7 @@ def test_dictionaries(value: object) -> None:
     survives(lambda: read_dictionary(json.dumps(value), "f"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=200))
 def test_what_a_router_prints(text: str) -> None:
     """Text that BIRD never printed has no routes, and is no error."""

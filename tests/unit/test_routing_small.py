@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.engine.small import SMALL, SmallEngine, engine_for
+from tests.examples import examples
 from tests.unit.routing_worlds import World, worlds
 
 _QUESTION = """
@@ -26,7 +27,7 @@ print("numba" in sys.modules)
 """
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(worlds(preferences=False))
 def test_both_engines_give_the_same_outcome(world: World) -> None:
     """Every array of it, where policies can come to rest in one way only."""

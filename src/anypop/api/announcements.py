@@ -10,7 +10,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from anypop.api.context import Body, Here, In
+from anypop.api.bodies import Body
+from anypop.api.context import CallerStack, PlatformDep
 from anypop.control import declare
 from anypop.control.state import Declaration, State
 from anypop.model.announce import Announcement, Community, LargeCommunity, Mode, Scope, ScopeRule
@@ -27,36 +28,36 @@ Rules = dict[tuple[CityCode, str], ScopeRule]
 
 
 @router.get("")
-async def list_announcements(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
-    state = here.core.state
-    return _listed(state, here.workload(stack, workload_id))
+async def list_announcements(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    state = platform.core.state
+    return _listed(state, platform.workload(stack, workload_id))
 
 
 @router.put("")
-async def replace_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def replace_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """These rules and no others."""
-    declared = here.workload(stack, workload_id)
-    return await _set(here, declared, parsed_rules(body, declared, here.core.state.network))
+    declared = platform.workload(stack, workload_id)
+    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network))
 
 
 @router.patch("")
-async def merge_rules(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def merge_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """These rules beside the others; each replaces the one for the same PoP and upstream."""
-    declared = here.workload(stack, workload_id)
-    wanted = parsed_rules(body, declared, here.core.state.network)
-    return await _set(here, declared, {**_rules(here.core.state, declared), **wanted})
+    declared = platform.workload(stack, workload_id)
+    wanted = parsed_rules(body, declared, platform.core.state.network)
+    return await _set(platform, declared, {**_rules(platform.core.state, declared), **wanted})
 
 
 @router.delete("")
-async def reset_rules(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+async def reset_rules(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Announce plainly everywhere again."""
-    return await _set(here, here.workload(stack, workload_id), {})
+    return await _set(platform, platform.workload(stack, workload_id), {})
 
 
-async def _set(here: Here, declared: Declaration, wanted: Rules) -> dict[str, Any]:
-    before = _rules(here.core.state, declared)
+async def _set(platform: PlatformDep, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+    before = _rules(platform.core.state, declared)
     lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
-    state = await here.core.change(declare.set_rules(declared.id, lasting))
+    state = await platform.core.change(declare.set_rules(declared.id, lasting))
     after = _rules(state, declared)
     changes = [
         {"pop": pop, "upstream": upstream, "before": _scope(old), "after": _scope(new)}

@@ -3,8 +3,34 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anypop.api import agents, announcements, changes, errors, identity, operations, probing, rollouts, watch, workloads
+from anypop.api import (
+    agents,
+    announcements,
+    changes,
+    communities,
+    errors,
+    events,
+    hosts,
+    identity,
+    network,
+    pops,
+    prices,
+    probes,
+    quotas,
+    rollouts,
+    stacks,
+    watch,
+    workloads,
+)
 from anypop.api.context import Platform
+
+# In the order of the documentation: the Workload API first, then Anypop's own.
+ROUTERS = tuple(
+    part.router
+    for part in (
+        identity, stacks, workloads, prices, pops, hosts, events, quotas, network, communities, announcements, changes, rollouts, watch, probes, agents
+    )
+)  # fmt: skip
 
 
 def make_app(platform: Platform) -> FastAPI:
@@ -18,8 +44,8 @@ def make_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     errors.install(app)
-    for part in (identity, workloads, agents, operations, announcements, changes, rollouts, probing, watch):
-        app.include_router(part.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_middleware(GrpcHeader)
     return app
 

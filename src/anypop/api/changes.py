@@ -10,7 +10,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from anypop.api import shapes
-from anypop.api.context import Body, Here, In, member
+from anypop.api.bodies import Body, member
+from anypop.api.context import CallerStack, PlatformDep
 from anypop.control import declare
 from anypop.control.state import Declaration
 from anypop.model import codec
@@ -23,11 +24,11 @@ router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}"
 
 
 @router.post("/preview")
-async def preview(workload_id: str, stack: In, here: Here, body: Body, merge: bool = False) -> dict[str, Any]:
-    current = here.workload(stack, workload_id)
+async def preview(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body, merge: bool = False) -> dict[str, Any]:
+    current = platform.workload(stack, workload_id)
     wanted = member(body, "workload")
-    made = declare.redeclared(declare.merged(current, wanted) if merge else wanted, current, stack, here.cities())
-    state = here.core.state
+    made = declare.redeclared(declare.merged(current, wanted) if merge else wanted, current, stack, platform.cities())
+    state = platform.core.state
     template = template_of(made.workload, state.template_key)
     anew = template != current.workload.template
     pops = {city: target.replicas for target in made.workload.targets for city in target.cities}
@@ -37,7 +38,10 @@ async def preview(workload_id: str, stack: In, here: Here, body: Body, merge: bo
             "new_processes": anew,
             "waves": [list(wave) for wave in waves_of(pops)] if anew else [],
             "instances": {"before": _count(current.workload.targets), "after": _count(made.workload.targets)},
-            "quote": {"before": codec.to_data(quote(current.workload, here.prices)), "after": codec.to_data(quote(made.workload, here.prices))},
+            "quote": {
+                "before": codec.to_data(quote(current.workload, platform.prices)),
+                "after": codec.to_data(quote(made.workload, platform.prices)),
+            },
             "without_effect": [{"field": problem.path, "description": problem.message} for problem in made.unacted],
         }
     ) | {"new_processes": anew}

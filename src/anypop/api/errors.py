@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from anypop.control.refusals import Exists, Forbidden, NotFound, Precondition, Refused, Unauthenticated, VersionConflict
+from anypop.control.refusals import Exists, Forbidden, NotFound, OverQuota, Precondition, Refused, Unauthenticated, VersionConflict
 from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.plan.check import Unsafe
 
@@ -26,6 +26,7 @@ class Code(IntEnum):
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     ABORTED = 10
     UNIMPLEMENTED = 12
@@ -42,6 +43,7 @@ STATUS = {
     Code.NOT_FOUND: 404,
     Code.ALREADY_EXISTS: 409,
     Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
     Code.FAILED_PRECONDITION: 400,
     Code.ABORTED: 409,
     Code.UNIMPLEMENTED: 501,
@@ -57,16 +59,27 @@ _CODES: dict[type[Refused], Code] = {
     Precondition: Code.FAILED_PRECONDITION,
     Unauthenticated: Code.UNAUTHENTICATED,
     Forbidden: Code.PERMISSION_DENIED,
+    OverQuota: Code.RESOURCE_EXHAUSTED,
 }
 
 
-def answer(code: Code, message: str, *, problems: Iterable[Problem] = (), headers: dict[str, str] | None = None) -> JSONResponse:
-    """The response of an error. `problems` become field violations."""
+def answer(
+    code: Code,
+    message: str,
+    *,
+    problems: Iterable[Problem] = (),
+    exceeded: Iterable[Problem] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """The response of an error. `problems` become field violations, `exceeded` limits become a quota failure."""
     request_id = uuid.uuid4().hex
     details: list[dict[str, Any]] = [{"@type": "stackpath.rpc.RequestInfo", "requestId": request_id, "servingData": ""}]
     violations = [{"field": p.path, "description": p.message} for p in problems]
     if violations:
         details.append({"@type": "stackpath.rpc.BadRequest", "fieldViolations": violations})
+    limits = [{"subject": p.path, "description": p.message} for p in exceeded]
+    if limits:
+        details.append({"@type": "stackpath.rpc.QuotaFailure", "violations": limits})
     return JSONResponse({"code": int(code), "message": message, "details": details}, status_code=STATUS[code], headers=headers)
 
 
@@ -85,7 +98,8 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     code = next((c for kind, c in _CODES.items() if isinstance(error, kind)), Code.FAILED_PRECONDITION)
     headers = {"www-authenticate": "Bearer"} if code is Code.UNAUTHENTICATED else None
-    return answer(code, error.message, headers=headers)
+    exceeded = error.problems if isinstance(error, OverQuota) else ()
+    return answer(code, error.message, exceeded=exceeded, headers=headers)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

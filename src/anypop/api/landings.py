@@ -9,9 +9,9 @@ import logging
 from collections import Counter
 from functools import partial
 
-from anypop.api.beside import beside
 from anypop.api.context import Platform
-from anypop.api.seams import Probed, Vantage
+from anypop.api.threads import in_own_thread
+from anypop.api.vantages import Probed, Vantage
 from anypop.control import rollouts
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import State
@@ -54,7 +54,7 @@ async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landi
     if platform.vantages is None or held is None or declared is None:
         return []
     ports = [p.port for c in declared.workload.containers for p in c.ports if p.protocol is Protocol.TCP]
-    vantages = await beside(platform.vantages.all)
+    vantages = await in_own_thread(platform.vantages.all)
     async with platform.probing:
         ask = partial(_landing, platform, state, address=held.address4, port=ports[0] if ports else 80)
         return list(await asyncio.gather(*(ask(vantage) for vantage in vantages)))
@@ -63,7 +63,7 @@ async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landi
 async def _landing(platform: Platform, state: State, vantage: Vantage, *, address: Address, port: int) -> Landing:
     assert platform.vantages is not None
     try:
-        found = await beside(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))
+        found = await in_own_thread(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))
     except WorldError:
         found = Probed()
     pops: dict[str, CityCode] = {str(p.incarnation.name): p.incarnation.pop for p in state.incarnations.values()}

@@ -17,7 +17,7 @@ BACKLOG = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ListenAddress:
     """Where to listen. `port` 0: any free one."""
 
     host: str
@@ -25,15 +25,15 @@ class Place:
     namespace: str | None = None
 
 
-def read(text: str) -> Place:
+def read(text: str) -> ListenAddress:
     """`127.0.0.1:8443`, `[::1]:8443` or `netns=any-mgmt,100.64.0.1:8443`. Raises `Invalid`."""
     match = re.fullmatch(r"(?:netns=([^,/]+),)?(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})", text)
     if match is None or int(match[4]) > 65535:
         raise Invalid.one("--listen", f"{text} is not HOST:PORT, [IPV6]:PORT or netns=NAME,HOST:PORT")
-    return Place(host=match[2] or match[3], port=int(match[4]), namespace=match[1])
+    return ListenAddress(host=match[2] or match[3], port=int(match[4]), namespace=match[1])
 
 
-def open_socket(place: Place) -> socket.socket:
+def open_socket(place: ListenAddress) -> socket.socket:
     """A bound, listening socket."""
     what = f"listen on {place.host} port {place.port}" + (f" in network namespace {place.namespace}" if place.namespace else "")
     if place.namespace is not None and not netns.exists(place.namespace):

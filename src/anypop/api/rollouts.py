@@ -14,7 +14,8 @@ from fastapi import APIRouter
 
 from anypop.api import shapes
 from anypop.api.announcements import parsed_rules
-from anypop.api.context import Body, Here, In, Platform, Who
+from anypop.api.bodies import Body
+from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.landings import landings_of
 from anypop.control import rollouts
 from anypop.control.state import Declaration, State
@@ -30,10 +31,10 @@ _MOST = {"bake_s": 3600.0, "deadline_s": 3600.0, "failing_s": 3600.0, "surge": 1
 
 
 @router.get("/revisions")
-async def list_revisions(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+async def list_revisions(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """The kept revisions, oldest first."""
-    state = here.core.state
-    declared = here.workload(stack, workload_id)
+    state = platform.core.state
+    declared = platform.workload(stack, workload_id)
     kept = [r for key, r in sorted(state.revisions.items()) if key[0] == declared.id]
     return {
         "results": [
@@ -52,70 +53,70 @@ async def list_revisions(workload_id: str, stack: In, here: Here) -> dict[str, A
 
 
 @router.get("/rollouts")
-async def list_rollouts(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
+async def list_rollouts(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """All that are remembered, oldest first, and on how many instances the newest revision is."""
-    state = here.core.state
-    declared = here.workload(stack, workload_id)
+    state = platform.core.state
+    declared = platform.workload(stack, workload_id)
     return status(state, declared) | {"results": [data_of(state, r) for r in _of(state, declared.id)]}
 
 
 @router.get("/rollouts/{rollout_id}")
-async def show_rollout(workload_id: str, rollout_id: str, stack: In, here: Here) -> dict[str, Any]:
-    state = here.core.state
-    declared = here.workload(stack, workload_id)
+async def show_rollout(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    state = platform.core.state
+    declared = platform.workload(stack, workload_id)
     return status(state, declared) | {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))}
 
 
 @router.post("/rollouts")
-async def change_scopes(workload_id: str, stack: In, who: Who, here: Here, body: Body) -> dict[str, Any]:
+async def change_scopes(workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """Change scopes in waves: `{"waves": [{"rules": [...], "expected": {"london": ["LHR"]}}], "strategy": {...}}`."""
-    declared = here.workload(stack, workload_id)
-    waves = _waves(body, here.core.state, declared)
+    declared = platform.workload(stack, workload_id)
+    waves = _waves(body, platform.core.state, declared)
     strategy = _strategy(body.get("strategy") or {}, replace(declared.strategy, bake_s=declared.strategy.bake_s))
-    baseline = await landings_of(here, declared.id)
-    step = rollouts.change_scopes(declared.id, waves, by=who.name, strategy=strategy, baseline=baseline)
-    state = await here.core.change(step)
+    baseline = await landings_of(platform, declared.id)
+    step = rollouts.change_scopes(declared.id, waves, by=account.name, strategy=strategy, baseline=baseline)
+    state = await platform.core.change(step)
     return {"rollout": data_of(state, rollouts.find(state, declared.id))}
 
 
 @router.post("/rollouts/{rollout_id}/pause")
-async def pause(workload_id: str, rollout_id: str, stack: In, here: Here) -> dict[str, Any]:
-    return await _asked(here, here.workload(stack, workload_id), rollout_id, rollouts.pause)
+async def pause(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.pause)
 
 
 @router.post("/rollouts/{rollout_id}/resume")
-async def resume(workload_id: str, rollout_id: str, stack: In, here: Here) -> dict[str, Any]:
-    return await _asked(here, here.workload(stack, workload_id), rollout_id, rollouts.resume)
+async def resume(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.resume)
 
 
 @router.post("/rollouts/{rollout_id}/abort")
-async def abort(workload_id: str, rollout_id: str, stack: In, here: Here) -> dict[str, Any]:
+async def abort(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """End it and take back what it changed."""
-    return await _asked(here, here.workload(stack, workload_id), rollout_id, rollouts.abort)
+    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.abort)
 
 
 @router.post("/rollback")
-async def roll_back(workload_id: str, stack: In, who: Who, here: Here, body: Body) -> dict[str, Any]:
+async def roll_back(workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """Declare a kept revision anew: `{"revision": 3}`; without a number the last one that ran everywhere."""
-    declared = here.workload(stack, workload_id)
+    declared = platform.workload(stack, workload_id)
     number = body.get("revision")
     if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
         raise Invalid.one("revision", "must be a whole number, 1 or more")
-    state = await here.core.change(rollouts.roll_back(declared.id, number, by=who.name), confirmed=frozenset([declared.id]))
+    state = await platform.core.change(rollouts.roll_back(declared.id, number, by=account.name), confirmed=frozenset([declared.id]))
     return {"workload": shapes.workload(state, state.workloads[declared.id])} | status(state, state.workloads[declared.id])
 
 
 @router.get("/strategy")
-async def get_strategy(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
-    return {"strategy": strategy_data(here.workload(stack, workload_id).strategy)}
+async def get_strategy(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    return {"strategy": strategy_data(platform.workload(stack, workload_id).strategy)}
 
 
 @router.put("/strategy")
-async def put_strategy(workload_id: str, stack: In, here: Here, body: Body) -> dict[str, Any]:
+async def put_strategy(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """How careful the workload's rollouts are; what is left out has its default."""
-    declared = here.workload(stack, workload_id)
+    declared = platform.workload(stack, workload_id)
     strategy = _strategy(body.get("strategy", body), Strategy())
-    await here.core.change(rollouts.set_strategy(declared.id, strategy))
+    await platform.core.change(rollouts.set_strategy(declared.id, strategy))
     return {"strategy": strategy_data(strategy)}
 
 
@@ -138,8 +139,7 @@ def data_of(state: State, rollout: Rollout) -> dict[str, Any]:
         "message": rollout.message,
         "by": rollout.by,
         "wave": min(rollout.wave + 1, waves),
-        "waves": [list(wave) for wave in rollout.waves]
-        or [sorted({c.pop for c in wave.changes}) for wave in rollout.scopes],
+        "waves": [list(wave) for wave in rollout.waves] or [sorted({c.pop for c in wave.changes}) for wave in rollout.scopes],
         "createdAt": shapes.moment(rollout.created_at),
         "endedAt": shapes.moment(rollout.ended_at) if rollout.ended_at is not None else None,
         "seconds": round(rollout.ended_at - rollout.created_at, 3) if rollout.ended_at is not None else None,
@@ -163,8 +163,8 @@ def newest_of(state: State, declared: Declaration) -> Rollout | None:
     return next(reversed(_of(state, declared.id)), None)
 
 
-async def _asked(here: Platform, declared: Declaration, rollout_id: str, step: Any) -> dict[str, Any]:
-    state = await here.core.change(partial(step(declared.id, rollout_id)), confirmed=frozenset([declared.id]))
+async def _asked(platform: Platform, declared: Declaration, rollout_id: str, step: Any) -> dict[str, Any]:
+    state = await platform.core.change(partial(step(declared.id, rollout_id)), confirmed=frozenset([declared.id]))
     return {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))} | status(state, state.workloads[declared.id])
 
 

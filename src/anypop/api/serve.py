@@ -50,7 +50,7 @@ class Settings:
     """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder."""
 
     state: Path
-    listen: tuple[listen.Place, ...]
+    listen: tuple[listen.ListenAddress, ...]
     network: Path | None = None
     prices: Path | None = None
     lab: Path | None = None
@@ -222,7 +222,7 @@ async def _keep_certificate(config: uvicorn.Config, renew: partial[ca.Credential
 def _attach_lab(platform: Platform, folder: Path | None) -> None:
     if folder is None:
         return
-    from anypop.api.lab_seams import attach  # noqa: PLC0415 - a real deployment has no lab and need not load one
+    from anypop.api.lab_vantages import attach  # noqa: PLC0415 - a real deployment has no lab and need not load one
 
     platform.vantages, platform.glass = attach(folder, lambda: platform.core.state.network)
 

@@ -59,8 +59,10 @@ def instances(state: State, declared: Declaration, now: float) -> list[tuple[Inc
     for life, data in incarnations(state, declared, now):
         other = found.get(life.name)
         leaving = "deletedAt" in data
-        if other is None or (not leaving and ("deletedAt" in other[1] or data.get("phase") == Phase.RUNNING)) or (
-            leaving and "deletedAt" in other[1]
+        if (
+            other is None
+            or (not leaving and ("deletedAt" in other[1] or data.get("phase") == Phase.RUNNING))
+            or (leaving and "deletedAt" in other[1])
         ):
             found[life.name] = life, data
     return list(found.values())

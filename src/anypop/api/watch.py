@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes
-from anypop.api.context import Here, In, Platform
+from anypop.api.context import CallerStack, Platform, PlatformDep
 from anypop.api.rollouts import data_of, newest_of, status
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import Declaration, State
@@ -26,16 +26,16 @@ SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 
 
 @router.get("/watch")
-async def watch(workload_id: str, stack: In, here: Here) -> StreamingResponse:
-    found = here.workload(stack, workload_id)
+async def watch(workload_id: str, stack: CallerStack, platform: PlatformDep) -> StreamingResponse:
+    found = platform.workload(stack, workload_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_states(here, found.id), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_states(platform, found.id), media_type="text/event-stream", headers=headers)
 
 
-async def _states(here: Platform, workload_id: WorkloadId) -> AsyncIterator[str]:
+async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[str]:
     told: object = None
-    while not here.core.bell.closed:
-        state = here.core.state
+    while not platform.core.bell.closed:
+        state = platform.core.state
         declared = state.workloads.get(workload_id)
         if declared is None:
             yield "event: gone\ndata: {}\n\n"
@@ -43,13 +43,13 @@ async def _states(here: Platform, workload_id: WorkloadId) -> AsyncIterator[str]
         seen = _sources(state, declared)
         if seen != told:
             told = seen
-            data = {"instances": [data for _, data in shapes.instances(state, declared, here.clock())], **status(state, declared)}
+            data = {"instances": [data for _, data in shapes.instances(state, declared, platform.clock())], **status(state, declared)}
             if (rollout := newest_of(state, declared)) is not None:
                 data["rollout"] = data_of(state, rollout)
             yield f"event: instances\ndata: {json.dumps(data)}\n\n"
             await asyncio.sleep(PACE_S)
         # While the client was slow to read, there may have been news already.
-        if here.core.state is state and not await here.core.bell.wait(ANY_CHANGE, SIGN_OF_LIFE_S):
+        if platform.core.state is state and not await platform.core.bell.wait(ANY_CHANGE, SIGN_OF_LIFE_S):
             yield ": still here\n\n"
 
 

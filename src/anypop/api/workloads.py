@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from anypop.api import pages, shapes
-from anypop.api.context import Body, Here, In, Who, member
+from anypop.api.bodies import Body, member
+from anypop.api.context import CallerAccount, CallerStack, PlatformDep
 from anypop.control import declare
 from anypop.control.refusals import NotFound
 from anypop.control.state import Declaration
@@ -22,46 +23,54 @@ MOST_WARNINGS = 20  # clients and proxies give up on answers with headers of mor
 
 
 @router.get("/locations")
-async def locations(request: Request, _: Who, here: Here) -> dict[str, Any]:
-    return pages.page(sorted(here.cities()), request.query_params, location)
+async def locations(request: Request, _: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    return pages.page(sorted(platform.cities()), request.query_params, location)
 
 
 @router.get("/stacks/{stack_id}/workloads")
-async def list_workloads(request: Request, stack: In, here: Here) -> dict[str, Any]:
-    state = here.core.state
+async def list_workloads(request: Request, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    state = platform.core.state
     return pages.page(state.in_stack(stack.id), request.query_params, lambda found: shapes.workload(state, found))
 
 
 @router.post("/stacks/{stack_id}/workloads")
-async def create_workload(stack: In, here: Here, body: Body, response: Response) -> dict[str, Any]:
-    made = declare.parsed(member(body, "workload"), stack, declare.new_id(), here.cities())
-    state = await here.core.change(declare.create(made))
+async def create_workload(stack: CallerStack, platform: PlatformDep, body: Body, response: Response) -> dict[str, Any]:
+    made = declare.parsed(member(body, "workload"), stack, declare.new_id(), platform.cities())
+    state = await platform.core.change(platform.within_quota(declare.create(made), stack))
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[made.workload.id])}
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}")
-async def get_workload(workload_id: str, stack: In, here: Here) -> dict[str, Any]:
-    return {"workload": shapes.workload(here.core.state, here.workload(stack, workload_id))}
+async def get_workload(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    return {"workload": shapes.workload(platform.core.state, platform.workload(stack, workload_id))}
 
 
 @router.put("/stacks/{stack_id}/workloads/{workload_id}")
-async def replace_workload(workload_id: str, stack: In, who: Who, here: Here, body: Body, response: Response) -> dict[str, Any]:
-    current, wanted = here.workload(stack, workload_id), member(body, "workload")
+async def replace_workload(
+    workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body, response: Response
+) -> dict[str, Any]:
+    current, wanted = platform.workload(stack, workload_id), member(body, "workload")
     declare.check_version(wanted, current, required=True)
-    return await _redeclare(here, who, stack, current, wanted, response)
+    return await _redeclare(platform, account, stack, current, wanted, response)
 
 
 @router.patch("/stacks/{stack_id}/workloads/{workload_id}")
-async def merge_workload(workload_id: str, stack: In, who: Who, here: Here, body: Body, response: Response) -> dict[str, Any]:
-    current, patch = here.workload(stack, workload_id), member(body, "workload")
+async def merge_workload(
+    workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body, response: Response
+) -> dict[str, Any]:
+    current, patch = platform.workload(stack, workload_id), member(body, "workload")
     declare.check_version(patch, current, required=False)
-    return await _redeclare(here, who, stack, current, declare.merged(current, patch), response)
+    return await _redeclare(platform, account, stack, current, declare.merged(current, patch), response)
 
 
-async def _redeclare(here: Here, who: Who, stack: In, current: Declaration, wanted: dict[str, Any], response: Response) -> dict[str, Any]:
-    made = declare.redeclared(wanted, current, stack, here.cities())
-    state = await here.core.change(declare.replace_with(current, made, by=who.name), confirmed=frozenset([current.id]))
+async def _redeclare(
+    platform: PlatformDep, account: CallerAccount, stack: CallerStack, current: Declaration, wanted: dict[str, Any], response: Response
+) -> dict[str, Any]:
+    made = declare.redeclared(wanted, current, stack, platform.cities())
+    state = await platform.core.change(
+        platform.within_quota(declare.replace_with(current, made, by=account.name), stack), confirmed=frozenset([current.id])
+    )
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[current.id])}
 
@@ -74,21 +83,21 @@ def _warn(response: Response, made: Parsed) -> None:
 
 
 @router.delete("/stacks/{stack_id}/workloads/{workload_id}", status_code=204)
-async def delete_workload(workload_id: str, stack: In, here: Here) -> Response:
-    current = here.workload(stack, workload_id)
-    await here.core.change(declare.delete(current.id), confirmed=frozenset([current.id]))
+async def delete_workload(workload_id: str, stack: CallerStack, platform: PlatformDep) -> Response:
+    current = platform.workload(stack, workload_id)
+    await platform.core.change(declare.delete(current.id), confirmed=frozenset([current.id]))
     return Response(status_code=204)
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances")
-async def list_instances(request: Request, workload_id: str, stack: In, here: Here) -> dict[str, Any]:
-    found = shapes.instances(here.core.state, here.workload(stack, workload_id), here.clock())
+async def list_instances(request: Request, workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    found = shapes.instances(platform.core.state, platform.workload(stack, workload_id), platform.clock())
     return pages.page(found, request.query_params, lambda entry: entry[1])
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances/{name}")
-async def get_instance(workload_id: str, name: str, stack: In, here: Here) -> dict[str, Any]:
-    state, declared, now = here.core.state, here.workload(stack, workload_id), here.clock()
+async def get_instance(workload_id: str, name: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    state, declared, now = platform.core.state, platform.workload(stack, workload_id), platform.clock()
     for life, data in (*shapes.instances(state, declared, now), *shapes.incarnations(state, declared, now)):
         if name in (life.name, life.uid):
             return {"instance": data}

@@ -79,9 +79,7 @@ def scale(
     workload: Known,
     replicas: Annotated[int, typer.Argument(metavar="N", help="Instances in each city.", min=0)],
     *,
-    target: Annotated[
-        str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)
-    ] = "",
+    target: Annotated[str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)] = "",
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
@@ -92,7 +90,7 @@ def scale(
     if target and target not in names:
         raise usage(f"{workload} has no target {target}", advice=f"It has {', '.join(names)}.")
     deployments = {"spec": {"deployments": {"minReplicas": replicas}}}
-    body = {"targets": {name: deployments for name in ([target] if target else names)}}
+    body = {"targets": dict.fromkeys([target] if target else names, deployments)}
     _change(door, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 
 
@@ -158,7 +156,7 @@ def _create(door: Door, document: dict[str, Any], slug: str, *, yes: bool, wait:
 def _change(door: Door, slug: str, method: str, body: dict[str, Any], *, yes: bool, wait: bool, timeout: float) -> None:
     what = f"change workload {slug}"
     path = f"{door.workload_path(slug, 'anypop')}/preview"
-    merge = {"merge": "true"} if method == "PATCH" else {}
+    merge: dict[str, str | int] = {"merge": "true"} if method == "PATCH" else {}
     told = door.client.call("POST", path, what=what, body={"workload": body}, query=merge)
     if not told.get("changes"):
         found = door.client.get(door.workload_path(slug), what=what)["workload"]

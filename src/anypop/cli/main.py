@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli import announcing, changes, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
+from anypop.cli import announcing, changes, hosts, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctoring
 from anypop.cli.door import Output, Root
@@ -45,6 +45,14 @@ app = typer.Typer(
 _USAGE_ERROR, _COMMAND_LINE_ERROR = typer.BadParameter.__mro__[1], typer.BadParameter.__mro__[2]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - no other call needs it
+
+        typer.echo(f"anypop {version('anypop')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
@@ -53,6 +61,9 @@ def root(
     ] = None,
     stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug, for any command.")] = "",
     output: Output = Format.TABLE,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and do nothing else.")
+    ] = False,
 ) -> None:
     found = ctx.ensure_object(Root)
     found.state, found.stack, found.output = state, stack, output
@@ -61,6 +72,8 @@ def root(
 workloads.register(app)
 app.add_typer(workloads.app, name="workload")
 app.add_typer(rollouts.app, name="rollout")
+app.add_typer(hosts.app, name="host")
+app.add_typer(hosts.quotas, name="quota")
 places.register(app)
 probing.register(app)
 app.add_typer(announcing.app, name="announce")

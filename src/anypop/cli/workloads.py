@@ -148,7 +148,12 @@ def show(door: Door, workload: Known) -> None:
     parts = list(views.by_name(door.client.every(f"{door.workload_path(workload)}/instances", what=what)))
     status = door.client.get(f"{door.workload_path(workload, 'anypop')}/rollouts", what=what)
     under_way = [r for r in status.get("results") or [] if r.get("phase") in ("running", "paused")]
-    data = {"workload": found, "instances": parts, **{key: status.get(key) for key in ("revision", "instances_on_it")}, "rollouts": under_way}
+    data = {
+        "workload": found,
+        "instances": parts,
+        **{key: status.get(key) for key in ("revision", "instances_on_it")},
+        "rollouts": under_way,
+    }
     door.screen.result(data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)])
 
 

@@ -220,6 +220,16 @@ class Accounts:
                 return found
         raise NotFound(f"no stack {ref}")
 
+    def any_stack(self, ref: str) -> Stack:
+        """A stack by id or slug, whoever's it is: for the operator. Raises `NotFound`."""
+        for found in self._stacks.values():
+            if ref in (found.id, found.slug):
+                return found
+        raise NotFound(f"no stack {ref}")
+
+    def has_account(self, account_id: str) -> bool:
+        return account_id in self._accounts
+
     def create_stack(self, account_id: str, name: str, slug: str) -> Stack:
         """A new stack. An empty `slug` is made from the name and six hex digits. Raises `Invalid` and `Exists`."""
         if not name:

@@ -65,7 +65,7 @@ class Core:
         fresh_key = secrets.token_bytes(32)
 
         def alter(state: State, now: float) -> State:
-            return with_templates(replace(state, plan=None, template_key=state.template_key or fresh_key))
+            return with_templates(replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now))
 
         await self.change(alter)
 
@@ -159,6 +159,9 @@ class Core:
             self._timer = None
         now = self._clock()
         moments = [r.at + FRESH_S for host, r in state.reports.items() if (v := state.verdict.hosts.get(host)) is not None and v.trusted]
+        patience = state.network.lost_after_s
+        if patience > 0:
+            moments += [silent for r in state.reports.values() if (silent := max(r.at, state.started_at) + patience) > now]
         moments += [due for r in state.rollouts.values() if (due := next_due(r, now)) is not None]
         if state.plan is not None and state.plan.notes:
             moments += state.rests.values()

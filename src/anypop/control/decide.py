@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.judge.verdict import judge
@@ -44,7 +45,7 @@ def decide(
     say they have obeyed; an order below its host's is issued anew above it. Raises `Unsafe`: then nothing may be kept of `draft`.
     """
     draft = _without_expired_rests(draft, now)
-    draft = rolled(draft, now)
+    draft = with_losses(rolled(draft, now), now)
     if draft.plan is None or _inputs_changed(before, draft):
         draft = _planned(draft, now, confirmed)
         while (finished := _without_finished(draft, now)) is not draft:
@@ -58,7 +59,7 @@ def decide(
 
 
 def _inputs_changed(before: State, draft: State) -> bool:
-    names = ("network", "workloads", "revisions", "rollouts", "incarnations", "anycast", "tombstones", "rests", "rules", "evicted")
+    names = ("network", "workloads", "revisions", "rollouts", "incarnations", "anycast", "tombstones", "rests", "rules", "lost", "moves")
     return any(getattr(before, name) is not getattr(draft, name) for name in names) or _capacities(before) != _capacities(draft)
 
 

@@ -15,7 +15,7 @@ from anypop.model.rollout import RolloutKind
 
 def events_between(before: State, after: State) -> list[Event]:
     """All events of one step, in the order of cause and effect: seen, declared, planned, ordered, judged."""
-    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _ordered, _judged)
+    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _ordered, _judged, _lost)
     return [event for part in parts for event in part(before, after)]
 
 
@@ -128,6 +128,16 @@ def _judged(before: State, after: State) -> Iterator[Event]:
     for prefix in after.verdict.prefixes:
         if prefix.alarm is not None and alarms.get(prefix.prefix) != prefix.alarm:
             yield Event(kind="alarm", subject=str(prefix.prefix), message=prefix.alarm.says)
+
+
+def _lost(before: State, after: State) -> Iterator[Event]:
+    for host in sorted(after.lost - before.lost):
+        kind = "host-evicted" if host in after.evicted else "host-lost"
+        yield Event(kind=kind, subject=host, message="its instances are placed on other hosts of its PoP, one after the other")
+    for host in sorted(before.lost - after.lost):
+        yield Event(kind="host-back", subject=host, message="is in use again")
+    if after.losses_frozen and not before.losses_frozen:
+        yield Event(kind="alarm", subject="hosts", message="more than a third of all hosts look lost: nothing is moved by itself")
 
 
 def _owners(state: State) -> dict[str, str]:

@@ -18,6 +18,8 @@ from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName
 from anypop.model.network import Host, Network
 
+_LONGEST_SILENCE_S = 7 * 86_400.0
+
 
 def change_network(wanted: Network) -> Alter:
     """Put `wanted` in place. Raises `Invalid` at once; the step raises `Precondition` when a PoP that has instances would vanish."""
@@ -45,6 +47,8 @@ def change_network(wanted: Network) -> Alter:
 def _names(network: Network) -> Iterator[Problem]:
     if not 0 < network.asn < 1 << 32:
         yield Problem(path="asn", message="must be an AS number, 1 to 4294967295")
+    if not 0 <= network.lost_after_s <= _LONGEST_SILENCE_S:
+        yield Problem(path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}")
     seen: set[str] = set()
     names: set[str] = set()
     for index, pop in enumerate(network.pops):

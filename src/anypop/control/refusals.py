@@ -3,6 +3,10 @@
 `model.errors.Invalid` is for an input that is wrong in itself; these are for an input that does not fit what is there.
 """
 
+from collections.abc import Iterable
+
+from anypop.model.errors import Problem
+
 
 class Refused(Exception):  # noqa: N818 - it reads as a verdict where it is raised
     """The parent of all refusals. `message` is for people."""
@@ -38,3 +42,11 @@ class WrongSecret(Unauthenticated):
 
 class Forbidden(Refused):
     """Known, but not entitled."""
+
+
+class OverQuota(Refused):
+    """More than a quota allows. Carries every limit that would be exceeded: `path` is whose it is."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(p) for p in self.problems))

@@ -133,7 +133,8 @@ NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
 class State:
     """All of it. `revisions`: older ones that are kept, by workload and number. `rests` maps what must not be used again yet (`LHR/3`, a
     slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is free. `evicted`: hosts that a person gave up, and
-    when. `template_key`: see `plan.template`. `serial` counts the plans made; see `World`.
+    when. `template_key`: see `plan.template`. `serial` counts the plans made; see `World`. Not stored: `started_at`, since when this control listens;
+    `lost`, `moves` and `losses_frozen`, see `plan.evacuation`.
     """
 
     network: Network = NO_NETWORK
@@ -153,6 +154,10 @@ class State:
     history: History = field(default_factory=History)
     template_key: bytes = field(default=b"", repr=False)
     serial: int = 0
+    started_at: float = 0.0
+    lost: frozenset[HostName] = frozenset()
+    moves: frozenset[str] = frozenset()
+    losses_frozen: bool = False
 
     def world(self) -> World:
         """The planner's input.
@@ -188,7 +193,8 @@ class State:
             resting_links=frozenset(links),
             resting_addresses=frozenset(addresses),
             capacities=capacities_of({host.name: host.capacity for _, host in self.network.hosts()}, told),
-            lost=frozenset(self.evicted),
+            lost=self.lost,
+            moves=self.moves,
             serial=self.serial,
         )
 

@@ -88,12 +88,16 @@ class Pop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each announced as a whole."""
+    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each announced as a whole.
+
+    `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its PoP; 0: never.
+    """
 
     asn: int
     anycast4: tuple[IPv4Network, ...]
     anycast6: tuple[IPv6Network, ...]
     pops: tuple[Pop, ...]
+    lost_after_s: float = 300.0
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

@@ -61,8 +61,8 @@ class World:
     `workloads`: the newest revision of each; `revisions`: older ones that something still runs. `rollouts`: those that have not ended.
     `ready`: incarnations that have become healthy, so that what they replace may go. `removals`: per host, the incarnations that were asked
     to go and whose host has not yet reported them gone. `resting_*` were released too short a time ago to be used again. `capacities`: what
-    hosts have for instances; a host without an entry takes what fits its addresses. `lost`: hosts whose instances are to be placed
-    elsewhere. `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never taken for
+    hosts have for instances; a host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed;
+    `moves`: incarnations there that may be placed elsewhere now. `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never taken for
     the one that went.
     """
 
@@ -80,6 +80,7 @@ class World:
     resting_addresses: frozenset[IPv4Address] = frozenset()
     capacities: Mapping[HostName, Capacity] = field(default_factory=dict)
     lost: frozenset[HostName] = frozenset()
+    moves: frozenset[str] = frozenset()
     serial: int = 0
 
 

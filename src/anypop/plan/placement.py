@@ -153,8 +153,8 @@ class _Step:
     def settle(self, target: Target, city: CityCode, ordinal: int, name: InstanceName, lives: list[Incarnation]) -> None:
         """Decide who lives in one slot."""
         lives = sorted((self._adopted(i) for i in lives), key=lambda i: i.life)
-        lost = self.draft.world.lost
-        if not lives or (lost and all(i.host in lost for i in lives)):
+        moves = self.draft.world.moves
+        if not lives or all(i.uid in moves for i in lives):
             placed = self._place_new(target, city, ordinal, name)
             for incarnation in lives:
                 # what may still run on a host that is cut off keeps its addresses there; the name and the anycast address go on

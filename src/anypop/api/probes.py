@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 
-from anypop.api.beside import beside
-from anypop.api.context import Body, Here, Platform, Who
-from anypop.api.seams import LookingGlass, Probed, Vantage, Vantages
+from anypop.api.bodies import Body
+from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.threads import in_own_thread
+from anypop.api.vantages import LookingGlass, Probed, Vantage, Vantages
 from anypop.control.accounts import Account
 from anypop.control.refusals import NotFound, Precondition
 from anypop.control.state import Declaration
@@ -46,53 +47,54 @@ class _Goal:
     pops: tuple[CityCode, ...]
 
 
-def _vantages(here: Platform) -> Vantages:
-    if here.vantages is None:
+def _vantages(platform: Platform) -> Vantages:
+    if platform.vantages is None:
         raise Precondition(NO_VANTAGE)
-    return here.vantages
+    return platform.vantages
 
 
-def _glass(here: Platform) -> LookingGlass:
-    if here.glass is None:
+def _glass(platform: Platform) -> LookingGlass:
+    if platform.glass is None:
         raise Precondition(NO_VANTAGE)
-    return here.glass
+    return platform.glass
 
 
 @router.get("/vantages")
-async def list_vantages(_: Who, here: Here) -> dict[str, Any]:
+async def list_vantages(_: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
     """Places to test from; none where no lab is attached, which is no error."""
-    found = await beside(here.vantages.all) if here.vantages is not None else []
+    found = await in_own_thread(platform.vantages.all) if platform.vantages is not None else []
     rows = [
-        {"name": v.name, "city": v.city, "asn": v.asn, "address": v.address, "nearest": nearest_pop(v.city, here.cities())} for v in found
+        {"name": v.name, "city": v.city, "asn": v.asn, "address": v.address, "nearest": nearest_pop(v.city, platform.cities())}
+        for v in found
     ]
-    return {"results": rows} | ({} if here.vantages is not None else {"note": NO_VANTAGE})
+    return {"results": rows} | ({} if platform.vantages is not None else {"note": NO_VANTAGE})
 
 
 @router.post("/probes")
-async def probe(who: Who, here: Here, body: Body) -> dict[str, Any]:
+async def probe(account: CallerAccount, platform: PlatformDep, body: Body) -> dict[str, Any]:
     """Requests from vantages, one after the other from each, all vantages side by side."""
-    source = _vantages(here)
-    known = {v.name: v for v in await beside(source.all)}
+    source = _vantages(platform)
+    known = {v.name: v for v in await in_own_thread(source.all)}
     chosen = _chosen(body, known)
     requests = body.get("requests", 15)
     if isinstance(requests, bool) or not isinstance(requests, int) or not 1 <= requests <= MOST_REQUESTS:
         raise Invalid.one("requests", f"must be a whole number, 1 to {MOST_REQUESTS}")
-    goal = _goal(here, who, body)
-    async with here.probing:
-        seen = await _unless_stopping(here, asyncio.gather(*(_asked(source, v, goal, requests) for v in chosen)))
-    pops = {str(p.incarnation.name): p.incarnation.pop for p in here.core.state.incarnations.values()}
+    goal = _goal(platform, account, body)
+    async with platform.probing:
+        seen = await _unless_stopping(platform, asyncio.gather(*(_asked(source, v, goal, requests) for v in chosen)))
+    pops = {str(p.incarnation.name): p.incarnation.pop for p in platform.core.state.incarnations.values()}
     return {"address": str(goal.address), "results": [_row(v, goal, found, requests, pops) for v, found in zip(chosen, seen, strict=True)]}
 
 
-async def _unless_stopping(here: Platform, work: Awaitable[T]) -> T:
+async def _unless_stopping(platform: Platform, work: Awaitable[T]) -> T:
     """The result of `work`; a `WorldError` instead when control stops meanwhile."""
     task = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(here.core.bell.wait("stop", LONGEST_PROBE_S))
+    stopping = asyncio.ensure_future(platform.core.bell.wait("stop", LONGEST_PROBE_S))
     try:
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        why = "control is being stopped" if here.core.bell.closed else f"no end after {LONGEST_PROBE_S:g} s"
+        why = "control is being stopped" if platform.core.bell.closed else f"no end after {LONGEST_PROBE_S:g} s"
         raise WorldError("ask the vantages", why)
     finally:
         stopping.cancel()
@@ -104,7 +106,7 @@ async def _unless_stopping(here: Platform, work: Awaitable[T]) -> T:
 
 async def _asked(source: Vantages, vantage: Vantage, goal: _Goal, requests: int) -> Probed | WorldError:
     try:
-        return await beside(partial(source.probe, vantage.name, goal.address, goal.port, requests))
+        return await in_own_thread(partial(source.probe, vantage.name, goal.address, goal.port, requests))
     except WorldError as error:
         return error
 
@@ -145,31 +147,31 @@ def _row(vantage: Vantage, goal: _Goal, found: Probed | WorldError, requests: in
     }
 
 
-def _goal(here: Platform, who: Account, asked: Mapping[str, Any]) -> _Goal:
+def _goal(platform: Platform, account: Account, asked: Mapping[str, Any]) -> _Goal:
     """From `address` (and `port`), or from `workload` and `stack`. `family` 6 means the workload's IPv6 address."""
     if asked.get("address"):
         try:
             address = ip_address(str(asked["address"]))
         except ValueError as error:
             raise Invalid.one("address", "must be an IPv4 or IPv6 address") from error
-        owner = next((d for k, d in here.core.state.workloads.items() if _holds(here, d, address)), None)
-        pops = _pops_of(here, owner) if owner is not None else tuple(here.cities())
+        owner = next((d for k, d in platform.core.state.workloads.items() if _holds(platform, d, address)), None)
+        pops = _pops_of(platform, owner) if owner is not None else tuple(platform.cities())
         return _Goal(address=address, port=_port(asked, owner), pops=pops)
-    declared = _workload(here, who, asked)
-    held = here.core.state.anycast.get(declared.id)
+    declared = _workload(platform, account, asked)
+    held = platform.core.state.anycast.get(declared.id)
     if held is None:
         raise Precondition(f"workload {declared.workload.slug} has no anycast address")
     six = str(asked.get("family", "4")) == "6"
-    return _Goal(address=held.address6 if six else held.address4, port=_port(asked, declared), pops=_pops_of(here, declared))
+    return _Goal(address=held.address6 if six else held.address4, port=_port(asked, declared), pops=_pops_of(platform, declared))
 
 
-def _workload(here: Platform, who: Account, asked: Mapping[str, Any]) -> Declaration:
+def _workload(platform: Platform, account: Account, asked: Mapping[str, Any]) -> Declaration:
     """The workload that is asked about: in the stack that is named, or in any of the account's."""
     ref = asked.get("workload")
     if not isinstance(ref, str) or not ref:
         raise Invalid.one("workload", "is required (or an address)")
-    stacks = [here.accounts.stack(who.id, str(asked["stack"]))] if asked.get("stack") else here.accounts.stacks(who.id)
-    found = [d for stack in stacks if (d := here.core.state.find(stack.id, ref)) is not None]
+    stacks = [platform.accounts.stack(account.id, str(asked["stack"]))] if asked.get("stack") else platform.accounts.stacks(account.id)
+    found = [d for stack in stacks if (d := platform.core.state.find(stack.id, ref)) is not None]
     if len(found) > 1:
         raise Invalid.one("stack", f"is required: {len(found)} stacks have a workload {ref}")
     if not found:
@@ -177,13 +179,13 @@ def _workload(here: Platform, who: Account, asked: Mapping[str, Any]) -> Declara
     return found[0]
 
 
-def _holds(here: Platform, declared: Declaration, address: Address) -> bool:
-    held = here.core.state.anycast.get(declared.id)
+def _holds(platform: Platform, declared: Declaration, address: Address) -> bool:
+    held = platform.core.state.anycast.get(declared.id)
     return held is not None and address in (held.address4, held.address6)
 
 
-def _pops_of(here: Platform, declared: Declaration) -> tuple[CityCode, ...]:
-    return tuple(sorted({p.incarnation.pop for p in here.core.state.incarnations.values() if p.incarnation.workload_id == declared.id}))
+def _pops_of(platform: Platform, declared: Declaration) -> tuple[CityCode, ...]:
+    return tuple(sorted({p.incarnation.pop for p in platform.core.state.incarnations.values() if p.incarnation.workload_id == declared.id}))
 
 
 def _port(asked: Mapping[str, Any], declared: Declaration | None) -> int:
@@ -198,15 +200,15 @@ def _port(asked: Mapping[str, Any], declared: Declaration | None) -> int:
 
 
 @router.get("/why")
-async def why(request: Request, who: Who, here: Here) -> Any:
+async def why(request: Request, account: CallerAccount, platform: PlatformDep) -> Any:
     """Why a vantage (or a router of the lab) lands where it lands, from the running routers."""
-    glass = _glass(here)
+    glass = _glass(platform)
     target = request.query_params.get("target") or request.query_params.get("vantage")
     if not target:
         raise Invalid.one("target", "is required: a vantage or a router")
-    goal = _goal(here, who, request.query_params)
+    goal = _goal(platform, account, request.query_params)
     try:
-        return await _unless_stopping(here, beside(partial(glass.why, target, goal.address, goal.pops)))
+        return await _unless_stopping(platform, in_own_thread(partial(glass.why, target, goal.address, goal.pops)))
     except KeyError as error:
-        vantages = ", ".join(v.name for v in await beside(here.vantages.all)) if here.vantages is not None else ""
+        vantages = ", ".join(v.name for v in await in_own_thread(platform.vantages.all)) if platform.vantages is not None else ""
         raise NotFound(f"no vantage or router {target}" + (f" (vantages: {vantages})" if vantages else "")) from error

@@ -1,6 +1,6 @@
-"""What the API asks of places to test from, and of routers: two small seams, implemented over the lab by `lab_seams`.
+"""What the API asks of places to test from, and of routers: two small interfaces, implemented over the lab by `lab_vantages`.
 
-A real deployment may put other eyes behind them (measurement networks, route collectors); without any, the endpoints say so.
+A real deployment may put others behind them (measurement networks, route collectors); without any, the endpoints say so.
 """
 
 from collections.abc import Mapping, Sequence

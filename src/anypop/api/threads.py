@@ -1,4 +1,4 @@
-"""Long blocking work beside the event loop, and beside the usual pool of threads.
+"""Long blocking work in a thread of its own, outside the event loop and outside the usual pool of threads.
 
 In: something that may take a minute (a vantage whose requests all time out). Out: its result. In the usual pool it would keep logins
 waiting; its thread is a daemon, so that the end of the process waits for nobody.
@@ -13,7 +13,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def beside(work: Callable[[], T]) -> T:
+async def in_own_thread(work: Callable[[], T]) -> T:
     """The result of `work`, done in a thread of its own. Raises what it raises."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -35,5 +35,5 @@ async def beside(work: Callable[[], T]) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="beside", daemon=True).start()
+    threading.Thread(target=run, name="long-work", daemon=True).start()
     return await done

@@ -1,7 +1,8 @@
-"""The API's seams over a lab on this machine: vantages are hosts in its eyeball networks, the looking glass asks its running routers.
+"""Vantages and the looking glass over a lab on this machine.
 
-In: a lab's folder. Out: `Vantages` and `LookingGlass`. The lab may be built anew while control runs, so its plan is read again when its
-file has changed. Blocking; decides nothing.
+Vantages are hosts in the lab's eyeball networks, the looking glass asks its running routers. In: a lab's folder. Out:
+`Vantages` and `LookingGlass`. The lab may be built anew while control runs, so its plan is read again when its file has
+changed. Blocking; decides nothing.
 """
 
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anypop.api.seams import Answer, LookingGlass, Probed, Vantage, Vantages
+from anypop.api.vantages import Answer, LookingGlass, Probed, Vantage, Vantages
 from anypop.lab import vantage as asking
 from anypop.lab.address import VantageHost
 from anypop.lab.build import Lab
@@ -85,7 +86,7 @@ class LabGlass:
 
 
 def attach(folder: Path, network: Callable[[], Network]) -> tuple[Vantages, LookingGlass]:
-    """Both seams over the lab in `folder`. The lab need not be there yet."""
+    """Both over the lab in `folder`. The lab need not be there yet."""
     file = _LabFile(folder)
     return LabVantages(file), LabGlass(file, network)
 

@@ -1,0 +1,78 @@
+"""/anypop/v1/hosts: every host with its room and its state; give one up, or take it back into use.
+
+In: the operator's requests. Out: what control knows of hosts: what they have, what is placed there, what is left, and whether they are lost.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from anypop.api import shapes
+from anypop.api.context import OperatorAccount, Platform, PlatformDep
+from anypop.api.pops import host_data
+from anypop.control import hosts
+from anypop.control.state import State
+from anypop.model.names import HostName
+from anypop.model.network import Capacity, Host, Pop
+from anypop.plan.rooms import needs_of
+
+router = APIRouter(prefix="/anypop/v1/hosts")
+
+
+@router.get("")
+async def list_hosts(_: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    return {"results": [_row(platform, pop, host) for pop, host in platform.core.state.network.hosts()]}
+
+
+@router.post("/{host}/evict")
+async def evict(host: str, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Its instances are placed on the other hosts of its PoP, one after the other; it takes down what it has when it returns."""
+    return await _changed(platform, host, hosts.evict)
+
+
+@router.post("/{host}/readmit")
+async def readmit(host: str, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """New instances may be placed on it again."""
+    return await _changed(platform, host, hosts.readmit)
+
+
+async def _changed(platform: Platform, name: str, step: Any) -> dict[str, Any]:
+    known = next((h.name for _, h in platform.core.state.network.hosts() if h.name.upper() == name.upper()), HostName(name))
+    state = await platform.core.change(step(known))
+    return next(_row(platform, pop, host) for pop, host in state.network.hosts() if host.name == known)
+
+
+def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
+    state = platform.core.state
+    evicted = state.evicted.get(host.name)
+    capacity = host.capacity or _told(state, host.name)
+    return shapes.filled(
+        {
+            **{key: value for key, value in host_data(platform, host).items() if key in ("host", "trusted", "reason", "says", "instances")},
+            "pop": pop.city,
+            "state": "evicted" if evicted is not None else "lost" if host.name in state.lost else "in use",
+            "evictedAt": shapes.moment(evicted) if evicted is not None else None,
+            "capacity": _amounts(capacity) if capacity is not None else None,
+            "capacity_by": "operator" if host.capacity is not None else "agent" if capacity is not None else None,
+            "taken": _amounts(_taken(state, host.name)),
+        }
+    )
+
+
+def _told(state: State, host: HostName) -> Capacity | None:
+    received = state.reports.get(host)
+    return received.report.capacity if received is not None else None
+
+
+def _taken(state: State, host: HostName) -> Capacity:
+    cpu = memory = disk = 0
+    for placed in state.incarnations.values():
+        life = placed.incarnation
+        if life.host == host and (revision := state.revision(life.workload_id, life.revision)) is not None:
+            needs = needs_of(revision.workload)
+            cpu, memory, disk = cpu + needs.cpu_millis, memory + needs.memory_bytes, disk + needs.disk_bytes
+    return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=disk)
+
+
+def _amounts(amounts: Capacity) -> dict[str, int]:
+    return {"cpu_millis": amounts.cpu_millis, "memory_bytes": amounts.memory_bytes, "disk_bytes": amounts.disk_bytes}

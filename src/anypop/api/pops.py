@@ -1,0 +1,99 @@
+"""/anypop/v1/pops and healthz: every PoP as it was ordered, and as its last report shows it.
+
+In: control's state. Out: what it knows and how sure it is: of a PoP whose last report is missing or too old nothing is shown as healthy.
+"""
+
+from collections import Counter
+from typing import Any
+
+from fastapi import APIRouter
+
+from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.judge.instances import shown
+from anypop.model import codec
+from anypop.model.names import CityCode
+from anypop.model.network import Host
+from anypop.model.reasons import Reason
+from anypop.plan.fields import location
+
+router = APIRouter(prefix="/anypop/v1")
+
+
+@router.get("/healthz")
+async def healthz(platform: PlatformDep) -> dict[str, Any]:
+    """Whether control works; needs no token, tells nothing."""
+    return {"status": "ok" if not platform.core.bell.closed else "stopping"}
+
+
+@router.get("/pops")
+async def pops(account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Every PoP. What names instances or the inside of a PoP (drift, errors, orphans) is for the operator alone."""
+    return {"results": [_pop(platform, city) | (_inside(platform, city) if account.operator else {}) for city in sorted(platform.cities())]}
+
+
+def _inside(platform: Platform, city: CityCode) -> dict[str, Any]:
+    site = platform.core.state.network.pop(city)
+    reports = [r.report for host in (site.hosts if site else ()) if (r := platform.core.state.reports.get(host.name)) is not None]
+    return {name: [line for report in reports for line in getattr(report, name)] for name in ("drift", "errors", "orphans")}
+
+
+def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
+    """A PoP as its hosts together: trusted when every one of them is, and what is wrong with the first that is not well."""
+    site = platform.core.state.network.pop(city)
+    hosts = [host_data(platform, host) for host in (site.hosts if site is not None else ())]
+    place = location(city)
+    worst = next((h for h in hosts if not h["trusted"]), None) or next((h for h in hosts if h["reason"] != Reason.RUNNING), hosts[0])
+    alike = ("trusted", "verdict", "reason", "says", "generation", "obeyed", "refused", "report_age_s")
+    phases: Counter[str] = Counter()
+    for host in hosts:
+        phases.update(host["instances"]["phases"])
+    return {
+        "pop": city,
+        "city": place["city"],
+        "location": place,
+        **{key: worst[key] for key in alike},
+        "sessions": [session for host in hosts for session in host["sessions"]],
+        "prefixes": [prefix for host in hosts for prefix in host["prefixes"]],
+        "instances": {
+            "total": sum(h["instances"]["total"] for h in hosts),
+            "healthy": sum(h["instances"]["healthy"] for h in hosts),
+            "phases": dict(sorted(phases.items())),
+        },
+        "hosts": hosts,
+    }
+
+
+def host_data(platform: Platform, host: Host) -> dict[str, Any]:
+    state, now = platform.core.state, platform.clock()
+    verdict = state.verdict.hosts.get(host.name)
+    trusted = verdict is not None and verdict.trusted
+    reason = verdict.reason if verdict is not None else Reason.NO_REPORT
+    received = state.reports.get(host.name)
+    report = received.report if received is not None else None
+    issued = state.orders.get(host.name)
+    placed = [p.incarnation for p in state.incarnations.values() if p.incarnation.host == host.name]
+    leaving = [t.incarnation for t in state.tombstones.values() if t.incarnation.host == host.name]
+    seen = [shown(s.name, s.uid, received, now=now) for s in placed]
+    seen += [shown(s.name, s.uid, received, now=now, removing=True) for s in leaving]
+    asns = {u.name: u.asn for u in host.upstreams}
+    sessions = [{**codec.to_data(s), "asn": asns.get(s.upstream)} for s in report.sessions] if report is not None else []
+    return {
+        "host": host.name,
+        "trusted": trusted,
+        "verdict": "trusted" if trusted else "unknown",
+        "reason": reason.value,
+        "says": reason.says,
+        "generation": issued.order.generation if issued is not None else 0,
+        "obeyed": report.generation if report is not None else 0,
+        "refused": report.refused.value if report is not None and report.refused is not None else None,
+        "sessions": [{**s, "state": s["state"] if trusted else "unknown"} for s in sessions],
+        "prefixes": [{**codec.to_data(p), "trusted": trusted, "says": p.reason.says} for p in report.prefixes]
+        if report is not None
+        else [],
+        "instances": {
+            "total": len(seen),
+            "healthy": sum(s.healthy for s in seen),
+            "phases": dict(sorted(Counter(s.word for s in seen).items())),
+        },
+        "report_age_s": round(now - received.at, 3) if received is not None else None,
+    }

@@ -1,0 +1,71 @@
+"""Quotas: how much an account or a stack may declare, and what a declaration takes of it.
+
+In: declared workloads and a quota. Out: what they take, and each limit that would be exceeded, with the numbers. Pure; whose quota holds and
+when it is asked is control's.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+
+from anypop.model.errors import Problem
+from anypop.model.workload import Workload
+from anypop.plan.rooms import needs_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """The most that may be declared; None: no limit. CPU in thousandths of a core, memory in bytes. `stacks` is for accounts alone."""
+
+    instances: int | None = None
+    cpu_millis: int | None = None
+    memory_bytes: int | None = None
+    anycast: int | None = None
+    workloads: int | None = None
+    stacks: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What is declared. Workloads that are being deleted do not count."""
+
+    instances: int = 0
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+    anycast: int = 0
+    workloads: int = 0
+    stacks: int = 0
+
+
+_WORDS = {
+    "instances": ("instances", 1.0),
+    "cpu_millis": ("CPUs", 1000.0),
+    "memory_bytes": ("GiB of memory", float(1 << 30)),
+    "anycast": ("anycast addresses", 1.0),
+    "workloads": ("workloads", 1.0),
+    "stacks": ("stacks", 1.0),
+}
+
+
+def usage_of(workloads: Iterable[Workload], *, stacks: int = 0) -> Usage:
+    """What these workloads take together."""
+    totals = dict.fromkeys((f.name for f in fields(Usage)), 0) | {"stacks": stacks}
+    for workload in workloads:
+        if workload.deleting:
+            continue
+        count = sum(target.replicas * len(set(target.cities)) for target in workload.targets)
+        needs = needs_of(workload)
+        totals["instances"] += count
+        totals["cpu_millis"] += count * needs.cpu_millis
+        totals["memory_bytes"] += count * needs.memory_bytes
+        totals["anycast"] += workload.anycast
+        totals["workloads"] += 1
+    return Usage(**totals)
+
+
+def excess(subject: str, quota: Quota, before: Usage, after: Usage) -> Iterator[Problem]:
+    """Each limit of `subject` that `after` exceeds and that `before` did not exceed as far: what shrinks is never refused."""
+    for name, (words, unit) in _WORDS.items():
+        limit, was, now = getattr(quota, name), getattr(before, name), getattr(after, name)
+        if limit is not None and now > limit and now > was:
+            message = f"{now / unit:g} {words} would be declared; the quota of {subject} is {limit / unit:g}, {was / unit:g} are used"
+            yield Problem(path=subject, message=message)
