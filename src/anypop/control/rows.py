@@ -4,23 +4,25 @@ A workload's secrets are cut out of its row here and put back here, so that no o
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone
+from anypop.judge.rejudge import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
 from anypop.model import codec
-from anypop.model.announce import Scope, ScopeRule
+from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order import Order
 from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
+from anypop.model.table import Table
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 
@@ -212,6 +214,26 @@ def of_issued(issued: Issued) -> Row:
 
 def to_issued(row: RowMapping) -> Issued:
     return Issued(order=codec.from_json(Order, row["body"]), body=row["body"].encode(), at=row["at"])
+
+
+def of_prefix_memory(prefix: Prefix, memory: PrefixMemory) -> Row:
+    return {"kind": "prefix", "key": str(prefix), "body": codec.to_json(memory).decode()}
+
+
+def of_workload_memory(workload: WorkloadId, memory: WorkloadMemory) -> Row:
+    return {"kind": "workload", "key": workload, "body": codec.to_json(memory).decode()}
+
+
+def to_memory(found: Iterable[RowMapping]) -> Memory:
+    """The judge's memory out of all its pieces."""
+    prefixes: dict[Prefix, PrefixMemory] = {}
+    workloads: dict[WorkloadId, WorkloadMemory] = {}
+    for row in found:
+        if row["kind"] == "prefix":
+            prefixes[ip_network(row["key"])] = codec.from_json(PrefixMemory, row["body"])
+        else:
+            workloads[WorkloadId(row["key"])] = codec.from_json(WorkloadMemory, row["body"])
+    return Memory(prefixes=Table(prefixes), workloads=Table(workloads))
 
 
 def of_received(received: Received) -> Row:

@@ -188,6 +188,15 @@ orders = Table(
     Column("generation", BigInteger, primary_key=True),
     Column("body", Text, nullable=False),
     Column("at", Float, nullable=False),
+    Column("base", BigInteger),
+)
+
+memories = Table(
+    "memories",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
 )
 
 reports = Table(

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from anypop.judge.verdict import History, Received
+from anypop.judge.rejudge import Judged, Memory
+from anypop.judge.verdict import Received
 from anypop.model.announce import ScopeRule
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Network
 from anypop.model.order import Order, Removal
-from anypop.model.plan import AnycastAddress, Incarnation, Plan, Verdict, World
+from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
 from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 from anypop.plan.placement import removal_of
+from anypop.plan.replan import Planned
 from anypop.plan.rooms import capacities_of
 
 RuleKey = tuple[WorkloadId, CityCode, str]
@@ -155,15 +157,18 @@ class State:
     evicted: Mapping[HostName, float] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
-    plan: Plan | None = None
-    verdict: Verdict = field(default_factory=Verdict)
-    history: History = field(default_factory=History)
+    plan: Planned | None = None
+    verdict: Judged = field(default_factory=Judged)
+    history: Memory = field(default_factory=Memory)
     template_key: bytes = field(default=b"", repr=False)
     serial: int = 0
     started_at: float = 0.0
     lost: frozenset[HostName] = frozenset()
     moves: frozenset[str] = frozenset()
     losses_frozen: bool = False
+    awaited: frozenset[HostName] = field(default=frozenset(), compare=False)
+    stirred: frozenset[WorkloadId] = field(default=frozenset(), compare=False)
+    decided_at: float = field(default=0.0, compare=False)
 
     def world(self) -> World:
         """The planner's input.
@@ -215,7 +220,8 @@ class State:
         object.
         """
         changes: dict[str, Any] = {name: settled(getattr(before, name), getattr(self, name)) for name in _GROUPS}
-        return replace(self, **changes)
+        plan = self.plan.settled() if self.plan is not None else None
+        return replace(self, **changes, plan=plan, verdict=self.verdict.settled(), history=self.history.settled())
 
     def in_stack(self, stack_id: StackId) -> list[Declaration]:
         """The stack's workloads, oldest first."""

@@ -1,7 +1,9 @@
-"""The store: SQLite in the state folder, or PostgreSQL where ANYPOP_DATABASE_URL names one. Everything that must outlive control.
+"""The store: SQLite in the state folder, or PostgreSQL where ANYPOP_DATABASE_URL names one. Everything that must
+outlive control.
 
-In: two states, before and after; out: one transaction that holds exactly the difference, on disk when `save` returns. It decides
-nothing, and it is called from the core's one writer thread or at start, never from the event loop.
+In: two states, before and after; out: one transaction that holds exactly the difference, on disk when `save`
+returns. It decides nothing, and it is called from the core's one writer thread or at start, never from the event
+loop.
 """
 
 import os
@@ -18,14 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from anypop.control import rows, schema
 from anypop.control.rows import Row
 from anypop.control.state import NO_NETWORK, Event, Revision, RevisionKey, State
-from anypop.judge.verdict import History
 from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
 from anypop.model.network import Network
+from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0002"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0003"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 
@@ -36,8 +38,9 @@ V = TypeVar("V")
 class Store:
     """An open, migrated database.
 
-    `reading` and `writing` are the only ways in. On SQLite a writing transaction takes the write lock at its beginning: one that reads
-    first and writes later could find the database changed in between, and would fail at once instead of waiting its turn.
+    `reading` and `writing` are the only ways in. On SQLite a writing transaction takes the write lock at its
+    beginning: one that reads first and writes later could find the database changed in between, and would fail at
+    once instead of waiting its turn.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -88,6 +91,7 @@ class Store:
             generations = [(host, generation) for host, generation in link.execute(newest)]
             issued = [rows.to_issued(_one_order(link, host, generation)) for host, generation in generations]
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
+            memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
             evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
         return State(
@@ -103,13 +107,15 @@ class Store:
             evicted=evicted,
             orders={i.order.host: i for i in issued},
             reports={r.report.host: r for r in received},
-            history=codec.from_json(History, settings["history"]) if "history" in settings else History(),
+            history=memory,
             template_key=bytes.fromhex(settings.get("template_key", "")),
             serial=int(settings.get("serial", "0")),
         )
 
     def save(self, before: State, after: State, events: Sequence[Event], *, at: float) -> None:
-        """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and changes nothing."""
+        """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and
+        changes nothing.
+        """
         with self.writing() as link:
             _save(link, before, after)
             if events:
@@ -134,7 +140,9 @@ class Store:
 
 
 def open_store(folder: Path, url: str | None = None) -> Store:
-    """Connect and migrate. `url`: SQLAlchemy's; default: `anypop.db` in `folder`. Raises `WorldError` when it cannot be reached."""
+    """Connect and migrate. `url`: SQLAlchemy's; default: `anypop.db` in `folder`. Raises `WorldError` when it cannot be
+    reached.
+    """
     if url is None:
         url = os.environ.get("ANYPOP_DATABASE_URL") or f"sqlite:///{folder / 'anypop.db'}"
     with _in_words("open the database that ANYPOP_DATABASE_URL names"):
@@ -208,15 +216,13 @@ def _migrate(link: Connection) -> None:
 def _save(link: Connection, before: State, after: State) -> None:
     if before.network is not after.network:
         _put_setting(link, "network", codec.to_json(after.network).decode())
-    if before.history is not after.history and before.history != after.history:
-        _put_setting(link, "history", codec.to_json(after.history).decode())
     if before.serial != after.serial:
         _put_setting(link, "serial", str(after.serial))
     if before.template_key != after.template_key:
         _put_setting(link, "template_key", after.template_key.hex())
-    declared = before.workloads is not after.workloads or before.revisions is not after.revisions
-    revisions_before, revisions_after = (_revisions(before), _revisions(after)) if declared else ({}, {})
+    revisions_before, revisions_after = _changed_revisions(before, after)
     secrets_before, secrets_after = _secrets(revisions_before), _secrets(revisions_after)
+    was, now = before.history, after.history
     changes = [
         _Change(schema.workloads, before.workloads, after.workloads, lambda k, v: rows.of_declaration(v)),
         _Change(schema.revisions, revisions_before, revisions_after, lambda k, v: rows.of_revision(v)),
@@ -229,6 +235,8 @@ def _save(link: Connection, before: State, after: State) -> None:
         _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
+        _Change(schema.memories, was.prefixes, now.prefixes, rows.of_prefix_memory, key=lambda prefix: ("prefix", str(prefix))),
+        _Change(schema.memories, was.workloads, now.workloads, rows.of_workload_memory, key=lambda workload: ("workload", workload)),
     ]
     # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
     for change in reversed(changes):
@@ -239,15 +247,25 @@ def _save(link: Connection, before: State, after: State) -> None:
 
 
 class _Change:
-    """The difference of one mapping, and the table it belongs to. The table's primary key is the mapping's key, in column order."""
+    """The difference of one mapping, and the table it belongs to. The table's primary key is the mapping's key, in
+    column order, or what `key` makes of it.
+    """
 
-    def __init__(self, table: Table, before: Mapping[Any, Any], after: Mapping[Any, Any], row: Callable[[Any, Any], Row]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        before: Mapping[Any, Any],
+        after: Mapping[Any, Any],
+        row: Callable[[Any, Any], Row],
+        *,
+        key: Callable[[Any], Any] = lambda key: key,
+    ) -> None:
         self.table = table
         self.keys = [column.name for column in table.primary_key.columns]
-        same = before is after
-        self.gone: list[Any] = [] if same else [key for key in before if key not in after]
-        self.new = [] if same else [row(key, value) for key, value in after.items() if key not in before]
-        self.changed = [] if same else [row(k, v) for k, v in after.items() if k in before and before[k] is not v and before[k] != v]
+        changed = differing(before, after)
+        self.gone: list[Any] = [key(k) for k in changed if k not in after]
+        self.new = [row(k, after[k]) for k in changed if k in after and k not in before]
+        self.changed = [row(k, after[k]) for k in changed if k in after and k in before]
 
     def remove(self, link: Connection) -> None:
         for key in self.gone:
@@ -263,10 +281,10 @@ class _Change:
 
 def _save_orders(link: Connection, before: State, after: State) -> None:
     table = schema.orders
-    for host, issued in after.orders.items():
-        if before.orders.get(host) is not issued:
-            link.execute(insert(table), rows.of_issued(issued))
-            link.execute(delete(table).where(table.c.host == host, table.c.generation <= issued.order.generation - ORDERS_KEPT))
+    for host in differing(before.orders, after.orders) & after.orders.keys():
+        issued = after.orders[host]
+        link.execute(insert(table), rows.of_issued(issued))
+        link.execute(delete(table).where(table.c.host == host, table.c.generation <= issued.order.generation - ORDERS_KEPT))
 
 
 def _append(link: Connection, events: Sequence[Event], at: float) -> None:
@@ -279,9 +297,19 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
     link.execute(delete(table).where(table.c.id <= newest - EVENTS_KEPT))
 
 
-def _revisions(state: State) -> dict[RevisionKey, Revision]:
-    """The newest of each workload and the older ones."""
-    return {**state.revisions, **{(d.id, d.version): d.newest for d in state.workloads.values()}}
+def _changed_revisions(before: State, after: State) -> tuple[dict[RevisionKey, Revision], dict[RevisionKey, Revision]]:
+    """Before and after, the newest and the older ones of each workload of which something differs; the others are as
+    they were.
+    """
+    workloads = differing(before.workloads, after.workloads) | {key[0] for key in differing(before.revisions, after.revisions)}
+    was: dict[RevisionKey, Revision] = {}
+    now: dict[RevisionKey, Revision] = {}
+    for state, found in ((before, was), (after, now)):
+        for workload in workloads:
+            found.update(state.revisions_of(workload))
+            if (declared := state.workloads.get(workload)) is not None:
+                found[workload, declared.version] = declared.newest
+    return was, now
 
 
 def _secrets(revisions: Mapping[RevisionKey, Revision]) -> dict[rows.SecretKey, str]:

@@ -102,6 +102,14 @@ class PlanNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Homes:
+    """Where a workload has instances."""
+
+    hosts: frozenset[HostName] = frozenset()
+    pops: frozenset[CityCode] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostPlan:
     """One host's part of a plan."""
 

@@ -16,25 +16,12 @@ from ipaddress import ip_network
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, UpstreamKind
-from anypop.model.plan import AnycastAddress, PlanNote
+from anypop.model.plan import AnycastAddress, Homes, PlanNote
 from anypop.model.reasons import Reason
 from anypop.plan.ground import Ground
-from anypop.plan.placement import Settled
 from anypop.plan.sites import Sites
 
 _Gates = list[tuple[WorkloadId, Address]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Homes:
-    """Where a workload has instances."""
-
-    hosts: frozenset[HostName]
-    pops: frozenset[CityCode]
-
-    @classmethod
-    def of(cls, settled: Settled) -> "Homes":
-        return cls(hosts=frozenset(i.host for i in settled.kept), pops=frozenset(i.pop for i in settled.kept))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

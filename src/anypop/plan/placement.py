@@ -16,7 +16,7 @@ from uuid import UUID
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId, instance_name
 from anypop.model.network import Capacity
 from anypop.model.order import Removal
-from anypop.model.plan import Incarnation, PlanNote
+from anypop.model.plan import Homes, Incarnation, PlanNote
 from anypop.model.reasons import Reason
 from anypop.model.workload import Target, Workload
 from anypop.plan.ground import Ground
@@ -38,6 +38,10 @@ class Settled:
     notes: tuple[PlanNote, ...] = ()
     waits: frozenset[CityCode] = frozenset()
     took: frozenset[HostName] = frozenset()
+
+    @property
+    def homes(self) -> Homes:
+        return Homes(hosts=frozenset(i.host for i in self.kept), pops=frozenset(i.pop for i in self.kept))
 
 
 def removal_of(incarnation: Incarnation, reason: Reason, detail: str = "") -> Removal:

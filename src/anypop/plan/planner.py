@@ -16,7 +16,7 @@ from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
-from anypop.plan.announcements import Homes, order_of, own, told_of
+from anypop.plan.announcements import order_of, own, told_of
 from anypop.plan.anycast import allocate
 from anypop.plan.fields import filled
 from anypop.plan.ground import Ground, WorldGround
@@ -39,7 +39,7 @@ def plan(world: World) -> Plan:
         (*world.removals, *(removal for settled in placed.values() for removal in settled.removals)), key=lambda r: (r[0], *turn_of(r[1]))
     )
     table, address_notes = allocate(ground, sites, placed)
-    homes = {w: Homes.of(settled) for w, settled in placed.items()}
+    homes = {w: settled.homes for w, settled in placed.items()}
     tenants: dict[Prefix, list[AnycastAddress]] = defaultdict(list)
     for held in table.values():
         tenants[held.prefix4].append(held)
