@@ -4,9 +4,10 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
+from anypop.cli.failure import Failure
 from bench.harness import publish
 
-NAMES = ("deploy", "lab", "catchment", "agree")
+NAMES = ("deploy", "rollout", "lab", "catchment", "agree")
 
 
 def main() -> int:
@@ -22,7 +23,12 @@ def main() -> int:
         target = options.json
         if target is not None and options.name == "all":
             target = target.with_name(f"{name}-{target.name}")
-        missed += [(name, row) for row in publish(name, import_module(f"bench.{name}").rows(), target)]
+        try:
+            rows = list(import_module(f"bench.{name}").rows())
+        except Failure as failure:
+            print("\n".join(failure.lines()))
+            return 1
+        missed += [(name, row) for row in publish(name, rows, target)]
     for name, row in missed:
         print(f"missed: {name} {row.name}: {row.median:g} {row.unit}, aim {row.aim}")
     return 0

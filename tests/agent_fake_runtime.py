@@ -1,68 +1,87 @@
-"""A runtime in memory, for tests: what `Podman` promises by `seam.Runtime`, without a process. The contract suite holds it to that."""
+"""A runtime in memory, for tests: what `Podman` promises by `InstanceRuntime`, without a process. The contract suite
+holds it to that.
+"""
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import assert_never
 
-from anypop.agent.observed import ContainerSeen, ContainerState
-from anypop.agent.runtime.seam import Spec
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
+from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
 from anypop.model.errors import WorldError
+from anypop.model.workload import Container
 
 
 class FakeRuntime:
-    """`images`: those that are here; `registry`: those that can be pulled. Commands run inside are `true`, `false` and `sleep`."""
+    """`images`: those that are here; `registry`: those that can be pulled. Commands run inside are `true`, `false`
+    and `sleep`.
+    """
 
     def __init__(self, images: set[str] | None = None, registry: set[str] | None = None) -> None:
         self.images = images or set()
         self.registry = registry or set()
-        self.specs: dict[tuple[str, str], Spec] = {}
-        self._all: dict[tuple[str, str], ContainerSeen] = {}
-        self._pids = itertools.count(1000)
+        self._all: dict[Key, ContainerSeen] = {}
+        self._made_from: dict[Key, Container] = {}
+        self._numbers = itertools.count(1000)
         self._changed: list[asyncio.Queue[None]] = []
 
-    async def containers(self) -> list[ContainerSeen]:
+    async def seen(self) -> Sequence[ContainerSeen]:
         return list(self._all.values())
 
-    async def has_image(self, image: str) -> bool:
-        return image in self.images
+    async def carry_out(self, step: PayloadStep) -> None:
+        match step:
+            case PullImage():
+                self._fetch(step)
+            case CreateContainer():
+                self._create(step)
+            case StartContainer():
+                self._start((step.uid, step.container))
+            case RemoveContainer():
+                if self._all.pop((step.uid, step.container), None):
+                    self._tell()
+            case _:
+                assert_never(step)
 
-    async def pull(self, image: str) -> None:
-        if image not in self.registry:
-            raise WorldError(f"pull {image}", "no such image in the registry")
-        self.images.add(image)
+    def _fetch(self, step: PullImage) -> None:
+        if step.image in self.images and not step.anew:
+            return
+        if step.image not in self.registry:
+            raise WorldError(f"pull {step.image}", "no such image in the registry")
+        self.images.add(step.image)
 
-    async def create(self, spec: Spec) -> None:
-        key = (spec.instance.uid, spec.container.name)
+    def _create(self, step: CreateContainer) -> None:
+        key = (step.instance.uid, step.container.name)
         if key in self._all:
             return
-        if spec.container.image not in self.images:
-            raise WorldError(f"create container {spec.container.name} of {spec.instance.name}", "no such image")
-        self.specs[key] = spec
+        if step.container.image not in self.images:
+            raise WorldError(f"create container {step.container.name} of {step.instance.name}", "no such image")
+        self._made_from[key] = replace(step.container, ports=(), readiness=None, liveness=None)
+        past = replace(step.past, image="")  # it is not carried: the container has an image of its own
         self._all[key] = ContainerSeen(
-            id=f"fake-{key[0]}-{key[1]}", instance=spec.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED
-        )
+            id=f"fake-{next(self._numbers)}", instance=step.instance.name, uid=key[0], container=key[1],
+            state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past, template=step.instance.template,
+            image_digest=f"sha256:{step.container.image}",
+        )  # fmt: skip
 
-    async def start(self, uid: str, container: str) -> None:
-        seen = self._known("start", uid, container)
-        if seen.state is not ContainerState.RUNNING:
-            started = replace(seen, state=ContainerState.RUNNING, pid=next(self._pids), started_at=1.0, exit_code=None, finished_at=None)
-            self._all[uid, container] = started
+    def _start(self, key: Key) -> None:
+        seen = self._known("start", key)
+        if seen.state is ContainerState.CREATED:
+            self._all[key] = replace(seen, state=ContainerState.RUNNING, pid=next(self._numbers), started_at=1.0)
 
-    async def stop(self, uid: str, container: str) -> None:
-        if (uid, container) in self._all and self._all[uid, container].state is ContainerState.RUNNING:
-            self.die(uid, container)
+    async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
+        return seen.key in self._made_from and self._made_from[seen.key] == replace(container, ports=(), readiness=None, liveness=None)
 
-    async def remove(self, uid: str, container: str) -> None:
-        if self._all.pop((uid, container), None):
-            self._tell()
-
-    async def run_inside(self, uid: str, container: str, command: tuple[str, ...], timeout_s: float) -> int:
-        if self._known("run", uid, container).state is not ContainerState.RUNNING:
-            raise WorldError(f"run {command[0]} in {container}", "it does not run")
+    async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
+        if self._known("run", key).state is not ContainerState.RUNNING:
+            raise WorldError(f"run {command[0]} in {key[1]}", "it does not run")
         if command[0].endswith("sleep"):
-            raise WorldError(f"run {command[0]} in {container}", "took too long")
+            raise WorldError(f"run {command[0]} in {key[1]}", "took too long")
         return 0 if command[0].endswith("true") else 1
+
+    async def disk_bytes(self) -> int:
+        return 100 << 30
 
     async def changes(self) -> AsyncIterator[None]:
         queue: asyncio.Queue[None] = asyncio.Queue()
@@ -71,15 +90,16 @@ class FakeRuntime:
             await queue.get()
             yield
 
-    def die(self, uid: str, container: str, code: int = 137) -> None:
+    def die(self, key: Key, code: int = 137, *, out_of_memory: bool = False) -> None:
         """Its process ends."""
-        self._all[uid, container] = replace(self._all[uid, container], state=ContainerState.EXITED, pid=0, exit_code=code, finished_at=2.0)
+        ended = {"state": ContainerState.EXITED, "pid": 0, "exit_code": code, "finished_at": 2.0, "out_of_memory": out_of_memory}
+        self._all[key] = replace(self._all[key], **ended)  # type: ignore[arg-type]
         self._tell()
 
-    def _known(self, verb: str, uid: str, container: str) -> ContainerSeen:
-        if (uid, container) not in self._all:
-            raise WorldError(f"{verb} container {container} of {uid}", "no such container")
-        return self._all[uid, container]
+    def _known(self, verb: str, key: Key) -> ContainerSeen:
+        if key not in self._all:
+            raise WorldError(f"{verb} container {key[1]} of {key[0]}", "no such container")
+        return self._all[key]
 
     def _tell(self) -> None:
         for queue in self._changed:

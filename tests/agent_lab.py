@@ -1,10 +1,13 @@
-"""A PoP for the agent's lab tests: a router namespace, upstreams with a real BIRD each, a Podman, and a control that holds one order.
+"""A PoP for the agent's lab tests: a router namespace, upstreams with a real BIRD each, a Podman, and a control that
+holds one order.
 
-The agent runs as its own process, as in production. Clients are sockets opened in an upstream's namespace. `close` removes everything.
+The agent runs as its own process, as in production. Clients are sockets opened in an upstream's namespace. `close`
+removes everything.
 """
 
 import http.client
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +27,8 @@ from anypop.model.codec import from_json, to_json
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
-from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order, Removal
+from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, PrefixReport, Report
 from anypop.model.workload import Container, Port
 from tests.podman_service import WEB, PodmanService
@@ -45,14 +49,18 @@ def web(image: str = WEB, **more: Any) -> Container:
 
 
 def instance(
-    n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = ""
-) -> InstanceOrder:
-    """Instance number `n` of a web workload, with every address that follows from `n`."""
-    four = LinkAddress(private=IPv4Address("10.64.0.1") + 2 * n, gateway=IPv4Address("10.64.0.0") + 2 * n, external=EXTERNAL4[10 + n])
-    six = LinkAddress(private=IPv6Address("fd00:64::1") + 2 * n, gateway=IPv6Address("fd00:64::") + 2 * n, external=EXTERNAL6[10 + n])
+    n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = "", life: int = 0,
+    link: int | None = None,
+) -> InstanceOrder:  # fmt: skip
+    """Instance number `n` of a web workload, with every address that follows from `n`; private ones from `link`,
+    where it is told.
+    """
+    far = 2 * (n if link is None else link)
+    four = LinkAddress(private=IPv4Address("10.64.0.1") + far, gateway=IPv4Address("10.64.0.0") + far, external=EXTERNAL4[10 + n])
+    six = LinkAddress(private=IPv6Address("fd00:64::1") + far, gateway=IPv6Address("fd00:64::") + far, external=EXTERNAL6[10 + n])
     return InstanceOrder(
         name=InstanceName(name or f"web-eu-lhr-{n}"), uid=uid or f"{n + 1:032x}"[::-1], workload_id=WorkloadId("w1"),
-        links=(InstanceLink(addresses=(four, six)),), anycast=(ANYCAST4, ANYCAST6) if anycast else (),
+        life=life, template=f"t{life}", links=(InstanceLink(addresses=(four, six)),), anycast=(ANYCAST4, ANYCAST6) if anycast else (),
         payload=Containers(containers=containers or (web(),)),
     )  # fmt: skip
 
@@ -63,7 +71,9 @@ def external(order: InstanceOrder, version: int = 4) -> Address:
 
 
 class Upstreams:
-    """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`; one named `nobfd` does without BFD."""
+    """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`; one named `nobfd` does
+    without BFD.
+    """
 
     def __init__(self, prefix: str, router: str, folder: Path, names: tuple[str, ...]) -> None:
         self._prefix, self._router, self._folder = prefix, router, folder
@@ -130,7 +140,9 @@ class Upstreams:
 
 
 class Control:
-    """A control that gives one order to whoever has the token, and keeps every report. Listens inside the router's namespace."""
+    """A control that gives one order to whoever has the token, and keeps every report. Listens inside the router's
+    namespace.
+    """
 
     def __init__(self, router: str) -> None:
         self.order: Order | None = None
@@ -279,6 +291,11 @@ class PopLab:
         report = self.control.report
         return next((p for p in report.prefixes if p.prefix == prefix), None) if report else None
 
+    def reported_life(self, uid: str) -> InstanceReport | None:
+        """The same of one incarnation."""
+        report = self.control.report
+        return next((i for i in report.instances if i.uid == uid), None) if report else None
+
     def wait_running(self, *names: str, timeout_s: float = 20) -> None:
         def all_run() -> bool:
             return all((r := self.reported(n)) is not None and r.phase == "RUNNING" and r.healthy for n in names)
@@ -330,6 +347,33 @@ class PopLab:
         for closer in reversed(self._closers):
             with suppress(WorldError, OSError):
                 closer()
+
+
+def tokens(*instances: InstanceOrder, reason: Reason = Reason.WORKLOAD_DELETED) -> tuple[Removal, ...]:
+    """Leave to take these down."""
+    return tuple(Removal(name=i.name, uid=i.uid, reason=reason) for i in instances)
+
+
+class Flow:
+    """A TCP connection to a server that first says who it is, then echoes."""
+
+    def __init__(self, pop: PopLab, address: object = ANYCAST4, port: int = 80) -> None:
+        with netns.inside(pop.upstreams.namespace("one")):
+            self._socket = socket.create_connection((str(address), port), timeout=3)
+        self._file = self._socket.makefile("rw", encoding="ascii")
+        self.host = self._file.readline().strip()
+
+    def lives(self) -> bool:
+        with suppress(OSError):
+            self._file.write("ping\n")
+            self._file.flush()
+            return self._file.readline() == "ping\n"
+        return False
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+        self._socket.close()
 
 
 def container_pids(lab: PopLab) -> dict[str, int]:

@@ -1,21 +1,28 @@
-"""A fake PoP host for tests of `converge`: it applies steps, forgets what a killed process forgets, and refuses what must never happen.
+"""A fake PoP host for tests of `converge`: it applies steps, forgets what a killed process forgets, and refuses what
+must never happen.
 
-The invariants are checked where they could be broken, at the moment a step is applied; a broken one is an AssertionError with its number.
-Time is a number that the test moves. Instances become healthy some time after they start.
+The invariants are checked where they could be broken, at the moment a step is applied; a broken one is an
+AssertionError with its number. Time is a number that the test moves. Instances become healthy some time after they
+start.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Any
 
-from anypop.agent.ledger import Page, turn
-from anypop.agent.naming import short
-from anypop.agent.observed import ContainerSeen, ContainerState, Export, Firewall, Member, Observed, SpeakerConfig, Verdict
-from anypop.agent.standing import anycast_of, has_remains
-from anypop.agent.steps import (
+from anypop.agent.decide import memory
+from anypop.agent.decide.converge import converge, next_due
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Member, ProbeVerdict, SpeakerConfig
+from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.memory import Memory
+from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    EndDrain,
     MakeNamespace,
     PrepareRouter,
     PullImage,
@@ -31,8 +38,9 @@ from anypop.agent.steps import (
     SetSpeaker,
     StartContainer,
     Step,
-    StopContainer,
-)  # fmt: skip
+)
+from anypop.agent.ledger import Page, turn
+from anypop.agent.naming import short
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
@@ -54,17 +62,22 @@ def web(image: str = "web:1") -> Container:
     return Container(name="web", image=image, ports=(Port(name="http", port=80, open_to_all=True),))
 
 
-def instance(n: int, *, workload: int = 0, life: int = 0, containers: tuple[Container, ...] | None = None) -> InstanceOrder:
-    """Instance `n`; `life` counts incarnations of the same name and place."""
+def instance(
+    n: int, *, workload: int = 0, life: int = 0, link: int | None = None, containers: tuple[Container, ...] | None = None
+) -> InstanceOrder:
+    """Instance `n`; `life` counts incarnations of the same name and place, `link` numbers private addresses (`n`
+    where it is not told).
+    """
+    far = 2 * (n if link is None else link)
     four = LinkAddress(
-        private=IPv4Address("10.64.0.1") + 2 * n, gateway=IPv4Address("10.64.0.0") + 2 * n, external=IPv4Address("198.51.100.10") + n
+        private=IPv4Address("10.64.0.1") + far, gateway=IPv4Address("10.64.0.0") + far, external=IPv4Address("198.51.100.10") + n
     )
     six = LinkAddress(
-        private=IPv6Address("fd00:64::1") + 2 * n, gateway=IPv6Address("fd00:64::") + 2 * n, external=IPv6Address("2001:db8:e::10") + n
+        private=IPv6Address("fd00:64::1") + far, gateway=IPv6Address("fd00:64::") + far, external=IPv6Address("2001:db8:e::10") + n
     )
     return InstanceOrder(
         name=InstanceName(f"w{workload}-eu-lhr-{n}"), uid=f"{life:02x}{workload:02x}{n:06x}", workload_id=WorkloadId(f"w{workload}"),
-        life=life, links=(InstanceLink(addresses=(four, six)),), anycast=(COVERS[workload][1],),
+        life=life, template=f"t{life}", links=(InstanceLink(addresses=(four, six)),), anycast=(COVERS[workload][1],),
         payload=Containers(containers=containers or (web(),)),
     )  # fmt: skip
 
@@ -97,7 +110,6 @@ class FakeHost:
 
     now: float = 1000.0
     page: Page | None = None
-    prepared: bool = False
     containers: dict[tuple[str, str], ContainerSeen] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)
     links: dict[str, bool] = field(default_factory=dict)
@@ -109,15 +121,14 @@ class FakeHost:
     speaker: SpeakerConfig | None = None
     fallen: SpeakerConfig | None = None
     images: set[str] = field(default_factory=set)
+    pins: dict[str, float] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
     bad_images: set[str] = field(default_factory=set)
     applied: list[Step] = field(default_factory=list)
     # remembered by the process only
-    remembers_firewall: bool = False
+    memory: Memory = memory.NOTHING
     began_probing: dict[str, float] = field(default_factory=dict)
-    graceful_since: dict[tuple[Prefix, str], float] = field(default_factory=dict)
-    draining_since: dict[str, float] = field(default_factory=dict)
-    restart_at: dict[tuple[str, str], float] = field(default_factory=dict)
     next_pid: int = 100
 
     def obey(self, order: Order) -> Reason | None:
@@ -129,18 +140,15 @@ class FakeHost:
 
     def kill(self) -> None:
         """kill -9 of the agent, and a new one: what runs goes on, what was remembered is lost."""
-        self.remembers_firewall = False
+        self.memory = memory.NOTHING
         self.began_probing.clear()
-        self.graceful_since.clear()
-        self.draining_since.clear()
-        self.restart_at.clear()
 
-    def die(self, uid: str) -> None:
+    def die(self, uid: str, code: int = 137) -> None:
         """An instance's processes end; the death watch takes its next hops out at once."""
         for key, seen in self.containers.items():
             if seen.uid == uid and seen.state is ContainerState.RUNNING:
-                self.containers[key] = replace(seen, state=ContainerState.EXITED, pid=0)
-                self.restart_at[key] = self.now + 0.1
+                self.memory = memory.process_died(seen, Reason.EXITED, self.memory, self.now)
+                self.containers[key] = replace(seen, state=ContainerState.EXITED, pid=0, exit_code=code, finished_at=self.now)
         self._drop(short(uid))
 
     def bird_dies(self) -> None:
@@ -149,25 +157,36 @@ class FakeHost:
 
     def observe(self) -> Observed:
         assert self.page is not None
-        if self.speaker is None:
-            self.graceful_since.clear()
-        else:
-            fading = {(e.prefix, e.upstream) for e in self.speaker.exports if e.graceful}
-            self.graceful_since = {key: self.graceful_since.get(key, self.now) for key in fading}
-        seen = Observed(
-            router_ready=self.prepared, containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
-            links=dict(self.links), external=dict(self.external), covers=frozenset(self.covers),
-            balanced={a: self.groups[a] for a in self.routed}, firewall=self.firewall if self.remembers_firewall else None,
-            speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
-            health=self._health(), images=frozenset(self.images), leaving=self.page.leaving,
-            restart_at=dict(self.restart_at), graceful_since=dict(self.graceful_since), draining_since=dict(self.draining_since),
+        uids = [*(i.uid for i in self.page.order.instances), *(x.removal.uid for x in self.page.leaving)]
+        containers = tuple(self.containers.values())
+        self.memory = memory.looked(
+            self.memory, containers=containers, speaker=self.speaker, pins=self.pins, uids=uids, now=self.now
         )  # fmt: skip
-        gone = frozenset(x.removal.uid for x in self.page.leaving if not has_remains(x.removal.uid, seen))
+        going = {x.removal.uid for x in self.page.leaving if short(x.removal.uid) in self.pins}
+        seen = Observed(
+            containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
+            links=dict(self.links), external=dict(self.external), covers=frozenset(self.covers),
+            balanced={a: self.groups[a] for a in self.routed},
+            pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
+            speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
+            health=self._health(), leaving=self.page.leaving, memory=self.memory,
+        )  # fmt: skip
+        facts = Facts(self.page.order, seen)
+        self.memory = memory.undrained(facts.resumed, self.memory)
+        gone = {uid for uid in facts.going if not facts.has_remains(uid)}
+        for uid in gone:
+            self.memory = memory.forgotten(uid, self.memory)
         asked = {r.uid for r in self.page.order.removed}
         self.page = replace(self.page, leaving=tuple(x for x in self.page.leaving if x.removal.uid in asked or x.removal.uid not in gone))
-        return replace(seen, leaving=self.page.leaving)
+        return replace(seen, leaving=self.page.leaving, memory=self.memory)
 
-    def _health(self) -> dict[str, Verdict]:
+    def facts(self, **seen_otherwise: Any) -> Facts:
+        """What the agent goes by now; `seen_otherwise`: fields of `Observed` that are not as they are."""
+        observed = replace(self.observe(), **seen_otherwise)
+        assert self.page is not None
+        return Facts(self.page.order, observed)
+
+    def _health(self) -> dict[str, ProbeVerdict]:
         assert self.page is not None
         found = {}
         for i in self.page.order.instances:
@@ -179,11 +198,11 @@ class FakeHost:
             started = max(c.started_at or 0 for c in running)
             if i.uid in self.sick:
                 known = self.now >= begun + HEALTHY_AFTER_S
-                found[i.uid] = Verdict(healthy=False if known else None, reason=Reason.PROBE_FAILED)
+                found[i.uid] = ProbeVerdict(healthy=False if known else None, reason=Reason.PROBE_FAILED)
             elif self.now >= started + HEALTHY_AFTER_S:
-                found[i.uid] = Verdict(healthy=True, reason=Reason.PROBE_PASSED)
+                found[i.uid] = ProbeVerdict(healthy=True, reason=Reason.PROBE_PASSED)
             else:
-                found[i.uid] = Verdict(healthy=False, reason=Reason.PROBE_PENDING)
+                found[i.uid] = ProbeVerdict(healthy=False, reason=Reason.PROBE_PENDING)
         return found
 
     def is_well(self, uid: str) -> bool:
@@ -194,9 +213,22 @@ class FakeHost:
     def apply(self, step: Step) -> None:
         """One step's effect. Idempotent, like the real one."""
         self.applied.append(step)
+        self._take_effect(step)
+        self.memory = memory.step_done(step, self.memory, self.now)
+
+    def _take_effect(self, step: Step) -> None:
         match step:
             case PrepareRouter():
-                self.prepared = True
+                pass  # what follows from it is remembered
+            case BeginDrain():
+                assert self.links.get(short(step.uid)), "a pin needs its link"
+                assert step.behind
+                self.pins.setdefault(short(step.uid), self.now)
+            case EndDrain():
+                assert not (self.is_well(step.uid) and self._is_leaving(step.uid)), "11: flows of one that goes on are let go"
+                self.pins.pop(short(step.uid), None)
+            case PullImage():
+                self.images.add(step.image)
             case SetCover():
                 self.covers.add(step.prefix)
             case RemoveCover():
@@ -205,6 +237,8 @@ class FakeHost:
             case SetNextHops():
                 assert step.members, "an empty group does not exist"
                 assert all(self.links.get(m.short) for m in step.members), "a next hop needs its link"
+                assert {m.short for m in step.members} <= dict(step.gateways).keys(), "a next hop needs the address behind its link"
+                self._guard_members(step)
                 self.groups[step.address] = step.members
             case SetRoute():
                 assert step.address in self.groups, "a route needs its group"
@@ -213,11 +247,9 @@ class FakeHost:
                 self.groups.pop(step.address, None)
                 self.routed.discard(step.address)
             case SetFirewall():
-                self.firewall, self.remembers_firewall = step.rules, True
+                self.firewall = step.rules
             case SetSpeaker():
                 self._announce(step.config)
-            case PullImage():
-                self.images.add(step.image)
             case MakeNamespace():
                 self.namespaces.add(short(step.uid))
             case AddLink():
@@ -227,6 +259,7 @@ class FakeHost:
                 self.links[short(step.instance.uid)] = True
             case SetExternal():
                 assert self.links.get(short(step.instance.uid))
+                self._guard_external(step.instance)
                 for address in step.instance.addresses():
                     self.external[ip_network(address.external)] = short(step.instance.uid)
             case RemoveExternal():
@@ -235,14 +268,8 @@ class FakeHost:
                 self._create(step)
             case StartContainer():
                 self._start(step)
-            case StopContainer():
-                self._guard_removal(step.uid, "stop")
-                self.die(step.uid)
             case RemoveContainer():
-                self._guard_removal(step.uid, "remove")
-                self.containers.pop((step.uid, step.container), None)
-            case BeginDrain():
-                self.draining_since.setdefault(step.uid, self.now)
+                self._remove(step)
             case DeleteNamespace():
                 self._guard_removal(step.uid, "unbind")
                 key = short(step.uid)
@@ -257,14 +284,28 @@ class FakeHost:
         assert self.links.get(short(step.instance.uid)), "addresses are in place before the first instruction"
         assert step.container.image in self.images
         if key not in self.containers:
+            self.next_pid += 1
             self.containers[key] = ContainerSeen(
-                id=f"c-{key[0]}-{key[1]}", instance=step.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED
-            )
+                id=f"c-{self.next_pid}", instance=step.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED,
+                past=step.past, template=step.instance.template,
+            )  # fmt: skip
+
+    def _remove(self, step: RemoveContainer) -> None:
+        seen = self.containers.get((step.uid, step.container))
+        if seen is None:
+            return
+        if seen.state is ContainerState.RUNNING:
+            self._guard_removal(step.uid, "stop")
+            self.die(step.uid)
+        elif self.page is not None and step.uid in {x.removal.uid for x in self.page.leaving}:
+            self._guard_removal(step.uid, "remove")
+        self.containers.pop((step.uid, step.container), None)
 
     def _start(self, step: StartContainer) -> None:
         key = (step.uid, step.container)
         assert self.firewall is not None, "an instance without a firewall"
         assert f"i{short(step.uid)}" in self.firewall.links, "an instance without a firewall"
+        assert self.containers[key].state is not ContainerState.EXITED, "a container lives once"
         if self.containers[key].state is not ContainerState.RUNNING:
             self.next_pid += 1
             self.containers[key] = replace(self.containers[key], state=ContainerState.RUNNING, pid=self.next_pid, started_at=self.now)
@@ -301,13 +342,43 @@ class FakeHost:
             assert short(uid) not in self.namespaces, f"14: {uid} is stopped without a token"
             return
         assert uid in leaving, f"14: {what} {uid} without a token"
+        key, running = short(uid), any(c.uid == uid and c.state is ContainerState.RUNNING for c in self.containers.values())
+        if running and uid in self.busy:
+            assert self.now >= self.pins.get(key, self.now) + self.page.order.drain_s, f"{what} {uid} before its flows have ended"
         gone = leaving[uid].instance
-        for address in anycast_of(gone) if gone else ():
+        for address in gone.anycast if gone else ():
             others = [m.short for m in self.groups.get(address, ()) if m.short != short(uid)]
             if self._announces_for(address) and not others:
                 was = any(m.short == short(uid) for m in self.groups.get(address, ())) or what != "remove"
-                running = any(c.uid == uid and c.state is ContainerState.RUNNING for c in self.containers.values())
                 assert not (was and running), f"9: {what} of the last instance behind {address} while it is announced"
+
+    def _is_leaving(self, uid: str) -> bool:
+        assert self.page is not None
+        return any(x.removal.uid == uid for x in self.page.leaving)
+
+    def _uid_of(self, key: str) -> str:
+        return next((uid for uid in {uid for uid, _ in self.containers} if short(uid) == key), key)
+
+    def _guard_members(self, step: SetNextHops) -> None:
+        """Invariant 11: who is well leaves a group only with its live flows pinned, and never to leave traffic to
+        those who are not.
+        """
+        before = {m.short for m in self.groups.get(step.address, ())}
+        after = {m.short for m in step.members}
+        well = {key for key in before | after if self.is_well(self._uid_of(key))}
+        assert (before - after) & well <= set(self.pins), f"11: {before - after} leaves {step.address} and loses its flows"
+        assert well & after or not well & before, f"7: nobody who is left at {step.address} is well"
+
+    def _guard_external(self, instance: InstanceOrder) -> None:
+        """The same of external addresses: they leave one that is well when its flows are pinned, for one that is well
+        too, or for good.
+        """
+        for address in instance.addresses():
+            key = self.external.get(ip_network(address.external), short(instance.uid))
+            uid = self._uid_of(key)
+            if uid != instance.uid and self.is_well(uid):
+                assert key in self.pins, f"11: {address.external} leaves {uid} and it loses its flows"
+                assert self.is_well(instance.uid) or self._is_leaving(uid), f"7: {address.external} leaves {uid} for one that is not well"
 
     def _announces(self, prefix: Prefix) -> bool:
         return self.speaker is not None and any(e.prefix == prefix for e in self.speaker.exports)
@@ -331,9 +402,53 @@ class FakeHost:
 
     def picture(self) -> dict[str, object]:
         """The world without times, ids and memories: two that are the same look the same."""
+        ordered = {short(i.uid) for i in self.page.order.instances} if self.page else set()
         return {
             "containers": sorted((uid, name, str(c.state)) for (uid, name), c in self.containers.items()),
-            "namespaces": sorted(self.namespaces), "links": sorted(self.links), "external": sorted(map(str, self.external)),
+            "namespaces": sorted(self.namespaces), "links": sorted(self.links), "pins": sorted(set(self.pins) - ordered),
+            "external": sorted((str(prefix), owner) for prefix, owner in self.external.items()),
             "covers": sorted(map(str, self.covers)), "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
             "speaker": self.speaker, "firewall": self.firewall,
         }  # fmt: skip
+
+
+Choose = Callable[[int], int]
+
+
+def first(_: int) -> int:
+    return 0
+
+
+def settle(host: FakeHost, *, choose: Choose = first, kill_after: frozenset[int] = frozenset(), limit: int = 400) -> int:
+    """Pass after pass until nothing is left to do and no time is waited for; lanes advance in any order. The number
+    of steps taken.
+
+    `kill_after`: counts of steps after which the agent is killed and a new one looks anew.
+    """
+    taken = 0
+    for _ in range(limit):
+        facts = host.facts()
+        steps = converge(facts, host.now)
+        if not steps:
+            due = next_due(facts, host.now)
+            pending = [v for v in facts.observed.health.values() if v.healthy is None or v.reason is Reason.PROBE_PENDING]
+            if due is None and not pending:
+                return taken
+            host.now = due if due is not None and not pending else host.now + HEALTHY_AFTER_S
+            continue
+        lanes: dict[str, list[Step]] = {}
+        for step in steps:
+            lanes.setdefault(step.lane, []).append(step)
+        while lanes:
+            lane = sorted(lanes)[choose(len(lanes))]
+            host.apply(lanes[lane].pop(0))
+            if not lanes[lane]:
+                del lanes[lane]
+            taken += 1
+            if taken in kill_after:
+                host.kill()
+                break
+            if lanes and choose(4) == 3:
+                break  # an event woke another pass meanwhile: the rest is decided anew
+        host.now += 0.01
+    raise AssertionError(f"does not settle; the last steps: {host.applied[-8:]}")

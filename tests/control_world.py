@@ -31,6 +31,7 @@ from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
 from anypop.plan.price import default_price_book
+from tests import documented
 from tests.wait import wait_until
 
 T = TypeVar("T")
@@ -144,6 +145,7 @@ class World:
         self.folder = folder
         self.network = network or a_network()
         self.clock = Clock()
+        self.check: Callable[[httpx.Response], None] = documented.check_read
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -195,11 +197,13 @@ class World:
     def call(self, method: str, path: str, **request: Any) -> httpx.Response:
         """A request by the first account, unless `headers` say otherwise."""
         request.setdefault("headers", self.headers)
-        return self.run(self._http.request(method, path, **request))
+        return self.run(self.request(method, path, **request))
 
     async def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         """The same on the loop itself, for stories in which two things go on at once."""
-        return await self._http.request(method, path, **request)
+        response = await self._http.request(method, path, **request)
+        self.check(response)
+        return response
 
     def body(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         return a_body(*arguments, **options)

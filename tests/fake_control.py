@@ -72,6 +72,10 @@ class FakeControl:
             ("DELETE", one, self._delete),
             ("GET", one + "/instances", lambda r, b, w: self._of(w, lambda found: self._listed(r, self._instances(found)))),
             ("GET", ours + "/watch", lambda r, b, w: self._of(w, self._watch)),
+            ("GET", ours + "/rollouts", lambda r, b, w: self._of(w, self._rollouts)),
+            ("GET", ours + "/revisions", lambda r, b, w: self._of(w, self._revisions)),
+            ("GET", "/anypop/v1/hosts", lambda r, b: httpx.Response(200, json={"results": HOSTS})),
+            ("GET", "/anypop/v1/quota", lambda r, b: httpx.Response(200, json=QUOTA)),
             ("GET", ours + "/announcements", lambda r, b, w: httpx.Response(200, json={"results": self._announcements()})),
             ("PATCH", ours + "/announcements", self._rule),
             ("GET", r"/anypop/v1/communities/(\d+)", lambda r, b, asn: httpx.Response(200, json=dictionary(int(asn)))),
@@ -103,6 +107,15 @@ class FakeControl:
             metadata["annotations"][f"{ANYCAST}/subnets"] = "198.51.100.1/32"
         self.workloads[slug] = found
         return httpx.Response(200, json={"workload": found})
+
+    def _rollouts(self, found: dict[str, Any]) -> httpx.Response:
+        revision, count = int(found["metadata"]["version"]), len(self._instances(found))
+        return httpx.Response(200, json={"revision": revision, "good": 1, "instances": count, "instances_on_it": count, "results": []})
+
+    def _revisions(self, found: dict[str, Any]) -> httpx.Response:
+        images = [container["image"] for container in found["spec"]["containers"].values()]
+        row = {"revision": 1, "template": "t", "createdAt": "2024-02-01T12:30:05.000000Z", "newest": True, "good": True, "images": images}
+        return httpx.Response(200, json={"results": [row]})
 
     def _delete(self, request: httpx.Request, body: Any, name: str) -> httpx.Response:
         return self._of(name, lambda found: httpx.Response(204 if self.workloads.pop(found["slug"]) else 500))
@@ -261,6 +274,26 @@ def probed(vantage: dict[str, Any], requests: int) -> dict[str, Any]:
         "errors": [],
     }
 
+
+HOSTS = [
+    {
+        "host": "LHR",
+        "pop": "LHR",
+        "state": "in use",
+        "trusted": True,
+        "reason": "running",
+        "says": "runs and answers",
+        "instances": {"total": 2, "healthy": 2, "phases": {"RUNNING": 2}},
+        "taken": {"cpu_millis": 4000, "memory_bytes": 8 << 30, "disk_bytes": 2 << 30},
+    }
+]
+_USED = {"instances": 2, "cpu_millis": 4000, "memory_bytes": 8 << 30, "anycast": 1, "workloads": 1}
+QUOTA = {
+    "account": "account-id",
+    "quota": {},
+    "used": _USED | {"stacks": 1},
+    "stacks": [{"stack": "default-id", "slug": "default", "quota": {}, "used": _USED}],
+}
 
 POPS = [
     {

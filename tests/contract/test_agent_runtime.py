@@ -1,4 +1,4 @@
-"""The contract of `seam.Runtime`, held by the fake and by Podman alike."""
+"""The contract of `InstanceRuntime`, held by the fake and by Podman alike."""
 
 import asyncio
 import os
@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.instances.podman import Podman
+from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.act.network.namespaces import make_namespace, remove_name
+from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Ending, Past
+from anypop.agent.decide.steps import CreateContainer, PullImage, RemoveContainer, StartContainer
 from anypop.agent.naming import namespace_of
-from anypop.agent.network.namespaces import make_namespace, remove_name
-from anypop.agent.observed import ContainerSeen, ContainerState
-from anypop.agent.runtime.podman import Podman
-from anypop.agent.runtime.seam import Runtime, Spec
+from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import netns
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, InstanceOrder
+from anypop.model.reasons import Reason
+from anypop.model.workload import Probe, ProbeKind
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
 from tests.podman_service import WEB, PodmanService
@@ -29,19 +33,21 @@ KEY = (instance(0).uid, "web")
 
 @dataclass
 class Case:
-    """A runtime to test, a way to kill a container's process from outside, and a way to run a test in its event loop."""
+    """A runtime to test, a way to kill a container's process from outside, and a way to run a test in its event
+    loop.
+    """
 
-    make: Callable[[], Runtime]
-    kill: Callable[[Runtime, ContainerSeen], None]
+    make: Callable[[], InstanceRuntime]
+    kill: Callable[[InstanceRuntime, ContainerSeen], None]
 
-    def run(self, test: Callable[[Runtime], Awaitable[None]]) -> None:
+    def run(self, test: Callable[[InstanceRuntime], Awaitable[None]]) -> None:
         async def whole() -> None:
             runtime = self.make()
             try:
                 await asyncio.wait_for(test(runtime), 60)
             finally:
-                for seen in await runtime.containers():
-                    await runtime.remove(seen.uid, seen.container)
+                for seen in await runtime.seen():
+                    await runtime.carry_out(RemoveContainer(uid=seen.uid, container=seen.container, lane=""))
                 if isinstance(runtime, Podman):
                     await runtime.close()
 
@@ -67,27 +73,31 @@ def case(request: pytest.FixtureRequest) -> Case:
     """The fake, and its real twin."""
     if request.param == "fake":
 
-        def die(runtime: Runtime, seen: ContainerSeen) -> None:
+        def die(runtime: InstanceRuntime, seen: ContainerSeen) -> None:
             assert isinstance(runtime, FakeRuntime)
-            runtime.die(seen.uid, seen.container)
+            runtime.die(seen.key)
 
         return Case(make=lambda: FakeRuntime(images={WEB}), kill=die)
     socket = request.getfixturevalue("service").socket
     return Case(make=lambda: Podman(socket, prefix=PREFIX, pop=POP), kill=lambda _, seen: os.kill(seen.pid, signal.SIGKILL))
 
 
-def spec(one: InstanceOrder | None = None) -> Spec:
+START = StartContainer(uid=KEY[0], container=KEY[1], lane="")
+REMOVE = RemoveContainer(uid=KEY[0], container=KEY[1], lane="")
+
+
+def create(one: InstanceOrder | None = None, past: Past = NO_PAST) -> CreateContainer:
     one = one or instance(0)
-    return Spec(pop=POP, generation=1, instance=one, container=one.containers[0])
+    return CreateContainer(instance=one, container=one.containers[0], generation=1, past=past, lane="")
 
 
-async def only(runtime: Runtime) -> ContainerSeen:
+async def only(runtime: InstanceRuntime) -> ContainerSeen:
     """The one container there is."""
-    (seen,) = await runtime.containers()
+    (seen,) = await runtime.seen()
     return seen
 
 
-async def becomes(runtime: Runtime, state: ContainerState) -> ContainerSeen:
+async def becomes(runtime: InstanceRuntime, state: ContainerState) -> ContainerSeen:
     """Wait until the one container is in `state`."""
     async with asyncio.timeout(10):
         while (seen := await only(runtime)).state is not state:  # noqa: ASYNC110 - another process changes it
@@ -96,59 +106,131 @@ async def becomes(runtime: Runtime, state: ContainerState) -> ContainerSeen:
 
 
 def test_a_container_lives_from_create_to_remove(case: Case) -> None:
-    """Created, running with a pid, stopped with an exit code, removed; found by uid and name all the way."""
+    """Created, running with a pid, ended with an exit code, removed; found by uid and name all the way."""
 
-    async def test(runtime: Runtime) -> None:
-        await runtime.create(spec())
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create())
         seen = await only(runtime)
         assert (seen.uid, seen.container, seen.instance, seen.state) == (*KEY, instance(0).name, ContainerState.CREATED)
-        await runtime.start(*KEY)
+        assert seen.past == NO_PAST
+        await runtime.carry_out(START)
         seen = await only(runtime)
         assert seen.state is ContainerState.RUNNING
         assert seen.pid > 0
         assert seen.started_at
-        await runtime.stop(*KEY)
+        assert seen.image
+        case.kill(runtime, seen)
         seen = await becomes(runtime, ContainerState.EXITED)
         assert seen.pid == 0
-        assert seen.exit_code is not None
-        await runtime.remove(*KEY)
-        assert await runtime.containers() == []
+        assert seen.exit_code == 137
+        assert seen.finished_at
+        assert not seen.out_of_memory
+        await runtime.carry_out(REMOVE)
+        assert await runtime.seen() == []
 
     case.run(test)
 
 
-def test_every_verb_may_be_repeated(case: Case) -> None:
-    """Creating, starting, stopping and removing twice is as good as once: a killed agent repeats itself (invariant 12)."""
+def test_every_step_may_be_repeated(case: Case) -> None:
+    """Creating, starting and removing twice is as good as once: a killed agent repeats itself (invariant 12)."""
 
-    async def test(runtime: Runtime) -> None:
+    async def test(runtime: InstanceRuntime) -> None:
         for _ in range(2):
-            await runtime.create(spec())
+            await runtime.carry_out(create())
         for _ in range(2):
-            await runtime.start(*KEY)
+            await runtime.carry_out(START)
         pid = (await only(runtime)).pid
-        await runtime.start(*KEY)
+        await runtime.carry_out(START)
         assert (await only(runtime)).pid == pid
         for _ in range(2):
-            await runtime.stop(*KEY)
-        for _ in range(2):
-            await runtime.remove(*KEY)
-        await runtime.stop(*KEY)
+            await runtime.carry_out(REMOVE)  # it runs: its process is ended first
+        assert await runtime.seen() == []
 
     case.run(test)
 
 
-def test_a_dead_container_is_seen_and_can_be_started_again(case: Case) -> None:
-    """A killed process shows as exited with its code; the same container starts anew with another pid."""
+def test_a_container_knows_its_past_and_is_made_of_the_same_image(case: Case) -> None:
+    """The next life carries how often there was one before and how the last ended, and its image is the very one."""
 
-    async def test(runtime: Runtime) -> None:
-        await runtime.create(spec())
-        await runtime.start(*KEY)
-        first = await only(runtime)
-        case.kill(runtime, first)
-        dead = await becomes(runtime, ContainerState.EXITED)
-        assert dead.exit_code == 137
-        await runtime.start(*KEY)
-        assert (await becomes(runtime, ContainerState.RUNNING)).pid != first.pid
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create())
+        image = (await only(runtime)).image
+        await runtime.carry_out(REMOVE)
+        last = Ending(reason=Reason.OUT_OF_MEMORY, code=137, at=12.5)
+        await runtime.carry_out(create(past=Past(restarts=2, last=last, image=image)))
+        seen = await only(runtime)
+        assert (seen.past, seen.image) == (Past(restarts=2, last=last), image)
+        await runtime.carry_out(REMOVE)
+        await runtime.carry_out(create(past=Past(restarts=3, last=last, image="0" * 64)))
+        assert (await only(runtime)).image == image, "an image that is gone is taken by its name"
+
+    case.run(test)
+
+
+@pytest.mark.lab
+def test_a_process_that_wants_too_much_memory_is_known_as_such(service: PodmanService) -> None:
+    """One that grows beyond its limit is ended by the kernel, and at its death we know why; one that just fails with
+    the same code is not suspected.
+    """
+    eats = "sleep 0.5; x=x; while true; do x=$x$x; done"
+    for script, for_memory in ((eats, True), ("sleep 0.5; exit 137", False)):
+        container = replace(web(), command=("/bin/sh", "-c", script), memory_bytes=16 << 20)
+        one = replace(instance(0), payload=Containers(containers=(container,)))
+        deaths: list[bool] = []
+
+        async def test(runtime: InstanceRuntime, one: InstanceOrder = one, deaths: list[bool] = deaths) -> None:
+            await runtime.carry_out(create(one))
+            await runtime.carry_out(START)
+            watch = DeathWatch(lambda _, __, out_of_memory: deaths.append(out_of_memory))
+            watch.set({KEY: (await becomes(runtime, ContainerState.RUNNING)).pid})
+            seen = await becomes(runtime, ContainerState.EXITED)
+            watch.close()
+            assert seen.exit_code == 137
+
+        Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
+        assert deaths == [for_memory]
+
+
+def test_what_a_container_was_made_from_can_be_compared(case: Case) -> None:
+    """The same words are the same; any other image, command, argument, variable, secret or limit is not; ports and
+    probes do not count.
+
+    That is how containers are taken over that an older version made, which kept no template.
+    """
+    made = web(command=("/bin/sh", "-c"), args=("sleep 60",), env=(("A", "1"), ("B", "x=y z")), secrets=(("S", "hidden"),))
+    one = replace(instance(0), template="t1", payload=Containers(containers=(made,)))
+    others = [
+        replace(made, **change)
+        for change in (
+            {"image": "localhost/other:1"}, {"command": ("/bin/sh",)}, {"args": ()}, {"args": ("sleep 61",)}, {"env": made.env[:1]},
+            {"env": (*made.env, ("C", ""))}, {"env": (("A", "2"), made.env[1])}, {"secrets": ()}, {"secrets": (("S", "known"),)},
+            {"cpu_millis": 500}, {"memory_bytes": 65 << 20},
+        )
+    ]  # fmt: skip
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create(one))
+        seen = await only(runtime)
+        assert seen.template == "t1"
+        assert seen.image_digest.startswith("sha256:")
+        assert await runtime.is_made_of(seen, replace(made, ports=(), readiness=Probe(kind=ProbeKind.TCP, port=1)))
+        assert [o for o in others if await runtime.is_made_of(seen, o)] == []
+        await runtime.carry_out(REMOVE)
+        await runtime.carry_out(create())  # nothing but an image
+        seen = await only(runtime)
+        assert await runtime.is_made_of(seen, web())
+        assert not await runtime.is_made_of(seen, web(args=("x",)))
+        await runtime.carry_out(REMOVE)
+        assert not await runtime.is_made_of(replace(seen, uid="gone", id="gone"), web())
+
+    case.run(test)
+
+
+def test_the_disk_of_instances_has_a_size(case: Case) -> None:
+    """Bytes of the file system that images and containers are on."""
+
+    async def test(runtime: InstanceRuntime) -> None:
+        assert await runtime.disk_bytes() > 1 << 30
 
     case.run(test)
 
@@ -156,16 +238,17 @@ def test_a_dead_container_is_seen_and_can_be_started_again(case: Case) -> None:
 def test_changes_tell_of_a_death(case: Case) -> None:
     """Whoever listens hears of a death that nobody asked for."""
 
-    async def test(runtime: Runtime) -> None:
+    async def test(runtime: InstanceRuntime) -> None:
         async def listen() -> None:
             await anext(aiter(runtime.changes()))
 
-        await runtime.create(spec())
         listening = asyncio.create_task(listen())
         for _ in range(20):  # nothing tells when a subscription has taken effect: die until it is heard
-            await runtime.start(*KEY)
+            await runtime.carry_out(create())
+            await runtime.carry_out(START)
             case.kill(runtime, await becomes(runtime, ContainerState.RUNNING))
             await becomes(runtime, ContainerState.EXITED)
+            await runtime.carry_out(REMOVE)
             if (await asyncio.wait({listening}, timeout=0.3))[0]:
                 return
         listening.cancel()
@@ -177,29 +260,31 @@ def test_changes_tell_of_a_death(case: Case) -> None:
 def test_commands_run_inside_and_give_their_code(case: Case) -> None:
     """An exec probe's command gives its exit code; one that takes too long is an error in words."""
 
-    async def test(runtime: Runtime) -> None:
-        await runtime.create(spec())
-        await runtime.start(*KEY)
-        assert await runtime.run_inside(*KEY, ("/bin/true",), 5) == 0
-        assert await runtime.run_inside(*KEY, ("/bin/false",), 5) == 1
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create())
+        await runtime.carry_out(START)
+        assert await runtime.run_inside(KEY, ("/bin/true",), 5) == 0
+        assert await runtime.run_inside(KEY, ("/bin/false",), 5) == 1
         with pytest.raises(WorldError, match="too long"):
-            await runtime.run_inside(*KEY, ("/bin/sleep", "5"), 0.3)
+            await runtime.run_inside(KEY, ("/bin/sleep", "5"), 0.3)
 
     case.run(test)
 
 
-def test_images_are_known_and_a_failed_pull_says_why(case: Case) -> None:
-    """An image that is here is found; one that no registry has raises an error that names it; creating without an image fails."""
+def test_an_image_that_is_here_is_enough_and_a_failed_pull_says_why(case: Case) -> None:
+    """An image that is here is not asked for; one that no registry has raises an error that names it; creating
+    without an image fails.
+    """
 
-    async def test(runtime: Runtime) -> None:
-        assert await runtime.has_image(WEB)
-        assert not await runtime.has_image("127.0.0.1:1/none:1")
-        with pytest.raises(WorldError, match=re.escape("127.0.0.1:1/none:1")):
-            await runtime.pull("127.0.0.1:1/none:1")
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(PullImage(image=WEB, lane=""))
+        for image, anew in (("127.0.0.1:1/none:1", False), ("127.0.0.1:1/none:1", True)):
+            with pytest.raises(WorldError, match=re.escape(image)):
+                await runtime.carry_out(PullImage(image=image, anew=anew, lane=""))
         lost = replace(instance(0), payload=Containers(containers=(web("127.0.0.1:1/none:1"),)))
         with pytest.raises(WorldError, match=instance(0).name):
-            await runtime.create(spec(lost))
+            await runtime.carry_out(create(lost))
         with pytest.raises(WorldError):
-            await runtime.start("ffffffffff", "web")
+            await runtime.carry_out(StartContainer(uid="ffffffffff", container="web", lane=""))
 
     case.run(test)

@@ -21,10 +21,12 @@ import yaml
 from sqlalchemy import insert
 
 from anypop.api.__main__ import main
+from anypop.api.models.rollouts import WatchedInstances
 from anypop.control import schema
 from anypop.control.store import open_store
 from anypop.model import codec
 from anypop.model.errors import WorldError
+from tests import documented
 from tests.control_world import a_body, a_network
 from tests.wait import wait_until
 
@@ -58,6 +60,7 @@ class Process:
         context = ssl.create_default_context(cafile=client["ca"])
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         self.client = httpx.Client(base_url=client["url"], verify=context, timeout=20, trust_env=False)
+        self.client.event_hooks = {"response": [documented.check]}
         who = {key: client[key] for key in ("client_id", "client_secret")}
         token = self.client.post("/identity/v1/oauth2/token", json=who).json()["access_token"]
         self.client.headers["authorization"] = f"Bearer {token}"
@@ -127,6 +130,7 @@ def test_the_process_serves_and_ends_within_a_second_although_others_wait(tmp_pa
         wait_until(lambda: any(line.startswith("data: ") for line in streams), timeout_s=10, reason="the watcher sees instances")
         first = json.loads(next(line for line in streams if line.startswith("data: ")).removeprefix("data: "))
         assert [i["phase"] for i in first["instances"]] == ["SCHEDULING"] * 4
+        documented.same(WatchedInstances, json.dumps(first), "an event of the watch")
         process.client.delete(f"{BASE}/fun")
         wait_until(lambda: any("DELETING" in line for line in streams), timeout_s=10, reason="the watcher sees the deletion")
         status = Path(f"/proc/{process.child.pid}/status").read_text()

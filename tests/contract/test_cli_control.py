@@ -219,7 +219,18 @@ def test_the_small_control_of_the_other_tests_has_the_real_shapes(
     quote = ["quote", *CREATE[CREATE.index("--size") :]]
     create = [{"web": "shape"}.get(word, word) for word in CREATE]
     with agents(state):
-        for argv in (quote, create, ["workload", "list"], ["announce", "list"], ["pops"], ["communities", "show", "209"], ["events"]):
+        for argv in (
+            quote,
+            create,
+            ["workload", "list"],
+            ["announce", "list"],
+            ["rollout", "list", "shape"],
+            ["host", "list"],
+            ["quota", "show"],
+            ["pops"],
+            ["communities", "show", "209"],
+            ["events"],
+        ):
             pretended, real = (json.loads(caller(*argv, "-o", "json").out) for caller in (small, call))
             assert missing(pretended, real) == [], argv
         assert call("workload", "delete", "shape").code == 0

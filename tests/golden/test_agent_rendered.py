@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.agent.bgp.config import render as render_bird
-from anypop.agent.bgp.config import session_name
-from anypop.agent.network.firewall import render as render_nft
-from anypop.agent.observed import Export, Firewall, Opening, SpeakerConfig
+from anypop.agent.act.bgp.config import render as render_bird
+from anypop.agent.act.bgp.config import session_name
+from anypop.agent.act.network.drain_rules import render as render_drain
+from anypop.agent.act.network.firewall import render as render_nft
+from anypop.agent.act.network.pins import Pin
+from anypop.agent.decide.elements import Export, Firewall, Opening, SpeakerConfig
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.workload import Protocol
 
@@ -48,6 +50,15 @@ SPEAKERS = {
             Export(prefix=ANYCAST4, upstream="LINX rs-1"),
             Export(prefix=ANYCAST6, upstream="centurylink", graceful=True),
             Export(prefix=ANYCAST6, upstream="arelion", communities=((65535, 0),), graceful=True),
+        ),
+    ),
+    "behind-edge": SpeakerConfig(
+        asn=33438, router_id=IPv4Address("10.64.255.1"),
+        upstreams=(upstream("edge", 33438, 0, kind=UpstreamKind.EDGE), upstream("other-edge", 65000, 1, kind=UpstreamKind.EDGE)),
+        exports=(
+            Export(prefix=ANYCAST4, upstream="edge", prepend=1, communities=((209, 5009),)),
+            Export(prefix=ip_network("192.0.2.1/32"), upstream="edge"),
+            Export(prefix=ip_network("2001:db8:a::1/128"), upstream="other-edge", graceful=True),
         ),
     ),
     "alone": SpeakerConfig(asn=4_200_000_001, router_id=IPv4Address("10.64.255.1"), upstreams=()),
@@ -84,7 +95,9 @@ def nft_accepts(text: str) -> bool:
 
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_the_speakers_configuration_is_the_recorded_one_and_bird_takes_it(name: str, tmp_path: Path) -> None:
-    """A speaker that announces nothing, one with scopes of every kind, and one without neighbours."""
+    """A speaker that announces nothing, one with scopes of every kind, one behind edge routers of its own AS and of
+    another, and one without neighbours.
+    """
     text = render_bird(SPEAKERS[name], log=LOG)
     assert text == _recorded(f"{name}.conf", text)
     assert bird_accepts(text.replace(str(LOG), str(tmp_path / "bird.log")), tmp_path)
@@ -109,6 +122,31 @@ def test_the_firewall_is_the_recorded_one_and_nft_takes_it(name: str) -> None:
 def test_nft_refuses_a_broken_table() -> None:
     """The check can fail: an unknown chain is enough."""
     assert not nft_accepts(render_nft(FIREWALLS["two"], "any").replace("jump inbound", "jump elsewhere"))
+
+
+def _pin(slot: int, *addresses: str) -> Pin:
+    return Pin(slot=slot, key=f"012345678{slot}", addresses=tuple(ip_address(a) for a in addresses))
+
+
+DRAINS = {
+    "one": [_pin(3, "2001:db8:a::1")],
+    "two": [_pin(3, "192.0.2.1", "198.51.100.10", "2001:db8:a::1", "2001:db8:e::10"), _pin(5, "192.0.2.1", "198.51.100.11")],
+}
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", DRAINS)
+def test_the_table_of_drains_is_the_recorded_one_and_nft_takes_it(name: str) -> None:
+    """One incarnation with a single address, and two that share an anycast address."""
+    text = render_drain("anypop_any_drain", DRAINS[name])
+    assert text == _recorded(f"drain_{name}.nft", text)
+    assert nft_accepts(text)
+
+
+@pytest.mark.lab
+def test_nft_refuses_a_broken_table_of_drains() -> None:
+    """The check can fail: a set that is not declared is enough."""
+    assert not nft_accepts(render_drain("anypop_any_drain", DRAINS["two"]).replace("set closed4_3", "set close4_3"))
 
 
 @settings(max_examples=20, deadline=None)

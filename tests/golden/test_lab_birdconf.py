@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from anypop.lab import edge
 from anypop.lab.address import LabPlan, plan
 from anypop.lab.generate import generate
 from anypop.lab.routers import render
@@ -18,8 +19,15 @@ HERE = Path(__file__).parent
 ARTICLE = (HERE.parents[1] / "topologies" / "article.yaml").read_text()
 
 
+TWO_HOSTS = ARTICLE.replace("    - city: JFK\n", "    - city: JFK\n      hosts: 2\n")
+
+
 def lab(text: str) -> LabPlan:
     return plan(load(text), "golden")
+
+
+def edge_of(found: LabPlan, city: str) -> str:
+    return edge.render(edge.config_of(found, next(site for site in found.sites if site.pop.city == city)))
 
 
 def accepted(conf: str, folder: Path) -> bool:
@@ -39,6 +47,22 @@ def test_a_routers_configuration_is_the_recorded_one(name: str) -> None:
     assert text == recorded.read_text()
 
 
+def test_an_edge_routers_configuration_is_the_recorded_one_and_bird_takes_it(tmp_path: Path) -> None:
+    """New York with two hosts and two upstreams: what docs/hosts.md shows."""
+    text = edge_of(lab(TWO_HOSTS), "JFK")
+    recorded = HERE / "lab" / "pop-jfk.conf"
+    if os.environ.get("ANYPOP_RECORD"):
+        recorded.write_text(text)
+    assert text == recorded.read_text()
+    assert accepted(text, tmp_path)
+
+
+def test_hosts_change_nothing_for_the_routers_of_other_networks() -> None:
+    """Whether a PoP has one host or two behind an edge router: every other router is configured in the same words."""
+    plain, with_hosts = lab(ARTICLE), lab(TWO_HOSTS)
+    assert [render(with_hosts, router) for router in with_hosts.routers] == [render(plain, router) for router in plain.routers]
+
+
 def test_bird_accepts_every_router_of_the_article(tmp_path: Path) -> None:
     """`bird -p` on each."""
     found = lab(ARTICLE)
@@ -53,5 +77,6 @@ def test_bird_accepts_every_router_of_a_generated_internet(tmp_path: Path) -> No
 
 def test_bird_refuses_a_broken_configuration(tmp_path: Path) -> None:
     """The check can fail: one missing bracket is enough."""
-    found = lab(ARTICLE)
-    assert not accepted(render(found, found.routers[0]).replace("then reject;", "then reject", 1), tmp_path)
+    found = lab(TWO_HOSTS)
+    for text in (render(found, found.routers[0]), edge_of(found, "JFK")):
+        assert not accepted(text.replace("then reject;", "then reject", 1), tmp_path)

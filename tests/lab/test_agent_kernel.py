@@ -1,23 +1,32 @@
-"""The agent's hands on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the test's own."""
+"""The agent's hands on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the
+test's own.
+"""
 
 import asyncio
+import contextlib
+import socket
+import socketserver
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.router import BUCKETS, Router, hop_number
+from anypop.agent.decide.elements import Firewall, Member
 from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, link_of, short
-from anypop.agent.network import firewall, namespaces, rtnl, sysctl
-from anypop.agent.network.monitor import Monitor
-from anypop.agent.network.netlink import Netlink
-from anypop.agent.network.router import Router
-from anypop.agent.observed import Firewall, Member
+from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.teardown import remove_firewall
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, external, instance
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -61,7 +70,9 @@ def members(*numbers: int, weight: int = 100) -> tuple[Member, ...]:
 
 
 def test_what_is_set_is_what_is_seen(net: Netlink) -> None:
-    """Covers, external routes and groups of both families are read back as they were set; setting them again changes nothing."""
+    """Covers, external routes and groups of both families are read back as they were set; setting them again changes
+    nothing.
+    """
     router = wire(net, 0, 1)
     for _ in range(2):
         for cover in (COVER4, COVER6):
@@ -108,14 +119,113 @@ def _buckets() -> dict[int, int]:
 
 
 def test_a_draining_member_gets_hardly_a_bucket(net: Netlink) -> None:
-    """Weight 1 beside 100 leaves at most two of 128 buckets, once they are idle."""
+    """Weight 1 beside 100 leaves a hundredth of the buckets, once they are idle."""
     router = wire(net, 0, 1)
     router.set_next_hops(ANYCAST4, members(0, 1), gateways(4))
     router.set_next_hops(ANYCAST4, (*members(0), *members(1, weight=1)), gateways(4))
     router.set_route(ANYCAST4)
     shares = list(_buckets().values())
-    assert min(shares.count(hop) for hop in set(shares)) <= 2
+    assert min(shares.count(hop) for hop in set(shares)) <= 11 < len(shares) / 90
     assert {m.weight for m in router.look().balanced[ANYCAST4]} == {1, 100}
+
+
+def test_a_group_keeps_its_buckets_until_the_hash_changes(net: Netlink) -> None:
+    """A group of another count takes newcomers and keeps its count; renewed, it has the new one, the same members,
+    and one group.
+    """
+    router = wire(net, 0, 1)
+    router.set_next_hops(ANYCAST4, members(0), gateways(4))
+    router.set_route(ANYCAST4)
+    assert len(_buckets()) == BUCKETS
+    hop = hop_number(next(link.index for link in rtnl.links(net) if link.name == link_of(ALL[0].uid)), 4)
+    rtnl.set_group(net, 4711, [(hop, 100)], protocol=ROUTE_PROTOCOL, buckets=128, idle_s=60)
+    rtnl.set_route(net, ip_network(ANYCAST4), ROUTE_PROTOCOL, nexthop=4711)
+    rtnl.delete_nexthop(net, next(h.id for h in rtnl.nexthops(net, ROUTE_PROTOCOL) if h.buckets == BUCKETS))
+    router.set_next_hops(ANYCAST4, members(0, 1), gateways(4))
+    assert len(_buckets()) == 128
+    for _ in range(2):
+        router.renew_groups()
+        assert [h.buckets for h in rtnl.nexthops(net, ROUTE_PROTOCOL) if h.group] == [BUCKETS]
+        assert router.look().balanced == {ANYCAST4: members(0, 1)}
+
+
+FLOWS = 60
+
+
+@pytest.mark.parametrize(("policy", "is_broken"), [("3", False), ("1", True)])
+def test_an_outage_moves_no_flow(net: Netlink, policy: str, is_broken: bool) -> None:
+    """After half a second without a way, every connection still reaches its own instance; with the policy that takes
+    a packet's own hash (the socket's, which a retransmission changes) some do not.
+    """
+    router = wire(net, 0, 1, 2)
+    assert sysctl.prepare([])
+    assert not sysctl.prepare([])
+    Path("/proc/sys/net/ipv4/fib_multipath_hash_policy").write_text(policy)
+    router.set_next_hops(ANYCAST4, members(0, 1, 2), gateways(4))
+    router.set_route(ANYCAST4)
+    ip.batch([f"netns add {SPACE}-c", f"link add up-c type veth peer name pop netns {SPACE}-c"])
+    try:
+        ip.batch(["addr add 10.99.0.2/30 dev up-c", "link set up-c up"])
+        ip.batch(["addr add 10.99.0.1/30 dev pop", "link set pop up", "route add default via 10.99.0.2"], netns=f"{SPACE}-c")
+        with contextlib.ExitStack() as stack:
+            for one in ALL:
+                with netns.inside(f"{PREFIX}-i-{short(one.uid)}"):
+                    server = stack.enter_context(EchoServer((str(ANYCAST4), 80)))
+            with netns.inside(f"{SPACE}-c"):
+                flows = [stack.enter_context(socket.create_connection((str(ANYCAST4), 80), timeout=5)) for _ in range(FLOWS)]
+            assert all(_echoes(flow) for flow in flows)
+            ip.batch(["link set up-c down"])
+            for flow in flows:
+                flow.send(b"?")
+            retransmits = struct.Struct("8B24I")
+
+            def has_timed_out() -> bool:
+                told = [retransmits.unpack(f.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, retransmits.size)) for f in flows]
+                return all(info[2] >= 1 for info in told)
+
+            wait_until(has_timed_out, timeout_s=5, reason="every connection has had a retransmission timeout")
+            ip.batch(["link set up-c up"])
+            broken = [flow for flow in flows if not _echoes(flow, left=2)]
+            assert server
+            assert bool(broken) is is_broken, f"{len(broken)} of {FLOWS} connections broke"
+    finally:
+        ip.batch([f"netns del {SPACE}-c"])
+
+
+class EchoServer(socketserver.ThreadingTCPServer):
+    """Gives back what it gets, in the namespace in which it was made, until the block ends."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        super().__init__(place, _Echo)
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Echo(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self.request.recv(64):
+                self.request.sendall(data)
+
+
+def _echoes(flow: socket.socket, *, left: int = 1) -> bool:
+    """Whether one more byte comes back, with those that are still on their way."""
+    with contextlib.suppress(OSError):
+        flow.sendall(b"!")
+        got = b""
+        while len(got) < left:
+            more = flow.recv(left - len(got))
+            if not more:
+                return False
+            got += more
+        return True
+    return False
 
 
 def test_routes_of_others_are_neither_seen_nor_touched(net: Netlink) -> None:
@@ -162,7 +272,7 @@ def test_the_monitor_hears_our_routes_and_not_the_worlds(net: Netlink) -> None:
 
     async def listen() -> tuple[int, int]:
         heard: list[float] = []
-        monitor = Monitor(lambda: heard.append(time.monotonic()))
+        monitor = KernelMonitor(lambda: heard.append(time.monotonic()))
         try:
             ip.batch([f"route add unreachable 10.{n}.0.0/16 proto bird" for n in range(200)])
             rtnl.set_unreachable(net, ip_network("10.200.0.0/16"), 12, COVER_METRIC)
@@ -190,7 +300,9 @@ def test_kernel_settings_are_made_once(net: Netlink) -> None:
 
 
 def test_the_firewall_replaces_only_its_own_table(net: Netlink) -> None:
-    """Another table in the same namespace survives loading, reloading and unloading ours; the digest tells what is loaded."""
+    """Another table in the same namespace survives loading, reloading and unloading ours; the digest tells what is
+    loaded.
+    """
     process.run(["nft", "-f", "-"], stdin="table ip theirs { chain c { accept; }; }\n")
     rules = Firewall(links=(link_of(ALL[0].uid),))
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.network import rtnl
+from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import ROUTE_PROTOCOL
-from anypop.agent.network import rtnl
-from anypop.agent.network.netlink import Netlink
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
-from anypop.model.order import Containers, Grant, InstanceOrder, Removal
+from anypop.model.order import Containers, Grant, InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Port, Probe, ProbeKind
-from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, PopLab, container_pids, external, instance, web
+from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, Flow, PopLab, container_pids, external, instance, tokens, web
 from tests.podman_service import SERVE, STAY
 from tests.wait import wait_until
 
@@ -48,7 +48,7 @@ def clean(pop: PopLab) -> Iterator[PopLab]:
     """The PoP without instances before and after."""
     yield pop
     known = {i.uid: i for i in (pop.control.order.instances if pop.control.order else ())}
-    pop.give(removed=_tokens(*known.values()))
+    pop.give(removed=tokens(*known.values()))
     try:
         wait_until(lambda: _is_empty(pop), timeout_s=20, reason="the PoP is empty again")
     except AssertionError as error:
@@ -58,10 +58,6 @@ def clean(pop: PopLab) -> Iterator[PopLab]:
 def _is_empty(pop: PopLab) -> bool:
     report = pop.control.report
     return report is not None and report.generation == pop._generation and not report.instances and not pop.upstreams.routes("one", COVER4)
-
-
-def _tokens(*instances: InstanceOrder) -> tuple[Removal, ...]:
-    return tuple(Removal(name=i.name, uid=i.uid, reason=Reason.WORKLOAD_DELETED) for i in instances)
 
 
 def fresh(n: int, container: Container | None = None) -> InstanceOrder:
@@ -87,7 +83,9 @@ def _hops(pop: PopLab) -> int:
 
 
 def test_instances_answer_on_every_address_and_memory_is_small(clean: PopLab) -> None:
-    """Two instances answer on external and anycast addresses of both families, by host name; the agent stays below 80 MB."""
+    """Two instances answer on external and anycast addresses of both families, by host name; the agent stays below 80
+    MB.
+    """
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
@@ -102,7 +100,9 @@ def test_instances_answer_on_every_address_and_memory_is_small(clean: PopLab) ->
 
 
 def test_nothing_is_announced_before_an_instance_answers(clean: PopLab) -> None:
-    """While the application starts slowly, its upstream hears nothing; at the moment it hears, the address answers (invariant 8)."""
+    """While the application starts slowly, its upstream hears nothing; at the moment it hears, the address answers
+    (invariant 8).
+    """
     slow = fresh(0, _shell(f"sleep 1; {SERVE}"))
     clean.give(slow)
     wait_until(lambda: container_pids(clean).get(slow.name), timeout_s=10, reason="its process runs")
@@ -113,7 +113,9 @@ def test_nothing_is_announced_before_an_instance_answers(clean: PopLab) -> None:
 
 
 def test_a_killed_instance_leaves_the_group_in_milliseconds_and_returns(clean: PopLab) -> None:
-    """The next hop of a killed process is gone within milliseconds; requests go on; it is restarted; nothing is withdrawn."""
+    """The next hop of a killed process is gone within milliseconds; requests go on; it is restarted; nothing is
+    withdrawn.
+    """
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
@@ -135,7 +137,9 @@ def test_a_killed_instance_leaves_the_group_in_milliseconds_and_returns(clean: P
 
 
 def test_a_prefix_without_instances_is_kept_until_the_governor_grants(clean: PopLab) -> None:
-    """With every instance sick the agent asks to withdraw, keeps announcing, obeys the grant, and announces again after recovery."""
+    """With every instance sick the agent asks to withdraw, keeps announcing, obeys the grant, and announces again
+    after recovery.
+    """
     probed = _shell(f"touch /www/on; while true; do if [ -e /www/on ]; then {SERVE}; fi; sleep 0.02; done 2>/dev/null &")
     probed = replace(probed, readiness=Probe(kind=ProbeKind.HTTP, port=80, period_s=0.05, failure_threshold=2))
     only = fresh(0, probed)
@@ -175,12 +179,14 @@ def _stop_server(pid: int) -> None:
 
 
 def test_removal_goes_in_order_as_its_upstream_sees_it(clean: PopLab) -> None:
-    """First the graceful-shutdown community, then the withdrawal, both while the instance still answers; then it is gone (invariant 9)."""
+    """First the graceful-shutdown community, then the withdrawal, both while the instance still answers; then it is
+    gone (invariant 9).
+    """
     only = fresh(0)
     clean.give(only)
     clean.wait_running(only.name)
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
-    clean.give(removed=_tokens(only))
+    clean.give(removed=tokens(only))
     wait_until(lambda: "(65535,0)" in clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it prefers less", every_s=0.005)
     assert clean.get(ANYCAST4) == only.name
     wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is withdrawn", every_s=0.002)
@@ -191,7 +197,9 @@ def test_removal_goes_in_order_as_its_upstream_sees_it(clean: PopLab) -> None:
 
 
 def test_a_killed_agent_comes_back_and_changes_nothing(clean: PopLab) -> None:
-    """kill -9 and a new start: the same processes, next hops, BGP sessions and routes; no container is restarted (invariants 1, 12)."""
+    """kill -9 and a new start: the same processes, next hops, BGP sessions and routes; no container is restarted
+    (invariants 1, 12).
+    """
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
@@ -223,8 +231,9 @@ def test_without_control_a_restarted_agent_obeys_its_last_order(clean: PopLab) -
 
 
 def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopLab) -> None:
-    """Agent, BIRD and applications are dead, namespaces, links, routes and rules gone, control away: the last order on disk brings back
-    every instance and every announcement (invariants 1, 13)."""
+    """Agent, BIRD and applications are dead, namespaces, links, routes and rules gone, control away: the last order
+    on disk brings back every instance and every announcement (invariants 1, 13).
+    """
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
@@ -284,7 +293,9 @@ def _scoped(announcement: Announcement) -> Announcement:
 
 
 def test_one_poisoned_instance_holds_up_nobody(clean: PopLab) -> None:
-    """An image that cannot be pulled, and a registry that never answers, are reported; the others come up (invariant 16)."""
+    """An image that cannot be pulled, and a registry that never answers, are reported; the others come up (invariant
+    16).
+    """
     with netns.inside(None), socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -303,12 +314,14 @@ def test_one_poisoned_instance_holds_up_nobody(clean: PopLab) -> None:
 
 
 def test_a_death_moves_only_its_own_flows(clean: PopLab) -> None:
-    """Of thirty established connections over three instances, those of the survivors live on, also while a new one joins (invariant 11)."""
+    """Of thirty established connections over three instances, those of the survivors live on, also while a new one
+    joins (invariant 11).
+    """
     instances = [fresh(n, _shell(ECHO)) for n in range(3)]
     clean.give(*instances[:2])
     clean.wait_running(*(i.name for i in instances[:2]))
     wait_until(lambda: _hops(clean) == 2, timeout_s=5, reason="two next hops")
-    flows = [_Flow(clean) for _ in range(30)]
+    flows = [Flow(clean) for _ in range(30)]
     try:
         assert {f.host for f in flows} == {i.name for i in instances[:2]}
         clean.give(*instances)
@@ -323,30 +336,10 @@ def test_a_death_moves_only_its_own_flows(clean: PopLab) -> None:
             flow.close()
 
 
-class _Flow:
-    """A TCP connection to the anycast address; the server first says its host name, then echoes."""
-
-    def __init__(self, pop: PopLab) -> None:
-        with netns.inside(pop.upstreams.namespace("one")):
-            self._socket = socket.create_connection((str(ANYCAST4), 80), timeout=3)
-        self._file = self._socket.makefile("rw", encoding="ascii")
-        self.host = self._file.readline().strip()
-
-    def lives(self) -> bool:
-        with suppress(OSError):
-            self._file.write("ping\n")
-            self._file.flush()
-            return self._file.readline() == "ping\n"
-        return False
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._file.close()
-        self._socket.close()
-
-
 def test_only_open_ports_are_reached_and_the_way_out_is_free(clean: PopLab) -> None:
-    """A port without open_to_all is closed to the outside, its neighbour is open, and the instance reaches the outside."""
+    """A port without open_to_all is closed to the outside, its neighbour is open, and the instance reaches the
+    outside.
+    """
     ports = (Port(name="http", port=80, open_to_all=True), Port(name="admin", port=81))
     both = _shell(f"{SERVE}; httpd -p 81 -h /www", ports=ports)
     only = fresh(0, both)
@@ -363,7 +356,9 @@ def test_only_open_ports_are_reached_and_the_way_out_is_free(clean: PopLab) -> N
 
 
 def test_what_others_take_away_comes_back(clean: PopLab) -> None:
-    """A deleted route, a deleted cover and a killed BIRD are mended at once; the agent's routes survive BIRD's death."""
+    """A deleted route, a deleted cover and a killed BIRD are mended at once; the agent's routes survive BIRD's
+    death.
+    """
     only = fresh(0)
     clean.give(only)
     clean.wait_running(only.name)
@@ -378,7 +373,9 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
 
 
 def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> None:
-    """A firewall that somebody flushed and a changed kernel setting come back with the next full look, and are told as drift."""
+    """A firewall that somebody flushed and a changed kernel setting come back with the next full look, and are told
+    as drift.
+    """
     only = fresh(0)
     clean.give(only)
     clean.wait_running(only.name)
@@ -391,13 +388,15 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     mended = {"SetFirewall in lane firewall", "PrepareRouter in lane router"}
     wait_until(lambda: (r := clean.control.report) and mended <= set(r.drift), timeout_s=5, reason="the drift is told")
     policy = process.run(netns.command(clean.router, "cat", HASH_POLICY))
-    assert policy.strip() == "1"
+    assert policy.strip() == "3"
     os.kill(clean.agent_pid(), signal.SIGUSR1)
     wait_until(lambda: clean.control.report and not clean.control.report.drift, timeout_s=5, reason="then nothing is left to mend")
 
 
 def test_containers_of_an_instance_share_its_network(clean: PopLab) -> None:
-    """A second container reaches the first on 127.0.0.1, by an exec probe; the death of either takes the instance out and heals alone."""
+    """A second container reaches the first on 127.0.0.1, by an exec probe; the death of either takes the instance out
+    and heals alone.
+    """
     asks = Probe(kind=ProbeKind.EXEC, command=("/bin/sh", "-c", "echo GET / | nc 127.0.0.1 80"), period_s=0.2)
     side = replace(web(), name="side", ports=(), command=("/bin/sh", "-c", STAY), readiness=asks)
     only = replace(fresh(0), payload=Containers(containers=(web(), side)))
@@ -429,7 +428,9 @@ def test_bad_orders_are_refused_and_said(clean: PopLab) -> None:
 
 
 def test_teardown_leaves_nothing_even_when_podman_and_bird_are_dead() -> None:
-    """The cleaning command removes processes, namespaces, links, routes, rules; also with every daemon killed before."""
+    """The cleaning command removes processes, namespaces, links, routes, rules; also with every daemon killed
+    before.
+    """
     lab = PopLab("agtd")
     try:
         lab.start_agent()
@@ -454,8 +455,9 @@ def test_teardown_leaves_nothing_even_when_podman_and_bird_are_dead() -> None:
 
 
 def test_a_killed_bird_moves_no_flow_where_the_neighbour_can_wait() -> None:
-    """A neighbour without BFD keeps the routes of a BIRD that was killed until the agent's next one has told them again (RFC 4724), and
-    the kernel keeps what it learnt; a BIRD that is ended properly leaves nothing."""
+    """A neighbour without BFD keeps the routes of a BIRD that was killed until the agent's next one has told them
+    again (RFC 4724), and the kernel keeps what it learnt; a BIRD that is ended properly leaves nothing.
+    """
     lab = PopLab("agtg", ("nobfd",))
     try:
         lab.start_agent()

@@ -1,83 +1,68 @@
 """Properties of `converge`, against a fake PoP host that refuses what must never happen (see `tests.agent_world`)."""
 
-from collections.abc import Callable
+import time
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.agent.announcing import reason_for
-from anypop.agent.converge import converge, next_due
+from anypop.agent.decide import memory
+from anypop.agent.decide.announcements import reason_for
+from anypop.agent.decide.converge import converge, next_due
+from anypop.agent.decide.elements import ContainerState, Ending, Member, Past
+from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.report import report_of
+from anypop.agent.decide.steps import (
+    AddLink,
+    BeginDrain,
+    CreateContainer,
+    PullImage,
+    RemoveContainer,
+    SetNextHops,
+    SetSpeaker,
+    StartContainer,
+    Step,
+    instance_lane,
+)
 from anypop.agent.naming import short
-from anypop.agent.observed import Observed
-from anypop.agent.steps import AddLink, CreateContainer, PullImage, SetNextHops, SetSpeaker, Step, StopContainer
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.reasons import Reason
-from tests.agent_world import COVERS, HEALTHY_AFTER_S, FakeHost, instance, order, web
+from anypop.model.report import Phase
+from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
 from tests.examples import examples
-
-Choose = Callable[[int], int]
-
-
-def first(_: int) -> int:
-    return 0
-
-
-def settle(host: FakeHost, *, choose: Choose = first, kill_after: frozenset[int] = frozenset(), limit: int = 400) -> int:
-    """Pass after pass until nothing is left to do and no time is waited for; lanes advance in any order. The number of steps taken.
-
-    `kill_after`: counts of steps after which the agent is killed and a new one looks anew.
-    """
-    taken = 0
-    for _ in range(limit):
-        assert host.page is not None
-        observed = host.observe()
-        steps = converge(host.page.order, observed, host.now)
-        if not steps:
-            due = next_due(host.page.order, observed, host.now)
-            pending = [v for v in observed.health.values() if v.healthy is None or v.reason is Reason.PROBE_PENDING]
-            if due is None and not pending:
-                return taken
-            host.now = due if due is not None and not pending else host.now + HEALTHY_AFTER_S
-            continue
-        lanes: dict[str, list[Step]] = {}
-        for step in steps:
-            lanes.setdefault(step.lane, []).append(step)
-        while lanes:
-            lane = sorted(lanes)[choose(len(lanes))]
-            host.apply(lanes[lane].pop(0))
-            if not lanes[lane]:
-                del lanes[lane]
-            taken += 1
-            if taken in kill_after:
-                host.kill()
-                break
-            if lanes and choose(4) == 3:
-                break  # an event woke another pass meanwhile: the rest is decided anew
-        host.now += 0.01
-    raise AssertionError(f"does not settle; the last steps: {host.applied[-8:]}")
 
 
 def worlds() -> st.SearchStrategy[list[Order]]:
-    """Stories of one PoP: orders that add, remove, replace and withhold, each obeyed until nothing is left to do."""
+    """Stories of one host: orders that add, remove, replace at once or side by side, and withhold, each obeyed until
+    nothing is left to do.
+    """
 
     @st.composite
     def story(draw: st.DrawFn) -> list[Order]:
-        running: dict[tuple[int, int], InstanceOrder] = {}
+        running: dict[int, list[InstanceOrder]] = {}
         orders, lives = [], 0
         for generation in range(1, draw(st.integers(2, 4)) + 1):
-            removed = []
-            for place in list(running):
-                if draw(st.booleans()) and draw(st.booleans()):
-                    removed.append(running.pop(place))
+            removed: list[InstanceOrder] = []
             for n in range(4):
-                place = (n % 2, n)
-                if place not in running and draw(st.booleans()):
-                    lives += 1
-                    running[place] = instance(n, workload=n % 2, life=lives)
+                here = running.setdefault(n, [])
+                # nothing; away with all; one more, beside what is there; away with the older, or with the newer
+                for what in draw(st.sampled_from([(), (), ("away",), ("more",), ("more",), ("older",), ("newer",), ("away", "more")])):
+                    if what == "away":
+                        removed += here
+                        here.clear()
+                    elif what == "more" and len(here) < 2:
+                        lives += 1
+                        here.append(instance(n, workload=n % 2, life=lives, link=n + 4 * lives))
+                    elif what == "older" and len(here) == 2:
+                        removed.append(here.pop(0))
+                    elif what == "newer" and len(here) == 2:
+                        removed.append(here.pop())
             withheld = draw(st.sampled_from([(), (), ("one",), ("two",)]))
-            orders.append(order(generation, *running.values(), removed=tuple(removed), withheld=withheld))
+            everyone = [i for here in running.values() for i in here]
+            orders.append(order(generation, *everyone, removed=tuple(removed), withheld=withheld))
         return orders
 
     return story()
@@ -86,7 +71,9 @@ def worlds() -> st.SearchStrategy[list[Order]]:
 @settings(max_examples=examples(50), deadline=None)
 @given(worlds(), st.data())
 def test_kill_after_any_step_converges_to_the_same_end(orders: list[Order], data: st.DataObject) -> None:
-    """Killing the agent after any steps, with lanes in any order, ends in the same world as an undisturbed run (invariant 12)."""
+    """Killing the agent after any steps, with lanes in any order, ends in the same world as an undisturbed run
+    (invariant 12).
+    """
     calm, rough = FakeHost(), FakeHost()
     for each in orders:
         assert calm.obey(each) is None
@@ -100,23 +87,28 @@ def test_kill_after_any_step_converges_to_the_same_end(orders: list[Order], data
 @settings(max_examples=25, deadline=None)
 @given(worlds())
 def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
-    """A converged world gives no steps, also to an agent that has just been started, except for reloading the firewall it cannot see."""
+    """A converged world gives no steps, also to an agent that has just been started, except for reloading the
+    firewall it cannot see.
+    """
     host = FakeHost()
     for each in orders:
         host.obey(each)
         settle(host)
-        assert converge(each, host.observe(), host.now) == []
+        assert converge(host.facts(), host.now) == []
+        checked = host.memory
         host.kill()
-        host.remembers_firewall = True
-        assert converge(each, host.observe(), host.now) == []
+        host.memory = memory.checked(router_ready=True, firewall_holds=True, memory=replace(host.memory, firewall=checked.firewall))
+        assert converge(host.facts(), host.now) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.data())
 def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject) -> None:
-    """However instances die and fall sick, and speakers die, what was announced stays so until the governor grants its withdrawal."""
+    """However instances die and fall sick, and speakers die, what was announced stays so until the governor grants
+    its withdrawal.
+    """
     host = FakeHost()
-    everyone = [instance(n) for n in range(3)]
+    everyone = [*(instance(n) for n in range(3)), instance(0, life=1, link=9)]
     host.obey(order(1, *everyone))
     settle(host)
     announced = host.speaker
@@ -141,7 +133,9 @@ def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject)
 
 
 def test_a_grant_withdraws_what_nobody_answers_for() -> None:
-    """With every instance sick, a refused grant keeps the prefix, an allowed one withdraws it; recovery announces it again."""
+    """With every instance sick, a refused grant keeps the prefix, an allowed one withdraws it; recovery announces it
+    again.
+    """
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
@@ -160,7 +154,9 @@ def test_a_grant_withdraws_what_nobody_answers_for() -> None:
 
 
 def test_a_speaker_that_dies_goes_on_where_it_was() -> None:
-    """What is held although every instance is sick is held by the next BIRD too; what was never announced is not announced by it."""
+    """What is held although every instance is sick is held by the next BIRD too; what was never announced is not
+    announced by it.
+    """
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
@@ -180,20 +176,22 @@ def test_a_speaker_that_dies_goes_on_where_it_was() -> None:
 
 
 def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:
-    """While an instance that shares the prefix has never answered, the prefix stays announced and the reason is its first probe."""
+    """While an instance that shares the prefix has never answered, the prefix stays announced and the reason is its
+    first probe.
+    """
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
     newcomer = replace(instance(1, workload=1), anycast=(COVERS[0][2],))
     both = order(2, instance(0), newcomer)
     host.obey(both)
-    for step in converge(both, host.observe(), host.now):
+    for step in converge(host.facts(), host.now):
         host.apply(step)
-    assert reason_for(COVERS[0], both, host.observe()) == (Reason.PROBE_PENDING, True)
+    assert reason_for(COVERS[0], host.facts()) == (Reason.PROBE_PENDING, True)
     settle(host)
-    assert reason_for(COVERS[0], both, host.observe()) == (Reason.SESSION_DOWN, False)
+    assert reason_for(COVERS[0], host.facts()) == (Reason.SESSION_DOWN, False)
     host.sick.add(newcomer.uid)
-    assert reason_for(COVERS[0], both, host.observe()) == (Reason.AWAITING_GRANT, True)
+    assert reason_for(COVERS[0], host.facts()) == (Reason.AWAITING_GRANT, True)
 
 
 def test_the_last_instances_leave_in_order() -> None:
@@ -205,8 +203,8 @@ def test_the_last_instances_leave_in_order() -> None:
     host.obey(order(2, removed=(instance(0),)))
     settle(host)
     words = [_word(s) for s in host.applied if _word(s)]
-    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "RemoveExternal", "RemoveExternal", "StopContainer",
-                     "RemoveContainer", "DeleteNamespace"]  # fmt: skip
+    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "RemoveExternal", "RemoveExternal", "RemoveContainer",
+                     "DeleteNamespace", "EndDrain"]  # fmt: skip
 
 
 def _word(step: Step) -> str:
@@ -217,28 +215,192 @@ def _word(step: Step) -> str:
     return "" if name in ("SetFirewall", "RemoveCover", "SetNextHops") else name
 
 
+ABOUT: Any = {"pop": POP, "host": HOST, "generation": 1, "at": 1000.0, "refused": None, "drift": (), "errors": ()}
+
+
 def test_one_of_two_drains_without_losing_its_own_flows() -> None:
-    """An instance that leaves while another serves gets weight 1 beside 100, then goes; nothing is withdrawn."""
+    """An instance that leaves while another serves has its flows pinned, leaves the group, and goes when none of them
+    lives any more; nothing is withdrawn.
+    """
     host = FakeHost()
     host.obey(order(1, instance(0), instance(2)))
     settle(host)
     announced = host.speaker
     host.applied.clear()
+    host.busy.add(instance(2).uid)
     host.obey(order(2, instance(0), removed=(instance(2),)))
+    act(host)
+    assert [_word(s) for s in host.applied if _word(s)] == ["BeginDrain"]
+    act(host)
+    assert host.groups == {COVERS[0][1]: (Member(short=short(instance(0).uid)),)}
+    act(host)
+    assert host.is_well(instance(2).uid)
+    host.busy.clear()
     settle(host)
-    weights = [{m.short: m.weight for m in s.members} for s in host.applied if isinstance(s, SetNextHops)]
-    assert weights == [{short(instance(0).uid): 100, short(instance(2).uid): 1}, {short(instance(0).uid): 100}]
+    assert [_word(s) for s in host.applied if _word(s)][1:] == [
+        "RemoveExternal", "RemoveExternal", "RemoveContainer", "DeleteNamespace", "EndDrain"
+    ]  # fmt: skip
+    assert host.now < host.pins.get(short(instance(2).uid), host.now) + 0.5
     assert host.speaker == announced
 
 
+def test_a_drain_ends_for_flows_that_never_end() -> None:
+    """After `drain_s` an instance goes although flows live on it; until then it is looked at again and again."""
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(2)))
+    settle(host)
+    host.busy.add(instance(2).uid)
+    host.obey(order(2, instance(0), removed=(instance(2),)))
+    begun = host.now
+    while short(instance(2).uid) in host.links:
+        if not act(host):
+            facts = host.facts()
+            due = next_due(facts, host.now)
+            assert due is not None
+            assert due <= host.now + 0.1
+            host.now = due
+    assert 0.5 <= host.now - begun < 0.8
+
+
+def act(host: FakeHost) -> list[Step]:
+    """One pass: all its steps."""
+    steps = converge(host.facts(), host.now)
+    for step in steps:
+        host.apply(step)
+    return steps
+
+
+OLD, NEW = instance(0), instance(0, life=1, link=9)
+
+
+def _handed_over() -> FakeHost:
+    """A host whose slot has been handed over to a newer incarnation; the older one still stands beside it."""
+    host = FakeHost()
+    host.obey(order(1, OLD))
+    settle(host)
+    host.applied.clear()
+    host.obey(order(2, OLD, NEW))
+    settle(host)
+    return host
+
+
+def test_a_newer_incarnation_takes_over_when_it_serves() -> None:
+    """It comes up beside the older one, of which nothing changes meanwhile; once it is healthy the older one's flows
+    are pinned, then group and external routes lead to the newer one, and nothing else happens before the older one's
+    token comes.
+    """
+    host = _handed_over()
+    words = [_word(s) or type(s).__name__ for s in host.applied]
+    started = words.index("StartContainer")
+    assert not {"SetNextHops", "SetExternal", "BeginDrain"} & set(words[:started])
+    assert [w for w in words[started:] if w in ("SetNextHops", "SetExternal", "BeginDrain", "RemoveContainer")] == [
+        "SetNextHops", "BeginDrain", "SetNextHops", "SetExternal",
+    ]  # fmt: skip
+    joined, left = [s for s in host.applied if isinstance(s, SetNextHops)]
+    assert {m.short for m in joined.members} == {short(OLD.uid), short(NEW.uid)}
+    assert {m.short for m in left.members} == {short(NEW.uid)} == set(host.external.values())
+    assert host.is_well(OLD.uid)
+    assert set(host.pins) == {short(OLD.uid)}
+    old, new = report_of(host.facts(), **ABOUT).instances
+    assert (old.serving, old.template, old.phase, old.reason) == (False, "t0", Phase.RUNNING, Reason.DRAINING)
+    assert (new.serving, new.template, new.phase, new.reason) == (True, "t1", Phase.RUNNING, Reason.RUNNING)
+    host.obey(order(3, NEW, removed=(OLD,)))
+    settle(host)
+    assert list(host.links) == [short(NEW.uid)]
+    assert not host.pins
+
+
+@pytest.mark.parametrize("kill_after", range(1, 30))
+def test_a_handover_survives_a_kill_at_every_step(kill_after: int) -> None:
+    """Whenever the agent dies, the end is the same, and no flow is lost on the way (the fake host sees to that)."""
+    calm, rough = _handed_over(), FakeHost()
+    for each in (order(1, OLD), order(2, OLD, NEW), order(3, NEW, removed=(OLD,))):
+        rough.obey(each)
+        settle(rough, kill_after=frozenset({kill_after}) if each.generation > 1 else frozenset())
+    calm.obey(order(3, NEW, removed=(OLD,)))
+    settle(calm)
+    assert rough.picture() == calm.picture()
+
+
+def test_an_unhealthy_newer_incarnation_harms_nobody() -> None:
+    """While it does not answer, group, routes, pins and announcements are the older one's, also after its end and a
+    restart of the agent; taken back, it leaves nothing.
+    """
+    host = FakeHost()
+    host.obey(order(1, OLD))
+    settle(host)
+    before = (dict(host.groups), dict(host.external), host.speaker, dict(host.pins))
+    host.sick.add(NEW.uid)
+    host.obey(order(2, OLD, NEW))
+    for disturb in (host.observe, host.kill, partial(host.die, NEW.uid)):
+        disturb()
+        settle(host)
+        assert (host.groups, host.external, host.speaker, host.pins) == before
+    picture = host.picture()
+    host.obey(order(3, OLD, removed=(NEW,)))
+    settle(host)
+    assert list(host.links) == [short(OLD.uid)]
+    assert picture["groups"] == host.picture()["groups"]
+
+
+def test_the_older_one_takes_over_again_while_it_is_there() -> None:
+    """A newer one that fails or dies gives everything back to the older one, and gets it again when it serves; when
+    it is taken back for good, the older one's pin is let go.
+    """
+    host = _handed_over()
+    for fails in (partial(host.sick.add, NEW.uid), partial(host.die, NEW.uid)):
+        fails()
+        act(host)
+        act(host)
+        act(host)
+        assert set(host.external.values()) == {short(OLD.uid)}
+        assert [m.short for m in host.groups[COVERS[0][1]]] == [short(OLD.uid)]
+        host.sick.clear()
+        settle(host)
+        assert set(host.external.values()) == {short(NEW.uid)}
+    host.sick.add(NEW.uid)
+    settle(host)
+    host.obey(order(3, OLD, removed=(NEW,)))
+    settle(host)
+    assert list(host.links) == [short(OLD.uid)]
+    assert not host.pins
+
+
+def test_a_host_that_cannot_pin_still_removes() -> None:
+    """When nft fails again and again, an instance that leaves goes without a pin after its drain time; it does not
+    stay for ever.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(2)))
+    settle(host)
+    host.obey(order(2, instance(0), removed=(instance(2),)))
+    begun = host.now
+    for _ in range(100):
+        steps = converge(host.facts(), host.now)
+        for step in steps:
+            if isinstance(step, BeginDrain):
+                host.memory = memory.step_failed(step, "nft: no such program", host.memory, host.now)
+            elif isinstance(step, SetNextHops):
+                host.groups[step.address] = step.members
+            else:
+                host.apply(step)
+        due = next_due(host.facts(), host.now)
+        if not steps and due is None:
+            break
+        host.now = host.now if steps or due is None else due
+    assert list(host.links) == [short(instance(0).uid)]
+    assert 3 < host.now - begun < 10
+
+
 def test_a_new_incarnation_waits_for_its_predecessor() -> None:
-    """A replaced instance of the same name and addresses is wired only after the old one has left them (invariant 15)."""
+    """A replaced instance of the same name and addresses is wired only after the old one has left them (invariant
+    15).
+    """
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
     host.obey(order(2, instance(0, life=1), removed=(instance(0),)))
-    assert host.page is not None
-    assert not any(isinstance(s, AddLink) for s in converge(host.page.order, host.observe(), host.now))
+    assert not any(isinstance(s, AddLink) for s in converge(host.facts(), host.now))
     settle(host)
     assert list(host.links) == [short(instance(0, life=1).uid)]
     assert host.speaker is not None
@@ -247,27 +409,26 @@ def test_a_new_incarnation_waits_for_its_predecessor() -> None:
 
 def test_a_bad_image_holds_up_nobody_else() -> None:
     """While one image cannot be had, every other instance is made (invariant 16)."""
-    host = FakeHost(images={"web:1"})
+    host = FakeHost(memory=memory.Memory(images={"web:1": 0.0}))
     host.obey(order(1, instance(0), instance(1, workload=1, containers=(web("bad:1"),))))
-    assert host.page is not None
-    steps = converge(host.page.order, host.observe(), host.now)
+    steps = converge(host.facts(), host.now)
     assert [s.instance.name for s in steps if isinstance(s, CreateContainer)] == [instance(0).name]
     assert [s.image for s in steps if isinstance(s, PullImage)] == ["bad:1"]
-    busy = replace(host.observe(), busy=frozenset({"image bad:1"}))
-    assert not any(isinstance(s, PullImage) for s in converge(host.page.order, busy, host.now))
+    assert not any(isinstance(s, PullImage) for s in converge(host.facts(busy=frozenset({"image bad:1"})), host.now))
 
 
 def test_a_lost_namespace_restarts_what_lived_in_it() -> None:
-    """A container whose namespace lost its name cannot be wired again: it is stopped first, then everything is made anew."""
+    """A container whose namespace lost its name cannot be wired again: it is stopped first, then everything is made
+    anew.
+    """
     host = FakeHost()
     host.obey(order(1, instance(0)))
     settle(host)
     key = short(instance(0).uid)
     host.namespaces.discard(key)
     host.links.pop(key)
-    assert host.page is not None
-    steps = [s for s in converge(host.page.order, host.observe(), host.now) if s.lane == instance(0).name]
-    assert isinstance(steps[0], StopContainer)
+    steps = [s for s in converge(host.facts(), host.now) if s.lane == instance_lane(instance(0).name, instance(0).uid)]
+    assert isinstance(steps[0], RemoveContainer)
     settle(host)
     assert host.links[key]
 
@@ -278,9 +439,8 @@ def test_a_silent_speaker_blocks_neither_kernel_nor_containers() -> None:
     host.obey(order(1, instance(0)))
     settle(host)
     host.obey(order(2, instance(2), removed=(instance(0),)))
-    assert host.page is not None
-    steps = converge(host.page.order, replace(host.observe(), speaker_answers=False), host.now)
-    assert not any(isinstance(s, SetSpeaker | StopContainer) for s in steps)
+    steps = converge(host.facts(speaker_answers=False), host.now)
+    assert not any(isinstance(s, SetSpeaker | RemoveContainer) for s in steps)
     assert any(isinstance(s, CreateContainer | PullImage) for s in steps)
 
 
@@ -297,8 +457,65 @@ def test_unknown_health_changes_nothing() -> None:
     host = FakeHost()
     host.obey(order(1, instance(0), instance(2)))
     settle(host)
-    whole = host.observe()
-    assert host.page is not None
-    for known in ({}, {instance(0).uid: whole.health[instance(0).uid]}):
-        seen: Observed = replace(whole, health=known)
-        assert converge(host.page.order, seen, host.now) == []
+    health = host.observe().health
+    for known in ({}, {instance(0).uid: health[instance(0).uid]}):
+        assert converge(host.facts(health=known), host.now) == []
+
+
+def test_what_ended_is_made_afresh_and_knows_its_past() -> None:
+    """After its rest a container that ended is removed and made anew, with the count of its lives and how the last
+    one ended; that outlives the agent, and a second agent goes on counting.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    key = (instance(0).uid, "web")
+    for lives, code in ((1, 3), (2, 137)):
+        host.applied.clear()
+        host.die(instance(0).uid, code=code)
+        died = host.now
+        assert not any(isinstance(s, RemoveContainer) for s in converge(host.facts(), host.now)), "it rests first"
+        settle(host)
+        words = [type(s) for s in host.applied if isinstance(s, RemoveContainer | CreateContainer | StartContainer)]
+        assert words == [RemoveContainer, CreateContainer, StartContainer]
+        host.kill()
+        assert host.containers[key].state is ContainerState.RUNNING
+        assert host.containers[key].past == Past(restarts=lives, last=Ending(reason=Reason.EXITED, code=code, at=died))
+
+
+def test_a_restart_waits_a_little_to_learn_how_the_last_life_ended() -> None:
+    """While the runtime does not know yet why a container ended, its successor waits, but not for ever."""
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    host.die(instance(0).uid)
+    key = (instance(0).uid, "web")
+    host.containers[key] = replace(host.containers[key], exit_code=None)
+    host.now += 1
+    assert converge(host.facts(), host.now) == []
+    assert next_due(host.facts(), host.now) is not None
+    settle(host)
+    assert host.containers[key].past.restarts == 1
+
+
+def _cost_s(count: int) -> float:
+    """CPU seconds of one pass that has nothing to do, over `count` instances of two workloads: the least of three."""
+    host = FakeHost()
+    host.obey(order(1, *(instance(n, workload=n % 2) for n in range(count))))
+    settle(host)
+    costs = []
+    for _ in range(3):
+        observed = host.observe()
+        begun = time.process_time()
+        assert host.page is not None
+        facts = Facts(host.page.order, observed)
+        assert converge(facts, host.now) == []
+        report_of(facts, pop=POP, host=HOST, generation=1, at=host.now, refused=None, drift=(), errors=())
+        costs.append(time.process_time() - begun)
+    return min(costs)
+
+
+def test_a_pass_costs_work_in_proportion_to_the_instances() -> None:
+    """Four times as many instances cost about four times as much, never sixteen (invariant 24)."""
+    small, large = _cost_s(50), _cost_s(200)
+    assert large < 8 * small, f"50 instances: {small * 1000:.1f} ms, 200: {large * 1000:.1f} ms"

@@ -20,7 +20,9 @@ def ledger(folder: Path) -> Ledger:
 
 
 def test_an_order_survives_the_process(tmp_path: Path) -> None:
-    """A new process obeys the last order, with all its addresses; the file is for its owner alone, since it holds secrets."""
+    """A new process obeys the last order, with all its addresses; the file is for its owner alone, since it holds
+    secrets.
+    """
     first = ledger(tmp_path)
     assert first.page is None
     assert first.accept(order(3, instance(0))) is None
@@ -31,7 +33,9 @@ def test_an_order_survives_the_process(tmp_path: Path) -> None:
 
 
 def test_generations_only_grow(tmp_path: Path) -> None:
-    """An older order, and another one of the same generation, are refused; the same one again is harmless (invariant 5)."""
+    """An older order, and another one of the same generation, are refused; the same one again is harmless (invariant
+    5).
+    """
     book = ledger(tmp_path)
     book.accept(order(3, instance(0)))
     assert book.accept(order(2, instance(0))) is Reason.STALE_GENERATION
@@ -41,7 +45,9 @@ def test_generations_only_grow(tmp_path: Path) -> None:
 
 
 def test_leaving_an_instance_out_is_refused(tmp_path: Path) -> None:
-    """An order that is empty or cut short takes nothing down; with a token for exactly that incarnation it does (invariants 6, 14)."""
+    """An order that is empty or cut short takes nothing down; with a token for exactly that incarnation it does
+    (invariants 6, 14).
+    """
     book = ledger(tmp_path)
     book.accept(order(1, instance(0), instance(2)))
     assert book.accept(order(2)) is Reason.SHRINKS_WITHOUT_TOKEN

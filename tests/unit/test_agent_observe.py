@@ -1,8 +1,10 @@
-"""Probes and lanes, with real sockets on loopback and no container: answers, refusals, timeouts, deaths, and lanes that hang."""
+"""Probes and lanes, with real sockets on loopback and no container: answers, refusals, timeouts, deaths, and lanes
+that hang.
+"""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
@@ -10,25 +12,30 @@ from typing import cast
 
 import pytest
 
-from anypop.agent.lanes import Lanes
-from anypop.agent.looking import Eyes
-from anypop.agent.observe import Prober, Target, readiness_of
-from anypop.agent.observed import ContainerSeen, Trouble
-from anypop.agent.performing import Performer
-from anypop.agent.probing import RunInside, ask
-from anypop.agent.runtime.seam import Spec
-from anypop.agent.steps import SPEAKER, MakeNamespace, PrepareRouter, PullImage, Step, image_lane, lanes_changed
+from anypop.agent.act.bgp.speaker import Speaker
+from anypop.agent.act.lanes import Lanes
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.router import Router
+from anypop.agent.decide.elements import ContainerSeen, Key
+from anypop.agent.decide.steps import CreateContainer, MakeNamespace, PrepareRouter, PullImage, Step
+from anypop.agent.observe.ask import ask
+from anypop.agent.observe.observer import Observer
+from anypop.agent.observe.probes import Probes, RunInside, Target, readiness_of
 from anypop.model.errors import WorldError
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Probe, ProbeKind, Protocol
 from tests.agent_fake_runtime import FakeRuntime
-from tests.agent_world import POP, instance, order, web
+from tests.agent_world import instance, web
 
 HERE = IPv4Address("127.0.0.1")
 KEY = ("u1", "web")
 
 
 async def _nobody(_: tuple[str, ...], __: float) -> int:
+    raise AssertionError("no command was asked for")
+
+
+async def _nobody_inside(_: Key, __: tuple[str, ...], ___: float) -> int:
     raise AssertionError("no command was asked for")
 
 
@@ -119,15 +126,20 @@ def test_without_a_probe_the_first_tcp_port_is_asked() -> None:
     assert readiness_of(replace(web(), ports=(udp,))) is None
 
 
+def _inside(run: Callable[[tuple[str, ...], float], Awaitable[int]]) -> RunInside:
+    """Commands run in whatever container."""
+    return lambda _, command, timeout_s: run(command, timeout_s)
+
+
 async def _probed(
-    container: Container, test: Callable[[Prober], Awaitable[None]], *, found: bool = False, run: RunInside = _nobody
+    container: Container, test: Callable[[Probes], Awaitable[None]], *, found: bool = False, run: RunInside = _nobody_inside
 ) -> None:
-    prober = Prober(wake=lambda: None, clock=time.time, run_inside=lambda _: run)
-    prober.set({KEY: Target(container=container, address=HERE, pid=1, found=found)})
+    probes = Probes(wake=lambda: None, clock=time.time, run_inside=run)
+    probes.set({KEY: Target(container=container, address=HERE, pid=1, found=found)})
     try:
-        await test(prober)
+        await test(probes)
     finally:
-        prober.close()
+        probes.close()
 
 
 async def _until(predicate: Callable[[], bool]) -> None:
@@ -137,22 +149,24 @@ async def _until(predicate: Callable[[], bool]) -> None:
 
 
 def test_health_follows_the_probe_within_milliseconds_of_the_first_answer() -> None:
-    """Pending while refused, healthy soon after the first answer although the period is long, pending again after a death."""
+    """Pending while refused, healthy soon after the first answer although the period is long, pending again after a
+    death.
+    """
     answers: list[int] = []
 
     async def run(_: tuple[str, ...], __: float) -> int:
         answers.append(1)
         return 0 if len(answers) > 3 else 1
 
-    async def test(prober: Prober) -> None:
-        assert prober.verdict("u1", ("web",)).reason is Reason.PROBE_PENDING
-        await _until(lambda: prober.verdict("u1", ("web",)).healthy is True)
+    async def test(probes: Probes) -> None:
+        assert probes.verdict("u1", ("web",)).reason is Reason.PROBE_PENDING
+        await _until(lambda: probes.verdict("u1", ("web",)).healthy is True)
         assert len(answers) == 4
-        prober.died(KEY)
-        assert prober.verdict("u1", ("web",)).healthy is False
+        probes.died(KEY)
+        assert probes.verdict("u1", ("web",)).healthy is False
 
     container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("x",), period_s=60))
-    asyncio.run(_probed(container, test, run=run))
+    asyncio.run(_probed(container, test, run=_inside(run)))
 
 
 def test_what_was_found_running_is_unknown_until_it_has_been_asked() -> None:
@@ -161,13 +175,13 @@ def test_what_was_found_running_is_unknown_until_it_has_been_asked() -> None:
     async def run(_: tuple[str, ...], __: float) -> int:
         return 0
 
-    async def test(prober: Prober) -> None:
-        assert prober.verdict("u1", ("web",)).healthy is None
-        await _until(lambda: prober.verdict("u1", ("web",)).healthy is True)
-        assert prober.verdict("u1", ("web", "other")).healthy is False
+    async def test(probes: Probes) -> None:
+        assert probes.verdict("u1", ("web",)).healthy is None
+        await _until(lambda: probes.verdict("u1", ("web",)).healthy is True)
+        assert probes.verdict("u1", ("web", "other")).healthy is False
 
     container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("x",)))
-    asyncio.run(_probed(container, test, found=True, run=run))
+    asyncio.run(_probed(container, test, found=True, run=_inside(run)))
 
 
 def test_a_failed_liveness_probe_asks_for_a_restart_and_takes_it_out_of_traffic() -> None:
@@ -177,66 +191,146 @@ def test_a_failed_liveness_probe_asks_for_a_restart_and_takes_it_out_of_traffic(
     async def run(command: tuple[str, ...], _: float) -> int:
         return 0 if command == ("ready",) or alive[0] else 1
 
-    async def test(prober: Prober) -> None:
-        await _until(lambda: prober.verdict("u1", ("web",)).healthy is True)
+    async def test(probes: Probes) -> None:
+        await _until(lambda: probes.verdict("u1", ("web",)).healthy is True)
         alive[0] = False
-        await _until(lambda: prober.liveness_failed == {KEY})
-        assert prober.verdict("u1", ("web",)).healthy is False
-        prober.set({})
-        assert prober.liveness_failed == set()
+        await _until(lambda: probes.liveness_failed == {KEY})
+        assert probes.verdict("u1", ("web",)).healthy is False
+        probes.set({})
+        assert probes.liveness_failed == set()
 
     container = replace(
         web(),
         readiness=Probe(kind=ProbeKind.EXEC, command=("ready",), period_s=60),
         liveness=Probe(kind=ProbeKind.EXEC, command=("live",), period_s=0.01, failure_threshold=3),
     )
-    asyncio.run(_probed(container, test, run=run))
+    asyncio.run(_probed(container, test, run=_inside(run)))
+
+
+def test_another_probe_for_the_same_process_keeps_its_health() -> None:
+    """A healthy process stays healthy while it is asked otherwise, at once and without that probe's initial delay;
+    another pid is new.
+    """
+
+    asked: list[tuple[str, ...]] = []
+
+    async def run(command: tuple[str, ...], _: float) -> int:
+        asked.append(command)
+        return 0 if command in (("old",), ("live",)) else 1
+
+    async def test(probes: Probes) -> None:
+        await _until(lambda: probes.verdict("u1", ("web",)).healthy is True)
+        other = Probe(kind=ProbeKind.EXEC, command=("new",), period_s=0.01, initial_delay_s=60, failure_threshold=3)
+        live = Probe(kind=ProbeKind.EXEC, command=("live",), period_s=60, initial_delay_s=60)
+        changed = replace(container, readiness=other, liveness=live, ports=())
+        for ports in ((), web().ports):
+            probes.set({KEY: Target(container=replace(changed, ports=ports), address=HERE, pid=1, found=False)})
+            assert probes.verdict("u1", ("web",)).healthy is True
+        await _until(lambda: probes.verdict("u1", ("web",)).reason is Reason.PROBE_FAILED)
+        assert asked.count(("new",)) == 3
+        assert asked.count(("live",)) == 1
+        probes.set({KEY: Target(container=changed, address=HERE, pid=2, found=False)})
+        assert probes.verdict("u1", ("web",)).reason is Reason.PROBE_PENDING
+
+    container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("old",), period_s=60))
+    asyncio.run(_probed(container, test, run=_inside(run)))
+
+
+def test_a_process_that_has_not_answered_yet_keeps_the_rest_of_its_delay() -> None:
+    """A new delay counts from the start of the process, not from the change."""
+
+    asked: list[float] = []
+
+    async def run(_: tuple[str, ...], __: float) -> int:
+        asked.append(time.monotonic())
+        return 0
+
+    async def test(probes: Probes) -> None:
+        begun = time.monotonic()
+        await asyncio.sleep(0.1)  # the process grows older
+        later = replace(container, readiness=Probe(kind=ProbeKind.EXEC, command=("x",), initial_delay_s=0.3))
+        probes.set({KEY: Target(container=later, address=HERE, pid=1, found=False)})
+        await _until(lambda: bool(asked))
+        assert 0.28 < asked[0] - begun < 0.38
+
+    container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("x",), initial_delay_s=60))
+    asyncio.run(_probed(container, test, run=_inside(run)))
+
+
+def test_without_a_probe_any_more_to_run_is_to_be_healthy() -> None:
+    """A process that failed a probe which is gone is judged without it."""
+
+    async def run(command: tuple[str, ...], _: float) -> int:
+        return 0 if command == ("old",) else 1
+
+    async def test(probes: Probes) -> None:
+        await _until(lambda: probes.verdict("u1", ("web",)).healthy is True)
+        bad = Probe(kind=ProbeKind.EXEC, command=("new",), period_s=0.01, failure_threshold=1)
+        probes.set({KEY: Target(container=replace(container, readiness=bad), address=HERE, pid=1, found=False)})
+        await _until(lambda: probes.verdict("u1", ("web",)).healthy is False)
+        probes.set({KEY: Target(container=replace(container, readiness=None, ports=()), address=HERE, pid=1, found=False)})
+        assert probes.verdict("u1", ("web",)).healthy is True
+
+    container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("old",), period_s=60))
+    asyncio.run(_probed(container, test, run=_inside(run)))
 
 
 @dataclass
-class Hands:
+class Acts:
     """Performs by waiting for an event per lane, or fails."""
 
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
-    done: list[Step] = field(default_factory=list)
 
     def perform_now(self, step: Step) -> None:
-        self.done.append(step)
+        pass
 
     async def perform(self, step: Step) -> None:
         if step.lane in self.failing:
             raise WorldError("try", "in vain")
         if step.lane in self.gates:
             await self.gates[step.lane].wait()
-        self.done.append(step)
 
 
-async def _look(_: Step) -> None:
-    await asyncio.sleep(0)
+@dataclass
+class Told:
+    """Writes down what became of steps and lanes."""
+
+    steps: list[Step] = field(default_factory=list)
+    troubles: dict[str, str] = field(default_factory=dict)
+    ended: list[tuple[str, bool]] = field(default_factory=list)
+
+    def done(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def failed(self, step: Step, message: str) -> None:
+        self.troubles[step.lane] = message
+
+    async def seen(self, _: Step) -> None:
+        await asyncio.sleep(0)
+
+    def lane_ended(self, lane: str, *, well: bool) -> None:
+        self.ended.append((lane, well))
 
 
 def test_a_hanging_lane_and_a_failing_lane_hold_up_nobody() -> None:
-    """One lane waits for ever, one fails and rests for longer each time, the third and the router's are done (invariant 16)."""
+    """One lane waits for ever, one fails in its own words, the third and the router's are done (invariant 16)."""
 
     async def test() -> None:
-        hands, idle = Hands(gates={"image slow": asyncio.Event()}, failing={"bad"}), asyncio.Event()
-        lanes = Lanes(cast(Performer, hands), seen=_look, idle=idle.set)
+        acts, told = Acts(gates={"image slow": asyncio.Event()}, failing={"bad"}), Told()
+        lanes = Lanes(acts, told)
         good = [MakeNamespace(uid="1", lane="good"), MakeNamespace(uid="2", lane="good")]
         bad = MakeNamespace(uid="3", lane="bad")
         lanes.run([PullImage(image="slow", lane="image slow"), bad, *good, PrepareRouter()])
-        assert hands.done == [PrepareRouter()]
+        assert told.steps == [PrepareRouter()]
         await _until(lambda: lanes.busy == {"image slow"})
-        assert [s for s in hands.done if s.lane == "good"] == good
-        first = lanes.trouble["bad"].until - time.time()
+        assert [s for s in told.steps if s.lane == "good"] == good
+        assert told.troubles == {"bad": "try: in vain"}
+        assert set(told.ended) == {("router", True), ("good", True), ("bad", False)}
+        acts.failing.clear()
         lanes.run([bad])
-        await _until(lambda: lanes.busy == {"image slow"})
-        assert lanes.trouble["bad"].until - time.time() > first
-        assert lanes.trouble["bad"].message == "try: in vain"
-        hands.failing.clear()
-        lanes.run([bad])
-        await _until(lambda: "bad" not in lanes.trouble)
-        hands.gates["image slow"].set()
+        await _until(lambda: ("bad", True) in told.ended)
+        acts.gates["image slow"].set()
         await _until(lambda: not lanes.busy)
 
     asyncio.run(test())
@@ -246,29 +340,16 @@ def test_a_new_order_drops_what_still_waits() -> None:
     """Steps of a lane that come after a new order are not taken: they are decided anew."""
 
     async def test() -> None:
-        hands = Hands(gates={"a": asyncio.Event()})
-        lanes = Lanes(cast(Performer, hands), seen=_look, idle=lambda: None)
+        acts, told = Acts(gates={"a": asyncio.Event()}), Told()
+        lanes = Lanes(acts, told)
         lanes.run([MakeNamespace(uid="1", lane="a"), MakeNamespace(uid="2", lane="a")])
         await asyncio.sleep(0)
-        lanes.new_order(())
-        hands.gates["a"].set()
+        lanes.new_order()
+        acts.gates["a"].set()
         await _until(lambda: not lanes.busy)
-        assert hands.done == [MakeNamespace(uid="1", lane="a")]
+        assert told.steps == [MakeNamespace(uid="1", lane="a")]
 
     asyncio.run(test())
-
-
-def test_an_order_for_others_lets_a_failed_lane_rest() -> None:
-    """Only lanes whose task the new order changes are tried again at once: a busy PoP asks a registry no more often than a quiet one."""
-    poisoned = instance(0, containers=(web("registry/missing:1"),))
-    before, more = order(1, poisoned), order(2, poisoned, instance(1, workload=1))
-    lanes = Lanes(cast(Performer, Hands()), seen=_look, idle=lambda: None)
-    trouble = Trouble(reason=Reason.PULL_FAILED, message="in vain", until=1.0)
-    lanes.trouble |= {image_lane("registry/missing:1"): trouble, str(instance(1, workload=1).name): trouble, SPEAKER: trouble}
-    lanes.new_order(lanes_changed(before, more))
-    assert set(lanes.trouble) == {image_lane("registry/missing:1")}
-    lanes.new_order(lanes_changed(more, order(3, replace(poisoned, uid="anew"), instance(1, workload=1))))
-    assert not lanes.trouble
 
 
 class _Slow(FakeRuntime):
@@ -278,8 +359,8 @@ class _Slow(FakeRuntime):
         super().__init__(images={"web:1"})
         self.gates: list[asyncio.Event] = []
 
-    async def containers(self) -> list[ContainerSeen]:
-        found = await super().containers()
+    async def seen(self) -> Sequence[ContainerSeen]:
+        found = await super().seen()
         self.gates.append(asyncio.Event())
         await self.gates[-1].wait()
         return found
@@ -289,19 +370,20 @@ def test_an_older_list_of_containers_never_replaces_a_newer_one() -> None:
     """Two looks at once, the first answered last: what it does not know of yet stays known, and so stays in traffic."""
 
     async def test() -> None:
-        runtime, hands = _Slow(), cast(Performer, Hands())
-        lanes = Lanes(hands, seen=_look, idle=lambda: None)
-        prober = Prober(wake=lambda: None, clock=time.time, run_inside=lambda _: _nobody)
-        eyes = Eyes(prefix="t", runtime=runtime, hands=hands, lanes=lanes, prober=prober, wake=lambda: None)
-        old = asyncio.create_task(eyes.look_at_containers(quietly=True))
+        runtime = _Slow()
+        observer = Observer(
+            prefix="t", net=cast(Netlink, None), runtime=runtime, router=cast(Router, None), speaker=cast(Speaker, None), clock=time.time,
+            wake=lambda: None, died=lambda _: None,
+        )  # fmt: skip
+        old = asyncio.create_task(observer.look_at_containers(quietly=True))
         await _until(lambda: len(runtime.gates) == 1)
-        await runtime.create(Spec(pop=POP, generation=1, instance=instance(0), container=web()))
-        new = asyncio.create_task(eyes.look_at_containers(quietly=True))
+        await runtime.carry_out(CreateContainer(instance=instance(0), container=web(), lane="x"))
+        new = asyncio.create_task(observer.look_at_containers(quietly=True))
         await _until(lambda: len(runtime.gates) == 2)
         for gate, look in zip(reversed(runtime.gates), (new, old), strict=True):
             gate.set()
             await look
-        assert eyes._containers is not None
-        assert [c.uid for c in eyes._containers] == [instance(0).uid]
+        assert observer.containers is not None
+        assert [c.uid for c in observer.containers] == [instance(0).uid]
 
     asyncio.run(test())

@@ -1,24 +1,39 @@
 """The agent's small pure parts: names, back-off, BIRD's words, container bodies, reports, limits."""
 
+import os
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anypop.agent.backoff import BackOff
-from anypop.agent.bgp.protocols import read_sessions
+from anypop.agent.act.bgp.protocols import read_sessions
+from anypop.agent.act.instances.labels import labels_for, past_in
+from anypop.agent.act.instances.specification import body_for
+from anypop.agent.act.network import netlink as nl
+from anypop.agent.decide.back_off import BackOff
+from anypop.agent.decide.elements import NO_PAST, ContainerState, Ending, Past
+from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.memory import NOTHING, Memory, Trouble, lane_succeeded, order_changed, step_done, step_failed
+from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.report import report_of
+from anypop.agent.decide.steps import (
+    SPEAKER,
+    CreateContainer,
+    MakeNamespace,
+    PullImage,
+    RemoveRoute,
+    Step,
+    image_lane,
+    instance_lane,
+    lanes_changed,
+)
 from anypop.agent.naming import container_of, link_of, namespace_of, short, short_of_link
-from anypop.agent.network import netlink as nl
-from anypop.agent.observed import Observed, Trouble
-from anypop.agent.reporting import report_of
-from anypop.agent.runtime.seam import Spec
-from anypop.agent.runtime.specification import body_for
-from anypop.agent.steps import image_lane
-from anypop.model.order import Order
+from anypop.agent.observe import capacity
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
-from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, web
+from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
 
 _PROTOCOLS = """be9b38650779ecb5
 Name       Proto      Table      State  Since         Info
@@ -51,13 +66,64 @@ def test_names_are_those_people_know() -> None:
     assert short_of_link("i0123abcd4g") is None
 
 
-def test_waiting_doubles_up_to_its_limit_and_a_success_starts_anew() -> None:
-    """1, 2, 4, 4, and after a success 1 again; keys do not disturb each other."""
+def test_waiting_doubles_up_to_its_limit() -> None:
+    """1, 2, 4, 4."""
     rest = BackOff(first_s=1, longest_s=4)
-    assert [rest.failed("a") for _ in range(4)] == [1, 2, 4, 4]
-    assert rest.failed("b") == 1
-    rest.succeeded("a")
-    assert rest.failed("a") == 1
+    assert [rest.wait_s(failures) for failures in range(4)] == [1, 2, 4, 4]
+
+
+def test_a_lane_that_fails_rests_longer_each_time_and_alone() -> None:
+    """0.2 s, 0.4 s; another lane has a row of its own; a success starts it anew; images rest longer."""
+    bad, other = MakeNamespace(uid="1", lane="bad"), MakeNamespace(uid="2", lane="other")
+    memory = NOTHING
+    for rest in (0.2, 0.4):
+        memory = step_failed(bad, "in vain", memory, 100.0)
+        assert memory.trouble["bad"] == Trouble(reason=Reason.BACK_OFF, message="in vain", until=100.0 + rest)
+    assert step_failed(other, "in vain", memory, 100.0).trouble["other"].until == 100.2
+    memory = lane_succeeded("bad", memory)
+    assert not memory.trouble
+    assert step_failed(bad, "in vain", memory, 100.0).trouble["bad"].until == 100.2
+    pull = PullImage(image="x", lane=image_lane("x"))
+    assert step_failed(pull, "in vain", memory, 100.0).trouble[pull.lane] == Trouble(
+        reason=Reason.PULL_FAILED, message="in vain", until=101.0
+    )
+
+
+def test_an_order_for_others_lets_a_failed_lane_rest() -> None:
+    """Only lanes whose task the new order changes are tried again at once: a busy host asks a registry no more often
+    than a quiet one.
+    """
+    poisoned, more = instance(0, containers=(web("registry/missing:1"),)), instance(1, workload=1)
+    first, second = order(1, poisoned), order(2, poisoned, more)
+    trouble = Trouble(reason=Reason.PULL_FAILED, message="in vain", until=1.0)
+    lanes = (image_lane("registry/missing:1"), instance_lane(more.name, more.uid), SPEAKER)
+    memory = order_changed(lanes_changed(first, second), Memory(trouble=dict.fromkeys(lanes, trouble)))
+    assert set(memory.trouble) == {image_lane("registry/missing:1")}
+    third = order(3, replace(poisoned, uid="anew"), more)
+    assert not order_changed(lanes_changed(second, third), memory).trouble
+
+
+def test_an_image_that_was_asked_for_is_known_until_a_container_cannot_be_made_of_it() -> None:
+    """Finding it here is no pull of the day; a creation that fails asks for the image again."""
+    found: Step = PullImage(image="x", lane="l")
+    memory = step_done(found, NOTHING, 5.0)
+    assert memory.images == {"x": 0.0}
+    memory = step_done(PullImage(image="x", lane="l", anew=True), memory, 6.0)
+    assert memory.images == {"x": 6.0}
+    assert step_done(found, memory, 7.0).images == {"x": 6.0}
+    assert step_done(RemoveRoute(address=COVERS[0][1]), memory, 8.0) == memory
+    create = CreateContainer(instance=instance(0), container=web("x"), lane="l")
+    assert step_failed(create, "no such image", memory, 9.0).images == {}
+
+
+def test_a_past_is_carried_by_labels() -> None:
+    """What labels tell is what was put on them; strange labels tell nothing."""
+    last = Ending(reason=Reason.OUT_OF_MEMORY, code=137, at=12.5)
+    for past in (NO_PAST, Past(restarts=3, last=last), Past(restarts=1, last=Ending(reason=Reason.PROBE_FAILED))):
+        step = CreateContainer(instance=instance(0), container=web(), lane="l", past=past)
+        assert past_in(labels_for(step, prefix="any", pop=POP)) == past
+    assert past_in({"anypop.restarts": "many"}) == NO_PAST
+    assert past_in({"anypop.last-exit-reason": "boredom"}) == NO_PAST
 
 
 def test_sessions_are_read_from_birds_words() -> None:
@@ -76,13 +142,16 @@ def test_netlink_attributes_are_read_as_written(pairs: list[tuple[int, bytes]]) 
 
 
 def test_a_container_gets_its_labels_limits_namespace_and_secrets() -> None:
-    """Everything that a later agent needs to find it, no limit above ours, command as entry point, arguments as command."""
+    """Everything that a later agent needs to find it, no limit above ours, command as entry point, arguments as
+    command.
+    """
     container = replace(
         web(), command=("/run",), args=("--fast",), env=(("A", "1"),), secrets=(("PASSWORD", "hunter2"),), cpu_millis=1500,
         memory_bytes=64 << 20,
     )  # fmt: skip
-    spec = Spec(pop=POP, generation=7, instance=replace(instance(0), hosts_domain="stack.edgeengine.internal"), container=container)
-    body = body_for(spec, prefix="any", name="any-x-web", limits=(("nofile", 20000),))
+    one = replace(instance(0), hosts_domain="stack.edgeengine.internal")
+    step = CreateContainer(instance=one, container=container, lane="l", generation=7)
+    body = body_for(step, prefix="any", pop=POP, name="any-x-web", limits=(("nofile", 20000),))
     assert body["labels"]["anypop.uid"] == instance(0).uid
     assert body["labels"]["anypop.generation"] == "7"
     assert body["hostname"] == instance(0).name
@@ -92,13 +161,13 @@ def test_a_container_gets_its_labels_limits_namespace_and_secrets() -> None:
     assert body["resource_limits"] == {"cpu": {"quota": 150_000, "period": 100_000}, "memory": {"limit": 64 << 20}}
     assert (body["entrypoint"], body["command"]) == (["/run"], ["--fast"])
     assert f"{instance(0).name}.stack.edgeengine.internal:10.64.0.1" in body["hostadd"]
-    plain = body_for(replace(spec, container=web()), prefix="any", name="any-x-web", limits=())
+    plain = body_for(replace(step, container=web()), prefix="any", pop=POP, name="any-x-web", limits=())
     assert "entrypoint" not in plain
     assert "command" not in plain
 
 
-def _report(one: Order | None, observed: Observed) -> Report:
-    return report_of(one, observed, pop=POP, host=HOST, generation=1, at=50.0, refused=None, drift=(), errors=())
+def _report(seen: Facts | Observed) -> Report:
+    return report_of(seen, pop=POP, host=HOST, generation=1, at=50.0, refused=None, drift=(), errors=())
 
 
 def test_a_report_says_why_an_image_is_missing_and_when_it_is_tried_again() -> None:
@@ -107,7 +176,7 @@ def test_a_report_says_why_an_image_is_missing_and_when_it_is_tried_again() -> N
     both = order(1, instance(0), instance(1, workload=1, containers=(web("bad:1"),)))
     host.obey(both)
     trouble = {image_lane("bad:1"): Trouble(reason=Reason.PULL_FAILED, message="pull bad:1: no such host", until=54.0)}
-    report = _report(both, replace(host.observe(), trouble=trouble))
+    report = _report(host.facts(memory=Memory(trouble=trouble)))
     good, bad = report.instances
     assert good.phase is Phase.STARTING
     assert (bad.phase, bad.reason) == (Phase.FAILED, Reason.PULL_FAILED)
@@ -116,7 +185,7 @@ def test_a_report_says_why_an_image_is_missing_and_when_it_is_tried_again() -> N
 
 def test_a_report_without_an_order_promises_nothing() -> None:
     """Before the first look there are no instances and no prefixes in the report, so nobody judges by them."""
-    report = _report(None, Observed())
+    report = _report(Observed())
     assert report.instances == ()
     assert report.prefixes == ()
 
@@ -125,8 +194,30 @@ def test_what_no_order_explains_is_told_as_an_orphan() -> None:
     """A container of ours that is in no order is named, and nothing else happens to it (invariant 14)."""
     host = FakeHost()
     host.obey(order(1, instance(0)))
-    seen = replace(host.observe(), links={"00000000ff": True})
-    assert _report(order(1, instance(0)), seen).orphans == ("i00000000ff",)
+    assert _report(host.facts(links={"00000000ff": True})).orphans == ("i00000000ff",)
+
+
+def test_a_container_that_wanted_too_much_memory_is_told_so() -> None:
+    """While it rests, the instance is FAILED for that reason; the container that follows tells how the last life
+    ended.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    key = (instance(0).uid, "web")
+    host.die(key[0])
+    host.containers[key] = replace(host.containers[key], out_of_memory=True)
+    (dead,) = _report(host.facts()).instances
+    assert (dead.phase, dead.reason) == (Phase.FAILED, Reason.OUT_OF_MEMORY)
+    assert "memory" in dead.message
+    settle(host)
+    (alive,) = _report(host.facts()).instances
+    assert alive.phase is Phase.RUNNING
+    (container,) = alive.containers
+    assert host.containers[key].state is ContainerState.RUNNING
+    assert (container.restarts, container.last_exit_code, container.last_reason) == (1, 137, Reason.OUT_OF_MEMORY)
+    assert container.last_finished_at is not None
+    assert container.exit_code is None
 
 
 def test_a_prefix_nobody_answers_for_asks_to_go() -> None:
@@ -135,5 +226,18 @@ def test_a_prefix_nobody_answers_for_asks_to_go() -> None:
     one = order(1, instance(0))
     host.obey(one)
     prefix = ip_network(COVERS[0])
-    idle = next(p for p in _report(one, host.observe()).prefixes if p.prefix == prefix)
+    idle = next(p for p in _report(host.facts()).prefixes if p.prefix == prefix)
     assert (idle.announced, idle.reason, idle.wants_withdraw) == (False, Reason.NO_HEALTHY_INSTANCE, False)
+
+
+def test_a_host_tells_what_it_has_less_a_reserve() -> None:
+    """In each report, also before there is an order."""
+    told = capacity.read(100 << 30)
+    assert 0 < told.cpu_millis < 1000 * len(os.sched_getaffinity(0))
+    assert 0 < told.memory_bytes < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert told.disk_bytes == 90 << 30
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    about: dict[str, Any] = {"pop": POP, "host": HOST, "generation": 1, "at": 50.0, "refused": None, "drift": (), "errors": ()}
+    assert report_of(host.facts(), **about, capacity=told).capacity == told
+    assert report_of(Observed(), **about, capacity=told).capacity == told

@@ -10,7 +10,9 @@ HEAVY = ("asyncio", "httpx", "pydantic")
 
 
 def test_a_teardown_loads_none_of_what_only_a_running_agent_needs() -> None:
-    """Four teardowns side by side on a machine with eight busy processes spent half a minute on loading libraries they did not use."""
+    """Four teardowns side by side on a machine with eight busy processes spent half a minute on loading libraries
+    they did not use.
+    """
     words = f"import sys, anypop.agent.__main__; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

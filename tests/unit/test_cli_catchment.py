@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.cli.catchment import announced, graphs, measured, picture, plans, saved
+from anypop.advice import graph, plans, saved_predictions, what_if
+from anypop.cli.catchment import observations, picture
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode
@@ -39,8 +40,8 @@ def call(control: FakeControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return Caller(tmp_path, control.transport, monkeypatch)
 
 
-def ground() -> graphs.Ground:
-    return graphs.load(graphs.Sources(graph=LONDON / "as-rel.txt", footprint=LONDON / "cities.csv"))
+def ground() -> graph.Graph:
+    return graph.load(graph.Sources(graph=LONDON / "as-rel.txt", footprint=LONDON / "cities.csv"))
 
 
 def network() -> dict[str, Any]:
@@ -94,10 +95,10 @@ def test_predictions_over_different_graphs_are_not_compared(call: Caller, tmp_pa
 def test_a_damaged_prediction_is_refused(tmp_path: Path, damage: Any) -> None:
     """Cut short, of another version, of a PoP that is no city: never a crash."""
     found = predict(ground().engine, plans.read((LONDON / "plan.yaml").read_text(), "plan"))
-    text = saved.write(found, graph="london")
-    assert diff(saved.read(text, "x"), found).moves == ()
+    text = saved_predictions.write(found, graph="london")
+    assert diff(saved_predictions.read(text, "x"), found).moves == ()
     with pytest.raises(Invalid):
-        saved.read(damage(text), "x")
+        saved_predictions.read(damage(text), "x")
 
 
 def test_the_picture_is_one_document_that_needs_nothing_else(call: Caller, tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_no_text_crashes_the_reader_of_plans(text: str) -> None:
 def test_what_if_rules_apply_one_after_the_other() -> None:
     """Several PoPs, stars, names and numbers; a reset takes back what came before."""
     now = plans.read((LONDON / "plan.yaml").read_text(), "plan")
-    after = announced.changed(
+    after = what_if.changed(
         now, ["withhold:*:209", "prepend:JFK:AS1299:3", "scope:jfk,lax:centurylink:209:7100", "add:LHR:3356", "reset:LAX:209"]
     )
     scopes = {(str(s.pop), s.upstream): s.scope for s in after.sessions}
@@ -263,10 +264,10 @@ def test_a_prefix_stands_for_its_network(tmp_path: Path) -> None:
     """The longest known prefix around it says whose it is."""
     (tmp_path / "prefixes.csv").write_text("10.0.0.0/8,1\n10.1.0.0/16,2\n2001:db8::/32,3\n")
     (tmp_path / "seen.csv").write_text("10.1.2.0/24,a,LHR,0\n10.2.0.0/24,b,LHR,0\n2001:db8:1::/48,c,LHR,0\n")
-    found = measured.imported(str(tmp_path / "seen.csv"), prefixes=tmp_path / "prefixes.csv")
+    found = observations.imported(str(tmp_path / "seen.csv"), prefixes=tmp_path / "prefixes.csv")
     assert [seen.asn for seen in found] == [2, 1, 3]
     with pytest.raises(Invalid):
-        measured.imported(str(tmp_path / "seen.csv"))
+        observations.imported(str(tmp_path / "seen.csv"))
 
 
 def test_a_generated_graph_can_be_asked(call: Caller, tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from anypop.cli.catchment import plans, proposals, repairing
-from anypop.cli.catchment.repairing import Course, Key, Look, Patience, Wave
+from anypop.advice import plans, proposals
+from anypop.advice.waves import Key, Wave
+from anypop.agent.act.bgp.proposed import bird_conf
+from anypop.cli.catchment import repair as repairs
+from anypop.cli.catchment.repair import Course, Look, Patience
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
 from anypop.model.network import network_from
@@ -82,7 +85,8 @@ def test_json_has_every_repair_with_its_score_and_its_configuration(shell: Calla
 
 def test_withholding_takes_the_lines_out_of_one_session_s_filter() -> None:
     """Both families, and nothing else of the file changes."""
-    place = proposals.Place(workload="web", network=network_from(network()), prefixes=("198.51.100.0/24", "2001:db8:1::/48"))
+    prefixes = ("198.51.100.0/24", "2001:db8:1::/48")
+    place = proposals.Place(workload="web", network=network_from(network()), prefixes=prefixes, render=bird_conf)
     now = plans.read((LONDON / "plan.yaml").read_text().replace("centurylink", "as209"), "plan")
     change = Change(pop=CityCode("JFK"), upstream="as209", asn=209, scope=Scope(mode=Mode.WITHHOLD))
     score: dict[str, Any] = {"cured": 1, "mended": 1, "harmed": 0, "unsure": 0, "mended_weight": 0.1, "harmed_weight": 0.0, "gain_km": 1.0}
@@ -210,7 +214,7 @@ def as_predicted(shown: Mapping[Key, Scope]) -> str:
 
 
 def run(router: Router) -> Course:
-    return repairing.apply(WAVES, router, router, say=lambda _: None, patience=router.now.patience)
+    return repairs.apply(WAVES, router, router, say=lambda _: None, patience=router.now.patience)
 
 
 def test_waves_wait_for_what_the_vantages_see() -> None:

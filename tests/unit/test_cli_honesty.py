@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.cli.catchment import graphs
+from anypop.advice import graph
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.sessions import Announcements, Session
 from anypop.routing.engine.small import engine_for
@@ -59,7 +59,7 @@ def test_a_loop_that_an_override_closes_is_told_by_its_line(tmp_path: Path) -> N
     """In the file that the user wrote, with the lines of the graph beside it."""
     (tmp_path / "graph").write_text("1|2|-1\n# x\n2|3|-1\n")
     (tmp_path / "over").write_text("asn_a,asn_b,relation\n\n3,1,provider\n")
-    found = graphs.load(graphs.Sources(graph=tmp_path / "graph", overrides=tmp_path / "over"))
+    found = graph.load(graph.Sources(graph=tmp_path / "graph", overrides=tmp_path / "over"))
     lines = f"(line 3 and lines 1, 3 of {tmp_path / 'graph'})"
     assert found.warnings == (f"{tmp_path / 'over'}:3: AS1, AS2, AS3 are their own providers in a loop {lines}",)
 

@@ -1,7 +1,8 @@
 """`python -m anypop.agent`: one PoP's agent, or with `--teardown` the end of everything it made.
 
-In: the command line. Out: a process that runs until SIGTERM; at SIGTERM it leaves at once, and BIRD, containers and routes stay as they
-are. Run it in the PoP's router namespace (`nsenter --net=/run/netns/NAME`; on a real host that is the host's own).
+In: the command line. Out: a process that runs until SIGTERM; at SIGTERM it leaves at once, and BIRD, containers and
+routes stay as they are. Run it in the PoP's router namespace (`nsenter --net=/run/netns/NAME`; on a real host that is
+the host's own).
 """
 
 import argparse
@@ -41,12 +42,14 @@ def main(argv: list[str]) -> int:
                 print(line, file=sys.stderr)  # noqa: T201 - a command line's own words
             return 0
         for number in (signal.SIGTERM, signal.SIGINT):
-            # nothing needs an orderly end: every effect is on disk or in the kernel, and a kill has to be survived anyway
+            # nothing needs an orderly end: every effect is on disk or in the kernel, and a kill has to be survived
+            # anyway
             signal.signal(number, lambda *_: os._exit(0))
-        from anypop.agent.life import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
+        from anypop.agent.run import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
 
         live(
-            prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()), host=HostName(arguments.host or arguments.pop.upper()), state=arguments.state, podman=arguments.podman,
+            prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()), host=HostName(arguments.host or arguments.pop.upper()),
+            state=arguments.state, podman=arguments.podman,
             control=arguments.control, ca=arguments.ca, token_file=arguments.token_file,
         )  # fmt: skip
     except WorldError as error:

@@ -1,7 +1,8 @@
 """The ledger: the last order, on disk before it is obeyed, and the tokens of every removal that is not complete.
 
-In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that leaves out an instance
-without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last order back. Never touches the world otherwise.
+In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that
+leaves out an instance without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last
+order back. Never touches the world otherwise.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anypop.agent.observed import Leaving
+from anypop.agent.decide.elements import Leaving
 from anypop.model import upgrade
 from anypop.model.codec import from_data, to_json
 from anypop.model.errors import Invalid, WorldError
@@ -38,7 +39,9 @@ class Ledger:
         """Why the last order could not be read back, in words; empty when all is well. What runs goes on running."""
 
     def restore(self) -> None:
-        """Read the last order. A damaged file is set aside, said in `error`, and counts as no order: nothing is taken down for it."""
+        """Read the last order. A damaged file is set aside, said in `error`, and counts as no order: nothing is taken
+        down for it.
+        """
         try:
             self.page = _read(self._file.read_bytes())
         except FileNotFoundError:

@@ -1,24 +1,44 @@
 """What the agent calls things in the world: so that it finds them again after its own death.
 
-In: the platform's prefix and an instance's uid. Out: names of namespaces, links, containers, tables. Nothing here touches the world.
+In: the platform's prefix and an instance's uid. Out: names of namespaces, links, containers, tables. Nothing here
+touches the world.
 """
 
 import hashlib
 import re
+from functools import lru_cache
 
 ROUTE_PROTOCOL = 158
-"""The routing-protocol number on all our kernel routes and next hops. Free in /etc/iproute2/rt_protos (BIRD has 12, BGP 186)."""
+"""The routing-protocol number on all our kernel routes and next hops. Free in /etc/iproute2/rt_protos (BIRD has 12,
+BGP 186).
+"""
 
 COVER_METRIC = 4_000_000
 """Metric of the unreachable covers: any real route for the same prefix wins, whatever daemon made it."""
+
+DRAIN_MARK_SHIFT, DRAIN_MARK_MASK, DRAIN_SLOTS = 24, 0xFF00_0000, 255
+"""Firewall marks of pinned flows: the highest byte, 1 to 255, no other bit (Tailscale has 0x00ff0000, Kubernetes
+0xc000, Cilium 0x0f00).
+"""
+
+DRAIN_TABLES = 158_000
+"""Routing tables of pinned flows: this number plus the mark's byte, 158001 to 158255."""
+
+DRAIN_PREFERENCE = 58
+"""Preference of the rules that lead there: after the kernel's local table (0), before whatever sends packets by where
+they came from.
+"""
 
 LABEL = "anypop."
 _HEX = re.compile(r"[0-9a-f]{10}")
 _LINK = re.compile(r"i([0-9a-f]{10})")
 
 
+@lru_cache(maxsize=1 << 16)  # asked for each instance many times in a pass
 def short(uid: str) -> str:
-    """Ten hex digits that stand for a uid in names of at most 15 characters: its own first ten, or of its hash where it is not hex."""
+    """Ten hex digits that stand for a uid in names of at most 15 characters: its own first ten, or of its hash where
+    it is not hex.
+    """
     plain = uid.replace("-", "").lower()[:10]
     return plain if _HEX.fullmatch(plain) else hashlib.sha256(uid.encode()).hexdigest()[:10]
 
@@ -44,3 +64,8 @@ def container_of(prefix: str, uid: str, container: str) -> str:
 
 def firewall_table(prefix: str) -> str:
     return f"anypop_{prefix}"
+
+
+def drain_table(prefix: str) -> str:
+    """The nftables table that marks the flows of incarnations that drain."""
+    return f"anypop_{prefix}_drain"

@@ -1,8 +1,9 @@
 """The end of a PoP: everything that this agent made is taken away, also when Podman or BIRD are dead already.
 
-In: prefix, state folder, socket. Out: nothing of the PoP's in the kernel, no process, no container; what could not be done, in words. For
-`anypop down` and for decommissioning: no draining, no order. Run it in the PoP's router namespace, with no agent running. It imports little
-and speaks to Podman plainly: the agent's own libraries take longer to load, on a busy machine, than all of this takes to do.
+In: prefix, state folder, socket. Out: nothing of the PoP's in the kernel, no process, no container; what could not be
+done, in words. For `anypop down` and for decommissioning: no draining, no order. Run it in the PoP's router
+namespace, with no agent running. It imports little and speaks to Podman plainly: the agent's own libraries take
+longer to load, on a busy machine, than all of this takes to do.
 """
 
 import contextlib
@@ -17,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
+from anypop.agent.act.network import namespaces, pins, rtnl
+from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
-from anypop.agent.network import namespaces, rtnl
-from anypop.agent.network.netlink import Netlink
 from anypop.host import found, netns, process
 from anypop.model.errors import WorldError
 
@@ -46,6 +47,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         with _tell(troubles):
             _remove_routes(net)
         with _tell(troubles):
+            pins.unpin_all(net, prefix)
+        with _tell(troubles):
             remove_firewall(prefix)
     _unmount_below(state)
     return troubles
@@ -60,7 +63,9 @@ def _tell(troubles: list[str]) -> Iterator[None]:
 
 
 def _remembered(state: Path) -> set[str]:
-    """Instances that the last order knows of, so that a namespace whose link is gone is found too. A damaged order names none."""
+    """Instances that the last order knows of, so that a namespace whose link is gone is found too. A damaged order
+    names none.
+    """
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         page = json.loads((state / "order.json").read_bytes())
         return {short(i["uid"]) for i in (*page["order"]["instances"], *(x["removal"] for x in page["leaving"]))}

@@ -1,6 +1,7 @@
 """`python -m anypop.api`: the control process.
 
-    python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE] [--prices FILE]
+    python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE]
+    [--prices FILE]
                          [--lab DIR] [--client-file FILE]
 
 Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2.

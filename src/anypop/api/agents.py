@@ -1,58 +1,60 @@
 """/anypop/v1/agents: the agents' two requests. Get the order (a long poll), give a report.
 
-Each agent has its own token and may ask for its own host alone. An order is answered as the very bytes that were stored when it was issued.
+Each agent has its own token and may ask for its own host alone. An order is answered as the very bytes that were stored
+when it was issued.
 """
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
-from anypop.api.bodies import raw_body
-from anypop.api.context import PlatformDep, bearer
+from anypop.api.bodies import JSON, LARGE, RawBody, object_of
+from anypop.api.context import CallerHost, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.parameters import whole
 from anypop.control.refusals import Forbidden
-from anypop.model import codec
-from anypop.model.errors import Invalid
-from anypop.model.names import HostName
+from anypop.model import codec, limits
+from anypop.model.order import Order
 from anypop.model.report import Report
 
-router = APIRouter(prefix="/anypop/v1/agents")
+router = APIRouter(prefix="/anypop/v1/agents", tags=["agents"])
 
 # Longer than this and a middlebox may forget the connection; agents ask for 25 s.
-LONGEST_WAIT_S = 55.0
-_LARGE = 1 << 16  # a report above this takes more than a few milliseconds to read: not on the event loop
-
-
-def _host(request: Request, platform: PlatformDep, host: str) -> HostName:
-    own = platform.accounts.host_of(bearer(request))
-    if host.upper() != own.upper():
-        raise Forbidden(f"this token is for {own}, not for {host}")
-    return own
+LONGEST_WAIT_S = 55
 
 
 @router.get("/{host}/order")
-async def order(request: Request, host: str, platform: PlatformDep, after: str = "0", wait: str = "0") -> Response:
-    own = _host(request, platform, host)
-    issued = await platform.core.order_after(own, _whole("after", after), min(float(_whole("wait", wait)), LONGEST_WAIT_S))
+@answers(Order, empty="nothing newer within `wait`")
+async def get_order(
+    own: CallerHost,
+    platform: PlatformDep,
+    after: Annotated[int, whole(18), Query(description="the generation that the agent has", ge=0)] = 0,
+    wait: Annotated[int, whole(18), Query(description=f"seconds; at most {LONGEST_WAIT_S} are waited", ge=0)] = 0,
+) -> Response:
+    """Get the host's order once it is newer than `after`.
+
+    An agent that has obeyed a higher generation than control remembers gets a still higher one.
+    """
+    issued = await platform.core.order_after(own, after, float(min(wait, LONGEST_WAIT_S)))
     if issued is None:
         return Response(status_code=204)
-    return Response(issued.body, media_type="application/json")
+    return Response(issued.body, media_type=JSON)
 
 
 @router.post("/{host}/report", status_code=204)
-async def report(request: Request, host: str, platform: PlatformDep) -> Response:
-    own = _host(request, platform, host)
-    raw = await raw_body(request)
-    if len(raw) > _LARGE:
-        found = await asyncio.to_thread(codec.from_json, Report, raw)
-    else:
-        found = codec.from_json(Report, raw)
-    if found.host != own:
-        raise Forbidden(f"this token is for {own}, the report is of {found.host}")
-    await platform.core.take(found)
+@answers(None)
+async def take_report(own: CallerHost, platform: PlatformDep, body: Annotated[bytes, Depends(RawBody({JSON: Report}))]) -> Response:
+    """Give a report; the answer comes when it is stored and judged."""
+    report = _report(body) if len(body) <= LARGE else await asyncio.to_thread(_report, body)
+    if report.host != own:
+        raise Forbidden(f"this token is for {own}, the report is of {report.host}")
+    await platform.core.take(report)
     return Response(status_code=204)
 
 
-def _whole(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Invalid.one(name, "must be a whole number, 0 or more")
-    return int(text)
+def _report(body: bytes) -> Report:
+    report = codec.from_json(Report, body)
+    if limits.may_break(body):
+        object_of(body)
+    return report

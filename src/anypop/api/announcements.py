@@ -1,66 +1,78 @@
 """/anypop/v1/.../announcements: how far each announcement of a workload's anycast prefixes goes, shown and changed.
 
-In: rules as the operator writes them (PoP, upstream by name or AS number, scope). Out: every prefix x PoP x upstream with its rule, what
-holds in effect and whether it is really out there by the last report; after a change, the difference.
+In: rules as the operator writes them (PoP, upstream by name or AS number, scope; the scope is read by `scopes`). Out:
+every prefix x PoP x upstream with its rule, what holds in effect and whether it is really out there by the last report;
+after a change, the difference.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Path
 
-from anypop.api.bodies import Body
-from anypop.api.context import CallerStack, PlatformDep
+from anypop.api.bodies import JsonObject
+from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models.announcements import Announcements, RulesRequest
+from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.state import Declaration, State
-from anypop.model.announce import Announcement, Community, LargeCommunity, Mode, Scope, ScopeRule
+from anypop.model.announce import Announcement, Mode, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
+from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
+from anypop.model.scopes import scope_data
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements", tags=["announcements"])
 
-# Longer paths than this gain nothing (most networks are 3 to 6 ASes away) and some networks filter them.
-MOST_PREPENDS = 8
 Rules = dict[tuple[CityCode, str], ScopeRule]
+
+WorkloadId = Annotated[str, Path(description="id or slug")]
+RulesBody = Annotated[dict[str, Any], Depends(JsonObject(RulesRequest))]
 
 
 @router.get("")
-async def list_announcements(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(Announcements)
+async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List every prefix x PoP x upstream of a workload, and its rules."""
     state = platform.core.state
     return _listed(state, platform.workload(stack, workload_id))
 
 
 @router.put("")
-async def replace_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    """These rules and no others."""
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+    """Set these rules and no others."""
     declared = platform.workload(stack, workload_id)
     return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network))
 
 
 @router.patch("")
-async def merge_rules(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    """These rules beside the others; each replaces the one for the same PoP and upstream."""
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def merge_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+    """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = platform.workload(stack, workload_id)
     wanted = parsed_rules(body, declared, platform.core.state.network)
     return await _set(platform, declared, {**_rules(platform.core.state, declared), **wanted})
 
 
 @router.delete("")
-async def reset_rules(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(Announcements, Code.FAILED_PRECONDITION)
+async def reset_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Announce plainly everywhere again."""
     return await _set(platform, platform.workload(stack, workload_id), {})
 
 
-async def _set(platform: PlatformDep, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+async def _set(platform: Platform, declared: Declaration, wanted: Rules) -> dict[str, Any]:
     before = _rules(platform.core.state, declared)
     lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
     state = await platform.core.change(declare.set_rules(declared.id, lasting))
     after = _rules(state, declared)
     changes = [
-        {"pop": pop, "upstream": upstream, "before": _scope(old), "after": _scope(new)}
+        {"pop": pop, "upstream": upstream, "before": scope_data(old), "after": scope_data(new)}
         for pop, upstream in sorted({*before, *after})
         if (old := _scope_of(before.get((pop, upstream)))) != (new := _scope_of(after.get((pop, upstream))))
     ]
@@ -71,7 +83,7 @@ def _listed(state: State, declared: Declaration) -> dict[str, Any]:
     rules = _rules(state, declared)
     return {
         "results": list(_rows(state, declared, rules)),
-        "rules": [{"pop": r.pop, "upstream": r.upstream, "scope": _scope(r.scope), "note": r.note} for r in rules.values()],
+        "rules": [{"pop": r.pop, "upstream": r.upstream, "scope": scope_data(r.scope), "note": r.note} for r in rules.values()],
     }
 
 
@@ -93,8 +105,8 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                 "pop": city,
                 "upstream": told.upstream,
                 "asn": asns.get(told.upstream),
-                "scope": _scope(_scope_of(rule)),
-                "effective": _scope(told.scope),
+                "scope": scope_data(_scope_of(rule)),
+                "effective": scope_data(told.scope),
                 "note": rule.note if rule is not None else "",
                 "announced": announced,
                 "reason": reason.value,
@@ -127,16 +139,6 @@ def _scope_of(rule: ScopeRule | None) -> Scope:
     return rule.scope if rule is not None else Scope()
 
 
-def _scope(scope: Scope) -> dict[str, Any]:
-    """Communities as people write them."""
-    return {
-        "mode": scope.mode.value,
-        "prepend": scope.prepend,
-        "communities": [":".join(map(str, c)) for c in scope.communities],
-        "large_communities": [":".join(map(str, c)) for c in scope.large_communities],
-    }
-
-
 def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
     """The rules of a request. Raises `Invalid` with all their problems."""
     given = body.get("rules")
@@ -155,10 +157,13 @@ def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Networ
             if key not in ("pop", "upstream", "scope", "note")
         ]
         upstream = _upstream(entry, path, network, problems)
-        scope = _scope_from(entry.get("scope"), f"{path}.scope", problems)
+        scope = scope_from(entry.get("scope"), f"{path}.scope", upstream.asn if upstream is not None else None, problems)
         note = entry.get("note") or ""
         if not isinstance(note, str):
-            problems.append(Problem(path=f"{path}.note", message="must be a text"))
+            problems.append(Problem(path=f"{path}.note", message="must be text"))
+        elif len(note) > LONGEST_NOTE:
+            message = f"must have at most {LONGEST_NOTE} characters"
+            problems.append(Problem(path=f"{path}.note", message=message))
         elif upstream is not None:
             key = (CityCode(entry["pop"]), upstream.name)
             if key in rules:
@@ -187,46 +192,3 @@ def _upstream(entry: Mapping[str, Any], path: str, network: Network, problems: l
     why = f"{wanted} means {len(found)} upstreams of {city}, use the name" if found else f"{city} has no upstream {wanted}"
     problems.append(Problem(path=f"{path}.upstream", message=f"{why} (it has {known})" if wanted else "is required"))
     return None
-
-
-def _scope_from(given: Any, path: str, problems: list[Problem]) -> Scope:
-    if not isinstance(given, dict):
-        problems.append(Problem(path=path, message="is required: an object with mode, prepend, communities, large_communities"))
-        return Scope()
-    known = ("mode", "prepend", "communities", "large_communities")
-    problems += [Problem(path=f"{path}.{key}", message="is not a field of a scope") for key in given if key not in known]
-    mode = given.get("mode", Mode.ANNOUNCE.value)
-    if mode not in (Mode.ANNOUNCE.value, Mode.WITHHOLD.value):
-        problems.append(Problem(path=f"{path}.mode", message="must be announce or withhold"))
-        mode = Mode.ANNOUNCE.value
-    prepend = given.get("prepend", 0)
-    if isinstance(prepend, bool) or not isinstance(prepend, int) or not 0 <= prepend <= MOST_PREPENDS:
-        problems.append(Problem(path=f"{path}.prepend", message=f"must be a whole number, 0 to {MOST_PREPENDS}"))
-        prepend = 0
-    pairs: set[Community] = set()
-    triples: set[LargeCommunity] = set()
-    for name in ("communities", "large_communities"):
-        listed = given.get(name) or []
-        if not isinstance(listed, list):
-            problems.append(Problem(path=f"{path}.{name}", message="must be a list"))
-            continue
-        for index, community in enumerate(listed):
-            # Both lists take both lengths: the number of parts says which it is.
-            match _numbers(community):
-                case (a, b) if max(a, b) <= 0xFFFF:
-                    pairs.add((a, b))
-                case (a, b, c) if max(a, b, c) <= 0xFFFFFFFF:
-                    triples.add((a, b, c))
-                case _:
-                    message = "must be like 209:7100 (two numbers up to 65535) or 209:71:3356 (three up to 4294967295)"
-                    problems.append(Problem(path=f"{path}.{name}[{index}]", message=message))
-    return Scope(mode=Mode(mode), prepend=prepend, communities=tuple(sorted(pairs)), large_communities=tuple(sorted(triples)))
-
-
-def _numbers(community: Any) -> tuple[int, ...]:
-    """`"209:7100"` or `[209, 7100]` as numbers; empty for anything else."""
-    if isinstance(community, str) and re.fullmatch(r"\d{1,10}(:\d{1,10}){1,2}", community, re.ASCII):
-        return tuple(int(part) for part in community.split(":"))
-    if isinstance(community, list) and all(type(part) is int and part >= 0 for part in community):
-        return tuple(community)
-    return ()

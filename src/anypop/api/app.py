@@ -1,6 +1,11 @@
-"""The application: all routers, the errors' shape, one header. Made by `serve`, or by a test with a platform of its own."""
+"""The application: all routers, the errors' shape, one header.
 
-from fastapi import FastAPI
+In: a platform, from `serve` or from a test. Out: the application over it. It decides nothing.
+"""
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anypop.api import (
@@ -13,6 +18,7 @@ from anypop.api import (
     hosts,
     identity,
     network,
+    openapi,
     pops,
     prices,
     probes,
@@ -22,26 +28,42 @@ from anypop.api import (
     watch,
     workloads,
 )
-from anypop.api.context import Platform
+from anypop.api.context import Platform, check_query
 
 # In the order of the documentation: the Workload API first, then Anypop's own.
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads, prices, pops, hosts, events, quotas, network, communities, announcements, changes, rollouts, watch, probes, agents
+        identity, stacks, workloads,
+        prices, changes, rollouts, watch, announcements, communities, probes,
+        pops, hosts, events, quotas, network, agents,
     )
 )  # fmt: skip
 
 
+class Application(FastAPI):
+    """FastAPI with our own description of what it serves."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            title=openapi.TITLE,
+            docs_url=None,  # its page would load scripts from elsewhere
+            redoc_url=None,
+            openapi_url="/anypop/v1/openapi.json",
+            redirect_slashes=False,  # `.../workloads/` has an empty id and must not become the list
+            dependencies=[Depends(check_query)],
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of the API, made when somebody asks for it first."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.description(ROUTERS)
+        return self.openapi_schema
+
+
 def make_app(platform: Platform) -> FastAPI:
     """The HTTP API over `platform`, whose core has been started."""
-    app = FastAPI(
-        title="Anypop",
-        docs_url=None,  # its page would load scripts from elsewhere
-        redoc_url=None,
-        openapi_url="/anypop/v1/openapi.json",
-        redirect_slashes=False,  # a path with an empty id is no other path: `.../workloads/` must not become the list
-    )
+    app = Application()
     app.state.platform = platform
     errors.install(app)
     for router in ROUTERS:

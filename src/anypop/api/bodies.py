@@ -1,20 +1,88 @@
-"""The body of a request: read, limited in size and depth, and clean of text that nothing can hold.
+"""The body of a request: read, limited in size, depth and texts, and put into the model that documents it.
 
-In: a request. Out: its bytes, or a JSON object. Raises `Invalid` for whatever is none.
+In: a request. Out: a model, a plain object, or bytes. Raises `Invalid` with every problem. Each kind of body is a
+dependency of its endpoint, so that what an endpoint reads and what `openapi` says of it are one thing.
 """
 
+import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from math import isinf
-from typing import Annotated, Any
+from typing import Any, Generic, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
+from anypop.model import codec, limits
 from anypop.model.errors import Invalid
 
-# A workload's document is a few kilobytes and user data at most 64; a report of a thousand instances is below one megabyte.
+# A workload's document is a few kilobytes, user data at most 64; a report of a thousand instances is below a megabyte.
 BODY_LIMIT = 4 << 20
-# The deepest field that a request has lies at 12; Python itself gives up at some hundreds.
-DEEPEST = 64
+# More than this takes more than a few milliseconds to read: not on the event loop.
+LARGE = 1 << 16
+JSON = "application/json"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class RequestBody:
+    """A dependency that reads the body. `content`: what it may be, as a type for each media type."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.content = content
+
+
+class JsonBody(RequestBody, Generic[M]):
+    """The body as a model. A null member counts as absent, as in protobuf's JSON."""
+
+    def __init__(self, model: type[M]) -> None:
+        super().__init__({JSON: model})
+        self._model = model
+
+    async def __call__(self, request: Request) -> M:
+        return model_of(self._model, await _json_object(request))
+
+
+class JsonObject(RequestBody):
+    """The body as a plain object, for endpoints that must see it as it was sent; `documented` says what it may hold.
+
+    With `member`, the object that the body wraps (`{"workload": {...}}`); paths of problems begin inside of it.
+    """
+
+    def __init__(self, documented: Any, *, member: str = "") -> None:
+        super().__init__({JSON: documented})
+        self._member = member
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        if not self._member:
+            return await _json_object(request)
+        try:
+            body = await _json_object(request)
+        except Invalid as error:
+            raise Invalid(replace(p, path=p.path.removeprefix(f"{self._member}.")) for p in error.problems) from error
+        found = body.get(self._member)
+        if not isinstance(found, dict):
+            raise Invalid.one(self._member, "is required" if found is None else "must be an object")
+        return found
+
+
+class RawBody(RequestBody):
+    """The body as bytes, for endpoints that read it with a reader of their own."""
+
+    async def __call__(self, request: Request) -> bytes:
+        return await raw_body(request)
+
+
+def model_of(model: type[M], body: Any, *, under: str = "") -> M:
+    """What was sent, as a model; `under`: the member that it stands in. Raises `Invalid`."""
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if value is not None}
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        problems = codec.in_words(error.errors(), tuple(model.model_fields))
+        raise Invalid(replace(p, path=".".join(filter(None, (under, p.path)))) for p in problems) from error
 
 
 async def raw_body(request: Request) -> bytes:
@@ -28,57 +96,27 @@ async def raw_body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-async def json_object(request: Request) -> dict[str, Any]:
-    """The body as a JSON object. Raises `Invalid`."""
-    return object_of(await raw_body(request))
-
-
 def object_of(raw: bytes) -> dict[str, Any]:
-    """A JSON object out of a body. Raises `Invalid`."""
-    try:
-        body = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
-        if b"\\u" in raw:
-            _check_texts(body)
-    except RecursionError as error:
-        raise Invalid.one("", f"the body is nested more than {DEEPEST} levels deep") from error
-    except ValueError as error:
-        raise Invalid.one("", f"the body is not JSON: {error}") from error
+    """A JSON object out of a body, within `limits`. Raises `Invalid`."""
+    body = _parsed(raw)
     if not isinstance(body, dict):
         raise Invalid.one("", "the body must be a JSON object")
-    if _deeper_than(body, DEEPEST):
-        raise Invalid.one("", f"the body is nested more than {DEEPEST} levels deep")
+    limits.check(body)
     return body
 
 
-Body = Annotated[dict[str, Any], Depends(json_object)]
+async def _json_object(request: Request) -> dict[str, Any]:
+    raw = await raw_body(request)
+    return object_of(raw) if len(raw) <= LARGE else await asyncio.to_thread(object_of, raw)
 
 
-def member(body: dict[str, Any], name: str) -> dict[str, Any]:
-    """The object that a request wraps (`{"workload": {...}}`). Raises `Invalid`."""
-    found = body.get(name)
-    if not isinstance(found, dict):
-        raise Invalid.one(name, "is required" if found is None else "must be an object")
-    return found
-
-
-def text(body: dict[str, Any], name: str) -> str:
-    """A text member; empty where there is none. Raises `Invalid`."""
-    found = body.get(name)
-    if found is None:
-        return ""
-    if not isinstance(found, str):
-        raise Invalid.one(name, "must be a text")
-    return found
-
-
-def _deeper_than(body: dict[str, Any], most: int) -> bool:
-    """Layer by layer, so that depth costs no stack."""
-    layer: list[dict[str, Any] | list[Any]] = [body]
-    for _ in range(most + 1):
-        layer = [m for part in layer for m in (part.values() if isinstance(part, dict) else part) if isinstance(m, dict | list)]
-        if not layer:
-            return False
-    return True
+def _parsed(raw: bytes) -> Any:
+    try:
+        return json.loads(raw, parse_constant=_no_number, parse_float=_finite)
+    except RecursionError as error:
+        raise Invalid.one("", f"the body is nested more than {limits.DEEPEST} levels deep") from error
+    except ValueError as error:
+        raise Invalid.one("", f"the body is not JSON: {error}") from error
 
 
 def _no_number(word: str) -> float:
@@ -91,14 +129,3 @@ def _finite(word: str) -> float:
     if isinf(value):
         raise ValueError(f"{word} is too large")
     return value
-
-
-def _check_texts(body: Any) -> None:
-    """Half a surrogate pair cannot be written as UTF-8, and a NUL cannot be stored or put into an environment. Raises `ValueError`."""
-    text = json.dumps(body, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("a text holds half a surrogate pair") from error
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError("a text holds a NUL character")

@@ -1,17 +1,20 @@
 """/anypop/v1/.../preview: what a new declaration of a workload would change, before anything changes.
 
-In: a body as PUT takes it (or PATCH, with `merge=true`). Out: each field that differs, whether instances have to be made anew for it, how
-many there are then, and the price. Nothing is stored.
+In: a body as PUT takes it (or PATCH, with `merge=true`). Out: each field that differs, whether instances have to be
+made anew for it, how many there are then, and the price. Nothing is stored.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Path, Query
 
 from anypop.api import shapes
-from anypop.api.bodies import Body, member
+from anypop.api.bodies import JsonObject
 from anypop.api.context import CallerStack, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.models.rollouts import Preview
+from anypop.api.models.workloads import WorkloadPatch, WorkloadRequest
 from anypop.control import declare
 from anypop.control.state import Declaration
 from anypop.model import codec
@@ -20,14 +23,21 @@ from anypop.plan.price import quote
 from anypop.plan.rollout import waves_of
 from anypop.plan.template import template_of
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["rollouts"])
 
 
 @router.post("/preview")
-async def preview(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body, merge: bool = False) -> dict[str, Any]:
+@answers(Preview)
+async def preview_change(
+    workload_id: Annotated[str, Path(description="id or slug")],
+    stack: CallerStack,
+    platform: PlatformDep,
+    body: Annotated[dict[str, Any], Depends(JsonObject(WorkloadRequest | WorkloadPatch, member="workload"))],
+    merge: Annotated[bool, Query(description="the body is as PATCH takes it, not as PUT does")] = False,
+) -> dict[str, Any]:
+    """Preview a change of a workload: what would differ, and what it would cost; nothing changes."""
     current = platform.workload(stack, workload_id)
-    wanted = member(body, "workload")
-    made = declare.redeclared(declare.merged(current, wanted) if merge else wanted, current, stack, platform.cities())
+    made = declare.redeclared(declare.merged(current, body) if merge else body, current, stack, platform.cities())
     state = platform.core.state
     template = template_of(made.workload, state.template_key)
     anew = template != current.workload.template

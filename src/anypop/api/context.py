@@ -1,6 +1,7 @@
 """What every endpoint needs: the platform behind it, and the account, the stack and the token of its caller.
 
-In: a request. Out: the platform, an account, a stack; or the exception whose answer `errors` knows. Bodies are read by `bodies`.
+In: a request. Out: the platform, an account, a stack; or the exception whose answer `errors` knows. Bodies are read by
+`bodies`.
 """
 
 import asyncio
@@ -8,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
+from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
+from fastapi.security import HTTPBearer, OAuth2
 
 from anypop.api.vantages import LookingGlass, Vantages
 from anypop.control.accounts import Account, Accounts, Stack
@@ -16,6 +19,7 @@ from anypop.control.core import Alter, Core
 from anypop.control.quotas import Quotas
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.state import Declaration
+from anypop.model import limits
 from anypop.model.names import CityCode, HostName
 from anypop.plan.price import PriceBook
 
@@ -66,6 +70,20 @@ def platform_of(request: Request) -> Platform:
 PlatformDep = Annotated[Platform, Depends(platform_of)]
 
 
+# How a request says who asks, for the description of the API; what is in the header is read by `bearer`.
+CLIENT = OAuth2(
+    scheme_name="client",
+    description="Client credentials give a bearer token for an hour.",
+    flows=OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl="/identity/v1/oauth2/token", scopes={})),
+    auto_error=False,
+)
+AGENT = HTTPBearer(
+    scheme_name="agent",
+    description="The lasting token of one host's agent, from the file of that host in control's state folder.",
+    auto_error=False,
+)
+
+
 def bearer(request: Request) -> str:
     """The token of the request. Raises `Unauthenticated` where there is none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -74,7 +92,7 @@ def bearer(request: Request) -> str:
     return token.strip()
 
 
-async def account_of(request: Request, platform: PlatformDep) -> Account:
+async def account_of(request: Request, platform: PlatformDep, _: Annotated[str | None, Depends(CLIENT)]) -> Account:
     return platform.accounts.account_of(bearer(request))
 
 
@@ -91,9 +109,41 @@ async def operator_of(account: CallerAccount) -> Account:
 OperatorAccount = Annotated[Account, Depends(operator_of)]
 
 
-async def stack_of(stack_id: str, account: CallerAccount, platform: PlatformDep) -> Stack:
+async def stack_of(stack_id: Annotated[str, Path(description="id or slug")], account: CallerAccount, platform: PlatformDep) -> Stack:
     """The stack of the path, by id or slug."""
     return platform.accounts.stack(account.id, stack_id)
 
 
 CallerStack = Annotated[Stack, Depends(stack_of)]
+
+
+async def any_stack_of(stack_id: Annotated[str, Path(description="id or slug")], account: CallerAccount, platform: PlatformDep) -> Stack:
+    """The stack of the path, whoever's it is, for the operator alone; to others a stack of somebody else is not there."""
+    if account.operator:
+        return platform.accounts.any_stack(stack_id)
+    platform.accounts.stack(account.id, stack_id)
+    raise Forbidden("this is for the operator of the platform")
+
+
+AnyStack = Annotated[Stack, Depends(any_stack_of)]
+
+
+async def host_of(
+    request: Request,
+    host: Annotated[str, Path(description="the agent's own host")],
+    platform: PlatformDep,
+    _: Annotated[object, Depends(AGENT)],
+) -> HostName:
+    """The host of the path, which must be the one of the agent that asks. Raises `Forbidden`."""
+    own = platform.accounts.host_of(bearer(request))
+    if host.upper() != own.upper():
+        raise Forbidden(f"this token is for {own}, not for {host}")
+    return own
+
+
+CallerHost = Annotated[HostName, Depends(host_of)]
+
+
+async def check_query(request: Request) -> None:
+    """Texts of the path and of the query keep to the limits of those in bodies. Raises `Invalid`."""
+    limits.check({**request.path_params, **request.query_params})

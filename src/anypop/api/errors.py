@@ -1,20 +1,32 @@
-"""Errors as the Workload API's clients expect them: the grpc-gateway shape, also for paths and methods that do not exist.
+"""Errors as the Workload API's clients expect them: the grpc-gateway shape, also where there is no such path.
 
-In: every exception that an endpoint can raise. Out: a status and `{"code", "message", "details"}`. The only `@type`s are the bare names
-that the public clients can decode. It must not show anything of an exception that is our own bug: that goes to the log.
+In: every exception that an endpoint can raise. Out: a status and `{"code", "message", "details"}`. The only `@type`s
+are the bare names that the public clients can decode. It must not show anything of an exception that is our own bug:
+that goes to the log.
 """
 
 import uuid
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from anypop.control.refusals import Exists, Forbidden, NotFound, OverQuota, Precondition, Refused, Unauthenticated, VersionConflict
+from anypop.control.refusals import (
+    Exists,
+    Forbidden,
+    NotFound,
+    OverQuota,
+    Precondition,
+    Refused,
+    Unauthenticated,
+    VersionConflict,
+)
+from anypop.model import codec
 from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.plan.check import Unsafe
 
@@ -50,6 +62,20 @@ STATUS = {
     Code.INTERNAL: 500,
     Code.UNAVAILABLE: 503,
     Code.UNAUTHENTICATED: 401,
+}
+
+SAYS = {
+    Code.INVALID_ARGUMENT: "the request is wrong in itself; the details have every problem, with the path of its field",
+    Code.NOT_FOUND: "there is nothing of that name that the caller may see",
+    Code.ALREADY_EXISTS: "the name is taken",
+    Code.PERMISSION_DENIED: "the caller is known, and not entitled",
+    Code.RESOURCE_EXHAUSTED: "a quota would be exceeded; every limit stands in the details, with the numbers",
+    Code.FAILED_PRECONDITION: "the request does not fit what is there",
+    Code.ABORTED: "the change was made to another version than the one that is there now",
+    Code.UNIMPLEMENTED: "the path has no such method",
+    Code.INTERNAL: "an error of our own; the log of the control process has the details",
+    Code.UNAVAILABLE: "something that is needed for the answer has failed: the store, a vantage, a router",
+    Code.UNAUTHENTICATED: "there is no token, or it is unknown or has expired; of a token request: the secret is wrong",
 }
 
 _CODES: dict[type[Refused], Code] = {
@@ -90,7 +116,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Unsafe, _unsafe)
     app.add_exception_handler(WorldError, _world_failed)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _http)
+    app.add_exception_handler(RequestValidationError, _parameters)
     app.add_exception_handler(Exception, _our_bug)
 
 
@@ -109,6 +135,13 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return answer(Code.INVALID_ARGUMENT, f"{first} (and {more} more)" if more > 0 else first, problems=error.problems)
 
 
+async def _parameters(request: Request, error: Exception) -> JSONResponse:
+    """Wrong parameters of the path or the query, by the names that the client gave them."""
+    assert isinstance(error, RequestValidationError)
+    found = [{**e, "loc": e["loc"][1:]} for e in error.errors()]
+    return await _invalid(request, Invalid(codec.in_words(cast("list[ErrorDetails]", found))))
+
+
 async def _unsafe(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Unsafe)
     return answer(Code.FAILED_PRECONDITION, "; ".join(str(p) for p in error.problems), problems=error.problems)
@@ -119,14 +152,12 @@ async def _world_failed(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """What the router itself refuses. A method that a path does not have is `unimplemented`, as grpc-gateway answers it."""
+    """What the router itself refuses. A method that a path does not have is `unimplemented`, as in grpc-gateway."""
     if isinstance(error, HTTPException) and error.status_code == 405:
         headers = dict(error.headers) if error.headers else None
         return answer(Code.UNIMPLEMENTED, f"{request.url.path} has no method {request.method}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code == 404:
         return answer(Code.NOT_FOUND, f"there is nothing at {request.url.path}")
-    if isinstance(error, RequestValidationError):
-        return await _invalid(request, Invalid(Problem(path=str(e["loc"][-1]), message=e["msg"]) for e in error.errors()))
     return answer(Code.INVALID_ARGUMENT, getattr(error, "detail", None) or "the request cannot be read")
 
 

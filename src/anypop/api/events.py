@@ -4,28 +4,29 @@ In: how many, and after which. Out: events, oldest first. A tenant sees those of
 """
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query
 
 from anypop.api.context import CallerAccount, PlatformDep
-from anypop.model.errors import Invalid
+from anypop.api.documentation import answers
+from anypop.api.models.platform import Events
+from anypop.api.parameters import whole
 
-router = APIRouter(prefix="/anypop/v1")
+router = APIRouter(prefix="/anypop/v1", tags=["platform"])
+
+DEFAULT, MOST = 100, 1000
 
 
 @router.get("/events")
-async def events(request: Request, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
-    """The newest events, oldest first. Tenants see those of their own stacks, the operator all."""
-    limit, after = _count(request, "limit", 100), _count(request, "after", 0)
+@answers(Events)
+async def list_events(
+    account: CallerAccount,
+    platform: PlatformDep,
+    limit: Annotated[int, whole(15, default=DEFAULT), Query(description=f"how many; at most {MOST}", ge=0)] = DEFAULT,
+    after: Annotated[int, whole(15), Query(description="only those with a higher id", ge=0)] = 0,
+) -> dict[str, Any]:
+    """List the newest events, oldest first; a tenant sees those of its own stacks."""
     own = None if account.operator else [stack.id for stack in platform.accounts.stacks(account.id)]
-    return {"results": await asyncio.to_thread(platform.core.store.events, after=after, limit=min(limit, 1000), stacks=own)}
-
-
-def _count(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, "")
-    if text == "":
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise Invalid.one(name, "must be a whole number")
-    return int(text)
+    found = await asyncio.to_thread(platform.core.store.events, after=after, limit=min(limit, MOST), stacks=own)
+    return {"results": found}

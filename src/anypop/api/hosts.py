@@ -1,14 +1,18 @@
 """/anypop/v1/hosts: every host with its room and its state; give one up, or take it back into use.
 
-In: the operator's requests. Out: what control knows of hosts: what they have, what is placed there, what is left, and whether they are lost.
+In: the operator's requests. Out: what control knows of hosts: what they have, what is placed there, what is left, and
+whether they are lost.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from anypop.api import shapes
 from anypop.api.context import OperatorAccount, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models.platform import Hosts, HostState
 from anypop.api.pops import host_data
 from anypop.control import hosts
 from anypop.control.state import State
@@ -16,23 +20,33 @@ from anypop.model.names import HostName
 from anypop.model.network import Capacity, Host, Pop
 from anypop.plan.rooms import needs_of
 
-router = APIRouter(prefix="/anypop/v1/hosts")
+router = APIRouter(prefix="/anypop/v1/hosts", tags=["platform"])
+
+Name = Annotated[str, Path(description="the host's name")]
 
 
 @router.get("")
+@answers(Hosts)
 async def list_hosts(_: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """List every host with its room and its state."""
     return {"results": [_row(platform, pop, host) for pop, host in platform.core.state.network.hosts()]}
 
 
 @router.post("/{host}/evict")
-async def evict(host: str, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
-    """Its instances are placed on the other hosts of its PoP, one after the other; it takes down what it has when it returns."""
+@answers(HostState, Code.NOT_FOUND, Code.FAILED_PRECONDITION)
+async def evict_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Give a host up.
+
+    Its instances are placed on the other hosts of its PoP, one after the other; it takes down what it has when it
+    returns.
+    """
     return await _changed(platform, host, hosts.evict)
 
 
 @router.post("/{host}/readmit")
-async def readmit(host: str, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
-    """New instances may be placed on it again."""
+@answers(HostState, Code.NOT_FOUND, Code.FAILED_PRECONDITION)
+async def readmit_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Take a host back into use: new instances may be placed on it again."""
     return await _changed(platform, host, hosts.readmit)
 
 

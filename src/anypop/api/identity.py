@@ -1,91 +1,118 @@
 """/identity/v1: tokens and credentials, as the Workload API's clients use them.
 
-A token is asked for in JSON or as a form, both are in use. Client ids that nobody has answer 404, wrong secrets 401: clients print
-different errors for the two.
+A token is asked for in JSON or as a form, both are in use. Client ids that nobody has answer 404, wrong secrets 401:
+clients print different errors for the two.
 """
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from anypop.api import pages, shapes
-from anypop.api.bodies import Body, object_of, raw_body, text
+from anypop.api.bodies import JSON, JsonBody, RequestBody, model_of, object_of, raw_body
 from anypop.api.context import CallerAccount, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models.identity import Credential as ShownCredential
+from anypop.api.models.identity import CredentialPage, CredentialRequest, Token, TokenRequest
 from anypop.control.accounts import TOKEN_LIFE_S, Account, Credential
 from anypop.control.refusals import NotFound
-from anypop.model.errors import Invalid, Problem
+from anypop.model import limits
 
-router = APIRouter()
+router = APIRouter(tags=["identity"])
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class TokenBody(RequestBody):
+    """Client credentials in JSON or as a form: Go's OAuth2 library sends the latter."""
+
+    def __init__(self) -> None:
+        super().__init__({JSON: TokenRequest, FORM: TokenRequest})
+
+    async def __call__(self, request: Request) -> TokenRequest:
+        raw = await raw_body(request)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != FORM:
+            return model_of(TokenRequest, object_of(raw))
+        form = {name: values[-1] for name, values in parse_qs(raw.decode("utf-8", "replace")).items()}
+        limits.check(form)
+        return model_of(TokenRequest, form)
 
 
 @router.post("/identity/v1/oauth2/token")
-async def token(request: Request, platform: PlatformDep) -> dict[str, Any]:
-    body = await _credentials(request)
-    problems = [Problem(path=name, message="is required") for name in ("client_id", "client_secret") if not body.get(name)]
-    if body.get("grant_type", "client_credentials") != "client_credentials":
-        problems.append(Problem(path="grant_type", message="must be client_credentials"))
-    if problems:
-        raise Invalid(problems)
-    issued = await asyncio.to_thread(platform.accounts.issue_token, body["client_id"], body["client_secret"])
+@answers(Token, Code.UNAUTHENTICATED, Code.NOT_FOUND)
+async def issue_token(platform: PlatformDep, body: Annotated[TokenRequest, Depends(TokenBody())]) -> dict[str, Any]:
+    """Get an access token for client credentials."""
+    issued = await asyncio.to_thread(platform.accounts.issue_token, body.client_id, body.client_secret)
     return {"access_token": issued, "token_type": "bearer", "expires_in": TOKEN_LIFE_S}
 
 
-async def _credentials(request: Request) -> dict[str, str]:
-    raw = await raw_body(request)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/x-www-form-urlencoded":
-        return {name: values[-1] for name, values in parse_qs(raw.decode("utf-8", "replace")).items()}
-    body = object_of(raw)
-    given = {name: body[name] for name in ("grant_type", "client_id", "client_secret") if body.get(name) is not None}
-    wrong = [Problem(path=name, message="must be a text") for name, value in given.items() if not isinstance(value, str)]
-    if wrong:
-        raise Invalid(wrong)
-    return given
-
-
-# `user_id`: every account is one user here; its id is the account's, `me` is the caller's own.
+# Every account is one user here.
 _USER = "/identity/v1/users/{user_id}/credentials"
+UserId = Annotated[str, Path(description="the account's id, or `me`: whoever asks")]
+CredentialId = Annotated[str, Path(description="id or client id")]
 
 
-def _is_me(user_id: str, account: Account) -> None:
+def _check_user(user_id: str, account: Account) -> None:
     if user_id not in (account.id, "me"):
         raise NotFound(f"no user {user_id}")
 
 
 @router.get(_USER)
-async def list_credentials(request: Request, user_id: str, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
-    _is_me(user_id, account)
+@answers(CredentialPage, Code.NOT_FOUND)
+async def list_credentials(query: pages.PageQuery, user_id: UserId, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """List the caller's credentials, without their secrets."""
+    _check_user(user_id, account)
     found = await asyncio.to_thread(platform.accounts.credentials, account.id)
-    return pages.page(found, request.query_params, _credential)
+    return pages.page(found, query, _credential)
 
 
 @router.post(_USER)
-async def create_credential(user_id: str, account: CallerAccount, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    _is_me(user_id, account)
-    return _credential(await asyncio.to_thread(platform.accounts.create_credential, account.id, text(body, "name")))
+@answers(ShownCredential, Code.NOT_FOUND)
+async def create_credential(
+    user_id: UserId,
+    account: CallerAccount,
+    platform: PlatformDep,
+    body: Annotated[CredentialRequest, Depends(JsonBody(CredentialRequest))],
+) -> dict[str, Any]:
+    """Create a credential; its secret is in this answer and never again."""
+    _check_user(user_id, account)
+    return _credential(await asyncio.to_thread(platform.accounts.create_credential, account.id, body.name))
 
 
 @router.get(_USER + "/{credential_id}")
-async def get_credential(user_id: str, credential_id: str, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
-    _is_me(user_id, account)
+@answers(ShownCredential, Code.NOT_FOUND)
+async def get_credential(user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Get one credential, without its secret."""
+    _check_user(user_id, account)
     return _credential(await asyncio.to_thread(platform.accounts.credential, account.id, credential_id))
 
 
 @router.delete(_USER + "/{credential_id}", status_code=204)
-async def delete_credential(user_id: str, credential_id: str, account: CallerAccount, platform: PlatformDep) -> Response:
-    _is_me(user_id, account)
+@answers(None, Code.NOT_FOUND)
+async def delete_credential(user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep) -> Response:
+    """Delete a credential; its tokens end at once."""
+    _check_user(user_id, account)
     await asyncio.to_thread(platform.accounts.delete_credential, account.id, credential_id)
     return Response(status_code=204)
 
 
 @router.post(_USER + "/{credential_id}/rotate")
-async def rotate_credential(user_id: str, credential_id: str, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
-    _is_me(user_id, account)
+@answers(ShownCredential, Code.NOT_FOUND)
+async def rotate_credential(user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Give a credential a new secret; tokens made with the old one end at once."""
+    _check_user(user_id, account)
     return _credential(await asyncio.to_thread(platform.accounts.rotate_credential, account.id, credential_id))
 
 
 def _credential(found: Credential) -> dict[str, Any]:
-    data = {"id": found.id, "name": found.name, "clientId": found.client_id, "createdAt": shapes.moment(found.created_at)}
+    data = {
+        "id": found.id,
+        "name": found.name,
+        "clientId": found.client_id,
+        "createdAt": shapes.moment(found.created_at),
+    }
     return data | ({"clientSecret": found.secret} if found.secret else {})

@@ -1,7 +1,7 @@
 """Where the vantages land, for rollouts: before a change, and after each of its waves.
 
-In: a workload; the core's news. Out: landings, put into the rollout that waits for them; what they mean is `plan.rollout`'s to say. Without
-vantages there is nothing to see, and rollouts go by what the hosts report alone.
+In: a workload; the core's news. Out: landings, put into the rollout that waits for them; what they mean is
+`plan.rollout`'s to say. Without vantages there is nothing to see, and rollouts go by what the hosts report alone.
 """
 
 import asyncio

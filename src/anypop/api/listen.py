@@ -1,7 +1,8 @@
 """Listening sockets, some of them in other network namespaces.
 
-In: `HOST:PORT` or `netns=NAME,HOST:PORT`. Out: bound sockets; a namespace's socket stays in it although the process does not, so a lab's
-agents reach control without any interface, route or firewall rule on the host. Raises `WorldError` that says what is in the way.
+In: `HOST:PORT` or `netns=NAME,HOST:PORT`. Out: bound sockets; a namespace's socket stays in it although the process
+does not, so a lab's agents reach control without any interface, route or firewall rule on the host. Raises `WorldError`
+that says what is in the way.
 """
 
 import contextlib

@@ -1,12 +1,15 @@
 """Pagination, filters and sorting of lists, by the Workload API's `page_request` parameters.
 
-In: the whole list, stably ordered, and the query. Out: `pageInfo` (counts and cursors are strings, as protobuf's JSON has it) and the
-page. A cursor is the offset of an item; `after=-1` is before the first. Pure.
+In: the whole list, stably ordered, and the query. Out: `pageInfo` (counts and cursors are strings, as protobuf's JSON
+has it) and the page. A cursor is the offset of an item; `after=-1` is before the first. Pure, but for `PageQuery`,
+which reads the query.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Query
 
 from anypop.model.errors import Invalid, Problem
 
@@ -14,6 +17,40 @@ DEFAULT_PAGE = 10
 T = TypeVar("T")
 
 _TERM = re.compile(r"""\s*([A-Za-z_.]+)\s*(!=|<>|=)\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=]+))\s*(?:(and)\b|$)""", re.IGNORECASE)
+
+
+def page_query(
+    first: Annotated[
+        str,
+        Query(
+            alias="page_request.first",
+            description=f"how many items; default {DEFAULT_PAGE}",
+            json_schema_extra={"type": "integer", "minimum": 0, "default": DEFAULT_PAGE},
+        ),
+    ] = "",
+    after: Annotated[
+        str,
+        Query(
+            alias="page_request.after",
+            description="a cursor: items behind it; -1 is before the first",
+            json_schema_extra={"type": "integer", "minimum": -1, "default": -1},
+        ),
+    ] = "",
+    condition: Annotated[
+        str,
+        Query(alias="page_request.filter", description="name='x' and status=\"ACTIVE\"; also !=, and fields by their paths"),
+    ] = "",
+    order: Annotated[str, Query(alias="page_request.sort_by", description="name, -createdAt or createdAt desc; several with commas")] = "",
+) -> dict[str, str]:
+    return {
+        "page_request.first": first,
+        "page_request.after": after,
+        "page_request.filter": condition,
+        "page_request.sort_by": order,
+    }
+
+
+PageQuery = Annotated[dict[str, str], Depends(page_query)]
 
 
 def page(items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dict[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """/anypop/v1/pops and healthz: every PoP as it was ordered, and as its last report shows it.
 
-In: control's state. Out: what it knows and how sure it is: of a PoP whose last report is missing or too old nothing is shown as healthy.
+In: control's state. Out: what it knows and how sure it is: of a PoP whose last report is missing or too old nothing is
+shown as healthy.
 """
 
 from collections import Counter
@@ -9,6 +10,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.models.platform import Health, Pops
 from anypop.judge.instances import shown
 from anypop.model import codec
 from anypop.model.names import CityCode
@@ -16,19 +19,25 @@ from anypop.model.network import Host
 from anypop.model.reasons import Reason
 from anypop.plan.fields import location
 
-router = APIRouter(prefix="/anypop/v1")
+router = APIRouter(prefix="/anypop/v1", tags=["platform"])
 
 
 @router.get("/healthz")
-async def healthz(platform: PlatformDep) -> dict[str, Any]:
-    """Whether control works; needs no token, tells nothing."""
+@answers(Health)
+async def get_health(platform: PlatformDep) -> dict[str, Any]:
+    """Ask whether control works; needs no token, tells nothing else."""
     return {"status": "ok" if not platform.core.bell.closed else "stopping"}
 
 
 @router.get("/pops")
-async def pops(account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
-    """Every PoP. What names instances or the inside of a PoP (drift, errors, orphans) is for the operator alone."""
-    return {"results": [_pop(platform, city) | (_inside(platform, city) if account.operator else {}) for city in sorted(platform.cities())]}
+@answers(Pops)
+async def list_pops(account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """List every PoP.
+
+    What names instances or the inside of a PoP (drift, errors, orphans) is for the operator alone.
+    """
+    cities = sorted(platform.cities())
+    return {"results": [_pop(platform, city) | (_inside(platform, city) if account.operator else {}) for city in cities]}
 
 
 def _inside(platform: Platform, city: CityCode) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def _inside(platform: Platform, city: CityCode) -> dict[str, Any]:
 
 
 def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
-    """A PoP as its hosts together: trusted when every one of them is, and what is wrong with the first that is not well."""
+    """A PoP as its hosts together: trusted when each of them is, and what is wrong with the first that is not well."""
     site = platform.core.state.network.pop(city)
     hosts = [host_data(platform, host) for host in (site.hosts if site is not None else ())]
     place = location(city)

@@ -4,41 +4,56 @@ In: a workload as for its creation, or a price book. Out: the price line by line
 """
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends
 
-from anypop.api.bodies import Body, member, raw_body
+from anypop.api.bodies import JsonObject, RawBody
 from anypop.api.context import CallerAccount, OperatorAccount, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.models.prices import PriceBook, Quote
+from anypop.api.models.workloads import WorkloadRequest
 from anypop.control import declare
-from anypop.model import codec
+from anypop.model import codec, limits
 from anypop.model.names import StackId
 from anypop.plan.parse import parse
-from anypop.plan.price import as_data, quote, read_price_book
+from anypop.plan.price import BookText, as_data, quote, read_price_book
 
-router = APIRouter(prefix="/anypop/v1")
+router = APIRouter(prefix="/anypop/v1", tags=["prices"])
 
 
 @router.post("/quote")
-async def quoted(_: CallerAccount, platform: PlatformDep, body: Body) -> Any:
-    """The price of a workload that need not exist: parsed like a creation, and nothing is created. With it, what would have no effect."""
-    made = parse(
-        member(body, "workload"), workload_id=declare.new_id(), stack_id=StackId("quote"), stack_slug="quote", cities=platform.cities()
-    )
+@answers(Quote)
+async def quote_workload(
+    _: CallerAccount,
+    platform: PlatformDep,
+    body: Annotated[dict[str, Any], Depends(JsonObject(WorkloadRequest, member="workload"))],
+) -> Any:
+    """Get the price of a workload that need not exist.
+
+    It is parsed like a creation, and nothing is created. The answer also names what would have no effect.
+    """
+    made = parse(body, workload_id=declare.new_id(), stack_id=StackId("quote"), stack_slug="quote", cities=platform.cities())
     idle = [{"field": problem.path, "description": problem.message} for problem in made.unacted]
     return codec.to_data(quote(made.workload, platform.prices)) | ({"without_effect": idle} if idle else {})
 
 
 @router.get("/prices")
-async def prices(_: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+@answers(PriceBook)
+async def get_prices(_: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Get the price book."""
     return as_data(platform.prices)
 
 
 @router.put("/prices")
-async def put_prices(request: Request, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
-    """Replace the price book. The body is YAML, as `plan/pricebook.yaml`."""
-    text = (await raw_body(request)).decode("utf-8", "replace")
+@answers(PriceBook)
+async def replace_prices(
+    _: OperatorAccount, platform: PlatformDep, body: Annotated[bytes, Depends(RawBody({"application/yaml": BookText}))]
+) -> dict[str, Any]:
+    """Replace the price book, for quotes from now on."""
+    text = body.decode("utf-8", "replace")
     book = read_price_book(text)
+    limits.check(as_data(book))
     await asyncio.to_thread(platform.core.store.put_setting, "price_book", text)
     platform.prices = book
     return as_data(book)

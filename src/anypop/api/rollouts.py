@@ -1,22 +1,36 @@
-"""/anypop/v1/.../rollouts, revisions, rollback, strategy: how a workload's changes are brought to its instances and announcements.
+"""/anypop/v1/.../rollouts, revisions, rollback, strategy: how a workload's changes are brought out, wave by wave.
 
-In: requests about one workload. Out: what has been, what is under way and how far it is; or the change that was asked for. What may change
-when is `plan.rollout`'s to say; nothing here waits for a rollout, whoever wants to see it to its end watches it.
+In: requests about one workload. Out: what has been, what is under way and how far it is; or the change that was asked
+for. What may change when is `plan.rollout`'s to say; nothing here waits for a rollout, whoever wants to see it to its
+end watches it.
 """
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
-from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Path
 
 from anypop.api import shapes
 from anypop.api.announcements import parsed_rules
-from anypop.api.bodies import Body
+from anypop.api.bodies import JsonBody, JsonObject, model_of
 from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
 from anypop.api.landings import landings_of
+from anypop.api.models.rollouts import (
+    Revisions,
+    RollbackRequest,
+    RolledBack,
+    RolloutRequest,
+    Rollouts,
+    RolloutStarted,
+    RolloutState,
+    StrategyAnswer,
+    StrategyBody,
+    StrategyRequest,
+)
 from anypop.control import rollouts
 from anypop.control.state import Declaration, State
 from anypop.model.errors import Invalid, Problem
@@ -24,15 +38,16 @@ from anypop.model.names import CityCode, WorkloadId
 from anypop.model.rollout import Rollout, RolloutKind, ScopeChange, ScopeWave, Strategy
 from anypop.plan.rollout import progress
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["rollouts"])
 
-# What an operator may want at most: an hour of watching between two waves, and as many beside each other as a host has places.
-_MOST = {"bake_s": 3600.0, "deadline_s": 3600.0, "failing_s": 3600.0, "surge": 100}
+WorkloadRef = Annotated[str, Path(description="id or slug")]
+RolloutRef = Annotated[str, Path(description="a rollout's id, or the beginning of it")]
 
 
 @router.get("/revisions")
-async def list_revisions(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
-    """The kept revisions, oldest first."""
+@answers(Revisions)
+async def list_revisions(workload_id: WorkloadRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List the kept revisions, oldest first."""
     state = platform.core.state
     declared = platform.workload(stack, workload_id)
     kept = [r for key, r in sorted(state.revisions.items()) if key[0] == declared.id]
@@ -53,26 +68,36 @@ async def list_revisions(workload_id: str, stack: CallerStack, platform: Platfor
 
 
 @router.get("/rollouts")
-async def list_rollouts(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
-    """All that are remembered, oldest first, and on how many instances the newest revision is."""
+@answers(Rollouts)
+async def list_rollouts(workload_id: WorkloadRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List the rollouts that are remembered, oldest first, and on how many instances the newest revision is."""
     state = platform.core.state
     declared = platform.workload(stack, workload_id)
     return status(state, declared) | {"results": [data_of(state, r) for r in _of(state, declared.id)]}
 
 
 @router.get("/rollouts/{rollout_id}")
-async def show_rollout(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(RolloutState)
+async def get_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Get one rollout, and on how many instances the newest revision is."""
     state = platform.core.state
     declared = platform.workload(stack, workload_id)
     return status(state, declared) | {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))}
 
 
 @router.post("/rollouts")
-async def change_scopes(workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    """Change scopes in waves: `{"waves": [{"rules": [...], "expected": {"london": ["LHR"]}}], "strategy": {...}}`."""
+@answers(RolloutStarted, Code.FAILED_PRECONDITION)
+async def change_scopes(
+    workload_id: WorkloadRef,
+    stack: CallerStack,
+    account: CallerAccount,
+    platform: PlatformDep,
+    body: Annotated[dict[str, Any], Depends(JsonObject(RolloutRequest))],
+) -> dict[str, Any]:
+    """Change scopes in waves, taken back where vantages land elsewhere than expected."""
     declared = platform.workload(stack, workload_id)
     waves = _waves(body, platform.core.state, declared)
-    strategy = _strategy(body.get("strategy") or {}, replace(declared.strategy, bake_s=declared.strategy.bake_s))
+    strategy = _strategy(body.get("strategy") or {}, declared.strategy)
     baseline = await landings_of(platform, declared.id)
     step = rollouts.change_scopes(declared.id, waves, by=account.name, strategy=strategy, baseline=baseline)
     state = await platform.core.change(step)
@@ -80,40 +105,57 @@ async def change_scopes(workload_id: str, stack: CallerStack, account: CallerAcc
 
 
 @router.post("/rollouts/{rollout_id}/pause")
-async def pause(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(RolloutState, Code.FAILED_PRECONDITION)
+async def pause_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Pause a rollout: nothing more changes, what is changed already stays."""
     return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.pause)
 
 
 @router.post("/rollouts/{rollout_id}/resume")
-async def resume(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(RolloutState, Code.FAILED_PRECONDITION)
+async def resume_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Resume a paused rollout."""
     return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.resume)
 
 
 @router.post("/rollouts/{rollout_id}/abort")
-async def abort(workload_id: str, rollout_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
-    """End it and take back what it changed."""
+@answers(RolloutState, Code.FAILED_PRECONDITION)
+async def abort_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Abort a rollout, and take back what it changed."""
     return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.abort)
 
 
 @router.post("/rollback")
-async def roll_back(workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    """Declare a kept revision anew: `{"revision": 3}`; without a number the last one that ran everywhere."""
+@answers(RolledBack, Code.FAILED_PRECONDITION)
+async def roll_back(
+    workload_id: WorkloadRef,
+    stack: CallerStack,
+    account: CallerAccount,
+    platform: PlatformDep,
+    body: Annotated[RollbackRequest, Depends(JsonBody(RollbackRequest))],
+) -> dict[str, Any]:
+    """Declare a kept revision anew."""
     declared = platform.workload(stack, workload_id)
-    number = body.get("revision")
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-        raise Invalid.one("revision", "must be a whole number, 1 or more")
-    state = await platform.core.change(rollouts.roll_back(declared.id, number, by=account.name), confirmed=frozenset([declared.id]))
+    state = await platform.core.change(rollouts.roll_back(declared.id, body.revision, by=account.name), confirmed=frozenset([declared.id]))
     return {"workload": shapes.workload(state, state.workloads[declared.id])} | status(state, state.workloads[declared.id])
 
 
 @router.get("/strategy")
-async def get_strategy(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(StrategyAnswer)
+async def get_strategy(workload_id: WorkloadRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Get how careful the workload's rollouts are."""
     return {"strategy": strategy_data(platform.workload(stack, workload_id).strategy)}
 
 
 @router.put("/strategy")
-async def put_strategy(workload_id: str, stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
-    """How careful the workload's rollouts are; what is left out has its default."""
+@answers(StrategyAnswer, Code.FAILED_PRECONDITION)
+async def replace_strategy(
+    workload_id: WorkloadRef,
+    stack: CallerStack,
+    platform: PlatformDep,
+    body: Annotated[dict[str, Any], Depends(JsonObject(StrategyRequest | StrategyBody))],
+) -> dict[str, Any]:
+    """Set how careful the workload's rollouts are; what is left out has its default."""
     declared = platform.workload(stack, workload_id)
     strategy = _strategy(body.get("strategy", body), Strategy())
     await platform.core.change(rollouts.set_strategy(declared.id, strategy))
@@ -170,24 +212,7 @@ async def _asked(platform: Platform, declared: Declaration, rollout_id: str, ste
 
 def _strategy(given: Any, base: Strategy) -> Strategy:
     """`base` with what a request says. Raises `Invalid` with all its problems."""
-    if not isinstance(given, Mapping):
-        raise Invalid.one("strategy", f"must be an object with {', '.join(_MOST)}")
-    problems = [Problem(path=f"strategy.{key}", message="is not a field of a strategy") for key in given if key not in _MOST]
-    values: dict[str, Any] = {}
-    for name, most in _MOST.items():
-        value = given.get(name)
-        if value is None:
-            continue
-        whole = isinstance(most, int)
-        fits = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and isfinite(value)
-        if not fits or not (1 if whole else 0) <= value <= most:
-            kind = "whole number, 1" if whole else "number of seconds, 0"
-            problems.append(Problem(path=f"strategy.{name}", message=f"must be a {kind} to {most:g}"))
-        else:
-            values[name] = value if whole else float(value)
-    if problems:
-        raise Invalid(problems)
-    return replace(base, **values)
+    return replace(base, **model_of(StrategyRequest, given, under="strategy").model_dump(exclude_none=True))
 
 
 def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list[ScopeWave]:

@@ -1,7 +1,8 @@
 """The control process: store, core, certificate, sockets, HTTPS server, from start to a quick and orderly end.
 
-In: what the command line says. Out: a running server until SIGTERM or SIGINT; then waiting agents and watchers are answered first, so that
-it ends within a second. It writes the files by which others find it: agents' tokens and the client file.
+In: what the command line says. Out: a running server until SIGTERM or SIGINT; then waiting agents and watchers are
+answered first, so that it ends within a second. It writes the files by which others find it: agents' tokens and the
+client file.
 """
 
 import asyncio
@@ -85,7 +86,9 @@ def _in_words(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _only_one(state: Path) -> Iterator[None]:
-    """Two control processes over one store would each give out generations: the lock goes with the process, however it ends."""
+    """Two control processes over one store would each give out generations: the lock goes with the process, however it
+    ends.
+    """
     with _in_words(f"use the folder {state}"):
         lock = (state / "lock").open("w")
     with lock:
@@ -160,7 +163,9 @@ class _Server(uvicorn.Server):
             cut.cancel()
 
     def _cut(self) -> None:
-        """End what is still open. TLS's farewell needs the other side, and a client between two requests does not listen for it."""
+        """End what is still open. TLS's farewell needs the other side, and a client between two requests does not
+        listen for it.
+        """
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
@@ -228,7 +233,9 @@ def _attach_lab(platform: Platform, folder: Path | None) -> None:
 
 
 def _bootstrap(settings: Settings, accounts: Accounts, credentials: ca.Credentials, sockets: list[socket.socket]) -> None:
-    """The first account, its stack, and the file that lets the command line in. A credential in the file that works stays."""
+    """The first account, its stack, and the file that lets the command line in. A credential in the file that works
+    stays.
+    """
     account = accounts.first_account()
     stacks = accounts.stacks(account.id)
     stack = stacks[0] if stacks else accounts.create_stack(account.id, "default", "default")

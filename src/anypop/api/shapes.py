@@ -1,7 +1,7 @@
 """The nouns as the Workload API's JSON has them: stacks, workloads, locations, instances.
 
-In: control's state. Out: plain data. Null and empty values are left out, times are RFC 3339 in UTC, counts of 64 bits are text. Pure; it
-must not add to a workload's document what its client would see as a difference from what it sent.
+In: control's state. Out: plain data. Null and empty values are left out, times are RFC 3339 in UTC, counts of 64 bits
+are text. Pure; it must not add to a workload's document what its client would see as a difference from what it sent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,8 +52,8 @@ def workload(state: State, declared: Declaration) -> dict[str, Any]:
 
 
 def instances(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:
-    """The instances of a workload by name: of each slot the incarnation that serves, or is on its way to; one that is being taken down only
-    where no other lives in its slot.
+    """The instances of a workload by name: of each slot the incarnation that serves, or is on its way to; one that is
+    being taken down only where no other lives in its slot.
     """
     found: dict[str, tuple[Incarnation, dict[str, Any]]] = {}
     for life, data in incarnations(state, declared, now):

@@ -1,7 +1,7 @@
 """Long blocking work in a thread of its own, outside the event loop and outside the usual pool of threads.
 
-In: something that may take a minute (a vantage whose requests all time out). Out: its result. In the usual pool it would keep logins
-waiting; its thread is a daemon, so that the end of the process waits for nobody.
+In: something that may take a minute (a vantage whose requests all time out). Out: its result. In the usual pool it
+would keep logins waiting; its thread is a daemon, so that the end of the process waits for nobody.
 """
 
 import asyncio

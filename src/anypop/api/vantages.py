@@ -1,6 +1,7 @@
-"""What the API asks of places to test from, and of routers: two small interfaces, implemented over the lab by `lab_vantages`.
+"""What the API asks of places to test from, and of routers: two small interfaces.
 
-A real deployment may put others behind them (measurement networks, route collectors); without any, the endpoints say so.
+`lab_vantages` implements both over the lab. A real deployment may put others behind them (measurement networks, route
+collectors); without any, the endpoints say so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,8 @@ class LookingGlass(Protocol):
     """The routers' own view. Blocking: call in a thread."""
 
     def why(self, target: str, address: Address, pops: Sequence[CityCode]) -> Mapping[str, Any]:
-        """Why `target` (a vantage or a router) lands where it lands, as `routing.why.Why` in plain data. `pops` serve the address.
+        """Why `target` (a vantage or a router) lands where it lands, as `routing.why.Why` in plain data. `pops` serve
+        the address.
 
         Raises `KeyError` for an unknown target and `WorldError` when the routers do not answer.
         """

@@ -1,32 +1,43 @@
 """/anypop/v1/.../watch: a workload's instances as they change, as server-sent events.
 
-In: a workload. Out: a stream (WHATWG HTML, section 9.2): `{"instances": [...]}` at once and after each change, a comment as a sign of life
-in between, and the end when the workload is gone or control stops.
+In: a workload. Out: a stream (WHATWG HTML, section 9.2): `{"instances": [...]}` at once and after each change, a
+comment as a sign of life in between, and the end when the workload is gone or control stops.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes
 from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.models.rollouts import WatchedInstances
 from anypop.api.rollouts import data_of, newest_of, status
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import Declaration, State
 from anypop.model.names import WorkloadId
 
-router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}")
+router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["workloads"])
 
-# Changes come in bursts (eight instances start at once); a table redrawn 50 times a second is as live as an eye can see.
+# Changes come in bursts (eight instances start at once); a table drawn 50 times a second is as live as an eye can see.
 PACE_S = 0.02
 SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 
 
 @router.get("/watch")
-async def watch(workload_id: str, stack: CallerStack, platform: PlatformDep) -> StreamingResponse:
+@answers(WatchedInstances, media_type="text/event-stream")
+async def watch_instances(
+    workload_id: Annotated[str, Path(description="id or slug")], stack: CallerStack, platform: PlatformDep
+) -> StreamingResponse:
+    """Watch a workload's instances.
+
+    Server-sent events: `instances` with all of them at once and after each change, `gone` when the workload is not
+    there any more; a comment is a sign of life.
+    """
     found = platform.workload(stack, workload_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(_states(platform, found.id), media_type="text/event-stream", headers=headers)
@@ -43,7 +54,9 @@ async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[
         seen = _sources(state, declared)
         if seen != told:
             told = seen
-            data = {"instances": [data for _, data in shapes.instances(state, declared, platform.clock())], **status(state, declared)}
+            instances = [data for _, data in shapes.instances(state, declared, platform.clock())]
+            # the instances themselves, in place of how many there are
+            data = {**status(state, declared), "instances": instances}
             if (rollout := newest_of(state, declared)) is not None:
                 data["rollout"] = data_of(state, rollout)
             yield f"event: instances\ndata: {json.dumps(data)}\n\n"
@@ -54,7 +67,9 @@ async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[
 
 
 def _sources(state: State, declared: Declaration) -> tuple[object, ...]:
-    """All that a workload's instances follow from, to be compared: far cheaper than making the answer after each change of anything."""
+    """All that a workload's instances follow from, to be compared: far cheaper than making the answer after each change
+    of anything.
+    """
     living = [p.incarnation for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
     leaving = [t.incarnation for t in state.tombstones.values() if t.incarnation.workload_id == declared.id]
     uids = {life.uid for life in (*living, *leaving)}

@@ -1,71 +1,137 @@
 """/workload/v1: locations, workloads and their instances.
 
-In: requests of the Workload API. Out: answers of its shapes. What a request means is `plan.parse`'s to say, what follows from it the
-core's; a creation is answered when it is on disk, with the anycast addresses already in it.
+In: requests of the Workload API. Out: answers of its shapes. What a request means is `plan.parse`'s to say, what
+follows from it the core's; a creation is answered when it is on disk, with the anycast addresses already in it.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Path, Response
 
 from anypop.api import pages, shapes
-from anypop.api.bodies import Body, member
-from anypop.api.context import CallerAccount, CallerStack, PlatformDep
+from anypop.api.bodies import JsonObject
+from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models.workloads import (
+    InstanceAnswer,
+    InstancePage,
+    LocationPage,
+    WorkloadAnswer,
+    WorkloadPage,
+    WorkloadPatch,
+    WorkloadRequest,
+)
 from anypop.control import declare
+from anypop.control.accounts import Account, Stack
 from anypop.control.refusals import NotFound
 from anypop.control.state import Declaration
 from anypop.plan.fields import location
 from anypop.plan.parse import Parsed
 
-router = APIRouter(prefix="/workload/v1")
+router = APIRouter(prefix="/workload/v1", tags=["workloads"])
 
 MOST_WARNINGS = 20  # clients and proxies give up on answers with headers of more than some kilobytes
+CHANGED = (Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED)
+WARNED = {"Warning": "one for each field that was accepted and has no effect yet (RFC 7234, section 5.5)"}
+
+WorkloadId = Annotated[str, Path(description="id or slug")]
+WorkloadBody = Annotated[dict[str, Any], Depends(JsonObject(WorkloadRequest, member="workload"))]
+PatchBody = Annotated[dict[str, Any], Depends(JsonObject(WorkloadPatch, member="workload"))]
 
 
 @router.get("/locations")
-async def locations(request: Request, _: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
-    return pages.page(sorted(platform.cities()), request.query_params, location)
+@answers(LocationPage)
+async def list_locations(query: pages.PageQuery, _: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """List the cities that have a PoP."""
+    return pages.page(sorted(platform.cities()), query, location)
 
 
 @router.get("/stacks/{stack_id}/workloads")
-async def list_workloads(request: Request, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(WorkloadPage)
+async def list_workloads(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List the workloads of a stack."""
     state = platform.core.state
-    return pages.page(state.in_stack(stack.id), request.query_params, lambda found: shapes.workload(state, found))
+    return pages.page(state.in_stack(stack.id), query, lambda found: shapes.workload(state, found))
 
 
 @router.post("/stacks/{stack_id}/workloads")
-async def create_workload(stack: CallerStack, platform: PlatformDep, body: Body, response: Response) -> dict[str, Any]:
-    made = declare.parsed(member(body, "workload"), stack, declare.new_id(), platform.cities())
+@answers(WorkloadAnswer, Code.ALREADY_EXISTS, *CHANGED, headers=WARNED)
+async def create_workload(stack: CallerStack, platform: PlatformDep, body: WorkloadBody, response: Response) -> dict[str, Any]:
+    """Create a workload.
+
+    The answer comes when it is on disk, and has its anycast addresses already. Nothing is created where anything is
+    wrong.
+    """
+    made = declare.parsed(body, stack, declare.new_id(), platform.cities())
     state = await platform.core.change(platform.within_quota(declare.create(made), stack))
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[made.workload.id])}
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}")
-async def get_workload(workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(WorkloadAnswer)
+async def get_workload(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Get one workload."""
     return {"workload": shapes.workload(platform.core.state, platform.workload(stack, workload_id))}
 
 
 @router.put("/stacks/{stack_id}/workloads/{workload_id}")
+@answers(WorkloadAnswer, Code.ABORTED, *CHANGED, headers=WARNED)
 async def replace_workload(
-    workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body, response: Response
+    *,
+    workload_id: WorkloadId,
+    stack: CallerStack,
+    account: CallerAccount,
+    platform: PlatformDep,
+    body: WorkloadBody,
+    response: Response,
 ) -> dict[str, Any]:
-    current, wanted = platform.workload(stack, workload_id), member(body, "workload")
-    declare.check_version(wanted, current, required=True)
-    return await _redeclare(platform, account, stack, current, wanted, response)
+    """Replace a workload.
+
+    `metadata.version` is required and must be the current one. Slug and anycast last for the workload's life; a secret
+    that is sent back without a value keeps the one it had.
+    """
+    current = platform.workload(stack, workload_id)
+    declare.check_version(body, current, required=True)
+    return await _redeclare(platform, account=account, stack=stack, current=current, wanted=body, response=response)
 
 
 @router.patch("/stacks/{stack_id}/workloads/{workload_id}")
+@answers(WorkloadAnswer, Code.ABORTED, *CHANGED, headers=WARNED)
 async def merge_workload(
-    workload_id: str, stack: CallerStack, account: CallerAccount, platform: PlatformDep, body: Body, response: Response
+    *,
+    workload_id: WorkloadId,
+    stack: CallerStack,
+    account: CallerAccount,
+    platform: PlatformDep,
+    body: PatchBody,
+    response: Response,
 ) -> dict[str, Any]:
-    current, patch = platform.workload(stack, workload_id), member(body, "workload")
-    declare.check_version(patch, current, required=False)
-    return await _redeclare(platform, account, stack, current, declare.merged(current, patch), response)
+    """Change parts of a workload.
+
+    A JSON Merge Patch (RFC 7396); `metadata.version` is checked where it is given.
+    """
+    current = platform.workload(stack, workload_id)
+    declare.check_version(body, current, required=False)
+    return await _redeclare(
+        platform,
+        account=account,
+        stack=stack,
+        current=current,
+        wanted=declare.merged(current, body),
+        response=response,
+    )
 
 
 async def _redeclare(
-    platform: PlatformDep, account: CallerAccount, stack: CallerStack, current: Declaration, wanted: dict[str, Any], response: Response
+    platform: Platform,
+    *,
+    account: Account,
+    stack: Stack,
+    current: Declaration,
+    wanted: dict[str, Any],
+    response: Response,
 ) -> dict[str, Any]:
     made = declare.redeclared(wanted, current, stack, platform.cities())
     state = await platform.core.change(
@@ -76,27 +142,43 @@ async def _redeclare(
 
 
 def _warn(response: Response, made: Parsed) -> None:
-    """A header for each field that was accepted and has no effect (RFC 7234, section 5.5): an answer's body has no place for it."""
+    """A header for each field that was accepted and has no effect (RFC 7234, section 5.5): an answer's body has no
+    place for it.
+    """
     for problem in made.unacted[:MOST_WARNINGS]:
         text = str(problem).encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
         response.headers.append("warning", f'299 anypop "{"".join(c if c.isprintable() else "?" for c in text)[:300]}"')
 
 
 @router.delete("/stacks/{stack_id}/workloads/{workload_id}", status_code=204)
-async def delete_workload(workload_id: str, stack: CallerStack, platform: PlatformDep) -> Response:
+@answers(None, Code.FAILED_PRECONDITION)
+async def delete_workload(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> Response:
+    """Delete a workload.
+
+    Until every PoP has reported it gone it shows `metadata.deleteRequestedAt`; then it is 404.
+    """
     current = platform.workload(stack, workload_id)
     await platform.core.change(declare.delete(current.id), confirmed=frozenset([current.id]))
     return Response(status_code=204)
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances")
-async def list_instances(request: Request, workload_id: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(InstancePage)
+async def list_instances(query: pages.PageQuery, workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List a workload's instances by name, those being taken down included."""
     found = shapes.instances(platform.core.state, platform.workload(stack, workload_id), platform.clock())
-    return pages.page(found, request.query_params, lambda entry: entry[1])
+    return pages.page(found, query, lambda entry: entry[1])
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances/{name}")
-async def get_instance(workload_id: str, name: str, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(InstanceAnswer)
+async def get_instance(
+    workload_id: WorkloadId,
+    name: Annotated[str, Path(description="name or id")],
+    stack: CallerStack,
+    platform: PlatformDep,
+) -> dict[str, Any]:
+    """Get one instance."""
     state, declared, now = platform.core.state, platform.workload(stack, workload_id), platform.clock()
     for life, data in (*shapes.instances(state, declared, now), *shapes.incarnations(state, declared, now)):
         if name in (life.name, life.uid):

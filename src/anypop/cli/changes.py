@@ -12,9 +12,10 @@ from anypop.cli import rollouts, views, watch
 from anypop.cli.body import of_file
 from anypop.cli.door import Door, command
 from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
-from anypop.cli.workloads import File, Known, Timeout, Wait, Yes, app, summary, without_effect
+from anypop.cli.workloads import File, app, summary, without_effect
 
 
 @command(
@@ -52,7 +53,7 @@ def apply(door: Door, *, file: File = None, yes: Yes = False, wait: Wait = True,
 )
 def set_image(
     door: Door,
-    workload: Known,
+    workload: KnownWorkload,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="OCI image: registry/name:tag.")],
     *,
     container: Annotated[
@@ -76,7 +77,7 @@ def set_image(
 @command(app, "scale", examples="anypop workload scale web 4\nanypop workload scale web 1 --target na1")
 def scale(
     door: Door,
-    workload: Known,
+    workload: KnownWorkload,
     replicas: Annotated[int, typer.Argument(metavar="N", help="Instances in each city.", min=0)],
     *,
     target: Annotated[str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)] = "",
@@ -97,7 +98,7 @@ def scale(
 @command(app, "rollback", examples="anypop workload rollback web\nanypop workload rollback web --revision 3 --yes")
 def rollback(
     door: Door,
-    workload: Known,
+    workload: KnownWorkload,
     *,
     revision: Annotated[
         int | None, typer.Option("--revision", metavar="N", help="Which one (default: the last that ran everywhere).", min=1)

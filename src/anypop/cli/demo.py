@@ -1,9 +1,10 @@
 """The whole story on a terminal, for real, and what was measured of it.
 
-In: where the platform may live. Out: eight chapters printed as they happen, and a report as plain data. Every chapter uses what a user
+In: where the platform may live. Out: nine chapters printed as they happen, and a report as plain data. Every chapter uses what a user
 would use: the same commands' code, the same API. Only the accidents (a killed process, a PoP cut off) are made here, by root's own hands.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from anypop.cli import body, probing, reasons, views, watch
+from anypop.cli import body, probing, reasons, rollouts, views, watch
 from anypop.cli.door import Door, called
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
@@ -44,13 +45,14 @@ class Story:
         return build.attach(self.place.state / "lab")
 
     def tell(self) -> None:
-        """Chapters 3 to 8; the internet and the platform are up already."""
+        """Chapters 3 to 9; the internet and the platform are up already."""
         chapters: tuple[tuple[str, Callable[[], None]], ...] = (
             ("The price comes first", self.quote),
             ("One operation deploys", self.deploy),
             ("Anycast works", lambda: self.probe("before")),
             ("It says why", self.explain),
             ("It repairs it", self.repair),
+            ("An update under load", self.update),
             ("It survives: one instance is killed", self.kill_instance),
             ("It survives: a whole PoP is cut off", self.cut_pop),
         )
@@ -146,6 +148,50 @@ class Story:
             return bool(rows[0]["pop"] == pop)
 
         until(there, timeout_s=20, what=f"{name} landing in {pop}")
+
+    def update(self) -> None:
+        """Another environment for every instance, PoP by PoP, while every vantage asks on; then one that cannot start, which is taken back."""
+        lab = self.lab
+        path = self.door.workload_path(WORKLOAD)
+        changed = {"spec": {"containers": {"app": {"env": {"RELEASE": {"value": "2"}}}}}}
+        address = self.report["instances"][0]["anycast"]
+        with contextlib.ExitStack() as streams:
+            running = [streams.enter_context(Stream(v, address, interval_s=STREAM_S)) for v in lab.plan.vantages]
+            made = self.door.client.call("PATCH", path, what="update", body={"workload": changed})["workload"]
+            revision = int(made["metadata"]["version"])
+            rollout = rollouts.until_ended(self.door, WORKLOAD, revision, timeout_s=120)
+            broken = {"spec": {"containers": {"app": {"image": f"{self.place.image}-that-does-not-exist"}}}}
+            bad = self.door.client.call("PATCH", path, what="update", body={"workload": broken})["workload"]
+            try:
+                rollouts.until_ended(self.door, WORKLOAD, int(bad["metadata"]["version"]), timeout_s=120)
+            except Failure as failure:
+                self.say(f"revision {bad['metadata']['version']}: {failure.message}", *failure.problems)
+            else:
+                raise Failure("an image that does not exist was rolled out")
+            until(self.on_newest, timeout_s=60, what="every instance on the good revision")
+            answers = [answer for stream in running for answer in stream.stop()]
+        after = self.standing()
+        failed = sum(not answer.ok for answer in answers)
+        self.report["update"] = {
+            "requests": len(answers),
+            "failed": failed,
+            "seconds": rollout["seconds"] if rollout else 0.0,
+            "revision": after["revision"],
+            "instances_on_it": after["instances_on_it"],
+        }
+        self.say(
+            f"revision {revision} reached {after['instances']} instances in {self.report['update']['seconds']:.1f} s, and a broken one was "
+            f"taken back by itself: {failed} of {len(answers)} requests from all vantages failed; "
+            f"{after['instances_on_it']} of {after['instances']} on revision {after['revision']}"
+        )
+
+    def standing(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.door.client.get(f"{self.door.workload_path(WORKLOAD, 'anypop')}/rollouts", what="rollouts")
+        return found
+
+    def on_newest(self) -> bool:
+        found = self.standing()
+        return bool(found["instances_on_it"] == found["instances"])
 
     def kill_instance(self) -> None:
         victim = next(i for i in self.report["instances"] if i["pop"] == "AMS")

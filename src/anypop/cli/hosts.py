@@ -10,8 +10,8 @@ import typer
 from anypop.cli import views
 from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
+from anypop.cli.options import Yes
 from anypop.cli.table import Cell, Column, Table
-from anypop.cli.workloads import Yes
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List hosts and their room; evict one, or readmit it.")
 quotas = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show what is declared against its limits, and set limits.")
@@ -77,12 +77,12 @@ def set_quota(
     *,
     account: Annotated[str, typer.Option("--account", metavar="ID", help="Of this account.", show_default=False)] = "",
     of_stack: Annotated[str, typer.Option("--of-stack", metavar="STACK", help="Of this stack.", show_default=False)] = "",
-    instances: Annotated[int | None, typer.Option("--instances", metavar="N", min=0)] = None,
-    cpu: Annotated[float | None, typer.Option("--cpu", metavar="CORES", min=0)] = None,
-    memory_gib: Annotated[float | None, typer.Option("--memory-gib", metavar="GIB", min=0)] = None,
+    instances: Annotated[int | None, typer.Option("--instances", metavar="N", help="Instances in all.", min=0)] = None,
+    cpu: Annotated[float | None, typer.Option("--cpu", metavar="CORES", help="CPU cores of all instances.", min=0)] = None,
+    memory_gib: Annotated[float | None, typer.Option("--memory-gib", metavar="GIB", help="Memory of all instances.", min=0)] = None,
     anycast: Annotated[int | None, typer.Option("--anycast", metavar="N", help="Anycast addresses.", min=0)] = None,
-    workloads: Annotated[int | None, typer.Option("--workloads", metavar="N", min=0)] = None,
-    stacks: Annotated[int | None, typer.Option("--stacks", metavar="N", min=0)] = None,
+    workloads: Annotated[int | None, typer.Option("--workloads", metavar="N", help="Workloads.", min=0)] = None,
+    stacks: Annotated[int | None, typer.Option("--stacks", metavar="N", help="Stacks of the account.", min=0)] = None,
 ) -> None:
     """Set all limits of an account or a stack; what is left out has none. Lowering a limit takes nothing away that runs."""
     if bool(account) == bool(of_stack):

@@ -98,7 +98,7 @@ def register(root: typer.Typer) -> None:
         port: ApiPort = 8443,
         registry_port: RegistryPort = 0,
     ) -> None:
-        """The whole story on a terminal: an internet, a deployment, London in New York, and why, and home again."""
+        """Show on a terminal what Anypop does: an internet, a deployment, why London lands in New York, and the repair."""
         from anypop.cli import demo as story  # noqa: PLC0415 - see above
 
         wish = story.Wish(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli import announcing, changes, hosts, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
+from anypop.cli import announce, changes, hosts, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
 from anypop.cli.catchment import commands as catchment
-from anypop.cli.catchment import doctoring
+from anypop.cli.catchment import doctor
 from anypop.cli.door import Output, Root
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Format
@@ -76,10 +76,10 @@ app.add_typer(hosts.app, name="host")
 app.add_typer(hosts.quotas, name="quota")
 places.register(app)
 probing.register(app)
-app.add_typer(announcing.app, name="announce")
+app.add_typer(announce.app, name="announce")
 app.add_typer(places.communities, name="communities")
 app.add_typer(catchment.app, name="catchment")
-doctoring.register(app)
+doctor.register(app)
 app.add_typer(routes.app, name="route")
 app.add_typer(labs.app, name="lab")
 labs.register(app)

@@ -136,7 +136,7 @@ def register(root: typer.Typer) -> None:
 
     @command(root, "vantages", stack=False, examples="anypop vantages")
     def vantages(door: Door) -> None:
-        """Places to test from: hosts in eyeball networks of the lab."""
+        """Places to test from: hosts in the lab's networks of end users."""
         found = door.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
         door.screen.result(found, lambda: [vantages_table(found)])
 

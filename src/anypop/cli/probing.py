@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from anypop.advice.graph import Sources
 from anypop.cli import views
-from anypop.cli.catchment import graphs
+from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, WhatIf
-from anypop.cli.catchment.graphs import Footprint, GraphFile, Overrides
+from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides
 from anypop.cli.door import Door, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.screen import Shown
@@ -161,13 +162,14 @@ def register(root: typer.Typer) -> None:
         asked_of_model = model or bool(what_if or plan or graph)
         router = target
         if asked_of_model or city or is_network(target):
-            from anypop.cli.catchment import asking, whys  # noqa: PLC0415 - numpy, and the model of the Internet
+            from anypop.cli.catchment import inputs  # noqa: PLC0415 - numpy, and the model of the Internet
+            from anypop.cli.catchment import why as modelled  # noqa: PLC0415
 
-            ground = graphs.ground(door, graphs.given(graph, overrides, footprint))
-            named = None if asked_of_model else whys.router_of(ground, target, city)
+            loaded = graph_options.loaded(door, Sources(graph=graph, overrides=overrides, footprint=footprint))
+            named = None if asked_of_model else modelled.router_of(loaded, target, city)
             if named is None:
-                found = whys.of_model(door, ground, asking.question(door, plan, workload, what_if or ()), target, city)
-                door.screen.result(found, lambda: [*reasons.lines(found), "", whys.words(found)])
+                found = modelled.of_model(door, loaded, inputs.question(door, plan, workload, what_if or ()), target, city)
+                door.screen.result(found, lambda: [*reasons.lines(found), "", modelled.words(found)])
                 return
             router = named
         query = {"workload": anycast_workload(door, workload), "stack": door.client.settings.stack, "target": router}

@@ -1,7 +1,8 @@
-"""docs/reasons.md, made from the reasons themselves: `python -m anypop.cli.reasons_page docs/reasons.md` writes it anew.
+"""docs/reasons.md, made from the reasons: `python -m anypop.cli.reasons_page docs/reasons.md` writes it anew.
 
-In: the source of `model/reasons.py` (its members, their sentences, and the comments that divide them into groups) and which of our packages
-name a member. Out: the whole page. A test compares the two, so that no reason can be missing from the docs.
+In: the source of `model/reasons.py` (its members, their sentences, and the comments that divide them into groups) and
+which of our packages name a member. Out: the whole page. A test compares the two, so that no reason can be missing from
+the docs.
 """
 
 import ast
@@ -19,19 +20,29 @@ _ABOVE = f"""# Reasons
 
 <!-- Written by: {COMMAND} -->
 
-Every decision carries its reason: one of the words below, the same in `-o json`, in the HTTP API and in the reports of agents. People read
-the sentence beside it. "In" names the packages whose code gives the reason or asks for it.
+Every decision carries its reason: one of the words below, the same in `-o json`, in the HTTP API and in the reports of
+agents. People read the sentence beside it. "In" names the packages whose code gives the reason or asks for it.
 """
 
-# Where a person meets the reasons of a group. A group that stands in the enum alone gets its table without such a line.
+# Where a person meets the reasons of a group. A group that stands in the enum alone gets its table without such a text.
 _SEEN = {
-    "placement and plan": "Seen in `anypop events` as `not-planned`: what was asked for and could not be given, with the numbers.",
-    "instances": "Seen in `anypop instances`, in `anypop workload show`, in `anypop events` as `instance`, and as `message` of an\n"
-    "instance and of its containers in the Workload API.",
-    "announcements": "Seen in `anypop announce list`, in `anypop pops -o json` for each prefix, and in `anypop events` as `announced`,\n"
-    "`withdrawn`, `withdrawal-granted`, `withdrawal-refused` and `alarm`.",
-    "orders": "Seen in `anypop pops` and in `anypop events` as `order-refused`: an agent goes on obeying the order before.",
-    "verdicts": "Seen in `anypop pops`, and in `anypop events` as `pop-unknown` and `pop-trusted`: what the last report of a PoP is worth.",
+    "placement and plan": """
+Seen in `anypop events` as `not-planned`: what was asked for and could not be given, with the numbers.
+""",
+    "instances": """
+Seen in `anypop instances`, in `anypop workload show`, in `anypop events` as `instance`, and as `message` of an instance
+and of its containers in the Workload API.
+""",
+    "announcements": """
+Seen in `anypop announce list`, in `anypop pops -o json` for each prefix, and in `anypop events` as `announced`,
+`withdrawn`, `withdrawal-granted`, `withdrawal-refused` and `alarm`.
+""",
+    "orders": """
+Seen in `anypop pops` and in `anypop events` as `order-refused`: an agent goes on obeying the order before.
+""",
+    "verdicts": """
+Seen in `anypop pops`, and in `anypop events` as `pop-unknown` and `pop-trusted`: what a PoP's last report is worth.
+""",
 }
 
 _GROUP = re.compile(r"^    # (.+)$")
@@ -72,9 +83,11 @@ def markdown() -> str:
     for group, members in groups().items():
         parts.append(f"## {group[:1].upper()}{group[1:]}\n")
         if group in _SEEN:
-            parts.append(f"{_SEEN[group]}\n")
+            parts.append(_SEEN[group].lstrip())
         parts.append("| reason | sentence | in |\n|---|---|---|")
-        parts += [f"| `{reason.value}` | {reason.says} | {', '.join(f'`{package}`' for package in where[reason])} |" for reason in members]
+        for reason in members:
+            named = ", ".join(f"`{package}`" for package in where[reason])
+            parts.append(f"| `{reason.value}` | {reason.says} | {named} |")
         parts.append("")
     return "\n".join(parts).rstrip("\n") + "\n"
 

@@ -12,8 +12,8 @@ import typer
 from anypop.cli import views
 from anypop.cli.door import Door, command
 from anypop.cli.failure import Exit, Failure
+from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.table import Cell, Column, Table
-from anypop.cli.workloads import Known, Timeout, Wait, Yes
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, pause, resume and abort rollouts.")
 
@@ -26,21 +26,21 @@ POLL_S = 0.25  # between two looks where control's stream ended: short beside a 
 
 
 @command(app, "list", examples="anypop rollout list web\nanypop rollout list web -o json | jq '.results[-1].phase'")
-def list_rollouts(door: Door, workload: Known) -> None:
+def list_rollouts(door: Door, workload: KnownWorkload) -> None:
     """All rollouts of a workload that are remembered, and how many of its instances are on the newest revision."""
     found = _all(door, workload)
     door.screen.result(found, lambda: [standing(workload, found), "", table(found.get("results") or [])])
 
 
 @command(app, "show", examples="anypop rollout show web\nanypop rollout show web 3f2a")
-def show(door: Door, workload: Known, rollout: Rollout = "") -> None:
+def show(door: Door, workload: KnownWorkload, rollout: Rollout = "") -> None:
     """One rollout: its waves, where it is, and why."""
     found = _one(door, workload, rollout)
     door.screen.result(found, lambda: [details(found["rollout"]), "", standing(workload, found)])
 
 
 @command(app, "wait", examples="anypop rollout wait web --timeout 120")
-def wait_for(door: Door, workload: Known, rollout: Rollout = "", *, timeout: Timeout = 300) -> None:
+def wait_for(door: Door, workload: KnownWorkload, rollout: Rollout = "", *, timeout: Timeout = 300) -> None:
     """Wait until a rollout has ended; exit code 1 where it was taken back."""
     found = _one(door, workload, rollout)["rollout"]
     ended = _until_ended(door, workload, str(found["id"]), timeout_s=timeout)
@@ -48,19 +48,21 @@ def wait_for(door: Door, workload: Known, rollout: Rollout = "", *, timeout: Tim
 
 
 @command(app, "pause", examples="anypop rollout pause web")
-def pause(door: Door, workload: Known, rollout: Rollout = "") -> None:
+def pause(door: Door, workload: KnownWorkload, rollout: Rollout = "") -> None:
     """Change nothing more for now. What is changed stays as it is."""
     _ask(door, workload, rollout, "pause")
 
 
 @command(app, "resume", examples="anypop rollout resume web")
-def resume(door: Door, workload: Known, rollout: Rollout = "") -> None:
+def resume(door: Door, workload: KnownWorkload, rollout: Rollout = "") -> None:
     """Go on with a rollout that was paused."""
     _ask(door, workload, rollout, "resume")
 
 
 @command(app, "abort", examples="anypop rollout abort web --yes")
-def abort(door: Door, workload: Known, rollout: Rollout = "", *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300) -> None:
+def abort(
+    door: Door, workload: KnownWorkload, rollout: Rollout = "", *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300
+) -> None:
     """End a rollout and take back what it changed."""
     found = _one(door, workload, rollout)["rollout"]
     door.screen.agree(f"End {_what(found)} of {workload} and take it back?", yes=yes)

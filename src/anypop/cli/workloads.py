@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import body, views, watch
+from anypop.cli import announcements, body, views, watch
 from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
+from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, list, show, delete and wait for workloads.")
 
 Slug = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the workload: a DNS label, unique in its stack.", show_default=False)]
-Known = Annotated[str, typer.Argument(metavar="WORKLOAD", help="Its name (slug) or id.")]
 File = Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="A workload as YAML or JSON; '-' reads standard input.")]
 Image = Annotated[str, typer.Option("--image", metavar="IMAGE", help="OCI image: registry/name:tag.", show_default=False)]
 Ports = Annotated[
@@ -30,9 +30,6 @@ Targets = Annotated[
 ]
 Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="Instances in each city.")]
 Anycast = Annotated[bool, typer.Option("--anycast", help="One address, the same in every city.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. (Nobody is asked where no terminal is.)")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to wait for the end of it.")]
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Give up waiting after so long (exit code 6).", min=0.1)]
 
 
 class Goal(StrEnum):
@@ -141,7 +138,7 @@ def list_workloads(door: Door) -> None:
 
 
 @command(app, "show", examples="anypop workload show web")
-def show(door: Door, workload: Known) -> None:
+def show(door: Door, workload: KnownWorkload) -> None:
     """One workload and its instances."""
     what = f"show workload {workload}"
     found = door.client.get(door.workload_path(workload), what=what)["workload"]
@@ -158,7 +155,7 @@ def show(door: Door, workload: Known) -> None:
 
 
 @command(app, "delete", examples="anypop workload delete web --yes")
-def delete(door: Door, workload: Known, *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 120) -> None:
+def delete(door: Door, workload: KnownWorkload, *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 120) -> None:
     """Take a workload away: announcements first, instances last. Its anycast address goes with it."""
     what = f"delete workload {workload}"
     found = door.client.get(door.workload_path(workload), what=what)["workload"]
@@ -166,9 +163,7 @@ def delete(door: Door, workload: Known, *, yes: Yes = False, wait: Wait = True, 
     anycast = views.anycast_of(found)
     lost = f" and its anycast address {', '.join(anycast)}" if anycast else ""
     if anycast:
-        from anypop.cli import announcing  # noqa: PLC0415 - it imports this module
-
-        door.screen.preview(*announcing.withdrawn_with(door, slug))
+        door.screen.preview(*announcements.withdrawn_with(door, slug))
     door.screen.agree(f"Delete {slug}, its {views.expected(found)} instances{lost}?", yes=yes)
     door.client.call("DELETE", door.workload_path(workload), what=what)
     if wait:
@@ -180,7 +175,7 @@ def delete(door: Door, workload: Known, *, yes: Yes = False, wait: Wait = True, 
 @command(app, "wait", examples="anypop workload wait web --timeout 60\nanypop workload wait web --for gone")
 def wait_for(
     door: Door,
-    workload: Known,
+    workload: KnownWorkload,
     *,
     goal: Annotated[Goal, typer.Option("--for", metavar="running|gone", help="What to wait for.")] = Goal.RUNNING,
     timeout: Timeout = 300,

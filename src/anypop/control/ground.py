@@ -96,6 +96,10 @@ def touched_between(before: State, after: State) -> Touched:
     workloads = differing(before.workloads, after.workloads) | differing(before.anycast, after.anycast)
     workloads |= {key[0] for key in differing(before.revisions, after.revisions) | differing(before.rules, after.rules)}
     hosts: set[HostName] = set(before.lost ^ after.lost)
+    for host in before.lost ^ after.lost:
+        for state in (before, after):
+            workloads |= {p.incarnation.workload_id for p in state.incarnations_on(host).values()}
+            workloads |= {t.incarnation.workload_id for t in state.tombstones_on(host).values()}
     for key in differing(before.rollouts, after.rollouts):
         workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
     for uid in before.moves ^ after.moves:

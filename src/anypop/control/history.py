@@ -12,6 +12,7 @@ from anypop.model.announce import Scope
 from anypop.model.names import HostName
 from anypop.model.report import Phase, Report
 from anypop.model.rollout import RolloutKind
+from anypop.model.scopes import community_text
 from anypop.model.table import differing
 
 
@@ -68,7 +69,7 @@ def _ruled(before: State, after: State) -> Iterator[Event]:
 
 def _words(scope: Scope) -> str:
     prepends = [f"prepend {scope.prepend}"] if scope.prepend else []
-    communities = [":".join(map(str, community)) for community in (*scope.communities, *scope.large_communities)]
+    communities = [community_text(community) for community in scope.every_community]
     return ", ".join([scope.mode.value, *prepends, *communities])
 
 

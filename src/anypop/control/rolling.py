@@ -5,8 +5,8 @@ ones taken back, templates of taken-over incarnations known, and old revisions f
 plan that follows does.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid5
 
@@ -15,6 +15,7 @@ from anypop.control.state import Declaration, Placed, Revision, RevisionKey, Rul
 from anypop.judge.verdict import is_fresh
 from anypop.model.announce import Mode, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
+from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
@@ -54,38 +55,39 @@ def rolled(before: State, draft: State, heard: Collection[HostName], now: float)
     return draft
 
 
-def begun(draft: State, workload_id: WorkloadId, *, previous: int, by: str, strategy: Strategy, now: float) -> State:
+def begun(draft: State, workload_id: WorkloadId, *, previous: int, by: str, strategy: Strategy, now: float, back: bool = False) -> State:
     """The draft after a new revision was declared: with a rollout where some instance has another template. One that is
-    under way ends as superseded.
+    under way ends as superseded. `previous`: the revision to go back to. `back`: this is the way back itself, to what has
+    run before, so it takes all PoPs at once.
     """
     declared = draft.workloads[workload_id]
     wanted = declared.workload.template
+    living = [p.incarnation for p in draft.incarnations_of(workload_id).values()]
+    held = _held(living, wanted)
     running = draft.rollout_of(workload_id)
-    lives = [p.incarnation for p in draft.incarnations_of(workload_id).values()]
-    changed = [i for i in lives if i.template not in ("", wanted)]
-    unknown = any(not i.template for i in lives)
+    unproven = False
     if running is not None:
-        ended = replace(running, phase=RolloutPhase.SUPERSEDED, reason=Reason.SUPERSEDED, ended_at=now)
+        if _template_of(draft, workload_id, running.revision) == wanted:  # it goes on under another number
+            unproven, held = True, held & running.held
+        ended = replace(running, phase=RolloutPhase.SUPERSEDED, reason=Reason.OVERTAKEN, message="", ended_at=now)
         draft = with_rollout(draft, ended)
-    if not changed and not unknown:
-        if running is None:  # nothing that runs has to change, so it runs everywhere already
-            return with_declaration(draft, replace(declared, good=declared.version))
-        return draft
-    pops: dict[CityCode, int] = defaultdict(int)
-    for target in declared.workload.targets:
-        for city in dict.fromkeys(target.cities):
-            pops[city] += target.replicas
+    if not unproven and all(i.template == wanted for i in living):
+        # nothing that runs has to change, so it runs everywhere already
+        return with_declaration(draft, replace(declared, good=declared.version))
+    pops = Counter({city: 0 for target in declared.workload.targets for city in target.cities})
+    pops.update(city for _, city in {(i.name, i.pop) for i in living} if city in pops)
     rollout = Rollout(
         id=str(uuid5(_ROLLOUTS, f"{workload_id}/{declared.version}")),
         workload_id=workload_id,
         kind=RolloutKind.UPDATE,
         revision=declared.version,
-        previous=previous,
+        previous=0 if _template_of(draft, workload_id, previous) == wanted else previous,
         strategy=strategy,
-        waves=waves_of(pops),
+        waves=(tuple(sorted(pops)),) if back else waves_of(pops),
         by=by,
         created_at=now,
         wave_at=now,
+        held=held,
     )
     return with_rollout(draft, rollout)
 
@@ -109,15 +111,31 @@ def taken_back(draft: State, rollout: Rollout, now: float) -> State:
         by="platform",
         strategy=rollout.strategy,
         now=now,
+        back=True,
     )
 
 
+def _held(living: Sequence[Incarnation], wanted: str) -> frozenset[str]:
+    """Those that are made from `wanted` already and stand beside no older one that they are to replace."""
+    oldest: dict[InstanceName, Incarnation] = {}
+    for incarnation in living:
+        if incarnation.name not in oldest or incarnation.life < oldest[incarnation.name].life:
+            oldest[incarnation.name] = incarnation
+    return frozenset(i.uid for i in oldest.values() if i.template == wanted)
+
+
+def _template_of(draft: State, workload_id: WorkloadId, number: int) -> str:
+    found = draft.revision(workload_id, number)
+    return found.workload.template if found is not None else ""
+
+
 def redeclared(draft: State, declared: Declaration, source: Revision, *, note: str, now: float) -> State:
-    """The draft with an older revision's content as the newest one. Where the workload runs (targets) stays as it is
-    declared now.
+    """The draft with an older revision's content as the newest one. What it is called and where it runs (targets) stay as
+    they are declared now.
     """
     number = declared.version + 1
-    document = {**source.document, "targets": declared.document.get("targets", {})}
+    as_now = {key: declared.document[key] for key in ("name", "targets") if key in declared.document}
+    document = {**source.document, **as_now}
     revision = Revision(
         workload=replace(source.workload, revision=number, targets=declared.workload.targets, name=declared.workload.name),
         document=document,
@@ -267,7 +285,9 @@ def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[st
                     continue
                 told = {p.prefix: p for p in received.report.prefixes if p.prefix in prefixes and change.upstream in p.upstreams}
                 wanted = {a.prefix for a in issued.order.announcements if a.prefix in prefixes and a.upstream == change.upstream}
-                if received.report.generation < issued.order.generation:
+                if received.at <= rollout.wave_at:
+                    missing.append(f"{host.name} has not reported since")
+                elif received.report.generation < issued.order.generation:
                     missing.append(f"{host.name} has not obeyed its newest order yet")
                 elif change.scope.mode is Mode.WITHHOLD and told:
                     missing.append(f"{change.pop} still announces to {change.upstream}")

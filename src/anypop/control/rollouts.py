@@ -55,6 +55,8 @@ def abort(workload_id: WorkloadId, identity: str) -> Alter:
 
     def alter(state: State, now: float) -> State:
         rollout = _active(state, workload_id, identity)
+        if rollout.kind is RolloutKind.UPDATE and not rollout.previous:
+            raise Precondition("there is nothing to go back to: pause it, or declare another revision")
         ended = replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now)
         return taken_back(with_rollout(state, ended), ended, now)
 
@@ -78,8 +80,10 @@ def roll_back(workload_id: WorkloadId, number: int | None, *, by: str) -> Alter:
         if source is None or wanted == declared.version:
             there = ", ".join(map(str, kept)) or "none"
             raise NotFound(f"no revision {wanted} to go back to; kept are {there}" if wanted else "there is no revision to go back to")
+        good = state.revision(workload_id, declared.good)
+        back = good is not None and good.workload.template == source.workload.template
         state = redeclared(state, declared, source, note=f"back to revision {wanted}", now=now)
-        return begun(state, workload_id, previous=declared.good, by=by, strategy=declared.strategy, now=now)
+        return begun(state, workload_id, previous=declared.good, by=by, strategy=declared.strategy, now=now, back=back)
 
     return alter
 

@@ -6,11 +6,14 @@ that `build`, vantages and the looking glass need, so it is kept on disk as lab.
 | what | IPv4 | IPv6 |
 |---|---|---|
 | loopback of router i (also its router id) | 10.0.0.0/16 | fd00:0:0:1::/64 |
-| router id of PoP i | 10.1.0.0/16 | |
+| router id of PoP i (of its edge router where it has one) | 10.1.0.0/16 | |
+| router id of host j behind an edge router | 10.2.0.0/16 | |
 | link k | 10.16.0.0/12, a /31 each | fd00:0:0:2::/64, a /127 each |
 | links to instances of PoP i | 10.128.0.0/9, a /20 each | fd00:1::/32, a /64 each |
 | vantage v | 172.16.0.0/12, a /24 each | fd00:e::/32, a /48 each |
 | management | 100.64.0.0/16 | |
+
+A PoP's hosts share its prefixes: each gets one of the 2, 4, 8 or 16 equal parts that the PoP's own are cut into.
 """
 
 from collections.abc import Iterator
@@ -18,10 +21,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from anypop.lab.topology import LinkKind, OwnUpstream, Topology
+from anypop.lab.topology import LinkKind, OwnPop, Topology
 from anypop.model.cities import one_way_ms
 from anypop.model.names import CityCode, HostName
-from anypop.model.network import Host, Network, Pop, Upstream
+from anypop.model.network import Capacity, Host, Network, Pop, Upstream, UpstreamKind
 
 VANTAGES4 = IPv4Network("172.16.0.0/12")
 VANTAGES6 = IPv6Network("fd00:e::/32")
@@ -29,6 +32,9 @@ MANAGEMENT = IPv4Network("100.64.0.0/16")
 # A link shorter than this is two veth ends: light needs 12 microseconds for 2 km, less than the kernel's own way takes.
 SHORTEST_WIRE_KM = 2.0
 _VANTAGE_MACS = 1 << 24  # beyond those of all numbered links
+EDGE = "edge"  # what hosts call the session with their PoP's edge router
+# All PoPs of a lab share one machine, so what an agent finds there is no figure for one of them: room for hundreds of instances.
+GENEROUS = Capacity(cpu_millis=1_024_000, memory_bytes=4 << 40, disk_bytes=16 << 40)
 
 
 class Role(StrEnum):
@@ -38,8 +44,9 @@ class Role(StrEnum):
     CUSTOMER_PROVIDER = "customer-provider"  # `a` is the customer
     PEER = "peer"
     UPSTREAM = "upstream"  # `a` is our PoP, `b` the upstream's router
+    EDGE = "edge"  # `a` is one of our hosts, `b` its PoP's edge router
     VANTAGE = "vantage"  # `a` is the vantage host, `b` its router
-    MANAGEMENT = "management"  # `a` is our PoP, `b` the management bridge
+    MANAGEMENT = "management"  # `a` is one of our hosts, `b` the management bridge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +113,49 @@ class VantageHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostSite:
+    """The place of one host: its namespace, and what the operator's network says about it."""
+
+    netns: str
+    host: Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """The router of a PoP of several hosts, in the PoP's namespace. `upstreams`: its sessions with other networks; `interfaces`: those
+    towards its hosts, in their order.
+    """
+
+    router_id: IPv4Address
+    external4: IPv4Network
+    external6: IPv6Network
+    upstreams: tuple[Upstream, ...]
+    interfaces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PopSite:
-    """The place of one of our PoPs: its namespace, and what the operator's network says about it."""
+    """The place of one of our PoPs: the namespace with the links to its upstreams, which is its only host's or its edge router's."""
 
     netns: str
     pop: Pop
+    hosts: tuple[HostSite, ...]
+    edge: Edge | None = None
+
+    @property
+    def name(self) -> str:
+        """As a router: `pop-lhr`."""
+        return f"pop-{self.pop.city.lower()}"
+
+    @property
+    def router_id(self) -> IPv4Address:
+        """What upstreams know it by."""
+        return self.edge.router_id if self.edge is not None else self.pop.hosts[0].router_id
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """Its sessions with other networks."""
+        return self.edge.upstreams if self.edge is not None else self.pop.upstreams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +182,7 @@ class LabPlan:
         return (
             *(r.netns for r in self.routers),
             *(s.netns for s in self.sites),
+            *(h.netns for s in self.sites if s.edge is not None for h in s.hosts),
             *(v.netns for v in self.vantages),
             self.management,
         )
@@ -188,8 +234,20 @@ def pop_netns(prefix: str, city: str) -> str:
     return f"{prefix}-pop-{city.lower()}"
 
 
-def upstream_interface(upstream: OwnUpstream) -> str:
-    return f"up-{upstream.name}"
+def host_names(pop: OwnPop) -> tuple[HostName, ...]:
+    """LHR for a PoP's only host; LHR-1, LHR-2 ... where it has several."""
+    if len(pop.hosts) == 1:
+        return (HostName(pop.city),)
+    return tuple(HostName(f"{pop.city}-{number}") for number, _ in enumerate(pop.hosts, start=1))
+
+
+def host_netns(prefix: str, host: str) -> str:
+    """Of LHR-1: PREFIX-pop-lhr-1. An only host is its PoP's router: PREFIX-pop-lhr."""
+    return f"{prefix}-pop-{host.lower()}"
+
+
+def upstream_interface(upstream: str) -> str:
+    return f"up-{upstream}"
 
 
 def _vantage(prefix: str, i: int, name: str, city: CityCode, asn: int) -> VantageHost:
@@ -212,14 +270,14 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
     """All links. The k-th numbered one is `l<k>` in both its routers (`up-<name>` in a PoP)."""
     numbers = iter(range(1 << 19))
 
-    def joined(role: Role, a: str, b: str, km: float, a_name: str = "") -> Link:
+    def joined(role: Role, a: str, b: str, km: float, *, names: tuple[str, str] = ("", "")) -> Link:
         k = next(numbers)
         pair4, pair6 = IPv4Address("10.16.0.0") + 2 * k, IPv6Address("fd00:0:0:2::") + 2 * k
         wired = km >= SHORTEST_WIRE_KM
         return Link(
             role=role,
-            a=End(netns=a, interface=a_name or f"l{k}", addresses=(f"{pair4}/31", f"{pair6}/127"), mac=_mac(2 * k)),
-            b=End(netns=b, interface=f"l{k}", addresses=(f"{pair4 + 1}/31", f"{pair6 + 1}/127"), mac=_mac(2 * k + 1)),
+            a=End(netns=a, interface=names[0] or f"l{k}", addresses=(f"{pair4}/31", f"{pair6}/127"), mac=_mac(2 * k)),
+            b=End(netns=b, interface=names[1] or f"l{k}", addresses=(f"{pair4 + 1}/31", f"{pair6 + 1}/127"), mac=_mac(2 * k + 1)),
             km=km,
             one_way_ms=one_way_ms(km) if wired else 0.0,
             wired=wired,
@@ -234,16 +292,26 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
     for outer in topology.links:
         role = Role.PEER if outer.kind is LinkKind.PEER else Role.CUSTOMER_PROVIDER
         yield joined(role, netns(outer.a, outer.a_city), netns(outer.b, outer.b_city), outer.km)
+    hosts = iter(range(len(topology.own.pops), MANAGEMENT.num_addresses))
     for i, pop in enumerate(topology.own.pops):
-        here = pop_netns(prefix, pop.city)
         for upstream in pop.upstreams:
-            yield joined(Role.UPSTREAM, here, netns(upstream.asn, upstream.city), upstream.km, upstream_interface(upstream))
-        address = f"{MANAGEMENT.network_address + 2 + i}/{MANAGEMENT.prefixlen}"
-        yield Link(
-            role=Role.MANAGEMENT,
-            a=End(netns=here, interface="mgmt0", addresses=(address,)),
-            b=End(netns=f"{prefix}-mgmt", interface=f"pop-{pop.city.lower()}"),
-        )
+            there = netns(upstream.asn, upstream.city)
+            yield joined(Role.UPSTREAM, pop_netns(prefix, pop.city), there, upstream.km, names=(upstream_interface(upstream.name), ""))
+        for name in host_names(pop):
+            number = i if len(pop.hosts) == 1 else next(hosts)
+            yield Link(
+                role=Role.MANAGEMENT,
+                a=End(
+                    netns=host_netns(prefix, name),
+                    interface="mgmt0",
+                    addresses=(f"{MANAGEMENT.network_address + 2 + number}/{MANAGEMENT.prefixlen}",),
+                ),
+                b=End(netns=f"{prefix}-mgmt", interface=f"pop-{name.lower()}"),
+            )
+    for pop in topology.own.pops:  # after all upstreams' links, whose numbers they leave alone
+        for number, name in enumerate(host_names(pop) if len(pop.hosts) > 1 else (), start=1):
+            here = host_netns(prefix, name)
+            yield joined(Role.EDGE, here, pop_netns(prefix, pop.city), 0.0, names=(upstream_interface(EDGE), f"h{number}"))
     for i, (host, vantage) in enumerate(zip(vantages, topology.vantages, strict=True)):
         wired = vantage.km >= SHORTEST_WIRE_KM
         yield Link(
@@ -272,39 +340,59 @@ def _mac(number: int) -> str:
 
 
 def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator[PopSite]:
+    ends = {(link.a.netns, link.a.interface): link for link in links if link.role in (Role.UPSTREAM, Role.EDGE)}
+    ids = iter(range(1 << 16))
     for i, pop in enumerate(topology.own.pops):
-        here = pop_netns(prefix, pop.city)
-        ends = {link.a.interface: link for link in links if link.role is Role.UPSTREAM and link.a.netns == here}
-        upstreams = []
-        for upstream in pop.upstreams:
-            link = ends[upstream_interface(upstream)]
-            (local4, local6), (neighbor4, neighbor6) = ([text.partition("/")[0] for text in end.addresses] for end in (link.a, link.b))
-            upstreams.append(
-                Upstream(
-                    name=upstream.name,
-                    asn=upstream.asn,
-                    kind=upstream.kind,
-                    interface=link.a.interface,
-                    neighbor4=IPv4Address(neighbor4),
-                    local4=IPv4Address(local4),
-                    neighbor6=IPv6Address(neighbor6),
-                    local6=IPv6Address(local6),
-                )
+        here, router_id = pop_netns(prefix, pop.city), IPv4Address("10.1.0.1") + i
+        outer = tuple(_session(ends[here, upstream_interface(up.name)], name=up.name, asn=up.asn, kind=up.kind) for up in pop.upstreams)
+        several = len(pop.hosts) > 1
+        bits = (len(pop.hosts) - 1).bit_length()  # so many more bits than the PoP's have its hosts' prefixes
+        private4 = IPv4Network((int(IPv4Address("10.128.0.0")) + (i << 12), 20))
+        private6 = IPv6Network((int(IPv6Address("fd00:1::")) + (i << 64), 64))
+        shares = zip(*(whole.subnets(prefixlen_diff=bits) for whole in (private4, pop.external4)), strict=True)
+        shares6 = zip(*(whole.subnets(prefixlen_diff=bits) for whole in (private6, pop.external6)), strict=True)
+        places = []
+        for name, wanted, four, six in zip(host_names(pop), pop.hosts, shares, shares6, strict=False):
+            netns, upstreams = host_netns(prefix, name), outer
+            if several:
+                link = ends[netns, upstream_interface(EDGE)]
+                upstreams = (_session(link, name=EDGE, asn=topology.own.asn, kind=UpstreamKind.EDGE),)
+            host = Host(
+                name=name,
+                router_id=IPv4Address("10.2.0.1") + next(ids) if several else router_id,
+                private4=four[0],
+                private6=six[0],
+                external4=four[1],
+                external6=six[1],
+                upstreams=upstreams,
+                capacity=wanted.capacity or GENEROUS,
             )
+            places.append(HostSite(netns=netns, host=host))
+        edge = Edge(
+            router_id=router_id,
+            external4=pop.external4,
+            external6=pop.external6,
+            upstreams=outer,
+            interfaces=tuple(f"h{number}" for number in range(1, len(pop.hosts) + 1)),
+        )
         yield PopSite(
             netns=here,
-            pop=Pop(
-                city=pop.city,
-                hosts=(
-                    Host(
-                        name=HostName(pop.city),
-                        router_id=IPv4Address("10.1.0.1") + i,
-                        private4=IPv4Network((int(IPv4Address("10.128.0.0")) + (i << 12), 20)),
-                        private6=IPv6Network((int(IPv6Address("fd00:1::")) + (i << 64), 64)),
-                        external4=pop.external4,
-                        external6=pop.external6,
-                        upstreams=tuple(upstreams),
-                    ),
-                ),
-            ),
+            pop=Pop(city=pop.city, hosts=tuple(place.host for place in places)),
+            hosts=tuple(places),
+            edge=edge if several else None,
         )
+
+
+def _session(link: Link, *, name: str, asn: int, kind: UpstreamKind) -> Upstream:
+    """A session over `link` as its end `a` has it."""
+    (local4, local6), (neighbor4, neighbor6) = ([text.partition("/")[0] for text in end.addresses] for end in (link.a, link.b))
+    return Upstream(
+        name=name,
+        asn=asn,
+        kind=kind,
+        interface=link.a.interface,
+        neighbor4=IPv4Address(neighbor4),
+        local4=IPv4Address(local4),
+        neighbor6=IPv6Address(neighbor6),
+        local6=IPv6Address(local6),
+    )

@@ -23,7 +23,7 @@ from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.model.network import Network
 
 # Of a lab; a platform has others under the same prefix (its instances), which are its own to remove.
-_NAMESPACES = re.compile(r"(as\d+-[a-z0-9]+|pop-[a-z0-9]+|v-[a-z0-9-]+|mgmt)")
+_NAMESPACES = re.compile(r"(as\d+-[a-z0-9]+|pop-[a-z0-9]+(-\d+)?|v-[a-z0-9-]+|mgmt)")
 _PREFIX = re.compile(r"[a-z0-9]{1,6}")
 # An `ip` whose `up` was killed goes on for a moment and may make another namespace.
 _PASSES = 5
@@ -50,24 +50,26 @@ class Lab:
         raise Invalid.one("vantage", f"no vantage is named {name!r}; there are {names}")
 
     def control_socket(self, router: str) -> Path:
-        """BIRD's control socket of a lab router (`as3356-lhr`)."""
+        """BIRD's control socket of a lab router (`as3356-lhr`), or of a PoP's edge router (`pop-lhr`)."""
         return daemons.control_socket(self.folder, router)
 
     def whole(self) -> bool:
         """Whether everything of it is there: namespaces, links, daemons. It does not ask what the daemons think."""
-        pid_files = [self.folder / "wire.pid", *(self.folder / router.name / "bird.pid" for router in self.plan.routers)]
+        pid_files = [self.folder / "wire.pid", *(self.folder / name / "bird.pid" for name in daemons.birds(self.plan))]
         return all(process.alive(file) for file in pid_files) and not machine.missing(self.plan)
 
-    def cut(self, city: str) -> None:
-        """Let every frame between the PoP in `city` and its upstreams vanish; both ends believe that their link is up."""
-        cut.cut(self.plan, city)
+    def cut(self, name: str) -> None:
+        """Let every frame between a PoP (LHR) and its upstreams, or between a host (LHR-1) and its edge router, vanish; both ends believe
+        that their link is up.
+        """
+        cut.cut(self.plan, name)
 
-    def restore(self, city: str) -> None:
+    def restore(self, name: str) -> None:
         """Undo `cut`. Harmless where nothing was cut."""
-        cut.restore(self.plan, city)
+        cut.restore(self.plan, name)
 
-    def is_cut(self, city: str) -> bool:
-        return cut.is_cut(self.plan, city)
+    def is_cut(self, name: str) -> bool:
+        return cut.is_cut(self.plan, name)
 
 
 def _silent(_: str) -> None:
@@ -88,8 +90,8 @@ def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress =
         made = machine.make(plan)
         silent = daemons.start_wire(plan, state_dir, anew=made)
         if found:
-            machine.in_parallel(lambda site: cut.restore(plan, site.pop.city), plan.sites)
-        progress(f"{len(plan.routers)} routers")
+            machine.in_parallel(lambda name: cut.restore(plan, name), cut.names(plan))
+        progress(f"{len(daemons.birds(plan))} routers")
         started = daemons.start_birds(plan, state_dir)
         if found:
             daemons.renew_sessions(plan, state_dir, started=started, internal=silent)

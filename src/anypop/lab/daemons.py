@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from anypop.host import birdc, found, netns, process
-from anypop.lab import routers
-from anypop.lab.address import LabPlan, Router
+from anypop.lab import edge, routers
+from anypop.lab.address import LabPlan, PopSite, Router
 from anypop.lab.machine import in_parallel
 from anypop.lab.until import until
 from anypop.model.errors import WorldError
@@ -27,13 +28,24 @@ def control_socket(folder: Path, router: str) -> Path:
     return folder / router / "bird.ctl"
 
 
+def birds(plan: LabPlan) -> dict[str, str]:
+    """The routers that the lab configures, by name, and the namespace of each: those of other networks, and our edge routers."""
+    return {r.name: r.netns for r in plan.routers} | {s.name: s.netns for s in plan.sites if s.edge is not None}
+
+
 def start_birds(plan: LabPlan, folder: Path) -> frozenset[str]:
     """Start the BIRDs that do not run, or run with another configuration or in a namespace that is gone. The names of those routers."""
-    longest = max((str(control_socket(folder, r.name)) for r in plan.routers), key=len)
+    longest = max((str(control_socket(folder, name)) for name in birds(plan)), key=len)
     if len(longest) > _LONGEST_SOCKET_PATH:
         raise WorldError("start the lab's routers", f"{longest} is too long for a UNIX socket; choose a shorter state folder")
-    begun = in_parallel(lambda router: _start_bird(plan, folder, router), plan.routers)
-    return frozenset(router.name for router, anew in zip(plan.routers, begun, strict=True) if anew)
+    works = [(r.name, r.netns, partial(routers.render, plan, r)) for r in plan.routers]
+    works += [(s.name, s.netns, partial(_edge_conf, plan, s)) for s in plan.sites if s.edge is not None]
+    begun = in_parallel(lambda work: _start_bird(folder, work[0], work[1], work[2]()), works)
+    return frozenset(name for (name, _, _), anew in zip(works, begun, strict=True) if anew)
+
+
+def _edge_conf(plan: LabPlan, site: PopSite) -> str:
+    return edge.render(edge.config_of(plan, site))
 
 
 def renew_sessions(plan: LabPlan, folder: Path, *, started: frozenset[str], internal: bool) -> None:
@@ -56,18 +68,18 @@ def renew_sessions(plan: LabPlan, folder: Path, *, started: frozenset[str], inte
     in_parallel(renew, [router for router in plan.routers if router.name not in started])
 
 
-def _start_bird(plan: LabPlan, folder: Path, router: Router) -> bool:
-    home = folder / router.name
+def _start_bird(folder: Path, name: str, namespace: str, text: str) -> bool:
+    home = folder / name
     home.mkdir(exist_ok=True)
-    conf, pid_file, text = home / "bird.conf", home / "bird.pid", routers.render(plan, router)
+    conf, pid_file = home / "bird.conf", home / "bird.pid"
     pid = process.alive(pid_file)
-    if pid is not None and inside(pid, router.netns) and conf.exists() and conf.read_text() == text:
+    if pid is not None and inside(pid, namespace) and conf.exists() and conf.read_text() == text:
         return False
     process.end(pid_file, grace_s=0)
     conf.write_text(text)
     (home / "bird.ctl").unlink(missing_ok=True)
-    argv = ["bird", "-f", "-c", str(conf), "-s", str(control_socket(folder, router.name))]
-    with netns.inside(router.netns):  # a program starts in the namespace of the thread that starts it
+    argv = ["bird", "-f", "-c", str(conf), "-s", str(control_socket(folder, name))]
+    with netns.inside(namespace):  # a program starts in the namespace of the thread that starts it
         process.spawn(argv, pid_file=pid_file, log=home / "bird.log")
     return True
 

@@ -1,6 +1,7 @@
 """What every router holds for an address, read from the running daemons: the facts that `routing.explain` reasons on.
 
-Comes in: a lab and an address. Goes out: a `RouterView` for each router, PoPs' own routers among them. The topology adds only what a
+Comes in: a lab and an address. Goes out: a `RouterView` for each router, PoPs' own routers among them (the edge router of a PoP of several
+hosts: those behind it make no decision that an outsider sees). The topology adds only what a
 router's words cannot tell: whose session a protocol name is, and whose an address is. Nothing is computed from the topology in place of
 asking.
 """
@@ -12,14 +13,14 @@ from pathlib import Path
 
 from anypop.host import birdc
 from anypop.lab import routers
-from anypop.lab.address import LabPlan, Role, Router
+from anypop.lab.address import LabPlan, PopSite, Role, Router
 from anypop.lab.build import Lab
 from anypop.lab.machine import in_parallel
 from anypop.lab.policy import entered_at
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.route import Candidate, Relationship
-from anypop.routing.bird import Session, parse_routes
+from anypop.routing.bird import BgpProtocol, parse_routes
 from anypop.routing.explain import RouterView
 
 
@@ -32,9 +33,9 @@ def look(lab: Lab, address: Address | str, *, pops: Path | None = None) -> dict[
     known = {router.name: _view(plan, router) for router in plan.routers}
     places = {name: lab.control_socket(name) for name in known}
     for site in plan.sites:
-        name = f"pop-{site.pop.city.lower()}"
-        known[name] = _pop_view(plan, site.pop.city)
-        places[name] = agents / site.pop.city.lower() / "bird" / "bird.ctl"
+        known[site.name] = _pop_view(plan, site)
+        own = agents / site.pop.city.lower() / "bird" / "bird.ctl"  # an only host's; an edge router is the lab's
+        places[site.name] = own if site.edge is None else lab.control_socket(site.name)
     sessions = {router.name: _sessions(plan, router) for router in plan.routers}
 
     def ask(name: str) -> RouterView:
@@ -63,11 +64,10 @@ def _view(plan: LabPlan, router: Router) -> RouterView:
     return RouterView(router=router.name, asn=router.asn, city=router.city, addresses=frozenset(numbered | loopbacks))
 
 
-def _pop_view(plan: LabPlan, city: str) -> RouterView:
-    site = next(s for s in plan.sites if s.pop.city == city)
+def _pop_view(plan: LabPlan, site: PopSite) -> RouterView:
     ends = [own for link, own, _ in plan.links_of(site.netns) if link.role is Role.UPSTREAM]
     return RouterView(
-        router=f"pop-{city.lower()}",
+        router=site.name,
         asn=plan.topology.own.asn,
         city=site.pop.city,
         pop=site.pop.city,
@@ -75,12 +75,11 @@ def _pop_view(plan: LabPlan, city: str) -> RouterView:
     )
 
 
-def _sessions(plan: LabPlan, router: Router) -> Mapping[str, Session]:
+def _sessions(plan: LabPlan, router: Router) -> Mapping[str, BgpProtocol]:
     """The router's BGP sessions by protocol name. A route that came over one proves that it is up."""
-    ids = {r.name: str(r.loopback4) for r in plan.routers}
-    ids |= {f"pop-{s.pop.city.lower()}": str(s.pop.hosts[0].router_id) for s in plan.sites}
+    ids = {r.name: str(r.loopback4) for r in plan.routers} | {s.name: str(s.router_id) for s in plan.sites}
     return {
-        f"{session.name}_v{family}": Session(
+        f"{session.name}_v{family}": BgpProtocol(
             name=f"{session.name}_v{family}",
             neighbor=session.neighbour[index],
             neighbor_as=session.asn,

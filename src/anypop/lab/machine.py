@@ -36,6 +36,10 @@ _SYSCTLS = {
     "net/ipv6/conf/default/router_solicitations": "0",
     "net/ipv6/conf/default/addr_gen_mode": "0",
     "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv4/fib_multipath_hash_fields": "55",
+    "net/ipv6/fib_multipath_hash_fields": "55",
+    "net/ipv4/fib_multipath_hash_policy": "3",
+    "net/ipv6/fib_multipath_hash_policy": "3",
 }
 
 
@@ -120,7 +124,9 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
         lines += _neighbours(own, far)
     for site in plan.sites:
         if site.netns == name:
-            lines += _last_resort(site.pop.upstreams[0])
+            lines += _last_resort(site.upstreams[0])
+        elif site.edge is not None:
+            lines += [line for place in site.hosts if place.netns == name for line in _last_resort(place.host.upstreams[0])]
     for host in plan.vantages:
         if host.netns == name:
             lines += [f"route replace default via {gateway}" for gateway in (host.gateway4, host.gateway6)]
@@ -128,8 +134,8 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
 
 
 def _last_resort(upstream: Upstream) -> list[str]:
-    """A PoP's default route, as a hosting provider sets it, behind all that BGP tells: answers find a way out in the moment between a
-    session's return and its first routes.
+    """A PoP's or a host's default route, as a hosting provider sets it, behind all that BGP tells: answers find a way out in the moment
+    between a session's return and its first routes.
     """
     ways = [address for address in (upstream.neighbor4, upstream.neighbor6) if address is not None]
     return [f"route replace default via {address} dev {upstream.interface} metric {LAST_METRIC}" for address in ways]

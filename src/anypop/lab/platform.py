@@ -1,4 +1,4 @@
-"""The whole platform on one machine: an internet, a registry, a Podman for each PoP, control, and an agent for each PoP.
+"""The whole platform on one machine: an internet, a registry, control, and for each host a Podman and an agent.
 
 Comes in: a topology and a place (state folder, name prefix, ports). Goes out: running programs, the same that a real deployment runs, found
 again by pid file and name. `up` repairs what was killed; `down` leaves nothing outside the state folder, whatever was killed before.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from anypop.host import netns, process
 from anypop.host.lock import alone
-from anypop.lab import build, folder, podman, preflight, registry
+from anypop.lab import address, build, folder, podman, preflight, registry
 from anypop.lab.topology import Topology
 from anypop.lab.topology_read import load
 from anypop.lab.until import until
@@ -30,14 +30,17 @@ DEFAULT_STATE = Path("/var/lib/anypop")
 CONTROL_ADDRESS = "100.64.0.1"
 CONTROL_PORT = 8443  # inside the management namespace, where nobody else listens
 
-LAB_READY = "registry and one Podman for each PoP"  # the step that begins when the internet stands
+LAB_READY = "registry and one Podman for each host"  # the step that begins when the internet stands
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """A platform's place on this machine; `platform.json` in its state folder. `image`: the lab's web image, pullable from every PoP."""
+    """A platform's place on this machine; `platform.json` in its state folder. `image`: the lab's web image, pullable from every PoP.
+
+    `hosts`: by their names; the only host of a PoP is called like its city.
+    """
 
     state: Path
     prefix: str
@@ -45,6 +48,7 @@ class Platform:
     api_port: int
     registry_port: int
     cities: tuple[str, ...]
+    hosts: tuple[str, ...]
 
     @property
     def api(self) -> str:
@@ -65,21 +69,26 @@ class Platform:
     def log(self, program: str) -> Path:
         return self.state / "log" / f"{program}.log"
 
-    def podman(self, city: str) -> podman.PodmanHome:
-        store = self.state / "pops" / city.lower() / "podman"
-        return podman.PodmanHome(store=store, run=self.run / city.lower(), registries_conf=self.state / "registries.conf")
+    def home(self, host: str) -> Path:
+        """The state folder of a host's agent."""
+        return self.state / "pops" / host.lower()
 
-    def agent_command(self, city: str, *more: str) -> list[str]:
-        """The agent of one PoP, in the namespace of its router where that exists."""
-        state = self.state / "pops" / city.lower()
-        argv = [sys.executable, "-m", "anypop.agent", "--pop", city, "--state", str(state), "--prefix", self.prefix]
-        argv += ["--podman", str(self.podman(city).socket), *more]
-        router = f"{self.prefix}-pop-{city.lower()}"
-        return netns.command(router, *argv) if netns.exists(router) else argv
+    def podman(self, host: str) -> podman.PodmanHome:
+        return podman.PodmanHome(
+            store=self.home(host) / "podman", run=self.run / host.lower(), registries_conf=self.state / "registries.conf"
+        )
+
+    def agent_command(self, host: str, *more: str) -> list[str]:
+        """The agent of one host, in its namespace where that exists."""
+        city, _, _ = host.partition("-")
+        argv = [sys.executable, "-m", "anypop.agent", "--pop", city, "--host", host, "--state", str(self.home(host))]
+        argv += ["--prefix", self.prefix, "--podman", str(self.podman(host).socket), *more]
+        namespace = address.host_netns(self.prefix, host)
+        return netns.command(namespace, *argv) if netns.exists(namespace) else argv
 
     def programs(self) -> tuple[str, ...]:
         """Every program but the lab's routers and wires."""
-        return ("registry", "control", *(f"{kind}-{city.lower()}" for city in self.cities for kind in ("podman", "agent")))
+        return ("registry", "control", *(f"{kind}-{host.lower()}" for host in self.hosts for kind in ("podman", "agent")))
 
     def dead(self) -> tuple[str, ...]:
         """Programs that should run and do not."""
@@ -93,6 +102,7 @@ def find(state: Path) -> Platform | None:
     except FileNotFoundError:
         return None
     data |= {"state": Path(data["state"]), "topology": Path(data["topology"]), "cities": tuple(data["cities"])}
+    data["hosts"] = tuple(data.get("hosts", data["cities"]))  # before PoPs had several, each city's was called like it
     return Platform(**data)
 
 
@@ -116,26 +126,24 @@ def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry
         progress(LAB_READY)
         podman.write_registries(state / "registries.conf", f"127.0.0.1:{place.registry_port}")
         registry.start(state / "registry", place.registry_port, pid_file=place.pid_file("registry"), log=place.log("registry"))
-        for city in place.cities:
-            program = f"podman-{city.lower()}"
-            podman.start(place.podman(city), pid_file=place.pid_file(program), log=place.log(program))
+        for host in place.hosts:
+            _start_podman(place, host)
 
         progress("control")
         _start_control(place)
         registry_url = f"http://127.0.0.1:{place.registry_port}/v2/"
         until(lambda: _answers(registry_url), timeout_s=15, what="the registry", log=place.log("registry"))
         if not _answers(registry_url + registry.IMAGE.replace(":", "/manifests/")):
-            registry.publish_hello(place.podman(place.cities[0]), place.registry_port, state / "image")
+            registry.publish_hello(place.podman(place.hosts[0]), place.registry_port, state / "image")
         trust = _trust(state / "control" / "ca.pem", place)
         until(lambda: _answers(f"{place.api}/anypop/v1/healthz", trust), timeout_s=20, what="control", log=place.log("control"))
 
-        progress("an agent in each PoP")
-        for city in place.cities:
-            _start_agent(place, city)
-        reported = state / "pops"
-        for city in place.cities:
-            sign = reported / city.lower() / "order.json"
-            until(sign.exists, timeout_s=30, what=f"the agent of {city}", log=place.log(f"agent-{city.lower()}"))
+        progress("an agent on each host")
+        for host in place.hosts:
+            _start_agent(place, host)
+        for host in place.hosts:
+            sign = place.home(host) / "order.json"
+            until(sign.exists, timeout_s=30, what=f"the agent of {host}", log=place.log(f"agent-{host.lower()}"))
     return place
 
 
@@ -150,20 +158,20 @@ def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
     if place is not None:
         with folder.unwritable(), alone(state, "up or down"):
             progress("agents and control")
-            for city in place.cities:
-                process.end(place.pid_file(f"agent-{city.lower()}"))
+            for host in place.hosts:
+                process.end(place.pid_file(f"agent-{host.lower()}"))
             process.end(place.pid_file("control"))
             progress("instances")
-            for city in place.cities:  # a Podman that was killed is needed once more to remove its containers
-                podman.start(place.podman(city), pid_file=place.pid_file(f"podman-{city.lower()}"), log=place.log(f"podman-{city.lower()}"))
+            for host in place.hosts:  # a Podman that was killed is needed once more to remove its containers
+                _start_podman(place, host)
             with ThreadPoolExecutor() as pool:
-                list(pool.map(lambda city: process.run(place.agent_command(city, "--teardown"), timeout_s=120), place.cities))
+                list(pool.map(lambda host: process.run(place.agent_command(host, "--teardown"), timeout_s=120), place.hosts))
             progress("internet")
             build.down(prefix=place.prefix, state_dir=state / "lab")
             process.end(place.pid_file("registry"))
-            for city in place.cities:
-                process.end(place.pid_file(f"podman-{city.lower()}"))
-                podman.erase(place.podman(city), keep_images=not purge)
+            for host in place.hosts:
+                process.end(place.pid_file(f"podman-{host.lower()}"))
+                podman.erase(place.podman(host), keep_images=not purge)
             shutil.rmtree(place.run, ignore_errors=True)
             with contextlib.suppress(OSError):  # other platforms of this machine have their own folders there
                 place.run.parent.rmdir()
@@ -189,6 +197,7 @@ def _claim(topology_file: Path, topology: Topology, *, state: Path, prefix: str,
         api_port=api_port or preflight.free_port(),
         registry_port=registry_port or preflight.free_port(),
         cities=tuple(pop.city for pop in topology.own.pops),
+        hosts=tuple(name for pop in topology.own.pops for name in address.host_names(pop)),
     )
     for part in ("run", "log", "pops"):
         (state / part).mkdir(exist_ok=True, mode=0o700)
@@ -209,15 +218,20 @@ def _start_control(place: Platform) -> None:
     process.spawn(argv, pid_file=place.pid_file("control"), log=place.log("control"))
 
 
-def _start_agent(place: Platform, city: str) -> None:
-    program = f"agent-{city.lower()}"
+def _start_podman(place: Platform, host: str) -> None:
+    program = f"podman-{host.lower()}"
+    podman.start(place.podman(host), pid_file=place.pid_file(program), log=place.log(program))
+
+
+def _start_agent(place: Platform, host: str) -> None:
+    program = f"agent-{host.lower()}"
     if process.alive(place.pid_file(program)):
         return
     control = place.state / "control"
     more = ["--control", f"https://{CONTROL_ADDRESS}:{CONTROL_PORT}", "--ca", str(control / "ca.pem")]
-    more += ["--token-file", str(control / "agents" / f"{city}.token")]
-    (place.state / "pops" / city.lower()).mkdir(parents=True, exist_ok=True)
-    process.spawn(place.agent_command(city, *more), pid_file=place.pid_file(program), log=place.log(program))
+    more += ["--token-file", str(control / "agents" / f"{host}.token")]
+    place.home(host).mkdir(parents=True, exist_ok=True)
+    process.spawn(place.agent_command(host, *more), pid_file=place.pid_file(program), log=place.log(program))
 
 
 def _trust(ca: Path, place: Platform) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""One Podman service for each PoP of the lab, with a storage of its own, so that every PoP really pulls its images.
+"""One Podman service for each host of the lab, with a storage of its own, so that every host really pulls its images.
 
 Comes in: where things live. Goes out: a UNIX socket that speaks Podman's REST API. On a real host this is the distribution's own
 `podman.socket`; here several services share a machine, so every path that Podman would share by default is given to each.

@@ -71,10 +71,10 @@ def _missing_features() -> list[Problem]:
             except WorldError as error:
                 found.append(Problem(path="kernel", message=f"{feature} do not work here: {error.why.splitlines()[0]}"))
         if not found:
-            policy = Path("/proc/sys/net/ipv4/fib_multipath_hash_policy")
+            fields = Path("/proc/sys/net/ipv4/fib_multipath_hash_fields")
             with netns.inside(name):
-                if not policy.exists():
-                    message = "fib_multipath_hash_policy is missing: the kernel was built without multipath"
+                if not fields.exists():
+                    message = "fib_multipath_hash_fields is missing: the kernel is older than 5.14, or was built without multipath"
                     found.append(Problem(path="kernel", message=message))
     finally:
         ip.batch([f"netns del {name}"], force=True)

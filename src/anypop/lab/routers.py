@@ -1,6 +1,7 @@
 """The configuration of each lab router: bird.conf as text, from the plan and the dictionaries.
 
-After the address plan, before `build` starts the daemons. Pure. Our own PoP routers are not here: their agents configure them.
+After the address plan, before `build` starts the daemons. Pure. Our own routers are not here: a host's agent configures its own, and
+`edge` has the edge routers of PoPs of several hosts.
 
 Inside an AS: Babel (RFC 8966) over the internal links, with a link's length in km as its cost, and a full mesh of BGP between loopbacks.
 Babel and not OSPF, because OSPF may not tell of its first neighbours for five seconds (MinLSInterval, RFC 2328): a lab would be ready three
@@ -24,7 +25,7 @@ _LEAST_COST = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class RouterSession:
     """A BGP session of a router with one neighbour, in both families. `pop`: the city, where the neighbour is one of our PoPs."""
 
     name: str
@@ -38,13 +39,13 @@ class Session:
     pop: str = ""
 
 
-def sessions(lab: LabPlan, router: Router) -> tuple[Session, ...]:
+def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
     """The BGP sessions of a lab router; protocol names are `<name>_v4` and `<name>_v6`. In the order of the links, internal ones last."""
     found = [_external(lab, link, own, far) for link, own, far in lab.links_of(router.netns) if link.role in _EXTERNAL]
     for other in lab.routers:
         if other.asn == router.asn and other.netns != router.netns:
             found.append(
-                Session(
+                RouterSession(
                     name=f"internal_{other.city.lower()}",
                     relationship=Relationship.INTERNAL,
                     asn=router.asn,
@@ -96,12 +97,12 @@ _EXTERNAL = (Role.CUSTOMER_PROVIDER, Role.PEER, Role.UPSTREAM)
 _ORIGINATED = 'if source != RTS_BGP && proto != "vantages0" then reject;'
 
 
-def _external(lab: LabPlan, link: Link, own: End, far: End) -> Session:
+def _external(lab: LabPlan, link: Link, own: End, far: End) -> RouterSession:
     local, neighbour = ((end.addresses[0].partition("/")[0], end.addresses[1].partition("/")[0]) for end in (own, far))
     if link.role is Role.UPSTREAM:
         site = next(s for s in lab.sites if s.netns == far.netns)
-        kind = next(u.kind for u in site.pop.upstreams if u.interface == far.interface)
-        asn, router, place = lab.topology.own.asn, f"pop-{site.pop.city.lower()}", site.pop.city
+        kind = next(u.kind for u in site.upstreams if u.interface == far.interface)
+        asn, router, place = lab.topology.own.asn, site.name, site.pop.city
         relationship = Relationship.CUSTOMER if kind is UpstreamKind.TRANSIT else Relationship.PEER
     else:
         other = next(r for r in lab.routers if r.netns == far.netns)
@@ -109,7 +110,7 @@ def _external(lab: LabPlan, link: Link, own: End, far: End) -> Session:
         relationship = Relationship.PEER
         if link.role is Role.CUSTOMER_PROVIDER:
             relationship = Relationship.CUSTOMER if far is link.a else Relationship.PROVIDER
-    return Session(
+    return RouterSession(
         name=f"as{asn}_{place.lower()}",
         relationship=relationship,
         asn=asn,
@@ -152,7 +153,7 @@ def link_cost(km: float) -> int:
     return max(_LEAST_COST, round(km))
 
 
-def _bfd(known: Sequence[Session]) -> Iterator[str]:
+def _bfd(known: Sequence[RouterSession]) -> Iterator[str]:
     """Towards our PoPs 100 ms x 3: how fast a cut is noticed there is what people come to see. Elsewhere 1 s x 3, which a hundred networks
     on one machine can afford (at 300 ms they took half a core when nothing happened).
     """
@@ -163,7 +164,7 @@ def _bfd(known: Sequence[Session]) -> Iterator[str]:
         yield from _block("protocol bfd bfd0", fast + rest)
 
 
-def _filters(lab: LabPlan, policy: Policy, session: Session) -> Iterator[str]:
+def _filters(lab: LabPlan, policy: Policy, session: RouterSession) -> Iterator[str]:
     own = lab.topology.own
     if session.pop:
         footprint = frozenset({city(session.pop).continent})
@@ -191,7 +192,7 @@ def _only_ours(own: OwnNetwork, pop: str, dropping: str) -> Iterator[str]:
         yield f"if net.type = NET_IP{version} && net !~ [{exact}] && !(net ~ [{hosts}] && {dropping}) then reject;"
 
 
-def _protocols(asn: int, session: Session) -> Iterator[str]:
+def _protocols(asn: int, session: RouterSession) -> Iterator[str]:
     for family, local, neighbour in zip((4, 6), session.local, session.neighbour, strict=True):
         lines = [
             f'description "{session.relationship} {session.router}";',

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from anypop.model import cities
 from anypop.model.names import CityCode
-from anypop.model.network import UpstreamKind
+from anypop.model.network import Capacity, UpstreamKind
 
 
 class LinkKind(StrEnum):
@@ -81,13 +81,24 @@ class OwnUpstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnHost:
+    """One machine of a PoP. `capacity`: what instances may take of it; None: the lab's own generous figure."""
+
+    capacity: Capacity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnPop:
-    """One of our PoPs. `external*`: the prefixes of its instances' own addresses."""
+    """One of our PoPs. `external*`: the prefixes of its instances' own addresses, which its hosts share out among themselves.
+
+    A PoP of one host has its upstreams at that host. One of several has an edge router, which has the upstreams and every host behind it.
+    """
 
     city: CityCode
     external4: IPv4Network
     external6: IPv6Network
     upstreams: tuple[OwnUpstream, ...]
+    hosts: tuple[OwnHost, ...] = (OwnHost(),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

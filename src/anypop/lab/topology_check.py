@@ -38,7 +38,8 @@ _Path = Callable[..., str]
 def _sizes(topology: Topology, _: _Path) -> _Found:
     """The lab's own numbers end somewhere (`lab.address`)."""
     routers = sum(len(system.cities) for system in topology.ases)
-    links = len(topology.links) + sum(len(system.internal) for system in topology.ases) + sum(len(p.upstreams) for p in topology.own.pops)
+    links = len(topology.links) + sum(len(system.internal) for system in topology.ases)
+    links += sum(len(pop.upstreams) + len(pop.hosts) for pop in topology.own.pops)
     for path, what, count, most in (
         ("ases", "routers", routers, 65_534),
         ("links", "links", links, 524_288),

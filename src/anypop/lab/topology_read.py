@@ -18,6 +18,7 @@ from anypop.lab.topology import (
     ExternalLink,
     InternalLink,
     LinkKind,
+    OwnHost,
     OwnNetwork,
     OwnPop,
     OwnUpstream,
@@ -28,11 +29,13 @@ from anypop.lab.topology import (
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, is_slug
-from anypop.model.network import OTHER_NETWORKS, UpstreamKind
+from anypop.model.network import OTHER_NETWORKS, Capacity, UpstreamKind
+from anypop.plan.quantity import cpu_millis, memory_bytes
 
 _MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
 _LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
 _LONGEST_CABLE_KM = 40_000.0  # once around the Earth
+_MOST_HOSTS = 16  # a PoP's /24 is shared out in parts of 2^n, and a /28 is the least that is worth a host's while
 
 # Parts that say nothing more once they are wrong as a whole.
 _WHOLES = frozenset({"anypop", "links", "vantages", "anypop.pops", "anypop.anycast4", "anypop.anycast6"})
@@ -144,16 +147,49 @@ class _Reader:
         return found
 
     def pop(self, row: object, path: str) -> OwnPop | None:
-        fields = self.mapping(row, path, required=("city", "external4", "external6", "upstreams"), optional=())
+        fields = self.mapping(row, path, required=("city", "external4", "external6", "upstreams"), optional=("hosts", "capacity"))
         city = self.city_of(fields, "city", path)
         external4 = self.network4(fields["external4"], f"{path}.external4") if "external4" in fields else None
         external6 = self.network6(fields["external6"], f"{path}.external6") if "external6" in fields else None
         upstreams = [u for at, item in self.rows(fields, "upstreams", path) if (u := self.upstream(item, at, city))]
+        hosts = self.hosts(fields, path)
         if city is None or external4 is None or external6 is None:
             return None
-        found = OwnPop(city=city, external4=external4, external6=external6, upstreams=tuple(upstreams))
+        found = OwnPop(city=city, external4=external4, external6=external6, upstreams=tuple(upstreams), hosts=hosts)
         self.paths[id(found)] = path
         return found
+
+    def hosts(self, fields: dict[str, Any], path: str) -> tuple[OwnHost, ...]:
+        """`hosts: 2`, or a list with a mapping for each. `capacity` beside it holds for every host that has none of its own."""
+        common = self.capacity(fields["capacity"], f"{path}.capacity") if "capacity" in fields else None
+        wanted, where = fields.get("hosts", 1), f"{path}.hosts"
+        if isinstance(wanted, list):
+            found = []
+            for at, row in self.rows(fields, "hosts", path):
+                own = self.mapping(row, at, required=(), optional=("capacity",))
+                found.append(OwnHost(capacity=self.capacity(own["capacity"], f"{at}.capacity") if "capacity" in own else common))
+        elif isinstance(wanted, int) and not isinstance(wanted, bool):
+            found = [OwnHost(capacity=common)] * min(max(wanted, 0), _MOST_HOSTS + 1)
+        else:
+            self.wrong(where, f"{wanted!r} must be a number of hosts, or a list of them")
+            return (OwnHost(),)
+        if not 1 <= len(found) <= _MOST_HOSTS:
+            self.wrong(where, f"a PoP has 1 to {_MOST_HOSTS} hosts")
+        return tuple(found)
+
+    def capacity(self, row: object, path: str) -> Capacity | None:
+        """`{cpu: 16, memory: 32Gi, disk: 100Gi}`."""
+        fields = self.mapping(row, path, required=("cpu", "memory", "disk"), optional=())
+        amounts: dict[str, int] = {}
+        for key, read in (("cpu", cpu_millis), ("memory", memory_bytes), ("disk", memory_bytes)):
+            if key in fields:
+                try:
+                    amounts[key] = read(str(fields[key]))
+                except ValueError as error:
+                    self.wrong(f"{path}.{key}", str(error))
+        if len(amounts) < 3:
+            return None
+        return Capacity(cpu_millis=amounts["cpu"], memory_bytes=amounts["memory"], disk_bytes=amounts["disk"])
 
     def upstream(self, row: object, path: str, pop: CityCode | None) -> OwnUpstream | None:
         fields = self.mapping(row, path, required=("name", "asn"), optional=("city", "kind", "km"))
@@ -171,7 +207,7 @@ class _Reader:
 
     def mapping(self, value: object, path: str, *, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
         if not isinstance(value, dict):
-            self.wrong(path, f"must be a mapping with {', '.join(required)}")
+            self.wrong(path, f"must be a mapping with {', '.join(required or optional)}")
             return {}
         known = required + optional
         for key in value:

@@ -1,8 +1,7 @@
 """Announcements: prefix x PoP x upstream, and their scope.
 
 A `ScopeRule` is what the operator asked for (stored by control, listed by `anypop announce list`); an `Announcement` is what follows
-for one PoP
-(part of its order). Both carry the same `Scope`.
+for one PoP (part of its order). Both carry the same `Scope`. How scopes and communities are written is the business of `model.scopes`.
 """
 
 from dataclasses import dataclass
@@ -33,6 +32,11 @@ class Scope:
     prepend: int = 0
     communities: tuple[Community, ...] = ()
     large_communities: tuple[LargeCommunity, ...] = ()
+
+    @property
+    def every_community(self) -> tuple[Community | LargeCommunity, ...]:
+        """Pairs first, then large ones."""
+        return (*self.communities, *self.large_communities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ class Reason(StrEnum):
     # rollouts
     ROLLING_OUT = "rolling-out"
     BAKING = "baking"
+    ROLLED_OUT = "rolled-out"
+    OVERTAKEN = "overtaken"
     PAUSED = "paused"
     DOES_NOT_START = "does-not-start"
     DOES_NOT_BECOME_HEALTHY = "does-not-become-healthy"
@@ -98,6 +100,8 @@ _SAYS: dict[Reason, str] = {
     Reason.HOST_LOST: "its host is lost",
     Reason.ROLLING_OUT: "is being changed",
     Reason.BAKING: "has changed and is watched for a while",
+    Reason.ROLLED_OUT: "is through everywhere",
+    Reason.OVERTAKEN: "a newer one took its place",
     Reason.PAUSED: "is paused",
     Reason.DOES_NOT_START: "a changed instance does not start",
     Reason.DOES_NOT_BECOME_HEALTHY: "a changed instance does not become healthy in time",

@@ -83,10 +83,12 @@ class ScopeWave:
 class Rollout:
     """One rollout, as it is stored. Times: epoch seconds of control's clock.
 
-    `revision`: the workload's revision that it brings; `previous`: the last good one, to which it reverts. `waves`: the
-    PoPs of each wave; `wave`: the one under way. `ready`: uids of changed incarnations that have become healthy;
-    `watched`: those that have not, and since when their host has been heard of; `failing`: those that fail, and since
-    when. `may_stop_first`: those that may go before their successor is there, where a host has no room for two.
+    `revision`: the workload's revision that it brings; `previous`: the last good one, to which it reverts (0: it goes
+    back itself, or nothing else is known to be good, so it goes on whatever it finds). `waves`: the PoPs of each wave;
+    `wave`: the one under way. `held`: uids of incarnations that were made from the same before it began, so that their
+    troubles are none of its own. `ready`: uids of changed incarnations that have become healthy; `watched`: those that
+    have not, and since when their host has been heard of; `failing`: those that fail, and since when.
+    `may_stop_first`: those that may go before their successor is there, where a host has no room for two.
     `well_since`: since when all of the waves so far is well. `baseline` and `seen`: where vantages landed before it
     began and last.
     """
@@ -108,6 +110,7 @@ class Rollout:
     wave_at: float
     well_since: float | None = None
     ended_at: float | None = None
+    held: frozenset[str] = frozenset()
     ready: frozenset[str] = frozenset()
     watched: tuple[tuple[str, float], ...] = ()
     failing: tuple[tuple[str, float], ...] = ()

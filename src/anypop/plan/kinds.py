@@ -1,19 +1,45 @@
 """The kinds of value in the Workload API's JSON, each with what is wrong with a wrong one, in words for the user.
 
-In: plain JSON values. Out: Pydantic types for `plan.schema`. Numbers may come as text and text as numbers, as protobuf's JSON allows.
+In: plain JSON values. Out: Pydantic types for `plan.schema`, each with its line in the description of the API. Numbers may come as
+text and text as numbers, as protobuf's JSON allows.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+)
+from pydantic_core import CoreSchema, core_schema
 
+from anypop.model.limits import LONGEST_NAME
 from anypop.model.names import is_slug
 from anypop.plan.jsonpath import steps_of
 from anypop.plan.quantity import cpu_millis, memory_bytes
 
 MOST_REPLICAS = 1000  # in one city: far beyond what a PoP holds, and small enough to count out loud
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # by identity, since a type that is marked must be hashable
+class Checked:
+    """Marks a type whose values `check` lets pass, or refuses with a ValueError. `documented`: the same in JSON Schema."""
+
+    check: Callable[[Any], Any]
+    documented: Mapping[str, Any] = field(default_factory=dict)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), **self.documented}
 
 
 def _as_text(value: Any) -> Any:
@@ -28,13 +54,15 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-def between(least: int, most: int, what: str) -> Callable[[int], int]:
+def between(least: int, most: int, what: str) -> Checked:
+    """A number of these, both ends included."""
+
     def checked(value: int) -> int:
         if not least <= value <= most:
             raise ValueError(f"is {value}; {what} must be {least} to {most}")
         return value
 
-    return checked
+    return Checked(checked, {"minimum": least, "maximum": most})
 
 
 def _not_below_zero(value: int) -> int:
@@ -43,7 +71,7 @@ def _not_below_zero(value: int) -> int:
     return value
 
 
-def one_of(*words: str, fold: bool = False, required: bool = False) -> Callable[[str], str]:
+def one_of(*words: str, fold: bool = False, required: bool = False) -> Checked:
     """Text that is one of `words`; with `fold` in any case. An empty one counts as absent (protobuf), or is refused: `required`."""
 
     def checked(value: str) -> str:
@@ -53,10 +81,12 @@ def one_of(*words: str, fold: bool = False, required: bool = False) -> Callable[
             raise ValueError(f"is {value!r}; it may be {' or '.join(words)}")
         return value
 
-    return checked
+    if fold:
+        return Checked(checked, {"description": f"{' or '.join(words)}, in any case"})
+    return Checked(checked, {"enum": list(words) if required else [*words, ""]})
 
 
-def refused(why: str) -> AfterValidator:
+def refused(why: str) -> Checked:
     """Marks what we could only pretend to do: anything but nothing is answered with `why`."""
 
     def checked(value: Any) -> Any:
@@ -64,7 +94,7 @@ def refused(why: str) -> AfterValidator:
             raise ValueError(why)
         return value
 
-    return AfterValidator(checked)
+    return Checked(checked, {"description": f"refused: {why}"})
 
 
 def _slug(value: str) -> str:
@@ -100,29 +130,32 @@ def _field_path(value: str) -> str:
     return value
 
 
-def amount_of(read: Callable[[str], int]) -> AfterValidator:
+def amount_of(read: Callable[[str], int], says: str) -> Checked:
     """An amount that `read` understands, kept as it was written."""
 
     def checked(value: str) -> str:
         read(value)
         return value
 
-    return AfterValidator(checked)
+    return Checked(checked, {"description": says})
 
 
-Text = Annotated[str, BeforeValidator(_as_text)]
-Int = Annotated[int, BeforeValidator(_no_bool)]
-Count = Annotated[Int, AfterValidator(_not_below_zero)]  # 0 means absent, as in protobuf
+_LABEL = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"  # as `model.names.SLUG`, for the description
+
+Text = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int | float | bool)]
+Int = Annotated[int, BeforeValidator(_no_bool, json_schema_input_type=int | str)]
+Count = Annotated[Int, Checked(_not_below_zero, {"minimum": 0})]  # 0 means absent, as in protobuf
 Int64 = Annotated[Count, PlainSerializer(str, return_type=str)]  # protobuf writes 64-bit numbers as text
-PortNumber = Annotated[Int, AfterValidator(between(1, 65535, "a port"))]
-Replicas = Annotated[Int, AfterValidator(between(0, MOST_REPLICAS, "replicas in each city"))]
-Slug = Annotated[str, AfterValidator(_slug)]
-Name = Annotated[str, Field(min_length=1), AfterValidator(_slug)]
+PortNumber = Annotated[Int, between(1, 65535, "a port")]
+Replicas = Annotated[Int, between(0, MOST_REPLICAS, "replicas in each city")]
+Title = Annotated[str, Field(max_length=LONGEST_NAME)]  # what a person calls it, in any script
+Slug = Annotated[str, Checked(_slug, {"pattern": f"^$|{_LABEL}"})]
+Name = Annotated[str, Field(min_length=1), Checked(_slug, {"pattern": _LABEL})]
 Given = Annotated[str, Field(min_length=1)]  # a text that must say something: an empty one would be absent in the answer
-EnvName = Annotated[str, AfterValidator(_env_name)]
-FieldPath = Annotated[str, AfterValidator(_field_path)]
-Image = Annotated[str, AfterValidator(_image)]
-City = Annotated[str, AfterValidator(_city)]
-Cpu = Annotated[Text, amount_of(cpu_millis)]
-Memory = Annotated[Text, amount_of(memory_bytes)]
-GraceSeconds = Annotated[Int, AfterValidator(between(0, 300, "a grace period")), PlainSerializer(str, return_type=str)]
+EnvName = Annotated[str, Checked(_env_name, {"minLength": 1, "pattern": "^[^=]*$"})]
+FieldPath = Annotated[str, Checked(_field_path, {"description": "JSONPath, as .location.cityCode"})]
+Image = Annotated[str, Checked(_image, {"minLength": 1, "maxLength": 512})]
+City = Annotated[str, AfterValidator(_city), Field(description="the code of a city that has a PoP")]
+Cpu = Annotated[Text, amount_of(cpu_millis, "cores: 2, 0.5 or 500m")]
+Memory = Annotated[Text, amount_of(memory_bytes, "bytes: 512Mi, 2Gi or 1G")]
+GraceSeconds = Annotated[Int, between(0, 300, "a grace period"), PlainSerializer(str, return_type=str)]

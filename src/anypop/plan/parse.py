@@ -8,12 +8,11 @@ as the client wrote it. It must not fill in defaults that clients would see as d
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
-from anypop.model.codec import dotted
+from anypop.model import codec, limits
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, StackId, WorkloadId, instance_name, is_slug, slug_of
 from anypop.model.workload import Workload
@@ -25,7 +24,6 @@ from anypop.plan.unacted import unacted
 
 __all__ = ["Parsed", "Secret", "document_with_anycast", "parse"]
 
-_DEEPEST = 32  # the deepest field there is lies at 11
 # A plan is made anew at each change, in time linear in all instances: more than this from one workload would keep everyone waiting.
 _MOST_INSTANCES = 10_000
 _LONGEST_NAME = 63  # an instance's name is its host name, and a host name is a DNS label (RFC 1123)
@@ -53,14 +51,13 @@ class Parsed:
 
 def parse(body: Mapping[str, Any], *, workload_id: WorkloadId, stack_id: StackId, stack_slug: str, cities: Collection[CityCode]) -> Parsed:
     """`body` as a workload. Raises `Invalid`."""
+    limits.check(body)  # alone, since what breaks them can hardly be answered about
     data = _without_nulls(body)
-    if unfit := list(_unfit(data, ())):
-        raise Invalid(unfit)  # alone, since nothing that holds such text can even be answered about
     problems = list(_between_fields(data))
     try:
         checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
     except ValidationError as error:
-        raise Invalid([*_in_words(error), *problems]) from error
+        raise Invalid([*codec.in_words(error.errors(), FIELD_NAMES), *problems]) from error
     problems += _across(checked)
     if problems:
         raise Invalid(problems)
@@ -89,53 +86,11 @@ def parse(body: Mapping[str, Any], *, workload_id: WorkloadId, stack_id: StackId
     return Parsed(workload=workload, document=document, secrets=tuple(_secrets(checked)), unacted=tuple(unacted(checked)))
 
 
-def _without_nulls(value: Any, depth: int = 0) -> Any:
+def _without_nulls(value: Any) -> Any:
     """Null means absent, as in protobuf's JSON."""
-    if depth > _DEEPEST:
-        raise Invalid.one("", f"is nested more than {_DEEPEST} levels deep")
     if isinstance(value, Mapping):
-        return {k: _without_nulls(v, depth + 1) for k, v in value.items() if v is not None}
-    return [_without_nulls(v, depth + 1) for v in value] if isinstance(value, list) else value
-
-
-def _unfit(value: Any, way: tuple[str | int, ...]) -> Iterator[Problem]:
-    """Text that no program could be given or no answer could hold: NUL, and halves of characters (which JSON can spell)."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _unfit(str(key), (*way, str(key)))
-            yield from _unfit(inner, (*way, str(key)))
-    elif isinstance(value, list):
-        for n, inner in enumerate(value):
-            yield from _unfit(inner, (*way, n))
-    elif isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-        path = dotted(way).encode("ascii", "backslashreplace").decode("ascii").replace("\0", "\\0")
-        yield Problem(path=path, message="holds a NUL or half a character")
-
-
-def _in_words(error: ValidationError) -> Iterator[Problem]:
-    for found in error.errors():
-        loc = found["loc"]
-        match found["type"]:
-            case "extra_forbidden":
-                near = get_close_matches(str(loc[-1]), FIELD_NAMES, n=1)
-                message = "there is no such field" + (f"; is {near[0]} meant?" if near else "")
-            case "missing":
-                message = "is required"
-            case "value_error":
-                message = str(found["ctx"]["error"])
-            case "int_parsing" | "int_type" | "int_from_float":
-                message = "must be a whole number"
-            case "string_type":
-                message = "must be text"
-            case "list_type":
-                message = "must be a list"
-            case "too_short" | "string_too_short":
-                message = "must not be empty"
-            case "dict_type" | "model_type" | "model_attributes_type":
-                message = "must be an object"
-            case _:
-                message = found["msg"]
-        yield Problem(path=dotted(tuple(part for part in loc if part != "[key]")), message=message)
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return [_without_nulls(v) for v in value] if isinstance(value, list) else value
 
 
 def _between_fields(data: Any) -> Iterator[Problem]:

@@ -141,7 +141,7 @@ class _Turn:
         lives = sorted((self._adopted(i) for i in lives), key=lambda i: i.life)
         moves = self.ground.moves
         if not lives or all(i.uid in moves for i in lives):
-            placed = self._place_new(target, city, ordinal, name)
+            placed = self._place_new(target, city, ordinal, name, moving=bool(lives))
             for incarnation in lives:
                 # what may still run on a host that is cut off keeps its addresses there; the name and the anycast address go on
                 if placed:
@@ -171,12 +171,12 @@ class _Turn:
 
     def _keep(self, right: Incarnation, others: list[Incarnation]) -> None:
         """`right` has the newest template. The others go once it is ready; those that are newer than it are a change
-        taken back.
+        taken back, and go at once unless they serve and it does not.
         """
         self.step.kept.append(right)
         ready = right.uid in self.step.ready
         for other in others:
-            if other.life > right.life:
+            if other.life > right.life and (ready or other.uid not in self.step.ready):
                 self.step.remove(other, Reason.REVERTED)
             elif ready:
                 self.step.remove(other, Reason.SUPERSEDED)
@@ -191,13 +191,16 @@ class _Turn:
             if other is not stays:
                 self.step.remove(other, Reason.SUPERSEDED)
 
-    def _place_new(self, target: Target, city: CityCode, ordinal: int, name: InstanceName) -> bool:
+    def _place_new(self, target: Target, city: CityCode, ordinal: int, name: InstanceName, *, moving: bool) -> bool:
         """A slot without a living incarnation in reach: a new one, where there is room. Whether there was."""
         made_from = self.workload
         if self.rollout is not None and not changes_at(self.rollout, city):
             # not proven here yet: a slot that is new begins as its neighbours are, and changes with them
             made_from = self.ground.revision(self.workload.id, self.rollout.previous) or self.workload
-        rooms = [r for r in self.step.rooms.in_city(city) if r.host not in self.ground.lost]
+        all_rooms = self.step.rooms.in_city(city)
+        rooms = [r for r in all_rooms if r.host not in self.ground.lost]
+        if not rooms and not moving:
+            rooms = all_rooms  # a PoP that is silent as a whole gets its instances when it returns
         needs = needs_of(made_from)
         room = best(rooms, self.workload.id, needs)
         if room is None:
@@ -229,8 +232,8 @@ class _Turn:
 
     def _place_beside(self, current: Incarnation) -> None:
         room = self.step.rooms.of(current.host)
-        if room is None or self.rollout is None:
-            return  # its host is gone for now: it changes when that returns
+        if room is None or self.rollout is None or current.host in self.ground.lost:
+            return  # its host is gone for now: it changes when that returns, or elsewhere
         lacking = room.lacking(self.needs)
         if lacking and current.uid not in self.rollout.may_stop_first:
             self.step.waits.add(current.pop)

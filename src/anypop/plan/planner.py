@@ -65,7 +65,7 @@ def plan(world: World) -> Plan:
             instances=tuple(
                 ordered(ground, incarnation, site.numbers, table.get(incarnation.workload_id))
                 for incarnation in standing[name]
-                if incarnation.slot not in held_back
+                if (name, *incarnation.slot) not in held_back
             ),
             removed=tuple(removed[name]),
             announcements=(*own(site.host, (i.index for i in standing[name])), *announced[name]),
@@ -122,6 +122,6 @@ def _anycast(workload: Workload, held: AnycastAddress | None) -> tuple[IPv4Addre
     return (held.address4, held.address6) if workload.dual_stack else (held.address4,)
 
 
-def _held(removals: Iterable[tuple[HostName, Removal]]) -> frozenset[tuple[WorkloadId, InstanceName]]:
-    """Slots whose next incarnation must wait until the one before it has made room."""
-    return frozenset((r.workload_id, r.name) for _, r in removals if r.reason is Reason.REPLACED)
+def _held(removals: Iterable[tuple[HostName, Removal]]) -> frozenset[tuple[HostName, WorkloadId, InstanceName]]:
+    """Slots on a host whose next incarnation must wait until the one before it has made room there."""
+    return frozenset((host, r.workload_id, r.name) for host, r in removals if r.reason is Reason.REPLACED)

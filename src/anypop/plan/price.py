@@ -44,7 +44,9 @@ class PriceBook:
 _Price = Annotated[Decimal, BeforeValidator(lambda v: str(v) if isinstance(v, float) else v), Field(ge=0, allow_inf_nan=False)]
 
 
-class _SizeText(BaseModel):
+class SizeText(BaseModel):
+    """A size as an operator writes it: `cpu: 2` (or `500m`), `memory: 4Gi`."""
+
     model_config = ConfigDict(extra="forbid")
     name: Annotated[str, Field(min_length=1)]
     cpu: Annotated[int, BeforeValidator(lambda v: cpu_millis(str(v)))]
@@ -52,12 +54,14 @@ class _SizeText(BaseModel):
     hourly: _Price
 
 
-class _BookText(BaseModel):
+class BookText(BaseModel):
+    """A price book as an operator writes it, in YAML."""
+
     model_config = ConfigDict(extra="forbid")
     currency: Annotated[str, Field(min_length=1)]
     hours_per_month: Annotated[int, Field(gt=0)]
     anycast_hourly: _Price
-    sizes: Annotated[list[_SizeText], Field(min_length=1)]
+    sizes: Annotated[list[SizeText], Field(min_length=1)]
 
 
 def read_price_book(text: str) -> PriceBook:
@@ -67,7 +71,7 @@ def read_price_book(text: str) -> PriceBook:
     except (yaml.YAMLError, RecursionError) as error:
         raise Invalid.one("", f"the price book is no YAML: {error}") from error
     try:
-        book = _BookText.model_validate(data)
+        book = BookText.model_validate(data)
     except ValidationError as error:
         raise Invalid(problems_of(error)) from error
     names = [s.name for s in book.sizes]

@@ -389,7 +389,7 @@ class _Replanning:
 
     def _is_held_back(self, incarnation: Incarnation, settled: Settled) -> bool:
         removals = (*self.ground.removals_of(incarnation.workload_id), *settled.removals)
-        return any(r.reason is Reason.REPLACED and r.name == incarnation.name for _, r in removals)
+        return any(r.reason is Reason.REPLACED and (host, r.name) == (incarnation.host, incarnation.name) for host, r in removals)
 
     def _part(self, host: HostName) -> HostPlan:
         site, rows = self.sites.hosts[host], self.rows.get(host, ())

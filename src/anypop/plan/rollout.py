@@ -34,16 +34,18 @@ class Seen:
 
 def waves_of(pops: Mapping[CityCode, int]) -> tuple[tuple[CityCode, ...], ...]:
     """The PoPs in waves: one first, then twice as many each time. `pops`: instances of the workload in each; the
-    smallest comes first, since it risks least.
+    smallest comes first, since it risks least. Those that have none prove nothing, and come with the last ones.
     """
-    order = sorted(pops, key=lambda city: (pops[city], city))
+    order = sorted((city for city, count in pops.items() if count), key=lambda city: (pops[city], city))
+    empty = sorted(city for city, count in pops.items() if not count)
     waves: list[tuple[CityCode, ...]] = []
     size = 1
     while order:
         waves.append(tuple(order[:size]))
         order = order[size:]
-        size = size if len(waves) == 1 else size * 2
-        size = max(size, 2)
+        size *= 2
+    if empty:
+        waves = [*waves[:-1], (*(waves[-1] if waves else ()), *empty)]
     return tuple(waves)
 
 
@@ -56,32 +58,37 @@ def changes_at(rollout: Rollout, city: CityCode) -> bool:
 
 def advance(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float) -> Rollout:
     """An update's next state. `template`: the one it brings. `seen`: all living incarnations of its workload. `going`: slots of which an
-    incarnation is being taken down. A rollout that ends badly is REVERTED with the reason; undoing is the caller's.
+    incarnation is being taken down. A rollout that ends badly is REVERTED with the reason; undoing is the caller's. One
+    that has nothing to go back to goes on, and says what is wrong.
     """
     if rollout.phase is not RolloutPhase.RUNNING:
         return rollout
     changed = [s for s in seen if s.incarnation.template == template]
     ready = rollout.ready & {s.incarnation.uid for s in changed} | {s.incarnation.uid for s in changed if s.healthy}
-    waiting = [s for s in changed if s.trusted and s.incarnation.uid not in ready]
+    judged = [s for s in changed if s.incarnation.uid not in rollout.held]
+    waiting = [s for s in judged if s.trusted and s.incarnation.uid not in ready]
     rollout = replace(
         rollout,
         ready=ready,
         watched=_since(rollout.watched, (s.incarnation.uid for s in waiting), now),
         failing=_since(rollout.failing, (s.incarnation.uid for s in waiting if _is_made_badly(s)), now),
     )
-    worse = next(_worse(rollout, changed, now), None)
-    if worse is not None:
+    worse = next(_worse(rollout, judged, now), None)
+    if worse is not None and rollout.previous:
         return replace(rollout, phase=RolloutPhase.REVERTED, reason=worse[0], message=worse[1], ended_at=now)
-    return _onward(rollout, template, seen, going, now)
+    moved = _onward(rollout, template, seen, going, now)
+    if worse is not None and moved.phase is RolloutPhase.RUNNING:
+        return replace(moved, reason=worse[0], message=worse[1])
+    return moved
 
 
 def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float) -> Rollout:
     pending = _pending(rollout, template, seen, going)
     silent = sorted({s.incarnation.host for s in pending if not s.trusted})
     last = rollout.wave >= len(rollout.waves) - 1
-    if any(s.trusted for s in pending) or going or (last and silent):
+    if any(s.trusted for s in pending) or (last and silent):
         waits = f"waits for {', '.join(silent)}: no report" if silent and not any(s.trusted for s in pending) else ""
-        first = _may_stop_first(pending, seen) if not going else frozenset()
+        first = _may_stop_first(pending, template, seen) if not going else frozenset()
         return replace(rollout, well_since=None, reason=Reason.ROLLING_OUT, message=waits, may_stop_first=first)
     well_since = rollout.well_since if rollout.well_since is not None else now
     rollout = replace(rollout, well_since=well_since, reason=Reason.BAKING, message="", may_stop_first=frozenset())
@@ -90,15 +97,18 @@ def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
     if rollout.baseline and now < well_since + rollout.strategy.deadline_s:
         if rollout.seen_at is None or rollout.seen_at < well_since:
             return rollout  # the vantages have not looked yet
-        if worse := vantages_worse(rollout.baseline, rollout.seen):
+        worse = vantages_worse(rollout.baseline, rollout.seen)
+        if worse and rollout.previous:
             return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.VANTAGES_WORSE, message="; ".join(worse), ended_at=now)
-    return _next_wave(rollout, now)
+    moved = _next_wave(rollout, now)
+    # a wave in which nothing has to change has begun to be well
+    return _onward(moved, template, seen, going, now) if moved.phase is RolloutPhase.RUNNING else moved
 
 
 def _next_wave(rollout: Rollout, now: float) -> Rollout:
     waves = len(rollout.waves) or len(rollout.scopes)
     if rollout.wave >= waves - 1:
-        return replace(rollout, phase=RolloutPhase.DONE, ended_at=now)
+        return replace(rollout, phase=RolloutPhase.DONE, reason=Reason.ROLLED_OUT, message="", ended_at=now)
     return replace(rollout, wave=rollout.wave + 1, wave_at=now, well_since=None, reason=Reason.ROLLING_OUT, message="")
 
 
@@ -218,6 +228,7 @@ def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tu
 def _pending(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName]) -> list[Seen]:
     """The incarnations in the waves so far whose slot is not through: not the new template alone, or not ready."""
     cities = {city for wave in rollout.waves[: rollout.wave + 1] for city in wave}
+    proven = rollout.ready | rollout.held
     slots: dict[InstanceName, list[Seen]] = defaultdict(list)
     for one in seen:
         if one.incarnation.pop in cities:
@@ -226,16 +237,17 @@ def _pending(rollout: Rollout, template: str, seen: Sequence[Seen], going: Colle
         one
         for name, lives in slots.items()
         for one in lives
-        if len(lives) > 1 or name in going or one.incarnation.template != template or one.incarnation.uid not in rollout.ready
+        if len(lives) > 1 or name in going or one.incarnation.template != template or one.incarnation.uid not in proven
     ]
 
 
-def _may_stop_first(pending: Sequence[Seen], seen: Sequence[Seen]) -> frozenset[str]:
+def _may_stop_first(pending: Sequence[Seen], template: str, seen: Sequence[Seen]) -> frozenset[str]:
     """The one incarnation that may go before its successor is there, where a host has no room for two: another instance
-    of its PoP is healthy, or enough other PoPs are. Only one at a time, and none while another slot has two.
+    of its PoP is healthy, or enough other PoPs are. Only one at a time: none while another slot has two, or has its new
+    one alone and that is not healthy yet.
     """
     names = [s.incarnation.name for s in seen]
-    if len(names) != len(set(names)):
+    if len(names) != len(set(names)) or any(s.incarnation.template == template for s in pending):
         return frozenset()
     pops = {s.incarnation.pop for s in seen}
     healthy: dict[CityCode, int] = defaultdict(int)

@@ -7,7 +7,7 @@ are filled in.
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from anypop.plan.kinds import (
@@ -26,6 +26,7 @@ from anypop.plan.kinds import (
     Replicas,
     Slug,
     Text,
+    Title,
     one_of,
     refused,
 )
@@ -45,6 +46,8 @@ class ValueFrom(_Part):
 
 
 class EnvValue(_Part):
+    """A variable: `value`, `secretValue` (never answered) or `valueFrom`, one of them."""
+
     value: Text | None = None
     secret_value: Text | None = None
     value_from: ValueFrom | None = None
@@ -58,6 +61,8 @@ class EnvValue(_Part):
 
 
 class Port(_Part):
+    """A port that the application listens on. An absent or unknown protocol counts as TCP."""
+
     port: PortNumber
     protocol: str | None = None
     enable_implicit_network_policy: bool | None = None
@@ -66,7 +71,7 @@ class Port(_Part):
 class HttpGet(_Part):
     path: str | None = None
     port: PortNumber
-    scheme: Annotated[str, AfterValidator(one_of("HTTP", "HTTPS"))] | None = None
+    scheme: Annotated[str, one_of("HTTP", "HTTPS")] | None = None
     http_headers: dict[str, Text] | None = None
 
 
@@ -79,6 +84,8 @@ class Exec(_Part):
 
 
 class Probe(_Part):
+    """How health is asked: one of `httpGet`, `tcpSocket` and `exec`. Times in seconds."""
+
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
     exec_: Annotated[Exec | None, Field(alias="exec")] = None
@@ -122,6 +129,8 @@ class SecurityContext(_Part):
 
 
 class Container(_Part):
+    """One container of every instance."""
+
     image: Image
     command: list[Text] | None = None
     args: list[Text] | None = None
@@ -135,14 +144,16 @@ class Container(_Part):
     volume_mounts: Annotated[Any, refused("there are no volumes yet: what an application writes is lost with its instance")] = None
     lifecycle: Annotated[Any, refused("hooks are not run yet; let the image's entry point do this")] = None
     termination_message_path: str | None = None
-    termination_message_policy: Annotated[str, AfterValidator(one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR"))] | None = None
-    image_pull_policy: Annotated[str, AfterValidator(one_of("ALWAYS", "IF_NOT_PRESENT"))] | None = None
+    termination_message_policy: Annotated[str, one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR")] | None = None
+    image_pull_policy: Annotated[str, one_of("ALWAYS", "IF_NOT_PRESENT")] | None = None
     security_context: SecurityContext | None = None
 
 
 class Interface(_Part):
-    network: Annotated[str, AfterValidator(one_of("default"))] | None = None
-    ip_families: list[Annotated[str, AfterValidator(one_of("IPv4", "IPv6", required=True))]] | None = None
+    """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families."""
+
+    network: Annotated[str, one_of("default")] | None = None
+    ip_families: list[Annotated[str, one_of("IPv4", "IPv6", required=True)]] | None = None
     subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
     ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
     enable_one_to_one_nat: bool | None = None
@@ -165,6 +176,8 @@ class DockerRegistry(_Part):
 
 
 class PullCredentials(_Part):
+    """Who may pull images. The password is never answered."""
+
     docker_registry: DockerRegistry
 
     @model_validator(mode="after")
@@ -199,6 +212,8 @@ class PodSecurityContext(_Part):
 
 
 class ContainersRuntime(_Part):
+    """Kept as it was sent; the platform's own settings are used."""
+
     termination_grace_period_seconds: GraceSeconds | None = None
     share_process_namespace: bool | None = None
     security_context: PodSecurityContext | None = None
@@ -215,6 +230,8 @@ class Runtime(_Part):
 
 
 class Spec(_Part):
+    """What an instance is made from."""
+
     network_interfaces: Annotated[list[Interface], Field(max_length=1)] | None = None
     containers: dict[Name, Container] | None = None
     init_containers: Annotated[Any, refused("init containers are not run yet; let the image's entry point do their work")] = None
@@ -225,7 +242,7 @@ class Spec(_Part):
 
 
 class ScaleMetric(_Part):
-    metric: Annotated[str, AfterValidator(one_of("cpu", fold=True, required=True))]
+    metric: Annotated[str, one_of("cpu", fold=True, required=True)]
     average_utilization: Count | None = None
     average_value: Cpu | None = None
 
@@ -235,12 +252,16 @@ class ScaleSettings(_Part):
 
 
 class Selector(_Part):
-    key: Annotated[str, AfterValidator(one_of("cityCode", required=True))]
-    operator: Annotated[str, AfterValidator(one_of("in", fold=True, required=True))]
+    """Cities: `key` is cityCode, `operator` is in."""
+
+    key: Annotated[str, one_of("cityCode", required=True)]
+    operator: Annotated[str, one_of("in", fold=True, required=True)]
     values: Annotated[list[City], Field(min_length=1)]
 
 
 class Deployments(_Part):
+    """How many instances, in each of the selected cities."""
+
     min_replicas: Replicas
     max_replicas: Replicas | None = None
     scale_settings: ScaleSettings | None = None
@@ -254,15 +275,19 @@ class Deployments(_Part):
 
 
 class TargetSpec(_Part):
-    deployment_scope: Annotated[str, AfterValidator(one_of("cityCode"))] | None = None
+    deployment_scope: Annotated[str, one_of("cityCode")] | None = None
     deployments: Deployments
 
 
 class Target(_Part):
+    """A named group of cities."""
+
     spec: TargetSpec
 
 
 class Metadata(_Part):
+    """Labels and annotations. The annotation `anycast.platform.stackpath.net` asks for an anycast address."""
+
     annotations: dict[str, Text] | None = None
     labels: dict[str, Text] | None = None
     # the server's own: accepted, since clients send back what they read, and never looked at
@@ -274,7 +299,9 @@ class Metadata(_Part):
 
 
 class WorkloadBody(_Part):
-    name: str | None = None
+    """A workload as it is declared. What the server adds itself may be sent back, and is not looked at."""
+
+    name: Title | None = None
     slug: Slug | None = None
     metadata: Metadata | None = None
     spec: Spec

@@ -1,24 +1,32 @@
 """Templates: what an instance's processes are made from, as one hash.
 
 In: a workload and the platform's key. Out: a short hash that is the same for as long as no process has to be made anew: images, commands,
-environment, secrets and resources count; ports, probes, labels, targets and replicas do not, since they can change under a process that
-runs. The hash is keyed, so that nobody can try out secrets against it.
+environment, secrets, resources and the families of the anycast address count; ports, probes, labels, targets and replicas
+do not, since they can change under a process that runs. The hash is keyed, so that nobody can try out secrets against it.
 """
 
 import hashlib
 import json
+from dataclasses import MISSING, fields
 
 from anypop.model.codec import to_data
 from anypop.model.workload import Container, Workload
+from anypop.plan.jsonpath import steps_of
 
 _LIVE = frozenset({"ports", "readiness", "liveness"})  # what changes without a new process
+_UNORDERED = frozenset({"env", "env_from_instance", "secrets"})
 _DIGEST_BYTES = 10  # 80 bits: a workload has some hundred templates in its life
 
 
 def template_of(workload: Workload, key: bytes) -> str:
-    """Twenty hex digits. `key`: secret to the platform, at most 64 bytes."""
-    made_from: dict[str, object] = {"containers": [_process(c) for c in workload.containers]}
-    if any(path.startswith(".metadata") for c in workload.containers for _, path in c.env_from_instance):
+    """Twenty hex digits. `key`: secret to the platform, at most 64 bytes.
+
+    Containers and variables have names and no order: a client that writes them down in another order changes nothing.
+    """
+    made_from: dict[str, object] = {"containers": sorted((_process(c) for c in workload.containers), key=lambda c: str(c["name"]))}
+    if workload.anycast:
+        made_from["dual_stack"] = workload.dual_stack  # the addresses are bound before the first instruction, for life
+    if any(_reads_metadata(path) for c in workload.containers for _, path in c.env_from_instance):
         # then labels and annotations are part of some process's environment
         made_from |= {"labels": sorted(workload.labels), "annotations": sorted(workload.annotations)}
     text = json.dumps(made_from, sort_keys=True, separators=(",", ":")).encode()
@@ -26,5 +34,12 @@ def template_of(workload: Workload, key: bytes) -> str:
 
 
 def _process(container: Container) -> dict[str, object]:
+    """What was left at its default is nothing: so a version of Anypop that knows more fields makes the same template of it."""
+    plain = {f.name for f in fields(container) if f.default is not MISSING and getattr(container, f.name) == f.default}
     data: dict[str, object] = to_data(container)
-    return {name: value for name, value in data.items() if name not in _LIVE}
+    data |= {name: sorted(getattr(container, name)) for name in _UNORDERED}
+    return {name: value for name, value in data.items() if name not in _LIVE | plain}
+
+
+def _reads_metadata(path: str) -> bool:
+    return steps_of(path)[0] == "metadata"

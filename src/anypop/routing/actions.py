@@ -34,6 +34,7 @@ _REGION_NAMES = {
     Region.OC: "Oceania",
     Region.AF: "Africa",
 }
+_ANNOUNCED = "the region of the announcement"
 
 
 class Neighbours(StrEnum):
@@ -98,8 +99,22 @@ class Where:
     @property
     def says(self) -> str:
         """As the end of a sentence: `in Europe`, `outside the region of the announcement`, or nothing."""
-        names = [r.says for r in sorted(self.regions)] + (["the region of the announcement"] if self.announced else [])
+        names = [r.says for r in sorted(self.regions)] + ([_ANNOUNCED] if self.announced else [])
         return f"{'outside' if self.outside else 'in'} {' and '.join(names)}" if names else ""
+
+    @classmethod
+    def of(cls, text: str) -> "Where":
+        """The place whose `says` this is. ValueError for anything else."""
+        if not text:
+            return cls()
+        word, _, rest = text.partition(" ")
+        names = rest.split(" and ")
+        known = {name: region for region, name in _REGION_NAMES.items()}
+        regions = frozenset(known[name] for name in names if name in known)
+        found = cls(regions=regions, outside=word == "outside", announced=_ANNOUNCED in names)
+        if found.says != text:
+            raise ValueError(f"'{text}' is no place")
+        return found
 
 
 EVERYWHERE = Where()

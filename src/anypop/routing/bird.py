@@ -22,6 +22,7 @@ _HEAD = re.compile(
 )
 _VIA = re.compile(r"^\s+via (?P<address>\S+) on (?P<interface>\S+)")
 _ATTRIBUTE = re.compile(r"^\s+(?P<name>[A-Za-z]+\.[A-Za-z_0-9]+|Type):\s?(?P<value>.*)$")
+_FIELD = re.compile(r"^\s+(?P<name>[A-Za-z][A-Za-z ]*):\s+(?P<value>\S.*)$")
 _PAIR = re.compile(r"\((\d+),\s*(\d+)\)")
 _TRIPLE = re.compile(r"\((\d+),\s*(\d+),\s*(\d+)\)")
 _ORIGINS = {"IGP": Origin.IGP, "EGP": Origin.EGP, "Incomplete": Origin.INCOMPLETE}
@@ -29,8 +30,8 @@ _DEFAULT_LOCAL_PREFERENCE = 100  # BIRD's own default, and RFC 4277's advice; a 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """A BGP session as `show protocols all` has it. `router_id` is the neighbour's, empty while the session is down."""
+class BgpProtocol:
+    """A BGP session as `show protocols all` has it, by its name in BIRD. `router_id` is the neighbour's, empty while it is down."""
 
     name: str
     neighbor: str
@@ -54,18 +55,18 @@ class _Route:
     attributes: dict[str, str]
 
 
-def parse_sessions(text: str) -> dict[str, Session]:
+def parse_sessions(text: str) -> dict[str, BgpProtocol]:
     """The BGP sessions in the output of `show protocols all`, by protocol name."""
-    found: dict[str, Session] = {}
+    found: dict[str, BgpProtocol] = {}
     for block in re.split(r"\n(?=\S)", text):
         first, _, rest = block.partition("\n")
         words = first.split()
         if len(words) < 2 or words[1] != "BGP":
             continue
-        fields = dict(re.findall(r"^\s+([A-Za-z ]+?):\s+(\S.*?)\s*$", rest, flags=re.MULTILINE))
+        fields = {match["name"]: match["value"] for line in rest.splitlines() if (match := _FIELD.match(line.rstrip()))}
         if not fields.get("Neighbor AS", "").isdecimal() or not fields.get("Local AS", "").isdecimal():
             continue
-        found[words[0]] = Session(
+        found[words[0]] = BgpProtocol(
             name=words[0],
             neighbor=fields.get("Neighbor address", "").partition("%")[0],
             neighbor_as=int(fields["Neighbor AS"]),
@@ -76,7 +77,7 @@ def parse_sessions(text: str) -> dict[str, Session]:
     return found
 
 
-def parse_routes(text: str, *, sessions: Mapping[str, Session] | None = None, now: datetime | None = None) -> tuple[Candidate, ...]:
+def parse_routes(text: str, *, sessions: Mapping[str, BgpProtocol] | None = None, now: datetime | None = None) -> tuple[Candidate, ...]:
     """The routes in the output of `show route ... all`, in BIRD's order (the best first).
 
     `sessions` (of `parse_sessions`) makes `ebgp`, `neighbor` and `router_id` certain; without it a route with a
@@ -106,7 +107,7 @@ def _routes(text: str) -> list[_Route]:
     return routes
 
 
-def _candidate(route: _Route, sessions: Mapping[str, Session], now: datetime | None) -> Candidate:
+def _candidate(route: _Route, sessions: Mapping[str, BgpProtocol], now: datetime | None) -> Candidate:
     head, attributes = route.head, route.attributes
     session = sessions.get(head["protocol"])
     of_bgp = attributes.get("Type", "").startswith("BGP") or "BGP.as_path" in attributes
@@ -134,7 +135,7 @@ def _candidate(route: _Route, sessions: Mapping[str, Session], now: datetime | N
 
 def _as_path(text: str) -> tuple[int, ...]:
     """The numbers of the path; a set `{1 2}` (RFC 4271, long deprecated) counts by its first member, as one hop."""
-    flat = re.sub(r"\{\s*(\d+)[^}]*\}", r"\1", text)
+    flat = re.sub(r"\{\s*(\d+)(?!\d)[^{}]*\}", r"\1", text)
     return tuple(int(part) for part in flat.replace("(", " ").replace(")", " ").split() if part.isdecimal())
 
 

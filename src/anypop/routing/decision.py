@@ -76,7 +76,9 @@ def decide(candidates: Sequence[Candidate], *, rules: Rules = BIRD, chosen: Cand
         if chosen is not None and chosen not in kept:
             against.append(step)
             continue
-        lost += [Eliminated(candidate=candidate, step=step) for candidate in left if candidate not in kept]
+        # By identity: to compare each with each would cost the square of their number.
+        staying = set(map(id, kept))
+        lost += [Eliminated(candidate=candidate, step=step) for candidate in left if id(candidate) not in staying]
         left = kept
     if len(left) > 1:
         # Nothing above tells them apart: as if the session with the lowest address had won, in the order given.
@@ -89,8 +91,15 @@ def decide(candidates: Sequence[Candidate], *, rules: Rules = BIRD, chosen: Cand
         return Decision(best=left[0], runner_up=None, step=Step.ONLY_ROUTE)
     last_step = lost[-1].step
     rivals = [out.candidate for out in lost if out.step is last_step]
-    runner_up = rivals[0] if len(rivals) == 1 else decide(rivals, rules=rules).best
-    return Decision(best=left[0], runner_up=runner_up, step=last_step, eliminated=tuple(lost), against=tuple(against))
+    return Decision(best=left[0], runner_up=_foremost(rivals, rules), step=last_step, eliminated=tuple(lost), against=tuple(against))
+
+
+def _foremost(candidates: Sequence[Candidate], rules: Rules) -> Candidate:
+    """The best of these alone, of which there is at least one; among equals the first."""
+    left = list(candidates)
+    for _, keep in _steps(rules):
+        left = keep(left) if len(left) > 1 else left
+    return left[0]
 
 
 def decide_as_marked(candidates: Sequence[Candidate], *, rules: Rules = BIRD) -> Decision:
@@ -143,15 +152,17 @@ def _oldest_if_external(left: list[Candidate]) -> list[Candidate]:
     ages = [candidate.age_s for candidate in left if candidate.ebgp and candidate.age_s is not None]
     if len(ages) < len(left):
         return left
-    return [candidate for candidate in left if candidate.age_s == max(ages)]
+    oldest = max(ages)
+    return [candidate for candidate in left if candidate.age_s == oldest]
 
 
 def _lowest_known_address(left: list[Candidate], address: Callable[[Candidate], str]) -> list[Candidate]:
     """The lowest address wins, compared as a number; a step that lacks the address of even one candidate decides nothing."""
     if not all(address(candidate) for candidate in left):
         return left
-    bound = min(_rank(address(candidate)) for candidate in left)
-    return [candidate for candidate in left if _rank(address(candidate)) == bound]
+    ranks = [_rank(address(candidate)) for candidate in left]
+    bound = min(ranks)
+    return [candidate for candidate, rank in zip(left, ranks, strict=True) if rank == bound]
 
 
 def _rank(text: str) -> tuple[int, int, str]:

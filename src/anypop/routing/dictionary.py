@@ -5,6 +5,7 @@ AS's own entries and the well-known ones; an AS without a file has the well-know
 package data; a user's own file goes through `dictionary_file.read_dictionary`.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -12,10 +13,10 @@ from typing import Any
 
 from anypop.model import codec
 from anypop.routing.actions import Where
-from anypop.routing.dictionary_file import read_dictionary
+from anypop.routing.dictionary_file import entry_of, read_dictionary
 from anypop.routing.entries import Dictionary, Entry
 
-__all__ = ["Dictionary", "Entry", "as_data", "for_asn", "known_asns", "well_known"]
+__all__ = ["Dictionary", "Entry", "as_data", "for_asn", "known_asns", "of_data", "well_known"]
 
 _DATA = files("anypop.routing") / "communities"
 
@@ -63,6 +64,34 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "invented": entry.invented,
         "verified": entry.verified,
     }
+
+
+def of_data(data: Mapping[str, Any]) -> Dictionary:
+    """The dictionary whose data this is. Entries that a newer version wrote and this one cannot read are left out."""
+    entries = [entry_of(_row(entry)) for entry in data.get("entries") or ()]
+    return Dictionary(
+        asn=int(data.get("asn") or 0),
+        name=str(data.get("name") or ""),
+        entries=tuple(entry for entry in entries if entry is not None),
+        note=str(data.get("note") or ""),
+    )
+
+
+def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry as a file has it: places as regions, and `<asn>` where a pattern's neighbour stands."""
+    action = {key: value for key, value in entry["action"].items() if value is not None}
+    try:
+        place = Where.of(str(action.pop("where", "")))
+    except ValueError:
+        return {}
+    names = [*sorted(place.regions), *(["announced"] if place.announced else [])]
+    if names:
+        action["outside_region" if place.outside else "region"] = names
+    if action.get("kind") == "set-med":  # by the name of its type; in a file it is `med`
+        action["kind"] = "med"
+    if "<asn>" in entry["community"] and action.get("kind") != "informational":
+        action.setdefault("neighbour", "<asn>")
+    return {**entry, "action": action}
 
 
 def _packaged(name: str) -> Dictionary:

@@ -51,6 +51,13 @@ def read_dictionary(text: str, file: str) -> Dictionary:
     return found
 
 
+def entry_of(row: Mapping[str, Any]) -> Entry | None:
+    """One entry of such a document; None where something in it is not known here."""
+    reader = _Reader(file="")
+    found = reader.entry(row, {})
+    return found if not reader.problems else None
+
+
 @dataclass(slots=True, kw_only=True)
 class _Reader:
     """Reads on after an error, so that all are found. What it returns counts only when `problems` stays empty."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from anypop.model.announce import Community, LargeCommunity
+from anypop.model.announce import GRACEFUL_SHUTDOWN, Community, LargeCommunity
 from anypop.routing.actions import Action, ExportTo, LocalPreference, NoExportTo, Prepend, SetMed
 
 _MAX_16 = 65535
@@ -35,6 +35,11 @@ class Entry:
     @property
     def is_pattern(self) -> bool:
         return None in self.community
+
+    @property
+    def is_well_known(self) -> bool:
+        """Whether it is one of RFC 1997's reserved range, which an AS honours or not whatever its own set is."""
+        return self.community[0] == _MAX_16 and len(self.community) == 2
 
     @property
     def text(self) -> str:
@@ -100,13 +105,17 @@ class Dictionary:
         return None
 
     def find(self, action: Action) -> Entry | None:
-        """The community that does exactly `action` here; verified before unverified, the AS's own before a well-known
-        one. None: there is none.
+        """The community that does exactly `action` here. None: there is none.
+
+        One that real networks know before one that is invented for labs; the AS's own before a well-known one, which says
+        what the RFC says and not that this AS acts on it; verified before unverified. Never the well-known one of
+        graceful shutdown: it lowers a preference, but says that the route is about to go. Everybody who needs a
+        community asks here, so that all choose the same.
         """
         neighbour = getattr(action, "neighbour", None)
         options = self.concrete([neighbour] if isinstance(neighbour, int) and not isinstance(neighbour, bool) else [])
-        fitting = [entry for entry in options if _essence(entry.action) == _essence(action)]
-        return min(fitting, key=lambda entry: (entry.invented, not entry.verified), default=None)
+        fitting = [entry for entry in options if _essence(entry.action) == _essence(action) and entry.community != GRACEFUL_SHUTDOWN]
+        return min(fitting, key=lambda entry: (entry.invented, entry.is_well_known, not entry.verified), default=None)
 
 
 def _essence(action: Action) -> Action:

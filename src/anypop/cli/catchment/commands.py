@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli.catchment import graphs
-from anypop.cli.catchment.graphs import Footprint, GraphFile, Observed, Overrides, Weights
+from anypop.advice.graph import Graph, Sources
+from anypop.cli.catchment import graph_options
+from anypop.cli.catchment.graph_options import Footprint, GraphFile, Observed, Overrides, Weights
 from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
 
@@ -65,33 +66,30 @@ def predict(
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Keep it for 'diff' and 'evaluate'.")] = None,
 ) -> None:
     """Where every network lands, by PoP, region and country, and how sure that is."""
-    from anypop.cli.catchment import asking, picture, saved, tables  # noqa: PLC0415 - see the module
-    from anypop.routing.catchment.diff import diff  # noqa: PLC0415
+    from anypop.advice import saved_predictions  # noqa: PLC0415 - see the module
+    from anypop.advice.answers import answer_data  # noqa: PLC0415
+    from anypop.advice.question import ask  # noqa: PLC0415
+    from anypop.cli.catchment import inputs, picture, tables  # noqa: PLC0415
 
-    ground = graphs.ground(door, graphs.given(graph, overrides, footprint, weights, observations))
-    asked = asking.question(door, plan, workload, what_if or ())
-    found = asking.answer(ground, asked.wanted, asked.homes)
-    change = diff(asking.answer(ground, asked.now, asked.homes), found) if what_if else None
-    name = ground.sources.says
-    _warn(door, ground)
-    for line in asking.elsewhere(ground, asked.wanted):
+    given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations)
+    internet = graph_options.loaded(door, given).graph
+    asked = inputs.question(door, plan, workload, what_if or ())
+    answer = ask(internet, asked, compare=bool(what_if))
+    found, change, name = answer.prediction, answer.change, internet.says
+    _warn(door, internet)
+    for line in answer.notes:
         door.screen.note(line)
-    if not found.outcome.stable:
-        door.screen.note("the preferences asked for never come to rest: what is shown is one moment of it")
     if save is not None:
-        _write(save, saved.write(found, graph=name))
+        _write(save, saved_predictions.write(found, graph=name))
     if svg is not None:
         title = f"AS{asked.wanted.asn}: where {len(found.internet.asns):,} networks land"
         _write(svg, picture.draw(found, title=title))
-    data = tables.prediction_data(found, biggest=biggest, graph=name) | (
-        {"change": tables.difference_data(change)} if change is not None else {}
-    )
 
     def shown() -> "list[Shown]":
         head: list[Shown] = [*tables.difference(change), ""] if change is not None else []
         return [*head, *tables.prediction(found, biggest=biggest, graph=name)]
 
-    door.screen.result(data, shown)
+    door.screen.result(answer_data(answer, biggest=biggest, graph=name), shown)
 
 
 @command(
@@ -115,34 +113,38 @@ def difference(
     workload: Workload = "",
 ) -> None:
     """Who moves from where to where between A and B; who comes nearer and who goes further."""
-    from anypop.cli.catchment import asking, tables  # noqa: PLC0415 - see the module
+    from anypop.advice.answers import difference_data  # noqa: PLC0415 - see the module
+    from anypop.cli.catchment import inputs, tables  # noqa: PLC0415
     from anypop.routing.catchment.diff import diff  # noqa: PLC0415
 
-    ground = None
-    if asking.need_graph((a, b)):
-        ground = graphs.ground(door, graphs.given(graph, overrides, footprint, weights, observations))
-        _warn(door, ground)
-    before, after = asking.of_names(door, ground, (a, b), workload)
+    internet = None
+    if inputs.need_graph((a, b)):
+        given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations)
+        internet = graph_options.loaded(door, given).graph
+        _warn(door, internet)
+    before, after = inputs.of_names(door, internet, (a, b), workload)
     try:
         found = diff(before, after)
     except ValueError:
         raise usage(f"{a} and {b} are of different graphs", advice="Predict both over one graph.") from None
-    door.screen.result(tables.difference_data(found), lambda: tables.difference(found))
+    door.screen.result(difference_data(found), lambda: tables.difference(found))
 
 
 @command(app, "plan", examples="anypop catchment plan > plan.yaml\nanypop catchment plan --what-if withhold:JFK:209 > without.yaml")
 def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) -> None:
     """Write what we announce now (or would) as a plan file to standard output."""
-    from anypop.cli.catchment import announced, asking, plans  # noqa: PLC0415 - see the module
+    from anypop.advice import plans  # noqa: PLC0415 - see the module
+    from anypop.cli.catchment import inputs  # noqa: PLC0415
+    from anypop.model.scopes import scope_data  # noqa: PLC0415
 
-    wanted = asking.question(door, None, workload, what_if or ()).wanted
+    wanted = inputs.question(door, None, workload, what_if or ()).wanted
     rows = [
         {
             "pop": s.pop,
             "upstream": s.upstream,
             "asn": s.asn,
             "kind": s.kind.value,
-            "scope": announced.scope_data(s.scope),
+            "scope": scope_data(s.scope),
         }
         for s in wanted.sessions
     ]
@@ -160,14 +162,14 @@ def generate(
         Path | None, typer.Option("--footprint-out", metavar="FILE", help="The cities of its networks (default: beside it).")
     ] = None,
 ) -> None:
-    """Make up an internet: relationships as CAIDA writes them, and a file of the cities of its networks."""
-    from anypop.cli.catchment import writing  # noqa: PLC0415 - see the module
+    """Write an invented internet: relationships as CAIDA writes them, and a file of the cities of its networks."""
+    from anypop.advice import graph_files  # noqa: PLC0415 - see the module
     from anypop.routing.internet.generate import generate as make  # noqa: PLC0415
 
     places = footprint_out or out.with_name(f"{out.name.partition('.')[0]}.cities.csv")
     made = make(ases, seed)
-    _write(out, writing.packed(writing.serial_1(made.relationships, about=f"invented: {ases} networks, seed {seed}"), out.suffix))
-    _write(places, writing.footprint(made.places))
+    _write(out, graph_files.packed(graph_files.serial_1(made.relationships, about=f"invented: {ases} networks, seed {seed}"), out.suffix))
+    _write(places, graph_files.footprint(made.places))
     links = len(made.relationships)
     door.screen.result(
         {"graph": str(out), "footprint": str(places), "networks": ases, "links": links, "seed": seed},
@@ -208,16 +210,17 @@ def observe(
         Path | None, typer.Option("--out", metavar="FILE", help="Add them to this file (default: observations.csv in the state folder).")
     ] = None,
 ) -> None:
-    """Take in where networks were seen to land; predictions then start from that."""
-    from anypop.cli.catchment import measured  # noqa: PLC0415 - see the module
+    """Store where networks were seen to land; predictions then start from that."""
+    from anypop.advice.measurements import by_pop  # noqa: PLC0415 - see the module
+    from anypop.cli.catchment import observations  # noqa: PLC0415
 
-    found = measured.imported(source, pops=pops, meaning=meaning or (), probes=probes, prefixes=prefixes)
+    found = observations.imported(source, pops=pops, meaning=meaning or (), probes=probes, prefixes=prefixes)
     target = out or door.folder / "observations.csv"
-    added, every = measured.keep(target, found)
-    data = {"file": str(target), "read": len(found), "added": added, "kept": every, "pops": measured.by_pop(found)}
+    added, every = observations.keep(target, found)
+    data = {"file": str(target), "read": len(found), "added": added, "kept": every, "pops": by_pop(found)}
     if nameless := sum(not seen.asn for seen in found):
         door.screen.note(f"{nameless:,} of them not kept: the network of their probes is not known; --probes FILE tells it")
-    words = ", ".join(f"{pop} {count:,}" for pop, count in measured.by_pop(found).items()) or "none"
+    words = ", ".join(f"{pop} {count:,}" for pop, count in by_pop(found).items()) or "none"
     door.screen.result(data, lambda: [f"{len(found):,} observations ({words}), {added:,} of them new; {every:,} in {target}"])
 
 
@@ -234,23 +237,25 @@ def evaluate(
     observed: Annotated[Path, typer.Option("--measured", metavar="FILE", help="Observations, as CSV.")],
 ) -> None:
     """How good a prediction was: accuracy and balanced accuracy beside their baselines, by class of confidence."""
-    from anypop.cli.catchment import announced, saved, tables  # noqa: PLC0415 - see the module
+    from anypop.advice import saved_predictions  # noqa: PLC0415 - see the module
+    from anypop.advice.answers import evaluation_data  # noqa: PLC0415
+    from anypop.cli.catchment import inputs, tables  # noqa: PLC0415
     from anypop.routing.catchment.evaluate import evaluate as score  # noqa: PLC0415
     from anypop.routing.catchment.observations import read_csv  # noqa: PLC0415
 
-    prediction = saved.read(announced.text_of(predicted, "a saved prediction"), str(predicted))
-    rows = read_csv(announced.text_of(observed, "observations"), str(observed))
+    prediction = saved_predictions.read(inputs.text_of(predicted, "a saved prediction"), str(predicted))
+    rows = read_csv(inputs.text_of(observed, "observations"), str(observed))
     # What was pinned was told beforehand: being right about it proves nothing.
     told = {int(site): prediction.pops[prediction.pop[site]] for site in (prediction.level == 0).nonzero()[0] if prediction.pop[site] >= 0}
     found = score(prediction, rows, held_out=told)
-    door.screen.result(tables.evaluation_data(found) | {"pinned": len(told)}, lambda: tables.evaluation(found))
+    door.screen.result(evaluation_data(found) | {"pinned": len(told)}, lambda: tables.evaluation(found))
 
 
-def _warn(door: Door, ground: graphs.Ground) -> None:
-    for warning in ground.warnings[:5]:
+def _warn(door: Door, graph: Graph) -> None:
+    for warning in graph.warnings[:5]:
         door.screen.note(f"warning: {warning}")
-    if len(ground.warnings) > 5:
-        door.screen.note(f"warning: and {len(ground.warnings) - 5} more")
+    if len(graph.warnings) > 5:
+        door.screen.note(f"warning: and {len(graph.warnings) - 5} more")
 
 
 def _write(path: Path, content: str | bytes) -> None:

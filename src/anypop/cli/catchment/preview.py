@@ -5,56 +5,40 @@ to ask, which is no error: announcing must not depend on a model. A graph that i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anypop.cli.catchment import announced, graphs
-from anypop.cli.catchment.graphs import Ground, Sources
+from anypop.advice.preview import compared
+from anypop.cli.catchment import graph_options
 from anypop.cli.failure import Failure
-from anypop.cli.scopes import Session as Told
-from anypop.cli.scopes import scope_data
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.network import Network, network_from
-from anypop.routing.catchment.diff import Diff, diff
-from anypop.routing.catchment.predict import predict
-from anypop.routing.catchment.sessions import Announcements
+from anypop.model.sessions import Session, of_rows
+from anypop.routing.catchment.diff import Diff
 
 if TYPE_CHECKING:
     from anypop.cli.door import Door
+    from anypop.lab.address import LabPlan
 
 
-def foreseen(door: "Door", rows: Sequence[Mapping[str, Any]], after: Iterable[Told]) -> Diff | None:
+def foreseen(door: "Door", rows: Sequence[Mapping[str, Any]], after: Iterable[Session]) -> Diff | None:
     """What moves when these sessions get these scopes."""
     try:
-        found = graphs.sources(door, Sources())
+        found = graph_options.sources(door)
         if found is None:
             return None
-        ground = graphs.load(found)
-        now = announced.of_rows(_network(door, ground), rows)
-        return compared(ground, now, _with(now, after))
+        loaded = graph_options.load(found)
+        now = of_rows(_network(door, loaded.plan), rows)
+        return compared(loaded.graph, now, now.with_scopes({session.key: session.scope for session in after}))
     except (Failure, Invalid, WorldError) as error:
         problem = error.problems[0] if isinstance(error, Invalid) else error
         door.screen.note(f"no prediction: {problem}")
         return None
 
 
-def compared(ground: Ground, now: Announcements, then: Announcements) -> Diff:
-    """The difference between two sets of announcements over one graph."""
-    homes = tuple(sorted({*now.pops, *then.pops}))
-    before, after = (predict(ground.engine, a, weights=ground.weights, pins=ground.pins(), homes=homes) for a in (now, then))
-    return diff(before, after)
-
-
-def _network(door: "Door", ground: Ground) -> Network:
+def _network(door: "Door", plan: "LabPlan | None") -> Network:
     """The lab's own plan tells it without a request."""
-    if ground.plan is not None:
+    if plan is not None:
         from anypop.lab.address import network_of  # noqa: PLC0415 - only for labs
 
-        return network_of(ground.plan)
+        return network_of(plan)
     return network_from(door.client.get("/anypop/v1/network", what="read the network"))
-
-
-def _with(now: Announcements, after: Iterable[Told]) -> Announcements:
-    scopes = {(told.pop, told.upstream): announced.scope_of(scope_data(told.scope)) for told in after}
-    sessions = tuple(replace(s, scope=scopes.get((s.pop, s.upstream), s.scope)) for s in now.sessions)
-    return replace(now, sessions=sessions)

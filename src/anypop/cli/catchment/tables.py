@@ -1,18 +1,17 @@
-"""Predictions and their differences as tables and as plain data. Pure.
+"""Predictions, differences and evaluations as tables for people. Pure.
 
-In: `Prediction`, `Diff`, `Evaluation`. Out: `Table`s for people and dicts for `-o json`. Shares are parts of the weight of all networks;
-"sure" is the share of a group that no tie can change.
+In: `Prediction`, `Diff`, `Evaluation`. Out: `Table`s and sentences; as plain data they are `advice.answers`. Shares are
+parts of the weight of all networks; "sure" is the share of a group that no tie can change.
 """
 
 from collections.abc import Iterable
 from math import isnan
-from typing import Any
 
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.routing.actions import Region
-from anypop.routing.catchment.diff import Diff, Move
-from anypop.routing.catchment.evaluate import Evaluation, Score
+from anypop.routing.catchment.diff import Diff
+from anypop.routing.catchment.evaluate import Evaluation
 from anypop.routing.catchment.predict import Confidence, Prediction, Row, Share
 
 _STYLES = {Confidence.PINNED: "bold green", Confidence.SINGLE: "green", Confidence.TIE: "yellow", Confidence.NO_ROUTE: "bold red"}
@@ -108,51 +107,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def row_data(row: Row) -> dict[str, Any]:
-    return {
-        "asn": row.asn,
-        "city": row.city or None,
-        "region": row.region or None,
-        "pop": row.pop,
-        "path": list(row.path),
-        "kind": row.kind or None,
-        "confidence": row.confidence.value,
-        "ties": list(row.ties),
-        "nearest": row.nearest,
-        "extra_km": None if row.extra_km is None else round(row.extra_km, 1),
-        "weight": row.weight,
-    }
-
-
-def prediction_data(found: Prediction, *, biggest: int, graph: str) -> dict[str, Any]:
-    return {
-        "graph": graph,
-        "networks": len(found.internet.asns),
-        "sites": len(found.internet),
-        "mean_extra_km": _number(found.mean_extra_km),
-        "stable": found.outcome.stable,
-        "by_pop": [_share_data(share) for share in found.by_pop()],
-        "by_region": [_share_data(share) for share in found.by_region()],
-        "by_country": [_share_data(share) for share in found.by_country()],
-        "biggest": [row_data(row) for row in found.biggest(biggest)],
-    }
-
-
-def _share_data(share: Share) -> dict[str, Any]:
-    return {
-        "name": share.name or None,
-        "sites": share.sites,
-        "weight": share.weight,
-        "sure": share.sure,
-        "extra_km": _number(share.extra_km),
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no nan."""
-    return None if isnan(value) else round(value, 1)
-
-
 def difference(found: Diff) -> list[Shown]:
     """Who moves where, and who is better off."""
     columns = [
@@ -181,29 +135,6 @@ def difference(found: Diff) -> list[Shown]:
         f"{found.stay:,} networks stay; {percent(found.winners)} come nearer, {percent(found.losers)} go further"
         + (f", {percent(found.lost)} lose their route" if found.lost else ""),
     ]
-
-
-def difference_data(found: Diff) -> dict[str, Any]:
-    return {
-        "sentence": found.sentence,
-        "changes": list(found.changes),
-        "moves": [_move_data(move) for move in found.moves],
-        "stay": found.stay,
-        "winners": found.winners,
-        "losers": found.losers,
-        "lost": found.lost,
-    }
-
-
-def _move_data(move: Move) -> dict[str, Any]:
-    return {
-        "from": move.before or None,
-        "to": move.after or None,
-        "networks": move.networks,
-        "weight": move.weight,
-        "km": _number(move.km),
-        "sure": move.sure,
-    }
 
 
 def evaluation(found: Evaluation) -> list[Shown]:
@@ -241,25 +172,3 @@ def evaluation(found: Evaluation) -> list[Shown]:
         *missing,
         *(["wrong:", *wrong[:20]] if wrong else []),
     ]
-
-
-def evaluation_data(found: Evaluation) -> dict[str, Any]:
-    return {
-        "overall": _score_data(found.overall),
-        "by_confidence": [_score_data(score) for score in found.by_confidence],
-        "unmatched": found.unmatched,
-        "confusion": [{"predicted": a or None, "measured": b, "networks": n} for a, b, n in found.confusion],
-    }
-
-
-def _score_data(score: Score) -> dict[str, Any]:
-    return {
-        "class": score.name,
-        "networks": score.networks,
-        "right": score.right,
-        "accuracy": score.accuracy,
-        "baseline": score.baseline,
-        "baseline_pop": score.baseline_pop,
-        "balanced_accuracy": score.balanced,
-        "balanced_baseline": score.balanced_baseline,
-    }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anypop.model.announce import Mode
+from anypop.model.scopes import community_text
 from anypop.routing.catchment.predict import Prediction, distances
 from anypop.routing.internet.sites import Float
 
@@ -119,5 +120,5 @@ def _changes(before: Prediction, after: Prediction) -> Iterator[str]:
             if a.prepend != b.prepend:
                 yield f"this prepends {b.prepend} times from {pop} to {key[1]}"
             if (a.communities, a.large_communities) != (b.communities, b.large_communities):
-                text = " ".join(":".join(map(str, c)) for c in (*b.communities, *b.large_communities)) or "no communities"
+                text = " ".join(map(community_text, b.every_community)) or "no communities"
                 yield f"this announces {pop} to {key[1]} with {text}"

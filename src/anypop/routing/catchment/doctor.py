@@ -11,9 +11,11 @@ from itertools import combinations
 
 import numpy as np
 
-from anypop.model.announce import Community, LargeCommunity, Mode, Scope
+from anypop.model.announce import Mode, Scope
 from anypop.model.cities import find_city
 from anypop.model.names import CityCode
+from anypop.model.scopes import community_text, with_communities
+from anypop.model.sessions import Announcements, Session
 from anypop.routing.actions import (
     Action,
     KeepInRegion,
@@ -24,7 +26,7 @@ from anypop.routing.actions import (
     Relation,
 )
 from anypop.routing.catchment.predict import Distances, Prediction, distances, judged, predict
-from anypop.routing.catchment.sessions import Announcements, Session, seeds_of
+from anypop.routing.catchment.sessions import seeds_of
 from anypop.routing.catchment.strays import FAR_KM, Cause, Strays, far, find_strays, networks
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.entries import Entry
@@ -55,7 +57,7 @@ class Change:
         if self.scope.mode is Mode.WITHHOLD:
             return f"{place} --withhold"
         parts = [f"--prepend {self.scope.prepend}"] if self.scope.prepend else []
-        parts += [f"--community {':'.join(map(str, c))}" for c in (*self.scope.communities, *self.scope.large_communities)]
+        parts += [f"--community {community_text(c)}" for c in self.scope.every_community]
         return " ".join([place, *parts])
 
 
@@ -214,7 +216,7 @@ class _Judge:
                     longer = tuple(_change(session, replace(session.scope, prepend=session.scope.prepend + count)) for session in chosen)
                     yield "prepend", f"prepend {count} times to {to} at {where}", longer, ""
                 for entry, title in self._scopes(cause, chosen):
-                    scoped = tuple(_change(session, _with(session.scope, entry)) for session in chosen)
+                    scoped = tuple(_change(session, with_communities(session.scope, [entry.value])) for session in chosen)
                     note = (
                         "invented for labs: the real network does not know it"
                         if entry.invented
@@ -246,7 +248,7 @@ class _Judge:
                     yield entry, title
         for relation in (Relation.BELOW_PEER, Relation.AS_PEER, Relation.LOWEST):
             entry = self.engine.policies.dictionary(cause.asn).find(LocalPreference(relation=relation))
-            if entry is not None and entry.community[0] != 65535:
+            if entry is not None:
                 yield entry, f"ask AS{cause.asn} to prefer it less ({relation.value})"
 
 
@@ -259,11 +261,3 @@ def _region(pop: str) -> Region | None:
 
 def _change(session: Session, scope: Scope) -> Change:
     return Change(pop=session.pop, upstream=session.upstream, asn=session.asn, scope=scope)
-
-
-def _with(scope: Scope, entry: Entry) -> Scope:
-    """The scope with one more community."""
-    value: Community | LargeCommunity = entry.value
-    if len(value) == 2:
-        return replace(scope, communities=tuple(dict.fromkeys((*scope.communities, value))))
-    return replace(scope, large_communities=tuple(dict.fromkeys((*scope.large_communities, value))))

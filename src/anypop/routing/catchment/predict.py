@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from anypop.model.cities import find_city
 from anypop.model.names import CityCode
-from anypop.routing.catchment.sessions import Announcements, seeds_of
+from anypop.model.sessions import Announcements
+from anypop.routing.catchment.sessions import seeds_of
 from anypop.routing.engine.arrays import NONE
 from anypop.routing.engine.propagate import KINDS, Engine, Outcome
 from anypop.routing.internet.sites import REGIONS, Float, Int8, Int32, Internet, kilometres

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anypop.model.announce import Mode, Scope
+from anypop.model.sessions import Session
 from anypop.routing.catchment.predict import Prediction, distances
-from anypop.routing.catchment.sessions import Session
 from anypop.routing.engine.propagate import Engine, Prepared
 from anypop.routing.engine.tally import tally
 from anypop.routing.internet.sites import Float, Int32

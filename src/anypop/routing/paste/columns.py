@@ -15,8 +15,11 @@ HEADER = re.compile(r"^\s*(Network|Next Hop).*\bPath\s*$")
 _STATUS = re.compile(
     r"^\s{0,3}(?P<status>[sdhrSRbBmxacfNVIi*>=u]{0,6}(?: [>i=]{1,2})?)(?=[\s0-9a-fA-F:])\s*(?P<rest>[0-9a-fA-F]*[.:][0-9a-fA-F.:/%]*\s.*)$"
 )
-_WRAPPED = re.compile(r"^\s{0,3}(?P<status>[sdhrSRbBmxacfNVI*>=ui ]{0,6}?)\s*(?P<network>[0-9a-fA-F.:]*[.:][0-9a-fA-F.:]*/\d{1,3})$")
-_WEIGHT = re.compile(r"\s{2,}(?P<weight>\d{1,10}) (?P<path>(?:[\d{(].*)?\s?(?:[ie?]))$|\s{2,}(?P<own>\d{1,10}) (?P<origin>[ie?])$")
+_WRAPPED = re.compile(r"^\s{0,3}(?P<status>[sdhrSRbBmxacfNVI*>=ui ]{0,6}?)\s*(?=[0-9a-fA-F]*[.:])(?P<network>[0-9a-fA-F.:]+/\d{1,3})$")
+# Only from where blanks begin, and only in a line that ends as a route: else each blank of a long line would be a start of its own.
+_WEIGHT = re.compile(
+    r"(?<!\s)\s{2,}(?P<weight>\d{1,10}) (?P<path>(?:[\d{(].*)?\s?(?:[ie?]))$|(?<!\s)\s{2,}(?P<own>\d{1,10}) (?P<origin>[ie?])$"
+)
 _ORIGINS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
 _COLUMN = 7  # width of LocPrf and Weight
 _UNUSABLE = {"s": "it is suppressed", "d": "it is damped", "h": "it is history: withdrawn", "r": "", "R": "it is removed", "S": ""}
@@ -81,7 +84,7 @@ def _row(reading: Reading, number: int, text: str, status: str, network: Prefix 
     if not words or not is_address(words[0]):
         reading.wrong(number, f"'{words[0][:40] if words else ''}' is not the address of a next hop")
         return None
-    found = _WEIGHT.search(text)
+    found = _WEIGHT.search(text) if text[-1] in _ORIGINS else None
     if found is None:
         what = "has lost its columns: paste the table with its blanks" if words[-1] in _ORIGINS else "has no origin (i, e or ?) at its end"
         reading.wrong(number, f"this route {what}")

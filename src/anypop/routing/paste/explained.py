@@ -87,11 +87,10 @@ class Explained:
 
 def explain(pasted: Pasted, *, asn: int | None = None) -> tuple[Explained, ...]:
     """Each prefix of a paste, in the order of the text. `asn`: our AS; without it, the origin of the paths."""
-    found = []
-    for prefix in pasted.prefixes():
-        routes = [route for route in pasted.routes if route.candidate.prefix == prefix]
-        found.append(_explain(pasted.style, prefix if pasted.prefix_known else None, routes, asn))
-    return tuple(found)
+    by_prefix: dict[Prefix, list[PastedRoute]] = {}
+    for route in pasted.routes:
+        by_prefix.setdefault(route.candidate.prefix, []).append(route)
+    return tuple(_explain(pasted.style, prefix if pasted.prefix_known else None, routes, asn) for prefix, routes in by_prefix.items())
 
 
 def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute], asn: int | None) -> Explained:
@@ -104,7 +103,8 @@ def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute],
     if marked is not None and marked not in left:
         disagrees.append(f"by {BEFORE_BGP[style]} another route would win")
         left = usable
-    lost |= {route.line: BEFORE_BGP[style] for route in usable if route not in left}
+    kept = {route.line for route in left}
+    lost |= {route.line: BEFORE_BGP[style] for route in usable if route.line not in kept}
     decision = _decide(style, left, marked)
     lost |= {_line(out.candidate): out.step.value for out in decision.eliminated}
     by_line = {route.line: route for route in routes}

@@ -10,7 +10,7 @@ from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, address, communities
 
-TITLE = re.compile(r"^.*BGP routing table entry for (?:\S+:)?(?P<prefix>[0-9a-fA-F.:]+/\d+)")
+TITLE = re.compile(r"^.*BGP routing table entry for (?:\S{1,80}:)?(?P<prefix>[0-9a-fA-F.:]{1,50}/\d+)")
 FROM = re.compile(r"^\s+(?P<hop>\S+)(?P<more>(?: \([^()]*\))*) from (?P<neighbor>\S+) \((?P<id>[^()]+)\)")
 _PATH = re.compile(
     r"^\s*(?P<path>Local|[\d({][\d{}(),. ]*?)(?P<more>,? \((?:aggregated|received|stale|history|suppressed|Received|Stale)[^()]*\).*|,.*)?$"

@@ -14,12 +14,12 @@ from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s, communities, is_address
 
 HEAD = re.compile(
-    r"^\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)?\s*(?P<flag>[*+-])?\[(?P<protocol>[A-Za-z][\w-]*)/(?P<preference>\d{1,10})(?:/-?\d+)?\]\s*(?P<rest>.*)$"
+    r"^\s*(?:(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*)?(?P<flag>[*+-])?\[(?P<protocol>[A-Za-z][\w-]*)/(?P<preference>\d{1,10})(?:/-?\d+)?\]\s*(?P<rest>.*)$"
 )
 DETAIL = re.compile(r"^\s*(?P<flag>[*+-])?(?P<protocol>[A-Z][\w-]*)\s+Preference: (?P<preference>\d{1,10})")
 _PREFIX = re.compile(r"^\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*(?:\(.*\))?$")
 _PATH = re.compile(r"AS path:\s*(?P<path>[^,]*)")
-_VIA = re.compile(r"^\s*(?P<chosen>>)?\s*to (?P<address>[0-9a-fA-F.:]+)(?: via .*)?$")
+_VIA = re.compile(r"^\s*(?:(?P<chosen>>)\s*)?to (?P<address>[0-9a-fA-F.:]+)(?: via .*)?$")
 _FIELD = re.compile(r"(?P<name>Age|Metric2|Metric|Localpref|Router ID|Source|Next hop|Inactive reason|State|Communities):\s*(?P<value>.*)")
 _PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 _ORIGINS = {"I": Origin.IGP, "E": Origin.EGP, "?": Origin.INCOMPLETE}

@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 from anypop.model.announce import Community, LargeCommunity, Prefix
 from anypop.model.errors import Problem
 from anypop.model.route import Candidate
+from anypop.model.scopes import read_community
 
 ANYWHERE = ip_network("0.0.0.0/0")  # stands for the prefix of a paste that does not say which one it is about
 MAX_ASN = (1 << 32) - 1  # RFC 6793
@@ -59,9 +60,6 @@ class Pasted:
     routes: tuple[PastedRoute, ...]
     prefix_known: bool = True
 
-    def prefixes(self) -> tuple[Prefix, ...]:
-        return tuple(dict.fromkeys(route.candidate.prefix for route in self.routes))
-
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
@@ -86,7 +84,7 @@ class Reading:
         9.1.2.2); confederation members do not count in a path's length and are left out (RFC 5065). Nothing is the empty path.
         """
         flat = re.sub(r"\([\d\s.]*\)", " ", text)
-        flat = re.sub(r"[{\[]\s*([\d.]+)[^}\]]*[}\]]", r" \1 ", flat)
+        flat = re.sub(r"[{\[]\s*([\d.]+)(?![\d.])[^{}\[\]]*[}\]]", r" \1 ", flat)
         found = []
         for word in flat.split():
             number = asn(word)
@@ -156,15 +154,14 @@ def communities(words: Iterable[str]) -> tuple[tuple[Community, ...], tuple[Larg
     triples: list[LargeCommunity] = []
     for raw in words:
         word = raw.strip(",;").removeprefix("large:").lower()
-        parts = word.split(":")
-        if word in _NAMED:
-            pairs.append(_NAMED[word])
-        elif all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts):
-            numbers = [int(part) for part in parts]
-            if len(numbers) == 2 and max(numbers) < 1 << 16:
-                pairs.append((numbers[0], numbers[1]))
-            elif len(numbers) == 3 and max(numbers) <= MAX_ASN:
-                triples.append((numbers[0], numbers[1], numbers[2]))
+        try:
+            found = _NAMED[word] if word in _NAMED else read_community(word)
+        except ValueError:
+            continue
+        if len(found) == 2:
+            pairs.append(found)
+        else:
+            triples.append(found)
     return tuple(pairs), tuple(triples)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from anypop.model.route import Candidate, Step
+from anypop.model.scopes import community_text
 from anypop.routing.actions import Informational
 from anypop.routing.dictionary import for_asn
 from anypop.routing.paste.explained import BEFORE_BGP, MOST_PREPENDS, Explained, Verdict, duration, path_text, upstreams
@@ -22,7 +23,7 @@ def meanings(candidate: Candidate) -> list[dict[str, str]]:
     """What its communities mean to the ASes of its path, by their dictionaries; each with whose word it is."""
     found = []
     for community in (*candidate.communities, *candidate.large_communities):
-        text = ":".join(map(str, community))
+        text = community_text(community)
         for asn in dict.fromkeys(candidate.as_path):
             entry = for_asn(asn).lookup(community)
             if entry is not None and not entry.invented:
@@ -232,7 +233,7 @@ def _row(verdict: Verdict, best: bool) -> dict[str, Any]:
         "unusable": verdict.route.unusable or None,
         "upstream": verdict.upstream,
         "prepends": verdict.prepends,
-        "communities": [":".join(map(str, c)) for c in (*route.communities, *route.large_communities)],
+        "communities": [community_text(c) for c in (*route.communities, *route.large_communities)],
         "meanings": meanings(route),
         "lasts": duration(route.age_s) if route.age_s is not None else None,
     }

@@ -1,0 +1,104 @@
+"""Load from every vantage: a new connection every few milliseconds from each, in processes of their own.
+
+Python's threads share one lock; a process for each vantage keeps the load from measuring itself. Each asks on time whatever the answers do: a
+request that hangs delays none of the next, so a gap counts as many failures as it had requests.
+"""
+
+import asyncio
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Self
+
+from anypop.host import netns
+from anypop.lab.address import VantageHost
+
+# A SYN that found a full queue of the web server is sent again after 1, 3 and 7 s: that is the load's own doing. A broken flow is reset at
+# once, or never answers.
+PATIENCE_S = 10.0
+
+
+class Load:
+    """From `with` until its end. Then `asked` and `failed` count the requests of all vantages, and `errors` says what went wrong."""
+
+    def __init__(self, vantages: Sequence[VantageHost], address: str, *, interval_s: float, port: int = 80) -> None:
+        self.asked = self.failed = 0
+        self.errors: list[str] = []
+        context = multiprocessing.get_context("spawn")
+        self._links: list[Connection] = []
+        self._processes = []
+        for vantage in vantages:
+            ours, theirs = context.Pipe()
+            arguments = (theirs, vantage.netns, address, port, interval_s)
+            self._processes.append(context.Process(target=_run, args=arguments, daemon=True))
+            self._links.append(ours)
+
+    def __enter__(self) -> Self:
+        for process in self._processes:
+            process.start()
+        for link in self._links:
+            assert link.poll(60), "the load does not start"
+            link.recv()  # every one of them has had its first answer
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for link in self._links:
+            link.send("stop")
+        for link, process in zip(self._links, self._processes, strict=True):
+            if link.poll(30):
+                asked, failed, errors = link.recv()
+                self.asked += asked
+                self.failed += failed
+                self.errors += errors
+            process.join(10)
+
+
+def _run(link: Connection, namespace: str, address: str, port: int, interval_s: float) -> None:
+    netns.enter(namespace)
+    link.send(asyncio.run(_ask_on(link, address, port, interval_s)))
+
+
+async def _ask_on(link: Connection, address: str, port: int, interval_s: float) -> tuple[int, int, list[str]]:
+    results: list[str] = []
+    asked = 0
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def ask() -> None:
+        results.append(await _request(address, port))
+
+    while await _request(address, port):
+        await asyncio.sleep(0.05)
+    link.send("ready")
+    begun = time.monotonic()
+    while not link.poll():
+        task = asyncio.create_task(ask())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        asked += 1
+        await asyncio.sleep(max(0.0, begun + asked * interval_s - time.monotonic()))
+    link.recv()
+    if tasks:
+        await asyncio.wait(tasks)
+    failures = [result for result in results if result]
+    return asked, len(failures), [f"{count} x {what}" for what, count in Counter(failures).most_common(10)]
+
+
+async def _request(address: str, port: int) -> str:
+    """Empty where it was answered well, else what went wrong."""
+    writer = None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_connection(address, port)
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            answer = await reader.read()
+            return "" if answer.startswith((b"HTTP/1.0 200", b"HTTP/1.1 200")) else f"answered {answer[:40]!r}"
+    except TimeoutError:
+        return "no answer in time"
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    finally:
+        if writer is not None:
+            writer.close()

@@ -1,0 +1,155 @@
+"""The BIRD daemon of this PoP: started detached, found again, told its configuration, asked how it stands.
+
+In: `SpeakerConfig`. Out: the configuration that runs (the daemon itself is asked which one that is), sessions, what
+is really exported. A configuration is checked by the daemon before it is loaded; a refused one leaves everything as
+it was. BIRD outlives this process.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from anypop.agent.act.bgp.config import digest, has_session, render, session_name
+from anypop.agent.act.bgp.protocols import read_sessions
+from anypop.agent.decide.elements import SpeakerConfig
+from anypop.host import birdc, process
+from anypop.model.announce import Prefix
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.report import SessionReport
+
+_ASK_S = 5.0  # an idle daemon answers in a millisecond; one that takes in a full table in well under a second
+_FOREIGN = SpeakerConfig(asn=0, router_id=IPv4Address("0.0.0.0"), upstreams=())
+_DIGEST = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerSeen:
+    """How the speaker stands. `config` None: none runs; then `fallen` is what the one that died had to say, if we
+    knew it. `answers` False: it runs and says nothing.
+    """
+
+    config: SpeakerConfig | None
+    fallen: SpeakerConfig | None = None
+    answers: bool = True
+    sessions: tuple[SessionReport, ...] = ()
+    exported: frozenset[tuple[Prefix, str]] = frozenset()
+    error: str = ""
+
+
+class Bird:
+    """One daemon in `folder`: its configurations by digest, control socket, pid file. Blocking: call it in a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._control = folder / "bird.ctl"
+        self._pid = folder / "bird.pid"
+        self._log = folder / "bird.log"
+        self._last: SpeakerConfig | None = None
+
+    def set(self, config: SpeakerConfig) -> None:
+        """Make the daemon run exactly this; start it if need be. Raises `WorldError` with BIRD's words when it
+        refuses.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = digest(config, log=self._log)
+        file = self._folder / f"{name}.conf"
+        file.with_suffix(".json").write_bytes(to_json(config))  # what the digest stands for, for an agent that comes after us
+        file.write_text(render(config, log=self._log))
+        if process.alive(self._pid) is None:
+            self._start(file)
+        else:
+            birdc.ask(self._control, f'configure check "{file}"', f'configure "{file}"', timeout_s=_ASK_S)
+        self._last = config
+        self._link(file)
+        self._sweep(name)
+
+    def look(self) -> SpeakerSeen:
+        """Ask the daemon. Never raises: a silent daemon is a fact like any other."""
+        if process.alive(self._pid) is None:
+            return SpeakerSeen(config=None, fallen=self._last)
+        try:
+            told = birdc.ask(self._control, "eval anypop_digest", "show protocols all", timeout_s=_ASK_S)
+        except WorldError as error:
+            return SpeakerSeen(config=self._last, answers=False, error=str(error))
+        try:
+            config = self._config_of(told)
+        except WorldError as error:
+            return SpeakerSeen(config=self._last or _FOREIGN, answers=False, error=str(error))
+        if config is None:
+            return SpeakerSeen(config=_FOREIGN, error="BIRD runs a configuration that is not ours")
+        self._last = config
+        names = {session_name(u, f): (u.name, f) for u in config.upstreams for f in (4, 6) if has_session(u, f)}
+        sessions = read_sessions(told, names)
+        return SpeakerSeen(config=config, sessions=sessions, exported=self._exported(config, sessions))
+
+    def pid(self) -> int | None:
+        """The daemon's process; None when it does not run."""
+        return process.alive(self._pid)
+
+    def _start(self, file: Path) -> None:
+        process.run(["bird", "-p", "-c", str(file)])
+        self._control.unlink(missing_ok=True)
+        died = self._pid.exists()  # one that was ended has no pid file: its neighbours were told, and keep nothing
+        argv = ["bird", "-f", *(["-R"] if died else []), "-c", str(file), "-s", str(self._control)]
+        process.spawn(argv, pid_file=self._pid, log=self._folder / "bird.out")
+        deadline = time.monotonic() + _ASK_S
+        while True:
+            try:
+                birdc.ask(self._control, "show status", timeout_s=_ASK_S)
+            except WorldError as error:
+                if process.alive(self._pid) is None or time.monotonic() > deadline:
+                    raise WorldError("start BIRD", f"it does not answer; see {self._folder}/bird.out ({error.why})") from error
+                time.sleep(0.005)  # it opens its control socket some milliseconds after its start
+            else:
+                return
+
+    def _config_of(self, told: str) -> SpeakerConfig | None:
+        found = _DIGEST.search(told.partition("\n")[0])
+        if found is None:
+            return None
+        if self._last is not None and digest(self._last, log=self._log) == found[0]:
+            return self._last
+        try:
+            config = from_json(SpeakerConfig, (self._folder / f"{found[0]}.json").read_bytes())
+        except (OSError, Invalid):
+            return None
+        if digest(config, log=self._log) != found[0]:
+            self.set(config)  # the daemon was told by an older version of this program, in other words: say the same in ours
+        return config
+
+    def _exported(self, config: SpeakerConfig, sessions: tuple[SessionReport, ...]) -> frozenset[tuple[Prefix, str]]:
+        """What is really sent. The daemon's own count settles the usual case; where it differs, each prefix is asked
+        for.
+        """
+        found: set[tuple[Prefix, str]] = set()
+        upstreams = {u.name: u for u in config.upstreams}
+        for session in sessions:
+            if session.state != "established":
+                continue
+            listed = [e.prefix for e in config.exports if e.upstream == session.upstream and e.prefix.version == session.family]
+            if session.exported != len(listed):
+                name = session_name(upstreams[session.upstream], session.family)
+                listed = [p for p in listed if self._sends(p, name)]
+            found |= {(prefix, session.upstream) for prefix in listed}
+        return frozenset(found)
+
+    def _sends(self, prefix: Prefix, session: str) -> bool:
+        try:
+            return str(prefix) in birdc.ask(self._control, f"show route {prefix} export {session}", timeout_s=_ASK_S)
+        except WorldError:
+            return False  # "Network not found" is an error reply
+
+    def _link(self, file: Path) -> None:
+        """bird.conf always names the configuration that runs, for people."""
+        temporary = self._folder / "bird.conf.tmp"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(file.name)
+        temporary.rename(self._folder / "bird.conf")
+
+    def _sweep(self, keep: str) -> None:
+        for old in [*self._folder.glob("*.conf"), *self._folder.glob("*.json")]:
+            if old.stem != keep and _DIGEST.fullmatch(old.stem):
+                old.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""The speaker as the agent's event loop meets it: BIRD's calls in a thread of their own, and what it was last seen to
+say.
+
+In: configurations. Out: `seen`, refreshed by each look. One question at a time, and a silent daemon holds up nobody
+else.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from anypop.agent.act.bgp.bird import Bird, SpeakerSeen
+from anypop.agent.decide.elements import SpeakerConfig
+
+T = TypeVar("T")
+
+
+class Speaker:
+    """See the module. `seen` is None before the first look."""
+
+    def __init__(self, bird: Bird) -> None:
+        self._bird = bird
+        self._thread = ThreadPoolExecutor(1, "bird")
+        self.seen: SpeakerSeen | None = None
+
+    async def set(self, config: SpeakerConfig) -> None:
+        """Make it say exactly this. Raises `WorldError` with its own words when it refuses."""
+        await self._call(lambda: self._bird.set(config))
+        for _ in range(5):  # BIRD sends a few milliseconds after it was told to: one look then tells of both
+            seen = await self.look()
+            if len(seen.exported) >= len(seen.config.exports if seen.config else ()):
+                break
+            await asyncio.sleep(0.003)
+
+    async def look(self) -> SpeakerSeen:
+        self.seen = await self._call(self._bird.look)
+        return self.seen
+
+    def pid(self) -> int | None:
+        """The daemon's process; None when it does not run."""
+        return self._bird.pid()
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -1,0 +1,107 @@
+"""Steps made real: each step of `converge` as calls on the kernel, the instance runtime and the speaker.
+
+In: one step. Out: its effect, or `WorldError`. Chooses nothing and remembers nothing. Kernel calls are made in the
+loop's own thread (tens of microseconds); what may take longer is not.
+"""
+
+import asyncio
+from typing import assert_never
+
+from anypop.agent.act.bgp.speaker import Speaker
+from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.act.network.drain import Drains
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.router import Router
+from anypop.agent.decide.steps import (
+    AddLink,
+    BeginDrain,
+    CreateContainer,
+    DeleteNamespace,
+    EndDrain,
+    MakeNamespace,
+    PrepareRouter,
+    PullImage,
+    RemoveContainer,
+    RemoveCover,
+    RemoveExternal,
+    RemoveRoute,
+    SetCover,
+    SetExternal,
+    SetFirewall,
+    SetNextHops,
+    SetRoute,
+    SetSpeaker,
+    StartContainer,
+    Step,
+)
+from anypop.agent.naming import link_of
+from anypop.model.errors import WorldError
+from anypop.model.order import InstanceOrder
+
+
+class Executor:
+    """Acts on one host. `net` is a socket in the router's namespace."""
+
+    def __init__(self, *, prefix: str, net: Netlink, router: Router, runtime: InstanceRuntime, speaker: Speaker) -> None:
+        self._prefix, self._net, self._router, self._runtime, self._speaker = prefix, net, router, runtime, speaker
+        self._drains = Drains(net, prefix)
+
+    def perform_now(self, step: Step) -> None:
+        """A step of the router's lane, made at once."""
+        match step:
+            case PrepareRouter():
+                if sysctl.prepare(step.interfaces):
+                    self._router.renew_groups()
+            case SetCover():
+                self._router.set_cover(step.prefix)
+            case RemoveCover():
+                self._router.remove_cover(step.prefix)
+            case SetNextHops():
+                self._router.set_next_hops(step.address, step.members, dict(step.gateways))
+            case SetRoute():
+                self._router.set_route(step.address)
+            case RemoveRoute():
+                self._router.remove_route(step.address)
+            case _:
+                raise TypeError(f"not a step of the router's lane: {step}")
+
+    async def perform(self, step: Step) -> None:
+        """Any step."""
+        match step:
+            case PrepareRouter() | SetCover() | RemoveCover() | SetNextHops() | SetRoute() | RemoveRoute():
+                self.perform_now(step)
+            case PullImage() | CreateContainer() | StartContainer() | RemoveContainer():
+                await self._runtime.carry_out(step)
+            case SetFirewall():
+                await firewall.load(step.rules, self._prefix)
+            case SetSpeaker():
+                await self._speaker.set(step.config)
+            case MakeNamespace():
+                namespaces.make_namespace(self._prefix, step.uid)
+            case AddLink():
+                namespaces.add_link(self._net, self._prefix, step.instance)
+            case SetExternal():
+                namespaces.set_external_routes(self._net, self._index(step.instance), step.instance)
+            case RemoveExternal():
+                self._router.remove_external(step.prefix)
+            case BeginDrain():
+                if step.behind:
+                    await self._drains.pin(step.uid, dict(step.behind))
+            case EndDrain():
+                await self._drains.unpin(step.uid)
+            case DeleteNamespace():
+                await asyncio.to_thread(self._delete_namespace, step.uid)
+            case _:
+                assert_never(step)
+
+    def _index(self, instance: InstanceOrder) -> int:
+        name = link_of(instance.uid)
+        for link in rtnl.links(self._net):
+            if link.name == name:
+                return link.index
+        raise WorldError(f"set external routes of {instance.name}", f"the link {name} is gone")
+
+    def _delete_namespace(self, uid: str) -> None:
+        with Netlink() as net:  # a socket of this thread's own; the thread is in the router's namespace like the whole process
+            namespaces.delete_namespace(net, self._prefix, uid)

@@ -1,0 +1,1 @@
+"""Instances: the seam (`runtime`) and Podman behind it (`podman`)."""

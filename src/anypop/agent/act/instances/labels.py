@@ -1,0 +1,55 @@
+"""Labels on containers: what a later agent finds one by, and what it must know about the lives before this one. Pure.
+
+In: the step that makes a container. Out: its labels; and back again, what they tell.
+"""
+
+from collections.abc import Mapping
+
+from anypop.agent.decide.elements import Ending, Past
+from anypop.agent.decide.steps import CreateContainer
+from anypop.agent.naming import LABEL
+from anypop.model.reasons import Reason
+
+
+def labels_for(step: CreateContainer, *, prefix: str, pop: str) -> dict[str, str]:
+    """What the container is, and its past where there is one."""
+    told = {
+        "prefix": prefix,
+        "pop": pop,
+        "instance": step.instance.name,
+        "uid": step.instance.uid,
+        "workload": step.instance.workload_id,
+        "template": step.instance.template,
+        "revision": str(step.instance.revision),
+        "generation": str(step.generation),
+        "container": step.container.name,
+    }
+    if step.past.restarts:
+        told["restarts"] = str(step.past.restarts)
+    if step.past.last is not None:
+        last = step.past.last
+        told |= {"last-exit-reason": last.reason, "last-exit-code": _text(last.code), "last-finished-at": _text(last.at)}
+    return {LABEL + key: value for key, value in told.items()}
+
+
+def template_in(labels: Mapping[str, str]) -> str:
+    """The template of what a container was made from; empty where an older version made it."""
+    return labels.get(f"{LABEL}template", "")
+
+
+def past_in(labels: Mapping[str, str]) -> Past:
+    """What a container's labels tell of its past. Labels that nobody can read tell nothing."""
+    try:
+        restarts = int(labels.get(f"{LABEL}restarts", "0"))
+        reason = labels.get(f"{LABEL}last-exit-reason")
+        if reason is None:
+            return Past(restarts=restarts)
+        code, at = labels.get(f"{LABEL}last-exit-code", ""), labels.get(f"{LABEL}last-finished-at", "")
+        last = Ending(reason=Reason(reason), code=int(code) if code else None, at=float(at) if at else None)
+        return Past(restarts=restarts, last=last)
+    except ValueError:
+        return Past()
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,229 @@
+"""Podman, over its REST API on a UNIX socket (libpod, API 4.0.0: Debian 12's 4.3 and everything later).
+
+In: the steps of `runtime.InstanceRuntime`. Out: containers that outlive us and the service. Containers are found by
+the labels `anypop.prefix` and `anypop.pop`, named by `naming.container_of`. Never logs or repeats an environment: it
+holds secrets.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, assert_never
+
+import httpx
+
+from anypop.agent.act.instances import adoption
+from anypop.agent.act.instances.labels import past_in, template_in
+from anypop.agent.act.instances.limits import allowed_limits
+from anypop.agent.act.instances.runtime import STOP_GRACE_S
+from anypop.agent.act.instances.specification import body_for
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
+from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
+from anypop.agent.naming import LABEL, container_of, short
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode, InstanceName
+from anypop.model.workload import Container
+
+_API = "http://podman/v4.0.0/libpod"
+_PATIENCE_S = 120.0  # creating or starting one container on a machine under heavy load
+_PULL_SILENCE_S = 300.0  # a pull that says nothing for so long is given up and tried again later
+
+_STATES = {
+    "created": ContainerState.CREATED,
+    "configured": ContainerState.CREATED,
+    "initialized": ContainerState.CREATED,
+    "running": ContainerState.RUNNING,
+    "paused": ContainerState.RUNNING,
+    "stopping": ContainerState.RUNNING,
+}
+
+
+class Podman:
+    """One PoP's containers; with `pop` None those of all PoPs of the prefix. `socket`: of `podman system service`,
+    which may be restarted at any time.
+    """
+
+    def __init__(self, socket: Path, *, prefix: str, pop: CityCode | None) -> None:
+        self._socket = socket
+        self._prefix = prefix
+        self._pop = pop
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+        transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=limits)
+        self._http = httpx.AsyncClient(transport=transport, timeout=_PATIENCE_S)
+        self._out_of_memory: dict[str, bool] = {}  # of containers that have ended, by id: each is asked about once
+        self._digests: dict[str, str] = {}  # of images, by id
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def seen(self) -> Sequence[ContainerSeen]:
+        labels = [f"{LABEL}prefix={self._prefix}", *([f"{LABEL}pop={self._pop}"] if self._pop else [])]
+        query = {"all": "true", "filters": json.dumps({"label": labels})}
+        rows = (await self._ask("list containers", "GET", "/containers/json", params=query)).json()
+        found = [_seen(row) for row in rows or []]
+        ids = {c.id for c in found}
+        self._out_of_memory = {id_: value for id_, value in self._out_of_memory.items() if id_ in ids}
+        return await asyncio.gather(*(self._completed(c) for c in found))
+
+    async def carry_out(self, step: PayloadStep) -> None:
+        match step:
+            case PullImage():
+                await self._fetch(step)
+            case CreateContainer():
+                await self._create(step)
+            case StartContainer():
+                await self._start((step.uid, step.container))
+            case RemoveContainer():
+                await self._remove((step.uid, step.container))
+            case _:
+                assert_never(step)
+
+    async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
+        made = await self._inspect(seen)
+        image = await self._ask("look at an image", "GET", f"/images/{_quoted(container.image)}/json", good=(200, 404, 500))
+        return adoption.is_made_of(made, image.json() if image.status_code == 200 else {}, container)
+
+    async def _completed(self, seen: ContainerSeen) -> ContainerSeen:
+        """With what the list of containers does not tell: the image's digest, and whether one that ended wanted too
+        much memory.
+        """
+        over = seen.state is ContainerState.EXITED
+        if seen.image not in self._digests or (over and seen.id not in self._out_of_memory):
+            told = await self._inspect(seen)
+            if digest := str(told.get("ImageDigest") or ""):
+                self._digests[seen.image] = digest
+            if over:
+                self._out_of_memory[seen.id] = bool((told.get("State") or {}).get("OOMKilled"))
+        killed = over and self._out_of_memory.get(seen.id, False)
+        return replace(seen, image_digest=self._digests.get(seen.image, ""), out_of_memory=killed)
+
+    async def _inspect(self, seen: ContainerSeen) -> dict[str, Any]:
+        """Empty for one that has just gone."""
+        answer = await self._ask("look at a container", "GET", f"/containers/{seen.id}/json", good=(200, 404))
+        return dict(answer.json()) if answer.status_code == 200 else {}
+
+    async def _fetch(self, step: PullImage) -> None:
+        path = f"/images/{_quoted(step.image)}/exists"
+        if step.anew or (await self._ask("look for an image", "GET", path, good=(204, 404))).status_code == 404:
+            await self._pull(step.image)
+
+    async def _pull(self, image: str) -> None:
+        """Pull, with the registry's own words when it fails. May take any time as long as it makes progress."""
+        what, patience = f"pull {image}", httpx.Timeout(_PATIENCE_S, read=_PULL_SILENCE_S)
+        try:
+            request = self._http.stream("POST", f"{_API}/images/pull", params={"reference": image, "policy": "always"}, timeout=patience)
+            async with request as answer:
+                if answer.status_code != 200:
+                    raise WorldError(what, _said(await answer.aread()))
+                async for line in answer.aiter_lines():
+                    told = json.loads(line) if line.strip() else {}
+                    if told.get("error"):
+                        raise WorldError(what, str(told["error"]))
+        except httpx.ReadTimeout as error:
+            raise WorldError(what, f"no progress for {_PULL_SILENCE_S:g} s") from error
+        except httpx.HTTPError as error:
+            raise self._unreachable(what, error) from error
+
+    async def _create(self, step: CreateContainer) -> None:
+        name = container_of(self._prefix, step.instance.uid, step.container.name)
+        limits = allowed_limits(self._socket)
+        what = f"create container {step.container.name} of {step.instance.name}"
+        # the next life of a container is made from the very image of the one before, whatever its name stands for by
+        # now
+        images = [step.past.image, step.container.image] if step.past.image else [step.container.image]
+        for image in images:
+            body = body_for(step, prefix=self._prefix, pop=self._pop or "", name=name, limits=limits) | {"image": image}
+            answer = await self._ask(what, "POST", "/containers/create", json=body, good=(201, 404, 409, 500))
+            if answer.status_code == 201 or "already in use" in answer.text:
+                return
+        raise WorldError(what, _said(answer.content))
+
+    async def _start(self, key: Key) -> None:
+        path = f"/containers/{container_of(self._prefix, *key)}/start"
+        await self._ask(f"start container {key[1]} of {short(key[0])}", "POST", path, good=(204, 304))
+
+    async def _remove(self, key: Key) -> None:
+        path = f"/containers/{container_of(self._prefix, *key)}"
+        query = {"force": "true", "timeout": str(STOP_GRACE_S), "ignore": "true", "v": "true"}
+        await self._ask(f"remove container {key[1]} of {short(key[0])}", "DELETE", path, params=query, good=(200, 204, 404))
+
+    async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
+        what = f"run {command[0] if command else 'nothing'} in {key[1]}"
+        asked = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True}
+        path = f"/containers/{container_of(self._prefix, *key)}/exec"
+        session = (await self._ask(what, "POST", path, json=asked, good=(201,))).json()["Id"]
+        await self._ask(what, "POST", f"/exec/{session}/start", json={"Detach": False}, timeout=timeout_s)
+        return int((await self._ask(what, "GET", f"/exec/{session}/json")).json()["ExitCode"])
+
+    async def disk_bytes(self) -> int:
+        root = (await self._ask("ask for Podman's storage", "GET", "/info")).json()["store"]["graphRoot"]
+        try:
+            disk = os.statvfs(root)
+        except OSError as error:
+            raise WorldError(f"look at the disk of {root}", error.strerror or str(error)) from error
+        return disk.f_blocks * disk.f_frsize
+
+    async def changes(self) -> AsyncIterator[None]:
+        filters = {"type": ["container"], "label": [f"{LABEL}prefix={self._prefix}"], "event": ["died", "remove", "pause", "unpause"]}
+        query = {"stream": "true", "filters": json.dumps(filters)}
+        try:
+            async with self._http.stream("GET", f"{_API}/events", params=query, timeout=httpx.Timeout(_PATIENCE_S, read=None)) as answer:
+                async for line in answer.aiter_lines():
+                    if line.strip():
+                        yield None
+        except httpx.HTTPError as error:
+            raise self._unreachable("watch events", error) from error
+
+    async def _ask(self, what: str, method: str, path: str, *, good: tuple[int, ...] = (200,), **more: Any) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, _API + path, **more)
+        except httpx.HTTPError as error:
+            raise self._unreachable(what, error) from error
+        if answer.status_code not in good:
+            raise WorldError(what, _said(answer.content))
+        return answer
+
+    def _unreachable(self, what: str, error: httpx.HTTPError) -> WorldError:
+        why = "took too long" if isinstance(error, httpx.TimeoutException) else f"Podman does not answer ({error or type(error).__name__})"
+        return WorldError(what, f"{why} at {self._socket}")
+
+
+def _seen(row: dict[str, Any]) -> ContainerSeen:
+    labels = row.get("Labels") or {}
+    state = _STATES.get(str(row.get("State", "")), ContainerState.EXITED)
+    started, exited = _time(row.get("StartedAt")), _time(row.get("ExitedAt"))
+    over = state is ContainerState.EXITED
+    return ContainerSeen(
+        id=row["Id"], instance=InstanceName(labels.get(f"{LABEL}instance", "")), uid=labels.get(f"{LABEL}uid", ""),
+        container=labels.get(f"{LABEL}container", ""), state=state, image=str(row.get("ImageID") or ""),
+        pid=int(row.get("Pid") or 0) if state is ContainerState.RUNNING else 0, exit_code=int(row.get("ExitCode", 0)) if over else None,
+        started_at=started, finished_at=exited if over else None, past=past_in(labels),
+        template=template_in(labels),
+    )  # fmt: skip
+
+
+def _time(value: object) -> float | None:
+    """Podman gives seconds since the epoch, or a date; years before 1970 stand for 'never'."""
+    if isinstance(value, (int, float)):
+        return float(value) if value > 0 else None
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value[:19]).timestamp()
+        return moment if moment > 0 else None
+    return None
+
+
+def _said(content: bytes) -> str:
+    """The message in an error answer, without the chain of the layers that passed it on."""
+    try:
+        told = json.loads(content)
+        return str(told.get("message") or told.get("cause") or told)
+    except (ValueError, AttributeError):
+        return content.decode(errors="replace").strip() or "no reason given"
+
+
+def _quoted(image: str) -> str:
+    return image.replace("%", "%25").replace("?", "%3F").replace("#", "%23")

@@ -1,0 +1,44 @@
+"""The seam between the agent and whatever makes instances run: containers now, machines later.
+
+In: the steps of `converge` that concern what an instance is made from. Out: what is there, and a sign whenever it
+changes by itself. `Podman` is behind it in production, a fake in unit tests; one contract suite runs on both. Every
+step may be repeated, and what fails raises `WorldError` in words that a user can act on.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from anypop.agent.decide.elements import ContainerSeen, Key
+from anypop.agent.decide.steps import PayloadStep
+from anypop.model.workload import Container
+
+STOP_GRACE_S = 2
+"""TERM to KILL. By then the instance is withdrawn and drained: what it still does is its own."""
+
+
+class InstanceRuntime(Protocol):
+    """Instances that carry our labels, whoever started them."""
+
+    async def seen(self) -> Sequence[ContainerSeen]:
+        """All that is there, whatever its state."""
+        ...
+
+    async def carry_out(self, step: PayloadStep) -> None:
+        """Make one step's effect true; harmless where it is already."""
+        ...
+
+    async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
+        """Whether one whose template is not known was made from exactly this."""
+        ...
+
+    async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
+        """The exit code of a command run beside the application. Raises `WorldError` when it does not end in time."""
+        ...
+
+    async def disk_bytes(self) -> int:
+        """The size of the disk that images and instances are kept on."""
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """One item for each change that we may not have caused. Ends when its source ends."""
+        ...

@@ -1,0 +1,48 @@
+"""A container as Podman's API wants it told (libpod's SpecGenerator). Pure.
+
+In: the step that asks for it. Out: the JSON body of `containers/create`. The container joins the instance's
+ready-made network namespace, is called by the instance's name, and gets its limits. Environment values from the
+instance have been filled in by the planner.
+"""
+
+from typing import Any
+
+from anypop.agent.act.instances.labels import labels_for
+from anypop.agent.act.instances.runtime import STOP_GRACE_S
+from anypop.agent.decide.steps import CreateContainer
+from anypop.agent.naming import namespace_of
+from anypop.host import netns
+from anypop.model.order import InstanceOrder
+
+_CPU_PERIOD_US = 100_000  # the kernel's default
+
+
+def body_for(step: CreateContainer, *, prefix: str, pop: str, name: str, limits: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    """The request's body. Contains secrets: never log it."""
+    instance, container = step.instance, step.container
+    body: dict[str, Any] = {
+        "name": name,
+        "image": container.image,
+        "hostname": instance.name,
+        "netns": {"nsmode": "path", "value": str(netns.path_of(namespace_of(prefix, instance.uid)))},
+        "labels": labels_for(step, prefix=prefix, pop=pop),
+        "env": {**dict(container.env), **dict(container.secrets)},
+        "r_limits": [{"type": kind, "hard": value, "soft": value} for kind, value in limits],
+        "resource_limits": {
+            "cpu": {"quota": container.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US},
+            "memory": {"limit": container.memory_bytes},
+        },
+        "hostadd": [f"{host}:{address}" for host in _hosts(instance) for address in (a.private for a in instance.addresses())],
+        "restart_policy": "no",  # restarts are ours, with health and back-off
+        "stop_timeout": STOP_GRACE_S,
+    }
+    if container.command:
+        body["entrypoint"] = list(container.command)  # replaces the image's entry point and, with it, the image's arguments
+    if container.args:
+        body["command"] = list(container.args)
+    return body
+
+
+def _hosts(instance: InstanceOrder) -> list[str]:
+    domain = instance.hosts_domain
+    return [instance.name, f"{instance.name}.{domain}"] if domain else [instance.name]

@@ -1,0 +1,106 @@
+"""Pinning the live flows of an incarnation that drains to it, so that it can leave groups and routes and loses none
+of them.
+
+In: its uid and its addresses. Out: its flows recorded in our nftables table of drains (`drain_rules`), which marks
+their packets; mark, rule and routing table lead them over the old link (`pins`). A flow is client, port, address,
+port, of TCP or UDP, in both families. Order counts: packets are recorded first, then sockets are read (they know the
+quiet flows), and only then may the caller move anything.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from anypop.agent.act.network import drain_rules, nftables, pins, rtnl
+from anypop.agent.act.network.netlink import NETFILTER, Netlink
+from anypop.agent.act.network.nft import nft
+from anypop.agent.act.network.nftables import Kind
+from anypop.agent.act.network.pins import Pin
+from anypop.agent.act.network.sockets import connections
+from anypop.agent.naming import drain_table, link_of, namespace_of, short
+from anypop.model.announce import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveFlows:
+    """What would be cut if the incarnation went now: TCP connections by who opened them, and whether UDP passed in
+    the last second.
+    """
+
+    inbound: int
+    outbound: int
+    udp: bool
+
+
+class Drains:
+    """The pins of one prefix in the network namespace of `net`. Pins and unpins that come together are loaded
+    together.
+    """
+
+    def __init__(self, net: Netlink, prefix: str) -> None:
+        self._net, self._prefix = net, prefix
+        self._loading = asyncio.Lock()
+        self._waiting: dict[str, Pin | None] = {}  # by incarnation; None: its pin goes
+
+    async def pin(self, uid: str, behind: Mapping[Address, Address]) -> int:
+        """Pin what lives on the addresses that are keys of `behind` (the private address of the same family is the
+        value).
+
+        Returns how many flows its sockets had. Made twice it is made once, and nothing recorded is lost; whatever
+        part is missing is added.
+        """
+        what = f"pin the flows of {link_of(uid)}"
+        mine = pins.reserve(self._net, self._prefix, uid, behind)
+        await self._change(what, mine.key, mine)
+        flows = connections(namespace_of(self._prefix, uid), behind)
+        if flows:
+            await nft(what, "-f", "-", stdin=drain_rules.elements(drain_table(self._prefix), mine, flows))
+        for version in sorted({address.version for address in behind}):
+            rtnl.add_mark_rule(self._net, mine.rule(version))
+        return len(flows)
+
+    async def unpin(self, uid: str) -> None:
+        """Take the pin away. What is left of its flows goes where the main table says. Harmless when there is none."""
+        mine = pins.find(self._net, self._prefix, uid)
+        if mine is not None:
+            pins.delete_rules(self._net, mine)
+            await self._change(f"unpin the flows of {link_of(uid)}", mine.key, None)
+            pins.delete_routes(self._net, mine.slot)
+
+    async def _change(self, what: str, key: str, pin: Pin | None) -> None:
+        """Load the table with this change, and with all others that wait. Back when this one is in force."""
+        self._waiting[key] = pin
+        async with self._loading:
+            if key not in self._waiting:
+                return  # another has taken it along
+            changes, self._waiting = self._waiting, {}
+            try:
+                others = [other for other in pins.recorded(self._net, self._prefix) if other.key not in changes]
+                await self._load(what, [*others, *(coming for coming in changes.values() if coming)])
+            except BaseException:
+                del changes[key]
+                self._waiting = changes | self._waiting  # each tries itself, and tells what is wrong
+                raise
+
+    async def _load(self, what: str, those: list[Pin]) -> None:
+        """The table of exactly these pins; none at all for none."""
+        table = drain_table(self._prefix)
+        with Netlink(NETFILTER) as tables:
+            if not those:
+                nftables.delete_table(tables, table)
+                return
+            chains, sets = (nftables.names(tables, table, kind) for kind in (Kind.CHAIN, Kind.SET))
+        await nft(what, "-f", "-", stdin=drain_rules.render(table, those, chains, sets))
+
+
+def live_flows(prefix: str, uid: str, addresses: Collection[Address]) -> LiveFlows:
+    """What still lives on these addresses: TCP by the sockets in its namespace, UDP by what passed while it was
+    pinned.
+    """
+    pending = [c for c in connections(namespace_of(prefix, uid), addresses) if c.pending and not c.udp]
+    with Netlink(NETFILTER) as tables:
+        talking = nftables.names(tables, drain_table(prefix), Kind.SET, start="talking_")
+        mine = (name for name in talking if name.endswith(f"_{short(uid)}"))
+        udp = any(nftables.has_elements(tables, drain_table(prefix), name) for name in mine)
+    inbound = sum(c.inbound for c in pending)
+    return LiveFlows(inbound=inbound, outbound=len(pending) - inbound, udp=udp)

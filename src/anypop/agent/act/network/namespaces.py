@@ -1,0 +1,125 @@
+"""An instance's network namespace and its one link, all addresses in place before its process exists.
+
+In: the instance's order. Out: a namespace under /run/netns, a veth pair, addresses, default routes, the route to its
+external addresses. The router's end is set up last, so that it tells whether everything before it was done: a
+half-made link is made again from the start.
+"""
+
+import contextlib
+import ctypes
+import os
+from ipaddress import ip_network
+from pathlib import Path
+
+from anypop.agent.act.network import rtnl
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.naming import ROUTE_PROTOCOL, link_of, namespace_of
+from anypop.host import netns
+from anypop.model.announce import Address
+from anypop.model.errors import WorldError
+from anypop.model.order import InstanceOrder
+
+INSIDE = "eth0"
+_BIND, _REC, _SHARED, _DETACH = 0x1000, 0x4000, 1 << 20, 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def make_namespace(prefix: str, uid: str) -> None:
+    """A named network namespace, as `ip netns add` makes it. Harmless when it is there."""
+    path = netns.path_of(namespace_of(prefix, uid))
+    if is_namespace(path):
+        return
+    _share_folder()
+    path.touch(mode=0o444)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.unshare(netns.CLONE_NEWNET), f"make network namespace {path.name}")
+        try:
+            Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")  # a point-to-point link: nobody to collide with
+            _check(_libc.mount(b"/proc/thread-self/ns/net", bytes(path), b"none", _BIND, None), f"name network namespace {path.name}")
+        finally:
+            _check(_libc.setns(home, netns.CLONE_NEWNET), "return to the router's namespace")
+    finally:
+        os.close(home)
+
+
+def delete_namespace(net: Netlink, prefix: str, uid: str) -> None:
+    """Take the link away at once, then the name. The kernel frees the namespace when its last process is gone."""
+    rtnl.delete_link(net, link_of(uid))
+    remove_name(netns.path_of(namespace_of(prefix, uid)))
+
+
+def remove_name(path: Path) -> None:
+    unmount(path)  # harmless where it is not mounted: then the file alone is left of an interrupted making
+    path.unlink(missing_ok=True)
+
+
+def unmount(path: Path) -> None:
+    _libc.umount2(bytes(path), _DETACH)
+
+
+def is_namespace(path: Path) -> bool:
+    """Whether a namespace is bound to `path`, and not just an empty file left by an interrupted making."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
+    """The veth pair between router and instance, with all addresses and routes on both sides."""
+    name = link_of(order.uid)
+    if any(link.name == name for link in rtnl.links(net)):
+        rtnl.delete_link(net, name)  # it is not up, or nobody would have asked: what is behind it is unknown
+    with netns.path_of(namespace_of(prefix, order.uid)).open() as handle:
+        rtnl.add_veth(net, name, peer=INSIDE, peer_namespace=handle.fileno())
+    _furnish(prefix, order)
+    index = next(link.index for link in rtnl.links(net) if link.name == name)
+    with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
+    for address in order.addresses():
+        rtnl.add_address(net, index, address.gateway, address.gateway.max_prefixlen - 1)
+    rtnl.set_up(net, index)
+
+
+def set_external_routes(net: Netlink, index: int, order: InstanceOrder) -> None:
+    """External addresses go straight to their one instance."""
+    for address in order.addresses():
+        rtnl.set_route(net, ip_network(address.external), ROUTE_PROTOCOL, gateway=address.private, interface=index)
+
+
+def _furnish(prefix: str, order: InstanceOrder) -> None:
+    with netns.inside(namespace_of(prefix, order.uid)), Netlink() as inside:
+        by_name = {link.name: link.index for link in rtnl.links(inside)}
+        loopback, wire = by_name["lo"], by_name[INSIDE]
+        rtnl.set_up(inside, loopback)
+        for own in own_addresses(order):
+            rtnl.add_address(inside, loopback, own, own.max_prefixlen)
+        for address in order.addresses():
+            rtnl.add_address(inside, wire, address.private, address.private.max_prefixlen - 1)
+        rtnl.set_up(inside, wire)
+        for address in order.addresses():
+            everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
+            rtnl.set_route(inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=address.external)
+
+
+def own_addresses(order: InstanceOrder) -> list[Address]:
+    """External and anycast addresses: those that stand on the instance's loopback."""
+    return [*(a.external for a in order.addresses()), *order.anycast]
+
+
+def _share_folder() -> None:
+    """/run/netns as a shared mount, so that a namespace named later is seen in every mount namespace (what `ip netns
+    add` does too).
+    """
+    netns.RUN.mkdir(parents=True, exist_ok=True)
+    folder = bytes(netns.RUN)
+    if _libc.mount(b"", folder, b"none", _SHARED | _REC, None) != 0:
+        _check(_libc.mount(folder, folder, b"none", _BIND | _REC, None), "mount /run/netns")
+        _check(_libc.mount(b"", folder, b"none", _SHARED | _REC, None), "share /run/netns")
+
+
+def _check(code: int, what: str) -> None:
+    if code != 0:
+        number = ctypes.get_errno()
+        raise WorldError(what, os.strerror(number))

@@ -1,0 +1,169 @@
+"""Netlink, the wire: messages of attributes to the kernel and back (RFC 3549; linux/netlink.h).
+
+In: message types, headers and attributes as bytes. Out: acknowledgements, dumps, or `WorldError` with the kernel's
+own words. Knows nothing of links, routes, tables or sockets; `rtnl`, `nftables` and `sockets` do. One `Netlink`
+speaks one of the kernel's protocols for the network namespace its socket was opened in, for good.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from anypop.model.errors import WorldError
+
+ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
+"""Protocols of the kernel's netlink: links and routes, sockets, nftables."""
+
+REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
+_DONE, _ERROR, _DUMP_INTERRUPTED = 3, 2, 0x10
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 270, 10, 11, 12
+_NESTED_MASK = 0x3FFF
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_BUFFER = 1 << 18  # dumps come in parts of at most 32 KiB; this holds several
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute: length, type, payload, padding to four bytes."""
+    return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
+
+
+def u16(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=H", value))
+
+
+def u32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=I", value))
+
+
+def text(kind: int, value: str) -> bytes:
+    return attribute(kind, value.encode() + b"\0")
+
+
+def nested(kind: int, *parts: bytes) -> bytes:
+    return attribute(kind | 0x8000, b"".join(parts))
+
+
+def attributes(payload: bytes) -> dict[int, bytes]:
+    """The attributes in `payload` by type; of a repeated type the last one."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 4 <= len(payload):
+        length, kind = _ATTRIBUTE.unpack_from(payload, at)
+        if length < 4:
+            break
+        found[kind & _NESTED_MASK] = payload[at + 4 : at + length]
+        at += (length + 3) & ~3
+    return found
+
+
+class Netlink:
+    """A netlink socket of the calling thread's network namespace, for routes by default. Not safe for threads: each
+    keeps its own.
+    """
+
+    def __init__(self, protocol: int = ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # an error does not repeat our whole request before its words
+        self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)  # lets the kernel filter dumps, by protocol for example
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._socket.settimeout(10)
+        self._socket.bind((0, 0))
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def change(self, what: str, kind: int, flags: int, body: bytes) -> None:
+        """One request, acknowledged. Raises `WorldError(what, ...)`; its `__cause__` is an `OSError` with the errno."""
+        sequence = self._send(kind, REQUEST | ACK | flags, body)
+        for number, kind_, payload in self._receive():
+            if number == sequence and kind_ == _ERROR:
+                _raise_for(what, payload)
+                return
+
+    def transaction(self, what: str, begin: tuple[int, bytes], change: tuple[int, bytes], end: tuple[int, bytes]) -> None:
+        """One change between two marks, in one datagram, as nftables wants it. Errors as in `change`."""
+        parts = [self._message(kind, REQUEST | flags, body) for (kind, body), flags in ((begin, 0), (change, ACK), (end, 0))]
+        last = self._sequence
+        self._socket.send(b"".join(parts))
+        for number, kind_, payload in self._receive():
+            if last - 2 <= number <= last and kind_ == _ERROR:
+                _raise_for(what, payload)
+                return
+
+    def dump(self, what: str, kind: int, body: bytes) -> list[bytes]:
+        """The payloads of all messages of a dump. One that was interrupted by a change is taken again."""
+        while True:
+            sequence = self._send(kind, REQUEST | DUMP, body)
+            found, whole = [], False
+            self._torn = False
+            for number, kind_, payload in self._receive():
+                if number != sequence:
+                    continue
+                if kind_ == _DONE:
+                    _raise_for(what, payload, words_at=4)  # a dump that fails on its way says so in its last message
+                    whole = not self._torn
+                    break
+                if kind_ == _ERROR:
+                    _raise_for(what, payload)
+                found.append(payload)
+            if whole:
+                return found
+
+    _torn = False
+
+    def _send(self, kind: int, flags: int, body: bytes) -> int:
+        self._socket.send(self._message(kind, flags, body))
+        return self._sequence
+
+    def _message(self, kind: int, flags: int, body: bytes) -> bytes:
+        self._sequence += 1
+        body += b"\0" * (-len(body) % 4)
+        return _HEADER.pack(16 + len(body), kind, flags, self._sequence, 0) + body
+
+    def _receive(self) -> Iterator[tuple[int, int, bytes]]:
+        while True:
+            try:
+                data = self._socket.recv(_BUFFER)
+            except TimeoutError as error:
+                raise WorldError("netlink", "the kernel did not answer in 10 s") from error
+            at = 0
+            while at + 16 <= len(data):
+                length, kind, flags, number, _ = _HEADER.unpack_from(data, at)
+                if flags & _DUMP_INTERRUPTED and kind != _ERROR:
+                    self._torn = True
+                yield number, kind, data[at + 16 : at + length]
+                at += (length + 3) & ~3
+
+
+def _raise_for(what: str, payload: bytes, words_at: int = 4 + 16) -> None:
+    code = -int(struct.unpack_from("=i", payload)[0])
+    if code == 0:
+        return
+    words = attributes(payload[words_at:]).get(1)  # NLMSGERR_ATTR_MSG
+    said = words.rstrip(b"\0").decode(errors="replace") if words else ""
+    cause = OSError(code, os.strerror(code))
+    raise WorldError(what, f"{said} ({os.strerror(code)})" if said else os.strerror(code)) from cause
+
+
+def is_gone(error: WorldError) -> bool:
+    """Whether the kernel said that the thing to be removed is not there."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL)
+
+
+def is_there(error: WorldError) -> bool:
+    """Whether the kernel said that the thing to be made is there already."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EEXIST

@@ -1,0 +1,152 @@
+"""The router in the kernel, as the agent sees and changes it: covers, external routes, anycast routes and their
+next-hop groups.
+
+In: steps' plain values. Out: kernel state, or what of it is there. Next hops are numbered by their link (unique, and
+gone with it); a group is found by the route that uses it. Synchronous: each call takes well under a millisecond.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from anypop.agent.act.network import rtnl
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.decide.elements import Member
+from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, short_of_link
+from anypop.model.announce import Address, Prefix
+from anypop.model.errors import WorldError
+
+# Buckets of a group. A newcomer gets buckets that are idle, so with few of them and many live flows it starves: under
+# 600 flows it got 0.6 % of the new connections instead of half with 128 buckets, and its half with 1,024. At least 64
+# for each member: good for some 16 in one group. A prime: all kernels of a machine hash with one seed, and behind a
+# router that has chosen this host by the same hash, a count that shares a factor with that router's would leave most
+# buckets without traffic.
+BUCKETS = 1021
+IDLE_S = 60  # a bucket silent for so long carries no live flow that would notice a move
+_HOPS, _GROUPS = 0x1000_0000, 0x4000_0000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSeen:
+    """What of ours is in the kernel. Instances by the ten hex digits of their link."""
+
+    links: dict[str, bool]
+    external: dict[Prefix, str]
+    covers: frozenset[Prefix]
+    balanced: dict[Address, tuple[Member, ...]]
+
+
+def hop_number(index: int, version: int) -> int:
+    """The id of the next hop over the link with this interface index."""
+    return _HOPS + 2 * index + (version == 6)
+
+
+class Router:
+    """The kernel of the network namespace in which it was made."""
+
+    def __init__(self, net: Netlink) -> None:
+        self._net = net
+        self._groups: dict[Address, int] = {}
+
+    def look(self) -> RouterSeen:
+        """Everything of ours in this kernel, read anew."""
+        links = {link.index: (key, link.up) for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
+        hops = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
+        external: dict[Prefix, str] = {}
+        balanced: dict[Address, tuple[Member, ...]] = {}
+        covers: set[Prefix] = set()
+        for route in rtnl.routes(self._net, ROUTE_PROTOCOL):
+            if route.unreachable and route.metric == COVER_METRIC:
+                covers.add(route.prefix)
+            elif route.nexthop and (group := hops.get(route.nexthop)):
+                found = [(hops[n].interface, weight) for n, weight in group.group if n in hops]
+                members = [Member(short=links[index][0], weight=weight) for index, weight in found if index in links]
+                balanced[route.prefix.network_address] = tuple(sorted(members, key=lambda m: m.short))
+            elif route.interface in links:
+                external[route.prefix] = links[route.interface][0]
+        return RouterSeen(links=dict(links.values()), external=external, covers=frozenset(covers), balanced=balanced)
+
+    def set_cover(self, prefix: Prefix) -> None:
+        rtnl.set_unreachable(self._net, prefix, ROUTE_PROTOCOL, COVER_METRIC)
+
+    def remove_cover(self, prefix: Prefix) -> None:
+        rtnl.delete_route(self._net, prefix, ROUTE_PROTOCOL, COVER_METRIC)
+
+    def remove_external(self, prefix: Prefix) -> None:
+        rtnl.delete_route(self._net, prefix, ROUTE_PROTOCOL)
+
+    def set_next_hops(self, address: Address, members: tuple[Member, ...], gateways: Mapping[str, Address]) -> None:
+        """Make or replace the group behind `address`. `gateways`: each member's private address of the same family."""
+        index = {key: link.index for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
+        known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
+        entries = []
+        for member in members:
+            if member.short not in index:
+                raise WorldError(f"set next hops of {address}", f"the link i{member.short} is gone")
+            number = hop_number(index[member.short], address.version)
+            if number not in known:
+                if member.short not in gateways:
+                    raise WorldError(f"set next hops of {address}", f"the address behind the link i{member.short} is not known")
+                rtnl.set_nexthop(self._net, number, interface=index[member.short], gateway=gateways[member.short], protocol=ROUTE_PROTOCOL)
+            entries.append((number, member.weight))
+        group = self._group_of(address) or self._free_group(address)
+        there = known.get(group)
+        buckets = there.buckets if there and there.buckets else BUCKETS  # the kernel refuses another count for a group that exists
+        rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
+        self._groups[address] = group
+
+    def renew_groups(self) -> None:
+        """Give every group that was made with another count of buckets a successor with the same members, and its
+        route to that one.
+
+        Flows meet other buckets by it, so it is done at the one moment when they do anyway: when the hash of flows
+        itself has just been changed. At any other time a group keeps the count that it was born with.
+        """
+        known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
+        for route in rtnl.routes(self._net, ROUTE_PROTOCOL):
+            old = known.get(route.nexthop)
+            if old is None or not old.group or old.buckets == BUCKETS:
+                continue
+            address = route.prefix.network_address
+            new = self._free_group(address)
+            rtnl.set_group(self._net, new, old.group, protocol=ROUTE_PROTOCOL, buckets=BUCKETS, idle_s=IDLE_S)
+            rtnl.set_route(self._net, route.prefix, ROUTE_PROTOCOL, nexthop=new)
+            rtnl.delete_nexthop(self._net, old.id)
+            self._groups[address] = new
+
+    def set_route(self, address: Address) -> None:
+        """The route to the group that `set_next_hops` made."""
+        group = self._groups.get(address) or self._group_of(address) or self._free_group(address)
+        rtnl.set_route(self._net, ip_network(address), ROUTE_PROTOCOL, nexthop=group)
+
+    def remove_route(self, address: Address) -> None:
+        group = self._group_of(address)
+        rtnl.delete_route(self._net, ip_network(address), ROUTE_PROTOCOL)
+        if group:
+            rtnl.delete_nexthop(self._net, group)
+
+    def drop_member(self, short: str) -> bool:
+        """An instance died: take its next hops out of all groups now. The kernel moves its buckets alone. True when
+        there was one.
+        """
+        index = next((link.index for link in rtnl.links(self._net) if short_of_link(link.name) == short), None)
+        if index is None:
+            return False
+        for version in (4, 6):
+            rtnl.delete_nexthop(self._net, hop_number(index, version))
+        return True
+
+    def _group_of(self, address: Address) -> int:
+        prefix = ip_network(address)
+        return next((r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL) if r.prefix == prefix and r.nexthop), 0)
+
+    def _free_group(self, address: Address) -> int:
+        """The group id for an address without a route: from its hash, so that one left by an interrupted change is
+        taken up again.
+        """
+        used = {r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL)}
+        number = zlib.crc32(address.packed) & 0x3FFF_FFFF
+        while _GROUPS | number in used:  # two addresses with one hash
+            number = (number + 1) & 0x3FFF_FFFF
+        return _GROUPS | number

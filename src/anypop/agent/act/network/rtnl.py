@@ -1,0 +1,288 @@
+"""Links, addresses, routes, policy rules and next hops as netlink messages (rtnetlink(7); linux/if_link.h,
+fib_rules.h, nexthop.h).
+
+In: plain values. Out: one change each, or a list of what is there. Each change is idempotent: made twice, it is made
+once; removing what is gone is no error. Decides nothing.
+"""
+
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from anypop.agent.act.network import netlink as nl
+from anypop.agent.act.network.netlink import Netlink
+from anypop.model.announce import Address, Prefix
+from anypop.model.errors import WorldError
+
+NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
+NEW_ADDRESS, GET_ADDRESS = 20, 22
+NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
+NEW_RULE, DEL_RULE, GET_RULE = 32, 33, 34
+NEW_NEXTHOP, DEL_NEXTHOP, GET_NEXTHOP = 104, 105, 106
+UNICAST, UNREACHABLE = 1, 7
+MAIN_TABLE = 254
+_UNIVERSE, _LINK_SCOPE = 0, 253
+_TO_TABLE = 1
+_UP = 0x1
+_NO_DAD = 0x02  # the other end is ours: nobody to collide with, and a tentative address cannot answer yet
+_LINK_HEADER = struct.Struct("=BxHiII")
+_ADDRESS_HEADER = struct.Struct("=BBBBI")
+_ROUTE_HEADER = struct.Struct("=BBBBBBBBI")
+_RULE_HEADER = struct.Struct("=BBBBBBBBI")
+_NEXTHOP_HEADER = struct.Struct("=BBBBI")
+_GROUP_ENTRY = struct.Struct("=IBBH")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An interface. `up`: the administrator's wish, not the carrier."""
+
+    index: int
+    name: str
+    up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A route of ours in one table: over an interface, over a next-hop object, or unreachable."""
+
+    prefix: Prefix
+    unreachable: bool = False
+    interface: int = 0
+    gateway: Address | None = None
+    nexthop: int = 0
+    metric: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRule:
+    """A policy rule, anybody's: packets of one family whose firewall mark is `mark` under `mask` look into `table`."""
+
+    version: int
+    preference: int
+    table: int
+    mark: int
+    mask: int
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextHop:
+    """A next-hop object of ours: single (interface and gateway) or a resilient group of (id, weight) with its count
+    of buckets.
+    """
+
+    id: int
+    interface: int = 0
+    gateway: Address | None = None
+    group: tuple[tuple[int, int], ...] = ()
+    buckets: int = 0
+
+
+def family_of(address: Address | Prefix) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+def links(net: Netlink) -> list[Link]:
+    """All interfaces of the namespace."""
+    found = []
+    for payload in net.dump("list links", GET_LINK, _LINK_HEADER.pack(0, 0, 0, 0, 0)):
+        _, _, index, flags, _ = _LINK_HEADER.unpack_from(payload)
+        name = nl.attributes(payload[16:])[3].rstrip(b"\0").decode()
+        found.append(Link(index=index, name=name, up=bool(flags & _UP)))
+    return found
+
+
+def add_veth(net: Netlink, name: str, *, peer: str, peer_namespace: int) -> None:
+    """A veth pair, one end here, the other born inside the namespace open as descriptor `peer_namespace`."""
+    inside = nl.text(3, peer) + nl.u32(28, peer_namespace)  # IFLA_IFNAME, IFLA_NET_NS_FD
+    other = nl.attribute(1, _LINK_HEADER.pack(0, 0, 0, 0, 0) + inside)  # VETH_INFO_PEER
+    info = nl.nested(18, nl.text(1, "veth"), nl.nested(2, other))  # IFLA_LINKINFO: kind, data
+    try:
+        net.change(f"add link {name}", NEW_LINK, nl.CREATE | nl.EXCL, _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, name) + info)
+    except WorldError as error:
+        if not nl.is_there(error):
+            raise
+
+
+def set_up(net: Netlink, index: int) -> None:
+    net.change(f"set link {index} up", NEW_LINK, 0, _LINK_HEADER.pack(0, 0, index, _UP, _UP))
+
+
+def delete_link(net: Netlink, name: str) -> None:
+    _tolerant(net, f"delete link {name}", DEL_LINK, _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, name))
+
+
+def add_address(net: Netlink, index: int, address: Address, length: int) -> None:
+    head = _ADDRESS_HEADER.pack(family_of(address), length, _NO_DAD if address.version == 6 else 0, _UNIVERSE, index)
+    body = nl.attribute(2, address.packed) + nl.attribute(1, address.packed)  # IFA_LOCAL, IFA_ADDRESS
+    net.change(f"add address {address}/{length}", NEW_ADDRESS, nl.CREATE | nl.REPLACE, head + body)
+
+
+def addresses(net: Netlink) -> set[Address]:
+    """All addresses of the namespace, both families."""
+    found: set[Address] = set()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for payload in net.dump("list addresses", GET_ADDRESS, _ADDRESS_HEADER.pack(family, 0, 0, 0, 0)):
+            attributes = nl.attributes(payload[8:])
+            found.add(ip_address(attributes.get(2) or attributes[1]))
+    return found
+
+
+def _route(prefix: Prefix, protocol: int, kind: int, *attributes: bytes, table: int = MAIN_TABLE) -> bytes:
+    scope = _LINK_SCOPE if kind == UNICAST and not attributes else _UNIVERSE
+    head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, 0, protocol, scope, kind, 0)
+    return head + nl.attribute(1, prefix.network_address.packed) + nl.u32(15, table) + b"".join(attributes)  # RTA_DST, RTA_TABLE
+
+
+def set_route(
+    net: Netlink, prefix: Prefix, protocol: int, *, gateway: Address | None = None, interface: int = 0, nexthop: int = 0,
+    source: Address | None = None, metric: int = 0, table: int = MAIN_TABLE,
+) -> None:  # fmt: skip
+    """Add or replace a route over an interface (with a gateway) or over a next-hop object."""
+    parts = []
+    if nexthop:
+        parts.append(nl.u32(30, nexthop))  # RTA_NH_ID
+    if interface:
+        parts.append(nl.u32(4, interface))  # RTA_OIF
+    if gateway is not None:
+        parts.append(nl.attribute(5, gateway.packed))
+    if source is not None:
+        parts.append(nl.attribute(7, source.packed))  # RTA_PREFSRC
+    if metric:
+        parts.append(nl.u32(6, metric))
+    net.change(f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNICAST, *parts, table=table))
+
+
+def set_unreachable(net: Netlink, prefix: Prefix, protocol: int, metric: int) -> None:
+    net.change(f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNREACHABLE, nl.u32(6, metric)))
+
+
+def delete_route(net: Netlink, prefix: Prefix, protocol: int, metric: int = 0, table: int = MAIN_TABLE) -> None:
+    parts = [nl.u32(15, table), *([nl.u32(6, metric)] if metric else [])]
+    head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, 0, protocol, 255, 0, 0)  # any scope, any type
+    _tolerant(net, f"delete route {prefix}", DEL_ROUTE, head + nl.attribute(1, prefix.network_address.packed) + b"".join(parts))
+
+
+def routes(net: Netlink, protocol: int, table: int = MAIN_TABLE) -> list[Route]:
+    """Routes of one table that carry `protocol`; the kernel filters, so a full BGP table beside them costs little."""
+    found = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        head = _ROUTE_HEADER.pack(family, 0, 0, 0, 0, protocol, 0, 0, 0) + nl.u32(15, table)
+        try:
+            answers = net.dump("list routes", GET_ROUTE, head)
+        except WorldError as error:
+            if not nl.is_gone(error):  # a table exists while it has routes
+                raise
+            continue
+        for payload in answers:
+            _, length, _, _, low, maker, _, kind, _ = _ROUTE_HEADER.unpack_from(payload)
+            attributes = nl.attributes(payload[12:])
+            if maker == protocol and (_number(attributes, 15) or low) == table:
+                found.append(_read_route(family, length, kind, attributes))
+    return found
+
+
+def _read_route(family: int, length: int, kind: int, attributes: dict[int, bytes]) -> Route:
+    packed = attributes.get(1) or bytes(4 if family == socket.AF_INET else 16)
+    prefix: IPv4Network | IPv6Network = ip_network((packed, length))
+    gateway: IPv4Address | IPv6Address | None = ip_address(attributes[5]) if 5 in attributes else None
+    return Route(
+        prefix=prefix, unreachable=kind == UNREACHABLE, interface=_number(attributes, 4), gateway=gateway,
+        nexthop=_number(attributes, 30), metric=_number(attributes, 6),
+    )  # fmt: skip
+
+
+def add_mark_rule(net: Netlink, rule: MarkRule) -> None:
+    try:
+        net.change(f"add rule for mark {rule.mark:#x}", NEW_RULE, nl.CREATE | nl.EXCL, _rule(rule))
+    except WorldError as error:
+        if not nl.is_there(error):
+            raise
+
+
+def delete_mark_rule(net: Netlink, rule: MarkRule) -> None:
+    _tolerant(net, f"delete rule for mark {rule.mark:#x}", DEL_RULE, _rule(rule))
+
+
+def _rule(rule: MarkRule) -> bytes:
+    head = _RULE_HEADER.pack(socket.AF_INET if rule.version == 4 else socket.AF_INET6, 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+    parts = ((6, rule.preference), (10, rule.mark), (16, rule.mask), (15, rule.table))  # FRA_PRIORITY, FWMARK, FWMASK, TABLE
+    return head + b"".join(nl.u32(kind, value) for kind, value in parts) + nl.attribute(21, bytes([rule.protocol]))  # FRA_PROTOCOL
+
+
+def mark_rules(net: Netlink) -> list[MarkRule]:
+    """The policy rules of both families that send packets to a table, whoever made them; of one without a mark, mark
+    and mask are 0.
+    """
+    versions: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 6}  # others are of multicast routing
+    found = []
+    for payload in net.dump("list rules", GET_RULE, _RULE_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
+        family, _, _, _, low, _, _, action, _ = _RULE_HEADER.unpack_from(payload)
+        if family not in versions or action != _TO_TABLE:
+            continue
+        attributes = nl.attributes(payload[12:])
+        found.append(
+            MarkRule(
+                version=versions[family], preference=_number(attributes, 6), table=_number(attributes, 15) or low,
+                mark=_number(attributes, 10), mask=_number(attributes, 16), protocol=_number(attributes, 21),
+            )
+        )  # fmt: skip
+    return found
+
+
+def set_nexthop(net: Netlink, number: int, *, interface: int, gateway: Address, protocol: int) -> None:
+    """A single next hop. Its interface must be up."""
+    head = _NEXTHOP_HEADER.pack(family_of(gateway), 0, protocol, 0, 0)
+    body = nl.u32(1, number) + nl.u32(5, interface) + nl.attribute(6, gateway.packed)
+    net.change(f"set next hop via {gateway}", NEW_NEXTHOP, nl.CREATE | nl.REPLACE, head + body)
+
+
+def set_group(net: Netlink, number: int, members: Sequence[tuple[int, int]], *, protocol: int, buckets: int, idle_s: int) -> None:
+    """A resilient group of (next hop, weight), replaced in place: buckets in use stay where they are.
+
+    `idle_s`: a bucket that saw no packet for so long may move to another member. No bucket is ever moved while busy
+    (unbalanced timer 0).
+    """
+    entries = b"".join(_GROUP_ENTRY.pack(hop, weight - 1, 0, 0) for hop, weight in members)
+    resilient = nl.nested(12, nl.u16(1, buckets), nl.u32(2, idle_s * 100), nl.u32(3, 0))  # timers in clock_t: hundredths of a second
+    head = _NEXTHOP_HEADER.pack(0, 0, protocol, 0, 0)
+    body = nl.u32(1, number) + nl.attribute(2, entries) + nl.u16(3, 1) + resilient  # NHA_GROUP_TYPE 1: resilient
+    net.change(f"set next-hop group {number}", NEW_NEXTHOP, nl.CREATE | nl.REPLACE, head + body)
+
+
+def delete_nexthop(net: Netlink, number: int) -> None:
+    """Remove a next hop or a group. The kernel takes a hop out of its groups, a group out of its routes."""
+    _tolerant(net, f"delete next hop {number}", DEL_NEXTHOP, _NEXTHOP_HEADER.pack(0, 0, 0, 0, 0) + nl.u32(1, number))
+
+
+def nexthops(net: Netlink, protocol: int) -> list[NextHop]:
+    """Next-hop objects that carry `protocol`."""
+    found = []
+    for payload in net.dump("list next hops", GET_NEXTHOP, _NEXTHOP_HEADER.pack(0, 0, 0, 0, 0)):
+        if payload[2] != protocol:
+            continue
+        attributes = nl.attributes(payload[8:])
+        group = tuple((hop, weight + 1) for hop, weight, _, _ in _GROUP_ENTRY.iter_unpack(attributes.get(2, b"")))
+        gateway = ip_address(attributes[6]) if 6 in attributes else None
+        resilient = nl.attributes(attributes.get(12, b""))  # NHA_RES_GROUP
+        found.append(
+            NextHop(
+                id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group, buckets=_number(resilient, 1)
+            )
+        )  # fmt: skip
+    return found
+
+
+def _number(attributes: dict[int, bytes], kind: int) -> int:
+    return int.from_bytes(attributes.get(kind, b""), "little")
+
+
+def _tolerant(net: Netlink, what: str, kind: int, body: bytes) -> None:
+    try:
+        net.change(what, kind, 0, body)
+    except WorldError as error:
+        if not nl.is_gone(error):
+            raise

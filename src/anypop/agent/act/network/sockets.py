@@ -1,0 +1,96 @@
+"""The TCP and UDP connections that a network namespace has on some addresses, asked from the kernel (sock_diag(7);
+linux/inet_diag.h).
+
+In: the namespace's name and addresses. Out: the connections, IPv4 on `::` sockets as IPv4. No process is started. A
+UDP socket counts where it is connected: of others the kernel knows no peer.
+"""
+
+import socket
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from anypop.agent.act.network.netlink import SOCK_DIAG, Netlink
+from anypop.host import netns
+from anypop.model.announce import Address
+
+_BY_FAMILY = 20
+_REQUEST = struct.Struct("=BBBxI48x")  # family, protocol, extensions, states; no filter by address
+_ANSWER = struct.Struct(">BBBxHH16s16s12x")  # family, state, timer, then the ends of the connection
+_NUMBERS = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
+(
+    _ESTABLISHED, _SYN_SENT, _SYN_RECEIVED, _FIN_WAIT1, _FIN_WAIT2, _TIME_WAIT, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _LISTEN, _CLOSING,
+) = range(1, 12)  # fmt: skip
+_ALL = (1 << 12) - 2
+_SAID_ALL = {_FIN_WAIT1, _FIN_WAIT2, _LAST_ACK, _CLOSING}
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One connection, established, half-open or half-closed.
+
+    `inbound`: somebody listens on its local port, so the other side opened it. `said_all`: this side has sent its
+    FIN. `pending`: taking the namespace away would cut it; false only where nobody here holds it any more and
+    everything sent has arrived.
+    """
+
+    udp: bool
+    local: Address
+    local_port: int
+    peer: Address
+    peer_port: int
+    inbound: bool
+    said_all: bool
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Socket:
+    udp: bool
+    state: int
+    local: Address
+    local_port: int
+    peer: Address
+    peer_port: int
+    held: bool
+
+
+def connections(namespace: str, addresses: Collection[Address]) -> list[Connection]:
+    """Those whose local address is one of `addresses`. None when the namespace is gone."""
+    try:
+        with netns.inside(namespace), Netlink(SOCK_DIAG) as net:
+            found = list(_sockets(net))
+    except FileNotFoundError:
+        return []
+    waiting = {(s.udp, s.local_port) for s in found if s.state == (_CLOSED if s.udp else _LISTEN)}
+    wanted = frozenset(addresses)
+    return [_connection(s, waiting) for s in found if s.peer_port and s.local in wanted and s.state not in (_LISTEN, _TIME_WAIT, _CLOSED)]
+
+
+def _sockets(net: Netlink) -> Iterator[_Socket]:
+    for family in (socket.AF_INET, socket.AF_INET6):  # IPv4 first: a half-open connection to `::` is there, and in the other once open
+        for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+            states = _ALL & ~(1 << _TIME_WAIT)  # often the most of all, and nothing that could be cut
+            for payload in net.dump("list sockets", _BY_FAMILY, _REQUEST.pack(family, protocol, 0, states)):
+                version, state, _, local_port, peer_port, local, peer = _ANSWER.unpack_from(payload)
+                *_, inode = _NUMBERS.unpack_from(payload, 52)
+                yield _Socket(
+                    udp=protocol == socket.IPPROTO_UDP, state=state, local=_address(version, local), local_port=local_port,
+                    peer=_address(version, peer), peer_port=peer_port, held=inode != 0,
+                )  # fmt: skip
+
+
+def _connection(found: _Socket, waiting: set[tuple[bool, int]]) -> Connection:
+    return Connection(
+        udp=found.udp, local=found.local, local_port=found.local_port, peer=found.peer, peer_port=found.peer_port,
+        inbound=(found.udp, found.local_port) in waiting, said_all=not found.udp and found.state in _SAID_ALL,
+        pending=found.state != _FIN_WAIT2 or found.held,
+    )  # fmt: skip
+
+
+def _address(version: int, packed: bytes) -> Address:
+    if version == socket.AF_INET:
+        return IPv4Address(packed[:4])
+    return IPv4Address(packed[12:]) if packed.startswith(_MAPPED) else IPv6Address(packed)

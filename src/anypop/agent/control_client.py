@@ -1,0 +1,96 @@
+"""Between the agent and control: orders come by a long poll, reports go by a post. HTTPS with a private CA and the
+agent's own token.
+
+In: control's address, CA and token files. Out: each new order to `on_order`; the newest report to control, on every
+change and as a heartbeat. Control may be away for any time: this keeps trying, with back-off, and nothing else of the
+agent waits for it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from anypop.agent.decide.back_off import BackOff
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid
+from anypop.model.names import HostName
+from anypop.model.order import Order
+from anypop.model.report import Report
+
+WAIT_S = 25.0
+HEARTBEAT_S = 5.0
+COALESCE_S = 0.02  # changes come in bursts: one report tells of them together
+_REST = BackOff(first_s=0.1, longest_s=5)
+
+
+class ControlClient:
+    """Two loops, `fetch` and `deliver`. `error` says what is wrong between us and control, in words; empty when
+    nothing is.
+    """
+
+    def __init__(self, *, host: HostName, control: str, ca: Path | None, token_file: Path | None) -> None:
+        self._host = host
+        self._token_file = token_file
+        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
+        limits = httpx.Limits(max_connections=4)
+        self._http = httpx.AsyncClient(base_url=control.rstrip("/"), verify=verify, limits=limits, timeout=10, trust_env=False)
+        self._due = asyncio.Event()
+        self.error = ""
+
+    async def fetch(self, after: Callable[[], int], on_order: Callable[[Order], None]) -> None:
+        """Poll for ever. `after`: the generation that is known already."""
+        failures = 0
+        while True:
+            try:
+                answer = await self._http.get(
+                    f"/anypop/v1/agents/{self._host}/order", params={"after": str(after()), "wait": f"{WAIT_S:g}"},
+                    headers=self._credentials(), timeout=httpx.Timeout(10, read=WAIT_S + 10),
+                )  # fmt: skip
+                answer.raise_for_status()
+                if answer.status_code == httpx.codes.OK:
+                    on_order(from_json(Order, answer.content))
+                failures, self.error = 0, ""
+                continue
+            except (httpx.HTTPError, OSError) as error:
+                self.error = f"no orders from control: {str(error) or type(error).__name__}"
+            except Invalid as error:
+                self.error = f"control sent an order that cannot be read: {error}"
+            await asyncio.sleep(_REST.wait_s(failures))
+            failures += 1
+
+    def changed(self) -> None:
+        """There is something new to tell."""
+        self._due.set()
+
+    async def deliver(self, report: Callable[[], Report]) -> None:
+        """Post for ever: soon after each change, and at least each heartbeat."""
+        failures, clock = 0, asyncio.get_running_loop().time
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+            self._due.clear()
+            sent = clock()
+            try:
+                url = f"/anypop/v1/agents/{self._host}/report"
+                content = to_json(report())
+                headers = {**self._credentials(), "Content-Type": "application/json"}
+                (await self._http.post(url, content=content, headers=headers)).raise_for_status()
+                failures = 0
+            except (httpx.HTTPError, OSError) as error:
+                self.error = f"control takes no reports: {str(error) or type(error).__name__}"
+                self._due.set()
+                await asyncio.sleep(_REST.wait_s(failures))
+                failures += 1
+            await asyncio.sleep(max(0.0, COALESCE_S - (clock() - sent)))
+
+    def _credentials(self) -> dict[str, str]:
+        """Read anew each time: the operator may replace a token under us."""
+        if self._token_file is None:
+            return {}
+        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}

@@ -1,0 +1,83 @@
+"""What the speaker shall say: for each prefix and upstream, whether it is announced now, and how. Pure.
+
+In: `Facts`, the time. Out: the whole `SpeakerConfig`. A prefix goes out only when its routes are in the kernel and
+every gate has a healthy instance; once out, ill health alone never takes it back: that is the governor's to grant.
+What the order takes back, or what leaves with its last instance, first turns to the lowest preference for `decay_s`
+(RFC 8326) and is then withdrawn.
+"""
+
+from dataclasses import replace
+
+from anypop.agent.decide.elements import Export, SpeakerConfig
+from anypop.agent.decide.facts import Facts
+from anypop.model.announce import Announcement, Prefix
+from anypop.model.reasons import Reason
+
+
+def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
+    """The speaker's configuration as it should be now."""
+    order, exports = facts.order, []
+    known = {u.name for u in order.upstreams}
+    for key in sorted(facts.wanted.keys() | facts.exports.keys(), key=str):
+        export = _export(key, facts, now)
+        if export is not None and export.upstream in known:
+            exports.append(export)
+    return SpeakerConfig(asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports))
+
+
+def _export(key: tuple[Prefix, str], facts: Facts, now: float) -> Export | None:
+    prefix, asked, current = key[0], facts.wanted.get(key), facts.exports.get(key)
+    if asked is not None and prefix in facts.ready_prefixes:
+        return as_asked(asked)
+    if current is None:
+        return None
+    if asked is not None and not facts.is_abandoned(prefix):
+        granted = facts.grants.get(prefix)
+        # an address without any working instance is left to the governor; its routes being away is ours to mend
+        may_go = granted is not None and granted.allowed and not facts.gates(prefix) <= facts.open_gates
+        return None if may_go else current
+    return _fading(key, current, facts, now)
+
+
+def as_asked(asked: Announcement) -> Export:
+    scope = asked.scope
+    return Export(
+        prefix=asked.prefix, upstream=asked.upstream, prepend=scope.prepend, communities=scope.communities,
+        large_communities=scope.large_communities,
+    )  # fmt: skip
+
+
+def _fading(key: tuple[Prefix, str], current: Export, facts: Facts, now: float) -> Export | None:
+    """The announcement on its way out: at lowest preference while its traffic decays, then not at all."""
+    since = facts.observed.memory.graceful_since.get(key)
+    if current.graceful and since is not None and now >= since + facts.order.decay_s:
+        return None
+    return replace(current, graceful=True)
+
+
+def reason_for(prefix: Prefix, facts: Facts) -> tuple[Reason, bool]:
+    """Why `prefix` is, or is not, announced here; and whether local evidence says it should go while a grant is
+    missing.
+    """
+    current = prefix in facts.exported_prefixes
+    if prefix not in facts.wanted_prefixes:
+        return (Reason.DRAINING if current else Reason.WITHHELD), False
+    if facts.gates(prefix) <= facts.open_gates:
+        if prefix not in facts.observed.covers:
+            return Reason.ROUTE_NOT_IN_KERNEL, False
+        return (Reason.ANNOUNCED if prefix in facts.sent_prefixes else Reason.SESSION_DOWN), False
+    if not current:
+        return Reason.NO_HEALTHY_INSTANCE, False
+    if facts.is_abandoned(prefix):
+        return Reason.DRAINING, False
+    granted = facts.grants.get(prefix)
+    if granted is None:
+        return (Reason.PROBE_PENDING if _starts(prefix, facts) else Reason.AWAITING_GRANT), True
+    return (Reason.GRANTED if granted.allowed else granted.reason), True
+
+
+def _starts(prefix: Prefix, facts: Facts) -> bool:
+    """Whether all that keeps gates shut are instances that have never answered yet."""
+    shut = facts.gates(prefix) - facts.open_gates
+    told = [facts.observed.health.get(i.uid) for gate in shut for i in facts.behind.get(gate, ())]
+    return all(verdict is None or verdict.reason is Reason.PROBE_PENDING for verdict in told)

@@ -1,0 +1,211 @@
+"""From what was ordered and what is really there to the next steps. Pure: no I/O, no clock, no memory of its own.
+
+In: `Facts` of the order and of what was observed, the time. Out: steps that may be taken now, in lanes; none when the
+world is as ordered. What cannot be done yet is not promised: it follows from a later look at the world. So the
+process may die after any step.
+
+The order of things, up: namespace, link, container (all addresses are in place before its first instruction),
+firewall before start, healthy, then next hop and route, then announcement. Down is the reverse: prefer less,
+withdraw, drain, route away, stop and remove, unbind. Only an incarnation that stands under removal is ever taken
+down.
+"""
+
+from anypop.agent.decide.announcements import speaker_for
+from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving
+from anypop.agent.decide.facts import Facts, network_of
+from anypop.agent.decide.steps import (
+    AddLink,
+    BeginDrain,
+    CreateContainer,
+    DeleteNamespace,
+    EndDrain,
+    MakeNamespace,
+    PrepareRouter,
+    PullImage,
+    RemoveContainer,
+    RemoveCover,
+    RemoveExternal,
+    RemoveRoute,
+    SetCover,
+    SetExternal,
+    SetFirewall,
+    SetNextHops,
+    SetRoute,
+    SetSpeaker,
+    StartContainer,
+    Step,
+    image_lane,
+    instance_lane,
+)
+from anypop.agent.decide.traffic import LOOK_S, is_drained, may_move, members_for, must_drain
+from anypop.agent.naming import short
+from anypop.model.announce import Address, Prefix
+from anypop.model.order import InstanceOrder
+from anypop.model.workload import Container
+
+EXIT_KNOWN_S = 2.0  # the runtime tells how a process ended some 0.1 s after its end; a report without that is better than no restart
+
+
+def converge(facts: Facts, now: float) -> list[Step]:
+    """The steps to take now. A lane that is busy, or rests after a failure, gets none."""
+    memory, busy = facts.observed.memory, facts.observed.busy
+    steps: list[Step] = [*_router(facts, now)]
+    steps += _drains(facts)
+    for leaving in facts.remains:
+        steps += _take_down(leaving, facts, now)
+    for instance in facts.staying:
+        steps += _bring_up(instance, facts, now)
+    if not facts.is_guarded:
+        steps.append(SetFirewall(rules=facts.firewall))
+    config = speaker_for(facts, now)
+    if facts.observed.speaker != config and facts.observed.speaker_answers:
+        steps.append(SetSpeaker(config=config))
+    resting = {lane for lane, trouble in memory.trouble.items() if now < trouble.until}
+    return [s for s in dict.fromkeys(steps) if s.lane not in busy and s.lane not in resting]
+
+
+def next_due(facts: Facts, now: float) -> float | None:
+    """When `converge` could next say something else although nothing happens in the world; None: never."""
+    memory, order = facts.observed.memory, facts.order
+    times = [t.until for t in memory.trouble.values()]
+    for restarts in memory.restarts.values():
+        times += [restarts.at, restarts.at + EXIT_KNOWN_S]
+    times += [since + order.decay_s for since in memory.graceful_since.values()]
+    times += [since + order.drain_s for since in memory.draining_since.values()]
+    if any(facts.observed.live.values()):
+        times.append(now + LOOK_S)
+    return min((t for t in times if t > now), default=None)
+
+
+def _router(facts: Facts, now: float) -> list[Step]:
+    seen = facts.observed
+    steps: list[Step] = []
+    if not seen.memory.router_ready:
+        steps.append(PrepareRouter(interfaces=tuple(u.interface for u in facts.order.upstreams)))
+    covers = covers_for(facts)
+    steps += [SetCover(prefix=p) for p in sorted(covers - seen.covers, key=str)]
+    steps += [RemoveCover(prefix=p) for p in sorted(seen.covers - covers, key=str)]
+    addresses = {a for i in facts.known.values() for a in i.anycast} | set(seen.balanced)
+    for address in sorted(addresses, key=lambda a: (a.version, int(a))):
+        members = members_for(address, facts, now)
+        if members and members != seen.balanced.get(address):
+            known = ((m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known)
+            gateways = tuple((key, private) for key, private in known if private is not None)
+            steps.append(SetNextHops(address=address, members=members, gateways=gateways))
+            if address not in seen.balanced:
+                steps.append(SetRoute(address=address))
+        elif not members and address in seen.balanced:
+            steps.append(RemoveRoute(address=address))
+    return steps
+
+
+def covers_for(facts: Facts) -> frozenset[Prefix]:
+    """Prefixes below which nothing may ever be forwarded back to an upstream: all that we own here, and all that we
+    still announce.
+    """
+    order = facts.order
+    own: set[Prefix] = {order.private4, order.private6, order.external4, order.external6}
+    return frozenset(own | facts.wanted_prefixes | facts.exported_prefixes)
+
+
+def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
+    if facts.is_blocked(instance):
+        return []
+    uid, key, lane = instance.uid, short(instance.uid), instance_lane(instance.name, instance.uid)
+    there = facts.containers_of(uid)
+    steps: list[Step] = []
+    named = key in facts.observed.namespaces
+    if not named:
+        # whatever still lives in a namespace that has lost its name can never be wired again
+        steps += [RemoveContainer(uid=uid, container=name, lane=lane) for name in there]
+        there = {}
+        steps.append(MakeNamespace(uid=uid, lane=lane))
+    if not named or not facts.is_wired(uid):
+        steps.append(AddLink(instance=instance, lane=lane))
+    lacking = [p for a in instance.addresses() if facts.observed.external.get(p := network_of(a.external)) != key]
+    if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
+        steps.append(SetExternal(instance=instance, lane=lane))
+    pulls = [pull for c in instance.containers if c.name not in there and (pull := _pull(c, uid, facts))]
+    if pulls:
+        return [*steps, *pulls]
+    for container in instance.containers:
+        steps += _container_steps(instance, container, there.get(container.name), facts, now)
+    return steps
+
+
+def _container_steps(instance: InstanceOrder, container: Container, there: ContainerSeen | None, facts: Facts, now: float) -> list[Step]:
+    memory, key, lane = facts.observed.memory, (instance.uid, container.name), instance_lane(instance.name, instance.uid)
+    generation, past = facts.order.generation, memory.pasts.get(key, NO_PAST)
+    create = CreateContainer(instance=instance, container=container, generation=generation, past=past, lane=lane)
+    remove = RemoveContainer(uid=instance.uid, container=container.name, lane=lane)
+    due = memory.restart_at(key)
+    start = [StartContainer(uid=instance.uid, container=container.name, lane=lane)] if facts.is_guarded and now >= due else []
+    if there is None:
+        return [create, *start]
+    if there.state is ContainerState.CREATED:
+        return [*start]
+    if there.state is ContainerState.RUNNING:
+        return [remove] if key in facts.observed.liveness_failed else []
+    # it ended: its disk is ephemeral, so a fresh one takes its place
+    is_told = there.exit_code is not None or now >= due + EXIT_KNOWN_S
+    return [remove, create, *start] if now >= due and is_told else []
+
+
+def _pull(container: Container, uid: str, facts: Facts) -> PullImage | None:
+    """The step that is missing before a container of this image can be made for this incarnation."""
+    memory, image = facts.observed.memory, container.image
+    anew = container.always_pull and memory.images.get(image, 0) < memory.ordered_at.get(uid, 0)
+    return PullImage(image=image, anew=anew, lane=image_lane(image)) if anew or image not in memory.images else None
+
+
+def _drains(facts: Facts) -> list[Step]:
+    """Pins that are to be made, and those that nobody needs any more."""
+    steps: list[Step] = []
+    for one in must_drain(facts):
+        instance, name, uid = (
+            (one, one.name, one.uid) if isinstance(one, InstanceOrder) else (one.instance, one.removal.name, one.removal.uid)
+        )
+        steps.append(BeginDrain(uid=uid, behind=_behind(instance), lane=instance_lane(name, uid)))
+    for key in facts.observed.pins:
+        here = facts.known.get(key)
+        if here is None and key not in facts.going_shorts:
+            steps.append(EndDrain(uid=key, lane=f"drain {key}"))
+        elif here is not None and here.uid not in facts.going and not _has_rival(here, facts):
+            steps.append(EndDrain(uid=here.uid, lane=instance_lane(here.name, here.uid)))
+    return steps
+
+
+def _has_rival(instance: InstanceOrder, facts: Facts) -> bool:
+    """Whether another incarnation of its slot is ordered or still there: while there is, addresses may move again at
+    any moment, and what is pinned stays pinned.
+    """
+    return len(facts.lives[instance.name]) > 1 or any(x.removal.name == instance.name for x in facts.remains)
+
+
+def _behind(instance: InstanceOrder | None) -> tuple[tuple[Address, Address], ...]:
+    """Its external and anycast addresses, each with the private one that they are behind."""
+    if instance is None:
+        return ()
+    external = [(a.external, a.private) for a in instance.addresses()]
+    anycast = [(a, private) for a in instance.anycast if (private := instance.private(a.version)) is not None]
+    return (*external, *anycast)
+
+
+def _take_down(leaving: Leaving, facts: Facts, now: float) -> list[Step]:
+    uid, name = leaving.removal.uid, leaving.removal.name
+    lane, key = instance_lane(name, uid), short(uid)
+    if not is_drained(leaving, facts, now):
+        return []
+    if key in facts.memberships:
+        return []  # the router lane takes it out of its groups first
+    routes = facts.external.get(key, ())
+    heirs = (facts.external_owners.get(prefix) for prefix in routes)
+    if any(heir is not None and facts.is_wired(heir.uid) for heir in heirs):
+        return []  # who follows takes the route over
+    steps: list[Step] = [RemoveExternal(prefix=p, lane=lane) for p in routes]
+    steps += [RemoveContainer(uid=uid, container=container, lane=lane) for container in facts.containers_of(uid)]
+    if key in facts.observed.namespaces or key in facts.observed.links:
+        steps.append(DeleteNamespace(uid=uid, lane=lane))
+    if key in facts.observed.pins:
+        steps.append(EndDrain(uid=uid, lane=lane))
+    return steps

@@ -1,0 +1,149 @@
+"""The single things that a host is made of, as they are seen and as they should be: a container, a next hop, an
+export, an opening.
+
+In: nothing; these are the words of `observed`, `steps` and everything between. Pure and frozen, without handles.
+Instances appear by uid, or by `naming.short(uid)` where only a name in the kernel tells of them. Times are seconds
+since the epoch.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from anypop.model.announce import Address, Community, LargeCommunity, Prefix
+from anypop.model.names import InstanceName
+from anypop.model.network import Upstream
+from anypop.model.order import InstanceOrder, Removal
+from anypop.model.reasons import Reason
+from anypop.model.workload import Protocol
+
+Key = tuple[str, str]
+"""A container: uid of its instance, and its name in the workload."""
+
+
+class ContainerState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a process ended. `code` None: nobody knows it."""
+
+    reason: Reason
+    code: int | None = None
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What was before this life of a container: how often it was started anew, how the last life ended, and the image
+    that it was made from. A container carries it as labels, so it outlives the agent.
+    """
+
+    restarts: int = 0
+    last: Ending | None = None
+    image: str = ""
+
+
+NO_PAST = Past()
+UNKNOWN = "unknown"
+"""The template of a container that was made from something else than its order says, by a version that kept no
+templates.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSeen:
+    """One container that carries our labels. `container` is its name in the workload; `pid` is 0 unless it runs;
+    `image` is the id of the image that it was made from. A container lives once: when it has ended, a fresh one takes
+    its place.
+    """
+
+    id: str
+    instance: InstanceName
+    uid: str
+    container: str
+    state: ContainerState
+    pid: int = 0
+    image: str = ""
+    image_digest: str = ""
+    template: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    past: Past = NO_PAST
+
+    @property
+    def key(self) -> Key:
+        return self.uid, self.container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A next hop in an anycast address's group. Weight 1 beside 100: takes no new flow, keeps its own."""
+
+    short: str
+    weight: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """One prefix as the speaker announces it to one upstream. `graceful`: with the community of RFC 8326, to let
+    traffic decay.
+    """
+
+    prefix: Prefix
+    upstream: str
+    prepend: int = 0
+    communities: tuple[Community, ...] = ()
+    large_communities: tuple[LargeCommunity, ...] = ()
+    graceful: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerConfig:
+    """The whole configuration of the speaker: who it talks to and the explicit list of what it may export. `exports`
+    are sorted.
+    """
+
+    asn: int
+    router_id: IPv4Address
+    upstreams: tuple[Upstream, ...]
+    exports: tuple[Export, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Inbound traffic that is let through: to `address`, `port`, `protocol`."""
+
+    address: Address
+    protocol: Protocol
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """Everything that guards instances: on these links inbound traffic is dropped, except for the openings."""
+
+    links: tuple[str, ...] = ()
+    openings: tuple[Opening, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeVerdict:
+    """Health of one instance by its probes. `healthy` None: not known yet (the agent is new, the instance is not)."""
+
+    healthy: bool | None
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """An instance under removal: its token, and its order where it is still known."""
+
+    removal: Removal
+    instance: InstanceOrder | None

@@ -1,0 +1,315 @@
+"""Order and observation, joined once for a pass: every question that `converge`, speaker, firewall and report ask is
+a look-up here.
+
+In: the order, `Observed`. Out: `Facts`: indexes, each worked out when first asked for and then kept, so that a pass
+costs work in proportion to the number of instances. Pure. It says what there is and who is fit to serve; who then
+gets traffic is said in `traffic`.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from ipaddress import ip_network
+
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving
+from anypop.agent.decide.firewall import firewall_for
+from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.steps import instance_lane
+from anypop.agent.naming import short
+from anypop.model.announce import Address, Announcement, Mode, Prefix
+from anypop.model.order import Grant, InstanceOrder, Order
+
+PIN_TRIES = 5  # some six seconds: a host on which nft does not work any more must still be able to remove an instance
+
+
+@lru_cache(maxsize=1 << 16)  # asked for each instance in each pass
+def network_of(address: Address) -> Prefix:
+    """The prefix of an address alone."""
+    return ip_network(address)
+
+
+class Facts:
+    """See the module. An instance is known here by its uid, or by `short(uid)` where the kernel's names are meant."""
+
+    def __init__(self, order: Order, observed: Observed) -> None:
+        self.order = order
+        self.observed = observed
+
+    @cached_property
+    def going(self) -> Mapping[str, Leaving]:
+        """Incarnations under removal."""
+        return {leaving.removal.uid: leaving for leaving in self.observed.leaving}
+
+    @cached_property
+    def going_shorts(self) -> frozenset[str]:
+        """The same by the names of their links."""
+        return frozenset(short(uid) for uid in self.going)
+
+    @cached_property
+    def staying(self) -> tuple[InstanceOrder, ...]:
+        """The instances of the order that nobody asked to remove."""
+        return tuple(i for i in self.order.instances if i.uid not in self.going)
+
+    @cached_property
+    def known(self) -> Mapping[str, InstanceOrder]:
+        """Every incarnation whose order is known, by `short(uid)`: those under removal too."""
+        leaving = (x.instance for x in self.observed.leaving if x.instance is not None)
+        return {short(i.uid): i for i in (*leaving, *self.order.instances)}
+
+    @cached_property
+    def containers(self) -> Mapping[str, Mapping[str, ContainerSeen]]:
+        """What is there of each uid, by the container's name in the workload."""
+        found: defaultdict[str, dict[str, ContainerSeen]] = defaultdict(dict)
+        for seen in self.observed.containers:
+            found[seen.uid][seen.container] = seen
+        return dict(found)
+
+    def containers_of(self, uid: str) -> Mapping[str, ContainerSeen]:
+        return self.containers.get(uid, {})
+
+    def has_process(self, uid: str) -> bool:
+        """Whether any container of it runs."""
+        return any(c.state is ContainerState.RUNNING for c in self.containers_of(uid).values())
+
+    @cached_property
+    def memberships(self) -> Mapping[str, frozenset[Address]]:
+        """The anycast addresses whose traffic comes to a link, by its short name."""
+        found: defaultdict[str, set[Address]] = defaultdict(set)
+        for address, members in self.observed.balanced.items():
+            for member in members:
+                found[member.short].add(address)
+        return {key: frozenset(addresses) for key, addresses in found.items()}
+
+    def is_member(self, uid: str, address: Address) -> bool:
+        return address in self.memberships.get(short(uid), ())
+
+    @cached_property
+    def external(self) -> Mapping[str, tuple[Prefix, ...]]:
+        """External routes that lead to a link, by its short name; sorted."""
+        found: defaultdict[str, list[Prefix]] = defaultdict(list)
+        for prefix, owner in sorted(self.observed.external.items(), key=lambda item: str(item[0])):
+            found[owner].append(prefix)
+        return {key: tuple(prefixes) for key, prefixes in found.items()}
+
+    @cached_property
+    def behind(self) -> Mapping[Address, tuple[InstanceOrder, ...]]:
+        """The staying instances that have an anycast address, by that address."""
+        found: defaultdict[Address, list[InstanceOrder]] = defaultdict(list)
+        for instance in self.staying:
+            for address in instance.anycast:
+                found[address].append(instance)
+        return {address: tuple(instances) for address, instances in found.items()}
+
+    @cached_property
+    def running(self) -> frozenset[str]:
+        """Uids of the staying instances of which every container runs."""
+        return frozenset(i.uid for i in self.staying if self._runs(i))
+
+    def _runs(self, instance: InstanceOrder) -> bool:
+        there = self.containers_of(instance.uid)
+        return all((seen := there.get(c.name)) and seen.state is ContainerState.RUNNING for c in instance.containers)
+
+    def is_wired(self, uid: str) -> bool:
+        """Whether its link is complete."""
+        return self.observed.links.get(short(uid), False)
+
+    def is_serving(self, instance: InstanceOrder, address: Address) -> bool:
+        """Whether a staying instance should get the traffic of `address`: it runs and is healthy.
+
+        Health that is not known yet changes nothing: a member stays one (the agent has just restarted), a newcomer
+        waits.
+        """
+        if instance.uid not in self.running or not self.is_wired(instance.uid):
+            return False
+        verdict = self.observed.health.get(instance.uid)
+        if verdict is None or verdict.healthy is None:
+            return self.is_member(instance.uid, address)
+        return verdict.healthy
+
+    @cached_property
+    def open_gates(self) -> frozenset[Address]:
+        """The anycast addresses whose route is in the kernel with an instance behind it that serves and stays."""
+        return frozenset(
+            address
+            for address, instances in self.behind.items()
+            if any(self.is_member(i.uid, address) and self.is_serving(i, address) for i in instances)
+        )
+
+    def has_remains(self, uid: str) -> bool:
+        """Whether anything of this incarnation is still in the world."""
+        key, seen = short(uid), self.observed
+        in_kernel = key in seen.namespaces or key in seen.links or key in seen.pins
+        return uid in self.containers or in_kernel or key in self.external or key in self.memberships
+
+    @cached_property
+    def remains(self) -> tuple[Leaving, ...]:
+        """The incarnations under removal of which something is left."""
+        return tuple(x for x in self.observed.leaving if self.has_remains(x.removal.uid))
+
+    @cached_property
+    def _held(self) -> frozenset[Address]:
+        """Private addresses that incarnations under removal still hold."""
+        leaving = (x.instance for x in self.remains if x.instance is not None)
+        return frozenset(a.private for i in leaving for a in i.addresses())
+
+    def is_blocked(self, instance: InstanceOrder) -> bool:
+        """Whether one that leaves still holds a private address that this one needs."""
+        return any(a.private in self._held for a in instance.addresses())
+
+    @cached_property
+    def lives(self) -> Mapping[str, tuple[InstanceOrder, ...]]:
+        """The staying incarnations of each slot, by its name; the newest first."""
+        found: defaultdict[str, list[InstanceOrder]] = defaultdict(list)
+        for instance in self.staying:
+            found[instance.name].append(instance)
+        return {name: tuple(sorted(all_, key=lambda i: -i.life)) for name, all_ in found.items()}
+
+    def serves(self, instance: InstanceOrder) -> bool:
+        """Whether a staying incarnation is fit for its slot: it runs and is healthy. Health that is not known yet
+        changes nothing: who holds addresses keeps them.
+        """
+        if instance.uid not in self.running or not self.is_wired(instance.uid):
+            return False
+        verdict = self.observed.health.get(instance.uid)
+        if verdict is None or verdict.healthy is None:
+            return self.has_addresses(instance.uid)
+        return verdict.healthy
+
+    def has_addresses(self, uid: str) -> bool:
+        """Whether any external or anycast address leads to it."""
+        key = short(uid)
+        return key in self.external or key in self.memberships
+
+    @cached_property
+    def fronts(self) -> Mapping[str, InstanceOrder]:
+        """Who of each slot's staying incarnations is to have its traffic: the newest that serves; while none does,
+        the one that has it now, or the oldest: nothing changes for one that is not there yet.
+        """
+        return {name: lives[0] if len(lives) == 1 else self._front(lives) for name, lives in self.lives.items()}
+
+    def _front(self, lives: tuple[InstanceOrder, ...]) -> InstanceOrder:
+        fit = (i for i in lives if self.serves(i))
+        holding = (i for i in lives if short(i.uid) in self.external)
+        return next(fit, None) or next(holding, None) or lives[-1]
+
+    def is_front(self, instance: InstanceOrder) -> bool:
+        return self.fronts[instance.name].uid == instance.uid
+
+    @cached_property
+    def superseded(self) -> frozenset[str]:
+        """Uids of staying incarnations in whose place a newer or better one serves."""
+        double = (lives for lives in self.lives.values() if len(lives) > 1)
+        return frozenset(i.uid for lives in double for i in lives if not self.is_front(i) and self.serves(self.fronts[i.name]))
+
+    @cached_property
+    def resumed(self) -> frozenset[str]:
+        """Uids of staying incarnations that drained and have their traffic again."""
+        draining = self.observed.memory.draining_since
+        return frozenset(i.uid for i in self.staying if i.uid in draining and i.uid not in self.superseded)
+
+    def is_pinned(self, uid: str) -> bool:
+        """Whether the live flows of an incarnation would stay with it when its addresses lead elsewhere. True as well
+        when there is no hope for that: its addresses are not known, or pinning has failed again and again.
+        """
+        memory = self.observed.memory
+        if self.observed.pins.get(short(uid), False):
+            return True
+        leaving = self.going.get(uid)
+        if leaving is not None and leaving.instance is None:
+            return uid in memory.draining_since
+        instance = self.known.get(short(uid))
+        return instance is not None and memory.failures.get(instance_lane(instance.name, uid), 0) >= PIN_TRIES
+
+    @cached_property
+    def external_owners(self) -> Mapping[Prefix, InstanceOrder]:
+        """Where each external route is to lead: to the front of the slot that has the address."""
+        return {network_of(a.external): i for i in self.fronts.values() for a in i.addresses()}
+
+    @cached_property
+    def wanted(self) -> Mapping[tuple[Prefix, str], Announcement]:
+        """The announcements that the order asks for, by prefix and upstream."""
+        known = {u.name for u in self.order.upstreams}
+        asked = (a for a in self.order.announcements if a.scope.mode is Mode.ANNOUNCE and a.upstream in known)
+        return {(a.prefix, a.upstream): a for a in asked}
+
+    @cached_property
+    def wanted_prefixes(self) -> frozenset[Prefix]:
+        return frozenset(prefix for prefix, _ in self.wanted)
+
+    @cached_property
+    def _gates(self) -> Mapping[Prefix, frozenset[Address]]:
+        found: defaultdict[Prefix, set[Address]] = defaultdict(set)
+        for announcement in self.order.announcements:
+            found[announcement.prefix].update(announcement.gates)
+        return {prefix: frozenset(gates) for prefix, gates in found.items()}
+
+    def gates(self, prefix: Prefix) -> frozenset[Address]:
+        """The anycast addresses that must work here for `prefix` to be announced."""
+        return self._gates.get(prefix, frozenset())
+
+    @cached_property
+    def ready_prefixes(self) -> frozenset[Prefix]:
+        """Prefixes that the order asks for and for whose traffic kernel and instances are fit."""
+        return frozenset(p for p in self.wanted_prefixes if p in self.observed.covers and self.gates(p) <= self.open_gates)
+
+    @cached_property
+    def able(self) -> frozenset[Address]:
+        """Anycast addresses of instances that stay and that nothing keeps from coming up."""
+        return frozenset(a for i in self.staying if not self.is_blocked(i) for a in i.anycast)
+
+    def is_abandoned(self, prefix: Prefix) -> bool:
+        """Whether a gate has no instance left that could ever open it, other than those under removal: the prefix
+        goes on purpose.
+        """
+        return not self.gates(prefix) <= self.able
+
+    @cached_property
+    def grants(self) -> Mapping[Prefix, Grant]:
+        return {g.prefix: g for g in reversed(self.order.grants)}
+
+    @cached_property
+    def exports(self) -> Mapping[tuple[Prefix, str], Export]:
+        """What the speaker that runs is configured to announce. One that died and is about to be started anew goes on
+        where it was: its death must not withdraw what only the governor may.
+        """
+        speaker = self.observed.speaker or self.observed.fallen
+        return {(e.prefix, e.upstream): e for e in speaker.exports} if speaker else {}
+
+    @cached_property
+    def exported_prefixes(self) -> frozenset[Prefix]:
+        return frozenset(prefix for prefix, _ in self.exports)
+
+    @cached_property
+    def sent_prefixes(self) -> frozenset[Prefix]:
+        """Prefixes that are really sent to some upstream now."""
+        return frozenset(prefix for prefix, _ in self.observed.exported)
+
+    @cached_property
+    def _coverage(self) -> Mapping[tuple[int, int], Mapping[int, Prefix]]:
+        """Exported prefixes by family and length, then by their leading bits: the covers of an address are a few
+        look-ups.
+        """
+        found: defaultdict[tuple[int, int], dict[int, Prefix]] = defaultdict(dict)
+        for prefix in self.exported_prefixes:
+            bits = int(prefix.network_address) >> (prefix.max_prefixlen - prefix.prefixlen)
+            found[prefix.version, prefix.prefixlen][bits] = prefix
+        return dict(found)
+
+    def covers_of(self, address: Address) -> list[Prefix]:
+        """The exported prefixes that an address lies in."""
+        number, width, found = int(address), address.max_prefixlen, list[Prefix]()
+        for (version, length), prefixes in self._coverage.items():
+            if version == address.version and (prefix := prefixes.get(number >> (width - length))) is not None:
+                found.append(prefix)
+        return found
+
+    @cached_property
+    def firewall(self) -> Firewall:
+        """The rules as they should be: for all that runs, and for those that go on answering while they leave."""
+        leaving = (x.instance for x in self.remains if x.instance is not None)
+        return firewall_for((*self.order.instances, *leaving))
+
+    @cached_property
+    def is_guarded(self) -> bool:
+        """Whether those rules are loaded."""
+        return self.observed.memory.firewall == self.firewall

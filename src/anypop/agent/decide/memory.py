@@ -1,0 +1,217 @@
+"""What the agent remembers between two looks at the world: times, tries, deaths. One frozen value, moved by pure
+functions.
+
+In: events (a process died, a step was done or failed, a look was taken), each with its time. Out: the next `Memory`.
+It may be lost at any moment: all that must outlive the agent stands in the world itself, on disk, in labels or in
+names.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from anypop.agent.decide.back_off import BackOff
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Ending, Firewall, Key, Past, SpeakerConfig
+from anypop.agent.decide.steps import (
+    BeginDrain,
+    CreateContainer,
+    PrepareRouter,
+    PullImage,
+    SetFirewall,
+    StartContainer,
+    Step,
+)
+from anypop.agent.naming import short
+from anypop.model.announce import Prefix
+from anypop.model.reasons import Reason
+
+V = TypeVar("V")
+
+STEADY_S = 60.0  # a container that ran this long starts its restart back-off anew
+RESTART = BackOff(first_s=0.1, longest_s=60)
+RETRY = BackOff(first_s=0.2, longest_s=60)
+PULL = BackOff(first_s=1, longest_s=120)  # registries limit how often one may ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A lane that failed: why, and when it may be tried again."""
+
+    reason: Reason
+    message: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restarts:
+    """Deaths of one container in a row, and when it may be started again."""
+
+    failures: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """See the module.
+
+    `router_ready`: the kernel settings were right when last looked at; `firewall`: the rules that nft was last known
+    to have loaded. `images`: those that are here, with the time of the last pull that an instance asked for (0:
+    none). `found`: containers that ran before this agent did, with their pids; `dead`: ids and pids of processes
+    whose end we know. `pasts`: what the next life of a container will carry. `trouble` holds the lanes that rest;
+    `failures` counts in a row, also of those that a new order let off their rest.
+    """
+
+    router_ready: bool = False
+    firewall: Firewall | None = None
+    images: Mapping[str, float] = field(default_factory=dict)
+    ordered_at: Mapping[str, float] = field(default_factory=dict)
+    found: frozenset[tuple[Key, int]] = frozenset()
+    dead: frozenset[tuple[str, int]] = frozenset()
+    restarts: Mapping[Key, Restarts] = field(default_factory=dict)
+    pasts: Mapping[Key, Past] = field(default_factory=dict)
+    graceful_since: Mapping[tuple[Prefix, str], float] = field(default_factory=dict)
+    draining_since: Mapping[str, float] = field(default_factory=dict)
+    trouble: Mapping[str, Trouble] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    def restart_at(self, key: Key) -> float:
+        """When a container may be started (again); 0: at once."""
+        restarts = self.restarts.get(key)
+        return restarts.at if restarts else 0.0
+
+
+NOTHING = Memory()
+
+
+def began(containers: Iterable[ContainerSeen], memory: Memory) -> Memory:
+    """The agent has just started and found these."""
+    return replace(memory, found=frozenset((c.key, c.pid) for c in containers if c.state is ContainerState.RUNNING))
+
+
+def looked(
+    memory: Memory, *, containers: Collection[ContainerSeen], speaker: SpeakerConfig | None, pins: Collection[str],
+    uids: Iterable[str], now: float,
+) -> Memory:  # fmt: skip
+    """A look was taken. `pins`: what is pinned, by short uid; `uids`: all incarnations that the ledger knows."""
+    fading = {(e.prefix, e.upstream) for e in speaker.exports if e.graceful} if speaker else set()
+    graceful = {key: memory.graceful_since.get(key, now) for key in fading}
+    ordered = {uid: memory.ordered_at.get(uid, now) for uid in uids}
+    draining = {uid: now for uid in ordered if short(uid) in pins} | dict(memory.draining_since)
+    ids = {c.id for c in containers}
+    pasts = dict(memory.pasts)
+    for container in containers:
+        if container.state is ContainerState.EXITED:
+            pasts[container.key] = _ended(container, pasts.get(container.key))
+    dead = frozenset(d for d in memory.dead if d[0] in ids)
+    return replace(
+        memory, graceful_since=graceful, ordered_at=ordered, draining_since=draining, pasts=pasts, dead=dead
+    )  # fmt: skip
+
+
+def undrained(uids: Collection[str], memory: Memory) -> Memory:
+    """These have their traffic again: should they drain once more, their time begins anew."""
+    return replace(memory, draining_since=_without(memory.draining_since, uids)) if uids else memory
+
+
+def _ended(seen: ContainerSeen, known: Past | None) -> Past:
+    """What the successor of an ended container carries; the runtime learns of an end later than we do, and knows more
+    about it.
+    """
+    restarts = seen.past.restarts + 1
+    before = known.last if known is not None and known.restarts == restarts else None
+    reason = Reason.OUT_OF_MEMORY if seen.out_of_memory else before.reason if before else Reason.EXITED
+    at = seen.finished_at if seen.finished_at is not None else before.at if before else None
+    return Past(restarts=restarts, last=Ending(reason=reason, code=seen.exit_code, at=at), image=seen.image)
+
+
+def process_died(seen: ContainerSeen, reason: Reason, memory: Memory, now: float) -> Memory:
+    """The process of a container that ran is gone just now. `reason`: EXITED, or why we ended it."""
+    before = memory.restarts.get(seen.key)
+    steady = seen.started_at is not None and now - seen.started_at > STEADY_S
+    failures = before.failures if before and not steady else 0
+    past = Past(restarts=seen.past.restarts + 1, last=Ending(reason=reason, at=now), image=seen.image)
+    return replace(
+        memory,
+        dead=memory.dead | {(seen.id, seen.pid)},
+        restarts={**memory.restarts, seen.key: Restarts(failures=failures + 1, at=now + RESTART.wait_s(failures))},
+        pasts={**memory.pasts, seen.key: past},
+    )
+
+
+def as_known(seen: ContainerSeen, memory: Memory) -> ContainerSeen:
+    """The container as it is by all that we know: the runtime learns of a death some time after we do."""
+    if seen.state is ContainerState.RUNNING and (seen.id, seen.pid) in memory.dead:
+        return replace(seen, state=ContainerState.EXITED, pid=0, exit_code=None, finished_at=None)
+    return seen
+
+
+def step_done(step: Step, memory: Memory, now: float) -> Memory:
+    """A step has had its effect; remembers what no later look can find out by itself."""
+    match step:
+        case PrepareRouter():
+            return replace(memory, router_ready=True)
+        case SetFirewall():
+            return replace(memory, firewall=step.rules)
+        case PullImage():
+            at = now if step.anew else memory.images.get(step.image, 0.0)
+            return replace(memory, images={**memory.images, step.image: at})
+        case BeginDrain():
+            return replace(memory, draining_since={step.uid: now, **memory.draining_since})
+        case _:
+            return memory
+
+
+def step_failed(step: Step, message: str, memory: Memory, now: float) -> Memory:
+    """A step failed, and with it its lane, which now rests; longer each time."""
+    pull, payload = isinstance(step, PullImage), isinstance(step, CreateContainer | StartContainer)
+    reason = Reason.PULL_FAILED if pull else Reason.CREATE_FAILED if payload else Reason.BACK_OFF
+    count = memory.failures.get(step.lane, 0)
+    until = now + (PULL if pull else RETRY).wait_s(count)
+    draining, images = memory.draining_since, memory.images
+    if isinstance(step, BeginDrain):  # its time runs all the same: nobody waits for ever
+        draining = {step.uid: now, **draining}
+    if isinstance(step, CreateContainer):  # perhaps somebody removed its image: ask for it again
+        images = {image: at for image, at in images.items() if image != step.container.image}
+    return replace(
+        memory,
+        draining_since=draining,
+        images=images,
+        failures={**memory.failures, step.lane: count + 1},
+        trouble={**memory.trouble, step.lane: Trouble(reason=reason, message=message, until=until)},
+    )
+
+
+def lane_succeeded(lane: str, memory: Memory) -> Memory:
+    if lane not in memory.failures and lane not in memory.trouble:
+        return memory
+    return replace(memory, failures=_without(memory.failures, {lane}), trouble=_without(memory.trouble, {lane}))
+
+
+def order_changed(lanes: Collection[str], memory: Memory) -> Memory:
+    """What failed in lanes that a new order has changed deserves a try at once; the others rest on: an order for
+    somebody else's sake is no reason to ask a registry again.
+    """
+    return replace(memory, trouble=_without(memory.trouble, lanes))
+
+
+def checked(*, router_ready: bool, firewall_holds: bool, memory: Memory) -> Memory:
+    """What a full look found: whether the kernel's settings are right, and whether nft still has the rules that we
+    loaded.
+    """
+    return replace(memory, router_ready=router_ready, firewall=memory.firewall if firewall_holds else None)
+
+
+def forgotten(uid: str, memory: Memory) -> Memory:
+    """An incarnation is gone for good."""
+    return replace(
+        memory,
+        ordered_at=_without(memory.ordered_at, {uid}),
+        draining_since=_without(memory.draining_since, {uid}),
+        restarts={key: value for key, value in memory.restarts.items() if key[0] != uid},
+        pasts={key: value for key, value in memory.pasts.items() if key[0] != uid},
+        found=frozenset(f for f in memory.found if f[0][0] != uid),
+    )
+
+
+def _without(table: Mapping[str, V], keys: Collection[str]) -> dict[str, V]:
+    return {key: value for key, value in table.items() if key not in keys}

@@ -1,0 +1,43 @@
+"""What a host really is at one moment: the input of every decision, never its output.
+
+Filled by the observer from the kernel, the instance runtime, the speaker and the probes; `memory` is what the agent
+remembers beside that. Frozen; holds no handles.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from anypop.agent.decide.elements import ContainerSeen, Key, Leaving, Member, ProbeVerdict, SpeakerConfig
+from anypop.agent.decide.memory import NOTHING, Memory
+from anypop.model.announce import Address, Prefix
+from anypop.model.report import SessionReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """See the module. `links`: True when the link is complete. `balanced`: anycast addresses with a route, and the
+    members behind it.
+
+    `speaker`: the configuration that runs, None when no speaker runs; `fallen` is then that of the one that died.
+    `speaker_answers` False: it runs and does not answer, so what it announces is only what we last knew. `exported`:
+    (prefix, upstream) that are really sent now. `busy`: lanes with steps under way.
+    """
+
+    containers: tuple[ContainerSeen, ...] = ()
+    namespaces: frozenset[str] = frozenset()
+    links: Mapping[str, bool] = field(default_factory=dict)
+    external: Mapping[Prefix, str] = field(default_factory=dict)
+    covers: frozenset[Prefix] = frozenset()
+    balanced: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
+    pins: Mapping[str, bool] = field(default_factory=dict)
+    live: Mapping[str, bool] = field(default_factory=dict)
+    speaker: SpeakerConfig | None = None
+    fallen: SpeakerConfig | None = None
+    speaker_answers: bool = True
+    sessions: tuple[SessionReport, ...] = ()
+    exported: frozenset[tuple[Prefix, str]] = frozenset()
+    health: Mapping[str, ProbeVerdict] = field(default_factory=dict)
+    liveness_failed: frozenset[Key] = frozenset()
+    leaving: tuple[Leaving, ...] = ()
+    busy: frozenset[str] = frozenset()
+    memory: Memory = NOTHING

@@ -1,0 +1,186 @@
+"""What the PoP says of itself: order and observation as a `Report`. Pure. Errors are data in it.
+
+In: `Facts`, or what was observed where there is no order, the time, and what the agent's process has to add. Out: the
+report that control judges and every face shows.
+"""
+
+from collections import defaultdict
+from typing import TypedDict
+
+from anypop.agent.decide.announcements import reason_for
+from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past
+from anypop.agent.decide.facts import Facts, network_of
+from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.steps import FIREWALL, ROUTER, SPEAKER, image_lane, instance_lane
+from anypop.agent.decide.traffic import is_needed
+from anypop.agent.naming import short
+from anypop.model.announce import Prefix
+from anypop.model.names import CityCode, HostName
+from anypop.model.network import Capacity
+from anypop.model.order import InstanceOrder
+from anypop.model.reasons import Reason
+from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report
+
+
+class _Last(TypedDict, total=False):
+    last_exit_code: int | None
+    last_reason: Reason | None
+    last_finished_at: float | None
+
+
+def report_of(
+    seen: Facts | Observed, *, pop: CityCode, host: HostName, generation: int, at: float, refused: Reason | None,
+    drift: tuple[str, ...], errors: tuple[str, ...], capacity: Capacity | None = None,
+) -> Report:  # fmt: skip
+    """The report at one moment. Given no more than `Observed`: there is no order, or nothing is known yet about what
+    it names.
+    """
+    if isinstance(seen, Observed):
+        orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
+        return Report(
+            pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans, capacity=capacity
+        )  # fmt: skip
+    facts, trouble = seen, seen.observed.memory.trouble
+    lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, SPEAKER) if lane in trouble)
+    here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
+    return Report(
+        pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here, sessions=facts.observed.sessions,
+        prefixes=_prefixes(facts),
+        gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
+        orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity,
+    )  # fmt: skip
+
+
+def _orphans(facts: Facts) -> tuple[str, ...]:
+    """Instances of ours that no order explains: never taken down, always told."""
+    known = {i.uid for i in facts.order.instances} | facts.going.keys()
+    shorts = {short(uid) for uid in known}
+    names = {str(c.instance) for c in facts.observed.containers if c.uid not in known}
+    return tuple(sorted(names | {f"i{key}" for key in facts.observed.links if key not in shorts}))
+
+
+def _instance(instance: InstanceOrder, facts: Facts, at: float) -> InstanceReport:
+    containers = tuple(_container(instance, c.name, facts) for c in instance.containers)
+    phase, reason, message = _phase(instance, containers, facts, at)
+    starts = [c.started_at for c in containers if c.started_at is not None]
+    verdict = facts.observed.health.get(instance.uid)
+    healthy = bool(verdict and verdict.healthy) and instance.uid in facts.running
+    return InstanceReport(
+        name=instance.name, uid=instance.uid, phase=phase, healthy=healthy, reason=reason, message=message,
+        template=_template(instance.uid, facts), serving=_has_slot(instance, facts),
+        started_at=max(starts, default=None), containers=containers,
+    )  # fmt: skip
+
+
+def _phase(instance: InstanceOrder, containers: tuple[ContainerReport, ...], facts: Facts, at: float) -> tuple[Phase, Reason, str]:
+    """The instance's phase, the reason, and words. RUNNING once it runs and has answered; a later failure shows in
+    `healthy` and the reason.
+    """
+    troubles = facts.observed.memory.trouble
+    if facts.is_blocked(instance):
+        return Phase.SCHEDULING, Reason.SCHEDULED, "waits for its predecessor to be taken down"
+    is_made = _is_made(instance, facts)
+    for image in dict.fromkeys(c.image for c in instance.containers):
+        trouble = troubles.get(image_lane(image))
+        if trouble is not None and not is_made:
+            wait = f"; next try in {max(trouble.until - at, 0):.0f} s" if trouble.until > at else ""
+            return Phase.FAILED, Reason.PULL_FAILED, trouble.message + wait
+    trouble = troubles.get(instance_lane(instance.name, instance.uid))
+    if trouble is not None:
+        return Phase.FAILED, trouble.reason, trouble.message
+    ended = next((c for c in containers if c.phase is Phase.FAILED), None)
+    if ended is not None:
+        return Phase.FAILED, ended.reason, f"{ended.name}: {ended.message}"
+    if not is_made:
+        pulling = any(image_lane(c.image) in facts.observed.busy for c in instance.containers)
+        return Phase.STARTING, Reason.PULLING if pulling else Reason.STARTING, ""
+    if instance.uid not in facts.running:
+        return Phase.STARTING, Reason.STARTING, ""
+    verdict = facts.observed.health.get(instance.uid)
+    if verdict is None or verdict.healthy is None:
+        return Phase.STARTING, Reason.PROBE_PENDING, ""
+    if verdict.healthy:
+        drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
+        return Phase.RUNNING, Reason.DRAINING if drains else Reason.RUNNING, ""
+    return (
+        (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, verdict.message
+    )  # fmt: skip
+
+
+def _template(uid: str, facts: Facts) -> str:
+    """What its containers were made from; empty while there are none."""
+    told = {c.template for c in facts.containers_of(uid).values()}
+    return told.pop() if len(told) == 1 else UNKNOWN if told else ""
+
+
+def _has_slot(instance: InstanceOrder, facts: Facts) -> bool:
+    """Whether all addresses of the slot lead to it."""
+    key = short(instance.uid)
+    routes = facts.external.get(key, ())
+    anycast = facts.memberships.get(key, frozenset())
+    return all(network_of(a.external) in routes for a in instance.addresses()) and all(a in anycast for a in instance.anycast)
+
+
+def _is_made(instance: InstanceOrder, facts: Facts) -> bool:
+    there = facts.containers_of(instance.uid)
+    return all(c.name in there for c in instance.containers)
+
+
+def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerReport:
+    seen = facts.containers_of(instance.uid).get(name)
+    past = facts.observed.memory.pasts.get((instance.uid, name), NO_PAST)
+    if seen is None:  # it was removed, and its successor is about to be made
+        return ContainerReport(name=name, phase=Phase.STARTING, reason=Reason.STARTING, restarts=past.restarts, **_last(past))
+    ended = seen.state is ContainerState.EXITED
+    verdict = facts.observed.health.get(instance.uid)
+    ready = seen.state is ContainerState.RUNNING and bool(verdict and verdict.healthy)
+    phase, reason, message = _container_phase(seen, past)
+    return ContainerReport(
+        name=name, phase=phase, reason=reason, message=message, container_id=seen.id, started_at=seen.started_at,
+        finished_at=seen.finished_at, exit_code=seen.exit_code, ready=ready, image_digest=seen.image_digest, restarts=seen.past.restarts,
+        **_last(past if ended else seen.past),
+    )  # fmt: skip
+
+
+def _last(past: Past) -> _Last:
+    last = past.last
+    if last is None:
+        return {}
+    return {"last_exit_code": last.code, "last_reason": last.reason, "last_finished_at": last.at}
+
+
+def _container_phase(seen: ContainerSeen, past: Past) -> tuple[Phase, Reason, str]:
+    match seen.state:
+        case ContainerState.RUNNING:
+            return Phase.RUNNING, Reason.RUNNING, ""
+        case ContainerState.CREATED:
+            return Phase.STARTING, Reason.STARTING, ""
+        case ContainerState.EXITED:
+            code = f"exit code {seen.exit_code}" if seen.exit_code is not None else "its process ended"
+            reason = past.last.reason if past.last else Reason.EXITED
+            if reason is not Reason.EXITED:
+                return Phase.FAILED, reason, f"{reason.says} ({code})"
+            return Phase.FAILED, Reason.BACK_OFF if past.restarts > 1 else Reason.EXITED, code
+
+
+def _departing(leaving: Leaving, facts: Facts) -> InstanceReport:
+    uid, name = leaving.removal.uid, leaving.removal.name
+    waits = uid in facts.observed.memory.draining_since or is_needed(leaving, facts)
+    trouble = facts.observed.memory.trouble.get(instance_lane(name, uid))
+    return InstanceReport(
+        name=name, uid=uid, phase=Phase.DELETING, healthy=False, template=_template(uid, facts),
+        reason=Reason.DRAINING if waits and facts.has_process(uid) else Reason.STOPPING,
+        message=trouble.message if trouble else leaving.removal.reason.says,
+    )  # fmt: skip
+
+
+def _prefixes(facts: Facts) -> tuple[PrefixReport, ...]:
+    exported = defaultdict[Prefix, list[str]](list)
+    for prefix, upstream in facts.observed.exported:
+        exported[prefix].append(upstream)
+    found = []
+    for prefix in sorted({a.prefix for a in facts.order.announcements} | facts.exported_prefixes, key=lambda p: (p.version, str(p))):
+        upstreams = tuple(sorted(exported.get(prefix, ())))
+        reason, wants = reason_for(prefix, facts)
+        found.append(PrefixReport(prefix=prefix, announced=bool(upstreams), upstreams=upstreams, reason=reason, wants_withdraw=wants))
+    return tuple(found)

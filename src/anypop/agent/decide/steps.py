@@ -1,0 +1,208 @@
+"""The steps that `converge` can ask for, each one small change of the world.
+
+A step has a lane: steps of one lane run one after the other, lanes run side by side, and a failure stops its own lane
+only. Every step is idempotent: it may have been half done by a process that was killed.
+"""
+
+from dataclasses import dataclass
+
+from anypop.agent.decide.elements import NO_PAST, Firewall, Member, Past, SpeakerConfig
+from anypop.agent.naming import short
+from anypop.model.announce import Address, Prefix
+from anypop.model.names import InstanceName
+from anypop.model.order import InstanceOrder, Order
+from anypop.model.workload import Container
+
+ROUTER = "router"
+SPEAKER = "speaker"
+FIREWALL = "firewall"
+
+
+def image_lane(image: str) -> str:
+    return f"image {image}"
+
+
+def instance_lane(name: InstanceName, uid: str) -> str:
+    """Each incarnation has its own: a new one comes up beside the old one."""
+    return f"{name} {short(uid)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRouter:
+    """Kernel settings of the router: forwarding, hashing of flows, no reverse-path filter (also on these
+    interfaces).
+    """
+
+    interfaces: tuple[str, ...] = ()
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCover:
+    """The unreachable route below a prefix of ours, so that nothing addressed to it ever loops back to an upstream."""
+
+    prefix: Prefix
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveCover:
+    prefix: Prefix
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetNextHops:
+    """The members behind an anycast address, all of them; replaced in place, so flows of those that stay do not move.
+    `gateways`: the private address behind each member's link.
+    """
+
+    address: Address
+    members: tuple[Member, ...]
+    gateways: tuple[tuple[str, Address], ...]
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRoute:
+    """The route of an anycast address to its group of next hops."""
+
+    address: Address
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRoute:
+    """Take an anycast address's route and group away."""
+
+    address: Address
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFirewall:
+    rules: Firewall
+    lane: str = FIREWALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSpeaker:
+    """The speaker's whole configuration; starts the speaker where none runs."""
+
+    config: SpeakerConfig
+    lane: str = SPEAKER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeNamespace:
+    uid: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddLink:
+    """The veth pair with all addresses and routes inside the namespace."""
+
+    instance: InstanceOrder
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetExternal:
+    """The routes of an instance's external addresses."""
+
+    instance: InstanceOrder
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveExternal:
+    prefix: Prefix
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullImage:
+    """Have the image here. `anew`: from the registry, also when some version of it is here."""
+
+    image: str
+    lane: str
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateContainer:
+    """Make a container of an instance, not started yet. `past`: what was before this life; `generation`: of the order
+    that asks for it.
+    """
+
+    instance: InstanceOrder
+    container: Container
+    lane: str
+    past: Past = NO_PAST
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartContainer:
+    uid: str
+    container: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveContainer:
+    """End its process, after a moment of grace, and remove it with its disk."""
+
+    uid: str
+    container: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginDrain:
+    """Pin the live flows of an incarnation to it, so that its addresses may lead elsewhere. `behind`: its external
+    and anycast addresses, each with the private one behind its link. From then on its drain time runs.
+    """
+
+    uid: str
+    behind: tuple[tuple[Address, Address], ...]
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndDrain:
+    """Take the pin away. `uid`: also the ten digits that stand for one that nobody knows any more."""
+
+    uid: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteNamespace:
+    uid: str
+    lane: str
+
+
+PayloadStep = PullImage | CreateContainer | StartContainer | RemoveContainer
+"""What an instance is made from comes and goes by these; the rest of the steps is the same for every kind of
+payload.
+"""
+
+Step = (
+    PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetSpeaker | MakeNamespace | AddLink
+    | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
+)  # fmt: skip
+
+
+def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
+    """The lanes whose task is another one under `after`: those of instances that are new, changed or newly under
+    removal, of their images, and the host's own.
+    """
+    known = {i.uid: i for i in before.instances} if before else {}
+    leaving = {r.uid for r in before.removed} if before else set()
+    changed = [i for i in after.instances if known.get(i.uid) != i]
+    lanes = {ROUTER, SPEAKER, FIREWALL}
+    lanes |= {instance_lane(i.name, i.uid) for i in changed}
+    lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}
+    return frozenset(lanes | {image_lane(c.image) for i in changed for c in i.containers})

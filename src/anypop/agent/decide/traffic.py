@@ -1,0 +1,129 @@
+"""Who gets the traffic of an anycast address here, and when one that leaves or is superseded may stop. Pure.
+
+In: `Facts`, the time. Out: the members of each group, where an external route may go, who has to drain, and who has
+drained. An incarnation loses an address only when its live flows are pinned to it (`BeginDrain`): they stay, new ones
+go elsewhere.
+"""
+
+from collections.abc import Collection
+
+from anypop.agent.decide.elements import Leaving, Member
+from anypop.agent.decide.facts import Facts
+from anypop.agent.naming import short
+from anypop.model.announce import Address, Prefix
+from anypop.model.order import InstanceOrder
+from anypop.model.reasons import Reason
+
+LOOK_S = 0.1  # how often one that drains is asked whether any flow lives: nothing tells when a connection ends
+
+
+def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...]:
+    """Who answers for an anycast address: those that serve and have their slot, and those that may not leave yet.
+
+    When nobody serves, the members that at least run stay, and while traffic comes in, those that answer and only
+    cool down return (fail open): an answer of a doubtful instance is better than none, and whether the prefix should
+    go is the governor's question.
+    """
+    here = facts.behind.get(address, ())
+    members = {m.short for m in facts.observed.balanced.get(address, ())}
+    serving = {short(i.uid) for i in here if facts.is_serving(i, address) and _has_part(i, members, facts)}
+    if not serving:
+        running = {short(i.uid): i.uid for i in here if i.uid in facts.running and facts.is_wired(i.uid)}
+        serving = members & set(running)
+        if attracts(address, facts):
+            serving |= {key for key, uid in running.items() if _cools_down(uid, facts)}
+    leaving = {
+        short(x.removal.uid)
+        for x in facts.remains
+        if short(x.removal.uid) in members and _goes_on(x, facts, now) and not (serving and facts.is_pinned(x.removal.uid))
+    }
+    return tuple(Member(short=key) for key in sorted(serving | leaving))
+
+
+def _has_part(instance: InstanceOrder, members: Collection[str], facts: Facts) -> bool:
+    """Whether a serving incarnation gets new flows: it has its slot, or it has not let go yet."""
+    return facts.is_front(instance) or (short(instance.uid) in members and not facts.is_pinned(instance.uid))
+
+
+def may_move(prefix: Prefix, facts: Facts, now: float) -> bool:
+    """Whether the external route may lead to its slot's front, which it does not now: whoever has it is gone, has
+    drained, or has its live flows pinned while the front serves.
+    """
+    key = facts.observed.external.get(prefix)
+    holder = facts.known.get(key) if key is not None else None
+    if holder is None or not facts.has_process(holder.uid) or not facts.is_wired(holder.uid):
+        return True
+    leaving = facts.going.get(holder.uid)
+    if leaving is not None and is_drained(leaving, facts, now):
+        return True
+    return facts.is_pinned(holder.uid) and facts.serves(facts.external_owners[prefix])
+
+
+def must_drain(facts: Facts) -> list[InstanceOrder | Leaving]:
+    """Whose live flows are to be pinned now: the superseded that still have addresses, and those that leave and are
+    not needed.
+    """
+    superseded = (i for i in facts.staying if i.uid in facts.superseded and _lives(i.uid, facts) and facts.has_addresses(i.uid))
+    leaving = (x for x in facts.remains if _lives(x.removal.uid, facts) and not is_needed(x, facts))
+    return [
+        *(i for i in superseded if not facts.is_pinned(i.uid)),
+        *(x for x in leaving if not facts.is_pinned(x.removal.uid)),
+    ]
+
+
+def _lives(uid: str, facts: Facts) -> bool:
+    return facts.has_process(uid) and facts.is_wired(uid)
+
+
+def _goes_on(leaving: Leaving, facts: Facts, now: float) -> bool:
+    return _lives(leaving.removal.uid, facts) and not is_drained(leaving, facts, now)
+
+
+def _cools_down(uid: str, facts: Facts) -> bool:
+    verdict = facts.observed.health.get(uid)
+    return verdict is not None and verdict.reason is Reason.FLAP_COOLDOWN
+
+
+def attracts(address: Address, facts: Facts) -> bool:
+    """Whether an announcement of ours draws traffic to `address` that somebody here must answer.
+
+    A prefix that goes on for other addresses does not count for one that the order no longer names as a gate:
+    withdrawing it would hurt them.
+    """
+    covers = facts.covers_of(address)
+    return any(not (prefix in facts.wanted_prefixes and address not in facts.gates(prefix)) for prefix in covers)
+
+
+def is_needed(leaving: Leaving, facts: Facts) -> bool:
+    """Whether an instance under removal must go on, since its address is announced and nobody else here answers for
+    it.
+    """
+    addresses = facts.memberships.get(short(leaving.removal.uid), ())
+    return any(address not in facts.open_gates and attracts(address, facts) for address in addresses)
+
+
+def is_drained(leaving: Leaving, facts: Facts, now: float) -> bool:
+    """Whether it may be taken away: not needed, its flows pinned, and then no flow of it lives or its time is over.
+    Nothing that does not run needs to drain.
+    """
+    uid = leaving.removal.uid
+    if is_needed(leaving, facts):
+        return False
+    if not _lives(uid, facts):
+        return True
+    since = facts.observed.memory.draining_since.get(uid)
+    if not facts.is_pinned(uid) or since is None:
+        return False
+    is_quiet = not facts.observed.live.get(short(uid), True) and not _gets_new_flows(uid, facts)
+    return is_quiet or now >= since + facts.order.drain_s
+
+
+def _gets_new_flows(uid: str, facts: Facts) -> bool:
+    """Whether a group or an external route leads to it although somebody else is there for them: that is about to
+    change, and until then a flow may begin at any moment.
+    """
+    key = short(uid)
+    if any(address in facts.open_gates for address in facts.memberships.get(key, ())):
+        return True
+    owners = (facts.external_owners.get(prefix) for prefix in facts.external.get(key, ()))
+    return any(owner is not None and facts.serves(owner) for owner in owners)

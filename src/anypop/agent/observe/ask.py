@@ -1,0 +1,80 @@
+"""One question to an instance over the local data path, and its answer.
+
+In: a probe, the instance's private address, a way to run a command inside. Out: None when it answered well, else why
+not. Asks once; when to ask is the business of `probes`. HTTP is good from 200 to 399, TCP on a connection, exec on
+exit code 0.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import cache
+
+from anypop.model.announce import Address
+from anypop.model.errors import WorldError
+from anypop.model.workload import Probe, ProbeKind
+
+RunInside = Callable[[tuple[str, ...], float], Awaitable[int]]
+
+
+async def ask(probe: Probe, address: Address, run_inside: RunInside) -> str | None:
+    """None: healthy. Otherwise the reason in a few words. Never takes longer than the probe's timeout by more than a
+    moment.
+    """
+    try:
+        async with asyncio.timeout(probe.timeout_s):
+            match probe.kind:
+                case ProbeKind.TCP:
+                    return await _connect(address, probe.port)
+                case ProbeKind.HTTP:
+                    return await _get(probe, address)
+                case ProbeKind.EXEC:
+                    code = await run_inside(probe.command, probe.timeout_s)
+                    return None if code == 0 else f"exit code {code}"
+    except TimeoutError:
+        return f"no answer within {probe.timeout_s:g} s"
+    except (OSError, asyncio.IncompleteReadError) as error:
+        return f"port {probe.port}: {getattr(error, 'strerror', None) or error}"
+    except WorldError as error:
+        return str(error)
+
+
+async def _connect(address: Address, port: int) -> str | None:
+    _, writer = await asyncio.open_connection(str(address), port)
+    await _end(writer)
+    return None
+
+
+async def _get(probe: Probe, address: Address) -> str | None:
+    secure = _any_certificate() if probe.scheme.upper() == "HTTPS" else None
+    reader, writer = await asyncio.open_connection(str(address), probe.port, ssl=secure)
+    try:
+        host = f"[{address}]" if address.version == 6 else str(address)
+        headers = {"Host": host, "User-Agent": "anypop-probe", "Connection": "close"} | dict(probe.headers)
+        lines = [f"GET {probe.path or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        await writer.drain()
+        words = (await reader.readline()).split(None, 2)
+        if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+            return "the answer is not HTTP"
+        status = int(words[1])
+        return None if 200 <= status < 400 else f"HTTP status {status}"
+    finally:
+        await _end(writer)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Without lingering: what the application still has to say does not matter."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+@cache
+def _any_certificate() -> ssl.SSLContext:
+    """A probe asks whether it answers, not who it is: the certificate names the service, not the private address."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

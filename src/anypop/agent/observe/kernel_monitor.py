@@ -1,0 +1,69 @@
+"""Changes in the kernel that somebody else may have made: links, next hops, and routes of our own protocol, as they
+happen.
+
+In: nothing. Out: one call for each burst. The kernel filters the routes (a classic BPF program on the message's
+protocol byte), so the updates of a full BGP table in the same kernel cost nothing here. Says that something changed,
+not what: the next look sees it.
+"""
+
+import asyncio
+import ctypes
+import socket
+import struct
+from collections.abc import Callable
+
+from anypop.agent.naming import ROUTE_PROTOCOL
+
+_SOL_NETLINK, _ADD_MEMBERSHIP, _SO_ATTACH_FILTER = 270, 1, 26
+_LINK, _ROUTE4, _ROUTE6, _NEXTHOP = 1, 7, 11, 32
+_PROTOCOL_AT = 16 + 5  # after the netlink header: the fifth byte of struct rtmsg
+_LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x30, 0x15, 0x06  # linux/filter.h
+
+
+def _listen(*groups: int) -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+    sock.bind((0, 0))
+    for group in groups:
+        sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    return sock
+
+
+def _only_protocol(sock: socket.socket, protocol: int) -> None:
+    program = b"".join(
+        struct.pack("=HBBI", *instruction)
+        for instruction in (
+            (_LOAD_BYTE, 0, 0, _PROTOCOL_AT),
+            (_JUMP_EQUAL, 0, 1, protocol),
+            (_RETURN, 0, 0, 0xFFFF),
+            (_RETURN, 0, 0, 0),
+        )
+    )
+    memory = ctypes.create_string_buffer(program, len(program))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(memory)))
+
+
+class KernelMonitor:
+    """Listens in the network namespace of the thread that makes it; calls `changed` in the event loop's thread."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        routes = _listen(_ROUTE4, _ROUTE6)
+        _only_protocol(routes, ROUTE_PROTOCOL)
+        self._sockets = [routes, _listen(_LINK, _NEXTHOP)]
+        for sock in self._sockets:
+            asyncio.get_running_loop().add_reader(sock, self._readable, sock)
+
+    def _readable(self, sock: socket.socket) -> None:
+        try:
+            while sock.recv(1 << 16):
+                pass
+        except BlockingIOError:
+            pass
+        except OSError:
+            pass  # ENOBUFS: more changes than fit; one look sees them all
+        self._changed()
+
+    def close(self) -> None:
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()

@@ -1,0 +1,190 @@
+"""What is seen of the host, and how fresh that is: containers, kernel, speaker, health; put together as `Observed`.
+
+In: the runtime, the kernel, the speaker, the agent's memory. Out: `Observed` for one pass. The kernel is read anew
+for every pass (under a millisecond); containers and the speaker when something told of a change, and in every full
+pass. Nothing known is ever forgotten because somebody does not answer.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from anypop.agent.act.bgp.bird import SpeakerSeen
+from anypop.agent.act.bgp.speaker import Speaker
+from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.act.network import drain, pins
+from anypop.agent.act.network.namespaces import is_namespace
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.router import Router
+from anypop.agent.decide.back_off import BackOff
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
+from anypop.agent.decide.memory import Memory, as_known
+from anypop.agent.decide.observed import Observed
+from anypop.agent.ledger import Page
+from anypop.agent.naming import namespace_of, short
+from anypop.agent.observe import capacity
+from anypop.agent.observe.deaths import DeathWatch
+from anypop.agent.observe.probes import Probes, Target
+from anypop.agent.observe.templates import Templates
+from anypop.host import netns
+from anypop.model.errors import WorldError
+from anypop.model.network import Capacity
+from anypop.model.order import InstanceOrder
+
+
+class Observer:
+    """`wake`: something new is known; `died`: the process of this container has ended just now."""
+
+    def __init__(
+        self, *, prefix: str, net: Netlink, runtime: InstanceRuntime, router: Router, speaker: Speaker,
+        clock: Callable[[], float], wake: Callable[[], None], died: Callable[[ContainerSeen], None],
+    ) -> None:  # fmt: skip
+        self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
+        self._wake, self._tell_death = wake, died
+        self._deaths = DeathWatch(self._died)
+        self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside)
+        self._templates = Templates(runtime, wake)
+        self.containers: Sequence[ContainerSeen] | None = None
+        self._stale = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._asked = self._answered = 0
+        self._looks_begun = self._look_kept = 0
+        self.runtime_error = ""
+        self.capacity: Capacity | None = None
+
+    async def open(self) -> Sequence[ContainerSeen]:
+        """The first look. Returns when containers and speaker are known: nothing may be done before, or it would be
+        done twice.
+        """
+        rest, tries = BackOff(first_s=0.05, longest_s=2), 0
+        await asyncio.gather(self._speaker.look(), self.look_at_containers(), self.measure())
+        while self.containers is None:
+            self._wake()
+            await asyncio.sleep(rest.wait_s(tries))
+            tries += 1
+            await self.look_at_containers()
+        return self.containers
+
+    async def measure(self) -> None:
+        """What the machine has. While the runtime does not answer, the last measure holds."""
+        with contextlib.suppress(WorldError):
+            self.capacity = capacity.read(await self._runtime.disk_bytes())
+
+    async def watch(self) -> None:
+        """Look at the containers again whenever that was asked for."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            begun = self._asked
+            await self.look_at_containers()
+            self._answered = begun
+            self._looked.set()
+            self._looked = asyncio.Event()
+            if self.runtime_error:
+                await asyncio.sleep(0.5)  # a service that is being restarted
+                self._stale.set()
+
+    async def listen(self) -> None:
+        """Hear of changes for ever; what happened while nobody told of them is seen by a look."""
+        while True:
+            try:
+                async for _ in self._runtime.changes():
+                    self._stale.set()
+            except WorldError:
+                pass
+            await asyncio.sleep(1)
+            self._stale.set()
+
+    async def containers_seen(self) -> None:
+        """Wait for a look at the containers that begins after now. A runtime that does not answer is not waited for."""
+        self._asked += 1
+        mine = self._asked
+        self._stale.set()
+        while self._answered < mine:
+            await self._looked.wait()
+
+    async def look_at_containers(self, *, quietly: bool = False) -> None:
+        """`quietly`: without waking a pass. Of two looks at once the one that began later counts, whichever is
+        answered first.
+        """
+        self._looks_begun += 1
+        mine = self._looks_begun
+        try:
+            seen = await self._runtime.seen()
+            if mine > self._look_kept:  # an older list would take running instances out of traffic
+                self.containers, self._look_kept = seen, mine
+            self.runtime_error = ""
+        except WorldError as error:
+            self.runtime_error = str(error)
+        if not quietly:
+            self._wake()
+
+    def observe(self, page: Page, memory: Memory, busy: Collection[str]) -> Observed:
+        """Everything, for one pass. Reads the kernel; keeps probes and death watch in step with the containers that
+        run.
+        """
+        kernel, pinned = self._router.look(), pins.pinned(self._net, self._prefix)
+        instances = {i.uid: i for i in page.order.instances}
+        containers = tuple(self._templates.of(as_known(c, memory), instances) for c in self.containers or ())
+        self._follow(containers, instances, memory)
+        uids = {*instances, *(x.removal.uid for x in page.leaving)}
+        speaker = self._speaker.seen or SpeakerSeen(config=None)
+        return Observed(
+            containers=containers,
+            namespaces=frozenset(short(u) for u in uids if is_namespace(netns.path_of(namespace_of(self._prefix, u)))),
+            links=kernel.links, external=kernel.external, covers=kernel.covers, balanced=kernel.balanced,
+            pins=pinned, live=self._live(page, pinned),
+            speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
+            exported=speaker.exported,
+            health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
+            liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy), memory=memory,
+        )  # fmt: skip
+
+    def _live(self, page: Page, pinned: Mapping[str, bool]) -> dict[str, bool]:
+        """Whether any flow lives on those that leave. Read after routes and groups: who is in none of them by then
+        gets no new one.
+        """
+        found = {}
+        for leaving in page.leaving:
+            key, instance = short(leaving.removal.uid), leaving.instance
+            if instance is not None and pinned.get(key):
+                addresses = [*(a.external for a in instance.addresses()), *instance.anycast]
+                try:
+                    flows = drain.live_flows(self._prefix, instance.uid, addresses)
+                    found[key] = flows.inbound > 0 or flows.udp
+                except WorldError:
+                    found[key] = True  # not known: its time will end it
+        return found
+
+    def knows_health(self, page: Page, memory: Memory) -> bool:
+        """Whether every instance that was found running has been asked at least once."""
+        found = {key[0] for key, _ in memory.found}
+        told = (self.probes.verdict(i.uid, [c.name for c in i.containers]) for i in page.order.instances if i.uid in found)
+        return all(verdict.healthy is not None for verdict in told)
+
+    def close(self) -> None:
+        self._deaths.close()
+        self.probes.close()
+
+    def _follow(self, containers: Sequence[ContainerSeen], instances: dict[str, InstanceOrder], memory: Memory) -> None:
+        running = {c.key: c.pid for c in containers if c.state is ContainerState.RUNNING and c.pid}
+        self._deaths.set(running)
+        targets = {}
+        for uid, instance in instances.items():
+            address = next(instance.addresses()).private
+            for container in instance.containers:
+                key = (uid, container.name)
+                pid = running.get(key)
+                if pid is not None:
+                    found = (key, pid) in memory.found
+                    targets[key] = Target(container=container, address=address, pid=pid, found=found)
+        self.probes.set(targets)
+
+    def _died(self, key: Key, pid: int, out_of_memory: bool) -> None:
+        seen = next((c for c in self.containers or () if c.key == key and c.pid == pid), None)
+        if seen is not None:
+            self._tell_death(replace(seen, out_of_memory=out_of_memory))
+        self.probes.died(key)
+        self._stale.set()
+        self._wake()

@@ -1,0 +1,290 @@
+"""The agent's process: events wake a pass, a pass looks, decides, acts in lanes and reports.
+
+In: orders (by the control client), deaths (pidfd), probe results, kernel and container events, and a slow full pass
+that trusts none of them. Out: steps performed, reports. A pass itself never waits for anything: what takes time
+(containers, images, the speaker, nft) runs in its lane, so one instance's slow or failing lane never holds up
+another. Everything that must outlive this process lives elsewhere.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from anypop.agent.act.bgp.bird import Bird
+from anypop.agent.act.bgp.speaker import Speaker
+from anypop.agent.act.executor import Executor
+from anypop.agent.act.instances.podman import Podman
+from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.act.lanes import Lanes
+from anypop.agent.act.network import firewall, sysctl
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.router import Router
+from anypop.agent.control_client import ControlClient
+from anypop.agent.decide import memory
+from anypop.agent.decide.converge import converge, next_due
+from anypop.agent.decide.elements import ContainerSeen
+from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.report import report_of
+from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
+from anypop.agent.ledger import Ledger
+from anypop.agent.naming import short
+from anypop.agent.observe.deaths import DeathWatch
+from anypop.agent.observe.kernel_monitor import KernelMonitor
+from anypop.agent.observe.observer import Observer
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.names import CityCode, HostName
+from anypop.model.order import Order
+from anypop.model.reasons import Reason
+from anypop.model.report import Report
+
+FULL_PASS_S = 30.0
+FIRST_PROBE_S = 1.0
+SPEAKER_S = 1.0  # BIRD sends no events: it is asked this often, and more often while what is ordered is not yet exported
+SPEAKER_QUICK_S = 0.03
+SPEAKER_QUICK_FOR_S = 5.0
+
+
+class Agent:
+    """One host's. Runs in the router's namespace; `run` returns only when cancelled. `clock` gives seconds since the
+    epoch.
+    """
+
+    def __init__(
+        self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime, control: ControlClient,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
+        self._ledger = Ledger(state / "order.json", host)
+        self._wake, self._look_now = asyncio.Event(), asyncio.Event()
+        net = Netlink()
+        self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))
+        self._observer = Observer(
+            prefix=prefix,
+            net=net,
+            runtime=runtime,
+            router=self._router,
+            speaker=self._speaker,
+            clock=clock,
+            wake=self._wake.set,
+            died=self._died,
+        )
+        executor = Executor(prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker)
+        self._lanes = Lanes(executor, self)
+        self._memory = memory.NOTHING
+        self._refused: Reason | None = None
+        self._refused_generation = 0
+        self._order_error = ""
+        self._drift: tuple[str, ...] = ()
+        self._count_drift = False
+        self._began = clock()
+        self._state = state
+        self._facts: Facts | None = None
+        self._report: Report | None = None
+
+    async def run(self) -> None:
+        """Restore the last order, look at the world, then obey until cancelled."""
+        self._ledger.restore()
+        monitor = KernelMonitor(self._wake_soon)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._control.fetch(self._newest_generation, self._take_order))
+                group.create_task(self._control.deliver(self._make_report))
+                self._memory = memory.began(await self._observer.open(), self._memory)
+                group.create_task(self._passes())
+                group.create_task(self._observer.watch())
+                group.create_task(self._observer.listen())
+                group.create_task(self._watch_speaker())
+                group.create_task(self._full_passes())
+        finally:
+            monitor.close()
+            self._observer.close()
+
+    async def _passes(self) -> None:
+        while True:
+            self._pass()
+            due = next_due(self._facts, self._clock()) if self._facts is not None else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(due - self._clock(), 0.001)):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def _pass(self) -> None:
+        """Look, decide, act, tell. Waits for nothing."""
+        page = self._ledger.page
+        if page is None:
+            self._tell()
+            return
+        now = self._clock()
+        seen = self._observer.observe(page, self._memory, self._lanes.busy)
+        uids = (*(i.uid for i in page.order.instances), *(x.removal.uid for x in page.leaving))
+        self._memory = memory.looked(self._memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now)
+        facts = self._facts = Facts(page.order, replace(seen, memory=self._memory))
+        self._memory = memory.undrained(facts.resumed, self._memory)
+        steps = converge(facts, now)
+        if self._count_drift:
+            self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
+            self._count_drift = False
+        if steps:
+            self._lanes.run(steps)
+        gone = frozenset(uid for uid in facts.going if not facts.has_remains(uid))
+        for uid in gone:
+            self._memory = memory.forgotten(uid, self._memory)
+            self._observer.probes.forget(uid)
+        if gone:
+            with contextlib.suppress(WorldError):  # a full disk: the tokens stay, which harms nobody
+                self._ledger.forget(gone)
+        self._tell()
+
+    def done(self, step: Step) -> None:
+        """A step of some lane has had its effect."""
+        self._memory = memory.step_done(step, self._memory, self._clock())
+
+    def failed(self, step: Step, message: str) -> None:
+        self._memory = memory.step_failed(step, message, self._memory, self._clock())
+
+    def lane_ended(self, lane: str, *, well: bool) -> None:
+        if well:
+            self._memory = memory.lane_succeeded(lane, self._memory)
+        self._wake.set()
+
+    async def seen(self, step: Step) -> None:
+        """The kernel is read in every pass and the speaker right after it was told; containers have to be looked at
+        anew.
+        """
+        if isinstance(step, CreateContainer | RemoveContainer | StartContainer):
+            await self._observer.containers_seen()
+
+    def _died(self, seen: ContainerSeen) -> None:
+        """A container's process is gone: its next hop goes this very moment, everything else follows from the pass
+        that is woken.
+        """
+        with contextlib.suppress(WorldError):  # the pass tries again and tells
+            self._router.drop_member(short(seen.uid))
+        ended_by_us = seen.key in self._observer.probes.liveness_failed
+        reason = Reason.PROBE_FAILED if ended_by_us else Reason.OUT_OF_MEMORY if seen.out_of_memory else Reason.EXITED
+        self._memory = memory.process_died(seen, reason, self._memory, self._clock())
+
+    def _take_order(self, order: Order) -> None:
+        before = self._ledger.page
+        self._order_error, self._refused = "", None
+        try:
+            self._refused = self._ledger.accept(order)
+        except (Invalid, WorldError) as error:
+            self._order_error = str(error)
+        if self._refused is not None or self._order_error:
+            self._refused_generation = max(self._refused_generation, order.generation)
+        elif self._ledger.page is not before:
+            self._lanes.new_order()
+            self._memory = memory.order_changed(lanes_changed(before.order if before else None, order), self._memory)
+            self._memory = replace(self._memory, router_ready=self._is_prepared())
+        self._wake.set()
+
+    def _is_prepared(self) -> bool:
+        order = self._ledger.page.order if self._ledger.page else None
+        return sysctl.is_prepared(u.interface for u in (order.upstreams if order else ()))
+
+    def _newest_generation(self) -> int:
+        """A refused order is not asked for again: its successor is."""
+        return max(self._ledger.generation, self._refused_generation)
+
+    def _wake_soon(self) -> None:
+        """For bursts of kernel events, most of which we caused ourselves."""
+        asyncio.get_running_loop().call_later(0.01, self._wake.set)
+
+    async def _watch_speaker(self) -> None:
+        """Ask BIRD now and then; often while what it is told to say has not yet been said, and at once when it dies."""
+        last, changed_at = self._speaker.seen, self._clock()
+        died = asyncio.Event()
+        deaths = DeathWatch(lambda *_: died.set())
+        while True:
+            seen = self._speaker.seen
+            waiting = seen is not None and seen.config is not None and len(seen.exported) < len(seen.config.exports)
+            if seen is not None and last is not None and seen.config != last.config:
+                changed_at = self._clock()
+            last = seen
+            quick = waiting and self._clock() - changed_at < SPEAKER_QUICK_FOR_S
+            died.clear()
+            pid = self._speaker.pid()
+            deaths.set({("bird", "speaker"): pid} if pid is not None else {})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SPEAKER_QUICK_S if quick else SPEAKER_S):
+                    await died.wait()
+            if await self._speaker.look() != seen:
+                self._wake.set()
+
+    async def _full_passes(self) -> None:
+        """Look at everything anew, trusting no event; what then has to be mended is told as drift."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FULL_PASS_S):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            await self._full_look()
+
+    def look_now(self) -> None:
+        """Make the next full pass at once."""
+        self._look_now.set()
+
+    async def _full_look(self) -> None:
+        """Everything that is not read in every pass: containers, speaker, kernel settings, firewall."""
+        await asyncio.gather(self._observer.look_at_containers(quietly=True), self._speaker.look(), self._observer.measure())
+        loaded = await firewall.loaded_digest(self._prefix)
+        believed = self._memory.firewall
+        holds = believed is None or loaded == firewall.digest(believed)
+        self._memory = memory.checked(router_ready=self._is_prepared(), firewall_holds=holds, memory=self._memory)
+        self._count_drift = True
+        self._wake.set()
+
+    def _tell(self) -> None:
+        page = self._ledger.page
+        if page is not None and self._clock() - self._began < FIRST_PROBE_S and not self._observer.knows_health(page, self._memory):
+            return  # just started: what was found running is about to be asked, and need not look sick meanwhile
+        report = self._make_report()
+        if self._report is None or replace(report, at=0) != replace(self._report, at=0):
+            self._control.changed()
+        self._report = report
+
+    def _make_report(self) -> Report:
+        speaker = self._speaker.seen
+        # before the first look nothing may be said about what the order names
+        seen = self._facts or Observed(containers=tuple(self._observer.containers or ()))
+        generation = self._facts.order.generation if self._facts else self._ledger.generation
+        errors = (self._ledger.error, self._order_error, self._observer.runtime_error, speaker.error if speaker else "")
+        return report_of(
+            seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
+            drift=self._drift, errors=tuple(e for e in errors if e), capacity=self._observer.capacity,
+        )  # fmt: skip
+
+
+def live(
+    *, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, control: str, ca: Path | None, token_file: Path | None
+) -> None:
+    """Run the agent of `host`, which stands in `pop`, one on each state folder, until it is killed. `podman`: the service's socket. Raises
+    `WorldError` when another agent runs on the folder.
+    """
+    asyncio.run(_live(prefix=prefix, pop=pop, host=host, state=state, podman=podman, control=(control, ca, token_file)))
+
+
+async def _live(
+    *, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, control: tuple[str, Path | None, Path | None]
+) -> None:
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
+    lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends, however it ends
+    except BlockingIOError as error:
+        raise WorldError(f"start the agent in {state}", "another agent runs there") from error
+    url, ca, token_file = control
+    agent = Agent(
+        prefix=prefix, pop=pop, host=host, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
+        control=ControlClient(host=host, control=url, ca=ca, token_file=token_file), clock=time.time,
+    )  # fmt: skip
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)  # an operator's wish for a full look now
+    await agent.run()

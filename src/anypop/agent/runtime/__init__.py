@@ -1,1 +1,0 @@
-"""Containers: the seam (`seam`), Podman behind it (`podman`), and the deaths of processes (`deaths`)."""

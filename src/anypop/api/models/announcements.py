@@ -1,0 +1,101 @@
+"""How far announcements go: rules as they are sent, and each prefix x PoP x upstream as it is answered."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from anypop.api.models.common import Answer, Request, left_out
+from anypop.model.limits import LONGEST_NOTE
+from anypop.model.reasons import Reason
+from anypop.routing.actions import Neighbours, Region
+
+Mode = Literal["announce", "withhold"]
+CommunityText = Annotated[str, Field(pattern="^[0-9]{1,10}(:[0-9]{1,10}){1,2}$")]
+
+
+class ScopeRequest(Request):
+    """How an announcement is made. A community is `"209:7100"` or `[209, 7100]`, a large one has three parts. In place of
+    one it may say what the upstream shall do; a rule is refused where the upstream has no community for that.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Mode = "announce"
+    prepend: Annotated[int, Field(ge=0, le=8)] = 0
+    communities: list[CommunityText | list[int]] | None = None
+    large_communities: list[CommunityText | list[int]] | None = None
+    keep_in: Annotated[Region | None, Field(description="by the upstream's own community: kept in this continent")] = None
+    no_export_to: Annotated[
+        int | Neighbours | None, Field(description="by the upstream's own community: not passed on to this network, or to these")
+    ] = None
+    lower_preference: Annotated[
+        Literal["lowest", "below-peer", "as-peer", "above-peer", "below-customer"] | None,
+        Field(description="by the upstream's own community: preferred less"),
+    ] = None
+
+
+class RuleRequest(Request):
+    """A rule for one PoP and upstream."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pop: str
+    upstream: Annotated[str | int, Field(description="its name in the PoP, or its AS number where only one has it")]
+    scope: ScopeRequest
+    note: Annotated[str, Field(max_length=LONGEST_NOTE)] | None = None
+
+
+class RulesRequest(Request):
+    """Rules for a workload's announcements; what no rule names is announced plainly."""
+
+    rules: list[RuleRequest]
+
+
+class ScopeAnswer(Answer):
+    """How an announcement is made."""
+
+    mode: Mode
+    prepend: int
+    communities: list[CommunityText]
+    large_communities: list[CommunityText]
+
+
+class Rule(Answer):
+    """A rule that holds."""
+
+    pop: str
+    upstream: str
+    scope: ScopeAnswer
+    note: str
+
+
+class AnnouncementRow(Answer):
+    """One prefix towards one upstream of one PoP."""
+
+    prefix: str
+    pop: str
+    upstream: str
+    asn: int | None
+    scope: Annotated[ScopeAnswer, Field(description="by this workload's rule")]
+    effective: Annotated[ScopeAnswer, Field(description="with the rules of others in the same prefix")]
+    note: str
+    announced: Annotated[bool, Field(description="by the PoP's last report")]
+    reason: Reason
+    says: str
+
+
+class RuleChange(Answer):
+    """What a change made of one PoP and upstream."""
+
+    pop: str
+    upstream: str
+    before: ScopeAnswer
+    after: ScopeAnswer
+
+
+class Announcements(Answer):
+    """All announcements of a workload and its rules; after a change also the difference."""
+
+    changes: list[RuleChange] = left_out("in answers to PUT, PATCH and DELETE")
+    results: list[AnnouncementRow]
+    rules: list[Rule]

@@ -1,0 +1,81 @@
+"""Tokens, credentials and stacks, as the Workload API's clients send and read them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from anypop.api.models.common import Answer, CamelAnswer, CamelRequest, Id, Moment, Name, Page, Request, left_out
+from anypop.model.limits import LONGEST_NAME
+from anypop.plan.kinds import Slug
+
+Given = Annotated[str, Field(min_length=1)]
+
+
+class TokenRequest(Request):
+    """Client credentials (RFC 6749, section 4.4)."""
+
+    grant_type: Literal["client_credentials"] = "client_credentials"
+    client_id: Annotated[Given, Field(description="32 hex digits")]
+    client_secret: Annotated[Given, Field(description="64 hex digits")]
+
+
+class Token(Answer):
+    """A bearer token. Members are in snake_case here, by RFC 6749."""
+
+    access_token: str
+    token_type: Literal["bearer"]
+    expires_in: Annotated[int, Field(description="seconds")]
+
+
+class CredentialRequest(Request):
+    """A new credential."""
+
+    name: Annotated[str, Field(max_length=LONGEST_NAME, description="what to call it, for people")] = ""
+
+
+class Credential(CamelAnswer):
+    """A client id of an account. The secret is in the answer to its creation and to its rotation, and nowhere else."""
+
+    id: Id
+    name: str
+    client_id: str
+    created_at: Moment
+    client_secret: str = left_out("64 hex digits, shown this once")
+
+
+class CredentialPage(Page):
+    results: list[Credential]
+
+
+class StackRequest(CamelRequest):
+    """A new stack. Without a slug one is made from the name and six hex digits."""
+
+    name: Name
+    slug: Slug = ""
+    account_id: Annotated[str, Field(description="the caller's own account, or nothing")] = ""
+
+
+class StackPatch(CamelRequest):
+    """What can be changed of a stack."""
+
+    name: Name
+
+
+class Stack(CamelAnswer):
+    """A project that holds workloads."""
+
+    id: Id
+    account_id: Id
+    slug: str
+    name: str
+    created_at: Moment
+    updated_at: Moment
+    status: Literal["ACTIVE"]
+
+
+class StackAnswer(CamelAnswer):
+    stack: Stack
+
+
+class StackPage(Page):
+    results: list[Stack]

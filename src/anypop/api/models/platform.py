@@ -1,0 +1,175 @@
+"""What `/anypop/v1` tells of the platform: PoPs and hosts, events, the network, dictionaries of communities."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from anypop.api.models.common import Answer, Moment, Request, left_out
+from anypop.api.models.workloads import InstancePhase, Location
+from anypop.model.network import Capacity, Network
+from anypop.model.reasons import Reason
+
+
+class Health(Answer):
+    """`stopping`: control has been told to end."""
+
+    status: Literal["ok", "stopping"]
+
+
+class PopSession(Answer):
+    """A BGP session by the PoP's last report. `state` is `unknown` while the PoP is not trusted."""
+
+    upstream: str
+    asn: int | None
+    family: Literal[4, 6]
+    state: str
+    since: float | None
+    imported: int
+    exported: int
+    error: str
+
+
+class PopPrefix(Answer):
+    """A covering prefix by the PoP's last report. `upstreams`: those that hear it."""
+
+    prefix: str
+    announced: bool
+    upstreams: list[str]
+    reason: Reason
+    says: str
+    wants_withdraw: bool
+    trusted: bool
+
+
+class PopInstances(Answer):
+    """How many instances there are, how many are healthy for certain, and how many are in each phase."""
+
+    total: int
+    healthy: int
+    phases: dict[InstancePhase, int]
+
+
+class HostReport(Answer):
+    """A host: what it was ordered, what it reported, and whether that is to be believed."""
+
+    host: str
+    trusted: bool
+    verdict: Literal["trusted", "unknown"]
+    reason: Reason
+    says: Annotated[str, Field(description="the reason as a sentence")]
+    generation: Annotated[int, Field(description="of the order that was issued")]
+    obeyed: Annotated[int, Field(description="the generation that the agent obeys; 0: none yet")]
+    refused: Annotated[Reason | None, Field(description="why the agent does not obey")]
+    sessions: list[PopSession]
+    prefixes: list[PopPrefix]
+    instances: PopInstances
+    report_age_s: float | None
+
+
+class PopState(Answer):
+    """A PoP as its hosts together: trusted when each of them is; else what is wrong with the first that is not well."""
+
+    pop: str
+    city: str
+    location: Location
+    trusted: bool
+    verdict: Literal["trusted", "unknown"]
+    reason: Reason
+    says: str
+    generation: int
+    obeyed: int
+    refused: Reason | None
+    sessions: list[PopSession]
+    prefixes: list[PopPrefix]
+    instances: PopInstances
+    report_age_s: float | None
+    hosts: list[HostReport]
+    drift: list[str] = left_out("for the operator alone")
+    errors: list[str] = left_out("for the operator alone")
+    orphans: list[str] = left_out("for the operator alone")
+
+
+class Pops(Answer):
+    results: list[PopState]
+
+
+class HostState(Answer):
+    """A host with its room. `capacity` is the operator's own figure, or what the agent tells of the machine."""
+
+    host: str
+    pop: str
+    state: Literal["in use", "lost", "evicted"]
+    trusted: bool
+    reason: Reason
+    says: str
+    instances: PopInstances
+    evicted_at: Annotated[Moment, Field(alias="evictedAt")] = left_out()
+    capacity: Capacity = left_out()
+    capacity_by: Literal["operator", "agent"] = left_out()
+    taken: Annotated[Capacity, Field(description="what the instances that are placed here ask for")]
+
+
+class Hosts(Answer):
+    results: list[HostState]
+
+
+class Event(Answer):
+    """Something that happened. `at` is in seconds since the epoch."""
+
+    id: int
+    at: float
+    kind: str
+    subject: str
+    message: str
+    stack_id: str | None
+
+
+class Events(Answer):
+    results: list[Event]
+
+
+class NetworkRequest(Request):
+    """The document, wrapped."""
+
+    network: Network
+
+
+class DictionarySummary(Answer):
+    """A network that has a dictionary of action communities."""
+
+    asn: int
+    name: str
+    entries: int
+
+
+class Dictionaries(Answer):
+    results: list[DictionarySummary]
+
+
+class Action(Answer):
+    """What a community asks for. `kind` says which other members there are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+
+class DictionaryEntry(Answer):
+    """One community of a network. `invented`: made up for the lab; `verified`: seen to work."""
+
+    community: str
+    meaning: str
+    action: Action
+    source: str
+    date: str
+    invented: bool
+    verified: bool
+
+
+class CommunityDictionary(Answer):
+    """The communities that a network acts on, the well-known ones included."""
+
+    asn: int
+    name: str
+    note: str
+    entries: list[DictionaryEntry]

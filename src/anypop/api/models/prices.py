@@ -1,0 +1,48 @@
+"""Price books and quotes."""
+
+from anypop.api.models.common import Answer, CamelAnswer, left_out
+
+
+class QuoteLine(Answer):
+    """One item of a price."""
+
+    item: str
+    quantity: int
+    unit_hourly: float
+    hourly: float
+    monthly: float
+
+
+class WithoutEffect(Answer):
+    """What was accepted and has no effect yet."""
+
+    field: str
+    description: str
+
+
+class Quote(Answer):
+    """What a workload costs while all its instances run."""
+
+    currency: str
+    lines: list[QuoteLine]
+    hourly: float
+    monthly: float
+    without_effect: list[WithoutEffect] = left_out()
+
+
+class PricedSize(CamelAnswer):
+    """A size of instance and its price for an hour."""
+
+    name: str
+    cpu_millis: int
+    memory_bytes: int
+    hourly: float
+
+
+class PriceBook(CamelAnswer):
+    """The prices that quotes are made of. Sizes stand from small to large."""
+
+    currency: str
+    hours_per_month: int
+    anycast_hourly: float
+    sizes: list[PricedSize]

@@ -1,0 +1,92 @@
+"""Vantages, probes, and why a vantage lands where it lands."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StrictInt
+
+from anypop.api.models.common import Answer, Request, left_out
+from anypop.plan.kinds import PortNumber, between
+
+MOST_REQUESTS = 1000
+
+
+def _address(value: Any) -> Any:
+    try:
+        return None if value in ("", None) else ip_address(str(value))
+    except ValueError as error:
+        raise ValueError("must be an IPv4 or IPv6 address") from error
+
+
+Address = Annotated[IPv4Address | IPv6Address | None, BeforeValidator(_address)]
+Family = Annotated[Literal[4, 6], BeforeValidator(lambda value: int(value) if value in ("4", "6") else value)]
+Requests = Annotated[StrictInt, between(1, MOST_REQUESTS, "requests")]
+
+
+class Goal(Request):
+    """What to ask: a workload of one of the caller's stacks, or an address."""
+
+    workload: Annotated[str, Field(description="id or slug")] = ""
+    stack: Annotated[str, Field(description="id or slug; needed where two stacks have such a workload")] = ""
+    address: Annotated[Address, Field(description="in place of a workload")] = None
+    port: Annotated[PortNumber | None, Field(description="default: the workload's first TCP port, else 80")] = None
+    family: Annotated[Family, Field(description="6: the workload's IPv6 address")] = 4
+
+
+class ProbeRequest(Goal):
+    """Requests from vantages, one after the other from each, all vantages side by side."""
+
+    requests: Requests = 15
+    vantages: Annotated[list[str] | None, Field(description="names; default: all")] = None
+    vantage: Annotated[str | None, Field(description="one name, in place of a list")] = None
+
+
+class WhyQuery(Goal):
+    """The question why a vantage or a router lands where it lands."""
+
+    target: Annotated[str, Field(description="a vantage or a router")] = ""
+    vantage: Annotated[str, Field(description="another name for target")] = ""
+
+
+class VantageRow(Answer):
+    """A place to test from. `nearest`: the PoP closest to it."""
+
+    name: str
+    city: str
+    asn: int
+    address: str
+    nearest: str | None
+
+
+class VantageList(Answer):
+    results: list[VantageRow]
+    note: str = left_out("why there is none")
+
+
+class ProbeAnswer(Answer):
+    """One request: which instance answered, or why none did."""
+
+    instance: str | None
+    seconds: float
+    error: str | None
+
+
+class VantageProbes(Answer):
+    """What one vantage saw. `pop`: where most requests landed; `nearest`: where they should have."""
+
+    vantage: str
+    city: str
+    asn: int
+    requests: int
+    nearest: str | None
+    answered: int
+    seconds: float
+    pop: str | None
+    hits: Annotated[dict[str, int], Field(description="requests for each instance")]
+    errors: list[str]
+    answers: list[ProbeAnswer]
+
+
+class Probes(Answer):
+    address: str
+    results: list[VantageProbes]

@@ -1,0 +1,87 @@
+"""Quotas: what an account or a stack may declare, and what it has declared."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StrictInt
+
+from anypop.api.models.common import Answer, Id, Request, left_out
+
+MOST = (1 << 62) - 1  # what fits into a signed 64-bit number everywhere
+
+Limit = Annotated[StrictInt | None, Field(ge=0, le=MOST)]
+
+
+class StackQuotaRequest(Request):
+    """The most that may be declared in a stack; what is left out has no limit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    instances: Limit = None
+    cpu_millis: Limit = None
+    memory_bytes: Limit = None
+    anycast: Annotated[Limit, Field(description="anycast addresses")] = None
+    workloads: Limit = None
+
+
+class QuotaRequest(StackQuotaRequest):
+    """The same for an account and all its stacks."""
+
+    stacks: Limit = None
+
+
+class StackQuotaBody(Request):
+    """Limits, wrapped."""
+
+    quota: StackQuotaRequest
+
+
+class QuotaBody(Request):
+    """Limits, wrapped."""
+
+    quota: QuotaRequest
+
+
+class StackLimits(Answer):
+    """The limits that there are."""
+
+    instances: int = left_out()
+    cpu_millis: int = left_out()
+    memory_bytes: int = left_out()
+    anycast: int = left_out()
+    workloads: int = left_out()
+
+
+class Limits(StackLimits):
+    """The limits that there are."""
+
+    stacks: int = left_out()
+
+
+class StackUsage(Answer):
+    """What is declared. Workloads that are being deleted do not count."""
+
+    instances: int
+    cpu_millis: int
+    memory_bytes: int
+    anycast: int
+    workloads: int
+
+
+class Usage(StackUsage):
+    """What is declared. Workloads that are being deleted do not count."""
+
+    stacks: int
+
+
+class StackQuota(Answer):
+    stack: Id
+    slug: str
+    quota: StackLimits
+    used: StackUsage
+
+
+class AccountQuota(Answer):
+    account: Id
+    quota: Limits
+    used: Usage
+    stacks: list[StackQuota]

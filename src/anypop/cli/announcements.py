@@ -1,0 +1,69 @@
+"""Announcements as control has them: its rows, the table of them, and what taking a workload away withdraws.
+
+In: a workload's name. Out: rows, a `Table`, sentences. For `announce` and for whoever takes a workload away; changes nothing.
+"""
+
+from typing import Any
+
+from anypop.cli import views
+from anypop.cli.door import Door
+from anypop.cli.table import Cell, Column, Table
+from anypop.model.scopes import scope_of, scope_says
+
+
+def rows_of(door: Door, workload: str) -> list[Any]:
+    found = door.client.get(f"{door.workload_path(workload, 'anypop')}/announcements", what=f"announcements of {workload}")
+    return list(found.get("results") or [])
+
+
+def table(rows: list[views.Data]) -> Table:
+    columns = [
+        Column(head="PREFIX"),
+        Column(head="POP"),
+        Column(head="UPSTREAM"),
+        Column(head="AS", right=True, drop=2),
+        Column(head="SCOPE"),
+        Column(head="OUT"),
+        Column(head="WHY", drop=1, maybe=True),
+    ]
+    cells: list[list[Cell]] = [
+        [
+            views.text(row.get("prefix")),
+            views.text(row.get("pop")),
+            views.text(row.get("upstream")),
+            views.text(row.get("asn")),
+            scope_says(scope_of(row.get("scope") or {})),
+            ("yes", "green") if row.get("announced") else ("no", "yellow"),
+            "-" if row.get("announced") else views.text(row.get("says") or row.get("reason")),
+        ]
+        for row in rows
+    ]
+    return Table(columns=columns, rows=cells, empty="no announcements: they come with a workload made with --anycast")
+
+
+def withdrawn_with(door: Door, workload: str) -> list[str]:
+    """What deleting a workload withdraws, a line for each prefix. No model is asked: without an announcement nobody has a route."""
+    listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find other workloads")
+    others = [str(w.get("slug")) for w in listed if views.anycast_of(w) and w.get("slug") != workload]
+    mine = _out(door, workload)
+    kept = {slug: _out(door, slug) for slug in others}
+    lines = []
+    for prefix in sorted({prefix for prefix, _ in mine}):
+        pops = {pop for one, pop in mine if one == prefix}
+        stays = {pop for rows in kept.values() for one, pop in rows if one == prefix}
+        by = ", ".join(slug for slug, rows in kept.items() if any(one == prefix for one, _ in rows))
+        gone = ", ".join(sorted(pops - stays))
+        if not stays:
+            lines.append(f"this withdraws {prefix} at {gone}: every network loses its route to it")
+        elif gone:
+            lines.append(
+                f"this withdraws {prefix} at {gone}, whose networks move to {', '.join(sorted(stays))}, where {by} keeps it announced"
+            )
+        else:
+            lines.append(f"{prefix} stays announced, by {by}")
+    return lines
+
+
+def _out(door: Door, workload: str) -> set[tuple[str, str]]:
+    """Where which prefix is announced."""
+    return {(str(row["prefix"]), str(row["pop"])) for row in rows_of(door, workload) if row.get("announced")}

@@ -1,0 +1,151 @@
+"""`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes a repair through control.
+
+In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` the repair in waves, seen through
+the lab's vantages. The thinking is `advice.proposals`' and `advice.waves`', the care is `repair`'s, the way to control is
+`control`'s.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anypop.advice.graph import Sources
+from anypop.cli.catchment import graph_options
+from anypop.cli.catchment.commands import Plan, Workload
+from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides, Weights
+from anypop.cli.door import Door, command
+from anypop.cli.failure import Failure, usage
+from anypop.cli.options import Yes
+from anypop.model.announce import Scope
+
+if TYPE_CHECKING:
+    from anypop.advice.graph import Graph
+    from anypop.advice.question import Known
+    from anypop.advice.waves import Key
+    from anypop.cli.catchment.repair import Course
+    from anypop.routing.catchment.doctor import Repair
+
+
+def register(root: typer.Typer) -> None:
+    @command(
+        root,
+        "doctor",
+        examples="""
+        anypop doctor
+        anypop doctor --weights users.csv --causes 3 -o json
+        anypop doctor --apply 1.1
+        anypop doctor --graph as-rel.txt.bz2 --footprint cities.csv --plan plan.yaml
+        """,
+    )
+    def doctor(
+        door: Door,
+        *,
+        graph: GraphFile = None,
+        overrides: Overrides = None,
+        footprint: Footprint = None,
+        weights: Weights = None,
+        plan: Plan = None,
+        workload: Workload = "",
+        causes: Annotated[int, typer.Option("--causes", metavar="N", help="So many causes, the worst first.", min=1, max=50)] = 5,
+        repairs: Annotated[int, typer.Option("--repairs", metavar="N", help="So many repairs of each.", min=1, max=50)] = 5,
+        far_km: Annotated[
+            float, typer.Option("--far-km", metavar="KM", help="Further than this beyond the nearest PoP is too far.", min=1)
+        ] = 1500.0,
+        make: Annotated[
+            str, typer.Option("--apply", metavar="N", help="Make this repair: 1.2, or 1 for the best of cause 1.", show_default=False)
+        ] = "",
+        patience: Annotated[
+            float, typer.Option("--patience", metavar="SECONDS", help="How long a PoP may take to come out as predicted.", min=0.1)
+        ] = 60.0,
+        yes: Yes = False,
+    ) -> None:
+        """Find networks that land too far away, name the cause, propose repairs scored on the whole graph, and make one."""
+        from anypop.advice import proposals  # noqa: PLC0415 - numpy, and the model of the Internet
+        from anypop.agent.act.bgp.proposed import bird_conf  # noqa: PLC0415
+        from anypop.cli.catchment import inputs, report  # noqa: PLC0415
+
+        if make and plan is not None:
+            raise usage("--apply changes what control announces, not a plan file", advice="Leave --plan out.")
+        given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights)
+        internet = graph_options.loaded(door, given).graph
+        asked = inputs.question(door, plan, workload)
+        found = proposals.diagnosed(internet, asked.now, causes=causes, far_km=far_km)
+        known = asked.known
+        place = proposals.Place()
+        if known is not None:
+            place = proposals.Place(workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf)
+        if not make:
+            door.screen.result(
+                proposals.data(found, place, most=repairs, graph=internet.says),
+                lambda: report.report(found, place, most=repairs, graph=internet.says, far_km=far_km),
+            )
+            return
+        repair = proposals.chosen(found, make, repairs)
+        if repair is None:
+            raise usage(f"--apply {make}: there is no such repair", advice="'anypop doctor' shows their numbers.")
+        assert known is not None
+        _made(door, internet, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes)
+
+
+def _made(door: Door, graph: "Graph", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, patience_s: float, yes: bool) -> None:
+    """Show, ask, apply, and end badly when it was taken back."""
+    from anypop.advice.answers import difference_data  # noqa: PLC0415 - see above
+    from anypop.advice.preview import compared  # noqa: PLC0415
+    from anypop.advice.waves import waves_of  # noqa: PLC0415
+    from anypop.cli.catchment import control  # noqa: PLC0415
+    from anypop.cli.catchment.repair import HOLD_S, Patience, apply  # noqa: PLC0415
+
+    if not known.workload:
+        raise usage("no workload announces anything that could be changed", advice="Create one with --anycast.")
+    if any(change.added for change in repair.changes):
+        raise usage(f"'{repair.title}' is a contract with a network, no configuration", advice="Choose another repair.")
+    scopes: dict[Key, Scope] = {(change.pop, change.upstream): change.scope for change in repair.changes}
+    change = compared(graph, known.announcements, known.announcements.with_scopes(scopes))
+    door.screen.preview([(repair.title, "bold")], *(f"  {line}" for line in shown["commands"]))
+    door.screen.preview(*(f"  {pop} bird.conf {line}" for pop, lines in shown["bird_conf"].items() for line in lines))
+    door.screen.preview([(change.sentence, "bold")])
+    door.screen.agree("Make it?", yes=yes)
+    eyes = control.VantageEyes(door, known.workload)
+    seen = {vantage: look.pop for vantage, look in eyes.look().items()}
+    plan = waves_of(graph, known.announcements, scopes, eyes.places, seen)
+    for doubt in plan.doubts:
+        door.screen.note(doubt.says)
+    course = apply(
+        plan.waves,
+        control.ControlAnnouncing(door, known.workload, note=f"doctor: {repair.title}"),
+        eyes,
+        say=door.screen.note,
+        patience=Patience(patience_s=patience_s, hold_s=min(HOLD_S, patience_s / 4)),
+    )
+    data = {"repair": dict(shown), "predicted": difference_data(change), **course_data(course)}
+    door.screen.result(data, lambda: [_ending(course, repair)])
+    if course.rolled_back:
+        raise Failure(
+            "the repair was taken back: the outcome differs from the prediction",
+            problems=course.differs,
+            advice="'anypop why VANTAGE' shows what the routers do instead; 'anypop catchment observe' teaches the model what was seen.",
+        )
+
+
+def _ending(course: "Course", repair: "Repair") -> str:
+    if course.rolled_back:
+        return f"taken back: {repair.title}"
+    return f"made: {repair.title}; {len(course.waves)} PoP{'s' if len(course.waves) > 1 else ''}, each as predicted"
+
+
+def course_data(course: "Course") -> dict[str, Any]:
+    return {
+        "applied": not course.rolled_back,
+        "rolled_back": course.rolled_back,
+        "restored": course.restored,
+        "waves": [
+            {
+                "pop": wave.pop,
+                "seconds": round(wave.seconds, 3),
+                "seen": {vantage: look.pop for vantage, look in wave.seen.items()},
+                "differs": wave.differs,
+            }
+            for wave in course.waves
+        ],
+    }

@@ -1,0 +1,393 @@
+"""The description of the API is true: what it limits is limited, and no answer is outside of it.
+
+Every answer of these tests, as of all contract tests, is held to its model by `tests.documented`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from anypop.api import shapes
+from anypop.api.bodies import JSON
+from anypop.api.models.errors import Error
+from anypop.api.openapi import content_of
+from anypop.api.vantages import Answer, Probed, Vantage
+from anypop.control.refusals import Exists
+from anypop.model import codec, limits
+from anypop.model.announce import Address
+from anypop.model.errors import WorldError
+from anypop.model.names import CityCode, HostName
+from anypop.routing.explain import explain
+from tests import documented
+from tests.control_world import FakeAgent, World, a_body
+from tests.unit.test_routing_explain import article
+
+BASE = "/workload/v1/stacks/default/workloads"
+USERS = "/identity/v1/users/me/credentials"
+STACKS = "/stack/v1/stacks"
+REAL = {"stack_id": "default", "workload_id": "fun", "name": "fun-eu-ams-0", "user_id": "me", "host": "LHR", "asn": "209"}
+LHR = HostName("LHR")
+NUL = "holds a NUL or half a character"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("described")) as made:
+        made.create()
+        yield made
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path) as made:
+        yield made
+
+
+def violations(response: Any, status: int = 400) -> dict[str, str]:
+    """What is complained about, by field."""
+    assert response.status_code == status, response.text
+    return {v["field"]: v["description"] for d in response.json()["details"] for v in d.get("fieldViolations", ())}
+
+
+def operations() -> list[tuple[str, APIRoute]]:
+    return [(method, route) for route in documented.routes() for method in sorted(route.methods or ())]
+
+
+def path_of(world: World, route: APIRoute) -> str:
+    unknown = "00000000-0000-0000-0000-000000000000"
+    account = world.platform.accounts.first_account().id
+    return route.path.format(**REAL, credential_id=unknown, rollout_id=unknown, account_id=account)
+
+
+def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
+    return FakeAgent(world, LHR).headers if "/agents/" in route.path else world.headers
+
+
+with_json = [(m, r) for m, r in operations() if JSON in content_of(r)]
+named = [f"{method} {route.path}" for method, route in with_json]
+
+# bodies
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"\xff\xfe",
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b"[" * 100_000,
+        b'{"a":' * 70 + b"1" + b"}" * 70,
+        b'{"a": "\\u0000"}',
+        b'{"\\u0000": 1}',
+        b'{"a": ["\\ud800"]}',
+        b'{"a": "' + b"x" * 131_073 + b'"}',
+        b'{"' + b"x" * 513 + b'": 1}',
+        b" " * (5 << 20),
+    ],
+    ids=lambda content: content[:12].decode("latin-1"),
+)
+@pytest.mark.parametrize(("method", "route"), with_json, ids=named)
+def test_no_operation_takes_a_body_that_breaks_the_limits(world: World, method: str, route: APIRoute, content: bytes) -> None:
+    """400 in the usual shape, whatever the operation; never 422, never an error of our own, and nothing changes."""
+    before = world.platform.core.state.workloads, world.platform.core.state.rules
+    headers = {**headers_for(world, route), "content-type": JSON}
+    violations(world.call(method, path_of(world, route), content=content, headers=headers))
+    assert (world.platform.core.state.workloads, world.platform.core.state.rules) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", STACKS, {"name": ["x"], "slug": "Not A Slug", "accountId": 5}),
+        ("PATCH", f"{STACKS}/default", {"name": {}}),
+        ("POST", USERS, {"name": 7}),
+        ("POST", "/identity/v1/oauth2/token", {"client_id": [], "client_secret": 1, "grant_type": "password"}),
+        ("POST", "/anypop/v1/probes", {"requests": 0, "port": 70000, "family": 5, "vantages": "x", "address": "999.1.1.1"}),
+        ("POST", BASE, {"workload": {"spec": 1, "targets": {}, "colour": 1}}),
+    ],
+)
+def test_everything_wrong_with_a_body_is_said_at_once(world: World, method: str, path: str, body: dict[str, Any]) -> None:
+    """Each wrong member by its name as it was sent."""
+    wanted = body.get("workload", body)
+    assert violations(world.call(method, path, json=body)).keys() >= wanted.keys()
+
+
+def test_more_problems_than_anybody_reads_are_counted(world: World) -> None:
+    """A hundred in words, and how many more there are: 20,000 unknown fields are no work of minutes."""
+    body = a_body("many")
+    body["workload"] |= {f"field{n}": n for n in range(20_000)}
+    found = world.call("POST", BASE, json=body).json()["details"][1]["fieldViolations"]
+    assert len(found) == 101 and found[-1]["description"] == "and 19900 more problems"
+
+
+# texts
+
+
+def test_a_name_has_1_to_255_characters(own: World) -> None:
+    """Of stacks, credentials and workloads, in any script; more is refused in words, by the name of the field."""
+    longest, longer = "東" * 255, "東" * 256
+    says = {"name": "must have at most 255 characters"}
+    assert own.send("POST", STACKS, {"name": longest})["stack"]["name"] == longest
+    assert own.send("PATCH", f"{STACKS}/default", {"name": longest})["stack"]["name"] == longest
+    assert own.send("POST", USERS, {"name": longest})["name"] == longest
+    body = a_body("named")
+    body["workload"]["name"] = longest
+    assert own.send("POST", BASE, body)["workload"]["name"] == longest
+    assert violations(own.call("POST", STACKS, json={"name": longer})) == says
+    assert violations(own.call("PATCH", f"{STACKS}/default", json={"name": longer})) == says
+    assert violations(own.call("POST", USERS, json={"name": longer})) == says
+    body["workload"] |= {"name": longer, "slug": "other"}
+    assert violations(own.call("POST", BASE, json=body)) == says
+    for method, path in (("POST", STACKS), ("PATCH", f"{STACKS}/default")):
+        for nothing in ({}, {"name": None}, {"name": ""}):
+            assert violations(own.call(method, path, json=nothing)).keys() == {"name"}
+    assert len(own.get(STACKS)["results"]) == 2
+
+
+def test_a_note_of_a_rule_has_at_most_1000_characters(own: World) -> None:
+    """The rule is refused, and the others with it."""
+    own.create()
+    path = "/anypop/v1/stacks/default/workloads/fun/announcements"
+    rules = [{"pop": "LHR", "upstream": "as1299", "scope": {}, "note": "n" * length} for length in (1000, 1001)]
+    assert own.send("PUT", path, {"rules": rules[:1]})["rules"][0]["note"] == "n" * 1000
+    says = {"rules[0].note": "must have at most 1000 characters"}
+    assert violations(own.call("PUT", path, json={"rules": rules[1:]})) == says
+
+
+@pytest.mark.parametrize("path", ["name", "spec.containers.web.image", "metadata.labels.a", "spec.containers.web.env.A.value"])
+def test_a_text_that_nothing_can_hold_is_refused_where_it_stands(world: World, path: str) -> None:
+    """By its path inside the workload, like every other problem of a workload."""
+    body = a_body("held", env={"A": {"value": "1"}})
+    body["workload"]["metadata"]["labels"] = {"a": "b"}
+    *way, last = path.split(".")
+    part = body["workload"]
+    for step in way:
+        part = part[step]
+    for text in ("a\0b", "\ud800"):
+        part[last] = text
+        for method, to in (("POST", BASE), ("PUT", f"{BASE}/fun"), ("PATCH", f"{BASE}/fun"), ("POST", "/anypop/v1/quote")):
+            content = json.dumps(body).encode()
+            assert violations(world.call(method, to, content=content)) == {path: NUL}
+    part[last] = "x" * (limits.LONGEST_TEXT + 1)
+    assert violations(world.call("POST", BASE, json=body)) == {path: f"has 131073 characters; a text may have {limits.LONGEST_TEXT}"}
+
+
+def test_a_form_keeps_to_the_same_limits(world: World) -> None:
+    """A NUL in a client id is refused before anybody looks for it."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for client_id in (b"a%00b", b"x" * 131_073):
+        content = b"client_secret=c&client_id=" + client_id
+        found = violations(world.call("POST", "/identity/v1/oauth2/token", content=content, headers=form))
+        assert found.keys() == {"client_id"}
+
+
+def test_a_price_book_keeps_to_the_same_limits(own: World) -> None:
+    """YAML can spell a NUL too; the book that was there stays."""
+    text = 'currency: "E\\0"\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n'
+    assert violations(own.call("PUT", "/anypop/v1/prices", content=text)) == {"currency": NUL}
+    assert own.get("/anypop/v1/prices")["currency"] == "USD"
+
+
+def test_a_report_keeps_to_the_same_limits(own: World) -> None:
+    """A NUL anywhere in it, or a text without end, and the whole report is refused: 400, and the PoP stays unknown."""
+    agent = FakeAgent(own, LHR)
+    agent.obey()
+    before = own.platform.core.state.reports[LHR]
+    assert violations(agent.report(errors=("fine", "a\0b"))) == {"errors[1]": NUL}
+    assert violations(agent.report(drift=("x" * 131_073,))).keys() == {"drift[0]"}
+    assert own.platform.core.state.reports[LHR] is before
+    assert agent.report(errors=("a \\u0000 that is only spelt", "ü")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        (f"{BASE}?page_request.filter=name%3D%22%00%22", "page_request.filter"),
+        ("/anypop/v1/why?target=a%00b&workload=fun", "target"),
+        ("/stack/v1/stacks/a%00b", "stack_id"),
+        (f"{BASE}/%00/instances/x", "workload_id"),
+        ("/anypop/v1/events?nobody-asks=%00", "nobody-asks"),
+    ],
+)
+def test_paths_and_queries_keep_to_the_same_limits(world: World, path: str, field: str) -> None:
+    """400 by the name of the parameter."""
+    assert violations(world.call("GET", path)) == {field: NUL}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/anypop/v1/events?limit=x&after=-1", {"limit", "after"}),
+        ("/anypop/v1/agents/LHR/order?after=x&wait=1.5", {"after", "wait"}),
+        ("/anypop/v1/why?target=x&port=0&family=5&address=a", {"port", "family", "address"}),
+        (f"{BASE}?page_request.first=x&page_request.after=y&page_request.filter==", None),
+    ],
+)
+def test_everything_wrong_with_a_query_is_said_at_once(world: World, path: str, fields: set[str] | None) -> None:
+    """By the names that were sent; an empty value is as good as none."""
+    headers = FakeAgent(world, LHR).headers if "/agents/" in path else world.headers
+    wanted = fields or {"page_request.first", "page_request.after", "page_request.filter"}
+    assert violations(world.call("GET", path, headers=headers)).keys() == wanted
+    assert world.call("GET", "/anypop/v1/events?limit=&after=").status_code == 200
+
+
+def test_a_quota_is_the_operators_to_set_and_tells_nobody_of_other_stacks(own: World) -> None:
+    """A tenant gets 403 for its own stack and 404 for any other; the operator sets every stack's."""
+    accounts = own.platform.accounts
+    tenant = accounts.create_account("tenant")
+    theirs = accounts.create_stack(tenant.id, "theirs", "theirs")
+    secret = accounts.create_credential(tenant.id, "ci")
+    headers = own.login(secret.client_id, secret.secret)
+    path, wanted = "/anypop/v1/stacks/{}/quota", {"quota": {"workloads": 1}}
+    assert own.call("PUT", path.format("theirs"), json=wanted, headers=headers).status_code == 403
+    assert own.call("PUT", path.format("default"), json=wanted, headers=headers).status_code == 404
+    assert own.send("PUT", path.format("theirs"), wanted)["stack"] == theirs.id
+    assert own.call("GET", path.format("theirs"), headers=headers).json()["quota"] == {"workloads": 1}
+
+
+# answers
+
+
+class Glass:
+    """A looking glass over the article's routers."""
+
+    def why(self, target: str, address: Address, pops: Sequence[CityCode]) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = codec.to_data(explain(article(), target, vantage=target))
+        return found
+
+
+def test_an_explanation_is_what_is_documented(own: World) -> None:
+    """The whole answer of the routers of the article, hop by hop."""
+    own.create()
+    own.platform.glass = Glass()
+    found = own.get("/anypop/v1/why?target=london&workload=fun")
+    assert found["landed"] == "JFK" and found["hops"] and found["sentences"]
+
+
+def test_what_is_not_documented_would_be_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member more, a number for a text, a null, a status or a code that no operation has: each fails the test that
+    meets it.
+    """
+
+    def taken(*_: object) -> dict[str, Any]:
+        raise Exists("a refusal that reading does not have")
+
+    plain = shapes.workload
+    for wrong in (
+        lambda *a: {**plain(*a), "colour": "red"},
+        lambda *a: {**plain(*a), "name": None},
+        lambda *a: {**plain(*a), "metadata": {**plain(*a)["metadata"], "version": 1}},
+        lambda *a: {key: value for key, value in plain(*a).items() if key != "slug"},
+        taken,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(shapes, "workload", wrong)
+            with pytest.raises(AssertionError, match="documented"):
+                world.call("GET", f"{BASE}/fun")
+    with pytest.raises(AssertionError, match="documented"):
+        documented.same(Error, b'{"code": 3, "message": "x", "details": [{"@type": "type.googleapis.com/google.rpc.Help"}]}', "here")
+
+
+class Vantages:
+    """London lands where it is told."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def all(self) -> list[Vantage]:
+        return [Vantage(name="london", city=CityCode("LHR"), asn=64511), Vantage(name="berlin", city=CityCode("BER"), asn=64512)]
+
+    def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
+        if vantage == "berlin":
+            raise WorldError("probe from berlin", "its namespace is gone")
+        return Probed(answers=tuple(Answer(body="fun-eu-lhr-0\n", seconds=0.01) for _ in range(requests)), seconds=0.1)
+
+
+def test_each_operation_answers_what_is_documented(own: World) -> None:
+    """All of them, in one story: every answer that is right has been seen, and held to its model."""
+    seen: set[str] = set()
+
+    def noted(response: httpx.Response) -> None:
+        documented.check_read(response)
+        if response.status_code < 300:
+            route = documented.route_of(response.request)
+            assert route is not None
+            seen.add(route.name)
+
+    own.check = noted
+    own.platform.vantages, own.platform.glass = Vantages(own), Glass()
+    agents = own.agents()
+    stack, account = own.get(f"{STACKS}/default"), own.platform.accounts.first_account().id
+    anypop = "/anypop/v1/stacks/default/workloads/fun"
+
+    own.send("POST", "/identity/v1/oauth2/token", {"client_id": own.credential.client_id, "client_secret": own.credential.secret})
+    made = own.send("POST", USERS, {"name": "ci"})
+    for method, path in (("GET", ""), ("GET", f"/{made['id']}"), ("POST", f"/{made['id']}/rotate"), ("DELETE", f"/{made['id']}")):
+        own.send(method, f"{USERS}{path}")
+    own.send("POST", STACKS, {"name": "Other"})
+    own.get(STACKS)
+    own.send("PATCH", f"{STACKS}/default", {"name": "Default"})
+
+    body = a_body(
+        env={"A": {"value": "1"}, "B": {"secretValue": "x"}, "C": {"valueFrom": {"instanceFieldRef": {"fieldPath": ".name"}}}},
+        readinessProbe={"httpGet": {"path": "/", "port": 80, "httpHeaders": {"a": ""}}, "periodSeconds": 5},
+        securityContext={"runAsUser": "0", "capabilities": {"drop": ["ALL"]}},
+    )
+    body["workload"]["spec"]["runtime"] = {"containers": {"terminationGracePeriodSeconds": "30"}}
+    body["workload"]["metadata"]["labels"] = {"a": "b"}
+    own.send("POST", "/anypop/v1/quote", body)
+    made = own.send("POST", BASE, body)["workload"]
+    own.settle(agents)
+    for path in (BASE, f"{BASE}/fun", f"{BASE}/fun/instances", f"{BASE}/fun/instances/fun-eu-lhr-0", "/workload/v1/locations"):
+        own.get(path)
+    own.send("POST", f"{anypop}/preview?merge=true", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
+    own.send("PUT", f"{BASE}/fun", {"workload": made})
+    own.send("PATCH", f"{BASE}/fun", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
+    own.settle(agents)
+    for path in ("/revisions", "/rollouts", "/strategy", "/announcements"):
+        own.get(f"{anypop}{path}")
+    (rollout,) = own.get(f"{anypop}/rollouts")["results"]
+    for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/abort")):
+        own.send(method, f"{anypop}/rollouts/{rollout['id']}{path}", {} if method == "POST" else None)
+    own.send("POST", f"{anypop}/rollback", {"revision": 1})
+    own.send("PUT", f"{anypop}/strategy", {"strategy": {"bake_s": 1, "surge": 2}})
+    rules = [{"pop": "LHR", "upstream": "as1299", "scope": {"prepend": 1, "communities": ["209:7100"]}, "note": "stay"}]
+    own.send("PUT", f"{anypop}/announcements", {"rules": rules})
+    own.send("PATCH", f"{anypop}/announcements", {"rules": rules})
+    own.send("DELETE", f"{anypop}/announcements")
+    own.send("POST", f"{anypop}/rollouts", {"waves": [{"rules": rules, "expected": {"london": ["LHR"]}}], "strategy": {"surge": 1}})
+
+    own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
+    for path in ("vantages", "why?target=london&workload=fun", "communities", "communities/209", "pops", "hosts", "events", "quota"):
+        own.get(f"/anypop/v1/{path}")
+    own.get("/anypop/v1/healthz", headers={})
+    own.send("PUT", f"/anypop/v1/accounts/{account}/quota", {"stacks": 2, "instances": 100})
+    own.send("PUT", f"/anypop/v1/stacks/{stack['id']}/quota", {"quota": {"instances": 100}})
+    own.get(f"/anypop/v1/accounts/{account}/quota")
+    own.get("/anypop/v1/stacks/default/quota")
+    assert own.call("POST", STACKS, json={"name": "One too many"}).status_code == 429
+    book = "currency: EUR\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n"
+    assert own.call("PUT", "/anypop/v1/prices", content=book).status_code == 200
+    own.get("/anypop/v1/prices")
+    network = own.get("/anypop/v1/network")
+    first = network["pops"][0]["hosts"][0]
+    second = {**first, "name": f"{first['name']}-2", "router_id": "10.255.1.1", "upstreams": [], "external4": "198.18.99.0/24"}
+    second |= {"private4": "10.99.0.0/20", "private6": "fd00:99::/64", "external6": "2001:db8:e99::/48"}
+    network["pops"][0]["hosts"].append(second)
+    own.send("PUT", "/anypop/v1/network", network)
+    own.send("POST", f"/anypop/v1/hosts/{second['name']}/evict", {})
+    own.send("POST", f"/anypop/v1/hosts/{second['name']}/readmit", {})
+    own.send("DELETE", f"{BASE}/fun")
+    own.get(f"{BASE}/fun/instances")
+
+    assert {route.name for route in documented.routes()} - seen == {"watch_instances"}  # a stream: the test of the process reads it

@@ -1,0 +1,300 @@
+"""Draining without loss, on a real kernel: flows stay with the incarnation that leaves, new ones go elsewhere, nobody
+is cut.
+
+Each test of what must not break has its control: the same without the pin breaks.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from anypop.agent.act.network.drain import Drains, LiveFlows, live_flows
+from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.sockets import connections
+from anypop.host import netns, process
+from anypop.model.announce import Address
+from tests.drain_lab import (
+    ANYCAST,
+    BOTH,
+    CLIENT,
+    CLIENTS,
+    EXTERNAL,
+    OLD,
+    PORT,
+    PREFIX,
+    ROUTER,
+    Client,
+    Load,
+    balance,
+    fresh,
+    made_in,
+    own,
+    serving,
+    wired,
+)
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[None]:
+    with wired():
+        yield
+
+
+@pytest.fixture
+def net(place: None) -> Iterator[Netlink]:
+    with fresh() as net:
+        yield net
+
+
+async def _drained(net: Netlink, addresses: tuple[Address, ...], move: Callable[[], None], *, pinned: bool) -> Load:
+    load = Load(addresses)
+
+    async def change() -> None:
+        if pinned:
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+        move()
+
+    async with serving(old=BOTH[0].space, new=BOTH[1].space):
+        await load.run(change)
+        load.close()
+    return load
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_who_leaves_a_group_keeps_its_flows_and_gets_no_new_one(net: Netlink, version: int) -> None:
+    """Short, talking and quiet connections live through it, in both families; whoever comes later meets the other
+    one.
+    """
+    load = asyncio.run(_drained(net, (ANYCAST[version],), lambda: balance(net, BOTH[1]), pinned=True))
+    assert {client.server for client in load.long} == {"old", "new"}
+    assert load.broken == 0
+    assert set(load.after) == {"new"}
+    assert len(load.after) > 30
+
+
+def test_without_a_pin_flows_break(net: Netlink) -> None:
+    """The control: leaving the group alone cuts connections of every kind."""
+    load = asyncio.run(_drained(net, tuple(ANYCAST.values()), lambda: balance(net, BOTH[1]), pinned=False))
+    assert load.broken > 8  # half of 50 in the mean
+    assert set(load.after) == {"new"}
+
+
+def test_external_addresses_move_to_the_newer_without_loss(net: Netlink) -> None:
+    """The old one keeps what it has on the addresses that both have; what comes later reaches the newer one."""
+    load = asyncio.run(_drained(net, tuple(EXTERNAL.values()), lambda: own(net, BOTH[1]), pinned=True))
+    assert {client.server for client in load.long} == {"old"}
+    assert load.broken == 0
+    assert set(load.after) == {"new"}
+    assert len(load.after) > 30
+
+
+def test_without_a_pin_moving_external_addresses_breaks_everything(net: Netlink) -> None:
+    """The control: all 50 long ones at least."""
+    load = asyncio.run(_drained(net, tuple(EXTERNAL.values()), lambda: own(net, BOTH[1]), pinned=False))
+    assert load.broken >= 50
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_what_the_old_one_opened_itself_goes_on(net: Netlink, pinned: bool) -> None:
+    """Connections out from the external address, of before and of during the drain, are answered to the one that
+    asked.
+    """
+
+    async def scenario() -> list[bool]:
+        async with serving(there=CLIENT):
+            clients = [await Client(CLIENTS[v], space=BOTH[0].space).open() for v in (4, 6)]
+            if pinned:
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+            own(net, BOTH[1])
+            for v in (4, 6):
+                with contextlib.suppress(TimeoutError, OSError):
+                    clients.append(await Client(CLIENTS[v], space=BOTH[0].space).open(timeout_s=0.5))
+            whole = await asyncio.gather(*(client.is_whole() for client in clients))
+            live = live_flows(PREFIX, OLD, EXTERNAL.values())
+            assert (live.inbound, live.outbound) == (0, len(clients))
+            for client in clients:
+                client.sock.close()
+        return list(whole)
+
+    assert asyncio.run(scenario()) == ([True] * 4 if pinned else [False] * 2)
+
+
+async def half_open(address: Address, change: Callable[[], Awaitable[None]]) -> str:
+    """Who serves a connection whose SYN was answered before `change`, where the answer is lost on its way and sent
+    again after it.
+    """
+    process.run(
+        netns.command(CLIENT, "nft", "-f", "-"),
+        stdin="table inet t { chain c { type filter hook input priority 0; tcp flags & (syn | ack) == syn | ack drop; }; }",
+    )
+    client = Client(address)
+    opening = asyncio.create_task(client.open())
+    try:
+        async with asyncio.timeout(3):
+            while not any(connections(one.space, [address]) for one in BOTH):  # noqa: ASYNC110 - the kernel changes it
+                await asyncio.sleep(0.001)
+        await change()
+    finally:
+        process.run(netns.command(CLIENT, "nft", "delete", "table", "inet", "t"))
+    try:
+        return (await opening).server
+    except (OSError, TimeoutError):
+        return "broken"
+    finally:
+        client.sock.close()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_half_open_connection_is_completed_by_the_one_that_has_it(net: Netlink, version: int) -> None:
+    """Its SYN came before anything was recorded: the socket tells of it (IPv4 on a `::` socket here)."""
+
+    async def scenario() -> str:
+        async def change() -> None:
+            assert await Drains(net, PREFIX).pin(OLD, BOTH[0].behind) == 1
+            assert live_flows(PREFIX, OLD, BOTH[0].behind).inbound == 1
+            own(net, BOTH[1])
+
+        async with serving(old=BOTH[0].space, new=BOTH[1].space):
+            return await half_open(EXTERNAL[version], change)
+
+    assert asyncio.run(scenario()) == "old"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_old_port_that_is_used_again_is_a_new_connection(net: Netlink, version: int) -> None:
+    """Closed before the pin, at its time half, or after it: the next connection from there reaches the newer one and
+    is not disturbed.
+    """
+    ports = (40001, 40002, 40003)
+
+    async def scenario() -> list[str]:
+        async with serving(old=BOTH[0].space, new=BOTH[1].space):
+            early, halfway, late = [await Client(EXTERNAL[version], port=port).open() for port in ports]
+            served = [early.server, halfway.server, late.server]
+            await early.end()
+            await halfway.hear_the_end()
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+            own(net, BOTH[1])
+            halfway.sock.close()
+            await late.end()
+            for port in ports:
+                client = await Client(EXTERNAL[version], port=port).open()
+                served += [client.server, await client.ask()]
+                client.sock.close()
+            return served
+
+    assert asyncio.run(scenario()) == ["old"] * 3 + ["new"] * 6
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_udp_flows_stay_and_tell_when_they_are_silent(net: Netlink, version: int) -> None:
+    """A UDP flow that spoke since the pin stays; another peer gets the newer one; a second of silence and nothing
+    lives.
+    """
+
+    async def scenario() -> list[str]:
+        loop = asyncio.get_running_loop()
+
+        async def ask(sock: socket.socket) -> str:
+            await loop.sock_sendto(sock, b"who", (str(ANYCAST[version]), PORT))
+            return (await loop.sock_recv(sock, 100)).decode()
+
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        balance(net, BOTH[0])
+        with made_in(CLIENT, family, socket.SOCK_DGRAM) as first, made_in(CLIENT, family, socket.SOCK_DGRAM) as second:
+            async with serving(old=BOTH[0].space, new=BOTH[1].space), asyncio.timeout(5):
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+                assert not live_flows(PREFIX, OLD, BOTH[0].behind).udp
+                said = [await ask(first)]
+                balance(net, BOTH[1])
+                said += [await ask(first), await ask(second)]
+                assert live_flows(PREFIX, OLD, BOTH[0].behind).udp
+                while live_flows(PREFIX, OLD, BOTH[0].behind).udp:  # noqa: ASYNC110 - the kernel changes it
+                    await asyncio.sleep(0.01)
+                await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)  # keeps what is recorded
+                return [*said, await ask(first)]
+
+    assert asyncio.run(scenario()) == ["old", "old", "new", "old"]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_udp_that_nobody_answers_stays_too(net: Netlink, version: int) -> None:
+    """Telemetry, say: what arrived at the old one after the pin goes on arriving there."""
+
+    async def scenario() -> list[str]:
+        loop, family = asyncio.get_running_loop(), socket.AF_INET if version == 4 else socket.AF_INET6
+        own(net, BOTH[0])
+        client, old, new = (made_in(space, family, socket.SOCK_DGRAM) for space in (CLIENT, BOTH[0].space, BOTH[1].space))
+        with client, old, new:
+            for one in (old, new):
+                one.bind(("", PORT))
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+            heard = []
+            async with asyncio.timeout(3):
+                for _ in range(2):
+                    await loop.sock_sendto(client, b"42", (str(EXTERNAL[version]), PORT))
+                    tasks = {asyncio.create_task(loop.sock_recv(one, 100)): name for one, name in ((old, "old"), (new, "new"))}
+                    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    heard += [tasks[task] for task in done]
+                    for task in rest:
+                        task.cancel()
+                    own(net, BOTH[1])
+        return heard
+
+    assert asyncio.run(scenario()) == ["old", "old"]
+
+
+def test_clients_on_the_host_itself_stay_too(net: Netlink) -> None:
+    """A connection from the router's own namespace passes no forwarding: it is led by the output hook."""
+
+    async def scenario() -> list[bool]:
+        async with serving(old=BOTH[0].space, new=BOTH[1].space):
+            clients = [await Client(EXTERNAL[v], space=ROUTER).open() for v in (4, 6)]
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+            own(net, BOTH[1])
+            whole = [await client.is_whole() for client in clients]
+            for client in clients:
+                client.sock.close()
+            return whole
+
+    assert asyncio.run(scenario()) == [True, True]
+
+
+def test_what_was_sent_and_not_yet_received_is_still_alive(net: Netlink) -> None:
+    """A connection that the server has closed counts until the client has everything; after that nothing would be
+    cut.
+    """
+
+    async def scenario() -> list[int]:
+        loop, counts = asyncio.get_running_loop(), []
+        listener = made_in(BOTH[0].space, socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((str(EXTERNAL[4]), PORT))
+        listener.listen()
+        with listener, made_in(CLIENT, socket.AF_INET) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await loop.sock_connect(client, (str(EXTERNAL[4]), PORT))
+            server, _ = await loop.sock_accept(listener)
+            server.setblocking(False)
+            server.send(bytes(100_000))
+            server.close()
+            counts.append(live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
+            while await loop.sock_recv(client, 65536):
+                pass
+            async with asyncio.timeout(3):
+                while live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound:  # noqa: ASYNC110 - the kernel changes it
+                    await asyncio.sleep(0.001)
+            counts.append(live_flows(PREFIX, OLD, [EXTERNAL[4]]).inbound)
+        return counts
+
+    assert asyncio.run(scenario()) == [1, 0]
+
+
+def test_a_namespace_that_is_gone_has_no_flows() -> None:
+    """Nothing to wait for."""
+    assert live_flows(PREFIX, "dd" * 16, [EXTERNAL[4]]) == LiveFlows(inbound=0, outbound=0, udp=False)

@@ -1,0 +1,137 @@
+"""The edge router of a PoP of two hosts, asked with real BIRDs and without agents: what it takes, tells, and keeps to itself."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anypop.host import birdc
+from anypop.lab import build
+from anypop.lab.build import Lab
+from anypop.lab.leftovers import left_behind
+from anypop.lab.topology_read import load
+from anypop.model.announce import GRACEFUL_SHUTDOWN, NO_EXPORT
+from tests.lab.edge_lab import ANYCAST, COVERS, TOPOLOGY, UPSTREAMS, BareHost, networks, nexthops, told, updates
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.lab
+Hosts = tuple[BareHost, BareHost]
+
+
+@pytest.fixture(scope="module")
+def lab(short_folder: Path) -> Iterator[Lab]:
+    home, prefix = short_folder / "edge", f"e{os.getpid() % 46656:x}"
+    try:
+        yield build.up(load(TOPOLOGY), prefix=prefix, state_dir=home / "lab")
+    finally:
+        build.down(prefix=prefix, state_dir=home / "lab")
+        assert left_behind(home, prefix) == []
+
+
+@pytest.fixture
+def hosts(lab: Lab) -> Iterator[Hosts]:
+    """Both, telling everything plainly."""
+    both = BareHost(lab=lab, number=1), BareHost(lab=lab, number=2)
+    try:
+        for host in both:
+            host.say()
+        until_both_serve(lab)
+        yield both
+    finally:
+        for host in both:
+            host.stop()
+
+
+def until_both_serve(lab: Lab) -> None:
+    wait_until(lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=10, reason="flows are spread over both hosts")
+    wait_until(lambda: all(told(lab, r, p) for r in UPSTREAMS for p in COVERS), timeout_s=5, reason="every upstream knows the prefixes")
+
+
+def edge(lab: Lab, command: str) -> str:
+    return birdc.ask(lab.control_socket("pop-lhr"), command)
+
+
+def test_no_upstream_hears_of_it_when_one_host_of_two_goes_or_returns(lab: Lab, hosts: Hosts) -> None:
+    """Whichever speaker dies and comes back: not one update or withdrawal leaves the PoP, and the other host gets all flows. When both are
+    gone the covering prefixes are withdrawn, which the same counters show.
+    """
+    before = updates(lab.folder)
+    for host in hosts:
+        host.stop()
+        wait_until(lambda: all(nexthops(lab, p) == 1 for p in ANYCAST), timeout_s=2, reason="the other host gets all flows")
+        assert updates(lab.folder) == before
+        host.say()
+        until_both_serve(lab)
+        assert updates(lab.folder) == before
+    for host in hosts:
+        host.stop()
+    wait_until(lambda: not any(told(lab, r, p) for r in UPSTREAMS for p in COVERS), timeout_s=5, reason="no host: nothing is announced")
+    assert updates(lab.folder) == {key: (told, gone + 1) for key, (told, gone) in before.items()}
+
+
+def test_what_hosts_attach_reaches_the_upstreams(lab: Lab, hosts: Hosts) -> None:
+    """Prepends and communities pass through, NO_EXPORT too, which is meant for the neighbour; our own community keeps
+    the prefix from one of the upstreams, prepends for another, and does not leave.
+    """
+    for host in hosts:
+        host.say(prepend=2, communities=(NO_EXPORT, (3356, 80)), large_communities=((33438, 0, 1299), (33438, 1, 3356), (64500, 7, 7)))
+    for prefix in COVERS:
+        wait_until(lambda p=prefix: told(lab, "as1299-lhr", p) is None, timeout_s=5, reason="AS1299 is not told")  # type: ignore[misc]
+        found = told(lab, "as3356-lhr", prefix)
+        assert found is not None
+        assert found.as_path == (33438,) * 4
+        assert set(found.communities) == {NO_EXPORT, (3356, 80)}
+        assert [c for c in found.large_communities if c[0] != 3356] == [(64500, 7, 7)]  # AS3356 marks what it takes, with its own
+
+
+def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts) -> None:
+    """While one of two hosts shuts down gracefully the upstreams hear nothing, and new flows go to the other host; when
+    both do, the upstreams hear it, and flows go to both.
+    """
+    before = updates(lab.folder)
+    hosts[0].say(fades=True)
+    wait_until(
+        lambda: "(65535,0)" in edge(lab, f"show route {COVERS[0]} table hosts4 all"),
+        timeout_s=5,
+        reason="the edge router knows that it fades",
+    )
+    wait_until(lambda: all(nexthops(lab, p) == 1 for p in ANYCAST), timeout_s=5, reason="flows go to the host that does not fade")
+    assert updates(lab.folder) == before
+    hosts[1].say(fades=True)
+    for router in UPSTREAMS:
+        for prefix in COVERS:
+            wait_until(
+                lambda r=router, p=prefix: (found := told(lab, r, p)) and GRACEFUL_SHUTDOWN in found.communities,  # type: ignore[misc]
+                timeout_s=5,
+                reason="both hosts fade, and the upstreams hear it",
+            )
+    wait_until(lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=5, reason="both fade alike, so flows go to both")
+
+
+def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
+    """Another host's address, whole external prefixes, a default route, half a covering prefix and a stranger's network are all refused, in
+    both families; the neighbour's traffic stays where it was.
+    """
+    lies = ["198.18.16.130/32", "198.18.16.0/25", "198.18.16.0/24", "0.0.0.0/0", "198.18.0.0/25", "203.0.113.0/24", "198.18.17.1/32"]
+    lies += ["2001:db8:b0:8000::2/128", "2001:db8:b0::/49", "2001:db8:b0::/48", "::/0", "2001:db8:a0::/49", "2001:db8:ffff::/48"]
+    hosts[0].say(more=[*lies, "198.18.0.77/32", "2001:db8:a0::77/128"])
+    for family, address in ((4, "198.18.0.77/32"), (6, "2001:db8:a0::77/128")):
+        wait_until(
+            lambda f=family, a=address: a in edge(lab, f"show route table hosts{f}"),  # type: ignore[misc]
+            timeout_s=5,
+            reason="what is allowed of the same announcement has arrived",
+        )
+        found = networks(edge(lab, f"show route table hosts{family} protocol host_lhr_1_v{family}"))
+        assert not set(found) & set(lies)
+        assert len(found) == 4  # covering prefix, two anycast addresses, its own external address
+
+
+def test_nothing_leaks(lab: Lab, hosts: Hosts) -> None:
+    """An upstream is told our prefixes and nothing that another one said; a host is told the default route and nothing else."""
+    ours = {4: ["198.18.0.0/24", "198.18.16.0/24"], 6: ["2001:db8:a0::/48", "2001:db8:b0::/48"]}
+    for family in (4, 6):
+        for name in ("arelion", "level3"):
+            assert networks(edge(lab, f"show route table master{family} export up_{name}_v{family}")) == ours[family]
+        assert len(networks(edge(lab, f"show route table master{family} protocol up_arelion_v{family}"))) > 0
+    assert [host.hears() for host in hosts] == [["0.0.0.0/0", "::/0"]] * 2

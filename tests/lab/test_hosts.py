@@ -1,0 +1,169 @@
+"""A PoP of two hosts behind an edge router, with the whole platform: placement over hosts, and what clients notice when one host goes."""
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anypop.host import birdc, process
+from anypop.lab import build, platform, vantage
+from anypop.lab.build import Lab
+from anypop.lab.leftovers import left_behind
+from anypop.lab.looking_glass import look
+from anypop.lab.vantage import Stream
+from tests.lab.edge_lab import TOPOLOGY, nexthops, updates, watched
+from tests.lab.story import Shell
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.lab
+EVERY_S = 0.005
+# BFD sees a silent loss within 0.3 s (3 x 100 ms); half of the flows go to the host that is lost, and what hangs is given up after 0.5 s.
+BLIND_S = 0.45
+OPEN = 10  # requests that may be under way at one moment: each takes some milliseconds, and one begins every 5 ms
+
+
+@pytest.fixture(scope="module")
+def shell(short_folder: Path) -> Iterator[Shell]:
+    state, prefix = short_folder / "hosts", f"h{os.getpid() % 46656:x}"
+    topology = short_folder / "hosts.yaml"
+    topology.write_text(TOPOLOGY)
+    try:
+        made = Shell(place=platform.up(topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None))
+        words = ("workload", "create", "web", "--image", made.place.image, "--port", "80", "--replicas", "4")
+        made.json(*words, "--target", "eu1=LHR", "--anycast", "--yes", "--timeout", "60")
+        yield made
+    finally:
+        platform.down(state, progress=lambda _: None, purge=True)
+        assert left_behind(state, prefix) == []
+
+
+@pytest.fixture(scope="module")
+def lab(shell: Shell) -> Lab:
+    return build.attach(shell.place.state / "lab")
+
+
+@pytest.fixture(scope="module")
+def addresses(shell: Shell, lab: Lab) -> tuple[str, str]:
+    """The workload's anycast addresses, once everybody serves them."""
+    data = shell.json("workload", "show", "web")
+    found = re.findall(r'"(198\.18\.0\.\d+|2001:db8:a0:[0-9a-f:]*)"', str(data).replace("'", '"'))
+    four, six = (next(a for a in found if (":" in a) == wants) for wants in (False, True))
+    until_both_serve(lab, (four, six))
+    return four, six
+
+
+def until_both_serve(lab: Lab, addresses: tuple[str, str]) -> None:
+    wait_until(lambda: all(nexthops(lab, a) == 2 for a in addresses), timeout_s=15, reason="the edge router spreads over both hosts")
+    wait_until(lambda: watched(lab) == 4, timeout_s=10, reason="BFD watches both hosts in both families")
+    london = lab.vantage("london")
+    wait_until(
+        lambda: all(a.ok for address in addresses for a in vantage.probe(london, address, requests=5, timeout_s=1)),
+        timeout_s=10,
+        reason="London is answered in both families",
+    )
+
+
+def hosts_of(shell: Shell) -> dict[str, list[str]]:
+    """The instances of each host, by the external addresses: LHR-1 has the lower half of the PoP's."""
+    found: dict[str, list[str]] = {"LHR-1": [], "LHR-2": []}
+    for instance in shell.json("instances", "web"):
+        last = int(str(instance["externalIpAddress"]).rpartition(".")[2])
+        found["LHR-1" if last < 128 else "LHR-2"].append(str(instance["name"]))
+    return found
+
+
+def test_four_instances_are_spread_over_two_hosts_and_all_answer(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
+    """Two on each; from London every one of the four answers at the anycast address in both families, and each at its own address; `pops`
+    and `host list` tell the hosts, and the routers' own view of the address is told as for any PoP.
+    """
+    assert {host: len(names) for host, names in hosts_of(shell).items()} == {"LHR-1": 2, "LHR-2": 2}
+    london = lab.vantage("london")
+    names = {f"web-eu1-lhr-{n}" for n in range(4)}
+    for address in addresses:
+        hits = Counter(answer.body.strip() for answer in vantage.probe(london, address, requests=60))
+        assert set(hits) == names, hits
+    for instance in shell.json("instances", "web"):
+        for field in ("externalIpAddress", "externalIpv6Address"):
+            (answer,) = vantage.probe(london, instance[field], requests=1)
+            assert answer.body.strip() == instance["name"]
+    pop = next(p for p in shell.json("pops") if p["pop"] == "LHR")
+    assert [(h["host"], h["instances"]["healthy"]) for h in pop["hosts"]] == [("LHR-1", 2), ("LHR-2", 2)]
+    assert look(lab, addresses[0])["pop-lhr"].pop == "LHR"
+    assert "london lands in LHR" in shell.try_("why", "london").out
+
+
+def test_a_host_that_is_cut_off_costs_its_flows_a_third_of_a_second_and_nobody_else_anything(
+    shell: Shell, lab: Lab, addresses: tuple[str, str]
+) -> None:
+    """Its link goes dark under load: what fails began before BFD saw it, everything later is answered by the other host.
+    The PoP stays announced without one word to its upstreams, also when the host returns; then only connections that are
+    open at that moment can fail, since the kernel spreads flows anew.
+    """
+    before = updates(lab.folder)
+    with Stream(lab.vantage("london"), addresses[0], interval_s=EVERY_S, timeout_s=0.5, most=4000) as stream:
+        wait_until(lambda: len(stream.answers) > 50, timeout_s=5, reason="requests run")
+        lab.cut("LHR-2")
+        assert lab.is_cut("LHR-2")
+        assert not lab.is_cut("LHR-1")
+        wait_until(lambda: all(nexthops(lab, a) == 1 for a in addresses), timeout_s=3, reason="the edge router turns to the other host")
+        later = len(stream.answers) + 200
+        wait_until(lambda: len(stream.answers) > later, timeout_s=10, reason="requests go on for a while")
+        returned = time.time()
+        lab.restore("LHR-2")
+        until_both_serve(lab, addresses)
+        answers = stream.stop()
+    failed = [answer for answer in answers if not answer.ok]
+    lost = [answer for answer in failed if answer.at < returned]
+    assert len(lost) <= BLIND_S / EVERY_S, f"{len(lost)} of {len(answers)} failed"
+    assert not lost or lost[-1].at - lost[0].at <= BLIND_S
+    assert len(failed) - len(lost) <= OPEN, f"{len(failed) - len(lost)} of {len(answers)} failed when the host returned"
+    assert {answer.body.strip().rpartition("-")[0] for answer in answers if answer.ok} == {"web-eu1-lhr"}
+    assert updates(lab.folder) == before
+
+
+def test_a_host_whose_programs_are_killed_leaves_its_pop_announced(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
+    """Agent and speaker of one host get SIGKILL under load: its flows move to the other host at once, its upstreams hear nothing, and the
+    next `up` brings the agent back, which brings the speaker back.
+    """
+    before = updates(lab.folder)
+    place = shell.place
+    with Stream(lab.vantage("london"), addresses[1], interval_s=EVERY_S, timeout_s=0.5, most=4000) as stream:
+        wait_until(lambda: len(stream.answers) > 50, timeout_s=5, reason="requests run")
+        for pid_file in (place.pid_file("agent-lhr-1"), place.home("LHR-1") / "bird" / "bird.pid"):
+            pid = process.alive(pid_file)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: all(nexthops(lab, a) == 1 for a in addresses), timeout_s=3, reason="the edge router turns to the other host")
+        later = len(stream.answers) + 100
+        wait_until(lambda: len(stream.answers) > later, timeout_s=10, reason="requests go on for a while")
+        answers = stream.stop()
+    failed = [answer for answer in answers if not answer.ok]
+    assert len(failed) <= OPEN, f"{len(failed)} of {len(answers)} failed"
+    assert updates(lab.folder) == before
+    platform.up(place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None)
+    until_both_serve(lab, addresses)
+    assert updates(lab.folder) == before
+
+
+def test_a_pop_without_any_host_is_withdrawn(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
+    """Both hosts are cut off: the covering prefixes leave, and only those. It is what the counts of the other tests are held against."""
+    before = updates(lab.folder)
+    for name in ("LHR-1", "LHR-2"):
+        lab.cut(name)
+    try:
+        wait_until(
+            lambda: updates(lab.folder) == {key: (told, gone + 1) for key, (told, gone) in before.items()},
+            timeout_s=5,
+            reason="each upstream is told of one withdrawal in each family",
+        )
+        own = lab.network().pops[0].hosts[0].external4.supernet()
+        assert str(own) in birdc.ask(lab.control_socket("as3356-lhr"), f"show route {own}")
+    finally:
+        for name in ("LHR-1", "LHR-2"):
+            lab.restore(name)
+    until_both_serve(lab, addresses)

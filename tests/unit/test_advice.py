@@ -1,0 +1,169 @@
+"""Advice on its own: what people ask before they act, with nothing but plain arguments, and no terminal, control or lab in sight."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anypop.advice import answers, graph, plans, proposals, question
+from anypop.advice.graph import Graph, Sources
+from anypop.advice.waves import Key, Viewpoint, Waves, waves_of
+from anypop.agent.act.bgp.proposed import bird_conf
+from anypop.model.announce import Mode, Scope
+from anypop.model.errors import Invalid
+from anypop.model.scopes import scope_data
+from anypop.model.sessions import Announcements
+from tests.control_world import a_network
+
+LONDON = Path(__file__).parents[1] / "golden" / "cli" / "london"
+HOME = Scope(communities=((209, 7100),))
+
+
+def london() -> Graph:
+    return graph.load(Sources(graph=LONDON / "as-rel.txt", footprint=LONDON / "cities.csv"))
+
+
+def now() -> Announcements:
+    return plans.read((LONDON / "plan.yaml").read_text(), "plan")
+
+
+def test_only_what_thinks_loads_numpy() -> None:
+    """Looking for files, rules, plans, and the types of waves do not: a process that must stay small may use them."""
+    light, heavy = "graph, plans, waves, what_if", {"numpy", "numba", "typer", "rich", "httpx"}
+    code = f"import sys; from anypop.advice import {light}; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "graph.yaml").write_text("graph: g.txt\nfootprint: f.csv\nweights: w.csv\n")
+    (tmp_path / "observations.csv").write_text("")
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "lab.json").write_text("{}")
+    return tmp_path
+
+
+def found(folder: Path, given: Sources | None = None, environment: Mapping[str, str] | None = None) -> Sources | None:
+    return graph.find(given or Sources(), folder=folder, environment=environment or {})
+
+
+def test_files_count_in_this_order(folder: Path) -> None:
+    """Those that are named, the environment, graph.yaml, the lab; an override or footprint goes with the graph it was written for."""
+    written = Sources(
+        graph=folder / "g.txt", footprint=folder / "f.csv", weights=folder / "w.csv", observations=folder / "observations.csv"
+    )
+    assert found(folder) == written
+    other = Path("/other.txt")
+    of_environment = found(folder, environment={"ANYPOP_GRAPH": str(other)})
+    assert of_environment == Sources(graph=other, weights=folder / "w.csv", observations=folder / "observations.csv")
+    named = found(folder, Sources(graph=folder / "g.txt"), {"ANYPOP_GRAPH": str(other), "ANYPOP_FOOTPRINT": "/x.csv"})
+    assert named == written
+    (folder / "graph.yaml").unlink()
+    assert found(folder) == Sources(observations=folder / "observations.csv", lab=folder / "lab" / "lab.json")
+    (folder / "lab" / "lab.json").unlink()
+    assert found(folder) is None
+
+
+@pytest.mark.parametrize(("text", "words"), [("grph: x\n", "grph is none of graph"), ("- x\n", "must name files"), ("a: [", "is not YAML")])
+def test_a_graph_yaml_that_is_wrong_is_refused(folder: Path, text: str, words: str) -> None:
+    """In words, before anything is loaded."""
+    (folder / "graph.yaml").write_text(text)
+    with pytest.raises(Invalid, match=words):
+        found(folder)
+
+
+def test_problems_of_all_files_are_told_together(tmp_path: Path) -> None:
+    """A file that is not there, a wrong relationship, a wrong weight."""
+    (tmp_path / "g.txt").write_text("1|2|7\n")
+    (tmp_path / "w.csv").write_text("1,x\n")
+    with pytest.raises(Invalid) as caught:
+        graph.load(Sources(graph=tmp_path / "g.txt", footprint=tmp_path / "none.csv", weights=tmp_path / "w.csv"))
+    text = str(caught.value)
+    assert "g.txt:1" in text and "w.csv:1" in text and "none.csv cannot be read: No such file" in text
+
+
+def test_a_question_of_control_s_rows_needs_no_control() -> None:
+    """What is in effect counts; without rows every PoP announces to every upstream."""
+    rows: list[dict[str, Any]] = [
+        {"prefix": "185.85.196.0/24", "pop": "JFK", "upstream": "as209", "asn": 209, "scope": {}, "effective": scope_data(HOME)}
+    ]
+    known = question.known_of(a_network(), "web", rows)
+    assert (known.workload, known.prefixes) == ("web", ("185.85.196.0/24",))
+    assert [(s.key, s.scope) for s in known.announcements.sessions] == [(("JFK", "as209"), HOME)]
+    assert len(question.known_of(a_network()).announcements.sessions) == 8
+    with pytest.raises(Invalid) as caught:
+        question.question_of(known.announcements, ["withhold:SIN:209", "reset:JFK:209"], ["what_if[0]", "what_if[1]"])
+    assert [problem.path for problem in caught.value.problems] == ["what_if[0]"]
+
+
+def test_an_answer_compares_only_where_that_was_asked() -> None:
+    """As data it has `change` then; shares sum to one."""
+    asked = question.question_of(now(), ["scope:JFK,LAX:209:209:7100"])
+    plain = answers.answer_data(question.ask(london(), asked, compare=False), biggest=1, graph="x")
+    compared = answers.answer_data(question.ask(london(), asked, compare=True), biggest=1, graph="x")
+    assert "change" not in plain and compared == plain | {"change": compared["change"]}
+    assert {move["to"] for move in compared["change"]["moves"]} == {"LHR"}
+    assert sum(row["weight"] for row in plain["by_pop"]) == pytest.approx(1)
+
+
+def test_proposals_have_the_lines_of_bird_conf_where_a_network_is_known() -> None:
+    """Who brings no function that writes them gets none."""
+    known = question.known_of(a_network())
+    place = proposals.Place(workload="web", network=known.network, prefixes=("185.85.196.0/24",), render=bird_conf)
+    world = london()
+    diagnosis = proposals.diagnosed(world, now(), causes=1, far_km=1500)
+    (best, *_) = proposals.useful(diagnosis.repairs[0], 5)
+    assert proposals.bird_lines(best, now(), proposals.Place(workload="web")) == {}
+    named = plans.read((LONDON / "plan.yaml").read_text().replace("centurylink", "as209").replace("arelion", "as1299"), "plan")
+    diagnosis = proposals.diagnosed(world, named, causes=1, far_km=1500)
+    data = proposals.data(diagnosis, place, most=2, graph=world.says)
+    (first, _) = data["causes"][0]["repairs"]
+    assert first["commands"] == ["anypop announce scope web --pop JFK,LAX --upstream as209 --community 209:7100"]
+    assert set(first["bird_conf"]) == {"JFK", "LAX"}
+    assert "+ if net = 185.85.196.0/24 then { bgp_community.add((209,7100)); accept; }" in first["bird_conf"]["JFK"]
+
+
+VIEWPOINTS = (
+    Viewpoint(name="london", asn=64497, city="LHR"),
+    Viewpoint(name="amsterdam", asn=64496, city="AMS"),
+    Viewpoint(name="nowhere", asn=65000, city="LHR"),
+)
+REPAIR: dict[Key, Scope] = {("JFK", "centurylink"): HOME, ("LAX", "centurylink"): HOME}
+
+
+def waves(seen: Mapping[str, str | None], scopes: Mapping[Key, Scope] = REPAIR) -> Waves:
+    return waves_of(london(), now(), scopes, VIEWPOINTS, seen)
+
+
+def test_a_change_goes_out_pop_by_pop_with_what_each_vantage_should_see() -> None:
+    """All scopes go out once; at the end London lands at home; a vantage that the graph does not have is not judged."""
+    made = waves({"london": "JFK", "amsterdam": "AMS", "nowhere": "JFK"})
+    assert made.doubts == ()
+    assert {key: scope for wave in made.waves for key, scope in wave.scopes.items()} == REPAIR
+    assert sorted(wave.pop for wave in made.waves) == ["JFK", "LAX"]
+    assert all(set(wave.expected) == {"london", "amsterdam"} for wave in made.waves)
+    assert made.waves[-1].expected == {"london": frozenset({"LHR"}), "amsterdam": frozenset({"AMS"})}
+
+
+def test_the_pop_whose_change_alone_takes_nobody_further_goes_first() -> None:
+    """While JFK still draws Europe, to limit JFK first would send it to LAX."""
+    assert [wave.pop for wave in waves({"london": "JFK", "amsterdam": "AMS"}).waves] == ["LAX", "JFK"]
+
+
+def test_a_vantage_that_the_model_gets_wrong_may_only_come_nearer() -> None:
+    """The doubt says what was predicted and seen; a vantage that lands nowhere may land anywhere."""
+    made = waves({"london": "AMS", "amsterdam": None})
+    assert {(doubt.vantage, doubt.seen) for doubt in made.doubts} == {("london", "AMS"), ("amsterdam", "")}
+    assert "the model is wrong about london" in made.doubts[0].says and "but it lands in AMS" in made.doubts[0].says
+    expected = made.waves[0].expected
+    assert expected["london"] == {"LHR", "AMS"} and expected["amsterdam"] == {"AMS", "LHR", "JFK", "LAX"}
+
+
+def test_a_pop_that_withdraws_is_no_place_where_a_vantage_may_land() -> None:
+    """One wave, and nobody lands in New York any more."""
+    off = Scope(mode=Mode.WITHHOLD)
+    (wave,) = waves({"london": "JFK", "amsterdam": "AMS"}, {("JFK", "centurylink"): off, ("JFK", "arelion"): off}).waves
+    assert not any("JFK" in pops for pops in wave.expected.values())

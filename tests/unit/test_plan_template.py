@@ -1,0 +1,130 @@
+"""Templates: what makes a process another one, and what changes under it while it runs."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anypop.model.names import StackId, WorkloadId
+from anypop.model.workload import Container, Port, Probe, ProbeKind, Target, Workload
+from anypop.plan.template import template_of
+from tests.worlds import KEY, LHR, workload
+
+PLAIN = Container(name="app", image="registry.example/web:1", env=(("A", "1"), ("B", "2")), secrets=(("TOKEN", "hush"),))
+PROBE = Probe(kind=ProbeKind.TCP, port=81)
+
+# every field of a container and of a workload, with another value for it: a new field must be put on one of the two sides
+OF_THE_PROCESS: dict[str, Any] = {
+    "name": "other",
+    "image": "registry.example/web:2",
+    "command": ("/run",),
+    "args": ("--fast",),
+    "env": (("A", "1"), ("B", "3")),
+    "env_from_instance": (("CITY", ".location.cityCode"),),
+    "secrets": (("TOKEN", "hash"),),
+    "cpu_millis": 2000,
+    "memory_bytes": 1 << 30,
+    "always_pull": True,
+}
+UNDER_THE_PROCESS: dict[str, Any] = {"ports": (Port(name="http", port=8080),), "readiness": PROBE, "liveness": PROBE}
+MADE_FROM: dict[str, Any] = {"containers": (replace(PLAIN, image="registry.example/web:2"),), "anycast": False, "dual_stack": False}
+ABOUT_IT: dict[str, Any] = {
+    "id": WorkloadId("another"),
+    "stack_id": StackId("another"),
+    "stack_slug": "another",
+    "slug": "another",
+    "name": "another",
+    "targets": (Target(name="all", cities=(LHR,), replicas=7),),
+    "deleting": True,
+    "revision": 7,
+    "template": "another",
+    "labels": (("a", "b"),),
+    "annotations": (("a", "b"),),
+}
+
+
+def template(*containers: Container, **more: Any) -> str:
+    return template_of(workload(containers=containers or (PLAIN,), **more), KEY)
+
+
+def test_every_field_is_on_one_side_or_the_other() -> None:
+    """What a container or a workload learns to say must be called part of the process or not."""
+    assert sorted([*OF_THE_PROCESS, *UNDER_THE_PROCESS]) == sorted(f.name for f in fields(Container))
+    assert sorted([*MADE_FROM, *ABOUT_IT]) == sorted(f.name for f in fields(Workload))
+
+
+@pytest.mark.parametrize("name", OF_THE_PROCESS)
+def test_what_a_process_is_made_from_makes_another_template(name: str) -> None:
+    """Each field for itself."""
+    assert template(replace(PLAIN, **{name: OF_THE_PROCESS[name]})) != template()
+
+
+@pytest.mark.parametrize("name", UNDER_THE_PROCESS)
+def test_what_changes_under_a_process_leaves_its_template(name: str) -> None:
+    """Ports and probes reach a process that runs."""
+    assert template(replace(PLAIN, **{name: UNDER_THE_PROCESS[name]})) == template()
+
+
+@pytest.mark.parametrize("name", MADE_FROM)
+def test_a_workload_is_made_from_its_containers_and_the_families_of_its_address(name: str) -> None:
+    """An anycast address is bound before the first instruction, so another family is another incarnation."""
+    assert template_of(replace(workload(containers=(PLAIN,)), **{name: MADE_FROM[name]}), KEY) != template()
+
+
+@pytest.mark.parametrize("name", ABOUT_IT)
+def test_what_is_said_about_a_workload_leaves_its_template(name: str) -> None:
+    """Where it runs, how often, what it is called and labelled: none of it is in a process."""
+    assert template_of(replace(workload(containers=(PLAIN,)), **{name: ABOUT_IT[name]}), KEY) == template()
+
+
+def test_without_an_anycast_address_its_families_are_nothing() -> None:
+    """There is no address to bind."""
+    assert template(anycast=False, dual_stack=False) == template(anycast=False, dual_stack=True)
+
+
+def test_a_second_container_makes_another_template() -> None:
+    """Added or taken away; in which order they were written down is nothing."""
+    side = replace(PLAIN, name="side")
+    assert template(PLAIN, side) == template(side, PLAIN) != template(PLAIN)
+
+
+@given(st.permutations([("A", "1"), ("B", "2"), ("C", "3")]))
+def test_variables_have_no_order(env: list[tuple[str, str]]) -> None:
+    """A client that sends the same object with its keys sorted another way changes nothing."""
+    assert template(replace(PLAIN, env=tuple(env))) == template(replace(PLAIN, env=tuple(sorted(env))))
+    assert template(replace(PLAIN, secrets=tuple(env))) == template(replace(PLAIN, secrets=tuple(sorted(env))))
+
+
+@pytest.mark.parametrize("path", [".metadata.labels['role']", "{.metadata.labels['role']}", "$.metadata.labels['role']"])
+def test_labels_count_where_a_process_reads_them(path: str) -> None:
+    """In whichever way of writing it the path begins at the metadata."""
+    reads = replace(PLAIN, env_from_instance=(("ROLE", path),))
+    for name in ("labels", "annotations"):
+        assert template(reads, **{name: (("role", "edge"),)}) != template(reads, **{name: (("role", "core"),)})
+        assert template(reads, **{name: (("a", "1"), ("b", "2"))}) == template(reads, **{name: (("b", "2"), ("a", "1"))})
+    elsewhere = replace(PLAIN, env_from_instance=(("ROLE", ".location.metadata"),))
+    assert template(elsewhere, labels=(("role", "edge"),)) == template(elsewhere)
+
+
+def test_a_template_outlives_the_version_that_made_it() -> None:
+    """What runs is known by its template for years: these words may never change for these workloads, whatever fields are added."""
+    assert template() == "c04c4336110720029d49"
+    full = replace(PLAIN, **OF_THE_PROCESS)
+    assert template(full, anycast=False) == "8569213ceef4bcb5a14e"
+
+
+def test_a_template_is_keyed_and_shows_nothing() -> None:
+    """Without the platform's key nobody can try out a secret against it; it is short and of hexadecimal digits."""
+    assert template() != template_of(workload(containers=(PLAIN,)), b"another")
+    assert len(template()) == 20 and set(template()) <= set("0123456789abcdef")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_two_values_are_never_one_template(one: str, other: str) -> None:
+    """Neither by where one ends and the next begins, nor by what stands in them."""
+    same = template(replace(PLAIN, args=(one, other))) == template(replace(PLAIN, args=(one + other,)))
+    assert not same
+    assert (template(replace(PLAIN, args=(one,))) == template(replace(PLAIN, args=(other,)))) == (one == other)
