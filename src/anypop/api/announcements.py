@@ -91,10 +91,11 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
     held = state.anycast.get(declared.id)
     if held is None or state.plan is None:
         return
-    for host, part in state.plan.hosts.items():
+    sites = state.plan.sites
+    for host in sites.in_order({*state.plan.tellers(held.prefix4), *state.plan.tellers(held.prefix6)}):
+        part = state.plan.hosts[host]
         city = part.pop
-        site = state.network.host(host)
-        asns = {u.name: u.asn for u in site.upstreams} if site is not None else {}
+        asns = {u.name: u.asn for u in sites.hosts[host].host.upstreams}
         for told in part.announcements:
             if told.prefix not in (held.prefix4, held.prefix6):
                 continue
@@ -132,7 +133,7 @@ def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Rea
 
 
 def _rules(state: State, declared: Declaration) -> Rules:
-    return {(r.pop, r.upstream): r for key, r in sorted(state.rules.items()) if key[0] == declared.id}
+    return {(r.pop, r.upstream): r for _, r in sorted(state.rules_of(declared.id).items())}
 
 
 def _scope_of(rule: ScopeRule | None) -> Scope:

@@ -32,6 +32,17 @@ ANY_CHANGE: Hashable = "any"
 # A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage ours.
 HIGHEST_GENERATION = 2**53
 
+
+def of_host(host: HostName) -> Hashable:
+    """The topic of a host's reports, and of what is made of them."""
+    return "host", host
+
+
+def of_workload(workload: WorkloadId) -> Hashable:
+    """The topic of all that is declared and decided of a workload."""
+    return "workload", workload
+
+
 Alter = Callable[[State, float], State]
 
 
@@ -146,6 +157,10 @@ class Core:
         self.state = after
         for host in differing(before.orders, after.orders):
             self.bell.ring(("order", host))
+        for host in differing(before.reports, after.reports) | differing(before.verdict.hosts, after.verdict.hosts):
+            self.bell.ring(of_host(host))
+        for workload in after.stirred:
+            self.bell.ring(of_workload(workload))
         self.bell.ring(ANY_CHANGE)
         self._set_timer(after)
 

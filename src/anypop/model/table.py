@@ -25,7 +25,7 @@ class Table(Mapping[K, V]):
     Iteration is in no meaningful order, as with a set: whoever needs an order sorts.
     """
 
-    __slots__ = ("_entries", "_groups", "_members", "_origin", "_touched")
+    __slots__ = ("_entries", "_groups", "_last", "_members", "_origin", "_touched")
 
     def __init__(self, entries: Mapping[K, V] | None = None, groups: Groups | None = None) -> None:
         self._groups: Groups = groups if groups is not None else {}
@@ -33,6 +33,7 @@ class Table(Mapping[K, V]):
         self._members: Mapping[str, Map[Hashable, Map[K, V]]] = self._grouped(entries or {})
         self._touched: Map[K, None] = _NONE
         self._origin = object()
+        self._last: tuple[object, Map[K, None]] | None = None  # the beginning before this one, and what was touched from there to here
 
     def _grouped(self, entries: Mapping[K, V]) -> Mapping[str, Map[Hashable, Map[K, V]]]:
         members = {}
@@ -93,7 +94,11 @@ class Table(Mapping[K, V]):
 
     def settled(self) -> "Table[K, V]":
         """The same entries as a beginning: what is touched from now on is told from here."""
-        return self if not self._touched else self._made(self._entries, self._members, _NONE, object())
+        if not self._touched:
+            return self
+        made = self._made(self._entries, self._members, _NONE)
+        made._origin, made._last = object(), (self._origin, self._touched)
+        return made
 
     def _with(self, news: Mapping[K, V], gone: Iterable[K]) -> "Table[K, V]":
         gone = tuple(gone)
@@ -106,7 +111,7 @@ class Table(Mapping[K, V]):
             del entries[key]
             touched[key] = None
         members = {name: self._regrouped(name, old, news) for name in self._groups}
-        return self._made(entries.finish(), members, touched.finish(), self._origin)
+        return self._made(entries.finish(), members, touched.finish())
 
     def _regrouped(self, name: str, old: Mapping[K, V], news: Mapping[K, V]) -> Map[Hashable, Map[K, V]]:
         group_of, members = self._groups[name], self._members[name]
@@ -132,19 +137,22 @@ class Table(Mapping[K, V]):
                 del outer[group]
         return outer.finish()
 
-    def _made(
-        self, entries: Map[K, V], members: Mapping[str, Map[Hashable, Map[K, V]]], touched: Map[K, None], origin: object
-    ) -> "Table[K, V]":
+    def _made(self, entries: Map[K, V], members: Mapping[str, Map[Hashable, Map[K, V]]], touched: Map[K, None]) -> "Table[K, V]":
         made: Table[K, V] = Table.__new__(Table)
         made._entries, made._groups, made._members = entries, self._groups, members
-        made._touched, made._origin = touched, origin
+        made._touched, made._origin, made._last = touched, self._origin, self._last
         return made
 
     def candidates(self, other: "Table[K, V]") -> Iterable[K] | None:
         """Keys among which all differences from `other` are; None where only a full comparison can tell."""
         if self._entries is other._entries:
             return ()
-        return {*self._touched, *other._touched} if self._origin is other._origin else None
+        if self._origin is other._origin:
+            return {*self._touched, *other._touched}
+        for one, two in ((self, other), (other, self)):
+            if one._last is not None and one._last[0] is two._origin:
+                return {*one._last[1], *one._touched, *two._touched}
+        return None
 
 
 _ABSENT = object()

@@ -108,11 +108,12 @@ def silenced(
     shared = frozenset(pop for pop in frozenset.intersection(*was.values()) if pop in pops)
     for workload in was:
         lost = sorted(c for c in shared & stays[workload] if c not in told)
-        if lost and workload not in confirmed:
-            gone = ", ".join(sorted(w for w in was if w != workload and not shared <= stays[w]))
+        gone = sorted(w for w in was if w != workload and not shared <= stays[w])
+        # where nobody leaves, hosts of one PoP that do not share all addresses were silent before
+        if lost and gone and workload not in confirmed:
             yield Problem(
                 path=f"workload {workload}",
-                message=f"would no longer be announced at {', '.join(lost)}, since workload {gone} in the same covering prefix "
+                message=f"would no longer be announced at {', '.join(lost)}, since workload {', '.join(gone)} in the same covering prefix "
                 f"{prefix} leaves; nothing was changed. Create that workload anew in its new cities, which gives it a prefix to "
                 "suit, and delete the old one",
             )

@@ -32,6 +32,7 @@ class Sites:
     hosts: dict[HostName, Site]
     pops: dict[CityCode, Pop]
     ranks: dict[CityCode, int]
+    order: dict[HostName, int]
     covering: frozenset[Prefix]
     disjoint: bool
 
@@ -47,9 +48,14 @@ class Sites:
             hosts=hosts,
             pops=pops,
             ranks={city: rank for rank, city in enumerate(pops)},
+            order={host: rank for rank, host in enumerate(hosts)},
             covering=frozenset((*network.anycast4, *network.anycast6)),
             disjoint=_are_disjoint(owned),
         )
+
+    def in_order(self, hosts: Iterable[HostName]) -> list[HostName]:
+        """Some of the hosts, as the document has them."""
+        return sorted(hosts, key=self.order.__getitem__)
 
     def pop_of(self, host: HostName) -> CityCode:
         """A host's city; of one that has left the network its own name, as for the only host of a PoP."""
