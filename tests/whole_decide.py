@@ -13,7 +13,6 @@ from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone
 from anypop.judge.memory import History
 from anypop.judge.verdict import is_fresh, judge
-from anypop.model import codec
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.plan import Plan, Verdict
 from anypop.plan.check import check
@@ -56,7 +55,7 @@ def decide_whole(before: Whole, draft: State, *, now: float, confirmed: frozense
         wanted = order_for(planned, host, generation, verdict)
         if last is None or wanted != last.order or floor > generation:
             wanted = replace(wanted, generation=max(generation, floor) + 1)
-            orders[host] = Issued(order=wanted, body=codec.to_json(wanted), at=now)
+            orders[host] = Issued(order=wanted, at=now)
     return Whole(state=replace(draft, orders=orders), plan=planned, verdict=verdict, history=history)
 
 

@@ -13,7 +13,6 @@ from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.judge.rejudge import Judged, listened, rejudge
-from anypop.model import codec
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.table import differing, with_entries, without_keys
 from anypop.plan.orders import cut
@@ -26,6 +25,8 @@ from anypop.plan.sites import Sites
 PLACE_REST_S = 90.0
 # An anycast address stands in DNS: it rests for longer than the usual time to live of a record (300 s).
 ANYCAST_REST_S = 600.0
+# So many generations of an order are stored as differences before a whole one: a start reads no more of them for each host.
+STORED_WHOLE_EVERY = 20
 
 
 @dataclass(slots=True)
@@ -196,8 +197,13 @@ def _ordered(
         if last is not None and wanted == last.order and floor <= generation:
             continue
         wanted = replace(wanted, generation=max(generation, floor) + 1)
-        orders[host] = Issued(order=wanted, body=codec.to_json(wanted), at=now)
+        orders[host] = Issued(order=wanted, at=now, whole=_whole(last, wanted.generation))
     return with_entries(draft.orders, orders)
+
+
+def _whole(last: Issued | None, generation: int) -> int:
+    """The generation that is the newest to be stored as a whole, once this one is stored."""
+    return last.whole if last is not None and generation < last.whole + STORED_WHOLE_EVERY else generation
 
 
 def _answered_otherwise(before: Judged, after: Judged, planned: Planned) -> set[HostName]:

@@ -105,6 +105,7 @@ rollouts = Table(
     Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("body", Text, nullable=False),
+    Index("ix_rollouts_workload_id", "workload_id"),
 )
 
 incarnations = Table(
@@ -124,6 +125,7 @@ incarnations = Table(
     Column("revision", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("host", "link"),
+    Index("ix_incarnations_workload_id", "workload_id"),
 )
 
 anycast = Table(

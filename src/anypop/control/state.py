@@ -18,6 +18,7 @@ from anypop.model.announce import ScopeRule
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Network
 from anypop.model.order import Order, Removal
+from anypop.model.order_text import OrderWriter
 from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
@@ -116,11 +117,16 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """An order as it was issued: the noun, and the very bytes the agent gets."""
+    """An order as it was issued. `whole`: the generation that was last stored as a whole; the later ones are stored as what differs."""
 
-    order: Order
-    body: bytes = field(repr=False)  # it holds secrets
+    order: Order = field(repr=False)  # it holds secrets
     at: float
+    whole: int = 0
+
+    @property
+    def body(self) -> bytes:
+        """What an agent gets that asks for the whole order."""
+        return OrderWriter().order(self.order).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, func, insert, inspect, select, update
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,6 +39,7 @@ from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
 from anypop.model.network import Network
+from anypop.model.order_text import OrderWriter
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
@@ -87,9 +103,7 @@ class Store:
             held = [rows.to_anycast(r) for r in _all(link, schema.anycast)]
             ruled = [rows.to_rule(r) for r in _all(link, schema.rules)]
             rolling = [rows.to_rollout(r) for r in _all(link, schema.rollouts)]
-            newest = select(schema.orders.c.host, func.max(schema.orders.c.generation)).group_by(schema.orders.c.host)
-            generations = [(host, generation) for host, generation in link.execute(newest)]
-            issued = [rows.to_issued(_one_order(link, host, generation)) for host, generation in generations]
+            issued = [rows.to_issued(found) for found in _orders(link)]
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
@@ -132,11 +146,11 @@ class Store:
         return [dict(row) for row in reversed(found)]
 
     def order_history(self, host: HostName) -> list[Row]:
-        """The kept generations of a host, newest first, as bodies."""
+        """The kept generations of a host, newest first: whole orders, and what differs from the one before (`base`)."""
         table = schema.orders
+        query = select(table).where(table.c.host == host).order_by(table.c.generation.desc()).limit(ORDERS_KEPT)
         with self.reading() as link:
-            found = link.execute(select(table).where(table.c.host == host).order_by(table.c.generation.desc())).mappings().all()
-        return [dict(row) for row in found]
+            return [dict(row) for row in link.execute(query).mappings()]
 
 
 def open_store(folder: Path, url: str | None = None) -> Store:
@@ -268,23 +282,52 @@ class _Change:
         self.changed = [row(k, after[k]) for k in changed if k in after and k in before]
 
     def remove(self, link: Connection) -> None:
-        for key in self.gone:
-            parts = key if isinstance(key, tuple) else (key,)
-            link.execute(delete(self.table).where(*(self.table.c[name] == part for name, part in zip(self.keys, parts, strict=True))))
+        if self.gone:
+            keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
+            gone = [{f"the_{name}": part for name, part in zip(self.keys, key, strict=True)} for key in keys]
+            link.execute(delete(self.table).where(*self._the_one()), gone)
 
     def put(self, link: Connection) -> None:
-        for row in self.changed:
-            link.execute(update(self.table).where(*(self.table.c[name] == row[name] for name in self.keys)).values(row))
+        if self.changed:
+            # the key itself is not set: a database would look through all rows that refer to it
+            others = {c.name: bindparam(c.name) for c in self.table.columns if c.name not in self.keys}
+            changed = [row | {f"the_{name}": row[name] for name in self.keys} for row in self.changed]
+            link.execute(update(self.table).where(*self._the_one()).values(others), changed)
         if self.new:
             link.execute(insert(self.table), self.new)
+
+    def _the_one(self) -> list[ColumnElement[bool]]:
+        return [self.table.c[name] == bindparam(f"the_{name}") for name in self.keys]
 
 
 def _save_orders(link: Connection, before: State, after: State) -> None:
     table = schema.orders
-    for host in differing(before.orders, after.orders) & after.orders.keys():
-        issued = after.orders[host]
-        link.execute(insert(table), rows.of_issued(issued))
-        link.execute(delete(table).where(table.c.host == host, table.c.generation <= issued.order.generation - ORDERS_KEPT))
+    writer = OrderWriter()
+    found = [after.orders[host] for host in differing(before.orders, after.orders) & after.orders.keys()]
+    if found:
+        link.execute(insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found])
+    for issued in found:
+        order = issued.order
+        if issued.whole == order.generation:  # only then something is too old: what is kept must reach back to a whole one
+            old = table.c.generation < _oldest_to_keep(link, order.host, order.generation)
+            link.execute(delete(table).where(table.c.host == order.host, old))
+
+
+def _oldest_to_keep(link: Connection, host: HostName, generation: int) -> int:
+    """The newest whole order that all the kept ones can be made from."""
+    table = schema.orders
+    reaches = table.c.generation <= max(generation - ORDERS_KEPT + 1, 1)
+    query = select(func.max(table.c.generation)).where(table.c.host == host, table.c.base.is_(None), reaches)
+    return link.execute(query).scalar_one() or 0
+
+
+def _orders(link: Connection) -> Iterator[list[Any]]:
+    """Of each host the newest row that tells all of its order, and those after it."""
+    table = schema.orders
+    query = select(table.c.host, func.max(table.c.generation)).where(table.c.base.is_(None)).group_by(table.c.host)
+    for host, whole in link.execute(query).all():
+        found = select(table).where(table.c.host == host, table.c.generation >= whole).order_by(table.c.generation)
+        yield list(link.execute(found).mappings())
 
 
 def _append(link: Connection, events: Sequence[Event], at: float) -> None:
@@ -328,8 +371,3 @@ def _put_setting(link: Connection, key: str, value: str | None) -> None:
 
 def _all(link: Connection, table: Table) -> Iterable[Any]:
     return link.execute(select(table).order_by(*table.primary_key.columns)).mappings().all()
-
-
-def _one_order(link: Connection, host: str, generation: int) -> Any:
-    table = schema.orders
-    return link.execute(select(table).where(table.c.host == host, table.c.generation == generation)).mappings().one()

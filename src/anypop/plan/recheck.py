@@ -6,8 +6,8 @@ were checked when they were made. Two hosts cannot contradict each other, since 
 common; where a network lets them, everything is checked.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
@@ -24,21 +24,41 @@ _NOBODY = frozenset[CityCode]()
 
 def recheck(before: Planned | None, made: Replanned, ground: Ground, *, confirmed: frozenset[WorkloadId]) -> None:
     """Raises `Unsafe`."""
-    if made.whole or before is None or not made.plan.sites.disjoint:
+    sites = made.plan.sites
+    if not sites.disjoint or (made.whole and before is not None):
         lives = tuple(i for w in ground.workload_ids() for i in ground.incarnations_of(w))
         check(made.plan.whole(), lives, confirmed=confirmed)
         return
-    part = _changed(before, made)
-    problems = [
-        *_losses(before, made, ground, confirmed),
-        *_silences(made, ground, confirmed),
-        *contradictions(part, made.plan.sites),
-    ]
+    slots = before.slots if before is not None else _slots(ground)
+    problems = [*_losses(slots, made, ground, confirmed), *_silences(made, ground, confirmed)]
+    doubtful = [host for host in made.hosts if not _are_numbers_right(made.plan, host)]
+    # addresses follow from numbers: where these are right nothing of a host can contradict anything
+    problems += contradictions(_part(before, made, doubtful), sites)
     if problems:
         raise Unsafe(problems)
 
 
-def _losses(before: Planned, made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
+def _slots(ground: Ground) -> Mapping[CityCode, int]:
+    """How many slots there are in each PoP."""
+    return Counter(pop for w in ground.workload_ids() for pop in {i.name: i.pop for i in ground.incarnations_of(w)}.values())
+
+
+def _are_numbers_right(plan: Planned, host: HostName) -> bool:
+    """Whether all numbers on a host are within its prefixes, each link is of one incarnation, and each index of one slot."""
+    numbers = plan.sites.hosts[host].numbers
+    links = {r.link: r.uid for r in plan.removed.get(host, ()) if r.link >= 0}
+    places: dict[int, object] = {r.index: (r.workload_id, r.name) for r in plan.removed.get(host, ()) if r.index >= 0}
+    for incarnation, _ in plan.rows.get(host, ()):
+        if not (0 <= incarnation.index < numbers.places and 0 <= incarnation.link < numbers.links):
+            return False
+        if links.setdefault(incarnation.link, incarnation.uid) != incarnation.uid:
+            return False
+        if places.setdefault(incarnation.index, incarnation.slot) != incarnation.slot:
+            return False
+    return True
+
+
+def _losses(slots: Mapping[CityCode, int], made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
     """As `check` does it, for those who lose: how many the others have was counted before."""
     lost: dict[tuple[str, str], list[WorkloadId]] = defaultdict(list)
     of_workload: dict[WorkloadId, int] = {}
@@ -53,7 +73,7 @@ def _losses(before: Planned, made: Replanned, ground: Ground, confirmed: frozens
                     lost[scope].append(workload)
     if not lost:
         return
-    counts = {pop: before.slots.get(pop, 0) for pop in before.slots}
+    counts = Counter(slots)
     for workload in confirmed:
         for pop in {i.name: i.pop for i in ground.incarnations_of(workload)}.values():
             counts[pop] -= 1
@@ -77,21 +97,23 @@ def _silences(made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId])
         yield from silenced(prefix, was, stays, pops=plan.sites.pops, told=here, confirmed=confirmed)
 
 
-def _changed(before: Planned, made: Replanned) -> Plan:
-    """Of each host that changed: what is new in its part, and all numbers that are given out there."""
+def _part(before: Planned | None, made: Replanned, doubtful: Iterable[HostName]) -> Plan:
+    """Of each host that changed what it announces, if that is new; of the doubtful ones all; and the addresses that are new."""
     plan = made.plan
+    whole = {*doubtful}
     hosts: dict[HostName, HostPlan] = {}
     for host in made.hosts:
-        part, was = plan.hosts[host], before.hosts[host]
-        old = {id(order) for order in was.instances}
-        news = tuple(order for order in part.instances if id(order) not in old)
-        hosts[host] = replace(part, instances=news, announcements=part.announcements if part.announcements != was.announcements else ())
-    entries = {w for w in made.workloads if plan.anycast.get(w) is not before.anycast.get(w)} & plan.anycast.keys()
+        part, was = plan.hosts[host], before.hosts.get(host) if before is not None else None
+        if host in whole:
+            hosts[host] = part
+        elif was is None or part.announcements != was.announcements:
+            hosts[host] = replace(part, instances=())
+    entries = {w for w in made.workloads if before is None or plan.anycast.get(w) is not before.anycast.get(w)} & plan.anycast.keys()
     sharing: set[Prefix] = {p for w in entries for p in (plan.anycast[w].prefix4, plan.anycast[w].prefix6)}
     return Plan(
         network=plan.network,
-        incarnations=tuple(row.incarnation for host in made.hosts for row in plan.rows.get(host, ())),
+        incarnations=tuple(row.incarnation for host in whole for row in plan.rows.get(host, ())),
         anycast=tuple({held.workload_id: held for held in chain(*(plan.tenants(p).values() for p in sharing))}.values()),
         hosts=hosts,
-        removals=tuple((host, removal) for host in made.hosts for removal in plan.removed.get(host, ())),
+        removals=tuple((host, removal) for host in whole for removal in plan.removed.get(host, ())),
     )

@@ -185,7 +185,7 @@ def replan(before: Planned | None, sites: Sites, ground: Ground, touched: Touche
     if before is None or before.sites is not sites:
         everything = Touched(workloads=frozenset(ground.workload_ids()), hosts=frozenset(sites.hosts) | frozenset(ground.removal_hosts()))
         return _Replanning(Planned(sites=sites), ground, everything, whole=True).done()
-    return _Replanning(before, ground, touched | before.pending, whole=False).done()
+    return _Replanning(before, ground, touched, whole=False).done()
 
 
 class _Replanning:
@@ -207,10 +207,11 @@ class _Replanning:
         self._put_together()
 
     def done(self) -> Replanned:
+        # who was only placed will be found as he is now; who was removed, as a tombstone
         pending = Touched(
-            workloads=frozenset(w for w, s in self.settled.items() if self._differs(w, s)) | self.rehomed,
+            workloads=frozenset(w for w, s in self.settled.items() if s.removals),
             hosts=frozenset(h for w, s in self.settled.items() if self._differs(w, s) for h in self._hosts_of(w, s)),
-            addresses=bool(self.before.anycast.keys() - self.anycast.keys()) if self.whole else self.released,
+            addresses=self.released,
         )
         plan = Planned(
             sites=self.sites,
@@ -261,8 +262,10 @@ class _Replanning:
         earlier.
         """
         rooms = Rooms(self.ground, self.sites)
-        cities = {self.sites.pop_of(host) for host in self.touched.hosts}
-        queue = sorted({*self.touched.workloads, *self._who_wait(cities)}, key=self.ground.rank, reverse=True)
+        pending = self.before.pending
+        cities = {self.sites.pop_of(host) for host in self.touched.hosts | pending.hosts} if self.before.waiting else set()
+        concerned = self.touched.workloads | pending.workloads
+        queue = sorted({*concerned, *self._who_wait(cities)}, key=self.ground.rank, reverse=True)
         while queue:
             workload = queue.pop()
             settled = settle(self.ground, rooms, workload)
@@ -299,7 +302,7 @@ class _Replanning:
         unserved = unserved.drop([w for w in self.settled if w in unserved and w not in asking])
         self.anycast, self.unserved = anycast, unserved
         given: set[WorkloadId] = set()
-        if asking or (unserved and (over or moved or self.touched.addresses or self.before.given)):
+        if asking or (unserved and (over or moved or self.touched.addresses or self.before.pending.addresses or self.before.given)):
             for workload in sorted({*asking, *unserved}, key=ground.rank):
                 wanted = ground.workload(workload)
                 assert wanted is not None  # who asks for an address is there

@@ -26,6 +26,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "key", name="pk_memories"),
     )
     op.add_column("orders", sa.Column("base", sa.BigInteger(), nullable=True))
+    # without them each change of a workload looks through all rows of all workloads
+    op.create_index("ix_incarnations_workload_id", "incarnations", ["workload_id"])
+    op.create_index("ix_rollouts_workload_id", "rollouts", ["workload_id"])
     link = op.get_bind()
     value = link.execute(sa.text("SELECT value FROM settings WHERE key = 'history'")).scalar()
     for kind, key, body in _pieces(json.loads(value)) if value is not None else ():
@@ -49,6 +52,8 @@ def downgrade() -> None:
             history["nowhere"] += [[key, body["nowhere"]]] if body["nowhere"] is not None else []
     text = json.dumps(history, separators=(",", ":"))
     link.execute(sa.text("INSERT INTO settings VALUES ('history', :text)"), {"text": text})
+    op.drop_index("ix_rollouts_workload_id", "rollouts")
+    op.drop_index("ix_incarnations_workload_id", "incarnations")
     op.execute("DELETE FROM orders WHERE base IS NOT NULL")
     op.drop_column("orders", "base")
     op.drop_table("memories")
