@@ -216,7 +216,9 @@ def of_issued(issued: Issued, base: Issued | None, writer: OrderWriter) -> Row:
     row: Row = {"host": order.host, "generation": order.generation, "at": issued.at}
     if base is None or issued.whole == order.generation:
         return {**row, "base": None, "body": writer.order(order)}
-    return {**row, "base": base.order.generation, "body": codec.to_json(delta(base.order, order)).decode()}
+    change = delta(base.order, order)
+    frame = codec.to_json(replace(change, instances=())).decode()
+    return {**row, "base": base.order.generation, "body": writer.with_instances(frame, change.instances)}
 
 
 def to_issued(found: Sequence[RowMapping]) -> Issued:

@@ -290,7 +290,7 @@ class _Change:
     def put(self, link: Connection) -> None:
         if self.changed:
             # the key itself is not set: a database would look through all rows that refer to it
-            others = {c.name: bindparam(c.name) for c in self.table.columns if c.name not in self.keys}
+            others: dict[str, Any] = {c.name: bindparam(c.name) for c in self.table.columns if c.name not in self.keys}
             changed = [row | {f"the_{name}": row[name] for name in self.keys} for row in self.changed]
             link.execute(update(self.table).where(*self._the_one()).values(others), changed)
         if self.new:

@@ -27,12 +27,12 @@ class OrderWriter:
 
     def order(self, order: Order) -> str:
         """The whole order."""
-        frame = codec.to_json(replace(order, instances=())).decode()
-        before, _, after = frame.partition(_NO_INSTANCES)
-        return f'{before}"instances":[{self.instances(order.instances)}]{after}'
+        return self.with_instances(codec.to_json(replace(order, instances=())).decode(), order.instances)
 
-    def instances(self, instances: Iterable[InstanceOrder]) -> str:
-        return ",".join(map(self.instance, instances))
+    def with_instances(self, document: str, instances: Iterable[InstanceOrder]) -> str:
+        """A document that was written without its instances, with them. Inside a text of it a quotation mark never stands alone."""
+        before, _, after = document.partition(_NO_INSTANCES)
+        return f'{before}"instances":[{",".join(map(self.instance, instances))}]{after}'
 
     def instance(self, one: InstanceOrder) -> str:
         links = ",".join(

@@ -56,14 +56,14 @@ def plan(world: World) -> Plan:
     for of_prefix in told.values():
         for name, announcements in of_prefix.hosts.items():
             announced[name] += announcements
-    held_back = _held(removals)
+    held_back, makes = _held(removals), Instances(ground)
     hosts = {}
     for name, site in sites.hosts.items():
         hosts[name] = HostPlan(
             pop=site.pop.city,
             host=name,
             instances=tuple(
-                ordered(ground, incarnation, site.numbers, table.get(incarnation.workload_id))
+                makes.order(incarnation, site.numbers, table.get(incarnation.workload_id))
                 for incarnation in standing[name]
                 if (name, *incarnation.slot) not in held_back
             ),
@@ -87,19 +87,37 @@ def turn_of(removal: Removal) -> tuple[int, int, str]:
     return removal.index, removal.link, removal.uid
 
 
-def ordered(ground: Ground, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
-    """One incarnation as its host is told to run it. What nobody knows any more is made from the newest revision: it
-    runs already, and is told so by its own template.
-    """
-    workload = incarnation.workload_id
-    made_from = ground.revision(workload, incarnation.revision) or ground.workload(workload)
-    assert made_from is not None  # what is kept belongs to a workload that is there
-    return instance_order(incarnation, made_from, numbers, anycast)
+class Instances:
+    """Incarnations as their hosts are told to run them, out of one ground. The instances of a revision share one payload."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._payloads: dict[int, tuple[Workload, Containers]] = {}
+
+    def order(self, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
+        """What nobody knows any more is made from the newest revision: it runs already, and is told so by its own template."""
+        workload = incarnation.workload_id
+        made_from = self._ground.revision(workload, incarnation.revision) or self._ground.workload(workload)
+        assert made_from is not None  # what is kept belongs to a workload that is there
+        return instance_order(incarnation, made_from, numbers, anycast, payload=self._payload(made_from))
+
+    def _payload(self, workload: Workload) -> Containers:
+        known = self._payloads.get(id(workload))
+        if known is None:
+            known = self._payloads[id(workload)] = workload, Containers(containers=workload.containers)
+        return known[1]
 
 
-def instance_order(incarnation: Incarnation, workload: Workload, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
-    """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the
-    revision it follows.
+def instance_order(
+    incarnation: Incarnation,
+    workload: Workload,
+    numbers: Numbering,
+    anycast: AnycastAddress | None,
+    *,
+    payload: Containers | None = None,
+) -> InstanceOrder:
+    """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the revision
+    it follows. `payload`: its containers, where somebody has put them together already.
     """
     order = InstanceOrder(
         name=incarnation.name,
@@ -110,7 +128,7 @@ def instance_order(incarnation: Incarnation, workload: Workload, numbers: Number
         revision=incarnation.revision,
         links=(InstanceLink(addresses=numbers.addresses(incarnation.index, incarnation.link)),),
         anycast=_anycast(workload, anycast),
-        payload=Containers(containers=workload.containers),
+        payload=payload or Containers(containers=workload.containers),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
     )
     return filled(order, incarnation, workload)

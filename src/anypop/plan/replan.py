@@ -22,7 +22,7 @@ from anypop.plan.announcements import Told, order_of, own, told_of
 from anypop.plan.anycast import Footprint, footprint, give, is_needed, wants
 from anypop.plan.ground import Ground
 from anypop.plan.placement import Settled, settle
-from anypop.plan.planner import ordered, turn_of
+from anypop.plan.planner import Instances, turn_of
 from anypop.plan.rooms import Rooms
 from anypop.plan.sites import Sites
 
@@ -197,6 +197,7 @@ class _Replanning:
         self.sites = before.sites
         self.whole = whole
         self.touched = touched
+        self.makes = Instances(ground)
         self.settled: dict[WorkloadId, Settled] = {}
         self.waiting = before.waiting
         self._place()
@@ -384,7 +385,7 @@ class _Replanning:
         for incarnation in incarnations:
             order = None
             if site is not None and not self._is_held_back(incarnation, again[incarnation.workload_id]):
-                order = ordered(self.ground, incarnation, site.numbers, self.anycast.get(incarnation.workload_id))
+                order = self.makes.order(incarnation, site.numbers, self.anycast.get(incarnation.workload_id))
                 if (was := known.get(incarnation.uid)) == order:
                     order = was  # the very same object tells everyone later that nothing changed
             stay.append(Row(incarnation, order))
