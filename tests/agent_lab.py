@@ -320,10 +320,10 @@ class PopLab:
         return ip.query(*words, netns=self.router)
 
     def members(self, address: object) -> int:
-        """Next hops behind an anycast address in the kernel; 0 without a route."""
+        """Links behind an anycast address in the kernel; 0 without a route."""
         for row in self.kernel("-6" if ":" in str(address) else "-4", "route", "show", "proto", "158"):
             if row["dst"] == str(address):
-                return len(row.get("nexthops", [row]))
+                return len({hop["dev"] for hop in row.get("nexthops", [row])})
         return 0
 
     def teardown(self) -> str:

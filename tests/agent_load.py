@@ -53,7 +53,7 @@ class Requests:
             self.last = connection.getresponse().read().decode().strip()
             self.answers[self.last] = self.answers.get(self.last, 0) + 1
         except (OSError, http.client.HTTPException) as error:
-            self.failures.append(f"request {self.sent}: {type(error).__name__}: {error}")
+            self.failures.append(f"{self._address}, request {self.sent}: {type(error).__name__}: {error}")
         finally:
             with suppress(OSError):
                 connection.close()

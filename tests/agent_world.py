@@ -123,6 +123,7 @@ class FakeHost:
     images: set[str] = field(default_factory=set)
     pins: dict[str, float] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
+    let_go: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
     bad_images: set[str] = field(default_factory=set)
     applied: list[Step] = field(default_factory=list)
@@ -225,7 +226,11 @@ class FakeHost:
                 assert step.behind
                 self.pins.setdefault(short(step.uid), self.now)
             case EndDrain():
-                assert not (self.is_well(step.uid) and self._is_leaving(step.uid)), "11: flows of one that goes on are let go"
+                if self.is_well(step.uid) and self._is_leaving(step.uid):
+                    assert step.drained, "11: flows of one that goes on are let go"
+                    self._guard_flows(step.uid, "let go of")
+                    assert not any(m.short == short(step.uid) for ms in self.groups.values() for m in ms), "11: it gets new flows"
+                    self.let_go.add(step.uid)
                 self.pins.pop(short(step.uid), None)
             case PullImage():
                 self.images.add(step.image)
@@ -334,6 +339,13 @@ class FakeHost:
             assert gate in self.routed, f"8: {export.prefix} is announced before {gate} has a route"
             assert any(m.short in owners and self.is_well(owners[m.short]) for m in self.groups[gate]), f"8: nobody answers {gate}"
 
+    def _guard_flows(self, uid: str, what: str) -> None:
+        """Its flows have ended, or it had all its time for them."""
+        assert self.page is not None
+        if uid in self.busy:
+            since = self.pins.get(short(uid), self.now)
+            assert self.now >= since + self.page.order.drain_s, f"{what} {uid} before its flows have ended"
+
     def _guard_removal(self, uid: str, what: str) -> None:
         """Invariants 14 (only what has a token) and 9 (never before the withdrawal, nor while nobody else answers)."""
         assert self.page is not None
@@ -342,9 +354,9 @@ class FakeHost:
             assert short(uid) not in self.namespaces, f"14: {uid} is stopped without a token"
             return
         assert uid in leaving, f"14: {what} {uid} without a token"
-        key, running = short(uid), any(c.uid == uid and c.state is ContainerState.RUNNING for c in self.containers.values())
-        if running and uid in self.busy:
-            assert self.now >= self.pins.get(key, self.now) + self.page.order.drain_s, f"{what} {uid} before its flows have ended"
+        running = any(c.uid == uid and c.state is ContainerState.RUNNING for c in self.containers.values())
+        if running and uid not in self.let_go:
+            self._guard_flows(uid, what)
         gone = leaving[uid].instance
         for address in gone.anycast if gone else ():
             others = [m.short for m in self.groups.get(address, ()) if m.short != short(uid)]
@@ -377,7 +389,7 @@ class FakeHost:
             key = self.external.get(ip_network(address.external), short(instance.uid))
             uid = self._uid_of(key)
             if uid != instance.uid and self.is_well(uid):
-                assert key in self.pins, f"11: {address.external} leaves {uid} and it loses its flows"
+                assert key in self.pins or uid in self.let_go, f"11: {address.external} leaves {uid} and it loses its flows"
                 assert self.is_well(instance.uid) or self._is_leaving(uid), f"7: {address.external} leaves {uid} for one that is not well"
 
     def _announces(self, prefix: Prefix) -> bool:

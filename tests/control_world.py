@@ -22,6 +22,7 @@ from anypop.api.context import Platform
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
 from anypop.control.network import change_network
+from anypop.control.state import State
 from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.announce import Mode
@@ -180,6 +181,7 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.run(self._http.aclose())
+        self._loop.call_soon_threadsafe(self.platform.workers.close)
         self.run(self.platform.core.stop())
         self.platform.core.store.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -235,6 +237,10 @@ class World:
         found: list[dict[str, Any]] = self.get(f"/workload/v1/stacks/default/workloads/{slug}/instances?page_request.first=999")["results"]
         return found
 
+    @property
+    def state(self) -> State:
+        return self.platform.core.state
+
     def agents(self) -> "list[FakeAgent]":
         return [FakeAgent(self, host) for host in self.platform.hosts()]
 
@@ -249,7 +255,10 @@ class World:
 
 
 class FakeAgent:
-    """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails."""
+    """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill` does so by uid;
+    `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick` ones never answer. By uid too:
+    `restarts` that are counted, and `made_from`, a template that is not the order's.
+    """
 
     def __init__(self, world: World, host: HostName) -> None:
         self.world = world
@@ -259,7 +268,12 @@ class FakeAgent:
         self.order: Order | None = None
         self.gone: tuple[str, ...] = ()
         self.broken: frozenset[str] = frozenset()
-        self.withdraws = False
+        self.ill: set[str] = set()
+        self.missing: set[str] = set()
+        self.crashing: set[str] = set()
+        self.sick: set[str] = set()
+        self.restarts: dict[str, int] = {}
+        self.made_from: dict[str, str] = {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -303,23 +317,37 @@ class FakeAgent:
         )
 
     def _instance(self, ordered: InstanceOrder) -> InstanceReport:
-        healthy = ordered.name not in self.broken
+        template = self.made_from.get(ordered.uid, ordered.template)
+        images = {c.image for c in ordered.containers}
+        if missing := images & self.missing:
+            return InstanceReport(
+                name=ordered.name, uid=ordered.uid, phase=Phase.FAILED, healthy=False, reason=Reason.PULL_FAILED, template=template,
+                message=f"pull {min(missing)}: no such image",
+            )  # fmt: skip
+        healthy = self._is_healthy(ordered)
         reason = Reason.PROBE_PASSED if healthy else Reason.PROBE_FAILED
         started = self.world.clock() - 1
         container = ContainerReport(name="web", phase=Phase.RUNNING, reason=reason, ready=healthy, started_at=started)
+        if restarts := self.restarts.get(ordered.uid, len(images & self.crashing)):
+            container = replace(container, restarts=restarts, last_exit_code=1, last_reason=Reason.EXITED)
         return InstanceReport(
             name=ordered.name,
             uid=ordered.uid,
             phase=Phase.RUNNING,
             healthy=healthy,
             reason=reason,
+            template=template,
             started_at=started,
             containers=(container,),
         )
 
+    def _is_healthy(self, ordered: InstanceOrder) -> bool:
+        bad = self.missing | self.crashing | self.sick
+        return ordered.name not in self.broken and ordered.uid not in self.ill and bad.isdisjoint(c.image for c in ordered.containers)
+
     def _prefixes(self, order: Order) -> list[PrefixReport]:
         found = []
-        healthy = {a for i in order.instances if i.name not in self.broken for a in i.anycast}
+        healthy = {a for i in order.instances if self._is_healthy(i) for a in i.anycast}
         granted = {g.prefix for g in order.grants if g.allowed}
         for prefix in dict.fromkeys(a.prefix for a in order.announcements):
             told = [a for a in order.announcements if a.prefix == prefix and a.scope.mode is Mode.ANNOUNCE]

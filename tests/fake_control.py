@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from tests.fake_waves import FakeWaves
+
 ANYCAST = "anycast.platform.stackpath.net"
 PHASES = ("SCHEDULING", "STARTING", "RUNNING")
 ADDRESSES = {"JFK": "203.0.113", "LAX": "203.0.114", "AMS": "203.0.115", "LHR": "203.0.116"}
@@ -29,6 +31,7 @@ class FakeControl:
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
         self.stuck: dict[str, tuple[str, str]] = {}  # instance name -> reason, message: it never runs
         self.rules: dict[tuple[str, str], dict[str, Any]] = {}
+        self.waves = FakeWaves(lambda: self.rules, self.lands)
         self.tokens_given = 0
         self.valid_token = ""
         self.streams = True
@@ -73,6 +76,9 @@ class FakeControl:
             ("GET", one + "/instances", lambda r, b, w: self._of(w, lambda found: self._listed(r, self._instances(found)))),
             ("GET", ours + "/watch", lambda r, b, w: self._of(w, self._watch)),
             ("GET", ours + "/rollouts", lambda r, b, w: self._of(w, self._rollouts)),
+            ("POST", ours + "/rollouts", lambda r, b, w: self._of(w, lambda found: _rollout(self.waves.begin(b)))),
+            ("GET", ours + "/rollouts/([^/]+)", lambda r, b, w, i: self._of(w, lambda found: self._rollout(found, i))),
+            ("POST", ours + "/rollouts/([^/]+)/abort", lambda r, b, w, i: self._of(w, lambda found: _rollout(self.waves.abort(i)))),
             ("GET", ours + "/revisions", lambda r, b, w: self._of(w, self._revisions)),
             ("GET", "/anypop/v1/hosts", lambda r, b: httpx.Response(200, json={"results": HOSTS})),
             ("GET", "/anypop/v1/quota", lambda r, b: httpx.Response(200, json=QUOTA)),
@@ -110,7 +116,22 @@ class FakeControl:
 
     def _rollouts(self, found: dict[str, Any]) -> httpx.Response:
         revision, count = int(found["metadata"]["version"]), len(self._instances(found))
-        return httpx.Response(200, json={"revision": revision, "good": 1, "instances": count, "instances_on_it": count, "results": []})
+        return httpx.Response(
+            200,
+            json={
+                "revision": revision,
+                "good": 1,
+                "instances": count,
+                "instances_on_it": count,
+                "results": list(self.waves.rollouts.values()),
+            },
+        )
+
+    def _rollout(self, found: dict[str, Any], identity: str) -> httpx.Response:
+        status = json.loads(self._rollouts(found).content)
+        del status["results"]
+        whole = next((known for known in self.waves.rollouts if known.startswith(identity)), identity)
+        return httpx.Response(200, json=status | {"rollout": self.waves.further(whole)})
 
     def _revisions(self, found: dict[str, Any]) -> httpx.Response:
         images = [container["image"] for container in found["spec"]["containers"].values()]
@@ -185,6 +206,10 @@ class FakeControl:
             self.rules[rule["pop"], rule["upstream"].removeprefix("as")] = rule["scope"]
         return httpx.Response(200, json={"results": self._announcements()})
 
+    def lands(self) -> dict[str, str | None]:
+        """PoP by vantage."""
+        return {str(v["name"]): str(probed(v, 1)["pop"]) for v in VANTAGES}
+
     def _probe(self, request: httpx.Request, body: Any) -> httpx.Response:
         names = body.get("vantages") or [v["name"] for v in VANTAGES]
         known = {str(v["name"]) for v in VANTAGES}
@@ -193,6 +218,10 @@ class FakeControl:
             return _refusal(404, 5, f"no vantage {', '.join(unknown)} (there are {', '.join(sorted(known))})")
         found = [probed(v, body["requests"]) for v in VANTAGES if v["name"] in names]
         return httpx.Response(200, json={"address": "198.51.100.1", "results": found})
+
+
+def _rollout(found: dict[str, Any]) -> httpx.Response:
+    return httpx.Response(200, json={"rollout": found})
 
 
 def _refusal(status: int, code: int, message: str, violations: list[dict[str, str]] | None = None) -> httpx.Response:

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from anypop.api import shapes
 from anypop.api.bodies import JSON
+from anypop.api.graphs import Graphs
 from anypop.api.models.errors import Error
 from anypop.api.openapi import content_of
 from anypop.api.vantages import Answer, Probed, Vantage
@@ -24,6 +25,7 @@ from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.routing.explain import explain
 from tests import documented
+from tests.contract.test_api_predictions import graph_in
 from tests.control_world import FakeAgent, World, a_body
 from tests.unit.test_routing_explain import article
 
@@ -367,6 +369,9 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("DELETE", f"{anypop}/announcements")
     own.send("POST", f"{anypop}/rollouts", {"waves": [{"rules": rules, "expected": {"london": ["LHR"]}}], "strategy": {"surge": 1}})
 
+    own.platform.graphs = Graphs(folder=graph_in(own.folder / "graph"))
+    own.send("POST", "/anypop/v1/predictions", {"workload": "fun", "what_if": ["withhold:LHR:1299"]})
+    own.send("POST", "/anypop/v1/proposals", {"workload": "fun"})
     own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
     for path in ("vantages", "why?target=london&workload=fun", "communities", "communities/209", "pops", "hosts", "events", "quota"):
         own.get(f"/anypop/v1/{path}")

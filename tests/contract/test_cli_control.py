@@ -182,6 +182,13 @@ def test_the_story_runs_against_the_real_control(call: Callable[..., Ran], state
         rows = json.loads(call("announce", "list", "web", "-o", "json").out)
         held = {row["pop"]: row["scope"] for row in rows}
         assert (held["JFK"]["communities"], held["LAX"]["mode"], held["AMS"]["mode"]) == (["209:7100"], "withhold", "announce")
+        waves = call("announce", "reset", "web", "--waves", "--bake", "0.2", "-o", "json")
+        assert waves.code == 0, waves.err
+        told = json.loads(waves.out)
+        assert (told["applied"], [wave["pop"] for wave in told["waves"]]) == (True, ["JFK", "LAX"])
+        assert "wave 2 of 2: LAX" in waves.err and "no vantage to see it from" in waves.err
+        assert "done" in call("rollout", "show", "web", told["rollout"]).out
+        assert call("announce", "withhold", "web", "--pop", "JFK").code == 0
         assert call("announce", "reset", "web").code == 0
         rows = json.loads(call("announce", "list", "web", "-o", "json").out)
         assert {(row["scope"]["mode"], tuple(row["scope"]["communities"])) for row in rows} == {("announce", ())}
@@ -215,7 +222,9 @@ def test_the_small_control_of_the_other_tests_has_the_real_shapes(
     call: Callable[..., Ran], state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever member the small control's answers have, the real ones have too."""
-    small = Caller(tmp_path, FakeControl().transport, monkeypatch)
+    control = FakeControl()
+    control.waves.lands = dict  # the real one here has no vantages
+    small = Caller(tmp_path, control.transport, monkeypatch)
     quote = ["quote", *CREATE[CREATE.index("--size") :]]
     create = [{"web": "shape"}.get(word, word) for word in CREATE]
     with agents(state):
@@ -224,6 +233,7 @@ def test_the_small_control_of_the_other_tests_has_the_real_shapes(
             create,
             ["workload", "list"],
             ["announce", "list"],
+            ["announce", "withhold", "shape", "--pop", "JFK", "--waves", "--bake", "0.2"],
             ["rollout", "list", "shape"],
             ["host", "list"],
             ["quota", "show"],

@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 
-from anypop.agent.act.network import drain, pins
+from anypop.agent.act.network import pins
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import short
 from anypop.host import netns
@@ -145,10 +145,10 @@ def test_a_newer_incarnation_takes_over_under_load(clean: PopLab) -> None:
         assert time.monotonic() - asked < DRAIN_S
         assert late.lives()
         late.close()
+        wait_until(lambda: sum(load.sent for load in loads) >= 1600, timeout_s=30, reason="enough was asked")
     for load in loads:
         assert load.failures == []
         assert set(load.answers) == {"old", "new"}
-        assert load.sent > 500
     assert _pinned(clean) == {}
     print(f"{sum(load.sent for load in loads)} requests, none failed")
 
@@ -228,5 +228,3 @@ def test_a_broken_newer_incarnation_changes_nothing_and_one_that_breaks_later_gi
     _wait(clean, lambda: _serving(clean, new), "the new one is back")
     assert flow.lives()
     flow.close()
-    with netns.inside(clean.router):
-        assert drain.live_flows(clean.prefix, old.uid, [ANYCAST4]).inbound == 0

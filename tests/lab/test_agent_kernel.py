@@ -1,4 +1,4 @@
-"""The agent's hands on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the
+"""The agent on a real kernel: routes, next-hop groups, links and namespaces in a router namespace of the
 test's own.
 """
 
@@ -152,6 +152,56 @@ def test_a_group_keeps_its_buckets_until_the_hash_changes(net: Netlink) -> None:
 FLOWS = 60
 
 
+def test_who_joins_one_that_was_alone_moves_no_flow(net: Netlink) -> None:
+    """A second and a third member get their share of new connections, and none of the sixty that the first one has, in both families; when
+    the first one leaves, the group is what it would have been without it.
+    """
+    router = wire(net, 0, 1, 2)
+    sysctl.prepare([])
+    with _client(net), contextlib.ExitStack() as stack:
+        for one in ALL:
+            with netns.inside(f"{PREFIX}-i-{short(one.uid)}"):
+                for address in (ANYCAST4, ANYCAST6):
+                    stack.enter_context(EchoServer((str(address), 80)))
+        flows = []
+        for address in (ANYCAST4, ANYCAST6):
+            router.set_next_hops(address, members(0), gateways(address.version))
+            router.set_route(address)
+            assert router.look().balanced[address] == members(0)
+            with netns.inside(f"{SPACE}-c"):
+                flows += [stack.enter_context(socket.create_connection((str(address), 80), timeout=5)) for _ in range(FLOWS)]
+        assert all(_echoes(flow) for flow in flows)
+        for others in ((1,), (1, 2)):
+            for address in (ANYCAST4, ANYCAST6):
+                router.set_next_hops(address, members(0, *others), gateways(address.version))
+                assert router.look().balanced[address] == members(0, *others)
+            broken = [flow for flow in flows if not _echoes(flow)]
+            assert not broken, f"{len(broken)} of {len(flows)} connections broke"
+    shares = [row["bucket"]["nhid"] for row in ip.query("nexthop", "bucket", "list")]
+    for version in (4, 6):
+        assert all(shares.count(hop_number(_index(n), version)) > BUCKETS / 5 for n in (1, 2))
+    router.set_next_hops(ANYCAST4, members(1, 2), gateways(4))
+    (group,) = (hop.group for hop in rtnl.nexthops(net, ROUTE_PROTOCOL) if hop.group and hop.group[0][0] % 2 == 0)
+    assert sorted(number for number, _ in group) == [hop_number(_index(n), 4) for n in (1, 2)]
+
+
+def _index(n: int) -> int:
+    return socket.if_nametoindex(link_of(ALL[n].uid))
+
+
+@contextlib.contextmanager
+def _client(net: Netlink) -> Iterator[None]:
+    """A namespace for clients behind the router's link `up-c`."""
+    ip.batch([f"netns add {SPACE}-c", f"link add up-c type veth peer name pop netns {SPACE}-c"])
+    try:
+        ip.batch(["addr add 10.99.0.2/30 dev up-c", "addr add fd00:99::2/126 dev up-c nodad", "link set up-c up"])
+        far = ["addr add 10.99.0.1/30 dev pop", "addr add fd00:99::1/126 dev pop nodad", "link set pop up"]
+        ip.batch([*far, "route add default via 10.99.0.2", "route add default via fd00:99::2"], netns=f"{SPACE}-c")
+        yield
+    finally:
+        ip.batch([f"netns del {SPACE}-c"])
+
+
 @pytest.mark.parametrize(("policy", "is_broken"), [("3", False), ("1", True)])
 def test_an_outage_moves_no_flow(net: Netlink, policy: str, is_broken: bool) -> None:
     """After half a second without a way, every connection still reaches its own instance; with the policy that takes
@@ -163,33 +213,26 @@ def test_an_outage_moves_no_flow(net: Netlink, policy: str, is_broken: bool) -> 
     Path("/proc/sys/net/ipv4/fib_multipath_hash_policy").write_text(policy)
     router.set_next_hops(ANYCAST4, members(0, 1, 2), gateways(4))
     router.set_route(ANYCAST4)
-    ip.batch([f"netns add {SPACE}-c", f"link add up-c type veth peer name pop netns {SPACE}-c"])
-    try:
-        ip.batch(["addr add 10.99.0.2/30 dev up-c", "link set up-c up"])
-        ip.batch(["addr add 10.99.0.1/30 dev pop", "link set pop up", "route add default via 10.99.0.2"], netns=f"{SPACE}-c")
-        with contextlib.ExitStack() as stack:
-            for one in ALL:
-                with netns.inside(f"{PREFIX}-i-{short(one.uid)}"):
-                    server = stack.enter_context(EchoServer((str(ANYCAST4), 80)))
-            with netns.inside(f"{SPACE}-c"):
-                flows = [stack.enter_context(socket.create_connection((str(ANYCAST4), 80), timeout=5)) for _ in range(FLOWS)]
-            assert all(_echoes(flow) for flow in flows)
-            ip.batch(["link set up-c down"])
-            for flow in flows:
-                flow.send(b"?")
-            retransmits = struct.Struct("8B24I")
+    with _client(net), contextlib.ExitStack() as stack:
+        for one in ALL:
+            with netns.inside(f"{PREFIX}-i-{short(one.uid)}"):
+                stack.enter_context(EchoServer((str(ANYCAST4), 80)))
+        with netns.inside(f"{SPACE}-c"):
+            flows = [stack.enter_context(socket.create_connection((str(ANYCAST4), 80), timeout=5)) for _ in range(FLOWS)]
+        assert all(_echoes(flow) for flow in flows)
+        ip.batch(["link set up-c down"])
+        for flow in flows:
+            flow.send(b"?")
+        retransmits = struct.Struct("8B24I")
 
-            def has_timed_out() -> bool:
-                told = [retransmits.unpack(f.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, retransmits.size)) for f in flows]
-                return all(info[2] >= 1 for info in told)
+        def has_timed_out() -> bool:
+            told = [retransmits.unpack(f.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, retransmits.size)) for f in flows]
+            return all(info[2] >= 1 for info in told)
 
-            wait_until(has_timed_out, timeout_s=5, reason="every connection has had a retransmission timeout")
-            ip.batch(["link set up-c up"])
-            broken = [flow for flow in flows if not _echoes(flow, left=2)]
-            assert server
-            assert bool(broken) is is_broken, f"{len(broken)} of {FLOWS} connections broke"
-    finally:
-        ip.batch([f"netns del {SPACE}-c"])
+        wait_until(has_timed_out, timeout_s=5, reason="every connection has had a retransmission timeout")
+        ip.batch(["link set up-c up"])
+        broken = [flow for flow in flows if not _echoes(flow, left=2)]
+        assert bool(broken) is is_broken, f"{len(broken)} of {FLOWS} connections broke"
 
 
 class EchoServer(socketserver.ThreadingTCPServer):
@@ -199,6 +242,7 @@ class EchoServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, place: tuple[str, int]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
         super().__init__(place, _Echo)
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 

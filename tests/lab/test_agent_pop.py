@@ -78,8 +78,9 @@ def _reason(pop: PopLab) -> Reason | None:
 def _hops(pop: PopLab) -> int:
     """Members of the anycast address's group, straight from the kernel."""
     with netns.inside(pop.router), Netlink() as net:
-        groups = [hop.group for hop in rtnl.nexthops(net, ROUTE_PROTOCOL) if hop.group]
-    return max((len(g) for g in groups), default=0)
+        hops = {hop.id: hop for hop in rtnl.nexthops(net, ROUTE_PROTOCOL)}
+    groups = ({hops[number].interface for number, _ in hop.group if number in hops} for hop in hops.values() if hop.group)
+    return max((len(links) for links in groups), default=0)
 
 
 def test_instances_answer_on_every_address_and_memory_is_small(clean: PopLab) -> None:

@@ -23,11 +23,11 @@ from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.naming import ROUTE_PROTOCOL, container_of, link_of
 from anypop.host import netns
 from anypop.model.announce import Address
-from anypop.model.codec import to_data
-from anypop.model.order import InstanceOrder, Order
+from anypop.model.order import InstanceOrder
 from anypop.model.report import Phase
 from tests.agent_lab import ANYCAST4, ANYCAST6, Flow, PopLab, container_pids, external, instance, web
 from tests.agent_load import Requests
+from tests.agent_older import older_page
 from tests.podman_service import SERVE, STAY
 from tests.wait import wait_until
 
@@ -44,24 +44,6 @@ def lab() -> Iterator[PopLab]:
         yield lab
     finally:
         lab.close()
-
-
-def _older(order: Order) -> dict[str, Any]:
-    """The order in the form of 0.1: eight addresses for an instance, no host, no template, reasons as sentences."""
-    data = to_data(order)
-    data["instances"] = [_older_instance(i) for i in order.instances]
-    return {key: value for key, value in data.items() if key != "host"}
-
-
-def _older_instance(one: InstanceOrder) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": one.name, "uid": one.uid, "workload_id": one.workload_id, "hosts_domain": one.hosts_domain}
-    for address in one.addresses():
-        version = address.private.version
-        for field in ("private", "gateway", "external"):
-            found[f"{field}{version}"] = str(getattr(address, field))
-    for anycast in one.anycast:
-        found[f"anycast{anycast.version}"] = str(anycast)
-    return {**found, "containers": [to_data(c) for c in one.containers]}
 
 
 def _made_by_the_older(lab: PopLab, one: InstanceOrder) -> None:
@@ -112,7 +94,7 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
     other = instance(2, uid="00000003aa", containers=(replace(serves, env=(("A", "2"),)),))
     declared = replace(other, payload=replace(other.payload, containers=(serves,)))  # 0.1 kept running what it had, whatever was declared
     lab.state.mkdir(parents=True)
-    page = {"order": _older(lab.order(*ones, declared)), "leaving": []}
+    page = older_page(lab.order(*ones, declared))
     (lab.state / "order.json").write_text(json.dumps(page))
     for one in (*ones, other):
         _made_by_the_older(lab, one)

@@ -2,13 +2,18 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from anypop.cli.client import Client
+from anypop.cli.settings import load
 from anypop.lab import build, platform
 from tests.lab.story import HOME, VANTAGES, Shell
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -44,6 +49,18 @@ def test_the_model_predicts_where_every_vantage_lands(shell: Shell) -> None:
     """Now, and with London's repair, before it is made."""
     assert of_vantages(shell) == VANTAGES
     assert of_vantages(shell, "--what-if", "scope:JFK,LAX:209:209:7100") == HOME
+
+
+@pytest.mark.parametrize(("path", "words"), [("predictions", ("catchment", "predict")), ("proposals", ("doctor",))])
+def test_control_says_the_same_over_its_api(shell: Shell, path: str, words: tuple[str, ...]) -> None:
+    """Worked out by its own workers, on the lab's own topology, which the platform told it of."""
+    client = Client(load(shell.place.state, {}))
+    try:
+        found = client.call("POST", f"/anypop/v1/{path}", what=path, body={"workload": SLUG})
+    finally:
+        client.close()
+    assert found["graph"] == "the lab's own topology"
+    assert found == shell.json(*words, "--workload", SLUG)
 
 
 @pytest.mark.parametrize("router", ["as3356-lhr", "as64497-lhr", "as209-sea", "as1299-ams"])
@@ -89,6 +106,30 @@ def test_the_doctor_brings_london_home(shell: Shell, plain: None) -> None:
     assert shell.json("doctor")["causes"] == []
 
 
+def test_a_repair_goes_on_when_its_command_is_killed(shell: Shell, plain: None) -> None:
+    """SIGKILL right after its first wave began: control brings both waves to their end, and London home."""
+    command = [sys.executable, "-m", "anypop.cli.main", "--state", str(shell.place.state), "doctor", "--apply", "1.1", "--yes"]
+    before = len(shell.json("rollout", "list", SLUG)["results"])
+    asking = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def begun() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = shell.json("rollout", "list", SLUG)["results"][before:]
+        return found
+
+    try:
+        wait_until(begun, timeout_s=60, reason="the command has asked for the repair")
+        assert asking.poll() is None, "the command ended by itself"
+    finally:
+        asking.kill()
+        asking.communicate()
+    (rollout,) = begun()
+    assert (rollout["phase"], rollout["wave"]) == ("running", 1)
+    ended = shell.json("rollout", "wait", SLUG, rollout["id"], "--timeout", "60")["rollout"]
+    assert ended["phase"] == "done" and ended["waves"] == [["LAX"], ["JFK"]]
+    assert [result["differs"] for result in ended["results"]] == [[], []]
+    assert shell.lands(requests=4) == HOME
+
+
 def test_a_repair_whose_outcome_differs_is_taken_back(shell: Shell, plain: None) -> None:
     """London cannot come home to a PoP that is cut off, which no model knows: the second wave fails, and the first is taken back too."""
     lab = build.attach(shell.place.state / "lab")
@@ -101,6 +142,7 @@ def test_a_repair_whose_outcome_differs_is_taken_back(shell: Shell, plain: None)
     assert said.code == 1, said.out
     done = json.loads(said.out)
     assert (done["applied"], done["rolled_back"], done["restored"]) == (False, True, True)
+    assert shell.json("rollout", "show", SLUG, done["rollout"])["rollout"]["phase"] == "reverted"
     assert any(line.startswith("london lands in ") and line.endswith("predicted LHR") for line in done["waves"][-1]["differs"])
     assert all(row["scope"]["communities"] == [] for row in shell.json("announce", "list", SLUG))
     shell.until_lands(VANTAGES)

@@ -1,8 +1,11 @@
-"""Advice on its own: what people ask before they act, with nothing but plain arguments, and no terminal, control or lab in sight."""
+"""Advice on its own: what people ask before they act, with nothing but plain arguments, and no terminal, control or lab
+in sight.
+"""
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,13 @@ import pytest
 
 from anypop.advice import answers, graph, plans, proposals, question
 from anypop.advice.graph import Graph, Sources
+from anypop.advice.known import known_of
+from anypop.advice.preview import compared
 from anypop.advice.waves import Key, Viewpoint, Waves, waves_of
 from anypop.agent.act.bgp.proposed import bird_conf
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid
+from anypop.model.network import UpstreamKind
 from anypop.model.scopes import scope_data
 from anypop.model.sessions import Announcements
 from tests.control_world import a_network
@@ -32,7 +38,7 @@ def now() -> Announcements:
 
 def test_only_what_thinks_loads_numpy() -> None:
     """Looking for files, rules, plans, and the types of waves do not: a process that must stay small may use them."""
-    light, heavy = "graph, plans, waves, what_if", {"numpy", "numba", "typer", "rich", "httpx"}
+    light, heavy = "graph, known, plans, waves, what_if", {"numpy", "numba", "typer", "rich", "httpx"}
     code = f"import sys; from anypop.advice import {light}; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -51,7 +57,9 @@ def found(folder: Path, given: Sources | None = None, environment: Mapping[str, 
 
 
 def test_files_count_in_this_order(folder: Path) -> None:
-    """Those that are named, the environment, graph.yaml, the lab; an override or footprint goes with the graph it was written for."""
+    """Those that are named, the environment, graph.yaml, the lab; an override or footprint goes with the graph it was
+    written for.
+    """
     written = Sources(
         graph=folder / "g.txt", footprint=folder / "f.csv", weights=folder / "w.csv", observations=folder / "observations.csv"
     )
@@ -90,13 +98,26 @@ def test_a_question_of_control_s_rows_needs_no_control() -> None:
     rows: list[dict[str, Any]] = [
         {"prefix": "185.85.196.0/24", "pop": "JFK", "upstream": "as209", "asn": 209, "scope": {}, "effective": scope_data(HOME)}
     ]
-    known = question.known_of(a_network(), "web", rows)
+    known = known_of(a_network(), "web", rows)
     assert (known.workload, known.prefixes) == ("web", ("185.85.196.0/24",))
     assert [(s.key, s.scope) for s in known.announcements.sessions] == [(("JFK", "as209"), HOME)]
-    assert len(question.known_of(a_network()).announcements.sessions) == 8
+    assert len(known_of(a_network()).announcements.sessions) == 8
     with pytest.raises(Invalid) as caught:
         question.question_of(known.announcements, ["withhold:SIN:209", "reset:JFK:209"], ["what_if[0]", "what_if[1]"])
     assert [problem.path for problem in caught.value.problems] == ["what_if[0]"]
+
+
+def test_a_pop_behind_an_edge_router_is_not_guessed_at() -> None:
+    """What its edge router tells whom is not known, and our own number in the graph is nobody's neighbour."""
+    (first, *others) = now().sessions
+    edge = replace(now(), sessions=(replace(first, upstream="edge", asn=3356, kind=UpstreamKind.EDGE), *others))
+    asked: list[Callable[[], object]] = [
+        lambda: question.ask(london(), question.question_of(edge), compare=False),
+        lambda: compared(london(), now(), edge),
+    ]
+    for ask in asked:
+        with pytest.raises(Invalid, match="the hosts of AMS announce to its edge router"):
+            ask()
 
 
 def test_an_answer_compares_only_where_that_was_asked() -> None:
@@ -111,7 +132,7 @@ def test_an_answer_compares_only_where_that_was_asked() -> None:
 
 def test_proposals_have_the_lines_of_bird_conf_where_a_network_is_known() -> None:
     """Who brings no function that writes them gets none."""
-    known = question.known_of(a_network())
+    known = known_of(a_network())
     place = proposals.Place(workload="web", network=known.network, prefixes=("185.85.196.0/24",), render=bird_conf)
     world = london()
     diagnosis = proposals.diagnosed(world, now(), causes=1, far_km=1500)

@@ -1,6 +1,8 @@
 """The ledger: on disk before it is obeyed, refuses what is stale or shrinks, gives the last order back."""
 
+import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from anypop.agent.ledger import Ledger
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import HostName
 from anypop.model.reasons import Reason
+from tests.agent_older import older_page
 from tests.agent_world import HOST, instance, order
 
 
@@ -80,6 +83,20 @@ def test_a_token_is_kept_while_control_asks_for_it(tmp_path: Path) -> None:
     book.forget(frozenset({instance(0).uid}))
     assert book.page is not None
     assert len(book.page.leaving) == 1
+
+
+def test_a_page_of_the_older_version_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    """Instances, their addresses and the removals under way are those of then; what 0.1 did not know is empty."""
+    meant = order(3, instance(0), removed=(instance(2),))
+    (tmp_path / "order.json").write_text(json.dumps(older_page(meant, leaving=(instance(2),))))
+    book = ledger(tmp_path)
+    assert book.error == ""
+    assert book.page is not None
+    assert book.page.order.instances == (replace(instance(0), template=""),)
+    (leaving,) = book.page.leaving
+    assert (leaving.removal.uid, leaving.removal.reason, leaving.removal.link) == (instance(2).uid, Reason.SCALED_DOWN, 3)
+    assert leaving.instance == replace(instance(2), template="")
+    assert book.accept(order(4, instance(0))) is None, "control goes on from there"
 
 
 def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:

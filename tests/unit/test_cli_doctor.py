@@ -1,8 +1,7 @@
 """The doctor on the command line: what it finds, the exact change, and a repair that is taken back when the outcome differs."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,14 @@ import httpx
 import pytest
 
 from anypop.advice import plans, proposals
-from anypop.advice.waves import Key, Wave
 from anypop.agent.act.bgp.proposed import bird_conf
-from anypop.cli.catchment import repair as repairs
-from anypop.cli.catchment.repair import Course, Look, Patience
+from anypop.cli import rollouts
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
 from anypop.model.network import network_from
 from anypop.routing.catchment.doctor import Change, Repair
 from tests.cli_calls import Caller
-from tests.fake_control import FakeControl, probed
+from tests.fake_control import VANTAGES, FakeControl, probed
 from tests.unit.test_cli_catchment import LONDON, network
 from tests.unit.test_cli_commands import CREATE
 
@@ -34,23 +31,30 @@ class World(FakeControl):
     def __init__(self, *, deaf: bool = False) -> None:
         super().__init__()
         self.deaf = deaf
+        self.looks_at_rollouts = 0
+        self.on_look: Callable[[int], None] = lambda count: None
         self.answers["GET", "/anypop/v1/network"] = (200, network())
 
-    def _probe(self, request: httpx.Request, body: Any) -> httpx.Response:
-        from tests.fake_control import VANTAGES  # noqa: PLC0415 - its own list
-
-        rows = [probed(v, body["requests"]) for v in VANTAGES]
+    def lands(self) -> dict[str, str | None]:
         limited = {pop for (pop, _), scope in self.rules.items() if scope["mode"] == "withhold" or scope["communities"]}
         lands = "JFK" if self.deaf or "JFK" not in limited else "LHR" if "LAX" in limited else "LAX"
-        for row in rows:
-            if row["vantage"] == "london":
-                row |= {"pop": lands, "hits": {f"web-x-{lands.lower()}-0": body["requests"]}}
+        return super().lands() | {"london": lands}
+
+    def _probe(self, request: httpx.Request, body: Any) -> httpx.Response:
+        rows = [probed(v, body["requests"]) | {"pop": self.lands()[str(v["name"])]} for v in VANTAGES]
         return httpx.Response(200, json={"address": "198.51.100.1", "results": rows})
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if "/rollouts/" in request.url.path and request.method == "GET":
+            self.looks_at_rollouts += 1
+            self.on_look(self.looks_at_rollouts)
+        return super().answer(request)
 
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[World], Caller]:
     def make(world: World) -> Caller:
+        monkeypatch.setattr(rollouts, "POLL_S", 0.01)
         (tmp_path / "links.txt").write_text(LINKS)
         (tmp_path / "cities.csv").write_text(CITIES)
         call = Caller(tmp_path, world.transport, monkeypatch)
@@ -109,12 +113,17 @@ def test_a_command_of_the_doctor_does_what_apply_does(shell: Callable[[World], C
 
 
 def test_a_repair_goes_out_pop_by_pop_and_says_how_it_went(shell: Callable[[World], Caller]) -> None:
-    """First the PoP whose change alone takes nobody further; each wave is one request, and each is seen from the vantages."""
+    """First the PoP whose change alone takes nobody further; all waves are one request, and each is seen from the
+    vantages.
+    """
     world = World()
     call = shell(world)
     ran = call("doctor", "--apply", "1", "--patience", "1")
     assert ran.code == 0, ran.err
-    assert [[rule["pop"] for rule in body["rules"]] for method, _, body in world.changes() if method == "PATCH"] == [["LAX"], ["JFK"]]
+    (asked,) = [body for method, path, body in world.changes() if path.endswith("/rollouts")]
+    assert [[rule["pop"] for rule in wave["rules"]] for wave in asked["waves"]] == [["LAX"], ["JFK"]]
+    assert [wave["expected"]["london"] for wave in asked["waves"]] == [["JFK"], ["LHR"]]
+    assert asked["strategy"] == {"deadline_s": 1.0, "bake_s": 0.25}
     assert "wave 1 of 2: LAX" in ran.err and "wave 2 of 2: JFK" in ran.err and "london LHR" in ran.err
     assert "1 network moves to LHR" in ran.out or "networks move to LHR" in ran.out
     assert "customers of 3356 in Europe" not in call("doctor").out
@@ -131,7 +140,8 @@ def test_an_outcome_that_differs_takes_everything_back(shell: Callable[[World], 
     assert "london lands in JFK, predicted LHR" in ran.err and "the outcome differs: taking everything back" in ran.err
     found = json.loads(ran.out)
     assert (found["applied"], found["rolled_back"], found["restored"]) == (False, True, True)
-    assert found["waves"][-1]["differs"] == ["london lands in JFK, predicted LHR"]
+    assert found["waves"][-1]["differs"] == ["london lands in JFK, predicted LHR"] and found["rollout"] in world.waves.rollouts
+    assert [set(wave) for wave in found["waves"]] == [{"pop", "seconds", "seen", "differs"}] * 2
     plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": []}
     assert {key: scope for key, scope in world.rules.items() if scope != plain} == before
 
@@ -146,115 +156,62 @@ def test_a_contract_cannot_be_applied_and_a_number_must_exist(shell: Callable[[W
     assert ran.code == 2 and "is a contract with a network" in ran.err
     for number in ("9.1", "1.99", "x", "0", "1.0"):
         assert call("doctor", "--apply", number).code == 2
-    assert [request for request in world.changes() if request[0] == "PATCH"] == []
+    assert [request for request in world.changes() if "workloads/web/" in request[1]] == []
 
 
-@dataclass(slots=True)
-class Now:
-    """A clock that only sleeping moves."""
+def test_an_interrupt_ends_the_watching_alone(shell: Callable[[World], Caller]) -> None:
+    """Control goes on with the repair; what is said is how to watch it again, and how to take it back."""
+    world = World()
+    call = shell(world)
 
-    at: float = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.at += seconds
-
-    @property
-    def patience(self) -> Patience:
-        return Patience(patience_s=10, hold_s=2, pause_s=0.5, clock=lambda: self.at, sleep=self.sleep)
-
-
-@dataclass(slots=True)
-class Router:
-    """Announcements that take effect `delay` seconds after they were made; `place` is where the one vantage then lands."""
-
-    now: Now
-    place: Callable[[Mapping[Key, Scope]], str | None]
-    delay: float = 1.0
-    held: dict[Key, Scope] = field(default_factory=dict)
-    shown: dict[Key, Scope] = field(default_factory=dict)
-    due: float = 0.0
-    restored: list[Key] = field(default_factory=list)
-    breaks_at: int = 99
-    sets: int = 0
-
-    def set(self, scopes: Mapping[Key, Scope]) -> None:
-        self.sets += 1
-        if self.sets == self.breaks_at:
+    def press(count: int) -> None:
+        if count == 2:
             raise KeyboardInterrupt
-        self.held |= scopes
-        self.due = self.now.at + self.delay
 
-    def restore(self, keys: Sequence[Key]) -> None:
-        self.restored = list(keys)
-        self.held = {key: scope for key, scope in self.held.items() if key not in keys}
-        self.due = self.now.at + self.delay
-
-    def wrong(self, scopes: Mapping[Key, Scope]) -> list[str]:
-        self._settle()
-        return [f"{key}" for key, scope in scopes.items() if self.shown.get(key) != scope]
-
-    def look(self) -> Mapping[str, Look]:
-        self._settle()
-        return {"v": Look(pop=self.place(self.shown), whole=True)}
-
-    def _settle(self) -> None:
-        if self.now.at >= self.due:
-            self.shown = dict(self.held)
+    world.on_look = press
+    before = len(world.changes())
+    ran = call("doctor", "--apply", "1", "--patience", "1")
+    assert ran.code == 130 and ran.out.count("made:") == 0
+    (rollout,) = world.waves.rollouts
+    assert f"anypop rollout wait web {rollout[:8]}" in ran.err and f"anypop rollout abort web {rollout[:8]}" in ran.err
+    assert [method for method, _, _ in world.changes()[before:]] == ["POST"], "nothing is taken back from here"
+    assert world.waves.rollouts[rollout]["phase"] == "running" and world.rules
 
 
-OFF = Scope(mode=Mode.WITHHOLD)
-WAVES = (
-    Wave(pop="A", scopes={("A", "u"): OFF}, expected={"v": frozenset({"B"})}),
-    Wave(pop="B", scopes={("B", "u"): OFF}, expected={"v": frozenset({"C"})}),
-)
+def test_a_control_that_is_away_for_a_while_is_waited_for(shell: Callable[[World], Caller]) -> None:
+    """It is said once, and the end is told when control is back."""
+    world = World()
+    call = shell(world)
+
+    def away(count: int) -> None:
+        if count in (2, 3):
+            raise httpx.ConnectError("refused")
+
+    world.on_look = away
+    ran = call("doctor", "--apply", "1", "--patience", "1")
+    assert ran.code == 0, ran.err
+    assert ran.err.count("control does not answer") == 1 and ran.err.count("wave 1 of 2") == 1
+    assert "made: " in ran.out
 
 
-def as_predicted(shown: Mapping[Key, Scope]) -> str:
-    return "C" if ("B", "u") in shown else "B" if ("A", "u") in shown else "A"
+def test_a_repair_that_somebody_else_ends_is_told(shell: Callable[[World], Caller]) -> None:
+    """Exit code 1, and who lands as before; a pause is no end: exit code 6, and how to go on."""
+    world = World()
+    call = shell(world)
 
+    def abort(count: int) -> None:
+        if count == 2:
+            world.waves.abort(next(iter(world.waves.rollouts)))
 
-def run(router: Router) -> Course:
-    return repairs.apply(WAVES, router, router, say=lambda _: None, patience=router.now.patience)
+    world.on_look = abort
+    ran = call("doctor", "--apply", "1", "--patience", "1", "-o", "json")
+    assert ran.code == 1 and "somebody ended it" in ran.err and "every vantage lands as before" in ran.err
+    found = json.loads(ran.out)
+    assert (found["applied"], found["rolled_back"], found["restored"], world.rules) == (False, True, True, {})
 
+    def pause(count: int) -> None:
+        list(world.waves.rollouts.values())[-1]["phase"] = "paused"
 
-def test_waves_wait_for_what_the_vantages_see() -> None:
-    """Each holds for two seconds before the next begins."""
-    router = Router(Now(), as_predicted)
-    course = run(router)
-    assert not course.rolled_back and [wave.pop for wave in course.waves] == ["A", "B"]
-    assert all(wave.seconds >= 3 for wave in course.waves) and set(router.held) == {("A", "u"), ("B", "u")}
-
-
-def test_a_right_outcome_that_does_not_last_is_a_wrong_one() -> None:
-    """The vantage passes through the predicted PoP and ends elsewhere."""
-    now = Now()
-    router = Router(now, lambda shown: "A" if not shown else "B" if now.at < 2.5 else "Z")
-    course = run(router)
-    assert course.rolled_back and course.differs == ["v lands in Z, predicted B"]
-
-
-def test_the_second_wave_takes_the_first_one_back_too() -> None:
-    """All that was touched comes back, and the vantages land as before."""
-    router = Router(Now(), lambda shown: None if ("B", "u") in shown else as_predicted(shown))
-    course = run(router)
-    assert course.rolled_back and course.restored and router.restored == [("A", "u"), ("B", "u")]
-    assert course.differs == ["v lands in no PoP, predicted C"] and router.held == {}
-
-
-def test_an_interrupt_takes_everything_back_and_goes_on() -> None:
-    """Also in the middle of a wave."""
-    router = Router(Now(), as_predicted, breaks_at=2)
-    with pytest.raises(KeyboardInterrupt):
-        run(router)
-    assert router.restored == [("A", "u"), ("B", "u")] and router.held == {}
-
-
-def test_lost_answers_are_a_difference() -> None:
-    """A PoP that is reached and does not answer is no repair."""
-
-    class Deaf(Router):
-        def look(self) -> Mapping[str, Look]:
-            return {name: Look(pop=look.pop, whole=not self.held) for name, look in Router.look(self).items()}
-
-    course = run(Deaf(Now(), as_predicted))
-    assert course.rolled_back and course.differs == ["v does not get all its answers"]
+    world.on_look = pause
+    ran = call("doctor", "--apply", "1", "--patience", "1")
+    assert ran.code == 6 and "is paused" in ran.err and "anypop rollout resume web" in ran.err

@@ -37,3 +37,12 @@ def test_a_frozen_withdrawal_is_seen_where_one_looks_first() -> None:
 def test_a_pop_without_sessions_says_so() -> None:
     """Nobody hears it, however healthy its instances are."""
     assert why(reason="session-down", says=Reason.SESSION_DOWN.says) == "the BGP session is down"
+
+
+def test_hosts_of_a_pop_stand_below_it_and_tell_their_own_trouble() -> None:
+    """A PoP of two hosts is three lines: the PoP as a whole, and each host with what is wrong with it. An only host has no line."""
+    lost = {"trusted": False, "reason": "no-report", "says": Reason.NO_REPORT.says}
+    hosts = [{**FINE, "host": "LHR-1"}, {**FINE, "host": "LHR-2", **lost}]
+    rows = pops_table([{**FINE, **lost, "hosts": hosts}, {**FINE, "pop": "JFK", "hosts": hosts[:1]}]).rows
+    assert [row[0] for row in rows] == ["LHR", "  LHR-1", "  LHR-2", "JFK"]
+    assert [row[-1] for row in rows] == ["-", "-", Reason.NO_REPORT.says, "-"]

@@ -165,7 +165,12 @@ def ruled(number: int, a: int, b: int) -> Alter:
 def scoped(number: int, a: int, b: int) -> Alter:
     change = ScopeChange(pop=CITIES[a % 4], upstream="telia", scope=Scope(mode=Mode.WITHHOLD if b & 1 else Mode.ANNOUNCE, prepend=b % 3))
     return change_scopes(
-        WorkloadId(f"id-{number}"), [ScopeWave(changes=(change,))], by="", strategy=Strategy(bake_s=1, deadline_s=9), baseline=()
+        WorkloadId(f"id-{number}"),
+        f"scopes-{number}-{a}-{b}",
+        [ScopeWave(changes=(change,))],
+        by="",
+        strategy=Strategy(bake_s=1, deadline_s=9),
+        baseline=(),
     )
 
 

@@ -68,8 +68,9 @@ def test_our_network_follows_from_the_plan(lab: LabPlan) -> None:
     assert codec.from_data(Network, codec.to_data(network)) == network
     for site, pop in zip(lab.sites, network.pops, strict=True):
         interfaces = {own.interface for link, own, _ in lab.links_of(site.netns) if link.role is Role.UPSTREAM}
-        assert {upstream.interface for upstream in site.upstreams} == interfaces
-        assert all(u.neighbor4 and u.local4 and u.neighbor6 and u.local6 for u in (*site.upstreams, *pop.upstreams))
+        assert {upstream.interface for upstream in pop.upstreams} == interfaces
+        sessions = [*pop.upstreams, *(u for host in pop.hosts for u in host.upstreams)]
+        assert all(u.neighbor4 and u.local4 and u.neighbor6 and u.local6 for u in sessions)
 
 
 def test_the_earlier_an_as_stands_the_lower_its_router_ids(lab: LabPlan) -> None:
@@ -106,7 +107,7 @@ def test_hosts_of_a_pop_share_its_prefixes_and_stand_behind_its_edge_router() ->
         assert len(set(parts)) == 3
     assert len({host.private4 for host in site.pop.hosts}) == len({host.private6 for host in site.pop.hosts}) == 3
     assert site.edge is not None
-    assert ([u.name for u in site.edge.upstreams], str(site.edge.router_id), site.netns) == (["arelion"], "10.1.0.2", "x-pop-lhr")
+    assert ([u.name for u in site.pop.edge], str(site.edge.router_id), site.netns) == (["arelion"], "10.1.0.2", "x-pop-lhr")
     for host in site.pop.hosts:
         assert [(u.name, u.kind, u.asn, u.interface) for u in host.upstreams] == [("edge", UpstreamKind.EDGE, 33438, "up-edge")]
 

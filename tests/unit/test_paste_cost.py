@@ -1,4 +1,6 @@
-"""The cost of a pasted text follows its size: four times the lines are four times the work, and no line costs the square of its length."""
+"""The cost of a pasted text follows its size: four times the lines are four times the work, and no line costs the
+square of its length.
+"""
 
 import sys
 import time

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.model.announce import Scope
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase
-from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, ScopeChange, ScopeWave, Strategy
-from anypop.plan.rollout import Seen, advance, advance_scopes, changes_at, next_due, progress, vantages_worse, waves_of
+from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, Strategy
+from anypop.plan.rollout import Seen, advance, changes_at, next_due, progress, vantages_worse, waves_of
 from tests.worlds import AMS, JFK, LAX, LHR
 
 OLD, NEW = "old-template", "new-template"
@@ -362,7 +361,6 @@ def test_the_next_moment_is_the_first_at_which_it_may_say_something_else() -> No
     assert next_due(rollout(well_since=100), 100) == 102
     assert next_due(rollout(well_since=100), 102) == 160
     assert next_due(rollout(well_since=100, phase=RolloutPhase.PAUSED), 100) is None
-    assert next_due(scopes(), 100) == 160
 
 
 bits = st.booleans()
@@ -416,52 +414,3 @@ def test_progress_counts_slots_that_run_a_revision_alone() -> None:
     assert progress(2, incarnations) == (1, 3)
     assert progress(1, incarnations) == (1, 3)
     assert progress(1, []) == (0, 0)
-
-
-# scopes
-
-
-def scopes(**more: Any) -> Rollout:
-    change = ScopeChange(pop=AMS, upstream="telia", scope=Scope(prepend=2))
-    waves = (ScopeWave(changes=(change,), expected=(("london", (LHR,)),)), ScopeWave(changes=(replace(change, pop=LHR),)))
-    return replace(rollout(kind=RolloutKind.SCOPES, revision=0, previous=0, waves=(), scopes=waves), **more)
-
-
-def test_scopes_go_wave_by_wave_once_all_is_out() -> None:
-    """What is missing is said; then it bakes; without vantages the announcements are all there is to see."""
-    at = advance_scopes(scopes(), ["LHR does not announce to telia yet"], 101)
-    assert (at.message, at.well_since) == ("LHR does not announce to telia yet", None)
-    at = advance_scopes(at, [], 103)
-    assert (at.well_since, at.reason) == (103, Reason.BAKING)
-    assert advance_scopes(at, [], 104.9).wave == 0
-    at = advance_scopes(at, [], 105)
-    assert (at.wave, at.wave_at) == (1, 105)
-    at = advance_scopes(advance_scopes(at, [], 106), [], 108)
-    assert (at.phase, at.reason) == (RolloutPhase.DONE, Reason.ROLLED_OUT)
-
-
-def test_scopes_wait_for_vantages_to_land_as_predicted_for_the_bake_time() -> None:
-    """A look from before the wave says nothing; where nothing is predicted any PoP will do, with all its answers."""
-    at = scopes(baseline=(look("london"), look("oslo")))
-    assert advance_scopes(at, [], 101).message == "the vantages have not looked yet"
-    early = replace(at, seen=(look("london", pop=LHR), look("oslo")), seen_at=99)
-    assert advance_scopes(early, [], 101).message == "the vantages have not looked yet"
-    away = replace(at, seen=(look("london"), look("oslo", 4, LAX)), seen_at=101)
-    assert advance_scopes(away, [], 102).message == "london lands in AMS, predicted LHR; oslo gets 4 of 5 answers"
-    nowhere = replace(at, seen=(look("london", 0, None), look("oslo")), seen_at=101)
-    assert "lands in no PoP" in advance_scopes(nowhere, [], 102).message
-    there = replace(at, seen=(look("london", pop=LHR), look("oslo", pop=LAX)), seen_at=101)
-    at = advance_scopes(there, [], 102)
-    assert at.well_since == 102
-    assert advance_scopes(at, [], 110).wave == 0, "the look is older than what must hold"
-    assert advance_scopes(replace(at, seen_at=103.9), [], 110).wave == 0
-    assert advance_scopes(replace(at, seen_at=104), [], 110).wave == 1
-
-
-def test_scopes_that_do_not_come_out_as_predicted_are_taken_back_at_the_deadline() -> None:
-    """Sixty seconds after its wave began, with all that differs."""
-    at = scopes(wave=1, wave_at=200)
-    assert advance_scopes(at, ["LHR is silent"], 259.9).phase is RolloutPhase.RUNNING
-    at = advance_scopes(at, ["LHR is silent"], 260)
-    assert (at.phase, at.reason, at.message) == (RolloutPhase.REVERTED, Reason.NOT_AS_PREDICTED, "LHR is silent")
-    assert advance_scopes(replace(scopes(), phase=RolloutPhase.PAUSED), ["x"], 999).phase is RolloutPhase.PAUSED

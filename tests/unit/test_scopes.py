@@ -64,7 +64,9 @@ def test_a_community_is_added_once_and_announces_again() -> None:
 
 
 def test_rows_tell_the_own_rule_and_what_is_in_effect() -> None:
-    """Another workload's rule in the same prefix counts for a prediction and not as one's own; both families are one session."""
+    """Another workload's rule in the same prefix counts for a prediction and not as one's own; both families are one
+    session.
+    """
     plain, longer = scope_data(Scope()), scope_data(Scope(prepend=2))
     rows: list[dict[str, Any]] = [
         {"prefix": prefix, "pop": "LHR", "upstream": "as1299", "asn": 1299, "scope": plain, "effective": longer}
@@ -148,7 +150,9 @@ def test_doctor_command_line_and_api_choose_the_same_community(asn: int) -> None
 
 
 def test_the_own_community_comes_before_a_well_known_one_and_an_invented_one_last() -> None:
-    """NOPEER says what the RFC says: Cogent's own is the better; where the own set is invented, NOPEER is what a real network may know."""
+    """NOPEER says what the RFC says: Cogent's own is the better; where the own set is invented, NOPEER is what a real
+    network may know.
+    """
     assert [of_doctor(asn, "no_export_to", "peers") for asn in (174, 209, 64512)] == ["174:991", "65535:65284", "65535:65284"]
     assert all(of_doctor(asn, "lower_preference", "lowest") != "65535:0" for asn in (*known_asns(), 64512))
 

@@ -99,7 +99,9 @@ def find(given: Sources, *, folder: Path, environment: Mapping[str, str]) -> Sou
 
 
 def load(found: Sources, topology: Topology | None = None) -> Graph:
-    """Read all files. `topology`: of the lab, where no graph was named. Raises `Invalid` with the problems of all of them together."""
+    """Read all files. `topology`: of the lab, where no graph was named. Raises `Invalid` with the problems of all of
+    them together.
+    """
     from anypop.routing.catchment.observations import read_csv  # noqa: PLC0415 - numpy is behind what follows
     from anypop.routing.engine.small import engine_for  # noqa: PLC0415
 

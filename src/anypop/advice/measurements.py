@@ -1,7 +1,8 @@
 """Where networks were seen to land, told by others: texts of three kinds in, observations out, and their own CSV.
 
-Our CSV (`network,vantage,pop,time,city`), RIPE Atlas results, and the document of `anypop probe -o json`; which one it is
-shows in the text. With them tables of the networks of probes and prefixes. A row that is wrong is told with its line. Pure.
+Our CSV (`network,vantage,pop,time,city`), RIPE Atlas results, and the document of `anypop probe -o json`; which one it
+is shows in the text. With them tables of the networks of probes and prefixes. A row that is wrong is told with its
+line. Pure.
 """
 
 import csv
@@ -22,7 +23,9 @@ _WORDS = re.compile(r"[a-z]+")
 
 
 def identifier(pops: Sequence[str], meanings: Mapping[str, str]) -> Callable[[str], str | None]:
-    """Which PoP an answer means: by a text that was said to mean one, or a PoP's code as a word of its own (`web-eu1-lhr-0`, `lhr1.x`)."""
+    """Which PoP an answer means: by a text that was said to mean one, or a PoP's code as a word of its own
+    (`web-eu1-lhr-0`, `lhr1.x`).
+    """
 
     def identify(answer: str) -> str | None:
         for text, pop in meanings.items():
@@ -60,7 +63,9 @@ def probe_rows(text: str) -> list[Any] | None:
 
 
 def of_probe(rows: Sequence[Any], name: str, *, now: float) -> tuple[Observation, ...]:
-    """The observations in rows of `probe -o json`, made at `now`. A vantage that got no answer saw nothing, which is no error."""
+    """The observations in rows of `probe -o json`, made at `now`. A vantage that got no answer saw nothing, which is no
+    error.
+    """
     problems = [
         Problem(path=f"{name}[{i}]", message=f"the network of vantage {row['vantage']} is not told: this control is too old")
         for i, row in enumerate(rows)

@@ -1,8 +1,8 @@
 """Plan files: what we announce, written down, so that a prediction needs no platform.
 
-YAML: `asn`, and `sessions`, one for each neighbour of each PoP, `{pop: LHR, upstream: arelion, asn: 1299, kind: transit, prepend: 2,
-communities: ["209:7100"], withhold: true}`; only `pop` and `asn` must be there. Text in, `Announcements` out, and back. Every wrong field
-is reported with its line. Pure.
+YAML: `asn`, and `sessions`, one for each neighbour of each PoP, `{pop: LHR, upstream: arelion, asn: 1299, kind:
+transit, prepend: 2, communities: ["209:7100"], withhold: true}`; only `pop` and `asn` must be there. Text in,
+`Announcements` out, and back. Every wrong field is reported with its line. Pure.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""What the doctor proposes, as data: causes, and for each repair its commands and its exact change of configuration. Pure.
+"""What the doctor proposes, as data: causes, and for each repair its commands and its exact change of configuration.
+Pure.
 
 In: a graph with what we announce, and the place where a repair would be made (the network and the workload's prefixes,
 where they are known). Out: a `Diagnosis`, and plain data as `-o json` and the API give it. A repair has the number of
@@ -26,8 +27,8 @@ Render = Callable[[Network, CityCode, Sequence[str], Mapping[str, Scope]], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a repair would be made. `network` None: only a plan file is known. `prefixes`: the workload's covering prefixes.
-    `render`: writes the bird.conf of a PoP.
+    """Where a repair would be made. `network` None: only a plan file is known. `prefixes`: the workload's covering
+    prefixes. `render`: writes the bird.conf of a PoP.
     """
 
     workload: str = ""
@@ -37,7 +38,9 @@ class Place:
 
 
 def diagnosed(graph: Graph, now: Announcements, *, causes: int, far_km: float) -> Diagnosis:
-    """So many of the worst causes, each with all repairs that were tried. Raises `Invalid` for sessions that the graph does not have."""
+    """So many of the worst causes, each with all repairs that were tried. Raises `Invalid` for sessions that the graph
+    does not have.
+    """
     refuse_unknown(graph, now)
     return diagnose(graph.engine, now, weights=graph.weights, far_km=far_km, most_causes=causes)
 

@@ -1,34 +1,22 @@
 """A question to the model: which announcements, over which graph; and its answer.
 
-In: a `Graph`, and what we announce, as control's rows and network say it or as a plan file does. Out: `Prediction`s that
-can be compared, since all count the same PoPs as somebody's nearest. Pure.
+In: a `Graph`, and what we announce, as control's rows and network say it or as a plan file does. Out: `Prediction`s
+that can be compared, since all count the same PoPs as somebody's nearest. Pure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from anypop.advice import what_if
 from anypop.advice.graph import Graph
+from anypop.advice.known import Known
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode
-from anypop.model.network import Network
-from anypop.model.sessions import Announcements, from_network, of_rows
+from anypop.model.network import UpstreamKind
+from anypop.model.sessions import Announcements
 from anypop.routing.catchment.diff import Diff, diff
 from anypop.routing.catchment.predict import Prediction, predict
 from anypop.routing.catchment.sessions import seeds_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What control knows: the network, the announcements of `workload` and its `prefixes`.
-
-    `workload` empty: none announces, and all PoPs count as if one did."""
-
-    announcements: Announcements
-    network: Network
-    workload: str = ""
-    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,25 +29,21 @@ class Question:
 
     @property
     def homes(self) -> tuple[CityCode, ...]:
-        """The PoPs that count as somebody's nearest, before and after alike: else a PoP that is gone would make everybody look better."""
+        """The PoPs that count as somebody's nearest, before and after alike: else a PoP that is gone would make
+        everybody look better.
+        """
         return tuple(sorted({*self.now.pops, *self.wanted.pops}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Where everybody lands as `wanted`; `change`: against `now`, where rules were asked for. `notes`: what one should know of it."""
+    """Where everybody lands as `wanted`; `change`: against `now`, where rules were asked for. `notes`: what one should
+    know of it.
+    """
 
     prediction: Prediction
     change: Diff | None
     notes: tuple[str, ...]
-
-
-def known_of(network: Network, workload: str = "", rows: Sequence[Mapping[str, Any]] = ()) -> Known:
-    """What control's rows of a workload's announcements say; without rows every PoP announces to every upstream."""
-    if not rows:
-        return Known(announcements=from_network(network), network=network)
-    prefixes = tuple(dict.fromkeys(str(row["prefix"]) for row in rows))
-    return Known(announcements=of_rows(network, rows), network=network, workload=workload, prefixes=prefixes)
 
 
 def question_of(now: Announcements, rules: Sequence[str] = (), paths: Sequence[str] = (), *, known: Known | None = None) -> Question:
@@ -68,7 +52,9 @@ def question_of(now: Announcements, rules: Sequence[str] = (), paths: Sequence[s
 
 
 def ask(graph: Graph, question: Question, *, compare: bool) -> Answer:
-    """The whole answer. `compare`: also with what is announced now. Raises `Invalid` for sessions that the graph does not have."""
+    """The whole answer. `compare`: also with what is announced now. Raises `Invalid` for sessions that the graph does
+    not have.
+    """
     found = predicted(graph, question.wanted, question.homes)
     before = predicted(graph, question.now, question.homes) if compare else None
     return Answer(
@@ -88,7 +74,7 @@ def refuse_unknown(graph: Graph, announcements: Announcements) -> None:
     """Upstreams that are not in the graph, each once: with thirty PoPs one missing network would be thirty problems."""
     missing: dict[int, list[str]] = {}
     for session in announcements.sessions:
-        if not graph.internet.sites_of(session.asn):
+        if session.kind is not UpstreamKind.EDGE and not graph.internet.sites_of(session.asn):
             missing.setdefault(session.asn, []).append(f"{session.pop} to {session.upstream}")
     if missing:
         raise Invalid([Problem(path=f"AS{asn}", message=f"is not in {graph.says} ({', '.join(at)})") for asn, at in missing.items()])
@@ -101,7 +87,9 @@ def _notes(graph: Graph, announcements: Announcements, found: Prediction) -> Ite
 
 
 def _elsewhere(graph: Graph, announcements: Announcements) -> Iterator[str]:
-    """Upstreams that the graph does not have in the PoP's city: what they carry then starts in another one, which is worth knowing."""
+    """Upstreams that the graph does not have in the PoP's city: what they carry then starts in another one, which is
+    worth knowing.
+    """
     net = graph.internet
     for session, seed in zip(announcements.sessions, seeds_of(net, announcements), strict=True):
         there = {net.city[site] for site in net.sites_of(session.asn)} - {""}

@@ -1,7 +1,7 @@
 """Predictions on disk: what `anypop catchment predict --save FILE` writes, and reads again for `diff` and `evaluate`.
 
-JSON of columns, one value per site of the graph, so that 75,000 networks take a few megabytes. A saved prediction knows where everybody
-lands and how sure that is, and no longer why: the graph's links are not in it. Text in and out; pure.
+JSON of columns, one value per site of the graph, so that 75,000 networks take a few megabytes. A saved prediction knows
+where everybody lands and how sure that is, and no longer why: the graph's links are not in it. Text in and out; pure.
 """
 
 import json

@@ -1,8 +1,8 @@
 """A change of announcements in waves: one PoP after another, with what each vantage should see after each.
 
-In: the graph, what is announced now, the scopes wanted, the vantages and where each lands now. Out: `Wave`s in the order
-that takes nobody further than needed, and `Doubt`s where the model is wrong already. Whether it then came true is for
-whoever carries the waves out. Pure; the types need no numpy, working them out does.
+In: the graph, what is announced now, the scopes wanted, the vantages and where each lands now. Out: `Wave`s in the
+order that takes nobody further than needed, and `Doubt`s where the model is wrong already. Whether it then came true is
+for whoever carries the waves out. Pure; the types need no numpy, working them out does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,8 +65,8 @@ class Waves:
 def waves_of(
     graph: "Graph", now: Announcements, scopes: Mapping[Key, Scope], viewpoints: Sequence[Viewpoint], seen: Mapping[str, str | None]
 ) -> Waves:
-    """One wave for each PoP whose scopes change. `seen`: where each vantage lands now. Raises `Invalid` for sessions that the graph does
-    not have.
+    """One wave for each PoP whose scopes change. `seen`: where each vantage lands now. Raises `Invalid` for sessions
+    that the graph does not have.
     """
     doubts = tuple(
         Doubt(vantage=vantage, predicted=wanted, seen=seen.get(vantage) or "")

@@ -19,8 +19,8 @@ _HOW = "withhold:POP:UPSTREAM, prepend:POP:UPSTREAM:N, scope:POP:UPSTREAM:COMMUN
 
 
 def changed(now: Announcements, rules: Sequence[str], paths: Sequence[str] = ()) -> Announcements:
-    """The announcements with all rules applied. `paths`: what each is called in a problem (default: itself). Raises `Invalid` with every
-    rule that does not fit.
+    """The announcements with all rules applied. `paths`: what each is called in a problem (default: itself). Raises
+    `Invalid` with every rule that does not fit.
     """
     problems: list[Problem] = []
     for text, path in zip(rules, paths or rules, strict=True):

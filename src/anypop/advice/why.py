@@ -1,6 +1,8 @@
-"""Why a network lands where it lands, by the model: the chain of decisions, in the shape of the running routers' answer.
+"""Why a network lands where it lands, by the model: the chain of decisions, in the shape of the running routers'
+answer.
 
-In: a graph, a question, one of the network's sites. Out: `routing.why.Why` as plain data, with how sure the model is. Pure.
+In: a graph, a question, one of the network's sites. Out: `routing.why.Why` as plain data, with how sure the model is.
+Pure.
 """
 
 from dataclasses import replace
@@ -13,7 +15,9 @@ from anypop.routing.catchment.views import why
 
 
 def why_of(graph: Graph, question: Question, site: int, *, vantage: str = "") -> dict[str, Any]:
-    """The answer for one site. `vantage`: its name, where it is one. Raises `Invalid` for sessions that the graph does not have."""
+    """The answer for one site. `vantage`: its name, where it is one. Raises `Invalid` for sessions that the graph does
+    not have.
+    """
     found = predicted(graph, question.wanted, question.homes)
     row = found.row(site)
     told = why(found.outcome, site, graph.engine.policies, vantage=vantage, nearest=row.nearest)

@@ -1,10 +1,10 @@
 """`python -m anypop.api`: the control process.
 
     python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE]
-    [--prices FILE]
-                         [--lab DIR] [--client-file FILE]
+    [--prices FILE] [--lab DIR] [--graph DIR] [--client-file FILE]
 
-Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2.
+Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2. A worker
+process of control imports this module again, and must not load all of control with it: hence the late imports.
 """
 
 import argparse
@@ -14,20 +14,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anypop.api import listen
-from anypop.api.serve import Settings, serve
-from anypop.control.refusals import Refused
-from anypop.model.errors import Invalid, WorldError
-from anypop.plan.check import Unsafe
-
 
 def main(argv: Sequence[str] | None = None) -> int:
+    from anypop.api import listen  # noqa: PLC0415 - see the module
+    from anypop.api.serve import Settings, serve  # noqa: PLC0415
+    from anypop.control.refusals import Refused  # noqa: PLC0415
+    from anypop.model.errors import Invalid, WorldError  # noqa: PLC0415
+    from anypop.plan.check import Unsafe  # noqa: PLC0415
+
     options = argparse.ArgumentParser(prog="anypop.api", description="The control process: API, store and loops.")
     options.add_argument("--state", type=Path, required=True, metavar="DIR", help="folder of the store, the certificates and the tokens")
     options.add_argument("--listen", action="append", required=True, metavar="[netns=NAME,]HOST:PORT", help="where to listen; repeatable")
     options.add_argument("--network", type=Path, metavar="FILE", help="the operator's network (YAML); replaces the stored one")
     options.add_argument("--prices", type=Path, metavar="FILE", help="the price book (YAML)")
     options.add_argument("--lab", type=Path, metavar="DIR", help="folder of a running lab: gives vantages and a looking glass")
+    options.add_argument("--graph", type=Path, metavar="DIR", help="folder of graph.yaml: what predictions ask (default: --state)")
     options.add_argument("--client-file", type=Path, metavar="FILE", help="where to write the first client's credentials")
     given = options.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 network=given.network,
                 prices=given.prices,
                 lab=given.lab,
+                graph=given.graph,
                 client_file=given.client_file,
             )
         )

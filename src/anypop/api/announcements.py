@@ -18,13 +18,14 @@ from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.state import Declaration, State
-from anypop.model.announce import Announcement, Mode, Scope, ScopeRule
+from anypop.model.announce import Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network, Upstream
 from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
+from anypop.plan.edge_scopes import heard
 
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements", tags=["announcements"])
 
@@ -47,7 +48,7 @@ async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platfo
 async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
     """Set these rules and no others."""
     declared = platform.workload(stack, workload_id)
-    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network))
+    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=False)
 
 
 @router.patch("")
@@ -55,21 +56,20 @@ async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: P
 async def merge_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
     """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = platform.workload(stack, workload_id)
-    wanted = parsed_rules(body, declared, platform.core.state.network)
-    return await _set(platform, declared, {**_rules(platform.core.state, declared), **wanted})
+    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=True)
 
 
 @router.delete("")
 @answers(Announcements, Code.FAILED_PRECONDITION)
 async def reset_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """Announce plainly everywhere again."""
-    return await _set(platform, platform.workload(stack, workload_id), {})
+    return await _set(platform, platform.workload(stack, workload_id), {}, beside=False)
 
 
-async def _set(platform: Platform, declared: Declaration, wanted: Rules) -> dict[str, Any]:
+async def _set(platform: Platform, declared: Declaration, wanted: Rules, *, beside: bool) -> dict[str, Any]:
+    """`beside`: the other rules stay."""
     before = _rules(platform.core.state, declared)
-    lasting = [rule for rule in wanted.values() if rule.scope != Scope() or rule.note]  # a rule that says the default is none
-    state = await platform.core.change(declare.set_rules(declared.id, lasting))
+    state = await platform.core.change(declare.set_rules(declared.id, wanted.values(), beside=beside))
     after = _rules(state, declared)
     changes = [
         {"pop": pop, "upstream": upstream, "before": scope_data(old), "after": scope_data(new)}
@@ -87,32 +87,43 @@ def _listed(state: State, declared: Declaration) -> dict[str, Any]:
     }
 
 
+def rows_of(state: State, declared: Declaration) -> list[dict[str, Any]]:
+    """Every prefix x PoP x upstream of a workload, as they are listed."""
+    return list(_rows(state, declared, _rules(state, declared)))
+
+
 def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[str, Any]]:
     held = state.anycast.get(declared.id)
     if held is None or state.plan is None:
         return
-    sites = state.plan.sites
-    for host in sites.in_order({*state.plan.tellers(held.prefix4), *state.plan.tellers(held.prefix6)}):
+    rows: dict[tuple[Prefix, CityCode, str], dict[str, Any]] = {}
+    for host in state.plan.sites.in_order({*state.plan.tellers(held.prefix4), *state.plan.tellers(held.prefix6)}):
         part = state.plan.hosts[host]
-        city = part.pop
-        asns = {u.name: u.asn for u in sites.hosts[host].host.upstreams}
         for told in part.announcements:
             if told.prefix not in (held.prefix4, held.prefix6):
                 continue
-            rule = rules.get((city, told.upstream))
-            announced, reason = _effect(state, host, told)
-            yield {
-                "prefix": str(told.prefix),
-                "pop": city,
-                "upstream": told.upstream,
-                "asn": asns.get(told.upstream),
-                "scope": scope_data(_scope_of(rule)),
-                "effective": scope_data(told.scope),
-                "note": rule.note if rule is not None else "",
-                "announced": announced,
-                "reason": reason.value,
-                "says": reason.says,
-            }
+            for upstream, scope in heard(state.network, host, told):
+                rule = rules.get((part.pop, upstream.name))
+                announced, reason = _effect(state, host, told)
+                if announced and scope.mode is Mode.WITHHOLD:  # by the edge router, to which it is announced
+                    announced, reason = False, Reason.WITHHELD
+                row = {
+                    "prefix": str(told.prefix),
+                    "pop": part.pop,
+                    "upstream": upstream.name,
+                    "asn": upstream.asn,
+                    "scope": scope_data(_scope_of(rule)),
+                    "effective": scope_data(scope),
+                    "note": rule.note if rule is not None else "",
+                    "announced": announced,
+                    "reason": reason.value,
+                    "says": reason.says,
+                }
+                # hosts behind one edge router speak for the PoP together: it is out when one of them says it
+                known = rows.setdefault((told.prefix, part.pop, upstream.name), row)
+                if announced:
+                    known |= row
+    yield from rows.values()
 
 
 def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Reason]:

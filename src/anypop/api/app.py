@@ -20,6 +20,7 @@ from anypop.api import (
     network,
     openapi,
     pops,
+    predictions,
     prices,
     probes,
     quotas,
@@ -35,7 +36,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, stacks, workloads,
-        prices, changes, rollouts, watch, announcements, communities, probes,
+        prices, changes, rollouts, watch, announcements, communities, probes, predictions,
         pops, hosts, events, quotas, network, agents,
     )
 )  # fmt: skip

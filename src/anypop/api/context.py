@@ -13,7 +13,9 @@ from fastapi import Depends, Path, Request
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import HTTPBearer, OAuth2
 
+from anypop.api.graphs import Graphs
 from anypop.api.vantages import LookingGlass, Vantages
+from anypop.api.workers import Workers
 from anypop.control.accounts import Account, Accounts, Stack
 from anypop.control.core import Alter, Core
 from anypop.control.quotas import Quotas
@@ -37,6 +39,8 @@ class Platform:
     glass: LookingGlass | None = None
     # The lab shares a handful of hosts: two probes at once from one vantage would measure each other.
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    graphs: Graphs = field(default_factory=Graphs)
+    workers: Workers = field(default_factory=Workers)
     quotas: Quotas = field(init=False)
 
     def __post_init__(self) -> None:

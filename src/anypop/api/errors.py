@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from anypop.control.refusals import (
+    Busy,
     Exists,
     Forbidden,
     NotFound,
@@ -69,12 +70,14 @@ SAYS = {
     Code.NOT_FOUND: "there is nothing of that name that the caller may see",
     Code.ALREADY_EXISTS: "the name is taken",
     Code.PERMISSION_DENIED: "the caller is known, and not entitled",
-    Code.RESOURCE_EXHAUSTED: "a quota would be exceeded; every limit stands in the details, with the numbers",
+    Code.RESOURCE_EXHAUSTED: (
+        "a quota would be exceeded (every limit stands in the details, with the numbers), or too much is asked at once"
+    ),
     Code.FAILED_PRECONDITION: "the request does not fit what is there",
     Code.ABORTED: "the change was made to another version than the one that is there now",
     Code.UNIMPLEMENTED: "the path has no such method",
     Code.INTERNAL: "an error of our own; the log of the control process has the details",
-    Code.UNAVAILABLE: "something that is needed for the answer has failed: the store, a vantage, a router",
+    Code.UNAVAILABLE: "something that is needed for the answer has failed: the store, a vantage, a router, a graph, time",
     Code.UNAUTHENTICATED: "there is no token, or it is unknown or has expired; of a token request: the secret is wrong",
 }
 
@@ -86,6 +89,7 @@ _CODES: dict[type[Refused], Code] = {
     Unauthenticated: Code.UNAUTHENTICATED,
     Forbidden: Code.PERMISSION_DENIED,
     OverQuota: Code.RESOURCE_EXHAUSTED,
+    Busy: Code.RESOURCE_EXHAUSTED,
 }
 
 

@@ -18,7 +18,7 @@ from anypop.control.state import State
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, WorkloadId
-from anypop.model.rollout import Landing
+from anypop.model.rollout import Landing, RolloutKind
 from anypop.model.workload import Protocol
 from anypop.plan.rollout import wants_look
 
@@ -32,19 +32,26 @@ async def keep_looking(platform: Platform) -> None:
     """Look for every rollout that waits for a look, until control stops."""
     while not platform.core.bell.closed:
         state = platform.core.state
-        waiting = [(r, began) for r in state.active_rollouts() if (began := wants_look(r)) is not None]
-        for rollout, baseline in waiting:
-            began_at = platform.clock()
-            try:
-                found = await landings_of(platform, rollout.workload_id)
-                if found:
-                    await platform.core.change(rollouts.saw(rollout.id, found, began_at=began_at, baseline=baseline))
-            except WorldError as error:
-                log.warning("vantages for rollout %s: %s", rollout.id, error)
-        if waiting:
+        if await look(platform):
             await asyncio.sleep(PAUSE_S)
         elif platform.core.state is state:
             await platform.core.bell.wait(ANY_CHANGE, 60.0)
+
+
+async def look(platform: Platform) -> bool:
+    """One look for each rollout that waits for one. False where none does."""
+    waiting = [(r, began) for r in platform.core.state.rollouts_to_look_for() if (began := wants_look(r)) is not None]
+    for rollout, baseline in waiting:
+        began_at = platform.clock()
+        found: list[Landing] = []
+        try:
+            found = await landings_of(platform, rollout.workload_id)
+        except WorldError as error:
+            log.warning("vantages for rollout %s: %s", rollout.id, error)
+        # Of scopes it counts that nothing was seen: what was predicted is not known to have come true.
+        if found or rollout.kind is RolloutKind.SCOPES:
+            await platform.core.change(rollouts.saw(rollout.id, found, began_at=began_at, baseline=baseline))
+    return bool(waiting)
 
 
 async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landing]:
@@ -60,7 +67,9 @@ async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landi
         return list(await asyncio.gather(*(ask(vantage) for vantage in vantages)))
 
 
-async def _landing(platform: Platform, state: State, workload_id: WorkloadId, vantage: Vantage, *, address: Address, port: int) -> Landing:
+async def _landing(
+    platform: Platform, state: State, workload_id: WorkloadId, vantage: Vantage, *, address: Address, port: int
+) -> Landing:
     assert platform.vantages is not None
     try:
         found = await in_own_thread(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))

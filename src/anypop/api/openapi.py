@@ -48,6 +48,7 @@ TAGS = {
     "communities": "What other networks do on which community.",
     "announcements": "How far each announcement goes.",
     "probes": "What places to test from see, and why.",
+    "predictions": "Where networks would land, and what mends it where they land too far away.",
     "agents": "Orders and reports, for the agents of the PoPs.",
 }
 

@@ -86,7 +86,7 @@ async def probe(
     goal = _goal(platform, account, body)
     async with platform.probing:
         work = asyncio.gather(*(_asked(source, v, goal, body.requests) for v in chosen))
-        seen = await _unless_stopping(platform, work)
+        seen = await unless_stopping(platform, work)
     state = platform.core.state
     lives = state.incarnations_of(goal.workload) if goal.workload is not None else state.incarnations
     pops = {str(p.incarnation.name): p.incarnation.pop for p in lives.values()}
@@ -94,7 +94,7 @@ async def probe(
     return {"address": str(goal.address), "results": rows}
 
 
-async def _unless_stopping(platform: Platform, work: Awaitable[T]) -> T:
+async def unless_stopping(platform: Platform, work: Awaitable[T], *, what: str = "ask the vantages") -> T:
     """The result of `work`; a `WorldError` instead when control stops meanwhile."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(platform.core.bell.wait("stop", LONGEST_PROBE_S))
@@ -103,7 +103,7 @@ async def _unless_stopping(platform: Platform, work: Awaitable[T]) -> T:
         if task.done():
             return task.result()
         why = "control is being stopped" if platform.core.bell.closed else f"no end after {LONGEST_PROBE_S:g} s"
-        raise WorldError("ask the vantages", why)
+        raise WorldError(what, why)
     finally:
         stopping.cancel()
         if not task.done():
@@ -208,7 +208,7 @@ async def explain_landing(account: CallerAccount, platform: PlatformDep, query: 
         raise Invalid.one("target", "is required: a vantage or a router")
     goal = _goal(platform, account, query)
     try:
-        return await _unless_stopping(platform, in_own_thread(partial(glass.why, target, goal.address, goal.pops)))
+        return await unless_stopping(platform, in_own_thread(partial(glass.why, target, goal.address, goal.pops)))
     except KeyError as error:
         known = [v.name for v in await in_own_thread(platform.vantages.all)] if platform.vantages is not None else []
         more = f" (vantages: {', '.join(known)})" if known else ""

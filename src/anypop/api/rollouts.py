@@ -5,7 +5,7 @@ for. What may change when is `plan.rollout`'s to say; nothing here waits for a r
 end watches it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from typing import Annotated, Any
@@ -35,7 +35,7 @@ from anypop.control import rollouts
 from anypop.control.state import Declaration, State
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, WorkloadId
-from anypop.model.rollout import Rollout, RolloutKind, ScopeChange, ScopeWave, Strategy
+from anypop.model.rollout import Landing, Rollout, RolloutKind, ScopeChange, ScopeWave, Strategy
 from anypop.plan.rollout import progress
 
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}", tags=["rollouts"])
@@ -73,7 +73,7 @@ async def list_rollouts(workload_id: WorkloadRef, stack: CallerStack, platform: 
     """List the rollouts that are remembered, oldest first, and on how many instances the newest revision is."""
     state = platform.core.state
     declared = platform.workload(stack, workload_id)
-    return status(state, declared) | {"results": [data_of(state, r) for r in _of(state, declared.id)]}
+    return status(state, declared) | {"results": [data_of(state, r) for r in rollouts_of(state, declared.id)]}
 
 
 @router.get("/rollouts/{rollout_id}")
@@ -99,9 +99,11 @@ async def change_scopes(
     waves = _waves(body, platform.core.state, declared)
     strategy = _strategy(body.get("strategy") or {}, declared.strategy)
     baseline = await landings_of(platform, declared.id)
-    step = rollouts.change_scopes(declared.id, waves, by=account.name, strategy=strategy, baseline=baseline)
+    _check_vantages(waves, baseline)
+    identity = rollouts.new_id()
+    step = rollouts.change_scopes(declared.id, identity, waves, by=account.name, strategy=strategy, baseline=baseline)
     state = await platform.core.change(step)
-    return {"rollout": data_of(state, rollouts.find(state, declared.id))}
+    return {"rollout": data_of(state, state.rollouts[identity])}
 
 
 @router.post("/rollouts/{rollout_id}/pause")
@@ -185,24 +187,33 @@ def data_of(state: State, rollout: Rollout) -> dict[str, Any]:
         "createdAt": shapes.moment(rollout.created_at),
         "endedAt": shapes.moment(rollout.ended_at) if rollout.ended_at is not None else None,
         "seconds": round(rollout.ended_at - rollout.created_at, 3) if rollout.ended_at is not None else None,
-        "vantages": {look.vantage: look.pop for look in rollout.seen or rollout.baseline},
+        "vantages": _landed(rollout.seen or rollout.baseline),
     }
-    if rollout.kind is RolloutKind.UPDATE:
-        data |= {"revision": rollout.revision, "previous": rollout.previous}
+    match rollout.kind:
+        case RolloutKind.UPDATE:
+            data |= {"revision": rollout.revision, "previous": rollout.previous}
+        case RolloutKind.SCOPES:
+            results = [{"seconds": round(r.seconds, 3), "seen": _landed(r.seen), "differs": list(r.differs)} for r in rollout.results]
+            data |= {"results": results, "restored": rollout.restored}
     return shapes.filled(data)
+
+
+def _landed(looks: Iterable[Landing]) -> dict[str, str | None]:
+    return {look.vantage: look.pop for look in looks}
 
 
 def strategy_data(strategy: Strategy) -> dict[str, Any]:
     return {field.name: getattr(strategy, field.name) for field in fields(strategy)}
 
 
-def _of(state: State, workload_id: WorkloadId) -> list[Rollout]:
+def rollouts_of(state: State, workload_id: WorkloadId) -> list[Rollout]:
+    """All that are remembered, oldest first."""
     return sorted(state.rollouts_of(workload_id).values(), key=lambda r: (r.created_at, r.id))
 
 
 def newest_of(state: State, declared: Declaration) -> Rollout | None:
     """The rollout that began last, ended or not."""
-    return next(reversed(_of(state, declared.id)), None)
+    return next(reversed(rollouts_of(state, declared.id)), None)
 
 
 async def _asked(platform: Platform, declared: Declaration, rollout_id: str, step: Any) -> dict[str, Any]:
@@ -221,6 +232,7 @@ def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list
         raise Invalid.one("waves", 'is required: a list of {"rules": [...], "expected": {...}}')
     problems: list[Problem] = []
     waves: list[ScopeWave] = []
+    cities = {pop.city for pop in state.network.pops}
     for index, entry in enumerate(given):
         path = f"waves[{index}]"
         if not isinstance(entry, dict):
@@ -235,6 +247,12 @@ def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list
         if not isinstance(expected, dict) or not all(isinstance(pops, list) for pops in expected.values()):
             problems.append(Problem(path=f"{path}.expected", message="must map vantages to lists of PoPs"))
             continue
+        problems += [
+            Problem(path=f"{path}.expected.{vantage}[{place}]", message=f"no PoP {pop}")
+            for vantage, pops in expected.items()
+            for place, pop in enumerate(pops)
+            if str(pop) not in cities
+        ]
         waves.append(
             ScopeWave(
                 changes=tuple(ScopeChange(pop=r.pop, upstream=r.upstream, scope=r.scope, note=r.note) for r in rules.values()),
@@ -244,3 +262,18 @@ def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list
     if problems:
         raise Invalid(problems)
     return waves
+
+
+def _check_vantages(waves: Sequence[ScopeWave], baseline: Sequence[Landing]) -> None:
+    """Raises `Invalid` where something is expected of a vantage that is not there. Without any vantage nothing can be
+    seen anyway.
+    """
+    known = {look.vantage for look in baseline}
+    problems = [
+        Problem(path=f"waves[{index}].expected.{vantage}", message=f"no vantage {vantage} (there are {', '.join(sorted(known))})")
+        for index, wave in enumerate(waves)
+        for vantage, _ in wave.expected
+        if known and vantage not in known
+    ]
+    if problems:
+        raise Invalid(problems)

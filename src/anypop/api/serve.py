@@ -27,6 +27,7 @@ import yaml
 from anypop.api import listen
 from anypop.api.app import make_app
 from anypop.api.context import Platform
+from anypop.api.graphs import Graphs
 from anypop.api.landings import keep_looking
 from anypop.control import ca
 from anypop.control.accounts import Accounts
@@ -48,13 +49,16 @@ FAREWELL_S = 0.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder."""
+    """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder, `graph` the one of
+    graph.yaml (None: the state folder).
+    """
 
     state: Path
     listen: tuple[listen.ListenAddress, ...]
     network: Path | None = None
     prices: Path | None = None
     lab: Path | None = None
+    graph: Path | None = None
     client_file: Path | None = None
 
 
@@ -111,7 +115,14 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         with _in_words(f"keep certificates in {settings.state}"):
             credentials = renew()
         on_network = partial(accounts.ensure_agents, settings.state / "agents")
-        platform = Platform(core=core, accounts=accounts, clock=time.time, prices=_prices(settings.prices, store), on_network=on_network)
+        platform = Platform(
+            core=core,
+            accounts=accounts,
+            clock=time.time,
+            prices=_prices(settings.prices, store),
+            on_network=on_network,
+            graphs=Graphs(folder=settings.graph or settings.state, lab=settings.lab, environment=dict(os.environ)),
+        )
         on_network(platform.hosts())
         _attach_lab(platform, settings.lab)
         _bootstrap(settings, accounts, credentials, sockets)
@@ -135,6 +146,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         try:
             await server.serve(sockets=sockets)
         finally:
+            platform.workers.close()
             renewal.cancel()
             if looking is not None:
                 looking.cancel()

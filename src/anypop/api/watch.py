@@ -16,7 +16,7 @@ from anypop.api import shapes
 from anypop.api.context import CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.rollouts import WatchedInstances
-from anypop.api.rollouts import data_of, newest_of, status
+from anypop.api.rollouts import data_of, newest_of, rollouts_of, status
 from anypop.control.core import of_host, of_workload
 from anypop.control.state import Declaration, State
 from anypop.model.names import WorkloadId
@@ -83,4 +83,4 @@ def _sources(state: State, declared: Declaration) -> tuple[object, ...]:
     hosts = sorted({life.host for life in (*living, *leaving)})
     reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(host)) else None for host in hosts]
     trusted = [v.trusted if (v := state.verdict.hosts.get(host)) else None for host in hosts]
-    return declared, living, leaving, reported, trusted, newest_of(state, declared)
+    return declared, living, leaving, reported, trusted, rollouts_of(state, declared.id)

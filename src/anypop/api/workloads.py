@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from anypop.api import pages, shapes
+from anypop.api import notes, pages, shapes
 from anypop.api.bodies import JsonObject
 from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
@@ -31,7 +31,6 @@ from anypop.plan.parse import Parsed
 
 router = APIRouter(prefix="/workload/v1", tags=["workloads"])
 
-MOST_WARNINGS = 20  # clients and proxies give up on answers with headers of more than some kilobytes
 CHANGED = (Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED)
 WARNED = {"Warning": "one for each field that was accepted and has no effect yet (RFC 7234, section 5.5)"}
 
@@ -142,12 +141,8 @@ async def _redeclare(
 
 
 def _warn(response: Response, made: Parsed) -> None:
-    """A header for each field that was accepted and has no effect (RFC 7234, section 5.5): an answer's body has no
-    place for it.
-    """
-    for problem in made.unacted[:MOST_WARNINGS]:
-        text = str(problem).encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
-        response.headers.append("warning", f'299 anypop "{"".join(c if c.isprintable() else "?" for c in text)[:300]}"')
+    """A header for each field that was accepted and has no effect."""
+    notes.warn(response, list(map(str, made.unacted)))
 
 
 @router.delete("/stacks/{stack_id}/workloads/{workload_id}", status_code=204)

@@ -1,7 +1,8 @@
 """`anypop announce ...`: how far each announcement goes, changed by hand.
 
-In: a workload, PoPs, upstreams and what shall hold there. Out: first the difference, then (agreed) one request to control, which plans and
-orders it like every other change. The dictionary says which community does what; nothing is announced or withdrawn from here.
+In: a workload, PoPs, upstreams and what shall hold there. Out: first the difference, then (agreed) one request to
+control, which plans and orders it like every other change; with `--waves` PoP by PoP, as a rollout of control's. The
+dictionary says which community does what; nothing is announced or withdrawn from here.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from anypop.cli import scopes, views
+from anypop.cli import waves as rolling
 from anypop.cli.announcements import rows_of, table
 from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
@@ -19,6 +21,9 @@ from anypop.model.announce import Mode, Scope
 from anypop.model.scopes import MOST_PREPENDS, read_community, scope_data, with_communities
 from anypop.model.sessions import Session, ruled
 from anypop.routing.actions import Region
+
+BAKE_S = 2.0  # a route may pass through a better place on its way to a worse one
+DEADLINE_S = 60.0  # for each PoP: path exploration takes seconds between a few networks, and up to minutes on the Internet
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List announcements, and scope, withhold, prepend or reset them.")
 
@@ -30,6 +35,16 @@ Upstreams = Annotated[
 Predict = Annotated[bool, typer.Option("--predict/--no-predict", help="Whether to say first what it will move, where a graph is known.")]
 Count = Annotated[
     int, typer.Option("--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=MOST_PREPENDS)
+]
+Waves = Annotated[
+    bool,
+    typer.Option(
+        "--waves", help="PoP by PoP, in the order of --pop, watched from the vantages; taken back where one gets fewer answers than before."
+    ),
+]
+Bake = Annotated[
+    float | None,
+    typer.Option("--bake", metavar="SECONDS", help="How long each PoP must be well before the next, with --waves (default: 2).", min=0),
 ]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads it later.")]
 
@@ -85,6 +100,8 @@ def scope(
     community: Annotated[list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")] = None,
     note: Note = "",
     predict: Predict = True,
+    waves: Waves = False,
+    bake: Bake = None,
     yes: Yes = False,
 ) -> None:
     """Limit how far upstreams carry an announcement, by the communities of their dictionaries."""
@@ -117,6 +134,7 @@ def scope(
         lambda s: with_communities(s.scope, [m.community for m in found[s.asn]]),
         rows=rows if predict else None,
         note=note,
+        bake_s=_bake(waves, bake),
         yes=yes,
         said=said,
     )
@@ -131,6 +149,8 @@ def withhold(
     upstream: Upstreams = None,
     note: Note = "",
     predict: Predict = True,
+    waves: Waves = False,
+    bake: Bake = None,
     yes: Yes = False,
 ) -> None:
     """Do not announce there at all."""
@@ -138,7 +158,16 @@ def withhold(
         raise usage("this would withhold the workload everywhere", advice="Say where: --pop CITY, --upstream NAME, or delete the workload.")
     rows = rows_of(door, workload)
     picked = _picked(rows, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(mode=Mode.WITHHOLD), rows=rows if predict else None, note=note, yes=yes)
+    _apply(
+        door,
+        workload,
+        picked,
+        lambda _: Scope(mode=Mode.WITHHOLD),
+        rows=rows if predict else None,
+        note=note,
+        bake_s=_bake(waves, bake),
+        yes=yes,
+    )
 
 
 @command(app, "prepend", examples="anypop announce prepend web --pop LAX --upstream 209 --count 3")
@@ -151,6 +180,8 @@ def prepend(
     upstream: Upstreams = None,
     note: Note = "",
     predict: Predict = True,
+    waves: Waves = False,
+    bake: Bake = None,
     yes: Yes = False,
 ) -> None:
     """Make the path through these upstreams longer, so that others are preferred where length decides."""
@@ -163,25 +194,43 @@ def prepend(
         lambda s: replace(s.scope, mode=Mode.ANNOUNCE, prepend=count),
         rows=rows if predict else None,
         note=note,
+        bake_s=_bake(waves, bake),
         yes=yes,
     )
 
 
 @command(app, "reset", examples="anypop announce reset web\nanypop announce reset web --pop JFK")
 def reset(
-    door: Door, workload: KnownWorkload, *, pop: Pops = None, upstream: Upstreams = None, predict: Predict = True, yes: Yes = False
+    door: Door,
+    workload: KnownWorkload,
+    *,
+    pop: Pops = None,
+    upstream: Upstreams = None,
+    predict: Predict = True,
+    waves: Waves = False,
+    bake: Bake = None,
+    yes: Yes = False,
 ) -> None:
     """Announce plainly again: no prepends, no communities, nothing withheld."""
     rows = rows_of(door, workload)
     picked = _picked(rows, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(), rows=rows if predict else None, note="", yes=yes)
+    _apply(door, workload, picked, lambda _: Scope(), rows=rows if predict else None, note="", bake_s=_bake(waves, bake), yes=yes)
 
 
 def _picked(rows: list[Any], workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
     sessions = ruled(rows)
     if not sessions:
         raise usage(f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own.")
-    return scopes.chosen(sessions, _split(pops, upper=True), _split(upstreams))
+    wanted = _split(pops, upper=True)
+    found = scopes.chosen(sessions, wanted, _split(upstreams))
+    return sorted(found, key=lambda s: wanted.index(s.pop)) if wanted else found
+
+
+def _bake(waves: bool, seconds: float | None) -> float | None:
+    """How long each PoP must be well; None: no waves."""
+    if not waves and seconds is not None:
+        raise usage("--bake needs --waves", advice="Without waves all changes at once.")
+    return None if not waves else BAKE_S if seconds is None else seconds
 
 
 def _split(values: Sequence[str] | None, *, upper: bool = False) -> list[str]:
@@ -198,12 +247,15 @@ def _apply(
     *,
     rows: list[Any] | None,
     note: str,
+    bake_s: float | None,
     yes: bool,
     said: Sequence[str] = (),
 ) -> None:
     """Show the difference and what it will move (by `rows`, all that is announced now; None: do not say), ask, write.
+    `bake_s`: in waves, each well for so long; None: all at once.
 
-    Standard output gets the difference too, as lines or as JSON."""
+    Standard output gets the difference too, as lines or as JSON.
+    """
     pairs = scopes.changed(picked, change)
     data: dict[str, Any] = {
         "workload": workload,
@@ -222,11 +274,28 @@ def _apply(
             data["predicted"] = moved
             door.screen.preview([(str(moved["sentence"]), "bold")])
     door.screen.agree("Change it?", yes=yes)
+    count = f"{len(pairs)} announcement" + ("s" if len(pairs) > 1 else "")
+    if bake_s is not None:
+        _in_waves(door, workload, [after for _, after in pairs], data, note=note, bake_s=bake_s, count=count)
+        return
     path = f"{door.workload_path(workload, 'anypop')}/announcements"
     what = f"change announcements of {workload}"
     door.client.call("PATCH", path, what=what, body={"rules": scopes.rules([after for _, after in pairs], note=note)})
-    count = f"{len(pairs)} announcement" + ("s" if len(pairs) > 1 else "")
     door.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])
+
+
+def _in_waves(door: Door, workload: str, after: Sequence[Session], data: views.Data, *, note: str, bake_s: float, count: str) -> None:
+    """One wave for each PoP, as a rollout of control's that this watches to its end."""
+    pops = list(dict.fromkeys(s.pop for s in after))
+    asked = [rolling.wave({(s.pop, s.upstream): s.scope for s in after if s.pop == pop}, note=note) for pop in pops]
+    begun = rolling.begin(door, workload, asked, {"deadline_s": DEADLINE_S, "bake_s": bake_s})
+    rollout = rolling.to_the_end(door, workload, begun, deadline_s=DEADLINE_S, bake_s=bake_s, well="well")
+    done = rollout["phase"] == "done"
+    ending = f"{count} changed, PoP by PoP" if done else f"{count} as before"
+    door.screen.result({**data, **rolling.course(rollout)}, lambda: [ending])
+    if not done:
+        advice = "'anypop probe --all' shows where the vantages land."
+        raise rolling.taken_back(rollout, what="the change", why="it did not come out as asked", advice=advice)
 
 
 def _foreseen(door: Door, rows: list[Any], after: Sequence[Session]) -> views.Data | None:

@@ -1,6 +1,7 @@
 """Announcements as control has them: its rows, the table of them, and what taking a workload away withdraws.
 
-In: a workload's name. Out: rows, a `Table`, sentences. For `announce` and for whoever takes a workload away; changes nothing.
+In: a workload's name. Out: rows, a `Table`, sentences. For `announce` and for whoever takes a workload away; changes
+nothing.
 """
 
 from typing import Any
@@ -42,7 +43,9 @@ def table(rows: list[views.Data]) -> Table:
 
 
 def withdrawn_with(door: Door, workload: str) -> list[str]:
-    """What deleting a workload withdraws, a line for each prefix. No model is asked: without an announcement nobody has a route."""
+    """What deleting a workload withdraws, a line for each prefix. No model is asked: without an announcement nobody has
+    a route.
+    """
     listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find other workloads")
     others = [str(w.get("slug")) for w in listed if views.anycast_of(w) and w.get("slug") != workload]
     mine = _out(door, workload)

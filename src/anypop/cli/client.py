@@ -6,7 +6,10 @@ is over). Knows the grpc-shaped errors; knows no command and prints nothing.
 
 import json
 import ssl
+import time
 from collections.abc import Iterator
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +73,21 @@ class Client:
                 return found
             after = str(info["endCursor"])
 
-    def events(self, path: str, *, what: str, silence_s: float = 30) -> Iterator[tuple[str, Any]]:
+    def events(self, path: str, *, what: str, silence_s: float = 30, longest_s: float = inf) -> Iterator[tuple[str, Any]]:
         """(event name, parsed data) of a stream of server-sent events, until control ends it.
 
-        `silence_s`: longest pause between two chunks; a stream that is silent for longer ends like one that broke, with no error: the
-        caller holds the last state and asks again.
+        `silence_s`: longest pause between two chunks; a stream that is silent for longer ends like one that broke,
+        with no error: the caller holds the last state and asks again. So does one that lasts longer than `longest_s`,
+        at its next sign of life.
         """
+        over_at = time.monotonic() + longest_s
         headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": "text/event-stream"}
         try:
             with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=CONNECT_S)) as response:
                 if response.status_code >= 400:
                     response.read()
                     raise refused(response.status_code, _parsed(response), what=what)
-                yield from _server_sent(response.iter_lines())
+                yield from _server_sent(takewhile(lambda _: time.monotonic() < over_at, response.iter_lines()))
         except httpx.ConnectError as error:
             raise self._unreachable(error) from error
         except httpx.TransportError:

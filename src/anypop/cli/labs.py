@@ -117,15 +117,23 @@ def register(root: typer.Typer) -> None:
 
 @command(app, "status", stack=False, examples="anypop lab status")
 def status(door: Door) -> None:
-    """Whether everything of the lab runs, and which PoPs are cut off."""
+    """Whether everything of the lab runs, and which PoPs and hosts are cut off."""
     lab = _lab(door)
-    data = {
+    data: views.Data = {
         "prefix": lab.plan.prefix,
         "whole": lab.whole(),
         "routers": [router.name for router in lab.plan.routers],
         "links": len(lab.plan.links),
         "vantages": [host.name for host in lab.plan.vantages],
-        "pops": [{"pop": site.pop.city, "cut": lab.is_cut(site.pop.city)} for site in lab.plan.sites],
+        "pops": [
+            {
+                "pop": site.pop.city,
+                "cut": lab.is_cut(site.pop.city),
+                # behind an edge router; an only host is cut off with its PoP
+                "hosts": [{"host": h.name, "cut": lab.is_cut(h.name)} for h in site.pop.hosts] if site.edge is not None else [],
+            }
+            for site in lab.plan.sites
+        ],
     }
     rows: list[list[Cell]] = [
         ["lab", ("whole", "green") if data["whole"] else ("incomplete: 'anypop up' repairs it", "bold yellow")],
@@ -134,45 +142,52 @@ def status(door: Door) -> None:
         ["links", str(len(lab.plan.links))],
         ["vantages", ", ".join(host.name for host in lab.plan.vantages) or "-"],
     ]
-    for site in lab.plan.sites:
-        away = lab.is_cut(site.pop.city)
-        rows.append([f"PoP {site.pop.city}", ("cut off", "bold yellow") if away else ("connected", "green")])
+    for pop in data["pops"]:
+        rows.append([f"PoP {pop['pop']}", _connected(pop)])
+        rows += [[f"host {host['host']}", _connected(host)] for host in pop["hosts"]]
     door.screen.result(data, lambda: [views.pairs(rows)])
 
 
-City = Annotated[str, typer.Argument(metavar="CITY", help="The PoP's city, such as LHR.")]
+def _connected(found: views.Data) -> Cell:
+    return ("cut off", "bold yellow") if found["cut"] else ("connected", "green")
 
 
-@command(app, "cut", stack=False, examples="sudo anypop lab cut LHR")
-def cut(door: Door, city: City) -> None:
-    """Cut a PoP off from its upstreams, silently, as a broken fibre does: both ends believe that their link is up."""
-    pop = city.upper()
-    _lab(door).cut(pop)
-    door.screen.result({"pop": pop, "cut": True}, lambda: [f"{pop} is cut off; 'anypop lab restore {pop}' mends it"])
+Place = Annotated[str, typer.Argument(metavar="NAME", help="A PoP by its city, such as LHR, or a host behind its edge router: LHR-2.")]
+
+
+@command(app, "cut", stack=False, examples="sudo anypop lab cut LHR\nsudo anypop lab cut LHR-2")
+def cut(door: Door, place: Place) -> None:
+    """Cut a PoP off from its upstreams, or a host from its PoP's edge router, silently, as a broken fibre does."""
+    name = place.upper()
+    _lab(door).cut(name)
+    door.screen.result({"pop": name, "cut": True}, lambda: [f"{name} is cut off; 'anypop lab restore {name}' mends it"])
 
 
 @command(app, "restore", stack=False, examples="sudo anypop lab restore LHR")
-def restore(door: Door, city: City) -> None:
-    """Connect a PoP again."""
-    pop = city.upper()
-    _lab(door).restore(pop)
-    door.screen.result({"pop": pop, "cut": False}, lambda: [f"{pop} is connected"])
+def restore(door: Door, place: Place) -> None:
+    """Connect a PoP or a host again."""
+    name = place.upper()
+    _lab(door).restore(name)
+    door.screen.result({"pop": name, "cut": False}, lambda: [f"{name} is connected"])
 
 
 @command(app, "routes", stack=False, examples="sudo anypop lab routes as3356-lhr\nsudo anypop lab routes as3356-lhr --to 198.51.100.1")
 def routes(
     door: Door,
-    router: Annotated[str, typer.Argument(metavar="ROUTER", help="A router of the lab: as<number>-<city>.")],
+    router: Annotated[
+        str, typer.Argument(metavar="ROUTER", help="A router of the lab: as<number>-<city>, or a PoP's edge router: pop-<city>.")
+    ],
     *,
     to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Only routes to this address or prefix.", show_default=False)] = "",
 ) -> None:
     """The routes a router holds, read from its running BIRD."""
     from anypop.host import birdc  # noqa: PLC0415 - see above
+    from anypop.lab import daemons  # noqa: PLC0415
     from anypop.model import codec  # noqa: PLC0415
     from anypop.routing import bird  # noqa: PLC0415
 
     lab = _lab(door)
-    names = [known.name for known in lab.plan.routers]
+    names = list(daemons.birds(lab.plan))
     if router not in names:
         close = difflib.get_close_matches(router, names, n=3, cutoff=0.4) or names[:8]
         raise usage(f"no router is named {router}", advice=f"Perhaps {' or '.join(close)}; 'anypop lab status -o json' lists them all.")

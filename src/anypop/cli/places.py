@@ -30,21 +30,32 @@ def pops_table(found: list[views.Data]) -> Table:
     ]
     rows: list[list[Cell]] = []
     for pop in found:
-        counts, sessions = pop.get("instances") or {}, pop.get("sessions") or []
-        up = sum(1 for session in sessions if session.get("state") == "established")
-        trusted = bool(pop.get("trusted"))
-        rows.append(
-            [
-                views.text(pop.get("pop")),
-                views.text(pop.get("city")),
-                ("known", "green") if trusted else ("unknown", "bold yellow"),
-                f"{counts.get('healthy', 0)}/{counts.get('total', 0)}" if trusted else "?",
-                f"{up}/{len(sessions)}" if trusted else "?",
-                views.text(pop.get("generation")),
-                _trouble(pop, trusted=trusted),
-            ]
+        hosts = pop.get("hosts") or []
+        several = len(hosts) > 1
+        # each host tells what is wrong with it; of the whole, then, only what is not told by host
+        whole = _trouble(
+            {key: pop.get(key) for key in ("errors", "drift")} if several else pop, trusted=several or bool(pop.get("trusted"))
         )
+        rows.append(_row(pop, views.text(pop.get("pop")), views.text(pop.get("city")), whole))
+        for host in hosts if several else ():
+            rows.append(_row(host, f"  {host.get('host')}", "", _trouble(host, trusted=bool(host.get("trusted")))))
     return Table(columns=columns, rows=rows, empty="no PoPs")
+
+
+def _row(found: views.Data, name: str, city: str, trouble: str) -> list[Cell]:
+    """One PoP, or one of its hosts."""
+    counts, sessions = found.get("instances") or {}, found.get("sessions") or []
+    up = sum(1 for session in sessions if session.get("state") == "established")
+    trusted = bool(found.get("trusted"))
+    return [
+        name,
+        city,
+        ("known", "green") if trusted else ("unknown", "bold yellow"),
+        f"{counts.get('healthy', 0)}/{counts.get('total', 0)}" if trusted else "?",
+        f"{up}/{len(sessions)}" if trusted else "?",
+        views.text(found.get("generation")),
+        trouble,
+    ]
 
 
 def _trouble(pop: views.Data, *, trusted: bool) -> str:
@@ -130,7 +141,7 @@ def action_text(entry: views.Data) -> str:
 def register(root: typer.Typer) -> None:
     @command(root, "pops", stack=False, examples="anypop pops")
     def pops(door: Door) -> None:
-        """Every PoP: whether it is known, its healthy instances, its BGP sessions."""
+        """Every PoP and its hosts: whether they are known, their healthy instances, their BGP sessions."""
         found = door.client.get("/anypop/v1/pops", what="list PoPs").get("results") or []
         door.screen.result(found, lambda: [pops_table(found)])
 

@@ -83,7 +83,8 @@ def _until_ended(door: Door, workload: str, identity: str, *, timeout_s: float) 
     while True:
         found = _one(door, workload, identity)
         rollout: views.Data = found["rollout"]
-        if (line := f"{sentence(rollout)}; {standing(workload, found)}") != told:
+        line = f"{sentence(rollout)}; {standing(workload, found)}" if rollout.get("revision") else sentence(rollout)
+        if line != told:
             door.screen.note(line)
             told = line
         match rollout.get("phase"):
@@ -103,17 +104,22 @@ def _until_ended(door: Door, workload: str, identity: str, *, timeout_s: float) 
                 code=Exit.TIMEOUT,
                 advice=f"It goes on by itself; look again with: anypop rollout wait {workload}",
             )
-        _next_news(door, workload, left)
+        next_news(door, workload, rollout, left)
 
 
-def _next_news(door: Door, workload: str, left: float) -> None:
-    """Return when something about the workload has changed, by control's stream; a moment later where there is none."""
+def next_news(door: Door, workload: str, known: views.Data, left: float) -> None:
+    """Return when the rollout may be another than `known`: by control's stream of the workload, or a moment later where
+    that does not tell.
+    """
     began = time.monotonic()
     try:
         path = f"{door.workload_path(workload, 'anypop')}/watch"
-        for count, _ in enumerate(door.client.events(path, what=f"watch {workload}", silence_s=min(left, 15.0))):
-            if count:  # the first one tells what is known already
-                return
+        events = door.client.events(path, what=f"watch {workload}", silence_s=min(left, 15.0), longest_s=left)
+        for count, (_, told) in enumerate(events):
+            newest = told.get("rollout") or {}
+            # The first one tells how things stand: already changed since `known` was asked for, or of another rollout.
+            if count or newest != known:
+                break
     except Failure as failure:
         if failure.code is Exit.UNREACHABLE:
             raise
@@ -158,6 +164,11 @@ def details(rollout: views.Data) -> Table:
         ["began", f"{views.moment(rollout.get('createdAt'))} by {views.text(rollout.get('by'))}"],
         ["seconds", views.text(rollout.get("seconds"))],
     ]
+    for wave, result in zip(rollout.get("waves") or [], rollout.get("results") or [], strict=False):
+        how = "; ".join(result["differs"]) or "as it should be"
+        rows.append([f"in {' '.join(wave)}", f"{how} after {result['seconds']:.1f} s"])
+    if rollout.get("restored") is not None:
+        rows.append(["taken back", "every vantage lands as before" if rollout["restored"] else "some vantage does not land as before"])
     if rollout.get("vantages"):
         rows.append(["vantages", ", ".join(f"{v} {pop or '-'}" for v, pop in rollout["vantages"].items())])
     return views.pairs(rows)
@@ -186,6 +197,12 @@ def _what(rollout: views.Data) -> str:
     return f"revision {rollout['revision']}" if rollout.get("revision") else "change of scopes"
 
 
+def one(door: Door, workload: str, identity: str) -> views.Data:
+    """The rollout alone. `Failure` where there is none."""
+    found: views.Data = _one(door, workload, identity)["rollout"]
+    return found
+
+
 def _path(door: Door, workload: str) -> str:
     return f"{door.workload_path(workload, 'anypop')}/rollouts"
 
@@ -208,6 +225,6 @@ def _one(door: Door, workload: str, rollout: str) -> dict[str, Any]:
 def _ask(door: Door, workload: str, rollout: str, verb: str, *, wait: bool = False, timeout_s: float = 0) -> None:
     identity = str(_one(door, workload, rollout)["rollout"]["id"])
     found = door.client.call("POST", f"{_path(door, workload)}/{identity}/{verb}", what=f"{verb} the rollout of {workload}", body={})
-    if wait and found.get("revision"):
+    if wait and found["rollout"].get("revision"):
         until_ended(door, workload, int(found["revision"]), timeout_s=timeout_s)
     door.screen.result(found, lambda: [sentence(found["rollout"]), standing(workload, found)])

@@ -40,7 +40,9 @@ def rules(altered: Iterable[Session], *, note: str) -> list[dict[str, Any]]:
 
 
 def chosen(sessions: Sequence[Session], pops: Sequence[str], upstreams: Sequence[str]) -> list[Session]:
-    """Those at `pops` towards `upstreams` (by name or AS number); nothing given means all. `Failure` for a name that fits nothing."""
+    """Those at `pops` towards `upstreams` (by name or AS number); nothing given means all. `Failure` for a name that
+    fits nothing.
+    """
     known_pops = {s.pop for s in sessions}
     problems = [f"--pop {pop}: not announced there (PoPs: {', '.join(sorted(known_pops))})" for pop in pops if pop not in known_pops]
     here = [s for s in sessions if not pops or s.pop in pops]
@@ -73,14 +75,18 @@ def diff(pairs: Iterable[tuple[Session, Session]]) -> list[list[Piece]]:
 
 
 def keep_in(dictionary: Mapping[str, Any], region: str, *, there: str) -> Meaning:
-    """The community of this network that keeps a route inside `region`. `Failure` that says what else can be done where it has none.
+    """The community of this network that keeps a route inside `region`. `Failure` that says what else can be done where
+    it has none.
 
-    `there`: the workload and PoPs meant, as on the command line."""
+    `there`: the workload and PoPs meant, as on the command line.
+    """
     return _found(dictionary, "keep_in", region, f"that keeps a route in {region}", there=there, longer=True)
 
 
 def no_export_to(dictionary: Mapping[str, Any], neighbour: str, *, there: str) -> Meaning:
-    """The community that stops this network from passing a route on to `neighbour`: an AS number, or peers, providers, customers."""
+    """The community that stops this network from passing a route on to `neighbour`: an AS number, or peers, providers,
+    customers.
+    """
     return _found(dictionary, "no_export_to", neighbour, f"against passing a route on to {neighbour}", there=there)
 
 

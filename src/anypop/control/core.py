@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from anypop.control.bell import Bell
 from anypop.control.decide import decide, without_gone
 from anypop.control.history import events_between
-from anypop.control.rolling import with_templates
+from anypop.control.rolling import with_patience, with_templates
 from anypop.control.state import Issued, State
 from anypop.control.store import Store
 from anypop.judge.verdict import Received
@@ -77,7 +77,8 @@ class Core:
         fresh_key = secrets.token_bytes(32)
 
         def alter(state: State, now: float) -> State:
-            return with_templates(replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now))
+            state = replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now)
+            return with_patience(with_templates(state), now)
 
         await self.change(alter)
 

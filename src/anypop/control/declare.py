@@ -16,9 +16,9 @@ from typing import Any
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
-from anypop.control.rolling import begun, with_revision, with_rules
+from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
 from anypop.control.state import Declaration, Revision, State
-from anypop.model.announce import ScopeRule
+from anypop.model.announce import Scope, ScopeRule
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.table import with_entries
@@ -111,14 +111,23 @@ def delete(workload_id: WorkloadId) -> Alter:
     return alter
 
 
-def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule]) -> Alter:
-    """Put these rules in place of all the workload's rules."""
+def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: bool = False) -> Alter:
+    """Put these rules in place of the workload's rules: of all of them, or (`beside`) of those for the same PoP and
+    upstream. One that says the default is none, unless somebody noted why. The step raises `Precondition` where scopes
+    are being changed in waves.
+    """
 
     def alter(state: State, now: float) -> State:
         if workload_id not in state.workloads:
             raise NotFound(f"no workload {workload_id}")
-        wanted = {(workload_id, rule.pop, rule.upstream): rule for rule in rules}
-        return state if wanted == dict(state.rules_of(workload_id)) else with_rules(state, workload_id, wanted)
+        had = dict(state.rules_of(workload_id))
+        found = had if beside else {}
+        found = {**found, **{(workload_id, rule.pop, rule.upstream): rule for rule in rules}}
+        found = {key: rule for key, rule in found.items() if rule.scope != Scope() or rule.note}
+        if found == had:
+            return state
+        refuse_beside_waves(state, workload_id)
+        return with_rules(state, workload_id, found)
 
     return alter
 

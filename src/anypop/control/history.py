@@ -49,12 +49,14 @@ def _rolled(before: State, after: State) -> Iterator[Event]:
         if was is None:
             kind, message = "rollout-begun", f"{what}, {len(now.waves) or len(now.scopes)} waves"
         elif was.phase is not now.phase:
-            kind, message = f"rollout-{now.phase.value}", f"{what}: {now.reason.says}"
+            kind, message = f"rollout-{now.phase.value}", f"{what}: {now.reason.says}" + (f" ({now.message})" if now.message else "")
+        elif was.restored is not now.restored:
+            kind = "rollout-restored" if now.restored else "rollout-not-restored"
+            message = f"{what}: {'every vantage lands' if now.restored else 'some vantage does not land'} as before"
         elif was.wave != now.wave:
             kind, message = "rollout-wave", f"{what}: wave {now.wave + 1} of {len(now.waves) or len(now.scopes)}"
         else:
             continue
-        message += f" ({now.message})" if now.message else ""
         yield Event(kind=kind, subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
 
 
@@ -77,7 +79,7 @@ def _noted(before: State, after: State) -> Iterator[Event]:
     if before.plan is after.plan or after.plan is None:
         return
     old = set(before.plan.notes_unlike(after.plan)) if before.plan is not None else set()
-    for note in after.plan.notes_unlike(before.plan) if before.plan is not None else after.plan.notes():
+    for note in after.plan.notes_unlike(before.plan) if before.plan is not None else after.plan.notes:
         if note not in old:
             yield Event(kind="not-planned", subject=note.subject, message=f"{note.reason.says}{': ' if note.detail else ''}{note.detail}")
 

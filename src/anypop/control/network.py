@@ -16,7 +16,7 @@ from anypop.control.state import State
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName
-from anypop.model.network import Host, Network
+from anypop.model.network import Host, Network, Pop, UpstreamKind
 
 _LONGEST_SILENCE_S = 7 * 86_400.0
 
@@ -61,8 +61,25 @@ def _names(network: Network) -> Iterator[Problem]:
         seen.add(pop.city)
         if not pop.hosts:
             yield Problem(path=f"{path}.hosts", message="a PoP has at least one host")
+        yield from _edge(path, pop)
         for place, host in enumerate(pop.hosts):
             yield from _host(f"{path}.hosts[{place}]", host, names, told=twice and host.name == HostName(pop.city))
+
+
+def _edge(path: str, pop: Pop) -> Iterator[Problem]:
+    """The sessions of a PoP's edge router with other networks."""
+    own = {u.name: u.kind for host in pop.hosts for u in host.upstreams}
+    count = Counter(upstream.name for upstream in pop.edge)
+    for number, upstream in enumerate(pop.edge):
+        where = f"{path}.edge[{number}]"
+        if count[upstream.name] > 1:
+            yield Problem(path=f"{where}.name", message=f"{upstream.name} is there twice")
+        if upstream.name in own:
+            yield Problem(path=f"{where}.name", message=f"{upstream.name} is what hosts call their own session; use another name")
+        if upstream.kind is UpstreamKind.EDGE:
+            yield Problem(path=f"{where}.kind", message="is a network beyond the edge router: transit, peer or ixp")
+    if pop.edge and UpstreamKind.EDGE not in own.values():
+        yield Problem(path=f"{path}.edge", message=f"no host of {pop.city} has a session of kind edge, so nobody would speak to it")
 
 
 def _host(path: str, host: Host, names: set[str], *, told: bool) -> Iterator[Problem]:

@@ -44,6 +44,10 @@ class Forbidden(Refused):
     """Known, but not entitled."""
 
 
+class Busy(Refused):
+    """Too much is asked at once; the same may be asked again later."""
+
+
 class OverQuota(Refused):
     """More than a quota allows. Carries every limit that would be exceeded: `path` is whose it is."""
 

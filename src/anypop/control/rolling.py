@@ -11,16 +11,19 @@ from dataclasses import replace
 from uuid import UUID, uuid5
 
 from anypop.control.ground import touched_between
+from anypop.control.refusals import Precondition
+from anypop.control.scope_effects import not_in_effect
 from anypop.control.state import Declaration, Placed, Revision, RevisionKey, RuleKey, State
 from anypop.judge.verdict import is_fresh
-from anypop.model.announce import Mode, Scope, ScopeRule
+from anypop.model.announce import Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
 from anypop.model.table import with_entries, without_keys
-from anypop.plan.rollout import Seen, advance, advance_scopes, next_due, waves_of
+from anypop.plan.rollout import Seen, advance, next_due, waves_of
+from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
 
 REVISIONS_KEPT = 10  # of each workload: enough to go back over a day of changes
@@ -160,6 +163,19 @@ def with_rollout(draft: State, rollout: Rollout) -> State:
     return replace(draft, rollouts=with_entries(draft.rollouts, {rollout.id: rollout}))
 
 
+def refuse_beside_waves(state: State, workload_id: WorkloadId) -> None:
+    """Nobody changes scopes beside a change in waves: what its vantages see would no longer be its own doing, and
+    taking it back would take the other change back too. Raises `Precondition`; whoever is in a hurry aborts it, which
+    takes effect at once.
+    """
+    running = state.rollout_of(workload_id, RolloutKind.SCOPES)
+    if running is not None:
+        raise Precondition(
+            f"scopes of this workload are being changed in waves (rollout {running.id[:8]}, {running.phase.value}): "
+            "wait for its end, or abort it, which takes its changes back"
+        )
+
+
 def with_scopes(draft: State, rollout: Rollout) -> State:
     """The draft with the rules of all waves so far in place."""
     rules = dict(draft.rules_of(rollout.workload_id))
@@ -215,7 +231,7 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     if declared is None or declared.workload.deleting:
         return replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.WORKLOAD_DELETED, ended_at=now)
     if rollout.kind is RolloutKind.SCOPES:
-        return advance_scopes(rollout, _scopes_not_in_effect(draft, rollout, now), now)
+        return advance_scopes(rollout, not_in_effect(draft, rollout, now), now)
     seen = seen_of(draft, declared.id, now)
     going = {
         InstanceName(t.incarnation.name)
@@ -227,6 +243,17 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
 
 def _cities_so_far(rollout: Rollout) -> set[CityCode]:
     return {city for wave in rollout.waves[: rollout.wave + 1] for city in wave}
+
+
+def with_patience(state: State, now: float) -> State:
+    """The state when control is back: where it was away for so long that all it knows is stale, changes of scopes under
+    way wait for news before a deadline counts. A shorter absence counts as time like any other, so that one that dies
+    over and over ends them too.
+    """
+    if any(is_fresh(received, now) for received in state.reports.values()):
+        return state
+    found = {key: later for key, rollout in state.rollouts.items() if (later := after_absence(rollout, now)) is not rollout}
+    return replace(state, rollouts=with_entries(state.rollouts, found))
 
 
 def with_templates(state: State) -> State:
@@ -264,36 +291,6 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
             )
         )
     return sorted(found, key=lambda s: (s.incarnation.name, s.incarnation.life))
-
-
-def _scopes_not_in_effect(draft: State, rollout: Rollout, now: float) -> list[str]:
-    """Which announcements of the waves so far are not yet out, or not yet withheld, as asked; in words."""
-    held = draft.anycast.get(rollout.workload_id)
-    prefixes = {held.prefix4, held.prefix6} if held is not None else set()
-    current = draft.plan is not None and draft.plan.network is draft.network
-    sites = draft.plan.sites.pops if draft.plan is not None and current else {pop.city: pop for pop in draft.network.pops}
-    missing = []
-    for wave in rollout.scopes[: rollout.wave + 1]:
-        for change in wave.changes:
-            site = sites.get(change.pop)
-            for host in site.hosts if site is not None else ():
-                if all(u.name != change.upstream for u in host.upstreams):
-                    continue
-                received, issued = draft.reports.get(host.name), draft.orders.get(host.name)
-                if received is None or issued is None or not is_fresh(received, now):
-                    missing.append(f"{host.name} is silent")
-                    continue
-                told = {p.prefix: p for p in received.report.prefixes if p.prefix in prefixes and change.upstream in p.upstreams}
-                wanted = {a.prefix for a in issued.order.announcements if a.prefix in prefixes and a.upstream == change.upstream}
-                if received.at <= rollout.wave_at:
-                    missing.append(f"{host.name} has not reported since")
-                elif received.report.generation < issued.order.generation:
-                    missing.append(f"{host.name} has not obeyed its newest order yet")
-                elif change.scope.mode is Mode.WITHHOLD and told:
-                    missing.append(f"{change.pop} still announces to {change.upstream}")
-                elif change.scope.mode is Mode.ANNOUNCE and wanted - told.keys():
-                    missing.append(f"{change.pop} does not announce to {change.upstream} yet")
-    return missing
 
 
 def _adopted(draft: State) -> State:

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from anypop.control.core import Alter
 from anypop.control.refusals import NotFound, Precondition
-from anypop.control.rolling import begun, redeclared, taken_back, with_declaration, with_rollout, with_scopes
+from anypop.control.rolling import begun, redeclared, refuse_beside_waves, taken_back, with_declaration, with_rollout, with_scopes
 from anypop.control.state import State
 from anypop.model.names import WorkloadId
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, ScopeChange, ScopeWave, Strategy
+from anypop.plan.scope_waves import ended, landed_back
 
 
 def find(state: State, workload_id: WorkloadId, identity: str = "") -> Rollout:
@@ -57,8 +58,12 @@ def abort(workload_id: WorkloadId, identity: str) -> Alter:
         rollout = _active(state, workload_id, identity)
         if rollout.kind is RolloutKind.UPDATE and not rollout.previous:
             raise Precondition("there is nothing to go back to: pause it, or declare another revision")
-        ended = replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now)
-        return taken_back(with_rollout(state, ended), ended, now)
+        if rollout.kind is RolloutKind.SCOPES:
+            asked = Reason.ASKED_BY_OPERATOR
+            over = replace(ended(rollout, RolloutPhase.ABORTED, asked, (asked.says,), now), message="")
+        else:
+            over = replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now)
+        return taken_back(with_rollout(state, over), over, now)
 
     return alter
 
@@ -88,17 +93,25 @@ def roll_back(workload_id: WorkloadId, number: int | None, *, by: str) -> Alter:
     return alter
 
 
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
 def change_scopes(
-    workload_id: WorkloadId, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]
+    workload_id: WorkloadId, identity: str, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]
 ) -> Alter:
-    """Begin to change scopes in waves. `baseline`: where the vantages land now; without vantages only the announcements are watched."""
-    identity = str(uuid.uuid4())
+    """Begin to change scopes in waves. `identity`: the rollout's. `baseline`: where the vantages land now; without
+    vantages only the announcements are watched. The step raises `NotFound`, or `Precondition` while another such change
+    is under way.
+    """
 
     def alter(state: State, now: float) -> State:
-        if workload_id not in state.workloads:
+        declared = state.workloads.get(workload_id)
+        if declared is None:
             raise NotFound(f"no workload {workload_id}")
-        if state.rollout_of(workload_id, RolloutKind.SCOPES) is not None:
-            raise Precondition("another change of scopes is under way; wait for its end, or abort it")
+        if declared.delete_requested_at is not None:
+            raise Precondition(f"workload {declared.workload.slug} is being deleted")
+        refuse_beside_waves(state, workload_id)
         rollout = Rollout(
             id=identity,
             workload_id=workload_id,
@@ -120,8 +133,11 @@ def saw(identity: str, looks: Sequence[Landing], *, began_at: float, baseline: b
 
     def alter(state: State, now: float) -> State:
         rollout = state.rollouts.get(identity)
-        if rollout is None or rollout.phase.ended:
+        if rollout is None:
             return state
+        if rollout.phase.ended:
+            back = landed_back(rollout, looks, began_at)
+            return state if back is rollout else with_rollout(state, back)
         if baseline:
             return with_rollout(state, replace(rollout, baseline=tuple(looks)))
         return with_rollout(state, replace(rollout, seen=tuple(looks), seen_at=began_at))

@@ -211,7 +211,9 @@ def to_rule(row: RowMapping) -> ScopeRule:
 
 
 def of_issued(issued: Issued, base: Issued | None, writer: OrderWriter) -> Row:
-    """`base`: the order before it, of which the row tells the difference; without one, and where the whole is to be stored, it tells all."""
+    """`base`: the order before it, of which the row tells the difference; without one, and where the whole is to be
+    stored, it tells all.
+    """
     order = issued.order
     row: Row = {"host": order.host, "generation": order.generation, "at": issued.at}
     if base is None or issued.whole == order.generation:

@@ -16,7 +16,7 @@ from anypop.judge.rejudge import Judged, Memory
 from anypop.judge.verdict import Received
 from anypop.model.announce import ScopeRule
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
-from anypop.model.network import Network
+from anypop.model.network import Network, Pop
 from anypop.model.order import Order, Removal
 from anypop.model.order_text import OrderWriter
 from anypop.model.plan import AnycastAddress, Incarnation, World
@@ -27,6 +27,7 @@ from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 from anypop.plan.placement import removal_of
 from anypop.plan.replan import Planned
+from anypop.plan.rollout import wants_look
 from anypop.plan.rooms import capacities_of
 
 RuleKey = tuple[WorkloadId, CityCode, str]
@@ -121,7 +122,7 @@ class Issued:
 
     order: Order = field(repr=False)  # it holds secrets
     at: float
-    whole: int = 0
+    whole: int = field(default=0, compare=False)
 
     @property
     def body(self) -> bytes:
@@ -240,6 +241,12 @@ class State:
             return found if found.stack_id == stack_id else None
         return next(iter(grouped(self.workloads, "slug", (stack_id, ref)).values()), None)
 
+    def pop(self, city: CityCode) -> Pop | None:
+        """A PoP of the network."""
+        if self.plan is not None and self.plan.network is self.network:
+            return self.plan.sites.pops.get(city)
+        return self.network.pop(city)
+
     def being_deleted(self) -> Mapping[WorkloadId, Declaration]:
         """The workloads whose deletion was asked for and is not complete."""
         return grouped(self.workloads, "deleting", True)
@@ -261,6 +268,10 @@ class State:
     def active_rollouts(self) -> list[Rollout]:
         """Those that have not ended, oldest first."""
         return sorted(grouped(self.rollouts, "active", True).values(), key=lambda r: (r.created_at, r.id))
+
+    def rollouts_to_look_for(self) -> list[Rollout]:
+        """Those for which the vantages are to look, oldest first; some of them have ended."""
+        return sorted(grouped(self.rollouts, "looks", True).values(), key=lambda r: (r.created_at, r.id))
 
     def rollout_of(self, workload_id: WorkloadId, kind: RolloutKind = RolloutKind.UPDATE) -> Rollout | None:
         """The workload's rollout of a kind that has not ended."""
@@ -310,7 +321,11 @@ _GROUPS: Mapping[str, Groups] = {
         "deleting": lambda _, d: d.workload.deleting or None,
     },
     "revisions": {"workload": lambda key, _: key[0]},
-    "rollouts": {"workload": lambda _, r: r.workload_id, "active": lambda _, r: None if r.phase.ended else True},
+    "rollouts": {
+        "workload": lambda _, r: r.workload_id,
+        "active": lambda _, r: None if r.phase.ended else True,
+        "looks": lambda _, r: None if wants_look(r) is None else True,
+    },
     "incarnations": {
         "workload": lambda _, p: p.incarnation.workload_id,
         "host": lambda _, p: p.incarnation.host,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from anypop.lab.topology import LinkKind, OwnPop, Topology
+from anypop.lab.topology import EDGE, LinkKind, OwnPop, Topology
 from anypop.model.cities import one_way_ms
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream, UpstreamKind
@@ -32,7 +32,6 @@ MANAGEMENT = IPv4Network("100.64.0.0/16")
 # A link shorter than this is two veth ends: light needs 12 microseconds for 2 km, less than the kernel's own way takes.
 SHORTEST_WIRE_KM = 2.0
 _VANTAGE_MACS = 1 << 24  # beyond those of all numbered links
-EDGE = "edge"  # what hosts call the session with their PoP's edge router
 # All PoPs of a lab share one machine, so what an agent finds there is no figure for one of them: room for hundreds of instances.
 GENEROUS = Capacity(cpu_millis=1_024_000, memory_bytes=4 << 40, disk_bytes=16 << 40)
 
@@ -122,14 +121,13 @@ class HostSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """The router of a PoP of several hosts, in the PoP's namespace. `upstreams`: its sessions with other networks; `interfaces`: those
-    towards its hosts, in their order.
+    """The router of a PoP of several hosts, in the PoP's namespace; its sessions with other networks are the PoP's `edge`.
+    `interfaces`: those towards its hosts, in their order.
     """
 
     router_id: IPv4Address
     external4: IPv4Network
     external6: IPv6Network
-    upstreams: tuple[Upstream, ...]
     interfaces: tuple[str, ...]
 
 
@@ -155,7 +153,7 @@ class PopSite:
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
         """Its sessions with other networks."""
-        return self.edge.upstreams if self.edge is not None else self.pop.upstreams
+        return self.pop.upstreams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,12 +370,11 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
             router_id=router_id,
             external4=pop.external4,
             external6=pop.external6,
-            upstreams=outer,
             interfaces=tuple(f"h{number}" for number in range(1, len(pop.hosts) + 1)),
         )
         yield PopSite(
             netns=here,
-            pop=Pop(city=pop.city, hosts=tuple(place.host for place in places)),
+            pop=Pop(city=pop.city, hosts=tuple(place.host for place in places), edge=outer if several else ()),
             hosts=tuple(places),
             edge=edge if several else None,
         )

@@ -15,11 +15,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from anypop.lab.address import LabPlan, PopSite
 from anypop.model.announce import Prefix
 from anypop.model.network import Upstream
+from anypop.plan.edge_scopes import MOST_PREPENDS
 
 KERNEL_METRIC = 1000  # as on our hosts: behind whatever the operator puts there by hand
 UPSTREAM_LIMIT = 2_000_000  # about twice the Internet's table
 HOST_LIMIT = 20_000  # far more addresses than one host can hold instances
-MOST_PREPENDS = 8  # that one of our own communities can ask for, as many as a scope has at most
 _LOOP = 16  # how often our own number may stand in a path that a host tells: its prepends
 _BFD = "{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }"  # a silent loss is seen in 0.3 s
 
@@ -75,7 +75,7 @@ def config_of(lab: LabPlan, site: PopSite) -> EdgeConfig:
         anycast6=own.anycast6,
         external4=site.edge.external4,
         external6=site.edge.external6,
-        upstreams=site.edge.upstreams,
+        upstreams=site.pop.edge,
         hosts=tuple(hosts),
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anypop.lab.address import EDGE, LabPlan
+from anypop.lab.address import LabPlan
 from anypop.lab.routers import link_cost
 from anypop.lab.topology import AutonomousSystem, LinkKind
 from anypop.model.announce import Mode, Scope
@@ -25,8 +25,7 @@ from anypop.routing.internet.sites import REGIONS, UNKNOWN_REGION, Inside, Inter
 # Babel's infinity (RFC 8966): a way that costs more does not exist for its routers.
 _INFINITY = 65535
 
-# What is announced: PoP's city and name of its upstream to the scope. A session that is missing is announced to without conditions. Hosts
-# behind an edge router tell it alone, and it tells all its upstreams alike: then the upstream's name is `edge`.
+# What is announced: PoP's city and name of its upstream to the scope. A session that is missing is announced to without conditions.
 Scopes = Mapping[tuple[CityCode, str], Scope]
 
 
@@ -64,7 +63,7 @@ class Modelled:
         found = []
         for site, own in zip(self.plan.sites, self.plan.topology.own.pops, strict=True):
             for upstream in own.upstreams:
-                scope = scopes.get((own.city, upstream.name)) or scopes.get((own.city, EDGE), Scope())
+                scope = scopes.get((own.city, upstream.name), Scope())
                 if scope.mode is Mode.WITHHOLD:
                     continue
                 found.append(

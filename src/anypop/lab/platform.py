@@ -214,7 +214,7 @@ def _start_control(place: Platform) -> None:
     state = place.state
     argv = [sys.executable, "-m", "anypop.api", "--state", str(state / "control"), "--listen", f"127.0.0.1:{place.api_port}"]
     argv += ["--listen", f"netns={place.prefix}-mgmt,{CONTROL_ADDRESS}:{CONTROL_PORT}", "--network", str(state / "network.yaml")]
-    argv += ["--lab", str(state / "lab"), "--client-file", str(state / "client.json")]
+    argv += ["--lab", str(state / "lab"), "--graph", str(state), "--client-file", str(state / "client.json")]
     process.spawn(argv, pid_file=place.pid_file("control"), log=place.log("control"))
 
 

@@ -14,6 +14,8 @@ from anypop.model import cities
 from anypop.model.names import CityCode
 from anypop.model.network import Capacity, UpstreamKind
 
+EDGE = "edge"  # what hosts call their session with their PoP's edge router
+
 
 class LinkKind(StrEnum):
     """What the two ends of a link between ASes are to each other. In CUSTOMER_PROVIDER the `a` end is the customer."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
 from itertools import combinations
 
-from anypop.lab.topology import AutonomousSystem, ExternalLink, InternalLink, LinkKind, OwnPop, OwnUpstream, Topology, Vantage
+from anypop.lab.topology import EDGE, AutonomousSystem, ExternalLink, InternalLink, LinkKind, OwnPop, OwnUpstream, Topology, Vantage
 from anypop.model.errors import Problem
 
 # The lab numbers its own routers, links, vantages and the management network from these.
@@ -151,6 +151,8 @@ def _pops(topology: Topology, path: _Path) -> _Found:
             if upstream.name in names:
                 yield path(upstream, ".name"), f"{pop.city} has an upstream named {upstream.name} already"
             names.add(upstream.name)
+            if upstream.name == EDGE and len(pop.hosts) > 1:
+                yield path(upstream, ".name"), f"{EDGE} is what hosts call their session with the edge router; use another name"
             system = topology.find(upstream.asn)
             if system is None:
                 yield path(upstream, ".asn"), f"dangling: there is no AS{upstream.asn}"

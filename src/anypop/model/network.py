@@ -75,15 +75,29 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pop:
-    """One city's site and its hosts, at least one."""
+    """One city's site and its hosts, at least one. `edge`: the sessions of its own edge router with other networks, where
+    hosts stand behind one; nobody here configures that router, but scopes, predictions and explanations speak of them.
+    """
 
     city: CityCode
     hosts: tuple[Host, ...]
+    edge: tuple[Upstream, ...] = ()
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
-        """The upstreams of all its hosts, each name once."""
-        return tuple({u.name: u for host in self.hosts for u in host.upstreams}.values())
+        """Its neighbours in other networks, each name once. An edge router whose own are not told counts as a neighbour."""
+        direct = (u for host in self.hosts for u in host.upstreams if u.kind is not UpstreamKind.EDGE or not self.edge)
+        return tuple({u.name: u for u in (*self.edge, *direct)}.values())
+
+    def way(self, host: Host, upstream: str) -> Upstream | None:
+        """The host's own session by which that upstream of the PoP hears of it: with the upstream itself, or with the
+        edge router; None: there is no way.
+        """
+        beyond = any(u.name == upstream for u in self.edge)
+        for own in host.upstreams:
+            if own.name == upstream or (beyond and own.kind is UpstreamKind.EDGE):
+                return own
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,4 +141,5 @@ def with_hosts(data: Any) -> Any:
 def _with_hosts(pop: Any) -> Any:
     if not isinstance(pop, dict) or "hosts" in pop or "city" not in pop:
         return pop
-    return {"city": pop["city"], "hosts": [{"name": pop["city"], **{key: value for key, value in pop.items() if key != "city"}}]}
+    whole = {key: pop[key] for key in ("city", "edge") if key in pop}
+    return {**whole, "hosts": [{"name": pop["city"], **{key: value for key, value in pop.items() if key not in whole}}]}

@@ -1,7 +1,8 @@
 """What differs between two orders of a host, so that a change of one instance need not send and store all of them.
 
-In: two orders. Out: their difference, and from the older one with the difference the newer. A `digest` lets the other side see whether it has
-come to the same order; where it has not, or has another base, it asks for the whole. Pure.
+In: two orders. Out: their difference, and from the older one with the difference the newer. A `digest` lets the
+other side see whether it has come to the same order; where it has not, or has another base, it asks for the whole.
+Pure.
 """
 
 import hashlib
@@ -22,9 +23,9 @@ _PARTS = frozenset({"generation", "instances", "removed", "announcements", "gran
 class OrderDelta:
     """From the order of generation `base` to that of `generation`.
 
-    `instances`: those that are new or otherwise than before, each with its place in the new order under `places`; `left`: uids that are not in it
-    any more. What is None is as it was. `frame`: the new order without its parts, where anything else of it differs. `digest`: of the new order;
-    "": not told.
+    `instances`: those that are new or otherwise than before, each with its place in the new order under `places`;
+    `left`: uids that are not in it any more. What is None is as it was. `frame`: the new order without its parts,
+    where anything else of it differs. `digest`: of the new order; "": not told.
     """
 
     host: HostName
@@ -82,7 +83,9 @@ def apply(before: Order, change: OrderDelta) -> Order:
 
 
 class Digests:
-    """Digests of orders. It remembers each instance's, so that an order of which one instance is new costs one instance."""
+    """Digests of orders. It remembers each instance's, so that an order of which one instance is new costs one
+    instance.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[InstanceOrder, bytes]] = {}

@@ -1,7 +1,9 @@
-"""An order as JSON, quickly: the very bytes that `codec.to_json` gives, from pieces that are the same in many instances.
+"""An order as JSON, quickly: the very bytes that `codec.to_json` gives, from pieces that are the same in many
+instances.
 
-In: an order or one of its instances. Out: JSON text. A platform's first plan writes an order for every host, and the instances of a workload
-differ in little more than their addresses. A test holds this equal to the codec for every field.
+In: an order or one of its instances. Out: JSON text. A platform's first plan writes an order for every host, and the
+instances of a workload differ in little more than their addresses. A test holds this equal to the codec for every
+field.
 """
 
 from collections.abc import Iterable
@@ -30,7 +32,9 @@ class OrderWriter:
         return self.with_instances(codec.to_json(replace(order, instances=())).decode(), order.instances)
 
     def with_instances(self, document: str, instances: Iterable[InstanceOrder]) -> str:
-        """A document that was written without its instances, with them. Inside a text of it a quotation mark never stands alone."""
+        """A document that was written without its instances, with them. Inside a text of it a quotation mark never
+        stands alone.
+        """
         before, _, after = document.partition(_NO_INSTANCES)
         return f'{before}"instances":[{",".join(map(self.instance, instances))}]{after}'
 

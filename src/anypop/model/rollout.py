@@ -80,6 +80,17 @@ class ScopeWave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaveResult:
+    """How a wave of scopes that is over went. `seconds`: from its beginning, or from when it was resumed. `seen`: where
+    the vantages landed at its end. `differs`: what was not as it should be then, in words; empty: it is through.
+    """
+
+    seconds: float
+    seen: tuple[Landing, ...] = ()
+    differs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """One rollout, as it is stored. Times: epoch seconds of control's clock.
 
@@ -90,7 +101,9 @@ class Rollout:
     have not, and since when their host has been heard of; `failing`: those that fail, and since when.
     `may_stop_first`: those that may go before their successor is there, where a host has no room for two.
     `well_since`: since when all of the waves so far is well. `baseline` and `seen`: where vantages landed before it
-    began and last.
+    began and last; `seen_at`: when that look began. `results`: of scopes, the waves that are over. `restored`: whether
+    the vantages land as before again after scopes were taken back; None: nobody knows, or not yet. `patient_until`: no
+    deadline counts before, since control was away.
     """
 
     id: str
@@ -118,3 +131,6 @@ class Rollout:
     baseline: tuple[Landing, ...] = ()
     seen: tuple[Landing, ...] = ()
     seen_at: float | None = None
+    results: tuple[WaveResult, ...] = ()
+    restored: bool | None = None
+    patient_until: float = 0.0

@@ -1,7 +1,8 @@
-"""Scopes and communities as people and programs write them, and back: every face, file and prediction reads and writes them here.
+"""Scopes and communities as people and programs write them, and back, for every face, file and prediction.
 
-In: `209:7100`, `[209, 7100]`, or a scope as data: `{"mode", "prepend", "communities", "large_communities"}`. Out: numbers and `Scope`s, or
-what is wrong, in words and with the path of each field. Which communities exist is not its business: dictionaries know that. Pure.
+In: `209:7100`, `[209, 7100]`, or a scope as data: `{"mode", "prepend", "communities", "large_communities"}`. Out:
+numbers and `Scope`s, or what is wrong, in words and with the path of each field. Which communities exist is not its
+business: dictionaries know that. Pure.
 """
 
 import re
@@ -25,7 +26,9 @@ def community_text(community: tuple[int, ...]) -> str:
 
 
 def read_community(value: object) -> Community | LargeCommunity:
-    """A community from `"209:7100"` or `[209, 7100]`: the number of parts says which kind it is. ValueError in words for anything else."""
+    """A community from `"209:7100"` or `[209, 7100]`: the number of parts says which kind it is. ValueError in words
+    for anything else.
+    """
     numbers: tuple[int, ...] = ()
     if isinstance(value, str) and _WRITTEN.fullmatch(value):
         numbers = tuple(int(part) for part in value.split(":"))
@@ -80,9 +83,11 @@ def scope_of(data: Mapping[str, Any]) -> Scope:
 
 
 def read_scope(given: object, path: str, problems: list[Problem], *, beside: Iterable[str] = ()) -> Scope:
-    """The scope in data that somebody wrote, its communities in order of their numbers. Everything wrong goes into `problems`.
+    """The scope in data that somebody wrote, its communities in order of their numbers. Everything wrong goes into
+    `problems`.
 
-    `beside`: names of fields that the caller reads itself."""
+    `beside`: names of fields that the caller reads itself.
+    """
     if not isinstance(given, dict):
         problems.append(Problem(path=path, message=f"is required: an object with {', '.join(FIELDS)}"))
         return Scope()

@@ -1,7 +1,8 @@
 """What we announce, session by session: one neighbour of one PoP with the scope of what it hears, for both families.
 
-The same list describes what is (rows of control, a plan file), what is asked for and what the doctor proposes. Comes from the operator's
-network with its rules, or from rows; goes to the engines as seeds, and to people as differences. Pure.
+The same list describes what is (rows of control, a plan file), what is asked for and what the doctor proposes. Comes
+from the operator's network with its rules, or from rows; goes to the engines as seeds, and to people as differences.
+Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +88,9 @@ def ruled(rows: Iterable[Mapping[str, Any]]) -> list[Session]:
 
 
 def _sessions(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[Session]:
-    """One for each PoP and upstream, in the order of the rows. `names`: of the field that holds the scope, the first that is there."""
+    """One for each PoP and upstream, in the order of the rows. `names`: of the field that holds the scope, the first
+    that is there.
+    """
     found: dict[tuple[str, str], Session] = {}
     for row in rows:
         scope = scope_of(next((row[name] for name in names if row.get(name)), {}))

@@ -15,13 +15,15 @@ from ipaddress import ip_network
 
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, WorkloadId
-from anypop.model.network import Host, UpstreamKind
+from anypop.model.network import Host, Pop, Upstream, UpstreamKind
 from anypop.model.plan import AnycastAddress, Homes, PlanNote
 from anypop.model.reasons import Reason
+from anypop.plan.edge_scopes import towards_edge
 from anypop.plan.ground import Ground
 from anypop.plan.sites import Sites
 
 _Gates = list[tuple[WorkloadId, Address]]
+_Rules = Mapping[tuple[CityCode, str], list[ScopeRule]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ def own(host: Host, indexes: Iterable[int]) -> Iterator[Announcement]:
     """A host's own external prefixes; towards an edge router the external addresses in use, one by one. `indexes`:
     those in use.
     """
+    used = sorted(set(indexes))
     for whole in (host.external4, host.external6):
         for upstream in host.upstreams:
             if not upstream.has_session(whole.version):
@@ -48,7 +51,7 @@ def own(host: Host, indexes: Iterable[int]) -> Iterator[Announcement]:
             if upstream.kind is not UpstreamKind.EDGE:
                 yield Announcement(prefix=whole, upstream=upstream.name, scope=Scope())
                 continue
-            for index in sorted(set(indexes)):
+            for index in used:
                 yield Announcement(prefix=ip_network(whole[1 + index]), upstream=upstream.name, scope=Scope())
 
 
@@ -68,8 +71,9 @@ def told_of(ground: Ground, sites: Sites, prefix: Prefix, tenants: Iterable[Anyc
     cities = {city for workload, _ in gates for city in homes[workload].pops if city in sites.pops}
     for city in sorted(cities, key=sites.ranks.__getitem__):
         told = False
-        for host in sites.pops[city].hosts:
-            if announced := tuple(_of_prefix(city, host, prefix, gates, rules=rules, homes=homes)):
+        pop = sites.pops[city]
+        for host in pop.hosts:
+            if announced := tuple(_of_prefix(pop, host, prefix, gates, asn=sites.network.asn, rules=rules, homes=homes)):
                 found[host.name] = announced
                 told = True
         if not told:
@@ -93,12 +97,13 @@ def merged(rules: Iterable[ScopeRule]) -> Scope:
 
 
 def _of_prefix(
-    city: CityCode,
+    pop: Pop,
     host: Host,
     prefix: Prefix,
     gates: _Gates,
     *,
-    rules: Mapping[tuple[CityCode, str], list[ScopeRule]],
+    asn: int,
+    rules: _Rules,
     homes: Mapping[WorkloadId, Homes],
 ) -> Iterator[Announcement]:
     """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
@@ -109,13 +114,24 @@ def _of_prefix(
         if not upstream.has_session(prefix.version) or not mine:
             continue
         edge = upstream.kind is UpstreamKind.EDGE
-        if len(mine) < len(gates) and not (edge and all(city in homes[w].pops for w, _ in gates)):
+        if len(mine) < len(gates) and not (edge and all(pop.city in homes[w].pops for w, _ in gates)):
             continue
-        scope = merged(rules.get((city, upstream.name), ()))
+        scope = _scope(pop, upstream, rules, asn)
         yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine))
         if edge:
             for _, address in mine:
                 yield Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,))
+
+
+def _scope(pop: Pop, upstream: Upstream, rules: _Rules, asn: int) -> Scope:
+    """Of a covering prefix on one session of a host. Rules name upstreams of the PoP, also those beyond its edge router."""
+
+    def asked(name: str) -> Scope:
+        return merged(rules.get((pop.city, name), ()))
+
+    if upstream.kind is UpstreamKind.EDGE and pop.edge:
+        return towards_edge(asn, ((beyond, asked(beyond.name)) for beyond in pop.edge))
+    return asked(upstream.name)
 
 
 def _gates(ground: Ground, prefix: Prefix, tenants: Iterable[AnycastAddress], homes: Mapping[WorkloadId, Homes]) -> _Gates:

@@ -145,12 +145,13 @@ class Planned:
             anycast=tuple(self.anycast[w] for w in (*had, *self.in_turn(self.given))),
             hosts={name: self.hosts[name] for name in self.sites.hosts},
             removals=tuple((host, removal) for host in sorted(self.removed) for removal in self.removed[host]),
-            notes=tuple(self.notes()),
+            notes=self.notes,
         )
 
-    def notes(self) -> Iterator[PlanNote]:
+    @property
+    def notes(self) -> tuple[PlanNote, ...]:
         """What could not be done, in the order in which it was tried."""
-        return self._notes(self.placed, self.unserved, self.told)
+        return tuple(self._notes(self.placed, self.unserved, self.told))
 
     def notes_unlike(self, other: "Planned") -> Iterator[PlanNote]:
         """The notes of those parts in which this plan may differ from another."""

@@ -15,6 +15,7 @@ from anypop.model.plan import Incarnation, floor_of
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, Phase
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase
+from anypop.plan import scope_waves
 
 _MADE_BADLY = frozenset({Reason.PULL_FAILED, Reason.CREATE_FAILED})
 
@@ -106,48 +107,9 @@ def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
 
 
 def _next_wave(rollout: Rollout, now: float) -> Rollout:
-    waves = len(rollout.waves) or len(rollout.scopes)
-    if rollout.wave >= waves - 1:
+    if rollout.wave >= len(rollout.waves) - 1:
         return replace(rollout, phase=RolloutPhase.DONE, reason=Reason.ROLLED_OUT, message="", ended_at=now)
     return replace(rollout, wave=rollout.wave + 1, wave_at=now, well_since=None, reason=Reason.ROLLING_OUT, message="")
-
-
-def advance_scopes(rollout: Rollout, missing: Sequence[str], now: float) -> Rollout:
-    """A change of scopes, moved on. `missing`: announcements of the waves so far that are not as asked yet, in words. A
-    wave is through once all is out and every vantage has landed as predicted for the bake time; after the deadline the
-    rollout is REVERTED with what differs.
-    """
-    if rollout.phase is not RolloutPhase.RUNNING:
-        return rollout
-    differs = [*missing, *_not_as_predicted(rollout)]
-    if differs:
-        if now >= rollout.wave_at + rollout.strategy.deadline_s:
-            return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.NOT_AS_PREDICTED, message="; ".join(differs), ended_at=now)
-        return replace(rollout, well_since=None, reason=Reason.ROLLING_OUT, message="; ".join(differs))
-    well_since = rollout.well_since if rollout.well_since is not None else now
-    rollout = replace(rollout, well_since=well_since, reason=Reason.BAKING, message="")
-    if now < well_since + rollout.strategy.bake_s:
-        return rollout
-    if rollout.baseline and (rollout.seen_at is None or rollout.seen_at < well_since + rollout.strategy.bake_s):
-        return rollout  # the last look is older than the time for which it must hold
-    return _next_wave(rollout, now)
-
-
-def _not_as_predicted(rollout: Rollout) -> list[str]:
-    """What the vantages saw in this wave, where it is not what was predicted. Without vantages nothing can differ."""
-    if not rollout.baseline:
-        return []
-    if rollout.seen_at is None or rollout.seen_at < rollout.wave_at:
-        return ["the vantages have not looked yet"]
-    expected = dict(rollout.scopes[rollout.wave].expected)
-    found = []
-    for look in rollout.seen:
-        wanted = expected.get(look.vantage)
-        if wanted is not None and look.pop not in wanted:
-            found.append(f"{look.vantage} lands in {look.pop or 'no PoP'}, predicted {' or '.join(sorted(wanted))}")
-        elif not look.whole:
-            found.append(f"{look.vantage} gets {look.answered} of {look.asked} answers")
-    return found
 
 
 def next_due(rollout: Rollout, now: float) -> float | None:
@@ -160,16 +122,18 @@ def next_due(rollout: Rollout, now: float) -> float | None:
     if rollout.well_since is not None:
         moments += [rollout.well_since + strategy.bake_s, rollout.well_since + strategy.deadline_s]
     if rollout.kind is RolloutKind.SCOPES:
-        moments.append(rollout.wave_at + strategy.deadline_s)
+        moments = scope_waves.moments(rollout)
     return min((moment for moment in moments if moment > now), default=None)
 
 
 def wants_look(rollout: Rollout) -> bool | None:
-    """Whether vantages are to be looked at for it now: True for the look before anything changed, False for one at a wave; None: not now."""
+    """Whether vantages are to be looked at for it now: True for the look before anything changed, False for a later
+    one; None: not now.
+    """
+    if rollout.kind is RolloutKind.SCOPES:
+        return False if scope_waves.wants_look(rollout) else None
     if rollout.phase is not RolloutPhase.RUNNING:
         return None
-    if rollout.kind is RolloutKind.SCOPES:
-        return False if rollout.baseline else None
     if rollout.baseline:
         waits = rollout.well_since is not None and (rollout.seen_at is None or rollout.seen_at < rollout.well_since)
         return False if waits else None

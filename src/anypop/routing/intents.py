@@ -1,8 +1,8 @@
 """What an operator wants of an upstream, said without a community, and the community by which that upstream does it.
 
-In: an intent (`keep_in` a continent, `no_export_to` a network or a kind of neighbours, `lower_preference`) and the dictionary of the
-upstream. Out: its entry, or words that say that it has none. The command line and the API ask here, and this asks `Dictionary.find`, as the
-doctor does. Pure.
+In: an intent (`keep_in` a continent, `no_export_to` a network or a kind of neighbours, `lower_preference`) and the
+dictionary of the upstream. Out: its entry, or words that say that it has none. The command line and the API ask here,
+and this asks `Dictionary.find`, as the doctor does. Pure.
 """
 
 from collections.abc import Callable, Mapping

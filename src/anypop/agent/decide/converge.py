@@ -168,7 +168,7 @@ def _drains(facts: Facts) -> list[Step]:
         steps.append(BeginDrain(uid=uid, behind=_behind(instance), lane=instance_lane(name, uid)))
     for key in facts.observed.pins:
         here = facts.known.get(key)
-        if here is None and key not in facts.going_shorts:
+        if here is None and key not in facts.going_shorts and key not in facts.observed.links:
             steps.append(EndDrain(uid=key, lane=f"drain {key}"))
         elif here is not None and here.uid not in facts.going and not _has_rival(here, facts):
             steps.append(EndDrain(uid=here.uid, lane=instance_lane(here.name, here.uid)))
@@ -202,6 +202,9 @@ def _take_down(leaving: Leaving, facts: Facts, now: float) -> list[Step]:
     heirs = (facts.external_owners.get(prefix) for prefix in routes)
     if any(heir is not None and facts.is_wired(heir.uid) for heir in heirs):
         return []  # who follows takes the route over
+    if key in facts.observed.pins and facts.has_process(uid):
+        # a connection request that found a full queue here is sent again: it must not find a closed port
+        return [EndDrain(uid=uid, drained=True, lane=lane)]
     steps: list[Step] = [RemoveExternal(prefix=p, lane=lane) for p in routes]
     steps += [RemoveContainer(uid=uid, container=container, lane=lane) for container in facts.containers_of(uid)]
     if key in facts.observed.namespaces or key in facts.observed.links:

@@ -83,7 +83,7 @@ class ContainerSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A next hop in an anycast address's group. Weight 1 beside 100: takes no new flow, keeps its own."""
+    """A next hop in an anycast address's group, and its share of new flows against that of the others."""
 
     short: str
     weight: int = 100

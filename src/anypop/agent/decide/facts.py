@@ -214,11 +214,10 @@ class Facts:
         memory = self.observed.memory
         if self.observed.pins.get(short(uid), False):
             return True
-        leaving = self.going.get(uid)
-        if leaving is not None and leaving.instance is None:
-            return uid in memory.draining_since
+        if uid not in memory.draining_since:
+            return False
         instance = self.known.get(short(uid))
-        return instance is not None and memory.failures.get(instance_lane(instance.name, uid), 0) >= PIN_TRIES
+        return instance is None or memory.failures.get(instance_lane(instance.name, uid), 0) >= PIN_TRIES
 
     @cached_property
     def external_owners(self) -> Mapping[Prefix, InstanceOrder]:

@@ -15,6 +15,7 @@ from anypop.agent.decide.elements import ContainerSeen, ContainerState, Ending, 
 from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
+    EndDrain,
     PrepareRouter,
     PullImage,
     SetFirewall,
@@ -71,6 +72,7 @@ class Memory:
     pasts: Mapping[Key, Past] = field(default_factory=dict)
     graceful_since: Mapping[tuple[Prefix, str], float] = field(default_factory=dict)
     draining_since: Mapping[str, float] = field(default_factory=dict)
+    drained: frozenset[str] = frozenset()
     trouble: Mapping[str, Trouble] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
 
@@ -157,6 +159,8 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, images={**memory.images, step.image: at})
         case BeginDrain():
             return replace(memory, draining_since={step.uid: now, **memory.draining_since})
+        case EndDrain(drained=True):
+            return replace(memory, drained=memory.drained | {step.uid})
         case _:
             return memory
 
@@ -207,6 +211,7 @@ def forgotten(uid: str, memory: Memory) -> Memory:
         memory,
         ordered_at=_without(memory.ordered_at, {uid}),
         draining_since=_without(memory.draining_since, {uid}),
+        drained=memory.drained - {uid},
         restarts={key: value for key, value in memory.restarts.items() if key[0] != uid},
         pasts={key: value for key, value in memory.pasts.items() if key[0] != uid},
         found=frozenset(f for f in memory.found if f[0][0] != uid),

@@ -170,7 +170,7 @@ def _departing(leaving: Leaving, facts: Facts) -> InstanceReport:
     return InstanceReport(
         name=name, uid=uid, phase=Phase.DELETING, healthy=False, template=_template(uid, facts),
         reason=Reason.DRAINING if waits and facts.has_process(uid) else Reason.STOPPING,
-        message=trouble.message if trouble else leaving.removal.reason.says,
+        message=trouble.message if trouble else (leaving.removal.detail or leaving.removal.reason.says),
     )  # fmt: skip
 
 

@@ -172,9 +172,12 @@ class BeginDrain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndDrain:
-    """Take the pin away. `uid`: also the ten digits that stand for one that nobody knows any more."""
+    """Take the pin away. `uid`: also the ten digits that stand for one that nobody knows any more. `drained`: nothing
+    lives on it any more, and it is about to be stopped.
+    """
 
     uid: str
+    drained: bool = False
     lane: str
 
 

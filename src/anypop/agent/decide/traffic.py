@@ -67,7 +67,7 @@ def must_drain(facts: Facts) -> list[InstanceOrder | Leaving]:
     leaving = (x for x in facts.remains if _lives(x.removal.uid, facts) and not is_needed(x, facts))
     return [
         *(i for i in superseded if not facts.is_pinned(i.uid)),
-        *(x for x in leaving if not facts.is_pinned(x.removal.uid)),
+        *(x for x in leaving if not facts.is_pinned(x.removal.uid) and x.removal.uid not in facts.observed.memory.drained),
     ]
 
 
@@ -110,6 +110,8 @@ def is_drained(leaving: Leaving, facts: Facts, now: float) -> bool:
     if is_needed(leaving, facts):
         return False
     if not _lives(uid, facts):
+        return True
+    if uid in facts.observed.memory.drained:
         return True
     since = facts.observed.memory.draining_since.get(uid)
     if not facts.is_pinned(uid) or since is None:

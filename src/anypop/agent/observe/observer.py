@@ -124,7 +124,7 @@ class Observer:
         """Everything, for one pass. Reads the kernel; keeps probes and death watch in step with the containers that
         run.
         """
-        kernel, pinned = self._router.look(), pins.pinned(self._net, self._prefix)
+        kernel, pinned = self._router.look(), self._pinned()
         instances = {i.uid: i for i in page.order.instances}
         containers = tuple(self._templates.of(as_known(c, memory), instances) for c in self.containers or ())
         self._follow(containers, instances, memory)
@@ -140,6 +140,12 @@ class Observer:
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy), memory=memory,
         )  # fmt: skip
+
+    def _pinned(self) -> dict[str, bool]:
+        try:
+            return pins.pinned(self._net, self._prefix)
+        except WorldError:  # a kernel without nftables: nothing can be pinned, and whoever tries says so
+            return {}
 
     def _live(self, page: Page, pinned: Mapping[str, bool]) -> dict[str, bool]:
         """Whether any flow lives on those that leave. Read after routes and groups: who is in none of them by then

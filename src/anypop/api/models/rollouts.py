@@ -85,6 +85,14 @@ class RolloutStatus(Answer):
     good: int
 
 
+class WaveResult(Answer):
+    """How a wave of scopes that is over went. `differs`: what was not as it should be at its end; empty: it is through."""
+
+    seconds: float
+    seen: Annotated[dict[str, str | None], Field(description="where each vantage landed at its end; empty: there was none to see it")]
+    differs: list[str]
+
+
 class Rollout(Answer):
     """A change on its way to instances (`update`, with its revisions) or announcements (`scopes`), wave after wave."""
 
@@ -103,6 +111,8 @@ class Rollout(Answer):
     vantages: Annotated[dict[str, str | None], Field(description="where each landed last; null: nobody answered")] = left_out()
     revision: int = left_out()
     previous: int = left_out("to which it reverts")
+    results: list[WaveResult] = left_out("of scopes: the waves that are over")
+    restored: bool = left_out("of scopes that were taken back: whether the vantages land as before again; missing: not known (yet)")
 
 
 class Rollouts(RolloutStatus):

@@ -1,8 +1,8 @@
-"""`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes a repair through control.
+"""`anypop doctor`: who lands far from home, because of whom, and what mends it; `--apply` makes it through control.
 
-In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` the repair in waves, seen through
-the lab's vantages. The thinking is `advice.proposals`' and `advice.waves`', the care is `repair`'s, the way to control is
-`control`'s.
+In: the graph, what we announce, weights. Out: causes with their repairs; with `--apply` one of them, as a rollout of
+control's in waves, watched to its end. The thinking is `advice.proposals`' and `advice.waves`'; control carries it out,
+checks it and takes it back.
 """
 
 from collections.abc import Mapping
@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anypop.advice.graph import Sources
+from anypop.cli import waves
 from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, Workload
 from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides, Weights
 from anypop.cli.door import Door, command
-from anypop.cli.failure import Failure, usage
+from anypop.cli.failure import usage
 from anypop.cli.options import Yes
 from anypop.model.announce import Scope
 
 if TYPE_CHECKING:
     from anypop.advice.graph import Graph
-    from anypop.advice.question import Known
+    from anypop.advice.known import Known
     from anypop.advice.waves import Key
-    from anypop.cli.catchment.repair import Course
     from anypop.routing.catchment.doctor import Repair
+
+
+# An outcome counts once it has held so long: a route may pass through a better place on its way to a worse one.
+HOLD_S = 2.0
 
 
 def register(root: typer.Typer) -> None:
@@ -89,12 +93,11 @@ def register(root: typer.Typer) -> None:
 
 
 def _made(door: Door, graph: "Graph", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, patience_s: float, yes: bool) -> None:
-    """Show, ask, apply, and end badly when it was taken back."""
+    """Show, ask, have control do it, and end badly when it was taken back."""
     from anypop.advice.answers import difference_data  # noqa: PLC0415 - see above
     from anypop.advice.preview import compared  # noqa: PLC0415
     from anypop.advice.waves import waves_of  # noqa: PLC0415
-    from anypop.cli.catchment import control  # noqa: PLC0415
-    from anypop.cli.catchment.repair import HOLD_S, Patience, apply  # noqa: PLC0415
+    from anypop.cli.catchment import vantages  # noqa: PLC0415
 
     if not known.workload:
         raise usage("no workload announces anything that could be changed", advice="Create one with --anycast.")
@@ -106,46 +109,25 @@ def _made(door: Door, graph: "Graph", known: "Known", repair: "Repair", shown: M
     door.screen.preview(*(f"  {pop} bird.conf {line}" for pop, lines in shown["bird_conf"].items() for line in lines))
     door.screen.preview([(change.sentence, "bold")])
     door.screen.agree("Make it?", yes=yes)
-    eyes = control.VantageEyes(door, known.workload)
-    seen = {vantage: look.pop for vantage, look in eyes.look().items()}
-    plan = waves_of(graph, known.announcements, scopes, eyes.places, seen)
+    places = vantages.viewpoints(door)
+    seen = vantages.landings(door, known.workload) if places else {}
+    plan = waves_of(graph, known.announcements, scopes, places, seen)
     for doubt in plan.doubts:
         door.screen.note(doubt.says)
-    course = apply(
-        plan.waves,
-        control.ControlAnnouncing(door, known.workload, note=f"doctor: {repair.title}"),
-        eyes,
-        say=door.screen.note,
-        patience=Patience(patience_s=patience_s, hold_s=min(HOLD_S, patience_s / 4)),
-    )
-    data = {"repair": dict(shown), "predicted": difference_data(change), **course_data(course)}
-    door.screen.result(data, lambda: [_ending(course, repair)])
-    if course.rolled_back:
-        raise Failure(
-            "the repair was taken back: the outcome differs from the prediction",
-            problems=course.differs,
-            advice="'anypop why VANTAGE' shows what the routers do instead; 'anypop catchment observe' teaches the model what was seen.",
-        )
+    strategy = {"deadline_s": patience_s, "bake_s": min(HOLD_S, patience_s / 4)}
+    note = f"doctor: {repair.title}"
+    asked = [waves.wave(one.scopes, note=note, expected=one.expected) for one in plan.waves]
+    begun = waves.begin(door, known.workload, asked, strategy)
+    rollout = waves.to_the_end(door, known.workload, begun, **strategy, well="as predicted")
+    data = {"repair": dict(shown), "predicted": difference_data(change), **waves.course(rollout)}
+    door.screen.result(data, lambda: [_ending(rollout, repair)])
+    if rollout["phase"] != "done":
+        advice = "'anypop why VANTAGE' shows what the routers do instead; 'anypop catchment observe' teaches the model what was seen."
+        raise waves.taken_back(rollout, what="the repair", why="the outcome differs from the prediction", advice=advice)
 
 
-def _ending(course: "Course", repair: "Repair") -> str:
-    if course.rolled_back:
+def _ending(rollout: Mapping[str, Any], repair: "Repair") -> str:
+    if rollout["phase"] != "done":
         return f"taken back: {repair.title}"
-    return f"made: {repair.title}; {len(course.waves)} PoP{'s' if len(course.waves) > 1 else ''}, each as predicted"
-
-
-def course_data(course: "Course") -> dict[str, Any]:
-    return {
-        "applied": not course.rolled_back,
-        "rolled_back": course.rolled_back,
-        "restored": course.restored,
-        "waves": [
-            {
-                "pop": wave.pop,
-                "seconds": round(wave.seconds, 3),
-                "seen": {vantage: look.pop for vantage, look in wave.seen.items()},
-                "differs": wave.differs,
-            }
-            for wave in course.waves
-        ],
-    }
+    count = len(rollout["waves"])
+    return f"made: {repair.title}; {count} PoP{'s' if count > 1 else ''}, each as predicted"

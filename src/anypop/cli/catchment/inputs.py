@@ -1,7 +1,7 @@
 """What a command is asked about: control's announcements over HTTP, or plan files and saved predictions from disk.
 
-In: the options of a command. Out: a `Question` or predictions. The thinking is `advice.question`'s; here are files, requests, and the words
-for what is missing.
+In: the options of a command. Out: a `Question` or predictions. The thinking is `advice.question`'s; here are files,
+requests, and the words for what is missing.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from anypop.advice import plans, saved_predictions
 from anypop.advice.graph import Graph
-from anypop.advice.question import Known, Question, known_of, predicted, question_of
+from anypop.advice.known import Known, known_of
+from anypop.advice.question import Question, predicted, question_of
 from anypop.cli import views
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.model.network import network_from
@@ -32,7 +33,9 @@ def question(door: "Door", plan: Path | None, workload: str, rules: Sequence[str
 
 
 def from_control(door: "Door", workload: str) -> Known:
-    """What one workload announces now. `workload` empty: the only anycast one; where there is none, every PoP to every upstream."""
+    """What one workload announces now. `workload` empty: the only anycast one; where there is none, every PoP to every
+    upstream.
+    """
     network = network_from(door.client.get("/anypop/v1/network", what="read the network"))
     if not workload:
         listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find the workload")

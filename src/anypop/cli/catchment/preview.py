@@ -1,7 +1,8 @@
 """What a change of announcements will move, told before anybody is asked to agree to it.
 
-In: the announcements' rows as control gives them, and the scopes that are about to change. Out: a `Diff`, or None where there is no graph
-to ask, which is no error: announcing must not depend on a model. A graph that is there and cannot be read is said in one line.
+In: the announcements' rows as control gives them, and the scopes that are about to change. Out: a `Diff`, or None where
+there is no graph to ask, which is no error: announcing must not depend on a model. A graph that is there and cannot be
+read is said in one line.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """`anypop why` of any network of the graph: which of its places is meant, and how sure the model is, in words.
 
-In: what the user named (`AS3356`, a router `as3356-lhr`, a vantage) and a city. Out: the model's answer of `advice.why`; or, in a lab, the
-router that is meant, so that its daemon can be asked instead.
+In: what the user named (`AS3356`, a router `as3356-lhr`, a vantage) and a city. Out: the model's answer of
+`advice.why`; or, in a lab, the router that is meant, so that its daemon can be asked instead.
 """
 
 import re
@@ -86,7 +86,9 @@ def matching(codes: Sequence[str], city: str) -> list[str]:
 
 
 def router_of(loaded: Loaded, target: str, city: str) -> str | None:
-    """The router of the lab that a network and a city mean; None where this is no lab. Raises `Failure` for none, or several."""
+    """The router of the lab that a network and a city mean; None where this is no lab. Raises `Failure` for none, or
+    several.
+    """
     if loaded.plan is None or not (matched := _NETWORK.fullmatch(target)):
         return None
     asn = int(matched[1])

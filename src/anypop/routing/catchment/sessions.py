@@ -27,6 +27,11 @@ def seeds_of(internet: Internet, announcements: Announcements) -> tuple[Seed, ..
         problems.append(Problem(path="sessions", message="there is none: nothing is announced"))
     for index, session in enumerate(announcements.sessions):
         where = f"sessions[{index}] ({session.pop} to {session.upstream})"
+        if session.kind is UpstreamKind.EDGE:
+            # Our own number may well be in the graph, and would be taken for a neighbour's.
+            message = f"the hosts of {session.pop} announce to its edge router; what that tells which networks is not known here"
+            problems.append(Problem(path=where, message=message))
+            continue
         sites = internet.sites_of(session.asn)
         place = find_city(session.pop)
         if place is None:

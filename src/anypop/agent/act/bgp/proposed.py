@@ -1,4 +1,6 @@
-"""The bird.conf that a PoP would have: what is announced to whom in, text out. For who shows a change before it is made. Pure."""
+"""The bird.conf that a PoP would have: what is announced to whom in, text out. For who shows a change before it is
+made. Pure.
+"""
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network

@@ -94,8 +94,7 @@ class Podman:
         over = seen.state is ContainerState.EXITED
         if seen.image not in self._digests or (over and seen.id not in self._out_of_memory):
             told = await self._inspect(seen)
-            if digest := str(told.get("ImageDigest") or ""):
-                self._digests[seen.image] = digest
+            self._digests[seen.image] = str(told.get("ImageDigest") or "")
             if over:
                 self._out_of_memory[seen.id] = bool((told.get("State") or {}).get("OOMKilled"))
         killed = over and self._out_of_memory.get(seen.id, False)

@@ -6,6 +6,7 @@ gone with it); a group is found by the route that uses it. Synchronous: each cal
 """
 
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -24,7 +25,7 @@ from anypop.model.errors import WorldError
 # buckets without traffic.
 BUCKETS = 1021
 IDLE_S = 60  # a bucket silent for so long carries no live flow that would notice a move
-_HOPS, _GROUPS = 0x1000_0000, 0x4000_0000
+_HOPS, _TWINS, _GROUPS = 0x1000_0000, 0x2000_0000, 0x4000_0000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,16 @@ class RouterSeen:
 def hop_number(index: int, version: int) -> int:
     """The id of the next hop over the link with this interface index."""
     return _HOPS + 2 * index + (version == 6)
+
+
+def twin_number(index: int, version: int) -> int:
+    """The id of a second next hop over the same link, for the member that is alone in its group.
+
+    With a single next hop the kernel does not look into the group's buckets (IPv4), so none counts as busy, and half of them, with the
+    live flows behind them, would move to whoever joins next: 33 of 60 connections broke. With two next hops buckets are used, whatever
+    link both lead to. A twin stays until its member leaves the group: its own buckets are busy too.
+    """
+    return _TWINS + 2 * index + (version == 6)
 
 
 class Router:
@@ -60,9 +71,12 @@ class Router:
             if route.unreachable and route.metric == COVER_METRIC:
                 covers.add(route.prefix)
             elif route.nexthop and (group := hops.get(route.nexthop)):
-                found = [(hops[n].interface, weight) for n, weight in group.group if n in hops]
-                members = [Member(short=links[index][0], weight=weight) for index, weight in found if index in links]
-                balanced[route.prefix.network_address] = tuple(sorted(members, key=lambda m: m.short))
+                weights: defaultdict[str, int] = defaultdict(int)
+                for number, weight in group.group:
+                    if (hop := hops.get(number)) and hop.interface in links:
+                        weights[links[hop.interface][0]] += weight
+                members = [Member(short=key, weight=weight // 2) for key, weight in sorted(weights.items())]
+                balanced[route.prefix.network_address] = tuple(members)
             elif route.interface in links:
                 external[route.prefix] = links[route.interface][0]
         return RouterSeen(links=dict(links.values()), external=external, covers=frozenset(covers), balanced=balanced)
@@ -80,18 +94,23 @@ class Router:
         """Make or replace the group behind `address`. `gateways`: each member's private address of the same family."""
         index = {key: link.index for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
         known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
+        group = self._group_of(address) or self._free_group(address)
+        there = known.get(group)
+        among = {number for number, _ in there.group} if there else set()
         entries = []
         for member in members:
             if member.short not in index:
                 raise WorldError(f"set next hops of {address}", f"the link i{member.short} is gone")
-            number = hop_number(index[member.short], address.version)
-            if number not in known:
-                if member.short not in gateways:
-                    raise WorldError(f"set next hops of {address}", f"the address behind the link i{member.short} is not known")
-                rtnl.set_nexthop(self._net, number, interface=index[member.short], gateway=gateways[member.short], protocol=ROUTE_PROTOCOL)
-            entries.append((number, member.weight))
-        group = self._group_of(address) or self._free_group(address)
-        there = known.get(group)
+            link = index[member.short]
+            numbers, twin = [hop_number(link, address.version)], twin_number(link, address.version)
+            if len(members) == 1 or twin in among:
+                numbers.append(twin)
+            for number in numbers:
+                if number not in known:
+                    if member.short not in gateways:
+                        raise WorldError(f"set next hops of {address}", f"the address behind the link i{member.short} is not known")
+                    rtnl.set_nexthop(self._net, number, interface=link, gateway=gateways[member.short], protocol=ROUTE_PROTOCOL)
+                entries.append((number, member.weight * 2 // len(numbers)))  # alone or with its twin, it weighs the same
         buckets = there.buckets if there and there.buckets else BUCKETS  # the kernel refuses another count for a group that exists
         rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
         self._groups[address] = group
@@ -134,7 +153,8 @@ class Router:
         if index is None:
             return False
         for version in (4, 6):
-            rtnl.delete_nexthop(self._net, hop_number(index, version))
+            for number in (hop_number(index, version), twin_number(index, version)):
+                rtnl.delete_nexthop(self._net, number)
         return True
 
     def _group_of(self, address: Address) -> int:

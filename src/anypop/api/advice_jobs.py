@@ -1,0 +1,101 @@
+"""What a worker process does for `predictions`: one question, whole, as plain data.
+
+In: the files of a graph, what control knows, and what is asked. Out: an `Outcome`: data, or whose fault it is that
+there is none. This module is imported by control too, which must not load numpy: everything heavy is imported by the
+work.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from anypop.advice.graph import Sources
+from anypop.advice.known import Known
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.sessions import Announcements
+
+if TYPE_CHECKING:
+    from anypop.advice.graph import Graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionJob:
+    """Where everybody lands as `wanted`, and `compare`: what moves from what is announced now. `top`: so many networks
+    one by one.
+    """
+
+    sources: Sources
+    now: Announcements
+    wanted: Announcements
+    compare: bool
+    top: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalJob:
+    """So many of the worst `causes`, with so many `repairs` of each; further than `far_km` beyond the nearest PoP is
+    too far.
+    """
+
+    sources: Sources
+    known: Known
+    causes: int
+    repairs: int
+    far_km: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`data`: the answer, and `notes`: what one should know of it. `unfit`: why what is announced and the graph do not
+    go together. `broken`: why the graph cannot be used.
+    """
+
+    data: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    unfit: str = ""
+    broken: str = ""
+
+
+def predict(job: PredictionJob) -> Outcome:
+    """As `anypop catchment predict -o json`."""
+    from anypop.advice.answers import answer_data  # noqa: PLC0415 - see the module
+    from anypop.advice.question import Question, ask  # noqa: PLC0415
+
+    try:
+        graph = _loaded(job.sources)
+    except (Invalid, WorldError) as error:
+        return Outcome(broken=str(error))
+    try:
+        found = ask(graph, Question(now=job.now, wanted=job.wanted), compare=job.compare)
+    except Invalid as error:
+        return Outcome(unfit=str(error))
+    return Outcome(data=answer_data(found, biggest=job.top, graph=graph.says), notes=(*graph.warnings, *found.notes))
+
+
+def propose(job: ProposalJob) -> Outcome:
+    """As `anypop doctor -o json`."""
+    from anypop.advice import proposals  # noqa: PLC0415 - see the module
+    from anypop.agent.act.bgp.proposed import bird_conf  # noqa: PLC0415
+
+    known = job.known
+    try:
+        graph = _loaded(job.sources)
+    except (Invalid, WorldError) as error:
+        return Outcome(broken=str(error))
+    place = proposals.Place(workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf)
+    try:
+        found = proposals.diagnosed(graph, known.announcements, causes=job.causes, far_km=job.far_km)
+    except Invalid as error:
+        return Outcome(unfit=str(error))
+    return Outcome(data=proposals.data(found, place, most=job.repairs, graph=graph.says), notes=graph.warnings)
+
+
+def _loaded(sources: Sources) -> "Graph":
+    from anypop.advice import graph  # noqa: PLC0415 - see the module
+
+    if sources.lab is None:
+        return graph.load(sources)
+    from anypop.lab import build  # noqa: PLC0415
+    from anypop.lab.model import modelled  # noqa: PLC0415
+
+    made = modelled(build.attach(sources.lab.parent).plan)
+    return graph.load(sources, graph.Topology(internet=made.internet, policies=made.policies))

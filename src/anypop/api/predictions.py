@@ -1,0 +1,133 @@
+"""/anypop/v1/predictions and proposals: what the model says of a workload's announcements before anything is announced.
+
+In: a workload of the caller's (of anybody's, for the operator), the name of a graph, what-if rules. Out: the same data
+as `anypop catchment predict -o json` and `anypop doctor -o json`. It is worked out by `advice` in worker processes;
+nothing is changed from here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Response
+
+from anypop.advice.graph import Sources
+from anypop.advice.known import Known, known_of
+from anypop.advice.what_if import changed
+from anypop.api import advice_jobs
+from anypop.api.advice_jobs import Outcome, PredictionJob, ProposalJob
+from anypop.api.announcements import rows_of
+from anypop.api.bodies import JsonBody
+from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.graphs import Unusable
+from anypop.api.models.predictions import AdviceRequest, Prediction, PredictionRequest, ProposalRequest, Proposals
+from anypop.api.notes import warn
+from anypop.api.probes import unless_stopping
+from anypop.control.accounts import Account
+from anypop.control.refusals import NotFound, Precondition
+from anypop.control.state import Declaration
+from anypop.model.errors import Invalid, WorldError
+
+router = APIRouter(prefix="/anypop/v1", tags=["predictions"])
+
+J = TypeVar("J")
+NOTED = {"Warning": "one for each thing that one should know of the graph and of the answer (RFC 7234, section 5.5)"}
+REFUSALS = (Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE)
+
+
+@router.post("/predictions")
+@answers(Prediction, *REFUSALS, headers=NOTED)
+async def predict_landings(
+    account: CallerAccount,
+    platform: PlatformDep,
+    response: Response,
+    body: Annotated[PredictionRequest, Depends(JsonBody(PredictionRequest))],
+) -> dict[str, Any]:
+    """Predict where every network lands by what a workload announces, or would announce."""
+    known = _known(platform, account, body)
+    wanted = changed(known.announcements, body.what_if, [f"what_if[{i}]" for i in range(len(body.what_if))])
+    sources = await _sources(platform, account, body)
+    job = PredictionJob(sources=sources, now=known.announcements, wanted=wanted, compare=bool(body.what_if), top=body.top)
+    return await _worked_out(platform, account, response, advice_jobs.predict, job)
+
+
+@router.post("/proposals")
+@answers(Proposals, *REFUSALS, headers=NOTED)
+async def propose_repairs(
+    account: CallerAccount,
+    platform: PlatformDep,
+    response: Response,
+    body: Annotated[ProposalRequest, Depends(JsonBody(ProposalRequest))],
+) -> dict[str, Any]:
+    """Propose changes of announcements for networks that land too far away, each scored on the whole graph."""
+    known = _known(platform, account, body)
+    sources = await _sources(platform, account, body)
+    job = ProposalJob(sources=sources, known=known, causes=body.causes, repairs=body.repairs, far_km=body.far_km)
+    return await _worked_out(platform, account, response, advice_jobs.propose, job)
+
+
+async def _sources(platform: Platform, account: Account, asked: AdviceRequest) -> Sources:
+    try:
+        return await asyncio.to_thread(platform.graphs.named, asked.graph)
+    except Unusable as error:
+        raise _unusable(account, str(error)) from error
+
+
+def _unusable(account: Account, why: str) -> WorldError:
+    """Which files of control's machine are wrong is for the operator alone."""
+    return WorldError("use the graph", why.replace("\n", "; ") if account.operator else "its files are wrong; the operator can see why")
+
+
+async def _worked_out(platform: Platform, account: Account, response: Response, work: Callable[[J], Outcome], job: J) -> dict[str, Any]:
+    found = await unless_stopping(platform, platform.workers.run(work, job, account=account.id), what="work it out")
+    if found.broken:
+        raise _unusable(account, found.broken)
+    if found.data is None:
+        raise Precondition(found.unfit.replace("\n", "; "))
+    warn(response, found.notes)
+    return found.data
+
+
+def _known(platform: Platform, account: Account, asked: AdviceRequest) -> Known:
+    """What is announced now for the workload that is asked about."""
+    network = platform.core.state.network
+    declared = _named(platform, account, asked) if asked.workload else _only(platform, account, asked)
+    if declared is None:
+        if not network.pops:
+            raise Precondition("control knows no network: there is nothing to announce from")
+        return known_of(network)
+    rows = rows_of(platform.core.state, declared)
+    if not rows:
+        raise Precondition(f"{declared.workload.slug} announces nothing: only a workload with an anycast address does")
+    return known_of(network, declared.workload.slug, rows)
+
+
+def _named(platform: Platform, account: Account, asked: AdviceRequest) -> Declaration:
+    """The workload of this id or slug: one of the account's own; for the operator, else anybody's."""
+    accounts, state = platform.accounts, platform.core.state
+    if asked.stack:
+        return platform.workload(
+            accounts.any_stack(asked.stack) if account.operator else accounts.stack(account.id, asked.stack), asked.workload
+        )
+    found = [d for stack in accounts.stacks(account.id) if (d := state.find(stack.id, asked.workload)) is not None]
+    if not found and account.operator:
+        found = [d for d in state.workloads.values() if asked.workload in (d.id, d.workload.slug)]
+    if len(found) > 1:
+        raise Invalid.one("stack", f"is required: {len(found)} stacks have a workload {asked.workload}")
+    if not found:
+        raise NotFound(f"no workload {asked.workload}")
+    return found[0]
+
+
+def _only(platform: Platform, account: Account, asked: AdviceRequest) -> Declaration | None:
+    """The account's only workload with an anycast address; None where it has none."""
+    accounts, state = platform.accounts, platform.core.state
+    stacks = [accounts.stack(account.id, asked.stack)] if asked.stack else accounts.stacks(account.id)
+    own = {stack.id for stack in stacks}
+    found = [d for d in state.workloads.values() if d.stack_id in own and d.id in state.anycast]
+    if len(found) > 1:
+        slugs = ", ".join(sorted(d.workload.slug for d in found)[:20])
+        raise Invalid.one("workload", f"is required: several have an anycast address: {slugs}")
+    return found[0] if found else None
