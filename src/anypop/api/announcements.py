@@ -97,7 +97,8 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
     if held is None or state.plan is None:
         return
     rows: dict[tuple[Prefix, CityCode, str], dict[str, Any]] = {}
-    for host, part in state.plan.hosts.items():
+    for host in state.plan.sites.in_order({*state.plan.tellers(held.prefix4), *state.plan.tellers(held.prefix6)}):
+        part = state.plan.hosts[host]
         for told in part.announcements:
             if told.prefix not in (held.prefix4, held.prefix6):
                 continue
@@ -143,7 +144,7 @@ def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Rea
 
 
 def _rules(state: State, declared: Declaration) -> Rules:
-    return {(r.pop, r.upstream): r for key, r in sorted(state.rules.items()) if key[0] == declared.id}
+    return {(r.pop, r.upstream): r for _, r in sorted(state.rules_of(declared.id).items())}
 
 
 def _scope_of(rule: ScopeRule | None) -> Scope:

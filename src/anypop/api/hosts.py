@@ -80,9 +80,9 @@ def _told(state: State, host: HostName) -> Capacity | None:
 
 def _taken(state: State, host: HostName) -> Capacity:
     cpu = memory = disk = 0
-    for placed in state.incarnations.values():
+    for placed in state.incarnations_on(host).values():
         life = placed.incarnation
-        if life.host == host and (revision := state.revision(life.workload_id, life.revision)) is not None:
+        if (revision := state.revision(life.workload_id, life.revision)) is not None:
             needs = needs_of(revision.workload)
             cpu, memory, disk = cpu + needs.cpu_millis, memory + needs.memory_bytes, disk + needs.disk_bytes
     return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=disk)

@@ -40,7 +40,7 @@ async def keep_looking(platform: Platform) -> None:
 
 async def look(platform: Platform) -> bool:
     """One look for each rollout that waits for one. False where none does."""
-    waiting = [(r, began) for r in platform.core.state.rollouts.values() if (began := wants_look(r)) is not None]
+    waiting = [(r, began) for r in platform.core.state.rollouts_to_look_for() if (began := wants_look(r)) is not None]
     for rollout, baseline in waiting:
         began_at = platform.clock()
         found: list[Landing] = []
@@ -63,17 +63,19 @@ async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landi
     ports = [p.port for c in declared.workload.containers for p in c.ports if p.protocol is Protocol.TCP]
     vantages = await in_own_thread(platform.vantages.all)
     async with platform.probing:
-        ask = partial(_landing, platform, state, address=held.address4, port=ports[0] if ports else 80)
+        ask = partial(_landing, platform, state, workload_id, address=held.address4, port=ports[0] if ports else 80)
         return list(await asyncio.gather(*(ask(vantage) for vantage in vantages)))
 
 
-async def _landing(platform: Platform, state: State, vantage: Vantage, *, address: Address, port: int) -> Landing:
+async def _landing(
+    platform: Platform, state: State, workload_id: WorkloadId, vantage: Vantage, *, address: Address, port: int
+) -> Landing:
     assert platform.vantages is not None
     try:
         found = await in_own_thread(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))
     except WorldError:
         found = Probed()
-    pops: dict[str, CityCode] = {str(p.incarnation.name): p.incarnation.pop for p in state.incarnations.values()}
+    pops: dict[str, CityCode] = {str(p.incarnation.name): p.incarnation.pop for p in state.incarnations_of(workload_id).values()}
     bodies = [a.body.strip() for a in found.answers if not a.error]
     reached = Counter(pops[body] for body in bodies if body in pops)
     # half here and half there is a change under way: not every answer counts then

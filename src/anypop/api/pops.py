@@ -80,8 +80,8 @@ def host_data(platform: Platform, host: Host) -> dict[str, Any]:
     received = state.reports.get(host.name)
     report = received.report if received is not None else None
     issued = state.orders.get(host.name)
-    placed = [p.incarnation for p in state.incarnations.values() if p.incarnation.host == host.name]
-    leaving = [t.incarnation for t in state.tombstones.values() if t.incarnation.host == host.name]
+    placed = [p.incarnation for p in state.incarnations_on(host.name).values()]
+    leaving = [t.incarnation for t in state.tombstones_on(host.name).values()]
     seen = [shown(s.name, s.uid, received, now=now) for s in placed]
     seen += [shown(s.name, s.uid, received, now=now, removing=True) for s in leaving]
     asns = {u.name: u.asn for u in host.upstreams}

@@ -24,10 +24,10 @@ from anypop.api.threads import in_own_thread
 from anypop.api.vantages import LookingGlass, Probed, Vantage, Vantages
 from anypop.control.accounts import Account
 from anypop.control.refusals import NotFound, Precondition
-from anypop.control.state import Declaration
+from anypop.control.state import Declaration, State
 from anypop.model.announce import Address
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, WorkloadId
 from anypop.model.workload import Protocol
 from anypop.routing.explain import nearest_pop
 from anypop.routing.why import Why
@@ -42,11 +42,12 @@ NO_VANTAGE = "no vantage is attached: start control with --lab, or attach other 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Served:
-    """What is asked: an address and a port; `pops`: where it is served."""
+    """What is asked: an address and a port; `pops`: where it is served. `workload`: whose anycast address it is, if it is one."""
 
     address: Address
     port: int
     pops: tuple[CityCode, ...]
+    workload: WorkloadId | None = None
 
 
 def _vantages(platform: Platform) -> Vantages:
@@ -86,7 +87,9 @@ async def probe(
     async with platform.probing:
         work = asyncio.gather(*(_asked(source, v, goal, body.requests) for v in chosen))
         seen = await unless_stopping(platform, work)
-    pops = {str(p.incarnation.name): p.incarnation.pop for p in platform.core.state.incarnations.values()}
+    state = platform.core.state
+    lives = state.incarnations_of(goal.workload) if goal.workload is not None else state.incarnations
+    pops = {str(p.incarnation.name): p.incarnation.pop for p in lives.values()}
     rows = [_row(v, goal, found, body.requests, pops) for v, found in zip(chosen, seen, strict=True)]
     return {"address": str(goal.address), "results": rows}
 
@@ -153,15 +156,16 @@ def _row(vantage: Vantage, goal: _Served, found: Probed | WorldError, requests: 
 def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
     """From an address (and a port), or from a workload and its stack."""
     if asked.address is not None:
-        owner = next((d for d in platform.core.state.workloads.values() if _holds(platform, d, asked.address)), None)
+        owner = _owner(platform.core.state, asked.address)
         pops = _pops_of(platform, owner) if owner is not None else tuple(platform.cities())
-        return _Served(address=asked.address, port=asked.port or _first_port(owner), pops=pops)
+        whose = owner.id if owner is not None else None
+        return _Served(address=asked.address, port=asked.port or _first_port(owner), pops=pops, workload=whose)
     declared = _workload(platform, account, asked)
     held = platform.core.state.anycast.get(declared.id)
     if held is None:
         raise Precondition(f"workload {declared.workload.slug} has no anycast address")
     address = held.address6 if asked.family == 6 else held.address4
-    return _Served(address=address, port=asked.port or _first_port(declared), pops=_pops_of(platform, declared))
+    return _Served(address=address, port=asked.port or _first_port(declared), pops=_pops_of(platform, declared), workload=declared.id)
 
 
 def _workload(platform: Platform, account: Account, asked: Goal) -> Declaration:
@@ -178,13 +182,14 @@ def _workload(platform: Platform, account: Account, asked: Goal) -> Declaration:
     return found[0]
 
 
-def _holds(platform: Platform, declared: Declaration, address: Address) -> bool:
-    held = platform.core.state.anycast.get(declared.id)
-    return held is not None and address in (held.address4, held.address6)
+def _owner(state: State, address: Address) -> Declaration | None:
+    """Whose anycast address it is."""
+    workload = state.plan.owner_of(address) if state.plan is not None else None
+    return state.workloads.get(workload) if workload is not None else None
 
 
 def _pops_of(platform: Platform, declared: Declaration) -> tuple[CityCode, ...]:
-    return tuple(sorted({p.incarnation.pop for p in platform.core.state.incarnations.values() if p.incarnation.workload_id == declared.id}))
+    return tuple(sorted({p.incarnation.pop for p in platform.core.state.incarnations_of(declared.id).values()}))
 
 
 def _first_port(declared: Declaration | None) -> int:

@@ -50,7 +50,7 @@ async def list_revisions(workload_id: WorkloadRef, stack: CallerStack, platform:
     """List the kept revisions, oldest first."""
     state = platform.core.state
     declared = platform.workload(stack, workload_id)
-    kept = [r for key, r in sorted(state.revisions.items()) if key[0] == declared.id]
+    kept = [r for key, r in sorted(state.revisions_of(declared.id).items())]
     return {
         "results": [
             {
@@ -166,7 +166,7 @@ async def replace_strategy(
 
 def status(state: State, declared: Declaration) -> dict[str, Any]:
     """`6 of 8 on revision 4`, as data."""
-    mine = [p.incarnation for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
+    mine = [p.incarnation for p in state.incarnations_of(declared.id).values()]
     on, slots = progress(declared.version, mine)
     return {"revision": declared.version, "instances": slots, "instances_on_it": on, "good": declared.good}
 
@@ -208,7 +208,7 @@ def strategy_data(strategy: Strategy) -> dict[str, Any]:
 
 def rollouts_of(state: State, workload_id: WorkloadId) -> list[Rollout]:
     """All that are remembered, oldest first."""
-    return sorted((r for r in state.rollouts.values() if r.workload_id == workload_id), key=lambda r: (r.created_at, r.id))
+    return sorted(state.rollouts_of(workload_id).values(), key=lambda r: (r.created_at, r.id))
 
 
 def newest_of(state: State, declared: Declaration) -> Rollout | None:

@@ -70,13 +70,13 @@ def instances(state: State, declared: Declaration, now: float) -> list[tuple[Inc
 
 def incarnations(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:
     """All incarnations of a workload by name and age, those being taken down included."""
-    mine = [p for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
+    mine = list(state.incarnations_of(declared.id).values())
     orders = {}
     if state.plan is not None:
         hosts = {p.incarnation.host for p in mine}
         orders = {i.uid: i for h in hosts if (part := state.plan.hosts.get(h)) for i in part.instances if i.workload_id == declared.id}
     living = [(p.incarnation, p.created_at, None) for p in mine]
-    leaving = [(t.incarnation, t.created_at, t.asked_at) for t in state.tombstones.values() if t.incarnation.workload_id == declared.id]
+    leaving = [(t.incarnation, t.created_at, t.asked_at) for t in state.tombstones_of(declared.id).values()]
     found = []
     for life, created_at, asked_at in sorted([*living, *leaving], key=lambda entry: (entry[0].name, entry[0].life, entry[1])):
         seen = shown(life.name, life.uid, state.reports.get(life.host), now=now, removing=asked_at is not None)

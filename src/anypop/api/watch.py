@@ -6,7 +6,7 @@ comment as a sign of life in between, and the end when the workload is gone or c
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from typing import Annotated
 
 from fastapi import APIRouter, Path
@@ -17,7 +17,7 @@ from anypop.api.context import CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.rollouts import WatchedInstances
 from anypop.api.rollouts import data_of, newest_of, rollouts_of, status
-from anypop.control.core import ANY_CHANGE
+from anypop.control.core import of_host, of_workload
 from anypop.control.state import Declaration, State
 from anypop.model.names import WorkloadId
 
@@ -62,16 +62,23 @@ async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[
             yield f"event: instances\ndata: {json.dumps(data)}\n\n"
             await asyncio.sleep(PACE_S)
         # While the client was slow to read, there may have been news already.
-        if platform.core.state is state and not await platform.core.bell.wait(ANY_CHANGE, SIGN_OF_LIFE_S):
+        if platform.core.state is state and not await platform.core.bell.wait_any(_topics(state, declared), SIGN_OF_LIFE_S):
             yield ": still here\n\n"
+
+
+def _topics(state: State, declared: Declaration) -> list[Hashable]:
+    """What a workload's instances follow from: itself, and the reports of its hosts."""
+    lives = [p.incarnation for p in state.incarnations_of(declared.id).values()]
+    lives += [t.incarnation for t in state.tombstones_of(declared.id).values()]
+    return [of_workload(declared.id), *{of_host(life.host) for life in lives}]
 
 
 def _sources(state: State, declared: Declaration) -> tuple[object, ...]:
     """All that a workload's instances follow from, to be compared: far cheaper than making the answer after each change
     of anything.
     """
-    living = [p.incarnation for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
-    leaving = [t.incarnation for t in state.tombstones.values() if t.incarnation.workload_id == declared.id]
+    living = [p.incarnation for p in state.incarnations_of(declared.id).values()]
+    leaving = [t.incarnation for t in state.tombstones_of(declared.id).values()]
     uids = {life.uid for life in (*living, *leaving)}
     hosts = sorted({life.host for life in (*living, *leaving)})
     reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(host)) else None for host in hosts]

@@ -5,7 +5,7 @@ Belongs to the event loop: everything here is called on it. Closing wakes everyb
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 
 class Bell:
@@ -17,19 +17,25 @@ class Bell:
 
     async def wait(self, topic: Hashable, timeout_s: float) -> bool:
         """True when the topic was rung (or the bell closed), False after `timeout_s`. Look at the state first: a ring is not kept."""
+        return await self.wait_any([topic], timeout_s)
+
+    async def wait_any(self, topics: Collection[Hashable], timeout_s: float) -> bool:
+        """As `wait`, for whichever of several topics is rung first."""
         if self.closed:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[topic].add(future)
+        for topic in topics:
+            self._waiting[topic].add(future)
         try:
             async with asyncio.timeout(timeout_s):
                 await future
         except TimeoutError:
             return False
         finally:
-            self._waiting[topic].discard(future)
-            if not self._waiting[topic]:
-                del self._waiting[topic]
+            for topic in topics:
+                self._waiting[topic].discard(future)
+                if not self._waiting[topic]:
+                    del self._waiting[topic]
         return True
 
     def ring(self, topic: Hashable) -> None:

@@ -19,10 +19,11 @@ from anypop.control.history import events_between
 from anypop.control.rolling import with_patience, with_templates
 from anypop.control.state import Issued, State
 from anypop.control.store import Store
-from anypop.judge.verdict import FRESH_S, Received
+from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.report import Report
+from anypop.model.table import differing, with_entries
 from anypop.plan.rollout import next_due
 
 log = logging.getLogger("anypop.control")
@@ -30,6 +31,17 @@ log = logging.getLogger("anypop.control")
 ANY_CHANGE: Hashable = "any"
 # A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage ours.
 HIGHEST_GENERATION = 2**53
+
+
+def of_host(host: HostName) -> Hashable:
+    """The topic of a host's reports, and of what is made of them."""
+    return "host", host
+
+
+def of_workload(workload: WorkloadId) -> Hashable:
+    """The topic of all that is declared and decided of a workload."""
+    return "workload", workload
+
 
 Alter = Callable[[State, float], State]
 
@@ -119,7 +131,7 @@ class Core:
 
         def alter(state: State, now: float) -> State:
             state = without_gone(state, frozenset(inbox.gone), now)
-            return replace(state, reports={**state.reports, **inbox.reports})
+            return replace(state, reports=with_entries(state.reports, inbox.reports))
 
         async with self._judging:  # while one step runs, the next inbox fills
             self._inbox = _Inbox()
@@ -144,10 +156,12 @@ class Core:
 
     def _publish(self, before: State, after: State) -> None:
         self.state = after
-        if before.orders is not after.orders:
-            for host, issued in after.orders.items():
-                if before.orders.get(host) is not issued:
-                    self.bell.ring(("order", host))
+        for host in differing(before.orders, after.orders):
+            self.bell.ring(("order", host))
+        for host in differing(before.reports, after.reports) | differing(before.verdict.hosts, after.verdict.hosts):
+            self.bell.ring(of_host(host))
+        for workload in after.stirred:
+            self.bell.ring(of_workload(workload))
         self.bell.ring(ANY_CHANGE)
         self._set_timer(after)
 
@@ -159,16 +173,18 @@ class Core:
             self._timer.cancel()
             self._timer = None
         now = self._clock()
-        moments = [r.at + FRESH_S for host, r in state.reports.items() if (v := state.verdict.hosts.get(host)) is not None and v.trusted]
         patience = state.network.lost_after_s
+        moments = [state.verdict.next_stale()]
         if patience > 0:
-            moments += [silent for r in state.reports.values() if (silent := max(r.at, state.started_at) + patience) > now]
-        moments += [due for r in state.rollouts.values() if (due := next_due(r, now)) is not None]
-        if state.plan is not None and state.plan.notes:
-            moments += state.rests.values()
-        if moments and self._loop is not None and not self.bell.closed:
+            lost_at = [max(at, state.started_at) + patience for at in state.verdict.silent.values()]
+            moments.append(min((at for at in lost_at if at > now), default=None))
+        moments += [next_due(rollout, now) for rollout in state.active_rollouts()]
+        if state.plan is not None and state.plan.is_short:
+            moments.append(state.next_rest_over())
+        due = min((moment for moment in moments if moment is not None), default=None)
+        if due is not None and self._loop is not None and not self.bell.closed:
             # A hundredth late rather than early: at exactly that moment a report is still fresh.
-            self._timer = self._loop.call_later(max(0.01, min(moments) - now + 0.01), self._when_due)
+            self._timer = self._loop.call_later(max(0.01, due - now + 0.01), self._when_due)
 
     def _when_due(self) -> None:
         task = asyncio.get_running_loop().create_task(self._judge_again())

@@ -2,33 +2,47 @@
 
 Pure: it strings the pure functions together (rollouts, plan, check, judge, order_for) and keeps the books of what they
 imply: tombstones, rests, generations, workloads whose deletion is complete. It does no I/O and takes no decision that
-one of those functions should take.
+one of those functions should take. Its cost follows what differs between the two states.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
+from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
-from anypop.control.rolling import rolled
+from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
-from anypop.judge.verdict import judge
-from anypop.model import codec
+from anypop.judge.rejudge import Judged, listened, rejudge
 from anypop.model.names import HostName, WorkloadId
-from anypop.model.network import Capacity
-from anypop.model.plan import Plan
-from anypop.plan.check import check
-from anypop.plan.orders import order_for
-from anypop.plan.planner import plan
-
-K = TypeVar("K")
-V = TypeVar("V")
+from anypop.model.table import differing, with_entries, without_keys
+from anypop.plan.orders import cut
+from anypop.plan.recheck import recheck
+from anypop.plan.replan import Planned, Replanned, Touched, replan
+from anypop.plan.sites import Sites
 
 # A released place or link (external and private addresses) rests for longer than TCP's TIME-WAIT on Linux (60 s), so
 # that no packet of an old connection reaches a new tenant.
 PLACE_REST_S = 90.0
 # An anycast address stands in DNS: it rests for longer than the usual time to live of a record (300 s).
 ANYCAST_REST_S = 600.0
+# So many generations of an order are stored as differences before a whole one: a start reads no more of them for each host.
+STORED_WHOLE_EVERY = 20
+
+
+@dataclass(slots=True)
+class _Changed:
+    """What the plans of one step changed."""
+
+    hosts: set[HostName] = field(default_factory=set)
+    workloads: set[WorkloadId] = field(default_factory=set)
+
+    def add(self, before: Planned | None, made: Replanned) -> None:
+        """`before`: the plan from which `made` was made. Hosts that have left the network have changed too."""
+        self.hosts |= made.hosts
+        self.workloads |= made.workloads
+        if made.whole and before is not None:
+            self.hosts |= before.hosts.keys() | made.plan.hosts.keys()
+            self.workloads |= before.placed.keys()
 
 
 def decide(
@@ -41,135 +55,165 @@ def decide(
 ) -> State:
     """`draft` with rollouts, plan, verdict and orders that follow from it.
 
-    `before`: the last decided state. `confirmed`: workloads that a person deleted or shrank in this step. `floors`: generations that hosts
-    say they have obeyed; an order below its host's is issued anew above it. Raises `Unsafe`: then nothing may be kept of `draft`.
+    `before`: the last decided state. `confirmed`: workloads that a person deleted or shrank in this step. `floors`:
+    generations that hosts say they have obeyed; an order below its host's is issued anew above it. Raises `Unsafe`:
+    then nothing may be kept of `draft`.
     """
-    draft = _without_expired_rests(draft, now)
-    draft = with_losses(rolled(draft, now), now)
-    if draft.plan is None or _inputs_changed(before, draft):
-        draft = _planned(draft, now, confirmed)
+    standing = draft.plan
+    sites = standing.sites if standing is not None and standing.network is draft.network else Sites.of(draft.network)
+    judged = draft.verdict if standing is not None else Judged()
+    news = set(draft.reports) if standing is None else differing(before.reports, draft.reports)
+    heard = listened(judged, draft.reports, news, now)
+    turned = {host for host in differing(judged.fresh, heard.fresh) if (host in judged.fresh) != (host in heard.fresh)}
+    draft = replace(draft, verdict=heard, rests=without_keys(draft.rests, draft.rests_over(now)))
+    draft = rolled(before, draft, news | turned, now)
+    draft = with_losses(before, draft, sites.hosts.keys(), news, now)
+    changed = _Changed()
+    touched = touched_between(before, draft)
+    if standing is None or sites is not standing.sites or touched:
+        draft = _planned(draft, sites, touched, confirmed=confirmed, changed=changed, now=now)
         while (finished := _without_finished(draft, now)) is not draft:
-            draft = _planned(finished, now, confirmed)
+            draft = _planned(finished, sites, touched_between(draft, finished), confirmed=confirmed, changed=changed, now=now)
     planned = draft.plan
     assert planned is not None
-    generations = {host: issued.order.generation for host, issued in draft.orders.items()}
-    verdict, history = judge(planned, draft.reports, now=now, history=draft.history, generations=generations)
-    draft = replace(draft, verdict=verdict, history=history if history != draft.history else draft.history)
-    return replace(draft, orders=_ordered(draft, planned, now, floors or {}))
+    verdict, memory = rejudge(
+        judged,
+        heard,
+        draft.history,
+        planned,
+        draft.reports,
+        news=news,
+        hosts=changed.hosts,
+        workloads=changed.workloads,
+        generation_of=lambda host: issued.order.generation if (issued := draft.orders.get(host)) is not None else 0,
+        now=now,
+    )
+    stirred = changed.workloads | touched_between(before, draft).workloads
+    draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
+    draft = swept(draft, stirred if standing is not None else draft.workloads)
+    concerned = {*changed.hosts, *(floors or {}), *_answered_otherwise(judged, verdict, planned)}
+    return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
 
 
-def _inputs_changed(before: State, draft: State) -> bool:
-    names = ("network", "workloads", "revisions", "rollouts", "incarnations", "anycast", "tombstones", "rests", "rules", "lost", "moves")
-    return any(getattr(before, name) is not getattr(draft, name) for name in names) or _capacities(before) != _capacities(draft)
-
-
-def _capacities(state: State) -> dict[HostName, Capacity | None]:
-    return {host: received.report.capacity for host, received in state.reports.items()}
-
-
-def _planned(draft: State, now: float, confirmed: frozenset[WorkloadId]) -> State:
+def _planned(draft: State, sites: Sites, touched: Touched, *, confirmed: frozenset[WorkloadId], changed: _Changed, now: float) -> State:
+    """The draft as it is planned now. What the plan changed is added to `changed`."""
     draft = replace(draft, serial=draft.serial + 1)
-    planned = plan(draft.world())
-    leaving = frozenset(d.id for d in draft.workloads.values() if d.workload.deleting)
-    check(planned, tuple(p.incarnation for p in draft.incarnations.values()), confirmed=confirmed | leaving)
-    incarnations = {}
-    for incarnation in planned.incarnations:
-        was = draft.incarnations.get(incarnation.uid)
-        same = was is not None and was.incarnation == incarnation
-        incarnations[incarnation.uid] = (
-            was if was is not None and same else Placed(incarnation=incarnation, created_at=was.created_at if was else now)
-        )
-    tombstones = {}
-    for _, removal in planned.removals:
-        stone = draft.tombstones.get(removal.uid)
-        if stone is None:
-            placed = draft.incarnations[removal.uid]
-            stone = Tombstone(
-                incarnation=placed.incarnation,
-                reason=removal.reason,
-                detail=removal.detail,
-                created_at=placed.created_at,
-                asked_at=now,
+    ground = StateGround(draft, sites)
+    made = replan(draft.plan, sites, ground, touched)
+    recheck(draft.plan, made, ground, confirmed=confirmed.union(draft.being_deleted()))
+    changed.add(draft.plan, made)
+    placed: dict[str, Placed] = {}
+    gone: list[str] = []
+    stones: dict[str, Tombstone] = {}
+    for workload in made.workloads:
+        settled = made.plan.placed.get(workload)
+        old = draft.incarnations_of(workload)
+        kept = {i.uid: i for i in settled.kept} if settled is not None else {}
+        for uid, incarnation in kept.items():
+            was = old.get(uid)
+            if was is None or was.incarnation != incarnation:
+                placed[uid] = Placed(incarnation=incarnation, created_at=was.created_at if was is not None else now)
+        gone += [uid for uid in old if uid not in kept]
+        for _, removal in settled.removals if settled is not None else ():
+            going = old[removal.uid]
+            stones[removal.uid] = Tombstone(
+                incarnation=going.incarnation, reason=removal.reason, detail=removal.detail, created_at=going.created_at, asked_at=now
             )
-        tombstones[removal.uid] = stone
-    anycast = {held.workload_id: held for held in planned.anycast}
-    rests = dict(draft.rests)
-    for workload_id, held in draft.anycast.items():
-        if workload_id not in anycast:
-            rests[str(held.address4)] = now + ANYCAST_REST_S
+    released = {w: held for w in made.workloads if (held := draft.anycast.get(w)) is not None and w not in made.plan.anycast}
+    given = {w: held for w in made.workloads if (held := made.plan.anycast.get(w)) is not None}
     return replace(
         draft,
-        plan=planned,
-        incarnations=_kept(draft.incarnations, incarnations),
-        tombstones=_kept(draft.tombstones, tombstones),
-        anycast=_kept(draft.anycast, anycast),
-        rests=_kept(draft.rests, rests),
+        plan=made.plan,
+        incarnations=with_entries(without_keys(draft.incarnations, gone), placed),
+        tombstones=with_entries(draft.tombstones, stones),
+        anycast=with_entries(without_keys(draft.anycast, released), given),
+        rests=with_entries(draft.rests, {str(held.address4): now + ANYCAST_REST_S for held in released.values()}),
     )
 
 
 def without_gone(state: State, gone: frozenset[str], now: float) -> State:
-    """The state after hosts reported these incarnations gone: no tombstone any more, and their links rest. A slot's place rests only when
-    nobody lives there.
+    """The state after hosts reported these incarnations gone: no tombstone any more, and their links rest. A slot's
+    place rests only when nobody lives there.
     """
-    done = {uid: stone for uid, stone in state.tombstones.items() if uid in gone}
+    done = {uid: stone for uid in gone if (stone := state.tombstones.get(uid)) is not None}
     if not done:
         return state
-    left = {uid: stone for uid, stone in state.tombstones.items() if uid not in done}
-    held = {(p.incarnation.host, p.incarnation.index) for p in state.incarnations.values()}
-    held |= {(stone.incarnation.host, stone.incarnation.index) for stone in left.values()}
-    rests = dict(state.rests)
+    state = replace(state, tombstones=without_keys(state.tombstones, done))
+    rests: dict[str, float] = {}
     for stone in done.values():
         incarnation = stone.incarnation
         rests[link_name(incarnation)] = now + PLACE_REST_S
+        living = (p.incarnation for p in state.incarnations_of(incarnation.workload_id).values())
+        dying = (t.incarnation for t in state.tombstones_of(incarnation.workload_id).values())
+        held = {(i.host, i.index) for i in (*living, *dying)}
         if (incarnation.host, incarnation.index) not in held:
             rests[place_name(incarnation)] = now + PLACE_REST_S
-    return replace(state, tombstones=left, rests=rests)
+    return replace(state, rests=with_entries(state.rests, rests))
 
 
 def _without_finished(draft: State, now: float) -> State:
-    """Forget workloads whose deletion was asked for and of which nothing is left anywhere. `draft` itself when there are none."""
-    busy = {p.incarnation.workload_id for p in draft.incarnations.values()}
-    busy |= {t.incarnation.workload_id for t in draft.tombstones.values()}
-    done = {d.id for d in draft.workloads.values() if d.workload.deleting and d.id not in busy}
+    """Forget workloads whose deletion was asked for and of which nothing is left anywhere. `draft` itself when there
+    are none.
+    """
+    done = [w for w in draft.being_deleted() if not draft.incarnations_of(w) and not draft.tombstones_of(w)]
     if not done:
         return draft
-    released = {str(held.address4): now + ANYCAST_REST_S for key, held in draft.anycast.items() if key in done}
+    released = {str(held.address4): now + ANYCAST_REST_S for w in done if (held := draft.anycast.get(w)) is not None}
     return replace(
         draft,
-        workloads={key: value for key, value in draft.workloads.items() if key not in done},
-        revisions={key: value for key, value in draft.revisions.items() if key[0] not in done},
-        rollouts={key: value for key, value in draft.rollouts.items() if value.workload_id not in done},
-        anycast={key: value for key, value in draft.anycast.items() if key not in done},
-        rules={key: value for key, value in draft.rules.items() if key[0] not in done},
-        rests={**draft.rests, **released},
+        workloads=without_keys(draft.workloads, done),
+        revisions=without_keys(draft.revisions, [key for w in done for key in draft.revisions_of(w)]),
+        rollouts=without_keys(draft.rollouts, [key for w in done for key in draft.rollouts_of(w)]),
+        anycast=without_keys(draft.anycast, done),
+        rules=without_keys(draft.rules, [key for w in done for key in draft.rules_of(w)]),
+        rests=with_entries(draft.rests, released),
     )
 
 
-def _without_expired_rests(draft: State, now: float) -> State:
-    if all(until > now for until in draft.rests.values()):
-        return draft
-    return replace(draft, rests={what: until for what, until in draft.rests.items() if until > now})
-
-
-def _ordered(draft: State, planned: Plan, now: float, floors: Mapping[HostName, int]) -> Mapping[HostName, Issued]:
-    """A new order for each host whose order has changed in content, or that has already obeyed a generation as high as ours or higher.
+def _ordered(
+    draft: State, planned: Planned, hosts: Iterable[HostName], floors: Mapping[HostName, int], now: float
+) -> Mapping[HostName, Issued]:
+    """A new order for each of `hosts` whose order has changed in content, or that has already obeyed a generation as
+    high as ours or higher.
 
     Orders of hosts that have left the network stay, so that generations go on where they were if the host returns.
     """
-    orders = dict(draft.orders)
-    for host in planned.hosts:
-        last = orders.get(host)
+    orders: dict[HostName, Issued] = {}
+    for host in hosts:
+        if host not in planned.hosts:
+            continue
+        last = draft.orders.get(host)
         generation = last.order.generation if last is not None else 0
         floor = floors.get(host, 0)
-        wanted = order_for(planned, host, generation, draft.verdict)
+        wanted = cut(
+            planned.network.asn,
+            planned.sites.hosts[host].host,
+            planned.hosts[host],
+            generation,
+            grants=draft.verdict.hosts[host].grants,
+            owner_of=planned.owner_of,
+            idle=draft.verdict.idle,
+        )
         if last is not None and wanted == last.order and floor <= generation:
             continue
         wanted = replace(wanted, generation=max(generation, floor) + 1)
-        orders[host] = Issued(order=wanted, body=codec.to_json(wanted), at=now)
-    return _kept(draft.orders, orders)
+        orders[host] = Issued(order=wanted, at=now, whole=_whole(last, wanted.generation))
+    return with_entries(draft.orders, orders)
 
 
-def _kept(old: Mapping[K, V], new: Mapping[K, V]) -> Mapping[K, V]:
-    """The old mapping where nothing in it changed: its identity says so to everyone later in the flow."""
-    same = len(old) == len(new) and all(old.get(key) is value or old.get(key) == value for key, value in new.items())
-    return old if same else new
+def _whole(last: Issued | None, generation: int) -> int:
+    """The generation that is the newest to be stored as a whole, once this one is stored."""
+    return last.whole if last is not None and generation < last.whole + STORED_WHOLE_EVERY else generation
+
+
+def _answered_otherwise(before: Judged, after: Judged, planned: Planned) -> set[HostName]:
+    """The hosts whose order may differ since the judge says something else: to their requests, or of who is idle."""
+    hosts = set()
+    for host in differing(before.hosts, after.hosts):
+        was, now = before.hosts.get(host), after.hosts.get(host)
+        if (was.grants if was is not None else ()) != (now.grants if now is not None else ()):
+            hosts.add(host)
+    for workload in differing(before.idle, after.idle):
+        if (held := planned.anycast.get(workload)) is not None:
+            hosts |= {*planned.tellers(held.prefix4), *planned.tellers(held.prefix6)}
+    return hosts

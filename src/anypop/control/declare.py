@@ -1,7 +1,8 @@
-"""Declaring workloads: from a request's body to a draft of the next state. Create, replace, merge, delete, and their rules.
+"""Declaring workloads: from a request's body to a draft of the next state. Create, replace, merge, delete, and their
+rules.
 
-Each function returns the `alter` step for `Core.change`; all checks against what is there happen inside the step, so two requests for
-one slug cannot both win. Nothing here does I/O.
+Each function returns the `alter` step for `Core.change`; all checks against what is there happen inside the step, so
+two requests for one slug cannot both win. Nothing here does I/O.
 """
 
 import copy
@@ -15,11 +16,12 @@ from typing import Any
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
-from anypop.control.rolling import begun, refuse_beside_waves, with_revision
+from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
 from anypop.control.state import Declaration, Revision, State
 from anypop.model.announce import Scope, ScopeRule
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
+from anypop.model.table import with_entries
 from anypop.plan.parse import Parsed, Secret, parse
 from anypop.plan.template import template_of
 
@@ -34,8 +36,8 @@ def parsed(body: Mapping[str, Any], stack: Stack, workload_id: WorkloadId, citie
 
 
 def redeclared(wanted: Mapping[str, Any], current: Declaration, stack: Stack, cities: Collection[CityCode]) -> Parsed:
-    """The body of a request that changes a workload, with what its client could not send: secrets it cannot read, and the slug, which lasts for
-    the workload's life whatever name there is now. Raises `Invalid`.
+    """The body of a request that changes a workload, with what its client could not send: secrets it cannot read, and
+    the slug, which lasts for the workload's life whatever name there is now. Raises `Invalid`.
     """
     if not wanted.get("slug"):
         wanted = {**wanted, "slug": current.workload.slug}
@@ -51,7 +53,7 @@ def create(made: Parsed) -> Alter:
             raise Exists(f"workload with slug {workload.slug} already exists on stack")
         revision = _revision(made, state, 1, now)
         declared = Declaration(newest=revision, created_at=now)
-        return replace(state, workloads={**state.workloads, workload.id: declared})
+        return replace(state, workloads=with_entries(state.workloads, {workload.id: declared}))
 
     return alter
 
@@ -94,7 +96,9 @@ def _revision(made: Parsed, state: State, number: int, now: float) -> Revision:
 
 
 def delete(workload_id: WorkloadId) -> Alter:
-    """Ask for a workload's deletion; asking twice is harmless. It is gone when its PoPs have reported the last instance gone."""
+    """Ask for a workload's deletion; asking twice is harmless. It is gone when its PoPs have reported the last instance
+    gone.
+    """
 
     def alter(state: State, now: float) -> State:
         current = state.workloads.get(workload_id)
@@ -102,7 +106,7 @@ def delete(workload_id: WorkloadId) -> Alter:
             return state
         newest = replace(current.newest, workload=replace(current.workload, deleting=True))
         leaving = replace(current, newest=newest, delete_requested_at=now, updated_at=now)
-        return replace(state, workloads={**state.workloads, workload_id: leaving})
+        return replace(state, workloads=with_entries(state.workloads, {workload_id: leaving}))
 
     return alter
 
@@ -116,20 +120,22 @@ def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: 
     def alter(state: State, now: float) -> State:
         if workload_id not in state.workloads:
             raise NotFound(f"no workload {workload_id}")
-        found = {key: rule for key, rule in state.rules.items() if beside or key[0] != workload_id}
-        found |= {(workload_id, rule.pop, rule.upstream): rule for rule in rules}
-        found = {key: rule for key, rule in found.items() if key[0] != workload_id or rule.scope != Scope() or rule.note}
-        if found == state.rules:
+        had = dict(state.rules_of(workload_id))
+        found = had if beside else {}
+        found = {**found, **{(workload_id, rule.pop, rule.upstream): rule for rule in rules}}
+        found = {key: rule for key, rule in found.items() if rule.scope != Scope() or rule.note}
+        if found == had:
             return state
         refuse_beside_waves(state, workload_id)
-        return replace(state, rules=found)
+        return with_rules(state, workload_id, found)
 
     return alter
 
 
 def check_version(body: Mapping[str, Any], current: Declaration, *, required: bool) -> None:
-    """`metadata.version` of a changing request against what is there. Raises `Invalid` when it is missing and `required`, or no number;
-    `VersionConflict` when it is another."""
+    """`metadata.version` of a changing request against what is there. Raises `Invalid` when it is missing and
+    `required`, or no number; `VersionConflict` when it is another.
+    """
     metadata = body.get("metadata")
     given = metadata.get("version") if isinstance(metadata, Mapping) else None
     if given is None or given == "":
@@ -149,8 +155,9 @@ def merged(current: Declaration, patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_secrets(body: Mapping[str, Any], current: Declaration) -> dict[str, Any]:
-    """`body` with the secrets that a client could not read and so could not send back: an env entry or a registry password that is there
-    without any value keeps the one it had."""
+    """`body` with the secrets that a client could not read and so could not send back: an env entry or a registry
+    password that is there without any value keeps the one it had.
+    """
     full: dict[str, Any] = copy.deepcopy(dict(body))
     spec = full.get("spec")
     if not isinstance(spec, dict):
@@ -172,7 +179,9 @@ def with_secrets(body: Mapping[str, Any], current: Declaration) -> dict[str, Any
 
 
 def _registry_passwords(document: Mapping[str, Any], values: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """Known passwords by registry and user, wherever in the list they stood: a password must never go to another registry."""
+    """Known passwords by registry and user, wherever in the list they stood: a password must never go to another
+    registry.
+    """
     found = {}
     for index, pull in enumerate(document.get("spec", {}).get("imagePullCredentials", ())):
         path = f"spec.imagePullCredentials[{index}].dockerRegistry.password"

@@ -1,6 +1,7 @@
 """What happened between two states, as events for people: who was created, what changed phase, what is announced where.
 
-Pure, and complete by construction: whatever path led to the new state, the difference tells. An event's `kind` is stable for machines.
+Pure, and complete by construction: whatever path led to the new state, the difference tells, and costs what differs.
+An event's `kind` is stable for machines.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from anypop.model.names import HostName
 from anypop.model.report import Phase, Report
 from anypop.model.rollout import RolloutKind
 from anypop.model.scopes import community_text
+from anypop.model.table import differing
 
 
 def events_between(before: State, after: State) -> list[Event]:
@@ -21,27 +23,27 @@ def events_between(before: State, after: State) -> list[Event]:
 
 
 def _declared(before: State, after: State) -> Iterator[Event]:
-    if before.workloads is after.workloads:
-        return
-    for key, now in after.workloads.items():
-        was, slug = before.workloads.get(key), now.workload.slug
+    for key in sorted(differing(before.workloads, after.workloads)):
+        was, now = before.workloads.get(key), after.workloads.get(key)
+        if now is None:
+            if was is not None:
+                yield Event(kind="workload-gone", subject=was.workload.slug, message="", stack_id=was.stack_id)
+            continue
+        slug = now.workload.slug
         if was is None:
             yield Event(kind="workload-created", subject=slug, message="", stack_id=now.stack_id)
         elif now.delete_requested_at is not None and was.delete_requested_at is None:
             yield Event(kind="workload-deletion-asked", subject=slug, message="", stack_id=now.stack_id)
         elif now.version != was.version:
             yield Event(kind="workload-changed", subject=slug, message=f"version {now.version}", stack_id=now.stack_id)
-    for key, was in before.workloads.items():
-        if key not in after.workloads:
-            yield Event(kind="workload-gone", subject=was.workload.slug, message="", stack_id=was.stack_id)
 
 
 def _rolled(before: State, after: State) -> Iterator[Event]:
-    if before.rollouts is after.rollouts:
-        return
-    for key, now in after.rollouts.items():
-        was, declared = before.rollouts.get(key), after.workloads.get(now.workload_id)
-        if declared is None or was == now:
+    changed = differing(before.rollouts, after.rollouts) & after.rollouts.keys()
+    for key in sorted(changed, key=lambda key: (after.rollouts[key].created_at, key)):
+        was, now = before.rollouts.get(key), after.rollouts[key]
+        declared = after.workloads.get(now.workload_id)
+        if declared is None:
             continue
         what = f"revision {now.revision}" if now.kind is RolloutKind.UPDATE else "scopes"
         if was is None:
@@ -59,11 +61,9 @@ def _rolled(before: State, after: State) -> Iterator[Event]:
 
 
 def _ruled(before: State, after: State) -> Iterator[Event]:
-    if before.rules is after.rules:
-        return
-    for key in sorted({*before.rules, *after.rules}):
-        was, now = before.rules.get(key), after.rules.get(key)
-        if was != now and (declared := after.workloads.get(key[0])) is not None:
+    for key in sorted(differing(before.rules, after.rules)):
+        now = after.rules.get(key)
+        if (declared := after.workloads.get(key[0])) is not None:
             scope = _words(now.scope) if now is not None else "plainly again"
             message = f"{key[1]} to {key[2]}: {scope}" + (f" ({now.note})" if now is not None and now.note else "")
             yield Event(kind="scope-changed", subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
@@ -78,59 +78,51 @@ def _words(scope: Scope) -> str:
 def _noted(before: State, after: State) -> Iterator[Event]:
     if before.plan is after.plan or after.plan is None:
         return
-    old = set(before.plan.notes) if before.plan is not None else set()
-    for note in after.plan.notes:
+    old = set(before.plan.notes_unlike(after.plan)) if before.plan is not None else set()
+    for note in after.plan.notes_unlike(before.plan) if before.plan is not None else after.plan.notes:
         if note not in old:
             yield Event(kind="not-planned", subject=note.subject, message=f"{note.reason.says}{': ' if note.detail else ''}{note.detail}")
 
 
 def _ordered(before: State, after: State) -> Iterator[Event]:
-    if before.orders is after.orders:
-        return
-    for host, issued in after.orders.items():
-        was = before.orders.get(host)
-        if was is not issued:
-            yield Event(
-                kind="order-issued",
-                subject=host,
-                message=f"generation {issued.order.generation}: {len(issued.order.instances)} instances, "
-                f"{len(issued.order.removed)} to remove, {len(issued.order.announcements)} announcements",
-            )
+    for host in sorted(differing(before.orders, after.orders) & after.orders.keys()):
+        order = after.orders[host].order
+        yield Event(
+            kind="order-issued",
+            subject=host,
+            message=f"generation {order.generation}: {len(order.instances)} instances, "
+            f"{len(order.removed)} to remove, {len(order.announcements)} announcements",
+        )
 
 
 def _left(before: State, after: State) -> Iterator[Event]:
-    if before.tombstones is after.tombstones:
-        return
-    for uid, stone in before.tombstones.items():
-        if uid not in after.tombstones:
-            gone = stone.incarnation
-            declared = before.workloads.get(gone.workload_id)
-            owner = declared.stack_id if declared is not None else None
-            message = f"gone from {gone.host}: {stone.reason.says}"
-            yield Event(kind="instance-gone", subject=gone.name, message=message, stack_id=owner)
+    for uid in sorted(differing(before.tombstones, after.tombstones) - after.tombstones.keys()):
+        stone = before.tombstones[uid]
+        gone = stone.incarnation
+        declared = before.workloads.get(gone.workload_id)
+        owner = declared.stack_id if declared is not None else None
+        message = f"gone from {gone.host}: {stone.reason.says}"
+        yield Event(kind="instance-gone", subject=gone.name, message=message, stack_id=owner)
 
 
 def _seen(before: State, after: State) -> Iterator[Event]:
-    if before.reports is not after.reports:
-        for host, received in after.reports.items():
-            was = before.reports.get(host)
-            if was is not received:
-                yield from _reported(host, was, received, _owners(after))
+    for host in sorted(differing(before.reports, after.reports) & after.reports.keys()):
+        yield from _reported(host, before.reports.get(host), after.reports[host], after)
 
 
 def _judged(before: State, after: State) -> Iterator[Event]:
-    for host, verdict in after.verdict.hosts.items():
-        judged = before.verdict.hosts.get(host)
+    for host in sorted(differing(before.verdict.hosts, after.verdict.hosts) & after.verdict.hosts.keys()):
+        verdict, judged = after.verdict.hosts[host], before.verdict.hosts.get(host)
         if judged is not None and judged.trusted != verdict.trusted:
             yield Event(kind="pop-trusted" if verdict.trusted else "pop-unknown", subject=host, message=verdict.reason.says)
         for grant in verdict.grants:
             if judged is None or grant not in judged.grants:
                 kind = "withdrawal-granted" if grant.allowed else "withdrawal-refused"
                 yield Event(kind=kind, subject=f"{host} {grant.prefix}", message=grant.reason.says)
-    alarms = {p.prefix: p.alarm for p in before.verdict.prefixes}
-    for prefix in after.verdict.prefixes:
-        if prefix.alarm is not None and alarms.get(prefix.prefix) != prefix.alarm:
-            yield Event(kind="alarm", subject=str(prefix.prefix), message=prefix.alarm.says)
+    for prefix in sorted(differing(before.verdict.prefixes, after.verdict.prefixes), key=str):
+        was, now = before.verdict.prefixes.get(prefix), after.verdict.prefixes.get(prefix)
+        if now is not None and now.alarm is not None and (was is None or was.alarm != now.alarm):
+            yield Event(kind="alarm", subject=str(prefix), message=now.alarm.says)
 
 
 def _lost(before: State, after: State) -> Iterator[Event]:
@@ -143,12 +135,13 @@ def _lost(before: State, after: State) -> Iterator[Event]:
         yield Event(kind="alarm", subject="hosts", message="more than a third of all hosts look lost: nothing is moved by itself")
 
 
-def _owners(state: State) -> dict[str, str]:
-    stacks = {key: d.stack_id for key, d in state.workloads.items()}
-    return {uid: stacks[p.incarnation.workload_id] for uid, p in state.incarnations.items() if p.incarnation.workload_id in stacks}
+def _owner(state: State, uid: str) -> str | None:
+    placed = state.incarnations.get(uid)
+    declared = state.workloads.get(placed.incarnation.workload_id) if placed is not None else None
+    return declared.stack_id if declared is not None else None
 
 
-def _reported(host: HostName, before: Received | None, received: Received, owners: dict[str, str]) -> Iterator[Event]:
+def _reported(host: HostName, before: Received | None, received: Received, state: State) -> Iterator[Event]:
     now = received.report
     was = before.report if before is not None else Report(pop=now.pop, host=host, at=0, generation=0)
     if now.refused is not None and now.refused != was.refused:
@@ -158,7 +151,7 @@ def _reported(host: HostName, before: Received | None, received: Received, owner
         if phases.get(instance.uid) != (instance.phase, instance.healthy, instance.reason):
             health = ", healthy" if instance.healthy else ", not healthy" if instance.phase is Phase.RUNNING else ""
             text = f"{instance.phase}{health}: {instance.reason.says}" + (f" ({instance.message})" if instance.message else "")
-            yield Event(kind="instance", subject=instance.name, message=text, stack_id=owners.get(instance.uid))
+            yield Event(kind="instance", subject=instance.name, message=text, stack_id=_owner(state, instance.uid))
     prefixes = {p.prefix: p for p in was.prefixes}
     for prefix in now.prefixes:
         old = prefixes.get(prefix.prefix)

@@ -1,38 +1,53 @@
-"""Lost hosts in control's state: who has been silent for too long, and which of their incarnations may live elsewhere now.
+"""Lost hosts in control's state: who has been silent for too long, and which of their incarnations may live elsewhere
+now.
 
-In: a draft of the state and the time. Out: the draft with `lost`, `moves` and `losses_frozen` as they are now; the same draft where nothing
-changed. The decision is `plan.evacuation`'s. Pure.
+In: the state before, a draft of the next one that has listened to the reports, and the time. Out: the draft with
+`lost`, `moves` and `losses_frozen` as they are now; the same draft where nothing changed. The decision is
+`plan.evacuation`'s. Pure.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from anypop.control.state import State
 from anypop.judge.verdict import is_fresh
 from anypop.model.names import HostName
+from anypop.model.reasons import Reason
+from anypop.model.table import differing
 from anypop.plan.evacuation import losses, movable
 
 
-def with_losses(draft: State, now: float) -> State:
-    """A host counts as silent since its last report, but no longer than this control has been listening."""
-    silent: dict[HostName, float] = {}
-    for _, host in draft.network.hosts():
-        received = draft.reports.get(host.name)
-        if received is not None:  # one that never reported has nothing that could be lost
-            silent[host.name] = 0.0 if is_fresh(received, now) else now - max(received.at, draft.started_at)
-        else:
-            silent[host.name] = 0.0
-    found = losses(silent, draft.evicted, draft.network.lost_after_s)
-    moves = movable(
-        found.lost,
-        (p.incarnation for p in draft.incarnations.values()),
-        ((t.incarnation.host, t.removal) for t in draft.tombstones.values()),
-        _healthy(draft, now) if found.lost else frozenset(),
-    )
-    if (found.lost, moves, found.frozen) == (draft.lost, draft.moves, draft.losses_frozen):
+def with_losses(before: State, draft: State, hosts: Collection[HostName], news: Iterable[HostName], now: float) -> State:
+    """A host counts as silent since its last report, but no longer than this control has been listening. `hosts`: the
+    network's; `news`: those that have reported.
+    """
+    # one that never reported has nothing that could be lost
+    silent = {host: now - max(at, draft.started_at) for host, at in draft.verdict.silent.items() if host in hosts}
+    found = losses(silent, draft.evicted, draft.network.lost_after_s, hosts)
+    same = found.lost == draft.lost and not draft.stirred and not _lives_differ(before, draft) and draft.awaited.isdisjoint(news)
+    if same and found.frozen == draft.losses_frozen:
         return draft
-    return replace(draft, lost=found.lost, moves=moves, losses_frozen=found.frozen)
+    if not found.lost and not draft.lost:
+        return draft if found.frozen == draft.losses_frozen else replace(draft, losses_frozen=found.frozen)
+    moves, awaited = _moves(draft, found.lost, now)
+    return replace(draft, lost=found.lost, moves=moves, losses_frozen=found.frozen, awaited=awaited)
 
 
-def _healthy(draft: State, now: float) -> frozenset[str]:
-    fresh = (r.report for r in draft.reports.values() if is_fresh(r, now))
+def _lives_differ(before: State, draft: State) -> bool:
+    return bool(differing(before.incarnations, draft.incarnations) or differing(before.tombstones, draft.tombstones))
+
+
+def _moves(draft: State, lost: Collection[HostName], now: float) -> tuple[frozenset[str], frozenset[HostName]]:
+    """The uids that may be placed elsewhere, and the hosts whose reports decide what may follow them."""
+    workloads = {p.incarnation.workload_id for host in lost for p in draft.incarnations_on(host).values()}
+    stones = [t for w in workloads for t in draft.tombstones_of(w).values()]
+    lives = [p.incarnation for w in workloads for p in draft.incarnations_of(w).values()]
+    moved = {(t.incarnation.workload_id, t.incarnation.name) for t in stones if t.reason is Reason.HOST_LOST}
+    awaited = frozenset(i.host for i in lives if i.slot in moved)
+    moves = movable(lost, lives, ((t.incarnation.host, t.removal) for t in stones), _healthy(draft, awaited, now))
+    return moves, awaited
+
+
+def _healthy(draft: State, hosts: Iterable[HostName], now: float) -> frozenset[str]:
+    fresh = (r.report for host in hosts if (r := draft.reports.get(host)) is not None and is_fresh(r, now))
     return frozenset(i.uid for report in fresh for i in report.instances if i.healthy)

@@ -31,9 +31,9 @@ def change_network(wanted: Network) -> Alter:
         if wanted == state.network:
             return state
         hosts = {host.name for _, host in wanted.hosts()}
-        used = Counter(p.incarnation.host for p in state.incarnations.values())
-        used += Counter(t.incarnation.host for t in state.tombstones.values())
-        left = {name: count for name, count in sorted(used.items()) if name not in hosts}
+        gone = {host.name for _, host in state.network.hosts()} - hosts
+        used = {name: len(state.incarnations_on(name)) + len(state.tombstones_on(name)) for name in sorted(gone)}
+        left = {name: count for name, count in used.items() if count}
         if left:
             told = ", ".join(f"{name} ({count} instances)" for name, count in left.items())
             raise Precondition(

@@ -69,7 +69,7 @@ class Quotas:
 
 
 def _usage(state: State, stacks: Collection[StackId]) -> Usage:
-    return usage_of(d.workload for d in state.workloads.values() if d.stack_id in stacks)
+    return usage_of(d.workload for stack in stacks for d in state.in_stack(stack))
 
 
 def used(state: State, stacks: Collection[StackId]) -> Usage:

@@ -5,22 +5,24 @@ ones taken back, templates of taken-over incarnations known, and old revisions f
 plan that follows does.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid5
 
+from anypop.control.ground import touched_between
 from anypop.control.refusals import Precondition
 from anypop.control.scope_effects import not_in_effect
-from anypop.control.state import Declaration, Placed, Revision, State
+from anypop.control.state import Declaration, Placed, Revision, RevisionKey, RuleKey, State
 from anypop.judge.verdict import is_fresh
 from anypop.model.announce import Scope, ScopeRule
-from anypop.model.names import CityCode, InstanceName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
-from anypop.plan.rollout import Seen, advance, waves_of
+from anypop.model.table import with_entries, without_keys
+from anypop.plan.rollout import Seen, advance, next_due, waves_of
 from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
 
@@ -29,10 +31,15 @@ ROLLOUTS_KEPT = 20  # ended ones of each workload, for people who look back
 _ROLLOUTS = UUID("0b1f7e5c-7c1c-4c39-9f5e-5d3c0d7a7f11")  # any fixed UUID: a workload has one update for each revision
 
 
-def rolled(draft: State, now: float) -> State:
-    """The draft with every rollout moved on as far as it goes now."""
+def rolled(before: State, draft: State, heard: Collection[HostName], now: float) -> State:
+    """The draft with every rollout moved on as far as it goes now. `heard`: the hosts of which something else is known
+    than before.
+    """
     draft = _adopted(draft)
-    for rollout in sorted((r for r in draft.rollouts.values() if not r.phase.ended), key=lambda r: (r.created_at, r.id)):
+    touched = touched_between(before, draft).workloads | draft.stirred
+    for rollout in draft.active_rollouts():
+        if draft.plan is not None and not _is_concerned(draft, rollout, touched, heard, now):
+            continue
         moved = _moved(draft, rollout, now)
         if moved == rollout:
             continue
@@ -48,7 +55,7 @@ def rolled(draft: State, now: float) -> State:
                 draft = with_scopes(draft, moved)
             case _:
                 pass
-    return _swept(draft)
+    return draft
 
 
 def begun(draft: State, workload_id: WorkloadId, *, previous: int, by: str, strategy: Strategy, now: float, back: bool = False) -> State:
@@ -58,7 +65,7 @@ def begun(draft: State, workload_id: WorkloadId, *, previous: int, by: str, stra
     """
     declared = draft.workloads[workload_id]
     wanted = declared.workload.template
-    living = [p.incarnation for p in draft.incarnations.values() if p.incarnation.workload_id == workload_id]
+    living = [p.incarnation for p in draft.incarnations_of(workload_id).values()]
     held = _held(living, wanted)
     running = draft.rollout_of(workload_id)
     unproven = False
@@ -144,16 +151,16 @@ def redeclared(draft: State, declared: Declaration, source: Revision, *, note: s
 
 def with_revision(draft: State, declared: Declaration, revision: Revision, now: float) -> State:
     """The draft with `revision` as the newest, and the one before it kept."""
-    older = {**draft.revisions, (declared.id, declared.version): declared.newest}
+    older = with_entries(draft.revisions, {(declared.id, declared.version): declared.newest})
     return with_declaration(replace(draft, revisions=older), replace(declared, newest=revision, updated_at=now))
 
 
 def with_declaration(draft: State, declared: Declaration) -> State:
-    return replace(draft, workloads={**draft.workloads, declared.id: declared})
+    return replace(draft, workloads=with_entries(draft.workloads, {declared.id: declared}))
 
 
 def with_rollout(draft: State, rollout: Rollout) -> State:
-    return replace(draft, rollouts={**draft.rollouts, rollout.id: rollout})
+    return replace(draft, rollouts=with_entries(draft.rollouts, {rollout.id: rollout}))
 
 
 def refuse_beside_waves(state: State, workload_id: WorkloadId) -> None:
@@ -171,18 +178,18 @@ def refuse_beside_waves(state: State, workload_id: WorkloadId) -> None:
 
 def with_scopes(draft: State, rollout: Rollout) -> State:
     """The draft with the rules of all waves so far in place."""
-    rules = dict(draft.rules)
+    rules = dict(draft.rules_of(rollout.workload_id))
     for wave in rollout.scopes[: rollout.wave + 1]:
         for change in wave.changes:
             rules[rollout.workload_id, change.pop, change.upstream] = ScopeRule(
                 workload_id=rollout.workload_id, pop=change.pop, upstream=change.upstream, scope=change.scope, note=change.note
             )
-    return replace(draft, rules=_plain_ones_left_out(rules))
+    return with_rules(draft, rollout.workload_id, _plain_ones_left_out(rules))
 
 
 def with_scopes_restored(draft: State, rollout: Rollout) -> State:
     """The draft with the rules that held before the rollout."""
-    rules = dict(draft.rules)
+    rules = dict(draft.rules_of(rollout.workload_id))
     for wave in rollout.scopes[: rollout.wave + 1]:
         for change in wave.changes:
             key = rollout.workload_id, change.pop, change.upstream
@@ -195,12 +202,28 @@ def with_scopes_restored(draft: State, rollout: Rollout) -> State:
                     scope=change.before,
                     note=change.before_note,
                 )
-    return replace(draft, rules=rules)
+    return with_rules(draft, rollout.workload_id, rules)
 
 
-def _plain_ones_left_out(rules: Mapping[tuple[WorkloadId, CityCode, str], ScopeRule]) -> dict[tuple[WorkloadId, CityCode, str], ScopeRule]:
+def with_rules(draft: State, workload_id: WorkloadId, rules: Mapping[RuleKey, ScopeRule]) -> State:
+    """The draft with these rules of a workload in place of all that it had."""
+    old = draft.rules_of(workload_id)
+    return replace(draft, rules=with_entries(without_keys(draft.rules, set(old) - rules.keys()), rules))
+
+
+def _plain_ones_left_out(rules: Mapping[RuleKey, ScopeRule]) -> dict[RuleKey, ScopeRule]:
     """A rule that says the default is none, unless somebody noted why."""
     return {key: rule for key, rule in rules.items() if rule.scope != Scope() or rule.note}
+
+
+def _is_concerned(draft: State, rollout: Rollout, touched: Collection[WorkloadId], heard: Collection[HostName], now: float) -> bool:
+    """Whether a rollout may go on or end otherwise than it was said to in the last step."""
+    if rollout.workload_id in touched or rollout.kind is RolloutKind.SCOPES:
+        return True
+    due = next_due(rollout, draft.decided_at)
+    if due is not None and due <= now:
+        return True
+    return bool(heard) and any(p.incarnation.host in heard for p in draft.incarnations_of(rollout.workload_id).values())
 
 
 def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
@@ -212,11 +235,8 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     seen = seen_of(draft, declared.id, now)
     going = {
         InstanceName(t.incarnation.name)
-        for t in draft.tombstones.values()
-        if t.incarnation.host not in draft.lost  # what a lost host still runs nobody waits for
-        and t.incarnation.workload_id == declared.id
-        and (t.incarnation.pop in _cities_so_far(rollout))
-        and t.reason in (Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED)
+        for t in draft.tombstones_of(declared.id).values()
+        if (t.incarnation.pop in _cities_so_far(rollout)) and t.reason in (Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED)
     }
     return advance(rollout, declared.workload.template, seen, going, now)
 
@@ -233,7 +253,7 @@ def with_patience(state: State, now: float) -> State:
     if any(is_fresh(received, now) for received in state.reports.values()):
         return state
     found = {key: later for key, rollout in state.rollouts.items() if (later := after_absence(rollout, now)) is not rollout}
-    return replace(state, rollouts={**state.rollouts, **found}) if found else state
+    return replace(state, rollouts=with_entries(state.rollouts, found))
 
 
 def with_templates(state: State) -> State:
@@ -258,10 +278,8 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
     """The living incarnations of a workload with what their hosts say of them."""
     found = []
     reports: dict[str, dict[str, InstanceReport]] = {}
-    for placed in draft.incarnations.values():
+    for placed in draft.incarnations_of(workload_id).values():
         incarnation = placed.incarnation
-        if incarnation.workload_id != workload_id:
-            continue
         received = draft.reports.get(incarnation.host)
         if incarnation.host not in reports:
             reports[incarnation.host] = {i.uid: i for i in received.report.instances} if received is not None else {}
@@ -282,31 +300,28 @@ def _adopted(draft: State) -> State:
     """
     known = {}
     told: dict[str, dict[str, str]] = {}
-    for uid, placed in draft.incarnations.items():
-        if placed.incarnation.template:
-            continue
+    for uid, placed in draft.incarnations_untold().items():
         host = placed.incarnation.host
         if host not in told:
             received = draft.reports.get(host)
             told[host] = {i.uid: i.template for i in received.report.instances} if received is not None else {}
         if template := told[host].get(uid, ""):
             known[uid] = Placed(incarnation=replace(placed.incarnation, template=template), created_at=placed.created_at)
-    return replace(draft, incarnations={**draft.incarnations, **known}) if known else draft
+    return replace(draft, incarnations=with_entries(draft.incarnations, known)) if known else draft
 
 
-def _swept(draft: State) -> State:
-    """Without revisions and rollouts that are too old to be asked for."""
-    used = {(p.incarnation.workload_id, p.incarnation.revision) for p in draft.incarnations.values()}
-    used |= {(r.workload_id, number) for r in draft.rollouts.values() if not r.phase.ended for number in (r.revision, r.previous)}
-    used |= {(d.id, d.good) for d in draft.workloads.values()}
-    revisions = {
-        key: value for key, value in draft.revisions.items() if key in used or key[1] > draft.workloads[key[0]].version - REVISIONS_KEPT
-    }
-    ended: dict[WorkloadId, list[Rollout]] = defaultdict(list)
-    for rollout in sorted(draft.rollouts.values(), key=lambda r: (r.created_at, r.id), reverse=True):
-        if rollout.phase.ended:
-            ended[rollout.workload_id].append(rollout)
-    old = {r.id for found in ended.values() for r in found[ROLLOUTS_KEPT:]}
-    if old:
-        draft = replace(draft, rollouts={key: value for key, value in draft.rollouts.items() if key not in old})
-    return draft if len(revisions) == len(draft.revisions) else replace(draft, revisions=revisions)
+def swept(draft: State, workloads: Iterable[WorkloadId]) -> State:
+    """Without revisions and rollouts of these workloads that are too old to be asked for."""
+    revisions: list[RevisionKey] = []
+    rollouts: list[str] = []
+    for workload in workloads:
+        mine = draft.rollouts_of(workload).values()
+        ended = sorted((r for r in mine if r.phase.ended), key=lambda r: (r.created_at, r.id), reverse=True)
+        rollouts += [r.id for r in ended[ROLLOUTS_KEPT:]]
+        kept, declared = draft.revisions_of(workload), draft.workloads.get(workload)
+        if not kept or declared is None:
+            continue
+        used = {p.incarnation.revision for p in draft.incarnations_of(workload).values()} | {declared.good}
+        used |= {number for r in mine if not r.phase.ended for number in (r.revision, r.previous)}
+        revisions += [key for key in kept if key[1] not in used and key[1] <= declared.version - REVISIONS_KEPT]
+    return replace(draft, revisions=without_keys(draft.revisions, revisions), rollouts=without_keys(draft.rollouts, rollouts))

@@ -20,7 +20,7 @@ from anypop.plan.scope_waves import ended, landed_back
 
 def find(state: State, workload_id: WorkloadId, identity: str = "") -> Rollout:
     """A rollout of the workload by its id or the beginning of it; without one the newest. Raises `NotFound`."""
-    found = [r for r in state.rollouts.values() if r.workload_id == workload_id and r.id.startswith(identity)]
+    found = [r for r in state.rollouts_of(workload_id).values() if r.id.startswith(identity)]
     if not found:
         raise NotFound(f"no rollout {identity}" if identity else "this workload has had no rollout")
     return max(found, key=lambda r: (r.created_at, r.id))
@@ -77,7 +77,7 @@ def roll_back(workload_id: WorkloadId, number: int | None, *, by: str) -> Alter:
             raise NotFound(f"no workload {workload_id}")
         if declared.delete_requested_at is not None:
             raise Precondition(f"workload {declared.workload.slug} is being deleted")
-        kept = sorted(key[1] for key in state.revisions if key[0] == workload_id)
+        kept = sorted(key[1] for key in state.revisions_of(workload_id))
         wanted = number
         if wanted is None:
             wanted = declared.good if declared.good != declared.version else max(kept, default=0)

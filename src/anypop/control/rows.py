@@ -4,23 +4,27 @@ A workload's secrets are cut out of its row here and put back here, so that no o
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone
+from anypop.judge.rejudge import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
 from anypop.model import codec
-from anypop.model.announce import Scope, ScopeRule
+from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order import Order
+from anypop.model.order_delta import OrderDelta, apply, delta
+from anypop.model.order_text import OrderWriter
 from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
+from anypop.model.table import Table
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 
@@ -206,12 +210,45 @@ def to_rule(row: RowMapping) -> ScopeRule:
     )
 
 
-def of_issued(issued: Issued) -> Row:
-    return {"host": issued.order.host, "generation": issued.order.generation, "body": issued.body.decode(), "at": issued.at}
+def of_issued(issued: Issued, base: Issued | None, writer: OrderWriter) -> Row:
+    """`base`: the order before it, of which the row tells the difference; without one, and where the whole is to be
+    stored, it tells all.
+    """
+    order = issued.order
+    row: Row = {"host": order.host, "generation": order.generation, "at": issued.at}
+    if base is None or issued.whole == order.generation:
+        return {**row, "base": None, "body": writer.order(order)}
+    change = delta(base.order, order)
+    frame = codec.to_json(replace(change, instances=())).decode()
+    return {**row, "base": base.order.generation, "body": writer.with_instances(frame, change.instances)}
 
 
-def to_issued(row: RowMapping) -> Issued:
-    return Issued(order=codec.from_json(Order, row["body"]), body=row["body"].encode(), at=row["at"])
+def to_issued(found: Sequence[RowMapping]) -> Issued:
+    """`found`: the newest row of a host that tells all, and those after it, in their order."""
+    order = codec.from_json(Order, found[0]["body"])
+    for row in found[1:]:
+        order = apply(order, codec.from_json(OrderDelta, row["body"]))
+    return Issued(order=order, at=found[-1]["at"], whole=found[0]["generation"])
+
+
+def of_prefix_memory(prefix: Prefix, memory: PrefixMemory) -> Row:
+    return {"kind": "prefix", "key": str(prefix), "body": codec.to_json(memory).decode()}
+
+
+def of_workload_memory(workload: WorkloadId, memory: WorkloadMemory) -> Row:
+    return {"kind": "workload", "key": workload, "body": codec.to_json(memory).decode()}
+
+
+def to_memory(found: Iterable[RowMapping]) -> Memory:
+    """The judge's memory out of all its pieces."""
+    prefixes: dict[Prefix, PrefixMemory] = {}
+    workloads: dict[WorkloadId, WorkloadMemory] = {}
+    for row in found:
+        if row["kind"] == "prefix":
+            prefixes[ip_network(row["key"])] = codec.from_json(PrefixMemory, row["body"])
+        else:
+            workloads[WorkloadId(row["key"])] = codec.from_json(WorkloadMemory, row["body"])
+    return Memory(prefixes=Table(prefixes), workloads=Table(workloads))
 
 
 def of_received(received: Received) -> Row:

@@ -105,6 +105,7 @@ rollouts = Table(
     Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("body", Text, nullable=False),
+    Index("ix_rollouts_workload_id", "workload_id"),
 )
 
 incarnations = Table(
@@ -124,6 +125,7 @@ incarnations = Table(
     Column("revision", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("host", "link"),
+    Index("ix_incarnations_workload_id", "workload_id"),
 )
 
 anycast = Table(
@@ -188,6 +190,15 @@ orders = Table(
     Column("generation", BigInteger, primary_key=True),
     Column("body", Text, nullable=False),
     Column("at", Float, nullable=False),
+    Column("base", BigInteger),
+)
+
+memories = Table(
+    "memories",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
 )
 
 reports = Table(

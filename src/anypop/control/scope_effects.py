@@ -22,7 +22,7 @@ def not_in_effect(draft: State, rollout: Rollout, now: float) -> list[str]:
     changes = {(c.pop, c.upstream): c for wave in rollout.scopes[: rollout.wave + 1] for c in wave.changes}
     found = []
     for change in changes.values():
-        site = draft.network.pop(change.pop)
+        site = draft.pop(change.pop)
         if site is None:
             continue
         for host in site.hosts:

@@ -1,26 +1,33 @@
 """What control knows, as one immutable value: the declared, the allocated, the ordered and the reported.
 
-Only the core makes a new `State`, and only after the store holds it; everyone else reads the last one without a lock. The mappings are
-replaced, never changed in place, so a mapping that is the same object in two states has not changed: that is how the cost of saving and
-of telling others grows with what changed.
+Only the core makes a new `State`, and only after the store holds it; everyone else reads the last one without a
+lock. Its mappings are tables (`model.table`): a draft is the old tables with entries put in or dropped, and what
+differs between two states is known without looking at the rest. That is how the cost of planning, judging, saving
+and telling grows with what changed. A plain mapping may be given for any of them, and costs a comparison of all of
+it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from anypop.judge.verdict import History, Received
+from anypop.judge.rejudge import Judged, Memory
+from anypop.judge.verdict import Received
 from anypop.model.announce import ScopeRule
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
-from anypop.model.network import Network
+from anypop.model.network import Network, Pop
 from anypop.model.order import Order, Removal
-from anypop.model.plan import AnycastAddress, Incarnation, Plan, Verdict, World
+from anypop.model.order_text import OrderWriter
+from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
+from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 from anypop.plan.placement import removal_of
+from anypop.plan.replan import Planned
+from anypop.plan.rollout import wants_look
 from anypop.plan.rooms import capacities_of
 
 RuleKey = tuple[WorkloadId, CityCode, str]
@@ -29,7 +36,8 @@ RevisionKey = tuple[WorkloadId, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """A workload as it was declared once: the noun, the document to answer with, the secrets apart from it. `number`: its version then.
+    """A workload as it was declared once: the noun, the document to answer with, the secrets apart from it. `number`:
+    its version then.
 
     `note`: why it was made, where no person declared it.
     """
@@ -49,7 +57,8 @@ class Revision:
 class Declaration:
     """A workload that was declared: its newest revision, and since when it is there. Times: epoch seconds.
 
-    `good`: the newest revision that has run everywhere, to which a bad change goes back. `strategy`: how careful its rollouts are.
+    `good`: the newest revision that has run everywhere, to which a bad change goes back. `strategy`: how careful its
+    rollouts are.
     """
 
     newest: Revision
@@ -109,11 +118,16 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """An order as it was issued: the noun, and the very bytes the agent gets."""
+    """An order as it was issued. `whole`: the generation that was last stored as a whole; the later ones are stored as what differs."""
 
-    order: Order
-    body: bytes = field(repr=False)  # it holds secrets
+    order: Order = field(repr=False)  # it holds secrets
     at: float
+    whole: int = field(default=0, compare=False)
+
+    @property
+    def body(self) -> bytes:
+        """What an agent gets that asks for the whole order."""
+        return OrderWriter().order(self.order).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +145,11 @@ NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """All of it. `revisions`: older ones that are kept, by workload and number. `rests` maps what must not be used again yet (`LHR/3`, a
-    slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is free. `evicted`: hosts that a person gave up, and
-    when. `template_key`: see `plan.template`. `serial` counts the plans made; see `World`. Not stored: `started_at`, since when this control listens;
-    `lost`, `moves` and `losses_frozen`, see `plan.evacuation`.
+    """All of it. `revisions`: older ones that are kept, by workload and number. `rests` maps what must not be used
+    again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
+    free. `evicted`: hosts that a person gave up, and when. `template_key`: see `plan.template`. `serial` counts the
+    plans made; see `World`. Not stored: `started_at`, since when this control listens; `lost`, `moves` and
+    `losses_frozen`, see `plan.evacuation`.
     """
 
     network: Network = NO_NETWORK
@@ -149,15 +164,18 @@ class State:
     evicted: Mapping[HostName, float] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
-    plan: Plan | None = None
-    verdict: Verdict = field(default_factory=Verdict)
-    history: History = field(default_factory=History)
+    plan: Planned | None = None
+    verdict: Judged = field(default_factory=Judged)
+    history: Memory = field(default_factory=Memory)
     template_key: bytes = field(default=b"", repr=False)
     serial: int = 0
     started_at: float = 0.0
     lost: frozenset[HostName] = frozenset()
     moves: frozenset[str] = frozenset()
     losses_frozen: bool = False
+    awaited: frozenset[HostName] = field(default=frozenset(), compare=False)
+    stirred: frozenset[WorkloadId] = field(default=frozenset(), compare=False)
+    decided_at: float = field(default=0.0, compare=False)
 
     def world(self) -> World:
         """The planner's input.
@@ -198,16 +216,40 @@ class State:
             serial=self.serial,
         )
 
+    def __post_init__(self) -> None:
+        for name, groups in _GROUPS.items():
+            entries = getattr(self, name)
+            if type(entries) is not Table or entries.groups is not groups:
+                object.__setattr__(self, name, tabled(entries, groups))
+
+    def settled(self, before: "State") -> "State":
+        """This state as the beginning of the next step. A mapping that came out as it was in `before` is that very
+        object.
+        """
+        changes: dict[str, Any] = {name: settled(getattr(before, name), getattr(self, name)) for name in _GROUPS}
+        plan = self.plan.settled() if self.plan is not None else None
+        return replace(self, **changes, plan=plan, verdict=self.verdict.settled(), history=self.history.settled())
+
     def in_stack(self, stack_id: StackId) -> list[Declaration]:
         """The stack's workloads, oldest first."""
-        return sorted((d for d in self.workloads.values() if d.stack_id == stack_id), key=lambda d: (d.created_at, d.id))
+        return sorted(grouped(self.workloads, "stack", stack_id).values(), key=lambda d: (d.created_at, d.id))
 
     def find(self, stack_id: StackId, ref: str) -> Declaration | None:
         """A workload of the stack by id or slug."""
         found = self.workloads.get(WorkloadId(ref))
         if found is not None:
             return found if found.stack_id == stack_id else None
-        return next((d for d in self.workloads.values() if d.stack_id == stack_id and d.workload.slug == ref), None)
+        return next(iter(grouped(self.workloads, "slug", (stack_id, ref)).values()), None)
+
+    def pop(self, city: CityCode) -> Pop | None:
+        """A PoP of the network."""
+        if self.plan is not None and self.plan.network is self.network:
+            return self.plan.sites.pops.get(city)
+        return self.network.pop(city)
+
+    def being_deleted(self) -> Mapping[WorkloadId, Declaration]:
+        """The workloads whose deletion was asked for and is not complete."""
+        return grouped(self.workloads, "deleting", True)
 
     def revision(self, workload_id: WorkloadId, number: int) -> Revision | None:
         """A kept revision of a workload, the newest included."""
@@ -216,9 +258,87 @@ class State:
             return declared.newest
         return self.revisions.get((workload_id, number))
 
+    def revisions_of(self, workload_id: WorkloadId) -> Mapping[RevisionKey, Revision]:
+        """The older ones that are kept."""
+        return grouped(self.revisions, "workload", workload_id)
+
+    def rollouts_of(self, workload_id: WorkloadId) -> Mapping[str, Rollout]:
+        return grouped(self.rollouts, "workload", workload_id)
+
+    def active_rollouts(self) -> list[Rollout]:
+        """Those that have not ended, oldest first."""
+        return sorted(grouped(self.rollouts, "active", True).values(), key=lambda r: (r.created_at, r.id))
+
+    def rollouts_to_look_for(self) -> list[Rollout]:
+        """Those for which the vantages are to look, oldest first; some of them have ended."""
+        return sorted(grouped(self.rollouts, "looks", True).values(), key=lambda r: (r.created_at, r.id))
+
     def rollout_of(self, workload_id: WorkloadId, kind: RolloutKind = RolloutKind.UPDATE) -> Rollout | None:
         """The workload's rollout of a kind that has not ended."""
-        return next((r for r in self.rollouts.values() if r.workload_id == workload_id and r.kind is kind and not r.phase.ended), None)
+        return next((r for r in self.rollouts_of(workload_id).values() if r.kind is kind and not r.phase.ended), None)
+
+    def incarnations_of(self, workload_id: WorkloadId) -> Mapping[str, Placed]:
+        return grouped(self.incarnations, "workload", workload_id)
+
+    def incarnations_on(self, host: HostName) -> Mapping[str, Placed]:
+        return grouped(self.incarnations, "host", host)
+
+    def incarnations_untold(self) -> Mapping[str, Placed]:
+        """Those of which nobody has told yet what they were made from."""
+        return grouped(self.incarnations, "untold", True)
+
+    def tombstones_of(self, workload_id: WorkloadId) -> Mapping[str, Tombstone]:
+        return grouped(self.tombstones, "workload", workload_id)
+
+    def tombstones_on(self, host: HostName) -> Mapping[str, Tombstone]:
+        return grouped(self.tombstones, "host", host)
+
+    def rests_on(self, host: HostName) -> Mapping[str, float]:
+        """What rests of a host's places and links."""
+        return grouped(self.rests, "host", host)
+
+    def rests_over(self, now: float) -> list[str]:
+        """What need not rest any longer."""
+        assert isinstance(self.rests, Table)
+        over = [self.rests.group("second", second) for second in self.rests.group_names("second") if second <= now]
+        return [what for rests in over for what, until in rests.items() if until <= now]
+
+    def next_rest_over(self) -> float | None:
+        """The moment at which the next rest ends."""
+        assert isinstance(self.rests, Table)
+        first = min(self.rests.group_names("second"), default=None)
+        return None if first is None else min(self.rests.group("second", first).values())
+
+    def rules_of(self, workload_id: WorkloadId) -> Mapping[RuleKey, ScopeRule]:
+        return grouped(self.rules, "workload", workload_id)
+
+
+# By what each mapping is asked for. A rest of an anycast address is on no host.
+_GROUPS: Mapping[str, Groups] = {
+    "workloads": {
+        "stack": lambda _, d: d.stack_id,
+        "slug": lambda _, d: (d.stack_id, d.workload.slug),
+        "deleting": lambda _, d: d.workload.deleting or None,
+    },
+    "revisions": {"workload": lambda key, _: key[0]},
+    "rollouts": {
+        "workload": lambda _, r: r.workload_id,
+        "active": lambda _, r: None if r.phase.ended else True,
+        "looks": lambda _, r: None if wants_look(r) is None else True,
+    },
+    "incarnations": {
+        "workload": lambda _, p: p.incarnation.workload_id,
+        "host": lambda _, p: p.incarnation.host,
+        "untold": lambda _, p: None if p.incarnation.template else True,
+    },
+    "anycast": {},
+    "tombstones": {"workload": lambda _, t: t.incarnation.workload_id, "host": lambda _, t: t.incarnation.host},
+    "rests": {"host": lambda what, _: resting(what)[0] or None, "second": lambda _, until: int(until or 0)},
+    "rules": {"workload": lambda key, _: key[0]},
+    "evicted": {},
+    "orders": {},
+    "reports": {},
+}
 
 
 def place_name(incarnation: Incarnation) -> str:

@@ -1,7 +1,9 @@
-"""The store: SQLite in the state folder, or PostgreSQL where ANYPOP_DATABASE_URL names one. Everything that must outlive control.
+"""The store: SQLite in the state folder, or PostgreSQL where ANYPOP_DATABASE_URL names one. Everything that must
+outlive control.
 
-In: two states, before and after; out: one transaction that holds exactly the difference, on disk when `save` returns. It decides
-nothing, and it is called from the core's one writer thread or at start, never from the event loop.
+In: two states, before and after; out: one transaction that holds exactly the difference, on disk when `save`
+returns. It decides nothing, and it is called from the core's one writer thread or at start, never from the event
+loop.
 """
 
 import os
@@ -11,21 +13,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, delete, event, func, insert, inspect, select, update
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
 from anypop.control.state import NO_NETWORK, Event, Revision, RevisionKey, State
-from anypop.judge.verdict import History
 from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
 from anypop.model.network import Network
+from anypop.model.order_text import OrderWriter
+from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0002"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0003"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 
@@ -36,8 +54,9 @@ V = TypeVar("V")
 class Store:
     """An open, migrated database.
 
-    `reading` and `writing` are the only ways in. On SQLite a writing transaction takes the write lock at its beginning: one that reads
-    first and writes later could find the database changed in between, and would fail at once instead of waiting its turn.
+    `reading` and `writing` are the only ways in. On SQLite a writing transaction takes the write lock at its
+    beginning: one that reads first and writes later could find the database changed in between, and would fail at
+    once instead of waiting its turn.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -84,10 +103,9 @@ class Store:
             held = [rows.to_anycast(r) for r in _all(link, schema.anycast)]
             ruled = [rows.to_rule(r) for r in _all(link, schema.rules)]
             rolling = [rows.to_rollout(r) for r in _all(link, schema.rollouts)]
-            newest = select(schema.orders.c.host, func.max(schema.orders.c.generation)).group_by(schema.orders.c.host)
-            generations = [(host, generation) for host, generation in link.execute(newest)]
-            issued = [rows.to_issued(_one_order(link, host, generation)) for host, generation in generations]
+            issued = [rows.to_issued(found) for found in _orders(link)]
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
+            memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
             evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
         return State(
@@ -103,13 +121,15 @@ class Store:
             evicted=evicted,
             orders={i.order.host: i for i in issued},
             reports={r.report.host: r for r in received},
-            history=codec.from_json(History, settings["history"]) if "history" in settings else History(),
+            history=memory,
             template_key=bytes.fromhex(settings.get("template_key", "")),
             serial=int(settings.get("serial", "0")),
         )
 
     def save(self, before: State, after: State, events: Sequence[Event], *, at: float) -> None:
-        """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and changes nothing."""
+        """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and
+        changes nothing.
+        """
         with self.writing() as link:
             _save(link, before, after)
             if events:
@@ -126,15 +146,17 @@ class Store:
         return [dict(row) for row in reversed(found)]
 
     def order_history(self, host: HostName) -> list[Row]:
-        """The kept generations of a host, newest first, as bodies."""
+        """The kept generations of a host, newest first: whole orders, and what differs from the one before (`base`)."""
         table = schema.orders
+        query = select(table).where(table.c.host == host).order_by(table.c.generation.desc()).limit(ORDERS_KEPT)
         with self.reading() as link:
-            found = link.execute(select(table).where(table.c.host == host).order_by(table.c.generation.desc())).mappings().all()
-        return [dict(row) for row in found]
+            return [dict(row) for row in link.execute(query).mappings()]
 
 
 def open_store(folder: Path, url: str | None = None) -> Store:
-    """Connect and migrate. `url`: SQLAlchemy's; default: `anypop.db` in `folder`. Raises `WorldError` when it cannot be reached."""
+    """Connect and migrate. `url`: SQLAlchemy's; default: `anypop.db` in `folder`. Raises `WorldError` when it cannot be
+    reached.
+    """
     if url is None:
         url = os.environ.get("ANYPOP_DATABASE_URL") or f"sqlite:///{folder / 'anypop.db'}"
     with _in_words("open the database that ANYPOP_DATABASE_URL names"):
@@ -208,15 +230,13 @@ def _migrate(link: Connection) -> None:
 def _save(link: Connection, before: State, after: State) -> None:
     if before.network is not after.network:
         _put_setting(link, "network", codec.to_json(after.network).decode())
-    if before.history is not after.history and before.history != after.history:
-        _put_setting(link, "history", codec.to_json(after.history).decode())
     if before.serial != after.serial:
         _put_setting(link, "serial", str(after.serial))
     if before.template_key != after.template_key:
         _put_setting(link, "template_key", after.template_key.hex())
-    declared = before.workloads is not after.workloads or before.revisions is not after.revisions
-    revisions_before, revisions_after = (_revisions(before), _revisions(after)) if declared else ({}, {})
+    revisions_before, revisions_after = _changed_revisions(before, after)
     secrets_before, secrets_after = _secrets(revisions_before), _secrets(revisions_after)
+    was, now = before.history, after.history
     changes = [
         _Change(schema.workloads, before.workloads, after.workloads, lambda k, v: rows.of_declaration(v)),
         _Change(schema.revisions, revisions_before, revisions_after, lambda k, v: rows.of_revision(v)),
@@ -229,6 +249,8 @@ def _save(link: Connection, before: State, after: State) -> None:
         _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
+        _Change(schema.memories, was.prefixes, now.prefixes, rows.of_prefix_memory, key=lambda prefix: ("prefix", str(prefix))),
+        _Change(schema.memories, was.workloads, now.workloads, rows.of_workload_memory, key=lambda workload: ("workload", workload)),
     ]
     # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
     for change in reversed(changes):
@@ -239,34 +261,73 @@ def _save(link: Connection, before: State, after: State) -> None:
 
 
 class _Change:
-    """The difference of one mapping, and the table it belongs to. The table's primary key is the mapping's key, in column order."""
+    """The difference of one mapping, and the table it belongs to. The table's primary key is the mapping's key, in
+    column order, or what `key` makes of it.
+    """
 
-    def __init__(self, table: Table, before: Mapping[Any, Any], after: Mapping[Any, Any], row: Callable[[Any, Any], Row]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        before: Mapping[Any, Any],
+        after: Mapping[Any, Any],
+        row: Callable[[Any, Any], Row],
+        *,
+        key: Callable[[Any], Any] = lambda key: key,
+    ) -> None:
         self.table = table
         self.keys = [column.name for column in table.primary_key.columns]
-        same = before is after
-        self.gone: list[Any] = [] if same else [key for key in before if key not in after]
-        self.new = [] if same else [row(key, value) for key, value in after.items() if key not in before]
-        self.changed = [] if same else [row(k, v) for k, v in after.items() if k in before and before[k] is not v and before[k] != v]
+        changed = differing(before, after)
+        self.gone: list[Any] = [key(k) for k in changed if k not in after]
+        self.new = [row(k, after[k]) for k in changed if k in after and k not in before]
+        self.changed = [row(k, after[k]) for k in changed if k in after and k in before]
 
     def remove(self, link: Connection) -> None:
-        for key in self.gone:
-            parts = key if isinstance(key, tuple) else (key,)
-            link.execute(delete(self.table).where(*(self.table.c[name] == part for name, part in zip(self.keys, parts, strict=True))))
+        if self.gone:
+            keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
+            gone = [{f"the_{name}": part for name, part in zip(self.keys, key, strict=True)} for key in keys]
+            link.execute(delete(self.table).where(*self._the_one()), gone)
 
     def put(self, link: Connection) -> None:
-        for row in self.changed:
-            link.execute(update(self.table).where(*(self.table.c[name] == row[name] for name in self.keys)).values(row))
+        if self.changed:
+            # the key itself is not set: a database would look through all rows that refer to it
+            others: dict[str, Any] = {c.name: bindparam(c.name) for c in self.table.columns if c.name not in self.keys}
+            changed = [row | {f"the_{name}": row[name] for name in self.keys} for row in self.changed]
+            link.execute(update(self.table).where(*self._the_one()).values(others), changed)
         if self.new:
             link.execute(insert(self.table), self.new)
+
+    def _the_one(self) -> list[ColumnElement[bool]]:
+        return [self.table.c[name] == bindparam(f"the_{name}") for name in self.keys]
 
 
 def _save_orders(link: Connection, before: State, after: State) -> None:
     table = schema.orders
-    for host, issued in after.orders.items():
-        if before.orders.get(host) is not issued:
-            link.execute(insert(table), rows.of_issued(issued))
-            link.execute(delete(table).where(table.c.host == host, table.c.generation <= issued.order.generation - ORDERS_KEPT))
+    writer = OrderWriter()
+    found = [after.orders[host] for host in differing(before.orders, after.orders) & after.orders.keys()]
+    if found:
+        link.execute(insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found])
+    for issued in found:
+        order = issued.order
+        if issued.whole == order.generation:  # only then something is too old: what is kept must reach back to a whole one
+            old = table.c.generation < _oldest_to_keep(link, order.host, order.generation)
+            link.execute(delete(table).where(table.c.host == order.host, old))
+
+
+def _oldest_to_keep(link: Connection, host: HostName, generation: int) -> int:
+    """The newest whole order that all the kept ones can be made from."""
+    table = schema.orders
+    reaches = table.c.generation <= max(generation - ORDERS_KEPT + 1, 1)
+    query = select(func.max(table.c.generation)).where(table.c.host == host, table.c.base.is_(None), reaches)
+    return link.execute(query).scalar_one() or 0
+
+
+def _orders(link: Connection) -> Iterator[list[Any]]:
+    """Of each host the newest row that tells all of its order, and those after it."""
+    table = schema.orders
+    query = select(table.c.host, func.max(table.c.generation)).where(table.c.base.is_(None)).group_by(table.c.host)
+    for host, whole in link.execute(query).all():
+        found = select(table).where(table.c.host == host, table.c.generation >= whole).order_by(table.c.generation)
+        yield list(link.execute(found).mappings())
 
 
 def _append(link: Connection, events: Sequence[Event], at: float) -> None:
@@ -279,9 +340,19 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
     link.execute(delete(table).where(table.c.id <= newest - EVENTS_KEPT))
 
 
-def _revisions(state: State) -> dict[RevisionKey, Revision]:
-    """The newest of each workload and the older ones."""
-    return {**state.revisions, **{(d.id, d.version): d.newest for d in state.workloads.values()}}
+def _changed_revisions(before: State, after: State) -> tuple[dict[RevisionKey, Revision], dict[RevisionKey, Revision]]:
+    """Before and after, the newest and the older ones of each workload of which something differs; the others are as
+    they were.
+    """
+    workloads = differing(before.workloads, after.workloads) | {key[0] for key in differing(before.revisions, after.revisions)}
+    was: dict[RevisionKey, Revision] = {}
+    now: dict[RevisionKey, Revision] = {}
+    for state, found in ((before, was), (after, now)):
+        for workload in workloads:
+            found.update(state.revisions_of(workload))
+            if (declared := state.workloads.get(workload)) is not None:
+                found[workload, declared.version] = declared.newest
+    return was, now
 
 
 def _secrets(revisions: Mapping[RevisionKey, Revision]) -> dict[rows.SecretKey, str]:
@@ -300,8 +371,3 @@ def _put_setting(link: Connection, key: str, value: str | None) -> None:
 
 def _all(link: Connection, table: Table) -> Iterable[Any]:
     return link.execute(select(table).order_by(*table.primary_key.columns)).mappings().all()
-
-
-def _one_order(link: Connection, host: str, generation: int) -> Any:
-    table = schema.orders
-    return link.execute(select(table).where(table.c.host == host, table.c.generation == generation)).mappings().one()

@@ -1,11 +1,12 @@
 """The judge: what we make of all reports at one moment.
 
-In: the plan, the last report of each host with the time it arrived, the time now, and the memory of earlier judgements. Out: a verdict
-(what every face shows, with the grants that go into orders) and the new memory. Pure; it must not trust a report older than 15 s.
+In: the plan, the last report of each host with the time it arrived, the time now, and the memory of earlier
+judgements. Out: a verdict (what every face shows, with the grants that go into orders) and the new memory. Pure; it
+must not trust a report older than 15 s.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from anypop.judge.governor import Cause, Standing, govern
@@ -13,7 +14,7 @@ from anypop.judge.memory import History, Leave, Where, still_out, turned
 from anypop.model.announce import Mode, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Grant
-from anypop.model.plan import HostVerdict, Plan, PrefixVerdict, Verdict
+from anypop.model.plan import HostPlan, HostVerdict, Plan, PrefixVerdict, Verdict
 from anypop.model.reasons import Reason
 from anypop.model.report import PrefixReport, Report
 
@@ -63,43 +64,27 @@ def judge(
     grants: dict[HostName, list[Grant]] = {host: [] for host in plan.hosts}
     prefixes = []
     entitled, announcing, wanting = _by_prefix(seen.entitled), _by_prefix(seen.announcing), _by_prefix(seen.wanting)
-    since_when: dict[Prefix, dict[HostName, float]] = defaultdict(dict)
-    for b in bad:
-        since_when[b.prefix][b.host] = b.since
     for prefix in sorted(entitled, key=lambda p: (p.version, p)):
-        since = since_when[prefix]
-        leaving = frozenset(leave.host for leave in leaves if leave.prefix == prefix)
-        others = frozenset(announcing[prefix] - leaving)
-        causes = {
-            host: _cause(seen, (host, prefix), others - {host}, served=served, waiting_s=now - since.get(host, now))
-            for host in sorted(wanting[prefix], key=lambda h: (since.get(h, now), h))
-        }
-        turned_bad = {h for h, at in since.items() if now - at <= WINDOW_S and causes.get(h) is not Cause.STARTING}
-        standing = Standing(
-            prefix=prefix,
+        found = judge_prefix(
+            prefix,
             entitled={host: plan.hosts[host].pop for host in sorted(entitled[prefix])},
             announcing=frozenset(announcing[prefix]),
-            leaving=leaving,
-            turned_bad=frozenset(plan.hosts[host].pop for host in turned_bad),
-            requests=tuple(causes.items()),
+            wanting=wanting[prefix],
+            leaves=tuple(leave for leave in leaves if leave.prefix == prefix),
+            since={b.host: b.since for b in bad if b.prefix == prefix},
+            cause=lambda host, others, waiting_s, prefix=prefix: cause(  # type: ignore[misc]
+                seen.gates[host, prefix],
+                seen.healthy.get(host, frozenset()),
+                others=(seen.healthy.get(other, frozenset()) for other in others),
+                has_served=lambda w: (seen.pop_of[host], w) in served,
+                waiting_s=waiting_s,
+            ),
+            now=now,
         )
-        answers = govern(standing)
-        leaves = _with_given(leaves, prefix, answers)
-        for host in standing.entitled:
-            if any(leave.host == host and leave.prefix == prefix and leave.revoked_after is None for leave in leaves):
-                grants[host].append(Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED))
-            elif host in answers and causes[host] is not Cause.STARTING:  # silence holds as well, and costs no host an order for each start
-                grants[host].append(answers[host])
-        lost = not standing.announcing and bool(since)
-        prefixes.append(
-            PrefixVerdict(
-                prefix=prefix,
-                announcing=tuple(sorted(standing.pops(standing.announcing))),
-                entitled=tuple(sorted(standing.pops(standing.entitled))),
-                floor=standing.floor,
-                alarm=_alarm(answers, lost=lost),
-            )
-        )
+        leaves = tuple(leave for leave in leaves if leave.prefix != prefix) + found.leaves
+        for host, grant in found.grants.items():
+            grants[host].append(grant)
+        prefixes.append(found.verdict)
     verdict = Verdict(
         hosts={host: _of_host(plan, host, reports.get(host), host in fresh, tuple(grants[host])) for host in plan.hosts},
         prefixes=tuple(prefixes),
@@ -116,7 +101,9 @@ def judge(
 
 
 class _Seen:
-    """What fresh reports say of the plan's anycast prefixes (those with gates: a host's own external prefixes ask nobody)."""
+    """What fresh reports say of the plan's anycast prefixes (those with gates: a host's own external prefixes ask
+    nobody).
+    """
 
     def __init__(self, plan: Plan, fresh: Mapping[HostName, Report]) -> None:
         self.gates: dict[Where, frozenset[WorkloadId]] = {}
@@ -131,37 +118,100 @@ class _Seen:
         self.prefixes: dict[Where, PrefixReport] = {
             (host, p.prefix): p for host, report in fresh.items() for p in report.prefixes if (host, p.prefix) in self.entitled
         }
-        self.announcing: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if _is_heard(p, fresh[w[0]]))
+        self.announcing: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if is_heard(p, fresh[w[0]]))
         self.wanting: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if p.wants_withdraw)
-        workload_of = {i.uid: i.workload_id for i in plan.incarnations}
+        workload_of = {(i.host, i.uid): i.workload_id for i in plan.incarnations}
         self.healthy: dict[HostName, frozenset[WorkloadId]] = {
-            host: frozenset(workload_of[i.uid] for i in report.instances if i.healthy and i.uid in workload_of)
+            host: frozenset(workload_of[host, i.uid] for i in report.instances if i.healthy and (host, i.uid) in workload_of)
             for host, report in fresh.items()
         }
 
 
-def _is_heard(prefix: PrefixReport, report: Report) -> bool:
+def is_heard(prefix: PrefixReport, report: Report) -> bool:
     """Whether some neighbour surely has the prefix: it is exported to one whose session stands."""
     family = prefix.prefix.version
     up = {s.upstream for s in report.sessions if s.family == family and s.state == "established"}
     return prefix.announced and not up.isdisjoint(prefix.upstreams)
 
 
-def _cause(
-    seen: _Seen, where: Where, others: frozenset[HostName], *, served: frozenset[tuple[CityCode, WorkloadId]], waiting_s: float
-) -> Cause:
-    """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is better off elsewhere:
-    in `others`, who announce and stay.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfPrefix:
+    """What is made of one prefix: its verdict, the answers to its hosts, and the leaves that are out."""
+
+    verdict: PrefixVerdict
+    grants: Mapping[HostName, Grant]
+    leaves: tuple[Leave, ...]
+
+
+def judge_prefix(
+    prefix: Prefix,
+    *,
+    entitled: Mapping[HostName, CityCode],
+    announcing: frozenset[HostName],
+    wanting: Collection[HostName],
+    leaves: tuple[Leave, ...],
+    since: Mapping[HostName, float],
+    cause: Callable[[HostName, frozenset[HostName], float], Cause],
+    now: float,
+) -> OfPrefix:
+    """`since`: the hosts where it has turned bad, and when. `leaves`: those of this prefix. `cause`: of a host's
+    request, by the host, by those who announce and stay, and by how long it has waited, in seconds.
     """
-    host, _ = where
-    failing = seen.gates[where] - seen.healthy.get(host, frozenset())
+    leaving = frozenset(leave.host for leave in leaves)
+    others = announcing - leaving
+    causes = {
+        host: cause(host, others - {host}, now - since.get(host, now)) for host in sorted(wanting, key=lambda h: (since.get(h, now), h))
+    }
+    turned_bad = {h for h, at in since.items() if now - at <= WINDOW_S and causes.get(h) is not Cause.STARTING}
+    standing = Standing(
+        prefix=prefix,
+        entitled=entitled,
+        announcing=announcing,
+        leaving=leaving,
+        turned_bad=frozenset(entitled[host] for host in turned_bad),
+        requests=tuple(causes.items()),
+    )
+    answers = govern(standing)
+    leaves = _with_given(leaves, prefix, answers)
+    standing_leaves = {leave.host for leave in leaves if leave.revoked_after is None}
+    grants: dict[HostName, Grant] = {}
+    for host in entitled:
+        if host in standing_leaves:
+            grants[host] = Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED)
+        elif host in answers and causes[host] is not Cause.STARTING:  # silence holds as well, and costs no host an order for each start
+            grants[host] = answers[host]
+    verdict = PrefixVerdict(
+        prefix=prefix,
+        announcing=tuple(sorted(standing.pops(announcing))),
+        entitled=tuple(sorted(standing.pops(entitled))),
+        floor=standing.floor,
+        alarm=_alarm(answers, lost=not announcing and bool(since)),
+    )
+    return OfPrefix(verdict=verdict, grants=grants, leaves=leaves)
+
+
+def cause(
+    gates: frozenset[WorkloadId],
+    healthy: frozenset[WorkloadId],
+    *,
+    others: Iterable[frozenset[WorkloadId]],
+    has_served: Callable[[WorkloadId], bool],
+    waiting_s: float,
+) -> Cause:
+    """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is
+    better off elsewhere.
+
+    `gates`: whose addresses the prefix holds here; `healthy`: who is well here; `others`: who is well where it is
+    announced and stays.
+    """
+    failing = gates - healthy
     if not failing:
         return Cause.BROKEN  # the instances are well, so the way to them is not: the host knows best
     if waiting_s <= START_GRACE_S:
-        failing = frozenset(w for w in failing if (seen.pop_of[host], w) in served)
+        failing = frozenset(w for w in failing if has_served(w))
     if not failing:
         return Cause.STARTING
-    elsewhere = {w for other in others for w in seen.healthy.get(other, frozenset())}
+    elsewhere = {w for well in others for w in well}
     return Cause.BROKEN if failing & elsewhere else Cause.NOWHERE_BETTER
 
 
@@ -172,7 +222,9 @@ def _served(plan: Plan, history: History, seen: _Seen) -> frozenset[tuple[CityCo
 
 
 def _nowhere(plan: Plan, history: History, seen: _Seen, now: float) -> tuple[tuple[WorkloadId, float], ...]:
-    """Which workload works in none of its PoPs, and since when. Begun only when each of them says so: silence proves nothing."""
+    """Which workload works in none of its PoPs, and since when. Begun only when each of them says so: silence proves
+    nothing.
+    """
     homes: dict[WorkloadId, set[HostName]] = defaultdict(set)
     for incarnation in plan.incarnations:
         homes[incarnation.workload_id].add(incarnation.host)
@@ -200,10 +252,11 @@ def _alarm(answers: Mapping[HostName, Grant], *, lost: bool) -> Reason | None:
 
 
 def _of_host(plan: Plan, host: HostName, received: Received | None, trusted: bool, grants: tuple[Grant, ...]) -> HostVerdict:
-    return HostVerdict(pop=plan.hosts[host].pop, host=host, trusted=trusted, reason=_why(plan, host, received, trusted), grants=grants)
+    part = plan.hosts[host]
+    return HostVerdict(pop=part.pop, host=host, trusted=trusted, reason=why(part, received, trusted), grants=grants)
 
 
-def _why(plan: Plan, host: HostName, received: Received | None, trusted: bool) -> Reason:
+def why(part: HostPlan, received: Received | None, trusted: bool) -> Reason:
     """The first thing that is wrong with a host, or RUNNING."""
     if received is None:
         return Reason.NO_REPORT
@@ -216,7 +269,7 @@ def _why(plan: Plan, host: HostName, received: Received | None, trusted: bool) -
         return Reason.SESSION_DOWN
     if report.drift or report.orphans:
         return Reason.DRIFTED
-    wanted = {i.uid for i in plan.hosts[host].instances}
+    wanted = {i.uid for i in part.instances}
     if wanted and not any(i.healthy for i in report.instances if i.uid in wanted):
         return Reason.NO_HEALTHY_INSTANCE
     return Reason.RUNNING

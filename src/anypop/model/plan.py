@@ -1,6 +1,7 @@
 """The plan: what the whole platform should be, and the report of what could not be done and why.
 
-`World` is all that the planner may look at; `Plan` is all that it decides; `plan.order_for` cuts one host's order out of a plan.
+`World` is all that the planner may look at; `Plan` is all that it decides; `plan.order_for` cuts one host's order
+out of a plan.
 """
 
 from collections.abc import Mapping
@@ -18,11 +19,12 @@ from anypop.model.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incarnation:
-    """One life of an instance. The slot is (`workload_id`, `name`), lasting, with its place: the host, and the `index` there from which its
-    external addresses follow. The life is `uid`, with `link`, from which its private addresses follow, its `template` for ever, and the
-    `revision` whose probes, ports and labels it follows.
+    """One life of an instance. The slot is (`workload_id`, `name`), lasting, with its place: the host, and the `index`
+    there from which its external addresses follow. The life is `uid`, with `link`, from which its private addresses
+    follow, its `template` for ever, and the `revision` whose probes, ports and labels it follows.
 
-    `life` grows with each incarnation of the slot. `template` "": made by a version of Anypop that kept none, not known yet.
+    `life` grows with each incarnation of the slot. `template` "": made by a version of Anypop that kept none, not
+    known yet.
     """
 
     workload_id: WorkloadId
@@ -58,12 +60,13 @@ class AnycastAddress:
 class World:
     """The planner's whole input.
 
-    `workloads`: the newest revision of each; `revisions`: older ones that something still runs. `rollouts`: those that have not ended.
-    `ready`: incarnations that have become healthy, so that what they replace may go. `removals`: per host, the incarnations that were asked
-    to go and whose host has not yet reported them gone. `resting_*` were released too short a time ago to be used again. `capacities`: what
-    hosts have for instances; a host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed;
-    `moves`: incarnations there that may be placed elsewhere now. `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never taken for
-    the one that went.
+    `workloads`: the newest revision of each; `revisions`: older ones that something still runs. `rollouts`: those
+    that have not ended. `ready`: incarnations that have become healthy, so that what they replace may go.
+    `removals`: per host, the incarnations that were asked to go and whose host has not yet reported them gone.
+    `resting_*` were released too short a time ago to be used again. `capacities`: what hosts have for instances; a
+    host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed; `moves`:
+    incarnations there that may be placed elsewhere now. `serial` grows with every plan and goes into the uids of new
+    incarnations, so that a name which comes back is never taken for the one that went.
     """
 
     network: Network
@@ -96,6 +99,14 @@ class PlanNote:
     subject: str
     reason: Reason
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Homes:
+    """Where a workload has instances."""
+
+    hosts: frozenset[HostName] = frozenset()
+    pops: frozenset[CityCode] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,61 +1,88 @@
 """Announcements: which prefix each host tells which upstream, and how far it may go.
 
-In: the network, the incarnations, the anycast table and the operator's rules. Out: the announcements of each host, and a note where a PoP
-has instances and must stay silent. Whether a gate is open is decided on the host, by local evidence, not here.
+In: the network, the incarnations, the anycast table and the operator's rules. Out: the announcements of each host,
+and a note where a PoP has instances and must stay silent. Whether a gate is open is decided on the host, by local
+evidence, not here.
 
-How rules meet: a prefix goes out once, for all workloads in it. Of their rules for a PoP and an upstream WITHHOLD wins, prepends are as
-many as the highest asks for, and communities are united: the most cautious reading of each.
+How rules meet: a prefix goes out once, for all workloads in it. Of their rules for a PoP and an upstream WITHHOLD
+wins, prepends are as many as the highest asks for, and communities are united: the most cautious reading of each.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Pop, Upstream, UpstreamKind
-from anypop.model.plan import AnycastAddress, Incarnation, PlanNote, World
+from anypop.model.plan import AnycastAddress, Homes, PlanNote
 from anypop.model.reasons import Reason
 from anypop.plan.edge_scopes import towards_edge
+from anypop.plan.ground import Ground
+from anypop.plan.sites import Sites
 
 _Gates = list[tuple[WorkloadId, Address]]
-_Rules = dict[tuple[CityCode, str], list[ScopeRule]]
+_Rules = Mapping[tuple[CityCode, str], list[ScopeRule]]
 
 
-def announcements(
-    world: World, incarnations: tuple[Incarnation, ...], table: tuple[AnycastAddress, ...]
-) -> tuple[dict[HostName, tuple[Announcement, ...]], tuple[PlanNote, ...]]:
-    """One entry for each host of the network; its own prefixes first, then covering prefixes in the order of the table.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A covering prefix as it is announced: what each host tells, and where it must stay silent."""
 
-    Towards the PoP's own edge router a host tells each address that it holds, since the edge router spreads over hosts by them; towards
-    other networks whole prefixes.
+    hosts: Mapping[HostName, tuple[Announcement, ...]] = field(default_factory=dict)
+    notes: tuple[PlanNote, ...] = ()
+
+
+def order_of(prefix: Prefix) -> tuple[int, Prefix]:
+    """The order of covering prefixes on a host: IPv4 first."""
+    return prefix.version, prefix
+
+
+def own(host: Host, indexes: Iterable[int]) -> Iterator[Announcement]:
+    """A host's own external prefixes; towards an edge router the external addresses in use, one by one. `indexes`:
+    those in use.
     """
-    rules: _Rules = defaultdict(list)
-    for rule in world.rules:
-        rules[rule.pop, rule.upstream].append(rule)
-    out: dict[HostName, list[Announcement]] = {}
-    standing: dict[HostName, list[Incarnation]] = defaultdict(list)
-    for incarnation in incarnations:
-        standing[incarnation.host].append(incarnation)
-    for _, host in world.network.hosts():
-        out[host.name] = list(_own(host, standing[host.name]))
+    used = sorted(set(indexes))
+    for whole in (host.external4, host.external6):
+        for upstream in host.upstreams:
+            if not upstream.has_session(whole.version):
+                continue
+            if upstream.kind is not UpstreamKind.EDGE:
+                yield Announcement(prefix=whole, upstream=upstream.name, scope=Scope())
+                continue
+            for index in used:
+                yield Announcement(prefix=ip_network(whole[1 + index]), upstream=upstream.name, scope=Scope())
 
+
+def told_of(ground: Ground, sites: Sites, prefix: Prefix, tenants: Iterable[AnycastAddress], homes: Mapping[WorkloadId, Homes]) -> Told:
+    """A covering prefix on all hosts. `tenants`: who has an address in it; `homes`: of each of them.
+
+    Towards the PoP's own edge router a host tells each address that it holds, since the edge router spreads over
+    hosts by them; towards other networks whole prefixes.
+    """
+    gates = _gates(ground, prefix, tenants, homes)
+    rules: dict[tuple[CityCode, str], list[ScopeRule]] = defaultdict(list)
+    for workload, _ in gates:
+        for rule in ground.rules_of(workload):
+            rules[rule.pop, rule.upstream].append(rule)
+    found: dict[HostName, tuple[Announcement, ...]] = {}
     notes: list[PlanNote] = []
-    slugs = {w.id: w.slug for w in world.workloads}
-    by_host, by_pop = _homes(incarnations, lambda i: i.host), _homes(incarnations, lambda i: i.pop)
-    for prefix, gates in _prefixes(world, table, by_pop).items():
-        for pop in world.network.pops:
-            told = False
-            for host in pop.hosts:
-                found = _of_prefix(pop, host, prefix, gates, rules, asn=world.network.asn, by_host=by_host, by_pop=by_pop)
-                told = told or bool(found)
-                out[host.name] += found
-            here = [w for w, _ in gates if pop.city in by_pop[w]]
-            if here and not told:
-                absent = ", ".join(slugs[w] for w, _ in gates if pop.city not in by_pop[w]) or "another workload"
-                detail = f"{prefix} not announced at {pop.city}: {absent} has no instance there"
-                notes += [PlanNote(subject=slugs[w], reason=Reason.SHARED_PREFIX, detail=detail) for w in here]
-    return {host: tuple(found) for host, found in out.items()}, tuple(notes)
+    cities = {city for workload, _ in gates for city in homes[workload].pops if city in sites.pops}
+    for city in sorted(cities, key=sites.ranks.__getitem__):
+        told = False
+        pop = sites.pops[city]
+        for host in pop.hosts:
+            if announced := tuple(_of_prefix(pop, host, prefix, gates, asn=sites.network.asn, rules=rules, homes=homes)):
+                found[host.name] = announced
+                told = True
+        if not told:
+            slugs = {w: known.slug for w, _ in gates if (known := ground.workload(w)) is not None}
+            here = [w for w, _ in gates if city in homes[w].pops]
+            absent = ", ".join(slugs[w] for w, _ in gates if city not in homes[w].pops) or "another workload"
+            detail = f"{prefix} not announced at {city}: {absent} has no instance there"
+            notes += [PlanNote(subject=slugs[w], reason=Reason.SHARED_PREFIX, detail=detail) for w in here]
+    return Told(hosts=found, notes=tuple(notes))
 
 
 def merged(rules: Iterable[ScopeRule]) -> Scope:
@@ -69,78 +96,55 @@ def merged(rules: Iterable[ScopeRule]) -> Scope:
     )
 
 
-def _own(host: Host, standing: list[Incarnation]) -> Iterator[Announcement]:
-    """The host's own external prefixes; towards an edge router the external addresses in use, one by one."""
-    for whole in (host.external4, host.external6):
-        for upstream in host.upstreams:
-            if not upstream.has_session(whole.version):
-                continue
-            if upstream.kind is not UpstreamKind.EDGE:
-                yield Announcement(prefix=whole, upstream=upstream.name, scope=Scope())
-                continue
-            for index in sorted({i.index for i in standing}):
-                yield Announcement(prefix=ip_network(whole[1 + index]), upstream=upstream.name, scope=Scope())
-
-
 def _of_prefix(
     pop: Pop,
     host: Host,
     prefix: Prefix,
     gates: _Gates,
-    rules: _Rules,
     *,
     asn: int,
-    by_host: Mapping[WorkloadId, frozenset[str]],
-    by_pop: Mapping[WorkloadId, frozenset[str]],
-) -> list[Announcement]:
+    rules: _Rules,
+    homes: Mapping[WorkloadId, Homes],
+) -> Iterator[Announcement]:
     """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
     on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP.
     """
-    tenants = {w for w, _ in gates}
-    mine = [(w, address) for w, address in gates if host.name in by_host[w]]
-    found = []
+    mine = [(w, address) for w, address in gates if host.name in homes[w].hosts]
     for upstream in host.upstreams:
         if not upstream.has_session(prefix.version) or not mine:
             continue
         edge = upstream.kind is UpstreamKind.EDGE
-        if len(mine) < len(gates) and not (edge and all(pop.city in by_pop[w] for w in tenants)):
+        if len(mine) < len(gates) and not (edge and all(pop.city in homes[w].pops for w, _ in gates)):
             continue
-        scope = _scope(pop, upstream, rules, tenants, asn)
-        found.append(Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine)))
+        scope = _scope(pop, upstream, rules, asn)
+        yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine))
         if edge:
-            found += [
-                Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,)) for _, address in mine
-            ]
-    return found
+            for _, address in mine:
+                yield Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,))
 
 
-def _scope(pop: Pop, upstream: Upstream, rules: _Rules, tenants: set[WorkloadId], asn: int) -> Scope:
+def _scope(pop: Pop, upstream: Upstream, rules: _Rules, asn: int) -> Scope:
     """Of a covering prefix on one session of a host. Rules name upstreams of the PoP, also those beyond its edge router."""
 
     def asked(name: str) -> Scope:
-        return merged(r for r in rules.get((pop.city, name), ()) if r.workload_id in tenants)
+        return merged(rules.get((pop.city, name), ()))
 
     if upstream.kind is UpstreamKind.EDGE and pop.edge:
         return towards_edge(asn, ((beyond, asked(beyond.name)) for beyond in pop.edge))
     return asked(upstream.name)
 
 
-def _homes(incarnations: tuple[Incarnation, ...], where: Callable[[Incarnation], str]) -> dict[WorkloadId, frozenset[str]]:
-    homes: dict[WorkloadId, set[str]] = defaultdict(set)
-    for incarnation in incarnations:
-        homes[incarnation.workload_id].add(where(incarnation))
-    return {w: frozenset(places) for w, places in homes.items()}
-
-
-def _prefixes(world: World, table: tuple[AnycastAddress, ...], homes: Mapping[WorkloadId, frozenset[str]]) -> dict[Prefix, _Gates]:
-    """The addresses in use of each covering prefix. A workload without any instance has no say: it must not silence the others."""
-    live = {w.id: w for w in world.workloads if not w.deleting}
-    found: dict[Prefix, _Gates] = defaultdict(list)
-    for entry in table:
-        workload = live.get(entry.workload_id)
-        if workload is None or entry.workload_id not in homes:
+def _gates(ground: Ground, prefix: Prefix, tenants: Iterable[AnycastAddress], homes: Mapping[WorkloadId, Homes]) -> _Gates:
+    """The addresses in use of a covering prefix. A workload without any instance has no say: it must not silence the
+    others.
+    """
+    found: _Gates = []
+    for held in sorted(tenants, key=lambda held: held.address4):
+        workload = ground.workload(held.workload_id)
+        if workload is None or workload.deleting or not homes[held.workload_id].pops:
             continue
-        found[entry.prefix4].append((workload.id, entry.address4))
-        if workload.dual_stack:
-            found[entry.prefix6].append((workload.id, entry.address6))
+        if prefix.version == 4:
+            found.append((workload.id, held.address4))
+        elif workload.dual_stack:
+            found.append((workload.id, held.address6))
     return found

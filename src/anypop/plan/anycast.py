@@ -1,104 +1,126 @@
 """Anycast addresses: one pair for a workload's whole life, inside covering prefixes that BGP can announce.
 
-In: the world and the new places. Out: the new allocation table and a note for each workload that got none. A covering prefix is shared only
-by workloads in the same set of PoPs, since a PoP that announces it attracts the traffic of every address in it. An address leaves the table
-when the last instance of its workload is gone; control then lets it rest before it offers the prefix's address again.
+In: who asks for one, and where its places are. Out: the address, or a note why there is none. A covering prefix is
+shared only by workloads in the same set of PoPs, since a PoP that announces it attracts the traffic of every address
+in it. An address leaves the table when the last instance of its workload is gone; control then lets it rest before
+it offers the prefix's address again.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
-from anypop.model.names import CityCode, WorkloadId
-from anypop.model.plan import AnycastAddress, PlanNote, World
+from anypop.model.announce import Prefix
+from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.network import Network
+from anypop.model.order import Removal
+from anypop.model.plan import AnycastAddress, PlanNote
 from anypop.model.reasons import Reason
 from anypop.model.workload import Workload
 from anypop.plan.addresses import hosts
-from anypop.plan.placement import Placement
+from anypop.plan.ground import Ground
+from anypop.plan.placement import Settled
+from anypop.plan.sites import Sites
 
 Footprint = tuple[frozenset[CityCode], frozenset[CityCode]]  # the PoPs a workload asks for, and those where it has a place
+Tenants = Callable[[Prefix], Collection[WorkloadId]]
 P = TypeVar("P", IPv4Network, IPv6Network)
 
 
-def allocate(world: World, placed: Placement) -> tuple[tuple[AnycastAddress, ...], tuple[PlanNote, ...]]:
-    """The table: those there were that are still needed, in their order, then the new ones in the order of the workloads."""
-    footprints = _footprints(world, placed)
-    wanted = {w.id: w for w in world.workloads if w.anycast}
-    dying = {removal.workload_id for _, removal in placed.removals}
-    kept = [a for a in world.anycast if (a.workload_id in wanted and not wanted[a.workload_id].deleting) or a.workload_id in dying]
-
-    tenants4: dict[IPv4Network, list[WorkloadId]] = defaultdict(list)
-    tenants6: dict[IPv6Network, list[WorkloadId]] = defaultdict(list)
-    for entry in kept:
-        tenants4[entry.prefix4].append(entry.workload_id)
-        tenants6[entry.prefix6].append(entry.workload_id)
-    taken = {entry.address4 for entry in kept} | world.resting_addresses
-    served = {entry.workload_id for entry in kept}
-
+def allocate(ground: Ground, sites: Sites, placed: Mapping[WorkloadId, Settled]) -> tuple[dict[WorkloadId, AnycastAddress], list[PlanNote]]:
+    """The whole table: those there were that are still needed, then new ones. `placed` has the workloads in their
+    order.
+    """
+    table = {w: held for w, settled in placed.items() if (held := ground.held(w)) is not None and is_needed(ground, w, settled)}
+    footprints = {w: footprint(ground, sites, w, settled) for w, settled in placed.items() if w in table or wants(ground, w)}
+    tenants: dict[Prefix, list[WorkloadId]] = {}
+    for workload, held in table.items():
+        tenants.setdefault(held.prefix4, []).append(workload)
+        tenants.setdefault(held.prefix6, []).append(workload)
+    taken = {held.address4 for held in table.values()}
     notes: list[PlanNote] = []
-    for workload in world.workloads:
-        if not workload.anycast or workload.deleting or workload.id in served:
+    for identity in placed:
+        wanted = ground.workload(identity)
+        if wanted is None or identity in table or not wants(ground, identity):
             continue
-        mine = footprints[workload.id]
-        prefix6 = next(_candidates(world.network.anycast6, tenants6, mine, footprints), None)
-        found = next(
-            ((p, a) for p in _candidates(world.network.anycast4, tenants4, mine, footprints) if (a := _free(p, taken)) is not None), None
+        given = give(
+            wanted,
+            sites.network,
+            footprints,
+            tenants=lambda prefix: tenants.get(prefix, ()),
+            is_taken=lambda address: address in taken or ground.rests(address),
         )
-        if found is None or prefix6 is None:
-            family = "IPv4" if found is None else "IPv6"
-            total = len(world.network.anycast4 if found is None else world.network.anycast6)
-            detail = f"none of {total} {family} prefixes is free or used by just these PoPs: {', '.join(sorted(mine[0])) or 'none'}"
-            notes.append(PlanNote(subject=workload.slug, reason=Reason.NO_COVERING_PREFIX, detail=detail))
+        if isinstance(given, PlanNote):
+            notes.append(given)
             continue
-        prefix4, address4 = found
-        entry = AnycastAddress(
-            workload_id=workload.id, address4=address4, prefix4=prefix4, address6=_twin(prefix6, address4), prefix6=prefix6
-        )
-        kept.append(entry)
-        taken.add(address4)
-        tenants4[prefix4].append(workload.id)
-        tenants6[prefix6].append(workload.id)
-    return tuple(kept), tuple(notes)
+        table[identity] = given
+        taken.add(given.address4)
+        tenants.setdefault(given.prefix4, []).append(identity)
+        tenants.setdefault(given.prefix6, []).append(identity)
+    return table, notes
 
 
-def _candidates(
-    prefixes: tuple[P, ...], tenants: dict[P, list[WorkloadId]], mine: Footprint, footprints: dict[WorkloadId, Footprint]
-) -> Iterator[P]:
+def wants(ground: Ground, identity: WorkloadId) -> bool:
+    """Whether the workload is to have an address."""
+    workload = ground.workload(identity)
+    return workload is not None and workload.anycast and not workload.deleting
+
+
+def is_needed(ground: Ground, identity: WorkloadId, settled: Settled) -> bool:
+    """Whether an address that is held must stay: it is wanted, or something that answers at it has not gone yet."""
+    return wants(ground, identity) or bool(settled.removals) or any(True for _ in ground.removals_of(identity))
+
+
+def footprint(ground: Ground, sites: Sites, identity: WorkloadId, settled: Settled) -> Footprint:
+    """Where a workload wants to be and is. One that is going still counts where it was: its PoPs withdraw only bit by
+    bit.
+    """
+    going: Iterable[tuple[HostName, Removal]] = (*ground.removals_of(identity), *settled.removals)
+    stands = frozenset((*(i.pop for i in settled.kept), *(sites.pop_of(host) for host, _ in going)))
+    workload = ground.workload(identity)
+    if workload is None:
+        return stands, stands
+    return frozenset(city for target in workload.targets if target.replicas for city in target.cities if city in sites.pops), stands
+
+
+def give(
+    workload: Workload,
+    network: Network,
+    footprints: Mapping[WorkloadId, Footprint],
+    *,
+    tenants: Tenants,
+    is_taken: Callable[[IPv4Address], bool],
+) -> AnycastAddress | PlanNote:
+    """An address for a workload that has none. `footprints`: its own, and those of all tenants."""
+    mine = footprints[workload.id]
+    prefix6 = next(_candidates(network.anycast6, tenants, mine, footprints), None)
+    free = ((p, a) for p in _candidates(network.anycast4, tenants, mine, footprints) if (a := _free(p, is_taken)) is not None)
+    found = next(free, None)
+    if found is None or prefix6 is None:
+        family = "IPv4" if found is None else "IPv6"
+        total = len(network.anycast4 if found is None else network.anycast6)
+        detail = f"none of {total} {family} prefixes is free or used by just these PoPs: {', '.join(sorted(mine[0])) or 'none'}"
+        return PlanNote(subject=workload.slug, reason=Reason.NO_COVERING_PREFIX, detail=detail)
+    prefix4, address4 = found
+    return AnycastAddress(workload_id=workload.id, address4=address4, prefix4=prefix4, address6=_twin(prefix6, address4), prefix6=prefix6)
+
+
+def _candidates(prefixes: tuple[P, ...], tenants: Tenants, mine: Footprint, footprints: Mapping[WorkloadId, Footprint]) -> Iterator[P]:
     """Prefixes shared with workloads of the same footprint, then unused ones: they are scarce, so sharing comes first."""
     for prefix in prefixes:
-        if tenants.get(prefix) and all(footprints[w] == mine for w in tenants[prefix]):
+        sharing = tenants(prefix)
+        if sharing and all(footprints[w] == mine for w in sharing):
             yield prefix
     for prefix in prefixes:
-        if not tenants.get(prefix):
+        if not tenants(prefix):
             yield prefix
 
 
-def _free(prefix: IPv4Network, taken: frozenset[IPv4Address] | set[IPv4Address]) -> IPv4Address | None:
+def _free(prefix: IPv4Network, is_taken: Callable[[IPv4Address], bool]) -> IPv4Address | None:
     first = int(prefix.network_address) + 1
-    return next((a for n in range(hosts(prefix)) if (a := IPv4Address(first + n)) not in taken), None)
+    return next((a for n in range(hosts(prefix)) if not is_taken(a := IPv4Address(first + n))), None)
 
 
 def _twin(prefix: IPv6Network, address: IPv4Address) -> IPv6Address:
     """The IPv6 address ends in the IPv4 one (2001:db8:a::192.0.2.1), so it is as unique and rests as long."""
     return IPv6Address(int(prefix.network_address) | int(address))
-
-
-def _footprints(world: World, placed: Placement) -> dict[WorkloadId, Footprint]:
-    """Where each workload wants to be and is. One that is going still counts where it was: its PoPs withdraw only bit by bit."""
-    stands: dict[WorkloadId, set[CityCode]] = defaultdict(set)
-    for incarnation in placed.incarnations:
-        stands[incarnation.workload_id].add(incarnation.pop)
-    pop_of = {host.name: pop.city for pop, host in world.network.hosts()}
-    for host, removal in placed.removals:
-        stands[removal.workload_id].add(pop_of.get(host, CityCode(host)))
-    cities = {p.city for p in world.network.pops}
-    asked: dict[WorkloadId, frozenset[CityCode]] = {w.id: _asked(w, cities) for w in world.workloads}
-    return {
-        w: (asked.get(w, frozenset(stands.get(w, ()))), frozenset(stands.get(w, ())))
-        for w in asked.keys() | stands.keys() | {a.workload_id for a in world.anycast}
-    }
-
-
-def _asked(workload: Workload, cities: set[CityCode]) -> frozenset[CityCode]:
-    return frozenset(city for target in workload.targets if target.replicas for city in target.cities if city in cities)

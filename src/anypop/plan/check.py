@@ -1,18 +1,20 @@
 """The checker: may this plan go out?
 
-Stands between `plan` and `order_for`. In: a plan, the slots there were before, and the workloads whose loss a person asked for. Out:
-nothing, or `Unsafe` with every objection, the numbers and the way out. It knows nothing of how the plan was made and repairs nothing: what
-it finds beside losses would be a bug of the planner, or a network file that no longer holds what was given out of it.
+Stands between `plan` and `order_for`. In: a plan, the slots there were before, and the workloads whose loss a person
+asked for. Out: nothing, or `Unsafe` with every objection, the numbers and the way out. It knows nothing of how the
+plan was made and repairs nothing: what it finds beside losses would be a bug of the planner, or a network file that
+no longer holds what was given out of it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.errors import Problem
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import UpstreamKind
 from anypop.model.plan import Incarnation, Plan
+from anypop.plan.sites import Sites
 
 
 class Unsafe(Exception):  # noqa: N818 - it reads as a verdict where it is raised
@@ -24,10 +26,20 @@ class Unsafe(Exception):  # noqa: N818 - it reads as a verdict where it is raise
 
 
 def check(plan: Plan, before: tuple[Incarnation, ...], *, confirmed: frozenset[WorkloadId] = frozenset()) -> None:
-    """Raises `Unsafe` when `plan` loses too much or contradicts itself. `confirmed`: workloads that a person deleted or shrank."""
-    problems = [*_losses(plan, before, confirmed), *_silenced(plan, before, confirmed), *_owners(plan), *_strangers(plan), *_prefixes(plan)]
+    """Raises `Unsafe` when `plan` loses too much or contradicts itself. `confirmed`: workloads that a person deleted or
+    shrank.
+    """
+    sites = Sites.of(plan.network)
+    problems = [*_losses(plan, before, confirmed), *_silenced(plan, before, confirmed), *contradictions(plan, sites)]
     if problems:
         raise Unsafe(problems)
+
+
+def contradictions(plan: Plan, sites: Sites) -> Iterator[Problem]:
+    """What a plan says twice, or of what is not ours. Of a part of a plan: within that part."""
+    yield from _owners(plan)
+    yield from _strangers(plan, sites)
+    yield from _prefixes(plan, sites)
 
 
 def _losses(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
@@ -43,6 +55,13 @@ def _losses(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[Wo
             had[scope] += 1
             if slot not in still:
                 lost[scope].append(workload_id)
+    yield from too_much(lost, had)
+
+
+def too_much(lost: Mapping[tuple[str, str], list[WorkloadId]], had: Mapping[tuple[str, str], int]) -> Iterator[Problem]:
+    """Losses that are too large. `lost`: by scope (everything, a PoP, a workload) whose instances; `had`: how many
+    there were.
+    """
     for kind, name in sorted(lost):
         gone, of = lost[kind, name], had[kind, name]
         if len(gone) <= (of - 1 if kind == "workload" else of // 3):
@@ -58,10 +77,6 @@ def _losses(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[Wo
 
 
 def _silenced(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
-    """A PoP where a workload stays and is announced no longer, since another in its covering prefix has left that PoP.
-
-    BGP tells only whole prefixes, so the one who stays would pay for the one who goes, and nobody asked it.
-    """
     was, stays = _homes(before), _homes(plan.incarnations)
     tenants: dict[Prefix, list[WorkloadId]] = defaultdict(list)
     for entry in plan.anycast:
@@ -70,17 +85,38 @@ def _silenced(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[
     told = {(part.pop, a.prefix) for part in plan.hosts.values() for a in part.announcements}
     pops = {part.pop for part in plan.hosts.values()}
     for prefix, sharing in tenants.items():
-        shared = frozenset.intersection(*(was[w] for w in sharing)) & pops
-        for workload in sharing:
-            lost = sorted(c for c in shared & stays.get(workload, frozenset()) if (c, prefix) not in told)
-            if lost and workload not in confirmed:
-                gone = ", ".join(sorted(w for w in sharing if w != workload and not shared <= stays.get(w, frozenset())))
-                yield Problem(
-                    path=f"workload {workload}",
-                    message=f"would no longer be announced at {', '.join(lost)}, since workload {gone} in the same covering prefix "
-                    f"{prefix} leaves; nothing was changed. Create that workload anew in its new cities, which gives it a prefix to "
-                    "suit, and delete the old one",
-                )
+        here = {pop for pop, one in told if one == prefix}
+        yield from silenced(
+            prefix, {w: was[w] for w in sharing}, {w: stays.get(w, frozenset()) for w in sharing}, pops=pops, told=here, confirmed=confirmed
+        )
+
+
+def silenced(
+    prefix: Prefix,
+    was: Mapping[WorkloadId, frozenset[CityCode]],
+    stays: Mapping[WorkloadId, frozenset[CityCode]],
+    *,
+    pops: Container[CityCode],
+    told: Container[CityCode],
+    confirmed: frozenset[WorkloadId],
+) -> Iterator[Problem]:
+    """A PoP where a workload stays and is announced no longer, since another in its covering prefix has left that PoP.
+
+    BGP tells only whole prefixes, so the one who stays would pay for the one who goes, and nobody asked it. `was`
+    and `stays`: where all who share the prefix stood and stand. `told`: where it is announced.
+    """
+    shared = frozenset(pop for pop in frozenset.intersection(*was.values()) if pop in pops)
+    for workload in was:
+        lost = sorted(c for c in shared & stays[workload] if c not in told)
+        gone = sorted(w for w in was if w != workload and not shared <= stays[w])
+        # where nobody leaves, hosts of one PoP that do not share all addresses were silent before
+        if lost and gone and workload not in confirmed:
+            yield Problem(
+                path=f"workload {workload}",
+                message=f"would no longer be announced at {', '.join(lost)}, since workload {', '.join(gone)} in the same covering prefix "
+                f"{prefix} leaves; nothing was changed. Create that workload anew in its new cities, which gives it a prefix to "
+                "suit, and delete the old one",
+            )
 
 
 def _homes(incarnations: tuple[Incarnation, ...]) -> dict[WorkloadId, frozenset[CityCode]]:
@@ -120,13 +156,13 @@ def _owners(plan: Plan) -> Iterator[Problem]:
             yield Problem(path=incarnation.host, message=message)
 
 
-def _strangers(plan: Plan) -> Iterator[Problem]:
+def _strangers(plan: Plan, sites: Sites) -> Iterator[Problem]:
     """Addresses outside the prefixes they should lie in."""
     for name, part in plan.hosts.items():
-        host = plan.network.host(name)
-        if host is None:
+        if name not in sites.hosts:
             yield Problem(path=name, message="the network has no such host")
             continue
+        host = sites.hosts[name].host
         ours: dict[int, tuple[Prefix, Prefix]] = {4: (host.private4, host.external4), 6: (host.private6, host.external6)}
         for order in part.instances:
             for address in order.addresses():
@@ -141,11 +177,11 @@ def _strangers(plan: Plan) -> Iterator[Problem]:
                 break
 
 
-def _prefixes(plan: Plan) -> Iterator[Problem]:
+def _prefixes(plan: Plan, sites: Sites) -> Iterator[Problem]:
     """What is announced must be ours, and hold the addresses it is announced for."""
-    network = plan.network
+    anycast = sites.covering
     for entry in plan.anycast:
-        if entry.prefix4 not in network.anycast4 or entry.prefix6 not in network.anycast6:
+        if entry.prefix4 not in anycast or entry.prefix6 not in anycast:
             yield Problem(
                 path="anycast",
                 message=f"{entry.prefix4} and {entry.prefix6} of workload {entry.workload_id} are no longer both in the network; "
@@ -153,9 +189,8 @@ def _prefixes(plan: Plan) -> Iterator[Problem]:
             )
         if entry.address4 not in entry.prefix4 or entry.address6 not in entry.prefix6:
             yield Problem(path="anycast", message=f"workload {entry.workload_id} has an address outside its covering prefix")
-    anycast: set[Prefix] = {*network.anycast4, *network.anycast6}
     for name, part in plan.hosts.items():
-        host = network.host(name)
+        host = sites.hosts[name].host if name in sites.hosts else None
         own: set[Prefix] = {host.external4, host.external6} if host else set()
         edges = {u.name for u in host.upstreams if u.kind is UpstreamKind.EDGE} if host else set()
         for told in part.announcements:
@@ -166,7 +201,7 @@ def _prefixes(plan: Plan) -> Iterator[Problem]:
             yield from _gates(name, told)
 
 
-def _is_part_of(prefix: Prefix, ours: set[Prefix]) -> bool:
+def _is_part_of(prefix: Prefix, ours: Collection[Prefix]) -> bool:
     return any(prefix.network_address in whole for whole in ours if whole.version == prefix.version)
 
 

@@ -1,8 +1,8 @@
 """Hosts that are lost: which they are, and which of their instances may be placed elsewhere now.
 
-In: how long each host has been silent, who was given up by a person, and who lives where in what health. Out: the lost hosts, and the
-incarnations that may move. A lost host may only be cut off, so what it had stays its own until it returns; and a platform that loses sight of
-many hosts at once has more likely lost its own eyes. Pure.
+In: how long each host has been silent, who was given up by a person, and who lives where in what health. Out: the
+lost hosts, and the incarnations that may move. A lost host may only be cut off, so what it had stays its own until
+it returns; and a platform that loses sight of many hosts at once has more likely lost its own eyes. Pure.
 """
 
 from collections import defaultdict
@@ -25,11 +25,16 @@ class Losses:
     frozen: bool = False
 
 
-def losses(silent_s: Mapping[HostName, float], evicted: Collection[HostName], lost_after_s: float) -> Losses:
-    """`silent_s`: of every host of the network, seconds without a word (0: heard). `lost_after_s` 0: no host is ever lost by itself."""
+def losses(
+    silent_s: Mapping[HostName, float], evicted: Collection[HostName], lost_after_s: float, hosts: Collection[HostName] | None = None
+) -> Losses:
+    """`silent_s`: of every host that is silent, seconds without a word. `lost_after_s` 0: no host is ever lost by
+    itself. `hosts`: all that the network has; without them those of `silent_s`.
+    """
+    hosts = silent_s.keys() if hosts is None else hosts
     looks_lost = {host for host, seconds in silent_s.items() if lost_after_s > 0 and seconds > lost_after_s}
-    frozen = len(looks_lost) >= _FEWEST_THAT_FREEZE and 3 * len(looks_lost) > len(silent_s)
-    given_up = {host for host in evicted if host in silent_s}
+    frozen = len(looks_lost) >= _FEWEST_THAT_FREEZE and 3 * len(looks_lost) > len(hosts)
+    given_up = {host for host in evicted if host in hosts}
     return Losses(lost=frozenset(given_up if frozen else given_up | looks_lost), frozen=frozen)
 
 
@@ -39,7 +44,9 @@ def movable(
     removals: Iterable[tuple[HostName, Removal]],
     healthy: Collection[str],
 ) -> frozenset[str]:
-    """The uids that may be placed elsewhere now: of each workload in each PoP one at a time, and the next when that one is healthy."""
+    """The uids that may be placed elsewhere now: of each workload in each PoP one at a time, and the next when that one
+    is healthy.
+    """
     if not lost:
         return frozenset()
     moved = {(r.workload_id, r.name) for host, r in removals if r.reason is Reason.HOST_LOST}

@@ -5,29 +5,44 @@ complete in itself.
 It must not decide anything: everything in it stands in the plan or in the verdict.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 from anypop.model.announce import Address, Announcement
 from anypop.model.names import HostName, WorkloadId
-from anypop.model.order import Order
-from anypop.model.plan import Plan, Verdict
+from anypop.model.network import Host
+from anypop.model.order import Grant, Order
+from anypop.model.plan import HostPlan, Plan, Verdict
 
 
 def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> Order:
     """The order of `host`. KeyError where the plan's network has no such host: callers walk `plan.hosts`."""
-    part = plan.hosts[host]
     site = plan.network.host(host)
     if site is None:
         raise KeyError(host)
-    judged = verdict.hosts.get(host)
-    ours = {a.prefix for a in part.announcements}
     owners = {a: held.workload_id for held in plan.anycast for a in (held.address4, held.address6)}
+    judged = verdict.hosts.get(host)
+    grants = judged.grants if judged is not None else ()
+    return cut(plan.network.asn, site, plan.hosts[host], generation, grants=grants, owner_of=owners.get, idle=verdict.idle)
+
+
+def cut(
+    asn: int,
+    site: Host,
+    part: HostPlan,
+    generation: int,
+    *,
+    grants: tuple[Grant, ...],
+    owner_of: Callable[[Address], WorkloadId | None],
+    idle: Container[WorkloadId | None],
+) -> Order:
+    """The order of one host out of its part of a plan. `grants`: the judge's answers to it; `idle`: see `Verdict`."""
+    ours = {a.prefix for a in part.announcements}
     return Order(
         pop=part.pop,
-        host=host,
+        host=part.host,
         generation=generation,
-        asn=plan.network.asn,
+        asn=asn,
         router_id=site.router_id,
         private4=site.private4,
         private6=site.private6,
@@ -36,14 +51,16 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
         upstreams=site.upstreams,
         instances=part.instances,
         removed=part.removed,
-        announcements=tuple(replace(told, gates=gates_that_count(told, owners, verdict)) for told in part.announcements),
+        announcements=tuple(replace(told, gates=gates_that_count(told, owner_of, idle)) for told in part.announcements),
         # a grant for a prefix that is no longer announced here would only puzzle the reader of the order
-        grants=tuple(g for g in judged.grants if g.prefix in ours) if judged else (),
+        grants=tuple(g for g in grants if g.prefix in ours),
     )
 
 
-def gates_that_count(told: Announcement, owners: Mapping[Address, WorkloadId], verdict: Verdict) -> tuple[Address, ...]:
+def gates_that_count(
+    told: Announcement, owner_of: Callable[[Address], WorkloadId | None], idle: Container[WorkloadId | None]
+) -> tuple[Address, ...]:
     """The gates of an announcement without those of idle workloads: no PoP answers for these, so that a PoP waits for them would help
     nobody and keep the others' prefix from ever coming back. Where nobody else is in the prefix they all stay.
     """
-    return tuple(g for g in told.gates if owners.get(g) not in verdict.idle) or told.gates
+    return tuple(g for g in told.gates if owner_of(g) not in idle) or told.gates

@@ -1,70 +1,124 @@
 """The planner: from what is wanted and what there is, to what should be.
 
-In: a `World`. Out: a `Plan`, with a note for everything that could not be done. It places first (a place is for ever), then gives anycast
-addresses by where the places are, then announces by both. Pure: the same world gives the same plan, in time linear in its instances.
+In: a `World`. Out: a `Plan`, with a note for everything that could not be done. It places first (a place is for
+ever), then gives anycast addresses by where the places are, then announces by both. Pure: the same world gives the
+same plan, in time linear in its instances.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
+from anypop.model.announce import Announcement, Prefix
 from anypop.model.names import HostName, InstanceName, WorkloadId
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, Removal
 from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
-from anypop.plan.announcements import announcements
+from anypop.plan.announcements import order_of, own, told_of
 from anypop.plan.anycast import allocate
 from anypop.plan.fields import filled
-from anypop.plan.placement import place
+from anypop.plan.ground import Ground, WorldGround
+from anypop.plan.placement import settle
+from anypop.plan.rooms import Rooms
+from anypop.plan.sites import Sites
 
 DOMAIN = "edgeengine.internal"  # the suffix by which instances of one stack know each other
 
 
 def plan(world: World) -> Plan:
-    """What should be. Never raises for what users or the world did: what cannot be done becomes a note, and all else goes on."""
-    numbering = {host.name: Numbering.of(host) for _, host in world.network.hosts()}
-    placed = place(world, numbering)
-    table, address_notes = allocate(world, placed)
-    told, silent_notes = announcements(world, placed.incarnations, table)
+    """What should be. Never raises for what users or the world did: what cannot be done becomes a note, and all else
+    goes on.
+    """
+    ground, sites = WorldGround(world), Sites.of(world.network)
+    rooms = Rooms(ground, sites)
+    placed = {w: settle(ground, rooms, w) for w in sorted(ground.workload_ids(), key=ground.rank)}
+    incarnations = sorted((i for settled in placed.values() for i in settled.kept), key=lambda i: (i.host, i.index, i.life))
+    removals = sorted(
+        (*world.removals, *(removal for settled in placed.values() for removal in settled.removals)), key=lambda r: (r[0], *turn_of(r[1]))
+    )
+    table, address_notes = allocate(ground, sites, placed)
+    homes = {w: settled.homes for w, settled in placed.items()}
+    tenants: dict[Prefix, list[AnycastAddress]] = defaultdict(list)
+    for held in table.values():
+        tenants[held.prefix4].append(held)
+        tenants[held.prefix6].append(held)
+    told = {prefix: told_of(ground, sites, prefix, tenants[prefix], homes) for prefix in sorted(tenants, key=order_of)}
 
-    newest = {w.id: w for w in world.workloads}
-    revisions = {(w.id, w.revision): w for w in (*world.revisions, *world.workloads)}
-    anycast = {a.workload_id: a for a in table}
-    held = _held(placed.removals)
-    instances: dict[HostName, list[InstanceOrder]] = defaultdict(list)
-    for incarnation in placed.incarnations:
-        if incarnation.host not in numbering or (incarnation.host, *incarnation.slot) in held:
-            continue
-        # what nobody knows any more is made from the newest: it runs already, and is told so by its own template
-        made_from = revisions.get((incarnation.workload_id, incarnation.revision), newest[incarnation.workload_id])
-        instances[incarnation.host].append(
-            instance_order(incarnation, made_from, numbering[incarnation.host], anycast.get(incarnation.workload_id))
-        )
+    standing: dict[HostName, list[Incarnation]] = defaultdict(list)
     removed: dict[HostName, list[Removal]] = defaultdict(list)
-    for host, removal in placed.removals:
-        removed[host].append(removal)
+    announced: dict[HostName, list[Announcement]] = defaultdict(list)
+    for incarnation in incarnations:
+        standing[incarnation.host].append(incarnation)
+    for name, removal in removals:
+        removed[name].append(removal)
+    for of_prefix in told.values():
+        for name, announcements in of_prefix.hosts.items():
+            announced[name] += announcements
+    held_back, makes = _held(removals), Instances(ground)
+    hosts = {}
+    for name, site in sites.hosts.items():
+        hosts[name] = HostPlan(
+            pop=site.pop.city,
+            host=name,
+            instances=tuple(
+                makes.order(incarnation, site.numbers, table.get(incarnation.workload_id))
+                for incarnation in standing[name]
+                if (name, *incarnation.slot) not in held_back
+            ),
+            removed=tuple(removed[name]),
+            announcements=(*own(site.host, (i.index for i in standing[name])), *announced[name]),
+        )
+    had = [held.workload_id for held in world.anycast if held.workload_id in table]
+    notes = [note for settled in placed.values() for note in settled.notes]
     return Plan(
         network=world.network,
-        incarnations=placed.incarnations,
-        anycast=table,
-        hosts={
-            host.name: HostPlan(
-                pop=pop.city,
-                host=host.name,
-                instances=tuple(instances[host.name]),
-                removed=tuple(removed[host.name]),
-                announcements=told[host.name],
-            )
-            for pop, host in world.network.hosts()
-        },
-        removals=placed.removals,
-        notes=placed.notes + address_notes + silent_notes,
+        incarnations=tuple(incarnations),
+        anycast=tuple(table[w] for w in dict.fromkeys((*had, *table))),
+        hosts=hosts,
+        removals=tuple(removals),
+        notes=(*notes, *address_notes, *(note for of_prefix in told.values() for note in of_prefix.notes)),
     )
 
 
-def instance_order(incarnation: Incarnation, workload: Workload, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
-    """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the revision it follows."""
+def turn_of(removal: Removal) -> tuple[int, int, str]:
+    """The order of removals on a host."""
+    return removal.index, removal.link, removal.uid
+
+
+class Instances:
+    """Incarnations as their hosts are told to run them, out of one ground. The instances of a revision share one payload."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._payloads: dict[int, tuple[Workload, Containers]] = {}
+
+    def order(self, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
+        """What nobody knows any more is made from the newest revision: it runs already, and is told so by its own template."""
+        workload = incarnation.workload_id
+        made_from = self._ground.revision(workload, incarnation.revision) or self._ground.workload(workload)
+        assert made_from is not None  # what is kept belongs to a workload that is there
+        return instance_order(incarnation, made_from, numbers, anycast, payload=self._payload(made_from))
+
+    def _payload(self, workload: Workload) -> Containers:
+        known = self._payloads.get(id(workload))
+        if known is None:
+            known = self._payloads[id(workload)] = workload, Containers(containers=workload.containers)
+        return known[1]
+
+
+def instance_order(
+    incarnation: Incarnation,
+    workload: Workload,
+    numbers: Numbering,
+    anycast: AnycastAddress | None,
+    *,
+    payload: Containers | None = None,
+) -> InstanceOrder:
+    """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the revision
+    it follows. `payload`: its containers, where somebody has put them together already.
+    """
     order = InstanceOrder(
         name=incarnation.name,
         uid=incarnation.uid,
@@ -74,7 +128,7 @@ def instance_order(incarnation: Incarnation, workload: Workload, numbers: Number
         revision=incarnation.revision,
         links=(InstanceLink(addresses=numbers.addresses(incarnation.index, incarnation.link)),),
         anycast=_anycast(workload, anycast),
-        payload=Containers(containers=workload.containers),
+        payload=payload or Containers(containers=workload.containers),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
     )
     return filled(order, incarnation, workload)
@@ -86,6 +140,6 @@ def _anycast(workload: Workload, held: AnycastAddress | None) -> tuple[IPv4Addre
     return (held.address4, held.address6) if workload.dual_stack else (held.address4,)
 
 
-def _held(removals: tuple[tuple[HostName, Removal], ...]) -> frozenset[tuple[HostName, WorkloadId, InstanceName]]:
+def _held(removals: Iterable[tuple[HostName, Removal]]) -> frozenset[tuple[HostName, WorkloadId, InstanceName]]:
     """Slots on a host whose next incarnation must wait until the one before it has made room there."""
     return frozenset((host, r.workload_id, r.name) for host, r in removals if r.reason is Reason.REPLACED)

@@ -1,16 +1,18 @@
 """Room on hosts: what instances take of CPU, memory and disk, and what is left.
 
-In: the network, capacities, and who stands where. Out: a `Room` for each host that says whether one more fits and keeps count while a plan
-is made. Pure.
+In: the network, capacities, and who stands where. Out: a `Room` for each host that is asked about, which says
+whether one more fits and keeps count while a plan is made. Pure.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from anypop.model.names import HostName, WorkloadId
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
+from anypop.plan.ground import Ground
+from anypop.plan.sites import Sites
 
 ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may be expected to take of its host's disk
 
@@ -97,8 +99,60 @@ class Room:
         return link
 
 
+class Rooms:
+    """The hosts' rooms, each counted when it is first asked for: as the ground has it, and then with what the plan
+    adds.
+    """
+
+    def __init__(self, ground: Ground, sites: Sites) -> None:
+        self._ground = ground
+        self._sites = sites
+        self._rooms: dict[HostName, Room] = {}
+        self._needs: dict[tuple[WorkloadId, int], Capacity] = {}
+
+    def of(self, host: HostName) -> Room | None:
+        """None where the network has no such host."""
+        if (room := self._rooms.get(host)) is None and host in self._sites.hosts:
+            room = self._rooms[host] = self._counted(host)
+        return room
+
+    def has(self, city: CityCode) -> bool:
+        """Whether there is such a PoP."""
+        return city in self._sites.pops
+
+    def in_city(self, city: CityCode) -> list[Room]:
+        pop = self._sites.pops.get(city)
+        return [room for host in (pop.hosts if pop is not None else ()) if (room := self.of(host.name)) is not None]
+
+    def _counted(self, host: HostName) -> Room:
+        ground = self._ground
+        room = Room.of(host, self._sites.hosts[host].numbers, ground.capacity(host))
+        for incarnation in ground.incarnations_on(host):
+            room.indexes.taken.add(incarnation.index)
+            room.links.taken.add(incarnation.link)
+            room.add(incarnation.workload_id, self._needs_of(incarnation.workload_id, incarnation.revision))
+        for removal in ground.removals_on(host):
+            room.indexes.taken.add(removal.index)
+            room.links.taken.add(removal.link)
+        indexes, links = ground.resting_on(host)
+        room.indexes.taken.update(indexes)
+        room.links.taken.update(links)
+        return room
+
+    def _needs_of(self, workload: WorkloadId, number: int) -> Capacity:
+        """What is not known any more is counted by the newest revision; without one it takes nothing."""
+        key = workload, number
+        if (needs := self._needs.get(key)) is None:
+            made_from = self._ground.revision(workload, number) or self._ground.workload(workload)
+            needs = needs_of(made_from) if made_from is not None else Capacity(cpu_millis=0, memory_bytes=0, disk_bytes=0)
+            self._needs[key] = needs
+        return needs
+
+
 def best(rooms: Iterable[Room], workload: WorkloadId, needs: Capacity) -> Room | None:
-    """The host of a PoP that one more instance goes to: where the workload has fewest, then where fewest are, then the first by name."""
+    """The host of a PoP that one more instance goes to: where the workload has fewest, then where fewest are, then the
+    first by name.
+    """
     fitting = [r for r in rooms if r.fits(needs) and r.indexes.next() is not None and r.links.next() is not None]
     return min(fitting, key=lambda r: (r.instances.get(workload, 0), r.count, r.host), default=None)
 

@@ -1,0 +1,132 @@
+"""Control's state as the planner's ground, and what was touched in it between two states.
+
+In: a draft of the state. Out: answers to what `plan.ground.Ground` asks, each at the cost of the answer. Pure; it
+decides nothing.
+"""
+
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address
+
+from anypop.control.state import State, resting
+from anypop.model.announce import ScopeRule
+from anypop.model.names import HostName, WorkloadId
+from anypop.model.network import Capacity
+from anypop.model.order import Removal
+from anypop.model.plan import AnycastAddress, Incarnation
+from anypop.model.rollout import Rollout, RolloutKind
+from anypop.model.table import Table, differing
+from anypop.model.workload import Workload
+from anypop.plan.replan import Touched
+from anypop.plan.sites import Sites
+
+_LAST = (float("inf"), "")
+
+
+class StateGround:
+    """A draft as the planner asks for it. It is what `State.world` is, piece by piece."""
+
+    def __init__(self, state: State, sites: Sites) -> None:
+        self._state = state
+        self._own = sites.hosts
+        self.serial = state.serial
+        self.lost = state.lost
+        self.moves = state.moves
+
+    def workload_ids(self) -> Collection[WorkloadId]:
+        assert isinstance(self._state.incarnations, Table)
+        assert isinstance(self._state.tombstones, Table)
+        left = {*self._state.incarnations.group_names("workload"), *self._state.tombstones.group_names("workload")}
+        return left | self._state.workloads.keys() | self._state.anycast.keys()
+
+    def rank(self, workload: WorkloadId) -> tuple[float, str]:
+        declared = self._state.workloads.get(workload)
+        return (declared.created_at, workload) if declared is not None else (_LAST[0], workload)
+
+    def workload(self, workload: WorkloadId) -> Workload | None:
+        declared = self._state.workloads.get(workload)
+        return declared.workload if declared is not None else None
+
+    def revision(self, workload: WorkloadId, number: int) -> Workload | None:
+        revision = self._state.revision(workload, number)
+        return revision.workload if revision is not None else None
+
+    def update_of(self, workload: WorkloadId) -> Rollout | None:
+        return self._state.rollout_of(workload, RolloutKind.UPDATE)
+
+    def ready(self, workload: WorkloadId) -> Collection[str]:
+        return frozenset(uid for rollout in self._state.rollouts_of(workload).values() for uid in rollout.ready)
+
+    def incarnations_of(self, workload: WorkloadId) -> Iterable[Incarnation]:
+        return [placed.incarnation for placed in self._state.incarnations_of(workload).values()]
+
+    def incarnations_on(self, host: HostName) -> Iterable[Incarnation]:
+        return [placed.incarnation for placed in self._state.incarnations_on(host).values()]
+
+    def removals_of(self, workload: WorkloadId) -> Iterable[tuple[HostName, Removal]]:
+        return [(stone.incarnation.host, stone.removal) for stone in self._state.tombstones_of(workload).values()]
+
+    def removals_on(self, host: HostName) -> Iterable[Removal]:
+        return [stone.removal for stone in self._state.tombstones_on(host).values()]
+
+    def removal_hosts(self) -> Iterable[HostName]:
+        assert isinstance(self._state.tombstones, Table)
+        return self._state.tombstones.group_names("host")
+
+    def resting_on(self, host: HostName) -> tuple[Iterable[int], Iterable[int]]:
+        found = [resting(what) for what in self._state.rests_on(host)]
+        return [n for _, kind, n in found if kind == "place"], [n for _, kind, n in found if kind == "link"]
+
+    def rests(self, address: IPv4Address) -> bool:
+        return str(address) in self._state.rests
+
+    def held(self, workload: WorkloadId) -> AnycastAddress | None:
+        return self._state.anycast.get(workload)
+
+    def rules_of(self, workload: WorkloadId) -> Iterable[ScopeRule]:
+        return self._state.rules_of(workload).values()
+
+    def capacity(self, host: HostName) -> Capacity | None:
+        site, received = self._own.get(host), self._state.reports.get(host)
+        own = site.host.capacity if site is not None else None
+        return own or (received.report.capacity if received is not None else None)
+
+
+def touched_between(before: State, after: State) -> Touched:
+    """What may be planned otherwise in `after`."""
+    workloads = differing(before.workloads, after.workloads) | differing(before.anycast, after.anycast)
+    workloads |= {key[0] for key in differing(before.revisions, after.revisions) | differing(before.rules, after.rules)}
+    hosts: set[HostName] = set(before.lost ^ after.lost)
+    for host in before.lost ^ after.lost:
+        for state in (before, after):
+            workloads |= {p.incarnation.workload_id for p in state.incarnations_on(host).values()}
+            workloads |= {t.incarnation.workload_id for t in state.tombstones_on(host).values()}
+    for key in differing(before.rollouts, after.rollouts):
+        workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
+    for uid in before.moves ^ after.moves:
+        workloads |= {state.incarnations[uid].incarnation.workload_id for state in (before, after) if uid in state.incarnations}
+    lives = [
+        s.incarnations[u].incarnation
+        for s in (before, after)
+        for u in differing(before.incarnations, after.incarnations)
+        if u in s.incarnations
+    ]
+    lives += [
+        s.tombstones[u].incarnation for s in (before, after) for u in differing(before.tombstones, after.tombstones) if u in s.tombstones
+    ]
+    for incarnation in lives:
+        workloads.add(incarnation.workload_id)
+        hosts.add(incarnation.host)
+    addresses = False
+    for what in differing(before.rests, after.rests):
+        host = resting(what)[0]
+        hosts |= {host} if host else set()
+        addresses = addresses or not host
+    for host in differing(before.reports, after.reports):
+        if _told_capacity(before, host) != _told_capacity(after, host):
+            hosts.add(host)
+    return Touched(workloads=frozenset(workloads), hosts=frozenset(hosts), addresses=addresses, more=before.moves != after.moves)
+
+
+def _told_capacity(state: State, host: HostName) -> Capacity | None:
+    received = state.reports.get(host)
+    return received.report.capacity if received is not None else None

@@ -1,0 +1,429 @@
+"""Judging again, only what changed: the same verdict as `verdict.judge` gives, at the cost of the difference.
+
+In: the judgement and the memory that stand, the plan as it is now, which hosts have reported anew, and the time.
+Out: both as they are now. It repeats for the hosts, prefixes and workloads concerned what the judge does for all,
+with the judge's own functions; a property test holds the two equal over random histories. Pure. What a judgement
+itself remembers anew is looked at once more by the next one.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol
+
+from anypop.judge.memory import Bad, History, Leave, still_out
+from anypop.judge.verdict import FRESH_S, START_GRACE_S, WINDOW_S, Received, cause, is_fresh, is_heard, judge_prefix, why
+from anypop.model.announce import Address, Mode, Prefix
+from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.order import Grant
+from anypop.model.plan import Homes, HostPlan, HostVerdict, PrefixVerdict
+from anypop.model.report import Report
+from anypop.model.table import Table, differing
+
+Gates = Mapping[Prefix, frozenset[WorkloadId]]
+
+_MARGIN_S = 0.001  # what is looked at too early is looked at once more; too late would be wrong
+_BY_SECOND: Mapping[str, Any] = {"second": lambda _, at: int(at)}
+_BY_HOST: Mapping[str, Any] = {"host": lambda key, _: key[0]}
+
+
+class Standing(Protocol):
+    """A plan as the judge asks for it."""
+
+    @property
+    def hosts(self) -> Mapping[HostName, HostPlan]: ...
+    @property
+    def covering(self) -> Collection[Prefix]: ...
+    def homes_of(self, workload: WorkloadId) -> Homes: ...
+    def lives_on(self, host: HostName) -> Mapping[str, WorkloadId]: ...
+    def owner_of(self, address: Address) -> WorkloadId | None: ...
+    def tellers(self, prefix: Prefix) -> Collection[HostName]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixMemory:
+    """What is remembered of one prefix; see `History`."""
+
+    leaves: tuple[Leave, ...] = ()
+    good: tuple[HostName, ...] = ()
+    bad: tuple[Bad, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.leaves or self.good or self.bad)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadMemory:
+    """What is remembered of one workload; see `History`. `nowhere`: since when it works in none of its PoPs."""
+
+    served: frozenset[CityCode] = frozenset()
+    nowhere: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.served) or self.nowhere is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The judge's memory, piece by piece. Control stores the pieces that change, hands them back and never looks
+    inside.
+    """
+
+    prefixes: Table[Prefix, PrefixMemory] = field(default_factory=Table)
+    workloads: Table[WorkloadId, WorkloadMemory] = field(default_factory=Table)
+
+    def settled(self) -> "Memory":
+        return Memory(prefixes=self.prefixes.settled(), workloads=self.workloads.settled())
+
+    def whole(self) -> History:
+        """All of it, as the judge keeps it; each part sorted."""
+        pieces = [self.prefixes[p] for p in sorted(self.prefixes, key=_order_of)]
+        return History(
+            leaves=tuple(leave for piece in pieces for leave in sorted(piece.leaves, key=lambda v: v.host)),
+            good=tuple((host, p) for p in sorted(self.prefixes, key=_order_of) for host in self.prefixes[p].good),
+            bad=tuple(bad for piece in pieces for bad in piece.bad),
+            served=tuple(sorted((city, w) for w, piece in self.workloads.items() for city in piece.served)),
+            nowhere=tuple(sorted((w, piece.nowhere) for w, piece in self.workloads.items() if piece.nowhere is not None)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a fresh report says that the judge asks for: of the anycast prefixes that its host is to announce, and of
+    its instances.
+    """
+
+    announcing: frozenset[Prefix]
+    wanting: frozenset[Prefix]
+    healthy: frozenset[WorkloadId]
+    obeyed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A judgement that can be made again. `hosts`, `prefixes` and `idle` are for everyone to read (see `Verdict`); the
+    rest is what judging keeps.
+
+    `fresh` and `silent`: when the last report of each host came, by whether it may be believed. `due`: prefixes and
+    workloads of which something else is to be said later although nothing happens, and when. `pending`: prefixes of
+    which this judgement remembered something anew.
+    """
+
+    hosts: Table[HostName, HostVerdict] = field(default_factory=Table)
+    prefixes: Table[Prefix, PrefixVerdict] = field(default_factory=Table)
+    idle: Table[WorkloadId, None] = field(default_factory=Table)
+    fresh: Table[HostName, float] = field(default_factory=lambda: Table({}, _BY_SECOND))
+    silent: Table[HostName, float] = field(default_factory=Table)
+    gates: Table[HostName, Gates] = field(default_factory=Table)
+    views: Table[HostName, View] = field(default_factory=Table)
+    grants: Table[Prefix, Mapping[HostName, Grant]] = field(default_factory=Table)
+    leaving: Table[tuple[HostName, Prefix], None] = field(default_factory=lambda: Table({}, _BY_HOST))
+    due: Table[Prefix | WorkloadId, float] = field(default_factory=lambda: Table({}, _BY_SECOND))
+    pending: frozenset[Prefix] = frozenset()
+
+    def settled(self) -> "Judged":
+        """The same judgement as the beginning of the next step: see `Table.settled`."""
+        tables: dict[str, Any] = {f.name: value.settled() for f in fields(self) if isinstance(value := getattr(self, f.name), Table)}
+        return replace(self, **tables)
+
+    def next_stale(self) -> float | None:
+        """The moment after which the next report may no longer be believed."""
+        first = min(self.fresh.group_names("second"), default=None)
+        return None if first is None else min(self.fresh.group("second", first).values()) + FRESH_S
+
+
+def listened(before: Judged, reports: Mapping[HostName, Received], news: Iterable[HostName], now: float) -> Judged:
+    """The judgement after `news`: the hosts whose last report is another one, or none any more. Only who may be
+    believed is looked at.
+    """
+    fresh, silent = before.fresh, before.silent
+    came = {host: received.at for host in news if (received := reports.get(host)) is not None}
+    lost = [host for host in news if host not in reports]
+    fresh, silent = fresh.put(came).drop(lost), silent.drop((*came, *lost))
+    over = [
+        host
+        for second in fresh.group_names("second")
+        if second <= now - FRESH_S
+        for host in fresh.group("second", second)
+        if not is_fresh(reports[host], now)
+    ]
+    silent, fresh = silent.put({host: fresh[host] for host in over}), fresh.drop(over)
+    return replace(before, fresh=fresh, silent=silent)
+
+
+def rejudge(
+    before: Judged,
+    heard: Judged,
+    memory: Memory,
+    plan: Standing,
+    reports: Mapping[HostName, Received],
+    *,
+    news: Iterable[HostName],
+    hosts: Iterable[HostName],
+    workloads: Iterable[WorkloadId],
+    generation_of: Callable[[HostName], int],
+    now: float,
+) -> tuple[Judged, Memory]:
+    """`heard`: `before`, after it `listened` to `news`. `hosts` and `workloads`: of which the plan has changed; all of
+    them where there was no judgement before. `generation_of`: the newest order made for a host, sent or not.
+    """
+    again = _Rejudging(before, heard, memory, plan, reports=reports, now=now)
+    turned = differing(before.fresh, heard.fresh)
+    turned = {host for host in turned if (host in before.fresh) != (host in heard.fresh)}
+    again.look(hosts={*hosts}, reported={*news, *turned}, turned=turned)
+    again.workloads_of({*workloads})
+    again.prefixes_of(generation_of)
+    again.hosts_of({*hosts, *news, *turned})
+    return again.result()
+
+
+class _Rejudging:
+    """One judgement in the making."""
+
+    def __init__(
+        self, before: Judged, heard: Judged, memory: Memory, plan: Standing, *, reports: Mapping[HostName, Received], now: float
+    ) -> None:
+        self.before = before
+        self.heard = heard
+        self.memory = memory
+        self.plan = plan
+        self.reports = reports
+        self.now = now
+        self.dirty_prefixes: set[Prefix] = set(before.pending)
+        self.dirty_workloads: set[WorkloadId] = set()
+        for second in before.due.group_names("second"):
+            if second <= now + _MARGIN_S:
+                for what, at in before.due.group("second", second).items():
+                    if at <= now + _MARGIN_S:
+                        self._mark(what)
+
+    def _mark(self, what: Prefix | WorkloadId) -> None:
+        if isinstance(what, str):
+            self.dirty_workloads.add(what)
+        else:
+            self.dirty_prefixes.add(what)
+
+    def look(self, *, hosts: set[HostName], reported: set[HostName], turned: set[HostName]) -> None:
+        """What the plan wants of these hosts, and what their reports say; and what is to be judged again for it."""
+        gates: dict[HostName, Gates] = {}
+        if not self.before.hosts:
+            self.dirty_prefixes |= self.memory.prefixes.keys()
+            self.dirty_workloads |= self.memory.workloads.keys()
+        for host in hosts:
+            if host not in self.plan.hosts:
+                self.dirty_prefixes |= {prefix for _, prefix in self.before.leaving.group("host", host)}
+            gates[host] = self._gates(host)
+            was = self.before.gates.get(host, {})
+            self.dirty_prefixes |= {p for p in {*was, *gates[host]} if was.get(p) != gates[host].get(p)}
+        self.gates = self.before.gates.put({h: g for h, g in gates.items() if g}).drop([h for h, g in gates.items() if not g])
+        views: dict[HostName, View] = {}
+        gone: list[HostName] = []
+        for host in hosts | reported:
+            seen = self._view(host) if host in self.heard.fresh and host in self.plan.hosts else None
+            known = self.before.views.get(host)
+            if seen is None:
+                gone.append(host)
+            else:
+                views[host] = seen
+            self._compare(host, known, seen)
+            if host in turned:
+                self.dirty_workloads |= {*self.plan.lives_on(host).values()}
+        self.views = self.before.views.put(views).drop(gone)
+
+    def _compare(self, host: HostName, was: View | None, now: View | None) -> None:
+        nothing = View(announcing=frozenset(), wanting=frozenset(), healthy=frozenset(), obeyed=0)
+        old, new = was or nothing, now or nothing
+        if old == new:
+            return
+        self.dirty_prefixes |= (old.announcing ^ new.announcing) | (old.wanting ^ new.wanting)
+        flipped = old.healthy ^ new.healthy
+        self.dirty_workloads |= flipped
+        if flipped:
+            self.dirty_prefixes |= {p for p, gates in self.gates.get(host, {}).items() if gates & flipped}
+        if old.obeyed != new.obeyed:
+            self.dirty_prefixes |= {prefix for _, prefix in self.before.leaving.group("host", host)}
+
+    def _gates(self, host: HostName) -> Gates:
+        """The anycast prefixes that a host is to announce, and whose addresses each holds there."""
+        found: dict[Prefix, frozenset[WorkloadId]] = {}
+        part = self.plan.hosts.get(host)
+        for told in part.announcements if part is not None else ():
+            if told.scope.mode is Mode.ANNOUNCE and told.prefix not in found and told.prefix in self.plan.covering:
+                owners = (self.plan.owner_of(gate) for gate in told.gates)
+                found[told.prefix] = frozenset(owner for owner in owners if owner is not None)
+        return found
+
+    def _view(self, host: HostName) -> View:
+        report: Report = self.reports[host].report
+        entitled = self.gates.get(host, {})
+        told = {p.prefix: p for p in report.prefixes if p.prefix in entitled}
+        lives = self.plan.lives_on(host)
+        return View(
+            announcing=frozenset(prefix for prefix, p in told.items() if is_heard(p, report)),
+            wanting=frozenset(prefix for prefix, p in told.items() if p.wants_withdraw),
+            healthy=frozenset(lives[i.uid] for i in report.instances if i.healthy and i.uid in lives),
+            obeyed=report.generation,
+        )
+
+    def workloads_of(self, planned: set[WorkloadId]) -> None:
+        """Who has worked where, and who works nowhere."""
+        memories: dict[WorkloadId, WorkloadMemory] = {}
+        idle: dict[WorkloadId, None] = {}
+        self.due = self.before.due
+        due: dict[Prefix | WorkloadId, float] = {}
+        dirty = self.dirty_workloads | planned
+        for workload in dirty:
+            was = self.memory.workloads.get(workload, _NOTHING)
+            homes = self.plan.homes_of(workload)
+            heard = [host for host in homes.hosts if host in self.views]
+            well = [host for host in heard if workload in self.views[host].healthy]
+            served = homes.pops & (was.served | {self.plan.hosts[host].pop for host in well})
+            nowhere = None
+            if homes.hosts and not well and (was.nowhere is not None or len(heard) == len(homes.hosts)):
+                nowhere = was.nowhere if was.nowhere is not None else self.now
+            if served != was.served:
+                self.dirty_prefixes |= {p for host in homes.hosts for p, gates in self.gates.get(host, {}).items() if workload in gates}
+            memories[workload] = WorkloadMemory(served=served, nowhere=nowhere)
+            if nowhere is not None and self.now - nowhere > START_GRACE_S:
+                idle[workload] = None
+            elif nowhere is not None:
+                due[workload] = nowhere + START_GRACE_S
+        self.due = self.before.due.drop(dirty - due.keys()).put(due)
+        self.idle = self.before.idle.drop(dirty - idle.keys()).put(idle)
+        kept = {w: m for w, m in memories.items() if m}
+        self.workload_memory = self.memory.workloads.put(kept).drop(memories.keys() - kept.keys())
+
+    def prefixes_of(self, generation_of: Callable[[HostName], int]) -> None:
+        """The governor's answers for the prefixes concerned."""
+        memory, verdicts, grants, due = self.memory.prefixes, self.before.prefixes, self.before.grants, self.due
+        leaving = self.before.leaving
+        self.regranted: set[HostName] = set()
+        for prefix in self.dirty_prefixes:
+            was = memory.get(prefix, PrefixMemory())
+            entitled = sorted(h for h in self.plan.tellers(prefix) if prefix in self.gates.get(h, {}))
+            seen = {host: view for host in entitled if (view := self.views.get(host)) is not None}
+            announcing = frozenset(host for host, view in seen.items() if prefix in view.announcing)
+            good = tuple(h for h in sorted(announcing) if prefix not in seen[h].wanting)
+            since = {b.host: b.since for b in was.bad}
+            fallen = {*was.good, *since} - {*good}
+            bad = tuple(Bad(host=h, prefix=prefix, since=since.get(h, self.now)) for h in entitled if h in fallen)
+            leaves = self._still_out(prefix, was.leaves, {*good}, {*entitled}, generation_of)
+            answered: Mapping[HostName, Grant] = {}
+            if entitled:
+                found = judge_prefix(
+                    prefix,
+                    entitled={host: self.plan.hosts[host].pop for host in entitled},
+                    announcing=announcing,
+                    wanting=[host for host, view in seen.items() if prefix in view.wanting],
+                    leaves=leaves,
+                    since={b.host: b.since for b in bad},
+                    cause=self._cause(prefix),
+                    now=self.now,
+                )
+                leaves, answered = found.leaves, found.grants
+                verdicts = verdicts.put({prefix: found.verdict})
+            else:
+                verdicts = verdicts.drop([prefix])
+            before = grants.get(prefix, {})
+            self.regranted |= {host for host in {*before, *answered} if before.get(host) != answered.get(host)}
+            grants = grants.put({prefix: answered}) if answered else grants.drop([prefix])
+            leaving = leaving.drop([(v.host, prefix) for v in was.leaves]).put({(v.host, prefix): None for v in leaves})
+            kept = PrefixMemory(leaves=leaves, good=good, bad=bad)
+            memory = memory.put({prefix: kept}) if kept else memory.drop([prefix])
+            later = [b.since + after for b in bad for after in (START_GRACE_S, WINDOW_S) if self.now - b.since <= after]
+            due = due.put({prefix: min(later)}) if later else due.drop([prefix])
+        self.pending = frozenset(p for p in self.dirty_prefixes if memory.get(p) != self.memory.prefixes.get(p))
+        self.prefix_memory, self.prefixes, self.grants, self.due, self.leaving = memory, verdicts, grants, due, leaving
+
+    def _still_out(
+        self,
+        prefix: Prefix,
+        leaves: tuple[Leave, ...],
+        good: set[HostName],
+        entitled: set[HostName],
+        generation_of: Callable[[HostName], int],
+    ) -> tuple[Leave, ...]:
+        holders = [v.host for v in leaves]
+        return still_out(
+            tuple(v for v in leaves if v.host in self.plan.hosts),
+            recovered=lambda where: where[0] in good or where[0] not in entitled,
+            obeyed={host: view.obeyed for host in holders if (view := self.views.get(host)) is not None},
+            generations={host: generation_of(host) for host in holders},
+        )
+
+    def _cause(self, prefix: Prefix) -> Callable[[HostName, frozenset[HostName], float], Any]:
+        nobody: frozenset[WorkloadId] = frozenset()
+
+        def of(host: HostName, others: frozenset[HostName], waiting_s: float) -> Any:
+            pop = self.plan.hosts[host].pop
+            return cause(
+                self.gates[host][prefix],
+                self.views[host].healthy,
+                others=(view.healthy if (view := self.views.get(other)) is not None else nobody for other in others),
+                has_served=lambda w: pop in self.workload_memory.get(w, _NOTHING).served,
+                waiting_s=waiting_s,
+            )
+
+        return of
+
+    def hosts_of(self, concerned: set[HostName]) -> None:
+        """The verdicts of the hosts concerned."""
+        verdicts: dict[HostName, HostVerdict] = {}
+        gone = [host for host in concerned if host not in self.plan.hosts]
+        for host in concerned | self.regranted:
+            if (part := self.plan.hosts.get(host)) is None:
+                continue
+            trusted = host in self.heard.fresh
+            answers = [self.grants.get(p, {}).get(host) for p in sorted(self.gates.get(host, {}), key=_order_of)]
+            verdicts[host] = HostVerdict(
+                pop=part.pop,
+                host=host,
+                trusted=trusted,
+                reason=why(part, self.reports.get(host), trusted),
+                grants=tuple(grant for grant in answers if grant is not None),
+            )
+        self.hosts = self.before.hosts.put(verdicts).drop(gone)
+
+    def result(self) -> tuple[Judged, Memory]:
+        judged = replace(
+            self.heard,
+            hosts=self.hosts,
+            prefixes=self.prefixes,
+            idle=self.idle,
+            gates=self.gates,
+            views=self.views,
+            grants=self.grants,
+            leaving=self.leaving,
+            due=self.due,
+            pending=self.pending,
+        )
+        return judged, Memory(prefixes=self.prefix_memory, workloads=self.workload_memory)
+
+
+def from_history(history: History) -> Memory:
+    """The memory as a version that kept it in one piece wrote it."""
+    hosts = {*((v.prefix) for v in history.leaves), *(p for _, p in history.good), *(b.prefix for b in history.bad)}
+    workloads = {*(w for _, w in history.served), *(w for w, _ in history.nowhere)}
+    nowhere = dict(history.nowhere)
+    served: dict[WorkloadId, set[CityCode]] = {}
+    for city, workload in history.served:
+        served.setdefault(workload, set()).add(city)
+    return Memory(
+        prefixes=Table(
+            {
+                prefix: PrefixMemory(
+                    leaves=tuple(v for v in history.leaves if v.prefix == prefix),
+                    good=tuple(sorted(h for h, p in history.good if p == prefix)),
+                    bad=tuple(sorted((b for b in history.bad if b.prefix == prefix), key=lambda b: b.host)),
+                )
+                for prefix in hosts
+            }
+        ),
+        workloads=Table({w: WorkloadMemory(served=frozenset(served.get(w, ())), nowhere=nowhere.get(w)) for w in workloads}),
+    )
+
+
+def _order_of(prefix: Prefix) -> tuple[int, Prefix]:
+    return prefix.version, prefix
+
+
+_NOTHING = WorkloadMemory()

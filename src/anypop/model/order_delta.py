@@ -1,0 +1,111 @@
+"""What differs between two orders of a host, so that a change of one instance need not send and store all of them.
+
+In: two orders. Out: their difference, and from the older one with the difference the newer. A `digest` lets the
+other side see whether it has come to the same order; where it has not, or has another base, it asks for the whole.
+Pure.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+from anypop.model import codec
+from anypop.model.announce import Announcement
+from anypop.model.names import HostName
+from anypop.model.order import Grant, InstanceOrder, Order, Removal
+from anypop.model.order_text import OrderWriter
+
+_DIGEST_BYTES = 16  # nobody has an interest in two orders with one digest; chance alone must not make them
+_PARTS = frozenset({"generation", "instances", "removed", "announcements", "grants"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderDelta:
+    """From the order of generation `base` to that of `generation`.
+
+    `instances`: those that are new or otherwise than before, each with its place in the new order under `places`;
+    `left`: uids that are not in it any more. What is None is as it was. `frame`: the new order without its parts,
+    where anything else of it differs. `digest`: of the new order; "": not told.
+    """
+
+    host: HostName
+    base: int
+    generation: int
+    instances: tuple[InstanceOrder, ...] = ()
+    places: tuple[int, ...] = ()
+    left: tuple[str, ...] = ()
+    removed: tuple[Removal, ...] | None = None
+    announcements: tuple[Announcement, ...] | None = None
+    grants: tuple[Grant, ...] | None = None
+    frame: Order | None = None
+    digest: str = ""
+
+
+def delta(before: Order, after: Order) -> OrderDelta:
+    """What is to be done to `before` to get `after`. Both are orders of the same host."""
+    was = {i.uid: i for i in before.instances}
+    same = {i.uid for i in after.instances if (old := was.get(i.uid)) is not None and (old is i or old == i)}
+    if [i.uid for i in before.instances if i.uid in same] != [i.uid for i in after.instances if i.uid in same]:
+        same = set()  # they stand in another order: rare, and not worth a word of its own
+    changed = [(place, i) for place, i in enumerate(after.instances) if i.uid not in same]
+    there = {i.uid for i in after.instances}
+    framed = any(getattr(before, f.name) != getattr(after, f.name) for f in fields(Order) if f.name not in _PARTS)
+    return OrderDelta(
+        host=after.host,
+        base=before.generation,
+        generation=after.generation,
+        instances=tuple(i for _, i in changed),
+        places=tuple(place for place, _ in changed),
+        left=tuple(i.uid for i in before.instances if i.uid not in there),
+        removed=after.removed if after.removed != before.removed else None,
+        announcements=after.announcements if after.announcements != before.announcements else None,
+        grants=after.grants if after.grants != before.grants else None,
+        frame=replace(after, instances=(), removed=(), announcements=(), grants=()) if framed else None,
+    )
+
+
+def apply(before: Order, change: OrderDelta) -> Order:
+    """The newer order. ValueError where `change` was not made from `before`."""
+    if (before.host, before.generation) != (change.host, change.base):
+        raise ValueError(f"a change from generation {change.base} of {change.host} does not fit {before.generation} of {before.host}")
+    gone = {*change.left, *(i.uid for i in change.instances)}
+    instances = [i for i in before.instances if i.uid not in gone]
+    for place, instance in zip(change.places, change.instances, strict=True):
+        instances.insert(place, instance)
+    return replace(
+        change.frame if change.frame is not None else before,
+        generation=change.generation,
+        instances=tuple(instances),
+        removed=change.removed if change.removed is not None else before.removed,
+        announcements=change.announcements if change.announcements is not None else before.announcements,
+        grants=change.grants if change.grants is not None else before.grants,
+    )
+
+
+class Digests:
+    """Digests of orders. It remembers each instance's, so that an order of which one instance is new costs one
+    instance.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[InstanceOrder, bytes]] = {}
+
+    def of(self, order: Order) -> str:
+        """The same for two orders if and only if they are equal, in 32 hex digits."""
+        found = self._of_instances(order.instances)
+        frame = codec.to_json(replace(order, instances=()))
+        return hashlib.blake2b(b"".join((frame, *found)), digest_size=_DIGEST_BYTES).hexdigest()
+
+    def _of_instances(self, instances: Iterable[InstanceOrder]) -> list[bytes]:
+        writer = OrderWriter()
+        found = []
+        kept: dict[str, tuple[InstanceOrder, bytes]] = {}
+        for instance in instances:
+            known = self._known.get(instance.uid)
+            if known is None or known[0] is not instance:
+                text = writer.instance(instance).encode()
+                known = instance, hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest()
+            kept[instance.uid] = known
+            found.append(known[1])
+        self._known = kept
+        return found
