@@ -162,7 +162,10 @@ def test_what_was_recorded_is_all_there_after_the_migration(database: Database) 
     assert {(s.path.rpartition(".")[2], s.value) for s in fun.secrets} == {("secretValue", "hush-hush"), ("password", "pass-word")}
     assert dict(fun.workload.containers[0].secrets) == {"TOKEN": "hush-hush"}
     assert (fun.version, fun.good, fun.workload.revision, fun.workload.template) == (1, 1, 1, "")
-    assert (slugs["stale"].version, slugs["stale"].workload.containers[0].image) == (2, "registry.example/web:2")
+    stale = slugs["stale"]
+    assert (stale.version, stale.good, stale.workload.containers[0].image) == (2, 2, "registry.example/web:2")
+    assert dict(stale.workload.containers[0].secrets) == {"TOKEN": "whisper"}
+    assert state.serial == 13, "names that come back must not be taken for those that went"
     living = {p.incarnation.uid: p.incarnation for p in state.incarnations.values()}
     assert {(i.uid, i.name, i.pop, i.index) for i in living.values()} == {(r[7], r[1], r[4], r[3]) for r in _slots(before)}
     assert all(i.host == HostName(i.pop) and i.link == i.index and (i.life, i.template) == (0, "") for i in living.values())
@@ -405,6 +408,8 @@ def test_an_agent_goes_on_from_the_page_it_wrote_then(tmp_path: Path, taken: Tak
     assert {dict(i.containers[0].secrets)["TOKEN"] for i in running.values() if i.containers[0].secrets} == {"hush-hush"}
     (leaving,) = ledger.page.leaving
     assert (leaving.removal.name, leaving.removal.reason) == ("blog-eu-lhr-2", Reason.SCALED_DOWN)
+    assert leaving.removal.link == then["leaving"][0]["removal"]["index"]
+    assert {i.hosts_domain for i in running.values()} == {"default.edgeengine.internal"}
     assert leaving.instance is not None and leaving.instance.uid == leaving.removal.uid
     newer = FakeAgent(taken, HostName("LHR")).fetch()
     assert newer is not None and newer.generation > ledger.generation
