@@ -36,6 +36,7 @@ from anypop.model.plan import floor_of
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, Report
 from anypop.model.rollout import RolloutKind, RolloutPhase
+from anypop.model.table import with_entries
 from anypop.plan.check import Unsafe
 from tests.control_world import a_body, a_network
 
@@ -195,7 +196,7 @@ class Platform:
 
         def alter(state: State, now: float) -> State:
             state = without_gone(state, frozenset(report.gone), now)
-            return replace(state, reports={**state.reports, host: Received(report=report, at=now)})
+            return replace(state, reports=with_entries(state.reports, {host: Received(report=report, at=now)}))
 
         self.step(alter)
 

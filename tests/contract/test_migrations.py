@@ -179,7 +179,7 @@ def test_what_was_recorded_is_all_there_after_the_migration(database: Database) 
     assert (rule.scope.prepend, rule.scope.communities) == (2, ((1299, 7100),))
     assert set(state.rests) == {"JFK/2", "JFK/link/2", "LAX/0", "LAX/link/0", "185.85.197.1"}
     assert [(a.workload_id, str(a.address4)) for a in state.anycast.values()] == [(fun.id, "185.85.196.1")]
-    assert {leave.host for leave in state.history.leaves} == {"JFK"}
+    assert {leave.host for leave in state.history.whole().leaves} == {"JFK"}
     assert not state.reports and not state.rollouts and not state.revisions
     generations = _newest(before)
     assert {host: issued.order.generation for host, issued in state.orders.items()} == generations
