@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
-from anypop.cli import body, views, watch
-from anypop.cli.door import Door, Root
+from anypop.cli import declaration, views, watch
+from anypop.cli.call import Call, Root
 from anypop.cli.screen import Format
 from anypop.lab import build, platform
 from anypop.lab.serving import until_serving
@@ -42,24 +42,24 @@ def rows() -> Iterable[Row]:
 
 
 def _measure(place: platform.Platform) -> list[Row]:
-    door = Door(Root(), output=Format.JSON, state=place.state, stack="")
+    call = Call(Root(), output=Format.JSON, state=place.state, stack="")
     vantages = build.attach(place.state / "lab").plan.vantages
-    options = body.Wanted(
+    options = declaration.Wanted(
         slug=SLUG, image=place.image, ports=["80"], size="SP-2", targets=("na1=JFK,LAX", "eu1=AMS,LHR"), replicas=2, anycast=True
     )
-    document = body.of_options(options)
+    document = declaration.of_options(options)
     running, serving, gone, floor = [], [], [], []
     for number in range(RUNS + 1):
         began = time.monotonic()
-        made = door.client.call("POST", f"{door.stack_path('workload')}/workloads", what=SLUG, body={"workload": document})["workload"]
-        found = watch.until_running(door, SLUG, views.expected(made), timeout_s=120)
+        made = call.client.call("POST", f"{call.stack_path('workload')}/workloads", what=SLUG, body={"workload": document})["workload"]
+        found = watch.until_running(call, SLUG, views.expected(made), timeout_s=120)
         ran = time.monotonic() - began
         addresses = [str(instance["externalIpAddress"]) for instance in found] + [views.anycast_of(made)[0].split("/")[0]]
         until_serving(vantages, addresses, port=80, timeout_s=60)
         served = time.monotonic() - began
         began = time.monotonic()
-        door.client.call("DELETE", door.workload_path(SLUG), what=SLUG)
-        watch.until_gone(door, str(made["id"]), timeout_s=60)
+        call.client.call("DELETE", call.workload_path(SLUG), what=SLUG)
+        watch.until_gone(call, str(made["id"]), timeout_s=60)
         went = time.monotonic() - began
         started = _floor(place, len(found))
         if number > 0:  # the first round pulls the image

@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from anypop.cli import body, rollouts, views, watch
+from anypop.cli import declaration, rollouts, views, watch
+from anypop.cli.call import Call, Root
 from anypop.cli.demo import kill_container
-from anypop.cli.door import Door, Root
 from anypop.cli.failure import Failure
 from anypop.cli.screen import Format
 from anypop.lab import build, platform
@@ -50,15 +50,15 @@ def rows() -> Iterable[Row]:
 class _Measured:
     def __init__(self, place: platform.Platform) -> None:
         self.place = place
-        self.door = Door(Root(), output=Format.JSON, state=place.state, stack="")
+        self.call = Call(Root(), output=Format.JSON, state=place.state, stack="")
         self.vantages = build.attach(place.state / "lab").plan.vantages
-        options = body.Wanted(
+        options = declaration.Wanted(
             slug=SLUG, image=place.image, ports=["80"], size="SP-2", targets=("na1=JFK,LAX", "eu1=AMS,LHR"), replicas=2, anycast=True
         )
-        document = body.of_options(options)
-        workloads = f"{self.door.stack_path('workload')}/workloads"
-        made = self.door.client.call("POST", workloads, what=SLUG, body={"workload": document})["workload"]
-        watch.until_running(self.door, SLUG, views.expected(made), timeout_s=120)
+        document = declaration.of_options(options)
+        workloads = f"{self.call.stack_path('workload')}/workloads"
+        made = self.call.client.call("POST", workloads, what=SLUG, body={"workload": document})["workload"]
+        watch.until_running(self.call, SLUG, views.expected(made), timeout_s=120)
         self.anycast = views.anycast_of(made)[0]
         until_serving(self.vantages, [self.anycast], port=80, timeout_s=60)
 
@@ -94,12 +94,12 @@ class _Measured:
 
     def _patch(self, container: dict[str, Any]) -> int:
         wanted = {"spec": {"containers": {"app": container}}}
-        made = self.door.client.call("PATCH", self.door.workload_path(SLUG), what=SLUG, body={"workload": wanted})["workload"]
+        made = self.call.client.call("PATCH", self.call.workload_path(SLUG), what=SLUG, body={"workload": wanted})["workload"]
         return int(made["metadata"]["version"])
 
     def _update(self, container: dict[str, Any]) -> float:
         """Seconds until every instance runs the new revision, by the rollout's own clock."""
-        ended = rollouts.until_ended(self.door, SLUG, self._patch(container), timeout_s=180)
+        ended = rollouts.until_ended(self.call, SLUG, self._patch(container), timeout_s=180)
         assert ended is not None, "an update of the environment needs a rollout"
         self._settled()
         return float(ended["seconds"])
@@ -109,7 +109,7 @@ class _Measured:
         began = time.monotonic()
         revision = self._patch({"image": f"{self.place.image}-missing-{number}"})
         try:
-            rollouts.until_ended(self.door, SLUG, revision, timeout_s=180)
+            rollouts.until_ended(self.call, SLUG, revision, timeout_s=180)
         except Failure as failure:
             took = time.monotonic() - began
             assert "reverted" in failure.message, failure.message
@@ -118,19 +118,19 @@ class _Measured:
         raise AssertionError("an image that does not exist was rolled out")
 
     def _settled(self) -> None:
-        path = f"{self.door.workload_path(SLUG, 'anypop')}/rollouts"
+        path = f"{self.call.workload_path(SLUG, 'anypop')}/rollouts"
 
         def on_newest() -> bool:
-            found = self.door.client.get(path, what=SLUG)
+            found = self.call.client.get(path, what=SLUG)
             return bool(found["instances_on_it"] == found["instances"] == 8)
 
         until(on_newest, timeout_s=120, what="eight instances on the newest revision")
 
     def _kill_one(self) -> None:
-        path = f"{self.door.workload_path(SLUG)}/instances/{SLUG}-eu1-ams-0"
+        path = f"{self.call.workload_path(SLUG)}/instances/{SLUG}-eu1-ams-0"
 
         def restarts() -> int:
-            found = self.door.client.get(path, what=SLUG)["instance"]
+            found = self.call.client.get(path, what=SLUG)["instance"]
             return sum(int(s.get("restartCount") or 0) for s in found.get("containerStatuses") or [])
 
         before = restarts()

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from anypop.host import found, process
+from anypop.host import inventory, process
 from anypop.lab.podman import end_monitors
 from tests.wait import wait_until
 
@@ -72,7 +72,7 @@ class PodmanService:
                     self.ask("DELETE", f"/containers/{row['Id']}?force=true&timeout=0")
         process.end(self._pid)
         end_monitors(self.folder)
-        for point in found.mounts_below(self.folder):
+        for point in inventory.mounts_below(self.folder):
             subprocess.run(["umount", "-l", point], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.host import found
+from anypop.host import inventory
 from anypop.lab.podman import ENGINE
 from tests.podman_service import WEB, PodmanService
 
@@ -15,7 +15,7 @@ LIMIT = {"hard": 1024, "soft": 1024}
 
 def watching(folder: Path) -> list[str]:
     """Command lines of the processes that name the folder."""
-    lines = (b" ".join(words).decode(errors="replace") for _, words in found.command_lines())
+    lines = (b" ".join(words).decode(errors="replace") for _, words in inventory.command_lines())
     return [line for line in lines if f"{folder}/" in line]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.host import found, netns, process
+from anypop.host import inventory, netns, process
 from anypop.lab import build, platform
 from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
@@ -92,7 +92,7 @@ def test_a_taken_port_and_a_taken_prefix_are_told_at_once(place: platform.Platfo
 
 def kill_one_container(prefix: str) -> None:
     """SIGKILL for a process that lives in an instance's namespace."""
-    for pid in found.pids_inside(netns.names(f"{prefix}-i-")[:1]):
+    for pid in inventory.pids_inside(netns.names(f"{prefix}-i-")[:1]):
         os.kill(pid, signal.SIGKILL)
         return
     raise AssertionError("no process lives in the instance's namespace")

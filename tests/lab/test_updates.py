@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from anypop.host import found, netns, process
+from anypop.host import inventory, netns, process
 from anypop.lab import build, platform
 from anypop.lab.vantage import Stream
 from tests.lab.conftest import ARTICLE
@@ -224,5 +224,5 @@ def test_a_rollout_outlives_those_who_carry_it_out(changing: Changing, place: pl
     assert said.code == 0, said.err
     assert said.data["rollout"]["revision"] == int(begun["workload"]["metadata"]["version"])
     assert [e["RELEASE"] for e in changing.environments()] == [f"killed-{on_it}"] * 2
-    homes = [name for name in netns.names(f"{place.prefix}-i-") if found.pids_inside({name})]
+    homes = [name for name in netns.names(f"{place.prefix}-i-") if inventory.pids_inside({name})]
     assert len(homes) >= 2

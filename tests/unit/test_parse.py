@@ -1,4 +1,4 @@
-"""The front door: what the Workload API's clients send, what is wrong with it, and what they get back."""
+"""Where the flow begins: what the Workload API's clients send, what is wrong with it, and what they get back."""
 
 import copy
 from typing import Any

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from anypop.cli import body, probing, reasons, rollouts, views, watch
-from anypop.cli.door import Door, called
+from anypop.cli import declaration, probes, reasons, rollouts, views, watch
+from anypop.cli.call import Call, called
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
 from anypop.lab import build, platform
@@ -35,7 +35,7 @@ STREAM_S = 0.02  # between two requests while something breaks: many times in th
 class Story:
     """One telling. `report` grows chapter by chapter, in the shape of docs/demo.md."""
 
-    door: Door
+    call: Call
     place: platform.Platform
     report: dict[str, Any] = field(default_factory=dict)
     rules: list[dict[str, Any]] = field(default_factory=list)
@@ -62,14 +62,14 @@ class Story:
             chapter()
 
     def say(self, *shown: Shown) -> None:
-        self.door.screen.preview(*shown)
+        self.call.screen.preview(*shown)
 
     def document(self) -> dict[str, Any]:
-        options = body.Wanted(slug=WORKLOAD, image=self.place.image, ports=["80"], size="SP-2", targets=TARGETS, replicas=2, anycast=True)
-        return body.of_options(options)
+        options = declaration.Wanted(slug=WORKLOAD, image=self.place.image, ports=["80"], size="SP-2", targets=TARGETS, replicas=2, anycast=True)
+        return declaration.of_options(options)
 
     def quote(self) -> None:
-        found = self.door.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": self.document()})
+        found = self.call.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": self.document()})
         self.report["quote"] = found
         self.say(views.quote(found))
 
@@ -77,10 +77,10 @@ class Story:
         targets = " ".join(f"--target {target}" for target in TARGETS)
         self.say(f"$ anypop workload create {WORKLOAD} --image {self.place.image} --port 80 --size SP-2 {targets} --replicas 2 --anycast")
         began = time.monotonic()
-        made = self.door.client.call(
-            "POST", f"{self.door.stack_path('workload')}/workloads", what="create", body={"workload": self.document()}
+        made = self.call.client.call(
+            "POST", f"{self.call.stack_path('workload')}/workloads", what="create", body={"workload": self.document()}
         )["workload"]
-        found = list(views.by_name(watch.until_running(self.door, WORKLOAD, views.expected(made), timeout_s=120)))
+        found = list(views.by_name(watch.until_running(self.call, WORKLOAD, views.expected(made), timeout_s=120)))
         running = time.monotonic() - began
         anycast = views.anycast_of(made)[0].split("/")[0]
         externals = [str(instance["externalIpAddress"]) for instance in found]
@@ -102,21 +102,21 @@ class Story:
         )
 
     def probe(self, when: str) -> None:
-        what = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "requests": REQUESTS}
-        found = self.door.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
+        what = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "requests": REQUESTS}
+        found = self.call.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
         self.report["probes"][when] = found
-        self.say("$ anypop probe --all", *probing.probe_lines(found))
+        self.say("$ anypop probe --all", *probes.probe_lines(found))
 
     def explain(self) -> None:
-        query = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "target": "london"}
-        found = self.door.client.get("/anypop/v1/why", what="why london", **query)
+        query = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "target": "london"}
+        found = self.call.client.get("/anypop/v1/why", what="why london", **query)
         self.report["why"] = why_summary(found)
         self.say("$ anypop why london", *reasons.lines(found))
 
     def repair(self) -> None:
         """By the community that keeps a route in its region; then, as the second way, by not announcing there at all."""
-        path = f"{self.door.workload_path(WORKLOAD, 'anypop')}/announcements"
-        entries = self.door.client.get("/anypop/v1/communities/209", what="communities of AS209")["entries"]
+        path = f"{self.call.workload_path(WORKLOAD, 'anypop')}/announcements"
+        entries = self.call.client.get("/anypop/v1/communities/209", what="communities of AS209")["entries"]
         community = keep_in_region(entries, "NA")
         ways = (
             (f"announce scope {WORKLOAD} --pop JFK,LAX --upstream 209 --keep-in NA", {"mode": "announce", "communities": [community]}),
@@ -127,24 +127,24 @@ class Story:
         for number, (words, _) in enumerate(ways):
             if number > 0:
                 self.say("", "The second way, after taking the first one back:")
-                self.door.client.call("DELETE", path, what="reset announcements")
+                self.call.client.call("DELETE", path, what="reset announcements")
                 self.lands("london", "JFK")
-            self.door.client.call("PUT", path, what="scope announcements", body={"rules": changes[number]})
+            self.call.client.call("PUT", path, what="scope announcements", body={"rules": changes[number]})
             self.lands("london", "LHR")
             self.say(f"$ anypop {words}")
             self.probe("after" if number == 0 else "after_withhold")
         after = {row["vantage"]: row["pop"] for row in self.report["probes"]["after"]}
         moved = [{"vantage": v, "from": before[v], "to": after[v]} for v in after if before[v] != after[v]]
         self.report["repair"] = {"changes": changes[0], "moved": moved, "second_way": changes[1]}
-        self.door.client.call("PUT", path, what="scope announcements", body={"rules": changes[0]})
+        self.call.client.call("PUT", path, what="scope announcements", body={"rules": changes[0]})
         self.lands("london", "LHR")
 
     def lands(self, name: str, pop: str) -> None:
         """Returns once one vantage's requests reach a PoP."""
-        what = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "requests": 1, "vantages": [name]}
+        what = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "requests": 1, "vantages": [name]}
 
         def there() -> bool:
-            rows = self.door.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
+            rows = self.call.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
             return bool(rows[0]["pop"] == pop)
 
         until(there, timeout_s=20, what=f"{name} landing in {pop}")
@@ -152,18 +152,18 @@ class Story:
     def update(self) -> None:
         """Another environment for every instance, PoP by PoP, while every vantage asks on; then one that cannot start, which is taken back."""
         lab = self.lab
-        path = self.door.workload_path(WORKLOAD)
+        path = self.call.workload_path(WORKLOAD)
         changed = {"spec": {"containers": {"app": {"env": {"RELEASE": {"value": "2"}}}}}}
         address = self.report["instances"][0]["anycast"]
         with contextlib.ExitStack() as streams:
             running = [streams.enter_context(Stream(v, address, interval_s=STREAM_S)) for v in lab.plan.vantages]
-            made = self.door.client.call("PATCH", path, what="update", body={"workload": changed})["workload"]
+            made = self.call.client.call("PATCH", path, what="update", body={"workload": changed})["workload"]
             revision = int(made["metadata"]["version"])
-            rollout = rollouts.until_ended(self.door, WORKLOAD, revision, timeout_s=120)
+            rollout = rollouts.until_ended(self.call, WORKLOAD, revision, timeout_s=120)
             broken = {"spec": {"containers": {"app": {"image": f"{self.place.image}-that-does-not-exist"}}}}
-            bad = self.door.client.call("PATCH", path, what="update", body={"workload": broken})["workload"]
+            bad = self.call.client.call("PATCH", path, what="update", body={"workload": broken})["workload"]
             try:
-                rollouts.until_ended(self.door, WORKLOAD, int(bad["metadata"]["version"]), timeout_s=120)
+                rollouts.until_ended(self.call, WORKLOAD, int(bad["metadata"]["version"]), timeout_s=120)
             except Failure as failure:
                 self.say(f"revision {bad['metadata']['version']}: {failure.message}", *failure.problems)
             else:
@@ -186,7 +186,7 @@ class Story:
         )
 
     def standing(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.door.client.get(f"{self.door.workload_path(WORKLOAD, 'anypop')}/rollouts", what="rollouts")
+        found: dict[str, Any] = self.call.client.get(f"{self.call.workload_path(WORKLOAD, 'anypop')}/rollouts", what="rollouts")
         return found
 
     def on_newest(self) -> bool:
@@ -224,15 +224,15 @@ class Story:
         return f"{failed} of {len(answers)}"
 
     def elsewhere(self, name: str, pop: str) -> str:
-        what = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "requests": 1, "vantages": [name]}
-        found = self.door.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"][0].get("pop")
+        what = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "requests": 1, "vantages": [name]}
+        found = self.call.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"][0].get("pop")
         return str(found) if found and found != pop else ""
 
     def stream(self, name: str) -> Stream:
         return Stream(self.lab.vantage(name), self.report["instances"][0]["anycast"], interval_s=STREAM_S)
 
     def instance(self, name: str) -> dict[str, Any]:
-        found = self.door.client.get(f"{self.door.workload_path(WORKLOAD)}/instances/{name}", what=name)["instance"]
+        found = self.call.client.get(f"{self.call.workload_path(WORKLOAD)}/instances/{name}", what=name)["instance"]
         statuses = found.get("containerStatuses") or []
         return {"phase": found["phase"], "restarts": sum(int(s.get("restartCount") or 0) for s in statuses)}
 
@@ -279,7 +279,7 @@ class Wish:
     report: Path | None
 
 
-def run(door: Door, wish: Wish) -> dict[str, Any]:
+def run(call: Call, wish: Wish) -> dict[str, Any]:
     """Tell it all. With `leave` everything is taken down at the end, also when a chapter fails; the report says what was left behind."""
     _check_stage(wish.topology)
     began = time.monotonic()
@@ -287,12 +287,12 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
 
     def progress(step: str) -> None:
         marks[step] = time.monotonic() - began
-        door.screen.preview(f"{marks[step]:6.2f} s  {step}")
+        call.screen.preview(f"{marks[step]:6.2f} s  {step}")
 
     kept = (wish.state / "control").exists()  # somebody's workloads and keys, from an earlier time
     story: Story | None = None
     try:
-        door.screen.preview([("== An internet comes up, then the platform", "bold")])
+        call.screen.preview([("== An internet comes up, then the platform", "bold")])
         place = platform.up(
             wish.topology,
             state=wish.state,
@@ -302,8 +302,8 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
             progress=progress,
         )
         ready = time.monotonic() - began
-        door.screen.preview(f"{ready:6.2f} s  ready: {place.api}")
-        story = Story(door, place)
+        call.screen.preview(f"{ready:6.2f} s  ready: {place.api}")
+        story = Story(call, place)
         story.report["timings"] = {"lab_ready_s": round(marks[platform.LAB_READY], 3), "platform_ready_s": round(ready, 3)}
         story.tell()
     finally:
@@ -313,7 +313,7 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
     if wish.report is not None:
         wish.report.write_text(json.dumps(story.report, indent=1) + "\n")
     if not wish.leave:
-        door.screen.preview("", *how_to_go_on(place))
+        call.screen.preview("", *how_to_go_on(place))
     return story.report
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from anypop.cli import views
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.options import Yes
 from anypop.cli.table import Cell, Column, Table
@@ -30,40 +30,40 @@ _LIMITS = {
 
 
 @command(app, "list", stack=False, examples="anypop host list\nanypop host list -o json | jq -r '.[] | select(.state != \"in use\")'")
-def list_hosts(door: Door) -> None:
+def list_hosts(call: Call) -> None:
     """Every host: its PoP, its state, its instances, and how much of it is taken."""
-    found = door.client.get("/anypop/v1/hosts", what="list hosts").get("results") or []
-    door.screen.result(found, lambda: [table(found)])
+    found = call.client.get("/anypop/v1/hosts", what="list hosts").get("results") or []
+    call.screen.result(found, lambda: [table(found)])
 
 
 @command(app, "evict", stack=False, examples="anypop host evict LHR-2 --yes")
-def evict(door: Door, host: Host, *, yes: Yes = False) -> None:
+def evict(call: Call, host: Host, *, yes: Yes = False) -> None:
     """Give a host up: its instances are placed on the other hosts of its PoP, one after the other.
 
     What it may still run stays there until it returns; then it is told to remove it. New instances get other addresses of their own.
     """
-    door.screen.agree(f"Place what runs on {host} elsewhere?", yes=yes)
-    found = door.client.call("POST", f"/anypop/v1/hosts/{host}/evict", what=f"evict {host}", body={})
-    door.screen.result(found, lambda: [table([found])])
+    call.screen.agree(f"Place what runs on {host} elsewhere?", yes=yes)
+    found = call.client.call("POST", f"/anypop/v1/hosts/{host}/evict", what=f"evict {host}", body={})
+    call.screen.result(found, lambda: [table([found])])
 
 
 @command(app, "readmit", stack=False, examples="anypop host readmit LHR-2")
-def readmit(door: Door, host: Host) -> None:
+def readmit(call: Call, host: Host) -> None:
     """Take an evicted host back into use. What was placed elsewhere stays there."""
-    found = door.client.call("POST", f"/anypop/v1/hosts/{host}/readmit", what=f"readmit {host}", body={})
-    door.screen.result(found, lambda: [table([found])])
+    found = call.client.call("POST", f"/anypop/v1/hosts/{host}/readmit", what=f"readmit {host}", body={})
+    call.screen.result(found, lambda: [table([found])])
 
 
 @command(quotas, "show", stack=False, examples="anypop quota show\nanypop quota show --account 6129025b-bbb4-4218-a912-484c990e1c55")
 def show(
-    door: Door,
+    call: Call,
     *,
     account: Annotated[str, typer.Option("--account", metavar="ID", help="Another account (operator).", show_default=False)] = "",
 ) -> None:
     """What an account and its stacks have declared, and how much they may."""
     path = f"/anypop/v1/accounts/{account}/quota" if account else "/anypop/v1/quota"
-    found = door.client.get(path, what="show the quota")
-    door.screen.result(found, lambda: [usage_table(found)])
+    found = call.client.get(path, what="show the quota")
+    call.screen.result(found, lambda: [usage_table(found)])
 
 
 @command(
@@ -73,7 +73,7 @@ def show(
     examples="anypop quota set --account ID --instances 20 --cpu 40\nanypop quota set --of-stack shop --workloads 5",
 )
 def set_quota(
-    door: Door,
+    call: Call,
     *,
     account: Annotated[str, typer.Option("--account", metavar="ID", help="Of this account.", show_default=False)] = "",
     of_stack: Annotated[str, typer.Option("--of-stack", metavar="STACK", help="Of this stack.", show_default=False)] = "",
@@ -90,8 +90,8 @@ def set_quota(
     given = dict(zip(_LIMITS, (instances, cpu, memory_gib, anycast, workloads, stacks), strict=True))
     limits = {name: int(value * _LIMITS[name][1]) for name, value in given.items() if value is not None}
     path = f"/anypop/v1/accounts/{account}/quota" if account else f"/anypop/v1/stacks/{of_stack}/quota"
-    found = door.client.call("PUT", path, what="set the quota", body={"quota": limits})
-    door.screen.result(found, lambda: [usage_table(found)])
+    found = call.client.call("PUT", path, what="set the quota", body={"quota": limits})
+    call.screen.result(found, lambda: [usage_table(found)])
 
 
 def table(found: list[views.Data]) -> Table:

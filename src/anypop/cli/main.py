@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli import announce, changes, hosts, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
+from anypop.cli import announce, changes, hosts, labs, places, probes, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
+from anypop.cli.call import Output, Root
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctor
-from anypop.cli.door import Output, Root
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Format
 from anypop.model.errors import Invalid, WorldError
@@ -75,7 +75,7 @@ app.add_typer(rollouts.app, name="rollout")
 app.add_typer(hosts.app, name="host")
 app.add_typer(hosts.quotas, name="quota")
 places.register(app)
-probing.register(app)
+probes.register(app)
 app.add_typer(announce.app, name="announce")
 app.add_typer(places.communities, name="communities")
 app.add_typer(catchment.app, name="catchment")

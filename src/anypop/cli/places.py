@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from anypop.cli import views
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
@@ -140,41 +140,41 @@ def action_text(entry: views.Data) -> str:
 
 def register(root: typer.Typer) -> None:
     @command(root, "pops", stack=False, examples="anypop pops")
-    def pops(door: Door) -> None:
+    def pops(call: Call) -> None:
         """Every PoP and its hosts: whether they are known, their healthy instances, their BGP sessions."""
-        found = door.client.get("/anypop/v1/pops", what="list PoPs").get("results") or []
-        door.screen.result(found, lambda: [pops_table(found)])
+        found = call.client.get("/anypop/v1/pops", what="list PoPs").get("results") or []
+        call.screen.result(found, lambda: [pops_table(found)])
 
     @command(root, "vantages", stack=False, examples="anypop vantages")
-    def vantages(door: Door) -> None:
+    def vantages(call: Call) -> None:
         """Places to test from: hosts in the lab's networks of end users."""
-        found = door.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
-        door.screen.result(found, lambda: [vantages_table(found)])
+        found = call.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
+        call.screen.result(found, lambda: [vantages_table(found)])
 
     @command(root, "events", stack=False, examples="anypop events --limit 20")
     def events(
-        door: Door, *, limit: Annotated[int, typer.Option("--limit", metavar="N", help="The last N events.", min=1, max=1000)] = 50
+        call: Call, *, limit: Annotated[int, typer.Option("--limit", metavar="N", help="The last N events.", min=1, max=1000)] = 50
     ) -> None:
         """What happened lately, oldest first."""
-        found = door.client.get("/anypop/v1/events", what="list events", limit=limit).get("results") or []
+        found = call.client.get("/anypop/v1/events", what="list events", limit=limit).get("results") or []
         found = sorted(found, key=lambda e: (e.get("at") or 0, e.get("id") or 0))
-        door.screen.result(found, lambda: [events_table(found)])
+        call.screen.result(found, lambda: [events_table(found)])
 
 
 @command(communities, "show", stack=False, examples="anypop communities show 1299\nanypop communities show 209 -o json")
-def show(door: Door, asn: Annotated[str, typer.Argument(metavar="ASN", help="Number of the network, as 209 or AS209.")]) -> None:
+def show(call: Call, asn: Annotated[str, typer.Argument(metavar="ASN", help="Number of the network, as 209 or AS209.")]) -> None:
     """The dictionary of one network: community, meaning, action, source; invented ones are marked."""
     number = asn.upper().removeprefix("AS")
     if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**32):
         raise usage(f"'{asn}' is not the number of a network", advice="Write 209 or AS209.")
-    found = _dictionary(door, int(number))
-    door.screen.result(found, lambda: dictionary_lines(found))
+    found = _dictionary(call, int(number))
+    call.screen.result(found, lambda: dictionary_lines(found))
 
 
-def _dictionary(door: Door, asn: int) -> views.Data:
+def _dictionary(call: Call, asn: int) -> views.Data:
     """Control's; what comes with this program where no platform is: a dictionary is data, and reading it needs no control."""
     try:
-        client = door.client
+        client = call.client
     except Failure:
         from anypop.routing.dictionary import as_data, for_asn  # noqa: PLC0415 - only here
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
@@ -71,7 +71,7 @@ def text_of(file: str) -> str:
 
 @command(app, "explain", stack=False, examples=_EXAMPLES)
 def explain(
-    door: Door,
+    call: Call,
     *,
     file: Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="The pasted text; - reads standard input.")],
     asn: Annotated[
@@ -92,4 +92,4 @@ def explain(
     from anypop.routing.paste.read import read  # noqa: PLC0415
 
     found = [telling.data(one) for one in judged(read(text_of(file), style=style), asn=asn)]
-    door.screen.result(found, lambda: lines(found))
+    call.screen.result(found, lambda: lines(found))

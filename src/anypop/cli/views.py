@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from anypop.cli.body import ANYCAST
+from anypop.cli.declaration import ANYCAST
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.reasons import Reason
 

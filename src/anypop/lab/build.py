@@ -1,4 +1,4 @@
-"""A lab's life: `up`, `attach`, `down`. The only door to it for everyone else.
+"""A lab's life: `up`, `attach`, `down`. The only way to it for everyone else.
 
 In comes a topology, a name prefix and a folder; out comes a running internet as a `Lab`, which can be found again from the folder alone
 (lab.json holds its whole plan, and is written before anything is made). `up` makes and starts what is missing, whatever was killed before;

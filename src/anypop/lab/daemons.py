@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from anypop.host import birdc, found, netns, process
+from anypop.host import birdc, inventory, netns, process
 from anypop.lab import edge, routers
 from anypop.lab.address import LabPlan, PopSite, Router
 from anypop.lab.machine import in_parallel
@@ -106,14 +106,14 @@ def start_wire(plan: LabPlan, folder: Path, *, anew: bool) -> bool:
 def end_stray_wires(folder: Path) -> None:
     """End the wire of this lab, also one whose starter died before it wrote a pid file: it is known by its command line."""
     file = os.fsencode(folder / "wire.json")
-    end_now(pid for pid, words in found.command_lines() if b"anypop.lab.wire" in words and file in words)
+    end_now(pid for pid, words in inventory.command_lines() if b"anypop.lab.wire" in words and file in words)
     (folder / "wire.pid").unlink(missing_ok=True)
 
 
 def end_stray_birds(folder: Path) -> None:
     """End the BIRDs of this lab's routers wherever they are: one outlives the name of its namespace."""
     home = os.fsencode(folder) + b"/"
-    end_now(pid for pid, words in found.command_lines() if words[0] == b"bird" and any(word.startswith(home) for word in words))
+    end_now(pid for pid, words in inventory.command_lines() if words[0] == b"bird" and any(word.startswith(home) for word in words))
 
 
 def inside(pid: int, namespace: str) -> bool:
@@ -126,7 +126,7 @@ def inside(pid: int, namespace: str) -> bool:
 
 def end_inside(names: Iterable[str]) -> None:
     """End every program whose main thread is in one of these namespaces: BIRDs, with or without a pid file."""
-    end_now(found.pids_inside(names))
+    end_now(inventory.pids_inside(names))
 
 
 def end_now(pids: Iterable[int]) -> None:

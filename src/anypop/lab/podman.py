@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from anypop.host import found, process
+from anypop.host import inventory, process
 from anypop.model.errors import WorldError
 
 # Each service runs in a mount namespace of its own. There Podman's cache, which has one fixed place for root, lies in our folder; and on
@@ -87,7 +87,7 @@ def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:
 
 def end_monitors(folder: Path) -> None:
     """End what a stopped Podman left running for the storage in `folder`: monitors of commands that were run inside its containers."""
-    for pid, words in found.command_lines():
+    for pid, words in inventory.command_lines():
         if Path(os.fsdecode(words[0])).name == "conmon" and any(word.startswith(os.fsencode(folder) + b"/") for word in words):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -96,7 +96,7 @@ def end_monitors(folder: Path) -> None:
 def erase(home: PodmanHome, *, keep_images: bool = False) -> None:
     """Remove what a stopped Podman left: overlay mounts, locks, and its images unless they are to be kept. Its containers must be gone."""
     end_monitors(home.store)
-    for mount in found.mounts_below(home.store, home.run):
+    for mount in inventory.mounts_below(home.store, home.run):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
     for folder in (home.run,) if keep_images else (home.run, home.store):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""From the Workload API's JSON to a workload: the front door of the flow.
+"""From the Workload API's JSON to a workload: where the flow begins.
 
 In: the object inside `{"workload": ...}`, with the ids that control gave it and the cities that exist. Out: the workload for the planner,
 the document that may be shown to clients, and the secrets apart from it. Raises `Invalid` with all problems at once, each with its path

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anypop.advice.graph import Graph, Sources
+from anypop.cli.call import Call, command
 from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.graph_options import Footprint, GraphFile, Observed, Overrides, Weights
-from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ WhatIf = Annotated[
     """,
 )
 def predict(
-    door: Door,
+    call: Call,
     *,
     graph: GraphFile = None,
     overrides: Overrides = None,
@@ -72,13 +72,13 @@ def predict(
     from anypop.cli.catchment import inputs, picture, tables  # noqa: PLC0415
 
     given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations)
-    internet = graph_options.loaded(door, given).graph
-    asked = inputs.question(door, plan, workload, what_if or ())
+    internet = graph_options.loaded(call, given).graph
+    asked = inputs.question(call, plan, workload, what_if or ())
     answer = ask(internet, asked, compare=bool(what_if))
     found, change, name = answer.prediction, answer.change, internet.says
-    _warn(door, internet)
+    _warn(call, internet)
     for line in answer.notes:
-        door.screen.note(line)
+        call.screen.note(line)
     if save is not None:
         _write(save, saved_predictions.write(found, graph=name))
     if svg is not None:
@@ -89,7 +89,7 @@ def predict(
         head: list[Shown] = [*tables.difference(change), ""] if change is not None else []
         return [*head, *tables.prediction(found, biggest=biggest, graph=name)]
 
-    door.screen.result(answer_data(answer, biggest=biggest, graph=name), shown)
+    call.screen.result(answer_data(answer, biggest=biggest, graph=name), shown)
 
 
 @command(
@@ -101,7 +101,7 @@ def predict(
     """,
 )
 def difference(
-    door: Door,
+    call: Call,
     a: Annotated[str, typer.Argument(metavar="A", help="A saved prediction, a plan, or 'now'.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
     *,
@@ -120,24 +120,24 @@ def difference(
     internet = None
     if inputs.need_graph((a, b)):
         given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations)
-        internet = graph_options.loaded(door, given).graph
-        _warn(door, internet)
-    before, after = inputs.of_names(door, internet, (a, b), workload)
+        internet = graph_options.loaded(call, given).graph
+        _warn(call, internet)
+    before, after = inputs.of_names(call, internet, (a, b), workload)
     try:
         found = diff(before, after)
     except ValueError:
         raise usage(f"{a} and {b} are of different graphs", advice="Predict both over one graph.") from None
-    door.screen.result(difference_data(found), lambda: tables.difference(found))
+    call.screen.result(difference_data(found), lambda: tables.difference(found))
 
 
 @command(app, "plan", examples="anypop catchment plan > plan.yaml\nanypop catchment plan --what-if withhold:JFK:209 > without.yaml")
-def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) -> None:
+def show_plan(call: Call, *, workload: Workload = "", what_if: WhatIf = None) -> None:
     """Write what we announce now (or would) as a plan file to standard output."""
     from anypop.advice import plans  # noqa: PLC0415 - see the module
     from anypop.cli.catchment import inputs  # noqa: PLC0415
     from anypop.model.scopes import scope_data  # noqa: PLC0415
 
-    wanted = inputs.question(door, None, workload, what_if or ()).wanted
+    wanted = inputs.question(call, None, workload, what_if or ()).wanted
     rows = [
         {
             "pop": s.pop,
@@ -148,12 +148,12 @@ def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) ->
         }
         for s in wanted.sessions
     ]
-    door.screen.result({"asn": wanted.asn, "sessions": rows}, lambda: [plans.write(wanted).rstrip("\n")])
+    call.screen.result({"asn": wanted.asn, "sessions": rows}, lambda: [plans.write(wanted).rstrip("\n")])
 
 
 @command(app, "generate", stack=False, examples="anypop catchment generate --ases 20000 --seed 7 --out internet.txt.gz")
 def generate(
-    door: Door,
+    call: Call,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it; .gz and .bz2 are packed.")],
     ases: Annotated[int, typer.Option("--ases", metavar="N", help="Networks, at least 30.", max=200_000)] = 10_000,
@@ -171,7 +171,7 @@ def generate(
     _write(out, graph_files.packed(graph_files.serial_1(made.relationships, about=f"invented: {ases} networks, seed {seed}"), out.suffix))
     _write(places, graph_files.footprint(made.places))
     links = len(made.relationships)
-    door.screen.result(
+    call.screen.result(
         {"graph": str(out), "footprint": str(places), "networks": ases, "links": links, "seed": seed},
         lambda: [
             f"{ases:,} networks with {links:,} links, all invented: {out}, their cities: {places}",
@@ -191,7 +191,7 @@ def generate(
     """,
 )
 def observe(
-    door: Door,
+    call: Call,
     *,
     source: Annotated[
         str, typer.Option("--import", metavar="FILE", help="CSV, RIPE Atlas results, or what 'probe -o json' printed; '-' reads it.")
@@ -215,13 +215,13 @@ def observe(
     from anypop.cli.catchment import observations  # noqa: PLC0415
 
     found = observations.imported(source, pops=pops, meaning=meaning or (), probes=probes, prefixes=prefixes)
-    target = out or door.folder / "observations.csv"
+    target = out or call.folder / "observations.csv"
     added, every = observations.keep(target, found)
     data = {"file": str(target), "read": len(found), "added": added, "kept": every, "pops": by_pop(found)}
     if nameless := sum(not seen.asn for seen in found):
-        door.screen.note(f"{nameless:,} of them not kept: the network of their probes is not known; --probes FILE tells it")
+        call.screen.note(f"{nameless:,} of them not kept: the network of their probes is not known; --probes FILE tells it")
     words = ", ".join(f"{pop} {count:,}" for pop, count in by_pop(found).items()) or "none"
-    door.screen.result(data, lambda: [f"{len(found):,} observations ({words}), {added:,} of them new; {every:,} in {target}"])
+    call.screen.result(data, lambda: [f"{len(found):,} observations ({words}), {added:,} of them new; {every:,} in {target}"])
 
 
 @command(
@@ -231,7 +231,7 @@ def observe(
     examples="anypop catchment evaluate --predicted before.json --measured observations.csv",
 )
 def evaluate(
-    door: Door,
+    call: Call,
     *,
     predicted: Annotated[Path, typer.Option("--predicted", metavar="FILE", help="A saved prediction.")],
     observed: Annotated[Path, typer.Option("--measured", metavar="FILE", help="Observations, as CSV.")],
@@ -248,14 +248,14 @@ def evaluate(
     # What was pinned was told beforehand: being right about it proves nothing.
     told = {int(site): prediction.pops[prediction.pop[site]] for site in (prediction.level == 0).nonzero()[0] if prediction.pop[site] >= 0}
     found = score(prediction, rows, held_out=told)
-    door.screen.result(evaluation_data(found) | {"pinned": len(told)}, lambda: tables.evaluation(found))
+    call.screen.result(evaluation_data(found) | {"pinned": len(told)}, lambda: tables.evaluation(found))
 
 
-def _warn(door: Door, graph: Graph) -> None:
+def _warn(call: Call, graph: Graph) -> None:
     for warning in graph.warnings[:5]:
-        door.screen.note(f"warning: {warning}")
+        call.screen.note(f"warning: {warning}")
     if len(graph.warnings) > 5:
-        door.screen.note(f"warning: and {len(graph.warnings) - 5} more")
+        call.screen.note(f"warning: and {len(graph.warnings) - 5} more")
 
 
 def _write(path: Path, content: str | bytes) -> None:

@@ -15,7 +15,7 @@ from anypop.advice.graph import File, Graph, Sources
 from anypop.cli.failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from anypop.cli.door import Door
+    from anypop.cli.call import Call
     from anypop.lab.address import LabPlan
 
 GraphFile = Annotated[
@@ -37,14 +37,14 @@ class Loaded:
     plan: "LabPlan | None" = None
 
 
-def sources(door: "Door", given: Sources | None = None) -> Sources | None:
+def sources(call: "Call", given: Sources | None = None) -> Sources | None:
     """The files meant; None where there is no graph at all. Raises `Invalid` for a graph.yaml that is wrong."""
-    return graph.find(given or Sources(), folder=door.folder, environment=os.environ)
+    return graph.find(given or Sources(), folder=call.folder, environment=os.environ)
 
 
-def loaded(door: "Door", given: Sources) -> Loaded:
+def loaded(call: "Call", given: Sources) -> Loaded:
     """The graph meant. Raises `Failure` where there is none, and `Invalid` with every problem of its files."""
-    found = sources(door, given)
+    found = sources(call, given)
     if found is None:
         raise Failure("no graph of the Internet is known here", code=Exit.USAGE, advice=_ADVICE)
     return load(found)

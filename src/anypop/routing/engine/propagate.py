@@ -1,4 +1,4 @@
-"""Propagation: an `Internet`, seeds and policies in, an `Outcome` out. The door to the compiled engine.
+"""Propagation: an `Internet`, seeds and policies in, an `Outcome` out. The way to the compiled engine.
 
 `Engine` keeps what one graph needs between propagations; `run` is one propagation, `variant` the same with some seeds
 changed (for searches over many changes). An outcome holds arrays for counting and answers single questions (`path`,

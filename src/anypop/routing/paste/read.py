@@ -1,4 +1,4 @@
-"""A pasted text: whose it is, and its routes. The door to the readers of all styles.
+"""A pasted text: whose it is, and its routes. The entry to the readers of all styles.
 
 Comes in text, goes out a `Pasted`, or `Invalid` with every problem and the line of each. Never anything else, whatever the text is. Pure.
 """

@@ -1,7 +1,7 @@
 """The frame of every command: its common options, its screen, its way to control.
 
-`command(app, "list")` registers a function whose first parameter is a `Door`; on the command line that parameter becomes the options
-`-o`, `--state` and `--stack`. A command never parses these, never opens a connection by itself, and prints through `door.screen` only.
+`command(app, "list")` registers a function whose first parameter is a `Call`; on the command line that parameter becomes the options
+`-o`, `--state` and `--stack`. A command never parses these, never opens a connection by itself, and prints through `call.screen` only.
 """
 
 import inspect
@@ -44,7 +44,7 @@ class Root:
     transport: "httpx.BaseTransport | None" = None
 
 
-class Door:
+class Call:
     """One call of one command."""
 
     def __init__(self, root: Root, *, output: Format, state: Path | None, stack: str) -> None:
@@ -87,24 +87,24 @@ def called() -> str:
 
 
 def command(app: typer.Typer, name: str, *, stack: bool = True, examples: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register `function(door, ...)` as a command. `stack=False`: it knows no stack. `examples`: command lines, one a line."""
+    """Register `function(call, ...)` as a command. `stack=False`: it knows no stack. `examples`: command lines, one a line."""
     common = _COMMON if stack else _COMMON[:-1]
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
         def run(ctx: typer.Context, **values: Any) -> None:
-            door = Door(
+            call = Call(
                 ctx.find_root().obj or Root(),
                 output=values.pop("output"),
                 state=values.pop("state"),
                 stack=values.pop("stack", ""),
             )
             try:
-                function(door, **values)
+                function(call, **values)
             finally:
-                if "client" in door.__dict__:
-                    door.client.close()
+                if "client" in call.__dict__:
+                    call.client.close()
 
         context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         shown = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *common]
