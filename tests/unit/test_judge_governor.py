@@ -73,19 +73,16 @@ def test_two_that_ask_together_never_both_get_the_last_leave() -> None:
 
 
 def test_a_host_whose_pop_goes_on_by_another_takes_no_pop_away() -> None:
-    """Floors are counted in PoPs: of London's two hosts one may go where no PoP may, and then the other may not."""
-    one, two = HostName("LHR-1"), HostName("LHR-2")
-    pops = {one: CityCode("LHR"), two: CityCode("LHR"), AMS: CITY[AMS], JFK: CITY[JFK]}
-    asks = ((AMS, Cause.BROKEN), (two, Cause.BROKEN), (one, Cause.BROKEN))
-    facts = {"entitled": pops, "announcing": frozenset(pops), "requests": asks, "turned_bad": bad(1)}
-    answers = govern(standing(**facts))
-    assert {host: answer.reason for host, answer in answers.items()} == {
-        AMS: Reason.GRANTED, two: Reason.GRANTED, one: Reason.FLOOR_HOLDS
-    }  # fmt: skip
-    alone = govern(
-        standing(entitled={one: CITY[LHR], two: CITY[LHR]}, announcing=frozenset({one, two}), requests=asks[1:], turned_bad=bad(0))
-    )
-    assert (alone[two].reason, alone[one].reason) == (Reason.GRANTED, Reason.LAST_ANNOUNCER)
+    """Floors are counted in PoPs: two of three must stay, whichever hosts they stand on."""
+    london = tuple(HostName(f"LHR-{n}") for n in range(1, 4))
+    pops = {**dict.fromkeys(london, CityCode("LHR")), AMS: CITY[AMS], JFK: CITY[JFK]}
+    out = frozenset({*london, AMS})
+    asks = ((AMS, Cause.BROKEN), *((host, Cause.BROKEN) for host in london))
+    answers = govern(standing(entitled=pops, announcing=out, requests=asks, turned_bad=bad(1)))
+    assert [answers[h].reason for h in (AMS, *london)] == [Reason.FLOOR_HOLDS, Reason.GRANTED, Reason.GRANTED, Reason.FLOOR_HOLDS]
+    alone = dict.fromkeys(london[:2], CityCode("LHR"))
+    answers = govern(standing(entitled=alone, announcing=frozenset(alone), requests=asks[1:3], turned_bad=bad(0)))
+    assert [answers[h].reason for h in alone] == [Reason.GRANTED, Reason.LAST_ANNOUNCER]
 
 
 sets_of_hosts = st.frozensets(st.sampled_from(HOSTS))
