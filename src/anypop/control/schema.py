@@ -217,6 +217,7 @@ events = Table(
     Column("kind", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("message", Text, nullable=False),
+    Column("fields", Text, nullable=False),
     Column("stack_id", String(36)),
     Index("ix_events_at", "at"),
 )

@@ -130,16 +130,6 @@ class Issued:
         return OrderWriter().order(self.order).encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened, for people: `kind` is a stable word, `subject` a name."""
-
-    kind: str
-    subject: str
-    message: str
-    stack_id: str | None = None
-
-
 NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
 
 

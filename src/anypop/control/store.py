@@ -6,6 +6,7 @@ returns. It decides nothing, and it is called from the core's one writer thread 
 loop.
 """
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -34,16 +35,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
-from anypop.control.state import NO_NETWORK, Event, Revision, RevisionKey, State
+from anypop.control.state import NO_NETWORK, Revision, RevisionKey, State
 from anypop.model import codec
 from anypop.model.errors import WorldError
+from anypop.model.events import Event
 from anypop.model.names import HostName
 from anypop.model.network import Network
 from anypop.model.order_text import OrderWriter
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0003"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0004"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 
@@ -143,7 +145,7 @@ class Store:
             query = query.where(table.c.stack_id.in_(stacks))
         with self.reading() as link:
             found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
-        return [dict(row) for row in reversed(found)]
+        return [{**row, "fields": json.loads(row["fields"])} for row in reversed(found)]
 
     def order_history(self, host: HostName) -> list[Row]:
         """The kept generations of a host, newest first: whole orders, and what differs from the one before (`base`)."""
@@ -334,7 +336,17 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
     table = schema.events
     link.execute(
         insert(table),
-        [{"at": at, "kind": e.kind, "subject": e.subject[:255], "message": e.message, "stack_id": e.stack_id} for e in events],
+        [
+            {
+                "at": at,
+                "kind": e.kind.value,
+                "subject": e.subject[:255],
+                "message": e.message,
+                "fields": json.dumps(e.fields),
+                "stack_id": e.stack_id,
+            }
+            for e in events
+        ],
     )
     newest = link.execute(select(func.max(table.c.id))).scalar_one()
     link.execute(delete(table).where(table.c.id <= newest - EVENTS_KEPT))
