@@ -18,12 +18,12 @@ from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.state import Declaration, State
-from anypop.model.announce import Announcement, Mode, Prefix, Scope, ScopeRule
+from anypop.judge.announced import announced
+from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
-from anypop.model.names import CityCode, HostName
+from anypop.model.names import CityCode
 from anypop.model.network import Network, Upstream
-from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
 from anypop.plan.edge_scopes import heard
 
@@ -104,9 +104,9 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                 continue
             for upstream, scope in heard(state.network, host, told):
                 rule = rules.get((part.pop, upstream.name))
-                announced, reason = _effect(state, host, told)
-                if announced and scope.mode is Mode.WITHHOLD:  # by the edge router, to which it is announced
-                    announced, reason = False, Reason.WITHHELD
+                received = state.reports.get(host)
+                report = received.report if received is not None else None
+                out, reason = announced(told, scope, state.verdict.hosts.get(host), report)
                 row = {
                     "prefix": str(told.prefix),
                     "pop": part.pop,
@@ -115,32 +115,15 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                     "scope": scope_data(_scope_of(rule)),
                     "effective": scope_data(scope),
                     "note": rule.note if rule is not None else "",
-                    "announced": announced,
+                    "announced": out,
                     "reason": reason.value,
                     "says": reason.says,
                 }
                 # hosts behind one edge router speak for the PoP together: it is out when one of them says it
                 known = rows.setdefault((told.prefix, part.pop, upstream.name), row)
-                if announced:
+                if out:
                     known |= row
     yield from rows.values()
-
-
-def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Reason]:
-    """Whether it is out, by the host's own last report, and why it is or is not."""
-    verdict, received = state.verdict.hosts.get(host), state.reports.get(host)
-    if verdict is None or not verdict.trusted or received is None:
-        return False, verdict.reason if verdict is not None else Reason.NO_REPORT
-    seen = next((p for p in received.report.prefixes if p.prefix == told.prefix), None)
-    if seen is not None and seen.announced and told.upstream in seen.upstreams:
-        return True, Reason.ANNOUNCED
-    if told.scope.mode is Mode.WITHHOLD:
-        return False, Reason.WITHHELD
-    family = told.prefix.version
-    states = [s.state for s in received.report.sessions if s.upstream == told.upstream and s.family == family]
-    if states and "established" not in states:
-        return False, Reason.SESSION_DOWN
-    return False, seen.reason if seen is not None and seen.reason is not Reason.ANNOUNCED else Reason.SCHEDULED
 
 
 def _rules(state: State, declared: Declaration) -> Rules:
