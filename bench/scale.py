@@ -106,7 +106,7 @@ async def _changes(core: Core, stack: Stack, bodies: list[dict[str, Any]], citie
     """One workload is scaled from two instances in each of its cities to three: parsed, declared, planned, checked, judged, ordered, stored."""
     found = []
     for number in range(RUNS + 3):
-        chosen = number * 7
+        chosen = number * 7 % len(bodies)  # each another one, as long as there are so many
         wanted = a_body(chosen, len(cities), replicas=PER_CITY + 1)
 
         async def change(chosen: int = chosen, wanted: dict[str, Any] = wanted) -> None:
