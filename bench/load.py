@@ -70,8 +70,10 @@ async def _ask_on(link: Connection, address: str, port: int, interval_s: float) 
     async def ask() -> None:
         results.append(await _request(address, port))
 
-    while await _request(address, port):
-        await asyncio.sleep(0.05)
+    for _ in range(1000):
+        if not await _request(address, port):
+            break
+        await asyncio.sleep(0.05)  # nobody tells when a route has come
     link.send("ready")
     begun = time.monotonic()
     turn = 0

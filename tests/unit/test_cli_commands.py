@@ -176,7 +176,9 @@ def test_a_pattern_of_the_dictionary_is_filled_with_the_neighbour(call: Caller, 
 def test_secrets_come_from_the_environment_and_go_under_their_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--secret TOKEN` sends secretValue, `--env A=B=C` keeps everything after the first equals sign."""
     monkeypatch.setenv("TOKEN", "hush")
-    made = declaration.of_options(declaration.Wanted(slug="w", image="i", targets=["t=AMS"], secrets=["TOKEN"], env=["A=B=C"], command=["sh -c 'a b'"]))
+    made = declaration.of_options(
+        declaration.Wanted(slug="w", image="i", targets=["t=AMS"], secrets=["TOKEN"], env=["A=B=C"], command=["sh -c 'a b'"])
+    )
     container = made["spec"]["containers"]["app"]
     assert container["env"] == {"A": {"value": "B=C"}, "TOKEN": {"secretValue": "hush"}}
     assert container["command"] == ["sh", "-c", "a b"]

@@ -67,9 +67,7 @@ async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landi
         return list(await asyncio.gather(*(ask(vantage) for vantage in vantages)))
 
 
-async def _landing(
-    platform: Platform, state: State, workload_id: WorkloadId, vantage: Vantage, *, address: Address, port: int
-) -> Landing:
+async def _landing(platform: Platform, state: State, workload_id: WorkloadId, vantage: Vantage, *, address: Address, port: int) -> Landing:
     assert platform.vantages is not None
     try:
         found = await in_own_thread(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))

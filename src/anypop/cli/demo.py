@@ -65,7 +65,9 @@ class Story:
         self.call.screen.preview(*shown)
 
     def document(self) -> dict[str, Any]:
-        options = declaration.Wanted(slug=WORKLOAD, image=self.place.image, ports=["80"], size="SP-2", targets=TARGETS, replicas=2, anycast=True)
+        options = declaration.Wanted(
+            slug=WORKLOAD, image=self.place.image, ports=["80"], size="SP-2", targets=TARGETS, replicas=2, anycast=True
+        )
         return declaration.of_options(options)
 
     def quote(self) -> None:
