@@ -1,8 +1,9 @@
 """Changing what runs, under load: an update of eight instances in four PoPs, and a bad image that is taken back.
 
-Requests go from every vantage, each over a connection of its own, one every 2 ms from each, on the anycast address. What must be zero stands
-beside its control: the same count while an instance's process is killed without warning, which has to lose some. The seconds of the update
-stand beside eight plain starts of the same containers one after the other through the same Podman sockets.
+Requests go from every vantage, each over a connection of its own, one every 2 ms from each, on the anycast address.
+What must be zero stands beside its control: the same count while an instance's process is killed without warning, which
+has to lose some. The seconds of the update stand beside eight plain starts of the same containers one after the other
+through the same Podman sockets.
 """
 
 import contextlib
@@ -34,8 +35,9 @@ INTERVAL_S = 0.002
 
 
 def rows() -> Iterable[Row]:
-    """Rows `rolling_update_failed`, `rolling_update_requests`, `rolling_update_seconds`, `bad_image_failed`, `bad_image_requests`,
-    `bad_image_reverted_seconds` and `killed_failed`, the control."""
+    """Rows `rolling_update_failed`, `rolling_update_requests`, `rolling_update_seconds`, `bad_image_failed`,
+    `bad_image_requests`, `bad_image_reverted_seconds` and `killed_failed`, the control.
+    """
     prefix = f"b{os.getpid() % 46656:x}"
     with tempfile.TemporaryDirectory(prefix="anyp-", dir="/tmp") as folder:
         state = Path(folder) / "s"
@@ -53,7 +55,13 @@ class _Measured:
         self.call = Call(Root(), output=Format.JSON, state=place.state, stack="")
         self.vantages = build.attach(place.state / "lab").plan.vantages
         options = declaration.Wanted(
-            slug=SLUG, image=place.image, ports=["80"], size="SP-2", targets=("na1=JFK,LAX", "eu1=AMS,LHR"), replicas=2, anycast=True
+            slug=SLUG,
+            image=place.image,
+            ports=["80"],
+            size="SP-2",
+            targets=("na1=JFK,LAX", "eu1=AMS,LHR"),
+            replicas=2,
+            anycast=True,
         )
         document = declaration.of_options(options)
         workloads = f"{self.call.stack_path('workload')}/workloads"
@@ -82,7 +90,13 @@ class _Measured:
         return [
             row("rolling_update_failed", update_failed, unit="requests", below=0.5),
             row("rolling_update_requests", update_asked, unit="requests"),
-            row("rolling_update_seconds", updates, unit="s", against="eight plain container starts, one after the other", floor=floors),
+            row(
+                "rolling_update_seconds",
+                updates,
+                unit="s",
+                against="eight plain container starts, one after the other",
+                floor=floors,
+            ),
             row("bad_image_failed", bad_failed, unit="requests", below=0.5),
             row("bad_image_requests", bad_asked, unit="requests"),
             row("bad_image_reverted_seconds", bad, unit="s"),
@@ -94,7 +108,9 @@ class _Measured:
 
     def _patch(self, container: dict[str, Any]) -> int:
         wanted = {"spec": {"containers": {"app": container}}}
-        made = self.call.client.call("PATCH", self.call.workload_path(SLUG), what=SLUG, body={"workload": wanted})["workload"]
+        made = self.call.client.call("PATCH", self.call.workload_path(SLUG), what=SLUG, body={"workload": wanted})[
+            "workload"
+        ]
         return int(made["metadata"]["version"])
 
     def _update(self, container: dict[str, Any]) -> float:
@@ -139,9 +155,15 @@ class _Measured:
 
 
 def _starts_one_by_one(place: platform.Platform) -> float:
-    """Seconds to create and start eight containers of the image one after the other, two in each PoP; they are removed again."""
+    """Seconds to create and start eight containers of the image one after the other, two in each PoP; they are
+    removed again.
+    """
     limit = {"hard": 1024, "soft": 1024}
-    spec = {"image": place.image, "netns": {"nsmode": "none"}, "r_limits": [{"type": "nofile", **limit}, {"type": "nproc", **limit}]}
+    spec = {
+        "image": place.image,
+        "netns": {"nsmode": "none"},
+        "r_limits": [{"type": "nofile", **limit}, {"type": "nproc", **limit}],
+    }
     took = 0.0
     for city in place.cities:
         transport = httpx.HTTPTransport(uds=str(place.podman(city).socket))

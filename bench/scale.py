@@ -1,8 +1,10 @@
-"""Scale: what one change, one report, one lost host and a first plan cost, on a large platform and on one of a tenth of its size.
+"""Scale: what one change, one report, one lost host and a first plan cost, on a large platform and on one of a tenth of
+its size.
 
-The shape: 1,000 hosts in 1,000 PoPs, 10,000 workloads of 10 instances over 5 cities each, one workload in ten with an anycast address. All goes
-through the real core and the real store: from what a request hands to the core until the step is on disk and everyone who waits can hear of it.
-A report is handed over parsed. The agent's rows are processor time of one decision over so many instances.
+The shape: 1,000 hosts in 1,000 PoPs, 10,000 workloads of 10 instances over 5 cities each, one workload in ten with an
+anycast address. All goes through the real core and the real store: from what a request hands to the core until the step
+is on disk and everyone who waits can hear of it. A report is handed over parsed. The agent's rows are processor time of
+one decision over so many instances.
 """
 
 import asyncio
@@ -37,12 +39,30 @@ LOST = 12
 
 
 def rows() -> Iterable[Row]:
-    """Rows `change_10k`, `change_100k`, `report_100k`, `lost_host_100k`, `first_plan_100k`, `converge_100` and `converge_400`."""
+    """Rows `change_10k`, `change_100k`, `report_100k`, `lost_host_100k`, `first_plan_100k`, `converge_100` and
+    `converge_400`.
+    """
     tiny, small, large = (asyncio.run(_measured(hosts)) for hosts in (HOSTS // 100, HOSTS // 10, HOSTS))
     return [
         row("change_10k", small.change, unit="ms", against="1,000 instances", floor=tiny.change),
-        row("change_100k", large.change, unit="ms", against="10,000 instances", floor=small.change, below=10, ratio_below=1.5),
-        row("report_100k", large.report, unit="ms", against="10,000 instances", floor=small.report, below=1, ratio_below=1.5),
+        row(
+            "change_100k",
+            large.change,
+            unit="ms",
+            against="10,000 instances",
+            floor=small.change,
+            below=10,
+            ratio_below=1.5,
+        ),
+        row(
+            "report_100k",
+            large.report,
+            unit="ms",
+            against="10,000 instances",
+            floor=small.report,
+            below=1,
+            ratio_below=1.5,
+        ),
         row("lost_host_100k", large.lost, unit="ms", against="10,000 instances", floor=small.lost, ratio_below=1.5),
         row("first_plan_100k", large.first, unit="s", against="10,000 instances", floor=small.first, below=4),
     ]
@@ -80,7 +100,9 @@ async def _measured(hosts: int) -> Figures:
             await core.change(change_network(a_network(hosts)))
             bodies = [a_body(number, hosts) for number in range(hosts * WORKLOADS_PER_HOST // CITIES)]
             cities = [pop.city for pop in core.state.network.pops]
-            made = [declare.create(declare.parsed(body, stack, WorkloadId(_id(n)), cities)) for n, body in enumerate(bodies)]
+            made = [
+                declare.create(declare.parsed(body, stack, WorkloadId(_id(n)), cities)) for n, body in enumerate(bodies)
+            ]
 
             def all_of_them(state: State, now: float) -> State:
                 for alter in made:
@@ -102,7 +124,9 @@ async def _measured(hosts: int) -> Figures:
 
 
 async def _changes(core: Core, stack: Stack, bodies: list[dict[str, Any]], cities: list[CityCode]) -> list[float]:
-    """One workload is scaled from two instances in each of its cities to three: parsed, declared, planned, checked, judged, ordered, stored."""
+    """One workload is scaled from two instances in each of its cities to three: parsed, declared, planned, checked,
+    judged, ordered, stored.
+    """
     found = []
     for number in range(RUNS + 3):
         chosen = number * 7 % len(bodies)  # each another one, as long as there are so many
@@ -224,13 +248,22 @@ def a_body(number: int, hosts: int, *, replicas: int = PER_CITY) -> dict[str, An
         "slug": f"w{number}",
         "metadata": {"annotations": annotations},
         "spec": {"containers": {"web": container}},
-        "targets": {"all": {"spec": {"deploymentScope": "cityCode", "deployments": {"minReplicas": replicas, "selectors": [selector]}}}},
+        "targets": {
+            "all": {
+                "spec": {
+                    "deploymentScope": "cityCode",
+                    "deployments": {"minReplicas": replicas, "selectors": [selector]},
+                }
+            }
+        },
     }
 
 
 def a_report(order: Order, at: float) -> Report:
     """A host that has obeyed, with everything well."""
-    container = ContainerReport(name="web", phase=Phase.RUNNING, reason=Reason.RUNNING, container_id="c" * 64, started_at=at, ready=True)
+    container = ContainerReport(
+        name="web", phase=Phase.RUNNING, reason=Reason.RUNNING, container_id="c" * 64, started_at=at, ready=True
+    )
     return Report(
         pop=order.pop,
         host=order.host,
@@ -250,7 +283,11 @@ def a_report(order: Order, at: float) -> Report:
             )
             for i in order.instances
         ),
-        sessions=tuple(SessionReport(upstream=u.name, family=f, state="established", since=at) for u in order.upstreams for f in (4, 6)),
+        sessions=tuple(
+            SessionReport(upstream=u.name, family=f, state="established", since=at)
+            for u in order.upstreams
+            for f in (4, 6)
+        ),
         prefixes=tuple(
             PrefixReport(
                 prefix=prefix,

@@ -1,6 +1,7 @@
 """A database of an older version: read, written back, and taken over by a control of today without touching what runs.
 
-The recorded one is described in `tests/recorded/v0_1/README.md`. PostgreSQL too, where ANYPOP_TEST_DATABASE_URL names one.
+The recorded one is described in `tests/recorded/v0_1/README.md`. PostgreSQL too, where ANYPOP_TEST_DATABASE_URL names
+one.
 """
 
 import json
@@ -46,7 +47,9 @@ class Database:
             config.set_main_option("path_separator", "os")
             config.attributes["connection"] = link
             now = (
-                link.execute(text("SELECT version_num FROM alembic_version")).scalar() if inspect(link).has_table("alembic_version") else ""
+                link.execute(text("SELECT version_num FROM alembic_version")).scalar()
+                if inspect(link).has_table("alembic_version")
+                else ""
             )
             (command.downgrade if now and now > to else command.upgrade)(config, to)
 
@@ -67,7 +70,8 @@ class Database:
         with self.engine.connect() as link:
             return {
                 table.name: sorted(
-                    tuple(_plain(v) for v in row) for row in link.execute(select(*sorted(table.columns, key=lambda c: c.name)))
+                    tuple(_plain(v) for v in row)
+                    for row in link.execute(select(*sorted(table.columns, key=lambda c: c.name)))
                 )
                 for table in meta.sorted_tables
             }
@@ -153,13 +157,18 @@ def _copied(source: sqlite3.Connection, engine: Engine) -> None:
 
 
 def test_what_was_recorded_is_all_there_after_the_migration(database: Database) -> None:
-    """Declarations with their secrets, incarnations at their places, rules, addresses, tombstones, rests, orders and the judge's memory."""
+    """Declarations with their secrets, incarnations at their places, rules, addresses, tombstones, rests, orders and
+    the judge's memory.
+    """
     before = database.rows()
     state = database.load()
     slugs = {d.workload.slug: d for d in state.workloads.values()}
     assert sorted(slugs) == ["blog", "fun", "stale"]
     fun = slugs["fun"]
-    assert {(s.path.rpartition(".")[2], s.value) for s in fun.secrets} == {("secretValue", "hush-hush"), ("password", "pass-word")}
+    assert {(s.path.rpartition(".")[2], s.value) for s in fun.secrets} == {
+        ("secretValue", "hush-hush"),
+        ("password", "pass-word"),
+    }
     assert dict(fun.workload.containers[0].secrets) == {"TOKEN": "hush-hush"}
     assert (fun.version, fun.good, fun.workload.revision, fun.workload.template) == (1, 1, 1, "")
     stale = slugs["stale"]
@@ -167,8 +176,12 @@ def test_what_was_recorded_is_all_there_after_the_migration(database: Database) 
     assert dict(stale.workload.containers[0].secrets) == {"TOKEN": "whisper"}
     assert state.serial == 13, "names that come back must not be taken for those that went"
     living = {p.incarnation.uid: p.incarnation for p in state.incarnations.values()}
-    assert {(i.uid, i.name, i.pop, i.index) for i in living.values()} == {(r[7], r[1], r[4], r[3]) for r in _slots(before)}
-    assert all(i.host == HostName(i.pop) and i.link == i.index and (i.life, i.template) == (0, "") for i in living.values())
+    assert {(i.uid, i.name, i.pop, i.index) for i in living.values()} == {
+        (r[7], r[1], r[4], r[3]) for r in _slots(before)
+    }
+    assert all(
+        i.host == HostName(i.pop) and i.link == i.index and (i.life, i.template) == (0, "") for i in living.values()
+    )
     (stone,) = state.tombstones.values()
     gone = stone.incarnation
     assert (gone.name, gone.host, gone.link, stone.reason, stone.detail) == (
@@ -184,12 +197,15 @@ def test_what_was_recorded_is_all_there_after_the_migration(database: Database) 
     generations = _newest(before)
     assert {host: issued.order.generation for host, issued in state.orders.items()} == generations
     assert all(
-        {i.uid for i in state.orders[HostName(h)].order.instances} == {u for u, i in living.items() if i.host == h} for h in generations
+        {i.uid for i in state.orders[HostName(h)].order.instances} == {u for u, i in living.items() if i.host == h}
+        for h in generations
     )
 
 
 def _slots(rows: Rows) -> list[tuple[Any, ...]]:
-    """created_at, name, ordinal, place, pop, target, (the uid), workload_id: columns stand in the order of their names."""
+    """created_at, name, ordinal, place, pop, target, (the uid), workload_id: columns stand in the order of their
+    names.
+    """
     return [(r[0], r[1], r[2], r[3], r[4], r[5], r[7], r[6]) for r in rows["slots"]]
 
 
@@ -218,19 +234,25 @@ def test_down_again_it_is_what_it_was(database: Database) -> None:
 
 
 def test_down_again_after_a_life_with_incarnations(database: Database, tmp_path: Path) -> None:
-    """Of two incarnations of a slot the older stays, of revisions the newest; a network with two hosts in a PoP is refused."""
+    """Of two incarnations of a slot the older stays, of revisions the newest; a network with two hosts in a PoP is
+    refused.
+    """
     database.migrate("0002")
     fun, uid = _one_of(database, "fun-eu-ams-0")
     with database.engine.begin() as link:
         link.execute(
             text(
                 "INSERT INTO incarnations "
-                "(uid, workload_id, target, pop, host, ordinal, name, place, link, life, template, revision, created_at) "
+                "(uid, workload_id, target, pop, host, ordinal, name, place, link, life, template, revision, "
+                "created_at) "
                 "VALUES ('younger', :fun, 'eu', 'AMS', 'AMS', 0, 'fun-eu-ams-0', 0, 77, 9, 'x', 2, 1)"
             ),
             {"fun": fun},
         )
-        link.execute(text("INSERT INTO revisions VALUES (:fun, 2, '{\"v\": 2}', '{\"v\": 2, \"revision\": 2}', 5, '')"), {"fun": fun})
+        link.execute(
+            text("INSERT INTO revisions VALUES (:fun, 2, '{\"v\": 2}', '{\"v\": 2, \"revision\": 2}', 5, '')"),
+            {"fun": fun},
+        )
         link.execute(text("INSERT INTO workload_secrets VALUES (:fun, 2, 'p', 'second')"), {"fun": fun})
         link.execute(text("UPDATE workloads SET version = 2 WHERE id = :fun"), {"fun": fun})
         link.execute(text("INSERT INTO rollouts VALUES ('r', :fun, 1, '{}')"), {"fun": fun})
@@ -238,10 +260,13 @@ def test_down_again_after_a_life_with_incarnations(database: Database, tmp_path:
     database.migrate("0001")
     with database.engine.begin() as link:
         assert link.execute(text("SELECT uid FROM slots WHERE name = 'fun-eu-ams-0'")).scalars().all() == [uid]
-        assert link.execute(text("SELECT document, workload, version FROM workloads WHERE id = :fun"), {"fun": fun}).one() == (
+        query = text("SELECT document, workload, version FROM workloads WHERE id = :fun")
+        assert link.execute(query, {"fun": fun}).one() == (
             '{"v": 2}', '{"v": 2}', 2
         )  # fmt: skip
-        assert link.execute(text("SELECT value FROM workload_secrets WHERE workload_id = :fun"), {"fun": fun}).scalars().all() == ["second"]
+        assert link.execute(
+            text("SELECT value FROM workload_secrets WHERE workload_id = :fun"), {"fun": fun}
+        ).scalars().all() == ["second"]
     database.migrate("0002")
     before = database.rows()
     with database.engine.begin() as link:
@@ -250,7 +275,9 @@ def test_down_again_after_a_life_with_incarnations(database: Database, tmp_path:
         link.execute(text("UPDATE settings SET value = :value WHERE key = 'network'"), {"value": json.dumps(value)})
     with pytest.raises(RuntimeError, match="AMS has others"):
         database.migrate("0001")
-    assert {t: r for t, r in database.rows().items() if t != "settings"} == {t: r for t, r in before.items() if t != "settings"}
+    assert {t: r for t, r in database.rows().items() if t != "settings"} == {
+        t: r for t, r in before.items() if t != "settings"
+    }
 
 
 def _one_of(database: Database, name: str) -> tuple[str, str]:
@@ -263,7 +290,9 @@ def _one_of(database: Database, name: str) -> tuple[str, str]:
 
 
 class Takeover(World):
-    """A control of today over the recorded database, at the time at which it was recorded; the agents of then run what they ran."""
+    """A control of today over the recorded database, at the time at which it was recorded; the agents of then run
+    what they ran.
+    """
 
     def __init__(self, folder: Path) -> None:
         with sqlite3.connect(folder / "anypop.db") as made:
@@ -274,7 +303,10 @@ class Takeover(World):
                 for row in made.execute("SELECT pop, body FROM reports")
                 for i in _with_containers(made, row)
             }
-            self.generations = {row["pop"]: json.loads(row["body"])["generation"] for row in made.execute("SELECT pop, body FROM reports")}
+            self.generations = {
+                row["pop"]: json.loads(row["body"])["generation"]
+                for row in made.execute("SELECT pop, body FROM reports")
+            }
         made.close()
         super().__init__(folder, now=RECORDED_AT)
 
@@ -283,7 +315,9 @@ class Takeover(World):
 
 
 def _with_containers(made: sqlite3.Connection, row: sqlite3.Row) -> Iterator[dict[str, Any]]:
-    """What a PoP reported to run, as the first order named it that asked for it: so its containers were made, and never anew."""
+    """What a PoP reported to run, as the first order named it that asked for it: so its containers were made, and
+    never anew.
+    """
     reported = {i["uid"] for i in json.loads(row["body"])["instances"]}
     known: dict[str, dict[str, Any]] = {}
     for (body,) in made.execute("SELECT body FROM orders WHERE pop = ? ORDER BY generation", (row["pop"],)):
@@ -308,13 +342,16 @@ def _agents(taken: Takeover) -> list[FakeAgent]:
             one = placed.incarnation
             if one.host == agent.host:
                 wanted = declared[one.workload_id].containers[0].image
-                agent.made_from[one.uid] = declared[one.workload_id].template if taken.ran[one.host, one.uid] == wanted else "unknown"
+                agent.made_from[one.uid] = (
+                    declared[one.workload_id].template if taken.ran[one.host, one.uid] == wanted else "unknown"
+                )
     return agents
 
 
 def test_nothing_that_ran_is_removed_or_made_anew(taken: Takeover) -> None:
-    """Every order of today names just the uids that ran, with their addresses, above the generation that its host has obeyed; the only
-    removal is the one that was under way, and its end is heard."""
+    """Every order of today names just the uids that ran, with their addresses, above the generation that its host has
+    obeyed; the only removal is the one that was under way, and its end is heard.
+    """
     agents = _agents(taken)
     ran = {uid for _, uid in taken.ran}
     going = {t.incarnation.uid for t in taken.state.tombstones.values()}
@@ -332,10 +369,14 @@ def test_nothing_that_ran_is_removed_or_made_anew(taken: Takeover) -> None:
 
 
 def test_addresses_and_announcements_go_on(taken: Takeover) -> None:
-    """Private, external and anycast addresses of each uid, and what each host announces, are those of the last order of then."""
+    """Private, external and anycast addresses of each uid, and what each host announces, are those of the last order
+    of then.
+    """
     with sqlite3.connect(taken.folder / "old.db") as old:
         old.executescript((RECORDED / "control.sql").read_text())
-        newest = {pop: json.loads(body) for pop, body in old.execute("SELECT pop, body FROM orders ORDER BY generation")}
+        newest = {
+            pop: json.loads(body) for pop, body in old.execute("SELECT pop, body FROM orders ORDER BY generation")
+        }
     old.close()
     for agent in _agents(taken):
         agent.obey()
@@ -349,16 +390,21 @@ def test_addresses_and_announcements_go_on(taken: Takeover) -> None:
                 "private6": six.private, "gateway6": six.gateway, "external6": six.external,
             }  # fmt: skip
             assert {key: str(address) for key, address in told.items()} == {key: was[instance.uid][key] for key in told}
-            assert [str(a) for a in instance.anycast] == [a for a in (was[instance.uid]["anycast4"], was[instance.uid]["anycast6"]) if a]
+            assert [str(a) for a in instance.anycast] == [
+                a for a in (was[instance.uid]["anycast4"], was[instance.uid]["anycast6"]) if a
+            ]
         assert [(str(a.prefix), a.upstream, a.scope.prepend) for a in agent.order.announcements] == [
             (a["prefix"], a["upstream"], a["scope"]["prepend"]) for a in then["announcements"]
         ]
-        assert [(str(g.prefix), g.allowed) for g in agent.order.grants] == [(g["prefix"], g["allowed"]) for g in then["grants"]]
+        assert [(str(g.prefix), g.allowed) for g in agent.order.grants] == [
+            (g["prefix"], g["allowed"]) for g in then["grants"]
+        ]
 
 
 def test_what_is_as_declared_is_known_so_and_the_rest_comes_with_the_next_change(taken: Takeover) -> None:
-    """`fun` and `blog` are adopted. `stale` runs an image that nobody declares: it runs on, is shown as not on its revision, and is made
-    anew by the next rollout."""
+    """`fun` and `blog` are adopted. `stale` runs an image that nobody declares: it runs on, is shown as not on its
+    revision, and is made anew by the next rollout.
+    """
     agents = _agents(taken)
     for _ in range(3):
         taken.clock.now += 1
@@ -366,10 +412,16 @@ def test_what_is_as_declared_is_known_so_and_the_rest_comes_with_the_next_change
             agent.obey()
     templates = {str(p.incarnation.name): p.incarnation.template for p in taken.state.incarnations.values()}
     declared = {d.workload.slug: d for d in taken.state.workloads.values()}
-    assert all(t == declared[name.partition("-")[0]].workload.template for name, t in templates.items() if not name.startswith("stale"))
+    assert all(
+        t == declared[name.partition("-")[0]].workload.template
+        for name, t in templates.items()
+        if not name.startswith("stale")
+    )
     assert templates["stale-eu-lax-0"] == "unknown"
     before = set(taken.state.incarnations)
-    taken.send("PATCH", "/workload/v1/stacks/default/workloads/stale", {"workload": {"metadata": {"labels": {"a": "b"}}}})
+    taken.send(
+        "PATCH", "/workload/v1/stacks/default/workloads/stale", {"workload": {"metadata": {"labels": {"a": "b"}}}}
+    )
     for _ in range(20):
         taken.clock.now += 1
         for agent in agents:
@@ -392,7 +444,9 @@ def test_a_second_start_changes_nothing(taken: Takeover) -> None:
 
 
 def test_an_agent_goes_on_from_the_page_it_wrote_then(tmp_path: Path, taken: Takeover) -> None:
-    """Its order and what is on its way out are read back with every address; the first order of today is obeyed, and removes nothing."""
+    """Its order and what is on its way out are read back with every address; the first order of today is obeyed, and
+    removes nothing.
+    """
     folder = tmp_path / "agent"
     folder.mkdir()
     (folder / "order.json").write_bytes((RECORDED / "ledger-LHR.json").read_bytes())
@@ -405,7 +459,9 @@ def test_an_agent_goes_on_from_the_page_it_wrote_then(tmp_path: Path, taken: Tak
     assert [(u, str(i.private(4)), [str(a) for a in i.anycast]) for u, i in running.items()] == [
         (i["uid"], i["private4"], [a for a in (i["anycast4"], i["anycast6"]) if a]) for i in then["order"]["instances"]
     ]
-    assert {dict(i.containers[0].secrets)["TOKEN"] for i in running.values() if i.containers[0].secrets} == {"hush-hush"}
+    assert {dict(i.containers[0].secrets)["TOKEN"] for i in running.values() if i.containers[0].secrets} == {
+        "hush-hush"
+    }
     (leaving,) = ledger.page.leaving
     assert (leaving.removal.name, leaving.removal.reason) == ("blog-eu-lhr-2", Reason.SCALED_DOWN)
     assert leaving.removal.link == then["leaving"][0]["removal"]["index"]

@@ -1,7 +1,8 @@
-"""A change reaches what runs: asked of /proc, of the container runtime and of the control groups, not of what control says.
+"""A change reaches what runs: asked of /proc, of the container runtime and of the control groups, not of what control
+says.
 
-One workload in two PoPs. Every kind of change that needs new processes is made to it, one after the other; what needs none touches none;
-a broken one is taken back; and a rollout survives the death of those who carry it out.
+One workload in two PoPs. Every kind of change that needs new processes is made to it, one after the other; what needs
+none touches none; a broken one is taken back; and a rollout survives the death of those who carry it out.
 """
 
 import json
@@ -53,7 +54,9 @@ class Changing:
         rows = []
         for city in CITIES:
             home = self.shell.place.podman(city)
-            listed = process.run(home.command("ps", "--all", "--quiet", "--filter", "label=anypop.prefix"), env=home.environment())
+            listed = process.run(
+                home.command("ps", "--all", "--quiet", "--filter", "label=anypop.prefix"), env=home.environment()
+            )
             if ids := listed.split():
                 rows += json.loads(process.run(home.command("inspect", *ids), env=home.environment()))
         return [row for row in rows if row["Config"]["Labels"]["anypop.instance"].startswith(SLUG)]
@@ -61,7 +64,10 @@ class Changing:
     def environments(self) -> list[dict[str, str]]:
         """Of every process that lives in an instance of it, from /proc."""
         pids = [row["State"]["Pid"] for row in self.containers()]
-        return [dict(part.split("=", 1) for part in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in part) for pid in pids]
+        return [
+            dict(part.split("=", 1) for part in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in part)
+            for pid in pids
+        ]
 
     def pids(self) -> set[int]:
         return {row["State"]["Pid"] for row in self.containers()}
@@ -88,7 +94,10 @@ def changing(place: platform.Platform, short_folder: Path) -> Iterator[Changing]
             "eu": {
                 "spec": {
                     "deploymentScope": "cityCode",
-                    "deployments": {"minReplicas": 1, "selectors": [{"key": "cityCode", "operator": "in", "values": list(CITIES)}]},
+                    "deployments": {
+                        "minReplicas": 1,
+                        "selectors": [{"key": "cityCode", "operator": "in", "values": list(CITIES)}],
+                    },
                 }
             }
         },
@@ -104,12 +113,23 @@ def changing(place: platform.Platform, short_folder: Path) -> Iterator[Changing]
 
 def another_image(place: platform.Platform, folder: Path) -> str:
     """The web image with one file more, under another tag."""
-    home, reference = place.podman("JFK"), place.image.replace(":1", ":2")  # where none of its instances runs: both have to pull
+    # where none of its instances runs: both have to pull
+    home, reference = place.podman("JFK"), place.image.replace(":1", ":2")
     scratch = folder / "image2"
     scratch.mkdir()
     (scratch / "release").write_text("2\n")
     (scratch / "Containerfile").write_text(f"FROM {place.image}\nCOPY release /release\n")
-    build_it = ["build", "--quiet", "--isolation", "chroot", "--tag", reference, "--file", str(scratch / "Containerfile"), str(scratch)]
+    build_it = [
+        "build",
+        "--quiet",
+        "--isolation",
+        "chroot",
+        "--tag",
+        reference,
+        "--file",
+        str(scratch / "Containerfile"),
+        str(scratch),
+    ]
     process.run(home.command(*build_it), env=home.environment())
     process.run(home.command("push", "--quiet", reference), env=home.environment())
     return reference
@@ -173,7 +193,11 @@ def test_what_needs_no_process_touches_none(changing: Changing) -> None:
     app["readinessProbe"] = {"httpGet": {"path": "/", "port": 80}, "initialDelaySeconds": 15}
     changing.document["metadata"]["labels"] = {"tier": "front"}
     changing.applied()
-    wait_until(lambda: all(p["generation"] == p["obeyed"] for p in changing.shell.json("pops")), timeout_s=20, reason="orders are obeyed")
+    wait_until(
+        lambda: all(p["generation"] == p["obeyed"] for p in changing.shell.json("pops")),
+        timeout_s=20,
+        reason="orders are obeyed",
+    )
     assert changing.pids() == pids
     assert len(changing.shell.json("rollout", "list", SLUG)["results"]) == rollouts
     assert sessions_of(changing.shell) == sessions
@@ -183,24 +207,38 @@ def test_what_needs_no_process_touches_none(changing: Changing) -> None:
 
 def sessions_of(shell: Shell) -> list[tuple[Any, ...]]:
     """Every session of the platform with the moment it came up: one that was reset has another."""
-    return sorted((p["pop"], s["upstream"], s["family"], s["state"], s["since"]) for p in shell.json("pops") for s in p["sessions"])
+    return sorted(
+        (p["pop"], s["upstream"], s["family"], s["state"], s["since"])
+        for p in shell.json("pops")
+        for s in p["sessions"]
+    )
 
 
 def test_a_broken_image_is_taken_back_and_harms_nobody(changing: Changing, place: platform.Platform) -> None:
-    """The command says so and fails; the same processes serve on, no request of a neighbour's fails, and what is declared is what runs."""
+    """The command says so and fails; the same processes serve on, no request of a neighbour's fails, and what is
+    declared is what runs.
+    """
     pids = changing.pids()
     vantage = build.attach(place.state / "lab").vantage("amsterdam")
-    address = changing.shell.json("workload", "show", SLUG)["workload"]["metadata"]["annotations"]["anycast.platform.stackpath.net/subnets"]
+    address = changing.shell.json("workload", "show", SLUG)["workload"]["metadata"]["annotations"][
+        "anycast.platform.stackpath.net/subnets"
+    ]
     image = changing.document["spec"]["containers"]["app"]["image"]
     with Stream(vantage, address.split("/")[0], interval_s=0.02) as stream:
-        said = changing.shell.try_("workload", "set-image", SLUG, f"{image}-that-is-not-there", "--yes", "--timeout", "60")
+        said = changing.shell.try_(
+            "workload", "set-image", SLUG, f"{image}-that-is-not-there", "--yes", "--timeout", "60"
+        )
         answers = stream.stop()
     assert said.code == 1 and "reverted" in said.err and "does not start" in said.err
     assert len(answers) > 50 and all(answer.ok for answer in answers)
     assert changing.pids() == pids
     shown = changing.shell.json("workload", "show", SLUG)
     assert shown["workload"]["spec"]["containers"]["app"]["image"] == image
-    wait_until(lambda: not changing.shell.json("workload", "show", SLUG)["rollouts"], timeout_s=30, reason="the way back is through")
+    wait_until(
+        lambda: not changing.shell.json("workload", "show", SLUG)["rollouts"],
+        timeout_s=30,
+        reason="the way back is through",
+    )
 
 
 @pytest.mark.parametrize("on_it", [0, 1])

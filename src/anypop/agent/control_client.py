@@ -36,7 +36,9 @@ class ControlClient:
         self._token_file = token_file
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
         limits = httpx.Limits(max_connections=4)
-        self._http = httpx.AsyncClient(base_url=control.rstrip("/"), verify=verify, limits=limits, timeout=10, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=control.rstrip("/"), verify=verify, limits=limits, timeout=10, trust_env=False
+        )
         self._due = asyncio.Event()
         self.error = ""
 

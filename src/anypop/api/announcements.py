@@ -45,7 +45,9 @@ async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platfo
 
 @router.put("")
 @answers(Announcements, Code.FAILED_PRECONDITION)
-async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+async def replace_rules(
+    workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody
+) -> dict[str, Any]:
     """Set these rules and no others."""
     declared = platform.workload(stack, workload_id)
     return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=False)
@@ -53,7 +55,9 @@ async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: P
 
 @router.patch("")
 @answers(Announcements, Code.FAILED_PRECONDITION)
-async def merge_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+async def merge_rules(
+    workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody
+) -> dict[str, Any]:
     """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = platform.workload(stack, workload_id)
     return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=True)
@@ -83,7 +87,9 @@ def _listed(state: State, declared: Declaration) -> dict[str, Any]:
     rules = _rules(state, declared)
     return {
         "results": list(_rows(state, declared, rules)),
-        "rules": [{"pop": r.pop, "upstream": r.upstream, "scope": scope_data(r.scope), "note": r.note} for r in rules.values()],
+        "rules": [
+            {"pop": r.pop, "upstream": r.upstream, "scope": scope_data(r.scope), "note": r.note} for r in rules.values()
+        ],
     }
 
 
@@ -152,7 +158,9 @@ def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Networ
             if key not in ("pop", "upstream", "scope", "note")
         ]
         upstream = _upstream(entry, path, network, problems)
-        scope = scope_from(entry.get("scope"), f"{path}.scope", upstream.asn if upstream is not None else None, problems)
+        scope = scope_from(
+            entry.get("scope"), f"{path}.scope", upstream.asn if upstream is not None else None, problems
+        )
         note = entry.get("note") or ""
         if not isinstance(note, str):
             problems.append(Problem(path=f"{path}.note", message="must be text"))
@@ -175,7 +183,9 @@ def _upstream(entry: Mapping[str, Any], path: str, network: Network, problems: l
     site = network.pop(CityCode(city)) if isinstance(city, str) else None
     if site is None:
         known = ", ".join(sorted(p.city for p in network.pops))
-        problems.append(Problem(path=f"{path}.pop", message=f"no PoP {city} (there are {known})" if city else "is required"))
+        problems.append(
+            Problem(path=f"{path}.pop", message=f"no PoP {city} (there are {known})" if city else "is required")
+        )
         return None
     text = str(wanted).lower() if isinstance(wanted, str | int) else ""
     named = [u for u in site.upstreams if u.name.lower() == text]
@@ -184,6 +194,10 @@ def _upstream(entry: Mapping[str, Any], path: str, network: Network, problems: l
     if len(found) == 1:
         return found[0]
     known = ", ".join(f"{u.name} (AS{u.asn})" for u in site.upstreams)
-    why = f"{wanted} means {len(found)} upstreams of {city}, use the name" if found else f"{city} has no upstream {wanted}"
+    why = (
+        f"{wanted} means {len(found)} upstreams of {city}, use the name"
+        if found
+        else f"{city} has no upstream {wanted}"
+    )
     problems.append(Problem(path=f"{path}.upstream", message=f"{why} (it has {known})" if wanted else "is required"))
     return None

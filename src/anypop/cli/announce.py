@@ -23,42 +23,68 @@ from anypop.model.sessions import Session, ruled
 from anypop.routing.actions import Region
 
 BAKE_S = 2.0  # a route may pass through a better place on its way to a worse one
-DEADLINE_S = 60.0  # for each PoP: path exploration takes seconds between a few networks, and up to minutes on the Internet
+# for each PoP: path exploration takes seconds between a few networks, and up to minutes on the Internet
+DEADLINE_S = 60.0
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List announcements, and scope, withhold, prepend or reset them.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List announcements, and scope, withhold, prepend or reset them."
+)
 
 Pops = Annotated[list[str] | None, typer.Option("--pop", metavar="CITY,CITY", help="PoPs (default: all). Repeatable.")]
 Upstreams = Annotated[
     list[str] | None,
-    typer.Option("--upstream", metavar="NAME|ASN", help="Upstreams there, by name or AS number (default: all). Repeatable."),
+    typer.Option(
+        "--upstream", metavar="NAME|ASN", help="Upstreams there, by name or AS number (default: all). Repeatable."
+    ),
 ]
-Predict = Annotated[bool, typer.Option("--predict/--no-predict", help="Whether to say first what it will move, where a graph is known.")]
+Predict = Annotated[
+    bool, typer.Option("--predict/--no-predict", help="Whether to say first what it will move, where a graph is known.")
+]
 Count = Annotated[
-    int, typer.Option("--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=MOST_PREPENDS)
+    int,
+    typer.Option(
+        "--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=MOST_PREPENDS
+    ),
 ]
 Waves = Annotated[
     bool,
     typer.Option(
-        "--waves", help="PoP by PoP, in the order of --pop, watched from the vantages; taken back where one gets fewer answers than before."
+        "--waves",
+        help=(
+            "PoP by PoP, in the order of --pop, watched from the vantages; taken back where one gets fewer answers "
+            "than before."
+        ),
     ),
 ]
 Bake = Annotated[
     float | None,
-    typer.Option("--bake", metavar="SECONDS", help="How long each PoP must be well before the next, with --waves (default: 2).", min=0),
+    typer.Option(
+        "--bake",
+        metavar="SECONDS",
+        help="How long each PoP must be well before the next, with --waves (default: 2).",
+        min=0,
+    ),
 ]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads it later.")]
 
 
 @command(app, "list", examples="anypop announce list web")
 def list_announcements(
-    call: Call, workload: Annotated[str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)] = ""
+    call: Call,
+    workload: Annotated[
+        str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)
+    ] = "",
 ) -> None:
     """Every announcement of anycast prefixes: where, to whom, with what scope, and whether it is announced now."""
     what = "list announcements"
     slugs = (
         [workload]
         if workload
-        else [str(w.get("slug")) for w in call.client.every(f"{call.stack_path('workload')}/workloads", what=what) if views.anycast_of(w)]
+        else [
+            str(w.get("slug"))
+            for w in call.client.every(f"{call.stack_path('workload')}/workloads", what=what)
+            if views.anycast_of(w)
+        ]
     )
     rows = [row for slug in slugs for row in rows_of(call, slug)]
     call.screen.result(rows, lambda: [table(rows)])
@@ -80,12 +106,18 @@ def scope(
     pop: Pops = None,
     upstream: Upstreams = None,
     keep_in: Annotated[
-        str, typer.Option("--keep-in", metavar="REGION", help="Keep it in a continent: EU, NA, AS, SA, OC, AF.", show_default=False)
+        str,
+        typer.Option(
+            "--keep-in", metavar="REGION", help="Keep it in a continent: EU, NA, AS, SA, OC, AF.", show_default=False
+        ),
     ] = "",
     no_export_to: Annotated[
         str,
         typer.Option(
-            "--no-export-to", metavar="ASN", help="Not passed on to this network (or: peers, providers, customers).", show_default=False
+            "--no-export-to",
+            metavar="ASN",
+            help="Not passed on to this network (or: peers, providers, customers).",
+            show_default=False,
         ),
     ] = "",
     lower_preference: Annotated[
@@ -97,7 +129,9 @@ def scope(
             show_default=False,
         ),
     ] = "",
-    community: Annotated[list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")] = None,
+    community: Annotated[
+        list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")
+    ] = None,
     note: Note = "",
     predict: Predict = True,
     waves: Waves = False,
@@ -155,7 +189,10 @@ def withhold(
 ) -> None:
     """Do not announce there at all."""
     if not pop and not upstream:
-        raise usage("this would withhold the workload everywhere", advice="Say where: --pop CITY, --upstream NAME, or delete the workload.")
+        raise usage(
+            "this would withhold the workload everywhere",
+            advice="Say where: --pop CITY, --upstream NAME, or delete the workload.",
+        )
     rows = rows_of(call, workload)
     picked = _picked(rows, workload, pop, upstream)
     _apply(
@@ -214,13 +251,26 @@ def reset(
     """Announce plainly again: no prepends, no communities, nothing withheld."""
     rows = rows_of(call, workload)
     picked = _picked(rows, workload, pop, upstream)
-    _apply(call, workload, picked, lambda _: Scope(), rows=rows if predict else None, note="", bake_s=_bake(waves, bake), yes=yes)
+    _apply(
+        call,
+        workload,
+        picked,
+        lambda _: Scope(),
+        rows=rows if predict else None,
+        note="",
+        bake_s=_bake(waves, bake),
+        yes=yes,
+    )
 
 
-def _picked(rows: list[Any], workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
+def _picked(
+    rows: list[Any], workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None
+) -> list[Session]:
     sessions = ruled(rows)
     if not sessions:
-        raise usage(f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own.")
+        raise usage(
+            f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own."
+        )
     wanted = _split(pops, upper=True)
     found = scopes.chosen(sessions, wanted, _split(upstreams))
     return sorted(found, key=lambda s: wanted.index(s.pop)) if wanted else found
@@ -260,7 +310,13 @@ def _apply(
     data: dict[str, Any] = {
         "workload": workload,
         "changes": [
-            {"pop": a.pop, "upstream": a.upstream, "asn": a.asn, "before": scope_data(b.scope), "after": scope_data(a.scope)}
+            {
+                "pop": a.pop,
+                "upstream": a.upstream,
+                "asn": a.asn,
+                "before": scope_data(b.scope),
+                "after": scope_data(a.scope),
+            }
             for b, a in pairs
         ],
     }
@@ -284,7 +340,9 @@ def _apply(
     call.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])
 
 
-def _in_waves(call: Call, workload: str, after: Sequence[Session], data: views.Data, *, note: str, bake_s: float, count: str) -> None:
+def _in_waves(
+    call: Call, workload: str, after: Sequence[Session], data: views.Data, *, note: str, bake_s: float, count: str
+) -> None:
     """One wave for each PoP, as a rollout of control's that this watches to its end."""
     pops = list(dict.fromkeys(s.pop for s in after))
     asked = [rolling.wave({(s.pop, s.upstream): s.scope for s in after if s.pop == pop}, note=note) for pop in pops]

@@ -13,7 +13,9 @@ from anypop.model.scopes import scope_of, scope_says
 
 
 def rows_of(call: Call, workload: str) -> list[Any]:
-    found = call.client.get(f"{call.workload_path(workload, 'anypop')}/announcements", what=f"announcements of {workload}")
+    found = call.client.get(
+        f"{call.workload_path(workload, 'anypop')}/announcements", what=f"announcements of {workload}"
+    )
     return list(found.get("results") or [])
 
 
@@ -60,7 +62,8 @@ def withdrawn_with(call: Call, workload: str) -> list[str]:
             lines.append(f"this withdraws {prefix} at {gone}: every network loses its route to it")
         elif gone:
             lines.append(
-                f"this withdraws {prefix} at {gone}, whose networks move to {', '.join(sorted(stays))}, where {by} keeps it announced"
+                f"this withdraws {prefix} at {gone}, whose networks move to {', '.join(sorted(stays))}, where {by} "
+                "keeps it announced"
             )
         else:
             lines.append(f"{prefix} stays announced, by {by}")

@@ -1,7 +1,8 @@
-"""`anypop workload apply|set-image|scale|rollback`: change a workload, see the difference and the price first, and watch it come about.
+"""`anypop workload apply|set-image|scale|rollback`: change a workload, see the difference and the price first, and
+watch it come about.
 
-In: a file or a few words. Out: one request to control, which rolls the change out by itself; the command only asks and watches, and may be
-interrupted at any time without harm.
+In: a file or a few words. Out: one request to control, which rolls the change out by itself; the command only asks and
+watches, and may be interrupted at any time without harm.
 """
 
 from typing import Annotated, Any
@@ -27,7 +28,9 @@ from anypop.cli.workloads import File, app, summary, without_effect
     """,
 )
 def apply(call: Call, *, file: File = None, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300) -> None:
-    """Create the workload of a file, or bring the one that is there to it: first the difference and the price, then the change."""
+    """Create the workload of a file, or bring the one that is there to it: first the difference and the price, then
+    the change.
+    """
     if file is None:
         raise usage("--file is required", advice="'anypop workload apply -f workload.yaml'; '-' reads standard input.")
     document = of_file(file)
@@ -57,7 +60,10 @@ def set_image(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="OCI image: registry/name:tag.")],
     *,
     container: Annotated[
-        str, typer.Option("--container", metavar="NAME", help="Which of its containers (default: its only one).", show_default=False)
+        str,
+        typer.Option(
+            "--container", metavar="NAME", help="Which of its containers (default: its only one).", show_default=False
+        ),
     ] = "",
     yes: Yes = False,
     wait: Wait = True,
@@ -69,7 +75,9 @@ def set_image(
     if container and container not in names:
         raise usage(f"{workload} has no container {container}", advice=f"It has {', '.join(names)}.")
     if not container and len(names) != 1:
-        raise usage(f"{workload} has {len(names)} containers", advice=f"Say which with --container: {', '.join(names)}.")
+        raise usage(
+            f"{workload} has {len(names)} containers", advice=f"Say which with --container: {', '.join(names)}."
+        )
     body = {"spec": {"containers": {container or names[0]: {"image": image}}}}
     _change(call, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 
@@ -80,7 +88,9 @@ def scale(
     workload: KnownWorkload,
     replicas: Annotated[int, typer.Argument(metavar="N", help="Instances in each city.", min=0)],
     *,
-    target: Annotated[str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)] = "",
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)
+    ] = "",
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
@@ -101,16 +111,24 @@ def rollback(
     workload: KnownWorkload,
     *,
     revision: Annotated[
-        int | None, typer.Option("--revision", metavar="N", help="Which one (default: the last that ran everywhere).", min=1)
+        int | None,
+        typer.Option("--revision", metavar="N", help="Which one (default: the last that ran everywhere).", min=1),
     ] = None,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
     """Go back to an earlier revision: it is declared anew and rolled out like any other change."""
-    kept = call.client.get(f"{call.workload_path(workload, 'anypop')}/revisions", what=f"revisions of {workload}").get("results") or []
+    kept = (
+        call.client.get(f"{call.workload_path(workload, 'anypop')}/revisions", what=f"revisions of {workload}").get(
+            "results"
+        )
+        or []
+    )
     call.screen.note(revisions(kept), "")
-    call.screen.agree(f"Take {workload} back to " + (f"revision {revision}?" if revision else "the last good revision?"), yes=yes)
+    call.screen.agree(
+        f"Take {workload} back to " + (f"revision {revision}?" if revision else "the last good revision?"), yes=yes
+    )
     body = {"revision": revision} if revision else {}
     path = f"{call.workload_path(workload, 'anypop')}/rollback"
     answer = call.client.call("POST", path, what=f"roll back {workload}", body=body)
@@ -118,7 +136,12 @@ def rollback(
 
 
 def revisions(kept: list[views.Data]) -> Table:
-    columns = [Column(head="REVISION", right=True), Column(head="CREATED"), Column(head="IMAGES"), Column(head="NOTE", maybe=True)]
+    columns = [
+        Column(head="REVISION", right=True),
+        Column(head="CREATED"),
+        Column(head="IMAGES"),
+        Column(head="NOTE", maybe=True),
+    ]
     rows: list[list[Cell]] = [
         [
             str(r.get("revision")) + (" (newest)" if r.get("newest") else ""),
@@ -146,7 +169,9 @@ def _create(call: Call, document: dict[str, Any], slug: str, *, yes: bool, wait:
     price = call.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
     call.screen.note(views.quote(price), *without_effect(price), "")
     call.screen.agree("Create it?", yes=yes)
-    made = call.client.call("POST", f"{call.stack_path('workload')}/workloads", what=what, body={"workload": document})["workload"]
+    made = call.client.call("POST", f"{call.stack_path('workload')}/workloads", what=what, body={"workload": document})[
+        "workload"
+    ]
     known = str(made.get("slug"))
     found: list[views.Data] = []
     if wait:
@@ -199,5 +224,8 @@ def difference(told: views.Data) -> list[Shown]:
         shown.append(f"instances: {count.get('before')} now, {count.get('after')} then")
     before, after = ((told.get("quote") or {}).get(key) or {} for key in ("before", "after"))
     if before.get("monthly") != after.get("monthly"):
-        shown.append(f"price: {before.get('monthly', 0):.2f} {after.get('currency')} a month now, {after.get('monthly', 0):.2f} then")
+        shown.append(
+            f"price: {before.get('monthly', 0):.2f} {after.get('currency')} a month now, {after.get('monthly', 0):.2f} "
+            "then"
+        )
     return [*shown, *without_effect(told)]

@@ -1,7 +1,8 @@
 """The whole story on a terminal, for real, and what was measured of it.
 
-In: where the platform may live. Out: nine chapters printed as they happen, and a report as plain data. Every chapter uses what a user
-would use: the same commands' code, the same API. Only the accidents (a killed process, a PoP cut off) are made here, by root's own hands.
+In: where the platform may live. Out: nine chapters printed as they happen, and a report as plain data. Every chapter
+uses what a user would use: the same commands' code, the same API. Only the accidents (a killed process, a PoP cut off)
+are made here, by root's own hands.
 """
 
 import contextlib
@@ -28,7 +29,8 @@ from anypop.lab.vantage import Stream
 WORKLOAD = "stackpath-anycast-fun"
 TARGETS = ("na1=JFK,LAX", "eu1=AMS,LHR")
 REQUESTS = 15  # as in the article: `for i in $(seq 1 15); do curl -s ADDRESS; done`
-STREAM_S = 0.02  # between two requests while something breaks: many times in the shortest gap that a person would notice
+# between two requests while something breaks: many times in the shortest gap that a person would notice
+STREAM_S = 0.02
 
 
 @dataclass(slots=True)
@@ -77,7 +79,10 @@ class Story:
 
     def deploy(self) -> None:
         targets = " ".join(f"--target {target}" for target in TARGETS)
-        self.say(f"$ anypop workload create {WORKLOAD} --image {self.place.image} --port 80 --size SP-2 {targets} --replicas 2 --anycast")
+        self.say(
+            f"$ anypop workload create {WORKLOAD} --image {self.place.image} --port 80 --size SP-2 {targets} "
+            "--replicas 2 --anycast"
+        )
         began = time.monotonic()
         made = self.call.client.call(
             "POST", f"{self.call.stack_path('workload')}/workloads", what="create", body={"workload": self.document()}
@@ -100,7 +105,8 @@ class Story:
             for instance in found
         ]
         self.say(
-            views.instances(found), f"all run after {running:.2f} s, each answers every vantage after {serving:.2f} s; anycast {anycast}"
+            views.instances(found),
+            f"all run after {running:.2f} s, each answers every vantage after {serving:.2f} s; anycast {anycast}",
         )
 
     def probe(self, when: str) -> None:
@@ -116,16 +122,24 @@ class Story:
         self.say("$ anypop why london", *reasons.lines(found))
 
     def repair(self) -> None:
-        """By the community that keeps a route in its region; then, as the second way, by not announcing there at all."""
+        """By the community that keeps a route in its region; then, as the second way, by not announcing there at
+        all.
+        """
         path = f"{self.call.workload_path(WORKLOAD, 'anypop')}/announcements"
         entries = self.call.client.get("/anypop/v1/communities/209", what="communities of AS209")["entries"]
         community = keep_in_region(entries, "NA")
         ways = (
-            (f"announce scope {WORKLOAD} --pop JFK,LAX --upstream 209 --keep-in NA", {"mode": "announce", "communities": [community]}),
+            (
+                f"announce scope {WORKLOAD} --pop JFK,LAX --upstream 209 --keep-in NA",
+                {"mode": "announce", "communities": [community]},
+            ),
             (f"announce withhold {WORKLOAD} --pop JFK,LAX --upstream 209", {"mode": "withhold"}),
         )
         before = {row["vantage"]: row["pop"] for row in self.report["probes"]["before"]}
-        changes = [[{"pop": pop, "upstream": "209", "scope": scope, "note": words} for pop in ("JFK", "LAX")] for words, scope in ways]
+        changes = [
+            [{"pop": pop, "upstream": "209", "scope": scope, "note": words} for pop in ("JFK", "LAX")]
+            for words, scope in ways
+        ]
         for number, (words, _) in enumerate(ways):
             if number > 0:
                 self.say("", "The second way, after taking the first one back:")
@@ -152,7 +166,9 @@ class Story:
         until(there, timeout_s=20, what=f"{name} landing in {pop}")
 
     def update(self) -> None:
-        """Another environment for every instance, PoP by PoP, while every vantage asks on; then one that cannot start, which is taken back."""
+        """Another environment for every instance, PoP by PoP, while every vantage asks on; then one that cannot
+        start, which is taken back.
+        """
         lab = self.lab
         path = self.call.workload_path(WORKLOAD)
         changed = {"spec": {"containers": {"app": {"env": {"RELEASE": {"value": "2"}}}}}}
@@ -182,13 +198,16 @@ class Story:
             "instances_on_it": after["instances_on_it"],
         }
         self.say(
-            f"revision {revision} reached {after['instances']} instances in {self.report['update']['seconds']:.1f} s, and a broken one was "
+            f"revision {revision} reached {after['instances']} instances in {self.report['update']['seconds']:.1f} s, "
+            "and a broken one was "
             f"taken back by itself: {failed} of {len(answers)} requests from all vantages failed; "
             f"{after['instances_on_it']} of {after['instances']} on revision {after['revision']}"
         )
 
     def standing(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.call.client.get(f"{self.call.workload_path(WORKLOAD, 'anypop')}/rollouts", what="rollouts")
+        found: dict[str, Any] = self.call.client.get(
+            f"{self.call.workload_path(WORKLOAD, 'anypop')}/rollouts", what="rollouts"
+        )
         return found
 
     def on_newest(self) -> bool:
@@ -200,23 +219,37 @@ class Story:
         with self.stream("amsterdam") as stream:
             began = time.monotonic()
             kill_container(self.place.podman("AMS").socket, victim["name"])
-            until(lambda: self.instance(victim["name"])["restarts"] > 0, timeout_s=30, what=f"{victim['name']} to be restarted")
-            until(lambda: self.instance(victim["name"])["phase"] == "RUNNING", timeout_s=30, what=f"{victim['name']} to run again")
+            until(
+                lambda: self.instance(victim["name"])["restarts"] > 0,
+                timeout_s=30,
+                what=f"{victim['name']} to be restarted",
+            )
+            until(
+                lambda: self.instance(victim["name"])["phase"] == "RUNNING",
+                timeout_s=30,
+                what=f"{victim['name']} to run again",
+            )
             took = time.monotonic() - began
             counts = self.counts("instance", stream)
-        self.say(f"{victim['name']} was killed and runs again after {took:.2f} s: {counts} requests from Amsterdam failed")
+        self.say(
+            f"{victim['name']} was killed and runs again after {took:.2f} s: {counts} requests from Amsterdam failed"
+        )
 
     def cut_pop(self) -> None:
         lab = self.lab
         with self.stream("amsterdam") as stream:
             lab.cut("AMS")
             try:
-                other = until(lambda: self.elsewhere("amsterdam", "AMS"), timeout_s=30, what="Amsterdam landing in another PoP")
+                other = until(
+                    lambda: self.elsewhere("amsterdam", "AMS"), timeout_s=30, what="Amsterdam landing in another PoP"
+                )
             finally:
                 lab.restore("AMS")
             self.lands("amsterdam", "AMS")
             counts = self.counts("pop", stream)
-        self.say(f"AMS was cut off: Amsterdam landed in {other}, and in AMS again after its return: {counts} requests failed")
+        self.say(
+            f"AMS was cut off: Amsterdam landed in {other}, and in AMS again after its return: {counts} requests failed"
+        )
 
     def counts(self, kind: str, stream: Stream) -> str:
         """End a stream, keep its numbers in the report, and say them."""
@@ -282,7 +315,9 @@ class Wish:
 
 
 def run(call: Call, wish: Wish) -> dict[str, Any]:
-    """Tell it all. With `leave` everything is taken down at the end, also when a chapter fails; the report says what was left behind."""
+    """Tell it all. With `leave` everything is taken down at the end, also when a chapter fails; the report says what
+    was left behind.
+    """
     _check_stage(wish.topology)
     began = time.monotonic()
     marks: dict[str, float] = {}
@@ -306,7 +341,10 @@ def run(call: Call, wish: Wish) -> dict[str, Any]:
         ready = time.monotonic() - began
         call.screen.preview(f"{ready:6.2f} s  ready: {place.api}")
         story = Story(call, place)
-        story.report["timings"] = {"lab_ready_s": round(marks[platform.LAB_READY], 3), "platform_ready_s": round(ready, 3)}
+        story.report["timings"] = {
+            "lab_ready_s": round(marks[platform.LAB_READY], 3),
+            "platform_ready_s": round(ready, 3),
+        }
         story.tell()
     finally:
         if wish.leave and marks:  # nothing had begun where somebody else's platform was in the way
@@ -320,21 +358,34 @@ def run(call: Call, wish: Wish) -> dict[str, Any]:
 
 
 def _check_stage(file: Path) -> None:
-    """The story is the article's: it needs its PoPs, and London to be asked about. `Failure` before anything starts where they are not."""
+    """The story is the article's: it needs its PoPs, and London to be asked about. `Failure` before anything starts
+    where they are not.
+    """
     found = load(file.read_text(encoding="utf-8"), name=str(file))
     pops, vantages = {pop.city for pop in found.own.pops}, {vantage.name for vantage in found.vantages}
-    missing = [f"a PoP in {city}" for target in TARGETS for city in target.partition("=")[2].split(",") if city not in pops]
+    missing = [
+        f"a PoP in {city}" for target in TARGETS for city in target.partition("=")[2].split(",") if city not in pops
+    ]
     missing += [f"a vantage named {name}" for name in ("london", "amsterdam") if name not in vantages]
     if missing:
         raise usage(
-            f"the demo's story does not fit {file}: it lacks {', '.join(missing)}", advice=f"'{called()} up --topology {file}' builds it."
+            f"the demo's story does not fit {file}: it lacks {', '.join(missing)}",
+            advice=f"'{called()} up --topology {file}' builds it.",
         )
 
 
 def how_to_go_on(place: platform.Platform) -> list[Shown]:
     """What to type next."""
     state = "" if place.state == platform.DEFAULT_STATE else f" --state {place.state}"
-    lines = ("pops", "probe --all", "why seattle", f"announce list {WORKLOAD}", "lab cut LHR", "lab restore LHR", "events")
+    lines = (
+        "pops",
+        "probe --all",
+        "why seattle",
+        f"announce list {WORKLOAD}",
+        "lab cut LHR",
+        "lab restore LHR",
+        "events",
+    )
     return [
         f"It stays up: {place.api} (CA: {place.state}/control/ca.pem, credentials: {place.state}/client.json). Try:",
         *(f"  {called()} {line}{state}" for line in lines),

@@ -1,7 +1,7 @@
 """`anypop up`, `down`, `demo` and `anypop lab ...`: the internet and the platform on this machine.
 
-In: a topology file and a place (state folder, name prefix, ports). Out: thin calls of `anypop.lab`, which does the work.
-The imports are inside the commands: most calls of this command line never need the lab's code.
+In: a topology file and a place (state folder, name prefix, ports). Out: thin calls of `anypop.lab`, which does the
+work. The imports are inside the commands: most calls of this command line never need the lab's code.
 """
 
 import difflib
@@ -23,18 +23,33 @@ from anypop.cli.table import Cell, Column, Table
 if TYPE_CHECKING:
     from anypop.lab.build import Lab
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The lab's internet: status, routes, failures on purpose, topologies.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The lab's internet: status, routes, failures on purpose, topologies.",
+)
 
-TopologyFile = Annotated[Path | None, typer.Option("--topology", metavar="FILE", help="The internet to build (default: the article's).")]
-Prefix = Annotated[str, typer.Option("--prefix", metavar="P", help="Names on this machine begin with it: 1 to 6 of a-z and 0-9.")]
-ApiPort = Annotated[int, typer.Option("--port", metavar="N", help="Port of the API on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
+TopologyFile = Annotated[
+    Path | None, typer.Option("--topology", metavar="FILE", help="The internet to build (default: the article's).")
+]
+Prefix = Annotated[
+    str, typer.Option("--prefix", metavar="P", help="Names on this machine begin with it: 1 to 6 of a-z and 0-9.")
+]
+ApiPort = Annotated[
+    int, typer.Option("--port", metavar="N", help="Port of the API on 127.0.0.1; 0 takes a free one.", min=0, max=65535)
+]
 RegistryPort = Annotated[
-    int, typer.Option("--registry-port", metavar="N", help="Port of the image registry; 0 takes a free one.", min=0, max=65535)
+    int,
+    typer.Option(
+        "--registry-port", metavar="N", help="Port of the image registry; 0 takes a free one.", min=0, max=65535
+    ),
 ]
 
 
 def article() -> Path:
-    """The internet that is built when no topology is named: a file of the installed package, or of the checkout that it runs from."""
+    """The internet that is built when no topology is named: a file of the installed package, or of the checkout that
+    it runs from.
+    """
     package = Path(anypop.__file__).resolve().parent
     shipped = package / "lab" / "article.yaml"
     return shipped if shipped.exists() else package.parents[1] / "topologies" / "article.yaml"
@@ -43,7 +58,12 @@ def article() -> Path:
 def register(root: typer.Typer) -> None:
     @command(root, "up", stack=False, examples="sudo anypop up\nsudo anypop up --state /tmp/two --prefix two --port 0")
     def up(
-        call: Call, *, topology: TopologyFile = None, prefix: Prefix = "any", port: ApiPort = 8443, registry_port: RegistryPort = 0
+        call: Call,
+        *,
+        topology: TopologyFile = None,
+        prefix: Prefix = "any",
+        port: ApiPort = 8443,
+        registry_port: RegistryPort = 0,
     ) -> None:
         """Start an internet and the platform on this machine (as root); what runs already is left alone."""
         from anypop.lab import platform  # noqa: PLC0415 - see above
@@ -76,7 +96,9 @@ def register(root: typer.Typer) -> None:
     def down(
         call: Call,
         *,
-        purge: Annotated[bool, typer.Option("--purge", help="Remove the state folder too: workloads, images, keys.")] = False,
+        purge: Annotated[
+            bool, typer.Option("--purge", help="Remove the state folder too: workloads, images, keys.")
+        ] = False,
     ) -> None:
         """Take the platform down: no process, namespace, container, mount or rule of it stays."""
         from anypop.lab import platform  # noqa: PLC0415 - see above
@@ -92,13 +114,17 @@ def register(root: typer.Typer) -> None:
         call: Call,
         *,
         leave: Annotated[bool, typer.Option("--exit", help="Take everything down at the end.")] = False,
-        report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write what was measured as JSON.")] = None,
+        report: Annotated[
+            Path | None, typer.Option("--report", metavar="FILE", help="Write what was measured as JSON.")
+        ] = None,
         topology: TopologyFile = None,
         prefix: Prefix = "any",
         port: ApiPort = 8443,
         registry_port: RegistryPort = 0,
     ) -> None:
-        """Show on a terminal what Anypop does: an internet, a deployment, why London lands in New York, and the repair."""
+        """Show on a terminal what Anypop does: an internet, a deployment, why London lands in New York, and the
+        repair.
+        """
         from anypop.cli import demo as story  # noqa: PLC0415 - see above
 
         wish = story.Wish(
@@ -130,7 +156,9 @@ def status(call: Call) -> None:
                 "pop": site.pop.city,
                 "cut": lab.is_cut(site.pop.city),
                 # behind an edge router; an only host is cut off with its PoP
-                "hosts": [{"host": h.name, "cut": lab.is_cut(h.name)} for h in site.pop.hosts] if site.edge is not None else [],
+                "hosts": [{"host": h.name, "cut": lab.is_cut(h.name)} for h in site.pop.hosts]
+                if site.edge is not None
+                else [],
             }
             for site in lab.plan.sites
         ],
@@ -152,7 +180,9 @@ def _connected(found: views.Data) -> Cell:
     return ("cut off", "bold yellow") if found["cut"] else ("connected", "green")
 
 
-Place = Annotated[str, typer.Argument(metavar="NAME", help="A PoP by its city, such as LHR, or a host behind its edge router: LHR-2.")]
+Place = Annotated[
+    str, typer.Argument(metavar="NAME", help="A PoP by its city, such as LHR, or a host behind its edge router: LHR-2.")
+]
 
 
 @command(app, "cut", stack=False, examples="sudo anypop lab cut LHR\nsudo anypop lab cut LHR-2")
@@ -171,14 +201,24 @@ def restore(call: Call, place: Place) -> None:
     call.screen.result({"pop": name, "cut": False}, lambda: [f"{name} is connected"])
 
 
-@command(app, "routes", stack=False, examples="sudo anypop lab routes as3356-lhr\nsudo anypop lab routes as3356-lhr --to 198.51.100.1")
+@command(
+    app,
+    "routes",
+    stack=False,
+    examples="sudo anypop lab routes as3356-lhr\nsudo anypop lab routes as3356-lhr --to 198.51.100.1",
+)
 def routes(
     call: Call,
     router: Annotated[
-        str, typer.Argument(metavar="ROUTER", help="A router of the lab: as<number>-<city>, or a PoP's edge router: pop-<city>.")
+        str,
+        typer.Argument(
+            metavar="ROUTER", help="A router of the lab: as<number>-<city>, or a PoP's edge router: pop-<city>."
+        ),
     ],
     *,
-    to: Annotated[str, typer.Option("--to", metavar="ADDRESS", help="Only routes to this address or prefix.", show_default=False)] = "",
+    to: Annotated[
+        str, typer.Option("--to", metavar="ADDRESS", help="Only routes to this address or prefix.", show_default=False)
+    ] = "",
 ) -> None:
     """The routes a router holds, read from its running BIRD."""
     from anypop.host import birdc  # noqa: PLC0415 - see above
@@ -190,7 +230,10 @@ def routes(
     names = list(daemons.birds(lab.plan))
     if router not in names:
         close = difflib.get_close_matches(router, names, n=3, cutoff=0.4) or names[:8]
-        raise usage(f"no router is named {router}", advice=f"Perhaps {' or '.join(close)}; 'anypop lab status -o json' lists them all.")
+        raise usage(
+            f"no router is named {router}",
+            advice=f"Perhaps {' or '.join(close)}; 'anypop lab status -o json' lists them all.",
+        )
     socket = lab.control_socket(router)
     sessions = bird.parse_sessions(birdc.ask(socket, "show protocols all"))
     found = [codec.to_data(route) for route in bird.parse_routes(birdc.ask(socket, _show_route(to)), sessions=sessions)]
@@ -198,13 +241,17 @@ def routes(
 
 
 def _show_route(to: str) -> str:
-    """BIRD's command; only an address or a prefix goes into it, so that no text of the user's is a command of its own."""
+    """BIRD's command; only an address or a prefix goes into it, so that no text of the user's is a command of its
+    own.
+    """
     if not to:
         return "show route all"
     try:
         network = ipaddress.ip_network(to, strict=False)
     except ValueError:
-        raise usage(f"--to {to}: neither an address nor a prefix", advice="Write 198.51.100.1 or 198.51.100.0/24.") from None
+        raise usage(
+            f"--to {to}: neither an address nor a prefix", advice="Write 198.51.100.1 or 198.51.100.0/24."
+        ) from None
     return f"show route for {network if '/' in to else network.network_address} all"
 
 

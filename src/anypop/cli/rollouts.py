@@ -1,7 +1,7 @@
 """`anypop rollout ...`: what is being changed, how far it is, and pause, resume or abort it.
 
-In: a workload and perhaps a rollout's id. Out: control's answer as a table or sentences. Control drives every rollout; nothing depends on
-this command going on.
+In: a workload and perhaps a rollout's id. Out: control's answer as a table or sentences. Control drives every rollout;
+nothing depends on this command going on.
 """
 
 import time
@@ -18,10 +18,20 @@ from anypop.cli.table import Cell, Column, Table
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, pause, resume and abort rollouts.")
 
 Rollout = Annotated[
-    str, typer.Argument(metavar="[ROLLOUT]", help="Its id, or the beginning of it (default: the newest).", show_default=False)
+    str,
+    typer.Argument(
+        metavar="[ROLLOUT]", help="Its id, or the beginning of it (default: the newest).", show_default=False
+    ),
 ]
 
-_STYLES = {"done": "green", "running": "yellow", "paused": "yellow", "reverted": "bold red", "aborted": "red", "superseded": "dim"}
+_STYLES = {
+    "done": "green",
+    "running": "yellow",
+    "paused": "yellow",
+    "reverted": "bold red",
+    "aborted": "red",
+    "superseded": "dim",
+}
 _SAYS = {
     "bake_s": "watched before the next wave, s",
     "deadline_s": "to become healthy, s",
@@ -67,7 +77,13 @@ def resume(call: Call, workload: KnownWorkload, rollout: Rollout = "") -> None:
 
 @command(app, "abort", examples="anypop rollout abort web --yes")
 def abort(
-    call: Call, workload: KnownWorkload, rollout: Rollout = "", *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300
+    call: Call,
+    workload: KnownWorkload,
+    rollout: Rollout = "",
+    *,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = 300,
 ) -> None:
     """End a rollout and take back what it changed."""
     found = _one(call, workload, rollout)["rollout"]
@@ -88,16 +104,24 @@ def strategy(
     workload: KnownWorkload,
     *,
     bake: Annotated[
-        float | None, typer.Option("--bake", metavar="SECONDS", help="How long a wave is watched before the next begins.", min=0)
+        float | None,
+        typer.Option("--bake", metavar="SECONDS", help="How long a wave is watched before the next begins.", min=0),
     ] = None,
     deadline: Annotated[
-        float | None, typer.Option("--deadline", metavar="SECONDS", help="How long a changed instance may take to become healthy.", min=0)
+        float | None,
+        typer.Option(
+            "--deadline", metavar="SECONDS", help="How long a changed instance may take to become healthy.", min=0
+        ),
     ] = None,
     failing: Annotated[
-        float | None, typer.Option("--failing", metavar="SECONDS", help="How long a pull or a creation may fail before it counts.", min=0)
+        float | None,
+        typer.Option(
+            "--failing", metavar="SECONDS", help="How long a pull or a creation may fail before it counts.", min=0
+        ),
     ] = None,
     surge: Annotated[
-        int | None, typer.Option("--surge", metavar="N", help="So many at once on a host beside those that they replace.", min=1)
+        int | None,
+        typer.Option("--surge", metavar="N", help="So many at once on a host beside those that they replace.", min=1),
     ] = None,
 ) -> None:
     """Show how careful the workload's rollouts are; with options, change that. One under way follows it at once."""
@@ -112,7 +136,9 @@ def strategy(
 
 
 def until_ended(call: Call, workload: str, revision: int, *, timeout_s: float) -> views.Data | None:
-    """The rollout that brings `revision`, once it has ended; None where nothing had to be rolled out. `Failure` where it was taken back."""
+    """The rollout that brings `revision`, once it has ended; None where nothing had to be rolled out. `Failure`
+    where it was taken back.
+    """
     for row in _all(call, workload).get("results") or []:
         if row.get("revision") == revision:
             return _until_ended(call, workload, str(row["id"]), timeout_s=timeout_s)
@@ -210,7 +236,12 @@ def details(rollout: views.Data) -> Table:
         how = "; ".join(result["differs"]) or "as it should be"
         rows.append([f"in {' '.join(wave)}", f"{how} after {result['seconds']:.1f} s"])
     if rollout.get("restored") is not None:
-        rows.append(["taken back", "every vantage lands as before" if rollout["restored"] else "some vantage does not land as before"])
+        rows.append(
+            [
+                "taken back",
+                "every vantage lands as before" if rollout["restored"] else "some vantage does not land as before",
+            ]
+        )
     if rollout.get("vantages"):
         rows.append(["vantages", ", ".join(f"{v} {pop or '-'}" for v, pop in rollout["vantages"].items())])
     return views.pairs(rows)
@@ -225,7 +256,10 @@ def sentence(rollout: views.Data) -> str:
 
 def standing(workload: str, found: views.Data) -> str:
     """`web: 6 of 8 on revision 4`."""
-    return f"{workload}: {found.get('instances_on_it', 0)} of {found.get('instances', 0)} on revision {found.get('revision')}"
+    return (
+        f"{workload}: {found.get('instances_on_it', 0)} of {found.get('instances', 0)} on revision "
+        f"{found.get('revision')}"
+    )
 
 
 def _why(rollout: views.Data) -> str:
@@ -258,7 +292,9 @@ def _one(call: Call, workload: str, rollout: str) -> dict[str, Any]:
     if not rollout:
         rows = _all(call, workload).get("results") or []
         if not rows:
-            raise Failure(f"{workload} has had no rollout", code=Exit.NOT_FOUND, advice="'anypop workload set-image' makes one.")
+            raise Failure(
+                f"{workload} has had no rollout", code=Exit.NOT_FOUND, advice="'anypop workload set-image' makes one."
+            )
         rollout = str(rows[-1]["id"])
     found: dict[str, Any] = call.client.get(f"{_path(call, workload)}/{rollout}", what=f"rollout of {workload}")
     return found
@@ -266,7 +302,9 @@ def _one(call: Call, workload: str, rollout: str) -> dict[str, Any]:
 
 def _ask(call: Call, workload: str, rollout: str, verb: str, *, wait: bool = False, timeout_s: float = 0) -> None:
     identity = str(_one(call, workload, rollout)["rollout"]["id"])
-    found = call.client.call("POST", f"{_path(call, workload)}/{identity}/{verb}", what=f"{verb} the rollout of {workload}", body={})
+    found = call.client.call(
+        "POST", f"{_path(call, workload)}/{identity}/{verb}", what=f"{verb} the rollout of {workload}", body={}
+    )
     if wait and found["rollout"].get("revision"):
         until_ended(call, workload, int(found["revision"]), timeout_s=timeout_s)
     call.screen.result(found, lambda: [sentence(found["rollout"]), standing(workload, found)])

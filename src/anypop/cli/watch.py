@@ -1,8 +1,8 @@
 """Waiting for a workload with open eyes: SCHEDULING, STARTING, RUNNING, as control's watch stream tells it.
 
-In: a workload's name and how many instances it asks for. Out: the instances once all run, or a `Failure` that names those that do not and
-why. On a terminal one table changes in place, elsewhere each change of phase is one line. The stream is a hint, never the truth: when it
-ends the list of instances is read again.
+In: a workload's name and how many instances it asks for. Out: the instances once all run, or a `Failure` that names
+those that do not and why. On a terminal one table changes in place, elsewhere each change of phase is one line. The
+stream is a hint, never the truth: when it ends the list of instances is read again.
 """
 
 import time
@@ -17,7 +17,9 @@ from anypop.cli.screen import Screen
 
 Instances = list[dict[str, Any]]
 
-POLL_S = 0.25  # between two looks where no stream tells of changes: short beside a start (seconds), long beside a request (milliseconds)
+# between two looks where no stream tells of changes: short beside a start (seconds), long beside a request
+# (milliseconds)
+POLL_S = 0.25
 
 
 def until_running(call: Call, workload: str, count: int, *, timeout_s: float) -> Instances:
@@ -77,7 +79,9 @@ def _told_gone(call: Call, workload: str, deadline: float) -> bool:
 
 
 def _states(call: Call, workload: str, deadline: float) -> Iterator[Instances]:
-    """Each state that control tells of, until `deadline`: by the stream where it has one, by asking again where it has not."""
+    """Each state that control tells of, until `deadline`: by the stream where it has one, by asking again where it
+    has not.
+    """
     what = f"watch {workload}"
     streams = True
     while (left := deadline - time.monotonic()) > 0:
@@ -87,7 +91,9 @@ def _states(call: Call, workload: str, deadline: float) -> Iterator[Instances]:
             continue
         began = time.monotonic()
         try:
-            for _, data in call.client.events(f"{call.workload_path(workload, 'anypop')}/watch", what=what, silence_s=left):
+            for _, data in call.client.events(
+                f"{call.workload_path(workload, 'anypop')}/watch", what=what, silence_s=left
+            ):
                 if isinstance(data, dict) and isinstance(data.get("instances"), list):
                     yield data["instances"]
                 if time.monotonic() > deadline:
@@ -96,7 +102,8 @@ def _states(call: Call, workload: str, deadline: float) -> Iterator[Instances]:
             if failure.code is Exit.UNREACHABLE:
                 raise
             streams = False
-        time.sleep(max(0.0, began + POLL_S - time.monotonic()))  # a stream that ends at once must not become a storm of requests
+        # a stream that ends at once must not become a storm of requests
+        time.sleep(max(0.0, began + POLL_S - time.monotonic()))
 
 
 @contextmanager
@@ -117,6 +124,8 @@ def _drawn(screen: Screen) -> Iterator[Callable[[Sequence[dict[str, Any]]], None
             if phases.get(name) != phase:
                 phases[name] = phase
                 reason = views.why(instance)
-                screen.note(f"{time.monotonic() - began:7.3f} s  {name}  {phase}" + ("" if reason == "-" else f"  {reason}"))
+                screen.note(
+                    f"{time.monotonic() - began:7.3f} s  {name}  {phase}" + ("" if reason == "-" else f"  {reason}")
+                )
 
     yield lines

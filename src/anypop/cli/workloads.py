@@ -1,7 +1,8 @@
-"""`anypop quote`, `anypop workload ...`, `anypop instances`: declare a workload, see its price, wait for it, look at it, take it away.
+"""`anypop quote`, `anypop workload ...`, `anypop instances`: declare a workload, see its price, wait for it, look at
+it, take it away.
 
-In: options or a file. Out: requests of the Workload API and what became of them. The command line decides nothing: whether a workload is
-right and what it costs is control's answer.
+In: options or a file. Out: requests of the Workload API and what became of them. The command line decides nothing:
+whether a workload is right and what it costs is control's answer.
 """
 
 from enum import StrEnum
@@ -16,17 +17,34 @@ from anypop.cli.failure import usage
 from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, list, show, delete and wait for workloads.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Create, list, show, delete and wait for workloads."
+)
 
-Slug = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the workload: a DNS label, unique in its stack.", show_default=False)]
-File = Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="A workload as YAML or JSON; '-' reads standard input.")]
-Image = Annotated[str, typer.Option("--image", metavar="IMAGE", help="OCI image: registry/name:tag.", show_default=False)]
-Ports = Annotated[
-    list[str] | None, typer.Option("--port", metavar="N[/udp]", help="Port the application listens on, open to all. Repeatable.")
+Slug = Annotated[
+    str,
+    typer.Argument(
+        metavar="[NAME]", help="Name of the workload: a DNS label, unique in its stack.", show_default=False
+    ),
 ]
-Size = Annotated[str, typer.Option("--size", metavar="SP-N", help="What an instance asks for: SP-1 (1 vCPU, 2 GiB) to SP-8 (48, 256).")]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", metavar="FILE", help="A workload as YAML or JSON; '-' reads standard input."),
+]
+Image = Annotated[
+    str, typer.Option("--image", metavar="IMAGE", help="OCI image: registry/name:tag.", show_default=False)
+]
+Ports = Annotated[
+    list[str] | None,
+    typer.Option("--port", metavar="N[/udp]", help="Port the application listens on, open to all. Repeatable."),
+]
+Size = Annotated[
+    str,
+    typer.Option("--size", metavar="SP-N", help="What an instance asks for: SP-1 (1 vCPU, 2 GiB) to SP-8 (48, 256)."),
+]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", metavar="NAME=CITY,CITY", help="A named group of cities (IATA codes). Repeatable.")
+    list[str] | None,
+    typer.Option("--target", metavar="NAME=CITY,CITY", help="A named group of cities (IATA codes). Repeatable."),
 ]
 Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="Instances in each city.")]
 Anycast = Annotated[bool, typer.Option("--anycast", help="One address, the same in every city.")]
@@ -42,10 +60,15 @@ def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
     if file is None:
         return declaration.of_options(options)
     mixed = [
-        f"--{name}" for name in ("image", "ports", "targets", "anycast", "env", "secrets", "command", "name") if getattr(options, name)
+        f"--{name}"
+        for name in ("image", "ports", "targets", "anycast", "env", "secrets", "command", "name")
+        if getattr(options, name)
     ]
     if mixed:
-        raise usage(f"--file and {', '.join(mixed)} exclude each other", advice="Write it into the file, or leave the file away.")
+        raise usage(
+            f"--file and {', '.join(mixed)} exclude each other",
+            advice="Write it into the file, or leave the file away.",
+        )
     found = declaration.of_file(file)
     return found | {"slug": options.slug} if options.slug else found
 
@@ -55,7 +78,7 @@ def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
     "create",
     examples="""
     anypop workload create web --image registry.example/web:1 --port 80 --target eu1=AMS,LHR --replicas 2 --anycast
-    anypop workload create web --image registry.example/web:1 --port 80 --size SP-2 --target na1=JFK,LAX --env MODE=live --secret TOKEN
+    anypop workload create web --image registry.example/web:1 --target na1=JFK,LAX --env MODE=live --secret TOKEN
     anypop workload create -f workload.yaml --yes -o json
     """,
 )
@@ -64,7 +87,9 @@ def create(
     slug: Slug = "",
     *,
     file: File = None,
-    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="A name for people (default: NAME).", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="A name for people (default: NAME).", show_default=False)
+    ] = "",
     image: Image = "",
     port: Ports = None,
     size: Size = "SP-1",
@@ -72,13 +97,18 @@ def create(
     replicas: Replicas = 1,
     anycast: Anycast = False,
     env: Annotated[
-        list[str] | None, typer.Option("--env", metavar="K[=V]", help="Environment; without =V taken from here. Repeatable.")
+        list[str] | None,
+        typer.Option("--env", metavar="K[=V]", help="Environment; without =V taken from here. Repeatable."),
     ] = None,
     secret: Annotated[
-        list[str] | None, typer.Option("--secret", metavar="K[=V]", help="Like --env, but never shown again. Repeatable.")
+        list[str] | None,
+        typer.Option("--secret", metavar="K[=V]", help="Like --env, but never shown again. Repeatable."),
     ] = None,
     run: Annotated[
-        list[str] | None, typer.Option("--command", metavar="TEXT", help="Command in place of the image's own, as in a shell. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--command", metavar="TEXT", help="Command in place of the image's own, as in a shell. Repeatable."
+        ),
     ] = None,
     yes: Yes = False,
     wait: Wait = True,
@@ -103,7 +133,9 @@ def create(
     price = call.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
     call.screen.note(views.quote(price), *without_effect(price), "")
     call.screen.agree("Create it?", yes=yes)
-    made = call.client.call("POST", f"{call.stack_path('workload')}/workloads", what=what, body={"workload": document})["workload"]
+    made = call.client.call("POST", f"{call.stack_path('workload')}/workloads", what=what, body={"workload": document})[
+        "workload"
+    ]
     known = str(made.get("slug") or made.get("id"))
     if not wait:
         found = call.client.every(f"{call.workload_path(known)}/instances", what=what)
@@ -115,7 +147,10 @@ def create(
 
 def without_effect(price: views.Data) -> list[Shown]:
     """What control would accept and not act on, so that nobody takes it for done."""
-    return [f"without effect here: {row.get('field')}: {row.get('description')}" for row in price.get("without_effect") or []]
+    return [
+        f"without effect here: {row.get('field')}: {row.get('description')}"
+        for row in price.get("without_effect") or []
+    ]
 
 
 def summary(made: views.Data, found: list[views.Data]) -> list[Shown]:
@@ -151,7 +186,9 @@ def show(call: Call, workload: KnownWorkload) -> None:
         **{key: status.get(key) for key in ("revision", "instances_on_it")},
         "rollouts": under_way,
     }
-    call.screen.result(data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)])
+    call.screen.result(
+        data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)]
+    )
 
 
 @command(app, "delete", examples="anypop workload delete web --yes")
@@ -224,14 +261,23 @@ def register(root: typer.Typer) -> None:
     @command(root, "instances", examples="anypop instances\nanypop instances web -o json")
     def instances(
         call: Call,
-        workload: Annotated[str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)] = "",
+        workload: Annotated[
+            str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)
+        ] = "",
     ) -> None:
         """Instances with their place, phase and addresses."""
         what = "list instances"
         slugs = (
             [workload]
             if workload
-            else [str(w.get("slug") or w.get("id")) for w in call.client.every(f"{call.stack_path('workload')}/workloads", what=what)]
+            else [
+                str(w.get("slug") or w.get("id"))
+                for w in call.client.every(f"{call.stack_path('workload')}/workloads", what=what)
+            ]
         )
-        found = [i for slug in slugs for i in views.by_name(call.client.every(f"{call.workload_path(slug)}/instances", what=what))]
+        found = [
+            i
+            for slug in slugs
+            for i in views.by_name(call.client.every(f"{call.workload_path(slug)}/instances", what=what))
+        ]
         call.screen.result(found, lambda: [views.instances(found)])

@@ -1,9 +1,12 @@
-"""The core: whatever changes what control knows goes through here, one step at a time, on disk before anyone hears of it.
+"""The core: whatever changes what control knows goes through here, one step at a time, on disk before anyone hears of
+it.
 
-In: changes asked for by people, reports of hosts, and the one timer (the next moment at which something becomes due by itself). Out: the
-new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns order, threads and waiting.
+In: changes asked for by people, reports of hosts, and the one timer (the next moment at which something becomes due by
+itself). Out: the new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns order,
+threads and waiting.
 
-All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop only publishes results.
+All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop only
+publishes results.
 """
 
 import asyncio
@@ -29,7 +32,8 @@ from anypop.plan.rollout import next_due
 log = logging.getLogger("anypop.control")
 
 ANY_CHANGE: Hashable = "any"
-# A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage ours.
+# A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage
+# ours.
 HIGHEST_GENERATION = 2**53
 
 
@@ -48,7 +52,9 @@ Alter = Callable[[State, float], State]
 
 @dataclass(slots=True)
 class _Inbox:
-    """Reports that came in since the last step. Of two reports of one host the later counts, but what either says is gone is gone."""
+    """Reports that came in since the last step. Of two reports of one host the later counts, but what either says is
+    gone is gone.
+    """
 
     reports: dict[HostName, Received] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
@@ -90,15 +96,18 @@ class Core:
         await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
 
     async def change(self, alter: Alter, *, confirmed: frozenset[WorkloadId] = frozenset()) -> State:
-        """Make one step: `alter` turns the newest state into a draft (or raises), and what follows from it is decided and stored.
+        """Make one step: `alter` turns the newest state into a draft (or raises), and what follows from it is decided
+        and stored.
 
-        `confirmed`: workloads that a person deleted or shrank by this. Returns the state after the step. Raises what `alter` raises,
-        `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
+        `confirmed`: workloads that a person deleted or shrank by this. Returns the state after the step. Raises what
+        `alter` raises, `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
         """
         return await self._step(alter, confirmed=confirmed, floors={})
 
     async def take(self, report: Report) -> None:
-        """A host's report. Returns when it is stored and judged; reports that arrive meanwhile are judged together in the next step."""
+        """A host's report. Returns when it is stored and judged; reports that arrive meanwhile are judged together
+        in the next step.
+        """
         if report.generation > HIGHEST_GENERATION:
             raise Invalid.one("generation", f"must be at most {HIGHEST_GENERATION}")
         inbox = self._inbox
@@ -109,7 +118,9 @@ class Core:
         await asyncio.shield(inbox.step)
 
     async def order_after(self, host: HostName, generation: int, wait_s: float) -> Issued | None:
-        """The host's order once there is one newer than `generation`; None after `wait_s` seconds, or when control stops."""
+        """The host's order once there is one newer than `generation`; None after `wait_s` seconds, or when control
+        stops.
+        """
         if generation > HIGHEST_GENERATION:
             raise Invalid.one("after", f"must be at most {HIGHEST_GENERATION}")
         loop = asyncio.get_running_loop()
@@ -117,7 +128,8 @@ class Core:
         while not self.bell.closed:
             issued = self.state.orders.get(host)
             if issued is not None and issued.order.generation < generation and host in self.state.verdict.hosts:
-                # The agent has obeyed more than we remember (our store was restored from an older copy): go on above it.
+                # The agent has obeyed more than we remember (our store was restored from an older copy): go on above
+                # it.
                 await self._step(lambda state, now: state, confirmed=frozenset(), floors={host: generation})
                 continue
             if issued is not None and issued.order.generation > generation:
@@ -148,7 +160,8 @@ class Core:
             after = decide(before, draft, now=now, confirmed=confirmed, floors=floors)
             self.store.save(before, after, events_between(before, after), at=now)
             self._latest = after
-            # From here, and not from the awaiting caller: the caller may have been cancelled, the step is done all the same.
+            # From here, and not from the awaiting caller: the caller may have been cancelled, the step is done all the
+            # same.
             loop.call_soon_threadsafe(self._publish, before, after)
             return after
 
@@ -166,8 +179,8 @@ class Core:
         self._set_timer(after)
 
     def _set_timer(self, state: State) -> None:
-        """Wake at the first moment at which something becomes due by itself: a report turns stale, a rest ends that a plan waits for, or a
-        rollout may go on or has run out of time.
+        """Wake at the first moment at which something becomes due by itself: a report turns stale, a rest ends that a
+        plan waits for, or a rollout may go on or has run out of time.
         """
         if self._timer is not None:
             self._timer.cancel()

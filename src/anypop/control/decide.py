@@ -25,7 +25,8 @@ from anypop.plan.sites import Sites
 PLACE_REST_S = 90.0
 # An anycast address stands in DNS: it rests for longer than the usual time to live of a record (300 s).
 ANYCAST_REST_S = 600.0
-# So many generations of an order are stored as differences before a whole one: a start reads no more of them for each host.
+# So many generations of an order are stored as differences before a whole one: a start reads no more of them for each
+# host.
 STORED_WHOLE_EVERY = 20
 
 
@@ -73,7 +74,9 @@ def decide(
     if standing is None or sites is not standing.sites or touched:
         draft = _planned(draft, sites, touched, confirmed=confirmed, changed=changed, now=now)
         while (finished := _without_finished(draft, now)) is not draft:
-            draft = _planned(finished, sites, touched_between(draft, finished), confirmed=confirmed, changed=changed, now=now)
+            draft = _planned(
+                finished, sites, touched_between(draft, finished), confirmed=confirmed, changed=changed, now=now
+            )
     planned = draft.plan
     assert planned is not None
     verdict, memory = rejudge(
@@ -95,7 +98,9 @@ def decide(
     return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
 
 
-def _planned(draft: State, sites: Sites, touched: Touched, *, confirmed: frozenset[WorkloadId], changed: _Changed, now: float) -> State:
+def _planned(
+    draft: State, sites: Sites, touched: Touched, *, confirmed: frozenset[WorkloadId], changed: _Changed, now: float
+) -> State:
     """The draft as it is planned now. What the plan changed is added to `changed`."""
     draft = replace(draft, serial=draft.serial + 1)
     ground = StateGround(draft, sites)
@@ -117,9 +122,15 @@ def _planned(draft: State, sites: Sites, touched: Touched, *, confirmed: frozens
         for _, removal in settled.removals if settled is not None else ():
             going = old[removal.uid]
             stones[removal.uid] = Tombstone(
-                incarnation=going.incarnation, reason=removal.reason, detail=removal.detail, created_at=going.created_at, asked_at=now
+                incarnation=going.incarnation,
+                reason=removal.reason,
+                detail=removal.detail,
+                created_at=going.created_at,
+                asked_at=now,
             )
-    released = {w: held for w in made.workloads if (held := draft.anycast.get(w)) is not None and w not in made.plan.anycast}
+    released = {
+        w: held for w in made.workloads if (held := draft.anycast.get(w)) is not None and w not in made.plan.anycast
+    }
     given = {w: held for w in made.workloads if (held := made.plan.anycast.get(w)) is not None}
     return replace(
         draft,

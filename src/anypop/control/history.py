@@ -33,7 +33,9 @@ def _declared(before: State, after: State) -> Iterator[Event]:
             continue
         slug = now.workload.slug
         if was is None:
-            yield Event(kind=EventKind.WORKLOAD_CREATED, subject=slug, fields={"version": now.version}, stack_id=now.stack_id)
+            yield Event(
+                kind=EventKind.WORKLOAD_CREATED, subject=slug, fields={"version": now.version}, stack_id=now.stack_id
+            )
         elif now.delete_requested_at is not None and was.delete_requested_at is None:
             yield Event(kind=EventKind.WORKLOAD_DELETION_ASKED, subject=slug, stack_id=now.stack_id)
         elif now.version != was.version:
@@ -63,7 +65,10 @@ def _rolled(before: State, after: State) -> Iterator[Event]:
             kind = EventKind.ROLLOUT_RESTORED if now.restored else EventKind.ROLLOUT_NOT_RESTORED
             message = f"{what}: {'every vantage lands' if now.restored else 'some vantage does not land'} as before"
         elif was.wave != now.wave:
-            kind, message = EventKind.ROLLOUT_WAVE, f"{what}: wave {now.wave + 1} of {len(now.waves) or len(now.scopes)}"
+            kind, message = (
+                EventKind.ROLLOUT_WAVE,
+                f"{what}: wave {now.wave + 1} of {len(now.waves) or len(now.scopes)}",
+            )
         else:
             continue
         facts: dict[str, Field] = {
@@ -74,7 +79,9 @@ def _rolled(before: State, after: State) -> Iterator[Event]:
             "phase": now.phase.value,
             "reason": now.reason.value,
         }
-        yield Event(kind=kind, subject=declared.workload.slug, message=message, fields=facts, stack_id=declared.stack_id)
+        yield Event(
+            kind=kind, subject=declared.workload.slug, message=message, fields=facts, stack_id=declared.stack_id
+        )
 
 
 def _ruled(before: State, after: State) -> Iterator[Event]:
@@ -165,14 +172,19 @@ def _judged(before: State, after: State) -> Iterator[Event]:
         was, now = before.verdict.prefixes.get(prefix), after.verdict.prefixes.get(prefix)
         if now is not None and now.alarm is not None and (was is None or was.alarm != now.alarm):
             yield Event(
-                kind=EventKind.ALARM, subject=str(prefix), message=now.alarm.says, fields={"prefix": str(prefix), "reason": now.alarm.value}
+                kind=EventKind.ALARM,
+                subject=str(prefix),
+                message=now.alarm.says,
+                fields={"prefix": str(prefix), "reason": now.alarm.value},
             )
 
 
 def _lost(before: State, after: State) -> Iterator[Event]:
     for host in sorted(after.lost - before.lost):
         kind = EventKind.HOST_EVICTED if host in after.evicted else EventKind.HOST_LOST
-        yield Event(kind=kind, subject=host, message="its instances are placed on other hosts of its PoP, one after the other")
+        yield Event(
+            kind=kind, subject=host, message="its instances are placed on other hosts of its PoP, one after the other"
+        )
     for host in sorted(before.lost - after.lost):
         yield Event(kind=EventKind.HOST_BACK, subject=host, message="is in use again")
     if after.losses_frozen and not before.losses_frozen:
@@ -194,12 +206,16 @@ def _reported(host: HostName, before: Received | None, received: Received, state
     now = received.report
     was = before.report if before is not None else Report(pop=now.pop, host=host, at=0, generation=0)
     if now.refused is not None and now.refused != was.refused:
-        yield Event(kind=EventKind.ORDER_REFUSED, subject=host, message=now.refused.says, fields={"reason": now.refused.value})
+        yield Event(
+            kind=EventKind.ORDER_REFUSED, subject=host, message=now.refused.says, fields={"reason": now.refused.value}
+        )
     phases = {i.uid: (i.phase, i.healthy, i.reason) for i in was.instances}
     for instance in now.instances:
         if phases.get(instance.uid) != (instance.phase, instance.healthy, instance.reason):
             health = ", healthy" if instance.healthy else ", not healthy" if instance.phase is Phase.RUNNING else ""
-            text = f"{instance.phase}{health}: {instance.reason.says}" + (f" ({instance.message})" if instance.message else "")
+            text = f"{instance.phase}{health}: {instance.reason.says}" + (
+                f" ({instance.message})" if instance.message else ""
+            )
             yield Event(
                 kind=EventKind.INSTANCE,
                 subject=instance.name,
@@ -216,7 +232,9 @@ def _reported(host: HostName, before: Received | None, received: Received, state
     prefixes = {p.prefix: p for p in was.prefixes}
     for prefix in now.prefixes:
         old = prefixes.get(prefix.prefix)
-        if (old.announced if old else False) != prefix.announced or (old is not None and old.upstreams != prefix.upstreams):
+        if (old.announced if old else False) != prefix.announced or (
+            old is not None and old.upstreams != prefix.upstreams
+        ):
             kind = EventKind.ANNOUNCED if prefix.announced else EventKind.WITHDRAWN
             to = f" to {', '.join(prefix.upstreams)}" if prefix.upstreams else ""
             yield Event(

@@ -118,7 +118,9 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """An order as it was issued. `whole`: the generation that was last stored as a whole; the later ones are stored as what differs."""
+    """An order as it was issued. `whole`: the generation that was last stored as a whole; the later ones are stored
+    as what differs.
+    """
 
     order: Order = field(repr=False)  # it holds secrets
     at: float
@@ -189,13 +191,18 @@ class State:
             workloads=tuple(d.workload for d in sorted(self.workloads.values(), key=lambda d: (d.created_at, d.id))),
             revisions=tuple(self.revisions[key].workload for key in sorted(self.revisions)),
             rollouts=tuple(active),
-            incarnations=tuple(sorted((p.incarnation for p in self.incarnations.values()), key=lambda i: (i.host, i.index, i.life))),
+            incarnations=tuple(
+                sorted((p.incarnation for p in self.incarnations.values()), key=lambda i: (i.host, i.index, i.life))
+            ),
             ready=frozenset(uid for rollout in self.rollouts.values() for uid in rollout.ready),
             anycast=tuple(sorted(self.anycast.values(), key=lambda a: a.address4)),
             rules=tuple(self.rules[key] for key in sorted(self.rules)),
             removals=tuple(
                 (stone.incarnation.host, stone.removal)
-                for stone in sorted(self.tombstones.values(), key=lambda t: (t.incarnation.host, t.incarnation.index, t.incarnation.life))
+                for stone in sorted(
+                    self.tombstones.values(),
+                    key=lambda t: (t.incarnation.host, t.incarnation.index, t.incarnation.life),
+                )
             ),
             resting_indexes=frozenset(indexes),
             resting_links=frozenset(links),

@@ -82,7 +82,9 @@ class Store:
 
     def setting(self, key: str) -> str | None:
         with self.reading() as link:
-            return link.execute(select(schema.settings.c.value).where(schema.settings.c.key == key)).scalar_one_or_none()
+            return link.execute(
+                select(schema.settings.c.value).where(schema.settings.c.key == key)
+            ).scalar_one_or_none()
 
     def put_setting(self, key: str, value: str | None) -> None:
         with self.writing() as link:
@@ -99,7 +101,9 @@ class Store:
                 (r["workload_id"], r["number"]): rows.to_revision(r, tuple(secrets[r["workload_id"], r["number"]]))
                 for r in _all(link, schema.revisions)
             }
-            declared = [rows.to_declaration(r, revisions.pop((r["id"], r["version"]))) for r in _all(link, schema.workloads)]
+            declared = [
+                rows.to_declaration(r, revisions.pop((r["id"], r["version"]))) for r in _all(link, schema.workloads)
+            ]
             placed = [rows.to_placed(r) for r in _all(link, schema.incarnations)]
             stones = [rows.to_tombstone(r) for r in _all(link, schema.tombstones)]
             held = [rows.to_anycast(r) for r in _all(link, schema.anycast)]
@@ -190,12 +194,14 @@ def _in_words(what: str) -> Iterator[None]:
 
 def _sqlite(path: Path, url: URL) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # made by us, so that it is never readable by others; -wal and -shm follow it
+    # made by us, so that it is never readable by others; -wal and -shm follow it
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     engine = create_engine(url, hide_parameters=True)  # parameters hold secrets, and errors are logged
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        # The driver's own BEGIN comes too late (not before DDL); with this and the listener below, a migration is whole or nothing.
+        # The driver's own BEGIN comes too late (not before DDL); with this and the listener below, a migration is whole
+        # or nothing.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -251,8 +257,20 @@ def _save(link: Connection, before: State, after: State) -> None:
         _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
-        _Change(schema.memories, was.prefixes, now.prefixes, rows.of_prefix_memory, key=lambda prefix: ("prefix", str(prefix))),
-        _Change(schema.memories, was.workloads, now.workloads, rows.of_workload_memory, key=lambda workload: ("workload", workload)),
+        _Change(
+            schema.memories,
+            was.prefixes,
+            now.prefixes,
+            rows.of_prefix_memory,
+            key=lambda prefix: ("prefix", str(prefix)),
+        ),
+        _Change(
+            schema.memories,
+            was.workloads,
+            now.workloads,
+            rows.of_workload_memory,
+            key=lambda workload: ("workload", workload),
+        ),
     ]
     # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
     for change in reversed(changes):
@@ -307,10 +325,13 @@ def _save_orders(link: Connection, before: State, after: State) -> None:
     writer = OrderWriter()
     found = [after.orders[host] for host in differing(before.orders, after.orders) & after.orders.keys()]
     if found:
-        link.execute(insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found])
+        link.execute(
+            insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found]
+        )
     for issued in found:
         order = issued.order
-        if issued.whole == order.generation:  # only then something is too old: what is kept must reach back to a whole one
+        # only then something is too old: what is kept must reach back to a whole one
+        if issued.whole == order.generation:
             old = table.c.generation < _oldest_to_keep(link, order.host, order.generation)
             link.execute(delete(table).where(table.c.host == order.host, old))
 
@@ -356,7 +377,9 @@ def _changed_revisions(before: State, after: State) -> tuple[dict[RevisionKey, R
     """Before and after, the newest and the older ones of each workload of which something differs; the others are as
     they were.
     """
-    workloads = differing(before.workloads, after.workloads) | {key[0] for key in differing(before.revisions, after.revisions)}
+    workloads = differing(before.workloads, after.workloads) | {
+        key[0] for key in differing(before.revisions, after.revisions)
+    }
     was: dict[RevisionKey, Revision] = {}
     now: dict[RevisionKey, Revision] = {}
     for state, found in ((before, was), (after, now)):

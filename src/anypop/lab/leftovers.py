@@ -1,7 +1,7 @@
 """What of a platform is still on this machine: the proof that `down` left nothing.
 
-Comes in: a state folder and a name prefix. Goes out: one line for each process, namespace, link, mount, nftables table or folder that is
-still there, outside the state folder. It only looks.
+Comes in: a state folder and a name prefix. Goes out: one line for each process, namespace, link, mount, nftables table
+or folder that is still there, outside the state folder. It only looks.
 """
 
 import os
@@ -17,7 +17,9 @@ def left_behind(state: Path, prefix: str) -> list[str]:
     marks = (str(state), f"{run}/", f"{netns.RUN}/{prefix}-")
     found = [f"process {pid}: {words[:100]}" for pid, words in _processes() if any(mark in words for mark in marks)]
     found += [f"namespace {name}" for name in netns.names(f"{prefix}-")]
-    found += [f"link {link['ifname']}" for link in ip.query("link", "show") if str(link["ifname"]).startswith(f"{prefix}-")]
+    found += [
+        f"link {link['ifname']}" for link in ip.query("link", "show") if str(link["ifname"]).startswith(f"{prefix}-")
+    ]
     found += [f"mount {mount}" for mount in inventory.mounts() if any(mount.startswith(mark) for mark in marks)]
     if run.exists():
         found.append(f"folder {run}")
@@ -27,7 +29,11 @@ def left_behind(state: Path, prefix: str) -> list[str]:
 
 def _processes() -> list[tuple[int, str]]:
     callers = _ancestors()
-    return sorted((pid, b" ".join(words).decode(errors="replace")) for pid, words in inventory.command_lines() if pid not in callers)
+    return sorted(
+        (pid, b" ".join(words).decode(errors="replace"))
+        for pid, words in inventory.command_lines()
+        if pid not in callers
+    )
 
 
 def _ancestors() -> set[int]:

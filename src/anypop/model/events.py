@@ -1,7 +1,7 @@
 """Events: everything that can happen on a platform, as a closed set.
 
-Made by `control.history` from the difference of two states, kept by the store, told by the API. A kind is stable for machines, and each kind has
-the same fields whenever it happens; the message is for people.
+Made by `control.history` from the difference of two states, kept by the store, told by the API. A kind is stable for
+machines, and each kind has the same fields whenever it happens; the message is for people.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,9 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened. `subject` is a name; `fields` are the facts of it, for programs; `stack_id`: whose it is, None: the operator's."""
+    """Something that happened. `subject` is a name; `fields` are the facts of it, for programs; `stack_id`: whose it
+    is, None: the operator's.
+    """
 
     kind: EventKind
     subject: str

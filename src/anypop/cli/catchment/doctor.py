@@ -51,20 +51,33 @@ def register(root: typer.Typer) -> None:
         weights: Weights = None,
         plan: Plan = None,
         workload: Workload = "",
-        causes: Annotated[int, typer.Option("--causes", metavar="N", help="So many causes, the worst first.", min=1, max=50)] = 5,
-        repairs: Annotated[int, typer.Option("--repairs", metavar="N", help="So many repairs of each.", min=1, max=50)] = 5,
+        causes: Annotated[
+            int, typer.Option("--causes", metavar="N", help="So many causes, the worst first.", min=1, max=50)
+        ] = 5,
+        repairs: Annotated[
+            int, typer.Option("--repairs", metavar="N", help="So many repairs of each.", min=1, max=50)
+        ] = 5,
         far_km: Annotated[
-            float, typer.Option("--far-km", metavar="KM", help="Further than this beyond the nearest PoP is too far.", min=1)
+            float,
+            typer.Option("--far-km", metavar="KM", help="Further than this beyond the nearest PoP is too far.", min=1),
         ] = 1500.0,
         make: Annotated[
-            str, typer.Option("--apply", metavar="N", help="Make this repair: 1.2, or 1 for the best of cause 1.", show_default=False)
+            str,
+            typer.Option(
+                "--apply", metavar="N", help="Make this repair: 1.2, or 1 for the best of cause 1.", show_default=False
+            ),
         ] = "",
         patience: Annotated[
-            float, typer.Option("--patience", metavar="SECONDS", help="How long a PoP may take to come out as predicted.", min=0.1)
+            float,
+            typer.Option(
+                "--patience", metavar="SECONDS", help="How long a PoP may take to come out as predicted.", min=0.1
+            ),
         ] = 60.0,
         yes: Yes = False,
     ) -> None:
-        """Find networks that land too far away, name the cause, propose repairs scored on the whole graph, and make one."""
+        """Find networks that land too far away, name the cause, propose repairs scored on the whole graph, and make
+        one.
+        """
         from anypop.advice import proposals  # noqa: PLC0415 - numpy, and the model of the Internet
         from anypop.agent.act.bgp.proposed import bird_conf  # noqa: PLC0415
         from anypop.cli.catchment import inputs, report  # noqa: PLC0415
@@ -78,7 +91,9 @@ def register(root: typer.Typer) -> None:
         known = asked.known
         place = proposals.Place()
         if known is not None:
-            place = proposals.Place(workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf)
+            place = proposals.Place(
+                workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf
+            )
         if not make:
             call.screen.result(
                 proposals.data(found, place, most=repairs, graph=internet.says),
@@ -89,10 +104,21 @@ def register(root: typer.Typer) -> None:
         if repair is None:
             raise usage(f"--apply {make}: there is no such repair", advice="'anypop doctor' shows their numbers.")
         assert known is not None
-        _made(call, internet, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes)
+        _made(
+            call, internet, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes
+        )
 
 
-def _made(call: Call, graph: "Graph", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, patience_s: float, yes: bool) -> None:
+def _made(
+    call: Call,
+    graph: "Graph",
+    known: "Known",
+    repair: "Repair",
+    shown: Mapping[str, Any],
+    *,
+    patience_s: float,
+    yes: bool,
+) -> None:
     """Show, ask, have control do it, and end badly when it was taken back."""
     from anypop.advice.answers import difference_data  # noqa: PLC0415 - see above
     from anypop.advice.preview import compared  # noqa: PLC0415
@@ -122,7 +148,10 @@ def _made(call: Call, graph: "Graph", known: "Known", repair: "Repair", shown: M
     data = {"repair": dict(shown), "predicted": difference_data(change), **waves.course(rollout)}
     call.screen.result(data, lambda: [_ending(rollout, repair)])
     if rollout["phase"] != "done":
-        advice = "'anypop why VANTAGE' shows what the routers do instead; 'anypop catchment observe' teaches the model what was seen."
+        advice = (
+            "'anypop why VANTAGE' shows what the routers do instead; 'anypop catchment observe' teaches the model what "
+            "was seen."
+        )
         raise waves.taken_back(rollout, what="the repair", why="the outcome differs from the prediction", advice=advice)
 
 

@@ -19,14 +19,25 @@ if TYPE_CHECKING:
     from anypop.lab.address import LabPlan
 
 GraphFile = Annotated[
-    File, typer.Option("--graph", metavar="FILE", help="AS relationships: CAIDA serial-1 or serial-2, or CSV; plain, gz or bz2.")
+    File,
+    typer.Option(
+        "--graph", metavar="FILE", help="AS relationships: CAIDA serial-1 or serial-2, or CSV; plain, gz or bz2."
+    ),
 ]
-Overrides = Annotated[File, typer.Option("--overrides", metavar="FILE", help="CSV of relationships that are known better.")]
-Footprint = Annotated[File, typer.Option("--footprint", metavar="FILE", help="CSV of the cities of networks: asn,cities.")]
-Weights = Annotated[File, typer.Option("--weights", metavar="FILE", help="CSV of users (or traffic) per network: asn,weight.")]
+Overrides = Annotated[
+    File, typer.Option("--overrides", metavar="FILE", help="CSV of relationships that are known better.")
+]
+Footprint = Annotated[
+    File, typer.Option("--footprint", metavar="FILE", help="CSV of the cities of networks: asn,cities.")
+]
+Weights = Annotated[
+    File, typer.Option("--weights", metavar="FILE", help="CSV of users (or traffic) per network: asn,weight.")
+]
 Observed = Annotated[File, typer.Option("--observations", metavar="FILE", help="Measurements that overrule the model.")]
 
-_ADVICE = "Give --graph FILE, set ANYPOP_GRAPH, or write graph.yaml; 'anypop catchment generate' makes one for who has none."
+_ADVICE = (
+    "Give --graph FILE, set ANYPOP_GRAPH, or write graph.yaml; 'anypop catchment generate' makes one for who has none."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

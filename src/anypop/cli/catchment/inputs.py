@@ -41,14 +41,18 @@ def from_control(call: "Call", workload: str) -> Known:
         listed = call.client.every(f"{call.stack_path('workload')}/workloads", what="find the workload")
         slugs = [str(w.get("slug")) for w in listed if views.anycast_of(w)]
         if len(slugs) > 1:
-            raise usage(f"several workloads have an anycast address: {', '.join(slugs)}", advice="Name one with --workload.")
+            raise usage(
+                f"several workloads have an anycast address: {', '.join(slugs)}", advice="Name one with --workload."
+            )
         if not slugs:
             return known_of(network)
         workload = slugs[0]
     path = f"{call.workload_path(workload, 'anypop')}/announcements"
     rows = call.client.get(path, what=f"announcements of {workload}").get("results") or []
     if not rows:
-        raise Failure(f"{workload} announces nothing", code=Exit.NOT_FOUND, advice="Only a workload made with --anycast does.")
+        raise Failure(
+            f"{workload} announces nothing", code=Exit.NOT_FOUND, advice="Only a workload made with --anycast does."
+        )
     return known_of(network, workload, rows)
 
 
@@ -75,7 +79,9 @@ def of_names(call: "Call", graph: Graph | None, names: Sequence[str], workload: 
     """Predictions of files (saved ones or plans) and of `now`. Plans and `now` need a graph."""
     texts = {name: None if name == NOW else text_of(Path(name), _PREDICTION) for name in names}
     read = {
-        name: saved_predictions.read(text, name) for name, text in texts.items() if text is not None and saved_predictions.is_saved(text)
+        name: saved_predictions.read(text, name)
+        for name, text in texts.items()
+        if text is not None and saved_predictions.is_saved(text)
     }
     asked = {
         name: from_control(call, workload).announcements if text is None else plans.read(text, name)

@@ -24,5 +24,7 @@ def viewpoints(call: "Call") -> list[Viewpoint]:
 def landings(call: "Call", workload: str) -> Mapping[str, str | None]:
     """PoP by vantage; None: nobody answered, or somebody unknown."""
     body = {"workload": workload, "stack": call.client.settings.stack, "requests": REQUESTS}
-    rows: list[dict[str, Any]] = call.client.call("POST", "/anypop/v1/probes", what="probe", body=body, patience_s=600).get("results") or []
+    rows: list[dict[str, Any]] = (
+        call.client.call("POST", "/anypop/v1/probes", what="probe", body=body, patience_s=600).get("results") or []
+    )
     return {str(row["vantage"]): row.get("pop") or None for row in rows}

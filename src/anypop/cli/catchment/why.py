@@ -52,7 +52,9 @@ def network_of(call: "Call", loaded: Loaded, target: str) -> tuple[int, str]:
     if target in known:
         return known[target]
     raise Failure(
-        f"{target} is neither a network nor a vantage", code=Exit.NOT_FOUND, advice="Write AS3356, as3356-lhr or a vantage's name."
+        f"{target} is neither a network nor a vantage",
+        code=Exit.NOT_FOUND,
+        advice="Write AS3356, as3356-lhr or a vantage's name.",
     )
 
 
@@ -71,8 +73,14 @@ def site_of(internet: Internet, asn: int, city: str) -> int:
         where = ", ".join(filter(None, codes))
         if not where:
             advice = "Leave --city away, or name a file of cities with --footprint."
-            raise usage(f"AS{asn} is in an unknown place as far as the graph knows, so nothing is known of {city}", advice=advice)
-        raise usage(f"AS{asn} is not in {city} as far as the graph knows: it is in {where}", advice="Name one of these with --city.")
+            raise usage(
+                f"AS{asn} is in an unknown place as far as the graph knows, so nothing is known of {city}",
+                advice=advice,
+            )
+        raise usage(
+            f"AS{asn} is not in {city} as far as the graph knows: it is in {where}",
+            advice="Name one of these with --city.",
+        )
     return sites[codes.index(fitting[0])]
 
 
