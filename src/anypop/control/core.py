@@ -1,9 +1,12 @@
-"""The core: whatever changes what control knows goes through here, one step at a time, on disk before anyone hears of it.
+"""The core: whatever changes what control knows goes through here, one step at a time, on disk before anyone hears of
+it.
 
-In: changes asked for by people, reports of hosts, and the one timer (the next moment at which something becomes due by itself). Out: the
-new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns order, threads and waiting.
+In: changes asked for by people, reports of hosts, and the one timer (the next moment at which something becomes due
+by itself). Out: the new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns
+order, threads and waiting.
 
-All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop only publishes results.
+All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop
+only publishes results.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ from anypop.control.store import Store
 from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, WorkloadId
+from anypop.model.order_delta import Digests, OrderDelta, delta
 from anypop.model.report import Report
 from anypop.model.table import differing, with_entries
 from anypop.plan.rollout import next_due
@@ -48,7 +52,9 @@ Alter = Callable[[State, float], State]
 
 @dataclass(slots=True)
 class _Inbox:
-    """Reports that came in since the last step. Of two reports of one host the later counts, but what either says is gone is gone."""
+    """Reports that came in since the last step. Of two reports of one host the later counts, but what either says is
+    gone is gone.
+    """
 
     reports: dict[HostName, Received] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
@@ -70,6 +76,7 @@ class Core:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[asyncio.Task[None]] = set()
+        self._digests: dict[HostName, Digests] = {}
 
     async def start(self) -> None:
         """Plan and judge once from what the store held. Raises what planning raises."""
@@ -90,26 +97,31 @@ class Core:
         await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
 
     async def change(self, alter: Alter, *, confirmed: frozenset[WorkloadId] = frozenset()) -> State:
-        """Make one step: `alter` turns the newest state into a draft (or raises), and what follows from it is decided and stored.
+        """Make one step: `alter` turns the newest state into a draft (or raises), and what follows from it is decided
+        and stored.
 
-        `confirmed`: workloads that a person deleted or shrank by this. Returns the state after the step. Raises what `alter` raises,
-        `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
+        `confirmed`: workloads that a person deleted or shrank by this. Returns the state after the step. Raises what
+        `alter` raises, `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
         """
         return await self._step(alter, confirmed=confirmed, floors={})
 
-    async def take(self, report: Report) -> None:
-        """A host's report. Returns when it is stored and judged; reports that arrive meanwhile are judged together in the next step."""
+    async def take(self, report: Report, body: bytes = b"") -> None:
+        """A host's report, and the JSON as which it came. Returns when it is stored and judged; reports that arrive
+        meanwhile are judged together in the next step.
+        """
         if report.generation > HIGHEST_GENERATION:
             raise Invalid.one("generation", f"must be at most {HIGHEST_GENERATION}")
         inbox = self._inbox
-        inbox.reports[report.host] = Received(report=report, at=self._clock())
+        inbox.reports[report.host] = Received(report=report, at=self._clock(), body=body)
         inbox.gone.update(report.gone)
         if inbox.step is None:
             inbox.step = asyncio.get_running_loop().create_task(self._judge_inbox(inbox))
         await asyncio.shield(inbox.step)
 
     async def order_after(self, host: HostName, generation: int, wait_s: float) -> Issued | None:
-        """The host's order once there is one newer than `generation`; None after `wait_s` seconds, or when control stops."""
+        """The host's order once there is one newer than `generation`; None after `wait_s` seconds, or when control
+        stops.
+        """
         if generation > HIGHEST_GENERATION:
             raise Invalid.one("after", f"must be at most {HIGHEST_GENERATION}")
         loop = asyncio.get_running_loop()
@@ -125,6 +137,18 @@ class Core:
             if not await self.bell.wait(("order", host), max(0.0, deadline - loop.time())):
                 return None
         return None
+
+    def difference(self, issued: Issued, base: int, digest: str) -> OrderDelta | None:
+        """What an agent that has the order of generation `base`, with this digest, needs to come to `issued`. None
+        where that order is not known here any more, or is another one: then only the whole order will do.
+        """
+        before = next((order for order in issued.earlier if order.generation == base), None)
+        if before is None:
+            return None
+        digests = self._digests.setdefault(issued.order.host, Digests())
+        if digests.of(before) != digest:
+            return None
+        return replace(delta(before, issued.order), digest=digests.of(issued.order))
 
     async def _judge_inbox(self, inbox: _Inbox) -> None:
         """One step for all reports that are in when it begins."""
@@ -166,8 +190,8 @@ class Core:
         self._set_timer(after)
 
     def _set_timer(self, state: State) -> None:
-        """Wake at the first moment at which something becomes due by itself: a report turns stale, a rest ends that a plan waits for, or a
-        rollout may go on or has run out of time.
+        """Wake at the first moment at which something becomes due by itself: a report turns stale, a rest ends that a
+        plan waits for, or a rollout may go on or has run out of time.
         """
         if self._timer is not None:
             self._timer.cancel()
