@@ -1,10 +1,10 @@
 """Scale: what one change, one report, one lost host and a first plan cost, on a large platform and on one of a tenth of
 its size.
 
-The shape: 1,000 hosts in 1,000 PoPs, 10,000 workloads of 10 instances over 5 cities each, one workload in ten with an
-anycast address. All goes through the real core and the real store: from what a request hands to the core until the step
-is on disk and everyone who waits can hear of it. A report is handed over parsed. The agent's rows are processor time of
-one decision over so many instances.
+The shape: 1,000 hosts in 1,000 PoPs, 10,000 workloads of 10 instances over 5 cities each, one workload in ten with
+an anycast address. All goes through the real core and the real store: from what a request hands to the core until
+the step is on disk and everyone who waits can hear of it. A report is handed over parsed. The agent's rows are
+processor time of one decision over so many instances.
 """
 
 import asyncio
@@ -16,7 +16,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from anypop.control import declare
+from tests import agent_world
+
+from anypop.agent.decide.converge import converge
+from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.report import report_of
+from anypop.control import collector, declare
 from anypop.control.accounts import Accounts, Stack
 from anypop.control.core import Core
 from anypop.control.network import change_network
@@ -42,6 +47,7 @@ def rows() -> Iterable[Row]:
     """Rows `change_10k`, `change_100k`, `report_100k`, `lost_host_100k`, `first_plan_100k`, `converge_100` and
     `converge_400`.
     """
+    collector.seldom()
     tiny, small, large = (asyncio.run(_measured(hosts)) for hosts in (HOSTS // 100, HOSTS // 10, HOSTS))
     return [
         row("change_10k", small.change, unit="ms", against="1,000 instances", floor=tiny.change),
@@ -65,7 +71,35 @@ def rows() -> Iterable[Row]:
         ),
         row("lost_host_100k", large.lost, unit="ms", against="10,000 instances", floor=small.lost, ratio_below=1.5),
         row("first_plan_100k", large.first, unit="s", against="10,000 instances", floor=small.first, below=4),
+        row("converge_100", _passes(100), unit="ms", against="10 instances", floor=_passes(10), below=20),
+        row("converge_400", _passes(400), unit="ms", against="40 instances", floor=_passes(40), below=20),
     ]
+
+
+def _passes(count: int) -> list[float]:
+    """Processor time of an agent's pass that has nothing to do, over so many instances of two workloads."""
+    host = agent_world.FakeHost()
+    host.obey(agent_world.order(1, *(agent_world.instance(n, workload=n % 2) for n in range(count))))
+    agent_world.settle(host)
+    found = []
+    for _ in range(9):
+        observed = host.observe()
+        began = time.process_time()
+        assert host.page is not None
+        facts = Facts(host.page.order, observed)
+        assert not converge(facts, host.now)
+        report_of(
+            facts,
+            pop=agent_world.POP,
+            host=agent_world.HOST,
+            generation=1,
+            at=host.now,
+            refused=None,
+            drift=(),
+            errors=(),
+        )
+        found.append(1000 * (time.process_time() - began))
+    return found
 
 
 @dataclass(slots=True)

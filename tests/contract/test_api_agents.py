@@ -11,6 +11,7 @@ import pytest
 from anypop.model import codec
 from anypop.model.names import HostName
 from anypop.model.order import Order
+from anypop.model.order_delta import BASE_HEADER, Digests, OrderDelta, apply
 from anypop.model.report import Phase
 from tests.control_world import FakeAgent, World
 
@@ -66,6 +67,30 @@ def test_only_pops_whose_order_changed_get_a_new_one(world: World) -> None:
     settled = _generations(world)
     world.settle()
     assert _generations(world) == settled
+
+
+def test_an_agent_that_knows_its_order_gets_what_differs(world: World) -> None:
+    """With the digest of an order that control remembers the answer is the difference; with any other it is the whole
+    order.
+    """
+    world.create(cities=("LHR",), replicas=2)
+    agent = FakeAgent(world, LHR)
+    agent.obey()
+    before = agent.order
+    assert before is not None
+    world.create("more", cities=("LHR",), replicas=1, anycast=False)
+    path = f"/anypop/v1/agents/LHR/order?after={before.generation}&accept=delta&digest="
+    answer = world.call("GET", path + Digests().of(before), headers=agent.headers)
+    assert answer.headers[BASE_HEADER] == str(before.generation)
+    change = codec.from_json(OrderDelta, answer.content)
+    newest = agent.fetch()
+    assert newest is not None
+    assert [i.name for i in change.instances] == ["more-eu-lhr-0"]
+    assert apply(before, change) == newest
+    assert change.digest == Digests().of(newest)
+    for question in (path + "0" * 32, path.replace(f"after={before.generation}", "after=0") + Digests().of(before)):
+        whole = world.call("GET", question, headers=agent.headers)
+        assert codec.from_json(Order, whole.content) == newest
 
 
 def test_a_waiting_agent_is_answered_by_the_change_itself(world: World) -> None:

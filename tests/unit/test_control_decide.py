@@ -29,6 +29,7 @@ from anypop.model.rollout import ScopeChange, ScopeWave, Strategy
 from anypop.model.workload import Container, Target, Workload
 from anypop.plan.check import Unsafe
 from anypop.plan.template import template_of
+from tests.examples import examples
 from tests.whole_decide import Whole, decide_whole, normal
 from tests.worlds import AMS, JFK, KEY, LAX, LHR, host
 
@@ -233,7 +234,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(
     history: list[tuple[int, int, int, int, float]],

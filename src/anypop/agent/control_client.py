@@ -18,6 +18,7 @@ from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName
 from anypop.model.order import Order
+from anypop.model.order_delta import BASE_HEADER, Digests, OrderDelta, apply
 from anypop.model.report import Report
 
 WAIT_S = 25.0
@@ -40,20 +41,33 @@ class ControlClient:
             base_url=control.rstrip("/"), verify=verify, limits=limits, timeout=10, trust_env=False
         )
         self._due = asyncio.Event()
+        self._digests = Digests()
+        self._wants_whole = False
         self.error = ""
 
-    async def fetch(self, after: Callable[[], int], on_order: Callable[[Order], None]) -> None:
-        """Poll for ever. `after`: the generation that is known already."""
+    async def fetch(
+        self,
+        after: Callable[[], int],
+        on_order: Callable[[Order], None],
+        standing: Callable[[], Order | None] = lambda: None,
+    ) -> None:
+        """Poll for ever. `after`: the generation that is known already. `standing`: the order that is obeyed; of the
+        next one control may then tell what differs.
+        """
         failures = 0
         while True:
             try:
+                order, known = standing(), after()
+                params = {"after": str(known), "wait": f"{WAIT_S:g}"}
+                if order is not None and order.generation == known and not self._wants_whole:
+                    params |= {"accept": "delta", "digest": self._digests.of(order)}
                 answer = await self._http.get(
-                    f"/anypop/v1/agents/{self._host}/order", params={"after": str(after()), "wait": f"{WAIT_S:g}"},
+                    f"/anypop/v1/agents/{self._host}/order", params=params,
                     headers=self._credentials(), timeout=httpx.Timeout(10, read=WAIT_S + 10),
                 )  # fmt: skip
                 answer.raise_for_status()
-                if answer.status_code == httpx.codes.OK:
-                    on_order(from_json(Order, answer.content))
+                if answer.status_code == httpx.codes.OK and (news := self._read(answer, order)) is not None:
+                    on_order(news)
                 failures, self.error = 0, ""
                 continue
             except (httpx.HTTPError, OSError) as error:
@@ -62,6 +76,21 @@ class ControlClient:
                 self.error = f"control sent an order that cannot be read: {error}"
             await asyncio.sleep(_REST.wait_s(failures))
             failures += 1
+
+    def _read(self, answer: httpx.Response, standing: Order | None) -> Order | None:
+        """The new order: as it came, or made from the standing one by what differs. None where that came to another
+        order than control's; then the whole one is asked for. Raises `Invalid`.
+        """
+        if BASE_HEADER not in answer.headers:
+            self._wants_whole = False
+            return from_json(Order, answer.content)
+        change = from_json(OrderDelta, answer.content)
+        try:
+            order = apply(standing, change) if standing is not None else None
+        except ValueError:
+            order = None
+        self._wants_whole = order is None or self._digests.of(order) != change.digest
+        return None if self._wants_whole else order
 
     def changed(self) -> None:
         """There is something new to tell."""

@@ -96,7 +96,7 @@ class Agent:
         monitor = KernelMonitor(self._wake_soon)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._control.fetch(self._newest_generation, self._take_order))
+                group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
                 group.create_task(self._control.deliver(self._make_report))
                 self._memory = memory.began(await self._observer.open(), self._memory)
                 group.create_task(self._passes())
@@ -193,6 +193,9 @@ class Agent:
     def _is_prepared(self) -> bool:
         order = self._ledger.page.order if self._ledger.page else None
         return sysctl.is_prepared(u.interface for u in (order.upstreams if order else ()))
+
+    def _standing_order(self) -> Order | None:
+        return self._ledger.page.order if self._ledger.page else None
 
     def _newest_generation(self) -> int:
         """A refused order is not asked for again: its successor is."""

@@ -12,10 +12,11 @@ from fastapi import APIRouter, Depends, Query, Response
 from anypop.api.bodies import JSON, LARGE, RawBody, object_of
 from anypop.api.context import CallerHost, PlatformDep
 from anypop.api.documentation import answers
+from anypop.api.models.orders import NextOrder
 from anypop.api.parameters import whole
 from anypop.control.refusals import Forbidden
 from anypop.model import codec, limits
-from anypop.model.order import Order
+from anypop.model.order_delta import BASE_HEADER
 from anypop.model.report import Report
 
 router = APIRouter(prefix="/anypop/v1/agents", tags=["agents"])
@@ -25,20 +26,32 @@ LONGEST_WAIT_S = 55
 
 
 @router.get("/{host}/order")
-@answers(Order, empty="nothing newer within `wait`")
+@answers(
+    NextOrder,
+    headers={BASE_HEADER: "the generation from which the answer is the difference; absent where it is the whole order"},
+    empty="nothing newer within `wait`",
+)
 async def get_order(
     own: CallerHost,
     platform: PlatformDep,
+    *,
     after: Annotated[int, whole(18), Query(description="the generation that the agent has", ge=0)] = 0,
     wait: Annotated[int, whole(18), Query(description=f"seconds; at most {LONGEST_WAIT_S} are waited", ge=0)] = 0,
+    accept: Annotated[str, Query(description="`delta`: what differs from the order that the agent has will do")] = "",
+    digest: Annotated[str, Query(description="of the order that the agent has, for `accept=delta`")] = "",
 ) -> Response:
     """Get the host's order once it is newer than `after`.
 
-    An agent that has obeyed a higher generation than control remembers gets a still higher one.
+    An agent that has obeyed a higher generation than control remembers gets a still higher one. With `accept=delta` the
+    answer may be what differs from the order of generation `after`, where control knows that order by its digest; the
+    header says so.
     """
     issued = await platform.core.order_after(own, after, float(min(wait, LONGEST_WAIT_S)))
     if issued is None:
         return Response(status_code=204)
+    difference = platform.core.difference(issued, after, digest) if accept == "delta" else None
+    if difference is not None:
+        return Response(codec.to_json(difference), media_type=JSON, headers={BASE_HEADER: str(difference.base)})
     return Response(issued.body, media_type=JSON)
 
 
@@ -51,7 +64,7 @@ async def take_report(
     report = _report(body) if len(body) <= LARGE else await asyncio.to_thread(_report, body)
     if report.host != own:
         raise Forbidden(f"this token is for {own}, the report is of {report.host}")
-    await platform.core.take(report)
+    await platform.core.take(report, body)
     return Response(status_code=204)
 
 

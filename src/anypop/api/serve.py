@@ -29,7 +29,7 @@ from anypop.api.app import make_app
 from anypop.api.context import Platform
 from anypop.api.graphs import Graphs
 from anypop.api.landings import keep_looking
-from anypop.control import ca
+from anypop.control import ca, collector
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
 from anypop.control.network import change_network
@@ -65,6 +65,7 @@ class Settings:
 def serve(settings: Settings) -> None:
     """Run until a signal ends it. Raises `WorldError` and `Invalid` for what is in the way at start."""
     os.umask(0o077)
+    collector.seldom()
     with _in_words(f"use the folder {settings.state}"):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:

@@ -1,12 +1,12 @@
 """The core: whatever changes what control knows goes through here, one step at a time, on disk before anyone hears of
 it.
 
-In: changes asked for by people, reports of hosts, and the one timer (the next moment at which something becomes due by
-itself). Out: the new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns order,
-threads and waiting.
+In: changes asked for by people, reports of hosts, and the one timer (the next moment at which something becomes due
+by itself). Out: the new `State`, new orders for waiting agents, events. Decisions are `decide`'s; this module owns
+order, threads and waiting.
 
-All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop only
-publishes results.
+All steps run in one writer thread, so a step sees the result of the one before and needs no lock; the event loop
+only publishes results.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from anypop.control.store import Store
 from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, WorkloadId
+from anypop.model.order_delta import Digests, OrderDelta, delta
 from anypop.model.report import Report
 from anypop.model.table import differing, with_entries
 from anypop.plan.rollout import next_due
@@ -76,6 +77,7 @@ class Core:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[asyncio.Task[None]] = set()
+        self._digests: dict[HostName, Digests] = {}
 
     async def start(self) -> None:
         """Plan and judge once from what the store held. Raises what planning raises."""
@@ -104,14 +106,14 @@ class Core:
         """
         return await self._step(alter, confirmed=confirmed, floors={})
 
-    async def take(self, report: Report) -> None:
-        """A host's report. Returns when it is stored and judged; reports that arrive meanwhile are judged together
-        in the next step.
+    async def take(self, report: Report, body: bytes = b"") -> None:
+        """A host's report, and the JSON as which it came. Returns when it is stored and judged; reports that arrive
+        meanwhile are judged together in the next step.
         """
         if report.generation > HIGHEST_GENERATION:
             raise Invalid.one("generation", f"must be at most {HIGHEST_GENERATION}")
         inbox = self._inbox
-        inbox.reports[report.host] = Received(report=report, at=self._clock())
+        inbox.reports[report.host] = Received(report=report, at=self._clock(), body=body)
         inbox.gone.update(report.gone)
         if inbox.step is None:
             inbox.step = asyncio.get_running_loop().create_task(self._judge_inbox(inbox))
@@ -137,6 +139,18 @@ class Core:
             if not await self.bell.wait(("order", host), max(0.0, deadline - loop.time())):
                 return None
         return None
+
+    def difference(self, issued: Issued, base: int, digest: str) -> OrderDelta | None:
+        """What an agent that has the order of generation `base`, with this digest, needs to come to `issued`. None
+        where that order is not known here any more, or is another one: then only the whole order will do.
+        """
+        before = next((order for order in issued.earlier if order.generation == base), None)
+        if before is None:
+            return None
+        digests = self._digests.setdefault(issued.order.host, Digests())
+        if digests.of(before) != digest:
+            return None
+        return replace(delta(before, issued.order), digest=digests.of(issued.order))
 
     async def _judge_inbox(self, inbox: _Inbox) -> None:
         """One step for all reports that are in when it begins."""

@@ -28,6 +28,8 @@ ANYCAST_REST_S = 600.0
 # So many generations of an order are stored as differences before a whole one: a start reads no more of them for each
 # host.
 STORED_WHOLE_EVERY = 20
+# Orders that an agent may have when it asks for the next: several can be made while one answer is on its way.
+EARLIER_KEPT = 4
 
 
 @dataclass(slots=True)
@@ -208,7 +210,8 @@ def _ordered(
         if last is not None and wanted == last.order and floor <= generation:
             continue
         wanted = replace(wanted, generation=max(generation, floor) + 1)
-        orders[host] = Issued(order=wanted, at=now, whole=_whole(last, wanted.generation))
+        earlier = (last.order, *last.earlier[: EARLIER_KEPT - 1]) if last is not None else ()
+        orders[host] = Issued(order=wanted, at=now, whole=_whole(last, wanted.generation), earlier=earlier)
     return with_entries(draft.orders, orders)
 
 

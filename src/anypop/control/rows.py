@@ -257,7 +257,8 @@ def to_memory(found: Iterable[RowMapping]) -> Memory:
 
 
 def of_received(received: Received) -> Row:
-    return {"host": received.report.host, "at": received.at, "body": codec.to_json(received.report).decode()}
+    body = received.body or codec.to_json(received.report)
+    return {"host": received.report.host, "at": received.at, "body": body.decode()}
 
 
 def to_received(row: RowMapping) -> Received:

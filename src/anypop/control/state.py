@@ -118,13 +118,14 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """An order as it was issued. `whole`: the generation that was last stored as a whole; the later ones are stored
-    as what differs.
+    """An order as it was issued. `whole`: the generation that was last stored as a whole; the later ones are stored as
+    what differs. `earlier`: the orders before it, the newest first, from which an agent may be told what differs.
     """
 
     order: Order = field(repr=False)  # it holds secrets
     at: float
     whole: int = field(default=0, compare=False)
+    earlier: tuple[Order, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def body(self) -> bytes:

@@ -7,7 +7,7 @@ must not trust a report older than 15 s.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from anypop.judge.governor import Cause, Standing, govern
 from anypop.judge.memory import History, Leave, Where, still_out, turned
@@ -30,10 +30,13 @@ _ALARMS = (Reason.LAST_ANNOUNCER, Reason.SUSPECT_MONITOR, Reason.FLOOR_HOLDS, Re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A report and when it arrived, in seconds of control's own clock (the same clock as `now`)."""
+    """A report and when it arrived, in seconds of control's own clock (the same clock as `now`). `body`: the JSON as
+    which it came, if that is at hand.
+    """
 
     report: Report
     at: float
+    body: bytes = field(default=b"", compare=False, repr=False)
 
 
 def is_fresh(received: Received | None, now: float) -> bool:

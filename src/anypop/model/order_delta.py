@@ -15,6 +15,7 @@ from anypop.model.names import HostName
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
 from anypop.model.order_text import OrderWriter
 
+BASE_HEADER = "x-anypop-base"  # by which an agent sees that it got a difference, and from which generation
 _DIGEST_BYTES = 16  # nobody has an interest in two orders with one digest; chance alone must not make them
 _PARTS = frozenset({"generation", "instances", "removed", "announcements", "grants"})
 

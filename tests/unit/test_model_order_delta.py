@@ -1,0 +1,125 @@
+"""Orders as differences: what they lead to is the order itself, byte for byte and digest for digest."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anypop.model import codec
+from anypop.model.announce import Announcement, Scope
+from anypop.model.order import Grant, InstanceOrder, Order, Removal
+from anypop.model.order_delta import Digests, OrderDelta, apply, delta
+from anypop.model.order_text import OrderWriter, address
+from anypop.model.reasons import Reason
+from tests.agent_world import instance, order
+from tests.examples import examples
+
+texts = st.text(max_size=6)
+prefix = order(1).external4
+
+
+def an_instance(n: int, life: int, text: str, revision: int) -> InstanceOrder:
+    made = instance(n, workload=n % 2, life=life, link=n + 8 * life)
+    first = made.payload.containers[0]
+    changed = replace(first, env=(("TEXT", text),))
+    return replace(made, uid=f"uid-{n}-{life}", revision=revision, payload=replace(made.payload, containers=(changed,)))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Order:
+    instances = draw(
+        st.lists(
+            st.builds(an_instance, st.integers(0, 5), st.integers(0, 2), texts, st.integers(1, 3)),
+            max_size=6,
+            unique_by=lambda i: i.uid,
+        )
+    )
+    removed = tuple(
+        Removal(name=i.name, uid=i.uid, reason=Reason.SCALED_DOWN, detail=draw(texts))
+        for i in instances[: draw(st.integers(0, 1))]
+    )
+    told = tuple(
+        Announcement(prefix=prefix, upstream=name, scope=Scope()) for name in draw(st.lists(texts, max_size=2))
+    )
+    grants = (Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED),) if draw(st.booleans()) else ()
+    return replace(
+        order(draw(st.integers(1, 9))),
+        instances=tuple(instances),
+        removed=removed,
+        announcements=told,
+        grants=grants,
+        asn=draw(st.integers(1, 2)),
+    )
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(orders(), orders())
+def test_the_difference_leads_to_the_new_order(before: Order, after: Order) -> None:
+    """`apply(before, delta(before, after)) == after`, also when both went through JSON."""
+    change = delta(before, after)
+    assert apply(before, change) == after
+    sent = codec.from_json(OrderDelta, codec.to_json(change))
+    kept = codec.from_json(Order, codec.to_json(before))
+    assert apply(kept, sent) == after
+    assert Digests().of(apply(kept, sent)) == Digests().of(after)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(orders(), orders())
+def test_digests_are_the_same_for_equal_orders_alone(one: Order, two: Order) -> None:
+    """Also from one that has seen other orders before, and from JSON."""
+    digests = Digests()
+    digests.of(two)
+    assert digests.of(one) == Digests().of(codec.from_json(Order, codec.to_json(one)))
+    assert (digests.of(one) == Digests().of(two)) == (one == two)
+
+
+def test_what_did_not_change_is_not_told() -> None:
+    """One instance of a hundred is new: only that one is in the difference, and nothing of the rest of the order."""
+    many = tuple(an_instance(n, 0, "", 1) for n in range(100))
+    before = replace(order(1), instances=many)
+    after = replace(before, generation=2, instances=(*many[:50], an_instance(50, 1, "", 2), *many[51:]))
+    change = delta(before, after)
+    assert [i.uid for i in change.instances] == ["uid-50-1"]
+    assert (change.places, change.left) == ((50,), ("uid-50-0",))
+    assert (change.removed, change.announcements, change.grants, change.frame) == (None, None, None, None)
+
+
+def test_a_difference_from_another_order_is_refused() -> None:
+    before, after = order(1), order(3)
+    change = delta(before, after)
+    with pytest.raises(ValueError, match="does not fit"):
+        apply(replace(before, generation=2), change)
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(orders())
+def test_an_order_is_written_as_the_codec_writes_it(given_order: Order) -> None:
+    """Byte for byte, whatever stands in its texts."""
+    assert OrderWriter().order(given_order).encode() == codec.to_json(given_order)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "::",
+        "::1",
+        "fd00::1",
+        "::ffff:192.0.2.1",
+        "2001:db8:0:1::",
+        "1:0:0:2::3",
+        "1:0:0:2:3:0:0:4",
+        "::c000:201",
+        "1:0:2:3:4:5:6:7",
+    ],
+)
+def test_an_address_is_written_as_the_standard_library_does(text: str) -> None:
+    assert address(IPv6Address(text)) == str(IPv6Address(text))
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(st.ip_addresses())
+def test_every_address_is_written_as_the_standard_library_does(given_address: IPv4Address | IPv6Address) -> None:
+    assert address(given_address) == str(given_address)
