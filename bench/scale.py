@@ -3,8 +3,8 @@ its size.
 
 The shape: 1,000 hosts in 1,000 PoPs, 10,000 workloads of 10 instances over 5 cities each, one workload in ten with
 an anycast address. All goes through the real core and the real store: from what a request hands to the core until
-the step is on disk and everyone who waits can hear of it. A report is handed over parsed. The agent's rows are
-processor time of one decision over so many instances.
+the step is on disk and everyone who waits can hear of it. A report is handed over parsed, with the JSON as which it
+came. The agent's rows are processor time of one decision over so many instances.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from anypop.control.core import Core
 from anypop.control.network import change_network
 from anypop.control.state import State
 from anypop.control.store import open_store
+from anypop.model import codec
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network, Pop, Upstream
 from anypop.model.order import Order
@@ -163,7 +164,7 @@ async def _changes(core: Core, stack: Stack, bodies: list[dict[str, Any]], citie
     """
     found = []
     for number in range(RUNS + 3):
-        chosen = number * 7 % len(bodies)  # each another one, as long as there are so many
+        chosen = number * 7 % len(bodies)
         wanted = a_body(chosen, len(cities), replicas=PER_CITY + 1)
 
         async def change(chosen: int = chosen, wanted: dict[str, Any] = wanted) -> None:
@@ -182,14 +183,16 @@ async def _reports(core: Core, clock: _Clock) -> list[float]:
         report = a_report(core.state.orders[host].order, clock.now)
         ill = replace(report.instances[number], healthy=False, reason=Reason.PROBE_FAILED)
         report = replace(report, instances=(*report.instances[:number], ill, *report.instances[number + 1 :]))
-        found.append(await _seconds(lambda report=report: core.take(report)))  # type: ignore[misc]
+        body = codec.to_json(report)
+        found.append(await _seconds(lambda report=report, body=body: core.take(report, body)))  # type: ignore[misc]
     return found[3:]
 
 
 async def _losses(core: Core, clock: _Clock) -> list[float]:
     """One host is not heard of for too long, and comes back: both steps together."""
     hosts = sorted(core.state.orders)
-    chosen, others = hosts[:LOST], hosts[LOST:]
+    count = min(LOST, len(hosts) // 2)
+    chosen, others = hosts[:count], hosts[count:]
     began = clock.now
     for number, host in enumerate(chosen):
         clock.now = began + 0.1 * number
@@ -202,7 +205,8 @@ async def _losses(core: Core, clock: _Clock) -> list[float]:
         took = await _seconds(lambda: core.change(lambda state, now: state))
         assert not core.state.verdict.hosts[host].trusted
         report = a_report(core.state.orders[host].order, clock.now)
-        took += await _seconds(lambda report=report: core.take(report))  # type: ignore[misc]
+        body = codec.to_json(report)
+        took += await _seconds(lambda report=report, body=body: core.take(report, body))  # type: ignore[misc]
         await asyncio.sleep(0)
         found.append(took)
     return found[2:]

@@ -96,7 +96,12 @@ def decide(
     stirred = changed.workloads | touched_between(before, draft).workloads
     draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
     draft = swept(draft, stirred if standing is not None else draft.workloads)
-    concerned = {*changed.hosts, *(floors or {}), *_answered_otherwise(judged, verdict, planned)}
+    ahead = {
+        host
+        for host, floor in (floors or {}).items()
+        if (last := draft.orders.get(host)) is None or floor > last.order.generation
+    }
+    concerned = changed.hosts | ahead | _answered_otherwise(judged, verdict, planned)
     return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
 
 

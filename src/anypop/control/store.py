@@ -11,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,12 +43,15 @@ from anypop.model.events import Event
 from anypop.model.names import HostName
 from anypop.model.network import Network
 from anypop.model.order_text import OrderWriter
+from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
 SCHEMA_HEAD = "0004"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
+_TOLD_ANEW = frozenset({"reports", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
+EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -64,6 +68,8 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reader = engine.execution_options(anypop_reading=True)
+        self._unwaiting = engine.execution_options(anypop_synchronous="NORMAL")
+        self._unpruned = EVENTS_PRUNED_EVERY
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -72,9 +78,15 @@ class Store:
             yield link
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction: on disk at the end of the block, or undone when it raises. Raises `WorldError`."""
-        with _in_words("write to the store"), self._engine.begin() as link:
+    def writing(self, *, synchronous: bool = True) -> Iterator[Connection]:
+        """A transaction: on disk at the end of the block, or undone when it raises. Raises `WorldError`.
+
+        Not `synchronous`: the block ends before the disk has it. A power cut can take the transaction as a whole, the
+        end of this process cannot.
+        """
+        with _in_words("write to the store"), (self._engine if synchronous else self._unwaiting).begin() as link:
+            if not synchronous and link.dialect.name == "postgresql":
+                link.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield link
 
     def close(self) -> None:
@@ -136,10 +148,14 @@ class Store:
         """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and
         changes nothing.
         """
-        with self.writing() as link:
+        with self.writing(synchronous=not _only_reports(before, after)) as link:
             _save(link, before, after)
             if events:
                 _append(link, events, at)
+                self._unpruned += len(events)
+                if self._unpruned >= EVENTS_PRUNED_EVERY:
+                    _prune(link)
+                    self._unpruned = 0
 
     def events(self, *, after: int = 0, limit: int = 100, stacks: Collection[str] | None = None) -> list[Row]:
         """The newest `limit` events with an id above `after`, oldest first; with `stacks` only theirs."""
@@ -205,15 +221,20 @@ def _sqlite(path: Path, url: URL) -> Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        # FULL: what was answered survives also a power cut. A commit costs one fsync, a few milliseconds at worst.
-        cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA busy_timeout=5000")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def begin(link: Connection) -> None:
-        link.exec_driver_sql("BEGIN" if link.get_execution_options().get("anypop_reading") else "BEGIN IMMEDIATE")
+        options = link.get_execution_options()
+        if options.get("anypop_reading"):
+            link.exec_driver_sql("BEGIN")
+            return
+        # FULL: a commit waits for the disk, so that what was answered survives also a power cut. NORMAL: it does not
+        # wait, and the next full commit brings all before it to the disk.
+        link.exec_driver_sql(f"PRAGMA synchronous={options.get('anypop_synchronous', 'FULL')}")
+        link.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -233,6 +254,12 @@ def _migrate(link: Connection) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = link
     command.upgrade(config, "head")
+
+
+def _only_reports(before: State, after: State) -> bool:
+    """Whether a step holds nothing but reports and what is made of them: hosts report again every few seconds."""
+    pairs = ((getattr(before, f.name), getattr(after, f.name)) for f in fields(State) if f.name not in _TOLD_ANEW)
+    return all(was is now or (not isinstance(now, Entries) and was == now) for was, now in pairs)
 
 
 def _save(link: Connection, before: State, after: State) -> None:
@@ -369,6 +396,10 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
             for e in events
         ],
     )
+
+
+def _prune(link: Connection) -> None:
+    table = schema.events
     newest = link.execute(select(func.max(table.c.id))).scalar_one()
     link.execute(delete(table).where(table.c.id <= newest - EVENTS_KEPT))
 
