@@ -12,10 +12,15 @@ NAMES = ("deploy", "lab", "catchment", "agree", "scale")
 
 def main() -> int:
     """Run one benchmark or all. A missed aim is told, and is not a failure of the program."""
-    parser = argparse.ArgumentParser(prog="script/bench", description="Measure one thing against a floor or a peer in the same run.")
+    parser = argparse.ArgumentParser(
+        prog="script/bench", description="Measure one thing against a floor or a peer in the same run."
+    )
     parser.add_argument("name", choices=(*NAMES, "all"))
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the rows there (with 'all': one file for each, NAME before its name)"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the rows there (with 'all': one file for each, NAME before its name)",
     )
     options = parser.parse_args()
     missed = []

@@ -130,7 +130,9 @@ def rows() -> Iterable[Row]:
     announcements = Announcements(
         asn=64500,
         sessions=tuple(
-            Session(pop=CityCode(pop), upstream=f"AS{asn}", asn=asn) for pop, some in zip(POPS, up.upstreams, strict=True) for asn in some
+            Session(pop=CityCode(pop), upstream=f"AS{asn}", asn=asn)
+            for pop, some in zip(POPS, up.upstreams, strict=True)
+            for asn in some
         ),
     )
     assert all(find_city(pop) for pop in POPS)
@@ -138,8 +140,16 @@ def rows() -> Iterable[Row]:
     wide_engine.spread(wide_prepared)
     two_level, _ = _timed(lambda: wide_engine.spread(wide_prepared, ties=True), RUNS)
 
-    single = judged(engine.outcome(prepared, True), announcements, weight=site_weights(internet), pins={}, homes=announcements.pops)
-    broad = judged(wide_engine.outcome(wide_prepared, True), announcements, weight=site_weights(wide), pins={}, homes=announcements.pops)
+    single = judged(
+        engine.outcome(prepared, True), announcements, weight=site_weights(internet), pins={}, homes=announcements.pops
+    )
+    broad = judged(
+        wide_engine.outcome(wide_prepared, True),
+        announcements,
+        weight=site_weights(wide),
+        pins={},
+        homes=announcements.pops,
+    )
     search(engine, single, threads=1)  # compiles
     searched, found = _timed(lambda: search(engine, single), 3)
     searched_wide, _ = _timed(lambda: search(wide_engine, broad), 3)
@@ -159,7 +169,13 @@ def rows() -> Iterable[Row]:
     once = [4 * SESSIONS * sum(plain) / len(plain)]
     yield row("search_single", searched, unit="s", against="428 propagations one by one", floor=once, below=2)
     yield row("search_two_level", searched_wide, unit="s", against="428 propagations one by one", floor=once, below=10)
-    yield row("doctor_london", examined, unit="s", against=f"{len(findings.repairs)} propagations, one per repair tried", floor=tried)
+    yield row(
+        "doctor_london",
+        examined,
+        unit="s",
+        against=f"{len(findings.repairs)} propagations, one per repair tried",
+        floor=tried,
+    )
     yield row("memory", [ours], unit="MB", against="BGPy", floor=[theirs], below=300)
 
 
@@ -179,7 +195,9 @@ def _ms(seconds: Iterable[float]) -> list[float]:
 
 def _megabytes(who: str) -> float:
     """Peak memory of a process of its own that loads the graph and propagates once."""
-    done = subprocess.run([sys.executable, "-m", "bench.catchment", who], capture_output=True, text=True, check=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.catchment", who], capture_output=True, text=True, check=True, timeout=600
+    )
     return float(done.stdout.split()[-1])
 
 

@@ -1,7 +1,8 @@
-"""Deploying: from the POST to every instance answering on its own and on the anycast address from every vantage; and to nothing left.
+"""Deploying: from the POST to every instance answering on its own and on the anycast address from every vantage; and to
+nothing left.
 
-The floor is measured in the same run: the same number of containers of the same image, created and started side by side through the same
-Podman sockets, with no network at all. The image is present in both.
+The floor is measured in the same run: the same number of containers of the same image, created and started side by side
+through the same Podman sockets, with no network at all. The image is present in both.
 """
 
 import contextlib
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from anypop.cli import body, views, watch
-from anypop.cli.door import Door, Root
+from anypop.cli import declaration, views, watch
+from anypop.cli.call import Call, Root
 from anypop.cli.screen import Format
 from anypop.lab import build, platform
 from anypop.lab.serving import until_serving
@@ -42,24 +43,34 @@ def rows() -> Iterable[Row]:
 
 
 def _measure(place: platform.Platform) -> list[Row]:
-    door = Door(Root(), output=Format.JSON, state=place.state, stack="")
+    call = Call(Root(), output=Format.JSON, state=place.state, stack="")
     vantages = build.attach(place.state / "lab").plan.vantages
-    options = body.Wanted(
-        slug=SLUG, image=place.image, ports=["80"], size="SP-2", targets=("na1=JFK,LAX", "eu1=AMS,LHR"), replicas=2, anycast=True
+    options = declaration.Wanted(
+        slug=SLUG,
+        image=place.image,
+        ports=["80"],
+        size="SP-2",
+        targets=("na1=JFK,LAX", "eu1=AMS,LHR"),
+        replicas=2,
+        anycast=True,
     )
-    document = body.of_options(options)
+    document = declaration.of_options(options)
     running, serving, gone, floor = [], [], [], []
     for number in range(RUNS + 1):
         began = time.monotonic()
-        made = door.client.call("POST", f"{door.stack_path('workload')}/workloads", what=SLUG, body={"workload": document})["workload"]
-        found = watch.until_running(door, SLUG, views.expected(made), timeout_s=120)
+        made = call.client.call(
+            "POST", f"{call.stack_path('workload')}/workloads", what=SLUG, body={"workload": document}
+        )["workload"]
+        found = watch.until_running(call, SLUG, views.expected(made), timeout_s=120)
         ran = time.monotonic() - began
-        addresses = [str(instance["externalIpAddress"]) for instance in found] + [views.anycast_of(made)[0].split("/")[0]]
+        addresses = [str(instance["externalIpAddress"]) for instance in found] + [
+            views.anycast_of(made)[0].split("/")[0]
+        ]
         until_serving(vantages, addresses, port=80, timeout_s=60)
         served = time.monotonic() - began
         began = time.monotonic()
-        door.client.call("DELETE", door.workload_path(SLUG), what=SLUG)
-        watch.until_gone(door, str(made["id"]), timeout_s=60)
+        call.client.call("DELETE", call.workload_path(SLUG), what=SLUG)
+        watch.until_gone(call, str(made["id"]), timeout_s=60)
         went = time.monotonic() - began
         started = _floor(place, len(found))
         if number > 0:  # the first round pulls the image
@@ -76,7 +87,9 @@ def _measure(place: platform.Platform) -> list[Row]:
 
 
 def _floor(place: platform.Platform, count: int) -> float:
-    """Seconds to create and start `count` containers side by side, spread over the PoPs' sockets; they are removed again."""
+    """Seconds to create and start `count` containers side by side, spread over the PoPs' sockets; they are removed
+    again.
+    """
     limit = {"hard": 1024, "soft": 1024}
     spec = {
         "image": place.image,
@@ -84,7 +97,11 @@ def _floor(place: platform.Platform, count: int) -> float:
         "r_limits": [{"type": "nofile", **limit}, {"type": "nproc", **limit}],
     }
     clients = [
-        httpx.Client(transport=httpx.HTTPTransport(uds=str(place.podman(city).socket)), base_url="http://podman/v4.0.0/libpod", timeout=60)
+        httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(place.podman(city).socket)),
+            base_url="http://podman/v4.0.0/libpod",
+            timeout=60,
+        )
         for city in place.cities
     ]
     homes = [clients[number % len(clients)] for number in range(count)]
@@ -101,7 +118,8 @@ def _floor(place: platform.Platform, count: int) -> float:
         took = time.monotonic() - began
         list(
             pool.map(
-                lambda pair: pair[0].delete(f"/containers/{pair[1]}", params={"force": True, "timeout": 0}), zip(homes, made, strict=True)
+                lambda pair: pair[0].delete(f"/containers/{pair[1]}", params={"force": True, "timeout": 0}),
+                zip(homes, made, strict=True),
             )
         )
     for client in clients:

@@ -1,7 +1,7 @@
 """What every benchmark shares: a row, its table and its JSON.
 
-A row compares a median with a floor or a peer that was measured in the same run. An aim is where we want to be; a missed one is reported as
-missed, never tuned until it passes.
+A row compares a median with a floor or a peer that was measured in the same run. An aim is where we want to be; a
+missed one is reported as missed, never tuned until it passes.
 """
 
 import json
@@ -17,7 +17,9 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`median` and `worst` in `unit` over `runs`; `ratio` = median / against_median. `met` is None where there is no aim."""
+    """`median` and `worst` in `unit` over `runs`; `ratio` = median / against_median. `met` is None where there is no
+    aim.
+    """
 
     name: str
     unit: str
@@ -80,7 +82,17 @@ def publish(bench: str, rows: Iterable[Row], json_file: Path | None) -> list[Row
         against = "" if r.against_median is None else f"{r.against_median:g} {r.unit}"
         met = {True: "yes", False: "NO", None: ""}[r.met]
         ratio = "" if r.ratio is None else f"{r.ratio:.2f}"
-        table.add_row(r.name, f"{r.median:g} {r.unit}", f"{r.worst:g} {r.unit}", str(r.runs), r.against, against, ratio, r.aim, met)
+        table.add_row(
+            r.name,
+            f"{r.median:g} {r.unit}",
+            f"{r.worst:g} {r.unit}",
+            str(r.runs),
+            r.against,
+            against,
+            ratio,
+            r.aim,
+            met,
+        )
     Console(width=170).print(table)
     if json_file is not None:
         document = {"bench": bench, "machine": _machine(), "rows": [asdict(r) for r in rows]}

@@ -1,7 +1,8 @@
 """How long an internet takes to be ready, and what a router of it weighs.
 
-Ready means: wired, started, converged (every session up, every router knows every vantage that policy lets it know). The floor of the same
-run is the same number of namespaces with a bare BIRD in each, made with the same calls: no links, no addresses, no protocols.
+Ready means: wired, started, converged (every session up, every router knows every vantage that policy lets it know).
+The floor of the same run is the same number of namespaces with a bare BIRD in each, made with the same calls: no links,
+no addresses, no protocols.
 """
 
 import os
@@ -26,7 +27,9 @@ BARE = "log stderr all;\nrouter id 10.0.0.1;\nprotocol device {}\n"
 
 
 def rows() -> Iterable[Row]:
-    """Rows `article_ready` and `hundred_as_ready` in seconds, `memory_per_router` in MB (all of the lab, by its routers)."""
+    """Rows `article_ready` and `hundred_as_ready` in seconds, `memory_per_router` in MB (all of the lab, by its
+    routers).
+    """
     article, hundred = load(ARTICLE.read_text()), load(generate(ases=100, pops=10, seed=7))
     seconds, _, floor, _ = _measure(article)
     yield row("article_ready", seconds, unit="s", against="bare namespaces and BIRDs", floor=floor, below=5)
@@ -53,7 +56,10 @@ def _measure(topology: Topology) -> tuple[list[float], list[float], list[float],
             with _bare(lab.plan, Path(folder) / "bare"):
                 floor.append(time.monotonic() - began)
                 bare.append(_megabytes((Path(folder) / "bare").glob("*.pid"), len(lab.plan.routers)))
-        print(f"run {number + 1}: {seconds[-1]:.2f} s, floor {floor[-1]:.2f} s, {memory[-1]:.2f} MB a router, floor {bare[-1]:.2f} MB")
+        print(
+            f"run {number + 1}: {seconds[-1]:.2f} s, floor {floor[-1]:.2f} s, {memory[-1]:.2f} MB a router, floor "
+            f"{bare[-1]:.2f} MB"
+        )
     return seconds, memory, floor, bare
 
 
@@ -86,7 +92,9 @@ def _bare(plan: LabPlan, folder: Path) -> Iterator[None]:
 
 
 def _megabytes(pid_files: Iterable[Path], routers: int) -> float:
-    """Proportional set size of all these processes (the wire is one) per router: own memory, and the share of what they have in common."""
+    """Proportional set size of all these processes (the wire is one) per router: own memory, and the share of what
+    they have in common.
+    """
     sizes = []
     for file in pid_files:
         pid = process.alive(file)

@@ -1,7 +1,8 @@
 """Load from every vantage: a new connection every few milliseconds from each, in processes of their own.
 
-Python's threads share one lock; a process for each vantage keeps the load from measuring itself. Each asks on time whatever the answers do,
-with at most so many requests on their way: more than the machine can carry would only measure the queues of its web servers.
+Python's threads share one lock; a process for each vantage keeps the load from measuring itself. Each asks on time
+whatever the answers do, with at most so many requests on their way: more than the machine can carry would only measure
+the queues of its web servers.
 """
 
 import asyncio
@@ -16,14 +17,17 @@ from typing import Self
 from anypop.host import netns
 from anypop.lab.address import VantageHost
 
-# A SYN that found a full queue of the web server is sent again after 1, 3 and 7 s: that is the load's own doing. A broken flow is reset at
-# once, or never answers.
+# A SYN that found a full queue of the web server is sent again after 1, 3 and 7 s: that is the load's own doing. A
+# broken flow is reset at once, or never answers.
 PATIENCE_S = 10.0
-MOST_ON_THEIR_WAY = 100  # from each vantage: at 2 ms apart a round trip of 0.2 s, the longest in the lab, is always in flight
+# from each vantage: at 2 ms apart a round trip of 0.2 s, the longest in the lab, is always in flight
+MOST_ON_THEIR_WAY = 100
 
 
 class Load:
-    """From `with` until its end. Then `asked` and `failed` count the requests of all vantages, and `errors` says what went wrong."""
+    """From `with` until its end. Then `asked` and `failed` count the requests of all vantages, and `errors` says
+    what went wrong.
+    """
 
     def __init__(self, vantages: Sequence[VantageHost], address: str, *, interval_s: float, port: int = 80) -> None:
         self.asked = self.failed = 0
@@ -45,7 +49,9 @@ class Load:
             link.recv()  # every one of them has had its first answer
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for link in self._links:
             link.send("stop")
         for link, process in zip(self._links, self._processes, strict=True):
@@ -70,8 +76,10 @@ async def _ask_on(link: Connection, address: str, port: int, interval_s: float) 
     async def ask() -> None:
         results.append(await _request(address, port))
 
-    while await _request(address, port):
-        await asyncio.sleep(0.05)
+    for _ in range(1000):
+        if not await _request(address, port):
+            break
+        await asyncio.sleep(0.05)  # nobody tells when a route has come
     link.send("ready")
     begun = time.monotonic()
     turn = 0

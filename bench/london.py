@@ -78,6 +78,8 @@ def examine(engine: Engine) -> Findings:
     assert best.kind in ("scope", "withhold") and {change.pop for change in best.changes} == {"JFK", "LAX"}, best.title
     bought = [repair for repair in repairs if repair.kind == "add upstream" and repair.changes[0].asn == 3356]
     assert bought and all(repair.harmed > best.harmed for repair in bought), [repair.title for repair in bought]
-    alone = next(repair for repair in repairs if repair.kind == "withhold" and [c.pop for c in repair.changes] == ["LAX"])
+    alone = next(
+        repair for repair in repairs if repair.kind == "withhold" and [c.pop for c in repair.changes] == ["LAX"]
+    )
     assert alone.cured == 0, alone.title
     return Findings(diagnosis=found, sentence=cause.sentence, repairs=repairs)

@@ -50,7 +50,9 @@ class Oracle:
     """BGPy with one graph loaded."""
 
     def __init__(self, links: Relationships, uplinks: Uplinks) -> None:
-        rows = [f"{a}|{b}|{k}|bgp" for a, b, k in zip(links.a.tolist(), links.b.tolist(), links.kind.tolist(), strict=True)]
+        rows = [
+            f"{a}|{b}|{k}|bgp" for a, b, k in zip(links.a.tolist(), links.b.tolist(), links.kind.tolist(), strict=True)
+        ]
         rows += [f"{asn}|{FIRST_POP + i}|-1|bgp" for i, row in enumerate(uplinks.upstreams) for asn in row]
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("\n".join(rows) + "\n")

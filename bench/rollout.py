@@ -1,8 +1,9 @@
 """Changing what runs, under load: an update of eight instances in four PoPs, and a bad image that is taken back.
 
-Requests go from every vantage, each over a connection of its own, one every 2 ms from each, on the anycast address. What must be zero stands
-beside its control: the same count while an instance's process is killed without warning, which has to lose some. The seconds of the update
-stand beside eight plain starts of the same containers one after the other through the same Podman sockets.
+Requests go from every vantage, each over a connection of its own, one every 2 ms from each, on the anycast address.
+What must be zero stands beside its control: the same count while an instance's process is killed without warning, which
+has to lose some. The seconds of the update stand beside eight plain starts of the same containers one after the other
+through the same Podman sockets.
 """
 
 import contextlib
@@ -16,9 +17,9 @@ from typing import Any
 
 import httpx
 
-from anypop.cli import body, rollouts, views, watch
+from anypop.cli import declaration, rollouts, views, watch
+from anypop.cli.call import Call, Root
 from anypop.cli.demo import kill_container
-from anypop.cli.door import Door, Root
 from anypop.cli.failure import Failure
 from anypop.cli.screen import Format
 from anypop.lab import build, platform
@@ -34,8 +35,9 @@ INTERVAL_S = 0.002
 
 
 def rows() -> Iterable[Row]:
-    """Rows `rolling_update_failed`, `rolling_update_requests`, `rolling_update_seconds`, `bad_image_failed`, `bad_image_requests`,
-    `bad_image_reverted_seconds` and `killed_failed`, the control."""
+    """Rows `rolling_update_failed`, `rolling_update_requests`, `rolling_update_seconds`, `bad_image_failed`,
+    `bad_image_requests`, `bad_image_reverted_seconds` and `killed_failed`, the control.
+    """
     prefix = f"b{os.getpid() % 46656:x}"
     with tempfile.TemporaryDirectory(prefix="anyp-", dir="/tmp") as folder:
         state = Path(folder) / "s"
@@ -50,15 +52,21 @@ def rows() -> Iterable[Row]:
 class _Measured:
     def __init__(self, place: platform.Platform) -> None:
         self.place = place
-        self.door = Door(Root(), output=Format.JSON, state=place.state, stack="")
+        self.call = Call(Root(), output=Format.JSON, state=place.state, stack="")
         self.vantages = build.attach(place.state / "lab").plan.vantages
-        options = body.Wanted(
-            slug=SLUG, image=place.image, ports=["80"], size="SP-2", targets=("na1=JFK,LAX", "eu1=AMS,LHR"), replicas=2, anycast=True
+        options = declaration.Wanted(
+            slug=SLUG,
+            image=place.image,
+            ports=["80"],
+            size="SP-2",
+            targets=("na1=JFK,LAX", "eu1=AMS,LHR"),
+            replicas=2,
+            anycast=True,
         )
-        document = body.of_options(options)
-        workloads = f"{self.door.stack_path('workload')}/workloads"
-        made = self.door.client.call("POST", workloads, what=SLUG, body={"workload": document})["workload"]
-        watch.until_running(self.door, SLUG, views.expected(made), timeout_s=120)
+        document = declaration.of_options(options)
+        workloads = f"{self.call.stack_path('workload')}/workloads"
+        made = self.call.client.call("POST", workloads, what=SLUG, body={"workload": document})["workload"]
+        watch.until_running(self.call, SLUG, views.expected(made), timeout_s=120)
         self.anycast = views.anycast_of(made)[0]
         until_serving(self.vantages, [self.anycast], port=80, timeout_s=60)
 
@@ -82,7 +90,13 @@ class _Measured:
         return [
             row("rolling_update_failed", update_failed, unit="requests", below=0.5),
             row("rolling_update_requests", update_asked, unit="requests"),
-            row("rolling_update_seconds", updates, unit="s", against="eight plain container starts, one after the other", floor=floors),
+            row(
+                "rolling_update_seconds",
+                updates,
+                unit="s",
+                against="eight plain container starts, one after the other",
+                floor=floors,
+            ),
             row("bad_image_failed", bad_failed, unit="requests", below=0.5),
             row("bad_image_requests", bad_asked, unit="requests"),
             row("bad_image_reverted_seconds", bad, unit="s"),
@@ -94,12 +108,14 @@ class _Measured:
 
     def _patch(self, container: dict[str, Any]) -> int:
         wanted = {"spec": {"containers": {"app": container}}}
-        made = self.door.client.call("PATCH", self.door.workload_path(SLUG), what=SLUG, body={"workload": wanted})["workload"]
+        made = self.call.client.call("PATCH", self.call.workload_path(SLUG), what=SLUG, body={"workload": wanted})[
+            "workload"
+        ]
         return int(made["metadata"]["version"])
 
     def _update(self, container: dict[str, Any]) -> float:
         """Seconds until every instance runs the new revision, by the rollout's own clock."""
-        ended = rollouts.until_ended(self.door, SLUG, self._patch(container), timeout_s=180)
+        ended = rollouts.until_ended(self.call, SLUG, self._patch(container), timeout_s=180)
         assert ended is not None, "an update of the environment needs a rollout"
         self._settled()
         return float(ended["seconds"])
@@ -109,7 +125,7 @@ class _Measured:
         began = time.monotonic()
         revision = self._patch({"image": f"{self.place.image}-missing-{number}"})
         try:
-            rollouts.until_ended(self.door, SLUG, revision, timeout_s=180)
+            rollouts.until_ended(self.call, SLUG, revision, timeout_s=180)
         except Failure as failure:
             took = time.monotonic() - began
             assert "reverted" in failure.message, failure.message
@@ -118,19 +134,19 @@ class _Measured:
         raise AssertionError("an image that does not exist was rolled out")
 
     def _settled(self) -> None:
-        path = f"{self.door.workload_path(SLUG, 'anypop')}/rollouts"
+        path = f"{self.call.workload_path(SLUG, 'anypop')}/rollouts"
 
         def on_newest() -> bool:
-            found = self.door.client.get(path, what=SLUG)
+            found = self.call.client.get(path, what=SLUG)
             return bool(found["instances_on_it"] == found["instances"] == 8)
 
         until(on_newest, timeout_s=120, what="eight instances on the newest revision")
 
     def _kill_one(self) -> None:
-        path = f"{self.door.workload_path(SLUG)}/instances/{SLUG}-eu1-ams-0"
+        path = f"{self.call.workload_path(SLUG)}/instances/{SLUG}-eu1-ams-0"
 
         def restarts() -> int:
-            found = self.door.client.get(path, what=SLUG)["instance"]
+            found = self.call.client.get(path, what=SLUG)["instance"]
             return sum(int(s.get("restartCount") or 0) for s in found.get("containerStatuses") or [])
 
         before = restarts()
@@ -139,9 +155,15 @@ class _Measured:
 
 
 def _starts_one_by_one(place: platform.Platform) -> float:
-    """Seconds to create and start eight containers of the image one after the other, two in each PoP; they are removed again."""
+    """Seconds to create and start eight containers of the image one after the other, two in each PoP; they are
+    removed again.
+    """
     limit = {"hard": 1024, "soft": 1024}
-    spec = {"image": place.image, "netns": {"nsmode": "none"}, "r_limits": [{"type": "nofile", **limit}, {"type": "nproc", **limit}]}
+    spec = {
+        "image": place.image,
+        "netns": {"nsmode": "none"},
+        "r_limits": [{"type": "nofile", **limit}, {"type": "nproc", **limit}],
+    }
     took = 0.0
     for city in place.cities:
         transport = httpx.HTTPTransport(uds=str(place.podman(city).socket))

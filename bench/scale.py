@@ -52,8 +52,24 @@ def rows() -> Iterable[Row]:
     tiny, small, large = (asyncio.run(_measured(hosts)) for hosts in (HOSTS // 100, HOSTS // 10, HOSTS))
     return [
         row("change_10k", small.change, unit="ms", against="1,000 instances", floor=tiny.change),
-        row("change_100k", large.change, unit="ms", against="10,000 instances", floor=small.change, below=10, ratio_below=1.5),
-        row("report_100k", large.report, unit="ms", against="10,000 instances", floor=small.report, below=1, ratio_below=1.5),
+        row(
+            "change_100k",
+            large.change,
+            unit="ms",
+            against="10,000 instances",
+            floor=small.change,
+            below=10,
+            ratio_below=1.5,
+        ),
+        row(
+            "report_100k",
+            large.report,
+            unit="ms",
+            against="10,000 instances",
+            floor=small.report,
+            below=1,
+            ratio_below=1.5,
+        ),
         row("lost_host_100k", large.lost, unit="ms", against="10,000 instances", floor=small.lost, ratio_below=1.5),
         row("first_plan_100k", large.first, unit="s", against="10,000 instances", floor=small.first, below=4),
         row("converge_100", _passes(100), unit="ms", against="10 instances", floor=_passes(10), below=20),
@@ -73,7 +89,16 @@ def _passes(count: int) -> list[float]:
         assert host.page is not None
         facts = Facts(host.page.order, observed)
         assert not converge(facts, host.now)
-        report_of(facts, pop=agent_world.POP, host=agent_world.HOST, generation=1, at=host.now, refused=None, drift=(), errors=())
+        report_of(
+            facts,
+            pop=agent_world.POP,
+            host=agent_world.HOST,
+            generation=1,
+            at=host.now,
+            refused=None,
+            drift=(),
+            errors=(),
+        )
         found.append(1000 * (time.process_time() - began))
     return found
 
@@ -110,7 +135,9 @@ async def _measured(hosts: int) -> Figures:
             await core.change(change_network(a_network(hosts)))
             bodies = [a_body(number, hosts) for number in range(hosts * WORKLOADS_PER_HOST // CITIES)]
             cities = [pop.city for pop in core.state.network.pops]
-            made = [declare.create(declare.parsed(body, stack, WorkloadId(_id(n)), cities)) for n, body in enumerate(bodies)]
+            made = [
+                declare.create(declare.parsed(body, stack, WorkloadId(_id(n)), cities)) for n, body in enumerate(bodies)
+            ]
 
             def all_of_them(state: State, now: float) -> State:
                 for alter in made:
@@ -137,7 +164,7 @@ async def _changes(core: Core, stack: Stack, bodies: list[dict[str, Any]], citie
     """
     found = []
     for number in range(RUNS + 3):
-        chosen = number * 7 % len(bodies)
+        chosen = number * 7 % len(bodies)  # each another one, as long as there are so many
         wanted = a_body(chosen, len(cities), replicas=PER_CITY + 1)
 
         async def change(chosen: int = chosen, wanted: dict[str, Any] = wanted) -> None:
@@ -259,13 +286,22 @@ def a_body(number: int, hosts: int, *, replicas: int = PER_CITY) -> dict[str, An
         "slug": f"w{number}",
         "metadata": {"annotations": annotations},
         "spec": {"containers": {"web": container}},
-        "targets": {"all": {"spec": {"deploymentScope": "cityCode", "deployments": {"minReplicas": replicas, "selectors": [selector]}}}},
+        "targets": {
+            "all": {
+                "spec": {
+                    "deploymentScope": "cityCode",
+                    "deployments": {"minReplicas": replicas, "selectors": [selector]},
+                }
+            }
+        },
     }
 
 
 def a_report(order: Order, at: float) -> Report:
     """A host that has obeyed, with everything well."""
-    container = ContainerReport(name="web", phase=Phase.RUNNING, reason=Reason.RUNNING, container_id="c" * 64, started_at=at, ready=True)
+    container = ContainerReport(
+        name="web", phase=Phase.RUNNING, reason=Reason.RUNNING, container_id="c" * 64, started_at=at, ready=True
+    )
     return Report(
         pop=order.pop,
         host=order.host,
@@ -285,7 +321,11 @@ def a_report(order: Order, at: float) -> Report:
             )
             for i in order.instances
         ),
-        sessions=tuple(SessionReport(upstream=u.name, family=f, state="established", since=at) for u in order.upstreams for f in (4, 6)),
+        sessions=tuple(
+            SessionReport(upstream=u.name, family=f, state="established", since=at)
+            for u in order.upstreams
+            for f in (4, 6)
+        ),
         prefixes=tuple(
             PrefixReport(
                 prefix=prefix,

@@ -61,7 +61,8 @@ class FakeRuntime:
         past = replace(step.past, image="")  # it is not carried: the container has an image of its own
         self._all[key] = ContainerSeen(
             id=f"fake-{next(self._numbers)}", instance=step.instance.name, uid=key[0], container=key[1],
-            state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past, template=step.instance.template,
+            state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past,
+            template=step.instance.template,
             image_digest=f"sha256:{step.container.image}",
         )  # fmt: skip
 
@@ -71,7 +72,9 @@ class FakeRuntime:
             self._all[key] = replace(seen, state=ContainerState.RUNNING, pid=next(self._numbers), started_at=1.0)
 
     async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
-        return seen.key in self._made_from and self._made_from[seen.key] == replace(container, ports=(), readiness=None, liveness=None)
+        return seen.key in self._made_from and self._made_from[seen.key] == replace(
+            container, ports=(), readiness=None, liveness=None
+        )
 
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
         if self._known("run", key).state is not ContainerState.RUNNING:
@@ -92,7 +95,13 @@ class FakeRuntime:
 
     def die(self, key: Key, code: int = 137, *, out_of_memory: bool = False) -> None:
         """Its process ends."""
-        ended = {"state": ContainerState.EXITED, "pid": 0, "exit_code": code, "finished_at": 2.0, "out_of_memory": out_of_memory}
+        ended = {
+            "state": ContainerState.EXITED,
+            "pid": 0,
+            "exit_code": code,
+            "finished_at": 2.0,
+            "out_of_memory": out_of_memory,
+        }
         self._all[key] = replace(self._all[key], **ended)  # type: ignore[arg-type]
         self._tell()
 

@@ -49,18 +49,24 @@ def web(image: str = WEB, **more: Any) -> Container:
 
 
 def instance(
-    n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = "", life: int = 0,
+    n: int, *, uid: str = "", anycast: bool = True, containers: tuple[Container, ...] | None = None, name: str = "",
+    life: int = 0,
     link: int | None = None,
 ) -> InstanceOrder:  # fmt: skip
     """Instance number `n` of a web workload, with every address that follows from `n`; private ones from `link`,
     where it is told.
     """
     far = 2 * (n if link is None else link)
-    four = LinkAddress(private=IPv4Address("10.64.0.1") + far, gateway=IPv4Address("10.64.0.0") + far, external=EXTERNAL4[10 + n])
-    six = LinkAddress(private=IPv6Address("fd00:64::1") + far, gateway=IPv6Address("fd00:64::") + far, external=EXTERNAL6[10 + n])
+    four = LinkAddress(
+        private=IPv4Address("10.64.0.1") + far, gateway=IPv4Address("10.64.0.0") + far, external=EXTERNAL4[10 + n]
+    )
+    six = LinkAddress(
+        private=IPv6Address("fd00:64::1") + far, gateway=IPv6Address("fd00:64::") + far, external=EXTERNAL6[10 + n]
+    )
     return InstanceOrder(
         name=InstanceName(name or f"web-eu-lhr-{n}"), uid=uid or f"{n + 1:032x}"[::-1], workload_id=WorkloadId("w1"),
-        life=life, template=f"t{life}", links=(InstanceLink(addresses=(four, six)),), anycast=(ANYCAST4, ANYCAST6) if anycast else (),
+        life=life, template=f"t{life}", links=(InstanceLink(addresses=(four, six)),),
+        anycast=(ANYCAST4, ANYCAST6) if anycast else (),
         payload=Containers(containers=containers or (web(),)),
     )  # fmt: skip
 
@@ -88,13 +94,19 @@ class Upstreams:
             inside, out4, out6 = f"up-{name}", f"10.99.{number}", f"fd00:99:{number}:"
             ip.batch([f"netns add {space}", f"link add {inside} netns {router} type veth peer name pop netns {space}"])
             ip.batch(
-                ["link set lo up", f"addr add {out4}.1/30 dev pop", f"addr add {out6}:1/126 dev pop nodad", "link set pop up",
+                ["link set lo up", f"addr add {out4}.1/30 dev pop", f"addr add {out6}:1/126 dev pop nodad",
+                "link set pop up",
                  f"addr add 203.0.113.{number + 1}/32 dev lo"], netns=space,
             )  # fmt: skip
-            here = [f"addr add {out4}.2/30 dev {inside}", f"addr add {out6}:2/126 dev {inside} nodad", f"link set {inside} up"]
+            here = [
+                f"addr add {out4}.2/30 dev {inside}",
+                f"addr add {out6}:2/126 dev {inside} nodad",
+                f"link set {inside} up",
+            ]
             ip.batch(here, netns=router)
             self.all.append(
-                Upstream(name=name, asn=asn, interface=inside, neighbor4=IPv4Address(f"{out4}.1"), local4=IPv4Address(f"{out4}.2"),
+                Upstream(name=name, asn=asn, interface=inside, neighbor4=IPv4Address(f"{out4}.1"),
+                local4=IPv4Address(f"{out4}.2"),
                          neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"), bfd=name != "nobfd")
             )  # fmt: skip
             self._start(self.all[-1], number)
@@ -134,7 +146,13 @@ class Upstreams:
             )
         config.write_text("\n".join(lines) + "\n")
         argv = netns.command(
-            self.namespace(upstream.name), "bird", "-f", "-c", str(config), "-s", str(self._folder / f"{upstream.name}.ctl")
+            self.namespace(upstream.name),
+            "bird",
+            "-f",
+            "-c",
+            str(config),
+            "-s",
+            str(self._folder / f"{upstream.name}.ctl"),
         )
         process.spawn(argv, pid_file=self._folder / f"{upstream.name}.pid", log=self._folder / f"{upstream.name}.log")
 
@@ -153,7 +171,8 @@ class Control:
         with netns.inside(router):
             self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # agents are killed in the middle of a request
+        # agents are killed in the middle of a request
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -182,7 +201,9 @@ class Control:
                 query = parse_qs(urlsplit(self.path).query)
                 after, wait = int(query["after"][0]), float(query["wait"][0])
                 with control._changed:
-                    control._changed.wait_for(lambda: control.order is not None and control.order.generation > after, wait)
+                    control._changed.wait_for(
+                        lambda: control.order is not None and control.order.generation > after, wait
+                    )
                     newer = control.order is not None and control.order.generation > after
                     body = to_json(control.order) if newer else b""
                 self._answer(200 if newer else 204, body)
@@ -242,8 +263,10 @@ class PopLab:
     def start_agent(self) -> None:
         process.spawn(
             netns.command(
-                self.router, sys.executable, "-m", "anypop.agent", "--pop", POP, "--control", self.control.url, "--token-file",
-                str(self.folder / "token"), "--state", str(self.state), "--podman", str(self.podman.socket), "--prefix", self.prefix,
+                self.router, sys.executable, "-m", "anypop.agent", "--pop", POP, "--control", self.control.url,
+                "--token-file",
+                str(self.folder / "token"), "--state", str(self.state), "--podman", str(self.podman.socket), "--prefix",
+                self.prefix,
             ),
             pid_file=self._agent_pid, log=self.folder / "agent.log",
         )  # fmt: skip
@@ -267,14 +290,17 @@ class PopLab:
         gates: dict[int, tuple[Address, ...]] = {4: (ANYCAST4,), 6: (ANYCAST6,)}
         anycast = any(i.anycast for i in instances)
         announcements = tuple(
-            Announcement(prefix=p, upstream=u.name, scope=Scope(), gates=gates[p.version] if p in (COVER4, COVER6) else ())
+            Announcement(prefix=p, upstream=u.name, scope=Scope(),
+            gates=gates[p.version] if p in (COVER4, COVER6) else ())
             for p in (EXTERNAL4, EXTERNAL6, *((COVER4, COVER6) if anycast else ())) for u in self.upstreams.all
         )  # fmt: skip
         settings: dict[str, Any] = {
-            "pop": POP, "host": HOST, "generation": self._generation, "asn": 33438, "router_id": IPv4Address("10.64.255.1"),
+            "pop": POP, "host": HOST, "generation": self._generation, "asn": 33438,
+            "router_id": IPv4Address("10.64.255.1"),
             "private4": IPv4Network("10.64.0.0/16"), "private6": IPv6Network("fd00:64::/64"),
             "external4": EXTERNAL4, "external6": EXTERNAL6,
-            "upstreams": tuple(self.upstreams.all), "instances": instances, "announcements": announcements, "decay_s": 0.3, "drain_s": 0.3,
+            "upstreams": tuple(self.upstreams.all), "instances": instances, "announcements": announcements,
+            "decay_s": 0.3, "drain_s": 0.3,
         }  # fmt: skip
         return Order(**(settings | more))
 
@@ -303,7 +329,9 @@ class PopLab:
         try:
             wait_until(all_run, timeout_s=timeout_s, reason=f"{', '.join(names)} run and are healthy")
         except AssertionError as error:
-            raise AssertionError(f"{error}\nlast report: {self.control.report}\nagent said: {self.agent_log()}") from error
+            raise AssertionError(
+                f"{error}\nlast report: {self.control.report}\nagent said: {self.agent_log()}"
+            ) from error
 
     def get(self, address: object, *, upstream: str = "one", timeout_s: float = 1.0) -> str:
         """The page at `address`, asked from an upstream's namespace; empty when there is none."""

@@ -22,7 +22,12 @@ def _removal(one: InstanceOrder) -> dict[str, Any]:
 
 
 def _instance(one: InstanceOrder) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": one.name, "uid": one.uid, "workload_id": one.workload_id, "hosts_domain": one.hosts_domain}
+    found: dict[str, Any] = {
+        "name": one.name,
+        "uid": one.uid,
+        "workload_id": one.workload_id,
+        "hosts_domain": one.hosts_domain,
+    }
     for address in one.addresses():
         version = address.private.version
         for field in ("private", "gateway", "external"):

@@ -13,7 +13,15 @@ from typing import Any
 
 from anypop.agent.decide import memory
 from anypop.agent.decide.converge import converge, next_due
-from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Member, ProbeVerdict, SpeakerConfig
+from anypop.agent.decide.elements import (
+    ContainerSeen,
+    ContainerState,
+    Export,
+    Firewall,
+    Member,
+    ProbeVerdict,
+    SpeakerConfig,
+)
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.memory import Memory
 from anypop.agent.decide.observed import Observed
@@ -53,7 +61,13 @@ HOST = HostName(POP)
 HEALTHY_AFTER_S = 0.2
 COVERS = (IPv4Network("192.0.2.0/24"), IPv4Network("203.0.113.0/24"))
 UPSTREAMS = tuple(
-    Upstream(name=name, asn=64600 + n, interface=f"up-{name}", neighbor4=IPv4Address(f"10.9.{n}.1"), local4=IPv4Address(f"10.9.{n}.2"))
+    Upstream(
+        name=name,
+        asn=64600 + n,
+        interface=f"up-{name}",
+        neighbor4=IPv4Address(f"10.9.{n}.1"),
+        local4=IPv4Address(f"10.9.{n}.2"),
+    )
     for n, name in enumerate(("one", "two"))
 )
 
@@ -63,26 +77,37 @@ def web(image: str = "web:1") -> Container:
 
 
 def instance(
-    n: int, *, workload: int = 0, life: int = 0, link: int | None = None, containers: tuple[Container, ...] | None = None
+    n: int,
+    *,
+    workload: int = 0,
+    life: int = 0,
+    link: int | None = None,
+    containers: tuple[Container, ...] | None = None,
 ) -> InstanceOrder:
     """Instance `n`; `life` counts incarnations of the same name and place, `link` numbers private addresses (`n`
     where it is not told).
     """
     far = 2 * (n if link is None else link)
     four = LinkAddress(
-        private=IPv4Address("10.64.0.1") + far, gateway=IPv4Address("10.64.0.0") + far, external=IPv4Address("198.51.100.10") + n
+        private=IPv4Address("10.64.0.1") + far,
+        gateway=IPv4Address("10.64.0.0") + far,
+        external=IPv4Address("198.51.100.10") + n,
     )
     six = LinkAddress(
-        private=IPv6Address("fd00:64::1") + far, gateway=IPv6Address("fd00:64::") + far, external=IPv6Address("2001:db8:e::10") + n
+        private=IPv6Address("fd00:64::1") + far,
+        gateway=IPv6Address("fd00:64::") + far,
+        external=IPv6Address("2001:db8:e::10") + n,
     )
     return InstanceOrder(
-        name=InstanceName(f"w{workload}-eu-lhr-{n}"), uid=f"{life:02x}{workload:02x}{n:06x}", workload_id=WorkloadId(f"w{workload}"),
+        name=InstanceName(f"w{workload}-eu-lhr-{n}"), uid=f"{life:02x}{workload:02x}{n:06x}",
+        workload_id=WorkloadId(f"w{workload}"),
         life=life, template=f"t{life}", links=(InstanceLink(addresses=(four, six)),), anycast=(COVERS[workload][1],),
         payload=Containers(containers=containers or (web(),)),
     )  # fmt: skip
 
 
-def order(generation: int, *instances: InstanceOrder, removed: tuple[InstanceOrder, ...] = (), withheld: tuple[str, ...] = (),
+def order(generation: int, *instances: InstanceOrder, removed: tuple[InstanceOrder, ...] = (),
+          withheld: tuple[str, ...] = (),
           grants: tuple[Grant, ...] = ()) -> Order:  # fmt: skip
     """An order that announces the covering prefix of every workload in it to all upstreams, except those `withheld`."""
     gates: dict[Prefix, set[Address]] = {}
@@ -90,16 +115,20 @@ def order(generation: int, *instances: InstanceOrder, removed: tuple[InstanceOrd
         (anycast,) = i.anycast
         gates.setdefault(next(c for c in COVERS if anycast in c), set()).add(anycast)
     announcements = [
-        Announcement(prefix=prefix, upstream=u.name, scope=Scope(mode=Mode.WITHHOLD if u.name in withheld else Mode.ANNOUNCE),
+        Announcement(prefix=prefix, upstream=u.name,
+        scope=Scope(mode=Mode.WITHHOLD if u.name in withheld else Mode.ANNOUNCE),
                      gates=tuple(sorted(own, key=str)))
         for prefix, own in sorted(gates.items(), key=str) for u in UPSTREAMS
     ]  # fmt: skip
     external = IPv4Network("198.51.100.0/24")
     announcements += [Announcement(prefix=external, upstream=u.name, scope=Scope()) for u in UPSTREAMS]
     return Order(
-        pop=POP, host=HOST, generation=generation, asn=33438, router_id=IPv4Address("10.64.255.1"), private4=IPv4Network("10.64.0.0/16"),
-        private6=IPv6Network("fd00:64::/64"), external4=external, external6=IPv6Network("2001:db8:e::/48"), upstreams=UPSTREAMS,
-        instances=instances, removed=tuple(Removal(name=i.name, uid=i.uid, reason=Reason.WORKLOAD_DELETED) for i in removed),
+        pop=POP, host=HOST, generation=generation, asn=33438, router_id=IPv4Address("10.64.255.1"),
+        private4=IPv4Network("10.64.0.0/16"),
+        private6=IPv6Network("fd00:64::/64"), external4=external, external6=IPv6Network("2001:db8:e::/48"),
+        upstreams=UPSTREAMS,
+        instances=instances,
+        removed=tuple(Removal(name=i.name, uid=i.uid, reason=Reason.WORKLOAD_DELETED) for i in removed),
         announcements=tuple(announcements), grants=grants, decay_s=0.5, drain_s=0.5,
     )  # fmt: skip
 
@@ -149,7 +178,9 @@ class FakeHost:
         for key, seen in self.containers.items():
             if seen.uid == uid and seen.state is ContainerState.RUNNING:
                 self.memory = memory.process_died(seen, Reason.EXITED, self.memory, self.now)
-                self.containers[key] = replace(seen, state=ContainerState.EXITED, pid=0, exit_code=code, finished_at=self.now)
+                self.containers[key] = replace(
+                    seen, state=ContainerState.EXITED, pid=0, exit_code=code, finished_at=self.now
+                )
         self._drop(short(uid))
 
     def bird_dies(self) -> None:
@@ -178,7 +209,10 @@ class FakeHost:
         for uid in gone:
             self.memory = memory.forgotten(uid, self.memory)
         asked = {r.uid for r in self.page.order.removed}
-        self.page = replace(self.page, leaving=tuple(x for x in self.page.leaving if x.removal.uid in asked or x.removal.uid not in gone))
+        self.page = replace(
+            self.page,
+            leaving=tuple(x for x in self.page.leaving if x.removal.uid in asked or x.removal.uid not in gone),
+        )
         return replace(seen, leaving=self.page.leaving, memory=self.memory)
 
     def facts(self, **seen_otherwise: Any) -> Facts:
@@ -229,7 +263,9 @@ class FakeHost:
                 if self.is_well(step.uid) and self._is_leaving(step.uid):
                     assert step.drained, "11: flows of one that goes on are let go"
                     self._guard_flows(step.uid, "let go of")
-                    assert not any(m.short == short(step.uid) for ms in self.groups.values() for m in ms), "11: it gets new flows"
+                    assert not any(m.short == short(step.uid) for ms in self.groups.values() for m in ms), (
+                        "11: it gets new flows"
+                    )
                     self.let_go.add(step.uid)
                 self.pins.pop(short(step.uid), None)
             case PullImage():
@@ -242,7 +278,9 @@ class FakeHost:
             case SetNextHops():
                 assert step.members, "an empty group does not exist"
                 assert all(self.links.get(m.short) for m in step.members), "a next hop needs its link"
-                assert {m.short for m in step.members} <= dict(step.gateways).keys(), "a next hop needs the address behind its link"
+                assert {m.short for m in step.members} <= dict(step.gateways).keys(), (
+                    "a next hop needs the address behind its link"
+                )
                 self._guard_members(step)
                 self.groups[step.address] = step.members
             case SetRoute():
@@ -259,7 +297,11 @@ class FakeHost:
                 self.namespaces.add(short(step.uid))
             case AddLink():
                 assert short(step.instance.uid) in self.namespaces
-                clash = [key for key in self.links if key != short(step.instance.uid) and self._private_of(key) == step.instance.private(4)]
+                clash = [
+                    key
+                    for key in self.links
+                    if key != short(step.instance.uid) and self._private_of(key) == step.instance.private(4)
+                ]
                 assert not clash, f"15: {step.instance.private(4)} has two owners"
                 self.links[short(step.instance.uid)] = True
             case SetExternal():
@@ -291,7 +333,8 @@ class FakeHost:
         if key not in self.containers:
             self.next_pid += 1
             self.containers[key] = ContainerSeen(
-                id=f"c-{self.next_pid}", instance=step.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED,
+                id=f"c-{self.next_pid}", instance=step.instance.name, uid=key[0], container=key[1],
+                state=ContainerState.CREATED,
                 past=step.past, template=step.instance.template,
             )  # fmt: skip
 
@@ -313,7 +356,9 @@ class FakeHost:
         assert self.containers[key].state is not ContainerState.EXITED, "a container lives once"
         if self.containers[key].state is not ContainerState.RUNNING:
             self.next_pid += 1
-            self.containers[key] = replace(self.containers[key], state=ContainerState.RUNNING, pid=self.next_pid, started_at=self.now)
+            self.containers[key] = replace(
+                self.containers[key], state=ContainerState.RUNNING, pid=self.next_pid, started_at=self.now
+            )
 
     def _announce(self, config: SpeakerConfig) -> None:
         assert self.page is not None
@@ -326,7 +371,9 @@ class FakeHost:
         granted = {g.prefix for g in self.page.order.grants if g.allowed}
         for key in dropped:
             known = key[1] in {u.name for u in self.page.order.upstreams}
-            assert before[key].graceful or key[0] in granted or not known, f"9: {key} is withdrawn without letting its traffic decay"
+            assert before[key].graceful or key[0] in granted or not known, (
+                f"9: {key} is withdrawn without letting its traffic decay"
+            )
         self.speaker = config
 
     def _guard_announcement(self, export: Export) -> None:
@@ -337,7 +384,9 @@ class FakeHost:
         owners = {short(i.uid): i.uid for i in self.page.order.instances}
         for gate in gates:
             assert gate in self.routed, f"8: {export.prefix} is announced before {gate} has a route"
-            assert any(m.short in owners and self.is_well(owners[m.short]) for m in self.groups[gate]), f"8: nobody answers {gate}"
+            assert any(m.short in owners and self.is_well(owners[m.short]) for m in self.groups[gate]), (
+                f"8: nobody answers {gate}"
+            )
 
     def _guard_flows(self, uid: str, what: str) -> None:
         """Its flows have ended, or it had all its time for them."""
@@ -378,7 +427,9 @@ class FakeHost:
         before = {m.short for m in self.groups.get(step.address, ())}
         after = {m.short for m in step.members}
         well = {key for key in before | after if self.is_well(self._uid_of(key))}
-        assert (before - after) & well <= set(self.pins), f"11: {before - after} leaves {step.address} and loses its flows"
+        assert (before - after) & well <= set(self.pins), (
+            f"11: {before - after} leaves {step.address} and loses its flows"
+        )
         assert well & after or not well & before, f"7: nobody who is left at {step.address} is well"
 
     def _guard_external(self, instance: InstanceOrder) -> None:
@@ -389,14 +440,20 @@ class FakeHost:
             key = self.external.get(ip_network(address.external), short(instance.uid))
             uid = self._uid_of(key)
             if uid != instance.uid and self.is_well(uid):
-                assert key in self.pins or uid in self.let_go, f"11: {address.external} leaves {uid} and it loses its flows"
-                assert self.is_well(instance.uid) or self._is_leaving(uid), f"7: {address.external} leaves {uid} for one that is not well"
+                assert key in self.pins or uid in self.let_go, (
+                    f"11: {address.external} leaves {uid} and it loses its flows"
+                )
+                assert self.is_well(instance.uid) or self._is_leaving(uid), (
+                    f"7: {address.external} leaves {uid} for one that is not well"
+                )
 
     def _announces(self, prefix: Prefix) -> bool:
         return self.speaker is not None and any(e.prefix == prefix for e in self.speaker.exports)
 
     def _announces_for(self, address: Address) -> bool:
-        return self.speaker is not None and any(address.version == e.prefix.version and address in e.prefix for e in self.speaker.exports)
+        return self.speaker is not None and any(
+            address.version == e.prefix.version and address in e.prefix for e in self.speaker.exports
+        )
 
     def _drop(self, key: str) -> None:
         for address, members in list(self.groups.items()):
@@ -417,9 +474,11 @@ class FakeHost:
         ordered = {short(i.uid) for i in self.page.order.instances} if self.page else set()
         return {
             "containers": sorted((uid, name, str(c.state)) for (uid, name), c in self.containers.items()),
-            "namespaces": sorted(self.namespaces), "links": sorted(self.links), "pins": sorted(set(self.pins) - ordered),
+            "namespaces": sorted(self.namespaces), "links": sorted(self.links),
+            "pins": sorted(set(self.pins) - ordered),
             "external": sorted((str(prefix), owner) for prefix, owner in self.external.items()),
-            "covers": sorted(map(str, self.covers)), "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
+            "covers": sorted(map(str, self.covers)),
+            "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
             "speaker": self.speaker, "firewall": self.firewall,
         }  # fmt: skip
 
@@ -431,7 +490,9 @@ def first(_: int) -> int:
     return 0
 
 
-def settle(host: FakeHost, *, choose: Choose = first, kill_after: frozenset[int] = frozenset(), limit: int = 400) -> int:
+def settle(
+    host: FakeHost, *, choose: Choose = first, kill_after: frozenset[int] = frozenset(), limit: int = 400
+) -> int:
     """Pass after pass until nothing is left to do and no time is waited for; lanes advance in any order. The number
     of steps taken.
 
@@ -443,7 +504,9 @@ def settle(host: FakeHost, *, choose: Choose = first, kill_after: frozenset[int]
         steps = converge(facts, host.now)
         if not steps:
             due = next_due(facts, host.now)
-            pending = [v for v in facts.observed.health.values() if v.healthy is None or v.reason is Reason.PROBE_PENDING]
+            pending = [
+                v for v in facts.observed.health.values() if v.healthy is None or v.reason is Reason.PROBE_PENDING
+            ]
             if due is None and not pending:
                 return taken
             host.now = due if due is not None and not pending else host.now + HEALTHY_AFTER_S

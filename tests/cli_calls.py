@@ -1,7 +1,9 @@
-"""Calling the command line in tests: one call in this process, its exit code and both streams; and recorded sessions of such calls.
+"""Calling the command line in tests: one call in this process, its exit code and both streams; and recorded sessions of
+such calls.
 
-A recorded session is a text file: `$ anypop ...` lines, each followed by what was printed (`! ` marks standard error) and `[exit N]` where
-N is not 0. `# columns N` sets the width of what follows, `# none` takes it away; other `#` lines are comments.
+A recorded session is a text file: `$ anypop ...` lines, each followed by what was printed (`! ` marks standard error)
+and `[exit N]` where N is not 0. `# columns N` sets the width of what follows, `# none` takes it away; other `#` lines
+are comments.
 """
 
 import io

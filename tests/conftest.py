@@ -1,7 +1,8 @@
 """Hypothesis profiles: how long property tests search. `pytest --hypothesis-profile NAME` chooses one.
 
-Without a name it is hypothesis's `default` of a hundred examples, or its `ci` where the environment says CI: as many, and always the same
-ones. `script/check` takes `quick`, so that it stays a thing to run before each commit; `thorough` is for a night or a doubt.
+Without a name it is hypothesis's `default` of a hundred examples, or its `ci` where the environment says CI: as many,
+and always the same ones. `script/check` takes `quick`, so that it stays a thing to run before each commit; `thorough`
+is for a night or a doubt.
 """
 
 from hypothesis import settings

@@ -1,7 +1,8 @@
 """Control in this process, with a clock of its own and agents that only pretend: for tests of control and of the API.
 
-`World` runs the real store, core and application on an event loop in a thread; requests go through the real HTTP stack of the framework,
-without sockets. `FakeAgent` obeys an order as a host without processes would: it reports everything running and announced.
+`World` runs the real store, core and application on an event loop in a thread; requests go through the real HTTP stack
+of the framework, without sockets. `FakeAgent` obeys an order as a host without processes would: it reports everything
+running and announced.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from anypop.control.store import Store, open_store
 from anypop.model import codec
 from anypop.model.announce import Mode
 from anypop.model.names import CityCode, HostName
-from anypop.model.network import Host, Network, Pop, Upstream
+from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
@@ -37,6 +38,7 @@ from tests.wait import wait_until
 
 T = TypeVar("T")
 
+NOW = 1_700_000_000.0
 UPSTREAMS = {"AMS": (1299, 3356), "LHR": (1299, 3257), "JFK": (209, 2914), "LAX": (209, 1299)}
 
 
@@ -114,7 +116,7 @@ def a_body(
 class Clock:
     """Time that moves when a test says so."""
 
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
+    def __init__(self, now: float) -> None:
         self.now = now
 
     def __call__(self) -> float:
@@ -130,7 +132,9 @@ def _migrated() -> bytes:
 
 
 def _quick_store(folder: Path) -> Store:
-    """The real store without its two slow parts: migrations are run once for all tests, and nothing waits for the disk."""
+    """The real store without its two slow parts: migrations are run once for all tests, and nothing waits for the
+    disk.
+    """
     if not (folder / "anypop.db").exists():
         (folder / "anypop.db").write_bytes(_migrated())
     store = open_store(folder)
@@ -142,17 +146,18 @@ def _quick_store(folder: Path) -> Store:
 class World:
     """A control in this process. Use as a context manager; `restart` is a crash and a new start over the same store."""
 
-    def __init__(self, folder: Path, network: Network | None = None) -> None:
+    def __init__(self, folder: Path, network: Network | None = None, *, now: float = NOW) -> None:
         self.folder = folder
         self.network = network or a_network()
-        self.clock = Clock()
+        self.clock = Clock(now)
         self.check: Callable[[httpx.Response], None] = documented.check_read
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._open()
         account = self.platform.accounts.first_account()
-        self.stack = self.platform.accounts.create_stack(account.id, "default", "default")
+        stacks = self.platform.accounts.stacks(account.id)
+        self.stack = stacks[0] if stacks else self.platform.accounts.create_stack(account.id, "default", "default")
         self.credential = self.platform.accounts.create_credential(account.id, "test")
         self.headers = self.login(self.credential.client_id, self.credential.secret)
 
@@ -164,10 +169,13 @@ class World:
         if not core.state.network.pops:
             self.run(core.change(change_network(self.network)))
         on_network = partial(accounts.ensure_agents, self.folder / "agents")
-        self.platform = Platform(core=core, accounts=accounts, clock=self.clock, prices=default_price_book(), on_network=on_network)
+        self.platform = Platform(
+            core=core, accounts=accounts, clock=self.clock, prices=default_price_book(), on_network=on_network
+        )
         on_network(self.platform.hosts())
         self._http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(make_app(self.platform), raise_app_exceptions=False), base_url="https://control"
+            transport=httpx.ASGITransport(make_app(self.platform), raise_app_exceptions=False),
+            base_url="https://control",
         )
 
     def restart(self) -> None:
@@ -230,11 +238,15 @@ class World:
 
     def create(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Create a workload; its answer."""
-        made: dict[str, Any] = self.send("POST", "/workload/v1/stacks/default/workloads", a_body(*arguments, **options))["workload"]
+        made: dict[str, Any] = self.send(
+            "POST", "/workload/v1/stacks/default/workloads", a_body(*arguments, **options)
+        )["workload"]
         return made
 
     def instances(self, slug: str = "fun") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get(f"/workload/v1/stacks/default/workloads/{slug}/instances?page_request.first=999")["results"]
+        found: list[dict[str, Any]] = self.get(
+            f"/workload/v1/stacks/default/workloads/{slug}/instances?page_request.first=999"
+        )["results"]
         return found
 
     @property
@@ -255,9 +267,10 @@ class World:
 
 
 class FakeAgent:
-    """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill` does so by uid;
-    `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick` ones never answer. By uid too:
-    `restarts` that are counted, and `made_from`, a template that is not the order's.
+    """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill`
+    does so by uid; `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick`
+    ones never answer. By uid too: `restarts` that are counted, and `made_from`, a template that is not the order's.
+    While it `drains`, nothing that was to go is gone.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -272,6 +285,8 @@ class FakeAgent:
         self.missing: set[str] = set()
         self.crashing: set[str] = set()
         self.sick: set[str] = set()
+        self.drains = False
+        self.capacity: Capacity | None = None
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
 
@@ -310,10 +325,13 @@ class FakeAgent:
             generation=order.generation,
             instances=tuple(self._instance(i) for i in order.instances),
             sessions=tuple(
-                SessionReport(upstream=u.name, family=family, state="established") for u in order.upstreams for family in (4, 6)
+                SessionReport(upstream=u.name, family=family, state="established")
+                for u in order.upstreams
+                for family in (4, 6)
             ),
             prefixes=tuple(self._prefixes(order)),
-            gone=self.gone,
+            gone=() if self.drains else self.gone,
+            capacity=self.capacity,
         )
 
     def _instance(self, ordered: InstanceOrder) -> InstanceReport:
@@ -321,7 +339,8 @@ class FakeAgent:
         images = {c.image for c in ordered.containers}
         if missing := images & self.missing:
             return InstanceReport(
-                name=ordered.name, uid=ordered.uid, phase=Phase.FAILED, healthy=False, reason=Reason.PULL_FAILED, template=template,
+                name=ordered.name, uid=ordered.uid, phase=Phase.FAILED, healthy=False, reason=Reason.PULL_FAILED,
+                template=template,
                 message=f"pull {min(missing)}: no such image",
             )  # fmt: skip
         healthy = self._is_healthy(ordered)
@@ -343,7 +362,11 @@ class FakeAgent:
 
     def _is_healthy(self, ordered: InstanceOrder) -> bool:
         bad = self.missing | self.crashing | self.sick
-        return ordered.name not in self.broken and ordered.uid not in self.ill and bad.isdisjoint(c.image for c in ordered.containers)
+        return (
+            ordered.name not in self.broken
+            and ordered.uid not in self.ill
+            and bad.isdisjoint(c.image for c in ordered.containers)
+        )
 
     def _prefixes(self, order: Order) -> list[PrefixReport]:
         found = []
@@ -358,7 +381,11 @@ class FakeAgent:
                     prefix=prefix,
                     announced=out,
                     upstreams=tuple(a.upstream for a in told) if out else (),
-                    reason=Reason.ANNOUNCED if out and open_gates else Reason.AWAITING_GRANT if out else Reason.NO_HEALTHY_INSTANCE,
+                    reason=Reason.ANNOUNCED
+                    if out and open_gates
+                    else Reason.AWAITING_GRANT
+                    if out
+                    else Reason.NO_HEALTHY_INSTANCE,
                     wants_withdraw=out and not open_gates,
                 )
             )

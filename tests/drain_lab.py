@@ -121,7 +121,8 @@ def _wires() -> list[str]:
 
 def _client_side() -> list[str]:
     return [
-        "link set lo up", f"addr add {CLIENTS[4]}/24 dev c0", f"addr add {CLIENTS[6]}/64 dev c0 nodad", "link set c0 up",
+        "link set lo up", f"addr add {CLIENTS[4]}/24 dev c0", f"addr add {CLIENTS[6]}/64 dev c0 nodad",
+        "link set c0 up",
         "route add default via 203.0.113.1", "route add default via 2001:db8:c::1",
     ]  # fmt: skip
 
@@ -129,17 +130,27 @@ def _client_side() -> list[str]:
 def _inside(one: Incarnation) -> list[str]:
     n = 2 * one.number
     return [
-        "link set lo up", *(f"addr add {pool[v]} dev lo {'nodad' if v == 6 else ''}" for pool in (ANYCAST, EXTERNAL) for v in (4, 6)),
+        "link set lo up",
+        *(f"addr add {pool[v]} dev lo {'nodad' if v == 6 else ''}" for pool in (ANYCAST, EXTERNAL) for v in (4, 6)),
         f"addr add {one.private(4)}/31 dev eth0", f"addr add {one.private(6)}/127 dev eth0 nodad", "link set eth0 up",
         f"route add default via 10.64.0.{n} src {EXTERNAL[4]}", f"route add default via fd00:64::{n} src {EXTERNAL[6]}",
     ]  # fmt: skip
 
 
 def _router_side() -> list[str]:
-    lines = ["link set lo up", "addr add 203.0.113.1/24 dev up-c", "addr add 2001:db8:c::1/64 dev up-c nodad", "link set up-c up"]
+    lines = [
+        "link set lo up",
+        "addr add 203.0.113.1/24 dev up-c",
+        "addr add 2001:db8:c::1/64 dev up-c nodad",
+        "link set up-c up",
+    ]
     for one in BOTH:
         link, n = link_of(one.uid), 2 * one.number
-        lines += [f"addr add 10.64.0.{n}/31 dev {link}", f"addr add fd00:64::{n}/127 dev {link} nodad", f"link set {link} up"]
+        lines += [
+            f"addr add 10.64.0.{n}/31 dev {link}",
+            f"addr add fd00:64::{n}/127 dev {link} nodad",
+            f"link set {link} up",
+        ]
     return lines
 
 
@@ -282,7 +293,9 @@ class Load:
         """
         self.long = [await Client(self.addresses[n % len(self.addresses)]).open() for n in range(50)]
         self._changed, self._over = False, False
-        tasks = [asyncio.create_task(self._talk(client)) for client in self.long[::2]] + [asyncio.create_task(self._come())]
+        tasks = [asyncio.create_task(self._talk(client)) for client in self.long[::2]] + [
+            asyncio.create_task(self._come())
+        ]
         await asyncio.sleep(seconds / 2)
         await change()
         self._changed = True

@@ -1,6 +1,7 @@
 """How many examples a property test takes that does not want the usual hundred.
 
-In: the number for the whole suite. Out: that number, in proportion to the hypothesis profile in use (see `tests/conftest.py`).
+In: the number for the whole suite. Out: that number, in proportion to the hypothesis profile in use (see
+`tests/conftest.py`).
 """
 
 from hypothesis import settings

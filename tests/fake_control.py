@@ -1,7 +1,9 @@
-"""A control process small enough to read: enough of its HTTP API for tests of the command line, held in memory, behind httpx's transport.
+"""A control process small enough to read: enough of its HTTP API for tests of the command line, held in memory, behind
+httpx's transport.
 
-`FakeControl` keeps what it was asked (`requests`) and can be told to fail (`answers`). Instances move one phase further each time they are
-listed. Its fidelity is the business of the contract test, which runs the same commands against the real one.
+`FakeControl` keeps what it was asked (`requests`) and can be told to fail (`answers`). Instances move one phase further
+each time they are listed. Its fidelity is the business of the contract test, which runs the same commands against the
+real one.
 """
 
 import json
@@ -57,7 +59,11 @@ class FakeControl:
             return _refusal(401, 16, "the token is unknown or has expired")
         if (request.method, path) in self.answers:
             status, found = self.answers[request.method, path]
-            return httpx.Response(status, content=found) if isinstance(found, bytes) else httpx.Response(status, json=found)
+            return (
+                httpx.Response(status, content=found)
+                if isinstance(found, bytes)
+                else httpx.Response(status, json=found)
+            )
         for method, pattern, reply in self._routes():
             matched = re.fullmatch(pattern, path)
             if method == request.method and matched:
@@ -70,19 +76,35 @@ class FakeControl:
         return [
             ("POST", "/anypop/v1/quote", lambda r, b: httpx.Response(200, json=quote(b["workload"]))),
             ("POST", "/workload/v1/stacks/default/workloads", self._create),
-            ("GET", "/workload/v1/stacks/default/workloads", lambda r, b: self._listed(r, list(self.workloads.values()))),
+            (
+                "GET",
+                "/workload/v1/stacks/default/workloads",
+                lambda r, b: self._listed(r, list(self.workloads.values())),
+            ),
             ("GET", one, lambda r, b, w: self._of(w, lambda found: httpx.Response(200, json={"workload": found}))),
             ("DELETE", one, self._delete),
-            ("GET", one + "/instances", lambda r, b, w: self._of(w, lambda found: self._listed(r, self._instances(found)))),
+            (
+                "GET",
+                one + "/instances",
+                lambda r, b, w: self._of(w, lambda found: self._listed(r, self._instances(found))),
+            ),
             ("GET", ours + "/watch", lambda r, b, w: self._of(w, self._watch)),
             ("GET", ours + "/rollouts", lambda r, b, w: self._of(w, self._rollouts)),
             ("POST", ours + "/rollouts", lambda r, b, w: self._of(w, lambda found: _rollout(self.waves.begin(b)))),
             ("GET", ours + "/rollouts/([^/]+)", lambda r, b, w, i: self._of(w, lambda found: self._rollout(found, i))),
-            ("POST", ours + "/rollouts/([^/]+)/abort", lambda r, b, w, i: self._of(w, lambda found: _rollout(self.waves.abort(i)))),
+            (
+                "POST",
+                ours + "/rollouts/([^/]+)/abort",
+                lambda r, b, w, i: self._of(w, lambda found: _rollout(self.waves.abort(i))),
+            ),
             ("GET", ours + "/revisions", lambda r, b, w: self._of(w, self._revisions)),
             ("GET", "/anypop/v1/hosts", lambda r, b: httpx.Response(200, json={"results": HOSTS})),
             ("GET", "/anypop/v1/quota", lambda r, b: httpx.Response(200, json=QUOTA)),
-            ("GET", ours + "/announcements", lambda r, b, w: httpx.Response(200, json={"results": self._announcements()})),
+            (
+                "GET",
+                ours + "/announcements",
+                lambda r, b, w: httpx.Response(200, json={"results": self._announcements()}),
+            ),
             ("PATCH", ours + "/announcements", self._rule),
             ("GET", r"/anypop/v1/communities/(\d+)", lambda r, b, asn: httpx.Response(200, json=dictionary(int(asn)))),
             ("GET", "/anypop/v1/vantages", lambda r, b: httpx.Response(200, json={"results": VANTAGES})),
@@ -106,7 +128,12 @@ class FakeControl:
         slug = wanted.get("slug") or wanted["name"]
         if slug in self.workloads:
             return _refusal(409, 6, f"a workload named {slug} exists already")
-        found = json.loads(json.dumps(wanted)) | {"id": f"id-{slug}", "slug": slug, "stackId": "default-id", "status": "ACTIVE"}
+        found = json.loads(json.dumps(wanted)) | {
+            "id": f"id-{slug}",
+            "slug": slug,
+            "stackId": "default-id",
+            "status": "ACTIVE",
+        }
         metadata = found.setdefault("metadata", {})
         metadata |= {"version": "1", "createdAt": "2024-02-01T12:30:05.000000Z"}
         if ANYCAST in metadata.get("annotations", {}):
@@ -135,7 +162,14 @@ class FakeControl:
 
     def _revisions(self, found: dict[str, Any]) -> httpx.Response:
         images = [container["image"] for container in found["spec"]["containers"].values()]
-        row = {"revision": 1, "template": "t", "createdAt": "2024-02-01T12:30:05.000000Z", "newest": True, "good": True, "images": images}
+        row = {
+            "revision": 1,
+            "template": "t",
+            "createdAt": "2024-02-01T12:30:05.000000Z",
+            "newest": True,
+            "good": True,
+            "images": images,
+        }
         return httpx.Response(200, json={"results": [row]})
 
     def _delete(self, request: httpx.Request, body: Any, name: str) -> httpx.Response:
@@ -154,12 +188,17 @@ class FakeControl:
             slug = request.url.path.split("/")[-2]
             self.looks[slug] = self.looks.get(slug, 0) + 1
         info = {"totalCount": str(len(rows)), "hasPreviousPage": start > 0, "hasNextPage": end < len(rows)}
-        return httpx.Response(200, json={"pageInfo": info | {"startCursor": str(start), "endCursor": str(end - 1)}, "results": part})
+        return httpx.Response(
+            200, json={"pageInfo": info | {"startCursor": str(start), "endCursor": str(end - 1)}, "results": part}
+        )
 
     def _watch(self, found: dict[str, Any]) -> httpx.Response:
         if not self.streams:
             return _refusal(404, 5, "no such stream")
-        events = [{"instances": self._instances(found, step)} for step in range(min(self.looks.get(found["slug"], 0), 2), len(PHASES))]
+        events = [
+            {"instances": self._instances(found, step)}
+            for step in range(min(self.looks.get(found["slug"], 0), 2), len(PHASES))
+        ]
         self.looks[found["slug"]] = 1_000
         text = ": hello\n\n" + "".join(f"event: instances\ndata: {json.dumps(event)}\n\n" for event in events)
         return httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream"})
@@ -197,7 +236,14 @@ class FakeControl:
             for pop, asn in (("AMS", 1299), ("LHR", 1299), ("JFK", 209), ("LAX", 209)):
                 scope = self.rules.get((pop, str(asn)), plain)
                 out = scope["mode"] == "announce"
-                row = {"prefix": prefix, "pop": pop, "upstream": f"as{asn}", "asn": asn, "scope": scope, "announced": out}
+                row = {
+                    "prefix": prefix,
+                    "pop": pop,
+                    "upstream": f"as{asn}",
+                    "asn": asn,
+                    "scope": scope,
+                    "announced": out,
+                }
                 rows.append(row | {"reason": "announced" if out else "withheld", "note": ""})
         return rows
 
@@ -249,7 +295,10 @@ def quote(workload: dict[str, Any]) -> dict[str, Any]:
     rows = [("instance SP-2", count, 0.09)]
     if ANYCAST in (workload.get("metadata") or {}).get("annotations", {}):
         rows.append(("anycast address", 1, 0.14))
-    lines = [{"item": i, "quantity": q, "unit_hourly": u, "hourly": round(q * u, 4), "monthly": round(q * u * 730, 2)} for i, q, u in rows]
+    lines = [
+        {"item": i, "quantity": q, "unit_hourly": u, "hourly": round(q * u, 4), "monthly": round(q * u * 730, 2)}
+        for i, q, u in rows
+    ]
     hourly = round(sum(q * u for _, q, u in rows), 4)
     return {"currency": "USD", "lines": lines, "hourly": hourly, "monthly": round(hourly * 730, 2)}
 
@@ -259,7 +308,12 @@ def dictionary(asn: int) -> dict[str, Any]:
     memory = {"source": "from memory", "date": "unknown", "invented": False, "verified": False}
     entries: dict[int, list[dict[str, Any]]] = {
         209: [
-            {"community": "209:7100", "action": {"kind": "keep-in-region", "region": "NA"}, "meaning": "Kept in North America", **made_up},
+            {
+                "community": "209:7100",
+                "action": {"kind": "keep-in-region", "region": "NA"},
+                "meaning": "Kept in North America",
+                **made_up,
+            },
             {
                 "community": "209:7030",
                 "action": {"kind": "no-export-to", "neighbour": "peers", "where": ""},
@@ -285,7 +339,11 @@ VANTAGES = [
     {"name": "london", "city": "LHR", "asn": 64502, "address": "192.0.2.2", "nearest": "LHR"},
     {"name": "seattle", "city": "SEA", "asn": 64504, "address": "192.0.2.4", "nearest": "LAX"},
 ]
-_LANDS = {"amsterdam": ("AMS", "eu1-ams", 0.21), "london": ("JFK", "na1-jfk", 2.094), "seattle": ("LAX", "na1-lax", 0.68)}
+_LANDS = {
+    "amsterdam": ("AMS", "eu1-ams", 0.21),
+    "london": ("JFK", "na1-jfk", 2.094),
+    "seattle": ("LAX", "na1-lax", 0.68),
+}
 
 
 def probed(vantage: dict[str, Any], requests: int) -> dict[str, Any]:
@@ -363,7 +421,11 @@ def _route(path: list[int], pref: int, relationship: str, learnt: str, best: boo
 
 
 def _option(route: dict[str, Any], step: str | None, pop: str) -> dict[str, Any]:
-    return {"candidate": route, "eliminated_by": step, "lands": {"end": "landed", "pop": pop, "routers": [], "cities": []}}
+    return {
+        "candidate": route,
+        "eliminated_by": step,
+        "lands": {"end": "landed", "pop": pop, "routers": [], "cities": []},
+    }
 
 
 _HOME = _route([1299, 33438], 200, "peer", "LHR", False)

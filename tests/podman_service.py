@@ -1,7 +1,8 @@
-"""A Podman of a test's own: `podman system service` with its own storage, its socket in a temporary folder, and a tiny web image in it.
+"""A Podman of a test's own: `podman system service` with its own storage, its socket in a temporary folder, and a tiny
+web image in it.
 
-On a host with hybrid cgroups it runs in a mount namespace without the second hierarchy, since crun refuses that mixture. `stop` removes its
-containers, ends the service and unmounts what is left.
+On a host with hybrid cgroups it runs in a mount namespace without the second hierarchy, since crun refuses that
+mixture. `stop` removes its containers, ends the service and unmounts what is left.
 """
 
 import io
@@ -16,14 +17,15 @@ from urllib.parse import quote
 
 import httpx
 
-from anypop.host import found, process
+from anypop.host import inventory, process
 from anypop.lab.podman import end_monitors
 from tests.wait import wait_until
 
 WEB = "localhost/web:1"
 _HYBRID = Path("/sys/fs/cgroup/unified")
 SERVE = "hostname > /www/index.html; httpd -p 80 -h /www"
-STAY = "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"  # a first process ignores TERM unless it says otherwise
+# a first process ignores TERM unless it says otherwise
+STAY = "trap 'exit 0' TERM; while true; do sleep 1000 & wait $!; done"
 _COMMAND = json.dumps(["/bin/sh", "-c", f"{SERVE}; {STAY}"])
 
 
@@ -39,13 +41,34 @@ class PodmanService:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # locks in files of its own: the usual ones in shared memory are common to all services of a host, and a fresh one resets them
+        # locks in files of its own: the usual ones in shared memory are common to all services of a host, and a fresh
+        # one resets them
         config = self.folder / "containers.conf"
-        config.write_text('[engine]\nlock_type="file"\nevents_logger="file"\ncgroup_manager="cgroupfs"\nexit_command_delay=10\n')
-        program = ["podman", "--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run", "--tmpdir", f"{self.folder}/tmp"]
+        config.write_text(
+            '[engine]\nlock_type="file"\nevents_logger="file"\ncgroup_manager="cgroupfs"\nexit_command_delay=10\n'
+        )
+        program = [
+            "podman",
+            "--root",
+            f"{self.folder}/root",
+            "--runroot",
+            f"{self.folder}/run",
+            "--tmpdir",
+            f"{self.folder}/tmp",
+        ]
         program += ["system", "service", "-t", "0", f"unix://{self.socket}"]
         if _HYBRID.is_dir():
-            program = ["unshare", "-m", "--propagation", "slave", "sh", "-c", 'umount "$0"; exec "$@"', str(_HYBRID), *program]
+            program = [
+                "unshare",
+                "-m",
+                "--propagation",
+                "slave",
+                "sh",
+                "-c",
+                'umount "$0"; exec "$@"',
+                str(_HYBRID),
+                *program,
+            ]
         environment = os.environ | {"CONTAINERS_CONF": str(config)} | self._env
         process.spawn(program, pid_file=self._pid, log=self.folder / "podman.log", env=environment)
         wait_until(self._answers, timeout_s=20, reason="podman's service answers")
@@ -57,7 +80,9 @@ class PodmanService:
     def import_web_image(self, name: str = WEB) -> None:
         """An image of busybox alone that answers on port 80 with its host name."""
         change = quote(f"CMD {_COMMAND}")
-        done = self.ask("POST", f"/images/import?reference={quote(name, safe='')}&changes={change}", content=_web_root())
+        done = self.ask(
+            "POST", f"/images/import?reference={quote(name, safe='')}&changes={change}", content=_web_root()
+        )
         assert done.status_code == 200, done.text
 
     def kill(self) -> None:
@@ -72,13 +97,17 @@ class PodmanService:
                     self.ask("DELETE", f"/containers/{row['Id']}?force=true&timeout=0")
         process.end(self._pid)
         end_monitors(self.folder)
-        for point in found.mounts_below(self.folder):
+        for point in inventory.mounts_below(self.folder):
             subprocess.run(["umount", "-l", point], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):
-            return self.socket.exists() and process.alive(self._pid) is not None and self.ask("GET", "/_ping").status_code in (200, 404)
+            return (
+                self.socket.exists()
+                and process.alive(self._pid) is not None
+                and self.ask("GET", "/_ping").status_code in (200, 404)
+            )
         return False
 
 

@@ -20,7 +20,19 @@ from anypop.plan.evacuation import losses, movable
 from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
 
-_INPUTS = ("network", "workloads", "revisions", "rollouts", "incarnations", "anycast", "tombstones", "rests", "rules", "lost", "moves")
+_INPUTS = (
+    "network",
+    "workloads",
+    "revisions",
+    "rollouts",
+    "incarnations",
+    "anycast",
+    "tombstones",
+    "rests",
+    "rules",
+    "lost",
+    "moves",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +45,18 @@ class Whole:
     history: History = field(default_factory=History)
 
 
-def decide_whole(before: Whole, draft: State, *, now: float, confirmed: frozenset[WorkloadId], floors: Mapping[HostName, int]) -> Whole:
+def decide_whole(
+    before: Whole, draft: State, *, now: float, confirmed: frozenset[WorkloadId], floors: Mapping[HostName, int]
+) -> Whole:
     """Raises `Unsafe`."""
     was = before.state
     rests = {what: until for what, until in draft.rests.items() if until > now}
     draft = replace(draft, rests=rests)
     draft = _with_losses(rolled(was, draft, (), now), now)  # a state without a plan: every rollout is looked at
     planned = before.plan
-    changed = any(getattr(was, name) != getattr(draft, name) for name in _INPUTS) or _capacities(was) != _capacities(draft)
+    changed = any(getattr(was, name) != getattr(draft, name) for name in _INPUTS) or _capacities(was) != _capacities(
+        draft
+    )
     if planned is None or changed:
         draft, planned = _planned(draft, now, confirmed)
         while (finished := _without_finished(draft, now)) is not draft:
@@ -72,13 +88,19 @@ def _planned(draft: State, now: float, confirmed: frozenset[WorkloadId]) -> tupl
     incarnations = {}
     for incarnation in planned.incarnations:
         had = draft.incarnations.get(incarnation.uid)
-        incarnations[incarnation.uid] = Placed(incarnation=incarnation, created_at=had.created_at if had is not None else now)
+        incarnations[incarnation.uid] = Placed(
+            incarnation=incarnation, created_at=had.created_at if had is not None else now
+        )
     tombstones = dict(draft.tombstones)
     for _, removal in planned.removals:
         if removal.uid not in tombstones:
             placed = draft.incarnations[removal.uid]
             tombstones[removal.uid] = Tombstone(
-                incarnation=placed.incarnation, reason=removal.reason, detail=removal.detail, created_at=placed.created_at, asked_at=now
+                incarnation=placed.incarnation,
+                reason=removal.reason,
+                detail=removal.detail,
+                created_at=placed.created_at,
+                asked_at=now,
             )
     anycast = {held.workload_id: held for held in planned.anycast}
     rests = dict(draft.rests)
@@ -87,7 +109,9 @@ def _planned(draft: State, now: float, confirmed: frozenset[WorkloadId]) -> tupl
 
 
 def _without_finished(draft: State, now: float) -> State:
-    busy = {p.incarnation.workload_id for p in draft.incarnations.values()} | {t.incarnation.workload_id for t in draft.tombstones.values()}
+    busy = {p.incarnation.workload_id for p in draft.incarnations.values()} | {
+        t.incarnation.workload_id for t in draft.tombstones.values()
+    }
     done = {d.id for d in draft.workloads.values() if d.workload.deleting and d.id not in busy}
     if not done:
         return draft

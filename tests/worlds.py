@@ -1,4 +1,6 @@
-"""Small worlds for tests of plan and judge: a network of four cities, workloads, reports. Pure; every value can be overridden."""
+"""Small worlds for tests of plan and judge: a network of four cities, workloads, reports. Pure; every value can be
+overridden.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -65,7 +67,11 @@ def workload(slug: str = "web", *, cities: Iterable[CityCode] = CITIES, replicas
         stack_slug="fun",
         slug=slug,
         name=slug,
-        containers=(Container(name="app", image="registry.example/web:1", ports=(Port(name="http", port=80, open_to_all=True),)),),
+        containers=(
+            Container(
+                name="app", image="registry.example/web:1", ports=(Port(name="http", port=80, open_to_all=True),)
+            ),
+        ),
         targets=(Target(name="all", cities=tuple(cities), replicas=replicas),),
         anycast=True,
     )
@@ -80,7 +86,13 @@ def part_of(planned: Plan, city: CityCode) -> HostPlan:
 
 def after(world: World, planned: Plan, **changes: Any) -> World:
     """The world once `planned` is stored, with changes on top."""
-    stored = replace(world, incarnations=planned.incarnations, anycast=planned.anycast, removals=planned.removals, serial=world.serial + 1)
+    stored = replace(
+        world,
+        incarnations=planned.incarnations,
+        anycast=planned.anycast,
+        removals=planned.removals,
+        serial=world.serial + 1,
+    )
     return replace(stored, **changes)
 
 
@@ -95,7 +107,9 @@ def report(
     wants: Iterable[Prefix] = (),
     sessions: str = "established",
 ) -> Report:
-    """A host that does as its plan says. `unhealthy`: workload ids whose instances fail here; `wants`: prefixes it asks to withdraw."""
+    """A host that does as its plan says. `unhealthy`: workload ids whose instances fail here; `wants`: prefixes it
+    asks to withdraw.
+    """
     ill, gone, asked = set(unhealthy), set(withdrawn), set(wants)
     site, part = planned.network.host(where), planned.hosts[where]
     assert site is not None

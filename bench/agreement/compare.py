@@ -1,8 +1,9 @@
 """What the model says and what the routers say about one world, side by side: the verdict on a topology.
 
-Comes in a running world, goes out a `Verdict`. For each of four announcements and both families, at every router: all routes that it holds
-(from whom, with which AS path and local preference) and which of them is best, by the reference engine; the best one by the compiled engine
-too; and the PoP where a real packet of every vantage arrives, along the model's best routes.
+Comes in a running world, goes out a `Verdict`. For each of four announcements and both families, at every router: all
+routes that it holds (from whom, with which AS path and local preference) and which of them is best, by the reference
+engine; the best one by the compiled engine too; and the PoP where a real packet of every vantage arrives, along the
+model's best routes.
 """
 
 import time
@@ -22,7 +23,8 @@ from anypop.routing.engine.seeds import Seed
 from bench.agreement.running import Running
 from bench.agreement.worlds import PREFIXES
 
-# Routers that still learn change something at least every few seconds: BIRD tries a session again after 1 s, Babel speaks each second.
+# Routers that still learn change something at least every few seconds: BIRD tries a session again after 1 s, Babel
+# speaks each second.
 QUIET_S = 8.0
 LONGEST_S = 60.0
 MOST_ORDERS = 4
@@ -34,9 +36,9 @@ Table = tuple[frozenset[Said], Said | None]  # all that a router holds, and its 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`differences` is empty when all agree. `led`: how many of the announcements have several stable ends (RFC 4264: it matters what was
-    announced first), where routers found another one than the model and came to the model's own when told in another order. `compared`: how
-    many tables of routers were laid side by side.
+    """`differences` is empty when all agree. `led`: how many of the announcements have several stable ends (RFC 4264:
+    it matters what was announced first), where routers found another one than the model and came to the model's own
+    when told in another order. `compared`: how many tables of routers were laid side by side.
     """
 
     differences: tuple[str, ...]
@@ -63,10 +65,15 @@ def predict(graph: Modelled, running: Running, k: int) -> Prediction:
     seeds = graph.seeds(running.world.scope(k))
     settled = reference.settle(graph.internet, seeds, graph.policies)
     tables = {
-        name: (frozenset(_said(graph, seeds, route) for route in settled.holds[site]), _best(graph, seeds, settled.best[site]))
+        name: (
+            frozenset(_said(graph, seeds, route) for route in settled.holds[site]),
+            _best(graph, seeds, settled.best[site]),
+        )
         for site, name in enumerate(graph.routers)
     }
-    return Prediction(seeds=seeds, settled=settled, outcome=Engine(graph.internet, graph.policies).run(seeds), tables=tables)
+    return Prediction(
+        seeds=seeds, settled=settled, outcome=Engine(graph.internet, graph.policies).run(seeds), tables=tables
+    )
 
 
 def compare(running: Running) -> Verdict:
@@ -86,15 +93,17 @@ def compare(running: Running) -> Verdict:
             continue
         for (family, table), end in zip(unlike, ends, strict=True):
             remark = " (an end of the model too, but BIRD was not led to the model's own)" if end else ""
-            differences += [f"announcement {k}, IPv{family}: {line}{remark}" for line in _unlike(prediction.tables, table)]
+            differences += [
+                f"announcement {k}, IPv{family}: {line}{remark}" for line in _unlike(prediction.tables, table)
+            ]
     if not differences:
         differences += _arrivals(graph, running, told)
     return Verdict(differences=tuple(differences), led=led, compared=2 * PREFIXES * len(graph.routers))
 
 
 def _lead(graph: Modelled, running: Running, told: list[Prediction], k: int, families: Collection[int]) -> bool:
-    """Withdraw the k-th prefix and announce it again, session by session, in orders that lead to the model's end in the model. True: in
-    each of the families the routers came to it too.
+    """Withdraw the k-th prefix and announce it again, session by session, in orders that lead to the model's end in the
+    model. True: in each of the families the routers came to it too.
     """
     prediction = told[k]
     missing = set(families)
@@ -116,7 +125,9 @@ def _orders(graph: Modelled, told: Prediction) -> Iterator[tuple[int, ...]]:
     rules = reference.Rules(graph.internet, graph.policies)
     dice = Random(len(told.seeds))
     numbers = range(len(told.seeds))
-    orders = permutations(numbers) if len(numbers) <= 4 else (tuple(dice.sample(numbers, len(numbers))) for _ in range(60))
+    orders = (
+        permutations(numbers) if len(numbers) <= 4 else (tuple(dice.sample(numbers, len(numbers))) for _ in range(60))
+    )
     for order in orders:
         best: list[Held | None] = [None] * len(graph.routers)
         for count in range(1, len(order) + 1):
@@ -138,7 +149,8 @@ def _rest(running: Running, k: int) -> dict[str, dict[Prefix, Table]]:
     before: dict[str, dict[Prefix, Table]] = {}
     while time.monotonic() - changed < PAUSE_S:
         found = {
-            name: {p: table for p, table in _read(running, name, to).items() if p in running.prefixes(k)} for name, to in senders.items()
+            name: {p: table for p, table in _read(running, name, to).items() if p in running.prefixes(k)}
+            for name, to in senders.items()
         }
         if found != before:
             before, changed = found, time.monotonic()
@@ -149,7 +161,9 @@ def _rest(running: Running, k: int) -> dict[str, dict[Prefix, Table]]:
 
 
 def _watch(running: Running, told: list[Prediction]) -> dict[str, dict[Prefix, Table]]:
-    """What all routers hold when they say what is wanted, all of them at once, or when they have been quiet for long."""
+    """What all routers hold when they say what is wanted, all of them at once, or when they have been quiet for
+    long.
+    """
     wanted = {
         name: {prefix: prediction.tables[name] for k, prediction in enumerate(told) for prefix in running.prefixes(k)}
         for name in told[0].tables
@@ -205,14 +219,20 @@ def _engines(graph: Modelled, told: Prediction) -> list[str]:
     """Where the compiled engine's best route is not the reference engine's."""
     lines = []
     if told.outcome.stable != told.settled.stable:
-        lines.append(f"stable by the reference engine: {told.settled.stable}, by the compiled one: {told.outcome.stable}")
+        lines.append(
+            f"stable by the reference engine: {told.settled.stable}, by the compiled one: {told.outcome.stable}"
+        )
     senders = told.outcome.sender.tolist()
     for site, best in enumerate(told.settled.best):
         slow = None if best is None else (best.path, best.sender if best.sender >= 0 else -1 - best.seed)
         fast = (told.outcome.path(site), senders[site]) if told.outcome.path(site) else None
         if slow != fast:
             lines.append(f"{graph.routers[site]}: the reference engine says {slow}, the compiled one {fast}")
-    if lines and told.settled.stable and reference.at_rest(graph.internet, told.seeds, _choices(told, senders), graph.policies):
+    if (
+        lines
+        and told.settled.stable
+        and reference.at_rest(graph.internet, told.seeds, _choices(told, senders), graph.policies)
+    ):
         return []  # several stable ends: each found one
     return lines
 
@@ -223,7 +243,9 @@ def _choices(told: Prediction, senders: list[int]) -> list[int]:
 
 
 def _another_end(graph: Modelled, told: Prediction, found: Mapping[str, Table]) -> bool:
-    """Whether the routers chose otherwise than the model, and the model, given their choices, has every table as they do and would stay."""
+    """Whether the routers chose otherwise than the model, and the model, given their choices, has every table as
+    they do and would stay.
+    """
     if all(found[name][1] == best for name, (_, best) in told.tables.items()):
         return False
     rules = reference.Rules(graph.internet, graph.policies)
@@ -232,7 +254,9 @@ def _another_end(graph: Modelled, told: Prediction, found: Mapping[str, Table]) 
         for site, name in enumerate(graph.routers):
             if best[site] is None and found[name][1] is not None:
                 offers = rules.offers(site, best, told.seeds)
-                best[site] = next((route for route in offers if _said(graph, told.seeds, route) == found[name][1]), None)
+                best[site] = next(
+                    (route for route in offers if _said(graph, told.seeds, route) == found[name][1]), None
+                )
     for site, name in enumerate(graph.routers):
         offered = tuple(rules.offers(site, best, told.seeds))
         held = frozenset(_said(graph, told.seeds, route) for route in offered)
@@ -261,7 +285,10 @@ def _spelled(route: Said | None) -> str:
 
 def landing(graph: Modelled, told: Prediction, site: int) -> str:
     """The PoP where a packet that enters at a site arrives in the model; "" for none."""
-    senders = [i if best is None else best.sender if best.sender >= 0 else -1 - best.seed for i, best in enumerate(told.settled.best)]
+    senders = [
+        i if best is None else best.sender if best.sender >= 0 else -1 - best.seed
+        for i, best in enumerate(told.settled.best)
+    ]
     seed = graph.landing(senders, site)
     return "" if seed is None else str(told.seeds[seed].pop)
 

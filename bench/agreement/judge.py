@@ -1,6 +1,7 @@
 """One world from beginning to end: run it, compare, and when the two disagree find the smallest world that shows it.
 
-What `bench.agree` and the lab test call. A machine that is too busy to settle in time gets a second try; a disagreement gets none.
+What `bench.agree` and the lab test call. A machine that is too busy to settle in time gets a second try; a disagreement
+gets none.
 """
 
 import os
@@ -61,7 +62,9 @@ def all_judged(worlds: Iterable[World]) -> Iterator[Judged]:
 
 
 def smallest(found: Judged, *, patience_s: float = 900.0) -> str:
-    """The smallest topology that shows a disagreement, as a file, with what differs in it. After `patience_s` the smallest so far."""
+    """The smallest topology that shows a disagreement, as a file, with what differs in it. After `patience_s` the
+    smallest so far.
+    """
     deadline = time.monotonic() + patience_s
     number = re.match(r"announcement (\d+)", found.verdict.differences[0])
     start = only(found.world, int(number[1])) if number else found.world
@@ -77,4 +80,6 @@ def smallest(found: Judged, *, patience_s: float = 900.0) -> str:
         return not verdict.agree
 
     world = shrink(start, disagrees) if disagrees(start) else found.world
-    return "\n".join([f"# seed {found.world.seed}", *(f"# {line}" for line in shown), world.text(0 if number else None)])
+    return "\n".join(
+        [f"# seed {found.world.seed}", *(f"# {line}" for line in shown), world.text(0 if number else None)]
+    )

@@ -1,7 +1,9 @@
-"""A world run by real routers, quickly: namespaces, one BIRD for each router with the lab's own configuration, and one for each PoP.
+"""A world run by real routers, quickly: namespaces, one BIRD for each router with the lab's own configuration, and one
+for each PoP.
 
-Differs from `lab.build` in this alone: no latency (every link is a plain veth pair; costs inside ASes stay those of the distances), so no
-wire, and our PoPs announce without an agent. Goes out: what each router holds for each of our prefixes, and where packets really arrive.
+Differs from `lab.build` in this alone: no latency (every link is a plain veth pair; costs inside ASes stay those of the
+distances), so no wire, and our PoPs announce without an agent. Goes out: what each router holds for each of our
+prefixes, and where packets really arrive.
 """
 
 import errno
@@ -46,7 +48,8 @@ class Running:
         """The routes that a router holds for each of our covering prefixes, in both families."""
         announced = covering(self.plan)
         asked = [
-            f"show route table master{family} where net ~ [{', '.join(map(str, prefixes))}] all" for family, prefixes in announced.items()
+            f"show route table master{family} where net ~ [{', '.join(map(str, prefixes))}] all"
+            for family, prefixes in announced.items()
         ]
         found: dict[Prefix, list[Candidate]] = {prefix: [] for prefixes in announced.values() for prefix in prefixes}
         for route in parse_routes(birdc.ask(daemons.control_socket(self.folder, router), *asked)):
@@ -62,7 +65,9 @@ class Running:
             birdc.ask(home / "bird.ctl", "configure")
 
     def landings(self, vantages: Sequence[VantageHost]) -> dict[tuple[str, Prefix], str]:
-        """The PoP where a packet from each vantage to each prefix's first address arrives; "" where none does. It needs no answer."""
+        """The PoP where a packet from each vantage to each prefix's first address arrives; "" where none does. It
+        needs no answer.
+        """
         prefixes = [prefix for k in range(PREFIXES) for prefix in self.prefixes(k)]
         found = {(vantage.name, prefix): "" for vantage in vantages for prefix in prefixes}
         with ExitStack() as stack:
@@ -92,7 +97,8 @@ def running(world: World, *, prefix: str) -> Iterator[Running]:
     try:
         machine.make(plan)
         daemons.start_birds(plan, folder)
-        settle(replace(plan, vantages=()), folder, timeout_s=SETTLE_TIMEOUT_S)  # sessions alone: packets of vantages go one way
+        # sessions alone: packets of vantages go one way
+        settle(replace(plan, vantages=()), folder, timeout_s=SETTLE_TIMEOUT_S)
         for site in plan.sites:
             _announce(world, plan, site, folder / f"pop-{site.pop.city.lower()}")
         for site in plan.sites:
@@ -117,7 +123,9 @@ def _announce(world: World, plan: LabPlan, site: PopSite, home: Path) -> None:
 
 
 def _configuration(world: World, plan: LabPlan, site: PopSite, silent: Mapping[int, Collection[str]]) -> str:
-    """bird.conf of a PoP. `silent`: for the k-th prefix, the upstreams that do not get it although its scope says so."""
+    """bird.conf of a PoP. `silent`: for the k-th prefix, the upstreams that do not get it although its scope says
+    so.
+    """
     asn, announced = plan.topology.own.asn, covering(plan)
     lines = [f"router id {site.pop.hosts[0].router_id};", "log stderr all;", "protocol device {}"]
     for family, prefixes in announced.items():
@@ -130,7 +138,9 @@ def _configuration(world: World, plan: LabPlan, site: PopSite, silent: Mapping[i
                 for k in range(PREFIXES)
             ]
             said = [_said(asn, prefix, scope) for prefix, scope in zip(prefixes, scopes, strict=True)]
-            here, there = (upstream.local4, upstream.neighbor4) if family == 4 else (upstream.local6, upstream.neighbor6)
+            here, there = (
+                (upstream.local4, upstream.neighbor4) if family == 4 else (upstream.local6, upstream.neighbor6)
+            )
             lines.append(
                 f"protocol bgp {upstream.name}_{family} {{ local {here} as {asn}; neighbor {there} as {upstream.asn};"
                 " connect delay time 1; connect retry time 1; error wait time 1, 2;"
@@ -143,7 +153,9 @@ def _said(asn: int, prefix: Prefix, scope: Scope) -> str:
     if scope.mode is Mode.WITHHOLD:
         return f"if net = {prefix} then reject;"
     steps = [f"bgp_path.prepend({asn});"] * scope.prepend
-    steps += [f"bgp_community.add({c});" for c in scope.communities] + [f"bgp_large_community.add({c});" for c in scope.large_communities]
+    steps += [f"bgp_community.add({c});" for c in scope.communities] + [
+        f"bgp_large_community.add({c});" for c in scope.large_communities
+    ]
     return f"if net = {prefix} then {{ {' '.join(steps)} accept; }}"
 
 
@@ -158,7 +170,10 @@ def _bound(namespace: str) -> Iterator[socket.socket]:
 
 
 def _send(namespace: str, to: str, words: bytes) -> None:
-    with netns.inside(namespace), socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM) as link:
+    with (
+        netns.inside(namespace),
+        socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM) as link,
+    ):
         try:
             link.sendto(words, (to, _PORT))
         except OSError as error:  # no route to there is an answer

@@ -1,7 +1,8 @@
-"""The smallest world that still shows a disagreement: parts are taken away, many at a time and then one by one, while it stays.
+"""The smallest world that still shows a disagreement: parts are taken away, many at a time and then one by one, while
+it stays.
 
-Comes in a world and a question ("do they still disagree?"), goes out a smaller world. What cannot be a topology without a part keeps it.
-Pure but for the question.
+Comes in a world and a question ("do they still disagree?"), goes out a smaller world. What cannot be a topology without
+a part keeps it. Pure but for the question.
 """
 
 import copy
@@ -53,9 +54,19 @@ def _parts(world: World, kind: str) -> list[Part]:
         case "link":
             found = [(kind, link["a"], link["b"]) for link in document["links"]]
         case "at":
-            found = [(kind, link["a"], link["b"], at) for link in document["links"] for at in link["at"] if len(link["at"]) > 1]
+            found = [
+                (kind, link["a"], link["b"], at)
+                for link in document["links"]
+                for at in link["at"]
+                if len(link["at"]) > 1
+            ]
         case "city":
-            found = [(kind, system["asn"], code) for system in document["ases"] for code in system["cities"] if len(system["cities"]) > 1]
+            found = [
+                (kind, system["asn"], code)
+                for system in document["ases"]
+                for code in system["cities"]
+                if len(system["cities"]) > 1
+            ]
         case "internal":
             found = [(kind, system["asn"], pair) for system in document["ases"] for pair in system.get("internal", ())]
         case "vantage":
@@ -76,21 +87,39 @@ def _without(world: World, parts: Collection[Part]) -> World | None:
     for system in document["ases"]:
         asn = system["asn"]
         system["cities"] = [code for code in system["cities"] if ("city", asn, code) not in gone]
-        pairs = [p for p in system.get("internal", ()) if ("internal", asn, p) not in gone and set(p.split("-")) <= set(system["cities"])]
+        pairs = [
+            p
+            for p in system.get("internal", ())
+            if ("internal", asn, p) not in gone and set(p.split("-")) <= set(system["cities"])
+        ]
         if "internal" in system:
             system["internal"] = pairs
     document["ases"] = [system for system in document["ases"] if ("as", system["asn"]) not in gone]
     cities = {system["asn"]: set(system["cities"]) for system in document["ases"]}
     for link in document["links"]:
-        link["at"] = [at for at in link["at"] if ("at", link["a"], link["b"], at) not in gone and _stands(cities, link, at)]
-    document["links"] = [link for link in document["links"] if link["at"] and ("link", link["a"], link["b"]) not in gone]
-    document["vantages"] = [v for v in document["vantages"] if ("vantage", v["name"]) not in gone and v["city"] in cities.get(v["asn"], ())]
+        link["at"] = [
+            at for at in link["at"] if ("at", link["a"], link["b"], at) not in gone and _stands(cities, link, at)
+        ]
+    document["links"] = [
+        link for link in document["links"] if link["at"] and ("link", link["a"], link["b"]) not in gone
+    ]
+    document["vantages"] = [
+        v for v in document["vantages"] if ("vantage", v["name"]) not in gone and v["city"] in cities.get(v["asn"], ())
+    ]
     for pop in document["anypop"]["pops"]:
         pop["upstreams"] = [
-            up for up in pop["upstreams"] if ("upstream", pop["city"], up["name"]) not in gone and up["city"] in cities.get(up["asn"], ())
+            up
+            for up in pop["upstreams"]
+            if ("upstream", pop["city"], up["name"]) not in gone and up["city"] in cities.get(up["asn"], ())
         ]
-    document["anypop"]["pops"] = [p for p in document["anypop"]["pops"] if p["upstreams"] and ("pop", p["city"]) not in gone]
-    scopes = {session: _said(session, scope, gone) for session, scope in world.scopes[0].items() if ("scope", session) not in gone}
+    document["anypop"]["pops"] = [
+        p for p in document["anypop"]["pops"] if p["upstreams"] and ("pop", p["city"]) not in gone
+    ]
+    scopes = {
+        session: _said(session, scope, gone)
+        for session, scope in world.scopes[0].items()
+        if ("scope", session) not in gone
+    }
     smaller = World(seed=world.seed, document=document, scopes=(scopes,) * len(world.scopes))
     try:
         assert smaller.topology

@@ -1,8 +1,9 @@
 """Random internets of 5 to 40 networks and what we announce in them: the input of the comparison, by seed.
 
-Goes out: a `World`, a topology document (as in a topology file) and four announcements of ours with prepends and communities. Nothing in it
-is shaped to please the model: networks with routers on several continents, backbones that are not full meshes, several links between two
-networks, PoPs with upstreams in other cities, peers as upstreams, communities of networks on the way. Pure.
+Goes out: a `World`, a topology document (as in a topology file) and four announcements of ours with prepends and
+communities. Nothing in it is shaped to please the model: networks with routers on several continents, backbones that
+are not full meshes, several links between two networks, PoPs with upstreams in other cities, peers as upstreams,
+communities of networks on the way. Pure.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,9 @@ Session = tuple[str, str]  # PoP's city, name of its upstream
 
 @dataclass(frozen=True)
 class World:
-    """`document`: the topology. `scopes[k]`: how the k-th covering prefix is announced over each session; plain where it is silent."""
+    """`document`: the topology. `scopes[k]`: how the k-th covering prefix is announced over each session; plain
+    where it is silent.
+    """
 
     seed: int
     document: Mapping[str, Any]
@@ -54,7 +57,11 @@ class World:
             for (pop, name), scope in sorted(self.scope(number).items()):
                 words = "withheld" if scope.mode is Mode.WITHHOLD else f"prepend {scope.prepend}, {_spelled(scope)}"
                 said.append(f"# announcement {number}: {pop} to {name}: {words}")
-        return yaml.safe_dump(dict(self.document), sort_keys=False, default_flow_style=None, width=140) + "\n".join(said) + "\n"
+        return (
+            yaml.safe_dump(dict(self.document), sort_keys=False, default_flow_style=None, width=140)
+            + "\n".join(said)
+            + "\n"
+        )
 
 
 def _spelled(scope: Scope) -> str:
@@ -72,7 +79,10 @@ def world(seed: int, *, ases: int | None = None) -> World:
     pops = _pops(dice, systems)
     dice.shuffle(systems)  # the order gives router ids, which decide ties
     access = dice.sample(systems, min(len(systems), _MOST_VANTAGES))
-    vantages = [{"name": f"v{i}", "city": dice.choice(system["cities"]), "asn": system["asn"]} for i, system in enumerate(access)]
+    vantages = [
+        {"name": f"v{i}", "city": dice.choice(system["cities"]), "asn": system["asn"]}
+        for i, system in enumerate(access)
+    ]
     document = {
         "name": f"agreement-{seed}",
         "ases": systems,
@@ -86,7 +96,9 @@ def world(seed: int, *, ases: int | None = None) -> World:
         },
     }
     said = _Vocabulary(systems, links)
-    return World(seed=seed, document=document, scopes=tuple(_scopes(dice, pops, said, plain=k == 0) for k in range(PREFIXES)))
+    return World(
+        seed=seed, document=document, scopes=tuple(_scopes(dice, pops, said, plain=k == 0) for k in range(PREFIXES))
+    )
 
 
 def _system(dice: Random, asn: int) -> dict[str, Any]:
@@ -94,7 +106,9 @@ def _system(dice: Random, asn: int) -> dict[str, Any]:
     system: dict[str, Any] = {"asn": asn, "cities": places}
     if len(places) > 1:
         joined = {(place, dice.choice(places[:i])) for i, place in enumerate(places) if i}
-        joined |= {(b, a) for i, a in enumerate(places) for b in places[i + 1 :] if dice.random() < 0.3} - {(b, a) for a, b in joined}
+        joined |= {(b, a) for i, a in enumerate(places) for b in places[i + 1 :] if dice.random() < 0.3} - {
+            (b, a) for a, b in joined
+        }
         system["internal"] = sorted(f"{a}-{b}" for a, b in joined)
     if dice.random() < 0.75:
         system["communities"] = dice.choice(known_asns())
@@ -102,14 +116,23 @@ def _system(dice: Random, asn: int) -> dict[str, Any]:
 
 
 def _links(dice: Random, systems: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Customers stand behind their providers, so nobody is its own provider. Every network is joined to an earlier one."""
+    """Customers stand behind their providers, so nobody is its own provider. Every network is joined to an earlier
+    one.
+    """
     degree = dice.choice((1.5, 2.5, 4.0))
     found = []
     for i, system in enumerate(systems[1:], start=1):
         others = set(dice.sample(range(i), min(i, 1 + int(dice.expovariate(1 / degree)))))
         for j in sorted(others):
             kind = "customer-provider" if dice.random() < 0.7 else "peer"
-            found.append({"a": system["asn"], "b": systems[j]["asn"], "relationship": kind, "at": _meetings(dice, system, systems[j])})
+            found.append(
+                {
+                    "a": system["asn"],
+                    "b": systems[j]["asn"],
+                    "relationship": kind,
+                    "at": _meetings(dice, system, systems[j]),
+                }
+            )
     return found
 
 
@@ -131,10 +154,17 @@ def _pops(dice: Random, systems: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not chosen or dice.random() < 0.2:
             chosen = sorted({*chosen, dice.choice(routers)})[:_MOST_UPSTREAMS]
         upstreams = [
-            {"name": f"u{n}", "asn": asn, "city": at, "kind": dice.choice(("transit", "transit", "transit", "peer", "ixp"))}
+            {
+                "name": f"u{n}",
+                "asn": asn,
+                "city": at,
+                "kind": dice.choice(("transit", "transit", "transit", "peer", "ixp")),
+            }
             for n, (asn, at) in enumerate(chosen)
         ]
-        pops.append({"city": place, "external4": f"198.19.{i}.0/24", "external6": f"2001:db8:b{i}::/48", "upstreams": upstreams})
+        pops.append(
+            {"city": place, "external4": f"198.19.{i}.0/24", "external6": f"2001:db8:b{i}::/48", "upstreams": upstreams}
+        )
     return pops
 
 
@@ -155,7 +185,9 @@ class _Vocabulary:
             self.entries[system["asn"]] = kinds
 
     def choose(self, dice: Random, upstream: int) -> tuple[int, ...]:
-        """A community that the upstream understands, or mostly a network behind it: most others would never have an effect."""
+        """A community that the upstream understands, or mostly a network behind it: most others would never have an
+        effect.
+        """
         near = sorted(self.neighbours[upstream])
         reached = dice.choice([upstream, upstream, *near, dice.choice(sorted(self.entries))])
         kinds = self.entries[reached]

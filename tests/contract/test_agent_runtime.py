@@ -79,7 +79,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 
         return Case(make=lambda: FakeRuntime(images={WEB}), kill=die)
     socket = request.getfixturevalue("service").socket
-    return Case(make=lambda: Podman(socket, prefix=PREFIX, pop=POP), kill=lambda _, seen: os.kill(seen.pid, signal.SIGKILL))
+    return Case(
+        make=lambda: Podman(socket, prefix=PREFIX, pop=POP), kill=lambda _, seen: os.kill(seen.pid, signal.SIGKILL)
+    )
 
 
 START = StartContainer(uid=KEY[0], container=KEY[1], lane="")
@@ -197,13 +199,17 @@ def test_what_a_container_was_made_from_can_be_compared(case: Case) -> None:
 
     That is how containers are taken over that an older version made, which kept no template.
     """
-    made = web(command=("/bin/sh", "-c"), args=("sleep 60",), env=(("A", "1"), ("B", "x=y z")), secrets=(("S", "hidden"),))
+    made = web(
+        command=("/bin/sh", "-c"), args=("sleep 60",), env=(("A", "1"), ("B", "x=y z")), secrets=(("S", "hidden"),)
+    )
     one = replace(instance(0), template="t1", payload=Containers(containers=(made,)))
     others = [
         replace(made, **change)
         for change in (
-            {"image": "localhost/other:1"}, {"command": ("/bin/sh",)}, {"args": ()}, {"args": ("sleep 61",)}, {"env": made.env[:1]},
-            {"env": (*made.env, ("C", ""))}, {"env": (("A", "2"), made.env[1])}, {"secrets": ()}, {"secrets": (("S", "known"),)},
+            {"image": "localhost/other:1"}, {"command": ("/bin/sh",)}, {"args": ()}, {"args": ("sleep 61",)},
+            {"env": made.env[:1]},
+            {"env": (*made.env, ("C", ""))}, {"env": (("A", "2"), made.env[1])}, {"secrets": ()},
+            {"secrets": (("S", "known"),)},
             {"cpu_millis": 500}, {"memory_bytes": 65 << 20},
         )
     ]  # fmt: skip

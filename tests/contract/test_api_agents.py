@@ -1,4 +1,6 @@
-"""The agents' side: orders by generation, reports that are judged, and deployments end to end with agents that only pretend."""
+"""The agents' side: orders by generation, reports that are judged, and deployments end to end with agents that only
+pretend.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -54,7 +56,9 @@ def test_a_deployment_goes_from_post_to_running_to_gone(world: World) -> None:
 
 
 def test_only_pops_whose_order_changed_get_a_new_one(world: World) -> None:
-    """A workload in LHR alone changes no generation elsewhere, and a report that changes nothing changes none at all."""
+    """A workload in LHR alone changes no generation elsewhere, and a report that changes nothing changes none at
+    all.
+    """
     world.settle()
     before = _generations(world)
     world.create(cities=("LHR",))
@@ -66,7 +70,9 @@ def test_only_pops_whose_order_changed_get_a_new_one(world: World) -> None:
 
 
 def test_an_agent_that_knows_its_order_gets_what_differs(world: World) -> None:
-    """With the digest of an order that control remembers the answer is the difference; with any other it is the whole order."""
+    """With the digest of an order that control remembers the answer is the difference; with any other it is the whole
+    order.
+    """
     world.create(cities=("LHR",), replicas=2)
     agent = FakeAgent(world, LHR)
     agent.obey()
@@ -93,10 +99,15 @@ def test_a_waiting_agent_is_answered_by_the_change_itself(world: World) -> None:
     agent.obey()
 
     async def story() -> bytes:
-        path, headers = f"/anypop/v1/agents/LHR/order?after={agent.order.generation if agent.order else 0}&wait=25", agent.headers
+        path, headers = (
+            f"/anypop/v1/agents/LHR/order?after={agent.order.generation if agent.order else 0}&wait=25",
+            agent.headers,
+        )
         waiting = asyncio.create_task(world.request("GET", path, headers=headers))
         await asyncio.sleep(0)
-        await world.request("POST", "/workload/v1/stacks/default/workloads", json=world.body(cities=("LHR",)), headers=world.headers)
+        await world.request(
+            "POST", "/workload/v1/stacks/default/workloads", json=world.body(cities=("LHR",)), headers=world.headers
+        )
         async with asyncio.timeout(5):
             return (await waiting).content
 
@@ -127,7 +138,9 @@ def test_a_report_that_cannot_be_read_is_refused(world: World, content: bytes) -
 
 
 def test_control_goes_on_above_the_generation_that_a_pop_has_obeyed(world: World) -> None:
-    """After a restore from an old copy, an agent that is ahead gets a newer order, by its question and by its report alike."""
+    """After a restore from an old copy, an agent that is ahead gets a newer order, by its question and by its report
+    alike.
+    """
     agent = FakeAgent(world, LHR)
     agent.obey()
     assert agent.order is not None
@@ -166,7 +179,9 @@ def test_an_instance_that_is_only_left_out_is_never_ordered_away(world: World) -
 
 
 def test_a_name_that_comes_back_is_another_incarnation(world: World) -> None:
-    """Scaled down and up again, before its PoP says gone: a new uid at another place, the old one still under removed."""
+    """Scaled down and up again, before its PoP says gone: a new uid at another place, the old one still under
+    removed.
+    """
     world.create(replicas=2)
     agent = FakeAgent(world, LHR)
     agent.obey()
@@ -182,7 +197,9 @@ def test_a_name_that_comes_back_is_another_incarnation(world: World) -> None:
 
 
 def test_a_name_that_comes_back_much_later_at_its_old_place_is_another_incarnation(world: World) -> None:
-    """Also when everything else is the same again: an agent that remembers the first as gone must not take the second for it."""
+    """Also when everything else is the same again: an agent that remembers the first as gone must not take the
+    second for it.
+    """
     world.create(cities=("LHR",), replicas=1)
     agent = FakeAgent(world, LHR)
     lives = []
@@ -199,9 +216,13 @@ def test_a_silent_pop_becomes_unknown_by_itself(world: World) -> None:
     world.create()
     world.settle()
     world.clock.now += 14.9
-    world.platform.core._loop.call_soon_threadsafe(world.platform.core._set_timer, world.platform.core.state)  # type: ignore[union-attr]
+    core = world.platform.core
+    assert core._loop is not None
+    core._loop.call_soon_threadsafe(core._set_timer, core.state)
     world.clock.now += 0.2
-    world.wait_until(lambda: not any(v.trusted for v in world.platform.core.state.verdict.hosts.values()), "PoPs turn unknown")
+    world.wait_until(
+        lambda: not any(v.trusted for v in world.platform.core.state.verdict.hosts.values()), "PoPs turn unknown"
+    )
     kinds = [e["kind"] for e in world.get("/anypop/v1/events")["results"]]
     assert kinds.count("pop-unknown") == 4
     pops = world.get("/anypop/v1/pops")["results"]
@@ -268,5 +289,8 @@ def test_phases_of_the_report_are_the_phases_that_are_shown(world: World) -> Non
     agent.obey()
     for phase in (Phase.STARTING, Phase.RUNNING, Phase.FAILED, Phase.COMPLETED):
         seen = agent.seen().instances[0]
-        assert agent.report(instances=(codec.from_data(type(seen), {**codec.to_data(seen), "phase": phase}),)).status_code == 204
+        assert (
+            agent.report(instances=(codec.from_data(type(seen), {**codec.to_data(seen), "phase": phase}),)).status_code
+            == 204
+        )
         assert [i["phase"] for i in world.instances()] == [phase.value]

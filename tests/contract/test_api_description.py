@@ -32,7 +32,14 @@ from tests.unit.test_routing_explain import article
 BASE = "/workload/v1/stacks/default/workloads"
 USERS = "/identity/v1/users/me/credentials"
 STACKS = "/stack/v1/stacks"
-REAL = {"stack_id": "default", "workload_id": "fun", "name": "fun-eu-ams-0", "user_id": "me", "host": "LHR", "asn": "209"}
+REAL = {
+    "stack_id": "default",
+    "workload_id": "fun",
+    "name": "fun-eu-ams-0",
+    "user_id": "me",
+    "host": "LHR",
+    "asn": "209",
+}
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
 
@@ -99,7 +106,9 @@ named = [f"{method} {route.path}" for method, route in with_json]
     ids=lambda content: content[:12].decode("latin-1"),
 )
 @pytest.mark.parametrize(("method", "route"), with_json, ids=named)
-def test_no_operation_takes_a_body_that_breaks_the_limits(world: World, method: str, route: APIRoute, content: bytes) -> None:
+def test_no_operation_takes_a_body_that_breaks_the_limits(
+    world: World, method: str, route: APIRoute, content: bytes
+) -> None:
     """400 in the usual shape, whatever the operation; never 422, never an error of our own, and nothing changes."""
     before = world.platform.core.state.workloads, world.platform.core.state.rules
     headers = {**headers_for(world, route), "content-type": JSON}
@@ -114,11 +123,17 @@ def test_no_operation_takes_a_body_that_breaks_the_limits(world: World, method: 
         ("PATCH", f"{STACKS}/default", {"name": {}}),
         ("POST", USERS, {"name": 7}),
         ("POST", "/identity/v1/oauth2/token", {"client_id": [], "client_secret": 1, "grant_type": "password"}),
-        ("POST", "/anypop/v1/probes", {"requests": 0, "port": 70000, "family": 5, "vantages": "x", "address": "999.1.1.1"}),
+        (
+            "POST",
+            "/anypop/v1/probes",
+            {"requests": 0, "port": 70000, "family": 5, "vantages": "x", "address": "999.1.1.1"},
+        ),
         ("POST", BASE, {"workload": {"spec": 1, "targets": {}, "colour": 1}}),
     ],
 )
-def test_everything_wrong_with_a_body_is_said_at_once(world: World, method: str, path: str, body: dict[str, Any]) -> None:
+def test_everything_wrong_with_a_body_is_said_at_once(
+    world: World, method: str, path: str, body: dict[str, Any]
+) -> None:
     """Each wrong member by its name as it was sent."""
     wanted = body.get("workload", body)
     assert violations(world.call(method, path, json=body)).keys() >= wanted.keys()
@@ -166,7 +181,9 @@ def test_a_note_of_a_rule_has_at_most_1000_characters(own: World) -> None:
     assert violations(own.call("PUT", path, json={"rules": rules[1:]})) == says
 
 
-@pytest.mark.parametrize("path", ["name", "spec.containers.web.image", "metadata.labels.a", "spec.containers.web.env.A.value"])
+@pytest.mark.parametrize(
+    "path", ["name", "spec.containers.web.image", "metadata.labels.a", "spec.containers.web.env.A.value"]
+)
 def test_a_text_that_nothing_can_hold_is_refused_where_it_stands(world: World, path: str) -> None:
     """By its path inside the workload, like every other problem of a workload."""
     body = a_body("held", env={"A": {"value": "1"}})
@@ -177,11 +194,18 @@ def test_a_text_that_nothing_can_hold_is_refused_where_it_stands(world: World, p
         part = part[step]
     for text in ("a\0b", "\ud800"):
         part[last] = text
-        for method, to in (("POST", BASE), ("PUT", f"{BASE}/fun"), ("PATCH", f"{BASE}/fun"), ("POST", "/anypop/v1/quote")):
+        for method, to in (
+            ("POST", BASE),
+            ("PUT", f"{BASE}/fun"),
+            ("PATCH", f"{BASE}/fun"),
+            ("POST", "/anypop/v1/quote"),
+        ):
             content = json.dumps(body).encode()
             assert violations(world.call(method, to, content=content)) == {path: NUL}
     part[last] = "x" * (limits.LONGEST_TEXT + 1)
-    assert violations(world.call("POST", BASE, json=body)) == {path: f"has 131073 characters; a text may have {limits.LONGEST_TEXT}"}
+    assert violations(world.call("POST", BASE, json=body)) == {
+        path: f"has 131073 characters; a text may have {limits.LONGEST_TEXT}"
+    }
 
 
 def test_a_form_keeps_to_the_same_limits(world: World) -> None:
@@ -195,7 +219,10 @@ def test_a_form_keeps_to_the_same_limits(world: World) -> None:
 
 def test_a_price_book_keeps_to_the_same_limits(own: World) -> None:
     """YAML can spell a NUL too; the book that was there stays."""
-    text = 'currency: "E\\0"\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n'
+    text = (
+        'currency: "E\\0"\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: '
+        "0.5}]\n"
+    )
     assert violations(own.call("PUT", "/anypop/v1/prices", content=text)) == {"currency": NUL}
     assert own.get("/anypop/v1/prices")["currency"] == "USD"
 
@@ -297,7 +324,9 @@ def test_what_is_not_documented_would_be_noticed(world: World, monkeypatch: pyte
             with pytest.raises(AssertionError, match="documented"):
                 world.call("GET", f"{BASE}/fun")
     with pytest.raises(AssertionError, match="documented"):
-        documented.same(Error, b'{"code": 3, "message": "x", "details": [{"@type": "type.googleapis.com/google.rpc.Help"}]}', "here")
+        documented.same(
+            Error, b'{"code": 3, "message": "x", "details": [{"@type": "type.googleapis.com/google.rpc.Help"}]}', "here"
+        )
 
 
 class Vantages:
@@ -307,7 +336,10 @@ class Vantages:
         self.world = world
 
     def all(self) -> list[Vantage]:
-        return [Vantage(name="london", city=CityCode("LHR"), asn=64511), Vantage(name="berlin", city=CityCode("BER"), asn=64512)]
+        return [
+            Vantage(name="london", city=CityCode("LHR"), asn=64511),
+            Vantage(name="berlin", city=CityCode("BER"), asn=64512),
+        ]
 
     def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
         if vantage == "berlin":
@@ -332,16 +364,29 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     stack, account = own.get(f"{STACKS}/default"), own.platform.accounts.first_account().id
     anypop = "/anypop/v1/stacks/default/workloads/fun"
 
-    own.send("POST", "/identity/v1/oauth2/token", {"client_id": own.credential.client_id, "client_secret": own.credential.secret})
+    own.send(
+        "POST",
+        "/identity/v1/oauth2/token",
+        {"client_id": own.credential.client_id, "client_secret": own.credential.secret},
+    )
     made = own.send("POST", USERS, {"name": "ci"})
-    for method, path in (("GET", ""), ("GET", f"/{made['id']}"), ("POST", f"/{made['id']}/rotate"), ("DELETE", f"/{made['id']}")):
+    for method, path in (
+        ("GET", ""),
+        ("GET", f"/{made['id']}"),
+        ("POST", f"/{made['id']}/rotate"),
+        ("DELETE", f"/{made['id']}"),
+    ):
         own.send(method, f"{USERS}{path}")
     own.send("POST", STACKS, {"name": "Other"})
     own.get(STACKS)
     own.send("PATCH", f"{STACKS}/default", {"name": "Default"})
 
     body = a_body(
-        env={"A": {"value": "1"}, "B": {"secretValue": "x"}, "C": {"valueFrom": {"instanceFieldRef": {"fieldPath": ".name"}}}},
+        env={
+            "A": {"value": "1"},
+            "B": {"secretValue": "x"},
+            "C": {"valueFrom": {"instanceFieldRef": {"fieldPath": ".name"}}},
+        },
         readinessProbe={"httpGet": {"path": "/", "port": 80, "httpHeaders": {"a": ""}}, "periodSeconds": 5},
         securityContext={"runAsUser": "0", "capabilities": {"drop": ["ALL"]}},
     )
@@ -350,9 +395,19 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", "/anypop/v1/quote", body)
     made = own.send("POST", BASE, body)["workload"]
     own.settle(agents)
-    for path in (BASE, f"{BASE}/fun", f"{BASE}/fun/instances", f"{BASE}/fun/instances/fun-eu-lhr-0", "/workload/v1/locations"):
+    for path in (
+        BASE,
+        f"{BASE}/fun",
+        f"{BASE}/fun/instances",
+        f"{BASE}/fun/instances/fun-eu-lhr-0",
+        "/workload/v1/locations",
+    ):
         own.get(path)
-    own.send("POST", f"{anypop}/preview?merge=true", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
+    own.send(
+        "POST",
+        f"{anypop}/preview?merge=true",
+        {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}},
+    )
     own.send("PUT", f"{BASE}/fun", {"workload": made})
     own.send("PATCH", f"{BASE}/fun", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
     own.settle(agents)
@@ -367,13 +422,26 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("PUT", f"{anypop}/announcements", {"rules": rules})
     own.send("PATCH", f"{anypop}/announcements", {"rules": rules})
     own.send("DELETE", f"{anypop}/announcements")
-    own.send("POST", f"{anypop}/rollouts", {"waves": [{"rules": rules, "expected": {"london": ["LHR"]}}], "strategy": {"surge": 1}})
+    own.send(
+        "POST",
+        f"{anypop}/rollouts",
+        {"waves": [{"rules": rules, "expected": {"london": ["LHR"]}}], "strategy": {"surge": 1}},
+    )
 
     own.platform.graphs = Graphs(folder=graph_in(own.folder / "graph"))
     own.send("POST", "/anypop/v1/predictions", {"workload": "fun", "what_if": ["withhold:LHR:1299"]})
     own.send("POST", "/anypop/v1/proposals", {"workload": "fun"})
     own.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 2})
-    for path in ("vantages", "why?target=london&workload=fun", "communities", "communities/209", "pops", "hosts", "events", "quota"):
+    for path in (
+        "vantages",
+        "why?target=london&workload=fun",
+        "communities",
+        "communities/209",
+        "pops",
+        "hosts",
+        "events",
+        "quota",
+    ):
         own.get(f"/anypop/v1/{path}")
     own.get("/anypop/v1/healthz", headers={})
     own.send("PUT", f"/anypop/v1/accounts/{account}/quota", {"stacks": 2, "instances": 100})
@@ -381,12 +449,20 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.get(f"/anypop/v1/accounts/{account}/quota")
     own.get("/anypop/v1/stacks/default/quota")
     assert own.call("POST", STACKS, json={"name": "One too many"}).status_code == 429
-    book = "currency: EUR\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n"
+    book = (
+        "currency: EUR\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n"
+    )
     assert own.call("PUT", "/anypop/v1/prices", content=book).status_code == 200
     own.get("/anypop/v1/prices")
     network = own.get("/anypop/v1/network")
     first = network["pops"][0]["hosts"][0]
-    second = {**first, "name": f"{first['name']}-2", "router_id": "10.255.1.1", "upstreams": [], "external4": "198.18.99.0/24"}
+    second = {
+        **first,
+        "name": f"{first['name']}-2",
+        "router_id": "10.255.1.1",
+        "upstreams": [],
+        "external4": "198.18.99.0/24",
+    }
     second |= {"private4": "10.99.0.0/20", "private6": "fd00:99::/64", "external6": "2001:db8:e99::/48"}
     network["pops"][0]["hosts"].append(second)
     own.send("PUT", "/anypop/v1/network", network)
@@ -395,4 +471,5 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")
 
-    assert {route.name for route in documented.routes()} - seen == {"watch_instances"}  # a stream: the test of the process reads it
+    # a stream: the test of the process reads it
+    assert {route.name for route in documented.routes()} - seen == {"watch_instances"}

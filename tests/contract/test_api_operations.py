@@ -35,7 +35,9 @@ def _fields(response: Any) -> list[str]:
 
 
 def test_the_price_comes_before_anything_starts(world: World) -> None:
-    """Eight instances in four PoPs and anycast: 0.86 USD an hour, 627.80 a month, line by line, and nothing is created."""
+    """Eight instances in four PoPs and anycast: 0.86 USD an hour, 627.80 a month, line by line, and nothing is
+    created.
+    """
     body = a_body(cities=("AMS", "LHR", "JFK", "LAX"), replicas=2)
     found = world.send("POST", "/anypop/v1/quote", body)
     assert (found["currency"], found["hourly"], found["monthly"]) == ("USD", 0.86, 627.8)
@@ -52,7 +54,9 @@ def test_a_quote_for_a_wrong_workload_has_the_same_problems_as_its_creation(worl
 
 def test_the_operator_replaces_the_price_book(world: World) -> None:
     """The new prices count at once and after a restart; a broken book changes nothing."""
-    text = "currency: EUR\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n"
+    text = (
+        "currency: EUR\nhours_per_month: 730\nanycast_hourly: 1\nsizes: [{name: S, cpu: 4, memory: 8Gi, hourly: 0.5}]\n"
+    )
     assert world.call("PUT", "/anypop/v1/prices", content=text).json()["currency"] == "EUR"
     assert world.send("POST", "/anypop/v1/quote", a_body(replicas=1))["hourly"] == 2.0
     assert world.call("PUT", "/anypop/v1/prices", content="currency: [").status_code == 400
@@ -122,11 +126,21 @@ def test_rules_change_orders_and_answer_with_the_difference(world: World) -> Non
     """By name or AS number; PUT replaces all, PATCH adds, DELETE resets; each answer says what changed."""
     world.create()
     world.settle()
-    scope = {"mode": "announce", "prepend": 2, "communities": ["209:7100", [65535, 0]], "large_communities": ["209:71:3356"]}
+    scope = {
+        "mode": "announce",
+        "prepend": 2,
+        "communities": ["209:7100", [65535, 0]],
+        "large_communities": ["209:71:3356"],
+    }
     rules = [{"pop": "LHR", "upstream": "1299", "scope": scope, "note": "stay"}]
     put = world.send("PUT", RULES, {"rules": rules})
     plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": []}
-    full = {"mode": "announce", "prepend": 2, "communities": ["209:7100", "65535:0"], "large_communities": ["209:71:3356"]}
+    full = {
+        "mode": "announce",
+        "prepend": 2,
+        "communities": ["209:7100", "65535:0"],
+        "large_communities": ["209:71:3356"],
+    }
     assert put["changes"] == [{"pop": "LHR", "upstream": "as1299", "before": plain, "after": full}]
     patch = {"rules": [{"pop": "LHR", "upstream": "AS3257", "scope": {"mode": "withhold"}}]}
     assert [c["upstream"] for c in world.send("PATCH", RULES, patch)["changes"]] == ["as3257"]
@@ -162,7 +176,11 @@ def test_everything_wrong_with_rules_is_said_at_once(world: World) -> None:
     rules = [
         {"pop": "XXX", "upstream": "as1299", "scope": {}},
         {"pop": "LHR", "upstream": "as1", "scope": {"mode": "shout"}},
-        {"pop": "LHR", "upstream": "as1299", "scope": {"prepend": 9, "communities": ["70000:1", "x", [1], "1:2:3:4"], "colour": 1}},
+        {
+            "pop": "LHR",
+            "upstream": "as1299",
+            "scope": {"prepend": 9, "communities": ["70000:1", "x", [1], "1:2:3:4"], "colour": 1},
+        },
         {"pop": "LHR", "upstream": "as1299", "scope": {}, "colour": 1},
         {"upstream": 5, "scope": {"communities": "209:7100"}},
         7,
@@ -228,7 +246,9 @@ def test_a_wrong_network_is_refused_with_all_its_problems(world: World) -> None:
 
 
 def test_the_dictionary_of_a_network_marks_what_is_invented(world: World) -> None:
-    """209's set is invented and says so; a network without a file has the well-known ones; a bad number is a bad request."""
+    """209's set is invented and says so; a network without a file has the well-known ones; a bad number is a bad
+    request.
+    """
     found = world.get("/anypop/v1/communities/209")
     keep = next(e for e in found["entries"] if e["action"] == {"kind": "keep-in-region", "region": "NA"})
     assert keep["invented"] and keep["community"] == "209:7100"
@@ -243,7 +263,10 @@ class FakeVantages:
     """London answers, by turns from two instances; Berlin is broken."""
 
     def all(self) -> list[Vantage]:
-        return [Vantage(name="london", city=CityCode("LHR"), asn=64511), Vantage(name="berlin", city=CityCode("BER"), asn=64512)]
+        return [
+            Vantage(name="london", city=CityCode("LHR"), asn=64511),
+            Vantage(name="berlin", city=CityCode("BER"), asn=64512),
+        ]
 
     def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
         if vantage == "berlin":
@@ -270,15 +293,21 @@ def test_without_a_vantage_the_api_says_so(world: World) -> None:
 
 
 def test_probes_tell_where_each_vantage_lands(world: World) -> None:
-    """PoP reached, hits for each instance, failures, time, and where it should have landed; a broken vantage is a row too."""
+    """PoP reached, hits for each instance, failures, time, and where it should have landed; a broken vantage is a
+    row too.
+    """
     world.create()
     world.platform.vantages = FakeVantages()
-    london, berlin = world.send("POST", "/anypop/v1/probes", {"workload": "fun", "stack": "default", "requests": 15})["results"]
+    london, berlin = world.send("POST", "/anypop/v1/probes", {"workload": "fun", "stack": "default", "requests": 15})[
+        "results"
+    ]
     assert (london["pop"], london["nearest"], london["answered"], london["requests"]) == ("AMS", "LHR", 14, 15)
     assert london["hits"] == {"fun-eu-ams-0": 7, "fun-eu-ams-1": 7} and london["errors"] == ["timed out"]
     assert (berlin["answered"], berlin["pop"], berlin["nearest"]) == (0, None, "AMS")
     assert "namespace is gone" in berlin["errors"][0]
-    only = world.send("POST", "/anypop/v1/probes", {"address": "185.85.196.1", "vantages": ["london"], "requests": 2})["results"]
+    only = world.send("POST", "/anypop/v1/probes", {"address": "185.85.196.1", "vantages": ["london"], "requests": 2})[
+        "results"
+    ]
     assert [(row["vantage"], row["nearest"]) for row in only] == [("london", "LHR")]
 
 
@@ -298,12 +327,16 @@ def test_slow_probes_keep_nobody_waiting(world: World) -> None:
     world.platform.vantages = Slow()
 
     async def story() -> int:
-        probe = asyncio.create_task(world.request("POST", "/anypop/v1/probes", json={"workload": "fun"}, headers=world.headers))
+        probe = asyncio.create_task(
+            world.request("POST", "/anypop/v1/probes", json={"workload": "fun"}, headers=world.headers)
+        )
         who = {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
         async with asyncio.timeout(10):
             for _ in range(3):
                 assert (await world.request("POST", "/identity/v1/oauth2/token", json=who)).status_code == 200
-            await world.request("POST", "/workload/v1/stacks/default/workloads", json=a_body("other"), headers=world.headers)
+            await world.request(
+                "POST", "/workload/v1/stacks/default/workloads", json=a_body("other"), headers=world.headers
+            )
         assert not probe.done()
         go_on.set()
         return len((await probe).json()["results"])
@@ -325,7 +358,9 @@ def test_a_probe_on_its_way_is_refused_when_control_stops(world: World) -> None:
     world.platform.vantages = Slow()
 
     async def story() -> httpx.Response:
-        probe = asyncio.create_task(world.request("POST", "/anypop/v1/probes", json={"workload": "fun"}, headers=world.headers))
+        probe = asyncio.create_task(
+            world.request("POST", "/anypop/v1/probes", json={"workload": "fun"}, headers=world.headers)
+        )
         assert await asyncio.to_thread(began.wait, 10)
         world.platform.core.bell.close()
         async with asyncio.timeout(5):

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,18 @@ NETWORK = {"AMS": (1299,), "LHR": (1299,), "JFK": (209, 1299), "LAX": (209, 1299
 
 
 def graph_in(folder: Path) -> Path:
-    """A folder in which an operator wrote down which graph to use: London's case, in which 209 is a customer of 3356."""
+    """A folder in which an operator wrote down which graph to use: London's case, in which 209 is a customer of
+    3356.
+    """
     folder.mkdir(exist_ok=True)
     for name in ("as-rel.txt", "cities.csv"):
         shutil.copy(LONDON / name, folder / name)
     (folder / "graph.yaml").write_text("graph: as-rel.txt\nfootprint: cities.csv\n")
     return folder
+
+
+def none_is_there(pids: list[int]) -> bool:
+    return not any(map(there, pids))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +107,15 @@ def of_command_line(call: Caller, *argv: str) -> Any:
     [
         ({}, []),
         ({"workload": "fun", "stack": "default", "top": 3, "graph": "files"}, ["--workload", "fun", "--biggest", "3"]),
-        ({"what_if": ["withhold:JFK:209", "reset:LAX:*"]}, ["--what-if", "withhold:JFK:209", "--what-if", "reset:LAX:*"]),
+        (
+            {"what_if": ["withhold:JFK:209", "reset:LAX:*"]},
+            ["--what-if", "withhold:JFK:209", "--what-if", "reset:LAX:*"],
+        ),
     ],
 )
-def test_a_prediction_is_the_one_of_the_command_line(world: World, call: Caller, body: dict[str, Any], argv: list[str]) -> None:
+def test_a_prediction_is_the_one_of_the_command_line(
+    world: World, call: Caller, body: dict[str, Any], argv: list[str]
+) -> None:
     """Member by member, with and without a change."""
     found = world.send("POST", PREDICTIONS, body)
     assert found == of_command_line(call, "catchment", "predict", *argv)
@@ -166,8 +178,12 @@ def test_only_the_own_account_and_the_operator_may_ask_about_a_workload(world: W
     assert world.call("POST", PREDICTIONS, json={"workload": "secret"}, headers=third).status_code == 404
     for body in ({"workload": "secret"}, {"workload": made["id"]}, {"workload": "secret", "stack": "of-other"}):
         assert world.send("POST", PROPOSALS, body)["workload"] == "secret"
-    world.call("POST", "/workload/v1/stacks/of-third/workloads", json=a_body("secret", cities=("LHR",)), headers=third).raise_for_status()
-    assert "2 stacks have a workload secret" in refusal(world.call("POST", PREDICTIONS, json={"workload": "secret"}), 400)
+    world.call(
+        "POST", "/workload/v1/stacks/of-third/workloads", json=a_body("secret", cities=("LHR",)), headers=third
+    ).raise_for_status()
+    assert "2 stacks have a workload secret" in refusal(
+        world.call("POST", PREDICTIONS, json={"workload": "secret"}), 400
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +197,9 @@ def test_only_the_own_account_and_the_operator_may_ask_about_a_workload(world: W
         (PROPOSALS, {"graph": "lab"}, {"graph"}),
     ],
 )
-def test_everything_wrong_with_a_question_is_said_by_its_field(world: World, path: str, body: dict[str, Any], fields: set[str]) -> None:
+def test_everything_wrong_with_a_question_is_said_by_its_field(
+    world: World, path: str, body: dict[str, Any], fields: set[str]
+) -> None:
     """Before any process is started for it."""
     response = world.call("POST", path, json=body)
     assert response.status_code == 400, response.text
@@ -213,7 +231,9 @@ def test_without_a_graph_control_says_how_to_give_it_one(world: World, other_gra
         assert "graph.yaml" in refusal(world.call("POST", path, json={}), 400)
 
 
-def test_a_graph_that_is_broken_is_explained_to_the_operator_alone(world: World, other_graph: Platform, tmp_path: Path) -> None:
+def test_a_graph_that_is_broken_is_explained_to_the_operator_alone(
+    world: World, other_graph: Platform, tmp_path: Path
+) -> None:
     """503, since it is the operator's to mend; nobody else reads paths of control's machine."""
     other = tenant(world, "curious")
     (graph_in(tmp_path / "g") / "as-rel.txt").write_text("1|2|x\n")
@@ -242,7 +262,9 @@ def test_the_lab_s_own_graph_is_known_by_its_name(world: World, other_graph: Pla
     from anypop.lab import address, topology_read  # noqa: PLC0415 - for this test alone
     from anypop.model import codec  # noqa: PLC0415
 
-    plan = address.plan(topology_read.load((Path(__file__).parents[2] / "topologies" / "article.yaml").read_text(), name="article"), "t")
+    plan = address.plan(
+        topology_read.load((Path(__file__).parents[2] / "topologies" / "article.yaml").read_text(), name="article"), "t"
+    )
     (tmp_path / "lab.json").write_bytes(codec.to_json(plan))
     other_graph.graphs = Graphs(folder=tmp_path / "none", lab=tmp_path)
     assert world.send("POST", PREDICTIONS, {})["graph"] == "the lab's own topology"
@@ -277,4 +299,4 @@ def test_control_itself_loads_no_numpy_and_its_workers_end_with_it(tmp_path: Pat
             grown = (int(after) - int(before)) * os.sysconf("SC_PAGE_SIZE")
             assert grown < 16 << 20, f"control has grown by {grown >> 20} MiB"
             assert process.end(number) < 1
-        wait_until(lambda: not any(map(there, workers)), timeout_s=10, reason="no worker outlives control")  # noqa: B023
+        wait_until(partial(none_is_there, workers), timeout_s=10, reason="no worker outlives control")

@@ -46,7 +46,13 @@ class Process:
     def argv(self) -> list[str]:
         state = self.folder / "control"
         argv = [sys.executable, "-m", "anypop.api", "--state", str(state), "--listen", f"127.0.0.1:{self.port}"]
-        return [*argv, "--network", str(self.folder / "network.yaml"), "--client-file", str(self.folder / "client.json")]
+        return [
+            *argv,
+            "--network",
+            str(self.folder / "network.yaml"),
+            "--client-file",
+            str(self.folder / "client.json"),
+        ]
 
     def start(self, *, network: bool = True) -> None:
         argv = self.argv()
@@ -80,7 +86,9 @@ class Process:
         return {"authorization": f"Bearer {(self.folder / 'control' / 'agents' / f'{pop}.token').read_text().strip()}"}
 
     def order(self, pop: str, **query: Any) -> dict[str, Any]:
-        response = self.client.get(f"/anypop/v1/agents/{pop}/order", params={"after": 0, **query}, headers=self.agent(pop))
+        response = self.client.get(
+            f"/anypop/v1/agents/{pop}/order", params={"after": 0, **query}, headers=self.agent(pop)
+        )
         assert response.status_code == 200, response.text
         found: dict[str, Any] = response.json()
         return found
@@ -107,7 +115,9 @@ def running(folder: Path) -> Iterator[Process]:
 
 
 def test_the_process_serves_and_ends_within_a_second_although_others_wait(tmp_path: Path) -> None:
-    """A waiting agent gets its 204 and a watcher the end of its stream; the exit code is 0; secrets stand in no log; memory is small."""
+    """A waiting agent gets its 204 and a watcher the end of its stream; the exit code is 0; secrets stand in no log;
+    memory is small.
+    """
     with running(tmp_path) as process:
         process.client.post(BASE, json=a_body(env={"TOKEN": {"secretValue": "hush-hush"}})).raise_for_status()
         answered: list[int] = []
@@ -127,12 +137,18 @@ def test_the_process_serves_and_ends_within_a_second_although_others_wait(tmp_pa
         threads = [threading.Thread(target=work, daemon=True) for work in (wait_for_order, watch)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: any(line.startswith("data: ") for line in streams), timeout_s=10, reason="the watcher sees instances")
+        wait_until(
+            lambda: any(line.startswith("data: ") for line in streams),
+            timeout_s=10,
+            reason="the watcher sees instances",
+        )
         first = json.loads(next(line for line in streams if line.startswith("data: ")).removeprefix("data: "))
         assert [i["phase"] for i in first["instances"]] == ["SCHEDULING"] * 4
         documented.same(WatchedInstances, json.dumps(first), "an event of the watch")
         process.client.delete(f"{BASE}/fun")
-        wait_until(lambda: any("DELETING" in line for line in streams), timeout_s=10, reason="the watcher sees the deletion")
+        wait_until(
+            lambda: any("DELETING" in line for line in streams), timeout_s=10, reason="the watcher sees the deletion"
+        )
         status = Path(f"/proc/{process.child.pid}/status").read_text()
         resident_kb = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
         assert resident_kb < 150_000
@@ -155,15 +171,18 @@ def test_the_process_serves_and_ends_within_a_second_although_others_wait(tmp_pa
 
 
 def test_a_kill_in_the_middle_loses_nothing_that_was_answered(tmp_path: Path) -> None:
-    """Control is killed while creations pour in. After the restart each workload is there wholly or not at all, each that was answered is
-    there, its orders hold it, generations only grew, and the client's token still counts."""
+    """Control is killed while creations pour in. After the restart each workload is there wholly or not at all, each
+    that was answered is there, its orders hold it, generations only grew, and the client's token still counts.
+    """
     with running(tmp_path) as process:
         answered: list[str] = []
 
         def pour() -> None:
             for number in range(500):
                 try:
-                    response = process.client.post(BASE, json=a_body(f"w{number}", cities=("LHR",), replicas=1, anycast=False))
+                    response = process.client.post(
+                        BASE, json=a_body(f"w{number}", cities=("LHR",), replicas=1, anycast=False)
+                    )
                 except httpx.HTTPError:
                     return
                 if response.status_code == 200:
@@ -234,13 +253,19 @@ def test_what_is_in_the_way_at_start_is_one_line(
 
 
 def test_its_files_and_its_restart(tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_umask: None) -> None:
-    """Everything private is for its owner alone, whatever the umask was; a second control on the same state is refused; a restart keeps
-    the client's credential; a network file that lacks a PoP with instances is refused in one line."""
+    """Everything private is for its owner alone, whatever the umask was; a second control on the same state is refused;
+    a restart keeps the client's credential; a network file that lacks a PoP with instances is refused in one line.
+    """
     with running(tmp_path) as process:
         first = json.loads((tmp_path / "client.json").read_text())
         control = tmp_path / "control"
         assert control.stat().st_mode & 0o777 == 0o700
-        private = [*control.glob("*.key"), *control.glob("anypop.db*"), *(control / "agents").iterdir(), tmp_path / "client.json"]
+        private = [
+            *control.glob("*.key"),
+            *control.glob("anypop.db*"),
+            *(control / "agents").iterdir(),
+            tmp_path / "client.json",
+        ]
         assert len(private) >= 8
         assert {path.stat().st_mode & 0o777 for path in private} == {0o600}
         argv = ["127.0.0.1:0" if word == f"127.0.0.1:{process.port}" else word for word in process.argv()[3:]]
@@ -286,7 +311,9 @@ def test_an_error_of_the_database_shows_no_secret(tmp_path: Path) -> None:
     secret = "-".join(["hush"] * 2)  # a traceback shows lines of source too
     try:
         with pytest.raises(WorldError) as raised, store.writing() as link:
-            link.execute(insert(schema.workload_secrets), {"workload_id": "nobody", "revision": 1, "path": "p", "value": secret})
+            link.execute(
+                insert(schema.workload_secrets), {"workload_id": "nobody", "revision": 1, "path": "p", "value": secret}
+            )
         assert secret not in "".join(traceback.format_exception(raised.value))
     finally:
         store.close()

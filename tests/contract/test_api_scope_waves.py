@@ -1,6 +1,7 @@
 """Scopes changed in waves: the whole control, with agents that obey and vantages that see what the agents announce."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from anypop.api.vantages import Answer, Probed, Vantage
 from anypop.model.announce import Address, Mode
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
-from tests.control_world import FakeAgent, World
+from anypop.model.network import Network, UpstreamKind
+from tests.control_world import FakeAgent, World, a_network
 
 WORKLOAD = "/anypop/v1/stacks/default/workloads/fun"
 RULES, ROLLOUTS = f"{WORKLOAD}/announcements", f"{WORKLOAD}/rollouts"
@@ -43,7 +45,10 @@ class Lab:
     def all(self) -> list[Vantage]:
         if self.broken:
             raise WorldError("ask the vantages", "the lab is gone")
-        return [Vantage(name="london", city=CityCode("LHR"), asn=64511), Vantage(name="berlin", city=CityCode("BER"), asn=64512)]
+        return [
+            Vantage(name="london", city=CityCode("LHR"), asn=64511),
+            Vantage(name="berlin", city=CityCode("BER"), asn=64512),
+        ]
 
     def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
         if vantage == "berlin":
@@ -55,7 +60,9 @@ class Lab:
     def withheld(self) -> frozenset[str]:
         """Where the agents announce nothing to some upstream, by the orders that they have obeyed."""
         orders = [agent.order for agent in self.agents if agent.order is not None]
-        return frozenset(order.pop for order in orders if any(a.scope.mode is Mode.WITHHOLD for a in order.announcements))
+        return frozenset(
+            order.pop for order in orders if any(a.scope.mode is Mode.WITHHOLD for a in order.announcements)
+        )
 
     def turn(self, *, obey: bool = True, see: bool = True) -> None:
         """Half a second in which every agent obeys and reports, and the vantages look."""
@@ -71,7 +78,9 @@ class Lab:
         self.world.restart()
         self.attach()
 
-    def begin(self, *pops: str, expected: Sequence[dict[str, list[str]]] = ({}, {}, {}), bake: float = 2, deadline: float = 10) -> str:
+    def begin(
+        self, *pops: str, expected: Sequence[dict[str, list[str]]] = ({}, {}, {}), bake: float = 2, deadline: float = 10
+    ) -> str:
         waves = [
             {"rules": [{"pop": pop, "upstream": "as209", "scope": WITHHOLD, "note": "a repair"}], "expected": wanted}
             for pop, wanted in zip(pops, expected, strict=False)
@@ -119,7 +128,9 @@ def test_each_wave_waits_for_the_newest_orders_and_for_the_vantages(world: World
         agent.report()
     assert "LAX has not obeyed its newest order yet" in lab.rollout(identity)["message"]
     lab.turn(see=False)
-    assert lab.rollout(identity)["message"] == "london lands in LAX, predicted JFK", "the last look is from before LAX obeyed"
+    assert lab.rollout(identity)["message"] == "london lands in LAX, predicted JFK", (
+        "the last look is from before LAX obeyed"
+    )
     lab.turn()
     assert lab.rollout(identity)["reason"] == "baking"
     found = lab.until_over(identity)
@@ -142,7 +153,9 @@ def test_an_outcome_that_differs_brings_the_rules_of_before_back_in_one_step(wor
     before = lab.rules()
     seen: list[frozenset[str]] = []
     identity = lab.begin("LAX", "JFK", expected=REPAIR)
-    found = lab.until_over(identity, lambda: seen.append(frozenset(p for p, (s, _) in lab.rules().items() if s["mode"] == "withhold")))
+    found = lab.until_over(
+        identity, lambda: seen.append(frozenset(p for p, (s, _) in lab.rules().items() if s["mode"] == "withhold"))
+    )
     assert (found["phase"], found["reason"], found["restored"]) == ("reverted", "not-as-predicted", True)
     assert found["message"] == "london lands in no PoP, predicted LHR"
     assert [result["differs"] for result in found["results"]] == [[], [found["message"]]]
@@ -155,7 +168,9 @@ def test_an_outcome_that_differs_brings_the_rules_of_before_back_in_one_step(wor
 @pytest.mark.parametrize("lands_home", [True, False])
 def test_a_restart_of_control_at_any_step_changes_nothing(world: World, lands_home: bool) -> None:
     """Killed and started again after each single step it comes to the same end, with all that was seen."""
-    lab = Lab(world, as_predicted if lands_home else lambda withheld: "AMS" if "JFK" in withheld else as_predicted(withheld))
+    lab = Lab(
+        world, as_predicted if lands_home else lambda withheld: "AMS" if "JFK" in withheld else as_predicted(withheld)
+    )
     identity = lab.begin("LAX", "JFK", expected=REPAIR)
     before = world.platform.core.state.rollouts[identity]
 
@@ -249,7 +264,11 @@ def test_without_vantages_the_announcements_are_all_there_is(world: World) -> No
     for _ in range(21):
         lab.turn(obey=False)
     found = lab.rollout(identity)
-    assert (found["phase"], found["message"], lab.rules()) == ("reverted", "LAX has not obeyed its newest order yet", {})
+    assert (found["phase"], found["message"], lab.rules()) == (
+        "reverted",
+        "LAX has not obeyed its newest order yet",
+        {},
+    )
 
 
 def test_nothing_predicted_means_that_nobody_gets_fewer_answers(world: World) -> None:
@@ -279,19 +298,60 @@ def test_another_workload_s_rule_for_the_same_prefix_is_a_difference(world: Worl
     held = world.platform.core.state.anycast.values()
     if len({h.prefix4 for h in held}) > 1:
         pytest.fail("the two share no prefix: this test needs another network")
-    world.send("PUT", RULES.replace("fun", "other"), {"rules": [{"pop": "LAX", "upstream": "as209", "scope": {"prepend": 3}}]})
+    world.send(
+        "PUT", RULES.replace("fun", "other"), {"rules": [{"pop": "LAX", "upstream": "as209", "scope": {"prepend": 3}}]}
+    )
     wave = {"rules": [{"pop": "LAX", "upstream": "as209", "scope": {"prepend": 1}}]}
     body = {"waves": [wave], "strategy": {"bake_s": 1, "deadline_s": 3}}
     found = lab.until_over(world.send("POST", ROLLOUTS, body)["rollout"]["id"])
-    assert found["phase"] == "reverted" and "LAX is to tell as209 'announce, prepend 3', not 'announce, prepend 1'" in found["message"]
+    assert (
+        found["phase"] == "reverted"
+        and "LAX is to tell as209 'announce, prepend 3', not 'announce, prepend 1'" in found["message"]
+    )
 
 
 def test_what_is_expected_must_be_there(world: World) -> None:
     """Unknown PoPs and vantages are said at once, each with its path, and nothing begins."""
     Lab(world)
     rules = [{"pop": "LAX", "upstream": "as209", "scope": WITHHOLD}]
-    for expected, path in (({"london": ["JFK", "XXX"]}, "waves[0].expected.london[1]"), ({"paris": ["JFK"]}, "waves[0].expected.paris")):
+    for expected, path in (
+        ({"london": ["JFK", "XXX"]}, "waves[0].expected.london[1]"),
+        ({"paris": ["JFK"]}, "waves[0].expected.paris"),
+    ):
         refused = world.call("POST", ROLLOUTS, json={"waves": [{"rules": rules, "expected": expected}]})
         assert refused.status_code == 400
         assert [v["field"] for d in refused.json()["details"] for v in d.get("fieldViolations", ())] == [path]
     assert world.get(ROLLOUTS)["results"] == [] and world.get(RULES)["rules"] == []
+
+
+# behind an edge router
+
+
+def behind_an_edge_router() -> Network:
+    """London's one host has a session with the PoP's own edge router, which has those with as1299 and as3257."""
+    network = a_network()
+    london = next(pop for pop in network.pops if pop.city == "LHR")
+    (host,) = london.hosts
+    session = replace(host.upstreams[0], name="edge", asn=network.asn, kind=UpstreamKind.EDGE)
+    behind = replace(london, edge=host.upstreams, hosts=(replace(host, upstreams=(session,)),))
+    return replace(network, pops=tuple(behind if pop is london else pop for pop in network.pops))
+
+
+def test_what_an_edge_router_is_told_for_another_upstream_is_no_difference(tmp_path: Path) -> None:
+    """Communities for all its upstreams come together on the host's one session; withheld from one is still told to
+    the router.
+    """
+    with World(tmp_path, behind_an_edge_router()) as world:
+        lab = Lab(world, vantages=False)
+        stay = {"pop": "LHR", "upstream": "as3257", "scope": {"communities": ["3257:2100"], "prepend": 1}}
+        world.send("PUT", RULES, {"rules": [stay]})
+        world.settle(lab.agents)
+        scopes: tuple[dict[str, Any], ...] = ({"communities": ["1299:2000"]}, {"mode": "withhold"}, {"prepend": 2}, {})
+        waves = [{"rules": [{"pop": "LHR", "upstream": "as1299", "scope": scope}]} for scope in scopes]
+        identity = world.send("POST", ROLLOUTS, {"waves": waves, "strategy": {"bake_s": 1, "deadline_s": 5}})[
+            "rollout"
+        ]["id"]
+        lab.turn(obey=False)
+        assert lab.rollout(identity)["message"] == "LHR has not obeyed its newest order yet"
+        found = lab.until_over(identity)
+        assert (found["phase"], len(found["results"])) == ("done", 4), found

@@ -1,4 +1,6 @@
-"""The Workload API: tokens, stacks, workloads and instances with the shapes, errors and rules that its public clients rely on."""
+"""The Workload API: tokens, stacks, workloads and instances with the shapes, errors and rules that its public
+clients rely on.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,9 +52,16 @@ def _has_empty(value: Any, path: str = "") -> list[str]:
 @pytest.mark.parametrize("form", [False, True])
 def test_a_token_is_given_for_json_and_for_a_form(world: World, form: bool) -> None:
     """Both bodies that are in use get a bearer token for an hour, in snake case."""
-    who = {"grant_type": "client_credentials", "client_id": world.credential.client_id, "client_secret": world.credential.secret}
+    who = {
+        "grant_type": "client_credentials",
+        "client_id": world.credential.client_id,
+        "client_secret": world.credential.secret,
+    }
     response = world.call(
-        "POST", "/identity/v1/oauth2/token", headers={}, **({"data": {**who, "scope": "workloads"}} if form else {"json": who})
+        "POST",
+        "/identity/v1/oauth2/token",
+        headers={},
+        **({"data": {**who, "scope": "workloads"}} if form else {"json": who}),
     )
     assert response.status_code == 200
     given = response.json()
@@ -131,7 +140,9 @@ def test_nobody_sees_the_stack_of_another_account(world: World) -> None:
 
 
 def test_every_route_of_a_stack_is_closed_to_other_accounts(world: World) -> None:
-    """404 for whatever is done to it, and it stays as it was; another's events and the inside of PoPs do not show either."""
+    """404 for whatever is done to it, and it stays as it was; another's events and the inside of PoPs do not show
+    either.
+    """
     made = world.create()
     accounts = world.platform.accounts
     theirs = accounts.create_credential(accounts.create_account("stranger").id, "theirs")
@@ -186,7 +197,9 @@ def test_a_taken_slug_is_a_conflict(world: World) -> None:
 
 
 def test_a_wrong_workload_answers_with_every_problem_and_creates_nothing(world: World) -> None:
-    """Unknown city, negative replicas, a port too high, no image and a field that does not exist: five problems in one answer."""
+    """Unknown city, negative replicas, a port too high, no image and a field that does not exist: five problems in
+    one answer.
+    """
     body = a_body(cities=("AMS", "XXX"), replicas=-1, ports={"http": {"port": 70000}}, frobnicate=1)
     del body["workload"]["spec"]["containers"]["web"]["image"]
     fields = _fields(_error(world.call("POST", BASE, json=body), 400, 3))
@@ -195,7 +208,9 @@ def test_a_wrong_workload_answers_with_every_problem_and_creates_nothing(world: 
     assert not any(o.order.instances for o in world.platform.core.state.orders.values())
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"workload": 7}', b"{}", b'{"workload": NaN}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"workload": 7}', b"{}", b'{"workload": NaN}', b"[" * 100_000]
+)
 def test_a_body_that_is_no_workload_is_a_bad_request(world: World, content: bytes) -> None:
     """Broken JSON, other JSON, nothing at all: 400 in the usual shape."""
     _error(world.call("POST", BASE, content=content), 400, 3)
@@ -221,7 +236,9 @@ def test_a_body_without_end_is_refused(world: World) -> None:
         ("GET", f"{BASE}?page_request.filter===", 400, 3),
     ],
 )
-def test_every_error_has_the_shape_that_clients_decode(world: World, method: str, path: str, status: int, code: int) -> None:
+def test_every_error_has_the_shape_that_clients_decode(
+    world: World, method: str, path: str, status: int, code: int
+) -> None:
     """Unknown routes, methods, stacks, workloads and parameters all answer in the grpc-gateway shape."""
     _error(world.call(method, path), status, code)
 
@@ -261,7 +278,9 @@ def test_a_wrong_put_changes_nothing(world: World) -> None:
     assert world.get(f"{BASE}/fun")["workload"] == made
 
 
-@pytest.mark.parametrize("change", [{"slug": "other"}, {"metadata": {"annotations": {"anycast.platform.stackpath.net": None}}}])
+@pytest.mark.parametrize(
+    "change", [{"slug": "other"}, {"metadata": {"annotations": {"anycast.platform.stackpath.net": None}}}]
+)
 def test_slug_and_anycast_last_for_the_workloads_life(world: World, change: dict[str, Any]) -> None:
     """Neither can be changed afterwards."""
     world.create()

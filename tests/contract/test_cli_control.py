@@ -1,7 +1,7 @@
 """The command line against the real control process: the same program, HTTPS, a store on disk.
 
-The agents are played by a thread that obeys every order at once and reports all of it as running. What the small control of the other
-tests answers must have the shapes that are seen here.
+The agents are played by a thread that obeys every order at once and reports all of it as running. What the small
+control of the other tests answers must have the shapes that are seen here.
 """
 
 import json
@@ -59,7 +59,9 @@ def network() -> Network:
         for n, (city, asn) in enumerate(CITIES.items(), 1)
     ]
     pops = tuple(Pop(city=CityCode(host.name), hosts=(host,)) for host in hosts)
-    return Network(asn=33438, anycast4=(IPv4Network("198.51.100.0/24"),), anycast6=(IPv6Network("2001:db8:100::/48"),), pops=pops)
+    return Network(
+        asn=33438, anycast4=(IPv4Network("198.51.100.0/24"),), anycast6=(IPv6Network("2001:db8:100::/48"),), pops=pops
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +69,22 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The state folder of a running control process."""
     folder = tmp_path_factory.mktemp("platform")
     (folder / "network.yaml").write_text(json.dumps(codec.to_data(network())))
-    argv = [sys.executable, "-m", "anypop.api", "--state", str(folder / "control"), "--listen", f"127.0.0.1:{free_port()}"]
+    argv = [
+        sys.executable,
+        "-m",
+        "anypop.api",
+        "--state",
+        str(folder / "control"),
+        "--listen",
+        f"127.0.0.1:{free_port()}",
+    ]
     argv += ["--network", str(folder / "network.yaml"), "--client-file", str(folder / "client.json")]
     pid_file = folder / "control.pid"
     process.spawn(argv, pid_file=pid_file, log=folder / "control.log")
     try:
-        wait_until(lambda: (folder / "client.json").exists() and answers(folder), timeout_s=20, reason="control answers")
+        wait_until(
+            lambda: (folder / "client.json").exists() and answers(folder), timeout_s=20, reason="control answers"
+        )
         yield folder
     finally:
         process.end(pid_file)
@@ -101,20 +113,29 @@ def obeyed(order: Order, now: float) -> Report:
             healthy=True,
             reason=Reason.PROBE_PASSED,
             started_at=now,
-            containers=(ContainerReport(name="app", phase=Phase.RUNNING, reason=Reason.RUNNING, ready=True, started_at=now),),
+            containers=(
+                ContainerReport(name="app", phase=Phase.RUNNING, reason=Reason.RUNNING, ready=True, started_at=now),
+            ),
         )
         for i in order.instances
     )
-    out = {p: tuple(a.upstream for a in order.announcements if a.prefix == p and a.scope.mode is Mode.ANNOUNCE) for p in prefixes(order)}
+    out = {
+        p: tuple(a.upstream for a in order.announcements if a.prefix == p and a.scope.mode is Mode.ANNOUNCE)
+        for p in prefixes(order)
+    }
     return Report(
         pop=order.pop,
         host=order.host,
         at=now,
         generation=order.generation,
         instances=instances,
-        sessions=tuple(SessionReport(upstream=u.name, family=f, state="established") for u in order.upstreams for f in (4, 6)),
+        sessions=tuple(
+            SessionReport(upstream=u.name, family=f, state="established") for u in order.upstreams for f in (4, 6)
+        ),
         prefixes=tuple(
-            PrefixReport(prefix=p, announced=bool(ups), upstreams=ups, reason=Reason.ANNOUNCED if ups else Reason.WITHHELD)
+            PrefixReport(
+                prefix=p, announced=bool(ups), upstreams=ups, reason=Reason.ANNOUNCED if ups else Reason.WITHHELD
+            )
             for p, ups in out.items()
         ),
         gone=tuple(r.uid for r in order.removed),
@@ -136,7 +157,9 @@ def agents(folder: Path) -> Iterator[None]:
         generation = 0
         with https(folder) as http:
             while not over.is_set():
-                found = http.get(f"/anypop/v1/agents/{city}/order", params={"after": generation, "wait": 1}, headers=headers)
+                found = http.get(
+                    f"/anypop/v1/agents/{city}/order", params={"after": generation, "wait": 1}, headers=headers
+                )
                 if found.status_code == 200:
                     order = codec.from_json(Order, found.content)
                     generation = order.generation
@@ -162,7 +185,9 @@ def call(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 
 def test_the_story_runs_against_the_real_control(call: Callable[..., Ran], state: Path) -> None:
-    """Price, creation, instances, announcements scoped and reset, deletion: each command ends with 0 and shows what it should."""
+    """Price, creation, instances, announcements scoped and reset, deletion: each command ends with 0 and shows what
+    it should.
+    """
     with agents(state):
         quoted = call("quote", *CREATE[CREATE.index("--size") :])
         assert quoted.out.rstrip().endswith("627.80"), quoted.err
@@ -175,13 +200,22 @@ def test_the_story_runs_against_the_real_control(call: Callable[..., Ran], state
         assert len(json.loads(call("instances", "web", "-o", "json").out)) == 8
         assert "known" in call("pops").out
 
-        scoped = call("announce", "scope", "web", "--pop", "JFK,LAX", "--upstream", "209", "--keep-in", "NA", "-o", "json")
+        scoped = call(
+            "announce", "scope", "web", "--pop", "JFK,LAX", "--upstream", "209", "--keep-in", "NA", "-o", "json"
+        )
         changes = json.loads(scoped.out)["changes"]
-        assert [(c["pop"], c["after"]["communities"]) for c in changes] == [("JFK", ["209:7100"]), ("LAX", ["209:7100"])]
+        assert [(c["pop"], c["after"]["communities"]) for c in changes] == [
+            ("JFK", ["209:7100"]),
+            ("LAX", ["209:7100"]),
+        ]
         assert call("announce", "withhold", "web", "--pop", "LAX").code == 0
         rows = json.loads(call("announce", "list", "web", "-o", "json").out)
         held = {row["pop"]: row["scope"] for row in rows}
-        assert (held["JFK"]["communities"], held["LAX"]["mode"], held["AMS"]["mode"]) == (["209:7100"], "withhold", "announce")
+        assert (held["JFK"]["communities"], held["LAX"]["mode"], held["AMS"]["mode"]) == (
+            ["209:7100"],
+            "withhold",
+            "announce",
+        )
         waves = call("announce", "reset", "web", "--waves", "--bake", "0.2", "-o", "json")
         assert waves.code == 0, waves.err
         told = json.loads(waves.out)
@@ -258,4 +292,8 @@ def missing(pretended: Any, real: Any, path: str = "") -> list[str]:
         case [first, *_], [other, *_]:
             return missing(first, other, f"{path}[0]")
         case _:
-            return [] if isinstance(real, type(pretended)) or {type(real), type(pretended)} <= {int, float} else [f"{path}: {real!r}"]
+            return (
+                []
+                if isinstance(real, type(pretended)) or {type(real), type(pretended)} <= {int, float}
+                else [f"{path}: {real!r}"]
+            )

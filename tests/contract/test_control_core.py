@@ -22,13 +22,17 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_creations_tokens_and_reports_at_once_all_succeed(world: World) -> None:
-    """Forty creations, forty tokens and a hundred reports side by side: none fails on the store, and every creation is there once."""
+    """Forty creations, forty tokens and a hundred reports side by side: none fails on the store, and every creation
+    is there once.
+    """
     agents = world.agents()
     world.settle(agents)
     who = {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
 
     async def storm() -> list[int]:
-        creations = [world.request("POST", BASE, json=a_body(f"w{n}", anycast=False), headers=world.headers) for n in range(40)]
+        creations = [
+            world.request("POST", BASE, json=a_body(f"w{n}", anycast=False), headers=world.headers) for n in range(40)
+        ]
         tokens = [world.request("POST", "/identity/v1/oauth2/token", json=who) for _ in range(40)]
         reports = [world.platform.core.take(agent.seen()) for agent in agents for _ in range(25)]
         answers, *_ = await asyncio.gather(asyncio.gather(*creations, *tokens), asyncio.gather(*reports))
@@ -38,14 +42,20 @@ def test_creations_tokens_and_reports_at_once_all_succeed(world: World) -> None:
     assert world.get(BASE)["pageInfo"]["totalCount"] == "40"
     world.settle()
     state = world.platform.core.state
-    assert len({(p.incarnation.host, p.incarnation.index) for p in state.incarnations.values()}) == len(state.incarnations) == 160
+    assert (
+        len({(p.incarnation.host, p.incarnation.index) for p in state.incarnations.values()})
+        == len(state.incarnations)
+        == 160
+    )
 
 
 def test_of_two_who_want_one_slug_one_wins(world: World) -> None:
     """Side by side, ten times the same body: one 200, nine 409."""
 
     async def race() -> list[int]:
-        answers = await asyncio.gather(*(world.request("POST", BASE, json=a_body(), headers=world.headers) for _ in range(10)))
+        answers = await asyncio.gather(
+            *(world.request("POST", BASE, json=a_body(), headers=world.headers) for _ in range(10))
+        )
         return sorted(a.status_code for a in answers)
 
     assert world.run(race()) == [200] + [409] * 9
@@ -57,7 +67,9 @@ def test_of_two_changes_to_one_version_one_wins(world: World) -> None:
 
     async def race() -> list[int]:
         bodies = [{"workload": {"metadata": {"version": "1"}, **world.replicas(n)}} for n in (2, 3)]
-        answers = await asyncio.gather(*(world.request("PATCH", f"{BASE}/fun", json=body, headers=world.headers) for body in bodies))
+        answers = await asyncio.gather(
+            *(world.request("PATCH", f"{BASE}/fun", json=body, headers=world.headers) for body in bodies)
+        )
         return sorted(a.status_code for a in answers)
 
     assert world.run(race()) == [200, 409]

@@ -1,8 +1,8 @@
 """Random lives of a platform: what may never happen on the way, and that it always comes to the same end.
 
-Control is the real one (`decide`, the steps that people may ask for, the store); agents are simulated: each obeys its newest order at some
-time, and reports. Whatever is asked, dies, falls silent or is forgotten on the way, the invariants hold after every step; and in the end,
-with all agents obeying and nobody sick, every slot is where its workload says.
+Control is the real one (`decide`, the steps that people may ask for, the store); agents are simulated: each obeys its
+newest order at some time, and reports. Whatever is asked, dies, falls silent or is forgotten on the way, the invariants
+hold after every step; and in the end, with all agents obeying and nobody sick, every slot is where its workload says.
 """
 
 import copy
@@ -36,6 +36,7 @@ from anypop.model.plan import floor_of
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, Report
 from anypop.model.rollout import RolloutKind, RolloutPhase
+from anypop.model.table import with_entries
 from anypop.plan.check import Unsafe
 from tests.control_world import a_body, a_network
 
@@ -45,7 +46,8 @@ SLUGS = ("one", "two")
 # what becomes of an instance of each image
 GOOD, BETTER, SICK, CRASHES, NOT_THERE = "good:1", "good:2", "sick:1", "crashes:1", "not-there:1"
 IMAGES = (GOOD, BETTER, "good:3", SICK, CRASHES, NOT_THERE)
-ROUNDS = 300  # of reports until the end: some rollouts one after the other with their deadlines, and a lost host's return
+# of reports until the end: some rollouts one after the other with their deadlines, and a lost host's return
+ROUNDS = 300
 
 
 def network() -> Network:
@@ -69,7 +71,9 @@ def _empty_database() -> tuple[bytes, Stack]:
 
 
 def remembered(state: State, now: float) -> State:
-    """The state as a new process finds it in the store: plan, verdict and everything else that is only thought is gone."""
+    """The state as a new process finds it in the store: plan, verdict and everything else that is only thought is
+    gone.
+    """
     with TemporaryDirectory() as folder:
         (Path(folder) / "anypop.db").write_bytes(_empty_database()[0])
         store = open_store(Path(folder))
@@ -112,7 +116,11 @@ class Instance:
             self.restarts += self.reports > 1
         broken = self.image == NOT_THERE
         container = ContainerReport(
-            name="web", phase=Phase.RUNNING, reason=Reason.RUNNING, restarts=self.restarts, last_exit_code=1 if self.restarts else None
+            name="web",
+            phase=Phase.RUNNING,
+            reason=Reason.RUNNING,
+            restarts=self.restarts,
+            last_exit_code=1 if self.restarts else None,
         )
         return InstanceReport(
             name=self.order.name,
@@ -127,7 +135,9 @@ class Instance:
 
 @dataclass
 class Agent:
-    """One host. It runs what its order says, and removes what its order names; the removal is told with the next report."""
+    """One host. It runs what its order says, and removes what its order names; the removal is told with the next
+    report.
+    """
 
     host: HostName
     order: Order | None = None
@@ -195,12 +205,14 @@ class Platform:
 
         def alter(state: State, now: float) -> State:
             state = without_gone(state, frozenset(report.gone), now)
-            return replace(state, reports={**state.reports, host: Received(report=report, at=now)})
+            return replace(state, reports=with_entries(state.reports, {host: Received(report=report, at=now)}))
 
         self.step(alter)
 
     def _check_removals(self, before: State, after: State) -> None:
-        """No rollout removes the last healthy incarnation of a slot; where there is no room for two, its PoP or enough others serve."""
+        """No rollout removes the last healthy incarnation of a slot; where there is no room for two, its PoP or
+        enough others serve.
+        """
         healthy = {
             i.uid
             for r in after.reports.values()
@@ -224,7 +236,9 @@ class Platform:
                 assert living[gone.name] & healthy, f"{gone.name}: the last healthy one is {stone.reason.value}"
             elif stone.reason is Reason.REPLACED:
                 left = serving[gone.workload_id]
-                assert gone.pop in left or len(left) >= floor_of(len(homes[gone.workload_id])), f"{gone.name} was needed"
+                assert gone.pop in left or len(left) >= floor_of(len(homes[gone.workload_id])), (
+                    f"{gone.name} was needed"
+                )
 
     def check(self) -> None:
         """What holds after every step."""
@@ -242,7 +256,10 @@ class Platform:
         for agent in self.agents.values():
             for uid, running in agent.runs.items():
                 for address in running.order.addresses():
-                    for one, owner in ((address.private, uid), (address.external, f"{running.order.workload_id}/{running.order.name}")):
+                    for one, owner in (
+                        (address.private, uid),
+                        (address.external, f"{running.order.workload_id}/{running.order.name}"),
+                    ):
                         assert owners.setdefault((agent.host, one), owner) == owner, f"15: {one} has two owners"
 
     def settle(self) -> None:
@@ -261,7 +278,8 @@ class Platform:
                 self.reports(host)
                 self.check()
             still = all(
-                getattr(before, n) is getattr(self.state, n) for n in ("incarnations", "tombstones", "rollouts", "workloads", "orders")
+                getattr(before, n) is getattr(self.state, n)
+                for n in ("incarnations", "tombstones", "rollouts", "workloads", "orders")
             )
             quiet = quiet + 1 if still else 0
             if quiet > 12:  # longer than any deadline
@@ -269,8 +287,15 @@ class Platform:
         raise AssertionError(f"no rest: {self.words()}")
 
     def words(self) -> list[str]:
-        rolling = [f"{r.revision}: {r.phase.value} {r.reason.value} {r.message}" for r in self.state.rollouts.values() if not r.phase.ended]
-        living = [f"{p.incarnation.name} {p.incarnation.life} {p.incarnation.revision}" for p in self.state.incarnations.values()]
+        rolling = [
+            f"{r.revision}: {r.phase.value} {r.reason.value} {r.message}"
+            for r in self.state.rollouts.values()
+            if not r.phase.ended
+        ]
+        living = [
+            f"{p.incarnation.name} {p.incarnation.life} {p.incarnation.revision}"
+            for p in self.state.incarnations.values()
+        ]
         return [
             *rolling,
             *living,
@@ -278,11 +303,15 @@ class Platform:
         ]
 
     def end(self) -> dict[str, object]:
-        """What counts in the end, in a form that two histories can be compared by."""
+        """What counts in the end, in a form that two histories can be compared by. Not on which host of its PoP a slot
+        is: a control that begins to listen anew calls nobody lost before it has listened for so long.
+        """
         return {
-            "declared": {d.workload.slug: (d.version, d.good, d.workload.template) for d in self.state.workloads.values()},
+            "declared": {
+                d.workload.slug: (d.version, d.good, d.workload.template) for d in self.state.workloads.values()
+            },
             "slots": sorted(
-                (p.incarnation.name, p.incarnation.host, p.incarnation.template, p.incarnation.revision)
+                (p.incarnation.name, p.incarnation.template, p.incarnation.revision)
                 for p in self.state.incarnations.values()
             ),
             "rollouts": sorted((r.workload_id, r.revision, r.phase, r.reason) for r in self.state.rollouts.values()),
@@ -331,7 +360,9 @@ class Histories(RuleBasedStateMachine):
         """Create a workload, or give it another document."""
         current = self.declared(n)
         resources = {"requests": {"cpu": cpu, "memory": "1Gi"}}
-        body = a_body(SLUGS[n], image=image, replicas=replicas, cities=tuple(cities), anycast=n == 0, resources=resources)["workload"]
+        body = a_body(
+            SLUGS[n], image=image, replicas=replicas, cities=tuple(cities), anycast=n == 0, resources=resources
+        )["workload"]
         body.setdefault("metadata", {})["labels"] = {"label": label}
         self.ids += current is None
         identity = current.id if current is not None else WorkloadId(f"00000000-0000-4000-8000-{self.ids:012}")
@@ -357,7 +388,9 @@ class Histories(RuleBasedStateMachine):
     @rule(n=st.integers(0, 1), what=st.sampled_from(["pause", "resume", "abort"]))
     def steers(self, n: int, what: str) -> None:
         if (current := self.declared(n)) is not None:
-            self.asks({"pause": rollouts.pause, "resume": rollouts.resume, "abort": rollouts.abort}[what](current.id, ""))
+            self.asks(
+                {"pause": rollouts.pause, "resume": rollouts.resume, "abort": rollouts.abort}[what](current.id, "")
+            )
 
     @rule(n=st.integers(0, 1), back=st.none() | st.integers(1, 4))
     def rolls_back(self, n: int, back: int | None) -> None:
@@ -448,5 +481,7 @@ class Histories(RuleBasedStateMachine):
             self.is_the_right_end(self.platform)
 
 
-Histories.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+Histories.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 test_histories = Histories.TestCase

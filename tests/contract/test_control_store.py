@@ -1,4 +1,6 @@
-"""The store: what is saved is what is loaded, on SQLite always and on PostgreSQL where ANYPOP_TEST_DATABASE_URL names one."""
+"""The store: what is saved is what is loaded, on SQLite always and on PostgreSQL where ANYPOP_TEST_DATABASE_URL
+names one.
+"""
 
 import os
 import stat
@@ -51,7 +53,9 @@ def stack(store: Store) -> Stack:
 
 
 def _full(stack: Stack) -> list[State]:
-    """States one after the other, each with something more in it: two workloads, a rule, reports, a deletion, its end."""
+    """States one after the other, each with something more in it: two workloads, a rule, reports, a deletion, its
+    end.
+    """
     empty = State(network=a_network())
     cities = [pop.city for pop in empty.network.pops]
     states = [decide(empty, empty, now=NOW)]
@@ -86,7 +90,9 @@ def test_the_schema_is_what_the_migrations_make(store: Store) -> None:
 
 
 def test_every_state_is_read_back_as_it_was_saved(store: Store, stack: Stack) -> None:
-    """After each step of a long story the store holds exactly the state, secrets, tombstones, rests and the judge's memory included."""
+    """After each step of a long story the store holds exactly the state, secrets, tombstones, rests and the judge's
+    memory included.
+    """
     before = State()
     for after in _full(stack):
         store.save(before, after, events_between(before, after), at=NOW)

@@ -1,4 +1,6 @@
-"""Rollouts through control as it is, its API and its store: what a change does to what runs, and what a bad one does not do."""
+"""Rollouts through control as it is, its API and its store: what a change does to what runs, and what a bad one does
+not do.
+"""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -9,11 +11,12 @@ from typing import Any
 import pytest
 
 from anypop.model.names import WorkloadId
+from anypop.model.network import Capacity, Network
 from anypop.model.order import InstanceOrder
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutPhase
-from tests.control_world import FakeAgent, World
+from tests.control_world import FakeAgent, World, a_network
 
 WORKLOAD = "/workload/v1/stacks/default/workloads/fun"
 OURS = "/anypop/v1/stacks/default/workloads/fun"
@@ -22,11 +25,15 @@ CITIES = ("AMS", "LHR", "JFK")
 
 
 class Story:
-    """Six instances in three PoPs that run and answer; time passes second by second, and after each everybody reports."""
+    """Six instances in three PoPs that run and answer; time passes second by second, and after each everybody
+    reports.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder)
-        self.world.create(cities=CITIES, replicas=2)
+    def __init__(
+        self, folder: Path, network: Network | None = None, *, cities: tuple[str, ...] = CITIES, replicas: int = 2
+    ) -> None:
+        self.world = World(folder, network)
+        self.world.create(cities=cities, replicas=replicas)
         self.agents = self.world.agents()
         self.seen: list[tuple[str, ...]] = []
         self.removed: dict[str, str] = {}
@@ -91,7 +98,11 @@ class Story:
 
     def runs(self) -> dict[str, list[str]]:
         """The images that run in each city, by the orders that their agents obey."""
-        return {a.pop: sorted(i.containers[0].image for i in a.order.instances) for a in self.agents if a.order and a.order.instances}
+        return {
+            a.pop: sorted(i.containers[0].image for i in a.order.instances)
+            for a in self.agents
+            if a.order and a.order.instances
+        }
 
     def image(self) -> str:
         """What is declared."""
@@ -124,7 +135,9 @@ def story(tmp_path: Path) -> Iterator[Story]:
 
 
 def test_another_image_is_rolled_out_pop_by_pop_and_ends_done(story: Story) -> None:
-    """One PoP first, then the others; never less than two healthy ones in each; in the end the new image runs everywhere."""
+    """One PoP first, then the others; never less than two healthy ones in each; in the end the new image runs
+    everywhere.
+    """
     before = story.uids()
     assert story.put(image=NEW)["metadata"]["version"] == "2"
     assert story.progress() == (0, 6, 2)
@@ -136,7 +149,9 @@ def test_another_image_is_rolled_out_pop_by_pop_and_ends_done(story: Story) -> N
             least = min(least, len(images))
             if NEW in images and city not in changed:
                 changed.append(city)
-                assert city == changed[0] or story.runs()[changed[0]] == [NEW, NEW], "the first PoP proves it for the others"
+                assert city == changed[0] or story.runs()[changed[0]] == [NEW, NEW], (
+                    "the first PoP proves it for the others"
+                )
     assert changed[0] == "AMS" and sorted(changed) == sorted(CITIES)
     assert least == 2, "an old one goes only when the new one serves"
     assert story.rollout().phase is RolloutPhase.DONE
@@ -150,11 +165,32 @@ def test_another_image_is_rolled_out_pop_by_pop_and_ends_done(story: Story) -> N
     assert (kinds.count("rollout-begun"), kinds.count("rollout-wave"), kinds.count("rollout-done")) == (1, 1, 1)
 
 
+def test_a_wave_is_not_through_while_an_old_one_still_drains(tmp_path: Path) -> None:
+    """Its connections may last: the next instance of its host, and the next PoP, wait for it."""
+    for replicas in (1, 2):
+        (tmp_path / str(replicas)).mkdir()
+        story = Story(tmp_path / str(replicas), replicas=replicas)
+        with story.world:
+            for agent in story.agents:
+                agent.drains = True
+            story.put(image=NEW)
+            for _ in range(10):
+                story.second(5)
+            assert story.runs()["AMS"] == [OLD, NEW][-replicas:] and story.rollout().wave == 0
+            assert story.rollout().well_since is None
+            for agent in story.agents:
+                agent.drains = False
+            assert story.ends().phase is RolloutPhase.DONE
+
+
 def test_names_and_public_addresses_go_on_while_private_ones_do_not(story: Story) -> None:
     """What others know of an instance is its slot's."""
 
     def addresses() -> dict[str, tuple[list[str], list[str]]]:
-        return {i.name: ([str(a.external) for a in i.addresses()], [str(a.private) for a in i.addresses()]) for i in story.orders()}
+        return {
+            i.name: ([str(a.external) for a in i.addresses()], [str(a.private) for a in i.addresses()])
+            for i in story.orders()
+        }
 
     before = addresses()
     story.put(image=NEW)
@@ -207,8 +243,12 @@ def test_a_secret_that_is_changed_again_reaches_them_again(story: Story) -> None
     ],
     ids=["ports", "readiness", "liveness", "labels", "name"],
 )
-def test_what_needs_no_process_makes_no_incarnation_and_no_rollout(story: Story, change: Callable[[Story], object]) -> None:
-    """The same processes follow the new revision; nobody is STARTING, nothing is withdrawn; it counts as updated at once."""
+def test_what_needs_no_process_makes_no_incarnation_and_no_rollout(
+    story: Story, change: Callable[[Story], object]
+) -> None:
+    """The same processes follow the new revision; nobody is STARTING, nothing is withdrawn; it counts as updated at
+    once.
+    """
     before = story.uids()
     change(story)
     assert story.progress() == (6, 6, 2)
@@ -244,7 +284,9 @@ def test_replicas_and_cities_come_and_go_without_a_rollout(story: Story) -> None
     ],
 )
 def test_a_broken_image_reverts_by_itself_and_harms_nobody(story: Story, how: str, reason: Reason, says: str) -> None:
-    """Only the first PoP ever saw it; no old one was removed; what is declared is the last good revision, as a new one with the reason."""
+    """Only the first PoP ever saw it; no old one was removed; what is declared is the last good revision, as a new
+    one with the reason.
+    """
     before, announced = story.uids(), {a.host: a.order.announcements for a in story.agents if a.order}
     good = story.image()
     story.bend(how, NEW)
@@ -252,7 +294,9 @@ def test_a_broken_image_reverts_by_itself_and_harms_nobody(story: Story, how: st
     while not all(r.phase.ended for r in story.world.state.rollouts.values()):
         story.second()
         assert before <= story.uids(), "an old one that serves was taken away"
-        assert NEW not in str(story.runs()["LHR"]) + str(story.runs()["JFK"]), "a bad image went further than the first PoP"
+        assert NEW not in str(story.runs()["LHR"]) + str(story.runs()["JFK"]), (
+            "a bad image went further than the first PoP"
+        )
         assert all(r["announced"] for r in story.world.get(f"{OURS}/announcements")["results"])
     failed = min(story.world.state.rollouts.values(), key=lambda r: r.revision)
     assert (failed.phase, failed.reason) == (RolloutPhase.REVERTED, reason)
@@ -263,12 +307,18 @@ def test_a_broken_image_reverts_by_itself_and_harms_nobody(story: Story, how: st
     newest = story.revisions()[-1]
     assert newest["good"] and newest["note"].startswith("taken back from revision 2") and reason.says in newest["note"]
     assert {a.host: a.order.announcements for a in story.agents if a.order} == announced
-    messages = [e["message"] for e in story.world.get("/anypop/v1/events?limit=1000")["results"] if e["kind"] == "rollout-reverted"]
+    messages = [
+        e["message"]
+        for e in story.world.get("/anypop/v1/events?limit=1000")["results"]
+        if e["kind"] == "rollout-reverted"
+    ]
     assert len(messages) == 1 and reason.says in messages[0]
 
 
 def test_a_change_that_turns_bad_later_is_taken_back_where_it_had_come(story: Story) -> None:
-    """The first PoP is through and then falls ill in the second wave: it gets the old image again, beside and not instead."""
+    """The first PoP is through and then falls ill in the second wave: it gets the old image again, beside and not
+    instead.
+    """
     story.put(image=NEW)
     story.until(lambda: story.rollout().wave == 1)
     assert story.runs()["AMS"] == [NEW, NEW]
@@ -396,7 +446,9 @@ def test_rollback_without_a_number_undoes_the_last_change(story: Story) -> None:
 
 
 def test_a_change_during_a_rollout_overtakes_it(story: Story) -> None:
-    """The newest is what all come to; never three in a slot; if it is bad, they go back to what was good before both."""
+    """The newest is what all come to; never three in a slot; if it is bad, they go back to what was good before
+    both.
+    """
     story.put(image=NEW)
     story.until(lambda: NEW in story.runs()["AMS"])
     story.put(image="registry.example/web:3")
@@ -427,6 +479,92 @@ def test_a_change_of_labels_during_a_rollout_does_not_stop_the_watching(story: S
     story.second()
     assert story.image() == OLD and story.uids() == before
     assert [phase for _, phase in story.rollouts()][:2] == ["superseded", "reverted"]
+
+
+def test_what_was_there_before_a_change_is_not_held_against_it(story: Story) -> None:
+    """AMS had the newest image already from a change before the last one, and an instance of it has restarted since."""
+    story.put(image=NEW)
+    story.until(lambda: story.runs()["AMS"] == [NEW, NEW])
+    story.put(image="registry.example/web:3")
+    for agent in story.agents:
+        agent.restarts = {i.uid: 3 for i in story.living() if i.pop == "AMS" and i.revision == 2}
+    story.second()
+    story.put(image=NEW)
+    assert story.ends().phase is RolloutPhase.DONE
+    assert story.runs() == {city: [NEW, NEW] for city in CITIES}
+
+
+def test_an_instance_that_is_alone_in_its_slot_is_still_watched_after_a_change_of_labels(tmp_path: Path) -> None:
+    """There is no room for two and the old one is sick, so it goes first; the new one is no better, and is taken
+    back.
+    """
+    plain = a_network({"AMS": (1299,)})
+    pop = plain.pops[0]
+    full = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+    story = Story(
+        tmp_path,
+        replace(plain, pops=(replace(pop, hosts=(replace(pop.hosts[0], capacity=full),)),)),
+        cities=("AMS",),
+        replicas=1,
+    )
+    with story.world:
+        story.bend("sick", OLD)
+        story.bend("sick", NEW)
+        story.second()
+        story.put(image=NEW)
+        story.until(lambda: story.runs() == {"AMS": [NEW]})
+        assert set(story.removed.values()) == {Reason.REPLACED.value}
+        story.patch(metadata={"labels": {"role": "edge"}})
+        story.until(lambda: story.runs() == {"AMS": [OLD]})
+        assert [phase for _, phase in story.rollouts()][:2] == ["superseded", "reverted"]
+        for agent in story.agents:
+            agent.sick.clear()
+        assert story.ends().phase is RolloutPhase.DONE
+        assert story.image() == OLD
+
+
+def test_where_nobody_else_serves_a_change_waits_for_room_and_says_so(tmp_path: Path) -> None:
+    """One PoP, one healthy instance, a full host: it goes on as it is; with more room it is changed."""
+    plain = a_network({"AMS": (1299,)})
+    story = Story(tmp_path, plain, cities=("AMS",), replicas=1)
+    with story.world:
+        full = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+        for agent in story.agents:
+            agent.capacity = full
+        story.second()
+        before = story.uids()
+        story.put(image=NEW)
+        for _ in range(10):
+            story.second(10)
+        assert story.uids() == before and story.rollout().phase is RolloutPhase.RUNNING
+        told = [
+            e["message"]
+            for e in story.world.get("/anypop/v1/events?limit=1000")["results"]
+            if e["kind"] == "not-planned"
+        ]
+        assert len(told) == 1 and "needs 2 CPUs, 1 of 3 are free on AMS" in told[0]
+        for agent in story.agents:
+            agent.capacity = replace(full, cpu_millis=4000)
+        assert story.ends().phase is RolloutPhase.DONE
+        assert story.runs() == {"AMS": [NEW]}
+
+
+def test_where_there_is_no_room_for_two_one_pop_after_the_other_goes_first(tmp_path: Path) -> None:
+    """Three PoPs of one instance each, full hosts: at every moment two serve; in the end the new image runs
+    everywhere.
+    """
+    plain = a_network(dict.fromkeys(CITIES, (1299,)))
+    full = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+    pops = tuple(replace(p, hosts=(replace(p.hosts[0], capacity=full),)) for p in plain.pops)
+    story = Story(tmp_path, replace(plain, pops=pops), replicas=1)
+    with story.world:
+        story.put(image=NEW)
+        while not story.rollout().phase.ended:
+            story.second()
+            assert sum(len(images) for images in story.runs().values()) >= 2
+        assert story.rollout().phase is RolloutPhase.DONE
+        assert story.runs() == {city: [NEW] for city in CITIES}
+        assert set(story.removed.values()) == {Reason.REPLACED.value}
 
 
 def test_what_is_taken_back_before_anything_changed_needs_no_rollout(story: Story) -> None:
@@ -471,7 +609,9 @@ def test_the_strategy_is_the_workloads_own(story: Story) -> None:
 
 @pytest.mark.parametrize("bad", [False, True], ids=["good", "bad"])
 def test_a_restart_of_control_after_every_step_ends_the_same(tmp_path: Path, bad: bool) -> None:
-    """Killed and started anew after each report of each host: the same incarnations are changed, and the same end is reached."""
+    """Killed and started anew after each report of each host: the same incarnations are changed, and the same end is
+    reached.
+    """
     ends = []
     for name, killed in (("quiet", False), ("killed", True)):
         (tmp_path / name).mkdir()
@@ -513,7 +653,8 @@ def _forget_templates(story: Story) -> None:
             lambda state, now: replace(
                 state,
                 incarnations={
-                    uid: replace(p, incarnation=replace(p.incarnation, template="", life=0)) for uid, p in state.incarnations.items()
+                    uid: replace(p, incarnation=replace(p.incarnation, template="", life=0))
+                    for uid, p in state.incarnations.items()
                 },
             )
         )
@@ -525,7 +666,9 @@ def _forget_templates(story: Story) -> None:
 
 
 def test_incarnations_without_a_template_are_adopted_where_they_are_what_is_declared(story: Story) -> None:
-    """Nothing is made anew, whether labels change meanwhile or not; a change of the image then reaches them like any other."""
+    """Nothing is made anew, whether labels change meanwhile or not; a change of the image then reaches them like any
+    other.
+    """
     before = story.uids()
     _forget_templates(story)
     story.second()
@@ -560,7 +703,9 @@ def test_incarnations_that_are_something_else_are_replaced_by_the_next_rollout(s
 
 
 def test_an_agent_that_is_silent_neither_stops_nor_ends_it(story: Story) -> None:
-    """JFK says nothing: the others come to the new image, the last wave waits for it, and it goes on when JFK is back."""
+    """JFK says nothing: the others come to the new image, the last wave waits for it, and it goes on when JFK is
+    back.
+    """
     away: FakeAgent = next(a for a in story.agents if a.host == "JFK")
     story.agents.remove(away)
     story.second(20)

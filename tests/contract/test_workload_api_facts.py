@@ -1,4 +1,5 @@
-"""The Workload API as its clients know it, fact by fact, against a real control process over HTTPS with its own authority.
+"""The Workload API as its clients know it, fact by fact, against a real control process over HTTPS with its own
+authority.
 
 Each test is one fact that a client breaks on when it does not hold. What a client does here it does by the wire alone.
 """
@@ -45,8 +46,16 @@ def empty(control: Process) -> None:
     for pop in UPSTREAMS:
         order = control.order(pop)
         if order["removed"]:
-            report = {"pop": pop, "host": pop, "at": 0, "generation": order["generation"], "gone": [r["uid"] for r in order["removed"]]}
-            control.client.post(f"/anypop/v1/agents/{pop}/report", json=report, headers=control.agent(pop)).raise_for_status()
+            report = {
+                "pop": pop,
+                "host": pop,
+                "at": 0,
+                "generation": order["generation"],
+                "gone": [r["uid"] for r in order["removed"]],
+            }
+            control.client.post(
+                f"/anypop/v1/agents/{pop}/report", json=report, headers=control.agent(pop)
+            ).raise_for_status()
     assert control.client.get(BASE).json()["results"] == []
 
 
@@ -71,14 +80,21 @@ def terraform(slug: str = "my-anycast-workload") -> dict[str, Any]:
                         "env": {"PYTHONUNBUFFERED": {"value": "1"}, "TOKEN": {"secretValue": "hush-hush"}},
                         "image": "example/pythonweb:latest",
                         "ports": {"web": {"enableImplicitNetworkPolicy": True, "port": 8000, "protocol": "TCP"}},
-                        "readinessProbe": {"httpGet": {"path": "/", "port": 8000, "scheme": "HTTP", "httpHeaders": {}}, "periodSeconds": 5},
+                        "readinessProbe": {
+                            "httpGet": {"path": "/", "port": 8000, "scheme": "HTTP", "httpHeaders": {}},
+                            "periodSeconds": 5,
+                        },
                         "resources": {"requests": {"cpu": "1", "memory": "2Gi"}},
                         "securityContext": {"capabilities": {"add": [], "drop": []}, "runAsUser": "1000"},
                         "volumeMounts": [],
                     }
                 },
-                "imagePullCredentials": [{"dockerRegistry": {"server": "r.example", "username": "me", "password": "pass-word"}}],
-                "networkInterfaces": [{"assignments": [], "enableOneToOneNat": True, "ipFamilies": [], "network": "default"}],
+                "imagePullCredentials": [
+                    {"dockerRegistry": {"server": "r.example", "username": "me", "password": "pass-word"}}
+                ],
+                "networkInterfaces": [
+                    {"assignments": [], "enableOneToOneNat": True, "ipFamilies": [], "network": "default"}
+                ],
                 "runtime": {},
                 "volumeClaimTemplates": [],
             },
@@ -135,12 +151,18 @@ def less_empty(value: Any) -> Any:
 
 
 def test_only_https_with_the_platforms_own_authority_is_spoken(control: Process) -> None:
-    """Plain HTTP gets no answer, a client without the authority no connection, and nothing older than TLS 1.2 is agreed to."""
+    """Plain HTTP gets no answer, a client without the authority no connection, and nothing older than TLS 1.2 is
+    agreed to.
+    """
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"http://127.0.0.1:{control.port}/anypop/v1/healthz", trust_env=False)
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         httpx.get(f"https://127.0.0.1:{control.port}/anypop/v1/healthz", trust_env=False)
-    for newest, spoken in ((ssl.TLSVersion.TLSv1_3, True), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_1, False)):
+    for newest, spoken in (
+        (ssl.TLSVersion.TLSv1_3, True),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_1, False),
+    ):
         context = ssl.create_default_context(cafile=str(control.folder / "control" / "ca.pem"))
         context.set_ciphers("ALL:@SECLEVEL=0")  # so that it is not this side that refuses
         with warnings.catch_warnings(), socket.create_connection(("127.0.0.1", control.port)) as plain:
@@ -151,12 +173,13 @@ def test_only_https_with_the_platforms_own_authority_is_spoken(control: Process)
                 assert link.version() == newest.name.replace("_", ".")
 
 
-@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-8"])
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-8"]
+)
 def test_the_form_of_gos_oauth2_gets_a_token(control: Process, credentials: dict[str, str], content_type: str) -> None:
     """Terraform's and virtual-kubelet's way in."""
-    form = (
-        f"client_id={credentials['client_id']}&client_secret={credentials['client_secret']}&grant_type=client_credentials&scope=workloads"
-    )
+    who = f"client_id={credentials['client_id']}&client_secret={credentials['client_secret']}"
+    form = f"{who}&grant_type=client_credentials&scope=workloads"
     given = control.client.post(TOKEN, content=form, headers={"content-type": content_type, "authorization": ""}).json()
     assert given.keys() == {"access_token", "token_type", "expires_in"}
     assert (given["token_type"], given["expires_in"]) == ("bearer", 3600)
@@ -164,7 +187,12 @@ def test_the_form_of_gos_oauth2_gets_a_token(control: Process, credentials: dict
 
 def test_a_token_request_may_hold_more_than_it_needs(client: httpx.Client, credentials: dict[str, str]) -> None:
     """Members that nobody asked for are of no interest, whatever they are."""
-    assert client.post(TOKEN, json={**credentials, "grant_type": "client_credentials", "expires": 5, "x": None}).status_code == 200
+    assert (
+        client.post(
+            TOKEN, json={**credentials, "grant_type": "client_credentials", "expires": 5, "x": None}
+        ).status_code
+        == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +214,9 @@ def test_no_token_request_however_strange_is_an_error_of_ours(client: httpx.Clie
 
 
 def test_an_agents_token_opens_no_users_door_and_a_users_no_agents(control: Process, client: httpx.Client) -> None:
-    """Every route of the API but health and its own description refuses the other's token, and none at all, with 401."""
+    """Every route of the API but health and its own description refuses the other's token, and none at all, with
+    401.
+    """
     routes = client.get("/anypop/v1/openapi.json").json()["paths"]
     assert len(routes) > 20
     for path, methods in routes.items():
@@ -197,7 +227,9 @@ def test_an_agents_token_opens_no_users_door_and_a_users_no_agents(control: Proc
         real = re.sub(r"\{stack_id\}", "default", re.sub(r"\{pop\}", "JFK", path)).replace("{", "").replace("}", "")
         for method in methods:
             for headers in (wrong, {"authorization": ""}, {"authorization": "bearer"}):
-                response = client.request(method, real, headers={**headers, "content-type": "application/json"}, content=b"{}")
+                response = client.request(
+                    method, real, headers={**headers, "content-type": "application/json"}, content=b"{}"
+                )
                 assert response.status_code == 401, (method, path, response.text)
                 assert response.json()["code"] == 16
 
@@ -226,11 +258,17 @@ def test_stacks_are_filtered_as_clients_write_it(client: httpx.Client) -> None:
     for text in (f'slug="{made["slug"]}"', "name='Facts' and status='ACTIVE'"):
         found = client.get("/stack/v1/stacks", params={"page_request.filter": text}).json()
         assert [s["id"] for s in found["results"]] == [made["id"]] and found["pageInfo"]["totalCount"] == "1"
-    assert client.get("/stack/v1/stacks", params={"page_request.filter": "name='Facts' and status='DISABLED'"}).json()["results"] == []
+    assert (
+        client.get("/stack/v1/stacks", params={"page_request.filter": "name='Facts' and status='DISABLED'"}).json()[
+            "results"
+        ]
+        == []
+    )
 
 
 @pytest.mark.parametrize(
-    "path", ["/stack/v1/stacks/", f"{BASE}/", f"{BASE}//instances", f"{BASE}//instances/x", "/workload/v1/stacks//workloads"]
+    "path",
+    ["/stack/v1/stacks/", f"{BASE}/", f"{BASE}//instances", f"{BASE}//instances/x", "/workload/v1/stacks//workloads"],
 )
 def test_an_empty_id_in_a_path_is_never_answered_with_200(client: httpx.Client, path: str) -> None:
     """Clients take an answer for the object that they asked for."""
@@ -241,7 +279,9 @@ def test_an_empty_id_in_a_path_is_never_answered_with_200(client: httpx.Client, 
 
 
 def test_a_terraform_configuration_has_an_empty_second_plan(client: httpx.Client) -> None:
-    """The answers to the provider's POST and GET differ from what it sent only by what the API is known to add, and by secrets."""
+    """The answers to the provider's POST and GET differ from what it sent only by what the API is known to add, and
+    by secrets.
+    """
     sent = terraform()
     made = post(client, sent)
     read = client.get(f"{BASE}/{made['slug']}").json()["workload"]
@@ -267,7 +307,9 @@ def test_what_was_read_can_be_put_back_and_changes_nothing(control: Process, cli
     put = client.put(f"{BASE}/{made['id']}", json={"workload": made}).json()["workload"]
     assert put == made
     assert control.order("JFK") == order
-    secrets = {name: value for i in order["instances"] for c in i["payload"]["containers"] for name, value in c["secrets"]}
+    secrets = {
+        name: value for i in order["instances"] for c in i["payload"]["containers"] for name, value in c["secrets"]
+    }
     assert secrets == {"TOKEN": "hush-hush"}
 
 
@@ -301,7 +343,9 @@ def test_what_could_not_be_sent_back_is_refused_at_once(client: httpx.Client, pa
 
 
 def test_a_registrys_password_stays_with_its_registry(client: httpx.Client, control: Process) -> None:
-    """Sent back without a password, each entry keeps the one of its own registry and user, wherever it stands; no other gets it."""
+    """Sent back without a password, each entry keeps the one of its own registry and user, wherever it stands; no
+    other gets it.
+    """
     body = terraform()
     body["workload"]["spec"]["imagePullCredentials"].append(
         {"dockerRegistry": {"server": "s.example", "username": "me", "password": "other"}}
@@ -314,7 +358,9 @@ def test_a_registrys_password_stays_with_its_registry(client: httpx.Client, cont
     control.end()
     control.start()
     with sqlite3.connect(f"file:{control.folder}/control/anypop.db?mode=ro", uri=True) as store:
-        rows = store.execute("select path, value from workload_secrets where path like '%password' and revision = 2").fetchall()
+        rows = store.execute(
+            "select path, value from workload_secrets where path like '%password' and revision = 2"
+        ).fetchall()
     assert rows == [("spec.imagePullCredentials[1].dockerRegistry.password", "pass-word")]
     empty(control)
 
@@ -354,7 +400,9 @@ def test_max_replicas_labels_and_runtime_are_never_filled_in(client: httpx.Clien
 
 
 @pytest.mark.parametrize(("protocol", "kept"), [("TCP", "TCP"), ("UDP", "UDP"), ("SCTP", "SCTP"), (None, None)])
-def test_a_ports_protocol_comes_back_as_it_was_sent(client: httpx.Client, protocol: str | None, kept: str | None) -> None:
+def test_a_ports_protocol_comes_back_as_it_was_sent(
+    client: httpx.Client, protocol: str | None, kept: str | None
+) -> None:
     """Unknown and absent ones count as TCP without being changed."""
     body = a_body("ported", ports={"p": {"port": 80} | ({"protocol": protocol} if protocol else {})})
     assert post(client, body)["spec"]["containers"]["web"]["ports"]["p"].get("protocol") == kept
@@ -387,7 +435,11 @@ def test_an_instance_is_described_once_and_for_all(client: httpx.Client) -> None
     }  # fmt: skip
     assert found["location"]["cityCode"] == "LHR" and found["location"]["countryCode"] == "GB"
     link = found["networkInterfaces"][0]
-    assert (link["network"], link["ipAddress"], link["ipv6Address"]) == ("default", found["ipAddress"], found["ipv6Address"])
+    assert (link["network"], link["ipAddress"], link["ipv6Address"]) == (
+        "default",
+        found["ipAddress"],
+        found["ipv6Address"],
+    )
     anycast = client.get(f"{BASE}/fun").json()["workload"]["metadata"]["annotations"][f"{ANYCAST}/subnets"]
     assert found["metadata"]["annotations"][f"{ANYCAST}/subnets"] == anycast
     assert link["ipAddressAliases"] == [anycast.split("/")[0]]
@@ -433,7 +485,9 @@ def test_ansible_reads_pages_from_before_the_first_item_to_the_end(client: httpx
     names: list[str] = []
     after, more = "-1", True
     while more:
-        page = client.get(f"{BASE}/many/instances", params={"page_request.first": "10", "page_request.after": after}).json()
+        page = client.get(
+            f"{BASE}/many/instances", params={"page_request.first": "10", "page_request.after": after}
+        ).json()
         names += [i["name"] for i in page["results"]]
         info = page["pageInfo"]
         assert info.keys() == {"totalCount", "hasPreviousPage", "hasNextPage", "startCursor", "endCursor"}
@@ -447,7 +501,10 @@ def test_ansible_reads_pages_from_before_the_first_item_to_the_end(client: httpx
 def test_page_info_is_always_there_and_a_page_has_ten_items_unless_asked(client: httpx.Client) -> None:
     """On empty lists too; virtual-kubelet asks for 99999 at once."""
     empty = client.get(BASE).json()
-    assert empty == {"pageInfo": {**empty["pageInfo"], "totalCount": "0", "hasNextPage": False, "hasPreviousPage": False}, "results": []}
+    assert empty == {
+        "pageInfo": {**empty["pageInfo"], "totalCount": "0", "hasNextPage": False, "hasPreviousPage": False},
+        "results": [],
+    }
     post(client, a_body("many", replicas=6))
     info = client.get(f"{BASE}/many/instances").json()["pageInfo"]
     assert (info["totalCount"], info["startCursor"], info["endCursor"], info["hasNextPage"]) == ("12", "0", "9", True)
@@ -480,7 +537,9 @@ def test_a_deep_body_is_refused_in_words(client: httpx.Client, method: str, dept
     refusal(client.request(method, path, content=body, headers={"content-type": "application/json"}), 400, 3)
 
 
-@pytest.mark.parametrize("version", ["9" * 4500, "-1", "1.0", "one", True, [1], {"a": 1}], ids=lambda version: str(version)[:5])
+@pytest.mark.parametrize(
+    "version", ["9" * 4500, "-1", "1.0", "one", True, [1], {"a": 1}], ids=lambda version: str(version)[:5]
+)
 def test_a_version_that_is_no_number_is_refused_by_name(client: httpx.Client, version: Any) -> None:
     """However long."""
     made = post(client, a_body("fun", replicas=0))

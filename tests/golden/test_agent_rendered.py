@@ -1,6 +1,8 @@
-"""What the agent renders for other programs: bird.conf and the nft table, as recorded in `agent/`, all accepted by the real programs.
+"""What the agent renders for other programs: bird.conf and the nft table, as recorded in `agent/`, all accepted by the
+real programs.
 
-To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_agent_rendered.py, then read the difference.
+To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_agent_rendered.py, then read the
+difference.
 """
 
 import os
@@ -28,7 +30,8 @@ LOG = Path("/var/lib/anypop/pops/lhr/bird/bird.log")
 
 def upstream(name: str, asn: int, n: int, **more: object) -> Upstream:
     plain = Upstream(
-        name=name, asn=asn, interface=f"up-{name}", neighbor4=IPv4Address(f"10.9.{n}.1"), local4=IPv4Address(f"10.9.{n}.2"),
+        name=name, asn=asn, interface=f"up-{name}", neighbor4=IPv4Address(f"10.9.{n}.1"),
+        local4=IPv4Address(f"10.9.{n}.2"),
         neighbor6=IPv6Address(f"fd00:9:{n}::1"), local6=IPv6Address(f"fd00:9:{n}::2"),
     )  # fmt: skip
     return replace(plain, **more)  # type: ignore[arg-type]
@@ -54,7 +57,8 @@ SPEAKERS = {
     ),
     "behind-edge": SpeakerConfig(
         asn=33438, router_id=IPv4Address("10.64.255.1"),
-        upstreams=(upstream("edge", 33438, 0, kind=UpstreamKind.EDGE), upstream("other-edge", 65000, 1, kind=UpstreamKind.EDGE)),
+        upstreams=(upstream("edge", 33438, 0, kind=UpstreamKind.EDGE),
+        upstream("other-edge", 65000, 1, kind=UpstreamKind.EDGE)),
         exports=(
             Export(prefix=ANYCAST4, upstream="edge", prepend=1, communities=((209, 5009),)),
             Export(prefix=ip_network("192.0.2.1/32"), upstream="edge"),
@@ -90,7 +94,10 @@ def bird_accepts(text: str, folder: Path) -> bool:
 
 
 def nft_accepts(text: str) -> bool:
-    return subprocess.run(["nft", "-c", "-f", "-"], input=text, text=True, capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["nft", "-c", "-f", "-"], input=text, text=True, capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 @pytest.mark.parametrize("name", SPEAKERS)
@@ -130,7 +137,10 @@ def _pin(slot: int, *addresses: str) -> Pin:
 
 DRAINS = {
     "one": [_pin(3, "2001:db8:a::1")],
-    "two": [_pin(3, "192.0.2.1", "198.51.100.10", "2001:db8:a::1", "2001:db8:e::10"), _pin(5, "192.0.2.1", "198.51.100.11")],
+    "two": [
+        _pin(3, "192.0.2.1", "198.51.100.10", "2001:db8:a::1", "2001:db8:e::10"),
+        _pin(5, "192.0.2.1", "198.51.100.11"),
+    ],
 }
 
 

@@ -1,6 +1,7 @@
 """Recorded sessions of the command line: tables, progress and messages as people see them.
 
-To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_cli_sessions.py, then read the difference.
+To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_cli_sessions.py, then read the
+difference.
 """
 
 import os

@@ -1,6 +1,7 @@
 """The configurations of lab routers: some as recorded in `lab/`, all accepted by BIRD itself.
 
-To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_lab_birdconf.py, then read the difference.
+To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_lab_birdconf.py, then read the
+difference.
 """
 
 import os
@@ -60,7 +61,9 @@ def test_an_edge_routers_configuration_is_the_recorded_one_and_bird_takes_it(tmp
 def test_hosts_change_nothing_for_the_routers_of_other_networks() -> None:
     """Whether a PoP has one host or two behind an edge router: every other router is configured in the same words."""
     plain, with_hosts = lab(ARTICLE), lab(TWO_HOSTS)
-    assert [render(with_hosts, router) for router in with_hosts.routers] == [render(plain, router) for router in plain.routers]
+    assert [render(with_hosts, router) for router in with_hosts.routers] == [
+        render(plain, router) for router in plain.routers
+    ]
 
 
 def test_bird_accepts_every_router_of_the_article(tmp_path: Path) -> None:

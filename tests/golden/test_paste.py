@@ -1,4 +1,5 @@
-"""Pasted texts of four makers and what is said about each, side by side in tests/golden/paste: NAME.txt is the paste, NAME.out the answer.
+"""Pasted texts of four makers and what is said about each, side by side in tests/golden/paste: NAME.txt is the paste,
+NAME.out the answer.
 
 Those of FRR 8.4 and BIRD 2.0.12 were printed by real daemons. To record anew after a wanted change:
 ANYPOP_RECORD=1 pytest tests/golden/test_paste.py, then read the difference.

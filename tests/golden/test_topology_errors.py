@@ -1,6 +1,7 @@
 """Wrong topologies and what is said about them: `topology/NAME.yaml` and, as recorded, `topology/NAME.txt`.
 
-To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_topology_errors.py, then read the difference.
+To record anew after a wanted change: ANYPOP_RECORD=1 pytest tests/golden/test_topology_errors.py, then read the
+difference.
 """
 
 import os

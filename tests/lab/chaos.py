@@ -1,7 +1,7 @@
 """Kill -9 of anything at any moment, drawn from a seed: the victims, the moments, and what has to be true afterwards.
 
-In: a platform and a `random.Random`. Out: kills, and answers to "is it whole again?". It ends only what belongs to the platform that it
-is given.
+In: a platform and a `random.Random`. Out: kills, and answers to "is it whole again?". It ends only what belongs to the
+platform that it is given.
 """
 
 import os
@@ -18,12 +18,15 @@ from anypop.host import netns, process
 from anypop.lab import build, platform, vantage
 from tests.lab.story import Shell
 
-FIRST_S, LAST_S = 0.0, 1.2  # an operation on a small platform takes about a second: kills fall before, into and after it
+# an operation on a small platform takes about a second: kills fall before, into and after it
+FIRST_S, LAST_S = 0.0, 1.2
 
 
 @dataclass(slots=True)
 class Killer:
-    """Kills from its own thread while an operation is under way; `done` tells what, for a person who reads a failure."""
+    """Kills from its own thread while an operation is under way; `done` tells what, for a person who reads a
+    failure.
+    """
 
     place: platform.Platform
     dice: random.Random
@@ -32,7 +35,12 @@ class Killer:
     def victims(self) -> list[Path]:
         """Pid files of everything that runs for this platform."""
         state = self.place.state
-        found = [*state.glob("run/*.pid"), *state.glob("lab/*.pid"), *state.glob("lab/*/bird.pid"), *state.glob("pops/*/bird/bird.pid")]
+        found = [
+            *state.glob("run/*.pid"),
+            *state.glob("lab/*.pid"),
+            *state.glob("lab/*/bird.pid"),
+            *state.glob("pops/*/bird/bird.pid"),
+        ]
         return sorted(file for file in found if process.alive(file))
 
     def strike(self) -> None:
@@ -87,11 +95,14 @@ class Killer:
 def repair(place: platform.Platform) -> None:
     """`anypop up` on what is left."""
     if place.dead() or not build.attach(place.state / "lab").whole():
-        platform.up(place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None)
+        platform.up(
+            place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None
+        )
 
 
 def lacks(place: platform.Platform, wanted: dict[str, int]) -> list[str]:
-    """What keeps the platform from being as `wanted` (workload: instances): one line each; nothing when it has converged.
+    """What keeps the platform from being as `wanted` (workload: instances): one line each; nothing when it has
+    converged.
 
     Each instance runs, and its own address and the anycast address answer from every vantage; nothing else is there.
     """
@@ -113,7 +124,12 @@ def lacks(place: platform.Platform, wanted: dict[str, int]) -> list[str]:
     if len(netns.names(f"{place.prefix}-i-")) != uids:
         found.append(f"namespaces of instances: {netns.names(f'{place.prefix}-i-')}")
     for pop in shell.json("pops"):
-        if not pop["trusted"] or pop.get("drift") or pop.get("orphans") or any(s["state"] != "established" for s in pop["sessions"]):
+        if (
+            not pop["trusted"]
+            or pop.get("drift")
+            or pop.get("orphans")
+            or any(s["state"] != "established" for s in pop["sessions"])
+        ):
             found.append(f"PoP {pop}")
     if not found:
         lab = build.attach(place.state / "lab")

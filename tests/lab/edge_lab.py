@@ -1,4 +1,6 @@
-"""A small internet with a PoP of two hosts, and what its tests ask: hosts without agents, counters and routes of running BIRDs."""
+"""A small internet with a PoP of two hosts, and what its tests ask: hosts without agents, counters and routes of
+running BIRDs.
+"""
 
 import re
 from collections.abc import Sequence
@@ -62,14 +64,16 @@ class BareHost:
         return self.lab.folder.parent / f"host{self.number}"
 
     def say(self, more: Sequence[str] = (), fades: bool = False, **scope: Any) -> None:
-        """Tell the edge router the covering prefixes with this scope, the anycast addresses, its own first addresses, and
-        `more`, all of it fading if so; start the speaker if need be.
+        """Tell the edge router the covering prefixes with this scope, the anycast addresses, its own first addresses,
+        and `more`, all of it fading if so; start the speaker if need be.
         """
         place = self.lab.plan.sites[0].hosts[self.number - 1]
         single = (*ANYCAST, f"{place.host.external4[1]}/32", f"{place.host.external6[1]}/128", *more)
         exports = [Export(prefix=ip_network(p), upstream="edge", graceful=fades, **scope) for p in COVERS]
         exports += [Export(prefix=ip_network(p), upstream="edge", graceful=fades) for p in single]
-        config = SpeakerConfig(asn=33438, router_id=place.host.router_id, upstreams=place.host.upstreams, exports=tuple(exports))
+        config = SpeakerConfig(
+            asn=33438, router_id=place.host.router_id, upstreams=place.host.upstreams, exports=tuple(exports)
+        )
         self.folder.mkdir(exist_ok=True)
         file, pid_file, control = (self.folder / f"bird.{suffix}" for suffix in ("conf", "pid", "ctl"))
         file.write_text(render(config, log=self.folder / "bird.log"))
@@ -77,7 +81,9 @@ class BareHost:
             birdc.ask(control, "configure")
             return
         with netns.inside(place.netns):
-            process.spawn(["bird", "-f", "-c", str(file), "-s", str(control)], pid_file=pid_file, log=self.folder / "bird.out")
+            process.spawn(
+                ["bird", "-f", "-c", str(file), "-s", str(control)], pid_file=pid_file, log=self.folder / "bird.out"
+            )
 
     def stop(self) -> None:
         """Kill the speaker; its neighbour hears nothing but the end of the connection."""
@@ -94,8 +100,8 @@ def networks(text: str) -> list[str]:
 
 
 def updates(folder: Path) -> Updates:
-    """How many updates and withdrawals each upstream's router has had from the PoP in London, by router and family. Raises `WorldError`
-    where a session is down.
+    """How many updates and withdrawals each upstream's router has had from the PoP in London, by router and family.
+    Raises `WorldError` where a session is down.
     """
     found: Updates = {}
     for router in UPSTREAMS:
@@ -111,7 +117,9 @@ def updates(folder: Path) -> Updates:
 def told(lab: Lab, router: str, prefix: str) -> Candidate | None:
     """The PoP's own route for a prefix in an upstream's router; None: it has none from there."""
     try:
-        text = birdc.ask(lab.control_socket(router), f"show route {prefix} protocol as33438_lhr_v{ip_network(prefix).version} all")
+        text = birdc.ask(
+            lab.control_socket(router), f"show route {prefix} protocol as33438_lhr_v{ip_network(prefix).version} all"
+        )
     except WorldError:  # "Network not found"
         return None
     found = parse_routes(text)
@@ -119,7 +127,9 @@ def told(lab: Lab, router: str, prefix: str) -> Candidate | None:
 
 
 def watched(lab: Lab) -> int:
-    """How many of the edge router's sessions with hosts BFD holds to be up. Before that a silent loss is seen by the hold time alone."""
+    """How many of the edge router's sessions with hosts BFD holds to be up. Before that a silent loss is seen by the
+    hold time alone.
+    """
     return len(re.findall(r" h\d\s+Up ", birdc.ask(lab.control_socket("pop-lhr"), "show bfd sessions")))
 
 

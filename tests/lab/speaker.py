@@ -1,4 +1,6 @@
-"""A PoP without an agent, for tests of the lab alone: a BIRD in its namespace that announces, and a web server that says its city."""
+"""A PoP without an agent, for tests of the lab alone: a BIRD in its namespace that announces, and a web server that
+says its city.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ STOLEN = "203.0.113.0/24"  # every speaker announces this too; it is nobody's, a
 
 @dataclass(kw_only=True)
 class Speaker:
-    """One PoP. `saying`: for an upstream's name ("" for all), the communities that go with the covering prefixes towards it."""
+    """One PoP. `saying`: for an upstream's name ("" for all), the communities that go with the covering prefixes
+    towards it.
+    """
 
     lab: Lab
     site: PopSite
@@ -35,7 +39,9 @@ class Speaker:
         """Hold every announced prefix's first address on `lo`, start BIRD and the server."""
         self.folder.mkdir(parents=True, exist_ok=True)
         own = (self.host.external4, self.host.external6)
-        ip.batch([f"addr replace {p[1]}/{p.max_prefixlen} dev lo" for p in (*self.prefixes, *own)], netns=self.site.netns)
+        ip.batch(
+            [f"addr replace {p[1]}/{p.max_prefixlen} dev lo" for p in (*self.prefixes, *own)], netns=self.site.netns
+        )
         self._write()
         with netns.inside(self.site.netns):
             argv = ["bird", "-f", "-c", str(self.folder / "bird.conf"), "-s", str(self.folder / "bird.ctl")]
@@ -44,7 +50,9 @@ class Speaker:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def say(self, *communities: str, to: str = "") -> None:
-        """From now on announce the covering prefixes to that upstream with these communities ("(209, 7100)"), to others without."""
+        """From now on announce the covering prefixes to that upstream with these communities ("(209, 7100)"), to
+        others without.
+        """
         self.saying = {to: communities}
         self._write()
         birdc.ask(self.folder / "bird.ctl", "configure")
@@ -56,7 +64,9 @@ class Speaker:
 
     def _write(self) -> None:
         lines = [f"router id {self.host.router_id};", "protocol device {}", "log stderr all;"]
-        lines.append('protocol bfd { interface "up-*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }')
+        lines.append(
+            'protocol bfd { interface "up-*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }'
+        )
         for family in (4, 6):
             own: Prefix = self.host.external4 if family == 4 else self.host.external6
             statics = [str(p) for p in (*self.prefixes, own) if p.version == family] + ([STOLEN] if family == 4 else [])
@@ -74,7 +84,8 @@ class Speaker:
         communities = self.saying.get(upstream.name, self.saying.get("", ()))
         added = " ".join(f"bgp_community.add({c});" for c in communities)
         return (
-            f"protocol bgp up_{upstream.name}_{family} {{ local {here} as {self.lab.network().asn}; neighbor {there} as {upstream.asn};"
+            f"protocol bgp up_{upstream.name}_{family} {{ local {here} as {self.lab.network().asn}; neighbor {there} "
+            f"as {upstream.asn};"
             " connect delay time 1; connect retry time 1; error wait time 1, 2; bfd on;"
             f" ipv{family} {{ import all; export filter {{ if source != RTS_STATIC then reject;"
             f" if net ~ [{covering}] then {{ {added} }} accept; }}; }}; }}"
@@ -82,7 +93,9 @@ class Speaker:
 
 
 def _server(city: str) -> ThreadingHTTPServer:
-    """Answers every request with the name of the city, on port 80 of all addresses of the calling thread's namespace."""
+    """Answers every request with the name of the city, on port 80 of all addresses of the calling thread's
+    namespace.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

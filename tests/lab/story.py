@@ -46,7 +46,20 @@ class Shell:
 
     def create(self, slug: str = WORKLOAD, *more: str) -> dict[str, Any]:
         targets = ("--target", "na1=JFK,LAX", "--target", "eu1=AMS,LHR")
-        words = ("workload", "create", slug, "--image", self.place.image, "--port", "80", "--size", "SP-2", *targets, "--replicas", "2")
+        words = (
+            "workload",
+            "create",
+            slug,
+            "--image",
+            self.place.image,
+            "--port",
+            "80",
+            "--size",
+            "SP-2",
+            *targets,
+            "--replicas",
+            "2",
+        )
         made: dict[str, Any] = self.json(*words, "--anycast", "--yes", "--timeout", "60", *more)
         return made
 

@@ -130,7 +130,10 @@ async def half_open(address: Address, change: Callable[[], Awaitable[None]]) -> 
     """
     process.run(
         netns.command(CLIENT, "nft", "-f", "-"),
-        stdin="table inet t { chain c { type filter hook input priority 0; tcp flags & (syn | ack) == syn | ack drop; }; }",
+        stdin=(
+            "table inet t { chain c { type filter hook input priority 0; tcp flags & (syn | ack) == syn | ack drop; }; "
+            "}"
+        ),
     )
     client = Client(address)
     opening = asyncio.create_task(client.open())
@@ -229,7 +232,9 @@ def test_udp_that_nobody_answers_stays_too(net: Netlink, version: int) -> None:
     async def scenario() -> list[str]:
         loop, family = asyncio.get_running_loop(), socket.AF_INET if version == 4 else socket.AF_INET6
         own(net, BOTH[0])
-        client, old, new = (made_in(space, family, socket.SOCK_DGRAM) for space in (CLIENT, BOTH[0].space, BOTH[1].space))
+        client, old, new = (
+            made_in(space, family, socket.SOCK_DGRAM) for space in (CLIENT, BOTH[0].space, BOTH[1].space)
+        )
         with client, old, new:
             for one in (old, new):
                 one.bind(("", PORT))
@@ -238,7 +243,10 @@ def test_udp_that_nobody_answers_stays_too(net: Netlink, version: int) -> None:
             async with asyncio.timeout(3):
                 for _ in range(2):
                     await loop.sock_sendto(client, b"42", (str(EXTERNAL[version]), PORT))
-                    tasks = {asyncio.create_task(loop.sock_recv(one, 100)): name for one, name in ((old, "old"), (new, "new"))}
+                    tasks = {
+                        asyncio.create_task(loop.sock_recv(one, 100)): name
+                        for one, name in ((old, "old"), (new, "new"))
+                    }
                     done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                     heard += [tasks[task] for task in done]
                     for task in rest:

@@ -56,7 +56,9 @@ def pop() -> Iterator[PopLab]:
     try:
         lab.start_agent()
         lab.give(drain_s=DRAIN_S)
-        wait_until(lambda: lab.upstreams.routes("one", EXTERNAL4), timeout_s=20, reason="the host's own prefix is announced")
+        wait_until(
+            lambda: lab.upstreams.routes("one", EXTERNAL4), timeout_s=20, reason="the host's own prefix is announced"
+        )
         yield lab
     finally:
         lab.close()
@@ -68,7 +70,11 @@ def clean(pop: PopLab) -> Iterator[PopLab]:
     yield pop
     known = {i.uid: i for i in (pop.control.order.instances if pop.control.order else ())}
     order = pop.give(removed=tokens(*known.values()), drain_s=0.0)
-    _wait(pop, lambda: (r := pop.control.report) and r.generation == order.generation and not r.instances, "the host is empty again")
+    _wait(
+        pop,
+        lambda: (r := pop.control.report) and r.generation == order.generation and not r.instances,
+        "the host is empty again",
+    )
     assert _pinned(pop) == {}
 
 
@@ -132,12 +138,18 @@ def test_a_newer_incarnation_takes_over_under_load(clean: PopLab) -> None:
         sides = [clean.reported_life(i.uid) for i in (old, new)]
         assert [(s.template, s.serving) for s in sides if s] == [("t0", False), ("t1", True)]
         assert _pinned(clean) == {short(old.uid): True}
-        wait_until(lambda: all(load.last == "new" for load in loads), timeout_s=5, reason="new requests reach the new one")
+        wait_until(
+            lambda: all(load.last == "new" for load in loads), timeout_s=5, reason="new requests reach the new one"
+        )
         assert all(flow.lives() for flow in early), "a connection of before the change was cut"
         late = Flow(clean, external(old), 81)
         asked = time.monotonic()
         clean.give(new, removed=tokens(old, reason=Reason.SUPERSEDED), drain_s=DRAIN_S)
-        wait_until(lambda: (t := clean.reported_life(old.uid)) and t.phase is Phase.DELETING, timeout_s=5, reason="it is told to go")
+        wait_until(
+            lambda: (t := clean.reported_life(old.uid)) and t.phase is Phase.DELETING,
+            timeout_s=5,
+            reason="it is told to go",
+        )
         assert all(flow.lives() for flow in early), "a connection of before the change was cut early"
         for flow in early:
             flow.close()
@@ -158,7 +170,10 @@ def test_three_of_four_go_and_no_request_is_lost(clean: PopLab) -> None:
     four = [life(n, f"i{n}") for n in range(4)]
     clean.give(*four, drain_s=DRAIN_S)
     _ready(clean, *four)
-    with Requests(clean.upstreams.namespace("one"), ANYCAST4) as load, Requests(clean.upstreams.namespace("one"), ANYCAST6) as other:
+    with (
+        Requests(clean.upstreams.namespace("one"), ANYCAST4) as load,
+        Requests(clean.upstreams.namespace("one"), ANYCAST6) as other,
+    ):
         wait_until(lambda: len(load.answers) == 4 and load.sent > 300, timeout_s=15, reason="all four answer")
         clean.give(four[0], removed=tokens(*four[1:], reason=Reason.SCALED_DOWN), drain_s=DRAIN_S)
         begun = time.monotonic()
@@ -187,7 +202,11 @@ def test_an_agent_that_dies_in_the_middle_of_a_drain_loses_nothing(clean: PopLab
         clean.kill_agent()
         assert flow.lives()
         clean.start_agent()
-        wait_until(lambda: load.last == "stays" and clean.members(ANYCAST4) == 1, timeout_s=10, reason="new requests go elsewhere")
+        wait_until(
+            lambda: load.last == "stays" and clean.members(ANYCAST4) == 1,
+            timeout_s=10,
+            reason="new requests go elsewhere",
+        )
         sent = load.sent
         wait_until(lambda: load.sent > sent + 300, timeout_s=10, reason="more requests")
         assert flow.lives()
@@ -209,7 +228,11 @@ def test_a_broken_newer_incarnation_changes_nothing_and_one_that_breaks_later_gi
     space, flow = clean.upstreams.namespace("one"), Flow(clean, ANYCAST4, 81)
     with Requests(space, ANYCAST4) as load, Requests(space, external(old)) as other:
         clean.give(old, broken, drain_s=DRAIN_S)
-        _wait(clean, lambda: (t := clean.reported_life(broken.uid)) and t.containers[0].phase is Phase.RUNNING, "the broken one runs")
+        _wait(
+            clean,
+            lambda: (t := clean.reported_life(broken.uid)) and t.containers[0].phase is Phase.RUNNING,
+            "the broken one runs",
+        )
         wait_until(lambda: load.sent > 600, timeout_s=20, reason="it had its chance")
         assert (load.failures, other.failures) == ([], [])
         assert set(load.answers) | set(other.answers) == {"old"}
@@ -223,7 +246,11 @@ def test_a_broken_newer_incarnation_changes_nothing_and_one_that_breaks_later_gi
     rows = clean.podman.ask("GET", "/containers/json").json()
     (pid,) = (int(row["Pid"]) for row in rows if row["Labels"]["anypop.uid"] == new.uid)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: clean.get(ANYCAST4) == "old" == clean.get(external(old)), timeout_s=5, reason="the old one has the slot again")
+    wait_until(
+        lambda: clean.get(ANYCAST4) == "old" == clean.get(external(old)),
+        timeout_s=5,
+        reason="the old one has the slot again",
+    )
     assert flow.lives()
     _wait(clean, lambda: _serving(clean, new), "the new one is back")
     assert flow.lives()

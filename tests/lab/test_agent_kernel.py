@@ -153,8 +153,8 @@ FLOWS = 60
 
 
 def test_who_joins_one_that_was_alone_moves_no_flow(net: Netlink) -> None:
-    """A second and a third member get their share of new connections, and none of the sixty that the first one has, in both families; when
-    the first one leaves, the group is what it would have been without it.
+    """A second and a third member get their share of new connections, and none of the sixty that the first one has, in
+    both families; when the first one leaves, the group is what it would have been without it.
     """
     router = wire(net, 0, 1, 2)
     sysctl.prepare([])
@@ -169,7 +169,9 @@ def test_who_joins_one_that_was_alone_moves_no_flow(net: Netlink) -> None:
             router.set_route(address)
             assert router.look().balanced[address] == members(0)
             with netns.inside(f"{SPACE}-c"):
-                flows += [stack.enter_context(socket.create_connection((str(address), 80), timeout=5)) for _ in range(FLOWS)]
+                flows += [
+                    stack.enter_context(socket.create_connection((str(address), 80), timeout=5)) for _ in range(FLOWS)
+                ]
         assert all(_echoes(flow) for flow in flows)
         for others in ((1,), (1, 2)):
             for address in (ANYCAST4, ANYCAST6):
@@ -218,7 +220,9 @@ def test_an_outage_moves_no_flow(net: Netlink, policy: str, is_broken: bool) -> 
             with netns.inside(f"{PREFIX}-i-{short(one.uid)}"):
                 stack.enter_context(EchoServer((str(ANYCAST4), 80)))
         with netns.inside(f"{SPACE}-c"):
-            flows = [stack.enter_context(socket.create_connection((str(ANYCAST4), 80), timeout=5)) for _ in range(FLOWS)]
+            flows = [
+                stack.enter_context(socket.create_connection((str(ANYCAST4), 80), timeout=5)) for _ in range(FLOWS)
+            ]
         assert all(_echoes(flow) for flow in flows)
         ip.batch(["link set up-c down"])
         for flow in flows:
@@ -226,7 +230,9 @@ def test_an_outage_moves_no_flow(net: Netlink, policy: str, is_broken: bool) -> 
         retransmits = struct.Struct("8B24I")
 
         def has_timed_out() -> bool:
-            told = [retransmits.unpack(f.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, retransmits.size)) for f in flows]
+            told = [
+                retransmits.unpack(f.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, retransmits.size)) for f in flows
+            ]
             return all(info[2] >= 1 for info in told)
 
         wait_until(has_timed_out, timeout_s=5, reason="every connection has had a retransmission timeout")
@@ -275,7 +281,9 @@ def _echoes(flow: socket.socket, *, left: int = 1) -> bool:
 def test_routes_of_others_are_neither_seen_nor_touched(net: Netlink) -> None:
     """A route of another protocol for the same prefix stays through all of our changes."""
     router = wire(net, 0)
-    ip.batch([f"route add unreachable {COVER4} proto static metric 5", "route add 203.0.113.0/24 via 10.64.0.1 proto static"])
+    ip.batch(
+        [f"route add unreachable {COVER4} proto static metric 5", "route add 203.0.113.0/24 via 10.64.0.1 proto static"]
+    )
     router.set_cover(COVER4)
     router.remove_cover(COVER4)
     assert router.look().covers == frozenset()

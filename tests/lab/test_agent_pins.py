@@ -48,7 +48,9 @@ def net(place: None) -> Iterator[Netlink]:
 def kernel() -> dict[str, object]:
     """Everything that a pin is made of, as the kernel's own programs tell it."""
     rules = [row for words in (["-4"], ["-6"]) for row in ip.query(*words, "rule", "show") if "fwmark" in row]
-    routes = [row for words in (["-4"], ["-6"]) for row in ip.query(*words, "route", "show", "table", "all", "proto", "158")]
+    routes = [
+        row for words in (["-4"], ["-6"]) for row in ip.query(*words, "route", "show", "table", "all", "proto", "158")
+    ]
     return {
         "rules": rules, "routes": [row for row in routes if str(row.get("table", "main")).startswith("158")],
         "nft": sorted(line for line in process.run(["nft", "list", "ruleset"]).splitlines() if "expires" not in line),
@@ -63,8 +65,12 @@ LOST: dict[str, Callable[[Netlink, int], object]] = {
     "nothing": lambda net, slot: None,
     "the IPv4 rule": lambda net, slot: rtnl.delete_mark_rule(net, pin_in(slot).rule(4)),
     "the IPv6 rule": lambda net, slot: rtnl.delete_mark_rule(net, pin_in(slot).rule(6)),
-    "a route": lambda net, slot: rtnl.delete_route(net, ip_network(ANYCAST[6]), ROUTE_PROTOCOL, table=DRAIN_TABLES + slot),
-    "all routes": lambda net, slot: [process.run(["ip", f"-{v}", "route", "flush", "table", str(DRAIN_TABLES + slot)]) for v in (4, 6)],
+    "a route": lambda net, slot: rtnl.delete_route(
+        net, ip_network(ANYCAST[6]), ROUTE_PROTOCOL, table=DRAIN_TABLES + slot
+    ),
+    "all routes": lambda net, slot: [
+        process.run(["ip", f"-{v}", "route", "flush", "table", str(DRAIN_TABLES + slot)]) for v in (4, 6)
+    ],
     "the table": lambda net, slot: process.run(["nft", "delete", "table", "inet", drain_table(PREFIX)]),
     "the rules in it": lambda net, slot: process.run(["nft", "flush", "table", "inet", drain_table(PREFIX)]),
 }
@@ -86,7 +92,9 @@ def test_a_pin_that_lost_a_part_is_made_whole(net: Netlink, lost: str) -> None:
             slot = next(rule.table for rule in rtnl.mark_rules(net) if rule.protocol == ROUTE_PROTOCOL) - DRAIN_TABLES
             LOST[lost](net, slot)
             seen = pins.pinned(net, PREFIX)
-            assert seen == ({} if lost == "the table" else {short(OLD): lost in ("nothing", "a route", "the rules in it")})
+            assert seen == (
+                {} if lost == "the table" else {short(OLD): lost in ("nothing", "a route", "the rules in it")}
+            )
             await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
             assert kernel() == whole
             client.sock.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,20 @@ from anypop.model.announce import Announcement, Mode, Scope
 from anypop.model.order import Containers, Grant, InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Port, Probe, ProbeKind
-from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, EXTERNAL4, Flow, PopLab, container_pids, external, instance, tokens, web
+from tests.agent_lab import (
+    ANYCAST4,
+    ANYCAST6,
+    COVER4,
+    COVER6,
+    EXTERNAL4,
+    Flow,
+    PopLab,
+    container_pids,
+    external,
+    instance,
+    tokens,
+    web,
+)
 from tests.podman_service import SERVE, STAY
 from tests.wait import wait_until
 
@@ -37,7 +51,9 @@ def pop() -> Iterator[PopLab]:
     try:
         lab.start_agent()
         lab.give()
-        wait_until(lambda: lab.upstreams.routes("one", EXTERNAL4), timeout_s=20, reason="the PoP's own prefix is announced")
+        wait_until(
+            lambda: lab.upstreams.routes("one", EXTERNAL4), timeout_s=20, reason="the PoP's own prefix is announced"
+        )
         yield lab
     finally:
         lab.close()
@@ -57,7 +73,12 @@ def clean(pop: PopLab) -> Iterator[PopLab]:
 
 def _is_empty(pop: PopLab) -> bool:
     report = pop.control.report
-    return report is not None and report.generation == pop._generation and not report.instances and not pop.upstreams.routes("one", COVER4)
+    return (
+        report is not None
+        and report.generation == pop._generation
+        and not report.instances
+        and not pop.upstreams.routes("one", COVER4)
+    )
 
 
 def fresh(n: int, container: Container | None = None) -> InstanceOrder:
@@ -79,7 +100,9 @@ def _hops(pop: PopLab) -> int:
     """Members of the anycast address's group, straight from the kernel."""
     with netns.inside(pop.router), Netlink() as net:
         hops = {hop.id: hop for hop in rtnl.nexthops(net, ROUTE_PROTOCOL)}
-    groups = ({hops[number].interface for number, _ in hop.group if number in hops} for hop in hops.values() if hop.group)
+    groups = (
+        {hops[number].interface for number, _ in hop.group if number in hops} for hop in hops.values() if hop.group
+    )
     return max((len(links) for links in groups), default=0)
 
 
@@ -91,12 +114,15 @@ def test_instances_answer_on_every_address_and_memory_is_small(clean: PopLab) ->
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
     for upstream, cover in (("one", COVER4), ("one", COVER6), ("two", COVER6)):  # each hears of it in its own time
-        wait_until(lambda u=upstream, c=cover: clean.upstreams.routes(u, c), timeout_s=5, reason=f"{cover} is announced to {upstream}")  # type: ignore[misc]
+        heard = partial(clean.upstreams.routes, upstream, cover)
+        wait_until(heard, timeout_s=5, reason=f"{cover} is announced to {upstream}")
     assert clean.get(external(first)) == first.name
     assert clean.get(external(second, 6), upstream="two") == second.name
     assert {clean.get(ANYCAST4) for _ in range(30)} == {first.name, second.name}
     assert clean.get(ANYCAST6) in {first.name, second.name}
-    rss = next(line for line in Path(f"/proc/{clean.agent_pid()}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    rss = next(
+        line for line in Path(f"/proc/{clean.agent_pid()}/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
     assert int(rss.split()[1]) < 80_000, rss
 
 
@@ -141,7 +167,9 @@ def test_a_prefix_without_instances_is_kept_until_the_governor_grants(clean: Pop
     """With every instance sick the agent asks to withdraw, keeps announcing, obeys the grant, and announces again
     after recovery.
     """
-    probed = _shell(f"touch /www/on; while true; do if [ -e /www/on ]; then {SERVE}; fi; sleep 0.02; done 2>/dev/null &")
+    probed = _shell(
+        f"touch /www/on; while true; do if [ -e /www/on ]; then {SERVE}; fi; sleep 0.02; done 2>/dev/null &"
+    )
     probed = replace(probed, readiness=Probe(kind=ProbeKind.HTTP, port=80, period_s=0.05, failure_threshold=2))
     only = fresh(0, probed)
     clean.give(only)
@@ -188,11 +216,20 @@ def test_removal_goes_in_order_as_its_upstream_sees_it(clean: PopLab) -> None:
     clean.wait_running(only.name)
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
     clean.give(removed=tokens(only))
-    wait_until(lambda: "(65535,0)" in clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it prefers less", every_s=0.005)
+    wait_until(
+        lambda: "(65535,0)" in clean.upstreams.routes("one", COVER4),
+        timeout_s=5,
+        reason="it prefers less",
+        every_s=0.005,
+    )
     assert clean.get(ANYCAST4) == only.name
     wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is withdrawn", every_s=0.002)
     assert clean.get(external(only)) == only.name
-    wait_until(lambda: only.uid in (clean.control.report.gone if clean.control.report else ()), timeout_s=10, reason="it is gone")
+    wait_until(
+        lambda: only.uid in (clean.control.report.gone if clean.control.report else ()),
+        timeout_s=10,
+        reason="it is gone",
+    )
     assert not netns.exists(f"{clean.prefix}-i-{only.uid}")
     assert only.name not in container_pids(clean)
 
@@ -225,7 +262,11 @@ def test_without_control_a_restarted_agent_obeys_its_last_order(clean: PopLab) -
     try:
         os.kill(container_pids(clean)[only.name], signal.SIGKILL)
         clean.start_agent()
-        wait_until(lambda: clean.get(ANYCAST4) == only.name, timeout_s=15, reason="the instance is restarted by the order on disk")
+        wait_until(
+            lambda: clean.get(ANYCAST4) == only.name,
+            timeout_s=15,
+            reason="the instance is restarted by the order on disk",
+        )
     finally:
         clean.control.away = False
     clean.wait_running(only.name)
@@ -248,15 +289,22 @@ def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopL
             os.kill(pid, signal.SIGKILL)
         ip.batch([f"netns del {name}" for name in netns.names(f"{clean.prefix}-i-")])
         links = [row["ifname"] for row in clean.kernel("link") if row["ifname"].startswith("i")]
-        ip.batch([f"link del {name}" for name in links], netns=clean.router, force=True)  # some went with their namespace
-        ip.batch(["route flush proto 158", "-6 route flush proto 158", "nexthop flush proto 158"], netns=clean.router, force=True)
+        # some went with their namespace
+        ip.batch([f"link del {name}" for name in links], netns=clean.router, force=True)
+        ip.batch(
+            ["route flush proto 158", "-6 route flush proto 158", "nexthop flush proto 158"],
+            netns=clean.router,
+            force=True,
+        )
         process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
         wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the upstream saw it go")
         clean.start_agent()
         wait_until(lambda: clean.get(ANYCAST4) in (first.name, second.name), timeout_s=20, reason="it answers again")
         wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="it is announced again")
         names = {first.name, second.name}
-        wait_until(lambda: {clean.get(external(i)) for i in (first, second)} == names, timeout_s=10, reason="both are back")
+        wait_until(
+            lambda: {clean.get(external(i)) for i in (first, second)} == names, timeout_s=10, reason="both are back"
+        )
     finally:
         clean.control.away = False
     clean.wait_running(first.name, second.name)
@@ -306,7 +354,11 @@ def test_one_poisoned_instance_holds_up_nobody(clean: PopLab) -> None:
         clean.give(hanging, missing, good)
         clean.wait_running(good.name)
         wait_until(
-            lambda: (r := clean.reported(missing.name)) and r.reason is Reason.PULL_FAILED and "127.0.0.1:1" in r.message,
+            lambda: (
+                (r := clean.reported(missing.name))
+                and r.reason is Reason.PULL_FAILED
+                and "127.0.0.1:1" in r.message
+            ),
             timeout_s=10, reason="it says why",
         )  # fmt: skip
         waiting = clean.reported(hanging.name)
@@ -364,7 +416,10 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
     clean.give(only)
     clean.wait_running(only.name)
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
-    ip.batch([f"route del {external(only)}/32 proto 158", f"route del unreachable {COVER4} proto 158 metric 4000000"], netns=clean.router)
+    ip.batch(
+        [f"route del {external(only)}/32 proto 158", f"route del unreachable {COVER4} proto 158 metric 4000000"],
+        netns=clean.router,
+    )
     wait_until(lambda: clean.get(external(only)) == only.name, timeout_s=3, reason="the external route is back")
     wait_until(lambda: clean.kernel("route", "show", "exact", str(COVER4)), timeout_s=3, reason="the cover is back")
     process.end(clean.state / "bird" / "bird.pid", grace_s=0)
@@ -391,7 +446,11 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     policy = process.run(netns.command(clean.router, "cat", HASH_POLICY))
     assert policy.strip() == "3"
     os.kill(clean.agent_pid(), signal.SIGUSR1)
-    wait_until(lambda: clean.control.report and not clean.control.report.drift, timeout_s=5, reason="then nothing is left to mend")
+    wait_until(
+        lambda: clean.control.report and not clean.control.report.drift,
+        timeout_s=5,
+        reason="then nothing is left to mend",
+    )
 
 
 def test_containers_of_an_instance_share_its_network(clean: PopLab) -> None:
@@ -421,11 +480,17 @@ def test_bad_orders_are_refused_and_said(clean: PopLab) -> None:
     clean.wait_running(only.name)
     clean.give()
     wait_until(
-        lambda: clean.control.report and clean.control.report.refused is Reason.SHRINKS_WITHOUT_TOKEN, timeout_s=5, reason="it is refused"
+        lambda: clean.control.report and clean.control.report.refused is Reason.SHRINKS_WITHOUT_TOKEN,
+        timeout_s=5,
+        reason="it is refused",
     )
     assert clean.get(external(only)) == only.name
     clean.give(only)
-    wait_until(lambda: clean.control.report and clean.control.report.refused is None, timeout_s=5, reason="a whole order is taken")
+    wait_until(
+        lambda: clean.control.report and clean.control.report.refused is None,
+        timeout_s=5,
+        reason="a whole order is taken",
+    )
 
 
 def test_teardown_leaves_nothing_even_when_podman_and_bird_are_dead() -> None:

@@ -8,6 +8,7 @@ The state is made here as 0.1 made it: its ledger's form, its containers' labels
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ from tests.wait import wait_until
 pytestmark = pytest.mark.lab
 POLICY = Path("/proc/sys/net/ipv4/fib_multipath_hash_policy")
 ECHO = "nc -ll -p 81 -e /bin/sh -c 'hostname; exec cat' &"
+
+
+def answers(lab: PopLab, one: InstanceOrder) -> bool:
+    return lab.get(external(one)) == one.name
 
 
 @pytest.fixture
@@ -81,7 +86,9 @@ def _balanced_by_the_older(lab: PopLab, *all_: InstanceOrder) -> None:
 
 
 def _external_routes(lab: PopLab) -> list[dict[str, Any]]:
-    return [row for row in lab.kernel("route", "show", "proto", "158") if row["dst"].startswith("198.") and "dev" in row]
+    return [
+        row for row in lab.kernel("route", "show", "proto", "158") if row["dst"].startswith("198.") and "dev" in row
+    ]
 
 
 def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
@@ -92,7 +99,8 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
     serves = replace(serves, ports=(*serves.ports, replace(serves.ports[0], name="echo", port=81)))
     ones = [instance(n, uid=f"{n + 1:08x}aa", containers=(serves,)) for n in range(2)]
     other = instance(2, uid="00000003aa", containers=(replace(serves, env=(("A", "2"),)),))
-    declared = replace(other, payload=replace(other.payload, containers=(serves,)))  # 0.1 kept running what it had, whatever was declared
+    # 0.1 kept running what it had, whatever was declared
+    declared = replace(other, payload=replace(other.payload, containers=(serves,)))
     lab.state.mkdir(parents=True)
     page = older_page(lab.order(*ones, declared))
     (lab.state / "order.json").write_text(json.dumps(page))
@@ -104,7 +112,8 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
 
     lab.start_agent()
     for one in ones:
-        wait_until(lambda one=one: lab.get(external(one)) == one.name, timeout_s=15, reason="the way is announced")  # type: ignore[misc]
+        there = partial(answers, lab, one)
+        wait_until(there, timeout_s=15, reason="the way is announced")
     lab.wait_running(*(i.name for i in (*ones, declared)))
     flow = Flow(lab, external(ones[0]), 81)
     with Requests(lab.upstreams.namespace("one"), external(ones[0])) as load:
@@ -127,7 +136,11 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
         assert flow.lives()
         newer = replace(instance(2, uid="00000004aa", containers=(serves,), life=1, link=20), template="t7")
         lab.give(*(replace(i, template="t7") for i in (*ones, declared)), newer)
-        wait_until(lambda: (t := lab.reported_life(newer.uid)) and t.serving, timeout_s=15, reason="it is replaced like any other")
+        wait_until(
+            lambda: (t := lab.reported_life(newer.uid)) and t.serving,
+            timeout_s=15,
+            reason="it is replaced like any other",
+        )
         assert lab.reported_life(newer.uid).phase is Phase.RUNNING  # type: ignore[union-attr]
         flow.close()
     assert load.failures == []

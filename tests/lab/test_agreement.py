@@ -1,4 +1,5 @@
-"""A dozen random topologies, run by real BIRDs and by the model: the same tables in every router, the same PoP at every vantage.
+"""A dozen random topologies, run by real BIRDs and by the model: the same tables in every router, the same PoP at every
+vantage.
 
 All two hundred are in `script/bench agree`.
 """
@@ -19,7 +20,9 @@ SIZES = (5, 6, 8, 9, 11, 12, 14, 16, 18, 20, 24, 30)
 
 
 def test_a_dozen_topologies_agree_with_the_model() -> None:
-    """Everything that each router holds, its best route, the landing of every vantage; a disagreement shows its smallest topology."""
+    """Everything that each router holds, its best route, the landing of every vantage; a disagreement shows its
+    smallest topology.
+    """
     found = list(all_judged(world(1000 + size, ases=size) for size in SIZES))
     assert all(result.verdict.compared >= 8 * size for result, size in zip(found, SIZES, strict=True))
     wrong = [result for result in found if not result.verdict.agree]

@@ -1,4 +1,6 @@
-"""The model on the running article platform: it foresees what happens, explains as the routers do, and its repair brings London home."""
+"""The model on the running article platform: it foresees what happens, explains as the routers do, and its repair
+brings London home.
+"""
 
 import json
 import re
@@ -42,7 +44,10 @@ def of_vantages(shell: Shell, *words: str) -> dict[str, str]:
     """Where the model says that each vantage's network lands."""
     rows = shell.json("catchment", "predict", "--biggest", "1000", *words)["biggest"]
     hosts = build.attach(shell.place.state / "lab").plan.vantages
-    return {host.name: next(row["pop"] for row in rows if (row["asn"], row["city"]) == (host.asn, host.city)) for host in hosts}
+    return {
+        host.name: next(row["pop"] for row in rows if (row["asn"], row["city"]) == (host.asn, host.city))
+        for host in hosts
+    }
 
 
 def test_the_model_predicts_where_every_vantage_lands(shell: Shell) -> None:
@@ -69,7 +74,10 @@ def test_the_model_explains_as_the_running_routers_do(shell: Shell, router: str)
 
     def essence(why: dict[str, Any]) -> Any:
         hops = [
-            [(o["candidate"]["as_path"], o["candidate"]["local_pref"], o["lands"]["pop"], o["eliminated_by"]) for o in hop["options"]]
+            [
+                (o["candidate"]["as_path"], o["candidate"]["local_pref"], o["lands"]["pop"], o["eliminated_by"])
+                for o in hop["options"]
+            ]
             for hop in why["hops"]
         ]
         facts = [why[key] for key in ("landed", "nearest", "decided_at_as", "decided_in", "decided_by", "rtt_ms")]
@@ -93,9 +101,13 @@ def test_a_change_is_foreseen_and_then_happens(shell: Shell, plain: None) -> Non
 
 
 def test_the_doctor_brings_london_home(shell: Shell, plain: None) -> None:
-    """It names the cause, its first repair scopes JFK and LAX at 209, goes out wave by wave, and everybody else stays."""
+    """It names the cause, its first repair scopes JFK and LAX at 209, goes out wave by wave, and everybody else
+    stays.
+    """
     (cause,) = shell.json("doctor")["causes"]
-    assert cause["sentence"].startswith("customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209")
+    assert cause["sentence"].startswith(
+        "customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209"
+    )
     best = cause["repairs"][0]
     assert best["kind"] == "scope" and {change["pop"] for change in best["changes"]} == {"JFK", "LAX"}
     said = shell.try_("doctor", "--apply", "1.1", "--yes", "-o", "json")
@@ -108,7 +120,17 @@ def test_the_doctor_brings_london_home(shell: Shell, plain: None) -> None:
 
 def test_a_repair_goes_on_when_its_command_is_killed(shell: Shell, plain: None) -> None:
     """SIGKILL right after its first wave began: control brings both waves to their end, and London home."""
-    command = [sys.executable, "-m", "anypop.cli.main", "--state", str(shell.place.state), "doctor", "--apply", "1.1", "--yes"]
+    command = [
+        sys.executable,
+        "-m",
+        "anypop.cli.main",
+        "--state",
+        str(shell.place.state),
+        "doctor",
+        "--apply",
+        "1.1",
+        "--yes",
+    ]
     before = len(shell.json("rollout", "list", SLUG)["results"])
     asking = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -131,7 +153,9 @@ def test_a_repair_goes_on_when_its_command_is_killed(shell: Shell, plain: None) 
 
 
 def test_a_repair_whose_outcome_differs_is_taken_back(shell: Shell, plain: None) -> None:
-    """London cannot come home to a PoP that is cut off, which no model knows: the second wave fails, and the first is taken back too."""
+    """London cannot come home to a PoP that is cut off, which no model knows: the second wave fails, and the first
+    is taken back too.
+    """
     lab = build.attach(shell.place.state / "lab")
     lab.cut("LHR")
     try:
@@ -143,6 +167,8 @@ def test_a_repair_whose_outcome_differs_is_taken_back(shell: Shell, plain: None)
     done = json.loads(said.out)
     assert (done["applied"], done["rolled_back"], done["restored"]) == (False, True, True)
     assert shell.json("rollout", "show", SLUG, done["rollout"])["rollout"]["phase"] == "reverted"
-    assert any(line.startswith("london lands in ") and line.endswith("predicted LHR") for line in done["waves"][-1]["differs"])
+    assert any(
+        line.startswith("london lands in ") and line.endswith("predicted LHR") for line in done["waves"][-1]["differs"]
+    )
     assert all(row["scope"]["communities"] == [] for row in shell.json("announce", "list", SLUG))
     shell.until_lands(VANTAGES)

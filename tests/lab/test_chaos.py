@@ -1,7 +1,8 @@
-"""Kill -9 of random programs while a platform is changed, brought up and taken down: what is left is always repaired, or removed whole.
+"""Kill -9 of random programs while a platform is changed, brought up and taken down: what is left is always repaired,
+or removed whole.
 
-Moments and victims come from a seed, so a failure can be looked at again (as far as a machine repeats itself): ANYPOP_CHAOS_SEED, and
-ANYPOP_CHAOS_ROUNDS for a longer run.
+Moments and victims come from a seed, so a failure can be looked at again (as far as a machine repeats itself):
+ANYPOP_CHAOS_SEED, and ANYPOP_CHAOS_ROUNDS for a longer run.
 """
 
 import os
@@ -25,15 +26,23 @@ pytestmark = pytest.mark.lab
 SEED = int(os.environ.get("ANYPOP_CHAOS_SEED", "7"))
 ROUNDS = int(os.environ.get("ANYPOP_CHAOS_ROUNDS", "1"))
 KILLS = 7
-UP = "import sys; from pathlib import Path; from anypop.lab import platform; where = Path(sys.argv[1]), Path(sys.argv[2]); "
+UP = (
+    "import sys; from pathlib import Path; from anypop.lab import platform; where = Path(sys.argv[1]), "
+    "Path(sys.argv[2]); "
+)
 UP += "ports = dict(api_port=int(sys.argv[4]), registry_port=int(sys.argv[5])); "
 UP += "platform.up(where[0], state=where[1], prefix=sys.argv[3], progress=print, **ports)"
-DOWN = "import sys; from pathlib import Path; from anypop.lab import platform; platform.down(Path(sys.argv[1]), progress=print)"
+DOWN = (
+    "import sys; from pathlib import Path; from anypop.lab import platform; platform.down(Path(sys.argv[1]), "
+    "progress=print)"
+)
 
 
 def test_whatever_is_killed_at_any_moment_is_repaired_or_removed(short_folder: Path) -> None:
-    """Create and delete under kills of control, agents, BIRDs, Podmans, the wire and applications; a `down` and an `up` that die halfway;
-    each time `up` makes it whole, with every workload that is still wanted, and at the end `down` leaves nothing (invariants 1, 12, 13)."""
+    """Create and delete under kills of control, agents, BIRDs, Podmans, the wire and applications; a `down` and an `up`
+    that die halfway; each time `up` makes it whole, with every workload that is still wanted, and at the end `down`
+    leaves nothing (invariants 1, 12, 13).
+    """
     state, prefix = short_folder / "chaos", f"c{os.getpid() % 46656:x}"
     topology = short_folder / "chaos.yaml"
     topology.write_text(generate(ases=6, pops=2, seed=5))
@@ -71,7 +80,9 @@ def _change_under_kills(killer: Killer, wanted: dict[str, int], slug: str) -> No
 
 
 def _die_halfway(killer: Killer) -> Killer:
-    """`down` is killed, `up` after it too, with a program dying beside each; the next `up` has to make of that what it can."""
+    """`down` is killed, `up` after it too, with a program dying beside each; the next `up` has to make of that what
+    it can.
+    """
     place = killer.place
     ports = {"api_port": place.api_port, "registry_port": place.registry_port}
     up = (UP, str(place.topology), str(place.state), place.prefix, *map(str, ports.values()))
@@ -98,14 +109,20 @@ def _create(place: platform.Platform, slug: str) -> tuple[str, ...]:
 
 def _converges(killer: Killer, wanted: dict[str, int]) -> None:
     try:
-        wait_until(lambda: not lacks(killer.place, wanted), timeout_s=40, reason="the platform is as it should be", every_s=0.2)
+        wait_until(
+            lambda: not lacks(killer.place, wanted), timeout_s=40, reason="the platform is as it should be", every_s=0.2
+        )
     except AssertionError as error:
-        raise AssertionError(f"{error}\nseed {SEED}, killed: {killer.done}\nit lacks: {lacks(killer.place, wanted)}") from error
+        raise AssertionError(
+            f"{error}\nseed {SEED}, killed: {killer.done}\nit lacks: {lacks(killer.place, wanted)}"
+        ) from error
 
 
 def _run_and_kill(words: tuple[str, ...], *, after_s: float) -> None:
     """A program that dies at a moment; what it started lives on. One that has ended before is no matter."""
-    with subprocess.Popen([sys.executable, "-c", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen(
+        [sys.executable, "-c", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
         try:
             running.wait(timeout=after_s)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,6 @@
-"""The command line on a real lab and a real platform: status, routes from a running BIRD, a cut and its end, vantages."""
+"""The command line on a real lab and a real platform: status, routes from a running BIRD, a cut and its end,
+vantages.
+"""
 
 import json
 from pathlib import Path
@@ -12,7 +14,9 @@ from tests.wait import wait_until
 pytestmark = pytest.mark.lab
 
 
-def test_a_lab_is_shown_cut_and_mended_from_the_command_line(place: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lab_is_shown_cut_and_mended_from_the_command_line(
+    place: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each command does what it says to the real thing; a wrong name is one clear line."""
     caller = Caller(tmp_path, None, monkeypatch)
 

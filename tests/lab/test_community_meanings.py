@@ -1,8 +1,10 @@
-"""Every kind of meaning that a community can have, asked of real BIRDs: what the routers then hold is what its dictionary says.
+"""Every kind of meaning that a community can have, asked of real BIRDs: what the routers then hold is what its
+dictionary says.
 
-One small internet, brought up once. Seven networks obey a shipped dictionary each; all have the same customer, peers and provider. New York
-alone announces, to one of the seven: one prefix with the communities of a case, and then another without, so a case reads as a difference
-between two prefixes at one moment. The model must say the same of all tables of all routers, MED and blackhole aside: these it ignores.
+One small internet, brought up once. Seven networks obey a shipped dictionary each; all have the same customer, peers
+and provider. New York alone announces, to one of the seven: one prefix with the communities of a case, and then another
+without, so a case reads as a difference between two prefixes at one moment. The model must say the same of all tables
+of all routers, MED and blackhole aside: these it ignores.
 """
 
 import os
@@ -55,7 +57,11 @@ anypop:
 """
 )
 WIDE, NARROW = (174, 209, 1299, 2914), (3356, 6461, 20473)
-CUSTOMER, PEERS, PROVIDER = ("as64601-lhr", "as64601-jfk"), ("as701-lhr", "as701-jfk", "as7018-jfk"), ("as64602-lhr", "as64602-jfk")
+CUSTOMER, PEERS, PROVIDER = (
+    ("as64601-lhr", "as64601-jfk"),
+    ("as701-lhr", "as701-jfk", "as7018-jfk"),
+    ("as64602-lhr", "as64602-jfk"),
+)
 EVERYONE = (*CUSTOMER, *PEERS, *PROVIDER)
 AS701 = PEERS[:2]
 IN_EUROPE = tuple(name for name in EVERYONE if name.endswith("lhr"))
@@ -83,15 +89,17 @@ def _document() -> dict[str, object]:
 def _world(told: Mapping[int, Mapping[int, Scope]]) -> World:
     """The internet in which the k-th prefix goes to the upstreams in `told[k]` and to nobody else."""
     silent = Scope(mode=Mode.WITHHOLD)
-    scopes = tuple({session: told.get(k, {}).get(int(session[1][1:]), silent) for session in SESSIONS} for k in range(PREFIXES))
+    scopes = tuple(
+        {session: told.get(k, {}).get(int(session[1][1:]), silent) for session in SESSIONS} for k in range(PREFIXES)
+    )
     return World(seed=0, document=_document(), scopes=scopes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """`by`: the network that is asked. Of those that hear the route from it directly: `silent` do not any more, `longer` hear a path with
-    so many more hops; nothing changes for others. `preferences`: of its own routers that have another than a customer's route (300); None
-    where it is not held at all. `med`: who hears one.
+    """`by`: the network that is asked. Of those that hear the route from it directly: `silent` do not any more,
+    `longer` hear a path with so many more hops; nothing changes for others. `preferences`: of its own routers that have
+    another than a customer's route (300); None where it is not held at all. `med`: who hears one.
     """
 
     by: int
@@ -117,7 +125,14 @@ def case(
     med: Iterable[str] = (),
 ) -> Case:
     preferences = {f"as{by}-lhr": lhr, f"as{by}-jfk": jfk} if by in WIDE else {f"as{by}-jfk": jfk}
-    return Case(by=by, said=tuple(said.split()), silent=tuple(silent), longer=longer or {}, preferences=preferences, med=tuple(med))
+    return Case(
+        by=by,
+        said=tuple(said.split()),
+        silent=tuple(silent),
+        longer=longer or {},
+        preferences=preferences,
+        med=tuple(med),
+    )
 
 
 CASES = (
@@ -190,7 +205,11 @@ Told = Mapping[str, Table]
 def lab() -> Iterator[Running]:
     prefix = f"cm{os.getpid() % 46656:x}"
     with running(_world({}), prefix=prefix) as found:
-        wait_until(lambda: _answers(found.folder / "pop-jfk" / "bird.ctl"), timeout_s=_SOON_S, reason="the PoP's BIRD can be told things")
+        wait_until(
+            lambda: _answers(found.folder / "pop-jfk" / "bird.ctl"),
+            timeout_s=_SOON_S,
+            reason="the PoP's BIRD can be told things",
+        )
         yield found
     assert netns.names(f"{prefix}-") == []
 
@@ -202,7 +221,9 @@ def graph(lab: Running) -> Modelled:
 
 @pytest.mark.parametrize("asked", CASES, ids=lambda c: f"{c.by} {'+'.join(c.said)}")
 def test_routers_do_what_a_community_means(lab: Running, graph: Modelled, asked: Case) -> None:
-    """Who hears the route, over how long a path, with which MED, and how the asked network prefers it: in the routers and in the model."""
+    """Who hears the route, over how long a path, with which MED, and how the asked network prefers it: in the
+    routers and in the model.
+    """
     scope = Scope(communities=tuple((c[0], c[1]) for c in asked.communities))
     world = _world({ASKED: {asked.by: scope}, PLAIN: {asked.by: Scope()}})
     lab.announce(ASKED, [])  # the world of the fixture announces nothing
@@ -224,13 +245,17 @@ def test_routers_do_what_a_community_means(lab: Running, graph: Modelled, asked:
             assert after[name] == wanted, name
         assert {name for name, hops in before.items() if hops} >= {*asked.silent, *asked.longer, *asked.med}
         assert {name: _preference(tables[name][asked_k]) for name in asked.preferences} == asked.preferences
-        assert {name for name in EVERYONE if before[name] and _med_heard(lab, name, asked.by, asked_k)} == set(asked.med)
+        assert {name for name in EVERYONE if before[name] and _med_heard(lab, name, asked.by, asked_k)} == set(
+            asked.med
+        )
     compiled = {name: told.outcome.path(site) for site, name in enumerate(graph.routers)}
     assert compiled == {name: best[1] if best else () for name, (_, best) in told.tables.items()}
 
 
 def test_a_route_that_is_about_to_go_is_used_last(lab: Running, graph: Modelled) -> None:
-    """GRACEFUL_SHUTDOWN to AS209: its customer turns to AS1299, whose path is as long and which loses the tie otherwise."""
+    """GRACEFUL_SHUTDOWN to AS209: its customer turns to AS1299, whose path is as long and which loses the tie
+    otherwise.
+    """
     going = Scope(communities=((65535, 0),))
     world = replace(lab, world=_world({ASKED: {209: going, 1299: Scope()}, PLAIN: {209: Scope(), 1299: Scope()}}))
     world.announce(ASKED, SESSIONS)
@@ -243,20 +268,26 @@ def test_a_route_that_is_about_to_go_is_used_last(lab: Running, graph: Modelled)
 
 @pytest.mark.parametrize(("by", "community"), BLACKHOLES)
 def test_a_blackhole_drops_what_goes_to_one_host(lab: Running, graph: Modelled, by: int, community: str) -> None:
-    """A host route inside a covering prefix: all routers of the asked network drop its packets, nobody else hears of it. The model, which
-    knows covering prefixes alone, says nothing of it and stays right about those.
+    """A host route inside a covering prefix: all routers of the asked network drop its packets, nobody else hears of
+    it. The model, which knows covering prefixes alone, says nothing of it and stays right about those.
     """
     world = replace(lab, world=_world({k: {209: Scope(), 2914: Scope()} for k in range(PREFIXES)}))
     world.announce(ASKED, SESSIONS)
     hosts = lab.prefixes(ASKED)
-    wait_until(lambda: not _knowing(lab, graph, hosts), timeout_s=_SOON_S, reason="no host route of an earlier case is left")
+    wait_until(
+        lambda: not _knowing(lab, graph, hosts), timeout_s=_SOON_S, reason="no host route of an earlier case is left"
+    )
     for k in range(PREFIXES):
         _agreed(world, graph, k)
     assert set(lab.landings(lab.plan.vantages).values()) == {"JFK"}
 
     _tell_hosts(lab, by, community)
     own = {f"as{by}-jfk", f"as{by}-lhr"}
-    wait_until(lambda: all(_drops(lab, name, p) for name in own for p in hosts), timeout_s=_SOON_S, reason="they drop packets to the host")
+    wait_until(
+        lambda: all(_drops(lab, name, p) for name in own for p in hosts),
+        timeout_s=_SOON_S,
+        reason="they drop packets to the host",
+    )
     lost = {key for key, where in lab.landings(lab.plan.vantages).items() if not where}
     assert lost == {("asked", prefix) for prefix in hosts}
     assert _knowing(lab, graph, hosts) == own
@@ -265,8 +296,14 @@ def test_a_blackhole_drops_what_goes_to_one_host(lab: Running, graph: Modelled, 
 
 
 def test_every_meaning_in_the_shipped_dictionaries_has_a_case() -> None:
-    """A new kind of action, or a kind with neighbours, a place or a preference that no case here has, fails until there is one."""
-    tried = {_shape(entry) for by, text in (*((c.by, t) for c in CASES for t in c.said), *BLACKHOLES) if (entry := _entry(by, text))}
+    """A new kind of action, or a kind with neighbours, a place or a preference that no case here has, fails until
+    there is one.
+    """
+    tried = {
+        _shape(entry)
+        for by, text in (*((c.by, t) for c in CASES for t in c.said), *BLACKHOLES)
+        if (entry := _entry(by, text))
+    }
     shipped = {_shape(entry): f"AS{asn} {entry.text}" for asn in known_asns() for entry in for_asn(asn).entries}
     assert {kind.__name__ for kind in get_args(Action)} == {shape[0] for shape in tried}
     assert {shape: text for shape, text in shipped.items() if shape not in tried} == {}
@@ -322,7 +359,9 @@ def _held(lab: Running, graph: Modelled) -> bool:
 
 
 def _sender(router: str, protocol: str) -> str:
-    """The far end of a session `as209_jfk_v4` or `internal_jfk_v4`; all sessions between networks are within one city."""
+    """The far end of a session `as209_jfk_v4` or `internal_jfk_v4`; all sessions between networks are within one
+    city.
+    """
     who, place, _ = protocol.split("_")
     return f"pop-{place}" if who == "as64512" else f"{router.partition('-')[0] if who == 'internal' else who}-{place}"
 
@@ -374,7 +413,9 @@ def _entry(by: int, text: str) -> Entry:
 
 
 def _shape(entry: Entry) -> tuple[object, ...]:
-    """The kind of an action, and of what it is told: which neighbours, what place, which preference; not whose number and which region."""
+    """The kind of an action, and of what it is told: which neighbours, what place, which preference; not whose
+    number and which region.
+    """
     action = entry.action
     neighbour, where = getattr(action, "neighbour", ""), getattr(action, "where", EVERYWHERE)
     place = (bool(where.regions), where.outside, where.announced)

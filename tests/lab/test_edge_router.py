@@ -1,7 +1,10 @@
-"""The edge router of a PoP of two hosts, asked with real BIRDs and without agents: what it takes, tells, and keeps to itself."""
+"""The edge router of a PoP of two hosts, asked with real BIRDs and without agents: what it takes, tells, and keeps
+to itself.
+"""
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,15 @@ from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 Hosts = tuple[BareHost, BareHost]
+
+
+def is_not_told(lab: Lab, router: str, prefix: str) -> bool:
+    return told(lab, router, prefix) is None
+
+
+def fades(lab: Lab, router: str, prefix: str) -> bool:
+    found = told(lab, router, prefix)
+    return found is not None and GRACEFUL_SHUTDOWN in found.communities
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +56,14 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
 
 
 def until_both_serve(lab: Lab) -> None:
-    wait_until(lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=10, reason="flows are spread over both hosts")
-    wait_until(lambda: all(told(lab, r, p) for r in UPSTREAMS for p in COVERS), timeout_s=5, reason="every upstream knows the prefixes")
+    wait_until(
+        lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=10, reason="flows are spread over both hosts"
+    )
+    wait_until(
+        lambda: all(told(lab, r, p) for r in UPSTREAMS for p in COVERS),
+        timeout_s=5,
+        reason="every upstream knows the prefixes",
+    )
 
 
 def edge(lab: Lab, command: str) -> str:
@@ -53,20 +71,26 @@ def edge(lab: Lab, command: str) -> str:
 
 
 def test_no_upstream_hears_of_it_when_one_host_of_two_goes_or_returns(lab: Lab, hosts: Hosts) -> None:
-    """Whichever speaker dies and comes back: not one update or withdrawal leaves the PoP, and the other host gets all flows. When both are
-    gone the covering prefixes are withdrawn, which the same counters show.
+    """Whichever speaker dies and comes back: not one update or withdrawal leaves the PoP, and the other host gets all
+    flows. When both are gone the covering prefixes are withdrawn, which the same counters show.
     """
     before = updates(lab.folder)
     for host in hosts:
         host.stop()
-        wait_until(lambda: all(nexthops(lab, p) == 1 for p in ANYCAST), timeout_s=2, reason="the other host gets all flows")
+        wait_until(
+            lambda: all(nexthops(lab, p) == 1 for p in ANYCAST), timeout_s=2, reason="the other host gets all flows"
+        )
         assert updates(lab.folder) == before
         host.say()
         until_both_serve(lab)
         assert updates(lab.folder) == before
     for host in hosts:
         host.stop()
-    wait_until(lambda: not any(told(lab, r, p) for r in UPSTREAMS for p in COVERS), timeout_s=5, reason="no host: nothing is announced")
+    wait_until(
+        lambda: not any(told(lab, r, p) for r in UPSTREAMS for p in COVERS),
+        timeout_s=5,
+        reason="no host: nothing is announced",
+    )
     assert updates(lab.folder) == {key: (told, gone + 1) for key, (told, gone) in before.items()}
 
 
@@ -75,14 +99,19 @@ def test_what_hosts_attach_reaches_the_upstreams(lab: Lab, hosts: Hosts) -> None
     the prefix from one of the upstreams, prepends for another, and does not leave.
     """
     for host in hosts:
-        host.say(prepend=2, communities=(NO_EXPORT, (3356, 80)), large_communities=((33438, 0, 1299), (33438, 1, 3356), (64500, 7, 7)))
+        host.say(
+            prepend=2,
+            communities=(NO_EXPORT, (3356, 80)),
+            large_communities=((33438, 0, 1299), (33438, 1, 3356), (64500, 7, 7)),
+        )
     for prefix in COVERS:
-        wait_until(lambda p=prefix: told(lab, "as1299-lhr", p) is None, timeout_s=5, reason="AS1299 is not told")  # type: ignore[misc]
+        wait_until(partial(is_not_told, lab, "as1299-lhr", prefix), timeout_s=5, reason="AS1299 is not told")
         found = told(lab, "as3356-lhr", prefix)
         assert found is not None
         assert found.as_path == (33438,) * 4
         assert set(found.communities) == {NO_EXPORT, (3356, 80)}
-        assert [c for c in found.large_communities if c[0] != 3356] == [(64500, 7, 7)]  # AS3356 marks what it takes, with its own
+        # AS3356 marks what it takes, with its own
+        assert [c for c in found.large_communities if c[0] != 3356] == [(64500, 7, 7)]
 
 
 def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts) -> None:
@@ -96,25 +125,46 @@ def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts)
         timeout_s=5,
         reason="the edge router knows that it fades",
     )
-    wait_until(lambda: all(nexthops(lab, p) == 1 for p in ANYCAST), timeout_s=5, reason="flows go to the host that does not fade")
+    wait_until(
+        lambda: all(nexthops(lab, p) == 1 for p in ANYCAST),
+        timeout_s=5,
+        reason="flows go to the host that does not fade",
+    )
     assert updates(lab.folder) == before
     hosts[1].say(fades=True)
     for router in UPSTREAMS:
         for prefix in COVERS:
             wait_until(
-                lambda r=router, p=prefix: (found := told(lab, r, p)) and GRACEFUL_SHUTDOWN in found.communities,  # type: ignore[misc]
+                partial(fades, lab, router, prefix),
                 timeout_s=5,
                 reason="both hosts fade, and the upstreams hear it",
             )
-    wait_until(lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=5, reason="both fade alike, so flows go to both")
+    wait_until(
+        lambda: all(nexthops(lab, p) == 2 for p in ANYCAST), timeout_s=5, reason="both fade alike, so flows go to both"
+    )
 
 
 def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
-    """Another host's address, whole external prefixes, a default route, half a covering prefix and a stranger's network are all refused, in
-    both families; the neighbour's traffic stays where it was.
+    """Another host's address, whole external prefixes, a default route, half a covering prefix and a stranger's network
+    are all refused, in both families; the neighbour's traffic stays where it was.
     """
-    lies = ["198.18.16.130/32", "198.18.16.0/25", "198.18.16.0/24", "0.0.0.0/0", "198.18.0.0/25", "203.0.113.0/24", "198.18.17.1/32"]
-    lies += ["2001:db8:b0:8000::2/128", "2001:db8:b0::/49", "2001:db8:b0::/48", "::/0", "2001:db8:a0::/49", "2001:db8:ffff::/48"]
+    lies = [
+        "198.18.16.130/32",
+        "198.18.16.0/25",
+        "198.18.16.0/24",
+        "0.0.0.0/0",
+        "198.18.0.0/25",
+        "203.0.113.0/24",
+        "198.18.17.1/32",
+    ]
+    lies += [
+        "2001:db8:b0:8000::2/128",
+        "2001:db8:b0::/49",
+        "2001:db8:b0::/48",
+        "::/0",
+        "2001:db8:a0::/49",
+        "2001:db8:ffff::/48",
+    ]
     hosts[0].say(more=[*lies, "198.18.0.77/32", "2001:db8:a0::77/128"])
     for family, address in ((4, "198.18.0.77/32"), (6, "2001:db8:a0::77/128")):
         wait_until(
@@ -128,7 +178,9 @@ def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
 
 
 def test_nothing_leaks(lab: Lab, hosts: Hosts) -> None:
-    """An upstream is told our prefixes and nothing that another one said; a host is told the default route and nothing else."""
+    """An upstream is told our prefixes and nothing that another one said; a host is told the default route and
+    nothing else.
+    """
     ours = {4: ["198.18.0.0/24", "198.18.16.0/24"], 6: ["2001:db8:a0::/48", "2001:db8:b0::/48"]}
     for family in (4, 6):
         for name in ("arelion", "level3"):

@@ -1,4 +1,6 @@
-"""A PoP of two hosts behind an edge router, with the whole platform: placement over hosts, and what clients notice when one host goes."""
+"""A PoP of two hosts behind an edge router, with the whole platform: placement over hosts, and what clients notice
+when one host goes.
+"""
 
 import os
 import re
@@ -22,7 +24,8 @@ from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 EVERY_S = 0.005
-# BFD sees a silent loss within 0.3 s (3 x 100 ms); half of the flows go to the host that is lost, and what hangs is given up after 0.5 s.
+# BFD sees a silent loss within 0.3 s (3 x 100 ms); half of the flows go to the host that is lost, and what hangs is
+# given up after 0.5 s.
 BLIND_S = 0.45
 OPEN = 10  # requests that may be under way at one moment: each takes some milliseconds, and one begins every 5 ms
 
@@ -33,7 +36,11 @@ def shell(short_folder: Path) -> Iterator[Shell]:
     topology = short_folder / "hosts.yaml"
     topology.write_text(TOPOLOGY)
     try:
-        made = Shell(place=platform.up(topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None))
+        made = Shell(
+            place=platform.up(
+                topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None
+            )
+        )
         words = ("workload", "create", "web", "--image", made.place.image, "--port", "80", "--replicas", "4")
         made.json(*words, "--target", "eu1=LHR", "--anycast", "--yes", "--timeout", "60")
         yield made
@@ -58,7 +65,11 @@ def addresses(shell: Shell, lab: Lab) -> tuple[str, str]:
 
 
 def until_both_serve(lab: Lab, addresses: tuple[str, str]) -> None:
-    wait_until(lambda: all(nexthops(lab, a) == 2 for a in addresses), timeout_s=15, reason="the edge router spreads over both hosts")
+    wait_until(
+        lambda: all(nexthops(lab, a) == 2 for a in addresses),
+        timeout_s=15,
+        reason="the edge router spreads over both hosts",
+    )
     wait_until(lambda: watched(lab) == 4, timeout_s=10, reason="BFD watches both hosts in both families")
     london = lab.vantage("london")
     wait_until(
@@ -77,9 +88,11 @@ def hosts_of(shell: Shell) -> dict[str, list[str]]:
     return found
 
 
-def test_four_instances_are_spread_over_two_hosts_and_all_answer(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
-    """Two on each; from London every one of the four answers at the anycast address in both families, and each at its own address; `pops`
-    and `host list` tell the hosts, and the routers' own view of the address is told as for any PoP.
+def test_four_instances_are_spread_over_two_hosts_and_all_answer(
+    shell: Shell, lab: Lab, addresses: tuple[str, str]
+) -> None:
+    """Two on each; from London every one of the four answers at the anycast address in both families, and each at its
+    own address; `pops` and `host list` tell the hosts, and the routers' own view of the address is told as for any PoP.
     """
     assert {host: len(names) for host, names in hosts_of(shell).items()} == {"LHR-1": 2, "LHR-2": 2}
     london = lab.vantage("london")
@@ -97,7 +110,9 @@ def test_four_instances_are_spread_over_two_hosts_and_all_answer(shell: Shell, l
     assert "london lands in LHR" in shell.try_("why", "london").out
 
 
-def test_an_upstream_beyond_the_edge_router_is_scoped_like_any_other(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
+def test_an_upstream_beyond_the_edge_router_is_scoped_like_any_other(
+    shell: Shell, lab: Lab, addresses: tuple[str, str]
+) -> None:
     """Withheld from one of the PoP's two upstreams: that one forgets the prefixes, the other goes on; the list of
     announcements names both, and a prediction can be made.
     """
@@ -105,10 +120,14 @@ def test_an_upstream_beyond_the_edge_router_is_scoped_like_any_other(shell: Shel
     assert len(covers) == len(addresses)
     shell.json("announce", "withhold", "web", "--pop", "LHR", "--upstream", "level3", "--yes", "--no-predict")
     try:
-        wait_until(lambda: not any(told(lab, "as3356-lhr", p) for p in covers), timeout_s=10, reason="AS3356 is told no longer")
+        wait_until(
+            lambda: not any(told(lab, "as3356-lhr", p) for p in covers), timeout_s=10, reason="AS3356 is told no longer"
+        )
         assert all(told(lab, "as1299-lhr", p) for p in covers)
         rows = [(r["prefix"], r["pop"], r["upstream"], r["announced"]) for r in shell.json("announce", "list", "web")]
-        assert sorted(rows) == sorted((p, "LHR", name, name == "arelion") for p in covers for name in ("arelion", "level3"))
+        assert sorted(rows) == sorted(
+            (p, "LHR", name, name == "arelion") for p in covers for name in ("arelion", "level3")
+        )
         predicted = shell.try_("catchment", "predict")
         assert (predicted.code, "LHR" in predicted.out) == (0, True), predicted.err
     finally:
@@ -119,9 +138,9 @@ def test_an_upstream_beyond_the_edge_router_is_scoped_like_any_other(shell: Shel
 def test_a_host_that_is_cut_off_costs_its_flows_a_third_of_a_second_and_nobody_else_anything(
     shell: Shell, lab: Lab, addresses: tuple[str, str]
 ) -> None:
-    """Its link goes dark under load: what fails began before BFD saw it, everything later is answered by the other host.
-    The PoP stays announced without one word to its upstreams, also when the host returns; then only connections that are
-    open at that moment can fail, since the kernel spreads flows anew.
+    """Its link goes dark under load: what fails began before BFD saw it, everything later is answered by the other
+    host. The PoP stays announced without one word to its upstreams, also when the host returns; then only connections
+    that are open at that moment can fail, since the kernel spreads flows anew.
     """
     before = updates(lab.folder)
     with Stream(lab.vantage("london"), addresses[0], interval_s=EVERY_S, timeout_s=0.5, most=4000) as stream:
@@ -129,7 +148,11 @@ def test_a_host_that_is_cut_off_costs_its_flows_a_third_of_a_second_and_nobody_e
         lab.cut("LHR-2")
         assert lab.is_cut("LHR-2")
         assert not lab.is_cut("LHR-1")
-        wait_until(lambda: all(nexthops(lab, a) == 1 for a in addresses), timeout_s=3, reason="the edge router turns to the other host")
+        wait_until(
+            lambda: all(nexthops(lab, a) == 1 for a in addresses),
+            timeout_s=3,
+            reason="the edge router turns to the other host",
+        )
         later = len(stream.answers) + 200
         wait_until(lambda: len(stream.answers) > later, timeout_s=10, reason="requests go on for a while")
         returned = time.time()
@@ -145,9 +168,11 @@ def test_a_host_that_is_cut_off_costs_its_flows_a_third_of_a_second_and_nobody_e
     assert updates(lab.folder) == before
 
 
-def test_a_host_whose_programs_are_killed_leaves_its_pop_announced(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
-    """Agent and speaker of one host get SIGKILL under load: its flows move to the other host at once, its upstreams hear nothing, and the
-    next `up` brings the agent back, which brings the speaker back.
+def test_a_host_whose_programs_are_killed_leaves_its_pop_announced(
+    shell: Shell, lab: Lab, addresses: tuple[str, str]
+) -> None:
+    """Agent and speaker of one host get SIGKILL under load: its flows move to the other host at once, its upstreams
+    hear nothing, and the next `up` brings the agent back, which brings the speaker back.
     """
     before = updates(lab.folder)
     place = shell.place
@@ -157,20 +182,28 @@ def test_a_host_whose_programs_are_killed_leaves_its_pop_announced(shell: Shell,
             pid = process.alive(pid_file)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: all(nexthops(lab, a) == 1 for a in addresses), timeout_s=3, reason="the edge router turns to the other host")
+        wait_until(
+            lambda: all(nexthops(lab, a) == 1 for a in addresses),
+            timeout_s=3,
+            reason="the edge router turns to the other host",
+        )
         later = len(stream.answers) + 100
         wait_until(lambda: len(stream.answers) > later, timeout_s=10, reason="requests go on for a while")
         answers = stream.stop()
     failed = [answer for answer in answers if not answer.ok]
     assert len(failed) <= OPEN, f"{len(failed)} of {len(answers)} failed"
     assert updates(lab.folder) == before
-    platform.up(place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None)
+    platform.up(
+        place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None
+    )
     until_both_serve(lab, addresses)
     assert updates(lab.folder) == before
 
 
 def test_a_pop_without_any_host_is_withdrawn(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
-    """Both hosts are cut off: the covering prefixes leave, and only those. It is what the counts of the other tests are held against."""
+    """Both hosts are cut off: the covering prefixes leave, and only those. It is what the counts of the other tests
+    are held against.
+    """
     before = updates(lab.folder)
     for name in ("LHR-1", "LHR-2"):
         lab.cut(name)

@@ -76,7 +76,9 @@ def anycast(lab: Lab, family: int = 4) -> str:
 
 def landings(lab: Lab, family: int = 4) -> dict[str, str]:
     """Which PoP answers each vantage."""
-    answers = {host.name: vantage.probe(host, anycast(lab, family), requests=1, timeout_s=1)[0] for host in lab.plan.vantages}
+    answers = {
+        host.name: vantage.probe(host, anycast(lab, family), requests=1, timeout_s=1)[0] for host in lab.plan.vantages
+    }
     return {name: answer.body or answer.error for name, answer in answers.items()}
 
 
@@ -105,13 +107,17 @@ def test_every_vantage_reaches_every_other_one(lab: Lab) -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_london_holds_the_three_paths_of_the_article(lab: Lab, pops: Pops, family: int) -> None:
-    """The best by AS3356 and AS209, the others by AS2914 and AS3257 over AS1299; all three routes are from providers."""
+    """The best by AS3356 and AS209, the others by AS2914 and AS3257 over AS1299; all three routes are from
+    providers.
+    """
     wait_until(lambda: landings(lab, family) == SAID, timeout_s=10, reason="announced in this family too")
     found = paths(lab, "as64497-lhr", family)
     assert found[0] == (3356, 209, 33438)
     assert sorted(found[1:]) == [(2914, 1299, 33438), (3257, 1299, 33438)]
     held = look(lab, anycast(lab, family))["as64497-lhr"].candidates
-    assert {(route.relationship, route.learnt_at, route.ebgp) for route in held} == {(Relationship.PROVIDER, "LHR", True)}
+    assert {(route.relationship, route.learnt_at, route.ebgp) for route in held} == {
+        (Relationship.PROVIDER, "LHR", True)
+    }
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -154,7 +160,9 @@ def test_kept_in_north_america_london_goes_home_and_nobody_else_moves(
 def test_action_communities_do_what_their_dictionary_says(
     lab: Lab, saying: Callable[..., AbstractContextManager[None]], community: str, router: str, held: tuple[int, ...]
 ) -> None:
-    """Sent by JFK and LAX to AS209, which passes on those that are not its own; seen in the best path of a router further on."""
+    """Sent by JFK and LAX to AS209, which passes on those that are not its own; seen in the best path of a router
+    further on.
+    """
     with saying(community, "JFK", "LAX"):
         wait_until(lambda: paths(lab, router)[:1] == [held], timeout_s=10, reason=f"{community} is obeyed")
 
@@ -175,12 +183,16 @@ def test_every_pops_own_prefix_is_reached_from_everywhere(lab: Lab, pops: Pops) 
         for a in (host.external4[1], host.external6[1])
     ]
     answers = in_parallel(lambda row: vantage.probe(row[0], row[2], requests=1)[0].body, asked)
-    wrong = [(host.name, pop.city, body) for (host, pop, _), body in zip(asked, answers, strict=True) if body != pop.city]
+    wrong = [
+        (host.name, pop.city, body) for (host, pop, _), body in zip(asked, answers, strict=True) if body != pop.city
+    ]
     assert wrong == []
 
 
 def test_clients_of_a_pop_that_is_cut_off_land_in_the_next_one_and_return(lab: Lab, pops: Pops) -> None:
-    """Amsterdam lands in London within a second of silence; whoever attaches sees the cut; after the repair it is back in Amsterdam."""
+    """Amsterdam lands in London within a second of silence; whoever attaches sees the cut; after the repair it is
+    back in Amsterdam.
+    """
     host = lab.vantage("amsterdam")
     with vantage.Stream(host, anycast(lab), interval_s=0.02, timeout_s=0.5) as stream:
         wait_until(lambda: len(stream.answers) > 5, timeout_s=5, reason="some answers before the cut")

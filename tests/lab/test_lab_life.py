@@ -1,4 +1,6 @@
-"""A lab's life: side by side, killed, repaired, taken down. On a small generated internet: nothing is wired to one file."""
+"""A lab's life: side by side, killed, repaired, taken down. On a small generated internet: nothing is wired to one
+file.
+"""
 
 import os
 import signal
@@ -101,7 +103,9 @@ def test_two_labs_run_side_by_side(lab: Lab, home: Path, prefix: str) -> None:
 
 
 def test_what_was_killed_or_taken_away_is_repaired_by_up(lab: Lab, home: Path, prefix: str) -> None:
-    """The wire, two BIRDs and a whole namespace; every vantage is reached again, and what was untouched was not started anew."""
+    """The wire, two BIRDs and a whole namespace; every vantage is reached again, and what was untouched was not
+    started anew.
+    """
     victims, gone, kept = lab.plan.routers[:2], lab.plan.routers[2], lab.plan.routers[-1]
     untouched = (lab.folder / kept.name / "bird.pid").read_text()
     kill(lab.folder / "wire.pid")
@@ -157,7 +161,9 @@ def test_down_after_everything_was_killed_leaves_nothing(lab: Lab, home: Path, p
 
 @pytest.mark.parametrize("sign", ["lab.json", "namespaces", "wire.json"])
 def test_an_up_that_is_killed_half_way_can_be_finished_or_taken_down(home: Path, prefix: str, sign: str) -> None:
-    """Killed just after it wrote its plan, while it makes namespaces, or when it starts the wire: `down` leaves nothing."""
+    """Killed just after it wrote its plan, while it makes namespaces, or when it starts the wire: `down` leaves
+    nothing.
+    """
     folder, name = home / "two", other(prefix)
     (home / "small.yaml").parent.mkdir(exist_ok=True)
     (home / "small.yaml").write_text(SMALL)
@@ -170,7 +176,9 @@ def test_an_up_that_is_killed_half_way_can_be_finished_or_taken_down(home: Path,
         assert lab.whole()
         assert broken(lab) == []
     build.down(prefix=name, state_dir=folder)
-    wait_until(lambda: left_behind(folder, name) == [], timeout_s=5, reason="what the killed one had under way has ended")
+    wait_until(
+        lambda: left_behind(folder, name) == [], timeout_s=5, reason="what the killed one had under way has ended"
+    )
 
 
 TWO_CITIES = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.host import found, netns, process
+from anypop.host import inventory, netns, process
 from anypop.lab import build, platform
 from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
@@ -23,15 +23,23 @@ def quiet(_: str) -> None:
     """No progress is shown."""
 
 
-def test_a_second_platform_runs_beside_the_first_and_leaves_nothing_after_kills(place: platform.Platform, short_folder: Path) -> None:
-    """Another platform with its own workload comes up on the same machine; after kill -9 of its agents, control, wire, a BIRD, a Podman and
-    a container, `down` leaves nothing of it, and the first one still answers."""
+def test_a_second_platform_runs_beside_the_first_and_leaves_nothing_after_kills(
+    place: platform.Platform, short_folder: Path
+) -> None:
+    """Another platform with its own workload comes up on the same machine; after kill -9 of its agents, control, wire,
+    a BIRD, a Podman and a container, `down` leaves nothing of it, and the first one still answers.
+    """
     state, prefix = short_folder / "second", f"u{os.getpid() % 46656:x}"
     try:
         second = platform.up(ARTICLE, state=state, prefix=prefix, api_port=0, registry_port=0, progress=quiet)
         made = Shell(place=second).create("beside")
         assert len(made["instances"]) == 8
-        victims = [second.pid_file("control"), second.pid_file("agent-ams"), second.pid_file("podman-lhr"), state / "lab" / "wire.pid"]
+        victims = [
+            second.pid_file("control"),
+            second.pid_file("agent-ams"),
+            second.pid_file("podman-lhr"),
+            state / "lab" / "wire.pid",
+        ]
         for pid_file in (*victims, *sorted((state / "lab").glob("as3356-*/bird.pid"))):
             pid = process.alive(pid_file)
             assert pid is not None, pid_file
@@ -45,7 +53,9 @@ def test_a_second_platform_runs_beside_the_first_and_leaves_nothing_after_kills(
 
 
 def test_an_internet_of_another_shape_serves_as_well(short_folder: Path) -> None:
-    """On a generated internet with two PoPs a workload comes up in both, and every vantage is answered: nothing is wired to one file."""
+    """On a generated internet with two PoPs a workload comes up in both, and every vantage is answered: nothing is
+    wired to one file.
+    """
     state, prefix = short_folder / "other", f"o{os.getpid() % 46656:x}"
     topology = short_folder / "other.yaml"
     topology.write_text(generate(ases=8, pops=2, seed=3))
@@ -53,10 +63,24 @@ def test_an_internet_of_another_shape_serves_as_well(short_folder: Path) -> None
         made = platform.up(topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=quiet)
         shell = Shell(place=made)
         cities = ",".join(made.cities)
-        words = ("workload", "create", "web", "--image", made.image, "--port", "80", "--target", f"all={cities}", "--anycast", "--yes")
+        words = (
+            "workload",
+            "create",
+            "web",
+            "--image",
+            made.image,
+            "--port",
+            "80",
+            "--target",
+            f"all={cities}",
+            "--anycast",
+            "--yes",
+        )
         assert len(shell.json(*words)["instances"]) == 2
         vantages = build.attach(state / "lab").plan.vantages
-        wait_until(lambda: set(shell.lands().values()) <= set(made.cities), timeout_s=20, reason="every vantage lands in a PoP")
+        wait_until(
+            lambda: set(shell.lands().values()) <= set(made.cities), timeout_s=20, reason="every vantage lands in a PoP"
+        )
         assert len(shell.lands()) == len(vantages) > 2
     finally:
         platform.down(state, progress=quiet, purge=True)
@@ -92,7 +116,7 @@ def test_a_taken_port_and_a_taken_prefix_are_told_at_once(place: platform.Platfo
 
 def kill_one_container(prefix: str) -> None:
     """SIGKILL for a process that lives in an instance's namespace."""
-    for pid in found.pids_inside(netns.names(f"{prefix}-i-")[:1]):
+    for pid in inventory.pids_inside(netns.names(f"{prefix}-i-")[:1]):
         os.kill(pid, signal.SIGKILL)
         return
     raise AssertionError("no process lives in the instance's namespace")

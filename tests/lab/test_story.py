@@ -44,7 +44,12 @@ def test_every_pop_has_its_sessions_up_and_obeys_an_order(shell: Shell) -> None:
     def settled() -> bool:
         pops = shell.json("pops")
         states = [s["state"] for pop in pops for s in pop["sessions"]]
-        return len(pops) == 4 and all(pop["trusted"] for pop in pops) and len(states) >= 8 and set(states) == {"established"}
+        return (
+            len(pops) == 4
+            and all(pop["trusted"] for pop in pops)
+            and len(states) >= 8
+            and set(states) == {"established"}
+        )
 
     wait_until(settled, timeout_s=15, reason="sessions of every PoP are established")
 
@@ -59,11 +64,15 @@ def test_the_price_comes_first_and_line_by_line(shell: Shell) -> None:
     assert sum(float(line["monthly"]) for line in quote["lines"]) == pytest.approx(627.80)
 
 
-def test_one_operation_runs_eight_named_instances_that_answer_everywhere(shell: Shell, deployed: dict[str, Any]) -> None:
+def test_one_operation_runs_eight_named_instances_that_answer_everywhere(
+    shell: Shell, deployed: dict[str, Any]
+) -> None:
     """Each instance runs under its own name, and its external address answers every vantage with that name."""
     instances = shell.json("instances", WORKLOAD)
     cities = {"na1": ("jfk", "lax"), "eu1": ("ams", "lhr")}
-    assert {i["name"] for i in instances} == {f"{WORKLOAD}-{t}-{c}-{n}" for t, cs in cities.items() for c in cs for n in (0, 1)}
+    assert {i["name"] for i in instances} == {
+        f"{WORKLOAD}-{t}-{c}-{n}" for t, cs in cities.items() for c in cs for n in (0, 1)
+    }
     assert {i["phase"] for i in instances} == {"RUNNING"}
     lab = build.attach(shell.place.state / "lab")
     for instance in instances:
@@ -78,7 +87,9 @@ def test_one_operation_runs_eight_named_instances_that_answer_everywhere(shell: 
 
 
 def test_anycast_lands_near_but_london_in_new_york(shell: Shell, plain: None) -> None:
-    """Fifteen requests from each vantage reach one PoP, shared by its two instances; London's take several times as long as Amsterdam's."""
+    """Fifteen requests from each vantage reach one PoP, shared by its two instances; London's take several times as
+    long as Amsterdam's.
+    """
     rows = {row["vantage"]: row for row in shell.json("probe", "--all", "--requests", "15")}
     assert {name: row["pop"] for name, row in rows.items()} == VANTAGES
     assert all(row["answered"] == 15 and len(row["hits"]) == 2 for row in rows.values())
@@ -105,7 +116,9 @@ def test_why_names_the_as_and_the_step(shell: Shell, plain: None) -> None:
     ],
     ids=["by a community", "by not announcing"],
 )
-def test_a_scoped_announcement_brings_london_home_and_moves_nobody_else(shell: Shell, plain: None, words: tuple[str, ...]) -> None:
+def test_a_scoped_announcement_brings_london_home_and_moves_nobody_else(
+    shell: Shell, plain: None, words: tuple[str, ...]
+) -> None:
     """London lands in London; everyone else lands where they landed before; and no BGP session was reset for it."""
     before = sessions(shell)
     shell.json("announce", *words, "--yes")
@@ -113,10 +126,13 @@ def test_a_scoped_announcement_brings_london_home_and_moves_nobody_else(shell: S
     assert shell.lands(requests=4) == HOME
     after = sessions(shell)
     assert {key: state for key, (state, _) in after.items()} == dict.fromkeys(after, "established")
-    assert all(abs(after[key][1] - since) < 0.5 for key, (_, since) in before.items())  # BIRD tells the age in milliseconds, and jitters
+    # BIRD tells the age in milliseconds, and jitters
+    assert all(abs(after[key][1] - since) < 0.5 for key, (_, since) in before.items())
 
 
-def test_a_killed_instance_is_restarted_while_requests_go_on(shell: Shell, deployed: dict[str, Any], plain: None) -> None:
+def test_a_killed_instance_is_restarted_while_requests_go_on(
+    shell: Shell, deployed: dict[str, Any], plain: None
+) -> None:
     """The other instance of the PoP answers while the killed one is restarted; few requests fail."""
     name = f"{WORKLOAD}-eu1-ams-0"
     before = shell.instance(name)["containerStatuses"][0].get("restartCount", 0)
@@ -125,7 +141,8 @@ def test_a_killed_instance_is_restarted_while_requests_go_on(shell: Shell, deplo
         demo.kill_container(shell.place.podman("AMS").socket, name)
         wait_until(
             lambda: (
-                shell.instance(name)["containerStatuses"][0].get("restartCount", 0) > before and shell.instance(name)["phase"] == "RUNNING"
+                shell.instance(name)["containerStatuses"][0].get("restartCount", 0) > before
+                and shell.instance(name)["phase"] == "RUNNING"
             ),
             timeout_s=30,
             reason="the killed instance runs again",
@@ -141,7 +158,11 @@ def test_a_cut_off_pop_loses_its_clients_to_the_next_one_and_wins_them_back(shel
     lab = build.attach(shell.place.state / "lab")
     lab.cut("AMS")
     try:
-        wait_until(lambda: shell.lands("amsterdam")["amsterdam"] not in (None, "AMS"), timeout_s=20, reason="Amsterdam lands elsewhere")
+        wait_until(
+            lambda: shell.lands("amsterdam")["amsterdam"] not in (None, "AMS"),
+            timeout_s=20,
+            reason="Amsterdam lands elsewhere",
+        )
     finally:
         lab.restore("AMS")
     shell.until_lands({"amsterdam": "AMS"})
@@ -150,7 +171,19 @@ def test_a_cut_off_pop_loses_its_clients_to_the_next_one_and_wins_them_back(shel
 def test_an_image_that_cannot_be_pulled_says_so_and_holds_up_nobody(shell: Shell, deployed: dict[str, Any]) -> None:
     """The instance of a missing image shows the registry's words and is tried again; the other workload answers on."""
     image = shell.place.image.replace("hello:1", "nowhere:1")
-    words = ("workload", "create", "broken", "--image", image, "--port", "80", "--target", "eu1=AMS", "--yes", "--no-wait")
+    words = (
+        "workload",
+        "create",
+        "broken",
+        "--image",
+        image,
+        "--port",
+        "80",
+        "--target",
+        "eu1=AMS",
+        "--yes",
+        "--no-wait",
+    )
     assert shell.try_(*words).code == 0
     try:
         broken = wait_until(
@@ -174,8 +207,12 @@ def test_control_and_agents_stay_small(shell: Shell, deployed: dict[str, Any]) -
     assert all(sizes[program] < limits[program] for program in limits), sizes
 
 
-def test_a_dead_control_stops_nothing_and_comes_back_with_everything(shell: Shell, deployed: dict[str, Any], plain: None) -> None:
-    """After kill -9 of control every vantage is answered as before; when it is started again it knows its workloads and PoPs."""
+def test_a_dead_control_stops_nothing_and_comes_back_with_everything(
+    shell: Shell, deployed: dict[str, Any], plain: None
+) -> None:
+    """After kill -9 of control every vantage is answered as before; when it is started again it knows its workloads
+    and PoPs.
+    """
     place = shell.place
     assert process.end(place.pid_file("control"), grace_s=0)
     try:
@@ -183,7 +220,9 @@ def test_a_dead_control_stops_nothing_and_comes_back_with_everything(shell: Shel
             (answer,) = vantage.probe(source, anycast_of(deployed), requests=1, timeout_s=3)
             assert answer.ok, (source.name, answer.error)
     finally:
-        platform.up(place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None)
+        platform.up(
+            place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None
+        )
     shell.until_lands(VANTAGES)
     assert {i["phase"] for i in shell.json("instances", WORKLOAD)} == {"RUNNING"}
 

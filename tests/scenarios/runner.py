@@ -1,7 +1,8 @@
 """Runs a scenario: a text of `> command` lines, comments, and the answers recorded below each command.
 
-In: the text. Out: the same text with the answers as they are now; a test compares the two. `python -m tests.scenarios.runner` writes the
-answers anew: read the difference before you keep it. Nothing but the pure functions runs here; time passes by `> rested`.
+In: the text. Out: the same text with the answers as they are now; a test compares the two. `python -m
+tests.scenarios.runner` writes the answers anew: read the difference before you keep it. Nothing but the pure functions
+runs here; time passes by `> rested`.
 """
 
 import shlex
@@ -22,7 +23,9 @@ HERE = Path(__file__).parent
 
 
 class Scenario:
-    """A platform of four cities at most, driven by words. Each command that changes something plans, checks and stores, as control does."""
+    """A platform of four cities at most, driven by words. Each command that changes something plans, checks and
+    stores, as control does.
+    """
 
     def __init__(self) -> None:
         self.world = World(network=network(), workloads=())
@@ -98,13 +101,17 @@ class Scenario:
 
     def rested(self) -> Iterator[str]:
         """Long enough has passed for everything that was released."""
-        yield from self._go(replace(self.world, resting_indexes=frozenset(), resting_links=frozenset(), resting_addresses=frozenset()))
+        yield from self._go(
+            replace(self.world, resting_indexes=frozenset(), resting_links=frozenset(), resting_addresses=frozenset())
+        )
 
     def instances(self, city: str) -> Iterator[str]:
         part = self.plan.hosts[HostName(city)]
         for i in part.instances:
             four = next(i.addresses())
-            yield f"{i.name}  private {four.private}  external {four.external}" + (f"  anycast {i.anycast[0]}" if i.anycast else "")
+            yield f"{i.name}  private {four.private}  external {four.external}" + (
+                f"  anycast {i.anycast[0]}" if i.anycast else ""
+            )
         for r in part.removed:
             yield f"{r.name}  to be removed: {r.reason.says}" + (f" ({r.detail})" if r.detail else "")
 
@@ -116,7 +123,13 @@ class Scenario:
     def announcements(self, city: str) -> Iterator[str]:
         for a in self.plan.hosts[HostName(city)].announcements:
             if a.gates:
-                scope = a.scope.mode.value if a.scope.mode is Mode.WITHHOLD else f"prepend {a.scope.prepend}" if a.scope.prepend else ""
+                scope = (
+                    a.scope.mode.value
+                    if a.scope.mode is Mode.WITHHOLD
+                    else f"prepend {a.scope.prepend}"
+                    if a.scope.prepend
+                    else ""
+                )
                 scope = scope or " ".join(f"({x},{y})" for x, y in a.scope.communities) or "plainly"
                 yield f"{a.prefix} to {a.upstream} {scope}, while {' and '.join(map(str, a.gates))} can be served"
 

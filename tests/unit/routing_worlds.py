@@ -38,7 +38,10 @@ class World:
             for j in rows.of(i).tolist()
             if word == "provides" or i < j
         ]
-        seeds = [f"{s.pop} to {net.name(s.site)} customer={s.customer} prepend={s.prepend} {s.communities} key={s.key}" for s in self.seeds]
+        seeds = [
+            f"{s.pop} to {net.name(s.site)} customer={s.customer} prepend={s.prepend} {s.communities} key={s.key}"
+            for s in self.seeds
+        ]
         return "\n".join(["World", *lines, *seeds, f"strips={sorted(self.policies.strips)}"])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -66,7 +69,9 @@ def worlds(draw: st.DrawFn, *, preferences: bool = True, siblings: bool = True, 
     if not rows:
         rows.append((asns[0], asns[1], int(Link.PROVIDER)))
     places = {asn: tuple(draw(st.lists(st.sampled_from(CITIES), min_size=1, max_size=3, unique=True))) for asn in asns}
-    internet = build_internet(relationships(rows), Places(cities={a: c for a, c in places.items() if draw(st.booleans()) or len(c) > 1}))
+    internet = build_internet(
+        relationships(rows), Places(cities={a: c for a, c in places.items() if draw(st.booleans()) or len(c) > 1})
+    )
     used = sorted(set(internet.asn.tolist()))
     every = [
         entry.value

@@ -61,7 +61,10 @@ def test_files_count_in_this_order(folder: Path) -> None:
     written for.
     """
     written = Sources(
-        graph=folder / "g.txt", footprint=folder / "f.csv", weights=folder / "w.csv", observations=folder / "observations.csv"
+        graph=folder / "g.txt",
+        footprint=folder / "f.csv",
+        weights=folder / "w.csv",
+        observations=folder / "observations.csv",
     )
     assert found(folder) == written
     other = Path("/other.txt")
@@ -75,7 +78,9 @@ def test_files_count_in_this_order(folder: Path) -> None:
     assert found(folder) is None
 
 
-@pytest.mark.parametrize(("text", "words"), [("grph: x\n", "grph is none of graph"), ("- x\n", "must name files"), ("a: [", "is not YAML")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("grph: x\n", "grph is none of graph"), ("- x\n", "must name files"), ("a: [", "is not YAML")]
+)
 def test_a_graph_yaml_that_is_wrong_is_refused(folder: Path, text: str, words: str) -> None:
     """In words, before anything is loaded."""
     (folder / "graph.yaml").write_text(text)
@@ -96,7 +101,14 @@ def test_problems_of_all_files_are_told_together(tmp_path: Path) -> None:
 def test_a_question_of_control_s_rows_needs_no_control() -> None:
     """What is in effect counts; without rows every PoP announces to every upstream."""
     rows: list[dict[str, Any]] = [
-        {"prefix": "185.85.196.0/24", "pop": "JFK", "upstream": "as209", "asn": 209, "scope": {}, "effective": scope_data(HOME)}
+        {
+            "prefix": "185.85.196.0/24",
+            "pop": "JFK",
+            "upstream": "as209",
+            "asn": 209,
+            "scope": {},
+            "effective": scope_data(HOME),
+        }
     ]
     known = known_of(a_network(), "web", rows)
     assert (known.workload, known.prefixes) == ("web", ("185.85.196.0/24",))
@@ -138,7 +150,9 @@ def test_proposals_have_the_lines_of_bird_conf_where_a_network_is_known() -> Non
     diagnosis = proposals.diagnosed(world, now(), causes=1, far_km=1500)
     (best, *_) = proposals.useful(diagnosis.repairs[0], 5)
     assert proposals.bird_lines(best, now(), proposals.Place(workload="web")) == {}
-    named = plans.read((LONDON / "plan.yaml").read_text().replace("centurylink", "as209").replace("arelion", "as1299"), "plan")
+    named = plans.read(
+        (LONDON / "plan.yaml").read_text().replace("centurylink", "as209").replace("arelion", "as1299"), "plan"
+    )
     diagnosis = proposals.diagnosed(world, named, causes=1, far_km=1500)
     data = proposals.data(diagnosis, place, most=2, graph=world.says)
     (first, _) = data["causes"][0]["repairs"]

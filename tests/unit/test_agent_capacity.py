@@ -18,7 +18,9 @@ GIB = 1 << 30
         (1, 1, 4, (500, 0.5, 2)),
     ],
 )
-def test_a_machine_keeps_a_reserve_for_itself(cpus: int, memory: int, disk: int, left: tuple[int, float, float]) -> None:
+def test_a_machine_keeps_a_reserve_for_itself(
+    cpus: int, memory: int, disk: int, left: tuple[int, float, float]
+) -> None:
     """A share of a large machine, a fixed part of a small one, and never more than half of it."""
     found = for_instances(cpus=cpus, memory_bytes=memory * GIB, disk_bytes=disk * GIB)
     assert found.cpu_millis == left[0]
@@ -28,7 +30,11 @@ def test_a_machine_keeps_a_reserve_for_itself(cpus: int, memory: int, disk: int,
 
 def test_this_machine_tells_what_it_has() -> None:
     """CPU, memory and the disk are read; each is more than nothing and less than the whole."""
-    total = next(int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    total = next(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemTotal")
+    )
     found = read(100 << 30)
     assert 0 < found.memory_bytes < total
     assert found.cpu_millis > 0

@@ -17,7 +17,9 @@ SECOND = replace(FIRST, generation=2, instances=(instance(0), instance(2)))
 THIRD = replace(FIRST, generation=3, instances=(instance(2),))
 
 
-def received(answers: list[Callable[[httpx.Request], httpx.Response]], count: int) -> tuple[list[Order], list[httpx.QueryParams]]:
+def received(
+    answers: list[Callable[[httpx.Request], httpx.Response]], count: int
+) -> tuple[list[Order], list[httpx.QueryParams]]:
     """The first `count` orders that the client takes, and what it asked for, when control gives these answers."""
     asked: list[httpx.QueryParams] = []
     taken: list[Order] = []
@@ -52,12 +54,16 @@ def received(answers: list[Callable[[httpx.Request], httpx.Response]], count: in
 
 
 def whole(news: Order) -> Callable[[httpx.Request], httpx.Response]:
-    return lambda request: httpx.Response(200, content=codec.to_json(news), headers={"content-type": "application/json"})
+    return lambda request: httpx.Response(
+        200, content=codec.to_json(news), headers={"content-type": "application/json"}
+    )
 
 
 def difference(before: Order, after: Order, digest: str = "") -> Callable[[httpx.Request], httpx.Response]:
     change = replace(delta(before, after), digest=digest or Digests().of(after))
-    return lambda request: httpx.Response(200, content=codec.to_json(change), headers={BASE_HEADER: str(before.generation)})
+    return lambda request: httpx.Response(
+        200, content=codec.to_json(change), headers={BASE_HEADER: str(before.generation)}
+    )
 
 
 def test_a_difference_becomes_the_new_order() -> None:
@@ -72,7 +78,9 @@ def test_a_difference_becomes_the_new_order() -> None:
 
 
 def test_what_comes_to_another_order_is_asked_for_as_a_whole() -> None:
-    """A wrong digest, or a difference from an order that the agent has not: nothing is obeyed, and the next question is for all of it."""
+    """A wrong digest, or a difference from an order that the agent has not: nothing is obeyed, and the next question is
+    for all of it.
+    """
     for wrong in (difference(FIRST, SECOND, digest="0" * 32), difference(SECOND, THIRD)):
         taken, asked = received([whole(FIRST), wrong, whole(THIRD), difference(THIRD, replace(THIRD, generation=4))], 3)
         assert taken[:2] == [FIRST, THIRD]

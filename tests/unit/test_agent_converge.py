@@ -50,7 +50,9 @@ def worlds() -> st.SearchStrategy[list[Order]]:
             for n in range(4):
                 here = running.setdefault(n, [])
                 # nothing; away with all; one more, beside what is there; away with the older, or with the newer
-                for what in draw(st.sampled_from([(), (), ("away",), ("more",), ("more",), ("older",), ("newer",), ("away", "more")])):
+                for what in draw(
+                    st.sampled_from([(), (), ("away",), ("more",), ("more",), ("older",), ("newer",), ("away", "more")])
+                ):
                     if what == "away":
                         removed += here
                         here.clear()
@@ -98,7 +100,9 @@ def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
         assert converge(host.facts(), host.now) == []
         checked = host.memory
         host.kill()
-        host.memory = memory.checked(router_ready=True, firewall_holds=True, memory=replace(host.memory, firewall=checked.firewall))
+        host.memory = memory.checked(
+            router_ready=True, firewall_holds=True, memory=replace(host.memory, firewall=checked.firewall)
+        )
         assert converge(host.facts(), host.now) == []
 
 
@@ -169,7 +173,14 @@ def test_a_speaker_that_dies_goes_on_where_it_was() -> None:
     host.bird_dies()
     settle(host)
     assert host.speaker == held
-    host.obey(order(3, instance(0), instance(1, workload=1), grants=(Grant(prefix=COVERS[0], allowed=True, reason=Reason.GRANTED),)))
+    host.obey(
+        order(
+            3,
+            instance(0),
+            instance(1, workload=1),
+            grants=(Grant(prefix=COVERS[0], allowed=True, reason=Reason.GRANTED),),
+        )
+    )
     host.bird_dies()
     settle(host)
     assert host.speaker is not None
@@ -204,7 +215,8 @@ def test_the_last_instances_leave_in_order() -> None:
     host.obey(order(2, removed=(instance(0),)))
     settle(host)
     words = [_word(s) for s in host.applied if _word(s)]
-    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "EndDrain", "RemoveExternal", "RemoveExternal",
+    assert words == ["graceful", "withdrawn", "BeginDrain", "RemoveRoute", "EndDrain", "RemoveExternal",
+                     "RemoveExternal",
                      "RemoveContainer", "DeleteNamespace"]  # fmt: skip
 
 

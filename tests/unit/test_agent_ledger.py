@@ -94,7 +94,11 @@ def test_a_page_of_the_older_version_is_read_as_it_was_meant(tmp_path: Path) -> 
     assert book.page is not None
     assert book.page.order.instances == (replace(instance(0), template=""),)
     (leaving,) = book.page.leaving
-    assert (leaving.removal.uid, leaving.removal.reason, leaving.removal.link) == (instance(2).uid, Reason.SCALED_DOWN, 3)
+    assert (leaving.removal.uid, leaving.removal.reason, leaving.removal.link) == (
+        instance(2).uid,
+        Reason.SCALED_DOWN,
+        3,
+    )
     assert leaving.instance == replace(instance(2), template="")
     assert book.accept(order(4, instance(0))) is None, "control goes on from there"
 

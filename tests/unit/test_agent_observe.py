@@ -132,7 +132,11 @@ def _inside(run: Callable[[tuple[str, ...], float], Awaitable[int]]) -> RunInsid
 
 
 async def _probed(
-    container: Container, test: Callable[[Probes], Awaitable[None]], *, found: bool = False, run: RunInside = _nobody_inside
+    container: Container,
+    test: Callable[[Probes], Awaitable[None]],
+    *,
+    found: bool = False,
+    run: RunInside = _nobody_inside,
 ) -> None:
     probes = Probes(wake=lambda: None, clock=time.time, run_inside=run)
     probes.set({KEY: Target(container=container, address=HERE, pid=1, found=found)})
@@ -268,7 +272,9 @@ def test_without_a_probe_any_more_to_run_is_to_be_healthy() -> None:
         bad = Probe(kind=ProbeKind.EXEC, command=("new",), period_s=0.01, failure_threshold=1)
         probes.set({KEY: Target(container=replace(container, readiness=bad), address=HERE, pid=1, found=False)})
         await _until(lambda: probes.verdict("u1", ("web",)).healthy is False)
-        probes.set({KEY: Target(container=replace(container, readiness=None, ports=()), address=HERE, pid=1, found=False)})
+        probes.set(
+            {KEY: Target(container=replace(container, readiness=None, ports=()), address=HERE, pid=1, found=False)}
+        )
         assert probes.verdict("u1", ("web",)).healthy is True
 
     container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("old",), period_s=60))
@@ -372,7 +378,8 @@ def test_an_older_list_of_containers_never_replaces_a_newer_one() -> None:
     async def test() -> None:
         runtime = _Slow()
         observer = Observer(
-            prefix="t", net=cast(Netlink, None), runtime=runtime, router=cast(Router, None), speaker=cast(Speaker, None), clock=time.time,
+            prefix="t", net=cast(Netlink, None), runtime=runtime, router=cast(Router, None),
+            speaker=cast(Speaker, None), clock=time.time,
             wake=lambda: None, died=lambda _: None,
         )  # fmt: skip
         old = asyncio.create_task(observer.look_at_containers(quietly=True))

@@ -130,7 +130,13 @@ def test_sessions_are_read_from_birds_words() -> None:
     """State, counts and the last error of each of our sessions; other protocols are nobody's business."""
     names = {"u4_level3": ("level3", 4), "u6_level3": ("level3", 6), "u4_gone": ("gone", 4)}
     first, second = read_sessions(_PROTOCOLS, names)
-    assert (first.upstream, first.family, first.state, first.imported, first.exported) == ("level3", 4, "established", 17, 2)
+    assert (first.upstream, first.family, first.state, first.imported, first.exported) == (
+        "level3",
+        4,
+        "established",
+        17,
+        2,
+    )
     assert (second.family, second.state, second.error) == (6, "active", "Socket: Connection refused")
     assert first.since is not None
 
@@ -146,7 +152,8 @@ def test_a_container_gets_its_labels_limits_namespace_and_secrets() -> None:
     command.
     """
     container = replace(
-        web(), command=("/run",), args=("--fast",), env=(("A", "1"),), secrets=(("PASSWORD", "hunter2"),), cpu_millis=1500,
+        web(), command=("/run",), args=("--fast",), env=(("A", "1"),), secrets=(("PASSWORD", "hunter2"),),
+        cpu_millis=1500,
         memory_bytes=64 << 20,
     )  # fmt: skip
     one = replace(instance(0), hosts_domain="stack.edgeengine.internal")
@@ -238,6 +245,14 @@ def test_a_host_tells_what_it_has_less_a_reserve() -> None:
     assert told.disk_bytes == 90 << 30
     host = FakeHost()
     host.obey(order(1, instance(0)))
-    about: dict[str, Any] = {"pop": POP, "host": HOST, "generation": 1, "at": 50.0, "refused": None, "drift": (), "errors": ()}
+    about: dict[str, Any] = {
+        "pop": POP,
+        "host": HOST,
+        "generation": 1,
+        "at": 50.0,
+        "refused": None,
+        "drift": (),
+        "errors": (),
+    }
     assert report_of(host.facts(), **about, capacity=told).capacity == told
     assert report_of(Observed(), **about, capacity=told).capacity == told

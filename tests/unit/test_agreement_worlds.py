@@ -1,4 +1,6 @@
-"""Random worlds for the comparison with real routers, the bridge from lab to model, and the search for the smallest disagreement."""
+"""Random worlds for the comparison with real routers, the bridge from lab to model, and the search for the smallest
+disagreement.
+"""
 
 from itertools import pairwise
 
@@ -31,7 +33,11 @@ def test_the_worlds_hold_what_they_are_meant_to_try() -> None:
     systems = [system for w in worlds for system in w.topology.ases]
     assert any(len(system.continents) > 1 for system in systems)
     assert any(len(system.internal) < len(system.cities) * (len(system.cities) - 1) // 2 for system in systems)
-    assert {u.kind.value for w in worlds for p in w.topology.own.pops for u in p.upstreams} == {"transit", "peer", "ixp"}
+    assert {u.kind.value for w in worlds for p in w.topology.own.pops for u in p.upstreams} == {
+        "transit",
+        "peer",
+        "ixp",
+    }
     scopes = [scope for w in worlds for k in range(PREFIXES) for scope in w.scope(k).values()]
     assert {scope.prepend for scope in scopes} == {0, 1, 2, 3}
     assert any(scope.communities for scope in scopes) and any(scope.mode is Mode.WITHHOLD for scope in scopes)
@@ -59,7 +65,10 @@ def test_inside_an_as_the_model_goes_the_shortest_way() -> None:
     km = dict(zip(graph.internet.internal.of(lhr).tolist(), graph.internet.internal.km_of(lhr).tolist(), strict=True))
     assert (
         km[lax]
-        == km[jfk] + dict(zip(graph.internet.internal.of(jfk).tolist(), graph.internet.internal.km_of(jfk).tolist(), strict=True))[lax]
+        == km[jfk]
+        + dict(zip(graph.internet.internal.of(jfk).tolist(), graph.internet.internal.km_of(jfk).tolist(), strict=True))[
+            lax
+        ]
     )
 
 

@@ -1,4 +1,6 @@
-"""docs/api.md: every request of the API stands in it, and nothing that is none; what it names exists, what it counts is so."""
+"""docs/api.md: every request of the API stands in it, and nothing that is none; what it names exists, what it counts
+is so.
+"""
 
 import re
 from collections.abc import Iterator
@@ -56,7 +58,9 @@ def words(value: Any, passed: frozenset[str] = frozenset()) -> Iterator[str]:
 def test_every_code_of_an_error_is_documented() -> None:
     """With the status that follows from it."""
     (table,) = re.findall(r"with the code of google\.rpc; (.*?)\. `details`", DOCS, re.DOTALL)
-    assert {int(code): int(status) for code, status in re.findall(r"(\d+) → (\d+)", table)} == {int(c): s for c, s in STATUS.items()}
+    assert {int(code): int(status) for code, status in re.findall(r"(\d+) → (\d+)", table)} == {
+        int(c): s for c, s in STATUS.items()
+    }
 
 
 def test_the_limits_are_those_that_hold() -> None:

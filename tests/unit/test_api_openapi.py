@@ -25,7 +25,9 @@ WITHOUT_BODY = {
     "readmit_host",
 }
 WITHOUT_TOKEN = {"issue_token", "get_health"}
-each = pytest.mark.parametrize(("method", "path", "found"), OPERATIONS, ids=[found["operationId"] for *_, found in OPERATIONS])
+each = pytest.mark.parametrize(
+    ("method", "path", "found"), OPERATIONS, ids=[found["operationId"] for *_, found in OPERATIONS]
+)
 
 
 def members(value: Any) -> Iterator[tuple[str, Any]]:
@@ -73,7 +75,9 @@ def test_an_operation_says_what_it_is(method: str, path: str, found: dict[str, A
 
 @each
 def test_an_operation_says_what_it_takes(method: str, path: str, found: dict[str, Any]) -> None:
-    """A body where one is sent, with a schema that has members; every parameter of the path; each parameter in words."""
+    """A body where one is sent, with a schema that has members; every parameter of the path; each parameter in
+    words.
+    """
     has_body = method in ("post", "put", "patch") and found["operationId"] not in WITHOUT_BODY
     assert ("requestBody" in found) is has_body
     for content in found.get("requestBody", {}).get("content", {}).values():
@@ -87,7 +91,9 @@ def test_an_operation_says_what_it_takes(method: str, path: str, found: dict[str
 
 @each
 def test_an_operation_says_what_it_answers(method: str, path: str, found: dict[str, Any]) -> None:
-    """One answer that is right (an order may also be none), with its schema; errors by reference; never FastAPI's 422."""
+    """One answer that is right (an order may also be none), with its schema; errors by reference; never FastAPI's
+    422.
+    """
     answers = found["responses"]
     right = {status for status in answers if status.startswith("2")}
     assert right in ({"200"}, {"204"}) or found["operationId"] == "get_order"

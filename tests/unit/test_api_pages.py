@@ -18,7 +18,9 @@ ROWS: list[dict[str, Any]] = [
 
 @given(count=st.integers(0, 60), first=st.integers(1, 70))
 def test_walking_the_pages_gives_every_item_once_and_in_order(count: int, first: int) -> None:
-    """Starting at -1 and following endCursor while hasNextPage says so, every item comes exactly once, and totalCount never lies."""
+    """Starting at -1 and following endCursor while hasNextPage says so, every item comes exactly once, and
+    totalCount never lies.
+    """
     items, after = list(range(count)), "-1"
     seen: list[int] = []
     for _ in range(count + 1):
@@ -36,7 +38,13 @@ def test_walking_the_pages_gives_every_item_once_and_in_order(count: int, first:
 def test_the_default_page_has_ten_items() -> None:
     """As the API's documentation shows: cursors "0" to "9"."""
     info = page(list(range(11)), {}, lambda i: {"i": i})["pageInfo"]
-    assert info == {"totalCount": "11", "hasPreviousPage": False, "hasNextPage": True, "startCursor": "0", "endCursor": "9"}
+    assert info == {
+        "totalCount": "11",
+        "hasPreviousPage": False,
+        "hasNextPage": True,
+        "startCursor": "0",
+        "endCursor": "9",
+    }
 
 
 def test_a_first_of_zero_means_the_default() -> None:
@@ -66,7 +74,12 @@ def test_filters_choose(text: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "names"),
-    [("name", ["a", "b", "c's"]), ("-name", ["c's", "b", "a"]), ("created_at desc", ["b", "c's", "a"]), ("size", ["c's", "b", "a"])],
+    [
+        ("name", ["a", "b", "c's"]),
+        ("-name", ["c's", "b", "a"]),
+        ("created_at desc", ["b", "c's", "a"]),
+        ("size", ["c's", "b", "a"]),
+    ],
 )
 def test_sorting(text: str, names: list[str]) -> None:
     """By a field, upwards or downwards; numbers by value; what lacks the field stands first."""

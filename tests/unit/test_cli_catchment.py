@@ -1,4 +1,6 @@
-"""Predictions on the command line: files in, tables, JSON and pictures out; and what a change will move, said beforehand."""
+"""Predictions on the command line: files in, tables, JSON and pictures out; and what a change will move, said
+beforehand.
+"""
 
 import gzip
 import json
@@ -73,10 +75,19 @@ def test_json_of_a_prediction_counts_everybody(call: Caller) -> None:
 def test_a_saved_prediction_can_be_compared_without_its_graph(call: Caller, tmp_path: Path) -> None:
     """The same moves come out of two files as of the two plans they were made of."""
     for name in ("plan", "scoped"):
-        assert call("catchment", "predict", *GRAPH, "--plan", str(LONDON / f"{name}.yaml"), "--save", str(tmp_path / name)).code == 0
+        assert (
+            call(
+                "catchment", "predict", *GRAPH, "--plan", str(LONDON / f"{name}.yaml"), "--save", str(tmp_path / name)
+            ).code
+            == 0
+        )
     of_files = json.loads(call("catchment", "diff", str(tmp_path / "plan"), str(tmp_path / "scoped"), "-o", "json").out)
-    of_plans = json.loads(call("catchment", "diff", *(str(LONDON / f"{n}.yaml") for n in ("plan", "scoped")), *GRAPH, "-o", "json").out)
-    assert of_files["moves"] and of_files["moves"] == [move | {"weight": pytest.approx(move["weight"])} for move in of_plans["moves"]]
+    of_plans = json.loads(
+        call("catchment", "diff", *(str(LONDON / f"{n}.yaml") for n in ("plan", "scoped")), *GRAPH, "-o", "json").out
+    )
+    assert of_files["moves"] and of_files["moves"] == [
+        move | {"weight": pytest.approx(move["weight"])} for move in of_plans["moves"]
+    ]
     assert of_files["sentence"] == of_plans["sentence"]
     assert (of_files["losers"], of_files["winners"]) == (0, pytest.approx(of_plans["winners"]))
 
@@ -90,7 +101,8 @@ def test_predictions_over_different_graphs_are_not_compared(call: Caller, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda t: t[:-200], lambda t: t.replace('"version":1', '"version":9'), lambda t: t.replace('"AMS"', '"XXX"')]
+    "damage",
+    [lambda t: t[:-200], lambda t: t.replace('"version":1', '"version":9'), lambda t: t.replace('"AMS"', '"XXX"')],
 )
 def test_a_damaged_prediction_is_refused(tmp_path: Path, damage: Any) -> None:
     """Cut short, of another version, of a PoP that is no city: never a crash."""
@@ -115,7 +127,9 @@ def test_the_picture_is_one_document_that_needs_nothing_else(call: Caller, tmp_p
 
 
 def test_a_line_over_the_date_line_takes_the_shorter_way() -> None:
-    """Sydney to Los Angeles leaves the map in the east and comes back in the west: two lines, neither as wide as the map."""
+    """Sydney to Los Angeles leaves the map in the east and comes back in the west: two lines, neither as wide as the
+    map.
+    """
     from anypop.routing.engine.small import engine_for  # noqa: PLC0415 - for this world alone
     from anypop.routing.internet.places import Places  # noqa: PLC0415
     from anypop.routing.internet.relationships import read_relationships  # noqa: PLC0415
@@ -145,8 +159,12 @@ PLANS = st.builds(
                 Scope,
                 mode=st.sampled_from(Mode),
                 prepend=st.integers(0, 8),
-                communities=st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)), max_size=3, unique=True).map(tuple),
-                large_communities=st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 3), max_size=2, unique=True).map(tuple),
+                communities=st.lists(
+                    st.tuples(st.integers(0, 65535), st.integers(0, 65535)), max_size=3, unique=True
+                ).map(tuple),
+                large_communities=st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 3), max_size=2, unique=True).map(
+                    tuple
+                ),
             ),
         ),
         min_size=1,
@@ -164,7 +182,8 @@ def test_a_plan_reads_back_as_it_was_written(plan: Announcements) -> None:
 
 @settings(max_examples=examples(80), deadline=None)
 @given(
-    st.text(max_size=120) | st.sampled_from(["asn: 1\nsessions: [1, {}, []]", "asn: {}\nsessions: {a: b}", "[]", "sessions:\n- pop: [1]"])
+    st.text(max_size=120)
+    | st.sampled_from(["asn: 1\nsessions: [1, {}, []]", "asn: {}\nsessions: {a: b}", "[]", "sessions:\n- pop: [1]"])
 )
 def test_no_text_crashes_the_reader_of_plans(text: str) -> None:
     """Whatever is no plan is refused with lines."""
@@ -178,7 +197,14 @@ def test_what_if_rules_apply_one_after_the_other() -> None:
     """Several PoPs, stars, names and numbers; a reset takes back what came before."""
     now = plans.read((LONDON / "plan.yaml").read_text(), "plan")
     after = what_if.changed(
-        now, ["withhold:*:209", "prepend:JFK:AS1299:3", "scope:jfk,lax:centurylink:209:7100", "add:LHR:3356", "reset:LAX:209"]
+        now,
+        [
+            "withhold:*:209",
+            "prepend:JFK:AS1299:3",
+            "scope:jfk,lax:centurylink:209:7100",
+            "add:LHR:3356",
+            "reset:LAX:209",
+        ],
     )
     scopes = {(str(s.pop), s.upstream): s.scope for s in after.sessions}
     assert scopes["JFK", "centurylink"] == Scope(communities=((209, 7100),))
@@ -187,7 +213,9 @@ def test_what_if_rules_apply_one_after_the_other() -> None:
 
 
 def test_files_of_the_state_folder_stand_in_for_options(call: Caller, tmp_path: Path) -> None:
-    """graph.yaml names them; an option or the environment wins, and then an override of another graph does not count."""
+    """graph.yaml names them; an option or the environment wins, and then an override of another graph does not
+    count.
+    """
     (tmp_path / "graph.yaml").write_text(f"graph: {LONDON / 'as-rel.txt'}\nfootprint: {LONDON / 'cities.csv'}\n")
     assert "on as-rel.txt with cities.csv" in call("catchment", "predict", *PLAN).out
     (tmp_path / "other.txt.gz").write_bytes(gzip.compress(b"1299|209|-1\n"))
@@ -202,15 +230,25 @@ def test_files_of_the_state_folder_stand_in_for_options(call: Caller, tmp_path: 
 def test_weights_decide_what_counts(call: Caller, tmp_path: Path) -> None:
     """With all users in one network, its PoP has them all; wrong rows are told with their lines."""
     (tmp_path / "users.csv").write_text("asn,weight\nAS64496,5\n")
-    found = json.loads(call("catchment", "predict", *GRAPH, *PLAN, "--weights", str(tmp_path / "users.csv"), "-o", "json").out)
+    found = json.loads(
+        call("catchment", "predict", *GRAPH, *PLAN, "--weights", str(tmp_path / "users.csv"), "-o", "json").out
+    )
     assert {row["name"]: row["weight"] for row in found["by_pop"]}["AMS"] == 1
     (tmp_path / "users.csv").write_text("64496,5\n64496,6\nx,1\n3356,-2\n3356\n")
     ran = call("catchment", "predict", *GRAPH, *PLAN, "--weights", str(tmp_path / "users.csv"))
-    assert ran.code == 2 and [f"users.csv:{line}" in ran.err for line in (1, 2, 3, 4, 5)] == [False, True, True, True, True]
+    assert ran.code == 2 and [f"users.csv:{line}" in ran.err for line in (1, 2, 3, 4, 5)] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_observations_are_kept_pinned_and_scored(call: Caller, tmp_path: Path) -> None:
-    """What was seen overrules the model; what was told beforehand proves nothing about it; a second import adds nothing."""
+    """What was seen overrules the model; what was told beforehand proves nothing about it; a second import adds
+    nothing.
+    """
     ran = call("catchment", "observe", "--import", str(LONDON / "seen.csv"), "-o", "json")
     assert json.loads(ran.out) == {
         "file": str(tmp_path / "observations.csv"),
@@ -219,20 +257,43 @@ def test_observations_are_kept_pinned_and_scored(call: Caller, tmp_path: Path) -
         "kept": 5,
         "pops": {"JFK": 2, "AMS": 2, "LAX": 1},
     }
-    assert json.loads(call("catchment", "observe", "--import", str(LONDON / "seen.csv"), "-o", "json").out)["added"] == 0
-    pinned = json.loads(call("catchment", "predict", *GRAPH, *PLAN, "-o", "json", "--save", str(tmp_path / "pinned")).out)
+    assert (
+        json.loads(call("catchment", "observe", "--import", str(LONDON / "seen.csv"), "-o", "json").out)["added"] == 0
+    )
+    pinned = json.loads(
+        call("catchment", "predict", *GRAPH, *PLAN, "-o", "json", "--save", str(tmp_path / "pinned")).out
+    )
     assert next(row for row in pinned["biggest"] if row["asn"] == 64497)["confidence"] == "pinned"
-    assert call("catchment", "evaluate", "--predicted", str(tmp_path / "pinned"), "--measured", str(LONDON / "seen.csv")).code == 2
+    assert (
+        call(
+            "catchment", "evaluate", "--predicted", str(tmp_path / "pinned"), "--measured", str(LONDON / "seen.csv")
+        ).code
+        == 2
+    )
     (tmp_path / "observations.csv").unlink()
     call("catchment", "predict", *GRAPH, *PLAN, "--save", str(tmp_path / "free"))
-    ran = call("catchment", "evaluate", "--predicted", str(tmp_path / "free"), "--measured", str(LONDON / "seen.csv"), "-o", "json")
+    ran = call(
+        "catchment",
+        "evaluate",
+        "--predicted",
+        str(tmp_path / "free"),
+        "--measured",
+        str(LONDON / "seen.csv"),
+        "-o",
+        "json",
+    )
     found = json.loads(ran.out)
     assert found["unmatched"] == 1 and found["overall"]["networks"] == 4 and found["overall"]["right"] == 3
     assert {"accuracy", "baseline", "balanced_accuracy", "balanced_baseline"} <= set(found["overall"])
     assert {row["class"] for row in found["by_confidence"]} == {"single", "tie"}
-    told = call("catchment", "evaluate", "--predicted", str(tmp_path / "free"), "--measured", str(LONDON / "seen.csv")).out
+    told = call(
+        "catchment", "evaluate", "--predicted", str(tmp_path / "free"), "--measured", str(LONDON / "seen.csv")
+    ).out
     assert re.search(r"^all +4 +75\.0 % +50\.0 % +83\.3 % +33\.3 % +JFK$", told, re.MULTILINE), told
-    assert "LHR was predicted, JFK was measured: 1" in told and "measurements of networks that the prediction does not have: 1" in told
+    assert (
+        "LHR was predicted, JFK was measured: 1" in told
+        and "measurements of networks that the prediction does not have: 1" in told
+    )
 
 
 def test_a_probe_of_the_lab_is_an_observation(call: Caller, control: FakeControl) -> None:
@@ -246,16 +307,30 @@ def test_a_probe_of_the_lab_is_an_observation(call: Caller, control: FakeControl
 
 
 def test_atlas_results_need_to_know_what_an_answer_means(call: Caller, tmp_path: Path) -> None:
-    """By the codes of PoPs in the answer, or by texts that were said to mean one; the probes' networks come from a file."""
+    """By the codes of PoPs in the answer, or by texts that were said to mean one; the probes' networks come from a
+    file.
+    """
     results = [
-        {"type": "dns", "prb_id": 1, "timestamp": 1706788800, "result": {"answers": [{"TYPE": "TXT", "RDATA": ["web-eu1-lhr-0"]}]}},
-        {"type": "traceroute", "prb_id": 2, "timestamp": 1706788800, "result": [{"hop": 9, "result": [{"from": "192.0.2.77"}]}]},
+        {
+            "type": "dns",
+            "prb_id": 1,
+            "timestamp": 1706788800,
+            "result": {"answers": [{"TYPE": "TXT", "RDATA": ["web-eu1-lhr-0"]}]},
+        },
+        {
+            "type": "traceroute",
+            "prb_id": 2,
+            "timestamp": 1706788800,
+            "result": [{"hop": 9, "result": [{"from": "192.0.2.77"}]}],
+        },
     ]
     (tmp_path / "atlas.json").write_text(json.dumps(results))
     (tmp_path / "probes.csv").write_text("probe,asn\n1,64497\n2,AS64496\n")
     argv = ["catchment", "observe", "--import", str(tmp_path / "atlas.json"), "-o", "json"]
     assert "say which answers mean which PoP" in call(*argv).err
-    found = json.loads(call(*argv, "--pops", "LHR,AMS", "--map", "192.0.2.77=AMS", "--probes", str(tmp_path / "probes.csv")).out)
+    found = json.loads(
+        call(*argv, "--pops", "LHR,AMS", "--map", "192.0.2.77=AMS", "--probes", str(tmp_path / "probes.csv")).out
+    )
     assert found["pops"] == {"LHR": 1, "AMS": 1} and found["kept"] == 2
     assert call(*argv, "--map", "192.0.2.77").code == 2 and call(*argv, "--pops", "QQQ").code == 2
 
@@ -275,7 +350,17 @@ def test_a_generated_graph_can_be_asked(call: Caller, tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt.gz", "c.txt.bz2"):
         assert call("catchment", "generate", "--ases", "60", "--seed", "3", "--out", str(tmp_path / name)).code == 0
     outs = [
-        call("catchment", "predict", "--graph", str(tmp_path / n), "--footprint", str(tmp_path / f"{n[0]}.cities.csv"), *PLAN, "-o", "json")
+        call(
+            "catchment",
+            "predict",
+            "--graph",
+            str(tmp_path / n),
+            "--footprint",
+            str(tmp_path / f"{n[0]}.cities.csv"),
+            *PLAN,
+            "-o",
+            "json",
+        )
         for n in ("a.txt", "b.txt.gz", "c.txt.bz2")
     ]
     assert all("AS209" in ran.err for ran in outs)
@@ -296,7 +381,9 @@ def test_a_change_is_foreseen_where_a_graph_is_known(call: Caller, control: Fake
     control.answers["GET", "/anypop/v1/network"] = (200, network())
     (tmp_path / "graph.yaml").write_text(f"graph: {LONDON / 'as-rel.txt'}\nfootprint: {LONDON / 'cities.csv'}\n")
     ran = call("announce", "withhold", "web", "--pop", "LHR")
-    assert re.search(r"^this withdraws LHR from 1 of 1 upstream; \d networks? moves? to AMS \(\+\d+ km\)", ran.out, re.MULTILINE), ran.out
+    assert re.search(
+        r"^this withdraws LHR from 1 of 1 upstream; \d networks? moves? to AMS \(\+\d+ km\)", ran.out, re.MULTILINE
+    ), ran.out
     assert "predicted" not in json.loads(call("announce", "reset", "web", "--no-predict", "-o", "json").out)
     found = json.loads(call("announce", "withhold", "web", "--pop", "LHR", "-o", "json").out)["predicted"]
     assert {move["from"] for move in found["moves"]} == {"LHR"} and found["losers"] > 0

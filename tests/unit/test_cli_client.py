@@ -22,7 +22,9 @@ ONE = {
 
 
 def client(control: FakeControl, **changes: str) -> Client:
-    return Client(Settings(**{**{key: getattr(HERE, key) for key in Settings.__slots__}, **changes}), transport=control.transport)
+    return Client(
+        Settings(**{**{key: getattr(HERE, key) for key in Settings.__slots__}, **changes}), transport=control.transport
+    )
 
 
 def test_one_token_serves_many_requests() -> None:
@@ -54,7 +56,9 @@ def test_a_second_401_is_told_and_not_tried_for_ever() -> None:
     assert len(control.requests) == 2
 
 
-@pytest.mark.parametrize(("changes", "says"), [({"client_secret": "2" * 64}, "secret"), ({"client_id": "f" * 32}, "does not know client")])
+@pytest.mark.parametrize(
+    ("changes", "says"), [({"client_secret": "2" * 64}, "secret"), ({"client_id": "f" * 32}, "does not know client")]
+)
 def test_wrong_credentials_are_told_apart(changes: dict[str, str], says: str) -> None:
     """A wrong secret and an unknown client have messages of their own and exit code 4."""
     with pytest.raises(Failure, match=says) as failure:
@@ -69,7 +73,9 @@ def test_no_failure_ever_shows_the_secret() -> None:
         raise httpx.ConnectError("connection refused")
 
     for transport in (FakeControl().transport, httpx.MockTransport(dead)):
-        mine = Client(Settings(url=HERE.url, ca="", client_id="f" * 32, client_secret="s3cret", stack="x"), transport=transport)
+        mine = Client(
+            Settings(url=HERE.url, ca="", client_id="f" * 32, client_secret="s3cret", stack="x"), transport=transport
+        )
         with pytest.raises(Failure) as failure:
             mine.get("/anypop/v1/pops", what="x")
         assert "s3cret" not in "\n".join(failure.value.lines())
@@ -127,7 +133,10 @@ def test_every_field_violation_is_listed_with_its_path() -> None:
         "details": [
             {
                 "@type": "stackpath.rpc.BadRequest",
-                "fieldViolations": [{"field": "a", "description": "is required"}, {"field": "b[2].c", "description": "must be 1 to 65535"}],
+                "fieldViolations": [
+                    {"field": "a", "description": "is required"},
+                    {"field": "b[2].c", "description": "must be 1 to 65535"},
+                ],
             }
         ],
     }
@@ -138,7 +147,10 @@ def test_every_field_violation_is_listed_with_its_path() -> None:
     ]
 
 
-@given(st.integers(400, 599), st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@given(
+    st.integers(400, 599),
+    st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)),
+)
 def test_no_error_body_breaks_the_error_message(status: int, body: object) -> None:
     """Whatever JSON stands in an error, there is a first line and an exit code that is not 0."""
     failure = refused(status, body, what="do it")
@@ -149,7 +161,8 @@ def test_no_error_body_breaks_the_error_message(status: int, body: object) -> No
 @given(
     st.lists(
         st.dictionaries(
-            st.sampled_from(["@type", "fieldViolations", "violations", "links"]), st.text() | st.none() | st.lists(st.integers())
+            st.sampled_from(["@type", "fieldViolations", "violations", "links"]),
+            st.text() | st.none() | st.lists(st.integers()),
         )
     )
 )
@@ -182,7 +195,12 @@ def test_a_named_state_folder_beats_the_environment(tmp_path: Path) -> None:
 
 def test_the_environment_alone_is_enough() -> None:
     """No state folder is needed on a machine that only talks to control."""
-    environment = {"ANYPOP_URL": "https://c:1/", "ANYPOP_CLIENT_ID": "a", "ANYPOP_CLIENT_SECRET": "b", "ANYPOP_STACK": "s"}
+    environment = {
+        "ANYPOP_URL": "https://c:1/",
+        "ANYPOP_CLIENT_ID": "a",
+        "ANYPOP_CLIENT_SECRET": "b",
+        "ANYPOP_STACK": "s",
+    }
     assert settings.load(None, environment).url == "https://c:1"
 
 
@@ -193,7 +211,8 @@ def test_a_relative_ca_belongs_to_the_state_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"url": "https://x"}', '{"url": "ftp://x", "client_id": "a", "client_secret": "b", "stack": "s"}']
+    "text",
+    ["", "{", "[]", '{"url": "https://x"}', '{"url": "ftp://x", "client_id": "a", "client_secret": "b", "stack": "s"}'],
 )
 def test_a_broken_client_file_is_one_clear_failure(text: str, tmp_path: Path) -> None:
     """It names what is wrong and what to do."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from anypop.cli import body
+from anypop.cli import declaration
 from anypop.cli.failure import Failure
 from tests.cli_calls import Caller
 from tests.fake_control import ANYCAST, FakeControl, bad_workload
@@ -40,7 +40,10 @@ def test_create_sends_the_article_s_workload(call: Caller, control: FakeControl)
     assert list(container["ports"].values()) == [{"port": 80, "protocol": "TCP", "enableImplicitNetworkPolicy": True}]
     assert sent["metadata"]["annotations"] == {ANYCAST: "true"}
     cities = {name: target["spec"]["deployments"] for name, target in sent["targets"].items()}
-    assert {name: d["selectors"][0]["values"] for name, d in cities.items()} == {"na1": ["JFK", "LAX"], "eu1": ["AMS", "LHR"]}
+    assert {name: d["selectors"][0]["values"] for name, d in cities.items()} == {
+        "na1": ["JFK", "LAX"],
+        "eu1": ["AMS", "LHR"],
+    }
     assert [d["minReplicas"] for d in cities.values()] == [2, 2]
 
 
@@ -63,7 +66,10 @@ def test_a_file_makes_the_same_request_as_the_options(
 def test_the_price_comes_before_the_workload_exists(call: Caller, control: FakeControl) -> None:
     """The quote is the first request, and its total is on standard error before anything was created."""
     ran = call(*CREATE)
-    assert [(method, path.split("/")[-1]) for method, path, _ in control.requests][:2] == [("POST", "quote"), ("POST", "workloads")]
+    assert [(method, path.split("/")[-1]) for method, path, _ in control.requests][:2] == [
+        ("POST", "quote"),
+        ("POST", "workloads"),
+    ]
     assert "627.80" in ran.err and "627.80" not in ran.out
 
 
@@ -136,7 +142,16 @@ def test_json_of_create_holds_workload_quote_and_instances(call: Caller) -> None
 
 def test_a_probe_without_all_answers_fails_and_still_shows_its_table(call: Caller, control: FakeControl) -> None:
     """The table is the result, exit code 1 the verdict."""
-    row = {"vantage": "london", "city": "LHR", "requests": 3, "answered": 1, "seconds": 2.0, "pop": "", "nearest": "LHR", "hits": {}}
+    row = {
+        "vantage": "london",
+        "city": "LHR",
+        "requests": 3,
+        "answered": 1,
+        "seconds": 2.0,
+        "pop": "",
+        "nearest": "LHR",
+        "hits": {},
+    }
     control.answers["POST", "/anypop/v1/probes"] = (200, {"results": [row | {"errors": ["timed out", "timed out"]}]})
     ran = call("probe", "london", "--address", "198.51.100.1")
     assert ran.code == 1
@@ -168,7 +183,10 @@ def test_a_pattern_of_the_dictionary_is_filled_with_the_neighbour(call: Caller, 
     from anypop.cli import scopes  # noqa: PLC0415 - beside the only test of it
     from tests.fake_control import dictionary  # noqa: PLC0415
 
-    assert scopes.no_export_to(dictionary(3356), "AS1299", there="web").says == "65000:1299: Not sent to peer 1299 (unverified)"
+    assert (
+        scopes.no_export_to(dictionary(3356), "AS1299", there="web").says
+        == "65000:1299: Not sent to peer 1299 (unverified)"
+    )
     with pytest.raises(Failure):
         scopes.no_export_to(dictionary(3356), "400000", there="web")
 
@@ -176,7 +194,11 @@ def test_a_pattern_of_the_dictionary_is_filled_with_the_neighbour(call: Caller, 
 def test_secrets_come_from_the_environment_and_go_under_their_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """`--secret TOKEN` sends secretValue, `--env A=B=C` keeps everything after the first equals sign."""
     monkeypatch.setenv("TOKEN", "hush")
-    made = body.of_options(body.Wanted(slug="w", image="i", targets=["t=AMS"], secrets=["TOKEN"], env=["A=B=C"], command=["sh -c 'a b'"]))
+    made = declaration.of_options(
+        declaration.Wanted(
+            slug="w", image="i", targets=["t=AMS"], secrets=["TOKEN"], env=["A=B=C"], command=["sh -c 'a b'"]
+        )
+    )
     container = made["spec"]["containers"]["app"]
     assert container["env"] == {"A": {"value": "B=C"}, "TOKEN": {"secretValue": "hush"}}
     assert container["command"] == ["sh", "-c", "a b"]

@@ -1,4 +1,6 @@
-"""The doctor on the command line: what it finds, the exact change, and a repair that is taken back when the outcome differs."""
+"""The doctor on the command line: what it finds, the exact change, and a repair that is taken back when the outcome
+differs.
+"""
 
 import json
 from collections.abc import Callable
@@ -69,7 +71,10 @@ def test_the_report_names_the_cause_and_the_exact_change(shell: Callable[[World]
     """The sentence, the command line with its workload, the lines of bird.conf for both families."""
     call = shell(World())
     ran = call("doctor")
-    assert "1. customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209, learnt in the USA" in ran.out
+    assert (
+        "1. customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209, learnt in the USA"
+        in ran.out
+    )
     assert "anypop announce scope web --pop JFK,LAX --upstream as209 --community 209:7100" in ran.out
     assert "+ if net = 198.51.100.0/24 then { bgp_community.add((209,7100)); accept; }" in ran.out
     assert "- if net = 2001:db8:1::/48 then { accept; }" in ran.out
@@ -93,7 +98,15 @@ def test_withholding_takes_the_lines_out_of_one_session_s_filter() -> None:
     place = proposals.Place(workload="web", network=network_from(network()), prefixes=prefixes, render=bird_conf)
     now = plans.read((LONDON / "plan.yaml").read_text().replace("centurylink", "as209"), "plan")
     change = Change(pop=CityCode("JFK"), upstream="as209", asn=209, scope=Scope(mode=Mode.WITHHOLD))
-    score: dict[str, Any] = {"cured": 1, "mended": 1, "harmed": 0, "unsure": 0, "mended_weight": 0.1, "harmed_weight": 0.0, "gain_km": 1.0}
+    score: dict[str, Any] = {
+        "cured": 1,
+        "mended": 1,
+        "harmed": 0,
+        "unsure": 0,
+        "mended_weight": 0.1,
+        "harmed_weight": 0.0,
+        "gain_km": 1.0,
+    }
     repair = Repair(kind="withhold", title="x", changes=(change,), **score)
     lines = proposals.bird_lines(repair, now, place)["JFK"]
     assert lines[:1] == ["- route 198.51.100.0/24 unreachable;"] and all(line.startswith("- ") for line in lines)
@@ -140,7 +153,10 @@ def test_an_outcome_that_differs_takes_everything_back(shell: Callable[[World], 
     assert "london lands in JFK, predicted LHR" in ran.err and "the outcome differs: taking everything back" in ran.err
     found = json.loads(ran.out)
     assert (found["applied"], found["rolled_back"], found["restored"]) == (False, True, True)
-    assert found["waves"][-1]["differs"] == ["london lands in JFK, predicted LHR"] and found["rollout"] in world.waves.rollouts
+    assert (
+        found["waves"][-1]["differs"] == ["london lands in JFK, predicted LHR"]
+        and found["rollout"] in world.waves.rollouts
+    )
     assert [set(wave) for wave in found["waves"]] == [{"pop", "seconds", "seen", "differs"}] * 2
     plain = {"mode": "announce", "prepend": 0, "communities": [], "large_communities": []}
     assert {key: scope for key, scope in world.rules.items() if scope != plain} == before

@@ -1,4 +1,6 @@
-"""What is not known is said to be unknown, and what was left out is said to be left out: predictions on the command line."""
+"""What is not known is said to be unknown, and what was left out is said to be left out: predictions on the command
+line.
+"""
 
 import json
 from pathlib import Path
@@ -6,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from anypop.advice import graph
+from anypop.model.names import CityCode
 from anypop.routing.catchment.predict import predict
 from anypop.routing.catchment.sessions import Announcements, Session
 from anypop.routing.engine.small import engine_for
@@ -24,7 +27,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
 
 
 def test_without_places_there_are_no_distances(call: Caller) -> None:
-    """Not 0 km: null in JSON, a word in the table, none in the sentence of a change, none in a why, and a word of the doctor's."""
+    """Not 0 km: null in JSON, a word in the table, none in the sentence of a change, none in a why, and a word of
+    the doctor's.
+    """
     graph = ["--graph", str(LONDON / "as-rel.txt")]
     found = json.loads(call("catchment", "predict", *graph, *PLAN, "-o", "json").out)
     assert found["mean_extra_km"] is None and {row["extra_km"] for row in found["by_pop"]} == {None}
@@ -49,7 +54,8 @@ def test_a_network_of_many_places_is_as_big_as_it_is() -> None:
     """Its weight is shared among its places; it is the biggest all the same, and comes with all of them."""
     links = read_relationships(b"1|2|-1\n1|3|-1\n1|4|-1\n5|6|-1\n", "six")
     engine = engine_for(build_internet(links, Places(cities={1: ("LHR", "JFK", "SIN"), 2: ("LHR",)})))
-    found = predict(engine, Announcements(asn=9, sessions=(Session(pop="LHR", upstream="a", asn=1),)))  # type: ignore[arg-type]
+    session = Session(pop=CityCode("LHR"), upstream="a", asn=1)
+    found = predict(engine, Announcements(asn=9, sessions=(session,)))
     assert [(row.asn, row.city) for row in found.biggest(2)] == [(1, "LHR"), (1, "JFK"), (1, "SIN"), (5, "")]
     weighted = predict(engine, found.announcements, weights={1: 1.0, 6: 2.0})
     assert [row.asn for row in weighted.biggest(1)] == [6]
@@ -73,7 +79,12 @@ def test_weights_of_other_networks_are_refused(call: Caller, tmp_path: Path) -> 
 
 def test_observations_without_a_network_are_said_to_be_left_out(call: Caller, tmp_path: Path) -> None:
     """Results of Atlas do not tell the probes' networks, and such an observation pins nothing."""
-    answer = {"type": "dns", "prb_id": 1, "timestamp": 1706788800, "result": {"answers": [{"TYPE": "TXT", "RDATA": ["lhr1"]}]}}
+    answer = {
+        "type": "dns",
+        "prb_id": 1,
+        "timestamp": 1706788800,
+        "result": {"answers": [{"TYPE": "TXT", "RDATA": ["lhr1"]}]},
+    }
     (tmp_path / "atlas.json").write_text(json.dumps([answer]))
     ran = call("catchment", "observe", "--import", str(tmp_path / "atlas.json"), "--pops", "LHR")
     assert ran.code == 0 and "1 of them not kept" in ran.err and "--probes FILE" in ran.err
@@ -90,7 +101,15 @@ def test_a_prediction_that_was_told_everything_cannot_be_scored(call: Caller, tm
 def test_an_upstream_that_the_footprint_has_elsewhere_is_said(call: Caller, tmp_path: Path) -> None:
     """What it hears in London then starts in Amsterdam, which the operator should know."""
     (tmp_path / "cities.csv").write_text("asn,cities\n1299,AMS JFK\n")
-    ran = call("catchment", "predict", "--graph", str(LONDON / "as-rel.txt"), "--footprint", str(tmp_path / "cities.csv"), *PLAN)
+    ran = call(
+        "catchment",
+        "predict",
+        "--graph",
+        str(LONDON / "as-rel.txt"),
+        "--footprint",
+        str(tmp_path / "cities.csv"),
+        *PLAN,
+    )
     assert ran.code == 0 and "the footprint has no AS1299 in LHR: what it hears there enters in AMS" in ran.err
     assert "the footprint has no" not in call("catchment", "predict", *GRAPH, *PLAN).err
 
@@ -115,5 +134,6 @@ def test_deleting_says_what_it_withdraws(call: Caller) -> None:
     """Before it asks: nobody has a route to the address any more."""
     call(*CREATE)
     assert (
-        "this withdraws 198.51.100.0/24 at AMS, JFK, LAX, LHR: every network loses its route to it" in call("workload", "delete", "web").out
+        "this withdraws 198.51.100.0/24 at AMS, JFK, LAX, LHR: every network loses its route to it"
+        in call("workload", "delete", "web").out
     )

@@ -8,7 +8,8 @@ from anypop.model.reasons import Reason
 FINE: dict[str, Any] = {
     "pop": "LHR", "city": "London", "trusted": True, "reason": "running", "says": Reason.RUNNING.says, "generation": 3,
     "instances": {"total": 2, "healthy": 2}, "sessions": [{"state": "established"}],
-    "prefixes": [{"prefix": "192.0.2.0/24", "reason": "announced", "says": Reason.ANNOUNCED.says, "wants_withdraw": False}],
+    "prefixes": [{"prefix": "192.0.2.0/24", "reason": "announced", "says": Reason.ANNOUNCED.says,
+    "wants_withdraw": False}],
 }  # fmt: skip
 
 
@@ -40,7 +41,9 @@ def test_a_pop_without_sessions_says_so() -> None:
 
 
 def test_hosts_of_a_pop_stand_below_it_and_tell_their_own_trouble() -> None:
-    """A PoP of two hosts is three lines: the PoP as a whole, and each host with what is wrong with it. An only host has no line."""
+    """A PoP of two hosts is three lines: the PoP as a whole, and each host with what is wrong with it. An only host
+    has no line.
+    """
     lost = {"trusted": False, "reason": "no-report", "says": Reason.NO_REPORT.says}
     hosts = [{**FINE, "host": "LHR-1"}, {**FINE, "host": "LHR-2", **lost}]
     rows = pops_table([{**FINE, **lost, "hosts": hosts}, {**FINE, "pop": "JFK", "hosts": hosts[:1]}]).rows

@@ -42,7 +42,21 @@ def test_each_pop_is_a_wave_in_the_order_in_which_it_is_named(
     control: FakeControl, call: Caller, words: tuple[str, ...], scope: dict[str, Any]
 ) -> None:
     """Nothing is predicted, so every vantage may land anywhere; the note goes with each rule."""
-    ran = call("announce", words[0], "web", *words[1:], "--pop", "LAX,JFK", "--waves", "--bake", "0.5", "--note", "why", "-o", "json")
+    ran = call(
+        "announce",
+        words[0],
+        "web",
+        *words[1:],
+        "--pop",
+        "LAX,JFK",
+        "--waves",
+        "--bake",
+        "0.5",
+        "--note",
+        "why",
+        "-o",
+        "json",
+    )
     assert ran.code == 0, ran.err
     body = asked(control)
     assert [[rule["pop"] for rule in wave["rules"]] for wave in body["waves"]] == [["LAX"], ["JFK"]]

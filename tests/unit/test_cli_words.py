@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.cli import door
+from anypop.cli.call import called
 from anypop.lab.generate import generate
 from tests.cli_calls import Caller
 
@@ -22,11 +22,11 @@ def test_advice_names_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "venv" / "anypop")])
-    assert door.called() == str(tmp_path / "venv" / "anypop")
+    assert called() == str(tmp_path / "venv" / "anypop")
     monkeypatch.setenv("SUDO_USER", "me")
-    assert door.called() == f"sudo {tmp_path}/venv/anypop"
+    assert called() == f"sudo {tmp_path}/venv/anypop"
     (tmp_path / "anypop").touch(mode=0o755)
-    assert door.called() == "sudo anypop"
+    assert called() == "sudo anypop"
 
 
 @pytest.mark.parametrize("argv", [["lab", "validate"], ["up", "--topology"], ["demo", "--topology"]])
@@ -34,11 +34,14 @@ def test_advice_names_the_program_as_it_was_called(monkeypatch: pytest.MonkeyPat
     ("content", "says"),
     [
         pytest.param(b"\xff\xfe", "it is not text", id="not text"),
-        pytest.param(b"[\n" * 3000, "too deep", id="too deep"),  # in one line PyYAML looks for the end of a key, for a second
+        # in one line PyYAML looks for the end of a key, for a second
+        pytest.param(b"[\n" * 3000, "too deep", id="too deep"),
         pytest.param(b"a: [", "not YAML", id="not YAML"),
     ],
 )
-def test_a_topology_that_cannot_be_read_is_one_line(call: Caller, tmp_path: Path, argv: list[str], content: bytes, says: str) -> None:
+def test_a_topology_that_cannot_be_read_is_one_line(
+    call: Caller, tmp_path: Path, argv: list[str], content: bytes, says: str
+) -> None:
     """Exit code 2, and no traceback."""
     file = tmp_path / "file.yaml"
     file.write_bytes(content)

@@ -61,7 +61,9 @@ def test_nothing_changes_while_it_fits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("why", ["names", "age", "key"])
 def test_the_server_certificate_is_renewed_and_the_authority_stays(tmp_path: Path, why: str) -> None:
-    """New names, a near end or a lost key give a new server certificate under the same authority, which clients hold."""
+    """New names, a near end or a lost key give a new server certificate under the same authority, which clients
+    hold.
+    """
     made = ca.ensure(tmp_path, ["localhost"], now=NOW)
     authority = made.ca.read_bytes()
     names, now = ["localhost"], NOW
@@ -93,7 +95,9 @@ def test_unspecified_addresses_are_no_names(tmp_path: Path) -> None:
 
 
 def test_a_damaged_authority_is_reported_and_not_replaced(tmp_path: Path) -> None:
-    """An unreadable ca.key is an error that names the folder: a new authority would lock out every client without a word."""
+    """An unreadable ca.key is an error that names the folder: a new authority would lock out every client without a
+    word.
+    """
     ca.ensure(tmp_path, ["localhost"], now=NOW)
     (tmp_path / "ca.key").write_text("nonsense")
     with pytest.raises(WorldError, match=str(tmp_path)):

@@ -43,9 +43,14 @@ def a_network(variant: int) -> Network:
     """
     small = Capacity(cpu_millis=4000, memory_bytes=8 << 30, disk_bytes=8 << 30)
     larger = Capacity(cpu_millis=6000, memory_bytes=64 << 30, disk_bytes=64 << 30)
-    edge = [replace(host(HostName(f"JFK-{n}"), 10 + n, external_bits=29), capacity=larger if variant & 1 else small) for n in (1, 2)]
+    edge = [
+        replace(host(HostName(f"JFK-{n}"), 10 + n, external_bits=29), capacity=larger if variant & 1 else small)
+        for n in (1, 2)
+    ]
     edge = [replace(h, upstreams=tuple(replace(u, kind=UpstreamKind.EDGE) for u in h.upstreams[:1])) for h in edge]
-    twins: list[Host] = [host(HostName(f"LAX-{n}"), 20 + n, external_bits=29) for n in range(1, 4 if variant & 2 else 3)]
+    twins: list[Host] = [
+        host(HostName(f"LAX-{n}"), 20 + n, external_bits=29) for n in range(1, 4 if variant & 2 else 3)
+    ]
     prefixes = 3 if variant & 4 else 2
     return Network(
         asn=33438,
@@ -145,10 +150,14 @@ def _report(state: State, order: Order, a: int, b: int, now: float) -> Report:
         at=now,
         generation=order.generation if not b & 16 else max(0, order.generation - 1),
         instances=instances,
-        sessions=tuple(SessionReport(upstream=u.name, family=f, state="established") for u in order.upstreams for f in (4, 6)),
+        sessions=tuple(
+            SessionReport(upstream=u.name, family=f, state="established") for u in order.upstreams for f in (4, 6)
+        ),
         prefixes=prefixes,
         gone=tuple(r.uid for r in order.removed) if b & 32 else (),
-        capacity=Capacity(cpu_millis=3000 + 1000 * (a % 2), memory_bytes=64 << 30, disk_bytes=64 << 30) if order.host == "LHR" else None,
+        capacity=Capacity(cpu_millis=3000 + 1000 * (a % 2), memory_bytes=64 << 30, disk_bytes=64 << 30)
+        if order.host == "LHR"
+        else None,
     )
 
 
@@ -164,7 +173,9 @@ def ruled(number: int, a: int, b: int) -> Alter:
 
 
 def scoped(number: int, a: int, b: int) -> Alter:
-    change = ScopeChange(pop=CITIES[a % 4], upstream="telia", scope=Scope(mode=Mode.WITHHOLD if b & 1 else Mode.ANNOUNCE, prepend=b % 3))
+    change = ScopeChange(
+        pop=CITIES[a % 4], upstream="telia", scope=Scope(mode=Mode.WITHHOLD if b & 1 else Mode.ANNOUNCE, prepend=b % 3)
+    )
     return change_scopes(
         WorkloadId(f"id-{number}"),
         f"scopes-{number}-{a}-{b}",
@@ -225,7 +236,9 @@ steps = st.lists(
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
-def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(history: list[tuple[int, int, int, int, float]]) -> None:
+def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(
+    history: list[tuple[int, int, int, int, float]],
+) -> None:
     """Declarations, scale, templates and rollouts, reports, deaths, deletions, rules, other networks, lost hosts, rests
     that end: after each step plan, verdict, memory and orders are those of everything done anew, and what one
     refuses the other refuses in the same words.
@@ -260,7 +273,18 @@ def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(history: lis
 def assert_same(state: State, whole: Whole) -> None:
     assert state.plan is not None
     assert whole.plan is not None
-    for name in ("workloads", "revisions", "rollouts", "incarnations", "tombstones", "anycast", "rests", "rules", "evicted", "reports"):
+    for name in (
+        "workloads",
+        "revisions",
+        "rollouts",
+        "incarnations",
+        "tombstones",
+        "anycast",
+        "rests",
+        "rules",
+        "evicted",
+        "reports",
+    ):
         assert getattr(state, name) == getattr(whole.state, name), name
     for name in ("serial", "lost", "moves", "losses_frozen", "network"):
         assert getattr(state, name) == getattr(whole.state, name), name
@@ -268,7 +292,9 @@ def assert_same(state: State, whole: Whole) -> None:
     for name in ("incarnations", "anycast", "removals", "notes", "hosts", "network"):
         assert getattr(made, name) == getattr(whole.plan, name), name
     assert dict(state.verdict.hosts) == whole.verdict.hosts
-    assert sorted(state.verdict.prefixes.values(), key=lambda p: (p.prefix.version, p.prefix)) == list(whole.verdict.prefixes)
+    assert sorted(state.verdict.prefixes.values(), key=lambda p: (p.prefix.version, p.prefix)) == list(
+        whole.verdict.prefixes
+    )
     assert frozenset(state.verdict.idle) == whole.verdict.idle
     assert state.history.whole() == normal(whole.history)
     assert {h: i.order for h, i in state.orders.items()} == {h: i.order for h, i in whole.state.orders.items()}

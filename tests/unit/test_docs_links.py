@@ -23,4 +23,6 @@ def test_every_decision_is_listed_and_has_the_same_headings() -> None:
     listed = LINK.findall((folder / "README.md").read_text())
     assert sorted(listed) == sorted(pages)
     headings = ["Context", "Choice", "What was measured", "Consequences", "What would change our mind"]
-    assert {name: re.findall(r"^## (.+)$", text, re.MULTILINE) for name, text in pages.items()} == dict.fromkeys(pages, headings)
+    assert {name: re.findall(r"^## (.+)$", text, re.MULTILINE) for name, text in pages.items()} == dict.fromkeys(
+        pages, headings
+    )

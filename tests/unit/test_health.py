@@ -9,7 +9,9 @@ from anypop.model.reasons import Reason
 THREE = Thresholds(rise=1, fall=3)
 
 
-def fed(health: Health, events: list[Event], *, now: float = 0.0, every_s: float = 1.0, thresholds: Thresholds = THREE) -> Health:
+def fed(
+    health: Health, events: list[Event], *, now: float = 0.0, every_s: float = 1.0, thresholds: Thresholds = THREE
+) -> Health:
     """The health after `events`, one each `every_s`."""
     for n, event in enumerate(events):
         health = after(health, event, thresholds, now + n * every_s)
@@ -81,7 +83,9 @@ def test_long_peace_forgets_old_falls() -> None:
 
 @given(st.lists(st.sampled_from(list(Event)), max_size=60), st.integers(1, 3), st.integers(1, 4))
 def test_nothing_is_healthy_without_a_success_last(events: list[Event], rise: int, fall: int) -> None:
-    """Healthy means: since the last death at least one success, and fewer than `fall` failures in a row since the last success."""
+    """Healthy means: since the last death at least one success, and fewer than `fall` failures in a row since the
+    last success.
+    """
     health = fed(Health(), events, every_s=700, thresholds=Thresholds(rise=rise, fall=fall))
     if health.healthy:
         last_death = max((n for n, e in enumerate(events) if e is Event.DEATH), default=-1)

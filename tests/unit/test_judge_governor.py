@@ -72,15 +72,43 @@ def test_two_that_ask_together_never_both_get_the_last_leave() -> None:
     assert {c: a.allowed for c, a in answers.items()} == {LAX: True, AMS: False, JFK: False}
 
 
+def test_a_host_whose_pop_goes_on_by_another_takes_no_pop_away() -> None:
+    """Floors are counted in PoPs: two of three must stay, whichever hosts they stand on."""
+    london = tuple(HostName(f"LHR-{n}") for n in range(1, 4))
+    pops = {**dict.fromkeys(london, CityCode("LHR")), AMS: CITY[AMS], JFK: CITY[JFK]}
+    out = frozenset({*london, AMS})
+    asks = ((AMS, Cause.BROKEN), *((host, Cause.BROKEN) for host in london))
+    answers = govern(standing(entitled=pops, announcing=out, requests=asks, turned_bad=bad(1)))
+    assert [answers[h].reason for h in (AMS, *london)] == [
+        Reason.FLOOR_HOLDS,
+        Reason.GRANTED,
+        Reason.GRANTED,
+        Reason.FLOOR_HOLDS,
+    ]
+    alone = dict.fromkeys(london[:2], CityCode("LHR"))
+    answers = govern(standing(entitled=alone, announcing=frozenset(alone), requests=asks[1:3], turned_bad=bad(0)))
+    assert [answers[h].reason for h in alone] == [Reason.GRANTED, Reason.LAST_ANNOUNCER]
+
+
 sets_of_hosts = st.frozensets(st.sampled_from(HOSTS))
 
 
 @settings(deadline=None)
-@given(st.tuples(sets_of_hosts, sets_of_hosts, sets_of_hosts), st.permutations(HOSTS), st.integers(0, 4), st.sampled_from(list(Cause)))
+@given(
+    st.tuples(sets_of_hosts, sets_of_hosts, sets_of_hosts),
+    st.permutations(HOSTS),
+    st.integers(0, 4),
+    st.sampled_from(list(Cause)),
+)
 def test_no_set_of_answers_falls_below_the_floor(
-    sets: tuple[frozenset[HostName], frozenset[HostName], frozenset[HostName]], asks: list[HostName], ill: int, cause: Cause
+    sets: tuple[frozenset[HostName], frozenset[HostName], frozenset[HostName]],
+    asks: list[HostName],
+    ill: int,
+    cause: Cause,
 ) -> None:
-    """Whoever announces and holds no leave after the answers is at least the floor, or as many as before if that was fewer."""
+    """Whoever announces and holds no leave after the answers is at least the floor, or as many as before if that was
+    fewer.
+    """
     entitled, hears, out = sets
     facts = standing(
         entitled={h: CITY[h] for h in entitled},
@@ -103,14 +131,18 @@ def test_the_floor_is_half_and_at_least_one() -> None:
 
 
 class ManyPopsAndOneGovernor(RuleBasedStateMachine):
-    """Agents that lose and find their health, reports and orders that arrive late or not for a while, and a control that judges.
+    """Agents that lose and find their health, reports and orders that arrive late or not for a while, and a control
+    that judges.
 
-    Each agent does as real ones do: it withdraws only with a leave in the order it obeys, and returns as soon as it is healthy.
+    Each agent does as real ones do: it withdraws only with a leave in the order it obeys, and returns as soon as it is
+    healthy.
     """
 
     @initialize(count=st.sampled_from([2, 4, 1, 3]))
     def start(self, count: int) -> None:
-        self.plan = plan(World(network=network(CITIES[:count]), workloads=(workload(cities=CITIES[:count], dual_stack=False),)))
+        self.plan = plan(
+            World(network=network(CITIES[:count]), workloads=(workload(cities=CITIES[:count], dual_stack=False),))
+        )
         self.pops = list(self.plan.hosts)
         self.prefix = self.plan.anycast[0].prefix4
         self.now = 0.0

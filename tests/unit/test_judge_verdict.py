@@ -47,7 +47,9 @@ class Control:
     def receive(self, *reports: Report) -> Verdict:
         for one in reports:
             self.reports[one.host] = Received(report=one, at=self.now)
-        self.verdict, self.history = judge(self.plan, self.reports, now=self.now, history=self.history, generations=self.generations)
+        self.verdict, self.history = judge(
+            self.plan, self.reports, now=self.now, history=self.history, generations=self.generations
+        )
         return self.verdict
 
     def answer(self, host: HostName) -> tuple[bool, str] | None:
@@ -113,7 +115,11 @@ def test_when_most_turn_bad_at_once_nobody_withdraws_until_the_window_is_over() 
     assert control.verdict.prefixes[0].alarm is Reason.SUSPECT_MONITOR
     control.now += 61
     control.receive(report(PLAN, LAX), *(ill(PLAN, c) for c in (LHR, AMS, JFK)))
-    assert [control.answer(c) for c in (AMS, JFK, LHR)] == [(True, Reason.GRANTED), (True, Reason.GRANTED), (False, Reason.FLOOR_HOLDS)]
+    assert [control.answer(c) for c in (AMS, JFK, LHR)] == [
+        (True, Reason.GRANTED),
+        (True, Reason.GRANTED),
+        (False, Reason.FLOOR_HOLDS),
+    ]
 
 
 def test_silence_counts_as_turning_bad() -> None:
@@ -127,7 +133,9 @@ def test_silence_counts_as_turning_bad() -> None:
 
 def test_the_last_announcer_holds_and_alarms() -> None:
     """One PoP in all: a sick answer is better than none, and a person is told."""
-    alone = plan(World(network=network([CityCode(LHR)]), workloads=(workload(cities=[CityCode(LHR)], dual_stack=False),)))
+    alone = plan(
+        World(network=network([CityCode(LHR)]), workloads=(workload(cities=[CityCode(LHR)], dual_stack=False),))
+    )
     control = Control(alone)
     control.receive(ill(alone, LHR))
     assert control.answer(LHR) == (False, Reason.LAST_ANNOUNCER)
@@ -139,10 +147,15 @@ def test_where_no_other_pop_is_healthy_nobody_moves() -> None:
     control = Control()
     control.receive(*(ill(PLAN, c) for c in (AMS, JFK)))
     control.now += 70
-    control.receive(*(replace(report(PLAN, c), instances=ill(PLAN, c).instances) for c in (LHR, LAX)), *(ill(PLAN, c) for c in (AMS, JFK)))
+    control.receive(
+        *(replace(report(PLAN, c), instances=ill(PLAN, c).instances) for c in (LHR, LAX)),
+        *(ill(PLAN, c) for c in (AMS, JFK)),
+    )
     fresh = Control()
     fresh.now += 1
-    fresh.receive(*(replace(report(PLAN, c), instances=ill(PLAN, c).instances) for c in (LHR, LAX, JFK)), ill(PLAN, AMS))
+    fresh.receive(
+        *(replace(report(PLAN, c), instances=ill(PLAN, c).instances) for c in (LHR, LAX, JFK)), ill(PLAN, AMS)
+    )
     assert fresh.answer(AMS) == (False, Reason.NOWHERE_BETTER)
 
 
@@ -158,7 +171,9 @@ def test_a_pop_that_is_on_its_way_out_is_nowhere_to_go() -> None:
 
 
 def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody_while_it_starts() -> None:
-    """b starts in the prefix of a: no PoP withdraws for its sake, no alarm sounds; one that has not come up in half a minute counts."""
+    """b starts in the prefix of a: no PoP withdraws for its sake, no alarm sounds; one that has not come up in half
+    a minute counts.
+    """
     world = World(network=network(), workloads=(workload("a", dual_stack=False),))
     first = plan(world)
     a, b = workload("a").id, workload("b").id
@@ -177,8 +192,10 @@ def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody_while_it_starts() ->
 
 
 def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:
-    """b is poison in every PoP: after half a minute no order waits for it any more, so a PoP that was away announces a's prefix again;
-    silence of a PoP starts no such count, one healthy instance anywhere ends it, and alone in its prefix b goes on being waited for."""
+    """b is poison in every PoP: after half a minute no order waits for it any more, so a PoP that was away announces
+    a's prefix again; silence of a PoP starts no such count, one healthy instance anywhere ends it, and alone in its
+    prefix b goes on being waited for.
+    """
     both = plan(World(network=network(), workloads=(workload("a", dual_stack=False), workload("b", dual_stack=False))))
     a, b = (next(x for x in both.anycast if x.workload_id == workload(slug).id) for slug in ("a", "b"))
     control = Control(both)
@@ -210,7 +227,10 @@ def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:
 
 def test_a_pop_withheld_by_the_operator_is_not_entitled() -> None:
     """It is neither counted in the floor nor missed."""
-    rules = tuple(ScopeRule(workload_id=WEB, pop=CityCode(LAX), upstream=u, scope=Scope(mode=Mode.WITHHOLD)) for u in ("telia", "qwest"))
+    rules = tuple(
+        ScopeRule(workload_id=WEB, pop=CityCode(LAX), upstream=u, scope=Scope(mode=Mode.WITHHOLD))
+        for u in ("telia", "qwest")
+    )
     ruled = plan(World(network=network(), workloads=(workload(dual_stack=False),), rules=rules))
     verdict, _ = judge(ruled, {}, now=0, history=History(), generations={})
     assert verdict.prefixes[0].entitled == tuple(sorted(CityCode(h) for h in (AMS, JFK, LHR)))

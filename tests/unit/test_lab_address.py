@@ -32,7 +32,12 @@ def test_nothing_is_numbered_twice(lab: LabPlan) -> None:
     addresses += [address for router in lab.routers for address in (router.loopback4, router.loopback6)]
     addresses += [host.router_id for site in lab.sites for host in site.pop.hosts]
     addresses += [site.edge.router_id for site in lab.sites if site.edge is not None]
-    for values in (addresses, [end.mac for end in ends if end.mac], [(end.netns, end.interface) for end in ends], lab.namespaces()):
+    for values in (
+        addresses,
+        [end.mac for end in ends if end.mac],
+        [(end.netns, end.interface) for end in ends],
+        lab.namespaces(),
+    ):
         assert len(values) == len(set(values))
 
 
@@ -63,7 +68,9 @@ def test_a_plan_survives_its_way_to_disk(lab: LabPlan) -> None:
 
 
 def test_our_network_follows_from_the_plan(lab: LabPlan) -> None:
-    """Each PoP has its upstreams with both addresses of both families, on an interface that exists in its namespace; it survives YAML."""
+    """Each PoP has its upstreams with both addresses of both families, on an interface that exists in its namespace;
+    it survives YAML.
+    """
     network = network_of(lab)
     assert codec.from_data(Network, codec.to_data(network)) == network
     for site, pop in zip(lab.sites, network.pops, strict=True):
@@ -87,29 +94,47 @@ def test_an_address_made_of_hardware_is_the_one_the_kernel_makes() -> None:
 
 
 def test_a_pop_of_one_host_is_what_it_was() -> None:
-    """Its host is called like its city, has the PoP's own namespace, prefixes and upstreams, and nothing stands in front of it."""
+    """Its host is called like its city, has the PoP's own namespace, prefixes and upstreams, and nothing stands in
+    front of it.
+    """
     site = plan(load(ARTICLE), "x").sites[1]
     (host,) = site.pop.hosts
     assert (site.netns, site.hosts[0].netns, host.name, site.edge) == ("x-pop-lhr", "x-pop-lhr", "LHR", None)
-    assert (str(host.external4), str(host.private4), str(host.router_id)) == ("198.18.17.0/24", "10.128.16.0/20", "10.1.0.2")
+    assert (str(host.external4), str(host.private4), str(host.router_id)) == (
+        "198.18.17.0/24",
+        "10.128.16.0/20",
+        "10.1.0.2",
+    )
     assert [(u.name, u.interface) for u in host.upstreams] == [("arelion", "up-arelion")]
 
 
 def test_hosts_of_a_pop_share_its_prefixes_and_stand_behind_its_edge_router() -> None:
-    """Three hosts have a quarter each, disjoint and inside the PoP's; the edge router has the PoP's namespace, upstreams and router id."""
+    """Three hosts have a quarter each, disjoint and inside the PoP's; the edge router has the PoP's namespace,
+    upstreams and router id.
+    """
     found = plan(load(HOSTS), "x")
     site = found.sites[1]
     own = found.topology.own.pops[1]
     assert [place.netns for place in site.hosts] == ["x-pop-lhr-1", "x-pop-lhr-2", "x-pop-lhr-3"]
     assert [host.name for host in site.pop.hosts] == ["LHR-1", "LHR-2", "LHR-3"]
-    for whole, parts in ((own.external4, [h.external4 for h in site.pop.hosts]), (own.external6, [h.external6 for h in site.pop.hosts])):
-        assert all(part.prefixlen == whole.prefixlen + 2 and part.subnet_of(whole) for part in parts)  # type: ignore[arg-type]
+    for whole, parts in (
+        (own.external4, [h.external4 for h in site.pop.hosts]),
+        (own.external6, [h.external6 for h in site.pop.hosts]),
+    ):
+        assert all(part.prefixlen == whole.prefixlen + 2 for part in parts)
+        assert all(part.subnet_of(whole) for part in parts)  # type: ignore[arg-type]
         assert len(set(parts)) == 3
     assert len({host.private4 for host in site.pop.hosts}) == len({host.private6 for host in site.pop.hosts}) == 3
     assert site.edge is not None
-    assert ([u.name for u in site.pop.edge], str(site.edge.router_id), site.netns) == (["arelion"], "10.1.0.2", "x-pop-lhr")
+    assert ([u.name for u in site.pop.edge], str(site.edge.router_id), site.netns) == (
+        ["arelion"],
+        "10.1.0.2",
+        "x-pop-lhr",
+    )
     for host in site.pop.hosts:
-        assert [(u.name, u.kind, u.asn, u.interface) for u in host.upstreams] == [("edge", UpstreamKind.EDGE, 33438, "up-edge")]
+        assert [(u.name, u.kind, u.asn, u.interface) for u in host.upstreams] == [
+            ("edge", UpstreamKind.EDGE, 33438, "up-edge")
+        ]
 
 
 def test_links_of_other_routers_keep_their_names_when_a_pop_gets_hosts() -> None:

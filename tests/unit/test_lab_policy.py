@@ -25,7 +25,8 @@ CUSTOMER = Neighbour(asn=300, relationship=Relationship.CUSTOMER, footprint=froz
 def policy(*actions: Action, region: str = "NA") -> Policy:
     """AS100 in New York (or elsewhere) with communities 100:1, 100:2, ... for `actions`."""
     entries = tuple(
-        Entry(community=(100, i), action=action, meaning="", source="", date="unknown") for i, action in enumerate(actions, start=1)
+        Entry(community=(100, i), action=action, meaning="", source="", date="unknown")
+        for i, action in enumerate(actions, start=1)
     )
     return Policy(asn=100, city="JFK", region=region, entries=entries)
 
@@ -35,8 +36,12 @@ def leaving(found: Policy, neighbour: Neighbour = PEER) -> str:
 
 
 def test_a_route_from_a_peer_goes_to_customers_only() -> None:
-    """Towards a peer all that other networks told without the customer's mark is rejected; towards a customer nothing is."""
-    assert "if source = RTS_BGP && bgp_path.len > 0 && !((100, 1, 1) ~ bgp_large_community) then reject;" in leaving(policy())
+    """Towards a peer all that other networks told without the customer's mark is rejected; towards a customer
+    nothing is.
+    """
+    assert "if source = RTS_BGP && bgp_path.len > 0 && !((100, 1, 1) ~ bgp_large_community) then reject;" in leaving(
+        policy()
+    )
     assert "reject" not in leaving(policy(), CUSTOMER)
 
 
@@ -76,7 +81,9 @@ def test_an_explicit_export_beats_no_export() -> None:
 
 
 def test_a_condition_with_a_place_is_in_brackets() -> None:
-    """BIRD reads && and || from left to right: without brackets the place would hold for the communities before it too."""
+    """BIRD reads && and || from left to right: without brackets the place would hold for the communities before it
+    too.
+    """
     away = NoExportTo(neighbour=Neighbours.PEERS, where=Where(announced=True, outside=True))
     text = leaving(policy(NoExportTo(neighbour=Neighbours.PEERS), away, ExportTo(neighbour=200)))
     assert "if ((100, 1) ~ bgp_community || ((100, 2) ~ bgp_community && (" in text
@@ -98,7 +105,9 @@ def test_prepends_put_the_as_own_number_in_front() -> None:
 
 def test_the_lowest_of_several_preferences_is_set_last() -> None:
     """Whatever the order in the dictionary."""
-    text = "\n".join(policy(LocalPreference(relation=Relation.LOWEST), LocalPreference(relation=Relation.AS_PEER)).preferring())
+    text = "\n".join(
+        policy(LocalPreference(relation=Relation.LOWEST), LocalPreference(relation=Relation.AS_PEER)).preferring()
+    )
     assert text.index("= 200;  # 100:2") < text.index("= 50;  # 100:1")
 
 

@@ -19,7 +19,9 @@ def test_without_root_there_is_one_problem_with_the_way_out(monkeypatch: pytest.
 def test_every_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """All missing programs are told at once, each with the package that has it."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(shutil, "which", lambda program: None if program in {"bird", "podman", "ip"} else f"/usr/bin/{program}")
+    monkeypatch.setattr(
+        shutil, "which", lambda program: None if program in {"bird", "podman", "ip"} else f"/usr/bin/{program}"
+    )
     messages = [problem.message for problem in preflight.problems() if problem.path == "programs"]
     assert len(messages) == 3
     assert any("apt-get install bird2" in message for message in messages)

@@ -15,7 +15,9 @@ def test_in_the_article_everyone_learns_of_everyone() -> None:
 
 
 def test_a_peers_peer_is_not_heard_of() -> None:
-    """Routes of a peer are not passed on to another peer: without its peering with AS1299, AS3257 learns nothing of Amsterdam."""
+    """Routes of a peer are not passed on to another peer: without its peering with AS1299, AS3257 learns nothing of
+    Amsterdam.
+    """
     text = ARTICLE.replace("  - {a: 3257, b: 1299, relationship: peer, at: [LHR, JFK]}\n", "")
     known = reach(load(text))
     assert 64496 not in known[3257]

@@ -31,13 +31,18 @@ def an_instance(n: int, life: int, text: str, revision: int) -> InstanceOrder:
 def orders(draw: st.DrawFn) -> Order:
     instances = draw(
         st.lists(
-            st.builds(an_instance, st.integers(0, 5), st.integers(0, 2), texts, st.integers(1, 3)), max_size=6, unique_by=lambda i: i.uid
+            st.builds(an_instance, st.integers(0, 5), st.integers(0, 2), texts, st.integers(1, 3)),
+            max_size=6,
+            unique_by=lambda i: i.uid,
         )
     )
     removed = tuple(
-        Removal(name=i.name, uid=i.uid, reason=Reason.SCALED_DOWN, detail=draw(texts)) for i in instances[: draw(st.integers(0, 1))]
+        Removal(name=i.name, uid=i.uid, reason=Reason.SCALED_DOWN, detail=draw(texts))
+        for i in instances[: draw(st.integers(0, 1))]
     )
-    told = tuple(Announcement(prefix=prefix, upstream=name, scope=Scope()) for name in draw(st.lists(texts, max_size=2)))
+    told = tuple(
+        Announcement(prefix=prefix, upstream=name, scope=Scope()) for name in draw(st.lists(texts, max_size=2))
+    )
     grants = (Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED),) if draw(st.booleans()) else ()
     return replace(
         order(draw(st.integers(1, 9))),
@@ -97,7 +102,18 @@ def test_an_order_is_written_as_the_codec_writes_it(given_order: Order) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["::", "::1", "fd00::1", "::ffff:192.0.2.1", "2001:db8:0:1::", "1:0:0:2::3", "1:0:0:2:3:0:0:4", "::c000:201", "1:0:2:3:4:5:6:7"]
+    "text",
+    [
+        "::",
+        "::1",
+        "fd00::1",
+        "::ffff:192.0.2.1",
+        "2001:db8:0:1::",
+        "1:0:0:2::3",
+        "1:0:0:2:3:0:0:4",
+        "::c000:201",
+        "1:0:2:3:4:5:6:7",
+    ],
 )
 def test_an_address_is_written_as_the_standard_library_does(text: str) -> None:
     assert address(IPv6Address(text)) == str(IPv6Address(text))

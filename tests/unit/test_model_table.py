@@ -9,7 +9,9 @@ from anypop.model.table import Groups, Table, differing, settled, tabled, with_e
 from tests.examples import examples
 
 GROUPS: Groups = {"parity": lambda _, value: value % 2, "large": lambda _, value: True if value > 3 else None}
-changes = st.lists(st.tuples(st.booleans(), st.dictionaries(st.integers(0, 8), st.integers(0, 6), max_size=3)), max_size=8)
+changes = st.lists(
+    st.tuples(st.booleans(), st.dictionaries(st.integers(0, 8), st.integers(0, 6), max_size=3)), max_size=8
+)
 
 
 def plain(table: Mapping[int, int], name: str, group: object) -> dict[int, int]:
@@ -21,7 +23,9 @@ def plain(table: Mapping[int, int], name: str, group: object) -> dict[int, int]:
 def test_a_table_is_a_dictionary_that_knows_its_groups_and_what_differs(
     first: dict[int, int], steps: list[tuple[bool, dict[int, int]]], settle: set[int]
 ) -> None:
-    """Over random puts, drops and settlings: entries, groups and differences from every table before are those of plain dictionaries."""
+    """Over random puts, drops and settlings: entries, groups and differences from every table before are those of plain
+    dictionaries.
+    """
     tables: list[Mapping[int, int]] = [Table(first, GROUPS)]
     shadows = [dict(first)]
     for number, (drops, entries) in enumerate(steps):
@@ -48,7 +52,9 @@ def test_a_table_is_a_dictionary_that_knows_its_groups_and_what_differs(
 
 
 def test_what_differs_after_a_step_is_found_without_looking_at_the_rest() -> None:
-    """From one settled table to the next only the touched keys are candidates; between strangers everything is compared."""
+    """From one settled table to the next only the touched keys are candidates; between strangers everything is
+    compared.
+    """
     before = Table({n: n for n in range(1000)}, GROUPS)
     draft = before.put({1: 7}).drop([2])
     after = settled(before, draft)

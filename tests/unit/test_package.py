@@ -32,7 +32,9 @@ def _asked(site: Path, question: str) -> str:
     """What Python prints when it finds Anypop in `site` first."""
     command = [sys.executable, "-c", question]
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run(command, env=environment, cwd=site.parent, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run(
+        command, env=environment, cwd=site.parent, check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
 
 
 def test_the_article_is_found_in_a_checkout_and_in_a_wheel(site: Path) -> None:
@@ -54,8 +56,12 @@ def test_the_version_of_the_wheel_is_the_one_in_pyproject(site: Path) -> None:
     assert _asked(site, "from anypop.cli.main import run; run(['--version'])") == f"anypop {VERSION}"
 
 
-@pytest.mark.parametrize("argv", [["--version"], ["-o", "json", "--version"], ["--version", "pops"], ["--version", "--state", "no-such"]])
-def test_the_version_is_one_line_and_needs_no_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+@pytest.mark.parametrize(
+    "argv", [["--version"], ["-o", "json", "--version"], ["--version", "pops"], ["--version", "--state", "no-such"]]
+)
+def test_the_version_is_one_line_and_needs_no_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+) -> None:
     """Whatever else is said: it comes first, and nothing else happens."""
     ran = Caller(tmp_path, None, monkeypatch)(*argv)
     assert (ran.code, ran.out, ran.err) == (0, f"anypop {VERSION}\n", "")

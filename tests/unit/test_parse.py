@@ -1,4 +1,4 @@
-"""The front door: what the Workload API's clients send, what is wrong with it, and what they get back."""
+"""Where the flow begins: what the Workload API's clients send, what is wrong with it, and what they get back."""
 
 import copy
 from typing import Any
@@ -36,7 +36,9 @@ def terraform() -> dict[str, Any]:
                     "volumeMounts": [],
                 }
             },
-            "networkInterfaces": [{"assignments": [], "enableOneToOneNat": True, "ipFamilies": [], "network": "default"}],
+            "networkInterfaces": [
+                {"assignments": [], "enableOneToOneNat": True, "ipFamilies": [], "network": "default"}
+            ],
             "runtime": {},
             "volumeClaimTemplates": [],
         },
@@ -88,10 +90,19 @@ WHERE = "targets.global.spec.deployments"
 def test_a_terraform_body_becomes_a_workload() -> None:
     """Names, replicas per city, ports, sizes, secrets, anycast."""
     found = read(terraform()).workload
-    assert (found.id, found.slug, found.name, found.stack_slug) == ("w1", "my-anycast-workload", "My anycast workload", "fun")
+    assert (found.id, found.slug, found.name, found.stack_slug) == (
+        "w1",
+        "my-anycast-workload",
+        "My anycast workload",
+        "fun",
+    )
     assert [(t.name, t.cities, t.replicas) for t in found.targets] == [("global", ("JFK", "LHR"), 3)]
     (app,) = found.containers
-    assert (app.image, app.env, app.secrets) == ("example/pythonweb:latest", (("PYTHONUNBUFFERED", "1"),), (("TOKEN", "hush"),))
+    assert (app.image, app.env, app.secrets) == (
+        "example/pythonweb:latest",
+        (("PYTHONUNBUFFERED", "1"),),
+        (("TOKEN", "hush"),),
+    )
     assert (app.cpu_millis, app.memory_bytes) == (1000, 2 << 30)
     assert [(p.name, p.port, p.protocol, p.open_to_all) for p in app.ports] == [("web", 8000, Protocol.TCP, True)]
     assert (found.anycast, found.dual_stack) == (True, False)
@@ -113,8 +124,14 @@ def test_the_answer_is_what_was_sent_less_secrets_and_empty_parts() -> None:
 def test_an_answer_sent_back_gives_the_same_answer() -> None:
     """Clients read, change and send back: the server's own fields are accepted, and nothing drifts."""
     first = read(terraform())
-    told = document_with_anycast(first.document, plan(World(network=network(), workloads=(first.workload,))).anycast[0], dual_stack=False)
-    sent_back = {**told, "status": "ACTIVE", "metadata": {**told["metadata"], "version": "1", "createdAt": "2019-02-01T00:00:00Z"}}
+    told = document_with_anycast(
+        first.document, plan(World(network=network(), workloads=(first.workload,))).anycast[0], dual_stack=False
+    )
+    sent_back = {
+        **told,
+        "status": "ACTIVE",
+        "metadata": {**told["metadata"], "version": "1", "createdAt": "2019-02-01T00:00:00Z"},
+    }
     assert read(sent_back).document == first.document
     assert read(sent_back).workload.annotations == first.workload.annotations
 
@@ -192,15 +209,18 @@ def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
         ("spec.networkInterfaces.0.ipFamilies", ["IPv6"], "spec.networkInterfaces[0]", "always has IPv4"),
         ("spec.networkInterfaces.0.network", "mine", "spec.networkInterfaces[0].network", "it may be default"),
         ("spec.networkInterfaces.0.enableOneToOneNat", False, "spec.networkInterfaces[0]", "cannot be false"),
-        (f"{APP}.env.A", {"valueFrom": {"instanceFieldRef": {"fieldPath": "name"}}}, f"{APP}.env.A.valueFrom.instanceFieldRef.fieldPath",
+        (f"{APP}.env.A", {"valueFrom": {"instanceFieldRef": {"fieldPath": "name"}}},
+        f"{APP}.env.A.valueFrom.instanceFieldRef.fieldPath",
          "paths look like"),
-        (f"{APP}.env.A", {"valueFrom": {"instanceFieldRef": {"fieldPath": ".nme"}}}, f"{APP}.env.A.valueFrom.instanceFieldRef.fieldPath",
+        (f"{APP}.env.A", {"valueFrom": {"instanceFieldRef": {"fieldPath": ".nme"}}},
+        f"{APP}.env.A.valueFrom.instanceFieldRef.fieldPath",
          "an instance has nothing at .nme"),
         (f"{APP}.livenessProbe", {}, f"{APP}.livenessProbe", "exactly one"),
         ("name", 7, "name", "must be text"),
         ("slug", "-a", "slug", "no DNS label"),
         ("slug", "a" * 60, "targets.global", "names of 73 letters"),
-        ("spec.runtime.containers", {"terminationGracePeriodSeconds": "301"}, "spec.runtime.containers.terminationGracePeriodSeconds",
+        ("spec.runtime.containers", {"terminationGracePeriodSeconds": "301"},
+        "spec.runtime.containers.terminationGracePeriodSeconds",
          "0 to 300"),
     ],
 )  # fmt: skip
@@ -211,7 +231,9 @@ def test_a_wrong_field_is_told_where_it_is_and_what_would_do(path: str, value: A
     assert says in found[where]
 
 
-@pytest.mark.parametrize("body", [{}, [], None, 3, "text", {"spec": 3}, {"spec": {"containers": []}, "targets": [1]}, {"name": []}])
+@pytest.mark.parametrize(
+    "body", [{}, [], None, 3, "text", {"spec": 3}, {"spec": {"containers": []}, "targets": [1]}, {"name": []}]
+)
 def test_nonsense_is_answered_and_never_crashes(body: Any) -> None:
     """Whatever JSON may hold."""
     assert wrong(body)
@@ -230,7 +252,20 @@ def test_hostile_values_are_answered() -> None:
     assert set(wrong(put(terraform(), f"{APP}.env.\ud800", {}))) == {f"{APP}.env.\\ud800"}
 
 
-KEYS = ["spec", "targets", "containers", "app", "ports", "env", "port", "image", "metadata", "labels", "name", "selectors"]
+KEYS = [
+    "spec",
+    "targets",
+    "containers",
+    "app",
+    "ports",
+    "env",
+    "port",
+    "image",
+    "metadata",
+    "labels",
+    "name",
+    "selectors",
+]
 some_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
@@ -281,14 +316,20 @@ def test_what_has_no_effect_yet_is_said() -> None:
     body = put(terraform(), f"{APP}.securityContext", {"runAsUser": "1000"})
     body = put(body, f"{APP}.ports.odd", {"port": 9, "protocol": "SCTP"})
     found = read(body)
-    assert {p.path for p in found.unacted} == {f"{WHERE}.scaleSettings", f"{APP}.securityContext", f"{APP}.ports.odd.protocol"}
+    assert {p.path for p in found.unacted} == {
+        f"{WHERE}.scaleSettings",
+        f"{APP}.securityContext",
+        f"{APP}.ports.odd.protocol",
+    }
     assert found.document["spec"]["containers"]["app"]["ports"]["odd"] == {"port": 9, "protocol": "SCTP"}
 
 
 def test_probes_are_read_with_their_defaults() -> None:
     """Zero means absent; HTTP paths begin with a slash."""
     body = put(
-        terraform(), f"{APP}.readinessProbe", {"httpGet": {"port": "8000", "path": "health", "httpHeaders": {"A": ""}}, "periodSeconds": 0}
+        terraform(),
+        f"{APP}.readinessProbe",
+        {"httpGet": {"port": "8000", "path": "health", "httpHeaders": {"A": ""}}, "periodSeconds": 0},
     )
     body = put(body, f"{APP}.livenessProbe", {"exec": {"command": ["true"]}, "failureThreshold": 5})
     app = read(body).workload.containers[0]
@@ -313,7 +354,10 @@ def test_both_families_are_asked_for_by_name() -> None:
     key = "anycast.platform.stackpath.net/subnets"
     assert told["metadata"]["annotations"][key] == f"203.0.113.1/32,{addresses.address6}/128"
     assert key not in found.document["metadata"]["annotations"]
-    assert document_with_anycast(found.document, addresses, dual_stack=False)["metadata"]["annotations"][key] == "203.0.113.1/32"
+    assert (
+        document_with_anycast(found.document, addresses, dual_stack=False)["metadata"]["annotations"][key]
+        == "203.0.113.1/32"
+    )
 
 
 def test_an_optional_field_that_is_not_there_is_left_out() -> None:
@@ -335,7 +379,9 @@ def test_several_selectors_must_all_fit() -> None:
     one, two = ({"key": "cityCode", "operator": "In", "values": v} for v in (["JFK", "LHR", "JFK"], ["LHR", "AMS"]))
     assert read(put(terraform(), f"{WHERE}.selectors", [one, two])).workload.targets[0].cities == ("LHR",)
     other = {"key": "cityCode", "operator": "in", "values": ["AMS"]}
-    assert wrong(put(terraform(), f"{WHERE}.selectors", [one, other])) == {f"{WHERE}.selectors": "no city fits all of them"}
+    assert wrong(put(terraform(), f"{WHERE}.selectors", [one, other])) == {
+        f"{WHERE}.selectors": "no city fits all of them"
+    }
 
 
 def test_a_workload_has_at_most_ten_thousand_instances() -> None:

@@ -19,7 +19,9 @@ from anypop.routing.paste.pasted import Style, age_s, asn, communities
 from anypop.routing.paste.read import read
 from tests.cli_calls import Caller
 
-PASTES = {path.stem: path.read_text() for path in sorted((Path(__file__).parents[1] / "golden" / "paste").glob("*.txt"))}
+PASTES = {
+    path.stem: path.read_text() for path in sorted((Path(__file__).parents[1] / "golden" / "paste").glob("*.txt"))
+}
 LONDON = PASTES["junos-london"]
 
 
@@ -44,7 +46,9 @@ def test_the_article_s_london_is_decided_by_the_oldest_route_among_three_of_one_
 
 
 def test_an_older_route_beside_the_active_one_is_told() -> None:
-    """In the article's table 3257's route is there for two weeks and 3356's for three days: age alone is not what decided."""
+    """In the article's table 3257's route is there for two weeks and 3356's for three days: age alone is not what
+    decided.
+    """
     (note,) = only(LONDON).disagrees
     assert "by age alone 3257 1299 33438 would win" in note and "14 d" in note and "3.6 d" in note
     assert only(LONDON.replace("2w0d 09", "0d 09")).disagrees == ()
@@ -55,7 +59,11 @@ def test_london_reads_with_every_number() -> None:
     routes = read(LONDON).routes
     assert [r.line for r in routes] == [1, 3, 5]
     assert [r.candidate.med for r in routes] == [38020, 2011, 30]
-    assert [r.candidate.age_s for r in routes] == [3 * 86400 + 13 * 3600 + 19 * 60 + 37, 23 * 3600 + 46 * 60 + 15, 14 * 86400 + 34584]
+    assert [r.candidate.age_s for r in routes] == [
+        3 * 86400 + 13 * 3600 + 19 * 60 + 37,
+        23 * 3600 + 46 * 60 + 15,
+        14 * 86400 + 34584,
+    ]
     assert all(r.candidate.ebgp and r.candidate.origin is Origin.IGP and r.candidate.local_pref == 100 for r in routes)
 
 
@@ -83,7 +91,12 @@ def test_a_row_of_a_table_is_read_by_its_columns() -> None:
     """An empty column is empty, not the next one's number; a wrapped network belongs to the row below it."""
     routes = read(PASTES["frr-table"]).routes
     first = routes[0].candidate
-    assert (first.prefix, first.med, first.local_pref, first.as_path) == (ip_network("198.51.100.128/25"), 30, 100, (64504, 64511, 64520))
+    assert (first.prefix, first.med, first.local_pref, first.as_path) == (
+        ip_network("198.51.100.128/25"),
+        30,
+        100,
+        (64504, 64511, 64520),
+    )
     inner = next(r.candidate for r in routes if not r.candidate.ebgp)
     assert (inner.med, inner.local_pref, inner.next_hop) == (0, 90, "10.99.0.5")
     assert [r.precedence for r in read(PASTES["ios-table"]).routes] == [0, 0, 0, 0, 32768]
@@ -93,7 +106,11 @@ def test_an_entry_keeps_metric_communities_and_what_cannot_be_used() -> None:
     """The cost of the next hop, large communities, an unreachable next hop."""
     routes = read(PASTES["ios-entry"]).routes
     assert routes[0].candidate.communities == ((1299, 1000), (1299, 30000))
-    assert (routes[1].candidate.igp_metric, routes[1].candidate.ebgp, routes[1].candidate.router_id) == (4100, False, "10.255.0.30")
+    assert (routes[1].candidate.igp_metric, routes[1].candidate.ebgp, routes[1].candidate.router_id) == (
+        4100,
+        False,
+        "10.255.0.30",
+    )
     assert routes[2].candidate.large_communities == ((64512, 1, 7),) and routes[2].precedence == 200
     assert routes[3].unusable
     detail = read(PASTES["junos-detail"]).routes[0].candidate
@@ -151,9 +168,12 @@ BROKEN = {
     "no path": "*[BGP/170] 1d 00:00:00, localpref 100\n [BGP/170] 1d 00:00:00, localpref 100\n   AS path: 1 2 I\n",
     "bird": PASTES["bird"].replace("BGP.as_path: 64610", "BGP.as_path: AS64610"),
     "bird without all": "\n".join(line for line in PASTES["bird"].splitlines() if "BGP." not in line),
-    "ios": PASTES["ios-entry"].replace("Origin incomplete", "Origin unknown").replace("2914 64512, (rec", "2914 -64512, (rec"),
+    "ios": PASTES["ios-entry"]
+    .replace("Origin incomplete", "Origin unknown")
+    .replace("2914 64512, (rec", "2914 -64512, (rec"),
     "ios without attributes": PASTES["ios-entry"].replace("Origin", "Source"),
-    "moved columns": "   Network  Next Hop  Metric LocPrf Weight Path\n*> 198.51.100.0/24  192.0.2.1  0 100 0 3356 209 33438 i\n",
+    "moved columns": "   Network  Next Hop  Metric LocPrf Weight Path\n"
+    "*> 198.51.100.0/24  192.0.2.1  0 100 0 3356 209 33438 i\n",
     "squeezed table": " ".join("x").join(" ".join(line.split()) + "\n" for line in PASTES["ios-table"].splitlines()),
     "frr": PASTES["frr-entry"].replace("localpref 90", "localpref -90"),
 }
@@ -172,7 +192,8 @@ def test_what_is_wrong_is_told_at_once_with_its_lines(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "hello\nworld\n", "\x00" * 100, "inet.0: 5 destinations\n", "BIRD 2.0.12 ready.\nNetwork not found\n"]
+    "text",
+    ["", "\n\n", "hello\nworld\n", "\x00" * 100, "inet.0: 5 destinations\n", "BIRD 2.0.12 ready.\nNetwork not found\n"],
 )
 def test_a_text_without_routes_says_what_could_be_pasted(text: str) -> None:
     """All four makers are named."""
@@ -226,7 +247,11 @@ def mangled(draw: st.DrawFn) -> str:
             case "cut":
                 lines[at] = line[:cut]
             case "insert":
-                lines[at] = line[:cut] + draw(st.sampled_from([" ", "99999999999", "x", "::", "-", "é", "/33", ","])) + line[cut:]
+                lines[at] = (
+                    line[:cut]
+                    + draw(st.sampled_from([" ", "99999999999", "x", "::", "-", "é", "/33", ","]))
+                    + line[cut:]
+                )
             case _:
                 other = draw(st.integers(0, len(lines) - 1))
                 lines[at], lines[other] = lines[other], line

@@ -18,7 +18,8 @@ from anypop.routing.paste.explained import explain
 from anypop.routing.paste.read import LONGEST_LINE, read
 
 PASTES = {
-    path.stem: path.read_text().rstrip("\n") + "\n" for path in sorted((Path(__file__).parents[1] / "golden" / "paste").glob("*.txt"))
+    path.stem: path.read_text().rstrip("\n") + "\n"
+    for path in sorted((Path(__file__).parents[1] / "golden" / "paste").glob("*.txt"))
 }
 
 
@@ -53,7 +54,8 @@ def one_prefix(paste: str, times: int) -> str:
 def many_prefixes(paste: str, times: int) -> str:
     """Each copy is about prefixes of its own."""
     copies = (
-        paste.replace("198.51.100.", f"10.{n // 256}.{n % 256}.").replace("203.0.113.", f"11.{n // 256}.{n % 256}.") for n in range(times)
+        paste.replace("198.51.100.", f"10.{n // 256}.{n % 256}.").replace("203.0.113.", f"11.{n // 256}.{n % 256}.")
+        for n in range(times)
     )
     return "".join(copies)
 

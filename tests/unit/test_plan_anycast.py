@@ -32,7 +32,9 @@ def test_workloads_of_the_same_pops_share_a_covering_prefix() -> None:
 
 def test_other_pops_need_another_prefix() -> None:
     """A workload in fewer cities may not share: the PoPs it lacks would attract its traffic."""
-    planned = plan(World(network=network(), workloads=(workload("a"), workload("b", cities=[LHR]), workload("c", cities=[AMS]))))
+    planned = plan(
+        World(network=network(), workloads=(workload("a"), workload("b", cities=[LHR]), workload("c", cities=[AMS])))
+    )
     assert [str(a.prefix4) for a in planned.anycast] == ["203.0.113.0/24", "203.0.114.0/24"]
     (note,) = planned.notes
     assert (note.subject, note.reason) == ("c", Reason.NO_COVERING_PREFIX)
@@ -47,13 +49,28 @@ def test_a_released_address_waits_until_all_instances_are_gone_and_then_rests() 
     planned = plan(world)
     dying = after(world, planned, workloads=(replace(workload("a"), deleting=True), workload("b")))
     half = plan(dying)
-    assert [(a.workload_id, str(a.address4)) for a in half.anycast] == [("id-a", "203.0.113.1"), ("id-b", "203.0.113.2")]
+    assert [(a.workload_id, str(a.address4)) for a in half.anycast] == [
+        ("id-a", "203.0.113.1"),
+        ("id-b", "203.0.113.2"),
+    ]
     gone = plan(
-        after(dying, half, removals=(), workloads=(workload("b"), workload("c")), resting_addresses=frozenset({IPv4Address("203.0.113.1")}))
+        after(
+            dying,
+            half,
+            removals=(),
+            workloads=(workload("b"), workload("c")),
+            resting_addresses=frozenset({IPv4Address("203.0.113.1")}),
+        )
     )
-    assert [(a.workload_id, str(a.address4)) for a in gone.anycast] == [("id-b", "203.0.113.2"), ("id-c", "203.0.113.3")]
+    assert [(a.workload_id, str(a.address4)) for a in gone.anycast] == [
+        ("id-b", "203.0.113.2"),
+        ("id-c", "203.0.113.3"),
+    ]
     rested = plan(after(dying, half, removals=(), workloads=(workload("b"), workload("c"))))
-    assert [(a.workload_id, str(a.address4)) for a in rested.anycast] == [("id-b", "203.0.113.2"), ("id-c", "203.0.113.1")]
+    assert [(a.workload_id, str(a.address4)) for a in rested.anycast] == [
+        ("id-b", "203.0.113.2"),
+        ("id-c", "203.0.113.1"),
+    ]
 
 
 @settings(deadline=None)
@@ -70,13 +87,19 @@ def test_an_address_stays_for_the_workloads_life(first: list[Workload], second: 
 
 @settings(deadline=None)
 @given(some_workloads, some_workloads, st.integers(1, 4))
-def test_no_pop_announces_an_address_that_it_cannot_serve(first: list[Workload], second: list[Workload], prefixes: int) -> None:
-    """Where a covering prefix is announced, every workload with an address in it and an instance anywhere has one right there,
-    and its address is a gate."""
+def test_no_pop_announces_an_address_that_it_cannot_serve(
+    first: list[Workload], second: list[Workload], prefixes: int
+) -> None:
+    """Where a covering prefix is announced, every workload with an address in it and an instance anywhere has one right
+    there, and its address is a gate.
+    """
     world = World(network=network(prefixes=prefixes), workloads=tuple(first))
     planned = plan(world)
     for now in (planned, plan(after(world, planned, workloads=tuple(second)))):
-        homes = {w: {s.pop for s in now.incarnations if s.workload_id == w} for w in {s.workload_id for s in now.incarnations}}
+        homes = {
+            w: {s.pop for s in now.incarnations if s.workload_id == w}
+            for w in {s.workload_id for s in now.incarnations}
+        }
         for part in now.hosts.values():
             for told in part.announcements:
                 here = [a for a in now.anycast if told.prefix in (a.prefix4, a.prefix6) and a.workload_id in homes]
@@ -125,13 +148,19 @@ def test_a_scope_rule_reaches_its_pop_and_upstream_alone() -> None:
 def test_rules_of_all_workloads_in_a_prefix_meet_in_the_most_cautious_way() -> None:
     """WITHHOLD wins, prepends are the most that any asks for, communities are united."""
     rules = (
-        ScopeRule(workload_id=workload("a").id, pop=LHR, upstream="telia", scope=Scope(prepend=1, communities=(NO_EXPORT,))),
-        ScopeRule(workload_id=workload("b").id, pop=LHR, upstream="telia", scope=Scope(prepend=3, communities=((1299, 50),))),
+        ScopeRule(
+            workload_id=workload("a").id, pop=LHR, upstream="telia", scope=Scope(prepend=1, communities=(NO_EXPORT,))
+        ),
+        ScopeRule(
+            workload_id=workload("b").id, pop=LHR, upstream="telia", scope=Scope(prepend=3, communities=((1299, 50),))
+        ),
         ScopeRule(workload_id=workload("b").id, pop=LHR, upstream="qwest", scope=Scope(mode=Mode.WITHHOLD)),
         ScopeRule(workload_id=workload("x").id, pop=LHR, upstream="telia", scope=Scope(mode=Mode.WITHHOLD)),
     )
     planned = plan(World(network=network(), workloads=(workload("a"), workload("b")), rules=rules))
-    scopes = {a.upstream: a.scope for a in part_of(planned, LHR).announcements if a.prefix == IPv4Network("203.0.113.0/24")}
+    scopes = {
+        a.upstream: a.scope for a in part_of(planned, LHR).announcements if a.prefix == IPv4Network("203.0.113.0/24")
+    }
     assert scopes == {
         "telia": Scope(prepend=3, communities=((1299, 50), NO_EXPORT)),
         "qwest": Scope(mode=Mode.WITHHOLD),
@@ -139,7 +168,9 @@ def test_rules_of_all_workloads_in_a_prefix_meet_in_the_most_cautious_way() -> N
 
 
 def test_a_workload_that_leaves_a_city_silences_the_shared_prefix_there_and_says_so() -> None:
-    """b leaves LHR while a, in the same prefix, stays: LHR may not attract b's traffic, and a is told why it is silent there."""
+    """b leaves LHR while a, in the same prefix, stays: LHR may not attract b's traffic, and a is told why it is
+    silent there.
+    """
     world = World(network=network(), workloads=(workload("a"), workload("b")))
     planned = plan(world)
     again = plan(after(world, planned, workloads=(workload("a"), workload("b", cities=[AMS, JFK, LAX]))))
@@ -151,7 +182,9 @@ def test_a_workload_that_leaves_a_city_silences_the_shared_prefix_there_and_says
 def test_a_full_pop_keeps_a_newcomer_out_of_the_prefix_it_would_silence() -> None:
     """b asks for the cities of a but finds LHR full: it gets a prefix of its own, and a stays announced in LHR."""
     small = network(external_bits=30)  # two addresses
-    world = World(network=small, workloads=(workload("a"), workload("b", targets=(Target(name="t", cities=CITIES, replicas=1),))))
+    world = World(
+        network=small, workloads=(workload("a"), workload("b", targets=(Target(name="t", cities=CITIES, replicas=1),)))
+    )
     planned = plan(replace(world, workloads=world.workloads[:1]))
     bigger = replace(small, pops=tuple(p if p.city == LHR else network().pop(p.city) or p for p in small.pops))
     again = plan(after(world, planned, network=bigger, workloads=world.workloads))

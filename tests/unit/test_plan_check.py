@@ -71,11 +71,20 @@ def test_a_planner_that_gave_one_address_twice_is_caught() -> None:
     """Two orders with one external address, two slots with one index: refused, both owners named."""
     good = planned_of(workload())
     first, second = good.hosts[HOST].instances
-    shared = tuple(replace(mine, external=other.external) for mine, other in zip(second.addresses(), first.addresses(), strict=True))
-    doubled = replace(good.hosts[HOST], instances=(first, replace(second, links=(replace(second.links[0], addresses=shared),))))
+    shared = tuple(
+        replace(mine, external=other.external)
+        for mine, other in zip(second.addresses(), first.addresses(), strict=True)
+    )
+    doubled = replace(
+        good.hosts[HOST], instances=(first, replace(second, links=(replace(second.links[0], addresses=shared),)))
+    )
     with pytest.raises(Unsafe, match=r"198\.19\.0\.1 would belong to both"):
         check(replace(good, hosts={**good.hosts, HOST: doubled}), ())
-    slots = (good.incarnations[0], replace(good.incarnations[1], index=good.incarnations[0].index), *good.incarnations[2:])
+    slots = (
+        good.incarnations[0],
+        replace(good.incarnations[1], index=good.incarnations[0].index),
+        *good.incarnations[2:],
+    )
     with pytest.raises(Unsafe, match="index 0 would belong to both"):
         check(replace(good, incarnations=slots), ())
 
@@ -88,23 +97,31 @@ def test_a_prefix_that_is_not_ours_never_goes_out() -> None:
         bad = replace(good.hosts[HOST], announcements=(*good.hosts[HOST].announcements, stray))
         with pytest.raises(Unsafe, match="is not ours"):
             check(replace(good, hosts={**good.hosts, HOST: bad}), ())
-    stray = Announcement(prefix=network().anycast4[1], upstream="telia", scope=Scope(), gates=(good.anycast[0].address4,))
+    stray = Announcement(
+        prefix=network().anycast4[1], upstream="telia", scope=Scope(), gates=(good.anycast[0].address4,)
+    )
     bad = replace(good.hosts[HOST], announcements=(stray,))
     with pytest.raises(Unsafe, match="which is not in it"):
         check(replace(good, hosts={**good.hosts, HOST: bad}), ())
 
 
 def test_a_network_that_shrank_under_its_tenants_is_refused() -> None:
-    """An operator who takes away a covering prefix in use, or a PoP's external prefix, is told who still lives there."""
+    """An operator who takes away a covering prefix in use, or a PoP's external prefix, is told who still lives
+    there.
+    """
     before = planned_of(workload())
     fewer = replace(network(), anycast4=network().anycast4[1:])
     with pytest.raises(Unsafe, match="no longer both in the network"):
         check(plan(after(World(network=fewer, workloads=(workload(),)), before)), before.incarnations)
     moved = [
-        replace(p, hosts=(replace(p.hosts[0], external4=IPv4Network("198.51.100.0/32")),)) if p.city == JFK else p for p in network().pops
+        replace(p, hosts=(replace(p.hosts[0], external4=IPv4Network("198.51.100.0/32")),)) if p.city == JFK else p
+        for p in network().pops
     ]
     with pytest.raises(Unsafe, match="outside the host's prefixes"):
-        check(plan(after(World(network=replace(network(), pops=tuple(moved)), workloads=(workload(),)), before)), before.incarnations)
+        check(
+            plan(after(World(network=replace(network(), pops=tuple(moved)), workloads=(workload(),)), before)),
+            before.incarnations,
+        )
 
 
 def test_a_workload_that_vanishes_without_a_deletion_is_refused_however_small_it_is() -> None:
@@ -120,8 +137,8 @@ def test_a_workload_that_vanishes_without_a_deletion_is_refused_however_small_it
 @settings(deadline=None)
 @given(st.integers(0, 3), some_workloads)
 def test_what_one_workload_changes_takes_no_announcement_from_another(sharing: int, changes: list[Workload]) -> None:
-    """From some that share a prefix on, one workload after the other is created, changed or deleted, each confirmed by name alone: a plan
-    that passes the check leaves every other workload's addresses announced where they were.
+    """From some that share a prefix on, one workload after the other is created, changed or deleted, each confirmed by
+    name alone: a plan that passes the check leaves every other workload's addresses announced where they were.
     """
     world = World(network=network(), workloads=tuple(workload(f"w{n}") for n in range(sharing)))
     before = plan(world)
@@ -139,21 +156,33 @@ def test_what_one_workload_changes_takes_no_announcement_from_another(sharing: i
 
 def told(planned: Plan, whose: Workload) -> set[tuple[str, object]]:
     addresses = {a.address4 for a in planned.anycast if a.workload_id == whose.id}
-    return {(city, g) for city, part in planned.hosts.items() for a in part.announcements for g in a.gates if g in addresses}
+    return {
+        (city, g) for city, part in planned.hosts.items() for a in part.announcements for g in a.gates if g in addresses
+    }
 
 
 def test_leaving_a_city_may_not_silence_a_neighbour_in_the_same_prefix() -> None:
-    """b leaves LHR, asked for by name; a, in the same covering prefix, would lose LHR, and nobody asked a. On its own b may leave."""
+    """b leaves LHR, asked for by name; a, in the same covering prefix, would lose LHR, and nobody asked a. On its
+    own b may leave.
+    """
     a, b, smaller = workload("a"), workload("b"), workload("b", cities=[c for c in CITIES if c != LHR])
     before = planned_of(a, b)
     now = plan(after(World(network=network(), workloads=(a, smaller)), before))
-    with pytest.raises(Unsafe, match=r"workload id-a: would no longer be announced at LHR, since workload id-b .* leaves") as caught:
+    with pytest.raises(
+        Unsafe, match=r"workload id-a: would no longer be announced at LHR, since workload id-b .* leaves"
+    ) as caught:
         check(now, before.incarnations, confirmed=frozenset({b.id}))
     assert len(caught.value.problems) == 1
     check(now, before.incarnations, confirmed=frozenset({a.id, b.id}))
     alone = planned_of(b)
-    check(plan(after(World(network=network(), workloads=(smaller,)), alone)), alone.incarnations, confirmed=frozenset({b.id}))
+    check(
+        plan(after(World(network=network(), workloads=(smaller,)), alone)),
+        alone.incarnations,
+        confirmed=frozenset({b.id}),
+    )
     deleted = plan(after(World(network=network(), workloads=(a, replace(b, deleting=True))), before))
     check(deleted, before.incarnations, confirmed=frozenset({b.id}))
-    grown = plan(after(World(network=network(), workloads=(a, replace(b, targets=(replace(b.targets[0], replicas=3),)))), before))
+    grown = plan(
+        after(World(network=network(), workloads=(a, replace(b, targets=(replace(b.targets[0], replicas=3),)))), before)
+    )
     check(grown, before.incarnations)

@@ -84,7 +84,8 @@ def test_cpu_is_read_in_thousandths(text: str, amount: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "amount"), [("2Gi", 2 << 30), ("512Mi", 512 << 20), ("1G", 10**9), ("100", 100), ("1.5Ki", 1536), ("1k", 1000)]
+    ("text", "amount"),
+    [("2Gi", 2 << 30), ("512Mi", 512 << 20), ("1G", 10**9), ("100", 100), ("1.5Ki", 1536), ("1k", 1000)],
 )
 def test_memory_is_read_in_bytes(text: str, amount: int) -> None:
     """Binary and decimal units."""

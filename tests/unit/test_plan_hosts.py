@@ -1,4 +1,6 @@
-"""PoPs of several hosts: placement over them, and what each announces, with an edge router in front or with upstreams of its own."""
+"""PoPs of several hosts: placement over them, and what each announces, with an edge router in front or with
+upstreams of its own.
+"""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -27,7 +29,10 @@ OUTER = (upstream("telia", 1299), upstream("qwest", 209, six=False))
 
 def edge_session(n: int) -> Upstream:
     return replace(
-        upstream("edge", OWN), kind=UpstreamKind.EDGE, local4=IPv4Address(f"192.0.2.{2 * n}"), local6=IPv6Address(f"2001:db8:ffff::{n:x}")
+        upstream("edge", OWN),
+        kind=UpstreamKind.EDGE,
+        local4=IPv4Address(f"192.0.2.{2 * n}"),
+        local6=IPv6Address(f"2001:db8:ffff::{n:x}"),
     )
 
 
@@ -40,8 +45,12 @@ def hosts(count: int, *, edge: bool, capacity: Capacity | None = None) -> tuple[
     return tuple(found)
 
 
-def world(*workloads: Workload, edge: bool = True, told: bool = True, count: int = 2, rules: tuple[ScopeRule, ...] = ()) -> World:
-    """A PoP in London of several hosts, and one of one host in New York. `told`: the document names the edge router's own upstreams."""
+def world(
+    *workloads: Workload, edge: bool = True, told: bool = True, count: int = 2, rules: tuple[ScopeRule, ...] = ()
+) -> World:
+    """A PoP in London of several hosts, and one of one host in New York. `told`: the document names the edge
+    router's own upstreams.
+    """
     pop = Pop(city=LHR, hosts=hosts(count, edge=edge), edge=OUTER if edge and told else ())
     base = network(prefixes=2)
     return World(network=replace(base, pops=(pop, base.pops[2])), workloads=workloads, rules=rules)
@@ -55,7 +64,9 @@ def announced(given_world: World, name: str) -> dict[tuple[str, str], Scope]:
 
 
 def test_instances_are_spread_over_the_hosts_of_a_pop() -> None:
-    """Four instances on two hosts are two on each, five on three hosts two, two and one; addresses come from the host's own prefixes."""
+    """Four instances on two hosts are two on each, five on three hosts two, two and one; addresses come from the
+    host's own prefixes.
+    """
     for replicas, count, expected in ((4, 2, [2, 2]), (5, 3, [1, 2, 2])):
         planned = plan(world(workload(cities=[LHR], replicas=replicas), count=count))
         check(planned, ())
@@ -68,9 +79,13 @@ def test_instances_are_spread_over_the_hosts_of_a_pop() -> None:
 
 
 def test_what_finds_no_room_on_any_host_is_told_with_the_numbers() -> None:
-    """Two hosts of one core each hold two instances of one core; the third waits, and the note says what each city's hosts have left."""
+    """Two hosts of one core each hold two instances of one core; the third waits, and the note says what each city's
+    hosts have left.
+    """
     small = Capacity(cpu_millis=1000, memory_bytes=4 << 30, disk_bytes=100 << 30)
-    full = replace(world(workload(cities=[LHR], replicas=3)), capacities={HostName("LHR-1"): small, HostName("LHR-2"): small})
+    full = replace(
+        world(workload(cities=[LHR], replicas=3)), capacities={HostName("LHR-1"): small, HostName("LHR-2"): small}
+    )
     planned = plan(full)
     assert [len(planned.hosts[HostName(name)].instances) for name in ("LHR-1", "LHR-2")] == [1, 1]
     (note,) = [n for n in planned.notes if n.subject.endswith("-2")]
@@ -79,18 +94,26 @@ def test_what_finds_no_room_on_any_host_is_told_with_the_numbers() -> None:
 
 
 def test_an_edge_router_is_told_single_addresses_and_the_covering_prefix() -> None:
-    """Each host tells its own external addresses in use, the anycast addresses that it serves, and the covering prefix of each."""
+    """Each host tells its own external addresses in use, the anycast addresses that it serves, and the covering
+    prefix of each.
+    """
     given_world = world(workload(cities=[LHR], replicas=4))
     planned = plan(given_world)
     (held,) = planned.anycast
     for name in ("LHR-1", "LHR-2"):
-        own = [f"{a.external}/{a.external.max_prefixlen}" for i in planned.hosts[HostName(name)].instances for a in i.addresses()]
+        own = [
+            f"{a.external}/{a.external.max_prefixlen}"
+            for i in planned.hosts[HostName(name)].instances
+            for a in i.addresses()
+        ]
         expected = {*own, f"{held.address4}/32", f"{held.address6}/128", str(held.prefix4), str(held.prefix6)}
         assert announced(given_world, name) == {(prefix, "edge"): Scope() for prefix in expected}
 
 
 def test_hosts_with_upstreams_of_their_own_announce_whole_prefixes_of_their_own() -> None:
-    """No edge router: each host tells its own neighbours its own external prefixes and the covering prefixes, and no single address."""
+    """No edge router: each host tells its own neighbours its own external prefixes and the covering prefixes, and no
+    single address.
+    """
     given_world = world(workload(cities=[LHR], replicas=2), edge=False)
     site = given_world.network.pops[0]
     assert {u.name for u in site.upstreams} == {"telia-1", "qwest-1", "telia-2", "qwest-2"}
@@ -101,19 +124,26 @@ def test_hosts_with_upstreams_of_their_own_announce_whole_prefixes_of_their_own(
 
 
 def test_a_host_with_upstreams_of_its_own_and_without_an_instance_attracts_nothing() -> None:
-    """One instance on two such hosts: the host without it announces its own prefixes alone, since it could not carry the address."""
+    """One instance on two such hosts: the host without it announces its own prefixes alone, since it could not carry
+    the address.
+    """
     given_world = world(workload(cities=[LHR], replicas=1), edge=False)
     told = [any(str(COVER4) == prefix for prefix, _ in announced(given_world, name)) for name in ("LHR-1", "LHR-2")]
     assert sorted(told) == [False, True]
 
 
 def test_rules_for_upstreams_beyond_the_edge_router_reach_it_as_communities() -> None:
-    """Withheld from one upstream and twice prepended for the other: hosts tell the edge router so, and each upstream hears
-    what was meant for it.
+    """Withheld from one upstream and twice prepended for the other: hosts tell the edge router so, and each upstream
+    hears what was meant for it.
     """
     rules = (
         ScopeRule(workload_id=WorkloadId("id-web"), pop=LHR, upstream="telia", scope=Scope(mode=Mode.WITHHOLD)),
-        ScopeRule(workload_id=WorkloadId("id-web"), pop=LHR, upstream="qwest", scope=Scope(prepend=2, communities=((209, 80),))),
+        ScopeRule(
+            workload_id=WorkloadId("id-web"),
+            pop=LHR,
+            upstream="qwest",
+            scope=Scope(prepend=2, communities=((209, 80),)),
+        ),
     )
     given_world = world(workload(cities=[LHR], replicas=2), rules=rules)
     planned = plan(given_world)
@@ -127,7 +157,9 @@ def test_rules_for_upstreams_beyond_the_edge_router_reach_it_as_communities() ->
 
 
 def test_without_a_word_on_its_upstreams_an_edge_router_is_scoped_itself() -> None:
-    """Where the document does not tell them, `edge` is the PoP's upstream, and a rule for it goes to all that it knows."""
+    """Where the document does not tell them, `edge` is the PoP's upstream, and a rule for it goes to all that it
+    knows.
+    """
     scope = Scope(prepend=1)
     rule = ScopeRule(workload_id=WorkloadId("id-web"), pop=LHR, upstream="edge", scope=scope)
     given_world = world(workload(cities=[LHR], replicas=2), told=False, rules=(rule,))
@@ -140,14 +172,16 @@ scopes = st.builds(
     mode=st.sampled_from(Mode),
     prepend=st.integers(0, 8),
     communities=st.lists(st.tuples(st.integers(1, 65535), st.integers(0, 65535)), max_size=2).map(tuple),
-    large_communities=st.lists(st.tuples(st.integers(64496, 64500), st.integers(0, 99), st.integers(0, 99)), max_size=2).map(tuple),
+    large_communities=st.lists(
+        st.tuples(st.integers(64496, 64500), st.integers(0, 99), st.integers(0, 99)), max_size=2
+    ).map(tuple),
 )
 
 
 @given(st.lists(scopes, min_size=1, max_size=4))
 def test_each_upstream_hears_what_was_meant_for_it(wanted: list[Scope]) -> None:
-    """Across the edge router every upstream is told the prefix, or not, and with the prepends, as its own scope says; it hears at least the
-    communities that its scope names.
+    """Across the edge router every upstream is told the prefix, or not, and with the prepends, as its own scope says;
+    it hears at least the communities that its scope names.
     """
     neighbours = [upstream(f"n{i}", 100 + i) for i in range(len(wanted))]
     told = towards_edge(OWN, zip(neighbours, wanted, strict=True))

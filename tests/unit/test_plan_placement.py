@@ -42,7 +42,12 @@ def test_instances_are_named_and_numbered_by_their_place() -> None:
     """An instance is `<workload>-<target>-<city>-<n>`, and its addresses follow from its index."""
     wanted = workload("fun", targets=(Target(name="na1", cities=(JFK, LAX), replicas=2),))
     planned = plan(World(network=network(), workloads=(wanted,)))
-    assert [s.name for s in planned.incarnations] == ["fun-na1-jfk-0", "fun-na1-jfk-1", "fun-na1-lax-0", "fun-na1-lax-1"]
+    assert [s.name for s in planned.incarnations] == [
+        "fun-na1-jfk-0",
+        "fun-na1-jfk-1",
+        "fun-na1-lax-0",
+        "fun-na1-lax-1",
+    ]
     first, second = part_of(planned, JFK).instances
     assert addresses(first)[0] == ("10.2.0.0", "10.2.0.1", "198.20.0.1")
     assert addresses(second)[0] == ("10.2.0.2", "10.2.0.3", "198.20.0.2")
@@ -69,7 +74,11 @@ def test_a_plan_of_its_own_outcome_changes_nothing(workloads: list[Workload]) ->
     planned = plan(world)
     again = plan(after(world, planned))
     assert again.hosts == planned.hosts
-    assert (again.incarnations, again.anycast, again.removals) == (planned.incarnations, planned.anycast, planned.removals)
+    assert (again.incarnations, again.anycast, again.removals) == (
+        planned.incarnations,
+        planned.anycast,
+        planned.removals,
+    )
 
 
 @settings(deadline=None)
@@ -100,7 +109,9 @@ def test_an_instance_leaves_only_by_an_explicit_removal(first: list[Workload], s
 
 @settings(deadline=None)
 @given(some_workloads, some_cities)
-def test_a_pop_that_returns_loses_no_instance_that_is_still_wanted(workloads: list[Workload], left: list[CityCode]) -> None:
+def test_a_pop_that_returns_loses_no_instance_that_is_still_wanted(
+    workloads: list[Workload], left: list[CityCode]
+) -> None:
     """PoPs may vanish from the network and return: the same instances are ordered there as before."""
     world = World(network=network(), workloads=tuple(workloads))
     planned = plan(world)
@@ -135,7 +146,10 @@ def test_a_name_that_returns_is_a_new_incarnation_at_a_new_place() -> None:
 def test_a_full_pop_says_so_and_all_others_go_on() -> None:
     """A PoP with four places takes four instances, notes the rest, and lets later workloads have the other cities."""
     small = network(external_bits=29)  # six addresses
-    world = World(network=small, workloads=(workload("big", cities=[LHR], replicas=7), workload("late", cities=[LHR, AMS], replicas=1)))
+    world = World(
+        network=small,
+        workloads=(workload("big", cities=[LHR], replicas=7), workload("late", cities=[LHR, AMS], replicas=1)),
+    )
     planned = plan(world)
     assert [i.name for i in part_of(planned, LHR).instances] == [f"big-all-lhr-{n}" for n in range(6)]
     assert [i.name for i in part_of(planned, AMS).instances] == ["late-all-ams-0"]
@@ -165,7 +179,10 @@ def test_deleting_a_workload_buries_exactly_its_instances() -> None:
 
 def test_two_stacks_may_use_the_same_slug() -> None:
     """Equal names in two stacks are two instances with two uids and two places."""
-    mine, yours = workload("web", cities=[LHR], replicas=1), workload("web", cities=[LHR], replicas=1, id="other", stack_id="stack-2")
+    mine, yours = (
+        workload("web", cities=[LHR], replicas=1),
+        workload("web", cities=[LHR], replicas=1, id="other", stack_id="stack-2"),
+    )
     planned = plan(World(network=network(), workloads=(mine, yours)))
     assert len({s.uid for s in planned.incarnations}) == len({s.index for s in planned.incarnations}) == 2
     check(planned, (), confirmed=frozenset())
@@ -234,7 +251,12 @@ class Platform:
         """Declare another revision of the only workload, and begin its rollout."""
         (old,) = self.world.workloads
         new = to or changed(old)
-        self.go(workloads=(new,), revisions=(*self.world.revisions, old), rollouts=(update(new, *waves, **rollout),), ready=frozenset())
+        self.go(
+            workloads=(new,),
+            revisions=(*self.world.revisions, old),
+            rollouts=(update(new, *waves, **rollout),),
+            ready=frozenset(),
+        )
         return new
 
     def rollout(self, **changes: Any) -> Plan:
@@ -287,7 +309,12 @@ def test_the_old_one_goes_when_the_new_one_has_been_healthy_and_not_before() -> 
     platform.become_ready(beside.uid)
     assert platform.lives("web-all-lhr-0") == [beside]
     ((_, removal),) = platform.planned.removals
-    assert (removal.uid, removal.reason, removal.index, removal.link) == (old.uid, Reason.SUPERSEDED, old.index, old.link)
+    assert (removal.uid, removal.reason, removal.index, removal.link) == (
+        old.uid,
+        Reason.SUPERSEDED,
+        old.index,
+        old.link,
+    )
     (declared,) = platform.world.workloads
     platform.go(workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=2),)),), rollouts=())
     assert platform.lives("web-all-lhr-1")[0].link not in (old.link, beside.link)
@@ -295,7 +322,9 @@ def test_the_old_one_goes_when_the_new_one_has_been_healthy_and_not_before() -> 
     assert platform.lives("web-all-lhr-0") == [beside] and not platform.planned.removals
     platform.go(workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=3),)),))
     assert platform.lives("web-all-lhr-2")[0].link != old.link
-    platform.go(workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=4),)),), resting_links=frozenset())
+    platform.go(
+        workloads=(replace(declared, targets=(replace(declared.targets[0], replicas=4),)),), resting_links=frozenset()
+    )
     assert platform.lives("web-all-lhr-3")[0].link == old.link
 
 
@@ -304,7 +333,9 @@ def test_a_change_that_needs_no_process_makes_no_incarnation() -> None:
     platform = single()
     (old,) = platform.lives("web-all-lhr-0")
     (declared,) = platform.world.workloads
-    opened = replace(declared.containers[0], ports=(Port(name="http", port=8080),), readiness=Probe(kind=ProbeKind.TCP, port=8080))
+    opened = replace(
+        declared.containers[0], ports=(Port(name="http", port=8080),), readiness=Probe(kind=ProbeKind.TCP, port=8080)
+    )
     new = changed(declared, containers=(opened,), labels=(("a", "b"),))
     platform.go(workloads=(new,), revisions=(declared,))
     assert platform.lives("web-all-lhr-0") == [replace(old, revision=2)]
@@ -313,7 +344,9 @@ def test_a_change_that_needs_no_process_makes_no_incarnation() -> None:
 
 
 def test_without_a_rollout_nothing_changes() -> None:
-    """The old one goes on with its own revision: image, probes and all, whatever is declared; so it does while the rollout is paused."""
+    """The old one goes on with its own revision: image, probes and all, whatever is declared; so it does while the
+    rollout is paused.
+    """
     platform = single()
     (old,) = platform.lives("web-all-lhr-0")
     (declared,) = platform.world.workloads
@@ -370,7 +403,9 @@ def test_a_change_taken_back_keeps_a_newer_one_that_serves_until_the_older_does(
     bad = platform.change()
     old, beside = platform.lives("web-all-lhr-0")
     back = replace(good, revision=3)
-    platform.go(workloads=(back,), revisions=(good, bad), rollouts=(update(back, previous=0),), ready=frozenset({beside.uid}))
+    platform.go(
+        workloads=(back,), revisions=(good, bad), rollouts=(update(back, previous=0),), ready=frozenset({beside.uid})
+    )
     assert len(platform.lives("web-all-lhr-0")) == 2 and not platform.planned.removals
     platform.become_ready(old.uid)
     assert platform.reasons() == {beside.uid: Reason.REVERTED}
@@ -444,7 +479,9 @@ def test_one_whose_template_is_not_known_yet_is_left_alone_until_its_host_tells(
     unknown = (replace(old, template=""),)
     platform.go(workloads=(new,), revisions=(declared,), rollouts=rolling, incarnations=unknown)
     assert platform.lives("web-all-lhr-0") == list(unknown)
-    assert part_of(platform.planned, LHR).instances[0].template == declared.template, "its agent compares by the order's"
+    assert part_of(platform.planned, LHR).instances[0].template == declared.template, (
+        "its agent compares by the order's"
+    )
     platform.go(incarnations=(replace(old, template=declared.template),))
     assert platform.lives("web-all-lhr-0") == [replace(old, revision=2)]
     platform.go(incarnations=(replace(old, template="unknown"),))
@@ -474,7 +511,11 @@ def room(cpu_millis: int = 1 << 20, memory: int = 1 << 20, disk: int = 1 << 20) 
 )
 def test_what_finds_no_room_is_told_with_the_numbers(has: Capacity, words: str) -> None:
     """The first of two fits, the second does not; another city that has room goes on."""
-    world = World(network=network([LHR, AMS]), workloads=(sized(2000, 3, cities=[LHR, AMS], replicas=2),), capacities={HostName(LHR): has})
+    world = World(
+        network=network([LHR, AMS]),
+        workloads=(sized(2000, 3, cities=[LHR, AMS], replicas=2),),
+        capacities={HostName(LHR): has},
+    )
     planned = plan(world)
     (note,) = planned.notes
     assert (note.subject, note.reason) == ("web-all-lhr-1", Reason.NO_ROOM)
@@ -496,19 +537,27 @@ def test_who_has_a_place_keeps_it_when_the_room_shrinks() -> None:
 def test_where_there_is_no_room_for_two_the_old_one_goes_first_only_with_leave() -> None:
     """Without leave it waits and says so with the numbers; with it, the new one is ordered when the old one is gone."""
     platform = Platform(
-        World(network=network([LHR]), workloads=(sized(2000, cities=[LHR], replicas=2),), capacities={HostName(LHR): room(cpu_millis=5000)})
+        World(
+            network=network([LHR]),
+            workloads=(sized(2000, cities=[LHR], replicas=2),),
+            capacities={HostName(LHR): room(cpu_millis=5000)},
+        )
     )
     (declared,) = platform.world.workloads
     new = platform.change()
     first, second = (platform.lives(f"web-all-lhr-{n}")[0] for n in range(2))
     assert len(platform.planned.incarnations) == 2
-    assert {(n.subject, n.reason) for n in platform.planned.notes} == {(i.name, Reason.WAITS_FOR_ROOM) for i in (first, second)}
+    assert {(n.subject, n.reason) for n in platform.planned.notes} == {
+        (i.name, Reason.WAITS_FOR_ROOM) for i in (first, second)
+    }
     assert "needs 2 CPUs, 1 of 5 are free on LHR" in platform.planned.notes[0].detail
     platform.rollout(may_stop_first=frozenset({first.uid}))
     assert platform.reasons() == {first.uid: Reason.REPLACED}
     (successor,) = platform.lives(first.name)
     assert (successor.template, successor.index) == (new.template, first.index)
-    assert [i.uid for i in part_of(platform.planned, LHR).instances] == [second.uid], "not ordered while the old one is there"
+    assert [i.uid for i in part_of(platform.planned, LHR).instances] == [second.uid], (
+        "not ordered while the old one is there"
+    )
     platform.rollout(may_stop_first=frozenset())
     assert [i.uid for i in part_of(platform.planned, LHR).instances] == [second.uid]
     platform.gone()
@@ -527,7 +576,11 @@ def test_leave_to_stop_first_is_not_used_where_there_is_room_for_two() -> None:
 def test_a_smaller_revision_needs_the_room_of_the_smaller_one() -> None:
     """What stands is counted by the revision that it runs, what is new by its own."""
     platform = Platform(
-        World(network=network([LHR]), workloads=(sized(3000, cities=[LHR], replicas=1),), capacities={HostName(LHR): room(cpu_millis=5000)})
+        World(
+            network=network([LHR]),
+            workloads=(sized(3000, cities=[LHR], replicas=1),),
+            capacities={HostName(LHR): room(cpu_millis=5000)},
+        )
     )
     (declared,) = platform.world.workloads
     small = changed(declared, containers=(replace(declared.containers[0], cpu_millis=1000),))
@@ -544,10 +597,14 @@ def test_a_smaller_revision_needs_the_room_of_the_smaller_one() -> None:
 
 
 def test_where_all_links_are_taken_a_change_waits() -> None:
-    """A /29 of private addresses has four links: three live, one is beside, and the next two wait until links have rested."""
+    """A /29 of private addresses has four links: three live, one is beside, and the next two wait until links have
+    rested.
+    """
     site = network([LHR]).pops[0]
     small = replace(site, hosts=(replace(site.hosts[0], private4=IPv4Network("10.1.0.0/29")),))
-    platform = Platform(World(network=replace(network([LHR]), pops=(small,)), workloads=(workload(cities=[LHR], replicas=3),)))
+    platform = Platform(
+        World(network=replace(network([LHR]), pops=(small,)), workloads=(workload(cities=[LHR], replicas=3),))
+    )
     platform.change(strategy=Strategy(surge=3))
     assert [len(platform.lives(f"web-all-lhr-{n}")) for n in range(3)] == [2, 1, 1]
     assert {n.detail for n in platform.planned.notes} == {"all 4 private links of LHR are taken"}
@@ -561,28 +618,41 @@ def test_where_all_links_are_taken_a_change_waits() -> None:
 
 
 def two_hosts(count: int = 2) -> Network:
-    return replace(network([LHR]), pops=(Pop(city=LHR, hosts=tuple(host(HostName(f"LHR-{n}"), n) for n in range(1, count + 1))),))
+    return replace(
+        network([LHR]), pops=(Pop(city=LHR, hosts=tuple(host(HostName(f"LHR-{n}"), n) for n in range(1, count + 1))),)
+    )
 
 
 def test_instances_are_spread_over_the_hosts_of_a_pop() -> None:
     """Where the workload has fewest, then where fewest are, then the first by name."""
     planned = plan(
-        World(network=two_hosts(3), workloads=(workload("a", cities=[LHR], replicas=4), workload("b", cities=[LHR], replicas=2)))
+        World(
+            network=two_hosts(3),
+            workloads=(workload("a", cities=[LHR], replicas=4), workload("b", cities=[LHR], replicas=2)),
+        )
     )
     where = {i.name: i.host for i in planned.incarnations}
     assert [where[f"a-all-lhr-{n}"] for n in range(4)] == ["LHR-1", "LHR-2", "LHR-3", "LHR-1"]  # type: ignore[index]
     assert [where[f"b-all-lhr-{n}"] for n in range(2)] == ["LHR-2", "LHR-3"]  # type: ignore[index]
     platform = Platform(
-        World(network=two_hosts(), workloads=(workload("b", cities=[LHR], replicas=3),), lost=frozenset({HostName("LHR-1")}))
+        World(
+            network=two_hosts(),
+            workloads=(workload("b", cities=[LHR], replicas=3),),
+            lost=frozenset({HostName("LHR-1")}),
+        )
     )
     platform.go(workloads=(*platform.world.workloads, workload("a", cities=[LHR], replicas=2)), lost=frozenset())
-    assert [platform.lives(f"a-all-lhr-{n}")[0].host for n in range(2)] == ["LHR-1", "LHR-2"], "beside three others, but not beside its own"
+    assert [platform.lives(f"a-all-lhr-{n}")[0].host for n in range(2)] == ["LHR-1", "LHR-2"], (
+        "beside three others, but not beside its own"
+    )
 
 
 def test_a_host_without_room_leaves_it_to_the_others() -> None:
     """And when none has room the note has the numbers of each."""
     capacities = {HostName("LHR-1"): room(cpu_millis=1500), HostName("LHR-2"): room(cpu_millis=3000)}
-    planned = plan(World(network=two_hosts(), workloads=(sized(2000, cities=[LHR], replicas=2),), capacities=capacities))
+    planned = plan(
+        World(network=two_hosts(), workloads=(sized(2000, cities=[LHR], replicas=2),), capacities=capacities)
+    )
     assert [i.host for i in planned.incarnations] == ["LHR-2"]
     (note,) = planned.notes
     assert "1.5 of 1.5 are free on LHR-1" in note.detail and "1 of 3 are free on LHR-2" in note.detail
@@ -591,7 +661,9 @@ def test_a_host_without_room_leaves_it_to_the_others() -> None:
 @settings(deadline=None)
 @given(some_workloads, some_workloads, st.integers(1, 3), st.integers(1, 3))
 def test_a_place_never_moves_by_itself(first: list[Workload], second: list[Workload], before: int, later: int) -> None:
-    """Neither for a host that is empty and new, nor for one that is fuller than another, nor for what others ask for."""
+    """Neither for a host that is empty and new, nor for one that is fuller than another, nor for what others ask
+    for.
+    """
     local = [replace(w, targets=(replace(w.targets[0], cities=(LHR,)),)) for w in (*first, *second)]
     once = {w.id: w for w in reversed(local)}
     world = World(network=two_hosts(before), workloads=tuple(w for w in local[: len(first)] if once[w.id] is w))
@@ -603,7 +675,9 @@ def test_a_place_never_moves_by_itself(first: list[Workload], second: list[Workl
 
 
 def test_what_a_lost_host_had_is_placed_elsewhere_with_other_addresses() -> None:
-    """Name and anycast address go on; what may still run there keeps its own, and has its token for the day it returns."""
+    """Name and anycast address go on; what may still run there keeps its own, and has its token for the day it
+    returns.
+    """
     platform = Platform(World(network=two_hosts(), workloads=(workload(cities=[LHR], replicas=2),)))
     stranded = next(i for i in platform.planned.incarnations if i.host == "LHR-1")
     was = next(o for o in platform.planned.hosts[HostName("LHR-1")].instances)
@@ -635,7 +709,9 @@ def test_a_lost_host_gets_nothing_new() -> None:
 def test_without_room_elsewhere_a_stranded_one_stays_where_it_is() -> None:
     """It may still serve there."""
     capacities = {HostName("LHR-1"): room(cpu_millis=2000), HostName("LHR-2"): room(cpu_millis=2000)}
-    platform = Platform(World(network=two_hosts(), workloads=(sized(2000, cities=[LHR], replicas=2),), capacities=capacities))
+    platform = Platform(
+        World(network=two_hosts(), workloads=(sized(2000, cities=[LHR], replicas=2),), capacities=capacities)
+    )
     stranded = next(i for i in platform.planned.incarnations if i.host == "LHR-1")
     platform.go(lost=frozenset({HostName("LHR-1")}), moves=frozenset({stranded.uid}))
     assert platform.lives(stranded.name) == [stranded]

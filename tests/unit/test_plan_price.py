@@ -1,4 +1,6 @@
-"""Prices: the article's quote to the cent, sizes by what is asked for, and a price book that says all that is wrong with it."""
+"""Prices: the article's quote to the cent, sizes by what is asked for, and a price book that says all that is wrong
+with it.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -36,7 +38,15 @@ def test_the_articles_workload_costs_what_the_article_says() -> None:
 
 @pytest.mark.parametrize(
     ("cpu", "gib", "size"),
-    [(1, 1, "SP-1"), (1000, 2, "SP-1"), (1001, 2, "SP-2"), (1000, 3, "SP-2"), (2000, 8, "SP-3"), (4000, 1, "SP-4"), (48000, 256, "SP-8")],
+    [
+        (1, 1, "SP-1"),
+        (1000, 2, "SP-1"),
+        (1001, 2, "SP-2"),
+        (1000, 3, "SP-2"),
+        (2000, 8, "SP-3"),
+        (4000, 1, "SP-4"),
+        (48000, 256, "SP-8"),
+    ],
 )
 def test_an_instance_takes_the_smallest_size_that_fits(cpu: int, gib: int, size: str) -> None:
     """By CPU and by memory, whichever needs more."""
@@ -79,7 +89,8 @@ def test_a_wrong_price_book_is_told_all_that_is_wrong_with_it() -> None:
 def test_an_operators_own_book_is_used() -> None:
     """Other sizes, another currency, a month of 720 hours; YAML numbers are taken at their word."""
     book = read_price_book(
-        "{currency: EUR, hours_per_month: 720, anycast_hourly: 0, sizes: [{name: all, cpu: 8, memory: 16Gi, hourly: 0.1}]}"
+        "{currency: EUR, hours_per_month: 720, anycast_hourly: 0, sizes: [{name: all, cpu: 8, memory: 16Gi, hourly: "
+        "0.1}]}"
     )
     priced = quote(sized(100, GIB), book)
     assert (priced.currency, priced.monthly) == ("EUR", 576.0)

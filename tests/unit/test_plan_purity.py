@@ -16,7 +16,8 @@ from anypop.plan.planner import plan
 from tests.worlds import HOSTS, after, network, report, workload
 
 PURE = ("plan", "judge")
-# the only modules of the standard library that the pure core may use: none of them touches a file, a socket, a clock or dice
+# the only modules of the standard library that the pure core may use: none of them touches a file, a socket, a clock or
+# dice
 ALLOWED = {
     "collections", "dataclasses", "decimal", "difflib", "enum", "functools", "hashlib",
     "importlib", "ipaddress", "itertools", "json", "math", "re",
@@ -47,7 +48,9 @@ def test_nothing_under_plan_or_judge_does_io(path: Path) -> None:
 
 
 def test_a_thousand_instances_are_planned_in_less_than_fifty_milliseconds() -> None:
-    """Of processor time, from nothing and again from what is there; the best of five, since other work shares the machine."""
+    """Of processor time, from nothing and again from what is there; the best of five, since other work shares the
+    machine.
+    """
     world = World(network=network(external_bits=20), workloads=tuple(workload(f"w{n}") for n in range(125)))
     planned = plan(world)
     assert len(planned.incarnations) == 1000

@@ -32,12 +32,20 @@ def rollout(**more: Any) -> Rollout:
 
 
 def one(
-    city: CityCode, template: str = OLD, *, n: int = 0, life: int = 0, healthy: bool = True, trusted: bool = True, **report: Any
+    city: CityCode,
+    template: str = OLD,
+    *,
+    n: int = 0,
+    life: int = 0,
+    healthy: bool = True,
+    trusted: bool = True,
+    **report: Any,
 ) -> Seen:
     """An incarnation in a city as its host tells of it."""
     name = InstanceName(f"web-all-{city.lower()}-{n}")
     incarnation = Incarnation(
-        workload_id=WEB, target="all", pop=city, host=HostName(city), ordinal=n, name=name, index=n, uid=f"{name}/{template}/{life}",
+        workload_id=WEB, target="all", pop=city, host=HostName(city), ordinal=n, name=name, index=n,
+        uid=f"{name}/{template}/{life}",
         link=2 * n + life, life=life, template=template, revision=2 if template == NEW else 1,
     )  # fmt: skip
     facts: dict[str, Any] = {
@@ -158,7 +166,9 @@ def test_what_does_not_run_does_not_move(phase: RolloutPhase) -> None:
 
 
 def test_one_that_does_not_become_healthy_ends_it_at_the_deadline() -> None:
-    """Counted from the moment its host was heard of; not a moment before; with its name and the last thing that it said."""
+    """Counted from the moment its host was heard of; not a moment before; with its name and the last thing that it
+    said.
+    """
     sick = one(AMS, NEW, life=1, healthy=False, message="connection refused")
     at = step(rollout(), one(AMS), sick, now=110)
     assert step(at, one(AMS), sick, now=169.9).phase is RolloutPhase.RUNNING
@@ -178,7 +188,9 @@ def test_one_that_its_host_never_speaks_of_ends_it_too() -> None:
 @pytest.mark.parametrize("reason", [Reason.PULL_FAILED, Reason.CREATE_FAILED])
 def test_one_that_cannot_be_made_ends_it_after_a_short_while(reason: Reason) -> None:
     """A registry may hiccup: a failure that passes in five seconds is none."""
-    failed = one(AMS, NEW, life=1, healthy=False, phase=Phase.FAILED, reason=reason, message="no such image", containers=())
+    failed = one(
+        AMS, NEW, life=1, healthy=False, phase=Phase.FAILED, reason=reason, message="no such image", containers=()
+    )
     waits = one(AMS, NEW, life=1, healthy=False, phase=Phase.STARTING, reason=Reason.PULLING, containers=())
     at = step(rollout(), one(AMS), failed, now=100)
     assert at.failing == ((failed.incarnation.uid, 100),)
@@ -197,7 +209,12 @@ def test_one_that_ends_and_starts_again_ends_it_at_once() -> None:
     assert (at.phase, at.reason) == (RolloutPhase.REVERTED, Reason.RESTARTS)
     assert Reason.OUT_OF_MEMORY.says in at.message and "exit code 137" in at.message
     ended = container(phase=Phase.FAILED, reason=Reason.EXITED, exit_code=3)
-    at = step(rollout(), one(AMS), one(AMS, NEW, life=1, healthy=False, phase=Phase.FAILED, containers=(container(), ended)), now=101)
+    at = step(
+        rollout(),
+        one(AMS),
+        one(AMS, NEW, life=1, healthy=False, phase=Phase.FAILED, containers=(container(), ended)),
+        now=101,
+    )
     assert (at.phase, at.reason) == (RolloutPhase.REVERTED, Reason.RESTARTS)
     assert "exit code 3" in at.message
 
@@ -214,7 +231,11 @@ def test_one_that_was_healthy_and_is_no_longer_ends_it() -> None:
 
 def test_the_trouble_of_others_ends_nothing() -> None:
     """Old incarnations may be sick, end and restart; and so may those that had this template before it began."""
-    trouble: dict[str, Any] = {"healthy": False, "phase": Phase.FAILED, "containers": (container(restarts=9, phase=Phase.FAILED),)}
+    trouble: dict[str, Any] = {
+        "healthy": False,
+        "phase": Phase.FAILED,
+        "containers": (container(restarts=9, phase=Phase.FAILED),),
+    }
     before = one(AMS, NEW, n=1, **trouble)
     at = rollout(held=frozenset({before.incarnation.uid}))
     seen = (one(AMS, **trouble), before, one(LHR, **trouble))
@@ -372,7 +393,9 @@ slots = st.lists(st.tuples(st.sampled_from(EVERYWHERE), st.integers(0, 1), bits,
 def test_who_looks_at_every_due_moment_sees_all_there_is_to_see(
     history: list[list[tuple[CityCode, int, bool, bool, bool, bool, bool]]], gaps: list[float], previous: int
 ) -> None:
-    """Between two reports nothing changes at a moment that `next_due` does not name: looking more often finds the same."""
+    """Between two reports nothing changes at a moment that `next_due` does not name: looking more often finds the
+    same.
+    """
     seldom = often = rollout(previous=previous)
     now = BEGAN
     for rows, gap in zip(history, gaps, strict=False):

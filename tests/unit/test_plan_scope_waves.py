@@ -21,7 +21,8 @@ WAVES = (ScopeWave(changes=(CHANGE,), expected=(("london", (LHR,)),)), ScopeWave
 
 def scopes(**more: Any) -> Rollout:
     plain = Rollout(
-        id="r", workload_id=WorkloadId("id-web"), kind=RolloutKind.SCOPES, scopes=WAVES, strategy=Strategy(bake_s=2, deadline_s=60),
+        id="r", workload_id=WorkloadId("id-web"), kind=RolloutKind.SCOPES, scopes=WAVES,
+        strategy=Strategy(bake_s=2, deadline_s=60),
         created_at=100, wave_at=100,
     )  # fmt: skip
     return replace(plain, **more)
@@ -169,7 +170,13 @@ def test_time_in_which_control_was_away_ends_nothing() -> None:
 
 def test_all_of_it_is_stored() -> None:
     """And what an earlier version stored, without results, can be read."""
-    at = ended(scopes(baseline=(look("london"),), seen=(look("london"),), seen_at=101), RolloutPhase.REVERTED, Reason.PAUSED, ("x",), 130)
+    at = ended(
+        scopes(baseline=(look("london"),), seen=(look("london"),), seen_at=101),
+        RolloutPhase.REVERTED,
+        Reason.PAUSED,
+        ("x",),
+        130,
+    )
     at = replace(at, restored=False, patient_until=5)
     assert codec.from_json(Rollout, codec.to_json(at)) == at
     data = codec.to_data(scopes())
@@ -202,12 +209,18 @@ class Story:
 
     def run(self) -> Rollout:
         """To the end, and to where it is known what the taking back left."""
-        at = scopes(scopes=COURSE, strategy=Strategy(bake_s=2, deadline_s=10), created_at=0, wave_at=0, baseline=self.look())
+        at = scopes(
+            scopes=COURSE, strategy=Strategy(bake_s=2, deadline_s=10), created_at=0, wave_at=0, baseline=self.look()
+        )
         self.rules.append((0, self._wanted(at)))
         while not at.phase.ended or awaits_restoration(at):
             assert self.now < 60, "it does not come to an end"
             self.now += 0.5
-            at = replace(at, seen=self.look(), seen_at=self.now) if not at.phase.ended else landed_back(at, self.look(), self.now)
+            at = (
+                replace(at, seen=self.look(), seen_at=self.now)
+                if not at.phase.ended
+                else landed_back(at, self.look(), self.now)
+            )
             missing = [f"{city} still announces" for city in sorted(self.rules[-1][1] - self.shown())]
             at = advance_scopes(at, missing, self.now)
             if self.rules[-1][1] != self._wanted(at):

@@ -12,10 +12,13 @@ from anypop.model.workload import Container, Port, Probe, ProbeKind, Target, Wor
 from anypop.plan.template import template_of
 from tests.worlds import KEY, LHR, workload
 
-PLAIN = Container(name="app", image="registry.example/web:1", env=(("A", "1"), ("B", "2")), secrets=(("TOKEN", "hush"),))
+PLAIN = Container(
+    name="app", image="registry.example/web:1", env=(("A", "1"), ("B", "2")), secrets=(("TOKEN", "hush"),)
+)
 PROBE = Probe(kind=ProbeKind.TCP, port=81)
 
-# every field of a container and of a workload, with another value for it: a new field must be put on one of the two sides
+# every field of a container and of a workload, with another value for it: a new field must be put on one of the two
+# sides
 OF_THE_PROCESS: dict[str, Any] = {
     "name": "other",
     "image": "registry.example/web:2",
@@ -29,7 +32,11 @@ OF_THE_PROCESS: dict[str, Any] = {
     "always_pull": True,
 }
 UNDER_THE_PROCESS: dict[str, Any] = {"ports": (Port(name="http", port=8080),), "readiness": PROBE, "liveness": PROBE}
-MADE_FROM: dict[str, Any] = {"containers": (replace(PLAIN, image="registry.example/web:2"),), "anycast": False, "dual_stack": False}
+MADE_FROM: dict[str, Any] = {
+    "containers": (replace(PLAIN, image="registry.example/web:2"),),
+    "anycast": False,
+    "dual_stack": False,
+}
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),
     "stack_id": StackId("another"),
@@ -97,19 +104,25 @@ def test_variables_have_no_order(env: list[tuple[str, str]]) -> None:
     assert template(replace(PLAIN, secrets=tuple(env))) == template(replace(PLAIN, secrets=tuple(sorted(env))))
 
 
-@pytest.mark.parametrize("path", [".metadata.labels['role']", "{.metadata.labels['role']}", "$.metadata.labels['role']"])
+@pytest.mark.parametrize(
+    "path", [".metadata.labels['role']", "{.metadata.labels['role']}", "$.metadata.labels['role']"]
+)
 def test_labels_count_where_a_process_reads_them(path: str) -> None:
     """In whichever way of writing it the path begins at the metadata."""
     reads = replace(PLAIN, env_from_instance=(("ROLE", path),))
     for name in ("labels", "annotations"):
         assert template(reads, **{name: (("role", "edge"),)}) != template(reads, **{name: (("role", "core"),)})
-        assert template(reads, **{name: (("a", "1"), ("b", "2"))}) == template(reads, **{name: (("b", "2"), ("a", "1"))})
+        assert template(reads, **{name: (("a", "1"), ("b", "2"))}) == template(
+            reads, **{name: (("b", "2"), ("a", "1"))}
+        )
     elsewhere = replace(PLAIN, env_from_instance=(("ROLE", ".location.metadata"),))
     assert template(elsewhere, labels=(("role", "edge"),)) == template(elsewhere)
 
 
 def test_a_template_outlives_the_version_that_made_it() -> None:
-    """What runs is known by its template for years: these words may never change for these workloads, whatever fields are added."""
+    """What runs is known by its template for years: these words may never change for these workloads, whatever
+    fields are added.
+    """
     assert template() == "c04c4336110720029d49"
     full = replace(PLAIN, **OF_THE_PROCESS)
     assert template(full, anycast=False) == "8569213ceef4bcb5a14e"

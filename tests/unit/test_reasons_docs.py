@@ -10,7 +10,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reasons.md").read_text()
 
 
 def test_the_page_is_the_one_that_the_reasons_write_today() -> None:
-    """A new reason, or another sentence, shows as a difference here; the third line of the page says how to write it anew."""
+    """A new reason, or another sentence, shows as a difference here; the third line of the page says how to write it
+    anew.
+    """
     assert reasons_page.markdown() == PAGE
 
 

@@ -1,4 +1,5 @@
-"""`script/release`, tried in a clone of a small repository: our pyproject.toml and script, a changelog, and checks that answer at once.
+"""`script/release`, tried in a clone of a small repository: our pyproject.toml and script, a changelog, and checks that
+answer at once.
 
 The origin beside the clone shows that nothing is pushed.
 """
@@ -27,7 +28,9 @@ class Clone:
 
     def git(self, *words: str, at: Path | None = None) -> str:
         command = ["git", "-C", str(at or self.here), *words]
-        return subprocess.run(command, env=self._environment(), check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(
+            command, env=self._environment(), check=True, capture_output=True, text=True, timeout=60
+        ).stdout
 
     def release(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.here / "script" / "release"), *words]
@@ -36,7 +39,9 @@ class Clone:
     def write(self, **files: str) -> None:
         """Files of the clone, committed. `check` is the script of that name."""
         for name, text in files.items():
-            path = self.here / {"check": "script/check", "changelog": "CHANGELOG.md", "pyproject": "pyproject.toml"}[name]
+            path = (
+                self.here / {"check": "script/check", "changelog": "CHANGELOG.md", "pyproject": "pyproject.toml"}[name]
+            )
             path.write_text(text)
             path.chmod(0o755 if name == "check" else 0o644)
         self.git("add", "--all")
@@ -90,7 +95,9 @@ def test_a_release_is_one_commit_and_a_tag_and_is_not_pushed(clone: Clone) -> No
     assert clone.git("cat-file", "-t", "v9.0.0") == "tag\n"
     assert clone.git("rev-parse", "v9.0.0^{commit}") == clone.git("rev-parse", "HEAD")
     today = f"{datetime.datetime.now(datetime.UTC):%F}"
-    assert (clone.here / "CHANGELOG.md").read_text() == CHANGELOG.replace("## Unreleased\n", f"## Unreleased\n\n## 9.0.0, {today}\n")
+    assert (clone.here / "CHANGELOG.md").read_text() == CHANGELOG.replace(
+        "## Unreleased\n", f"## Unreleased\n\n## 9.0.0, {today}\n"
+    )
     assert clone.git("diff", "--numstat", "HEAD~1", "--", "pyproject.toml") == "1\t1\tpyproject.toml\n"
     assert clone.state()[2] == ""
     assert clone.git("for-each-ref", at=clone.origin) == theirs
@@ -122,7 +129,9 @@ def test_a_commit_that_is_refused_leaves_the_tree_clean(clone: Clone) -> None:
     assert clone.state() == before
 
 
-@pytest.mark.parametrize("words", [[], ["--dry-run"], ["v9.0.0"], ["9.0"], ["9.0.0", "9.0.1"], ["09.0.0"], ["--push", "9.0.0"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--dry-run"], ["v9.0.0"], ["9.0"], ["9.0.0", "9.0.1"], ["09.0.0"], ["--push", "9.0.0"]]
+)
 def test_a_version_is_three_numbers(clone: Clone, words: list[str]) -> None:
     """Exit code 2 and how to say it."""
     ran = clone.release(*words)
@@ -131,7 +140,9 @@ def test_a_version_is_three_numbers(clone: Clone, words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", [["--dry-run"], []])
 def test_what_stands_in_the_way_is_said_all_at_once(clone: Clone, words: list[str]) -> None:
-    """A dirty tree, an older version, a tag and an entry that are there, nothing to release; the dry run refuses it too."""
+    """A dirty tree, an older version, a tag and an entry that are there, nothing to release; the dry run refuses it
+    too.
+    """
     clone.write(changelog="# Changelog\n\n## Unreleased\n\n## 0.0.1, 2026-01-01\n\n- The first.\n")
     clone.git("tag", "v0.0.1")
     (clone.here / "new").touch()

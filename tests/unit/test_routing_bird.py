@@ -124,7 +124,9 @@ def test_a_clock_time_after_now_was_yesterday() -> None:
     assert route.age_s == pytest.approx(86400 - (6 * 3600 + 56 * 60 + 50.555) + 10)
 
 
-@pytest.mark.parametrize("text", ["", "BIRD 2.0.12 ready.\nNetwork not found\n", "\tvia nowhere\n", "10.0.0.0/8 what is this"])
+@pytest.mark.parametrize(
+    "text", ["", "BIRD 2.0.12 ready.\nNetwork not found\n", "\tvia nowhere\n", "10.0.0.0/8 what is this"]
+)
 def test_what_is_no_route_gives_none(text: str) -> None:
     """An empty answer is an answer."""
     assert parse_routes(text) == ()

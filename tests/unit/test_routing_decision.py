@@ -25,7 +25,9 @@ candidates = st.builds(
     router_id=st.sampled_from(["10.0.0.2", "10.0.0.10", "9.0.0.1"]),
     neighbor=st.sampled_from(["10.1.0.1", "10.1.0.2", "fd00::1"]),
 )
-rules = st.builds(Rules, compare_path_length=st.booleans(), always_compare_med=st.booleans(), prefer_oldest=st.booleans())
+rules = st.builds(
+    Rules, compare_path_length=st.booleans(), always_compare_med=st.booleans(), prefer_oldest=st.booleans()
+)
 routes = st.lists(candidates, max_size=6, unique=True)
 
 
@@ -65,7 +67,9 @@ def test_nothing_that_won_has_a_lower_preference(some: list[Candidate], by: Rule
 
 
 @given(st.lists(candidates, min_size=1, max_size=5, unique=True), rules, st.integers(0, 4))
-def test_the_routers_own_choice_always_wins_and_disagreement_is_noted(some: list[Candidate], by: Rules, index: int) -> None:
+def test_the_routers_own_choice_always_wins_and_disagreement_is_noted(
+    some: list[Candidate], by: Rules, index: int
+) -> None:
     """An explanation is of the router as it is."""
     chosen = some[index % len(some)]
     decision = decide(some, rules=by, chosen=chosen)

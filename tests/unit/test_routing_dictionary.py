@@ -57,7 +57,9 @@ def test_well_known_communities_hold_in_every_as() -> None:
 
 
 def test_a_pattern_stands_for_one_community_per_neighbour() -> None:
-    """65002:<asn> of AS3356 prepends twice to that neighbour; a number of more than 16 bits does not fit into a pair."""
+    """65002:<asn> of AS3356 prepends twice to that neighbour; a number of more than 16 bits does not fit into a
+    pair.
+    """
     found = for_asn(3356).lookup((65002, 174))
     assert found is not None and found.action == Prepend(count=2, neighbour=174)
     literal = for_asn(3356).lookup((65000, 0))

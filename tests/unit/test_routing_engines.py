@@ -77,7 +77,9 @@ def test_engines_agree_on_export_communities(world: World) -> None:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(worlds())
 def test_engines_agree_on_local_preference_by_communities(world: World) -> None:
-    """The same end; or, where preferences allow for more than one, an end with which the slow engine's sites are content too."""
+    """The same end; or, where preferences allow for more than one, an end with which the slow engine's sites are
+    content too.
+    """
     found = differences(world)
     if found:
         outcome = Engine(world.internet, world.policies).run(world.seeds)

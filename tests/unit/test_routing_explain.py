@@ -58,13 +58,29 @@ def article() -> dict[str, RouterView]:
             route("209 33438", "3356-jfk", CUSTOMER, metric=55),
             route("209 33438", "3356-lax", CUSTOMER, metric=90),
         ),
-        view("3356-jfk", 3356, "JFK", route("209 33438", "209-jfk", CUSTOMER), route("209 33438", "3356-lax", CUSTOMER, metric=40)),
-        view("3356-lax", 3356, "LAX", route("209 33438", "209-lax", CUSTOMER), route("209 33438", "3356-jfk", CUSTOMER, metric=40)),
+        view(
+            "3356-jfk",
+            3356,
+            "JFK",
+            route("209 33438", "209-jfk", CUSTOMER),
+            route("209 33438", "3356-lax", CUSTOMER, metric=40),
+        ),
+        view(
+            "3356-lax",
+            3356,
+            "LAX",
+            route("209 33438", "209-lax", CUSTOMER),
+            route("209 33438", "3356-jfk", CUSTOMER, metric=40),
+        ),
         view("2914-lhr", 2914, "LHR", route("1299 33438", "1299-lhr", PEER)),
         view("3257-lhr", 3257, "LHR", route("1299 33438", "1299-lhr", PEER)),
         view("1299-lhr", 1299, "LHR", route("33438", "pop-lhr", CUSTOMER)),
-        view("209-jfk", 209, "JFK", route("33438", "pop-jfk", CUSTOMER), route("33438", "209-lax", CUSTOMER, metric=40)),
-        view("209-lax", 209, "LAX", route("33438", "pop-lax", CUSTOMER), route("33438", "209-jfk", CUSTOMER, metric=40)),
+        view(
+            "209-jfk", 209, "JFK", route("33438", "pop-jfk", CUSTOMER), route("33438", "209-lax", CUSTOMER, metric=40)
+        ),
+        view(
+            "209-lax", 209, "LAX", route("33438", "pop-lax", CUSTOMER), route("33438", "209-jfk", CUSTOMER, metric=40)
+        ),
         *(view(f"pop-{city.lower()}", 33438, city, pop=city) for city in ("AMS", "LHR", "JFK", "LAX")),
     ]
     return {item.router: item for item in views}
@@ -79,7 +95,8 @@ def test_london_lands_in_new_york_by_local_preference_of_3356() -> None:
     assert why.caused_by == Announced(pop=CityCode("JFK"), upstream_asn=209, router="209-jfk")
     assert why.candidates[0].candidate.as_path == (3356, 209, 33438) and why.candidates[0].eliminated_by is None
     assert why.sentences[0] == (
-        "AS3356 in London prefers the customer route 209 33438 (local preference 300), learnt in JFK, over the peer route 1299 33438 (200)."
+        "AS3356 in London prefers the customer route 209 33438 (local preference 300), learnt in JFK, over the peer "
+        "route 1299 33438 (200)."
     )
     assert why.sentences[1] == "London lands in JFK by what JFK announces to AS209, 69 ms further than LHR."
     assert 65 < why.extra_ms < 75
@@ -88,7 +105,11 @@ def test_london_lands_in_new_york_by_local_preference_of_3356() -> None:
 def test_every_alternative_says_where_it_would_have_landed() -> None:
     """Following the neighbours' own best routes."""
     london = explain(article(), "london").hops[0]
-    assert {option.candidate.as_path[0]: option.lands.pop for option in london.options} == {3356: "JFK", 2914: "LHR", 3257: "LHR"}
+    assert {option.candidate.as_path[0]: option.lands.pop for option in london.options} == {
+        3356: "JFK",
+        2914: "LHR",
+        3257: "LHR",
+    }
     lumen = explain(article(), "london").hops[1]
     assert [(o.candidate.learnt_at, o.candidate.relationship, o.lands.pop, o.eliminated_by) for o in lumen.options] == [
         ("JFK", CUSTOMER, "JFK", None),

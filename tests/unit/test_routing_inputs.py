@@ -17,14 +17,18 @@ from anypop.routing.internet.world import build_internet
 from tests.examples import examples
 
 numbers = st.sampled_from(["1", "2", "3", "65536", "4294967296", "-1", "0", "x", "", "１", "1e3", "00"])
-rows = st.lists(st.lists(numbers, min_size=1, max_size=5).map("|".join) | st.lists(numbers, max_size=5).map(",".join), max_size=6)
+rows = st.lists(
+    st.lists(numbers, min_size=1, max_size=5).map("|".join) | st.lists(numbers, max_size=5).map(",".join), max_size=6
+)
 texts = st.text(max_size=80) | rows.map("\n".join)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=8) | st.floats(allow_nan=False),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["type", "prb_id", "result", "resultset", "answers", "RDATA", "abuf", "header", "from", "timestamp"]),
+            st.sampled_from(
+                ["type", "prb_id", "result", "resultset", "answers", "RDATA", "abuf", "header", "from", "timestamp"]
+            ),
             inner,
             max_size=5,
         )
@@ -80,14 +84,24 @@ def test_atlas_results(value: object) -> None:
                 st.fixed_dictionaries(
                     {},
                     optional={
-                        "community": st.sampled_from(["1:2", "1:<asn>", "<asn>:<asn>", "a:b", "1:2:3", "1"]) | json_values,
+                        "community": st.sampled_from(["1:2", "1:<asn>", "<asn>:<asn>", "a:b", "1:2:3", "1"])
+                        | json_values,
                         "action": st.fixed_dictionaries(
                             {
                                 "kind": st.sampled_from(
-                                    ["prepend", "no-export-to", "local-preference", "keep-in-region", "med", "blackhole"]
+                                    [
+                                        "prepend",
+                                        "no-export-to",
+                                        "local-preference",
+                                        "keep-in-region",
+                                        "med",
+                                        "blackhole",
+                                    ]
                                 )
                             },
-                            optional=dict.fromkeys(("neighbour", "region", "outside_region", "count", "value", "relation"), json_values),
+                            optional=dict.fromkeys(
+                                ("neighbour", "region", "outside_region", "count", "value", "relation"), json_values
+                            ),
                         ),
                         "date": json_values,
                         "meaning": json_values,

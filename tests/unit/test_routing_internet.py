@@ -22,7 +22,9 @@ def links(data: bytes) -> list[tuple[int, int, int]]:
     return sorted(zip(found.a.tolist(), found.b.tolist(), found.kind.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("data", [SERIAL1, SERIAL2, CSV, gzip.compress(SERIAL1), bz2.compress(SERIAL2), SERIAL1.replace(b"\n", b"\r\n")])
+@pytest.mark.parametrize(
+    "data", [SERIAL1, SERIAL2, CSV, gzip.compress(SERIAL1), bz2.compress(SERIAL2), SERIAL1.replace(b"\n", b"\r\n")]
+)
 def test_all_forms_say_the_same(data: bytes) -> None:
     """Serial-1, serial-2, our CSV, plain or packed."""
     assert links(data) == [(1, 2, Link.PROVIDER), (1, 4, Link.PEER), (2, 3, Link.PROVIDER)]
@@ -70,7 +72,10 @@ def test_overrides_replace_add_and_remove() -> None:
     base = read_relationships(b"3356|209|0\n3356|1|-1\n209|1|0\n", "base")
     over = read_relationships(b"3356,209,provider\n209,1,none\n", "over", overrides=True)
     found = apply_overrides(base, over)
-    assert sorted(zip(found.a.tolist(), found.b.tolist(), found.kind.tolist(), strict=True)) == [(3356, 1, -1), (3356, 209, -1)]
+    assert sorted(zip(found.a.tolist(), found.b.tolist(), found.kind.tolist(), strict=True)) == [
+        (3356, 1, -1),
+        (3356, 209, -1),
+    ]
 
 
 def test_overrides_of_unknown_ases_are_told() -> None:
@@ -108,20 +113,33 @@ def test_places_are_cities_or_continents() -> None:
 
 
 def test_networks_meet_where_both_are() -> None:
-    """In every city they share; else at the closest sites of each continent they share; a network of one place at the closest."""
+    """In every city they share; else at the closest sites of each continent they share; a network of one place at
+    the closest.
+    """
     data = b"1|2|-1\n1|3|-1\n1|4|0\n1|5|-1\n"
     cities = {1: ("LHR", "JFK", "LAX"), 2: ("JFK", "LAX"), 3: ("SEA",), 4: ("AMS", "SIN"), 5: ("",)}
     net = build_internet(read_relationships(data, "f"), Places(cities=cities))
     assert len(net) == 9 and net.group_of(6) is None and list(net.sites_of(6)) == []
     met = {(net.name(i), net.name(int(j))) for i in range(len(net)) for j in net.customers.of(i)}
-    assert met == {("AS1 in JFK", "AS2 in JFK"), ("AS1 in LAX", "AS2 in LAX"), ("AS1 in LAX", "AS3 in SEA"), ("AS1 in LHR", "AS5")}
-    assert {(net.name(i), net.name(int(j))) for i in net.sites_of(1) for j in net.peers.of(i)} == {("AS1 in LHR", "AS4 in AMS")}
+    assert met == {
+        ("AS1 in JFK", "AS2 in JFK"),
+        ("AS1 in LAX", "AS2 in LAX"),
+        ("AS1 in LAX", "AS3 in SEA"),
+        ("AS1 in LHR", "AS5"),
+    }
+    assert {(net.name(i), net.name(int(j))) for i in net.sites_of(1) for j in net.peers.of(i)} == {
+        ("AS1 in LHR", "AS4 in AMS")
+    }
     inside = net.sites_of(1)
-    assert net.internal.of(inside[0]).tolist() == [inside[1], inside[2]] and 5500 < net.internal.km_of(inside[0])[0] < 5600
+    assert (
+        net.internal.of(inside[0]).tolist() == [inside[1], inside[2]] and 5500 < net.internal.km_of(inside[0])[0] < 5600
+    )
 
 
 def test_a_generated_graph_looks_like_the_internet() -> None:
-    """No loops, everybody has a provider but the clique, customers follow a power law, the same seed gives the same graph."""
+    """No loops, everybody has a provider but the clique, customers follow a power law, the same seed gives the same
+    graph.
+    """
     world = generate(5000, 7)
     rel = world.relationships
     assert provider_loops(rel) == ()

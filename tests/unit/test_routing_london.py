@@ -1,4 +1,6 @@
-"""The London case on a graph of thousands of networks: the doctor finds it, names it, and ranks its repairs by what they do everywhere."""
+"""The London case on a graph of thousands of networks: the doctor finds it, names it, and ranks its repairs by what
+they do everywhere.
+"""
 
 from functools import cache
 
@@ -71,7 +73,9 @@ def diagnosis() -> Diagnosis:
 
 def london() -> tuple[int, tuple[Repair, ...]]:
     """The index of the cause by 3356 in Europe, and its repairs."""
-    index = next(i for i, c in enumerate(diagnosis().strays.causes) if (c.asn, c.region, c.landed) == (3356, "EU", "JFK"))
+    index = next(
+        i for i, c in enumerate(diagnosis().strays.causes) if (c.asn, c.region, c.landed) == (3356, "EU", "JFK")
+    )
     return index, diagnosis().repairs[index]
 
 
@@ -80,7 +84,8 @@ def test_the_doctor_finds_the_cause_and_names_it() -> None:
     index, _ = london()
     cause = diagnosis().strays.causes[index]
     assert cause.sentence == (
-        "customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209, learnt in the USA (local preference)"
+        "customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209, learnt in the USA "
+        "(local preference)"
     )
     assert cause.why.decided_by is Step.LOCAL_PREFERENCE and cause.networks > 20
     assert {ANNOUNCED.sessions[i].upstream for i in cause.sessions} == {"centurylink"}
@@ -110,7 +115,12 @@ def test_why_at_scale_speaks_like_the_lab() -> None:
     outcome = diagnosis().prediction.outcome
     site = next(s for s in outcome.internet.sites_of(3356) if outcome.internet.city[s] == "LHR")
     answer = why(outcome, site, nearest=CityCode("LHR"))
-    assert (answer.landed, answer.decided_at_as, answer.decided_in, answer.decided_by) == ("JFK", 3356, "LHR", Step.LOCAL_PREFERENCE)
+    assert (answer.landed, answer.decided_at_as, answer.decided_in, answer.decided_by) == (
+        "JFK",
+        3356,
+        "LHR",
+        Step.LOCAL_PREFERENCE,
+    )
     assert answer.sentences[0].startswith(
         "AS3356 in London prefers the customer route 209 33438 (local preference 300), learnt in JFK, over"
     )
@@ -144,7 +154,9 @@ def test_a_change_is_told_before_it_is_made() -> None:
     before = predict(engine(), ANNOUNCED)
     after = predict(engine(), ANNOUNCED.changed(1, Scope(mode=Mode.WITHHOLD)), homes=before.announcements.pops)
     found = diff(before, after)
-    assert found.sentence.startswith("this withdraws LHR from 1 of 1 upstream; ") and "networks move to " in found.sentence
+    assert (
+        found.sentence.startswith("this withdraws LHR from 1 of 1 upstream; ") and "networks move to " in found.sentence
+    )
     assert all(move.before == "LHR" or move.after != "LHR" for move in found.moves)
     assert found.stay > 0 and diff(before, before).moves == ()
 
@@ -152,7 +164,9 @@ def test_a_change_is_told_before_it_is_made() -> None:
 def test_whoever_loses_its_route_is_harmed() -> None:
     """Two islands: withholding the only PoP of one brings its stray home to nowhere."""
     links = read_relationships(b"10,1,provider\n20,2,provider\n20,3,provider\n", "f")
-    alone = Engine(build_internet(links, Places(cities={10: ("LHR",), 1: ("LHR",), 20: ("JFK",), 2: ("JFK",), 3: ("LHR",)})))
+    alone = Engine(
+        build_internet(links, Places(cities={10: ("LHR",), 1: ("LHR",), 20: ("JFK",), 2: ("JFK",), 3: ("LHR",)}))
+    )
     found = diagnose(alone, Announcements(asn=9, sessions=(session("LHR", "ten", 10), session("JFK", "twenty", 20))))
     (cause,), (repairs,) = found.strays.causes, found.repairs
     assert (cause.landed, cause.nearest, cause.refused, cause.networks) == ("JFK", "LHR", False, 1)

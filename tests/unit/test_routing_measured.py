@@ -20,10 +20,15 @@ from anypop.routing.internet.world import build_internet
 
 DATA = b"10|1|-1\n20|1|-1\n10|2|-1\n20|3|-1\n10|20|0\n20|4|-1\n"
 CITIES = {10: ("LHR",), 20: ("JFK",), 1: ("AMS",), 2: ("LHR", "JFK"), 3: ("LAX",), 4: ("LHR",)}
-ENGINE = Engine(build_internet(read_relationships(DATA, "f"), Places(cities={asn: tuple(c) for asn, c in CITIES.items()})))
+ENGINE = Engine(
+    build_internet(read_relationships(DATA, "f"), Places(cities={asn: tuple(c) for asn, c in CITIES.items()}))
+)
 OURS = Announcements(
     asn=33438,
-    sessions=(Session(pop=CityCode("LHR"), upstream="ten", asn=10), Session(pop=CityCode("JFK"), upstream="twenty", asn=20)),
+    sessions=(
+        Session(pop=CityCode("LHR"), upstream="ten", asn=10),
+        Session(pop=CityCode("JFK"), upstream="twenty", asn=20),
+    ),
 )
 
 
@@ -35,7 +40,9 @@ def city_in(answer: str) -> str | None:
 
 def test_a_csv_of_observations() -> None:
     """AS numbers or prefixes, ISO times or seconds."""
-    text = "network,vantage,pop,time\n3356,london,lhr,2026-01-02T03:04:05Z\nAS64500,x,JFK,17\n192.0.2.0/24,y,JFK,0,AMS\n"
+    text = (
+        "network,vantage,pop,time\n3356,london,lhr,2026-01-02T03:04:05Z\nAS64500,x,JFK,17\n192.0.2.0/24,y,JFK,0,AMS\n"
+    )
     rows = read_csv(text, "o", asn_of_prefix={"192.0.2.0/24": 7}.get)
     assert [(row.asn, row.pop, row.city) for row in rows] == [(3356, "LHR", ""), (64500, "JFK", ""), (7, "JFK", "AMS")]
     assert rows[0].at == 1767323045.0
@@ -54,10 +61,19 @@ def test_ripe_atlas_results_of_three_kinds() -> None:
     packet = bytes.fromhex("1234840000010001000000000868 6f73746e616d650462696e640000100003".replace(" ", ""))
     packet += bytes.fromhex("c00c0010000300000000000f") + b"\x0einstance-1.lhr"
     results = [
-        {"type": "dns", "prb_id": 1, "timestamp": 5, "result": {"answers": [{"TYPE": "TXT", "RDATA": ["instance-1.jfk"]}]}},
+        {
+            "type": "dns",
+            "prb_id": 1,
+            "timestamp": 5,
+            "result": {"answers": [{"TYPE": "TXT", "RDATA": ["instance-1.jfk"]}]},
+        },
         {"type": "dns", "prb_id": 2, "resultset": [{"result": {"abuf": base64.b64encode(packet).decode()}}]},
         {"type": "http", "prb_id": 3, "result": [{"header": ["Server: x", "X-Served-By: instance-0.lhr"]}]},
-        {"type": "traceroute", "prb_id": 4, "result": [{"hop": 1, "result": [{"from": "a.jfk"}]}, {"hop": 2, "result": [{"x": "*"}]}]},
+        {
+            "type": "traceroute",
+            "prb_id": 4,
+            "result": [{"hop": 1, "result": [{"from": "a.jfk"}]}, {"hop": 2, "result": [{"x": "*"}]}],
+        },
         {"type": "dns", "prb_id": 5, "result": {"abuf": "AAAA"}},
         {"type": "dns", "prb_id": 6, "error": "timeout"},
     ]
@@ -102,7 +118,12 @@ def test_a_score_never_comes_without_its_baseline() -> None:
 
 def test_evaluation_is_by_confidence_and_leaves_out_what_it_was_told() -> None:
     """AS1 is a tie of two providers, the others have one way."""
-    measured = [Observation(asn=1, pop="JFK"), Observation(asn=3, pop="JFK"), Observation(asn=4, pop="LHR"), Observation(asn=77, pop="LHR")]
+    measured = [
+        Observation(asn=1, pop="JFK"),
+        Observation(asn=3, pop="JFK"),
+        Observation(asn=4, pop="LHR"),
+        Observation(asn=77, pop="LHR"),
+    ]
     prediction = predict(ENGINE, OURS)
     found = evaluate(prediction, measured)
     assert {s.name: (s.networks, s.right) for s in found.by_confidence} == {"single": (2, 1), "tie": (1, 0)}
@@ -128,11 +149,17 @@ def test_the_search_tries_every_single_change_of_every_session() -> None:
 def test_sessions_that_do_not_fit_the_graph_are_all_told() -> None:
     """With their place in the list."""
     wrong = Announcements(
-        asn=1, sessions=(Session(pop=CityCode("QQQ"), upstream="a", asn=10), Session(pop=CityCode("LHR"), upstream="b", asn=9))
+        asn=1,
+        sessions=(
+            Session(pop=CityCode("QQQ"), upstream="a", asn=10),
+            Session(pop=CityCode("LHR"), upstream="b", asn=9),
+        ),
     )
     with pytest.raises(Invalid) as caught:
         seeds_of(ENGINE.internet, wrong)
-    assert len(caught.value.problems) == 2 and "sessions[1] (LHR to b).asn: AS9 is not in the graph" in str(caught.value)
+    assert len(caught.value.problems) == 2 and "sessions[1] (LHR to b).asn: AS9 is not in the graph" in str(
+        caught.value
+    )
     with pytest.raises(Invalid):
         seeds_of(ENGINE.internet, Announcements(asn=1, sessions=()))
 

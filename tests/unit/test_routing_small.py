@@ -21,7 +21,8 @@ from anypop.routing.internet.relationships import read_relationships
 from anypop.routing.internet.world import build_internet
 
 links = read_relationships(b"1|2|-1\\n1|3|-1\\n", "three")
-found = predict(engine_for(build_internet(links)), Announcements(asn=9, sessions=(Session(pop="LHR", upstream="two", asn=2),)))
+told = Announcements(asn=9, sessions=(Session(pop="LHR", upstream="two", asn=2),))
+found = predict(engine_for(build_internet(links)), told)
 assert len(diff(found, found).moves) == 0 and found.rows_of(3)[0].path == (1, 2, 9)
 print("numba" in sys.modules)
 """

@@ -12,7 +12,15 @@ from anypop.cli import scopes
 from anypop.cli.failure import Failure
 from anypop.model.announce import Mode, Scope
 from anypop.model.errors import Invalid, Problem
-from anypop.model.scopes import community_text, read_community, read_scope, scope_data, scope_of, scope_says, with_communities
+from anypop.model.scopes import (
+    community_text,
+    read_community,
+    read_scope,
+    scope_data,
+    scope_of,
+    scope_says,
+    with_communities,
+)
 from anypop.model.sessions import of_rows, ruled
 from anypop.routing import intents
 from anypop.routing.actions import KeepInRegion, LocalPreference, Neighbours, NoExportTo, Region, Relation, Where
@@ -47,7 +55,8 @@ def test_a_community_reads_back_as_text_and_as_numbers(community: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "1", "1:2:3:4", "70000:1", "-1:2", "1:x", "٣:1", " 1:2", 5, None, [1], [1, 65536], [True, 1], ["1", 2]]
+    "value",
+    ["", "1", "1:2:3:4", "70000:1", "-1:2", "1:x", "٣:1", " 1:2", 5, None, [1], [1, 65536], [True, 1], ["1", 2]],
 )
 def test_what_is_no_community_is_said_in_words(value: object) -> None:
     """With the form that would be one."""
@@ -57,7 +66,9 @@ def test_what_is_no_community_is_said_in_words(value: object) -> None:
 
 def test_a_community_is_added_once_and_announces_again() -> None:
     """Whichever kind it is; the order in which they were added stays."""
-    scope = with_communities(Scope(mode=Mode.WITHHOLD, prepend=2, communities=((9, 9),)), [(1, 2, 3), (1, 1), (9, 9), (1, 1)])
+    scope = with_communities(
+        Scope(mode=Mode.WITHHOLD, prepend=2, communities=((9, 9),)), [(1, 2, 3), (1, 1), (9, 9), (1, 1)]
+    )
     assert scope == Scope(prepend=2, communities=((9, 9), (1, 1)), large_communities=((1, 2, 3),))
     assert scope_says(scope) == "announce, prepend 2, communities 9:9 1:1 1:2:3"
     assert scope_says(Scope(mode=Mode.WITHHOLD, prepend=2)) == "withhold"
@@ -96,7 +107,9 @@ def test_words_that_are_no_place_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("asn", [*known_asns(), 64512])
 def test_a_dictionary_comes_over_the_network_whole(asn: int) -> None:
-    """What the API answers is the dictionary; an entry of a kind that is not known here is left out, and nothing else."""
+    """What the API answers is the dictionary; an entry of a kind that is not known here is left out, and nothing
+    else.
+    """
     data = json.loads(json.dumps(as_data(for_asn(asn))))
     assert of_data(data) == for_asn(asn)
     data["entries"].insert(0, {**data["entries"][0], "action": {"kind": "teleport"}})
@@ -124,7 +137,9 @@ def of_doctor(asn: int, intent: str, value: Any) -> str | None:
 
 def of_command_line(asn: int, intent: str, value: Any) -> str | None:
     """As `announce scope` asks: of the dictionary that control sent as JSON."""
-    ask = {"keep_in": scopes.keep_in, "no_export_to": scopes.no_export_to, "lower_preference": scopes.lower_preference}[intent]
+    ask = {"keep_in": scopes.keep_in, "no_export_to": scopes.no_export_to, "lower_preference": scopes.lower_preference}[
+        intent
+    ]
     try:
         return community_text(ask(json.loads(json.dumps(as_data(for_asn(asn)))), str(value), there="web").community)
     except Failure as failure:
@@ -145,7 +160,10 @@ def test_doctor_command_line_and_api_choose_the_same_community(asn: int) -> None
     """Every AS of the dictionary, every intent: 135 questions about where a route goes, and those about preference."""
     asked = [*REGIONS, *GROUPS, *NETWORKS]
     assert len(asked) * len(known_asns()) == 135
-    found = {question: (of_doctor(asn, *question), of_command_line(asn, *question), of_api(asn, *question)) for question in [*asked, *LESS]}
+    found = {
+        question: (of_doctor(asn, *question), of_command_line(asn, *question), of_api(asn, *question))
+        for question in [*asked, *LESS]
+    }
     assert {question: told for question, told in found.items() if len(set(told)) != 1} == {}
 
 
@@ -153,7 +171,11 @@ def test_the_own_community_comes_before_a_well_known_one_and_an_invented_one_las
     """NOPEER says what the RFC says: Cogent's own is the better; where the own set is invented, NOPEER is what a real
     network may know.
     """
-    assert [of_doctor(asn, "no_export_to", "peers") for asn in (174, 209, 64512)] == ["174:991", "65535:65284", "65535:65284"]
+    assert [of_doctor(asn, "no_export_to", "peers") for asn in (174, 209, 64512)] == [
+        "174:991",
+        "65535:65284",
+        "65535:65284",
+    ]
     assert all(of_doctor(asn, "lower_preference", "lowest") != "65535:0" for asn in (*known_asns(), 64512))
 
 

@@ -15,7 +15,9 @@ ARTICLE = (Path(__file__).parents[2] / "topologies" / "article.yaml").read_text(
 
 
 def test_the_article_has_its_networks_and_our_four_pops() -> None:
-    """AS3356 is in London, New York and Los Angeles, AS209 buys from it in the USA, and our PoPs are AMS, LHR, JFK and LAX."""
+    """AS3356 is in London, New York and Los Angeles, AS209 buys from it in the USA, and our PoPs are AMS, LHR, JFK
+    and LAX.
+    """
     topology = load(ARTICLE)
     lumen = topology.find(3356)
     assert lumen is not None
@@ -51,7 +53,9 @@ def test_a_file_without_a_name_is_named_by_who_read_it() -> None:
 @settings(max_examples=12, deadline=None)
 @given(ases=st.integers(12, 120), pops=st.integers(1, 6), seed=st.integers(0, 1 << 30))
 def test_every_generated_internet_is_right_by_the_same_schema(ases: int, pops: int, seed: int) -> None:
-    """Any numbers and seed give a topology without a problem, with as many networks and PoPs as asked, and the same text each time."""
+    """Any numbers and seed give a topology without a problem, with as many networks and PoPs as asked, and the same
+    text each time.
+    """
     text = generate(ases=ases, pops=pops, seed=seed)
     topology = load(text)
     assert (len(topology.ases), len(topology.own.pops)) == (ases, pops)

@@ -22,7 +22,11 @@ def test_the_example_of_the_page_is_a_right_topology() -> None:
 def test_every_field_that_is_read_stands_on_the_page() -> None:
     """The names in the reader's lists of required and optional fields, each as a key of the example or in the text."""
     source = Path(topology_read.__file__).read_text()
-    names = {name for group in re.findall(r"(?:required|optional)=\(([^)]*)\)", source) for name in re.findall(r'"(\w+)"', group)}
+    names = {
+        name
+        for group in re.findall(r"(?:required|optional)=\(([^)]*)\)", source)
+        for name in re.findall(r'"(\w+)"', group)
+    }
     assert {"ases", "relationship", "between", "km", "external6"} <= names
     assert {name for name in names if not re.search(rf"\b{name}:", PAGE)} == set()
 

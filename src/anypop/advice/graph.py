@@ -89,7 +89,9 @@ def find(given: Sources, *, folder: Path, environment: Mapping[str, str]) -> Sou
         written, is_lab, is_observed = {}, False, False
     for name, path in written.items():
         # An override or a footprint belongs to the graph that it was written for.
-        if told[name] is None and (told["graph"] is None or name not in FILES[1:3] or told["graph"] == written.get("graph")):
+        if told[name] is None and (
+            told["graph"] is None or name not in FILES[1:3] or told["graph"] == written.get("graph")
+        ):
             told[name] = path
     if told["observations"] is None and is_observed:
         told["observations"] = known
@@ -107,7 +109,9 @@ def load(found: Sources, topology: Topology | None = None) -> Graph:
 
     problems: list[Problem] = []
     weights = _part(problems, found.weights, lambda data, file: read_weights(_text(data, file), file), None)
-    observations: tuple[Observation, ...] = _part(problems, found.observations, lambda data, file: read_csv(_text(data, file), file), ())
+    observations: tuple[Observation, ...] = _part(
+        problems, found.observations, lambda data, file: read_csv(_text(data, file), file), ()
+    )
     internet, warnings = (topology.internet, ()) if topology is not None else _of_files(found, problems)
     if problems:
         raise Invalid(problems)
@@ -148,7 +152,10 @@ def _of_files(found: Sources, problems: list[Problem]) -> "tuple[Internet | None
     if links is not None:
         base = links
         links = _part(
-            problems, found.overrides, lambda data, file: apply_overrides(base, read_relationships(data, file, overrides=True)), base
+            problems,
+            found.overrides,
+            lambda data, file: apply_overrides(base, read_relationships(data, file, overrides=True)),
+            base,
         )
     places = _part(problems, found.footprint, lambda data, file: read_places(_text(data, file), file), NOWHERE)
     if problems or links is None:
@@ -171,7 +178,9 @@ def read_weights(text: str, file: str) -> dict[int, float]:
         except ValueError:
             value = -1.0
         if not (asn.isascii() and asn.isdigit()) or not 0 <= value < float("inf"):
-            problems.append(Problem(path=f"{file}:{number}", message="must be an AS number and a weight, 0 or more: 3356,120000"))
+            problems.append(
+                Problem(path=f"{file}:{number}", message="must be an AS number and a weight, 0 or more: 3356,120000")
+            )
         elif int(asn) in found:
             problems.append(Problem(path=f"{file}:{number}", message=f"AS{asn} has an earlier row"))
         else:

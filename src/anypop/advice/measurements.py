@@ -57,7 +57,11 @@ def probe_rows(text: str) -> list[Any] | None:
         rows = json.loads(text)
     except json.JSONDecodeError:
         return None
-    if isinstance(rows, list) and rows and all(isinstance(row, dict) and "vantage" in row and "answered" in row for row in rows):
+    if (
+        isinstance(rows, list)
+        and rows
+        and all(isinstance(row, dict) and "vantage" in row and "answered" in row for row in rows)
+    ):
         return rows
     return None
 
@@ -67,14 +71,22 @@ def of_probe(rows: Sequence[Any], name: str, *, now: float) -> tuple[Observation
     error.
     """
     problems = [
-        Problem(path=f"{name}[{i}]", message=f"the network of vantage {row['vantage']} is not told: this control is too old")
+        Problem(
+            path=f"{name}[{i}]", message=f"the network of vantage {row['vantage']} is not told: this control is too old"
+        )
         for i, row in enumerate(rows)
         if row.get("pop") and not row.get("asn")
     ]
     if problems:
         raise Invalid(problems)
     return tuple(
-        Observation(asn=int(row["asn"]), pop=str(row["pop"]), vantage=str(row["vantage"]), city=str(row.get("city") or ""), at=now)
+        Observation(
+            asn=int(row["asn"]),
+            pop=str(row["pop"]),
+            vantage=str(row["vantage"]),
+            city=str(row.get("city") or ""),
+            at=now,
+        )
         for row in rows
         if row.get("pop")
     )

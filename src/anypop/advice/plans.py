@@ -136,7 +136,9 @@ class _Reader:
             return ""
         return str(node.value).strip() if node is not None else ""
 
-    def number(self, fields: dict[str, yaml.Node], name: str, around: yaml.Node | None, low: int, high: int) -> int | None:
+    def number(
+        self, fields: dict[str, yaml.Node], name: str, around: yaml.Node | None, low: int, high: int
+    ) -> int | None:
         if name not in fields:
             if around is not None and isinstance(around, yaml.MappingNode):
                 self.wrong(around, f"{name} is missing")

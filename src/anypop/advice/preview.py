@@ -9,5 +9,7 @@ from anypop.routing.catchment.predict import predict
 def compared(graph: Graph, now: Announcements, then: Announcements) -> Diff:
     """Who moves. PoPs of both count as somebody's nearest. Raises `Invalid` for sessions that do not fit the graph."""
     homes = tuple(sorted({*now.pops, *then.pops}))
-    before, after = (predict(graph.engine, a, weights=graph.weights, pins=graph.pins(), homes=homes) for a in (now, then))
+    before, after = (
+        predict(graph.engine, a, weights=graph.weights, pins=graph.pins(), homes=homes) for a in (now, then)
+    )
     return diff(before, after)

@@ -76,7 +76,10 @@ def commands(repair: Repair, before: Announcements, workload: str) -> list[str]:
             lines.append(words)
             continue
         verb, _, rest = words.partition(" ")
-        lines.append(f"anypop announce {verb} {workload or 'WORKLOAD'} --pop {','.join(pops)} --upstream {upstream} {rest}".strip())
+        lines.append(
+            f"anypop announce {verb} {workload or 'WORKLOAD'} "
+            f"--pop {','.join(pops)} --upstream {upstream} {rest}".strip()
+        )
     return lines
 
 
@@ -100,7 +103,10 @@ def bird_lines(repair: Repair, before: Announcements, place: Place) -> dict[str,
     for pop in dict.fromkeys(change.pop for change in repair.changes if not change.added):
         old = {s.upstream: s.scope for s in before.sessions if s.pop == pop}
         new = {name: after.get((pop, name), scope) for name, scope in old.items()}
-        texts = [place.render(place.network, pop, place.prefixes, scopes).replace("\t", "").splitlines() for scopes in (old, new)]
+        texts = [
+            place.render(place.network, pop, place.prefixes, scopes).replace("\t", "").splitlines()
+            for scopes in (old, new)
+        ]
         told = difflib.unified_diff(texts[0], texts[1], n=0, lineterm="")
         lines = (line for line in told if not line.startswith(("+++", "---", "@@")))
         found[pop] = [f"{line[0]} {line[1:]}" for line in lines if "anypop_digest" not in line]
@@ -130,7 +136,9 @@ def data(found: Diagnosis, place: Place, *, most: int, graph: str) -> dict[str, 
                 "networks": cause.networks,
                 "weight": cause.weight,
                 "suffering_km": round(cause.suffering, 3),
-                "sessions": [{"pop": before.sessions[i].pop, "upstream": before.sessions[i].upstream} for i in cause.sessions],
+                "sessions": [
+                    {"pop": before.sessions[i].pop, "upstream": before.sessions[i].upstream} for i in cause.sessions
+                ],
                 "repairs": [
                     {"number": f"{number}.{rank}", **repair_data(repair, before, place)}
                     for rank, repair in enumerate(useful(repairs, most), 1)
@@ -146,7 +154,8 @@ def repair_data(repair: Repair, before: Announcements, place: Place) -> dict[str
         "kind": repair.kind,
         "title": repair.title,
         "changes": [
-            {"pop": c.pop, "upstream": c.upstream, "asn": c.asn, "scope": scope_data(c.scope), "added": c.added} for c in repair.changes
+            {"pop": c.pop, "upstream": c.upstream, "asn": c.asn, "scope": scope_data(c.scope), "added": c.added}
+            for c in repair.changes
         ],
         "cured": repair.cured,
         "mended": repair.mended,

@@ -46,7 +46,9 @@ class Answer:
     notes: tuple[str, ...]
 
 
-def question_of(now: Announcements, rules: Sequence[str] = (), paths: Sequence[str] = (), *, known: Known | None = None) -> Question:
+def question_of(
+    now: Announcements, rules: Sequence[str] = (), paths: Sequence[str] = (), *, known: Known | None = None
+) -> Question:
     """What rules ask of these announcements. Raises `Invalid` with every rule that does not fit, by its path."""
     return Question(now=now, wanted=what_if.changed(now, rules, paths), known=known)
 
@@ -77,7 +79,12 @@ def refuse_unknown(graph: Graph, announcements: Announcements) -> None:
         if session.kind is not UpstreamKind.EDGE and not graph.internet.sites_of(session.asn):
             missing.setdefault(session.asn, []).append(f"{session.pop} to {session.upstream}")
     if missing:
-        raise Invalid([Problem(path=f"AS{asn}", message=f"is not in {graph.says} ({', '.join(at)})") for asn, at in missing.items()])
+        raise Invalid(
+            [
+                Problem(path=f"AS{asn}", message=f"is not in {graph.says} ({', '.join(at)})")
+                for asn, at in missing.items()
+            ]
+        )
 
 
 def _notes(graph: Graph, announcements: Announcements, found: Prediction) -> Iterator[str]:
@@ -94,4 +101,7 @@ def _elsewhere(graph: Graph, announcements: Announcements) -> Iterator[str]:
     for session, seed in zip(announcements.sessions, seeds_of(net, announcements), strict=True):
         there = {net.city[site] for site in net.sites_of(session.asn)} - {""}
         if there and session.pop not in there:
-            yield f"the footprint has no AS{session.asn} in {session.pop}: what it hears there enters in {net.city[seed.site]}"
+            yield (
+                f"the footprint has no AS{session.asn} in {session.pop}: what it hears there enters in "
+                f"{net.city[seed.site]}"
+            )

@@ -83,7 +83,8 @@ def _read(data: dict[str, Any], file: str) -> Prediction:
     level = np.array(sites["level"], dtype=np.int8)
     last = len(pops) - 1
     if number and not (
-        -1 <= min(pop.min(), nearest.min()) <= max(pop.max(), nearest.max()) <= last and 0 <= level.min() <= level.max() < 4
+        -1 <= min(pop.min(), nearest.min()) <= max(pop.max(), nearest.max()) <= last
+        and 0 <= level.min() <= level.max() < 4
     ):
         raise ValueError("a PoP or a confidence is out of range")
     nothing = np.zeros(0, dtype=np.int64)

@@ -49,7 +49,8 @@ class Doubt:
     @property
     def says(self) -> str:
         return (
-            f"the model is wrong about {self.vantage} ({' or '.join(sorted(self.predicted))}, but it lands in {self.seen or 'no PoP'}): "
+            f"the model is wrong about {self.vantage} ({' or '.join(sorted(self.predicted))}, but it lands in "
+            f"{self.seen or 'no PoP'}): "
             "it is only watched for not landing further away"
         )
 
@@ -63,7 +64,11 @@ class Waves:
 
 
 def waves_of(
-    graph: "Graph", now: Announcements, scopes: Mapping[Key, Scope], viewpoints: Sequence[Viewpoint], seen: Mapping[str, str | None]
+    graph: "Graph",
+    now: Announcements,
+    scopes: Mapping[Key, Scope],
+    viewpoints: Sequence[Viewpoint],
+    seen: Mapping[str, str | None],
 ) -> Waves:
     """One wave for each PoP whose scopes change. `seen`: where each vantage lands now. Raises `Invalid` for sessions
     that the graph does not have.
@@ -96,7 +101,9 @@ def _suffering(graph: "Graph", then: Announcements, now: Announcements) -> float
     return 0.0 if isnan(mean) else mean
 
 
-def _predicted(graph: "Graph", announcements: Announcements, viewpoints: Sequence[Viewpoint]) -> dict[str, frozenset[str]]:
+def _predicted(
+    graph: "Graph", announcements: Announcements, viewpoints: Sequence[Viewpoint]
+) -> dict[str, frozenset[str]]:
     """Per vantage where it may land. One that the graph does not have is left out."""
     from anypop.advice.question import predicted  # noqa: PLC0415 - numpy; see the module
 
@@ -110,18 +117,24 @@ def _predicted(graph: "Graph", announcements: Announcements, viewpoints: Sequenc
     return found
 
 
-def _not_further(then: Announcements, doubts: Sequence[Doubt], viewpoints: Sequence[Viewpoint]) -> dict[str, frozenset[str]]:
+def _not_further(
+    then: Announcements, doubts: Sequence[Doubt], viewpoints: Sequence[Viewpoint]
+) -> dict[str, frozenset[str]]:
     """Per doubted vantage the PoPs that are no further from it than the one where it lands."""
     homes = {place.name: place.city for place in viewpoints}
     pops = sorted({session.pop for session in then.sessions})
     return {
-        doubt.vantage: frozenset(pop for pop in pops if _km(homes[doubt.vantage], pop) <= _km(homes[doubt.vantage], doubt.seen))
+        doubt.vantage: frozenset(
+            pop for pop in pops if _km(homes[doubt.vantage], pop) <= _km(homes[doubt.vantage], doubt.seen)
+        )
         for doubt in doubts
     }
 
 
 def _site_of(graph: "Graph", place: Viewpoint) -> int | None:
-    """The site of a network in the vantage's city, or its nearest one; None when the graph does not have the network."""
+    """The site of a network in the vantage's city, or its nearest one; None when the graph does not have the
+    network.
+    """
     sites = graph.internet.sites_of(place.asn)
     exact = [site for site in sites if graph.internet.city[site] == place.city]
     if exact or not sites:

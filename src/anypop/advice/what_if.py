@@ -65,7 +65,11 @@ def _meant(now: Announcements, pops: Sequence[str], upstream: str) -> list[int]:
     if unknown := [pop for pop in pops if pop != "*" and pop not in here]:
         raise ValueError(f"nothing is announced at {', '.join(unknown)} (PoPs: {', '.join(here)})")
     at = [i for i, session in enumerate(now.sessions) if "*" in pops or session.pop in pops]
-    found = [i for i in at if upstream in ("*", now.sessions[i].upstream.lower(), str(now.sessions[i].asn), f"as{now.sessions[i].asn}")]
+    found = [
+        i
+        for i in at
+        if upstream in ("*", now.sessions[i].upstream.lower(), str(now.sessions[i].asn), f"as{now.sessions[i].asn}")
+    ]
     if not found:
         there = sorted({f"{now.sessions[i].upstream} (AS{now.sessions[i].asn})" for i in at})
         raise ValueError(f"no upstream {upstream} there (they are: {', '.join(there)})")

@@ -19,13 +19,17 @@ from anypop.model.names import CityCode, HostName
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m anypop.agent", description="The agent of one PoP.")
     parser.add_argument("--pop", help="the PoP's city, as an IATA code: LHR")
-    parser.add_argument("--host", help="this host's name in the network document (default: the PoP's city, its only host)")
+    parser.add_argument(
+        "--host", help="this host's name in the network document (default: the PoP's city, its only host)"
+    )
     parser.add_argument("--control", help="control's address: https://HOST:PORT")
     parser.add_argument("--ca", type=Path, help="the certificate that signed control's own")
     parser.add_argument("--token-file", type=Path, help="the file that holds this agent's token")
     parser.add_argument("--state", type=Path, required=True, help="the agent's own folder")
     parser.add_argument("--podman", type=Path, required=True, help="the UNIX socket of `podman system service`")
-    parser.add_argument("--prefix", default="any", help="begins the name of everything this platform makes (default: any)")
+    parser.add_argument(
+        "--prefix", default="any", help="begins the name of everything this platform makes (default: any)"
+    )
     parser.add_argument("--teardown", action="store_true", help="take everything of this PoP down, and end")
     arguments = parser.parse_args(argv)
     if not arguments.teardown and not (arguments.pop and arguments.control):
@@ -38,7 +42,9 @@ def main(argv: list[str]) -> int:
     arguments = _arguments(argv)
     try:
         if arguments.teardown:
-            for line in take_down(prefix=arguments.prefix, pop=arguments.pop, state=arguments.state, podman=arguments.podman):
+            for line in take_down(
+                prefix=arguments.prefix, pop=arguments.pop, state=arguments.state, podman=arguments.podman
+            ):
                 print(line, file=sys.stderr)  # noqa: T201 - a command line's own words
             return 0
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -48,7 +54,8 @@ def main(argv: list[str]) -> int:
         from anypop.agent.run import live  # noqa: PLC0415 - a teardown needs none of it, and it takes long to load
 
         live(
-            prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()), host=HostName(arguments.host or arguments.pop.upper()),
+            prefix=arguments.prefix, pop=CityCode(arguments.pop.upper()),
+            host=HostName(arguments.host or arguments.pop.upper()),
             state=arguments.state, podman=arguments.podman,
             control=arguments.control, ca=arguments.ca, token_file=arguments.token_file,
         )  # fmt: skip
@@ -56,7 +63,8 @@ def main(argv: list[str]) -> int:
         print(f"anypop agent: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except OSError as error:  # a folder or a file that was named on the command line, or a certificate that is none
-        print(f"anypop agent: {error.filename or arguments.ca or arguments.state}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        where = error.filename or arguments.ca or arguments.state
+        print(f"anypop agent: {where}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

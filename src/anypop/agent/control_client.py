@@ -37,17 +37,22 @@ class ControlClient:
         self._token_file = token_file
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
         limits = httpx.Limits(max_connections=4)
-        self._http = httpx.AsyncClient(base_url=control.rstrip("/"), verify=verify, limits=limits, timeout=10, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=control.rstrip("/"), verify=verify, limits=limits, timeout=10, trust_env=False
+        )
         self._due = asyncio.Event()
         self._digests = Digests()
         self._wants_whole = False
         self.error = ""
 
     async def fetch(
-        self, after: Callable[[], int], on_order: Callable[[Order], None], standing: Callable[[], Order | None] = lambda: None
+        self,
+        after: Callable[[], int],
+        on_order: Callable[[Order], None],
+        standing: Callable[[], Order | None] = lambda: None,
     ) -> None:
-        """Poll for ever. `after`: the generation that is known already. `standing`: the order that is obeyed; of the next
-        one control may then tell what differs.
+        """Poll for ever. `after`: the generation that is known already. `standing`: the order that is obeyed; of the
+        next one control may then tell what differs.
         """
         failures = 0
         while True:
@@ -73,8 +78,8 @@ class ControlClient:
             failures += 1
 
     def _read(self, answer: httpx.Response, standing: Order | None) -> Order | None:
-        """The new order: as it came, or made from the standing one by what differs. None where that came to another order
-        than control's; then the whole one is asked for. Raises `Invalid`.
+        """The new order: as it came, or made from the standing one by what differs. None where that came to another
+        order than control's; then the whole one is asked for. Raises `Invalid`.
         """
         if BASE_HEADER not in answer.headers:
             self._wants_whole = False

@@ -51,7 +51,9 @@ class Ledger:
             with contextlib.suppress(OSError):
                 self._file.replace(aside)
             first = error.problems[0]
-            self.error = f"the last order on disk cannot be read ({first}); kept as {aside}, everything that runs is left alone"
+            self.error = (
+                f"the last order on disk cannot be read ({first}); kept as {aside}, everything that runs is left alone"
+            )
         except OSError as error:
             self.error = f"the last order at {self._file} cannot be read: {error.strerror}"
 
@@ -60,7 +62,9 @@ class Ledger:
         return self.page.order.generation if self.page else 0
 
     def accept(self, order: Order) -> Reason | None:
-        """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another host's order, `WorldError` when the disk fails."""
+        """Obey `order` from now on (None), or refuse it. Raises `Invalid` for another host's order, `WorldError`
+        when the disk fails.
+        """
         if order.host != self._host:
             raise Invalid.one("host", f"this is {self._host}'s agent, the order is for {order.host}")
         page = turn(order, self.page)
@@ -83,7 +87,8 @@ class Ledger:
         temporary = self._file.with_suffix(".tmp")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)  # an order holds secrets
+            # an order holds secrets
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "wb") as out:
                 out.write(to_json(page))
                 out.flush()
@@ -106,7 +111,8 @@ def _read(raw: bytes) -> Page:
         data = json.loads(raw)
     except ValueError as error:
         raise Invalid.one("", f"is no JSON: {error}") from error
-    with contextlib.suppress(LookupError, TypeError, AttributeError):  # what is no page at all is told by the reader below
+    # what is no page at all is told by the reader below
+    with contextlib.suppress(LookupError, TypeError, AttributeError):
         data = upgrade.page(data)
     return from_data(Page, data)
 

@@ -46,7 +46,8 @@ from anypop.model.report import Report
 
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
-SPEAKER_S = 1.0  # BIRD sends no events: it is asked this often, and more often while what is ordered is not yet exported
+# BIRD sends no events: it is asked this often, and more often while what is ordered is not yet exported
+SPEAKER_S = 1.0
 SPEAKER_QUICK_S = 0.03
 SPEAKER_QUICK_FOR_S = 5.0
 
@@ -57,7 +58,8 @@ class Agent:
     """
 
     def __init__(
-        self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime, control: ControlClient,
+        self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime,
+        control: ControlClient,
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
@@ -124,7 +126,9 @@ class Agent:
         now = self._clock()
         seen = self._observer.observe(page, self._memory, self._lanes.busy)
         uids = (*(i.uid for i in page.order.instances), *(x.removal.uid for x in page.leaving))
-        self._memory = memory.looked(self._memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now)
+        self._memory = memory.looked(
+            self._memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now
+        )
         facts = self._facts = Facts(page.order, replace(seen, memory=self._memory))
         self._memory = memory.undrained(facts.resumed, self._memory)
         steps = converge(facts, now)
@@ -237,7 +241,9 @@ class Agent:
 
     async def _full_look(self) -> None:
         """Everything that is not read in every pass: containers, speaker, kernel settings, firewall."""
-        await asyncio.gather(self._observer.look_at_containers(quietly=True), self._speaker.look(), self._observer.measure())
+        await asyncio.gather(
+            self._observer.look_at_containers(quietly=True), self._speaker.look(), self._observer.measure()
+        )
         loaded = await firewall.loaded_digest(self._prefix)
         believed = self._memory.firewall
         holds = believed is None or loaded == firewall.digest(believed)
@@ -247,7 +253,11 @@ class Agent:
 
     def _tell(self) -> None:
         page = self._ledger.page
-        if page is not None and self._clock() - self._began < FIRST_PROBE_S and not self._observer.knows_health(page, self._memory):
+        if (
+            page is not None
+            and self._clock() - self._began < FIRST_PROBE_S
+            and not self._observer.knows_health(page, self._memory)
+        ):
             return  # just started: what was found running is about to be asked, and need not look sick meanwhile
         report = self._make_report()
         if self._report is None or replace(report, at=0) != replace(self._report, at=0):
@@ -267,16 +277,30 @@ class Agent:
 
 
 def live(
-    *, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, control: str, ca: Path | None, token_file: Path | None
+    *,
+    prefix: str,
+    pop: CityCode,
+    host: HostName,
+    state: Path,
+    podman: Path,
+    control: str,
+    ca: Path | None,
+    token_file: Path | None,
 ) -> None:
-    """Run the agent of `host`, which stands in `pop`, one on each state folder, until it is killed. `podman`: the service's socket. Raises
-    `WorldError` when another agent runs on the folder.
+    """Run the agent of `host`, which stands in `pop`, one on each state folder, until it is killed. `podman`: the
+    service's socket. Raises `WorldError` when another agent runs on the folder.
     """
     asyncio.run(_live(prefix=prefix, pop=pop, host=host, state=state, podman=podman, control=(control, ca, token_file)))
 
 
 async def _live(
-    *, prefix: str, pop: CityCode, host: HostName, state: Path, podman: Path, control: tuple[str, Path | None, Path | None]
+    *,
+    prefix: str,
+    pop: CityCode,
+    host: HostName,
+    state: Path,
+    podman: Path,
+    control: tuple[str, Path | None, Path | None],
 ) -> None:
     state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
     lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -289,5 +313,6 @@ async def _live(
         prefix=prefix, pop=pop, host=host, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
         control=ControlClient(host=host, control=url, ca=ca, token_file=token_file), clock=time.time,
     )  # fmt: skip
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)  # an operator's wish for a full look now
+    # an operator's wish for a full look now
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)
     await agent.run()

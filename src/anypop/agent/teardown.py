@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 from anypop.agent.act.network import namespaces, pins, rtnl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
-from anypop.host import found, netns, process
+from anypop.host import inventory, netns, process
 from anypop.model.errors import WorldError
 
 _API = "/v4.0.0/libpod/containers"
@@ -114,7 +114,7 @@ def _remove_containers(prefix: str, pop: str | None, podman: Path) -> None:
 def _end_processes(names: set[str]) -> int:
     """Kill whatever still lives in these network namespaces: containers that nobody else can stop any more."""
     handles = []
-    for pid in found.pids_inside(names):
+    for pid in inventory.pids_inside(names):
         with contextlib.suppress(OSError):
             handles.append(os.pidfd_open(pid))
             os.kill(pid, signal.SIGKILL)
@@ -139,5 +139,5 @@ def _remove_routes(net: Netlink) -> None:
 
 def _unmount_below(folder: Path) -> None:
     """Mounts of containers' file systems that a dead Podman left inside the state folder; deepest first."""
-    for point in found.mounts_below(folder.resolve()):
+    for point in inventory.mounts_below(folder.resolve()):
         namespaces.unmount(Path(point))

@@ -23,13 +23,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     from anypop.plan.check import Unsafe  # noqa: PLC0415
 
     options = argparse.ArgumentParser(prog="anypop.api", description="The control process: API, store and loops.")
-    options.add_argument("--state", type=Path, required=True, metavar="DIR", help="folder of the store, the certificates and the tokens")
-    options.add_argument("--listen", action="append", required=True, metavar="[netns=NAME,]HOST:PORT", help="where to listen; repeatable")
-    options.add_argument("--network", type=Path, metavar="FILE", help="the operator's network (YAML); replaces the stored one")
+    options.add_argument(
+        "--state", type=Path, required=True, metavar="DIR", help="folder of the store, the certificates and the tokens"
+    )
+    options.add_argument(
+        "--listen", action="append", required=True, metavar="[netns=NAME,]HOST:PORT", help="where to listen; repeatable"
+    )
+    options.add_argument(
+        "--network", type=Path, metavar="FILE", help="the operator's network (YAML); replaces the stored one"
+    )
     options.add_argument("--prices", type=Path, metavar="FILE", help="the price book (YAML)")
-    options.add_argument("--lab", type=Path, metavar="DIR", help="folder of a running lab: gives vantages and a looking glass")
-    options.add_argument("--graph", type=Path, metavar="DIR", help="folder of graph.yaml: what predictions ask (default: --state)")
-    options.add_argument("--client-file", type=Path, metavar="FILE", help="where to write the first client's credentials")
+    options.add_argument(
+        "--lab", type=Path, metavar="DIR", help="folder of a running lab: gives vantages and a looking glass"
+    )
+    options.add_argument(
+        "--graph", type=Path, metavar="DIR", help="folder of graph.yaml: what predictions ask (default: --state)"
+    )
+    options.add_argument(
+        "--client-file", type=Path, metavar="FILE", help="where to write the first client's credentials"
+    )
     given = options.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -47,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     except (Invalid, Refused, Unsafe, WorldError) as error:
-        print(f"anypop.api: {str(error).replace(chr(10), '; ')}", file=sys.stderr)  # noqa: T201 - the one line for whoever started it
+        # the one line for whoever started it
+        print(f"anypop.api: {str(error).replace(chr(10), '; ')}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
@@ -55,5 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     code = main()
     logging.shutdown()
-    # Everything is stored and closed. A thread that still waits for a far vantage would keep the interpreter from ending.
+    # Everything is stored and closed. A thread that still waits for a far vantage would keep the interpreter from
+    # ending.
     os._exit(code)

@@ -57,7 +57,9 @@ async def get_order(
 
 @router.post("/{host}/report", status_code=204)
 @answers(None)
-async def take_report(own: CallerHost, platform: PlatformDep, body: Annotated[bytes, Depends(RawBody({JSON: Report}))]) -> Response:
+async def take_report(
+    own: CallerHost, platform: PlatformDep, body: Annotated[bytes, Depends(RawBody({JSON: Report}))]
+) -> Response:
     """Give a report; the answer comes when it is stored and judged."""
     report = _report(body) if len(body) <= LARGE else await asyncio.to_thread(_report, body)
     if report.host != own:

@@ -18,12 +18,12 @@ from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.state import Declaration, State
-from anypop.model.announce import Announcement, Mode, Prefix, Scope, ScopeRule
+from anypop.judge.announced import announced
+from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
-from anypop.model.names import CityCode, HostName
+from anypop.model.names import CityCode
 from anypop.model.network import Network, Upstream
-from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
 from anypop.plan.edge_scopes import heard
 
@@ -45,7 +45,9 @@ async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platfo
 
 @router.put("")
 @answers(Announcements, Code.FAILED_PRECONDITION)
-async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+async def replace_rules(
+    workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody
+) -> dict[str, Any]:
     """Set these rules and no others."""
     declared = platform.workload(stack, workload_id)
     return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=False)
@@ -53,7 +55,9 @@ async def replace_rules(workload_id: WorkloadId, stack: CallerStack, platform: P
 
 @router.patch("")
 @answers(Announcements, Code.FAILED_PRECONDITION)
-async def merge_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody) -> dict[str, Any]:
+async def merge_rules(
+    workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody
+) -> dict[str, Any]:
     """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = platform.workload(stack, workload_id)
     return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=True)
@@ -83,7 +87,9 @@ def _listed(state: State, declared: Declaration) -> dict[str, Any]:
     rules = _rules(state, declared)
     return {
         "results": list(_rows(state, declared, rules)),
-        "rules": [{"pop": r.pop, "upstream": r.upstream, "scope": scope_data(r.scope), "note": r.note} for r in rules.values()],
+        "rules": [
+            {"pop": r.pop, "upstream": r.upstream, "scope": scope_data(r.scope), "note": r.note} for r in rules.values()
+        ],
     }
 
 
@@ -104,9 +110,9 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                 continue
             for upstream, scope in heard(state.network, host, told):
                 rule = rules.get((part.pop, upstream.name))
-                announced, reason = _effect(state, host, told)
-                if announced and scope.mode is Mode.WITHHOLD:  # by the edge router, to which it is announced
-                    announced, reason = False, Reason.WITHHELD
+                received = state.reports.get(host)
+                report = received.report if received is not None else None
+                out, reason = announced(told, scope, state.verdict.hosts.get(host), report)
                 row = {
                     "prefix": str(told.prefix),
                     "pop": part.pop,
@@ -115,32 +121,15 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                     "scope": scope_data(_scope_of(rule)),
                     "effective": scope_data(scope),
                     "note": rule.note if rule is not None else "",
-                    "announced": announced,
+                    "announced": out,
                     "reason": reason.value,
                     "says": reason.says,
                 }
                 # hosts behind one edge router speak for the PoP together: it is out when one of them says it
                 known = rows.setdefault((told.prefix, part.pop, upstream.name), row)
-                if announced:
+                if out:
                     known |= row
     yield from rows.values()
-
-
-def _effect(state: State, host: HostName, told: Announcement) -> tuple[bool, Reason]:
-    """Whether it is out, by the host's own last report, and why it is or is not."""
-    verdict, received = state.verdict.hosts.get(host), state.reports.get(host)
-    if verdict is None or not verdict.trusted or received is None:
-        return False, verdict.reason if verdict is not None else Reason.NO_REPORT
-    seen = next((p for p in received.report.prefixes if p.prefix == told.prefix), None)
-    if seen is not None and seen.announced and told.upstream in seen.upstreams:
-        return True, Reason.ANNOUNCED
-    if told.scope.mode is Mode.WITHHOLD:
-        return False, Reason.WITHHELD
-    family = told.prefix.version
-    states = [s.state for s in received.report.sessions if s.upstream == told.upstream and s.family == family]
-    if states and "established" not in states:
-        return False, Reason.SESSION_DOWN
-    return False, seen.reason if seen is not None and seen.reason is not Reason.ANNOUNCED else Reason.SCHEDULED
 
 
 def _rules(state: State, declared: Declaration) -> Rules:
@@ -169,7 +158,9 @@ def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Networ
             if key not in ("pop", "upstream", "scope", "note")
         ]
         upstream = _upstream(entry, path, network, problems)
-        scope = scope_from(entry.get("scope"), f"{path}.scope", upstream.asn if upstream is not None else None, problems)
+        scope = scope_from(
+            entry.get("scope"), f"{path}.scope", upstream.asn if upstream is not None else None, problems
+        )
         note = entry.get("note") or ""
         if not isinstance(note, str):
             problems.append(Problem(path=f"{path}.note", message="must be text"))
@@ -192,7 +183,9 @@ def _upstream(entry: Mapping[str, Any], path: str, network: Network, problems: l
     site = network.pop(CityCode(city)) if isinstance(city, str) else None
     if site is None:
         known = ", ".join(sorted(p.city for p in network.pops))
-        problems.append(Problem(path=f"{path}.pop", message=f"no PoP {city} (there are {known})" if city else "is required"))
+        problems.append(
+            Problem(path=f"{path}.pop", message=f"no PoP {city} (there are {known})" if city else "is required")
+        )
         return None
     text = str(wanted).lower() if isinstance(wanted, str | int) else ""
     named = [u for u in site.upstreams if u.name.lower() == text]
@@ -201,6 +194,10 @@ def _upstream(entry: Mapping[str, Any], path: str, network: Network, problems: l
     if len(found) == 1:
         return found[0]
     known = ", ".join(f"{u.name} (AS{u.asn})" for u in site.upstreams)
-    why = f"{wanted} means {len(found)} upstreams of {city}, use the name" if found else f"{city} has no upstream {wanted}"
+    why = (
+        f"{wanted} means {len(found)} upstreams of {city}, use the name"
+        if found
+        else f"{city} has no upstream {wanted}"
+    )
     problems.append(Problem(path=f"{path}.upstream", message=f"{why} (it has {known})" if wanted else "is required"))
     return None

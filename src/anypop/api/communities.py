@@ -33,6 +33,8 @@ async def list_dictionaries(_: CallerAccount) -> dict[str, Any]:
 
 @router.get("/communities/{asn}")
 @answers(CommunityDictionary)
-async def get_dictionary(_: CallerAccount, asn: Annotated[int, BeforeValidator(_asn), Path(description="an AS number")]) -> dict[str, Any]:
+async def get_dictionary(
+    _: CallerAccount, asn: Annotated[int, BeforeValidator(_asn), Path(description="an AS number")]
+) -> dict[str, Any]:
     """Get the communities that a network acts on; of a network without a dictionary, the well-known ones."""
     return dictionary.as_data(for_asn(asn))

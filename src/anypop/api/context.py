@@ -55,7 +55,9 @@ class Platform:
     def within_quota(self, alter: Alter, stack: Stack) -> Alter:
         """`alter`, refused where it would exceed a limit of the stack or of its account."""
         account = stack.account_id
-        return self.quotas.within(alter, account=account, stack=stack.id, stacks=lambda: [s.id for s in self.accounts.stacks(account)])
+        return self.quotas.within(
+            alter, account=account, stack=stack.id, stacks=lambda: [s.id for s in self.accounts.stacks(account)]
+        )
 
     def workload(self, stack: Stack, ref: str) -> Declaration:
         """A workload of the stack by id or slug. Raises `NotFound`."""
@@ -113,7 +115,9 @@ async def operator_of(account: CallerAccount) -> Account:
 OperatorAccount = Annotated[Account, Depends(operator_of)]
 
 
-async def stack_of(stack_id: Annotated[str, Path(description="id or slug")], account: CallerAccount, platform: PlatformDep) -> Stack:
+async def stack_of(
+    stack_id: Annotated[str, Path(description="id or slug")], account: CallerAccount, platform: PlatformDep
+) -> Stack:
     """The stack of the path, by id or slug."""
     return platform.accounts.stack(account.id, stack_id)
 
@@ -121,8 +125,12 @@ async def stack_of(stack_id: Annotated[str, Path(description="id or slug")], acc
 CallerStack = Annotated[Stack, Depends(stack_of)]
 
 
-async def any_stack_of(stack_id: Annotated[str, Path(description="id or slug")], account: CallerAccount, platform: PlatformDep) -> Stack:
-    """The stack of the path, whoever's it is, for the operator alone; to others a stack of somebody else is not there."""
+async def any_stack_of(
+    stack_id: Annotated[str, Path(description="id or slug")], account: CallerAccount, platform: PlatformDep
+) -> Stack:
+    """The stack of the path, whoever's it is, for the operator alone; to others a stack of somebody else is not
+    there.
+    """
     if account.operator:
         return platform.accounts.any_stack(stack_id)
     platform.accounts.stack(account.id, stack_id)

@@ -77,7 +77,8 @@ SAYS = {
     Code.ABORTED: "the change was made to another version than the one that is there now",
     Code.UNIMPLEMENTED: "the path has no such method",
     Code.INTERNAL: "an error of our own; the log of the control process has the details",
-    Code.UNAVAILABLE: "something that is needed for the answer has failed: the store, a vantage, a router, a graph, time",
+    Code.UNAVAILABLE: "something that is needed for the answer has failed: "
+    "the store, a vantage, a router, a graph, time",
     Code.UNAUTHENTICATED: "there is no token, or it is unknown or has expired; of a token request: the secret is wrong",
 }
 
@@ -110,7 +111,9 @@ def answer(
     limits = [{"subject": p.path, "description": p.message} for p in exceeded]
     if limits:
         details.append({"@type": "stackpath.rpc.QuotaFailure", "violations": limits})
-    return JSONResponse({"code": int(code), "message": message, "details": details}, status_code=STATUS[code], headers=headers)
+    return JSONResponse(
+        {"code": int(code), "message": message, "details": details}, status_code=STATUS[code], headers=headers
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -167,4 +170,6 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _our_bug(_: Request, __: Exception) -> JSONResponse:
     """The server logs the traceback itself, after this answer, which it sends from outside of every middleware."""
-    return answer(Code.INTERNAL, "an error of our own; the log of the control process has the details", headers=dict([GATEWAY]))
+    return answer(
+        Code.INTERNAL, "an error of our own; the log of the control process has the details", headers=dict([GATEWAY])
+    )

@@ -42,7 +42,11 @@ class Graphs:
 
     def _known(self) -> dict[str, Sources]:
         try:
-            found = graph.find(Sources(), folder=self.folder, environment=self.environment) if self.folder is not None else None
+            found = (
+                graph.find(Sources(), folder=self.folder, environment=self.environment)
+                if self.folder is not None
+                else None
+            )
         except Invalid as error:
             raise Unusable(str(error)) from error
         known = {FILES: found} if found is not None and found.graph is not None else {}

@@ -51,7 +51,9 @@ async def readmit_host(host: Name, _: OperatorAccount, platform: PlatformDep) ->
 
 
 async def _changed(platform: Platform, name: str, step: Any) -> dict[str, Any]:
-    known = next((h.name for _, h in platform.core.state.network.hosts() if h.name.upper() == name.upper()), HostName(name))
+    known = next(
+        (h.name for _, h in platform.core.state.network.hosts() if h.name.upper() == name.upper()), HostName(name)
+    )
     state = await platform.core.change(step(known))
     return next(_row(platform, pop, host) for pop, host in state.network.hosts() if host.name == known)
 
@@ -62,7 +64,11 @@ def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
     capacity = host.capacity or _told(state, host.name)
     return shapes.filled(
         {
-            **{key: value for key, value in host_data(platform, host).items() if key in ("host", "trusted", "reason", "says", "instances")},
+            **{
+                key: value
+                for key, value in host_data(platform, host).items()
+                if key in ("host", "trusted", "reason", "says", "instances")
+            },
             "pop": pop.city,
             "state": "evicted" if evicted is not None else "lost" if host.name in state.lost else "in use",
             "evictedAt": shapes.moment(evicted) if evicted is not None else None,

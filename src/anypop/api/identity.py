@@ -63,7 +63,9 @@ def _check_user(user_id: str, account: Account) -> None:
 
 @router.get(_USER)
 @answers(CredentialPage, Code.NOT_FOUND)
-async def list_credentials(query: pages.PageQuery, user_id: UserId, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+async def list_credentials(
+    query: pages.PageQuery, user_id: UserId, account: CallerAccount, platform: PlatformDep
+) -> dict[str, Any]:
     """List the caller's credentials, without their secrets."""
     _check_user(user_id, account)
     found = await asyncio.to_thread(platform.accounts.credentials, account.id)
@@ -85,7 +87,9 @@ async def create_credential(
 
 @router.get(_USER + "/{credential_id}")
 @answers(ShownCredential, Code.NOT_FOUND)
-async def get_credential(user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+async def get_credential(
+    user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep
+) -> dict[str, Any]:
     """Get one credential, without its secret."""
     _check_user(user_id, account)
     return _credential(await asyncio.to_thread(platform.accounts.credential, account.id, credential_id))
@@ -93,7 +97,9 @@ async def get_credential(user_id: UserId, credential_id: CredentialId, account: 
 
 @router.delete(_USER + "/{credential_id}", status_code=204)
 @answers(None, Code.NOT_FOUND)
-async def delete_credential(user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep) -> Response:
+async def delete_credential(
+    user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep
+) -> Response:
     """Delete a credential; its tokens end at once."""
     _check_user(user_id, account)
     await asyncio.to_thread(platform.accounts.delete_credential, account.id, credential_id)
@@ -102,7 +108,9 @@ async def delete_credential(user_id: UserId, credential_id: CredentialId, accoun
 
 @router.post(_USER + "/{credential_id}/rotate")
 @answers(ShownCredential, Code.NOT_FOUND)
-async def rotate_credential(user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+async def rotate_credential(
+    user_id: UserId, credential_id: CredentialId, account: CallerAccount, platform: PlatformDep
+) -> dict[str, Any]:
     """Give a credential a new secret; tokens made with the old one end at once."""
     _check_user(user_id, account)
     return _credential(await asyncio.to_thread(platform.accounts.rotate_credential, account.id, credential_id))

@@ -49,7 +49,10 @@ class LabVantages:
         self._file = file
 
     def all(self) -> list[Vantage]:
-        return [Vantage(name=v.name, city=v.city, asn=v.asn, address=str(v.address4)) for v in self._file.lab().plan.vantages]
+        return [
+            Vantage(name=v.name, city=v.city, asn=v.asn, address=str(v.address4))
+            for v in self._file.lab().plan.vantages
+        ]
 
     def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
         host = _host(self._file.lab(), vantage)
@@ -62,7 +65,9 @@ class LabVantages:
             raise WorldError(f"probe from {vantage}", str(error)) from error
         seconds = time.monotonic() - began
         return Probed(
-            answers=tuple(Answer(body=a.body if a.ok else "", error=a.error or _status(a), seconds=a.seconds) for a in found),
+            answers=tuple(
+                Answer(body=a.body if a.ok else "", error=a.error or _status(a), seconds=a.seconds) for a in found
+            ),
             seconds=seconds,
         )
 

@@ -75,7 +75,9 @@ async def _landing(
         found = await in_own_thread(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))
     except WorldError:
         found = Probed()
-    pops: dict[str, CityCode] = {str(p.incarnation.name): p.incarnation.pop for p in state.incarnations_of(workload_id).values()}
+    pops: dict[str, CityCode] = {
+        str(p.incarnation.name): p.incarnation.pop for p in state.incarnations_of(workload_id).values()
+    }
     bodies = [a.body.strip() for a in found.answers if not a.error]
     reached = Counter(pops[body] for body in bodies if body in pops)
     # half here and half there is a change under way: not every answer counts then

@@ -36,11 +36,15 @@ def read(text: str) -> ListenAddress:
 
 def open_socket(place: ListenAddress) -> socket.socket:
     """A bound, listening socket."""
-    what = f"listen on {place.host} port {place.port}" + (f" in network namespace {place.namespace}" if place.namespace else "")
+    what = f"listen on {place.host} port {place.port}" + (
+        f" in network namespace {place.namespace}" if place.namespace else ""
+    )
     if place.namespace is not None and not netns.exists(place.namespace):
         raise WorldError(what, "there is no such namespace")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         with netns.inside(place.namespace):
             made = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
@@ -57,6 +61,8 @@ def open_socket(place: ListenAddress) -> socket.socket:
         with contextlib.suppress(OSError):
             made.close()
         if error.errno == errno.EADDRINUSE:
-            raise WorldError(what, "the port is taken; end the program that holds it, or choose another port") from error
+            raise WorldError(
+                what, "the port is taken; end the program that holds it, or choose another port"
+            ) from error
         raise WorldError(what, str(error.strerror or error)) from error
     return made

@@ -15,4 +15,6 @@ LONGEST = 300
 def warn(response: Response, texts: Sequence[str]) -> None:
     for text in texts[:MOST]:
         plain = text.encode("ascii", "replace").decode().replace("\\", "/").replace('"', "'")
-        response.headers.append("warning", f'299 anypop "{"".join(c if c.isprintable() else "?" for c in plain)[:LONGEST]}"')
+        response.headers.append(
+            "warning", f'299 anypop "{"".join(c if c.isprintable() else "?" for c in plain)[:LONGEST]}"'
+        )

@@ -81,7 +81,9 @@ def description(routers: Sequence[APIRouter]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": base["components"]["securitySchemes"],
-            "headers": {"gateway": {"description": "on every answer", "schema": {"type": "string", "const": GATEWAY[1]}}},
+            "headers": {
+                "gateway": {"description": "on every answer", "schema": {"type": "string", "const": GATEWAY[1]}}
+            },
             "responses": {_name(status): _error(status, schemas) for status in sorted(set(STATUS.values()))},
             "schemas": schemas.definitions,
         },
@@ -105,12 +107,16 @@ class Schemas:
             *((model, "serialization", TypeAdapter(model)) for model in answers),
             *((model, "validation", TypeAdapter(model)) for model in requests),
         ]
-        made, definitions = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}", schema_generator=_Generator)
+        made, definitions = TypeAdapter.json_schemas(
+            inputs, ref_template="#/components/schemas/{model}", schema_generator=_Generator
+        )
         names = _names(definitions["$defs"])
         return cls(
             requests={model: _renamed(made[model, "validation"], names) for model in requests},
             answers={model: _renamed(made[model, "serialization"], names) for model in answers},
-            definitions={names[old]: _renamed(definitions["$defs"][old], names) for old in sorted(names, key=names.__getitem__)},
+            definitions={
+                names[old]: _renamed(definitions["$defs"][old], names) for old in sorted(names, key=names.__getitem__)
+            },
         )
 
 
@@ -198,7 +204,9 @@ def _operation(route: APIRoute, known: Mapping[str, Any], schemas: Schemas) -> d
 
 def _parameter(known: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is said twice, and without the empty text that stands for absent."""
-    schema = {key: value for key, value in known["schema"].items() if key not in ("title", "description") and value != ""}
+    schema = {
+        key: value for key, value in known["schema"].items() if key not in ("title", "description") and value != ""
+    }
     return {**known, "schema": schema}
 
 

@@ -7,6 +7,7 @@ which reads the query.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query
@@ -16,7 +17,9 @@ from anypop.model.errors import Invalid, Problem
 DEFAULT_PAGE = 10
 T = TypeVar("T")
 
-_TERM = re.compile(r"""\s*([A-Za-z_.]+)\s*(!=|<>|=)\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=]+))\s*(?:(and)\b|$)""", re.IGNORECASE)
+_TERM = re.compile(
+    r"""\s*([A-Za-z_.]+)\s*(!=|<>|=)\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=]+))\s*(?:(and)\b|$)""", re.IGNORECASE
+)
 
 
 def page_query(
@@ -38,9 +41,14 @@ def page_query(
     ] = "",
     condition: Annotated[
         str,
-        Query(alias="page_request.filter", description="name='x' and status=\"ACTIVE\"; also !=, and fields by their paths"),
+        Query(
+            alias="page_request.filter",
+            description="name='x' and status=\"ACTIVE\"; also !=, and fields by their paths",
+        ),
     ] = "",
-    order: Annotated[str, Query(alias="page_request.sort_by", description="name, -createdAt or createdAt desc; several with commas")] = "",
+    order: Annotated[
+        str, Query(alias="page_request.sort_by", description="name, -createdAt or createdAt desc; several with commas")
+    ] = "",
 ) -> dict[str, str]:
     return {
         "page_request.first": first,
@@ -69,7 +77,7 @@ def page(items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dic
     if terms or order:
         rendered = [shown for item in items if _fits(shown := render(item), terms)]
         for name, reverse in reversed(order):
-            rendered.sort(key=lambda shown, name=name: _sortable(_field(shown, name)), reverse=reverse)  # type: ignore[misc]
+            rendered.sort(key=partial(_key_of, name), reverse=reverse)
         total, results = len(rendered), rendered[begin : begin + first]
     else:
         total, results = len(items), [render(item) for item in items[begin : begin + first]]
@@ -131,6 +139,11 @@ def _field(shown: dict[str, Any], name: str) -> Any:
         camel = head + "".join(word.capitalize() for word in rest)
         value = value.get(camel, value.get(part)) if isinstance(value, dict) else None
     return value
+
+
+def _key_of(name: str, shown: Any) -> Any:
+    """What one row is sorted by."""
+    return _sortable(_field(shown, name))
 
 
 def _sortable(value: Any) -> tuple[bool, float, str]:

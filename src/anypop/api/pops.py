@@ -37,13 +37,21 @@ async def list_pops(account: CallerAccount, platform: PlatformDep) -> dict[str, 
     What names instances or the inside of a PoP (drift, errors, orphans) is for the operator alone.
     """
     cities = sorted(platform.cities())
-    return {"results": [_pop(platform, city) | (_inside(platform, city) if account.operator else {}) for city in cities]}
+    return {
+        "results": [_pop(platform, city) | (_inside(platform, city) if account.operator else {}) for city in cities]
+    }
 
 
 def _inside(platform: Platform, city: CityCode) -> dict[str, Any]:
     site = platform.core.state.network.pop(city)
-    reports = [r.report for host in (site.hosts if site else ()) if (r := platform.core.state.reports.get(host.name)) is not None]
-    return {name: [line for report in reports for line in getattr(report, name)] for name in ("drift", "errors", "orphans")}
+    reports = [
+        r.report
+        for host in (site.hosts if site else ())
+        if (r := platform.core.state.reports.get(host.name)) is not None
+    ]
+    return {
+        name: [line for report in reports for line in getattr(report, name)] for name in ("drift", "errors", "orphans")
+    }
 
 
 def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
@@ -51,7 +59,9 @@ def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
     site = platform.core.state.network.pop(city)
     hosts = [host_data(platform, host) for host in (site.hosts if site is not None else ())]
     place = location(city)
-    worst = next((h for h in hosts if not h["trusted"]), None) or next((h for h in hosts if h["reason"] != Reason.RUNNING), hosts[0])
+    worst = next((h for h in hosts if not h["trusted"]), None) or next(
+        (h for h in hosts if h["reason"] != Reason.RUNNING), hosts[0]
+    )
     alike = ("trusted", "verdict", "reason", "says", "generation", "obeyed", "refused", "report_age_s")
     phases: Counter[str] = Counter()
     for host in hosts:
@@ -85,7 +95,9 @@ def host_data(platform: Platform, host: Host) -> dict[str, Any]:
     seen = [shown(s.name, s.uid, received, now=now) for s in placed]
     seen += [shown(s.name, s.uid, received, now=now, removing=True) for s in leaving]
     asns = {u.name: u.asn for u in host.upstreams}
-    sessions = [{**codec.to_data(s), "asn": asns.get(s.upstream)} for s in report.sessions] if report is not None else []
+    sessions = (
+        [{**codec.to_data(s), "asn": asns.get(s.upstream)} for s in report.sessions] if report is not None else []
+    )
     return {
         "host": host.name,
         "trusted": trusted,

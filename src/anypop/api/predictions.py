@@ -49,7 +49,9 @@ async def predict_landings(
     known = _known(platform, account, body)
     wanted = changed(known.announcements, body.what_if, [f"what_if[{i}]" for i in range(len(body.what_if))])
     sources = await _sources(platform, account, body)
-    job = PredictionJob(sources=sources, now=known.announcements, wanted=wanted, compare=bool(body.what_if), top=body.top)
+    job = PredictionJob(
+        sources=sources, now=known.announcements, wanted=wanted, compare=bool(body.what_if), top=body.top
+    )
     return await _worked_out(platform, account, response, advice_jobs.predict, job)
 
 
@@ -77,10 +79,15 @@ async def _sources(platform: Platform, account: Account, asked: AdviceRequest) -
 
 def _unusable(account: Account, why: str) -> WorldError:
     """Which files of control's machine are wrong is for the operator alone."""
-    return WorldError("use the graph", why.replace("\n", "; ") if account.operator else "its files are wrong; the operator can see why")
+    return WorldError(
+        "use the graph",
+        why.replace("\n", "; ") if account.operator else "its files are wrong; the operator can see why",
+    )
 
 
-async def _worked_out(platform: Platform, account: Account, response: Response, work: Callable[[J], Outcome], job: J) -> dict[str, Any]:
+async def _worked_out(
+    platform: Platform, account: Account, response: Response, work: Callable[[J], Outcome], job: J
+) -> dict[str, Any]:
     found = await unless_stopping(platform, platform.workers.run(work, job, account=account.id), what="work it out")
     if found.broken:
         raise _unusable(account, found.broken)
@@ -109,7 +116,8 @@ def _named(platform: Platform, account: Account, asked: AdviceRequest) -> Declar
     accounts, state = platform.accounts, platform.core.state
     if asked.stack:
         return platform.workload(
-            accounts.any_stack(asked.stack) if account.operator else accounts.stack(account.id, asked.stack), asked.workload
+            accounts.any_stack(asked.stack) if account.operator else accounts.stack(account.id, asked.stack),
+            asked.workload,
         )
     found = [d for stack in accounts.stacks(account.id) if (d := state.find(stack.id, asked.workload)) is not None]
     if not found and account.operator:

@@ -42,7 +42,9 @@ NO_VANTAGE = "no vantage is attached: start control with --lab, or attach other 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Served:
-    """What is asked: an address and a port; `pops`: where it is served. `workload`: whose anycast address it is, if it is one."""
+    """What is asked: an address and a port; `pops`: where it is served. `workload`: whose anycast address it is, if
+    it is one.
+    """
 
     address: Address
     port: int
@@ -68,7 +70,13 @@ async def list_vantages(_: CallerAccount, platform: PlatformDep) -> dict[str, An
     """List the places to test from; none where no lab is attached, which is no error."""
     found = await in_own_thread(platform.vantages.all) if platform.vantages is not None else []
     rows = [
-        {"name": v.name, "city": v.city, "asn": v.asn, "address": v.address, "nearest": nearest_pop(v.city, platform.cities())}
+        {
+            "name": v.name,
+            "city": v.city,
+            "asn": v.asn,
+            "address": v.address,
+            "nearest": nearest_pop(v.city, platform.cities()),
+        }
         for v in found
     ]
     return {"results": rows} | ({} if platform.vantages is not None else {"note": NO_VANTAGE})
@@ -127,7 +135,9 @@ def _chosen(body: ProbeRequest, known: Mapping[str, Vantage]) -> list[Vantage]:
     return [known[name] for name in dict.fromkeys(wanted)]
 
 
-def _row(vantage: Vantage, goal: _Served, found: Probed | WorldError, requests: int, pops: Mapping[str, CityCode]) -> dict[str, Any]:
+def _row(
+    vantage: Vantage, goal: _Served, found: Probed | WorldError, requests: int, pops: Mapping[str, CityCode]
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "vantage": vantage.name,
         "city": vantage.city,
@@ -147,7 +157,11 @@ def _row(vantage: Vantage, goal: _Served, found: Probed | WorldError, requests: 
         "hits": dict(sorted(hits.items())),
         "errors": [a.error for a in found.answers if a.error],
         "answers": [
-            {"instance": a.body.strip() if a.body.strip() in pops else None, "seconds": round(a.seconds, 6), "error": a.error or None}
+            {
+                "instance": a.body.strip() if a.body.strip() in pops else None,
+                "seconds": round(a.seconds, 6),
+                "error": a.error or None,
+            }
             for a in found.answers
         ],
     }
@@ -165,7 +179,12 @@ def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
     if held is None:
         raise Precondition(f"workload {declared.workload.slug} has no anycast address")
     address = held.address6 if asked.family == 6 else held.address4
-    return _Served(address=address, port=asked.port or _first_port(declared), pops=_pops_of(platform, declared), workload=declared.id)
+    return _Served(
+        address=address,
+        port=asked.port or _first_port(declared),
+        pops=_pops_of(platform, declared),
+        workload=declared.id,
+    )
 
 
 def _workload(platform: Platform, account: Account, asked: Goal) -> Declaration:

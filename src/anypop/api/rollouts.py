@@ -78,7 +78,9 @@ async def list_rollouts(workload_id: WorkloadRef, stack: CallerStack, platform: 
 
 @router.get("/rollouts/{rollout_id}")
 @answers(RolloutState)
-async def get_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def get_rollout(
+    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+) -> dict[str, Any]:
     """Get one rollout, and on how many instances the newest revision is."""
     state = platform.core.state
     declared = platform.workload(stack, workload_id)
@@ -108,21 +110,27 @@ async def change_scopes(
 
 @router.post("/rollouts/{rollout_id}/pause")
 @answers(RolloutState, Code.FAILED_PRECONDITION)
-async def pause_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def pause_rollout(
+    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+) -> dict[str, Any]:
     """Pause a rollout: nothing more changes, what is changed already stays."""
     return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.pause)
 
 
 @router.post("/rollouts/{rollout_id}/resume")
 @answers(RolloutState, Code.FAILED_PRECONDITION)
-async def resume_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def resume_rollout(
+    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+) -> dict[str, Any]:
     """Resume a paused rollout."""
     return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.resume)
 
 
 @router.post("/rollouts/{rollout_id}/abort")
 @answers(RolloutState, Code.FAILED_PRECONDITION)
-async def abort_rollout(workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def abort_rollout(
+    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+) -> dict[str, Any]:
     """Abort a rollout, and take back what it changed."""
     return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.abort)
 
@@ -138,8 +146,12 @@ async def roll_back(
 ) -> dict[str, Any]:
     """Declare a kept revision anew."""
     declared = platform.workload(stack, workload_id)
-    state = await platform.core.change(rollouts.roll_back(declared.id, body.revision, by=account.name), confirmed=frozenset([declared.id]))
-    return {"workload": shapes.workload(state, state.workloads[declared.id])} | status(state, state.workloads[declared.id])
+    state = await platform.core.change(
+        rollouts.roll_back(declared.id, body.revision, by=account.name), confirmed=frozenset([declared.id])
+    )
+    return {"workload": shapes.workload(state, state.workloads[declared.id])} | status(
+        state, state.workloads[declared.id]
+    )
 
 
 @router.get("/strategy")
@@ -183,7 +195,8 @@ def data_of(state: State, rollout: Rollout) -> dict[str, Any]:
         "message": rollout.message,
         "by": rollout.by,
         "wave": min(rollout.wave + 1, waves),
-        "waves": [list(wave) for wave in rollout.waves] or [sorted({c.pop for c in wave.changes}) for wave in rollout.scopes],
+        "waves": [list(wave) for wave in rollout.waves]
+        or [sorted({c.pop for c in wave.changes}) for wave in rollout.scopes],
         "createdAt": shapes.moment(rollout.created_at),
         "endedAt": shapes.moment(rollout.ended_at) if rollout.ended_at is not None else None,
         "seconds": round(rollout.ended_at - rollout.created_at, 3) if rollout.ended_at is not None else None,
@@ -193,7 +206,10 @@ def data_of(state: State, rollout: Rollout) -> dict[str, Any]:
         case RolloutKind.UPDATE:
             data |= {"revision": rollout.revision, "previous": rollout.previous}
         case RolloutKind.SCOPES:
-            results = [{"seconds": round(r.seconds, 3), "seen": _landed(r.seen), "differs": list(r.differs)} for r in rollout.results]
+            results = [
+                {"seconds": round(r.seconds, 3), "seen": _landed(r.seen), "differs": list(r.differs)}
+                for r in rollout.results
+            ]
             data |= {"results": results, "restored": rollout.restored}
     return shapes.filled(data)
 
@@ -218,7 +234,9 @@ def newest_of(state: State, declared: Declaration) -> Rollout | None:
 
 async def _asked(platform: Platform, declared: Declaration, rollout_id: str, step: Any) -> dict[str, Any]:
     state = await platform.core.change(partial(step(declared.id, rollout_id)), confirmed=frozenset([declared.id]))
-    return {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))} | status(state, state.workloads[declared.id])
+    return {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))} | status(
+        state, state.workloads[declared.id]
+    )
 
 
 def _strategy(given: Any, base: Strategy) -> Strategy:
@@ -255,7 +273,9 @@ def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list
         ]
         waves.append(
             ScopeWave(
-                changes=tuple(ScopeChange(pop=r.pop, upstream=r.upstream, scope=r.scope, note=r.note) for r in rules.values()),
+                changes=tuple(
+                    ScopeChange(pop=r.pop, upstream=r.upstream, scope=r.scope, note=r.note) for r in rules.values()
+                ),
                 expected=tuple(sorted((str(v), tuple(CityCode(str(p)) for p in pops)) for v, pops in expected.items())),
             )
         )
@@ -270,7 +290,10 @@ def _check_vantages(waves: Sequence[ScopeWave], baseline: Sequence[Landing]) -> 
     """
     known = {look.vantage for look in baseline}
     problems = [
-        Problem(path=f"waves[{index}].expected.{vantage}", message=f"no vantage {vantage} (there are {', '.join(sorted(known))})")
+        Problem(
+            path=f"waves[{index}].expected.{vantage}",
+            message=f"no vantage {vantage} (there are {', '.join(sorted(known))})",
+        )
         for index, wave in enumerate(waves)
         for vantage, _ in wave.expected
         if known and vantage not in known

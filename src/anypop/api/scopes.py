@@ -16,11 +16,17 @@ from anypop.routing.intents import INTENTS, NoCommunity, community_for, wanted
 
 
 def scope_from(given: object, path: str, asn: int | None, problems: list[Problem]) -> Scope:
-    """The scope of a rule. `asn`: of its upstream; None where the rule names none, so that no intent can be resolved."""
+    """The scope of a rule. `asn`: of its upstream; None where the rule names none, so that no intent can be
+    resolved.
+    """
     scope = read_scope(given, path, problems, beside=INTENTS)
     asked = {name: given[name] for name in INTENTS if name in given} if isinstance(given, dict) else {}
     if asked and scope.mode is Mode.WITHHOLD:
-        problems.append(Problem(path=f"{path}.{next(iter(asked))}", message="says how far it goes, and mode says that it does not go"))
+        problems.append(
+            Problem(
+                path=f"{path}.{next(iter(asked))}", message="says how far it goes, and mode says that it does not go"
+            )
+        )
         return scope
     found = []
     for name, value in asked.items():

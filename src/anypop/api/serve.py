@@ -49,8 +49,8 @@ FAREWELL_S = 0.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder, `graph` the one of
-    graph.yaml (None: the state folder).
+    """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder, `graph`
+    the one of graph.yaml (None: the state folder).
     """
 
     state: Path
@@ -70,7 +70,9 @@ def serve(settings: Settings) -> None:
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
         # Sockets first: a taken port must be known before anything is written.
-        sockets = [open_sockets.enter_context(contextlib.closing(listen.open_socket(place))) for place in settings.listen]
+        sockets = [
+            open_sockets.enter_context(contextlib.closing(listen.open_socket(place))) for place in settings.listen
+        ]
         store = open_store(settings.state)
         try:
             asyncio.run(_run(settings, store, sockets))
@@ -141,7 +143,8 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         )
         server = _Server(config, core)
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
-        warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))  # the table of cities takes 60 ms to read
+        # the table of cities takes 60 ms to read
+        warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))
         renewal = asyncio.create_task(_keep_certificate(config, renew))
         looking = asyncio.create_task(keep_looking(platform)) if platform.vantages is not None else None
         try:
@@ -245,7 +248,9 @@ def _attach_lab(platform: Platform, folder: Path | None) -> None:
     platform.vantages, platform.glass = attach(folder, lambda: platform.core.state.network)
 
 
-def _bootstrap(settings: Settings, accounts: Accounts, credentials: ca.Credentials, sockets: list[socket.socket]) -> None:
+def _bootstrap(
+    settings: Settings, accounts: Accounts, credentials: ca.Credentials, sockets: list[socket.socket]
+) -> None:
     """The first account, its stack, and the file that lets the command line in. A credential in the file that works
     stays.
     """

@@ -74,11 +74,19 @@ def incarnations(state: State, declared: Declaration, now: float) -> list[tuple[
     orders = {}
     if state.plan is not None:
         hosts = {p.incarnation.host for p in mine}
-        orders = {i.uid: i for h in hosts if (part := state.plan.hosts.get(h)) for i in part.instances if i.workload_id == declared.id}
+        orders = {
+            i.uid: i
+            for h in hosts
+            if (part := state.plan.hosts.get(h))
+            for i in part.instances
+            if i.workload_id == declared.id
+        }
     living = [(p.incarnation, p.created_at, None) for p in mine]
     leaving = [(t.incarnation, t.created_at, t.asked_at) for t in state.tombstones_of(declared.id).values()]
     found = []
-    for life, created_at, asked_at in sorted([*living, *leaving], key=lambda entry: (entry[0].name, entry[0].life, entry[1])):
+    for life, created_at, asked_at in sorted(
+        [*living, *leaving], key=lambda entry: (entry[0].name, entry[0].life, entry[1])
+    ):
         seen = shown(life.name, life.uid, state.reports.get(life.host), now=now, removing=asked_at is not None)
         revision = state.revision(declared.id, life.revision) or declared.newest
         order = orders.get(life.uid)
@@ -87,7 +95,13 @@ def incarnations(state: State, declared: Declaration, now: float) -> list[tuple[
 
 
 def _instance(
-    revision: Revision, life: Incarnation, order: InstanceOrder | None, seen: Shown, *, created_at: float, asked_at: float | None
+    revision: Revision,
+    life: Incarnation,
+    order: InstanceOrder | None,
+    seen: Shown,
+    *,
+    created_at: float,
+    asked_at: float | None,
 ) -> dict[str, Any]:
     """`revision`: the one whose containers it has, so that nothing is shown which does not run."""
     spec = revision.document.get("spec", {})

@@ -62,7 +62,9 @@ async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[
             yield f"event: instances\ndata: {json.dumps(data)}\n\n"
             await asyncio.sleep(PACE_S)
         # While the client was slow to read, there may have been news already.
-        if platform.core.state is state and not await platform.core.bell.wait_any(_topics(state, declared), SIGN_OF_LIFE_S):
+        if platform.core.state is state and not await platform.core.bell.wait_any(
+            _topics(state, declared), SIGN_OF_LIFE_S
+        ):
             yield ": still here\n\n"
 
 
@@ -81,6 +83,9 @@ def _sources(state: State, declared: Declaration) -> tuple[object, ...]:
     leaving = [t.incarnation for t in state.tombstones_of(declared.id).values()]
     uids = {life.uid for life in (*living, *leaving)}
     hosts = sorted({life.host for life in (*living, *leaving)})
-    reported = [tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(host)) else None for host in hosts]
+    reported = [
+        tuple(i for i in r.report.instances if i.uid in uids) if (r := state.reports.get(host)) else None
+        for host in hosts
+    ]
     trusted = [v.trusted if (v := state.verdict.hosts.get(host)) else None for host in hosts]
     return declared, living, leaving, reported, trusted, rollouts_of(state, declared.id)

@@ -103,7 +103,9 @@ class Workers:
         """
         limits = self.limits
         if self._asked[account] >= limits.each:
-            raise Busy(f"{limits.each} questions of this account are being worked out already; ask again when one is answered")
+            raise Busy(
+                f"{limits.each} questions of this account are being worked out already; ask again when one is answered"
+            )
         if self._asked.total() >= limits.asked:
             raise Busy(f"{limits.asked} questions are being worked out already; ask again in a moment")
         self._asked[account] += 1

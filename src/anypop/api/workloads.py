@@ -56,7 +56,9 @@ async def list_workloads(query: pages.PageQuery, stack: CallerStack, platform: P
 
 @router.post("/stacks/{stack_id}/workloads")
 @answers(WorkloadAnswer, Code.ALREADY_EXISTS, *CHANGED, headers=WARNED)
-async def create_workload(stack: CallerStack, platform: PlatformDep, body: WorkloadBody, response: Response) -> dict[str, Any]:
+async def create_workload(
+    stack: CallerStack, platform: PlatformDep, body: WorkloadBody, response: Response
+) -> dict[str, Any]:
     """Create a workload.
 
     The answer comes when it is on disk, and has its anycast addresses already. Nothing is created where anything is
@@ -134,7 +136,8 @@ async def _redeclare(
 ) -> dict[str, Any]:
     made = declare.redeclared(wanted, current, stack, platform.cities())
     state = await platform.core.change(
-        platform.within_quota(declare.replace_with(current, made, by=account.name), stack), confirmed=frozenset([current.id])
+        platform.within_quota(declare.replace_with(current, made, by=account.name), stack),
+        confirmed=frozenset([current.id]),
     )
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[current.id])}
@@ -159,7 +162,9 @@ async def delete_workload(workload_id: WorkloadId, stack: CallerStack, platform:
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances")
 @answers(InstancePage)
-async def list_instances(query: pages.PageQuery, workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def list_instances(
+    query: pages.PageQuery, workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep
+) -> dict[str, Any]:
     """List a workload's instances by name, those being taken down included."""
     found = shapes.instances(platform.core.state, platform.workload(stack, workload_id), platform.clock())
     return pages.page(found, query, lambda entry: entry[1])

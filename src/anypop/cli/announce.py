@@ -14,7 +14,7 @@ import typer
 from anypop.cli import scopes, views
 from anypop.cli import waves as rolling
 from anypop.cli.announcements import rows_of, table
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.options import KnownWorkload, Yes
 from anypop.model.announce import Mode, Scope
@@ -23,45 +23,71 @@ from anypop.model.sessions import Session, ruled
 from anypop.routing.actions import Region
 
 BAKE_S = 2.0  # a route may pass through a better place on its way to a worse one
-DEADLINE_S = 60.0  # for each PoP: path exploration takes seconds between a few networks, and up to minutes on the Internet
+# for each PoP: path exploration takes seconds between a few networks, and up to minutes on the Internet
+DEADLINE_S = 60.0
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List announcements, and scope, withhold, prepend or reset them.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List announcements, and scope, withhold, prepend or reset them."
+)
 
 Pops = Annotated[list[str] | None, typer.Option("--pop", metavar="CITY,CITY", help="PoPs (default: all). Repeatable.")]
 Upstreams = Annotated[
     list[str] | None,
-    typer.Option("--upstream", metavar="NAME|ASN", help="Upstreams there, by name or AS number (default: all). Repeatable."),
+    typer.Option(
+        "--upstream", metavar="NAME|ASN", help="Upstreams there, by name or AS number (default: all). Repeatable."
+    ),
 ]
-Predict = Annotated[bool, typer.Option("--predict/--no-predict", help="Whether to say first what it will move, where a graph is known.")]
+Predict = Annotated[
+    bool, typer.Option("--predict/--no-predict", help="Whether to say first what it will move, where a graph is known.")
+]
 Count = Annotated[
-    int, typer.Option("--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=MOST_PREPENDS)
+    int,
+    typer.Option(
+        "--count", metavar="N", help="How many times more our AS number stands in the path.", min=0, max=MOST_PREPENDS
+    ),
 ]
 Waves = Annotated[
     bool,
     typer.Option(
-        "--waves", help="PoP by PoP, in the order of --pop, watched from the vantages; taken back where one gets fewer answers than before."
+        "--waves",
+        help=(
+            "PoP by PoP, in the order of --pop, watched from the vantages; taken back where one gets fewer answers "
+            "than before."
+        ),
     ),
 ]
 Bake = Annotated[
     float | None,
-    typer.Option("--bake", metavar="SECONDS", help="How long each PoP must be well before the next, with --waves (default: 2).", min=0),
+    typer.Option(
+        "--bake",
+        metavar="SECONDS",
+        help="How long each PoP must be well before the next, with --waves (default: 2).",
+        min=0,
+    ),
 ]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for whoever reads it later.")]
 
 
 @command(app, "list", examples="anypop announce list web")
 def list_announcements(
-    door: Door, workload: Annotated[str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)] = ""
+    call: Call,
+    workload: Annotated[
+        str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)
+    ] = "",
 ) -> None:
     """Every announcement of anycast prefixes: where, to whom, with what scope, and whether it is announced now."""
     what = "list announcements"
     slugs = (
         [workload]
         if workload
-        else [str(w.get("slug")) for w in door.client.every(f"{door.stack_path('workload')}/workloads", what=what) if views.anycast_of(w)]
+        else [
+            str(w.get("slug"))
+            for w in call.client.every(f"{call.stack_path('workload')}/workloads", what=what)
+            if views.anycast_of(w)
+        ]
     )
-    rows = [row for slug in slugs for row in rows_of(door, slug)]
-    door.screen.result(rows, lambda: [table(rows)])
+    rows = [row for slug in slugs for row in rows_of(call, slug)]
+    call.screen.result(rows, lambda: [table(rows)])
 
 
 @command(
@@ -74,18 +100,24 @@ def list_announcements(
     """,
 )
 def scope(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     *,
     pop: Pops = None,
     upstream: Upstreams = None,
     keep_in: Annotated[
-        str, typer.Option("--keep-in", metavar="REGION", help="Keep it in a continent: EU, NA, AS, SA, OC, AF.", show_default=False)
+        str,
+        typer.Option(
+            "--keep-in", metavar="REGION", help="Keep it in a continent: EU, NA, AS, SA, OC, AF.", show_default=False
+        ),
     ] = "",
     no_export_to: Annotated[
         str,
         typer.Option(
-            "--no-export-to", metavar="ASN", help="Not passed on to this network (or: peers, providers, customers).", show_default=False
+            "--no-export-to",
+            metavar="ASN",
+            help="Not passed on to this network (or: peers, providers, customers).",
+            show_default=False,
         ),
     ] = "",
     lower_preference: Annotated[
@@ -97,7 +129,9 @@ def scope(
             show_default=False,
         ),
     ] = "",
-    community: Annotated[list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")] = None,
+    community: Annotated[
+        list[str] | None, typer.Option("--community", metavar="N:N", help="This community outright. Repeatable.")
+    ] = None,
     note: Note = "",
     predict: Predict = True,
     waves: Waves = False,
@@ -114,12 +148,12 @@ def scope(
         outright = [read_community(text) for text in community or ()]
     except ValueError as error:
         raise usage(f"--community {error}") from None
-    rows = rows_of(door, workload)
+    rows = rows_of(call, workload)
     picked = _picked(rows, workload, pop, upstream)
     found: dict[int, list[scopes.Meaning]] = {}
     for asn in dict.fromkeys(s.asn for s in picked):
         there = f"{workload} --pop {','.join(dict.fromkeys(s.pop for s in picked if s.asn == asn))}"
-        dictionary = door.client.get(f"/anypop/v1/communities/{asn}", what=f"communities of AS{asn}")
+        dictionary = call.client.get(f"/anypop/v1/communities/{asn}", what=f"communities of AS{asn}")
         found[asn] = [
             *([scopes.keep_in(dictionary, region, there=there)] if region else []),
             *([scopes.no_export_to(dictionary, no_export_to, there=there)] if no_export_to else []),
@@ -128,7 +162,7 @@ def scope(
         ]
     said = list(dict.fromkeys(m.says for meanings in found.values() for m in meanings))
     _apply(
-        door,
+        call,
         workload,
         picked,
         lambda s: with_communities(s.scope, [m.community for m in found[s.asn]]),
@@ -142,7 +176,7 @@ def scope(
 
 @command(app, "withhold", examples="anypop announce withhold web --pop JFK,LAX --upstream 209")
 def withhold(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     *,
     pop: Pops = None,
@@ -155,11 +189,14 @@ def withhold(
 ) -> None:
     """Do not announce there at all."""
     if not pop and not upstream:
-        raise usage("this would withhold the workload everywhere", advice="Say where: --pop CITY, --upstream NAME, or delete the workload.")
-    rows = rows_of(door, workload)
+        raise usage(
+            "this would withhold the workload everywhere",
+            advice="Say where: --pop CITY, --upstream NAME, or delete the workload.",
+        )
+    rows = rows_of(call, workload)
     picked = _picked(rows, workload, pop, upstream)
     _apply(
-        door,
+        call,
         workload,
         picked,
         lambda _: Scope(mode=Mode.WITHHOLD),
@@ -172,7 +209,7 @@ def withhold(
 
 @command(app, "prepend", examples="anypop announce prepend web --pop LAX --upstream 209 --count 3")
 def prepend(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     *,
     count: Count,
@@ -185,10 +222,10 @@ def prepend(
     yes: Yes = False,
 ) -> None:
     """Make the path through these upstreams longer, so that others are preferred where length decides."""
-    rows = rows_of(door, workload)
+    rows = rows_of(call, workload)
     picked = _picked(rows, workload, pop, upstream)
     _apply(
-        door,
+        call,
         workload,
         picked,
         lambda s: replace(s.scope, mode=Mode.ANNOUNCE, prepend=count),
@@ -201,7 +238,7 @@ def prepend(
 
 @command(app, "reset", examples="anypop announce reset web\nanypop announce reset web --pop JFK")
 def reset(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     *,
     pop: Pops = None,
@@ -212,15 +249,28 @@ def reset(
     yes: Yes = False,
 ) -> None:
     """Announce plainly again: no prepends, no communities, nothing withheld."""
-    rows = rows_of(door, workload)
+    rows = rows_of(call, workload)
     picked = _picked(rows, workload, pop, upstream)
-    _apply(door, workload, picked, lambda _: Scope(), rows=rows if predict else None, note="", bake_s=_bake(waves, bake), yes=yes)
+    _apply(
+        call,
+        workload,
+        picked,
+        lambda _: Scope(),
+        rows=rows if predict else None,
+        note="",
+        bake_s=_bake(waves, bake),
+        yes=yes,
+    )
 
 
-def _picked(rows: list[Any], workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None) -> list[Session]:
+def _picked(
+    rows: list[Any], workload: str, pops: Sequence[str] | None, upstreams: Sequence[str] | None
+) -> list[Session]:
     sessions = ruled(rows)
     if not sessions:
-        raise usage(f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own.")
+        raise usage(
+            f"{workload} announces nothing", advice="Only a workload made with --anycast has announcements of its own."
+        )
     wanted = _split(pops, upper=True)
     found = scopes.chosen(sessions, wanted, _split(upstreams))
     return sorted(found, key=lambda s: wanted.index(s.pop)) if wanted else found
@@ -240,7 +290,7 @@ def _split(values: Sequence[str] | None, *, upper: bool = False) -> list[str]:
 
 
 def _apply(
-    door: Door,
+    call: Call,
     workload: str,
     picked: Sequence[Session],
     change: Callable[[Session], Scope],
@@ -260,52 +310,60 @@ def _apply(
     data: dict[str, Any] = {
         "workload": workload,
         "changes": [
-            {"pop": a.pop, "upstream": a.upstream, "asn": a.asn, "before": scope_data(b.scope), "after": scope_data(a.scope)}
+            {
+                "pop": a.pop,
+                "upstream": a.upstream,
+                "asn": a.asn,
+                "before": scope_data(b.scope),
+                "after": scope_data(a.scope),
+            }
             for b, a in pairs
         ],
     }
     if not pairs:
-        door.screen.result(data, lambda: ["nothing to change: it is so already"])
+        call.screen.result(data, lambda: ["nothing to change: it is so already"])
         return
-    door.screen.preview(*scopes.diff(pairs), *said)
+    call.screen.preview(*scopes.diff(pairs), *said)
     if rows is not None:
-        moved = _foreseen(door, rows, [after for _, after in pairs])
+        moved = _foreseen(call, rows, [after for _, after in pairs])
         if moved is not None:
             data["predicted"] = moved
-            door.screen.preview([(str(moved["sentence"]), "bold")])
-    door.screen.agree("Change it?", yes=yes)
+            call.screen.preview([(str(moved["sentence"]), "bold")])
+    call.screen.agree("Change it?", yes=yes)
     count = f"{len(pairs)} announcement" + ("s" if len(pairs) > 1 else "")
     if bake_s is not None:
-        _in_waves(door, workload, [after for _, after in pairs], data, note=note, bake_s=bake_s, count=count)
+        _in_waves(call, workload, [after for _, after in pairs], data, note=note, bake_s=bake_s, count=count)
         return
-    path = f"{door.workload_path(workload, 'anypop')}/announcements"
+    path = f"{call.workload_path(workload, 'anypop')}/announcements"
     what = f"change announcements of {workload}"
-    door.client.call("PATCH", path, what=what, body={"rules": scopes.rules([after for _, after in pairs], note=note)})
-    door.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])
+    call.client.call("PATCH", path, what=what, body={"rules": scopes.rules([after for _, after in pairs], note=note)})
+    call.screen.result(data, lambda: [f"{count} changed; 'anypop probe --all' shows who moved"])
 
 
-def _in_waves(door: Door, workload: str, after: Sequence[Session], data: views.Data, *, note: str, bake_s: float, count: str) -> None:
+def _in_waves(
+    call: Call, workload: str, after: Sequence[Session], data: views.Data, *, note: str, bake_s: float, count: str
+) -> None:
     """One wave for each PoP, as a rollout of control's that this watches to its end."""
     pops = list(dict.fromkeys(s.pop for s in after))
     asked = [rolling.wave({(s.pop, s.upstream): s.scope for s in after if s.pop == pop}, note=note) for pop in pops]
-    begun = rolling.begin(door, workload, asked, {"deadline_s": DEADLINE_S, "bake_s": bake_s})
-    rollout = rolling.to_the_end(door, workload, begun, deadline_s=DEADLINE_S, bake_s=bake_s, well="well")
+    begun = rolling.begin(call, workload, asked, {"deadline_s": DEADLINE_S, "bake_s": bake_s})
+    rollout = rolling.to_the_end(call, workload, begun, deadline_s=DEADLINE_S, bake_s=bake_s, well="well")
     done = rollout["phase"] == "done"
     ending = f"{count} changed, PoP by PoP" if done else f"{count} as before"
-    door.screen.result({**data, **rolling.course(rollout)}, lambda: [ending])
+    call.screen.result({**data, **rolling.course(rollout)}, lambda: [ending])
     if not done:
         advice = "'anypop probe --all' shows where the vantages land."
         raise rolling.taken_back(rollout, what="the change", why="it did not come out as asked", advice=advice)
 
 
-def _foreseen(door: Door, rows: list[Any], after: Sequence[Session]) -> views.Data | None:
+def _foreseen(call: Call, rows: list[Any], after: Sequence[Session]) -> views.Data | None:
     """What the model says of it; None where there is no graph, without a word and without loading the model."""
     from anypop.cli.catchment import graph_options  # noqa: PLC0415 - a thing of their own, for changes alone
 
-    if graph_options.sources(door) is None:
+    if graph_options.sources(call) is None:
         return None
     from anypop.advice.answers import difference_data  # noqa: PLC0415 - numpy, and the model of the Internet
     from anypop.cli.catchment import preview  # noqa: PLC0415
 
-    found = preview.foreseen(door, rows, after)
+    found = preview.foreseen(call, rows, after)
     return difference_data(found) if found is not None else None

@@ -7,13 +7,15 @@ nothing.
 from typing import Any
 
 from anypop.cli import views
-from anypop.cli.door import Door
+from anypop.cli.call import Call
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.scopes import scope_of, scope_says
 
 
-def rows_of(door: Door, workload: str) -> list[Any]:
-    found = door.client.get(f"{door.workload_path(workload, 'anypop')}/announcements", what=f"announcements of {workload}")
+def rows_of(call: Call, workload: str) -> list[Any]:
+    found = call.client.get(
+        f"{call.workload_path(workload, 'anypop')}/announcements", what=f"announcements of {workload}"
+    )
     return list(found.get("results") or [])
 
 
@@ -42,14 +44,14 @@ def table(rows: list[views.Data]) -> Table:
     return Table(columns=columns, rows=cells, empty="no announcements: they come with a workload made with --anycast")
 
 
-def withdrawn_with(door: Door, workload: str) -> list[str]:
+def withdrawn_with(call: Call, workload: str) -> list[str]:
     """What deleting a workload withdraws, a line for each prefix. No model is asked: without an announcement nobody has
     a route.
     """
-    listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find other workloads")
+    listed = call.client.every(f"{call.stack_path('workload')}/workloads", what="find other workloads")
     others = [str(w.get("slug")) for w in listed if views.anycast_of(w) and w.get("slug") != workload]
-    mine = _out(door, workload)
-    kept = {slug: _out(door, slug) for slug in others}
+    mine = _out(call, workload)
+    kept = {slug: _out(call, slug) for slug in others}
     lines = []
     for prefix in sorted({prefix for prefix, _ in mine}):
         pops = {pop for one, pop in mine if one == prefix}
@@ -60,13 +62,14 @@ def withdrawn_with(door: Door, workload: str) -> list[str]:
             lines.append(f"this withdraws {prefix} at {gone}: every network loses its route to it")
         elif gone:
             lines.append(
-                f"this withdraws {prefix} at {gone}, whose networks move to {', '.join(sorted(stays))}, where {by} keeps it announced"
+                f"this withdraws {prefix} at {gone}, whose networks move to {', '.join(sorted(stays))}, where {by} "
+                "keeps it announced"
             )
         else:
             lines.append(f"{prefix} stays announced, by {by}")
     return lines
 
 
-def _out(door: Door, workload: str) -> set[tuple[str, str]]:
+def _out(call: Call, workload: str) -> set[tuple[str, str]]:
     """Where which prefix is announced."""
-    return {(str(row["prefix"]), str(row["pop"])) for row in rows_of(door, workload) if row.get("announced")}
+    return {(str(row["prefix"]), str(row["pop"])) for row in rows_of(call, workload) if row.get("announced")}

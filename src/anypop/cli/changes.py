@@ -1,7 +1,8 @@
-"""`anypop workload apply|set-image|scale|rollback`: change a workload, see the difference and the price first, and watch it come about.
+"""`anypop workload apply|set-image|scale|rollback`: change a workload, see the difference and the price first, and
+watch it come about.
 
-In: a file or a few words. Out: one request to control, which rolls the change out by itself; the command only asks and watches, and may be
-interrupted at any time without harm.
+In: a file or a few words. Out: one request to control, which rolls the change out by itself; the command only asks and
+watches, and may be interrupted at any time without harm.
 """
 
 from typing import Annotated, Any
@@ -9,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from anypop.cli import rollouts, views, watch
-from anypop.cli.body import of_file
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
+from anypop.cli.declaration import of_file
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
@@ -26,21 +27,23 @@ from anypop.cli.workloads import File, app, summary, without_effect
     anypop workload apply -f workload.yaml --yes --no-wait -o json
     """,
 )
-def apply(door: Door, *, file: File = None, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300) -> None:
-    """Create the workload of a file, or bring the one that is there to it: first the difference and the price, then the change."""
+def apply(call: Call, *, file: File = None, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300) -> None:
+    """Create the workload of a file, or bring the one that is there to it: first the difference and the price, then
+    the change.
+    """
     if file is None:
         raise usage("--file is required", advice="'anypop workload apply -f workload.yaml'; '-' reads standard input.")
     document = of_file(file)
     slug = str(document.get("slug") or document.get("name") or "")
     if not slug:
         raise usage("the workload has neither a name nor a slug", advice="Give it a name.")
-    current = _there(door, slug)
+    current = _there(call, slug)
     if current is None:
-        _create(door, document, slug, yes=yes, wait=wait, timeout=timeout)
+        _create(call, document, slug, yes=yes, wait=wait, timeout=timeout)
         return
     version = (current.get("metadata") or {}).get("version")
     body = document | {"metadata": {**(document.get("metadata") or {}), "version": version}}
-    _change(door, str(current.get("slug")), "PUT", body, yes=yes, wait=wait, timeout=timeout)
+    _change(call, str(current.get("slug")), "PUT", body, yes=yes, wait=wait, timeout=timeout)
 
 
 @command(
@@ -52,73 +55,93 @@ def apply(door: Door, *, file: File = None, yes: Yes = False, wait: Wait = True,
     """,
 )
 def set_image(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="OCI image: registry/name:tag.")],
     *,
     container: Annotated[
-        str, typer.Option("--container", metavar="NAME", help="Which of its containers (default: its only one).", show_default=False)
+        str,
+        typer.Option(
+            "--container", metavar="NAME", help="Which of its containers (default: its only one).", show_default=False
+        ),
     ] = "",
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
     """Give a container another image, PoP by PoP; a bad one is taken back by itself."""
-    found = door.client.get(door.workload_path(workload), what=f"change {workload}")["workload"]
+    found = call.client.get(call.workload_path(workload), what=f"change {workload}")["workload"]
     names = list((found.get("spec") or {}).get("containers") or {})
     if container and container not in names:
         raise usage(f"{workload} has no container {container}", advice=f"It has {', '.join(names)}.")
     if not container and len(names) != 1:
-        raise usage(f"{workload} has {len(names)} containers", advice=f"Say which with --container: {', '.join(names)}.")
+        raise usage(
+            f"{workload} has {len(names)} containers", advice=f"Say which with --container: {', '.join(names)}."
+        )
     body = {"spec": {"containers": {container or names[0]: {"image": image}}}}
-    _change(door, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
+    _change(call, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 
 
 @command(app, "scale", examples="anypop workload scale web 4\nanypop workload scale web 1 --target na1")
 def scale(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     replicas: Annotated[int, typer.Argument(metavar="N", help="Instances in each city.", min=0)],
     *,
-    target: Annotated[str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)] = "",
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)
+    ] = "",
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
     """Run more or fewer instances in each city. No instance that stays is touched."""
-    found = door.client.get(door.workload_path(workload), what=f"scale {workload}")["workload"]
+    found = call.client.get(call.workload_path(workload), what=f"scale {workload}")["workload"]
     names = list(found.get("targets") or {})
     if target and target not in names:
         raise usage(f"{workload} has no target {target}", advice=f"It has {', '.join(names)}.")
     deployments = {"spec": {"deployments": {"minReplicas": replicas}}}
     body = {"targets": dict.fromkeys([target] if target else names, deployments)}
-    _change(door, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
+    _change(call, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 
 
 @command(app, "rollback", examples="anypop workload rollback web\nanypop workload rollback web --revision 3 --yes")
 def rollback(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     *,
     revision: Annotated[
-        int | None, typer.Option("--revision", metavar="N", help="Which one (default: the last that ran everywhere).", min=1)
+        int | None,
+        typer.Option("--revision", metavar="N", help="Which one (default: the last that ran everywhere).", min=1),
     ] = None,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
     """Go back to an earlier revision: it is declared anew and rolled out like any other change."""
-    kept = door.client.get(f"{door.workload_path(workload, 'anypop')}/revisions", what=f"revisions of {workload}").get("results") or []
-    door.screen.note(revisions(kept), "")
-    door.screen.agree(f"Take {workload} back to " + (f"revision {revision}?" if revision else "the last good revision?"), yes=yes)
+    kept = (
+        call.client.get(f"{call.workload_path(workload, 'anypop')}/revisions", what=f"revisions of {workload}").get(
+            "results"
+        )
+        or []
+    )
+    call.screen.note(revisions(kept), "")
+    call.screen.agree(
+        f"Take {workload} back to " + (f"revision {revision}?" if revision else "the last good revision?"), yes=yes
+    )
     body = {"revision": revision} if revision else {}
-    path = f"{door.workload_path(workload, 'anypop')}/rollback"
-    answer = door.client.call("POST", path, what=f"roll back {workload}", body=body)
-    _ended(door, answer["workload"], wait=wait, timeout=timeout)
+    path = f"{call.workload_path(workload, 'anypop')}/rollback"
+    answer = call.client.call("POST", path, what=f"roll back {workload}", body=body)
+    _ended(call, answer["workload"], wait=wait, timeout=timeout)
 
 
 def revisions(kept: list[views.Data]) -> Table:
-    columns = [Column(head="REVISION", right=True), Column(head="CREATED"), Column(head="IMAGES"), Column(head="NOTE", maybe=True)]
+    columns = [
+        Column(head="REVISION", right=True),
+        Column(head="CREATED"),
+        Column(head="IMAGES"),
+        Column(head="NOTE", maybe=True),
+    ]
     rows: list[list[Cell]] = [
         [
             str(r.get("revision")) + (" (newest)" if r.get("newest") else ""),
@@ -131,9 +154,9 @@ def revisions(kept: list[views.Data]) -> Table:
     return Table(columns=columns, rows=rows, empty="no revisions")
 
 
-def _there(door: Door, slug: str) -> views.Data | None:
+def _there(call: Call, slug: str) -> views.Data | None:
     try:
-        found: views.Data = door.client.get(door.workload_path(slug), what=f"look for {slug}")["workload"]
+        found: views.Data = call.client.get(call.workload_path(slug), what=f"look for {slug}")["workload"]
     except Failure as failure:
         if failure.code is Exit.NOT_FOUND:
             return None
@@ -141,44 +164,46 @@ def _there(door: Door, slug: str) -> views.Data | None:
     return found
 
 
-def _create(door: Door, document: dict[str, Any], slug: str, *, yes: bool, wait: bool, timeout: float) -> None:
+def _create(call: Call, document: dict[str, Any], slug: str, *, yes: bool, wait: bool, timeout: float) -> None:
     what = f"create workload {slug}"
-    price = door.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
-    door.screen.note(views.quote(price), *without_effect(price), "")
-    door.screen.agree("Create it?", yes=yes)
-    made = door.client.call("POST", f"{door.stack_path('workload')}/workloads", what=what, body={"workload": document})["workload"]
+    price = call.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
+    call.screen.note(views.quote(price), *without_effect(price), "")
+    call.screen.agree("Create it?", yes=yes)
+    made = call.client.call("POST", f"{call.stack_path('workload')}/workloads", what=what, body={"workload": document})[
+        "workload"
+    ]
     known = str(made.get("slug"))
     found: list[views.Data] = []
     if wait:
-        found = list(views.by_name(watch.until_running(door, known, views.expected(made), timeout_s=timeout)))
-    door.screen.result({"workload": made, "quote": price, "instances": found}, lambda: summary(made, found))
+        found = list(views.by_name(watch.until_running(call, known, views.expected(made), timeout_s=timeout)))
+    call.screen.result({"workload": made, "quote": price, "instances": found}, lambda: summary(made, found))
 
 
-def _change(door: Door, slug: str, method: str, body: dict[str, Any], *, yes: bool, wait: bool, timeout: float) -> None:
+def _change(call: Call, slug: str, method: str, body: dict[str, Any], *, yes: bool, wait: bool, timeout: float) -> None:
     what = f"change workload {slug}"
-    path = f"{door.workload_path(slug, 'anypop')}/preview"
+    path = f"{call.workload_path(slug, 'anypop')}/preview"
     merge: dict[str, str | int] = {"merge": "true"} if method == "PATCH" else {}
-    told = door.client.call("POST", path, what=what, body={"workload": body}, query=merge)
+    told = call.client.call("POST", path, what=what, body={"workload": body}, query=merge)
     if not told.get("changes"):
-        found = door.client.get(door.workload_path(slug), what=what)["workload"]
-        door.screen.result({"workload": found, "changes": []}, lambda: [f"{slug} is so already: nothing changes"])
+        found = call.client.get(call.workload_path(slug), what=what)["workload"]
+        call.screen.result({"workload": found, "changes": []}, lambda: [f"{slug} is so already: nothing changes"])
         return
-    door.screen.note(*difference(told), "")
-    door.screen.agree("Change it?", yes=yes)
-    made = door.client.call(method, door.workload_path(slug), what=what, body={"workload": body})["workload"]
-    _ended(door, made, wait=wait, timeout=timeout, changes=told["changes"])
+    call.screen.note(*difference(told), "")
+    call.screen.agree("Change it?", yes=yes)
+    made = call.client.call(method, call.workload_path(slug), what=what, body={"workload": body})["workload"]
+    _ended(call, made, wait=wait, timeout=timeout, changes=told["changes"])
 
 
-def _ended(door: Door, made: views.Data, *, wait: bool, timeout: float, changes: Any = None) -> None:
+def _ended(call: Call, made: views.Data, *, wait: bool, timeout: float, changes: Any = None) -> None:
     """Watch the change to its end and say what came of it."""
     slug, revision = str(made.get("slug")), int((made.get("metadata") or {}).get("version") or 0)
     rollout = None
     found: list[views.Data] = []
     if wait:
-        rollout = rollouts.until_ended(door, slug, revision, timeout_s=timeout)
-        found = list(views.by_name(watch.until_running(door, slug, views.expected(made), timeout_s=timeout)))
+        rollout = rollouts.until_ended(call, slug, revision, timeout_s=timeout)
+        found = list(views.by_name(watch.until_running(call, slug, views.expected(made), timeout_s=timeout)))
     data = {"workload": made, "changes": changes or [], "rollout": rollout, "instances": found}
-    door.screen.result(data, lambda: [*([rollouts.sentence(rollout)] if rollout else []), *summary(made, found)])
+    call.screen.result(data, lambda: [*([rollouts.sentence(rollout)] if rollout else []), *summary(made, found)])
 
 
 def difference(told: views.Data) -> list[Shown]:
@@ -199,5 +224,8 @@ def difference(told: views.Data) -> list[Shown]:
         shown.append(f"instances: {count.get('before')} now, {count.get('after')} then")
     before, after = ((told.get("quote") or {}).get(key) or {} for key in ("before", "after"))
     if before.get("monthly") != after.get("monthly"):
-        shown.append(f"price: {before.get('monthly', 0):.2f} {after.get('currency')} a month now, {after.get('monthly', 0):.2f} then")
+        shown.append(
+            f"price: {before.get('monthly', 0):.2f} {after.get('currency')} a month now, {after.get('monthly', 0):.2f} "
+            "then"
+        )
     return [*shown, *without_effect(told)]

@@ -1,7 +1,7 @@
 """HTTP to control: a token, a request, an answer as plain data, or one clear `Failure`.
 
-In: `Settings`. Out: parsed JSON. A token is fetched at the first request and again once when control answers 401 (it restarted, or the hour
-is over). Knows the grpc-shaped errors; knows no command and prints nothing.
+In: `Settings`. Out: parsed JSON. A token is fetched at the first request and again once when control answers 401 (it
+restarted, or the hour is over). Knows the grpc-shaped errors; knows no command and prints nothing.
 """
 
 import json
@@ -31,7 +31,11 @@ class Client:
         self._token = ""
         verify = _verify(settings) if transport is None else True
         self._http = httpx.Client(
-            base_url=settings.url, timeout=httpx.Timeout(PATIENCE_S, connect=CONNECT_S), verify=verify, transport=transport, trust_env=False
+            base_url=settings.url,
+            timeout=httpx.Timeout(PATIENCE_S, connect=CONNECT_S),
+            verify=verify,
+            transport=transport,
+            trust_env=False,
         )
 
     def close(self) -> None:
@@ -50,7 +54,9 @@ class Client:
         query: dict[str, str | int] | None = None,
         patience_s: float = PATIENCE_S,
     ) -> Any:
-        """The parsed answer; None where it has no body. `what` opens the message of a Failure ("create workload web")."""
+        """The parsed answer; None where it has no body. `what` opens the message of a Failure ("create workload
+        web").
+        """
         response = self._send(method, path, what=what, body=body, query=query, patience_s=patience_s)
         if response.status_code >= 400:
             raise refused(response.status_code, _parsed(response), what=what)
@@ -58,7 +64,9 @@ class Client:
             return None
         found = _parsed(response)
         if not isinstance(found, dict):  # each of control's answers is an object
-            raise Failure(f"{what}: this answer is not one of control's", advice="Is ANYPOP_URL the address of a control process?")
+            raise Failure(
+                f"{what}: this answer is not one of control's", advice="Is ANYPOP_URL the address of a control process?"
+            )
         return found
 
     def every(self, path: str, *, what: str, **query: str | int) -> list[Any]:
@@ -73,7 +81,9 @@ class Client:
                 return found
             after = str(info["endCursor"])
 
-    def events(self, path: str, *, what: str, silence_s: float = 30, longest_s: float = inf) -> Iterator[tuple[str, Any]]:
+    def events(
+        self, path: str, *, what: str, silence_s: float = 30, longest_s: float = inf
+    ) -> Iterator[tuple[str, Any]]:
         """(event name, parsed data) of a stream of server-sent events, until control ends it.
 
         `silence_s`: longest pause between two chunks; a stream that is silent for longer ends like one that broke,
@@ -83,7 +93,9 @@ class Client:
         over_at = time.monotonic() + longest_s
         headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": "text/event-stream"}
         try:
-            with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=CONNECT_S)) as response:
+            with self._http.stream(
+                "GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=CONNECT_S)
+            ) as response:
                 if response.status_code >= 400:
                     response.read()
                     raise refused(response.status_code, _parsed(response), what=what)
@@ -124,7 +136,9 @@ class Client:
             case 401:
                 raise Failure("control refuses the client secret", code=Exit.DENIED, advice=_CREDENTIALS)
             case 404:
-                raise Failure(f"control does not know client {self.settings.client_id}", code=Exit.DENIED, advice=_CREDENTIALS)
+                raise Failure(
+                    f"control does not know client {self.settings.client_id}", code=Exit.DENIED, advice=_CREDENTIALS
+                )
             case status if status >= 400:
                 raise refused(status, _parsed(response), what=f"sign in to {what}")
             case _:
@@ -139,11 +153,15 @@ class Client:
         match error:
             case httpx.ReadTimeout() | httpx.WriteTimeout() | httpx.PoolTimeout():
                 return Failure(
-                    f"control at {url} gives no answer", code=Exit.UNREACHABLE, advice="See its log, log/control.log in the state folder."
+                    f"control at {url} gives no answer",
+                    code=Exit.UNREACHABLE,
+                    advice="See its log, log/control.log in the state folder.",
                 )
             case httpx.ConnectError() if "CERTIFICATE" in str(error).upper():
                 return Failure(
-                    f"the certificate of {url} is not one that we trust", code=Exit.UNREACHABLE, advice="Set ANYPOP_CA to control's ca.pem."
+                    f"the certificate of {url} is not one that we trust",
+                    code=Exit.UNREACHABLE,
+                    advice="Set ANYPOP_CA to control's ca.pem.",
                 )
             case _:
                 return Failure(
@@ -165,7 +183,9 @@ def _verify(settings: Settings) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=str(Path(settings.ca)))
     except (OSError, ssl.SSLError) as error:
         raise Failure(
-            f"the CA {settings.ca[:80]} cannot be used: {error}", code=Exit.USAGE, advice="Set ANYPOP_CA to control's ca.pem."
+            f"the CA {settings.ca[:80]} cannot be used: {error}",
+            code=Exit.USAGE,
+            advice="Set ANYPOP_CA to control's ca.pem.",
         ) from error
 
 
@@ -177,7 +197,9 @@ def _parsed(response: httpx.Response) -> Any:
 
 
 def _server_sent(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
-    """Events of the WHATWG event stream format: `event:` names it, `data:` lines add up, an empty line ends it, `:` is a comment."""
+    """Events of the WHATWG event stream format: `event:` names it, `data:` lines add up, an empty line ends it, `:`
+    is a comment.
+    """
     name, data = "message", list[str]()
     for line in lines:
         if not line:

@@ -1,7 +1,8 @@
 """The whole story on a terminal, for real, and what was measured of it.
 
-In: where the platform may live. Out: nine chapters printed as they happen, and a report as plain data. Every chapter uses what a user
-would use: the same commands' code, the same API. Only the accidents (a killed process, a PoP cut off) are made here, by root's own hands.
+In: where the platform may live. Out: nine chapters printed as they happen, and a report as plain data. Every chapter
+uses what a user would use: the same commands' code, the same API. Only the accidents (a killed process, a PoP cut off)
+are made here, by root's own hands.
 """
 
 import contextlib
@@ -14,8 +15,8 @@ from typing import Any
 
 import httpx
 
-from anypop.cli import body, probing, reasons, rollouts, views, watch
-from anypop.cli.door import Door, called
+from anypop.cli import declaration, probes, reasons, rollouts, views, watch
+from anypop.cli.call import Call, called
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
 from anypop.lab import build, platform
@@ -28,14 +29,15 @@ from anypop.lab.vantage import Stream
 WORKLOAD = "stackpath-anycast-fun"
 TARGETS = ("na1=JFK,LAX", "eu1=AMS,LHR")
 REQUESTS = 15  # as in the article: `for i in $(seq 1 15); do curl -s ADDRESS; done`
-STREAM_S = 0.02  # between two requests while something breaks: many times in the shortest gap that a person would notice
+# between two requests while something breaks: many times in the shortest gap that a person would notice
+STREAM_S = 0.02
 
 
 @dataclass(slots=True)
 class Story:
     """One telling. `report` grows chapter by chapter, in the shape of docs/demo.md."""
 
-    door: Door
+    call: Call
     place: platform.Platform
     report: dict[str, Any] = field(default_factory=dict)
     rules: list[dict[str, Any]] = field(default_factory=list)
@@ -62,25 +64,30 @@ class Story:
             chapter()
 
     def say(self, *shown: Shown) -> None:
-        self.door.screen.preview(*shown)
+        self.call.screen.preview(*shown)
 
     def document(self) -> dict[str, Any]:
-        options = body.Wanted(slug=WORKLOAD, image=self.place.image, ports=["80"], size="SP-2", targets=TARGETS, replicas=2, anycast=True)
-        return body.of_options(options)
+        options = declaration.Wanted(
+            slug=WORKLOAD, image=self.place.image, ports=["80"], size="SP-2", targets=TARGETS, replicas=2, anycast=True
+        )
+        return declaration.of_options(options)
 
     def quote(self) -> None:
-        found = self.door.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": self.document()})
+        found = self.call.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": self.document()})
         self.report["quote"] = found
         self.say(views.quote(found))
 
     def deploy(self) -> None:
         targets = " ".join(f"--target {target}" for target in TARGETS)
-        self.say(f"$ anypop workload create {WORKLOAD} --image {self.place.image} --port 80 --size SP-2 {targets} --replicas 2 --anycast")
+        self.say(
+            f"$ anypop workload create {WORKLOAD} --image {self.place.image} --port 80 --size SP-2 {targets} "
+            "--replicas 2 --anycast"
+        )
         began = time.monotonic()
-        made = self.door.client.call(
-            "POST", f"{self.door.stack_path('workload')}/workloads", what="create", body={"workload": self.document()}
+        made = self.call.client.call(
+            "POST", f"{self.call.stack_path('workload')}/workloads", what="create", body={"workload": self.document()}
         )["workload"]
-        found = list(views.by_name(watch.until_running(self.door, WORKLOAD, views.expected(made), timeout_s=120)))
+        found = list(views.by_name(watch.until_running(self.call, WORKLOAD, views.expected(made), timeout_s=120)))
         running = time.monotonic() - began
         anycast = views.anycast_of(made)[0].split("/")[0]
         externals = [str(instance["externalIpAddress"]) for instance in found]
@@ -98,72 +105,83 @@ class Story:
             for instance in found
         ]
         self.say(
-            views.instances(found), f"all run after {running:.2f} s, each answers every vantage after {serving:.2f} s; anycast {anycast}"
+            views.instances(found),
+            f"all run after {running:.2f} s, each answers every vantage after {serving:.2f} s; anycast {anycast}",
         )
 
     def probe(self, when: str) -> None:
-        what = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "requests": REQUESTS}
-        found = self.door.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
+        what = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "requests": REQUESTS}
+        found = self.call.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
         self.report["probes"][when] = found
-        self.say("$ anypop probe --all", *probing.probe_lines(found))
+        self.say("$ anypop probe --all", *probes.probe_lines(found))
 
     def explain(self) -> None:
-        query = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "target": "london"}
-        found = self.door.client.get("/anypop/v1/why", what="why london", **query)
+        query = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "target": "london"}
+        found = self.call.client.get("/anypop/v1/why", what="why london", **query)
         self.report["why"] = why_summary(found)
         self.say("$ anypop why london", *reasons.lines(found))
 
     def repair(self) -> None:
-        """By the community that keeps a route in its region; then, as the second way, by not announcing there at all."""
-        path = f"{self.door.workload_path(WORKLOAD, 'anypop')}/announcements"
-        entries = self.door.client.get("/anypop/v1/communities/209", what="communities of AS209")["entries"]
+        """By the community that keeps a route in its region; then, as the second way, by not announcing there at
+        all.
+        """
+        path = f"{self.call.workload_path(WORKLOAD, 'anypop')}/announcements"
+        entries = self.call.client.get("/anypop/v1/communities/209", what="communities of AS209")["entries"]
         community = keep_in_region(entries, "NA")
         ways = (
-            (f"announce scope {WORKLOAD} --pop JFK,LAX --upstream 209 --keep-in NA", {"mode": "announce", "communities": [community]}),
+            (
+                f"announce scope {WORKLOAD} --pop JFK,LAX --upstream 209 --keep-in NA",
+                {"mode": "announce", "communities": [community]},
+            ),
             (f"announce withhold {WORKLOAD} --pop JFK,LAX --upstream 209", {"mode": "withhold"}),
         )
         before = {row["vantage"]: row["pop"] for row in self.report["probes"]["before"]}
-        changes = [[{"pop": pop, "upstream": "209", "scope": scope, "note": words} for pop in ("JFK", "LAX")] for words, scope in ways]
+        changes = [
+            [{"pop": pop, "upstream": "209", "scope": scope, "note": words} for pop in ("JFK", "LAX")]
+            for words, scope in ways
+        ]
         for number, (words, _) in enumerate(ways):
             if number > 0:
                 self.say("", "The second way, after taking the first one back:")
-                self.door.client.call("DELETE", path, what="reset announcements")
+                self.call.client.call("DELETE", path, what="reset announcements")
                 self.lands("london", "JFK")
-            self.door.client.call("PUT", path, what="scope announcements", body={"rules": changes[number]})
+            self.call.client.call("PUT", path, what="scope announcements", body={"rules": changes[number]})
             self.lands("london", "LHR")
             self.say(f"$ anypop {words}")
             self.probe("after" if number == 0 else "after_withhold")
         after = {row["vantage"]: row["pop"] for row in self.report["probes"]["after"]}
         moved = [{"vantage": v, "from": before[v], "to": after[v]} for v in after if before[v] != after[v]]
         self.report["repair"] = {"changes": changes[0], "moved": moved, "second_way": changes[1]}
-        self.door.client.call("PUT", path, what="scope announcements", body={"rules": changes[0]})
+        self.call.client.call("PUT", path, what="scope announcements", body={"rules": changes[0]})
         self.lands("london", "LHR")
 
     def lands(self, name: str, pop: str) -> None:
         """Returns once one vantage's requests reach a PoP."""
-        what = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "requests": 1, "vantages": [name]}
+        what = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "requests": 1, "vantages": [name]}
 
         def there() -> bool:
-            rows = self.door.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
+            rows = self.call.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"]
             return bool(rows[0]["pop"] == pop)
 
         until(there, timeout_s=20, what=f"{name} landing in {pop}")
 
     def update(self) -> None:
-        """Another environment for every instance, PoP by PoP, while every vantage asks on; then one that cannot start, which is taken back."""
+        """Another environment for every instance, PoP by PoP, while every vantage asks on; then one that cannot
+        start, which is taken back.
+        """
         lab = self.lab
-        path = self.door.workload_path(WORKLOAD)
+        path = self.call.workload_path(WORKLOAD)
         changed = {"spec": {"containers": {"app": {"env": {"RELEASE": {"value": "2"}}}}}}
         address = self.report["instances"][0]["anycast"]
         with contextlib.ExitStack() as streams:
             running = [streams.enter_context(Stream(v, address, interval_s=STREAM_S)) for v in lab.plan.vantages]
-            made = self.door.client.call("PATCH", path, what="update", body={"workload": changed})["workload"]
+            made = self.call.client.call("PATCH", path, what="update", body={"workload": changed})["workload"]
             revision = int(made["metadata"]["version"])
-            rollout = rollouts.until_ended(self.door, WORKLOAD, revision, timeout_s=120)
+            rollout = rollouts.until_ended(self.call, WORKLOAD, revision, timeout_s=120)
             broken = {"spec": {"containers": {"app": {"image": f"{self.place.image}-that-does-not-exist"}}}}
-            bad = self.door.client.call("PATCH", path, what="update", body={"workload": broken})["workload"]
+            bad = self.call.client.call("PATCH", path, what="update", body={"workload": broken})["workload"]
             try:
-                rollouts.until_ended(self.door, WORKLOAD, int(bad["metadata"]["version"]), timeout_s=120)
+                rollouts.until_ended(self.call, WORKLOAD, int(bad["metadata"]["version"]), timeout_s=120)
             except Failure as failure:
                 self.say(f"revision {bad['metadata']['version']}: {failure.message}", *failure.problems)
             else:
@@ -180,13 +198,16 @@ class Story:
             "instances_on_it": after["instances_on_it"],
         }
         self.say(
-            f"revision {revision} reached {after['instances']} instances in {self.report['update']['seconds']:.1f} s, and a broken one was "
+            f"revision {revision} reached {after['instances']} instances in {self.report['update']['seconds']:.1f} s, "
+            "and a broken one was "
             f"taken back by itself: {failed} of {len(answers)} requests from all vantages failed; "
             f"{after['instances_on_it']} of {after['instances']} on revision {after['revision']}"
         )
 
     def standing(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.door.client.get(f"{self.door.workload_path(WORKLOAD, 'anypop')}/rollouts", what="rollouts")
+        found: dict[str, Any] = self.call.client.get(
+            f"{self.call.workload_path(WORKLOAD, 'anypop')}/rollouts", what="rollouts"
+        )
         return found
 
     def on_newest(self) -> bool:
@@ -198,23 +219,37 @@ class Story:
         with self.stream("amsterdam") as stream:
             began = time.monotonic()
             kill_container(self.place.podman("AMS").socket, victim["name"])
-            until(lambda: self.instance(victim["name"])["restarts"] > 0, timeout_s=30, what=f"{victim['name']} to be restarted")
-            until(lambda: self.instance(victim["name"])["phase"] == "RUNNING", timeout_s=30, what=f"{victim['name']} to run again")
+            until(
+                lambda: self.instance(victim["name"])["restarts"] > 0,
+                timeout_s=30,
+                what=f"{victim['name']} to be restarted",
+            )
+            until(
+                lambda: self.instance(victim["name"])["phase"] == "RUNNING",
+                timeout_s=30,
+                what=f"{victim['name']} to run again",
+            )
             took = time.monotonic() - began
             counts = self.counts("instance", stream)
-        self.say(f"{victim['name']} was killed and runs again after {took:.2f} s: {counts} requests from Amsterdam failed")
+        self.say(
+            f"{victim['name']} was killed and runs again after {took:.2f} s: {counts} requests from Amsterdam failed"
+        )
 
     def cut_pop(self) -> None:
         lab = self.lab
         with self.stream("amsterdam") as stream:
             lab.cut("AMS")
             try:
-                other = until(lambda: self.elsewhere("amsterdam", "AMS"), timeout_s=30, what="Amsterdam landing in another PoP")
+                other = until(
+                    lambda: self.elsewhere("amsterdam", "AMS"), timeout_s=30, what="Amsterdam landing in another PoP"
+                )
             finally:
                 lab.restore("AMS")
             self.lands("amsterdam", "AMS")
             counts = self.counts("pop", stream)
-        self.say(f"AMS was cut off: Amsterdam landed in {other}, and in AMS again after its return: {counts} requests failed")
+        self.say(
+            f"AMS was cut off: Amsterdam landed in {other}, and in AMS again after its return: {counts} requests failed"
+        )
 
     def counts(self, kind: str, stream: Stream) -> str:
         """End a stream, keep its numbers in the report, and say them."""
@@ -224,15 +259,15 @@ class Story:
         return f"{failed} of {len(answers)}"
 
     def elsewhere(self, name: str, pop: str) -> str:
-        what = {"workload": WORKLOAD, "stack": self.door.client.settings.stack, "requests": 1, "vantages": [name]}
-        found = self.door.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"][0].get("pop")
+        what = {"workload": WORKLOAD, "stack": self.call.client.settings.stack, "requests": 1, "vantages": [name]}
+        found = self.call.client.call("POST", "/anypop/v1/probes", what="probe", body=what)["results"][0].get("pop")
         return str(found) if found and found != pop else ""
 
     def stream(self, name: str) -> Stream:
         return Stream(self.lab.vantage(name), self.report["instances"][0]["anycast"], interval_s=STREAM_S)
 
     def instance(self, name: str) -> dict[str, Any]:
-        found = self.door.client.get(f"{self.door.workload_path(WORKLOAD)}/instances/{name}", what=name)["instance"]
+        found = self.call.client.get(f"{self.call.workload_path(WORKLOAD)}/instances/{name}", what=name)["instance"]
         statuses = found.get("containerStatuses") or []
         return {"phase": found["phase"], "restarts": sum(int(s.get("restartCount") or 0) for s in statuses)}
 
@@ -279,20 +314,22 @@ class Wish:
     report: Path | None
 
 
-def run(door: Door, wish: Wish) -> dict[str, Any]:
-    """Tell it all. With `leave` everything is taken down at the end, also when a chapter fails; the report says what was left behind."""
+def run(call: Call, wish: Wish) -> dict[str, Any]:
+    """Tell it all. With `leave` everything is taken down at the end, also when a chapter fails; the report says what
+    was left behind.
+    """
     _check_stage(wish.topology)
     began = time.monotonic()
     marks: dict[str, float] = {}
 
     def progress(step: str) -> None:
         marks[step] = time.monotonic() - began
-        door.screen.preview(f"{marks[step]:6.2f} s  {step}")
+        call.screen.preview(f"{marks[step]:6.2f} s  {step}")
 
     kept = (wish.state / "control").exists()  # somebody's workloads and keys, from an earlier time
     story: Story | None = None
     try:
-        door.screen.preview([("== An internet comes up, then the platform", "bold")])
+        call.screen.preview([("== An internet comes up, then the platform", "bold")])
         place = platform.up(
             wish.topology,
             state=wish.state,
@@ -302,9 +339,12 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
             progress=progress,
         )
         ready = time.monotonic() - began
-        door.screen.preview(f"{ready:6.2f} s  ready: {place.api}")
-        story = Story(door, place)
-        story.report["timings"] = {"lab_ready_s": round(marks[platform.LAB_READY], 3), "platform_ready_s": round(ready, 3)}
+        call.screen.preview(f"{ready:6.2f} s  ready: {place.api}")
+        story = Story(call, place)
+        story.report["timings"] = {
+            "lab_ready_s": round(marks[platform.LAB_READY], 3),
+            "platform_ready_s": round(ready, 3),
+        }
         story.tell()
     finally:
         if wish.leave and marks:  # nothing had begun where somebody else's platform was in the way
@@ -313,26 +353,39 @@ def run(door: Door, wish: Wish) -> dict[str, Any]:
     if wish.report is not None:
         wish.report.write_text(json.dumps(story.report, indent=1) + "\n")
     if not wish.leave:
-        door.screen.preview("", *how_to_go_on(place))
+        call.screen.preview("", *how_to_go_on(place))
     return story.report
 
 
 def _check_stage(file: Path) -> None:
-    """The story is the article's: it needs its PoPs, and London to be asked about. `Failure` before anything starts where they are not."""
+    """The story is the article's: it needs its PoPs, and London to be asked about. `Failure` before anything starts
+    where they are not.
+    """
     found = load(file.read_text(encoding="utf-8"), name=str(file))
     pops, vantages = {pop.city for pop in found.own.pops}, {vantage.name for vantage in found.vantages}
-    missing = [f"a PoP in {city}" for target in TARGETS for city in target.partition("=")[2].split(",") if city not in pops]
+    missing = [
+        f"a PoP in {city}" for target in TARGETS for city in target.partition("=")[2].split(",") if city not in pops
+    ]
     missing += [f"a vantage named {name}" for name in ("london", "amsterdam") if name not in vantages]
     if missing:
         raise usage(
-            f"the demo's story does not fit {file}: it lacks {', '.join(missing)}", advice=f"'{called()} up --topology {file}' builds it."
+            f"the demo's story does not fit {file}: it lacks {', '.join(missing)}",
+            advice=f"'{called()} up --topology {file}' builds it.",
         )
 
 
 def how_to_go_on(place: platform.Platform) -> list[Shown]:
     """What to type next."""
     state = "" if place.state == platform.DEFAULT_STATE else f" --state {place.state}"
-    lines = ("pops", "probe --all", "why seattle", f"announce list {WORKLOAD}", "lab cut LHR", "lab restore LHR", "events")
+    lines = (
+        "pops",
+        "probe --all",
+        "why seattle",
+        f"announce list {WORKLOAD}",
+        "lab cut LHR",
+        "lab restore LHR",
+        "events",
+    )
     return [
         f"It stays up: {place.api} (CA: {place.state}/control/ca.pem, credentials: {place.state}/client.json). Try:",
         *(f"  {called()} {line}{state}" for line in lines),

@@ -1,11 +1,11 @@
 """How a command ends badly: one clear message, what to do next, and an exit code.
 
-Every command raises `Failure` (or lets `Invalid` and `WorldError` of the model through); `main` prints it on standard error and exits.
-Nothing here prints or talks to the network.
+Every command raises `Failure` (or lets `Invalid` and `WorldError` of the model through); `main` prints it on standard
+error and exits. Nothing here prints or talks to the network.
 
 Exit codes are part of the interface (docs/cli.md):
-0 done, 1 it failed or was declined, 2 wrong input, 3 control is not reachable, 4 not allowed, 5 no such thing, 6 not in time, 130
-interrupted.
+0 done, 1 it failed or was declined, 2 wrong input, 3 control is not reachable, 4 not allowed, 5 no such thing, 6 not in
+time, 130 interrupted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,9 @@ class Exit(IntEnum):
 class Failure(Exception):  # noqa: N818 - it reads as a verdict where it is raised
     """`message` is one line; `problems` follow as a list, `advice` as the last line ("what to do next")."""
 
-    def __init__(self, message: str, *, code: Exit = Exit.FAILED, problems: Iterable[str] = (), advice: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: Exit = Exit.FAILED, problems: Iterable[str] = (), advice: str = ""
+    ) -> None:
         self.message = message
         self.code = code
         self.problems = tuple(problems)
@@ -67,16 +69,24 @@ _BY_STATUS: dict[int, tuple[Exit, str]] = {
 def refused(status: int, body: object, *, what: str) -> Failure:
     """A Failure from an answer in the shape of google.rpc.Status: `{"code","message","details":[...]}`.
 
-    All field violations become problems; a Help link, a LocalizedMessage and a RetryInfo become advice. Any other body (a proxy's page)
-    gives the status alone.
+    All field violations become problems; a Help link, a LocalizedMessage and a RetryInfo become advice. Any other body
+    (a proxy's page) gives the status alone.
     """
-    code, advice = _BY_STATUS.get(status, (Exit.FAILED, "This is a fault of control: see its log." if status >= 500 else ""))
+    code, advice = _BY_STATUS.get(
+        status, (Exit.FAILED, "This is a fault of control: see its log." if status >= 500 else "")
+    )
     if not isinstance(body, Mapping) or "message" not in body:
         if status in (502, 503):
             return Failure(
-                f"{what}: control is not up behind its address (HTTP {status})", code=Exit.UNREACHABLE, advice="Try again in a moment."
+                f"{what}: control is not up behind its address (HTTP {status})",
+                code=Exit.UNREACHABLE,
+                advice="Try again in a moment.",
             )
-        return Failure(f"{what}: control answered HTTP {status} in a form that is not its own", code=code, advice=advice or _NOT_OURS)
+        return Failure(
+            f"{what}: control answered HTTP {status} in a form that is not its own",
+            code=code,
+            advice=advice or _NOT_OURS,
+        )
     if body.get("code") == _FAILED_PRECONDITION:
         code = Exit.FAILED
     problems: list[str] = []
@@ -88,11 +98,16 @@ def refused(status: int, body: object, *, what: str) -> Failure:
             case "BadRequest":
                 problems += [_violation(v) for v in detail.get("fieldViolations") or []]
             case "PreconditionFailure":
-                problems += [str(v.get("description") or v.get("subject") or v.get("type")) for v in detail.get("violations") or []]
+                problems += [
+                    str(v.get("description") or v.get("subject") or v.get("type"))
+                    for v in detail.get("violations") or []
+                ]
             case "QuotaFailure":
                 problems += [str(v.get("description") or v.get("subject")) for v in detail.get("violations") or []]
             case "Help":
-                advice = "; ".join(f"{link.get('description', '')} {link.get('url', '')}".strip() for link in detail.get("links") or [])
+                advice = "; ".join(
+                    f"{link.get('description', '')} {link.get('url', '')}".strip() for link in detail.get("links") or []
+                )
             case "LocalizedMessage":
                 advice = str(detail.get("message") or advice)
             case "RetryInfo":

@@ -1,4 +1,5 @@
-"""`anypop host ...` and `anypop quota ...`: the machines of the platform and their room, and how much an account may declare.
+"""`anypop host ...` and `anypop quota ...`: the machines of the platform and their room, and how much an account may
+declare.
 
 In: a host's name, or limits. Out: control's answer as a table. Control decides what moves where, and when.
 """
@@ -8,13 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from anypop.cli import views
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.options import Yes
 from anypop.cli.table import Cell, Column, Table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List hosts and their room; evict one, or readmit it.")
-quotas = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show what is declared against its limits, and set limits.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List hosts and their room; evict one, or readmit it."
+)
+quotas = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Show what is declared against its limits, and set limits."
+)
 
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name in the network document: LHR, or LHR-2.")]
 _STYLES = {"in use": "green", "lost": "bold red", "evicted": "yellow"}
@@ -29,41 +34,54 @@ _LIMITS = {
 }
 
 
-@command(app, "list", stack=False, examples="anypop host list\nanypop host list -o json | jq -r '.[] | select(.state != \"in use\")'")
-def list_hosts(door: Door) -> None:
+@command(
+    app,
+    "list",
+    stack=False,
+    examples="anypop host list\nanypop host list -o json | jq -r '.[] | select(.state != \"in use\")'",
+)
+def list_hosts(call: Call) -> None:
     """Every host: its PoP, its state, its instances, and how much of it is taken."""
-    found = door.client.get("/anypop/v1/hosts", what="list hosts").get("results") or []
-    door.screen.result(found, lambda: [table(found)])
+    found = call.client.get("/anypop/v1/hosts", what="list hosts").get("results") or []
+    call.screen.result(found, lambda: [table(found)])
 
 
 @command(app, "evict", stack=False, examples="anypop host evict LHR-2 --yes")
-def evict(door: Door, host: Host, *, yes: Yes = False) -> None:
+def evict(call: Call, host: Host, *, yes: Yes = False) -> None:
     """Give a host up: its instances are placed on the other hosts of its PoP, one after the other.
 
-    What it may still run stays there until it returns; then it is told to remove it. New instances get other addresses of their own.
+    What it may still run stays there until it returns; then it is told to remove it. New instances get other addresses
+    of their own.
     """
-    door.screen.agree(f"Place what runs on {host} elsewhere?", yes=yes)
-    found = door.client.call("POST", f"/anypop/v1/hosts/{host}/evict", what=f"evict {host}", body={})
-    door.screen.result(found, lambda: [table([found])])
+    call.screen.agree(f"Place what runs on {host} elsewhere?", yes=yes)
+    found = call.client.call("POST", f"/anypop/v1/hosts/{host}/evict", what=f"evict {host}", body={})
+    call.screen.result(found, lambda: [table([found])])
 
 
 @command(app, "readmit", stack=False, examples="anypop host readmit LHR-2")
-def readmit(door: Door, host: Host) -> None:
+def readmit(call: Call, host: Host) -> None:
     """Take an evicted host back into use. What was placed elsewhere stays there."""
-    found = door.client.call("POST", f"/anypop/v1/hosts/{host}/readmit", what=f"readmit {host}", body={})
-    door.screen.result(found, lambda: [table([found])])
+    found = call.client.call("POST", f"/anypop/v1/hosts/{host}/readmit", what=f"readmit {host}", body={})
+    call.screen.result(found, lambda: [table([found])])
 
 
-@command(quotas, "show", stack=False, examples="anypop quota show\nanypop quota show --account 6129025b-bbb4-4218-a912-484c990e1c55")
+@command(
+    quotas,
+    "show",
+    stack=False,
+    examples="anypop quota show\nanypop quota show --account 6129025b-bbb4-4218-a912-484c990e1c55",
+)
 def show(
-    door: Door,
+    call: Call,
     *,
-    account: Annotated[str, typer.Option("--account", metavar="ID", help="Another account (operator).", show_default=False)] = "",
+    account: Annotated[
+        str, typer.Option("--account", metavar="ID", help="Another account (operator).", show_default=False)
+    ] = "",
 ) -> None:
     """What an account and its stacks have declared, and how much they may."""
     path = f"/anypop/v1/accounts/{account}/quota" if account else "/anypop/v1/quota"
-    found = door.client.get(path, what="show the quota")
-    door.screen.result(found, lambda: [usage_table(found)])
+    found = call.client.get(path, what="show the quota")
+    call.screen.result(found, lambda: [usage_table(found)])
 
 
 @command(
@@ -73,25 +91,33 @@ def show(
     examples="anypop quota set --account ID --instances 20 --cpu 40\nanypop quota set --of-stack shop --workloads 5",
 )
 def set_quota(
-    door: Door,
+    call: Call,
     *,
     account: Annotated[str, typer.Option("--account", metavar="ID", help="Of this account.", show_default=False)] = "",
-    of_stack: Annotated[str, typer.Option("--of-stack", metavar="STACK", help="Of this stack.", show_default=False)] = "",
+    of_stack: Annotated[
+        str, typer.Option("--of-stack", metavar="STACK", help="Of this stack.", show_default=False)
+    ] = "",
     instances: Annotated[int | None, typer.Option("--instances", metavar="N", help="Instances in all.", min=0)] = None,
-    cpu: Annotated[float | None, typer.Option("--cpu", metavar="CORES", help="CPU cores of all instances.", min=0)] = None,
-    memory_gib: Annotated[float | None, typer.Option("--memory-gib", metavar="GIB", help="Memory of all instances.", min=0)] = None,
+    cpu: Annotated[
+        float | None, typer.Option("--cpu", metavar="CORES", help="CPU cores of all instances.", min=0)
+    ] = None,
+    memory_gib: Annotated[
+        float | None, typer.Option("--memory-gib", metavar="GIB", help="Memory of all instances.", min=0)
+    ] = None,
     anycast: Annotated[int | None, typer.Option("--anycast", metavar="N", help="Anycast addresses.", min=0)] = None,
     workloads: Annotated[int | None, typer.Option("--workloads", metavar="N", help="Workloads.", min=0)] = None,
     stacks: Annotated[int | None, typer.Option("--stacks", metavar="N", help="Stacks of the account.", min=0)] = None,
 ) -> None:
-    """Set all limits of an account or a stack; what is left out has none. Lowering a limit takes nothing away that runs."""
+    """Set all limits of an account or a stack; what is left out has none. Lowering a limit takes nothing away that
+    runs.
+    """
     if bool(account) == bool(of_stack):
         raise usage("say whose limits: --account ID or --of-stack STACK")
     given = dict(zip(_LIMITS, (instances, cpu, memory_gib, anycast, workloads, stacks), strict=True))
     limits = {name: int(value * _LIMITS[name][1]) for name, value in given.items() if value is not None}
     path = f"/anypop/v1/accounts/{account}/quota" if account else f"/anypop/v1/stacks/{of_stack}/quota"
-    found = door.client.call("PUT", path, what="set the quota", body={"quota": limits})
-    door.screen.result(found, lambda: [usage_table(found)])
+    found = call.client.call("PUT", path, what="set the quota", body={"quota": limits})
+    call.screen.result(found, lambda: [usage_table(found)])
 
 
 def table(found: list[views.Data]) -> Table:
@@ -130,8 +156,12 @@ def _of(row: views.Data, name: str, unit: float) -> str:
 def usage_table(found: views.Data) -> Table:
     columns = [Column(head="WHOSE"), *(Column(head=option.upper(), right=True) for option, _ in _LIMITS.values())]
     subjects: list[tuple[str, Any]] = [(f"account {found['account']}", found)] if found.get("account") else []
-    subjects += [(f"stack {s.get('slug')}", s) for s in (found.get("stacks") or [] if found.get("account") else [found])]
-    rows: list[list[Cell]] = [[name, *(_limit(subject, key, unit) for key, (_, unit) in _LIMITS.items())] for name, subject in subjects]
+    subjects += [
+        (f"stack {s.get('slug')}", s) for s in (found.get("stacks") or [] if found.get("account") else [found])
+    ]
+    rows: list[list[Cell]] = [
+        [name, *(_limit(subject, key, unit) for key, (_, unit) in _LIMITS.items())] for name, subject in subjects
+    ]
     return Table(columns=columns, rows=rows)
 
 

@@ -1,7 +1,7 @@
 """The command line's entry: the tree of commands, and how a call ends.
 
-In: argv. Out: an exit code (see `failure`). Every command lives in a file that imports no HTTP client and no table renderer until it
-runs, so that `anypop --help` stays quick. Nothing here knows what a command does.
+In: argv. Out: an exit code (see `failure`). Every command lives in a file that imports no HTTP client and no table
+renderer until it runs, so that `anypop --help` stays quick. Nothing here knows what a command does.
 """
 
 import difflib
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anypop.cli import announce, changes, hosts, labs, places, probing, rollouts, routes, workloads  # noqa: F401 - changes adds its commands to workloads
+# changes adds its commands to workloads
+from anypop.cli import announce, changes, hosts, labs, places, probes, rollouts, routes, workloads  # noqa: F401
+from anypop.cli.call import Output, Root
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctor
-from anypop.cli.door import Output, Root
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Format
 from anypop.model.errors import Invalid, WorldError
@@ -38,10 +39,12 @@ app = typer.Typer(
     "  anypop probe --all                                    where does each vantage land?\n"
     "  anypop why london                                     and why there?\n"
     "  anypop announce scope web --pop JFK,LAX --upstream 209 --keep-in NA\n\n"
-    "Exit codes: 0 done, 1 failed or declined, 2 wrong input, 3 control not reachable, 4 not allowed, 5 no such thing, 6 not in time.",
+    "Exit codes: 0 done, 1 failed or declined, 2 wrong input, 3 control not reachable, 4 not allowed, 5 no such thing, "
+    "6 not in time.",
 )
 
-# ClickException and UsageError: the parents of the one error class that every version of typer exports, wherever it keeps click.
+# ClickException and UsageError: the parents of the one error class that every version of typer exports, wherever it
+# keeps click.
 _USAGE_ERROR, _COMMAND_LINE_ERROR = typer.BadParameter.__mro__[1], typer.BadParameter.__mro__[2]
 
 
@@ -62,7 +65,10 @@ def root(
     stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug, for any command.")] = "",
     output: Output = Format.TABLE,
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and do nothing else.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Say which version this is, and do nothing else."
+        ),
     ] = False,
 ) -> None:
     found = ctx.ensure_object(Root)
@@ -75,7 +81,7 @@ app.add_typer(rollouts.app, name="rollout")
 app.add_typer(hosts.app, name="host")
 app.add_typer(hosts.quotas, name="quota")
 places.register(app)
-probing.register(app)
+probes.register(app)
 app.add_typer(announce.app, name="announce")
 app.add_typer(places.communities, name="communities")
 app.add_typer(catchment.app, name="catchment")
@@ -94,7 +100,11 @@ def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) 
     except Invalid as error:
         found = list(dict.fromkeys(str(problem) for problem in error.problems))
         return _ended(
-            Failure(found[0] if len(found) == 1 else f"{len(found)} problems", code=Exit.USAGE, problems=found if len(found) > 1 else ())
+            Failure(
+                found[0] if len(found) == 1 else f"{len(found)} problems",
+                code=Exit.USAGE,
+                problems=found if len(found) > 1 else (),
+            )
         )
     except WorldError as error:
         return _ended(Failure(str(error)))
@@ -102,7 +112,8 @@ def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) 
         sys.stderr.write("\n")
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; Python would complain again at exit
+        # the reader is gone; Python would complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     except Exception as error:
         if not isinstance(error, _COMMAND_LINE_ERROR):
@@ -112,7 +123,8 @@ def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) 
 
 def _misused(error: Exception) -> Failure:
     ctx = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" and ctx is not None:  # a group without a command: its help is the answer
+    # a group without a command: its help is the answer
+    if type(error).__name__ == "NoArgsIsHelpError" and ctx is not None:
         sys.stderr.write(ctx.get_help() + "\n\n")
         return Failure(f"say which command of '{ctx.command_path}'", code=Exit.USAGE)
     message = str(error.format_message() if hasattr(error, "format_message") else error).strip().rstrip(".")

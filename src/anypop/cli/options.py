@@ -7,4 +7,6 @@ import typer
 KnownWorkload = Annotated[str, typer.Argument(metavar="WORKLOAD", help="Its name (slug) or id.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. (Nobody is asked where no terminal is.)")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to wait for the end of it.")]
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Give up waiting after so long (exit code 6).", min=0.1)]
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", help="Give up waiting after so long (exit code 6).", min=0.1)
+]

@@ -1,7 +1,8 @@
-"""`anypop pops`, `vantages`, `events`, `communities show`: what is where, what happened, what a network's communities mean.
+"""`anypop pops`, `vantages`, `events`, `communities show`: what is where, what happened, what a network's communities
+mean.
 
-In: nothing but names. Out: what control knows. A PoP whose report is missing or too old is shown as unknown, never as healthy; that
-judgement is control's, here it only gets its colour.
+In: nothing but names. Out: what control knows. A PoP whose report is missing or too old is shown as unknown, never as
+healthy; that judgement is control's, here it only gets its colour.
 """
 
 from typing import Annotated
@@ -9,13 +10,15 @@ from typing import Annotated
 import typer
 
 from anypop.cli import views
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.reasons import Reason
 
-communities = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What action communities mean to a network.")
+communities = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="What action communities mean to a network."
+)
 
 
 def pops_table(found: list[views.Data]) -> Table:
@@ -34,7 +37,8 @@ def pops_table(found: list[views.Data]) -> Table:
         several = len(hosts) > 1
         # each host tells what is wrong with it; of the whole, then, only what is not told by host
         whole = _trouble(
-            {key: pop.get(key) for key in ("errors", "drift")} if several else pop, trusted=several or bool(pop.get("trusted"))
+            {key: pop.get(key) for key in ("errors", "drift")} if several else pop,
+            trusted=several or bool(pop.get("trusted")),
         )
         rows.append(_row(pop, views.text(pop.get("pop")), views.text(pop.get("city")), whole))
         for host in hosts if several else ():
@@ -59,8 +63,8 @@ def _row(found: views.Data, name: str, city: str, trouble: str) -> list[Cell]:
 
 
 def _trouble(pop: views.Data, *, trusted: bool) -> str:
-    """What keeps a PoP from being plainly fine: why it is unknown, what it refused, that nothing in it is healthy or no session stands,
-    what it would withdraw and may not, drift and errors of its last report.
+    """What keeps a PoP from being plainly fine: why it is unknown, what it refused, that nothing in it is healthy or no
+    session stands, what it would withdraw and may not, drift and errors of its last report.
     """
     if not trusted:
         return views.text(pop.get("says") or pop.get("reason"))
@@ -121,12 +125,30 @@ def dictionary_lines(found: views.Data) -> list[Shown]:
     ]
     rows: list[list[Cell]] = []
     for entry in found.get("entries") or []:
-        mark: Cell = ("invented", "yellow") if entry.get("invented") else "" if entry.get("verified", True) else ("unverified", "dim")
+        mark: Cell = (
+            ("invented", "yellow")
+            if entry.get("invented")
+            else ""
+            if entry.get("verified", True)
+            else ("unverified", "dim")
+        )
         source = ", ".join(str(part) for part in (entry.get("source"), entry.get("date")) if part)
-        rows.append([views.text(entry.get("community")), views.text(entry.get("meaning")), action_text(entry), mark, views.text(source)])
+        rows.append(
+            [
+                views.text(entry.get("community")),
+                views.text(entry.get("meaning")),
+                action_text(entry),
+                mark,
+                views.text(source),
+            ]
+        )
     name = f"AS{found.get('asn')} {found.get('name') or ''}".strip()
     note: list[Shown] = [str(found["note"])] if found.get("note") else []
-    return [[(name, "bold")], *note, Table(columns=columns, rows=rows, empty=f"no action communities of {name} are known")]
+    return [
+        [(name, "bold")],
+        *note,
+        Table(columns=columns, rows=rows, empty=f"no action communities of {name} are known"),
+    ]
 
 
 def action_text(entry: views.Data) -> str:
@@ -140,41 +162,47 @@ def action_text(entry: views.Data) -> str:
 
 def register(root: typer.Typer) -> None:
     @command(root, "pops", stack=False, examples="anypop pops")
-    def pops(door: Door) -> None:
+    def pops(call: Call) -> None:
         """Every PoP and its hosts: whether they are known, their healthy instances, their BGP sessions."""
-        found = door.client.get("/anypop/v1/pops", what="list PoPs").get("results") or []
-        door.screen.result(found, lambda: [pops_table(found)])
+        found = call.client.get("/anypop/v1/pops", what="list PoPs").get("results") or []
+        call.screen.result(found, lambda: [pops_table(found)])
 
     @command(root, "vantages", stack=False, examples="anypop vantages")
-    def vantages(door: Door) -> None:
+    def vantages(call: Call) -> None:
         """Places to test from: hosts in the lab's networks of end users."""
-        found = door.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
-        door.screen.result(found, lambda: [vantages_table(found)])
+        found = call.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
+        call.screen.result(found, lambda: [vantages_table(found)])
 
     @command(root, "events", stack=False, examples="anypop events --limit 20")
     def events(
-        door: Door, *, limit: Annotated[int, typer.Option("--limit", metavar="N", help="The last N events.", min=1, max=1000)] = 50
+        call: Call,
+        *,
+        limit: Annotated[int, typer.Option("--limit", metavar="N", help="The last N events.", min=1, max=1000)] = 50,
     ) -> None:
         """What happened lately, oldest first."""
-        found = door.client.get("/anypop/v1/events", what="list events", limit=limit).get("results") or []
+        found = call.client.get("/anypop/v1/events", what="list events", limit=limit).get("results") or []
         found = sorted(found, key=lambda e: (e.get("at") or 0, e.get("id") or 0))
-        door.screen.result(found, lambda: [events_table(found)])
+        call.screen.result(found, lambda: [events_table(found)])
 
 
 @command(communities, "show", stack=False, examples="anypop communities show 1299\nanypop communities show 209 -o json")
-def show(door: Door, asn: Annotated[str, typer.Argument(metavar="ASN", help="Number of the network, as 209 or AS209.")]) -> None:
+def show(
+    call: Call, asn: Annotated[str, typer.Argument(metavar="ASN", help="Number of the network, as 209 or AS209.")]
+) -> None:
     """The dictionary of one network: community, meaning, action, source; invented ones are marked."""
     number = asn.upper().removeprefix("AS")
     if not (number.isascii() and number.isdigit() and 0 < int(number) < 2**32):
         raise usage(f"'{asn}' is not the number of a network", advice="Write 209 or AS209.")
-    found = _dictionary(door, int(number))
-    door.screen.result(found, lambda: dictionary_lines(found))
+    found = _dictionary(call, int(number))
+    call.screen.result(found, lambda: dictionary_lines(found))
 
 
-def _dictionary(door: Door, asn: int) -> views.Data:
-    """Control's; what comes with this program where no platform is: a dictionary is data, and reading it needs no control."""
+def _dictionary(call: Call, asn: int) -> views.Data:
+    """Control's; what comes with this program where no platform is: a dictionary is data, and reading it needs no
+    control.
+    """
     try:
-        client = door.client
+        client = call.client
     except Failure:
         from anypop.routing.dictionary import as_data, for_asn  # noqa: PLC0415 - only here
 

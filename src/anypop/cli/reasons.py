@@ -1,4 +1,5 @@
-"""`anypop why` as people read it: hop by hop the candidate routes, then who decided, what of ours put them there, and one plain sentence.
+"""`anypop why` as people read it: hop by hop the candidate routes, then who decided, what of ours put them there, and
+one plain sentence.
 
 In: `routing.why.Why` as plain data. Out: tables and lines. Pure. The sentences are the explanation's own;
 nothing is explained anew here.
@@ -22,7 +23,12 @@ _COLUMNS = (
 def lines(why: views.Data) -> list[Shown]:
     shown: list[Shown] = []
     for number, hop in enumerate(why.get("hops") or [], 1):
-        shown += [[(f"{number}. {views.text(hop.get('router'))}", "bold"), (f"  AS{hop.get('asn')}, {views.text(hop.get('city'))}", "")]]
+        shown += [
+            [
+                (f"{number}. {views.text(hop.get('router'))}", "bold"),
+                (f"  AS{hop.get('asn')}, {views.text(hop.get('city'))}", ""),
+            ]
+        ]
         shown += [_options(hop, decided=_is_decisive(why, hop)), ""]
     shown.append(views.pairs(_facts(why)))
     sentences = [str(sentence) for sentence in why.get("sentences") or []]
@@ -30,7 +36,10 @@ def lines(why: views.Data) -> list[Shown]:
 
 
 def _is_decisive(why: views.Data, hop: views.Data) -> bool:
-    return why.get("decided_at_as") is not None and (hop.get("asn"), hop.get("city")) == (why["decided_at_as"], why.get("decided_in"))
+    return why.get("decided_at_as") is not None and (hop.get("asn"), hop.get("city")) == (
+        why["decided_at_as"],
+        why.get("decided_in"),
+    )
 
 
 def _options(hop: views.Data, *, decided: bool) -> Table:
@@ -47,7 +56,9 @@ def _options(hop: views.Data, *, decided: bool) -> Table:
                 views.text(route.get("relationship")),
                 views.text(route.get("learnt_at")),
                 views.text((option.get("lands") or {}).get("pop") or (option.get("lands") or {}).get("end")),
-                ("best", style) if best else (views.text(option.get("eliminated_by")), "bold yellow" if decided else ""),
+                ("best", style)
+                if best
+                else (views.text(option.get("eliminated_by")), "bold yellow" if decided else ""),
             ]
         )
     return Table(columns=_COLUMNS, rows=rows, empty="no route")
@@ -67,6 +78,8 @@ def _facts(why: views.Data) -> list[list[Cell]]:
         rows.append(["our announcement", f"{cause.get('pop')} to AS{cause.get('upstream_asn')}{name}"])
     if landed and not (why.get("told_by") == "model" and nearest is None):  # in an unknown place nothing is far or near
         there = f"{float(why.get('rtt_ms') or 0):.1f} ms there and back"
-        near = f", nearest {float(why.get('nearest_rtt_ms') or 0):.1f} ms: costs {float(why.get('extra_ms') or 0):.1f} ms"
+        near = (
+            f", nearest {float(why.get('nearest_rtt_ms') or 0):.1f} ms: costs {float(why.get('extra_ms') or 0):.1f} ms"
+        )
         rows.append(["distance", there + (near if nearest and landed != nearest else "")])
     return rows

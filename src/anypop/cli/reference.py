@@ -1,7 +1,8 @@
-"""The reference part of docs/cli.md, made from the commands themselves: `python -m anypop.cli.reference docs/cli.md` writes it anew.
+"""The reference part of docs/cli.md, made from the commands themselves: `python -m anypop.cli.reference docs/cli.md`
+writes it anew.
 
-In: the tree of commands. Out: Markdown below the line that marks its begin; everything above that line is written by hand and stays. A test
-compares the two, so that no command and no option can be missing from the docs.
+In: the tree of commands. Out: Markdown below the line that marks its begin; everything above that line is written by
+hand and stays. A test compares the two, so that no command and no option can be missing from the docs.
 """
 
 import inspect

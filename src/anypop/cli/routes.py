@@ -1,7 +1,7 @@
 """`anypop route explain`: what a pasted `show route` says, why the best is best, and what that means for us.
 
-In: text of a file or of standard input. Out: the routes with what removed each, and sentences. Everything happens here: no control is
-asked, nothing leaves this machine. The reading and the words are `routing.paste`'s.
+In: text of a file or of standard input. Out: the routes with what removed each, and sentences. Everything happens here:
+no control is asked, nothing leaves this machine. The reading and the words are `routing.paste`'s.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli.door import Door, command
+from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
@@ -18,7 +18,10 @@ from anypop.routing.paste.pasted import Style
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Routes as other people's routers show them.")
 
-_EXAMPLES = "anypop route explain --file london.txt\nssh router 'show route 198.51.100.0/24' | anypop route explain --file - --asn 64500"
+_EXAMPLES = (
+    "anypop route explain --file london.txt\nssh router 'show route 198.51.100.0/24' | anypop route explain --file - "
+    "--asn 64500"
+)
 
 
 def lines(found: list[dict[str, Any]]) -> list[Shown]:
@@ -59,7 +62,9 @@ def _table(prefix: dict[str, Any]) -> Table:
 
 
 def text_of(file: str) -> str:
-    """What is in a file, or on standard input for `-`. Octets that are no UTF-8 stay visible as replacement characters."""
+    """What is in a file, or on standard input for `-`. Octets that are no UTF-8 stay visible as replacement
+    characters.
+    """
     if file == "-":
         raw = getattr(sys.stdin, "buffer", None)
         return raw.read().decode(errors="replace") if raw is not None else sys.stdin.read()
@@ -71,25 +76,34 @@ def text_of(file: str) -> str:
 
 @command(app, "explain", stack=False, examples=_EXAMPLES)
 def explain(
-    door: Door,
+    call: Call,
     *,
     file: Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="The pasted text; - reads standard input.")],
     asn: Annotated[
         int | None,
-        typer.Option("--asn", metavar="N", help="Your AS (default: the origin that all paths share).", min=1, max=(1 << 32) - 1),
+        typer.Option(
+            "--asn", metavar="N", help="Your AS (default: the origin that all paths share).", min=1, max=(1 << 32) - 1
+        ),
     ] = None,
     style: Annotated[
         Style | None,
-        typer.Option("--style", metavar="junos|bird|frr|ios", help="Whose text it is (default: seen from the text).", show_default=False),
+        typer.Option(
+            "--style",
+            metavar="junos|bird|frr|ios",
+            help="Whose text it is (default: seen from the text).",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Paste what a router prints about a prefix: why its best route is best, and by which of your upstreams it comes to you.
+    """Paste what a router prints about a prefix: why its best route is best, and by which of your upstreams it comes to
+    you.
 
-    Reads Junos (show route PREFIX, also detail), BIRD 2 (show route for PREFIX all), FRR (show bgp ipv4 unicast PREFIX) and IOS (show ip
-    bgp PREFIX), the last two as tables too. Asks no control and no router."""
+    Reads Junos (show route PREFIX, also detail), BIRD 2 (show route for PREFIX all), FRR (show bgp ipv4 unicast PREFIX)
+    and IOS (show ip bgp PREFIX), the last two as tables too. Asks no control and no router.
+    """
     from anypop.routing.paste import telling  # noqa: PLC0415 - dictionaries are YAML, and --help needs none of them
     from anypop.routing.paste.explained import explain as judged  # noqa: PLC0415
     from anypop.routing.paste.read import read  # noqa: PLC0415
 
     found = [telling.data(one) for one in judged(read(text_of(file), style=style), asn=asn)]
-    door.screen.result(found, lambda: lines(found))
+    call.screen.result(found, lambda: lines(found))

@@ -30,7 +30,13 @@ class Meaning:
 
     @property
     def says(self) -> str:
-        mark = " (invented: labs honour it, the real network does not)" if self.invented else " (unverified)" if self.unverified else ""
+        mark = (
+            " (invented: labs honour it, the real network does not)"
+            if self.invented
+            else " (unverified)"
+            if self.unverified
+            else ""
+        )
         return f"{community_text(self.community)}: {self.meaning}{mark}"
 
 
@@ -44,10 +50,15 @@ def chosen(sessions: Sequence[Session], pops: Sequence[str], upstreams: Sequence
     fits nothing.
     """
     known_pops = {s.pop for s in sessions}
-    problems = [f"--pop {pop}: not announced there (PoPs: {', '.join(sorted(known_pops))})" for pop in pops if pop not in known_pops]
+    problems = [
+        f"--pop {pop}: not announced there (PoPs: {', '.join(sorted(known_pops))})"
+        for pop in pops
+        if pop not in known_pops
+    ]
     here = [s for s in sessions if not pops or s.pop in pops]
     problems += [
-        f"--upstream {wanted}: no such upstream there (they are: {', '.join(sorted({f'{s.upstream} AS{s.asn}' for s in here}))})"
+        f"--upstream {wanted}: no such upstream there (they are: "
+        f"{', '.join(sorted({f'{s.upstream} AS{s.asn}' for s in here}))})"
         for wanted in upstreams
         if here and not any(_is(s, wanted) for s in here)
     ]
@@ -70,7 +81,11 @@ def diff(pairs: Iterable[tuple[Session, Session]]) -> list[list[Piece]]:
     lines: list[list[Piece]] = []
     for before, after in pairs:
         name = f"{before.pop} -> {before.upstream} (AS{before.asn})"
-        lines += [[(name, "bold")], [(f"- {scope_says(before.scope)}", "red")], [(f"+ {scope_says(after.scope)}", "green")]]
+        lines += [
+            [(name, "bold")],
+            [(f"- {scope_says(before.scope)}", "red")],
+            [(f"+ {scope_says(after.scope)}", "green")],
+        ]
     return lines
 
 
@@ -92,10 +107,19 @@ def no_export_to(dictionary: Mapping[str, Any], neighbour: str, *, there: str) -
 
 def lower_preference(dictionary: Mapping[str, Any], relation: str, *, there: str) -> Meaning:
     """The community that makes this network prefer a route less."""
-    return _found(dictionary, "lower_preference", relation, f"that makes it prefer a route less ({relation})", there=there, longer=True)
+    return _found(
+        dictionary,
+        "lower_preference",
+        relation,
+        f"that makes it prefer a route less ({relation})",
+        there=there,
+        longer=True,
+    )
 
 
-def _found(dictionary: Mapping[str, Any], intent: str, value: str, purpose: str, *, there: str, longer: bool = False) -> Meaning:
+def _found(
+    dictionary: Mapping[str, Any], intent: str, value: str, purpose: str, *, there: str, longer: bool = False
+) -> Meaning:
     """`longer`: whether to be the longer way may do the same."""
     from anypop.routing import intents  # noqa: PLC0415 - dictionaries are YAML, and --help needs none of them
     from anypop.routing.dictionary import of_data  # noqa: PLC0415
@@ -106,7 +130,11 @@ def _found(dictionary: Mapping[str, Any], intent: str, value: str, purpose: str,
     except (intents.NoCommunity, ValueError) as error:
         instead = [
             f"do not announce to it there:  anypop announce withhold {there} --upstream {book.asn}",
-            *([f"be the longer way there:      anypop announce prepend {there} --upstream {book.asn} --count 3"] if longer else []),
+            *(
+                [f"be the longer way there:      anypop announce prepend {there} --upstream {book.asn} --count 3"]
+                if longer
+                else []
+            ),
             f"see what it does understand:  anypop communities show {book.asn}",
         ]
         advice = "One of these may do instead."
@@ -120,7 +148,9 @@ def meanings_of(dictionary: Mapping[str, Any], communities: Iterable[Community |
     book = of_data(dictionary)
     found = {community: book.lookup(community) for community in communities}
     unknown = f"not in the dictionary of AS{book.asn}"
-    return [_meaning(entry) if entry is not None else Meaning(community=c, meaning=unknown) for c, entry in found.items()]
+    return [
+        _meaning(entry) if entry is not None else Meaning(community=c, meaning=unknown) for c, entry in found.items()
+    ]
 
 
 def _meaning(entry: "Entry") -> Meaning:

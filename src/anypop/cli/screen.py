@@ -1,7 +1,7 @@
 """What a command says and where: results on standard output, everything else on standard error.
 
-In: data of control and the tables made of it. Out: text. With `-o json` standard output holds one JSON document and nothing else. Colour
-and width come from the terminal; a pipe gets neither. Decides nothing about the content.
+In: data of control and the tables made of it. Out: text. With `-o json` standard output holds one JSON document and
+nothing else. Colour and width come from the terminal; a pipe gets neither. Decides nothing about the content.
 """
 
 import json
@@ -46,7 +46,9 @@ class Screen:
         self._print("stderr", shown)
 
     def preview(self, *shown: Shown) -> None:
-        """What is about to happen: before the answer on standard output, or on standard error when that carries JSON."""
+        """What is about to happen: before the answer on standard output, or on standard error when that carries
+        JSON.
+        """
         self._print("stderr" if self.output is Format.JSON else "stdout", shown)
 
     @property
@@ -60,7 +62,9 @@ class Screen:
         return self.console("stderr").is_terminal and not self.console("stderr").is_dumb_terminal
 
     def agree(self, question: str, *, yes: bool) -> None:
-        """Ask before something changes; `Failure` when declined. Nobody is asked with `--yes` or where no person sits at a terminal."""
+        """Ask before something changes; `Failure` when declined. Nobody is asked with `--yes` or where no person
+        sits at a terminal.
+        """
         if yes or not self.interactive:
             return
         sys.stderr.write(f"{question} [y/N] ")
@@ -72,7 +76,9 @@ class Screen:
         if stream not in self._consoles:
             from rich.console import Console  # noqa: PLC0415 - see the class
 
-            self._consoles[stream] = Console(file=_stream(stream), highlight=False, markup=False, emoji=False, soft_wrap=True)
+            self._consoles[stream] = Console(
+                file=_stream(stream), highlight=False, markup=False, emoji=False, soft_wrap=True
+            )
         return self._consoles[stream]
 
     def width(self, stream: str) -> int | None:

@@ -1,7 +1,8 @@
 """Where control is and who we are: read before the first request.
 
-In: `--state DIR`, the environment, the `client.json` that a platform writes. Out: `Settings`. A value of the environment wins over the same
-value in the file, except that `--state` names a platform on purpose: then only the file counts.
+In: `--state DIR`, the environment, the `client.json` that a platform writes. Out: `Settings`. A value of the
+environment wins over the same value in the file, except that `--state` names a platform on purpose: then only the file
+counts.
 """
 
 import json
@@ -44,13 +45,23 @@ def load(state: Path | None, environment: Mapping[str, str], *, stack: str = "")
         raise Failure(
             f"not known: {', '.join(missing)}",
             code=Exit.USAGE,
-            advice="Set " + ", ".join(f"ANYPOP_{key.upper()}" for key in missing) + ", or name a platform's folder with --state DIR.",
+            advice="Set "
+            + ", ".join(f"ANYPOP_{key.upper()}" for key in missing)
+            + ", or name a platform's folder with --state DIR.",
         )
     url = values["url"].rstrip("/")
     if not url.startswith(("https://", "http://")):
-        raise Failure(f"'{url}' is not the address of a control process", code=Exit.USAGE, advice="It looks like https://127.0.0.1:8443.")
+        raise Failure(
+            f"'{url}' is not the address of a control process",
+            code=Exit.USAGE,
+            advice="It looks like https://127.0.0.1:8443.",
+        )
     return Settings(
-        url=url, ca=values.get("ca", ""), client_id=values["client_id"], client_secret=values["client_secret"], stack=values["stack"]
+        url=url,
+        ca=values.get("ca", ""),
+        client_id=values["client_id"],
+        client_secret=values["client_secret"],
+        stack=values["stack"],
     )
 
 
@@ -61,12 +72,19 @@ def _of_file(path: Path, folder: Path) -> dict[str, str]:
         raise Failure(
             f"no platform runs from {folder} (there is no {path.name} in it)",
             code=Exit.UNREACHABLE,
-            advice="Start one with 'sudo anypop up', name another folder with --state DIR, or set ANYPOP_URL and the credentials.",
+            advice=(
+                "Start one with 'sudo anypop up', name another folder with --state DIR, or set ANYPOP_URL and the "
+                "credentials."
+            ),
         ) from None
     except PermissionError:
-        raise Failure(f"{path} may not be read", code=Exit.DENIED, advice="Run as root, or set ANYPOP_URL and the credentials.") from None
+        raise Failure(
+            f"{path} may not be read", code=Exit.DENIED, advice="Run as root, or set ANYPOP_URL and the credentials."
+        ) from None
     except (ValueError, OSError) as error:
-        raise Failure(f"{path} cannot be used: {error}", code=Exit.USAGE, advice="'anypop up' writes it anew.") from error
+        raise Failure(
+            f"{path} cannot be used: {error}", code=Exit.USAGE, advice="'anypop up' writes it anew."
+        ) from error
     if not isinstance(found, dict):
         raise Failure(f"{path} does not hold a JSON object", code=Exit.USAGE, advice="'anypop up' writes it anew.")
     values = {key: str(found[key]) for key in _KEYS if found.get(key)}

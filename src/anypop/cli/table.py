@@ -1,7 +1,8 @@
 """Tables as people read them: aligned, without boxes, as wide as the place they are shown in.
 
-In: columns, rows of cells, a width. Out: lines of styled pieces. Pure: it prints nothing and knows no terminal; `screen` does that.
-Where there is no width (a pipe, a file) nothing is ever cut, so that `grep` and `awk` see whole values.
+In: columns, rows of cells, a width. Out: lines of styled pieces. Pure: it prints nothing and knows no terminal;
+`screen` does that. Where there is no width (a pipe, a file) nothing is ever cut, so that `grep` and `awk` see whole
+values.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ Piece = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`drop`: in a narrow place columns go in falling order of this number; 0 stays always. `right`: numbers line up on the right.
+    """`drop`: in a narrow place columns go in falling order of this number; 0 stays always. `right`: numbers line up on
+    the right.
 
     `maybe`: not shown at all where no row has anything to say in it.
     """
@@ -29,7 +31,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`empty` is the sentence shown instead of a table without rows. `foot`: how many of the last rows are sums, set apart by a rule."""
+    """`empty` is the sentence shown instead of a table without rows. `foot`: how many of the last rows are sums, set
+    apart by a rule.
+    """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
@@ -69,7 +73,11 @@ def lines(table: Table, width: int | None) -> list[list[Piece]]:
 
 
 def _fit(table: Table, width: int | None) -> _Layout:
-    shown = [i for i, column in enumerate(table.columns) if not column.maybe or any(text_of(row[i]) not in ("", "-") for row in table.rows)]
+    shown = [
+        i
+        for i, column in enumerate(table.columns)
+        if not column.maybe or any(text_of(row[i]) not in ("", "-") for row in table.rows)
+    ]
     layout = _measure(table, shown)
     while width is not None and layout.total > width:
         droppable = [i for i in layout.kept if table.columns[i].drop]

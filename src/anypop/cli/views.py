@@ -1,14 +1,14 @@
 """Control's answers as tables: workloads, instances, prices, places. Pure.
 
-In: plain data as the API gives it. Out: `Table`s and sentences for `screen`. Missing fields show as "-": a control process that is newer or
-older than this command line is never a crash.
+In: plain data as the API gives it. Out: `Table`s and sentences for `screen`. Missing fields show as "-": a control
+process that is newer or older than this command line is never a crash.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from anypop.cli.body import ANYCAST
+from anypop.cli.declaration import ANYCAST
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.reasons import Reason
 
@@ -69,7 +69,13 @@ def quote(found: Data) -> Table:
     """The price, line by line."""
     currency = text(found.get("currency"))
     rows: list[list[Cell]] = [
-        [text(line["item"]), str(line["quantity"]), _money(line["unit_hourly"], 4), _money(line["hourly"], 4), _money(line["monthly"], 2)]
+        [
+            text(line["item"]),
+            str(line["quantity"]),
+            _money(line["unit_hourly"], 4),
+            _money(line["hourly"], 4),
+            _money(line["monthly"], 2),
+        ]
         for line in found.get("lines") or []
     ]
     rows.append([("total", "bold"), "", "", _money(found["hourly"], 4), (_money(found["monthly"], 2), "bold")])
@@ -107,11 +113,16 @@ def workloads(found: Sequence[Data]) -> Table:
         ]
         for w in found
     ]
-    return Table(columns=columns, rows=rows, empty="no workloads; 'anypop workload create --help' shows how to make one")
+    return Table(
+        columns=columns, rows=rows, empty="no workloads; 'anypop workload create --help' shows how to make one"
+    )
 
 
 def targets(workload: Data) -> str:
-    return " ".join(f"{name}={','.join(cities_of(target))}" for name, target in (workload.get("targets") or {}).items()) or "-"
+    return (
+        " ".join(f"{name}={','.join(cities_of(target))}" for name, target in (workload.get("targets") or {}).items())
+        or "-"
+    )
 
 
 def instances(found: Sequence[Data], *, title: str = "") -> Table:
@@ -162,7 +173,10 @@ def workload(found: Data) -> Table:
     ]
     for name, container in (spec.get("containers") or {}).items():
         asked = (container.get("resources") or {}).get("requests") or {}
-        ports = ", ".join(f"{p.get('port')}/{str(p.get('protocol') or 'TCP').lower()}" for p in (container.get("ports") or {}).values())
+        ports = ", ".join(
+            f"{p.get('port')}/{str(p.get('protocol') or 'TCP').lower()}"
+            for p in (container.get("ports") or {}).values()
+        )
         rows.append([f"container {name}", text(container.get("image"))])
         rows.append(["  asks for", f"{text(asked.get('cpu'))} vCPU, {text(asked.get('memory'))}"])
         rows.append(["  ports", text(ports)])
@@ -174,7 +188,10 @@ def workload(found: Data) -> Table:
 
 def revision(status: Data, under_way: Sequence[Data]) -> list[str]:
     """`6 of 8 instances on revision 4`, and what is under way."""
-    lines = [f"{status.get('instances_on_it', 0)} of {status.get('instances', 0)} instances on revision {status.get('revision')}"]
+    lines = [
+        f"{status.get('instances_on_it', 0)} of {status.get('instances', 0)} instances on revision "
+        f"{status.get('revision')}"
+    ]
     lines += [f"rollout {str(r.get('id'))[:8]} is {r.get('phase')}: {r.get('says')}" for r in under_way]
     return lines
 

@@ -1,8 +1,8 @@
 """Waiting for a workload with open eyes: SCHEDULING, STARTING, RUNNING, as control's watch stream tells it.
 
-In: a workload's name and how many instances it asks for. Out: the instances once all run, or a `Failure` that names those that do not and
-why. On a terminal one table changes in place, elsewhere each change of phase is one line. The stream is a hint, never the truth: when it
-ends the list of instances is read again.
+In: a workload's name and how many instances it asks for. Out: the instances once all run, or a `Failure` that names
+those that do not and why. On a terminal one table changes in place, elsewhere each change of phase is one line. The
+stream is a hint, never the truth: when it ends the list of instances is read again.
 """
 
 import time
@@ -11,21 +11,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from anypop.cli import views
-from anypop.cli.door import Door
+from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Screen
 
 Instances = list[dict[str, Any]]
 
-POLL_S = 0.25  # between two looks where no stream tells of changes: short beside a start (seconds), long beside a request (milliseconds)
+# between two looks where no stream tells of changes: short beside a start (seconds), long beside a request
+# (milliseconds)
+POLL_S = 0.25
 
 
-def until_running(door: Door, workload: str, count: int, *, timeout_s: float) -> Instances:
+def until_running(call: Call, workload: str, count: int, *, timeout_s: float) -> Instances:
     """The instances of `workload` once `count` of them run. `Failure` (exit code 6) after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     seen: Instances = []
-    with _drawn(door.screen) as draw:
-        for seen in _states(door, workload, deadline):
+    with _drawn(call.screen) as draw:
+        for seen in _states(call, workload, deadline):
             draw(seen)
             if seen and len(seen) >= count and all(i.get("phase") == "RUNNING" for i in seen):
                 return seen
@@ -38,14 +40,14 @@ def until_running(door: Door, workload: str, count: int, *, timeout_s: float) ->
     )
 
 
-def until_gone(door: Door, workload: str, *, timeout_s: float) -> None:
+def until_gone(call: Call, workload: str, *, timeout_s: float) -> None:
     """Returns once control no longer knows the workload."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if _is_gone(door, workload):
+        if _is_gone(call, workload):
             return
         began = time.monotonic()
-        if not _told_gone(door, workload, deadline):
+        if not _told_gone(call, workload, deadline):
             time.sleep(max(0.0, began + POLL_S - time.monotonic()))
     raise Failure(
         f"{workload} is still being taken down after {timeout_s:g} s",
@@ -54,9 +56,9 @@ def until_gone(door: Door, workload: str, *, timeout_s: float) -> None:
     )
 
 
-def _is_gone(door: Door, workload: str) -> bool:
+def _is_gone(call: Call, workload: str) -> bool:
     try:
-        door.client.get(door.workload_path(workload), what=f"look for {workload}")
+        call.client.get(call.workload_path(workload), what=f"look for {workload}")
     except Failure as failure:
         if failure.code is Exit.NOT_FOUND:
             return True
@@ -64,11 +66,11 @@ def _is_gone(door: Door, workload: str) -> bool:
     return False
 
 
-def _told_gone(door: Door, workload: str, deadline: float) -> bool:
+def _told_gone(call: Call, workload: str, deadline: float) -> bool:
     """Whether control's stream told of the end; False where it broke, or where there is none."""
-    path, left = f"{door.workload_path(workload, 'anypop')}/watch", max(0.1, deadline - time.monotonic())
+    path, left = f"{call.workload_path(workload, 'anypop')}/watch", max(0.1, deadline - time.monotonic())
     try:
-        events = door.client.events(path, what=f"watch {workload}", silence_s=left)
+        events = call.client.events(path, what=f"watch {workload}", silence_s=left)
         return any(event == "gone" or time.monotonic() > deadline for event, _ in events)
     except Failure as failure:
         if failure.code is Exit.NOT_FOUND:
@@ -76,18 +78,22 @@ def _told_gone(door: Door, workload: str, deadline: float) -> bool:
         raise
 
 
-def _states(door: Door, workload: str, deadline: float) -> Iterator[Instances]:
-    """Each state that control tells of, until `deadline`: by the stream where it has one, by asking again where it has not."""
+def _states(call: Call, workload: str, deadline: float) -> Iterator[Instances]:
+    """Each state that control tells of, until `deadline`: by the stream where it has one, by asking again where it
+    has not.
+    """
     what = f"watch {workload}"
     streams = True
     while (left := deadline - time.monotonic()) > 0:
-        yield door.client.every(f"{door.workload_path(workload)}/instances", what=what)
+        yield call.client.every(f"{call.workload_path(workload)}/instances", what=what)
         if not streams:
             time.sleep(POLL_S)
             continue
         began = time.monotonic()
         try:
-            for _, data in door.client.events(f"{door.workload_path(workload, 'anypop')}/watch", what=what, silence_s=left):
+            for _, data in call.client.events(
+                f"{call.workload_path(workload, 'anypop')}/watch", what=what, silence_s=left
+            ):
                 if isinstance(data, dict) and isinstance(data.get("instances"), list):
                     yield data["instances"]
                 if time.monotonic() > deadline:
@@ -96,7 +102,8 @@ def _states(door: Door, workload: str, deadline: float) -> Iterator[Instances]:
             if failure.code is Exit.UNREACHABLE:
                 raise
             streams = False
-        time.sleep(max(0.0, began + POLL_S - time.monotonic()))  # a stream that ends at once must not become a storm of requests
+        # a stream that ends at once must not become a storm of requests
+        time.sleep(max(0.0, began + POLL_S - time.monotonic()))
 
 
 @contextmanager
@@ -117,6 +124,8 @@ def _drawn(screen: Screen) -> Iterator[Callable[[Sequence[dict[str, Any]]], None
             if phases.get(name) != phase:
                 phases[name] = phase
                 reason = views.why(instance)
-                screen.note(f"{time.monotonic() - began:7.3f} s  {name}  {phase}" + ("" if reason == "-" else f"  {reason}"))
+                screen.note(
+                    f"{time.monotonic() - began:7.3f} s  {name}  {phase}" + ("" if reason == "-" else f"  {reason}")
+                )
 
     yield lines

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from anypop.cli import rollouts, views
-from anypop.cli.door import Door
+from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure
 from anypop.model.announce import Scope
 from anypop.model.scopes import scope_data
@@ -22,26 +22,33 @@ SLACK_S = 60.0
 def wave(
     scopes: Mapping[tuple[str, str], Scope], *, note: str = "", expected: Mapping[str, frozenset[str]] | None = None
 ) -> dict[str, Any]:
-    """One wave as the API takes it. `scopes`: by PoP and upstream. `expected`: per vantage the PoPs where it may land."""
-    rules = [{"pop": pop, "upstream": upstream, "scope": scope_data(scope), "note": note} for (pop, upstream), scope in scopes.items()]
+    """One wave as the API takes it. `scopes`: by PoP and upstream. `expected`: per vantage the PoPs where it may
+    land.
+    """
+    rules = [
+        {"pop": pop, "upstream": upstream, "scope": scope_data(scope), "note": note}
+        for (pop, upstream), scope in scopes.items()
+    ]
     return {"rules": rules, "expected": {vantage: sorted(pops) for vantage, pops in (expected or {}).items()}}
 
 
-def begin(door: Door, workload: str, waves: Sequence[Mapping[str, Any]], strategy: Mapping[str, float]) -> views.Data:
+def begin(call: Call, workload: str, waves: Sequence[Mapping[str, Any]], strategy: Mapping[str, float]) -> views.Data:
     """Ask for it; the rollout that was begun."""
-    path = f"{door.workload_path(workload, 'anypop')}/rollouts"
+    path = f"{call.workload_path(workload, 'anypop')}/rollouts"
     body = {"waves": list(waves), "strategy": dict(strategy)}
     # before anything changes control looks where the vantages land, and one that gets no answers takes its time
     try:
-        found = door.client.call("POST", path, what=f"change scopes of {workload}", body=body, patience_s=600)
+        found = call.client.call("POST", path, what=f"change scopes of {workload}", body=body, patience_s=600)
     except KeyboardInterrupt:
-        door.screen.note("", f"control was asked already and may have begun: anypop rollout list {workload}")
+        call.screen.note("", f"control was asked already and may have begun: anypop rollout list {workload}")
         raise
     rollout: views.Data = found["rollout"]
     return rollout
 
 
-def to_the_end(door: Door, workload: str, rollout: views.Data, *, deadline_s: float, bake_s: float, well: str) -> views.Data:
+def to_the_end(
+    call: Call, workload: str, rollout: views.Data, *, deadline_s: float, bake_s: float, well: str
+) -> views.Data:
     """The rollout once it has ended, and once it is known whether the vantages land as before where it was taken back.
     `deadline_s`, `bake_s`: its strategy. `well`: what to call a wave that is through. `Failure` when it is paused, or
     does not end in time.
@@ -55,7 +62,7 @@ def to_the_end(door: Door, workload: str, rollout: views.Data, *, deadline_s: fl
     try:
         while True:
             lines = list(progress(rollout, well))
-            door.screen.note(*lines[told:])
+            call.screen.note(*lines[told:])
             told = len(lines)
             now = time.monotonic()
             match rollout.get("phase"):
@@ -72,16 +79,17 @@ def to_the_end(door: Door, workload: str, rollout: views.Data, *, deadline_s: fl
                         return rollout
                 case _:
                     return rollout
-            newer = _news(door, workload, rollout, left)
+            newer = _news(call, workload, rollout, left)
             if newer is None and not silent:
-                door.screen.note("control does not answer; it goes on with this when it is back")
+                call.screen.note("control does not answer; it goes on with this when it is back")
             silent = newer is None
             rollout = newer or rollout
     except KeyboardInterrupt:
         short = identity[:8]
-        door.screen.note(
+        call.screen.note(
             "", "only the watching ends: control goes on with it",
-            f"  watch it again:  anypop rollout wait {workload} {short}", f"  take it back:    anypop rollout abort {workload} {short}",
+            f"  watch it again:  anypop rollout wait {workload} {short}",
+            f"  take it back:    anypop rollout abort {workload} {short}",
         )  # fmt: skip
         raise
 
@@ -100,7 +108,9 @@ def progress(rollout: views.Data, well: str) -> Iterator[str]:
             yield from (f"  {line}" for line in result["differs"])
         else:
             seen = ", ".join(f"{vantage} {pop or '-'}" for vantage, pop in result["seen"].items())
-            yield f"  {well} after {result['seconds']:.1f} s" + (f": {seen}" if seen else " (no vantage to see it from)")
+            yield f"  {well} after {result['seconds']:.1f} s" + (
+                f": {seen}" if seen else " (no vantage to see it from)"
+            )
     match rollout.get("phase"):
         case "reverted":
             yield "the outcome differs: taking everything back"
@@ -109,7 +119,11 @@ def progress(rollout: views.Data, well: str) -> Iterator[str]:
         case _:
             return
     if (restored := rollout.get("restored")) is not None:
-        yield "every vantage lands as before" if restored else "some vantage does not land as before yet: 'anypop probe --all' shows it"
+        yield (
+            "every vantage lands as before"
+            if restored
+            else "some vantage does not land as before yet: 'anypop probe --all' shows it"
+        )
 
 
 def course(rollout: views.Data) -> dict[str, Any]:
@@ -121,7 +135,9 @@ def course(rollout: views.Data) -> dict[str, Any]:
         "applied": done,
         "rolled_back": not done,
         "restored": True if done else rollout.get("restored"),
-        "waves": [{"pop": " ".join(pops), **result} for pops, result in zip(rollout.get("waves") or [], results, strict=False)],
+        "waves": [
+            {"pop": " ".join(pops), **result} for pops, result in zip(rollout.get("waves") or [], results, strict=False)
+        ],
     }
 
 
@@ -134,8 +150,14 @@ def taken_back(rollout: views.Data, *, what: str, why: str, advice: str) -> Fail
 
 
 def _is_awaited(rollout: views.Data) -> bool:
-    """Whether control has yet to say if the vantages land as before. Of a workload that is being deleted it never does."""
-    return bool(rollout.get("vantages")) and rollout.get("restored") is None and rollout.get("reason") != "workload-deleted"
+    """Whether control has yet to say if the vantages land as before. Of a workload that is being deleted it never
+    does.
+    """
+    return (
+        bool(rollout.get("vantages"))
+        and rollout.get("restored") is None
+        and rollout.get("reason") != "workload-deleted"
+    )
 
 
 def _unfinished(workload: str, rollout: views.Data, how: str) -> Failure:
@@ -143,15 +165,18 @@ def _unfinished(workload: str, rollout: views.Data, how: str) -> Failure:
     return Failure(
         f"the change of scopes of {workload} {how}" + (f": {rollout['message']}" if rollout.get("message") else ""),
         code=Exit.TIMEOUT,
-        advice=f"Go on with 'anypop rollout resume {workload} {short}', watch it with 'wait', or take it back with 'abort'.",
+        advice=(
+            f"Go on with 'anypop rollout resume {workload} {short}', watch it with 'wait', or take it back with "
+            "'abort'."
+        ),
     )
 
 
-def _news(door: Door, workload: str, rollout: views.Data, left: float) -> views.Data | None:
+def _news(call: Call, workload: str, rollout: views.Data, left: float) -> views.Data | None:
     """The rollout after the next news of it. None where control does not answer: it may be back soon."""
     try:
-        rollouts.next_news(door, workload, rollout, left)
-        return rollouts.one(door, workload, str(rollout["id"]))
+        rollouts.next_news(call, workload, rollout, left)
+        return rollouts.one(call, workload, str(rollout["id"]))
     except Failure as failure:
         if failure.code is not Exit.UNREACHABLE:
             raise

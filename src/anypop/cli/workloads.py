@@ -1,7 +1,8 @@
-"""`anypop quote`, `anypop workload ...`, `anypop instances`: declare a workload, see its price, wait for it, look at it, take it away.
+"""`anypop quote`, `anypop workload ...`, `anypop instances`: declare a workload, see its price, wait for it, look at
+it, take it away.
 
-In: options or a file. Out: requests of the Workload API and what became of them. The command line decides nothing: whether a workload is
-right and what it costs is control's answer.
+In: options or a file. Out: requests of the Workload API and what became of them. The command line decides nothing:
+whether a workload is right and what it costs is control's answer.
 """
 
 from enum import StrEnum
@@ -10,23 +11,40 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import announcements, body, views, watch
-from anypop.cli.door import Door, command
+from anypop.cli import announcements, declaration, views, watch
+from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create, list, show, delete and wait for workloads.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Create, list, show, delete and wait for workloads."
+)
 
-Slug = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the workload: a DNS label, unique in its stack.", show_default=False)]
-File = Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="A workload as YAML or JSON; '-' reads standard input.")]
-Image = Annotated[str, typer.Option("--image", metavar="IMAGE", help="OCI image: registry/name:tag.", show_default=False)]
-Ports = Annotated[
-    list[str] | None, typer.Option("--port", metavar="N[/udp]", help="Port the application listens on, open to all. Repeatable.")
+Slug = Annotated[
+    str,
+    typer.Argument(
+        metavar="[NAME]", help="Name of the workload: a DNS label, unique in its stack.", show_default=False
+    ),
 ]
-Size = Annotated[str, typer.Option("--size", metavar="SP-N", help="What an instance asks for: SP-1 (1 vCPU, 2 GiB) to SP-8 (48, 256).")]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", metavar="FILE", help="A workload as YAML or JSON; '-' reads standard input."),
+]
+Image = Annotated[
+    str, typer.Option("--image", metavar="IMAGE", help="OCI image: registry/name:tag.", show_default=False)
+]
+Ports = Annotated[
+    list[str] | None,
+    typer.Option("--port", metavar="N[/udp]", help="Port the application listens on, open to all. Repeatable."),
+]
+Size = Annotated[
+    str,
+    typer.Option("--size", metavar="SP-N", help="What an instance asks for: SP-1 (1 vCPU, 2 GiB) to SP-8 (48, 256)."),
+]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", metavar="NAME=CITY,CITY", help="A named group of cities (IATA codes). Repeatable.")
+    list[str] | None,
+    typer.Option("--target", metavar="NAME=CITY,CITY", help="A named group of cities (IATA codes). Repeatable."),
 ]
 Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="Instances in each city.")]
 Anycast = Annotated[bool, typer.Option("--anycast", help="One address, the same in every city.")]
@@ -37,16 +55,21 @@ class Goal(StrEnum):
     GONE = "gone"
 
 
-def wanted(file: Path | None, options: body.Wanted) -> dict[str, Any]:
+def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
     """The workload that the options or the file describe; `Failure` where both or neither do."""
     if file is None:
-        return body.of_options(options)
+        return declaration.of_options(options)
     mixed = [
-        f"--{name}" for name in ("image", "ports", "targets", "anycast", "env", "secrets", "command", "name") if getattr(options, name)
+        f"--{name}"
+        for name in ("image", "ports", "targets", "anycast", "env", "secrets", "command", "name")
+        if getattr(options, name)
     ]
     if mixed:
-        raise usage(f"--file and {', '.join(mixed)} exclude each other", advice="Write it into the file, or leave the file away.")
-    found = body.of_file(file)
+        raise usage(
+            f"--file and {', '.join(mixed)} exclude each other",
+            advice="Write it into the file, or leave the file away.",
+        )
+    found = declaration.of_file(file)
     return found | {"slug": options.slug} if options.slug else found
 
 
@@ -55,16 +78,18 @@ def wanted(file: Path | None, options: body.Wanted) -> dict[str, Any]:
     "create",
     examples="""
     anypop workload create web --image registry.example/web:1 --port 80 --target eu1=AMS,LHR --replicas 2 --anycast
-    anypop workload create web --image registry.example/web:1 --port 80 --size SP-2 --target na1=JFK,LAX --env MODE=live --secret TOKEN
+    anypop workload create web --image registry.example/web:1 --target na1=JFK,LAX --env MODE=live --secret TOKEN
     anypop workload create -f workload.yaml --yes -o json
     """,
 )
 def create(
-    door: Door,
+    call: Call,
     slug: Slug = "",
     *,
     file: File = None,
-    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="A name for people (default: NAME).", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="A name for people (default: NAME).", show_default=False)
+    ] = "",
     image: Image = "",
     port: Ports = None,
     size: Size = "SP-1",
@@ -72,20 +97,25 @@ def create(
     replicas: Replicas = 1,
     anycast: Anycast = False,
     env: Annotated[
-        list[str] | None, typer.Option("--env", metavar="K[=V]", help="Environment; without =V taken from here. Repeatable.")
+        list[str] | None,
+        typer.Option("--env", metavar="K[=V]", help="Environment; without =V taken from here. Repeatable."),
     ] = None,
     secret: Annotated[
-        list[str] | None, typer.Option("--secret", metavar="K[=V]", help="Like --env, but never shown again. Repeatable.")
+        list[str] | None,
+        typer.Option("--secret", metavar="K[=V]", help="Like --env, but never shown again. Repeatable."),
     ] = None,
     run: Annotated[
-        list[str] | None, typer.Option("--command", metavar="TEXT", help="Command in place of the image's own, as in a shell. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--command", metavar="TEXT", help="Command in place of the image's own, as in a shell. Repeatable."
+        ),
     ] = None,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
     """Deploy a workload everywhere with one operation: first its price, then its instances as they start."""
-    options = body.Wanted(
+    options = declaration.Wanted(
         slug=slug,
         name=name,
         image=image,
@@ -100,22 +130,27 @@ def create(
     )
     document = wanted(file, options)
     what = f"create workload {document.get('slug') or document.get('name') or ''}".strip()
-    price = door.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
-    door.screen.note(views.quote(price), *without_effect(price), "")
-    door.screen.agree("Create it?", yes=yes)
-    made = door.client.call("POST", f"{door.stack_path('workload')}/workloads", what=what, body={"workload": document})["workload"]
+    price = call.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
+    call.screen.note(views.quote(price), *without_effect(price), "")
+    call.screen.agree("Create it?", yes=yes)
+    made = call.client.call("POST", f"{call.stack_path('workload')}/workloads", what=what, body={"workload": document})[
+        "workload"
+    ]
     known = str(made.get("slug") or made.get("id"))
     if not wait:
-        found = door.client.every(f"{door.workload_path(known)}/instances", what=what)
+        found = call.client.every(f"{call.workload_path(known)}/instances", what=what)
     else:
-        found = watch.until_running(door, known, views.expected(made), timeout_s=timeout)
+        found = watch.until_running(call, known, views.expected(made), timeout_s=timeout)
     found = list(views.by_name(found))
-    door.screen.result({"workload": made, "quote": price, "instances": found}, lambda: summary(made, found))
+    call.screen.result({"workload": made, "quote": price, "instances": found}, lambda: summary(made, found))
 
 
 def without_effect(price: views.Data) -> list[Shown]:
     """What control would accept and not act on, so that nobody takes it for done."""
-    return [f"without effect here: {row.get('field')}: {row.get('description')}" for row in price.get("without_effect") or []]
+    return [
+        f"without effect here: {row.get('field')}: {row.get('description')}"
+        for row in price.get("without_effect") or []
+    ]
 
 
 def summary(made: views.Data, found: list[views.Data]) -> list[Shown]:
@@ -131,19 +166,19 @@ def summary(made: views.Data, found: list[views.Data]) -> list[Shown]:
 
 
 @command(app, "list", examples="anypop workload list\nanypop workload list -o json | jq -r '.[].slug'")
-def list_workloads(door: Door) -> None:
+def list_workloads(call: Call) -> None:
     """All workloads of the stack."""
-    found = door.client.every(f"{door.stack_path('workload')}/workloads", what="list workloads")
-    door.screen.result(found, lambda: [views.workloads(found)])
+    found = call.client.every(f"{call.stack_path('workload')}/workloads", what="list workloads")
+    call.screen.result(found, lambda: [views.workloads(found)])
 
 
 @command(app, "show", examples="anypop workload show web")
-def show(door: Door, workload: KnownWorkload) -> None:
+def show(call: Call, workload: KnownWorkload) -> None:
     """One workload and its instances."""
     what = f"show workload {workload}"
-    found = door.client.get(door.workload_path(workload), what=what)["workload"]
-    parts = list(views.by_name(door.client.every(f"{door.workload_path(workload)}/instances", what=what)))
-    status = door.client.get(f"{door.workload_path(workload, 'anypop')}/rollouts", what=what)
+    found = call.client.get(call.workload_path(workload), what=what)["workload"]
+    parts = list(views.by_name(call.client.every(f"{call.workload_path(workload)}/instances", what=what)))
+    status = call.client.get(f"{call.workload_path(workload, 'anypop')}/rollouts", what=what)
     under_way = [r for r in status.get("results") or [] if r.get("phase") in ("running", "paused")]
     data = {
         "workload": found,
@@ -151,30 +186,32 @@ def show(door: Door, workload: KnownWorkload) -> None:
         **{key: status.get(key) for key in ("revision", "instances_on_it")},
         "rollouts": under_way,
     }
-    door.screen.result(data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)])
+    call.screen.result(
+        data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)]
+    )
 
 
 @command(app, "delete", examples="anypop workload delete web --yes")
-def delete(door: Door, workload: KnownWorkload, *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 120) -> None:
+def delete(call: Call, workload: KnownWorkload, *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 120) -> None:
     """Take a workload away: announcements first, instances last. Its anycast address goes with it."""
     what = f"delete workload {workload}"
-    found = door.client.get(door.workload_path(workload), what=what)["workload"]
+    found = call.client.get(call.workload_path(workload), what=what)["workload"]
     slug = str(found.get("slug") or workload)
     anycast = views.anycast_of(found)
     lost = f" and its anycast address {', '.join(anycast)}" if anycast else ""
     if anycast:
-        door.screen.preview(*announcements.withdrawn_with(door, slug))
-    door.screen.agree(f"Delete {slug}, its {views.expected(found)} instances{lost}?", yes=yes)
-    door.client.call("DELETE", door.workload_path(workload), what=what)
+        call.screen.preview(*announcements.withdrawn_with(call, slug))
+    call.screen.agree(f"Delete {slug}, its {views.expected(found)} instances{lost}?", yes=yes)
+    call.client.call("DELETE", call.workload_path(workload), what=what)
     if wait:
-        watch.until_gone(door, str(found.get("id") or slug), timeout_s=timeout)
+        watch.until_gone(call, str(found.get("id") or slug), timeout_s=timeout)
     done = "is gone" if wait else "is being taken down"
-    door.screen.result({"workload": slug, "id": found.get("id"), "gone": wait}, lambda: [f"{slug} {done}"])
+    call.screen.result({"workload": slug, "id": found.get("id"), "gone": wait}, lambda: [f"{slug} {done}"])
 
 
 @command(app, "wait", examples="anypop workload wait web --timeout 60\nanypop workload wait web --for gone")
 def wait_for(
-    door: Door,
+    call: Call,
     workload: KnownWorkload,
     *,
     goal: Annotated[Goal, typer.Option("--for", metavar="running|gone", help="What to wait for.")] = Goal.RUNNING,
@@ -182,12 +219,12 @@ def wait_for(
 ) -> None:
     """Wait until every instance runs, or until the workload is gone."""
     if goal is Goal.GONE:
-        watch.until_gone(door, workload, timeout_s=timeout)
-        door.screen.result({"workload": workload, "gone": True}, lambda: [f"{workload} is gone"])
+        watch.until_gone(call, workload, timeout_s=timeout)
+        call.screen.result({"workload": workload, "gone": True}, lambda: [f"{workload} is gone"])
         return
-    found = door.client.get(door.workload_path(workload), what=f"wait for {workload}")["workload"]
-    parts = list(views.by_name(watch.until_running(door, workload, views.expected(found), timeout_s=timeout)))
-    door.screen.result({"workload": found, "instances": parts}, lambda: summary(found, parts))
+    found = call.client.get(call.workload_path(workload), what=f"wait for {workload}")["workload"]
+    parts = list(views.by_name(watch.until_running(call, workload, views.expected(found), timeout_s=timeout)))
+    call.screen.result({"workload": found, "instances": parts}, lambda: summary(found, parts))
 
 
 def register(root: typer.Typer) -> None:
@@ -202,7 +239,7 @@ def register(root: typer.Typer) -> None:
         """,
     )
     def quote(
-        door: Door,
+        call: Call,
         *,
         file: File = None,
         size: Size = "SP-1",
@@ -211,27 +248,36 @@ def register(root: typer.Typer) -> None:
         anycast: Anycast = False,
     ) -> None:
         """The price of a workload, line by line, before anything starts."""
-        options = body.Wanted(size=size, targets=target or (), replicas=replicas, anycast=anycast)
+        options = declaration.Wanted(size=size, targets=target or (), replicas=replicas, anycast=anycast)
         document = wanted(file, options)
         if file is None:
             # A price needs no image and no name, the check that control runs on every workload does.
             document |= {"name": "quote", "slug": "quote"}
             document["spec"]["containers"]["app"]["image"] = "quote"
-        found = door.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": document})
-        door.screen.result(found, lambda: [views.quote(found)])
-        door.screen.note(*without_effect(found))
+        found = call.client.call("POST", "/anypop/v1/quote", what="quote", body={"workload": document})
+        call.screen.result(found, lambda: [views.quote(found)])
+        call.screen.note(*without_effect(found))
 
     @command(root, "instances", examples="anypop instances\nanypop instances web -o json")
     def instances(
-        door: Door,
-        workload: Annotated[str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)] = "",
+        call: Call,
+        workload: Annotated[
+            str, typer.Argument(metavar="[WORKLOAD]", help="Only those of one workload.", show_default=False)
+        ] = "",
     ) -> None:
         """Instances with their place, phase and addresses."""
         what = "list instances"
         slugs = (
             [workload]
             if workload
-            else [str(w.get("slug") or w.get("id")) for w in door.client.every(f"{door.stack_path('workload')}/workloads", what=what)]
+            else [
+                str(w.get("slug") or w.get("id"))
+                for w in call.client.every(f"{call.stack_path('workload')}/workloads", what=what)
+            ]
         )
-        found = [i for slug in slugs for i in views.by_name(door.client.every(f"{door.workload_path(slug)}/instances", what=what))]
-        door.screen.result(found, lambda: [views.instances(found)])
+        found = [
+            i
+            for slug in slugs
+            for i in views.by_name(call.client.every(f"{call.workload_path(slug)}/instances", what=what))
+        ]
+        call.screen.result(found, lambda: [views.instances(found)])

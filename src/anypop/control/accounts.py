@@ -1,8 +1,9 @@
 """Accounts, credentials, tokens and stacks: who asks, and what belongs to whom.
 
-OAuth2 client credentials: a client id (32 hex) and a secret (64 hex) give a bearer token for an hour. Agents have lasting tokens of their
-own, one for each host, in files that only root can read. What is stored is a hash, so the store alone opens nothing. Blocking: the caller
-uses a thread for whatever writes; `account_of` and `host_of` read memory only.
+OAuth2 client credentials: a client id (32 hex) and a secret (64 hex) give a bearer token for an hour. Agents have
+lasting tokens of their own, one for each host, in files that only root can read. What is stored is a hash, so the store
+alone opens nothing. Blocking: the caller uses a thread for whatever writes; `account_of` and `host_of` read memory
+only.
 """
 
 import hashlib
@@ -71,7 +72,9 @@ class Accounts:
             self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
             alive = select(schema.tokens).where(schema.tokens.c.expires_at > clock())
             self._tokens = {r["hash"]: (r["account_id"], r["expires_at"]) for r in link.execute(alive).mappings()}
-            self._agents = {r["hash"]: HostName(r["host"]) for r in link.execute(select(schema.agent_tokens)).mappings()}
+            self._agents = {
+                r["hash"]: HostName(r["host"]) for r in link.execute(select(schema.agent_tokens)).mappings()
+            }
 
     # tokens
 
@@ -79,13 +82,22 @@ class Accounts:
         """A bearer token for `TOKEN_LIFE_S`. Raises `NotFound` for an unknown client id and `WrongSecret`."""
         now = self._clock()
         with self._store.writing() as link:
-            row = link.execute(select(schema.credentials).where(schema.credentials.c.client_id == client_id)).mappings().one_or_none()
+            row = (
+                link.execute(select(schema.credentials).where(schema.credentials.c.client_id == client_id))
+                .mappings()
+                .one_or_none()
+            )
             if row is None:
                 raise NotFound("no credential with this client id")
             if not compare_digest(row["secret_hash"], _hash(secret)):
                 raise WrongSecret("the client secret is wrong")
             token = secrets.token_urlsafe(32)
-            entry = {"hash": _hash(token), "account_id": row["account_id"], "credential_id": row["id"], "expires_at": now + TOKEN_LIFE_S}
+            entry = {
+                "hash": _hash(token),
+                "account_id": row["account_id"],
+                "credential_id": row["id"],
+                "expires_at": now + TOKEN_LIFE_S,
+            }
             link.execute(delete(schema.tokens).where(schema.tokens.c.expires_at <= now))
             link.execute(insert(schema.tokens), entry)
         alive = {key: value for key, value in self._tokens.items() if value[1] > now}
@@ -107,7 +119,9 @@ class Accounts:
         return host
 
     def ensure_agents(self, folder: Path, hosts: list[HostName]) -> None:
-        """A token file (0600) for each host. A file that is there and known stays as it is: an agent may be using it."""
+        """A token file (0600) for each host. A file that is there and known stays as it is: an agent may be using
+        it.
+        """
         for host in hosts:
             path = folder / f"{host}.token"
             token = path.read_text().strip() if path.exists() else ""
@@ -167,7 +181,9 @@ class Accounts:
         found = self.credential(account_id, credential_id)
         secret = secrets.token_hex(32)
         with self._store.writing() as link:
-            link.execute(update(schema.credentials).where(schema.credentials.c.id == found.id).values(secret_hash=_hash(secret)))
+            link.execute(
+                update(schema.credentials).where(schema.credentials.c.id == found.id).values(secret_hash=_hash(secret))
+            )
             link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
         self._read_tokens()
         return replace(found, secret=secret)
@@ -185,7 +201,9 @@ class Accounts:
         table = schema.credentials
         columns = (table.c.id, table.c.account_id, table.c.client_id, table.c.name, table.c.created_at)
         with self._store.reading() as link:
-            found = link.execute(select(*columns).where(table.c.account_id == account_id).order_by(table.c.created_at, table.c.id))
+            found = link.execute(
+                select(*columns).where(table.c.account_id == account_id).order_by(table.c.created_at, table.c.id)
+            )
             return [Credential(**row) for row in found.mappings()]
 
     def credential(self, account_id: str, credential_id: str) -> Credential:
@@ -211,7 +229,9 @@ class Accounts:
 
     def stacks(self, account_id: str) -> list[Stack]:
         """The account's stacks, oldest first."""
-        return sorted((s for s in self._stacks.values() if s.account_id == account_id), key=lambda s: (s.created_at, s.id))
+        return sorted(
+            (s for s in self._stacks.values() if s.account_id == account_id), key=lambda s: (s.created_at, s.id)
+        )
 
     def stack(self, account_id: str, ref: str) -> Stack:
         """One of the account's stacks, by id or slug. Raises `NotFound`, also for somebody else's."""
@@ -242,7 +262,13 @@ class Accounts:
             raise Exists(f"stack with slug {slug} already exists")
         now = self._clock()
         made = Stack(
-            id=StackId(str(uuid.uuid4())), account_id=account_id, slug=slug, name=name, status="ACTIVE", created_at=now, updated_at=now
+            id=StackId(str(uuid.uuid4())),
+            account_id=account_id,
+            slug=slug,
+            name=name,
+            status="ACTIVE",
+            created_at=now,
+            updated_at=now,
         )
         with self._store.writing() as link:
             link.execute(insert(schema.stacks), _columns(made))
@@ -256,14 +282,18 @@ class Accounts:
         renamed = replace(self.stack(account_id, ref), name=name, updated_at=self._clock())
         with self._store.writing() as link:
             link.execute(
-                update(schema.stacks).where(schema.stacks.c.id == renamed.id).values(name=renamed.name, updated_at=renamed.updated_at)
+                update(schema.stacks)
+                .where(schema.stacks.c.id == renamed.id)
+                .values(name=renamed.name, updated_at=renamed.updated_at)
             )
         self._stacks = {**self._stacks, renamed.id: renamed}
         return renamed
 
 
 def _hash(secret: str) -> str:
-    """A plain SHA-256: every secret here is 256 random bits of our own making, so there is nothing that a slow hash would slow down."""
+    """A plain SHA-256: every secret here is 256 random bits of our own making, so there is nothing that a slow hash
+    would slow down.
+    """
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

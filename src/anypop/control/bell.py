@@ -1,6 +1,7 @@
 """Waiting for news without polling: a bell for each topic, rung when the topic's part of the state changed.
 
-Belongs to the event loop: everything here is called on it. Closing wakes everybody, so that a process that ends keeps no one waiting.
+Belongs to the event loop: everything here is called on it. Closing wakes everybody, so that a process that ends keeps
+no one waiting.
 """
 
 import asyncio
@@ -16,7 +17,9 @@ class Bell:
         self.closed = False
 
     async def wait(self, topic: Hashable, timeout_s: float) -> bool:
-        """True when the topic was rung (or the bell closed), False after `timeout_s`. Look at the state first: a ring is not kept."""
+        """True when the topic was rung (or the bell closed), False after `timeout_s`. Look at the state first: a
+        ring is not kept.
+        """
         return await self.wait_any([topic], timeout_s)
 
     async def wait_any(self, topics: Collection[Hashable], timeout_s: float) -> bool:

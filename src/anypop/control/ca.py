@@ -1,8 +1,8 @@
 """The local certificate authority: HTTPS from the first start, with no one to ask.
 
-In: a folder and the names under which control is reached. Out: `ca.pem` (given to clients), `server.pem` and `server.key` (given to the
-HTTPS server). The authority lasts, the server's certificate is made anew when the names change or its end is near.
-It must not overwrite an authority that exists: every client and agent holds its certificate.
+In: a folder and the names under which control is reached. Out: `ca.pem` (given to clients), `server.pem` and
+`server.key` (given to the HTTPS server). The authority lasts, the server's certificate is made anew when the names
+change or its end is near. It must not overwrite an authority that exists: every client and agent holds its certificate.
 """
 
 import contextlib
@@ -29,7 +29,9 @@ _BACKDATE = timedelta(hours=1)  # a client whose clock is a little behind still 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Paths of the authority's certificate and of the server's chain and key. `renewed`: the server's were made in this call."""
+    """Paths of the authority's certificate and of the server's chain and key. `renewed`: the server's were made in
+    this call.
+    """
 
     ca: Path
     certificate: Path
@@ -38,7 +40,8 @@ class Credentials:
 
 
 def ensure(folder: Path, names: Iterable[str], *, now: datetime) -> Credentials:
-    """The authority and a server certificate for `names` (host names or addresses), made where they are missing or no longer fit.
+    """The authority and a server certificate for `names` (host names or addresses), made where they are missing or no
+    longer fit.
 
     `now` is timezone-aware. Raises `WorldError` when files of the folder cannot be read.
     """
@@ -169,7 +172,9 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def write_whole(path: Path, content: bytes, *, mode: int) -> None:

@@ -33,7 +33,8 @@ from anypop.plan.rollout import next_due
 log = logging.getLogger("anypop.control")
 
 ANY_CHANGE: Hashable = "any"
-# A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage ours.
+# A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage
+# ours.
 HIGHEST_GENERATION = 2**53
 
 
@@ -129,7 +130,8 @@ class Core:
         while not self.bell.closed:
             issued = self.state.orders.get(host)
             if issued is not None and issued.order.generation < generation and host in self.state.verdict.hosts:
-                # The agent has obeyed more than we remember (our store was restored from an older copy): go on above it.
+                # The agent has obeyed more than we remember (our store was restored from an older copy): go on above
+                # it.
                 await self._step(lambda state, now: state, confirmed=frozenset(), floors={host: generation})
                 continue
             if issued is not None and issued.order.generation > generation:
@@ -172,7 +174,8 @@ class Core:
             after = decide(before, draft, now=now, confirmed=confirmed, floors=floors)
             self.store.save(before, after, events_between(before, after), at=now)
             self._latest = after
-            # From here, and not from the awaiting caller: the caller may have been cancelled, the step is done all the same.
+            # From here, and not from the awaiting caller: the caller may have been cancelled, the step is done all the
+            # same.
             loop.call_soon_threadsafe(self._publish, before, after)
             return after
 

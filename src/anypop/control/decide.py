@@ -25,7 +25,8 @@ from anypop.plan.sites import Sites
 PLACE_REST_S = 90.0
 # An anycast address stands in DNS: it rests for longer than the usual time to live of a record (300 s).
 ANYCAST_REST_S = 600.0
-# So many generations of an order are stored as differences before a whole one: a start reads no more of them for each host.
+# So many generations of an order are stored as differences before a whole one: a start reads no more of them for each
+# host.
 STORED_WHOLE_EVERY = 20
 # Orders that an agent may have when it asks for the next: several can be made while one answer is on its way.
 EARLIER_KEPT = 4
@@ -75,7 +76,9 @@ def decide(
     if standing is None or sites is not standing.sites or touched:
         draft = _planned(draft, sites, touched, confirmed=confirmed, changed=changed, now=now)
         while (finished := _without_finished(draft, now)) is not draft:
-            draft = _planned(finished, sites, touched_between(draft, finished), confirmed=confirmed, changed=changed, now=now)
+            draft = _planned(
+                finished, sites, touched_between(draft, finished), confirmed=confirmed, changed=changed, now=now
+            )
     planned = draft.plan
     assert planned is not None
     verdict, memory = rejudge(
@@ -93,12 +96,18 @@ def decide(
     stirred = changed.workloads | touched_between(before, draft).workloads
     draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
     draft = swept(draft, stirred if standing is not None else draft.workloads)
-    ahead = {host for host, floor in (floors or {}).items() if (last := draft.orders.get(host)) is None or floor > last.order.generation}
+    ahead = {
+        host
+        for host, floor in (floors or {}).items()
+        if (last := draft.orders.get(host)) is None or floor > last.order.generation
+    }
     concerned = changed.hosts | ahead | _answered_otherwise(judged, verdict, planned)
     return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
 
 
-def _planned(draft: State, sites: Sites, touched: Touched, *, confirmed: frozenset[WorkloadId], changed: _Changed, now: float) -> State:
+def _planned(
+    draft: State, sites: Sites, touched: Touched, *, confirmed: frozenset[WorkloadId], changed: _Changed, now: float
+) -> State:
     """The draft as it is planned now. What the plan changed is added to `changed`."""
     draft = replace(draft, serial=draft.serial + 1)
     ground = StateGround(draft, sites)
@@ -120,9 +129,15 @@ def _planned(draft: State, sites: Sites, touched: Touched, *, confirmed: frozens
         for _, removal in settled.removals if settled is not None else ():
             going = old[removal.uid]
             stones[removal.uid] = Tombstone(
-                incarnation=going.incarnation, reason=removal.reason, detail=removal.detail, created_at=going.created_at, asked_at=now
+                incarnation=going.incarnation,
+                reason=removal.reason,
+                detail=removal.detail,
+                created_at=going.created_at,
+                asked_at=now,
             )
-    released = {w: held for w in made.workloads if (held := draft.anycast.get(w)) is not None and w not in made.plan.anycast}
+    released = {
+        w: held for w in made.workloads if (held := draft.anycast.get(w)) is not None and w not in made.plan.anycast
+    }
     given = {w: held for w in made.workloads if (held := made.plan.anycast.get(w)) is not None}
     return replace(
         draft,

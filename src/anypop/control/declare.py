@@ -72,13 +72,15 @@ def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
             raise Precondition(f"workload {current.workload.slug} is being deleted")
         if current.version != before.version:
             raise VersionConflict(
-                f"workload {current.workload.slug} has version {current.version}, the change was made to {before.version}"
+                f"workload {current.workload.slug} has version {current.version}, the change was made to "
+                f"{before.version}"
             )
         if made.workload.slug != current.workload.slug:
             raise Invalid.one("slug", f"cannot be changed (it is {current.workload.slug})")
         if made.workload.anycast != current.workload.anycast:
             raise Invalid.one(
-                "metadata.annotations", "anycast is asked for at creation and lasts for the workload's life; create another workload"
+                "metadata.annotations",
+                "anycast is asked for at creation and lasts for the workload's life; create another workload",
             )
         revision = _revision(made, state, current.version + 1, now)
         if revision.document == current.document and revision.secrets == current.secrets:
@@ -196,7 +198,9 @@ def _login(registry: Mapping[str, Any]) -> tuple[str, str]:
 
 def _entries(value: Any) -> list[tuple[str, dict[str, Any]]]:
     """The object members of an object; whatever else there is, the parser will complain about."""
-    return [(key, member) for key, member in value.items() if isinstance(member, dict)] if isinstance(value, dict) else []
+    return (
+        [(key, member) for key, member in value.items() if isinstance(member, dict)] if isinstance(value, dict) else []
+    )
 
 
 def _merge(old: Any, patch: Any) -> Any:

@@ -103,7 +103,9 @@ def touched_between(before: State, after: State) -> Touched:
     for key in differing(before.rollouts, after.rollouts):
         workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
     for uid in before.moves ^ after.moves:
-        workloads |= {state.incarnations[uid].incarnation.workload_id for state in (before, after) if uid in state.incarnations}
+        workloads |= {
+            state.incarnations[uid].incarnation.workload_id for state in (before, after) if uid in state.incarnations
+        }
     lives = [
         s.incarnations[u].incarnation
         for s in (before, after)
@@ -111,7 +113,10 @@ def touched_between(before: State, after: State) -> Touched:
         if u in s.incarnations
     ]
     lives += [
-        s.tombstones[u].incarnation for s in (before, after) for u in differing(before.tombstones, after.tombstones) if u in s.tombstones
+        s.tombstones[u].incarnation
+        for s in (before, after)
+        for u in differing(before.tombstones, after.tombstones)
+        if u in s.tombstones
     ]
     for incarnation in lives:
         workloads.add(incarnation.workload_id)
@@ -124,7 +129,9 @@ def touched_between(before: State, after: State) -> Touched:
     for host in differing(before.reports, after.reports):
         if _told_capacity(before, host) != _told_capacity(after, host):
             hosts.add(host)
-    return Touched(workloads=frozenset(workloads), hosts=frozenset(hosts), addresses=addresses, more=before.moves != after.moves)
+    return Touched(
+        workloads=frozenset(workloads), hosts=frozenset(hosts), addresses=addresses, more=before.moves != after.moves
+    )
 
 
 def _told_capacity(state: State, host: HostName) -> Capacity | None:

@@ -6,10 +6,12 @@ An event's `kind` is stable for machines.
 
 from collections.abc import Iterator
 
-from anypop.control.state import Event, State
+from anypop.control.state import State
 from anypop.judge.verdict import Received
 from anypop.model.announce import Scope
+from anypop.model.events import Event, EventKind, Field
 from anypop.model.names import HostName
+from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
 from anypop.model.rollout import RolloutKind
 from anypop.model.scopes import community_text
@@ -27,15 +29,23 @@ def _declared(before: State, after: State) -> Iterator[Event]:
         was, now = before.workloads.get(key), after.workloads.get(key)
         if now is None:
             if was is not None:
-                yield Event(kind="workload-gone", subject=was.workload.slug, message="", stack_id=was.stack_id)
+                yield Event(kind=EventKind.WORKLOAD_GONE, subject=was.workload.slug, stack_id=was.stack_id)
             continue
         slug = now.workload.slug
         if was is None:
-            yield Event(kind="workload-created", subject=slug, message="", stack_id=now.stack_id)
+            yield Event(
+                kind=EventKind.WORKLOAD_CREATED, subject=slug, fields={"version": now.version}, stack_id=now.stack_id
+            )
         elif now.delete_requested_at is not None and was.delete_requested_at is None:
-            yield Event(kind="workload-deletion-asked", subject=slug, message="", stack_id=now.stack_id)
+            yield Event(kind=EventKind.WORKLOAD_DELETION_ASKED, subject=slug, stack_id=now.stack_id)
         elif now.version != was.version:
-            yield Event(kind="workload-changed", subject=slug, message=f"version {now.version}", stack_id=now.stack_id)
+            yield Event(
+                kind=EventKind.WORKLOAD_CHANGED,
+                subject=slug,
+                message=f"version {now.version}" + (f": {now.newest.note}" if now.newest.note else ""),
+                fields={"version": now.version, "note": now.newest.note},
+                stack_id=now.stack_id,
+            )
 
 
 def _rolled(before: State, after: State) -> Iterator[Event]:
@@ -47,17 +57,31 @@ def _rolled(before: State, after: State) -> Iterator[Event]:
             continue
         what = f"revision {now.revision}" if now.kind is RolloutKind.UPDATE else "scopes"
         if was is None:
-            kind, message = "rollout-begun", f"{what}, {len(now.waves) or len(now.scopes)} waves"
+            kind, message = EventKind.ROLLOUT_BEGUN, f"{what}, {len(now.waves) or len(now.scopes)} waves"
         elif was.phase is not now.phase:
-            kind, message = f"rollout-{now.phase.value}", f"{what}: {now.reason.says}" + (f" ({now.message})" if now.message else "")
+            kind = EventKind(f"rollout-{now.phase.value}")
+            message = f"{what}: {now.reason.says}" + (f" ({now.message})" if now.message else "")
         elif was.restored is not now.restored:
-            kind = "rollout-restored" if now.restored else "rollout-not-restored"
+            kind = EventKind.ROLLOUT_RESTORED if now.restored else EventKind.ROLLOUT_NOT_RESTORED
             message = f"{what}: {'every vantage lands' if now.restored else 'some vantage does not land'} as before"
         elif was.wave != now.wave:
-            kind, message = "rollout-wave", f"{what}: wave {now.wave + 1} of {len(now.waves) or len(now.scopes)}"
+            kind, message = (
+                EventKind.ROLLOUT_WAVE,
+                f"{what}: wave {now.wave + 1} of {len(now.waves) or len(now.scopes)}",
+            )
         else:
             continue
-        yield Event(kind=kind, subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
+        facts: dict[str, Field] = {
+            "rollout": now.id,
+            "of": now.kind.value,
+            "revision": now.revision or None,
+            "wave": now.wave + 1,
+            "phase": now.phase.value,
+            "reason": now.reason.value,
+        }
+        yield Event(
+            kind=kind, subject=declared.workload.slug, message=message, fields=facts, stack_id=declared.stack_id
+        )
 
 
 def _ruled(before: State, after: State) -> Iterator[Event]:
@@ -66,7 +90,13 @@ def _ruled(before: State, after: State) -> Iterator[Event]:
         if (declared := after.workloads.get(key[0])) is not None:
             scope = _words(now.scope) if now is not None else "plainly again"
             message = f"{key[1]} to {key[2]}: {scope}" + (f" ({now.note})" if now is not None and now.note else "")
-            yield Event(kind="scope-changed", subject=declared.workload.slug, message=message, stack_id=declared.stack_id)
+            yield Event(
+                kind=EventKind.SCOPE_CHANGED,
+                subject=declared.workload.slug,
+                message=message,
+                fields={"pop": key[1], "upstream": key[2], "scope": scope},
+                stack_id=declared.stack_id,
+            )
 
 
 def _words(scope: Scope) -> str:
@@ -81,17 +111,28 @@ def _noted(before: State, after: State) -> Iterator[Event]:
     old = set(before.plan.notes_unlike(after.plan)) if before.plan is not None else set()
     for note in after.plan.notes_unlike(before.plan) if before.plan is not None else after.plan.notes:
         if note not in old:
-            yield Event(kind="not-planned", subject=note.subject, message=f"{note.reason.says}{': ' if note.detail else ''}{note.detail}")
+            yield Event(
+                kind=EventKind.NOT_PLANNED,
+                subject=note.subject,
+                message=f"{note.reason.says}{': ' if note.detail else ''}{note.detail}",
+                fields={"reason": note.reason.value},
+            )
 
 
 def _ordered(before: State, after: State) -> Iterator[Event]:
     for host in sorted(differing(before.orders, after.orders) & after.orders.keys()):
         order = after.orders[host].order
         yield Event(
-            kind="order-issued",
+            kind=EventKind.ORDER_ISSUED,
             subject=host,
             message=f"generation {order.generation}: {len(order.instances)} instances, "
             f"{len(order.removed)} to remove, {len(order.announcements)} announcements",
+            fields={
+                "generation": order.generation,
+                "instances": len(order.instances),
+                "removed": len(order.removed),
+                "announcements": len(order.announcements),
+            },
         )
 
 
@@ -102,7 +143,13 @@ def _left(before: State, after: State) -> Iterator[Event]:
         declared = before.workloads.get(gone.workload_id)
         owner = declared.stack_id if declared is not None else None
         message = f"gone from {gone.host}: {stone.reason.says}"
-        yield Event(kind="instance-gone", subject=gone.name, message=message, stack_id=owner)
+        yield Event(
+            kind=EventKind.INSTANCE_GONE,
+            subject=gone.name,
+            message=message,
+            fields={"host": gone.host, "uid": uid, "reason": stone.reason.value},
+            stack_id=owner,
+        )
 
 
 def _seen(before: State, after: State) -> Iterator[Event]:
@@ -114,25 +161,39 @@ def _judged(before: State, after: State) -> Iterator[Event]:
     for host in sorted(differing(before.verdict.hosts, after.verdict.hosts) & after.verdict.hosts.keys()):
         verdict, judged = after.verdict.hosts[host], before.verdict.hosts.get(host)
         if judged is not None and judged.trusted != verdict.trusted:
-            yield Event(kind="pop-trusted" if verdict.trusted else "pop-unknown", subject=host, message=verdict.reason.says)
+            kind = EventKind.POP_TRUSTED if verdict.trusted else EventKind.POP_UNKNOWN
+            yield Event(kind=kind, subject=host, message=verdict.reason.says, fields={"reason": verdict.reason.value})
         for grant in verdict.grants:
             if judged is None or grant not in judged.grants:
-                kind = "withdrawal-granted" if grant.allowed else "withdrawal-refused"
-                yield Event(kind=kind, subject=f"{host} {grant.prefix}", message=grant.reason.says)
+                kind = EventKind.WITHDRAWAL_GRANTED if grant.allowed else EventKind.WITHDRAWAL_REFUSED
+                facts: dict[str, Field] = {"host": host, "prefix": str(grant.prefix), "reason": grant.reason.value}
+                yield Event(kind=kind, subject=f"{host} {grant.prefix}", message=grant.reason.says, fields=facts)
     for prefix in sorted(differing(before.verdict.prefixes, after.verdict.prefixes), key=str):
         was, now = before.verdict.prefixes.get(prefix), after.verdict.prefixes.get(prefix)
         if now is not None and now.alarm is not None and (was is None or was.alarm != now.alarm):
-            yield Event(kind="alarm", subject=str(prefix), message=now.alarm.says)
+            yield Event(
+                kind=EventKind.ALARM,
+                subject=str(prefix),
+                message=now.alarm.says,
+                fields={"prefix": str(prefix), "reason": now.alarm.value},
+            )
 
 
 def _lost(before: State, after: State) -> Iterator[Event]:
     for host in sorted(after.lost - before.lost):
-        kind = "host-evicted" if host in after.evicted else "host-lost"
-        yield Event(kind=kind, subject=host, message="its instances are placed on other hosts of its PoP, one after the other")
+        kind = EventKind.HOST_EVICTED if host in after.evicted else EventKind.HOST_LOST
+        yield Event(
+            kind=kind, subject=host, message="its instances are placed on other hosts of its PoP, one after the other"
+        )
     for host in sorted(before.lost - after.lost):
-        yield Event(kind="host-back", subject=host, message="is in use again")
+        yield Event(kind=EventKind.HOST_BACK, subject=host, message="is in use again")
     if after.losses_frozen and not before.losses_frozen:
-        yield Event(kind="alarm", subject="hosts", message="more than a third of all hosts look lost: nothing is moved by itself")
+        yield Event(
+            kind=EventKind.ALARM,
+            subject="hosts",
+            message="more than a third of all hosts look lost: nothing is moved by itself",
+            fields={"reason": Reason.HOST_LOST.value},
+        )
 
 
 def _owner(state: State, uid: str) -> str | None:
@@ -145,28 +206,61 @@ def _reported(host: HostName, before: Received | None, received: Received, state
     now = received.report
     was = before.report if before is not None else Report(pop=now.pop, host=host, at=0, generation=0)
     if now.refused is not None and now.refused != was.refused:
-        yield Event(kind="order-refused", subject=host, message=now.refused.says)
+        yield Event(
+            kind=EventKind.ORDER_REFUSED, subject=host, message=now.refused.says, fields={"reason": now.refused.value}
+        )
     phases = {i.uid: (i.phase, i.healthy, i.reason) for i in was.instances}
     for instance in now.instances:
         if phases.get(instance.uid) != (instance.phase, instance.healthy, instance.reason):
             health = ", healthy" if instance.healthy else ", not healthy" if instance.phase is Phase.RUNNING else ""
-            text = f"{instance.phase}{health}: {instance.reason.says}" + (f" ({instance.message})" if instance.message else "")
-            yield Event(kind="instance", subject=instance.name, message=text, stack_id=_owner(state, instance.uid))
+            text = f"{instance.phase}{health}: {instance.reason.says}" + (
+                f" ({instance.message})" if instance.message else ""
+            )
+            yield Event(
+                kind=EventKind.INSTANCE,
+                subject=instance.name,
+                message=text,
+                fields={
+                    "host": host,
+                    "uid": instance.uid,
+                    "phase": instance.phase.value,
+                    "healthy": instance.healthy,
+                    "reason": instance.reason.value,
+                },
+                stack_id=_owner(state, instance.uid),
+            )
     prefixes = {p.prefix: p for p in was.prefixes}
     for prefix in now.prefixes:
         old = prefixes.get(prefix.prefix)
-        if (old.announced if old else False) != prefix.announced or (old is not None and old.upstreams != prefix.upstreams):
-            kind = "announced" if prefix.announced else "withdrawn"
+        if (old.announced if old else False) != prefix.announced or (
+            old is not None and old.upstreams != prefix.upstreams
+        ):
+            kind = EventKind.ANNOUNCED if prefix.announced else EventKind.WITHDRAWN
             to = f" to {', '.join(prefix.upstreams)}" if prefix.upstreams else ""
-            yield Event(kind=kind, subject=f"{host} {prefix.prefix}", message=f"{prefix.reason.says}{to}")
+            yield Event(
+                kind=kind,
+                subject=f"{host} {prefix.prefix}",
+                message=f"{prefix.reason.says}{to}",
+                fields={
+                    "host": host,
+                    "prefix": str(prefix.prefix),
+                    "upstreams": ",".join(prefix.upstreams),
+                    "reason": prefix.reason.value,
+                },
+            )
     states = {(s.upstream, s.family): s.state for s in was.sessions}
     for session in now.sessions:
         if states.get((session.upstream, session.family)) != session.state:
             text = session.state + (f": {session.error}" if session.error else "")
-            yield Event(kind="session", subject=f"{host} {session.upstream} IPv{session.family}", message=text)
+            yield Event(
+                kind=EventKind.SESSION,
+                subject=f"{host} {session.upstream} IPv{session.family}",
+                message=text,
+                fields={"host": host, "upstream": session.upstream, "family": session.family, "state": session.state},
+            )
     for line in now.drift:
         if line not in was.drift:
-            yield Event(kind="drift", subject=host, message=line)
+            yield Event(kind=EventKind.DRIFT, subject=host, message=line, fields={"host": host})
     for line in now.errors:
         if line not in was.errors:
-            yield Event(kind="error", subject=host, message=line)
+            yield Event(kind=EventKind.ERROR, subject=host, message=line, fields={"host": host})

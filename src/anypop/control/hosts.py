@@ -1,7 +1,7 @@
 """Hosts that are lost or given up: the book of them, and what a person may ask.
 
-In: a draft of control's state and the time; or a host's name. Out: the draft with its lost hosts and the incarnations that may move; or the
-`alter` step for `Core.change`. Which these are is `plan.evacuation`'s to say. Pure.
+In: a draft of control's state and the time; or a host's name. Out: the draft with its lost hosts and the incarnations
+that may move; or the `alter` step for `Core.change`. Which these are is `plan.evacuation`'s to say. Pure.
 """
 
 from dataclasses import replace
@@ -13,7 +13,8 @@ from anypop.model.names import HostName
 
 
 def evict(host: HostName) -> Alter:
-    """Give a host up: its instances are placed on the other hosts of its PoP. What it still runs stays its own until it returns and removes it.
+    """Give a host up: its instances are placed on the other hosts of its PoP. What it still runs stays its own until it
+    returns and removes it.
 
     The step raises `NotFound`, and `Precondition` where the PoP has no other host.
     """

@@ -17,14 +17,21 @@ from anypop.model.table import differing
 from anypop.plan.evacuation import losses, movable
 
 
-def with_losses(before: State, draft: State, hosts: Collection[HostName], news: Iterable[HostName], now: float) -> State:
+def with_losses(
+    before: State, draft: State, hosts: Collection[HostName], news: Iterable[HostName], now: float
+) -> State:
     """A host counts as silent since its last report, but no longer than this control has been listening. `hosts`: the
     network's; `news`: those that have reported.
     """
     # one that never reported has nothing that could be lost
     silent = {host: now - max(at, draft.started_at) for host, at in draft.verdict.silent.items() if host in hosts}
     found = losses(silent, draft.evicted, draft.network.lost_after_s, hosts)
-    same = found.lost == draft.lost and not draft.stirred and not _lives_differ(before, draft) and draft.awaited.isdisjoint(news)
+    same = (
+        found.lost == draft.lost
+        and not draft.stirred
+        and not _lives_differ(before, draft)
+        and draft.awaited.isdisjoint(news)
+    )
     if same and found.frozen == draft.losses_frozen:
         return draft
     if not found.lost and not draft.lost:

@@ -1,7 +1,7 @@
 """The operator's network document: what may replace what is there.
 
-In: a parsed `Network`. Out: the `alter` step for `Core.change`. It refuses what is wrong in itself (a city twice, prefixes that overlap)
-and what would leave instances without their PoP.
+In: a parsed `Network`. Out: the `alter` step for `Core.change`. It refuses what is wrong in itself (a city twice,
+prefixes that overlap) and what would leave instances without their PoP.
 """
 
 import re
@@ -22,7 +22,9 @@ _LONGEST_SILENCE_S = 7 * 86_400.0
 
 
 def change_network(wanted: Network) -> Alter:
-    """Put `wanted` in place. Raises `Invalid` at once; the step raises `Precondition` when a PoP that has instances would vanish."""
+    """Put `wanted` in place. Raises `Invalid` at once; the step raises `Precondition` when a PoP that has instances
+    would vanish.
+    """
     problems = [*_names(wanted), *_prefixes(wanted)]
     if problems:
         raise Invalid(problems)
@@ -37,7 +39,8 @@ def change_network(wanted: Network) -> Alter:
         if left:
             told = ", ".join(f"{name} ({count} instances)" for name, count in left.items())
             raise Precondition(
-                f"these hosts still have instances: {told}; take the cities out of the workloads' targets, or evict the hosts, first"
+                f"these hosts still have instances: {told}; take the cities out of the workloads' targets, or evict "
+                "the hosts, first"
             )
         return replace(state, network=wanted)
 
@@ -48,7 +51,9 @@ def _names(network: Network) -> Iterator[Problem]:
     if not 0 < network.asn < 1 << 32:
         yield Problem(path="asn", message="must be an AS number, 1 to 4294967295")
     if not 0 <= network.lost_after_s <= _LONGEST_SILENCE_S:
-        yield Problem(path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}")
+        yield Problem(
+            path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}"
+        )
     seen: set[str] = set()
     names: set[str] = set()
     for index, pop in enumerate(network.pops):
@@ -75,17 +80,24 @@ def _edge(path: str, pop: Pop) -> Iterator[Problem]:
         if count[upstream.name] > 1:
             yield Problem(path=f"{where}.name", message=f"{upstream.name} is there twice")
         if upstream.name in own:
-            yield Problem(path=f"{where}.name", message=f"{upstream.name} is what hosts call their own session; use another name")
+            yield Problem(
+                path=f"{where}.name", message=f"{upstream.name} is what hosts call their own session; use another name"
+            )
         if upstream.kind is UpstreamKind.EDGE:
             yield Problem(path=f"{where}.kind", message="is a network beyond the edge router: transit, peer or ixp")
     if pop.edge and UpstreamKind.EDGE not in own.values():
-        yield Problem(path=f"{path}.edge", message=f"no host of {pop.city} has a session of kind edge, so nobody would speak to it")
+        yield Problem(
+            path=f"{path}.edge",
+            message=f"no host of {pop.city} has a session of kind edge, so nobody would speak to it",
+        )
 
 
 def _host(path: str, host: Host, names: set[str], *, told: bool) -> Iterator[Problem]:
     """`names`: of all hosts before it, which grows. `told`: that its name is there already was said of its city."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", host.name):
-        yield Problem(path=f"{path}.name", message="must be 1 to 63 of letters, digits and inner hyphens, such as LHR-1")
+        yield Problem(
+            path=f"{path}.name", message="must be 1 to 63 of letters, digits and inner hyphens, such as LHR-1"
+        )
     if host.name in names and not told:
         yield Problem(path=f"{path}.name", message=f"{host.name} is there already")
     names.add(host.name)

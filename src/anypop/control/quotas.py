@@ -1,7 +1,7 @@
 """Quotas in force: the operator's limits for accounts and stacks, kept in the store, asked at every declaration.
 
-In: a change of the state, and whose workloads it may touch. Out: the same change, refused where it would exceed a limit. The limits are few
-and read often: they stand in memory and are written through.
+In: a change of the state, and whose workloads it may touch. Out: the same change, refused where it would exceed a
+limit. The limits are few and read often: they stand in memory and are written through.
 """
 
 import json
@@ -20,14 +20,18 @@ _SETTING = "quotas"
 
 
 class Quotas:
-    """Limits by subject: an account's id or a stack's id. One without a limit of its own has the default of its kind, which has none."""
+    """Limits by subject: an account's id or a stack's id. One without a limit of its own has the default of its
+    kind, which has none.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         saved = store.setting(_SETTING)
         known = {f.name for f in fields(Quota)}
         raw: dict[str, dict[str, int | None]] = json.loads(saved) if saved else {}
-        self._limits = {subject: Quota(**{k: v for k, v in limits.items() if k in known}) for subject, limits in raw.items()}
+        self._limits = {
+            subject: Quota(**{k: v for k, v in limits.items() if k in known}) for subject, limits in raw.items()
+        }
 
     def of(self, subject: str) -> Quota:
         return self._limits.get(subject, Quota())
@@ -37,12 +41,17 @@ class Quotas:
         limits = {**self._limits, subject: quota}
         if quota == Quota():
             del limits[subject]
-        data = {name: {f.name: v for f in fields(Quota) if (v := getattr(q, f.name)) is not None} for name, q in limits.items()}
+        data = {
+            name: {f.name: v for f in fields(Quota) if (v := getattr(q, f.name)) is not None}
+            for name, q in limits.items()
+        }
         self._store.put_setting(_SETTING, json.dumps(data, sort_keys=True) if data else None)
         self._limits = limits
 
     def within(self, alter: Alter, *, account: str, stack: StackId, stacks: Callable[[], Collection[StackId]]) -> Alter:
-        """`alter`, and `OverQuota` where it would exceed a limit of the account (whose stacks are `stacks`) or of the stack."""
+        """`alter`, and `OverQuota` where it would exceed a limit of the account (whose stacks are `stacks`) or of
+        the stack.
+        """
         account_quota, stack_quota = self.of(account), self.of(stack)
         if account_quota == Quota() and stack_quota == Quota():
             return alter

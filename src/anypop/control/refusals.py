@@ -1,4 +1,5 @@
-"""Why control refuses what was asked, as types: the faces turn each into their own words (HTTP status and code, exit code).
+"""Why control refuses what was asked, as types: the faces turn each into their own words (HTTP status and code, exit
+code).
 
 `model.errors.Invalid` is for an input that is wrong in itself; these are for an input that does not fit what is there.
 """

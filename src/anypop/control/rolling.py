@@ -58,10 +58,12 @@ def rolled(before: State, draft: State, heard: Collection[HostName], now: float)
     return draft
 
 
-def begun(draft: State, workload_id: WorkloadId, *, previous: int, by: str, strategy: Strategy, now: float, back: bool = False) -> State:
+def begun(
+    draft: State, workload_id: WorkloadId, *, previous: int, by: str, strategy: Strategy, now: float, back: bool = False
+) -> State:
     """The draft after a new revision was declared: with a rollout where some instance has another template. One that is
-    under way ends as superseded. `previous`: the revision to go back to. `back`: this is the way back itself, to what has
-    run before, so it takes all PoPs at once.
+    under way ends as superseded. `previous`: the revision to go back to. `back`: this is the way back itself, to what
+    has run before, so it takes all PoPs at once.
     """
     declared = draft.workloads[workload_id]
     wanted = declared.workload.template
@@ -105,7 +107,9 @@ def taken_back(draft: State, rollout: Rollout, now: float) -> State:
     good = draft.revision(rollout.workload_id, rollout.previous)
     if declared is None or good is None or declared.workload.deleting:
         return draft
-    note = f"taken back from revision {rollout.revision}: {rollout.reason.says}" + (f" ({rollout.message})" if rollout.message else "")
+    note = f"taken back from revision {rollout.revision}: {rollout.reason.says}" + (
+        f" ({rollout.message})" if rollout.message else ""
+    )
     draft = redeclared(draft, declared, good, note=note, now=now)
     return begun(
         draft,
@@ -133,14 +137,16 @@ def _template_of(draft: State, workload_id: WorkloadId, number: int) -> str:
 
 
 def redeclared(draft: State, declared: Declaration, source: Revision, *, note: str, now: float) -> State:
-    """The draft with an older revision's content as the newest one. What it is called and where it runs (targets) stay as
-    they are declared now.
+    """The draft with an older revision's content as the newest one. What it is called and where it runs (targets) stay
+    as they are declared now.
     """
     number = declared.version + 1
     as_now = {key: declared.document[key] for key in ("name", "targets") if key in declared.document}
     document = {**source.document, **as_now}
     revision = Revision(
-        workload=replace(source.workload, revision=number, targets=declared.workload.targets, name=declared.workload.name),
+        workload=replace(
+            source.workload, revision=number, targets=declared.workload.targets, name=declared.workload.name
+        ),
         document=document,
         secrets=source.secrets,
         created_at=now,
@@ -182,7 +188,11 @@ def with_scopes(draft: State, rollout: Rollout) -> State:
     for wave in rollout.scopes[: rollout.wave + 1]:
         for change in wave.changes:
             rules[rollout.workload_id, change.pop, change.upstream] = ScopeRule(
-                workload_id=rollout.workload_id, pop=change.pop, upstream=change.upstream, scope=change.scope, note=change.note
+                workload_id=rollout.workload_id,
+                pop=change.pop,
+                upstream=change.upstream,
+                scope=change.scope,
+                note=change.note,
             )
     return with_rules(draft, rollout.workload_id, _plain_ones_left_out(rules))
 
@@ -216,7 +226,9 @@ def _plain_ones_left_out(rules: Mapping[RuleKey, ScopeRule]) -> dict[RuleKey, Sc
     return {key: rule for key, rule in rules.items() if rule.scope != Scope() or rule.note}
 
 
-def _is_concerned(draft: State, rollout: Rollout, touched: Collection[WorkloadId], heard: Collection[HostName], now: float) -> bool:
+def _is_concerned(
+    draft: State, rollout: Rollout, touched: Collection[WorkloadId], heard: Collection[HostName], now: float
+) -> bool:
     """Whether a rollout may go on or end otherwise than it was said to in the last step."""
     if rollout.workload_id in touched or rollout.kind is RolloutKind.SCOPES:
         return True
@@ -236,7 +248,8 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     going = {
         InstanceName(t.incarnation.name)
         for t in draft.tombstones_of(declared.id).values()
-        if (t.incarnation.pop in _cities_so_far(rollout)) and t.reason in (Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED)
+        if (t.incarnation.pop in _cities_so_far(rollout))
+        and t.reason in (Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED)
     }
     return advance(rollout, declared.workload.template, seen, going, now)
 
@@ -252,7 +265,9 @@ def with_patience(state: State, now: float) -> State:
     """
     if any(is_fresh(received, now) for received in state.reports.values()):
         return state
-    found = {key: later for key, rollout in state.rollouts.items() if (later := after_absence(rollout, now)) is not rollout}
+    found = {
+        key: later for key, rollout in state.rollouts.items() if (later := after_absence(rollout, now)) is not rollout
+    }
     return replace(state, rollouts=with_entries(state.rollouts, found))
 
 
@@ -265,7 +280,9 @@ def with_templates(state: State) -> State:
         template = template_of(revision.workload, state.template_key)
         return replace(revision, workload=replace(revision.workload, template=template))
 
-    if all(d.workload.template for d in state.workloads.values()) and all(r.workload.template for r in state.revisions.values()):
+    if all(d.workload.template for d in state.workloads.values()) and all(
+        r.workload.template for r in state.revisions.values()
+    ):
         return state
     return replace(
         state,
@@ -306,7 +323,9 @@ def _adopted(draft: State) -> State:
             received = draft.reports.get(host)
             told[host] = {i.uid: i.template for i in received.report.instances} if received is not None else {}
         if template := told[host].get(uid, ""):
-            known[uid] = Placed(incarnation=replace(placed.incarnation, template=template), created_at=placed.created_at)
+            known[uid] = Placed(
+                incarnation=replace(placed.incarnation, template=template), created_at=placed.created_at
+            )
     return replace(draft, incarnations=with_entries(draft.incarnations, known)) if known else draft
 
 
@@ -324,4 +343,6 @@ def swept(draft: State, workloads: Iterable[WorkloadId]) -> State:
         used = {p.incarnation.revision for p in draft.incarnations_of(workload).values()} | {declared.good}
         used |= {number for r in mine if not r.phase.ended for number in (r.revision, r.previous)}
         revisions += [key for key in kept if key[1] not in used and key[1] <= declared.version - REVISIONS_KEPT]
-    return replace(draft, revisions=without_keys(draft.revisions, revisions), rollouts=without_keys(draft.rollouts, rollouts))
+    return replace(
+        draft, revisions=without_keys(draft.revisions, revisions), rollouts=without_keys(draft.rollouts, rollouts)
+    )

@@ -1,4 +1,5 @@
-"""What people may ask of rollouts: pause, resume, abort, go back to a revision, change scopes in waves, set the strategy of a workload.
+"""What people may ask of rollouts: pause, resume, abort, go back to a revision, change scopes in waves, set the
+strategy of a workload.
 
 In: names and values from a request. Out: the `alter` step for `Core.change`; each checks against what is there inside
 the step. What follows is `rolling`'s and the planner's. Nothing here does I/O.
@@ -10,7 +11,15 @@ from dataclasses import replace
 
 from anypop.control.core import Alter
 from anypop.control.refusals import NotFound, Precondition
-from anypop.control.rolling import begun, redeclared, refuse_beside_waves, taken_back, with_declaration, with_rollout, with_scopes
+from anypop.control.rolling import (
+    begun,
+    redeclared,
+    refuse_beside_waves,
+    taken_back,
+    with_declaration,
+    with_rollout,
+    with_scopes,
+)
 from anypop.control.state import State
 from anypop.model.names import WorkloadId
 from anypop.model.reasons import Reason
@@ -33,7 +42,9 @@ def pause(workload_id: WorkloadId, identity: str) -> Alter:
         rollout = _active(state, workload_id, identity)
         if rollout.phase is RolloutPhase.PAUSED:
             return state
-        return with_rollout(state, replace(rollout, phase=RolloutPhase.PAUSED, reason=Reason.PAUSED, message="", well_since=None))
+        return with_rollout(
+            state, replace(rollout, phase=RolloutPhase.PAUSED, reason=Reason.PAUSED, message="", well_since=None)
+        )
 
     return alter
 
@@ -45,7 +56,15 @@ def resume(workload_id: WorkloadId, identity: str) -> Alter:
             return state
         return with_rollout(
             state,
-            replace(rollout, phase=RolloutPhase.RUNNING, reason=Reason.ROLLING_OUT, wave_at=now, watched=(), failing=(), well_since=None),
+            replace(
+                rollout,
+                phase=RolloutPhase.RUNNING,
+                reason=Reason.ROLLING_OUT,
+                wave_at=now,
+                watched=(),
+                failing=(),
+                well_since=None,
+            ),
         )
 
     return alter
@@ -62,7 +81,9 @@ def abort(workload_id: WorkloadId, identity: str) -> Alter:
             asked = Reason.ASKED_BY_OPERATOR
             over = replace(ended(rollout, RolloutPhase.ABORTED, asked, (asked.says,), now), message="")
         else:
-            over = replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now)
+            over = replace(
+                rollout, phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now
+            )
         return taken_back(with_rollout(state, over), over, now)
 
     return alter
@@ -84,7 +105,11 @@ def roll_back(workload_id: WorkloadId, number: int | None, *, by: str) -> Alter:
         source = state.revision(workload_id, wanted)
         if source is None or wanted == declared.version:
             there = ", ".join(map(str, kept)) or "none"
-            raise NotFound(f"no revision {wanted} to go back to; kept are {there}" if wanted else "there is no revision to go back to")
+            raise NotFound(
+                f"no revision {wanted} to go back to; kept are {there}"
+                if wanted
+                else "there is no revision to go back to"
+            )
         good = state.revision(workload_id, declared.good)
         back = good is not None and good.workload.template == source.workload.template
         state = redeclared(state, declared, source, note=f"back to revision {wanted}", now=now)
@@ -98,7 +123,13 @@ def new_id() -> str:
 
 
 def change_scopes(
-    workload_id: WorkloadId, identity: str, waves: Sequence[ScopeWave], *, by: str, strategy: Strategy, baseline: Sequence[Landing]
+    workload_id: WorkloadId,
+    identity: str,
+    waves: Sequence[ScopeWave],
+    *,
+    by: str,
+    strategy: Strategy,
+    baseline: Sequence[Landing],
 ) -> Alter:
     """Begin to change scopes in waves. `identity`: the rollout's. `baseline`: where the vantages land now; without
     vantages only the announcements are watched. The step raises `NotFound`, or `Precondition` while another such change
@@ -116,7 +147,10 @@ def change_scopes(
             id=identity,
             workload_id=workload_id,
             kind=RolloutKind.SCOPES,
-            scopes=tuple(replace(wave, changes=tuple(_with_before(state, workload_id, c) for c in wave.changes)) for wave in waves),
+            scopes=tuple(
+                replace(wave, changes=tuple(_with_before(state, workload_id, c) for c in wave.changes))
+                for wave in waves
+            ),
             strategy=strategy,
             by=by,
             created_at=now,
@@ -129,7 +163,9 @@ def change_scopes(
 
 
 def saw(identity: str, looks: Sequence[Landing], *, began_at: float, baseline: bool) -> Alter:
-    """What the vantages saw for a rollout. `began_at`: when they began to look. `baseline`: before anything was changed."""
+    """What the vantages saw for a rollout. `began_at`: when they began to look. `baseline`: before anything was
+    changed.
+    """
 
     def alter(state: State, now: float) -> State:
         rollout = state.rollouts.get(identity)

@@ -89,7 +89,12 @@ def _with_secrets(workload: Workload, value: Callable[[str], str]) -> Workload:
     return replace(
         workload,
         containers=tuple(
-            replace(c, secrets=tuple((name, value(f"spec.containers.{c.name}.env.{name}.secretValue")) for name, _ in c.secrets))
+            replace(
+                c,
+                secrets=tuple(
+                    (name, value(f"spec.containers.{c.name}.env.{name}.secretValue")) for name, _ in c.secrets
+                ),
+            )
             for c in workload.containers
         ),
     )

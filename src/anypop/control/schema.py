@@ -1,11 +1,24 @@
 """The store's tables, as SQLAlchemy Core describes them. The migrations make them; `store` reads and writes them.
 
-Documents that are always read and written as a whole (orders, reports, the network) are JSON text; what is looked up or must be unique
-is a column. Times are seconds since the epoch, UTC. Secrets of workloads have a table of their own, so that no query for anything else
-can bring one along.
+Documents that are always read and written as a whole (orders, reports, the network) are JSON text; what is looked up or
+must be unique is a column. Times are seconds since the epoch, UTC. Secrets of workloads have a table of their own, so
+that no query for anything else can bring one along.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -16,7 +29,9 @@ metadata = MetaData(
     }
 )
 
-settings = Table("settings", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+settings = Table(
+    "settings", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
 
 accounts = Table(
     "accounts",
@@ -48,7 +63,10 @@ tokens = Table(
 )
 
 agent_tokens = Table(
-    "agent_tokens", metadata, Column("host", String(63), primary_key=True), Column("hash", String(64), nullable=False, unique=True)
+    "agent_tokens",
+    metadata,
+    Column("host", String(63), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
 )
 
 stacks = Table(
@@ -217,6 +235,7 @@ events = Table(
     Column("kind", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("message", Text, nullable=False),
+    Column("fields", Text, nullable=False),
     Column("stack_id", String(36)),
     Index("ix_events_at", "at"),
 )

@@ -31,8 +31,12 @@ def not_in_effect(draft: State, rollout: Rollout, now: float) -> list[str]:
     return list(dict.fromkeys(words for words in found if words))
 
 
-def _of_host(draft: State, host: Host, way: Upstream, change: ScopeChange, *, site: Pop, prefixes: set[Prefix], now: float) -> str:
-    """What one host does otherwise than asked on its session `way`, by which the upstream hears of it; empty: nothing."""
+def _of_host(
+    draft: State, host: Host, way: Upstream, change: ScopeChange, *, site: Pop, prefixes: set[Prefix], now: float
+) -> str:
+    """What one host does otherwise than asked on its session `way`, by which the upstream hears of it; empty:
+    nothing.
+    """
     received, issued = draft.reports.get(host.name), draft.orders.get(host.name)
     if received is None or issued is None or not is_fresh(received, now):
         return f"{host.name} is silent"

@@ -133,16 +133,6 @@ class Issued:
         return OrderWriter().order(self.order).encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened, for people: `kind` is a stable word, `subject` a name."""
-
-    kind: str
-    subject: str
-    message: str
-    stack_id: str | None = None
-
-
 NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
 
 
@@ -202,13 +192,18 @@ class State:
             workloads=tuple(d.workload for d in sorted(self.workloads.values(), key=lambda d: (d.created_at, d.id))),
             revisions=tuple(self.revisions[key].workload for key in sorted(self.revisions)),
             rollouts=tuple(active),
-            incarnations=tuple(sorted((p.incarnation for p in self.incarnations.values()), key=lambda i: (i.host, i.index, i.life))),
+            incarnations=tuple(
+                sorted((p.incarnation for p in self.incarnations.values()), key=lambda i: (i.host, i.index, i.life))
+            ),
             ready=frozenset(uid for rollout in self.rollouts.values() for uid in rollout.ready),
             anycast=tuple(sorted(self.anycast.values(), key=lambda a: a.address4)),
             rules=tuple(self.rules[key] for key in sorted(self.rules)),
             removals=tuple(
                 (stone.incarnation.host, stone.removal)
-                for stone in sorted(self.tombstones.values(), key=lambda t: (t.incarnation.host, t.incarnation.index, t.incarnation.life))
+                for stone in sorted(
+                    self.tombstones.values(),
+                    key=lambda t: (t.incarnation.host, t.incarnation.index, t.incarnation.life),
+                )
             ),
             resting_indexes=frozenset(indexes),
             resting_links=frozenset(links),

@@ -6,6 +6,7 @@ returns. It decides nothing, and it is called from the core's one writer thread 
 loop.
 """
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -35,9 +36,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
-from anypop.control.state import NO_NETWORK, Event, Revision, RevisionKey, State
+from anypop.control.state import NO_NETWORK, Revision, RevisionKey, State
 from anypop.model import codec
 from anypop.model.errors import WorldError
+from anypop.model.events import Event
 from anypop.model.names import HostName
 from anypop.model.network import Network
 from anypop.model.order_text import OrderWriter
@@ -45,7 +47,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0003"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0004"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
@@ -79,8 +81,8 @@ class Store:
     def writing(self, *, sketch: bool = False) -> Iterator[Connection]:
         """A transaction: on disk at the end of the block, or undone when it raises. Raises `WorldError`.
 
-        `sketch`: what is written is told anew soon, so that it may be on disk a little later: a power cut can take it, and
-        never a part of it.
+        `sketch`: what is written is told anew soon, so that it may be on disk a little later: a power cut can take it,
+        and never a part of it.
         """
         with _in_words("write to the store"), (self._sketch if sketch else self._engine).begin() as link:
             if sketch and link.dialect.name == "postgresql":
@@ -92,7 +94,9 @@ class Store:
 
     def setting(self, key: str) -> str | None:
         with self.reading() as link:
-            return link.execute(select(schema.settings.c.value).where(schema.settings.c.key == key)).scalar_one_or_none()
+            return link.execute(
+                select(schema.settings.c.value).where(schema.settings.c.key == key)
+            ).scalar_one_or_none()
 
     def put_setting(self, key: str, value: str | None) -> None:
         with self.writing() as link:
@@ -109,7 +113,9 @@ class Store:
                 (r["workload_id"], r["number"]): rows.to_revision(r, tuple(secrets[r["workload_id"], r["number"]]))
                 for r in _all(link, schema.revisions)
             }
-            declared = [rows.to_declaration(r, revisions.pop((r["id"], r["version"]))) for r in _all(link, schema.workloads)]
+            declared = [
+                rows.to_declaration(r, revisions.pop((r["id"], r["version"]))) for r in _all(link, schema.workloads)
+            ]
             placed = [rows.to_placed(r) for r in _all(link, schema.incarnations)]
             stones = [rows.to_tombstone(r) for r in _all(link, schema.tombstones)]
             held = [rows.to_anycast(r) for r in _all(link, schema.anycast)]
@@ -159,7 +165,7 @@ class Store:
             query = query.where(table.c.stack_id.in_(stacks))
         with self.reading() as link:
             found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
-        return [dict(row) for row in reversed(found)]
+        return [{**row, "fields": json.loads(row["fields"])} for row in reversed(found)]
 
     def order_history(self, host: HostName) -> list[Row]:
         """The kept generations of a host, newest first: whole orders, and what differs from the one before (`base`)."""
@@ -204,12 +210,14 @@ def _in_words(what: str) -> Iterator[None]:
 
 def _sqlite(path: Path, url: URL) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # made by us, so that it is never readable by others; -wal and -shm follow it
+    # made by us, so that it is never readable by others; -wal and -shm follow it
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     engine = create_engine(url, hide_parameters=True)  # parameters hold secrets, and errors are logged
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        # The driver's own BEGIN comes too late (not before DDL); with this and the listener below, a migration is whole or nothing.
+        # The driver's own BEGIN comes too late (not before DDL); with this and the listener below, a migration is whole
+        # or nothing.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -223,8 +231,8 @@ def _sqlite(path: Path, url: URL) -> Engine:
         if options.get("anypop_reading"):
             link.exec_driver_sql("BEGIN")
             return
-        # FULL: what was answered survives also a power cut; a commit waits for the disk. With NORMAL it does not, and the next full one brings
-        # all before it to the disk.
+        # FULL: what was answered survives also a power cut; a commit waits for the disk. With NORMAL it does not, and
+        # the next full one brings all before it to the disk.
         link.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('anypop_sketch') else 'FULL'}")
         link.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -276,8 +284,20 @@ def _save(link: Connection, before: State, after: State) -> None:
         _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
-        _Change(schema.memories, was.prefixes, now.prefixes, rows.of_prefix_memory, key=lambda prefix: ("prefix", str(prefix))),
-        _Change(schema.memories, was.workloads, now.workloads, rows.of_workload_memory, key=lambda workload: ("workload", workload)),
+        _Change(
+            schema.memories,
+            was.prefixes,
+            now.prefixes,
+            rows.of_prefix_memory,
+            key=lambda prefix: ("prefix", str(prefix)),
+        ),
+        _Change(
+            schema.memories,
+            was.workloads,
+            now.workloads,
+            rows.of_workload_memory,
+            key=lambda workload: ("workload", workload),
+        ),
     ]
     # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
     for change in reversed(changes):
@@ -332,10 +352,13 @@ def _save_orders(link: Connection, before: State, after: State) -> None:
     writer = OrderWriter()
     found = [after.orders[host] for host in differing(before.orders, after.orders) & after.orders.keys()]
     if found:
-        link.execute(insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found])
+        link.execute(
+            insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found]
+        )
     for issued in found:
         order = issued.order
-        if issued.whole == order.generation:  # only then something is too old: what is kept must reach back to a whole one
+        # only then something is too old: what is kept must reach back to a whole one
+        if issued.whole == order.generation:
             old = table.c.generation < _oldest_to_keep(link, order.host, order.generation)
             link.execute(delete(table).where(table.c.host == order.host, old))
 
@@ -361,7 +384,17 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
     table = schema.events
     link.execute(
         insert(table),
-        [{"at": at, "kind": e.kind, "subject": e.subject[:255], "message": e.message, "stack_id": e.stack_id} for e in events],
+        [
+            {
+                "at": at,
+                "kind": e.kind.value,
+                "subject": e.subject[:255],
+                "message": e.message,
+                "fields": json.dumps(e.fields),
+                "stack_id": e.stack_id,
+            }
+            for e in events
+        ],
     )
 
 
@@ -375,7 +408,9 @@ def _changed_revisions(before: State, after: State) -> tuple[dict[RevisionKey, R
     """Before and after, the newest and the older ones of each workload of which something differs; the others are as
     they were.
     """
-    workloads = differing(before.workloads, after.workloads) | {key[0] for key in differing(before.revisions, after.revisions)}
+    workloads = differing(before.workloads, after.workloads) | {
+        key[0] for key in differing(before.revisions, after.revisions)
+    }
     was: dict[RevisionKey, Revision] = {}
     now: dict[RevisionKey, Revision] = {}
     for state, found in ((before, was), (after, now)):

@@ -1,8 +1,7 @@
 """BIRD's control socket, spoken directly: one command, its answer as text.
 
-The protocol (BIRD's doc/reply_codes): each line is `CODE-text` or `CODE text` (the last of a reply) or ` text` (goes on with the code
-before).
-Codes 8xxx and 9xxx are errors.
+The protocol (BIRD's doc/reply_codes): each line is `CODE-text` or `CODE text` (the last of a reply) or ` text` (goes on
+with the code before). Codes 8xxx and 9xxx are errors.
 """
 
 import socket
@@ -15,8 +14,8 @@ _HELLO = "0001"
 
 
 def ask(control: Path, *commands: str, timeout_s: float = 10) -> str:
-    """The text of the replies to `commands`, one after the other, in one connection. Raises `WorldError` on an error reply or a dead
-    daemon.
+    """The text of the replies to `commands`, one after the other, in one connection. Raises `WorldError` on an error
+    reply or a dead daemon.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:

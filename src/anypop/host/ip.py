@@ -12,7 +12,9 @@ from anypop.model.errors import WorldError
 
 
 def batch(lines: Iterable[str], *, netns: str | None = None, force: bool = False) -> None:
-    """Run `ip` command lines in order. Raises `WorldError` at the first that fails, or with `force` goes on and raises nothing."""
+    """Run `ip` command lines in order. Raises `WorldError` at the first that fails, or with `force` goes on and
+    raises nothing.
+    """
     text = "\n".join(lines)
     if not text:
         return

@@ -1,8 +1,8 @@
 """Network namespaces by name, as `ip netns` knows them (/run/netns/NAME).
 
-`inside(name)` moves the calling *thread* into a namespace for a block: sockets and TUN devices made there stay there for good. Use it
-in a worker
-thread or for a short block only. Mount namespaces are never touched, so names made here are seen by everybody.
+`inside(name)` moves the calling *thread* into a namespace for a block: sockets and TUN devices made there stay there
+for good. Use it in a worker thread or for a short block only. Mount namespaces are never touched, so names made here
+are seen by everybody.
 """
 
 import ctypes

@@ -1,8 +1,7 @@
 """Programs: run one and wait, start one detached, find it again, end it.
 
-A detached program is identified by a pid file that holds its pid and its start time (field 22 of /proc/PID/stat), so a recycled pid is
-never
-signalled. Nothing here decides what runs.
+A detached program is identified by a pid file that holds its pid and its start time (field 22 of /proc/PID/stat), so a
+recycled pid is never signalled. Nothing here decides what runs.
 """
 
 import contextlib
@@ -16,10 +15,14 @@ from pathlib import Path
 from anypop.model.errors import WorldError
 
 
-def run(argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 60, env: Mapping[str, str] | None = None) -> str:
+def run(
+    argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 60, env: Mapping[str, str] | None = None
+) -> str:
     """Standard output of a finished program. Raises `WorldError` with what it said when it fails or takes too long."""
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=env)
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=env
+        )
     except FileNotFoundError as error:
         raise WorldError(" ".join(argv[:3]), f"{argv[0]} is not installed; run script/setup") from error
     except subprocess.TimeoutExpired as error:
@@ -38,12 +41,21 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def spawn(argv: Sequence[str], *, pid_file: Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
+def spawn(
+    argv: Sequence[str], *, pid_file: Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> int:
     """Start a program in a session of its own, its output appended to `log`; writes `pid_file`. It outlives us."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=env, cwd=cwd, close_fds=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env=env,
+            cwd=cwd,
+            close_fds=True,
         )
     child.returncode = 0  # it is no longer ours to wait for: silences the warning about a still running child
     write_pid(pid_file, child.pid)
@@ -68,7 +80,9 @@ def alive(pid_file: Path) -> int | None:
 
 
 def end(pid_file: Path, *, grace_s: float = 5, group: bool = False) -> bool:
-    """TERM, then KILL after `grace_s`; removes the pid file. True when there was a process to end. `group`: its whole session's group."""
+    """TERM, then KILL after `grace_s`; removes the pid file. True when there was a process to end. `group`: its
+    whole session's group.
+    """
     pid = alive(pid_file)
     if pid is not None:
         try:

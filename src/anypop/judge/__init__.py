@@ -1,1 +1,3 @@
-"""What we make of reports: verdicts, grants to withdraw, phases to show. Nothing under here does I/O, reads a clock or rolls dice."""
+"""What we make of reports: verdicts, grants to withdraw, phases to show. Nothing under here does I/O, reads a clock
+or rolls dice.
+"""

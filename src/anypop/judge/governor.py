@@ -1,8 +1,9 @@
 """The governor: may this host withdraw this prefix?
 
-In: how one covering prefix stands on all hosts, as plain sets. Out: an answer for each host that asks. All answers for a prefix come out
-of one call, one after the other, so that two hosts never both get the last leave there was. Returning needs no leave, so nothing here can
-keep a host from announcing. Floors are counted in PoPs: a host whose PoP goes on by another one takes no PoP away.
+In: how one covering prefix stands on all hosts, as plain sets. Out: an answer for each host that asks. All answers for
+a prefix come out of one call, one after the other, so that two hosts never both get the last leave there was. Returning
+needs no leave, so nothing here can keep a host from announcing. Floors are counted in PoPs: a host whose PoP goes on by
+another one takes no PoP away.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,9 +29,10 @@ class Cause(StrEnum):
 class Standing:
     """One prefix over all hosts.
 
-    `entitled`: those whose orders say announce, and their PoPs. `announcing`: those of them that surely do, by a fresh report and an
-    established session. `leaving`: those that hold a leave they may use at any moment, whether they have or not. `turned_bad`: the PoPs
-    that went from good to bad inside the window. `requests`: who asks now, the longest waiting first.
+    `entitled`: those whose orders say announce, and their PoPs. `announcing`: those of them that surely do, by a fresh
+    report and an established session. `leaving`: those that hold a leave they may use at any moment, whether they have
+    or not. `turned_bad`: the PoPs that went from good to bad inside the window. `requests`: who asks now, the longest
+    waiting first.
     """
 
     prefix: Prefix

@@ -1,10 +1,10 @@
 """Health with hysteresis: what a row of probe outcomes means for traffic. Pure: time is an argument.
 
-Theory of operation. A new process is PENDING until it first answers; one that an agent finds running is UNKNOWN until it is known
-either way. HEALTHY falls after `fall` failures in a row, or at once when its process dies. UNHEALTHY rises after `rise + fall`
-successes: always slower than it fell. Who falls often is damped: from the third fall within ten minutes, the way back to HEALTHY leads
-through COOLING, for 10 s at first and for twice as long at each further fall, up to 15 minutes (DESIGN invariant 17). The machine is
-the table `_TABLE`; nothing else moves it.
+Theory of operation. A new process is PENDING until it first answers; one that an agent finds running is UNKNOWN until
+it is known either way. HEALTHY falls after `fall` failures in a row, or at once when its process dies. UNHEALTHY rises
+after `rise + fall` successes: always slower than it fell. Who falls often is damped: from the third fall within ten
+minutes, the way back to HEALTHY leads through COOLING, for 10 s at first and for twice as long at each further fall, up
+to 15 minutes (DESIGN invariant 17). The machine is the table `_TABLE`; nothing else moves it.
 """
 
 from dataclasses import dataclass, replace

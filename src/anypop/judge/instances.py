@@ -1,7 +1,7 @@
 """What may be shown of one instance: its phase, whether it is healthy, and why.
 
-In: the instance's name and uid, the last report of its PoP and when that arrived. Out: `Shown`, read alike by API, CLI and metrics.
-Unknown is never healthy: of a PoP that has gone silent nothing is claimed.
+In: the instance's name and uid, the last report of its PoP and when that arrived. Out: `Shown`, read alike by API, CLI
+and metrics. Unknown is never healthy: of a PoP that has gone silent nothing is claimed.
 """
 
 from dataclasses import dataclass
@@ -37,11 +37,15 @@ def shown(name: InstanceName, uid: str, received: Received | None, *, now: float
     started_at = found.started_at if found else None
     containers = found.containers if found else ()
     if removing:
-        return Shown(phase=Phase.DELETING, healthy=False, reason=Reason.STOPPING, started_at=started_at, containers=containers)
+        return Shown(
+            phase=Phase.DELETING, healthy=False, reason=Reason.STOPPING, started_at=started_at, containers=containers
+        )
     if received is None:
         return Shown(phase=Phase.SCHEDULING, healthy=False, reason=Reason.SCHEDULED)
     if not is_fresh(received, now):
-        return Shown(phase=None, healthy=False, reason=Reason.REPORT_STALE, started_at=started_at, containers=containers)
+        return Shown(
+            phase=None, healthy=False, reason=Reason.REPORT_STALE, started_at=started_at, containers=containers
+        )
     if found is None:
         return Shown(phase=Phase.SCHEDULING, healthy=False, reason=Reason.SCHEDULED)
     return Shown(

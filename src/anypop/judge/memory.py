@@ -1,7 +1,7 @@
 """What the judge remembers between two judgements: leaves given, and since when what is bad.
 
-In: the memory, and how things stand now. Out: the new memory. Control stores it beside its orders, hands it back and never looks inside:
-a leave that was forgotten could be given twice.
+In: the memory, and how things stand now. Out: the new memory. Control stores it beside its orders, hands it back and
+never looks inside: a leave that was forgotten could be given twice.
 """
 
 from collections.abc import Callable, Collection, Mapping, Set
@@ -15,8 +15,8 @@ Where = tuple[HostName, Prefix]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """A leave to withdraw that is out. `revoked_after`: the newest order that may still hold it; it counts until its host obeys a newer
-    one. None: it still stands.
+    """A leave to withdraw that is out. `revoked_after`: the newest order that may still hold it; it counts until its
+    host obeys a newer one. None: it still stands.
     """
 
     host: HostName
@@ -35,8 +35,9 @@ class Bad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The judge's memory. `good`: hosts that announced the prefix in good health when last looked at. `served`: workloads that have been
-    healthy in a PoP. `nowhere`: those that work in none of their PoPs, and since when (control's clock, seconds).
+    """The judge's memory. `good`: hosts that announced the prefix in good health when last looked at. `served`:
+    workloads that have been healthy in a PoP. `nowhere`: those that work in none of their PoPs, and since when
+    (control's clock, seconds).
     """
 
     leaves: tuple[Leave, ...] = ()
@@ -68,9 +69,11 @@ def still_out(
 
 
 def turned(history: History, *, good: Set[Where], entitled: Collection[Where], now: float) -> tuple[Bad, ...]:
-    """What is bad after having been good, with the moment it turned, in the order of `entitled`. What is no longer entitled is not bad, it
-    is over.
+    """What is bad after having been good, with the moment it turned, in the order of `entitled`. What is no longer
+    entitled is not bad, it is over.
     """
     since = {(b.host, b.prefix): b.since for b in history.bad}
     fallen = (set(history.good) | since.keys()) - good
-    return tuple(Bad(host=w[0], prefix=w[1], since=since.get(w, now)) for w in entitled if w in fallen) if fallen else ()
+    return (
+        tuple(Bad(host=w[0], prefix=w[1], since=since.get(w, now)) for w in entitled if w in fallen) if fallen else ()
+    )

@@ -11,7 +11,17 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
 from anypop.judge.memory import Bad, History, Leave, still_out
-from anypop.judge.verdict import FRESH_S, START_GRACE_S, WINDOW_S, Received, cause, is_fresh, is_heard, judge_prefix, why
+from anypop.judge.verdict import (
+    FRESH_S,
+    START_GRACE_S,
+    WINDOW_S,
+    Received,
+    cause,
+    is_fresh,
+    is_heard,
+    judge_prefix,
+    why,
+)
 from anypop.model.announce import Address, Mode, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Grant
@@ -82,7 +92,9 @@ class Memory:
             good=tuple((host, p) for p in sorted(self.prefixes, key=_order_of) for host in self.prefixes[p].good),
             bad=tuple(bad for piece in pieces for bad in piece.bad),
             served=tuple(sorted((city, w) for w, piece in self.workloads.items() for city in piece.served)),
-            nowhere=tuple(sorted((w, piece.nowhere) for w, piece in self.workloads.items() if piece.nowhere is not None)),
+            nowhere=tuple(
+                sorted((w, piece.nowhere) for w, piece in self.workloads.items() if piece.nowhere is not None)
+            ),
         )
 
 
@@ -122,7 +134,9 @@ class Judged:
 
     def settled(self) -> "Judged":
         """The same judgement as the beginning of the next step: see `Table.settled`."""
-        tables: dict[str, Any] = {f.name: value.settled() for f in fields(self) if isinstance(value := getattr(self, f.name), Table)}
+        tables: dict[str, Any] = {
+            f.name: value.settled() for f in fields(self) if isinstance(value := getattr(self, f.name), Table)
+        }
         return replace(self, **tables)
 
     def next_stale(self) -> float | None:
@@ -180,7 +194,14 @@ class _Rejudging:
     """One judgement in the making."""
 
     def __init__(
-        self, before: Judged, heard: Judged, memory: Memory, plan: Standing, *, reports: Mapping[HostName, Received], now: float
+        self,
+        before: Judged,
+        heard: Judged,
+        memory: Memory,
+        plan: Standing,
+        *,
+        reports: Mapping[HostName, Received],
+        now: float,
     ) -> None:
         self.before = before
         self.heard = heard
@@ -214,7 +235,9 @@ class _Rejudging:
             gates[host] = self._gates(host)
             was = self.before.gates.get(host, {})
             self.dirty_prefixes |= {p for p in {*was, *gates[host]} if was.get(p) != gates[host].get(p)}
-        self.gates = self.before.gates.put({h: g for h, g in gates.items() if g}).drop([h for h, g in gates.items() if not g])
+        self.gates = self.before.gates.put({h: g for h, g in gates.items() if g}).drop(
+            [h for h, g in gates.items() if not g]
+        )
         views: dict[HostName, View] = {}
         gone: list[HostName] = []
         for host in hosts | reported:
@@ -281,7 +304,9 @@ class _Rejudging:
             if homes.hosts and not well and (was.nowhere is not None or len(heard) == len(homes.hosts)):
                 nowhere = was.nowhere if was.nowhere is not None else self.now
             if served != was.served:
-                self.dirty_prefixes |= {p for host in homes.hosts for p, gates in self.gates.get(host, {}).items() if workload in gates}
+                self.dirty_prefixes |= {
+                    p for host in homes.hosts for p, gates in self.gates.get(host, {}).items() if workload in gates
+                }
             memories[workload] = WorkloadMemory(served=served, nowhere=nowhere)
             if nowhere is not None and self.now - nowhere > START_GRACE_S:
                 idle[workload] = None
@@ -418,7 +443,9 @@ def from_history(history: History) -> Memory:
                 for prefix in hosts
             }
         ),
-        workloads=Table({w: WorkloadMemory(served=frozenset(served.get(w, ())), nowhere=nowhere.get(w)) for w in workloads}),
+        workloads=Table(
+            {w: WorkloadMemory(served=frozenset(served.get(w, ())), nowhere=nowhere.get(w)) for w in workloads}
+        ),
     )
 
 

@@ -22,15 +22,16 @@ __all__ = ["FRESH_S", "History", "Received", "is_fresh", "judge"]
 
 FRESH_S = 15.0  # three heartbeats of 5 s: one may be lost and one late
 WINDOW_S = 60.0  # failures of one cause come close together; what is minutes apart has causes of its own
-START_GRACE_S = 30.0  # a newcomer in a shared prefix gets this long to start before its silence counts against the others
+# a newcomer in a shared prefix gets this long to start before its silence counts against the others
+START_GRACE_S = 30.0
 
 _ALARMS = (Reason.LAST_ANNOUNCER, Reason.SUSPECT_MONITOR, Reason.FLOOR_HOLDS, Reason.NOWHERE_BETTER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A report and when it arrived, in seconds of control's own clock (the same clock as `now`). `body`: the JSON as which
-    it came, if that is at hand.
+    """A report and when it arrived, in seconds of control's own clock (the same clock as `now`). `body`: the JSON as
+    which it came, if that is at hand.
     """
 
     report: Report
@@ -51,7 +52,9 @@ def judge(
     history: History,
     generations: Mapping[HostName, int],
 ) -> tuple[Verdict, History]:
-    """The verdict and the memory for the next one. `generations`: of the newest order made for each host, sent or not."""
+    """The verdict and the memory for the next one. `generations`: of the newest order made for each host, sent or
+    not.
+    """
     fresh = {host: r.report for host in plan.hosts if (r := reports.get(host)) is not None and is_fresh(r, now)}
     seen = _Seen(plan, fresh)
     good = frozenset(w for w in seen.announcing if not seen.prefixes[w].wants_withdraw)
@@ -89,7 +92,9 @@ def judge(
             grants[host].append(grant)
         prefixes.append(found.verdict)
     verdict = Verdict(
-        hosts={host: _of_host(plan, host, reports.get(host), host in fresh, tuple(grants[host])) for host in plan.hosts},
+        hosts={
+            host: _of_host(plan, host, reports.get(host), host in fresh, tuple(grants[host])) for host in plan.hosts
+        },
         prefixes=tuple(prefixes),
         idle=frozenset(workload for workload, since in nowhere if now - since > START_GRACE_S),
     )
@@ -115,17 +120,26 @@ class _Seen:
         owners = {a.address4: a.workload_id for a in plan.anycast} | {a.address6: a.workload_id for a in plan.anycast}
         for host, part in plan.hosts.items():
             for told in part.announcements:
-                if told.prefix in covering and told.scope.mode is Mode.ANNOUNCE and (host, told.prefix) not in self.gates:
+                if (
+                    told.prefix in covering
+                    and told.scope.mode is Mode.ANNOUNCE
+                    and (host, told.prefix) not in self.gates
+                ):
                     self.gates[host, told.prefix] = frozenset(owners[g] for g in told.gates if g in owners)
         self.entitled: frozenset[Where] = frozenset(self.gates)
         self.prefixes: dict[Where, PrefixReport] = {
-            (host, p.prefix): p for host, report in fresh.items() for p in report.prefixes if (host, p.prefix) in self.entitled
+            (host, p.prefix): p
+            for host, report in fresh.items()
+            for p in report.prefixes
+            if (host, p.prefix) in self.entitled
         }
         self.announcing: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if is_heard(p, fresh[w[0]]))
         self.wanting: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if p.wants_withdraw)
         workload_of = {(i.host, i.uid): i.workload_id for i in plan.incarnations}
         self.healthy: dict[HostName, frozenset[WorkloadId]] = {
-            host: frozenset(workload_of[host, i.uid] for i in report.instances if i.healthy and (host, i.uid) in workload_of)
+            host: frozenset(
+                workload_of[host, i.uid] for i in report.instances if i.healthy and (host, i.uid) in workload_of
+            )
             for host, report in fresh.items()
         }
 
@@ -163,7 +177,8 @@ def judge_prefix(
     leaving = frozenset(leave.host for leave in leaves)
     others = announcing - leaving
     causes = {
-        host: cause(host, others - {host}, now - since.get(host, now)) for host in sorted(wanting, key=lambda h: (since.get(h, now), h))
+        host: cause(host, others - {host}, now - since.get(host, now))
+        for host in sorted(wanting, key=lambda h: (since.get(h, now), h))
     }
     turned_bad = {h for h, at in since.items() if now - at <= WINDOW_S and causes.get(h) is not Cause.STARTING}
     standing = Standing(
@@ -181,7 +196,8 @@ def judge_prefix(
     for host in entitled:
         if host in standing_leaves:
             grants[host] = Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED)
-        elif host in answers and causes[host] is not Cause.STARTING:  # silence holds as well, and costs no host an order for each start
+        elif host in answers and causes[host] is not Cause.STARTING:
+            # silence holds as well, and costs no host an order for each start
             grants[host] = answers[host]
     verdict = PrefixVerdict(
         prefix=prefix,
@@ -221,7 +237,9 @@ def cause(
 def _served(plan: Plan, history: History, seen: _Seen) -> frozenset[tuple[CityCode, WorkloadId]]:
     """Which workload has been healthy in which PoP, forgotten with its last instance there."""
     known = {(i.pop, i.workload_id) for i in plan.incarnations}
-    return frozenset(known & ({*history.served} | {(seen.pop_of[host], w) for host, ws in seen.healthy.items() for w in ws}))
+    return frozenset(
+        known & ({*history.served} | {(seen.pop_of[host], w) for host, ws in seen.healthy.items() for w in ws})
+    )
 
 
 def _nowhere(plan: Plan, history: History, seen: _Seen, now: float) -> tuple[tuple[WorkloadId, float], ...]:
@@ -235,7 +253,8 @@ def _nowhere(plan: Plan, history: History, seen: _Seen, now: float) -> tuple[tup
     return tuple(
         (workload, known.get(workload, now))
         for workload, hosts in sorted(homes.items())
-        if not any(workload in seen.healthy.get(host, ()) for host in hosts) and (workload in known or hosts <= seen.healthy.keys())
+        if not any(workload in seen.healthy.get(host, ()) for host in hosts)
+        and (workload in known or hosts <= seen.healthy.keys())
     )
 
 
@@ -254,7 +273,9 @@ def _alarm(answers: Mapping[HostName, Grant], *, lost: bool) -> Reason | None:
     return found or (Reason.NO_HEALTHY_INSTANCE if lost else None)
 
 
-def _of_host(plan: Plan, host: HostName, received: Received | None, trusted: bool, grants: tuple[Grant, ...]) -> HostVerdict:
+def _of_host(
+    plan: Plan, host: HostName, received: Received | None, trusted: bool, grants: tuple[Grant, ...]
+) -> HostVerdict:
     part = plan.hosts[host]
     return HostVerdict(pop=part.pop, host=host, trusted=trusted, reason=why(part, received, trusted), grants=grants)
 

@@ -1,7 +1,7 @@
 """The address plan: every name and number of a lab, from its topology and its name prefix alone.
 
-Between the topology and everything that touches the machine. The same topology and prefix always give the same plan, and the plan is all
-that `build`, vantages and the looking glass need, so it is kept on disk as lab.json. Pure.
+Between the topology and everything that touches the machine. The same topology and prefix always give the same plan,
+and the plan is all that `build`, vantages and the looking glass need, so it is kept on disk as lab.json. Pure.
 
 | what | IPv4 | IPv6 |
 |---|---|---|
@@ -32,7 +32,8 @@ MANAGEMENT = IPv4Network("100.64.0.0/16")
 # A link shorter than this is two veth ends: light needs 12 microseconds for 2 km, less than the kernel's own way takes.
 SHORTEST_WIRE_KM = 2.0
 _VANTAGE_MACS = 1 << 24  # beyond those of all numbered links
-# All PoPs of a lab share one machine, so what an agent finds there is no figure for one of them: room for hundreds of instances.
+# All PoPs of a lab share one machine, so what an agent finds there is no figure for one of them: room for hundreds of
+# instances.
 GENEROUS = Capacity(cpu_millis=1_024_000, memory_bytes=4 << 40, disk_bytes=16 << 40)
 
 
@@ -121,8 +122,8 @@ class HostSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """The router of a PoP of several hosts, in the PoP's namespace; its sessions with other networks are the PoP's `edge`.
-    `interfaces`: those towards its hosts, in their order.
+    """The router of a PoP of several hosts, in the PoP's namespace; its sessions with other networks are the PoP's
+    `edge`. `interfaces`: those towards its hosts, in their order.
     """
 
     router_id: IPv4Address
@@ -133,7 +134,9 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopSite:
-    """The place of one of our PoPs: the namespace with the links to its upstreams, which is its only host's or its edge router's."""
+    """The place of one of our PoPs: the namespace with the links to its upstreams, which is its only host's or its
+    edge router's.
+    """
 
     netns: str
     pop: Pop
@@ -208,7 +211,9 @@ def plan(topology: Topology, prefix: str) -> LabPlan:
             loopback4=IPv4Address("10.0.0.0") + i,
             loopback6=IPv6Address("fd00:0:0:1::") + i,
         )
-        for i, (asn, city) in enumerate(((system.asn, city) for system in topology.ases for city in system.cities), start=1)
+        for i, (asn, city) in enumerate(
+            ((system.asn, city) for system in topology.ases for city in system.cities), start=1
+        )
     )
     vantages = tuple(_vantage(prefix, i, v.name, v.city, v.asn) for i, v in enumerate(topology.vantages))
     links = tuple(_links(topology, prefix, vantages))
@@ -225,7 +230,9 @@ def plan(topology: Topology, prefix: str) -> LabPlan:
 def network_of(lab: LabPlan) -> Network:
     """Our own network as an operator would write it down."""
     own = lab.topology.own
-    return Network(asn=own.asn, anycast4=own.anycast4, anycast6=own.anycast6, pops=tuple(site.pop for site in lab.sites))
+    return Network(
+        asn=own.asn, anycast4=own.anycast4, anycast6=own.anycast6, pops=tuple(site.pop for site in lab.sites)
+    )
 
 
 def pop_netns(prefix: str, city: str) -> str:
@@ -275,7 +282,12 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
         return Link(
             role=role,
             a=End(netns=a, interface=names[0] or f"l{k}", addresses=(f"{pair4}/31", f"{pair6}/127"), mac=_mac(2 * k)),
-            b=End(netns=b, interface=names[1] or f"l{k}", addresses=(f"{pair4 + 1}/31", f"{pair6 + 1}/127"), mac=_mac(2 * k + 1)),
+            b=End(
+                netns=b,
+                interface=names[1] or f"l{k}",
+                addresses=(f"{pair4 + 1}/31", f"{pair6 + 1}/127"),
+                mac=_mac(2 * k + 1),
+            ),
             km=km,
             one_way_ms=one_way_ms(km) if wired else 0.0,
             wired=wired,
@@ -294,7 +306,13 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
     for i, pop in enumerate(topology.own.pops):
         for upstream in pop.upstreams:
             there = netns(upstream.asn, upstream.city)
-            yield joined(Role.UPSTREAM, pop_netns(prefix, pop.city), there, upstream.km, names=(upstream_interface(upstream.name), ""))
+            yield joined(
+                Role.UPSTREAM,
+                pop_netns(prefix, pop.city),
+                there,
+                upstream.km,
+                names=(upstream_interface(upstream.name), ""),
+            )
         for name in host_names(pop):
             number = i if len(pop.hosts) == 1 else next(hosts)
             yield Link(
@@ -309,7 +327,9 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
     for pop in topology.own.pops:  # after all upstreams' links, whose numbers they leave alone
         for number, name in enumerate(host_names(pop) if len(pop.hosts) > 1 else (), start=1):
             here = host_netns(prefix, name)
-            yield joined(Role.EDGE, here, pop_netns(prefix, pop.city), 0.0, names=(upstream_interface(EDGE), f"h{number}"))
+            yield joined(
+                Role.EDGE, here, pop_netns(prefix, pop.city), 0.0, names=(upstream_interface(EDGE), f"h{number}")
+            )
     for i, (host, vantage) in enumerate(zip(vantages, topology.vantages, strict=True)):
         wired = vantage.km >= SHORTEST_WIRE_KM
         yield Link(
@@ -342,7 +362,10 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
     ids = iter(range(1 << 16))
     for i, pop in enumerate(topology.own.pops):
         here, router_id = pop_netns(prefix, pop.city), IPv4Address("10.1.0.1") + i
-        outer = tuple(_session(ends[here, upstream_interface(up.name)], name=up.name, asn=up.asn, kind=up.kind) for up in pop.upstreams)
+        outer = tuple(
+            _session(ends[here, upstream_interface(up.name)], name=up.name, asn=up.asn, kind=up.kind)
+            for up in pop.upstreams
+        )
         several = len(pop.hosts) > 1
         bits = (len(pop.hosts) - 1).bit_length()  # so many more bits than the PoP's have its hosts' prefixes
         private4 = IPv4Network((int(IPv4Address("10.128.0.0")) + (i << 12), 20))
@@ -382,7 +405,9 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
 
 def _session(link: Link, *, name: str, asn: int, kind: UpstreamKind) -> Upstream:
     """A session over `link` as its end `a` has it."""
-    (local4, local6), (neighbor4, neighbor6) = ([text.partition("/")[0] for text in end.addresses] for end in (link.a, link.b))
+    (local4, local6), (neighbor4, neighbor6) = (
+        [text.partition("/")[0] for text in end.addresses] for end in (link.a, link.b)
+    )
     return Upstream(
         name=name,
         asn=asn,

@@ -1,8 +1,9 @@
-"""A lab's life: `up`, `attach`, `down`. The only door to it for everyone else.
+"""A lab's life: `up`, `attach`, `down`. The only way to it for everyone else.
 
-In comes a topology, a name prefix and a folder; out comes a running internet as a `Lab`, which can be found again from the folder alone
-(lab.json holds its whole plan, and is written before anything is made). `up` makes and starts what is missing, whatever was killed before;
-`down` finds what there is by the prefix and the folder, and may be run at any moment.
+In comes a topology, a name prefix and a folder; out comes a running internet as a `Lab`, which can be found again from
+the folder alone (lab.json holds its whole plan, and is written before anything is made). `up` makes and starts what is
+missing, whatever was killed before; `down` finds what there is by the prefix and the folder, and may be run at any
+moment.
 """
 
 import contextlib
@@ -59,8 +60,8 @@ class Lab:
         return all(process.alive(file) for file in pid_files) and not machine.missing(self.plan)
 
     def cut(self, name: str) -> None:
-        """Let every frame between a PoP (LHR) and its upstreams, or between a host (LHR-1) and its edge router, vanish; both ends believe
-        that their link is up.
+        """Let every frame between a PoP (LHR) and its upstreams, or between a host (LHR-1) and its edge router, vanish;
+        both ends believe that their link is up.
         """
         cut.cut(self.plan, name)
 
@@ -77,9 +78,12 @@ def _silent(_: str) -> None:
 
 
 def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress = _silent, timeout_s: float = 60) -> Lab:
-    """A running lab of `topology`, converged. Finishes or repairs one that is there already under the same prefix and folder.
+    """A running lab of `topology`, converged. Finishes or repairs one that is there already under the same prefix and
+    folder.
 
-    Raises `Invalid` for a prefix that cannot be used, `WorldError` when the machine does not do as asked within `timeout_s`."""
+    Raises `Invalid` for a prefix that cannot be used, `WorldError` when the machine does not do as asked within
+    `timeout_s`.
+    """
     _check_prefix(prefix)
     plan = address.plan(topology, prefix)
     state_dir = state_dir.resolve()
@@ -110,19 +114,26 @@ def attach(state_dir: Path) -> Lab:
     try:
         return Lab(plan=codec.from_json(LabPlan, text), folder=state_dir)
     except Invalid as error:
-        why = f"{state_dir / 'lab.json'} was written by another version of this program; take that lab down and build it anew"
+        why = (
+            f"{state_dir / 'lab.json'} was written by another version of this program; take that lab down and build it "
+            "anew"
+        )
         raise WorldError("find the lab", why) from error
 
 
 def down(*, prefix: str, state_dir: Path) -> None:
-    """Take a lab down: programs, namespaces (with their interfaces, routes and rules) and files. Whatever is gone already is no matter."""
+    """Take a lab down: programs, namespaces (with their interfaces, routes and rules) and files. Whatever is gone
+    already is no matter.
+    """
     _check_prefix(prefix)
     folder = state_dir.resolve()
     with alone(folder, "take the lab down") if folder.exists() else contextlib.nullcontext():
         daemons.end_stray_wires(folder)
         daemons.end_stray_birds(folder)
         for _ in range(_PASSES):
-            names = [name for name in netns.names(f"{prefix}-") if _NAMESPACES.fullmatch(name.removeprefix(f"{prefix}-"))]
+            names = [
+                name for name in netns.names(f"{prefix}-") if _NAMESPACES.fullmatch(name.removeprefix(f"{prefix}-"))
+            ]
             if not names:
                 break
             daemons.end_inside(names)
@@ -143,15 +154,22 @@ def _check_prefix(prefix: str) -> None:
 
 
 def _claim(plan: LabPlan, folder: Path) -> bool:
-    """Write lab.json before anything is made. True when it was there. Refuses another lab's folder, and another lab's names."""
+    """Write lab.json before anything is made. True when it was there. Refuses another lab's folder, and another
+    lab's names.
+    """
     file, text = folder / "lab.json", codec.to_json(plan)
     if file.exists():
         if file.read_bytes() != text:
-            raise WorldError("build the lab", f"{folder} holds a lab of another topology or prefix; take that one down first")
+            raise WorldError(
+                "build the lab", f"{folder} holds a lab of another topology or prefix; take that one down first"
+            )
         return True
     taken = [name for name in netns.names(f"{plan.prefix}-") if name in plan.namespaces()]
     if taken:
-        raise WorldError("build the lab", f"the namespace {taken[0]} belongs to another lab; choose another prefix, or take that one down")
+        raise WorldError(
+            "build the lab",
+            f"the namespace {taken[0]} belongs to another lab; choose another prefix, or take that one down",
+        )
     temporary = file.with_suffix(".tmp")
     temporary.write_bytes(text)
     temporary.rename(file)

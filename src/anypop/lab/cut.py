@@ -1,8 +1,9 @@
 """Cutting a PoP off from its upstreams, or a host from its PoP's edge router, silently: every packet between them
 vanishes, and both ends go on believing that their link is up.
 
-As when a fibre is cut behind a media converter. The rule sits at the far end, so what is cut off has its own firewall untouched and its
-agent cannot see it. The state is the rule itself: it survives us, and whoever attaches to the lab finds it.
+As when a fibre is cut behind a media converter. The rule sits at the far end, so what is cut off has its own firewall
+untouched and its agent cannot see it. The state is the rule itself: it survives us, and whoever attaches to the lab
+finds it.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
-"""The programs of a lab: one BIRD in each router's namespace, and the wire. Started side by side, found again by pid file.
+"""The programs of a lab: one BIRD in each router's namespace, and the wire. Started side by side, found again by pid
+file.
 
-Between the made machine and `settle`, which waits until they agree. Files are in the lab's folder: `wire.*`, and for each router a folder
-with bird.conf, bird.ctl, bird.pid, bird.log.
+Between the made machine and `settle`, which waits until they agree. Files are in the lab's folder: `wire.*`, and for
+each router a folder with bird.conf, bird.ctl, bird.pid, bird.log.
 """
 
 import json
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from anypop.host import birdc, found, netns, process
+from anypop.host import birdc, inventory, netns, process
 from anypop.lab import edge, routers
 from anypop.lab.address import LabPlan, PopSite, Router
 from anypop.lab.machine import in_parallel
@@ -29,15 +30,21 @@ def control_socket(folder: Path, router: str) -> Path:
 
 
 def birds(plan: LabPlan) -> dict[str, str]:
-    """The routers that the lab configures, by name, and the namespace of each: those of other networks, and our edge routers."""
+    """The routers that the lab configures, by name, and the namespace of each: those of other networks, and our edge
+    routers.
+    """
     return {r.name: r.netns for r in plan.routers} | {s.name: s.netns for s in plan.sites if s.edge is not None}
 
 
 def start_birds(plan: LabPlan, folder: Path) -> frozenset[str]:
-    """Start the BIRDs that do not run, or run with another configuration or in a namespace that is gone. The names of those routers."""
+    """Start the BIRDs that do not run, or run with another configuration or in a namespace that is gone. The names
+    of those routers.
+    """
     longest = max((str(control_socket(folder, name)) for name in birds(plan)), key=len)
     if len(longest) > _LONGEST_SOCKET_PATH:
-        raise WorldError("start the lab's routers", f"{longest} is too long for a UNIX socket; choose a shorter state folder")
+        raise WorldError(
+            "start the lab's routers", f"{longest} is too long for a UNIX socket; choose a shorter state folder"
+        )
     works = [(r.name, r.netns, partial(routers.render, plan, r)) for r in plan.routers]
     works += [(s.name, s.netns, partial(_edge_conf, plan, s)) for s in plan.sites if s.edge is not None]
     begun = in_parallel(lambda work: _start_bird(folder, work[0], work[1], work[2]()), works)
@@ -51,8 +58,9 @@ def _edge_conf(plan: LabPlan, site: PopSite) -> str:
 def renew_sessions(plan: LabPlan, folder: Path, *, started: frozenset[str], internal: bool) -> None:
     """Restart sessions whose other side forgot them, on the routers that were not started anew.
 
-    A side whose peer died together with the link between them hears nothing of it, holds on for minutes, and refuses the peer's new
-    connection meanwhile. `internal`: also all sessions inside ASes; after a silence of the wire TCP waits as long again before it repeats.
+    A side whose peer died together with the link between them hears nothing of it, holds on for minutes, and refuses
+    the peer's new connection meanwhile. `internal`: also all sessions inside ASes; after a silence of the wire TCP
+    waits as long again before it repeats.
     """
 
     def renew(router: Router) -> None:
@@ -94,7 +102,10 @@ def start_wire(plan: LabPlan, folder: Path, *, anew: bool) -> bool:
     end_stray_wires(folder)
     ready.unlink(missing_ok=True)
     long_links = [link for link in plan.links if link.wired]
-    rows = [{"a": [x.a.netns, x.a.interface], "b": [x.b.netns, x.b.interface], "one_way_ms": x.one_way_ms} for x in long_links]
+    rows = [
+        {"a": [x.a.netns, x.a.interface], "b": [x.b.netns, x.b.interface], "one_way_ms": x.one_way_ms}
+        for x in long_links
+    ]
     file.write_text(json.dumps(rows))
     process.spawn([sys.executable, "-m", "anypop.lab.wire", str(file)], pid_file=pid_file, log=folder / "wire.log")
     until(lambda: ready.exists() or not process.alive(pid_file), timeout_s=20, what="the wire", log=folder / "wire.log")
@@ -104,16 +115,22 @@ def start_wire(plan: LabPlan, folder: Path, *, anew: bool) -> bool:
 
 
 def end_stray_wires(folder: Path) -> None:
-    """End the wire of this lab, also one whose starter died before it wrote a pid file: it is known by its command line."""
+    """End the wire of this lab, also one whose starter died before it wrote a pid file: it is known by its command
+    line.
+    """
     file = os.fsencode(folder / "wire.json")
-    end_now(pid for pid, words in found.command_lines() if b"anypop.lab.wire" in words and file in words)
+    end_now(pid for pid, words in inventory.command_lines() if b"anypop.lab.wire" in words and file in words)
     (folder / "wire.pid").unlink(missing_ok=True)
 
 
 def end_stray_birds(folder: Path) -> None:
     """End the BIRDs of this lab's routers wherever they are: one outlives the name of its namespace."""
     home = os.fsencode(folder) + b"/"
-    end_now(pid for pid, words in found.command_lines() if words[0] == b"bird" and any(word.startswith(home) for word in words))
+    end_now(
+        pid
+        for pid, words in inventory.command_lines()
+        if words[0] == b"bird" and any(word.startswith(home) for word in words)
+    )
 
 
 def inside(pid: int, namespace: str) -> bool:
@@ -126,7 +143,7 @@ def inside(pid: int, namespace: str) -> bool:
 
 def end_inside(names: Iterable[str]) -> None:
     """End every program whose main thread is in one of these namespaces: BIRDs, with or without a pid file."""
-    end_now(found.pids_inside(names))
+    end_now(inventory.pids_inside(names))
 
 
 def end_now(pids: Iterable[int]) -> None:
@@ -141,4 +158,8 @@ def end_now(pids: Iterable[int]) -> None:
         handles.append((pid, handle))
     for pid, handle in handles:
         with os.fdopen(handle, "rb"):
-            until(lambda pid=pid: process.start_time(pid) is None, timeout_s=10, what=f"end of process {pid}")  # type: ignore[misc]
+            until(partial(_has_ended, pid), timeout_s=10, what=f"end of process {pid}")
+
+
+def _has_ended(pid: int) -> bool:
+    return process.start_time(pid) is None

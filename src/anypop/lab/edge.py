@@ -1,11 +1,13 @@
-"""The configuration of a PoP's edge router: bird.conf as text. The same text serves on an operator's own edge router (docs/hosts.md).
+"""The configuration of a PoP's edge router: bird.conf as text. The same text serves on an operator's own edge router
+(docs/hosts.md).
 
-After the address plan, before `daemons` starts the lab's BIRDs. In: what the edge router has, as an `EdgeConfig`. Out: the text. Pure.
-It must not let anything leave but the operator's own prefixes, nor take anything from a host but what that host may say.
+After the address plan, before `daemons` starts the lab's BIRDs. In: what the edge router has, as an `EdgeConfig`. Out:
+the text. Pure. It must not let anything leave but the operator's own prefixes, nor take anything from a host but what
+that host may say.
 
-Hosts speak iBGP with it. The same AS number keeps the AS path as short as if there were no edge router, the hosts' communities and
-prepends pass through unchanged, and a router passes nothing from one iBGP neighbour to another, so no host hears of another one's
-routes. With private numbers and eBGP each of these would be a rule of its own.
+Hosts speak iBGP with it. The same AS number keeps the AS path as short as if there were no edge router, the hosts'
+communities and prepends pass through unchanged, and a router passes nothing from one iBGP neighbour to another, so no
+host hears of another one's routes. With private numbers and eBGP each of these would be a rule of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +38,9 @@ class EdgeHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig:
-    """Everything that an edge router's configuration depends on. `external*`: of the whole PoP; those of its hosts lie inside."""
+    """Everything that an edge router's configuration depends on. `external*`: of the whole PoP; those of its hosts
+    lie inside.
+    """
 
     name: str
     asn: int
@@ -139,7 +143,10 @@ def render(config: EdgeConfig) -> str:
 
 def _prefixes(config: EdgeConfig) -> Iterator[str]:
     """Sets: covering prefixes, single addresses inside them, and all that is ours here."""
-    for family, anycast, external, longest in ((4, config.anycast4, config.external4, 32), (6, config.anycast6, config.external6, 128)):
+    for family, anycast, external, longest in (
+        (4, config.anycast4, config.external4, 32),
+        (6, config.anycast6, config.external6, 128),
+    ):
         ours: Sequence[Prefix] = (*anycast, external)
         yield f"define COVERS{family} = [ {', '.join(map(str, anycast))} ];"
         yield f"define ANYCAST{family} = [ {', '.join(f'{p}{{{longest},{longest}}}' for p in anycast)} ];"
@@ -156,7 +163,8 @@ def _tables(config: EdgeConfig, family: int) -> Iterator[str]:
     """From what hosts tell to what the world is told.
 
     hosts:  as told by each host, and the default route that hosts get.
-    origin: the covering prefixes as *we* originate them, alive while a host tells them. Whose route that is makes no difference to it, so
+    origin: the covering prefixes as *we* originate them, alive while a host tells them. Whose route that is makes no
+    difference to it, so
             the world hears nothing when one host goes and another is left.
     master: what is forwarded, and what upstreams may hear.
     """
@@ -164,7 +172,10 @@ def _tables(config: EdgeConfig, family: int) -> Iterator[str]:
     yield from ("", f"ipv{family} table hosts{family};", f"ipv{family} table origin{family};")
     yield from _block(
         f"protocol static default{family}",
-        [f"ipv{family} {{ table hosts{family}; }};", f"route {'0.0.0.0/0' if family == 4 else '::/0'} unreachable;  # hosts leave by us"],
+        [
+            f"ipv{family} {{ table hosts{family}; }};",
+            f"route {'0.0.0.0/0' if family == 4 else '::/0'} unreachable;  # hosts leave by us",
+        ],
     )
     yield from _block(
         f"protocol static cover{family}",
@@ -176,7 +187,8 @@ def _tables(config: EdgeConfig, family: int) -> Iterator[str]:
         ],
     )
     yield from _block(
-        f"protocol static external{family}", [f"ipv{family};", f"route {external} unreachable;  # but for what hosts tell of it"]
+        f"protocol static external{family}",
+        [f"ipv{family};", f"route {external} unreachable;  # but for what hosts tell of it"],
     )
     yield from _block(
         f"protocol static guard{family}",
@@ -225,7 +237,8 @@ def _host(host: EdgeHost, family: int) -> Iterator[str]:
     yield from _block(
         f"filter from_{name}",
         [
-            f"if !(net ~ COVERS{family} || net ~ ANYCAST{family} || net ~ [ {external}{{{longest},{longest}}} ]) then reject;",
+            f"if !(net ~ COVERS{family} || net ~ ANYCAST{family} || net ~ [ {external}{{{longest},{longest}}} ]) then "
+            "reject;",
             "bgp_med = 0;",
             "bgp_local_pref = 100;",
             "if fades() then bgp_local_pref = 0;",
@@ -254,15 +267,18 @@ def _host(host: EdgeHost, family: int) -> Iterator[str]:
 
 
 def _upstream(upstream: Upstream, rank: int, family: int) -> Iterator[str]:
-    """A neighbour: it may say everything but what is ours, and hears what is ours alone. Of equal routes that of the lowest `rank` is
-    taken; without ranks `merge paths`, which is there for hosts, would spread what leaves over all of them.
+    """A neighbour: it may say everything but what is ours, and hears what is ours alone. Of equal routes that of the
+    lowest `rank` is taken; without ranks `merge paths`, which is there for hosts, would spread what leaves over all of
+    them.
     """
     name = session_name(upstream, family)
     yield from _block(
         f"filter to_{name}",
         [
-            f'if !(proto = "external{family}" || proto = "cover{family}" || (proto ~ "host_*" && net ~ COVERS{family})) then reject;',
-            "# our own communities, for one upstream among several: (OWN, 0, its number) not to it, (OWN, N, its number) N prepends",
+            f'if !(proto = "external{family}" || proto = "cover{family}" || (proto ~ "host_*" && net ~ '
+            f"COVERS{family})) then reject;",
+            "# our own communities, for one upstream among several: (OWN, 0, its number) not to it, (OWN, N, its "
+            "number) N prepends",
             f"if (OWN, 0, {upstream.asn}) ~ bgp_large_community then reject;",
             f"prepend_for({upstream.asn});",
             f"bgp_large_community.delete([(OWN, 0..{MOST_PREPENDS}, *)]);",

@@ -1,8 +1,9 @@
 """A made-up internet as a topology file: the proof that nothing is wired to the article's, and a lab of any size.
 
-Comes in: how many networks and PoPs, and a seed. Goes out: YAML of the schema in docs/topology.md; the same numbers give the same text.
-Shaped as the Internet is: a few backbones on several continents that all swap routes with each other; regional networks that buy from two
-of them and swap among themselves where they meet; and many access networks in one city, with the hosts to test from. Pure.
+Comes in: how many networks and PoPs, and a seed. Goes out: YAML of the schema in docs/topology.md; the same numbers
+give the same text. Shaped as the Internet is: a few backbones on several continents that all swap routes with each
+other; regional networks that buy from two of them and swap among themselves where they meet; and many access networks
+in one city, with the hosts to test from. Pure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,8 @@ _PLACES = {
     "AF": "JNB CPT NBO LOS CAI",
 }
 _HUBS = ("LHR", "JFK")  # every backbone is here, so that each two can meet
-_CONTINENTS, _WEIGHTS = ("EU", "NA", "AS", "SA", "OC", "AF"), (40, 32, 14, 6, 4, 4)  # shares of the world's networks, roughly
+# shares of the world's networks, roughly
+_CONTINENTS, _WEIGHTS = ("EU", "NA", "AS", "SA", "OC", "AF"), (40, 32, 14, 6, 4, 4)
 _FIRST_ASN, _FIRST_LONG_ASN = 64600, 4_200_000_000  # numbers for private use (RFC 6996)
 _LAST_SHORT = 900
 _OWN_ASN = 64512
@@ -43,7 +45,9 @@ class _Network:
 
 
 def generate(*, ases: int = 100, pops: int = 10, seed: int = 7) -> str:
-    """YAML of an internet of so many networks besides our own, with so many PoPs. Raises `Invalid` for numbers that cannot be had."""
+    """YAML of an internet of so many networks besides our own, with so many PoPs. Raises `Invalid` for numbers that
+    cannot be had.
+    """
     problems = []
     if not 3 <= ases <= _MOST_ASES:
         problems.append(Problem(path="ases", message=f"{ases} must be from 3 to {_MOST_ASES}"))
@@ -97,7 +101,9 @@ def _networks(dice: Random, count: int) -> Iterator[_Network]:
 
 
 def _backbone(places: Sequence[str]) -> list[str]:
-    """Internal links: the shortest tree that joins all, and every detour closed that would be more than twice the direct way."""
+    """Internal links: the shortest tree that joins all, and every detour closed that would be more than twice the
+    direct way.
+    """
     group = {code: code for code in places}
     chosen: list[tuple[str, str]] = []
     pairs = sorted(combinations(places, 2), key=lambda pair: route_km(*pair))
@@ -146,7 +152,9 @@ def _purchases(dice: Random, networks: Sequence[_Network]) -> Iterator[str]:
         elif network.level == 2:
             near = sorted(regionals, key=lambda seller: _nearest(network, seller)[1])[:4]
             sellers = dice.sample([*near, *dice.sample(backbones, min(2, len(backbones)))], 1)
-            sellers += dice.sample([n for n in near if n not in sellers], min(dice.choice((0, 1, 1, 2)), len(near) - (sellers[0] in near)))
+            sellers += dice.sample(
+                [n for n in near if n not in sellers], min(dice.choice((0, 1, 1, 2)), len(near) - (sellers[0] in near))
+            )
         else:
             continue
         for seller in sellers:
@@ -174,11 +182,16 @@ def _vantages(networks: Sequence[_Network], pops: int) -> Iterator[str]:
     step = max(1, len(access) // (2 * pops + 4))
     for network in access[::step]:
         place = city(network.cities[0])
-        yield f"  - {{name: {place.code.lower()}-{network.asn}, city: {place.code}, asn: {network.asn}, km: {network.asn % 7 * 50}}}"
+        yield (
+            f"  - {{name: {place.code.lower()}-{network.asn}, city: {place.code}, asn: {network.asn}, km: "
+            f"{network.asn % 7 * 50}}}"
+        )
 
 
 def _pops(dice: Random, networks: Sequence[_Network], count: int) -> Iterator[str]:
-    """PoPs where most sellers are, one or two upstreams each. A continent is not taken twice before every other has had its turn."""
+    """PoPs where most sellers are, one or two upstreams each. A continent is not taken twice before every other has
+    had its turn.
+    """
     sellers: dict[str, list[_Network]] = {}
     for network in networks:
         for code in network.cities if network.level < 2 else ():
@@ -191,7 +204,10 @@ def _pops(dice: Random, networks: Sequence[_Network], count: int) -> Iterator[st
         ranked.append((turns[continent], -len(sellers[code]), code))
     chosen = [code for _, _, code in sorted(ranked)[:count]]
     if len(chosen) < count:
-        raise Invalid.one("pops", f"{count} PoPs need as many cities with a network to buy from; these have {len(chosen)}: use more ases")
+        raise Invalid.one(
+            "pops",
+            f"{count} PoPs need as many cities with a network to buy from; these have {len(chosen)}: use more ases",
+        )
     for i, code in enumerate(chosen):
         upstreams = dice.sample(sellers[code], min(len(sellers[code]), dice.randint(1, 2)))
         rows = ", ".join(f"{{name: as{seller.asn}, asn: {seller.asn}}}" for seller in upstreams)

@@ -1,15 +1,14 @@
 """What of a platform is still on this machine: the proof that `down` left nothing.
 
-Comes in: a state folder and a name prefix. Goes out: one line for each process, namespace, link, mount, nftables table or folder that is
-still there, outside the state folder. It only looks.
+Comes in: a state folder and a name prefix. Goes out: one line for each process, namespace, link, mount, nftables table
+or folder that is still there, outside the state folder. It only looks.
 """
 
 import os
 import subprocess
 from pathlib import Path
 
-from anypop.host import found as found_here
-from anypop.host import ip, netns
+from anypop.host import inventory, ip, netns
 
 
 def left_behind(state: Path, prefix: str) -> list[str]:
@@ -18,8 +17,10 @@ def left_behind(state: Path, prefix: str) -> list[str]:
     marks = (str(state), f"{run}/", f"{netns.RUN}/{prefix}-")
     found = [f"process {pid}: {words[:100]}" for pid, words in _processes() if any(mark in words for mark in marks)]
     found += [f"namespace {name}" for name in netns.names(f"{prefix}-")]
-    found += [f"link {link['ifname']}" for link in ip.query("link", "show") if str(link["ifname"]).startswith(f"{prefix}-")]
-    found += [f"mount {mount}" for mount in found_here.mounts() if any(mount.startswith(mark) for mark in marks)]
+    found += [
+        f"link {link['ifname']}" for link in ip.query("link", "show") if str(link["ifname"]).startswith(f"{prefix}-")
+    ]
+    found += [f"mount {mount}" for mount in inventory.mounts() if any(mount.startswith(mark) for mark in marks)]
     if run.exists():
         found.append(f"folder {run}")
     found += [f"nftables {line}" for line in _tables() if line.split()[-1].startswith(("anypop", prefix))]
@@ -28,7 +29,11 @@ def left_behind(state: Path, prefix: str) -> list[str]:
 
 def _processes() -> list[tuple[int, str]]:
     callers = _ancestors()
-    return sorted((pid, b" ".join(words).decode(errors="replace")) for pid, words in found_here.command_lines() if pid not in callers)
+    return sorted(
+        (pid, b" ".join(words).decode(errors="replace"))
+        for pid, words in inventory.command_lines()
+        if pid not in callers
+    )
 
 
 def _ancestors() -> set[int]:

@@ -1,9 +1,9 @@
 """What every router holds for an address, read from the running daemons: the facts that `routing.explain` reasons on.
 
-Comes in: a lab and an address. Goes out: a `RouterView` for each router, PoPs' own routers among them (the edge router of a PoP of several
-hosts: those behind it make no decision that an outsider sees). The topology adds only what a
-router's words cannot tell: whose session a protocol name is, and whose an address is. Nothing is computed from the topology in place of
-asking.
+Comes in: a lab and an address. Goes out: a `RouterView` for each router, PoPs' own routers among them (the edge router
+of a PoP of several hosts: those behind it make no decision that an outsider sees). The topology adds only what a
+router's words cannot tell: whose session a protocol name is, and whose an address is. Nothing is computed from the
+topology in place of asking.
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,11 @@ from anypop.routing.explain import RouterView
 
 
 def look(lab: Lab, address: Address | str, *, pops: Path | None = None) -> dict[str, RouterView]:
-    """Each router's view of `address`, by router name (`as3356-lhr`, `pop-lhr`). A router whose daemon is dead has no candidates.
+    """Each router's view of `address`, by router name (`as3356-lhr`, `pop-lhr`). A router whose daemon is dead has no
+    candidates.
 
-    `pops`: the folder with our PoPs' agents' folders (`lhr/bird/bird.ctl`); the one beside the lab's own unless told."""
+    `pops`: the folder with our PoPs' agents' folders (`lhr/bird/bird.ctl`); the one beside the lab's own unless told.
+    """
     plan = lab.plan
     agents = pops or lab.folder.parent / "pops"
     known = {router.name: _view(plan, router) for router in plan.routers}
@@ -41,7 +43,9 @@ def look(lab: Lab, address: Address | str, *, pops: Path | None = None) -> dict[
     def ask(name: str) -> RouterView:
         found = parse_routes(_answer(places[name], str(address)), sessions=sessions.get(name, {}), now=datetime.now())
         kinds = _relationships(plan, name)
-        return replace(known[name], candidates=tuple(_told(known[name].asn, route, kinds) for route in found if route.as_path))
+        return replace(
+            known[name], candidates=tuple(_told(known[name].asn, route, kinds) for route in found if route.as_path)
+        )
 
     return {view.router: view for view in in_parallel(ask, known)}
 
@@ -99,6 +103,8 @@ def _relationships(plan: LabPlan, name: str) -> dict[str, Relationship]:
 
 
 def _told(asn: int, route: Candidate, kinds: Mapping[str, Relationship]) -> Candidate:
-    """`route` with the class and the city of its entry into the AS: by its session, or by the marks that the border router set."""
+    """`route` with the class and the city of its entry into the AS: by its session, or by the marks that the border
+    router set.
+    """
     relationship, city = entered_at(asn, route.large_communities)
     return replace(route, relationship=relationship or kinds.get(route.protocol), learnt_at=city)

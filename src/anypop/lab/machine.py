@@ -1,7 +1,8 @@
 """Namespaces and links of a lab on this machine: what of a plan is missing, and making just that.
 
-Between the plan and the daemons (`build` calls it). It works by what is there, so it finishes what a killed `up` began and repairs what
-somebody took away. Few processes: one `ip -batch` for the namespaces, one for the veth pairs, one in each namespace that lacks something.
+Between the plan and the daemons (`build` calls it). It works by what is there, so it finishes what a killed `up` began
+and repairs what somebody took away. Few processes: one `ip -batch` for the namespaces, one for the veth pairs, one in
+each namespace that lacks something.
 """
 
 import contextlib
@@ -22,8 +23,8 @@ R = TypeVar("R")
 
 BRIDGE = "br0"
 LAST_METRIC = 100_000  # behind BGP's routes in the kernel, which have a thousand
-# Before any interface exists, so that each is born with them. IPv6 addresses count at once (no duplicate address detection: the plan is
-# without duplicates), routers forward, and a packet may leave by another way than it came.
+# Before any interface exists, so that each is born with them. IPv6 addresses count at once (no duplicate address
+# detection: the plan is without duplicates), routers forward, and a packet may leave by another way than it came.
 _SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "0",
@@ -68,7 +69,11 @@ def missing(plan: LabPlan) -> dict[str, frozenset[str]]:
         for end in (link.a, link.b):
             wanted[end.netns].add(end.interface)
     there = dict(zip(wanted, in_parallel(interfaces, wanted), strict=True))
-    return {name: frozenset(wanted[name] - (there[name] or frozenset())) for name in wanted if (there[name] or frozenset()) < wanted[name]}
+    return {
+        name: frozenset(wanted[name] - (there[name] or frozenset()))
+        for name in wanted
+        if (there[name] or frozenset()) < wanted[name]
+    }
 
 
 def make(plan: LabPlan) -> bool:
@@ -77,12 +82,17 @@ def make(plan: LabPlan) -> bool:
     if not lacking:
         return False
     born = [name for name, interfaces in lacking.items() if "lo" in interfaces]
-    ip.batch([f"netns del {name}" for name in born if netns.exists(name)], force=True)  # half made by an `up` that was killed
+    # half made by an `up` that was killed
+    ip.batch([f"netns del {name}" for name in born if netns.exists(name)], force=True)
     ip.batch(f"netns add {name}" for name in born)
     in_parallel(_prepare, born)
     ip.batch(_pair(link) for link in plan.links if not link.wired and link.a.interface in lacking.get(link.a.netns, ()))
-    touched = set(lacking) | {far.netns for name in lacking for _, own, far in plan.links_of(name) if own.interface in lacking[name]}
-    in_parallel(lambda name: ip.batch(_settings(plan, name, lacking.get(name, frozenset())), netns=name), sorted(touched))
+    touched = set(lacking) | {
+        far.netns for name in lacking for _, own, far in plan.links_of(name) if own.interface in lacking[name]
+    }
+    in_parallel(
+        lambda name: ip.batch(_settings(plan, name, lacking.get(name, frozenset())), netns=name), sorted(touched)
+    )
     return True
 
 
@@ -126,7 +136,9 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
         if site.netns == name:
             lines += _last_resort(site.upstreams[0])
         elif site.edge is not None:
-            lines += [line for place in site.hosts if place.netns == name for line in _last_resort(place.host.upstreams[0])]
+            lines += [
+                line for place in site.hosts if place.netns == name for line in _last_resort(place.host.upstreams[0])
+            ]
     for host in plan.vantages:
         if host.netns == name:
             lines += [f"route replace default via {gateway}" for gateway in (host.gateway4, host.gateway6)]
@@ -134,16 +146,16 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
 
 
 def _last_resort(upstream: Upstream) -> list[str]:
-    """A PoP's or a host's default route, as a hosting provider sets it, behind all that BGP tells: answers find a way out in the moment
-    between a session's return and its first routes.
+    """A PoP's or a host's default route, as a hosting provider sets it, behind all that BGP tells: answers find a way
+    out in the moment between a session's return and its first routes.
     """
     ways = [address for address in (upstream.neighbor4, upstream.neighbor6) if address is not None]
     return [f"route replace default via {address} dev {upstream.interface} metric {LAST_METRIC}" for address in ways]
 
 
 def _neighbours(own: End, far: End) -> list[str]:
-    """The far end's hardware address, for good: no question over a long link before the first packet, and no share in the kernel's table of
-    1024 learnt neighbours, which all namespaces of the machine have in common.
+    """The far end's hardware address, for good: no question over a long link before the first packet, and no share in
+    the kernel's table of 1024 learnt neighbours, which all namespaces of the machine have in common.
     """
     if not far.mac:
         return []

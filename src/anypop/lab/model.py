@@ -1,7 +1,7 @@
 """A lab as the propagation engines see it: its routers as sites, its links, and what its networks make of communities.
 
-Between the address plan and `routing.engine`: the same announcements can be given to the model and to the running routers, and their
-answers compared. Comes in a plan, goes out a `Modelled`. Pure; asks no daemon.
+Between the address plan and `routing.engine`: the same announcements can be given to the model and to the running
+routers, and their answers compared. Comes in a plan, goes out a `Modelled`. Pure; asks no daemon.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,16 @@ from anypop.routing.internet.sites import REGIONS, UNKNOWN_REGION, Inside, Inter
 # Babel's infinity (RFC 8966): a way that costs more does not exist for its routers.
 _INFINITY = 65535
 
-# What is announced: PoP's city and name of its upstream to the scope. A session that is missing is announced to without conditions.
+# What is announced: PoP's city and name of its upstream to the scope. A session that is missing is announced to without
+# conditions.
 Scopes = Mapping[tuple[CityCode, str], Scope]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modelled:
-    """`routers[i]` is the name of site i; `towards[i][j]`: the site that a packet passes next on its way inside an AS from i to j."""
+    """`routers[i]` is the name of site i; `towards[i][j]`: the site that a packet passes next on its way inside an
+    AS from i to j.
+    """
 
     internet: Internet
     policies: Policies
@@ -44,10 +47,12 @@ class Modelled:
         return self.routers.index(router)
 
     def landing(self, senders: Sequence[int], site: int) -> int | None:
-        """The seed by which a packet that enters at a site comes to us, router by router; None where it is lost or goes in a circle.
+        """The seed by which a packet that enters at a site comes to us, router by router; None where it is lost or goes
+        in a circle.
 
-        `senders[i]`: whom site i has its best route from, -1 - s for seed s, and itself for no route. Inside an AS a packet passes routers
-        that go by their own best routes, which are not always that of the first: an outcome's own `pop` knows no way between two sites.
+        `senders[i]`: whom site i has its best route from, -1 - s for seed s, and itself for no route. Inside an AS a
+        packet passes routers that go by their own best routes, which are not always that of the first: an outcome's own
+        `pop` knows no way between two sites.
         """
         for _ in range(len(self.routers) + 1):
             sender = senders[site]

@@ -1,8 +1,8 @@
 """The whole platform on one machine: an internet, a registry, control, and for each host a Podman and an agent.
 
-Comes in: a topology and a place (state folder, name prefix, ports). Goes out: running programs, the same that a real deployment runs, found
-again by pid file and name. `up` repairs what was killed; `down` leaves nothing outside the state folder, whatever was killed before.
-It starts programs by their command lines and knows nothing of what they decide.
+Comes in: a topology and a place (state folder, name prefix, ports). Goes out: running programs, the same that a real
+deployment runs, found again by pid file and name. `up` repairs what was killed; `down` leaves nothing outside the state
+folder, whatever was killed before. It starts programs by their command lines and knows nothing of what they decide.
 """
 
 import contextlib
@@ -37,7 +37,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """A platform's place on this machine; `platform.json` in its state folder. `image`: the lab's web image, pullable from every PoP.
+    """A platform's place on this machine; `platform.json` in its state folder. `image`: the lab's web image, pullable
+    from every PoP.
 
     `hosts`: by their names; the only host of a PoP is called like its city.
     """
@@ -75,7 +76,9 @@ class Platform:
 
     def podman(self, host: str) -> podman.PodmanHome:
         return podman.PodmanHome(
-            store=self.home(host) / "podman", run=self.run / host.lower(), registries_conf=self.state / "registries.conf"
+            store=self.home(host) / "podman",
+            run=self.run / host.lower(),
+            registries_conf=self.state / "registries.conf",
         )
 
     def agent_command(self, host: str, *more: str) -> list[str]:
@@ -88,7 +91,11 @@ class Platform:
 
     def programs(self) -> tuple[str, ...]:
         """Every program but the lab's routers and wires."""
-        return ("registry", "control", *(f"{kind}-{host.lower()}" for host in self.hosts for kind in ("podman", "agent")))
+        return (
+            "registry",
+            "control",
+            *(f"{kind}-{host.lower()}" for host in self.hosts for kind in ("podman", "agent")),
+        )
 
     def dead(self) -> tuple[str, ...]:
         """Programs that should run and do not."""
@@ -106,8 +113,12 @@ def find(state: Path) -> Platform | None:
     return Platform(**data)
 
 
-def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry_port: int, progress: Progress) -> Platform:
-    """Start everything that does not run yet. Raises `Invalid` with every problem found, `WorldError` when a part does not start."""
+def up(
+    topology_file: Path, *, state: Path, prefix: str, api_port: int, registry_port: int, progress: Progress
+) -> Platform:
+    """Start everything that does not run yet. Raises `Invalid` with every problem found, `WorldError` when a part
+    does not start.
+    """
     topology = load(topology_file.read_text(), name=str(topology_file))
     if found := [*build.prefix_problems(prefix), *preflight.problems()]:
         raise Invalid(found)
@@ -116,16 +127,22 @@ def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry
     with folder.unwritable(), alone(state, "up or down"):
         place = find(state)
         if place is None:
-            place = _claim(topology_file, topology, state=state, prefix=prefix, api_port=api_port, registry_port=registry_port)
+            place = _claim(
+                topology_file, topology, state=state, prefix=prefix, api_port=api_port, registry_port=registry_port
+            )
         elif not place.dead() and build.attach(state / "lab").whole():
-            raise WorldError("up", f"this platform is up already at {place.api}; take it down with: anypop down --state {state}")
+            raise WorldError(
+                "up", f"this platform is up already at {place.api}; take it down with: anypop down --state {state}"
+            )
         progress("internet")
         lab = build.up(topology, prefix=place.prefix, state_dir=state / "lab", progress=progress)
         (state / "network.yaml").write_text(json.dumps(codec.to_data(lab.network()), indent=1))
 
         progress(LAB_READY)
         podman.write_registries(state / "registries.conf", f"127.0.0.1:{place.registry_port}")
-        registry.start(state / "registry", place.registry_port, pid_file=place.pid_file("registry"), log=place.log("registry"))
+        registry.start(
+            state / "registry", place.registry_port, pid_file=place.pid_file("registry"), log=place.log("registry")
+        )
         for host in place.hosts:
             _start_podman(place, host)
 
@@ -136,7 +153,12 @@ def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry
         if not _answers(registry_url + registry.IMAGE.replace(":", "/manifests/")):
             registry.publish_hello(place.podman(place.hosts[0]), place.registry_port, state / "image")
         trust = _trust(state / "control" / "ca.pem", place)
-        until(lambda: _answers(f"{place.api}/anypop/v1/healthz", trust), timeout_s=20, what="control", log=place.log("control"))
+        until(
+            lambda: _answers(f"{place.api}/anypop/v1/healthz", trust),
+            timeout_s=20,
+            what="control",
+            log=place.log("control"),
+        )
 
         progress("an agent on each host")
         for host in place.hosts:
@@ -148,9 +170,11 @@ def up(topology_file: Path, *, state: Path, prefix: str, api_port: int, registry
 
 
 def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
-    """Take everything down. The state folder stays (workloads come back with the next `up`) unless `purge`. False when nothing was up.
+    """Take everything down. The state folder stays (workloads come back with the next `up`) unless `purge`. False when
+    nothing was up.
 
-    Raises `Invalid` when it is not root that asks, `WorldError` for a `purge` of a folder that is no platform's."""
+    Raises `Invalid` when it is not root that asks, `WorldError` for a `purge` of a folder that is no platform's.
+    """
     if found := preflight.user_problems():
         raise Invalid(found)
     state = state.absolute()
@@ -165,7 +189,11 @@ def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
             for host in place.hosts:  # a Podman that was killed is needed once more to remove its containers
                 _start_podman(place, host)
             with ThreadPoolExecutor() as pool:
-                list(pool.map(lambda host: process.run(place.agent_command(host, "--teardown"), timeout_s=120), place.hosts))
+                list(
+                    pool.map(
+                        lambda host: process.run(place.agent_command(host, "--teardown"), timeout_s=120), place.hosts
+                    )
+                )
             progress("internet")
             build.down(prefix=place.prefix, state_dir=state / "lab")
             process.end(place.pid_file("registry"))
@@ -181,12 +209,17 @@ def down(state: Path, *, progress: Progress, purge: bool = False) -> bool:
     return place is not None
 
 
-def _claim(topology_file: Path, topology: Topology, *, state: Path, prefix: str, api_port: int, registry_port: int) -> Platform:
+def _claim(
+    topology_file: Path, topology: Topology, *, state: Path, prefix: str, api_port: int, registry_port: int
+) -> Platform:
     """Write down what is about to be started, before anything is, so that `down` can find it whatever happens."""
     ports = {"port": api_port, "registry_port": registry_port}
     found = [problem for field, port in ports.items() if port and (problem := preflight.port_problem(field, port))]
     if netns.names(f"{prefix}-"):
-        message = f"namespaces named {prefix}-* exist already, from another platform: choose another --prefix, or take that one down"
+        message = (
+            f"namespaces named {prefix}-* exist already, from another platform: choose another --prefix, or take that "
+            "one down"
+        )
         found.append(Problem(path="prefix", message=message))
     if found:
         raise Invalid(found)
@@ -212,8 +245,21 @@ def _start_control(place: Platform) -> None:
     if process.alive(place.pid_file("control")):
         return
     state = place.state
-    argv = [sys.executable, "-m", "anypop.api", "--state", str(state / "control"), "--listen", f"127.0.0.1:{place.api_port}"]
-    argv += ["--listen", f"netns={place.prefix}-mgmt,{CONTROL_ADDRESS}:{CONTROL_PORT}", "--network", str(state / "network.yaml")]
+    argv = [
+        sys.executable,
+        "-m",
+        "anypop.api",
+        "--state",
+        str(state / "control"),
+        "--listen",
+        f"127.0.0.1:{place.api_port}",
+    ]
+    argv += [
+        "--listen",
+        f"netns={place.prefix}-mgmt,{CONTROL_ADDRESS}:{CONTROL_PORT}",
+        "--network",
+        str(state / "network.yaml"),
+    ]
     argv += ["--lab", str(state / "lab"), "--graph", str(state), "--client-file", str(state / "client.json")]
     process.spawn(argv, pid_file=place.pid_file("control"), log=place.log("control"))
 

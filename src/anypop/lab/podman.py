@@ -1,8 +1,8 @@
 """One Podman service for each host of the lab, with a storage of its own, so that every host really pulls its images.
 
-Comes in: where things live. Goes out: a UNIX socket that speaks Podman's REST API. On a real host this is the distribution's own
-`podman.socket`; here several services share a machine, so every path that Podman would share by default is given to each.
-It decides nothing about containers: those belong to the agent.
+Comes in: where things live. Goes out: a UNIX socket that speaks Podman's REST API. On a real host this is the
+distribution's own `podman.socket`; here several services share a machine, so every path that Podman would share by
+default is given to each. It decides nothing about containers: those belong to the agent.
 """
 
 import contextlib
@@ -13,26 +13,29 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from anypop.host import found, process
+from anypop.host import inventory, process
 from anypop.model.errors import WorldError
 
-# Each service runs in a mount namespace of its own. There Podman's cache, which has one fixed place for root, lies in our folder; and on
-# a host in hybrid mode, which has version 1 controllers and a version 2 hierarchy beside them, that hierarchy is taken away, since crun
-# refuses the mixture and works with version 1. "slave": namespaces and mounts made outside later are seen inside, none leaks out.
+# Each service runs in a mount namespace of its own. There Podman's cache, which has one fixed place for root, lies in
+# our folder; and on a host in hybrid mode, which has version 1 controllers and a version 2 hierarchy beside them, that
+# hierarchy is taken away, since crun refuses the mixture and works with version 1. "slave": namespaces and mounts made
+# outside later are seen inside, none leaks out.
 SHARED = Path("/var/lib/containers")
 _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.procs")
 _ENTER = 'mount --bind "$1" "$2" && if [ -e "$3" ]; then umount "$(dirname "$3")"; fi && shift 3 && exec "$@"'
 
 
-# Locks: Podman's default is one segment of shared memory for all services of a machine, which each new one would clear. After a command
-# run inside a container (an exec probe) its two monitor processes stay, by default for 300 s, so that its exit code can be asked for: 10 s
-# are plenty.
+# Locks: Podman's default is one segment of shared memory for all services of a machine, which each new one would clear.
+# After a command run inside a container (an exec probe) its two monitor processes stay, by default for 300 s, so that
+# its exit code can be asked for: 10 s are plenty.
 ENGINE = '[engine]\nlock_type = "file"\nexit_command_delay = 10\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodmanHome:
-    """Where one Podman lives: `store` (images and containers, on disk) and `run` (locks and sockets, gone at reboot)."""
+    """Where one Podman lives: `store` (images and containers, on disk) and `run` (locks and sockets, gone at
+    reboot).
+    """
 
     store: Path
     run: Path
@@ -53,7 +56,8 @@ class PodmanHome:
         """`podman WORDS` against this storage, in a mount namespace of its own."""
         podman = [
             "podman", "--root", str(self.store), "--runroot", str(self.run / "root"), "--tmpdir", str(self.run / "tmp"),
-            "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "crun", "--storage-driver", "overlay",
+            "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "crun", "--storage-driver",
+            "overlay",
             "--network-config-dir", str(self.run / "net"), "--volumepath", str(self.store / "volumes"), *words,
         ]  # fmt: skip
         inside = ["sh", "-c", _ENTER, "sh", str(self.run / "shared"), str(SHARED), str(_HYBRID), *podman]
@@ -70,7 +74,9 @@ class PodmanHome:
 
 def write_registries(path: Path, insecure: str) -> None:
     """A registries.conf that lets Podman speak plain HTTP to the lab's registry, and to no other."""
-    path.write_text(f'unqualified-search-registries = ["docker.io"]\n\n[[registry]]\nlocation = "{insecure}"\ninsecure = true\n')
+    path.write_text(
+        f'unqualified-search-registries = ["docker.io"]\n\n[[registry]]\nlocation = "{insecure}"\ninsecure = true\n'
+    )
 
 
 def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:
@@ -78,7 +84,9 @@ def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:
     if process.alive(pid_file):
         return
     if len(str(home.socket)) > 100:  # a UNIX socket's path holds 107 bytes
-        raise WorldError("start podman", f"the path {home.socket} is too long for a socket; choose a shorter state folder")
+        raise WorldError(
+            "start podman", f"the path {home.socket} is too long for a socket; choose a shorter state folder"
+        )
     home.make()
     home.socket.unlink(missing_ok=True)
     argv = home.command("--log-level", "error", "system", "service", "--time", "0", f"unix://{home.socket}")
@@ -86,17 +94,23 @@ def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:
 
 
 def end_monitors(folder: Path) -> None:
-    """End what a stopped Podman left running for the storage in `folder`: monitors of commands that were run inside its containers."""
-    for pid, words in found.command_lines():
-        if Path(os.fsdecode(words[0])).name == "conmon" and any(word.startswith(os.fsencode(folder) + b"/") for word in words):
+    """End what a stopped Podman left running for the storage in `folder`: monitors of commands that were run inside
+    its containers.
+    """
+    for pid, words in inventory.command_lines():
+        if Path(os.fsdecode(words[0])).name == "conmon" and any(
+            word.startswith(os.fsencode(folder) + b"/") for word in words
+        ):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
 def erase(home: PodmanHome, *, keep_images: bool = False) -> None:
-    """Remove what a stopped Podman left: overlay mounts, locks, and its images unless they are to be kept. Its containers must be gone."""
+    """Remove what a stopped Podman left: overlay mounts, locks, and its images unless they are to be kept. Its
+    containers must be gone.
+    """
     end_monitors(home.store)
-    for mount in found.mounts_below(home.store, home.run):
+    for mount in inventory.mounts_below(home.store, home.run):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
     for folder in (home.run,) if keep_images else (home.run, home.store):
         shutil.rmtree(folder, ignore_errors=True)

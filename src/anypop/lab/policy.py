@@ -1,14 +1,16 @@
-"""What an AS does to a route: BIRD filter statements for import and export, from relationships and from its dictionary of communities.
+"""What an AS does to a route: BIRD filter statements for import and export, from relationships and from its dictionary
+of communities.
 
-Between the dictionary (`routing.dictionary`) and the rendered configuration. A route is marked where it enters an AS, by large communities
-in the AS's own name that no outsider can set, and everything later (export, regional scope, `why`) reads those marks:
+Between the dictionary (`routing.dictionary`) and the rendered configuration. A route is marked where it enters an AS,
+by large communities in the AS's own name that no outsider can set, and everything later (export, regional scope, `why`)
+reads those marks:
 
     (ASN, 1, class)   1 customer, 2 peer, 3 provider
     (ASN, 2, region)  the continent of the router where it entered
     (ASN, 3, city)    that router's city: its IATA code read as a number of base 36
 
-When several action communities meet, the lowest local preference wins, prepends add up, and an explicit `export-to` beats `no-export-to`.
-Pure.
+When several action communities meet, the lowest local preference wins, prepends add up, and an explicit `export-to`
+beats `no-export-to`. Pure.
 """
 
 from collections.abc import Iterator
@@ -70,7 +72,9 @@ class Policy:
     entries: tuple[Entry, ...]
 
     def entering(self, relationship: Relationship) -> Iterator[str]:
-        """Statements for a route from outside: forget what it claims in our name, mark where it came in, prefer it accordingly."""
+        """Statements for a route from outside: forget what it claims in our name, mark where it came in, prefer it
+        accordingly.
+        """
         yield f"bgp_large_community.delete([({self.asn}, *, *)]);"
         marks = (_CLASSES[relationship], _REGIONS[self.region], int(self.city, 36))
         for kind, value in zip((_CLASS_MARK, _REGION_MARK, _CITY_MARK), marks, strict=True):
@@ -78,7 +82,9 @@ class Policy:
         yield "set_preference();"
 
     def preferring(self) -> Iterator[str]:
-        """Statements that set the local preference of a marked route here, from outside or from another router of the AS."""
+        """Statements that set the local preference of a marked route here, from outside or from another router of
+        the AS.
+        """
         for relationship, number in _CLASSES.items():
             yield f"if {self._mark(_CLASS_MARK, number)} then bgp_local_pref = {_PREFERENCES[relationship]};"
         wanted: list[tuple[int, str, str]] = []
@@ -94,7 +100,10 @@ class Policy:
             yield f"if {condition} then bgp_local_pref = {value};  # {text}"
         for entry in self.entries:
             if isinstance(entry.action, Blackhole):
-                yield f"if {_carries(entry)} then {{ dest = RTD_BLACKHOLE; bgp_community.add((65535, 65281)); }}  # {entry.text}"
+                yield (
+                    f"if {_carries(entry)} then {{ dest = RTD_BLACKHOLE; bgp_community.add((65535, 65281)); }}  # "
+                    f"{entry.text}"
+                )
 
     def dropping(self) -> str:
         """Whether a route carries a community that has its traffic dropped, as an expression in brackets."""
@@ -109,7 +118,9 @@ class Policy:
         allowed: list[str] = []
         for entry in self.entries:
             match entry.action:
-                case NoExportTo(neighbour=whom, where=where) if entry.value not in _BIRDS_OWN and _means(whom, neighbour):
+                case NoExportTo(neighbour=whom, where=where) if entry.value not in _BIRDS_OWN and _means(
+                    whom, neighbour
+                ):
                     denied += self._if(entry, where)
                 case ExportTo(neighbour=whom, where=where) if _means(whom, neighbour):
                     allowed += self._if(entry, where)
@@ -138,7 +149,16 @@ class Policy:
             match entry.action:
                 case KeepInRegion(region=kept) if kept.value != region:
                     yield f"if {_carries(entry)} then reject;  # {entry.text} keeps it in {kept.says}"
-                case LocalPreference() | NoExportTo() | ExportTo() | KeepInRegion() | Prepend() | SetMed() | Blackhole() | Informational():
+                case (
+                    LocalPreference()
+                    | NoExportTo()
+                    | ExportTo()
+                    | KeepInRegion()
+                    | Prepend()
+                    | SetMed()
+                    | Blackhole()
+                    | Informational()
+                ):
                     pass
 
     def _mark(self, kind: int, value: int) -> str:
@@ -173,7 +193,9 @@ def _carries(entry: Entry) -> str:
 
 
 def entered_at(asn: int, communities: tuple[LargeCommunity, ...]) -> tuple[Relationship | None, str]:
-    """What the marks of AS `asn` on a route say: the class of the neighbour it came from, and the city where; None and "" without marks."""
+    """What the marks of AS `asn` on a route say: the class of the neighbour it came from, and the city where; None
+    and "" without marks.
+    """
     relationship: Relationship | None = None
     city = ""
     for owner, kind, value in communities:

@@ -1,7 +1,7 @@
 """Before anything starts: is this machine able to run the platform? Every problem at once, each with what to do.
 
-Comes in: nothing but the machine. Goes out: a list of problems, empty where all is well. It changes nothing: the kernel is asked in a
-namespace that is made for the question and removed.
+Comes in: nothing but the machine. Goes out: a list of problems, empty where all is well. It changes nothing: the kernel
+is asked in a namespace that is made for the question and removed.
 """
 
 import errno
@@ -14,7 +14,8 @@ from anypop.host import ip, netns
 from anypop.model.errors import Problem, WorldError
 
 _PROGRAMS = {
-    "ip": "iproute2", "nft": "nftables", "bird": "bird2", "birdc": "bird2", "podman": "podman", "crun": "crun", "conmon": "conmon",
+    "ip": "iproute2", "nft": "nftables", "bird": "bird2", "birdc": "bird2", "podman": "podman", "crun": "crun",
+    "conmon": "conmon",
     "nsenter": "util-linux", "docker-registry": "docker-registry", "busybox": "busybox-static",
 }  # fmt: skip
 
@@ -44,7 +45,9 @@ def problems() -> list[Problem]:
         if shutil.which(program) is None
     ]
     if not Path("/dev/net/tun").exists():
-        found.append(Problem(path="kernel", message="/dev/net/tun is missing (long links are TAP devices): modprobe tun"))
+        found.append(
+            Problem(path="kernel", message="/dev/net/tun is missing (long links are TAP devices): modprobe tun")
+        )
     if shutil.which("ip") is not None:
         found += _missing_features()
     return found
@@ -54,7 +57,9 @@ def user_problems() -> list[Problem]:
     """One problem for whoever is not root."""
     if os.geteuid() == 0:
         return []
-    return [Problem(path="user", message="needs root for network namespaces and containers; run the same command with sudo")]
+    return [
+        Problem(path="user", message="needs root for network namespaces and containers; run the same command with sudo")
+    ]
 
 
 def _missing_features() -> list[Problem]:
@@ -74,7 +79,10 @@ def _missing_features() -> list[Problem]:
             fields = Path("/proc/sys/net/ipv4/fib_multipath_hash_fields")
             with netns.inside(name):
                 if not fields.exists():
-                    message = "fib_multipath_hash_fields is missing: the kernel is older than 5.14, or was built without multipath"
+                    message = (
+                        "fib_multipath_hash_fields is missing: the kernel is older than 5.14, or was built without "
+                        "multipath"
+                    )
                     found.append(Problem(path="kernel", message=message))
     finally:
         ip.batch([f"netns del {name}"], force=True)
@@ -88,8 +96,15 @@ def port_problem(field: str, port: int) -> Problem | None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            why = "is taken by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            return Problem(path=field, message=f"port {port} {why}; choose another with --{field.replace('_', '-')}, or 0 for any free one")
+            why = (
+                "is taken by another program"
+                if error.errno == errno.EADDRINUSE
+                else f"cannot be used ({error.strerror})"
+            )
+            return Problem(
+                path=field,
+                message=f"port {port} {why}; choose another with --{field.replace('_', '-')}, or 0 for any free one",
+            )
     return None
 
 

@@ -1,7 +1,7 @@
 """The lab's image registry: a real OCI registry on loopback, and the small web image that answers with its host name.
 
-Comes in: a port and a folder. Goes out: an image reference that every PoP can pull. A user's own machine pulls from Docker Hub or anywhere
-else in the same way; the lab has its own so that it needs no Internet.
+Comes in: a port and a folder. Goes out: an image reference that every PoP can pull. A user's own machine pulls from
+Docker Hub or anywhere else in the same way; the lab has its own so that it needs no Internet.
 """
 
 import shutil
@@ -13,8 +13,9 @@ from anypop.model.errors import WorldError
 
 IMAGE = "anypop/hello:1"
 
-# The page is written before the server starts: an instance that answers at all answers with its own name. A server of static pages has
-# nothing to finish, and as the first process of its namespace it would never see SIGTERM: it is ended at once.
+# The page is written before the server starts: an instance that answers at all answers with its own name. A server of
+# static pages has nothing to finish, and as the first process of its namespace it would never see SIGTERM: it is ended
+# at once.
 _SERVE = """\
 busybox=/bin/busybox
 $busybox mkdir -p /www
@@ -41,10 +42,14 @@ def start(folder: Path, port: int, *, pid_file: Path, log: Path) -> None:
     config = folder / "config.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/blobs}}, delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder}/blobs}}, delete: {{enabled: true}}}}\nhttp: {{addr: "
+        f"'127.0.0.1:{port}'}}\n"
     )
     process.spawn(
-        [program, "serve", str(config)], pid_file=pid_file, log=log, env={"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"}
+        [program, "serve", str(config)],
+        pid_file=pid_file,
+        log=log,
+        env={"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"},
     )
 
 
@@ -59,7 +64,17 @@ def publish_hello(home: PodmanHome, port: int, scratch: Path) -> str:
     shutil.copy(busybox, scratch / "busybox")
     (scratch / "serve").write_text(_SERVE)
     (scratch / "Containerfile").write_text(_CONTAINERFILE)
-    build = ["build", "--quiet", "--isolation", "chroot", "--tag", reference, "--file", str(scratch / "Containerfile"), str(scratch)]
+    build = [
+        "build",
+        "--quiet",
+        "--isolation",
+        "chroot",
+        "--tag",
+        reference,
+        "--file",
+        str(scratch / "Containerfile"),
+        str(scratch),
+    ]
     process.run(home.command(*build), env=home.environment())
     process.run(home.command("push", "--quiet", reference), env=home.environment())
     shutil.rmtree(scratch)

@@ -1,11 +1,11 @@
 """The configuration of each lab router: bird.conf as text, from the plan and the dictionaries.
 
-After the address plan, before `build` starts the daemons. Pure. Our own routers are not here: a host's agent configures its own, and
-`edge` has the edge routers of PoPs of several hosts.
+After the address plan, before `build` starts the daemons. Pure. Our own routers are not here: a host's agent configures
+its own, and `edge` has the edge routers of PoPs of several hosts.
 
-Inside an AS: Babel (RFC 8966) over the internal links, with a link's length in km as its cost, and a full mesh of BGP between loopbacks.
-Babel and not OSPF, because OSPF may not tell of its first neighbours for five seconds (MinLSInterval, RFC 2328): a lab would be ready three
-times later. Between ASes: BGP for each family, with BFD.
+Inside an AS: Babel (RFC 8966) over the internal links, with a link's length in km as its cost, and a full mesh of BGP
+between loopbacks. Babel and not OSPF, because OSPF may not tell of its first neighbours for five seconds
+(MinLSInterval, RFC 2328): a lab would be ready three times later. Between ASes: BGP for each family, with BFD.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,9 @@ _LEAST_COST = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSession:
-    """A BGP session of a router with one neighbour, in both families. `pop`: the city, where the neighbour is one of our PoPs."""
+    """A BGP session of a router with one neighbour, in both families. `pop`: the city, where the neighbour is one of
+    our PoPs.
+    """
 
     name: str
     relationship: Relationship
@@ -40,7 +42,9 @@ class RouterSession:
 
 
 def sessions(lab: LabPlan, router: Router) -> tuple[RouterSession, ...]:
-    """The BGP sessions of a lab router; protocol names are `<name>_v4` and `<name>_v6`. In the order of the links, internal ones last."""
+    """The BGP sessions of a lab router; protocol names are `<name>_v4` and `<name>_v6`. In the order of the links,
+    internal ones last.
+    """
     found = [_external(lab, link, own, far) for link, own, far in lab.links_of(router.netns) if link.role in _EXTERNAL]
     for other in lab.routers:
         if other.asn == router.asn and other.netns != router.netns:
@@ -64,9 +68,12 @@ def render(lab: LabPlan, router: Router) -> str:
     assert system is not None, router.asn
     known = sessions(lab, router)
     place = city(router.city)
-    policy = Policy(asn=router.asn, city=router.city, region=place.continent, entries=_entries(lab, router.asn, system.communities))
+    policy = Policy(
+        asn=router.asn, city=router.city, region=place.continent, entries=_entries(lab, router.asn, system.communities)
+    )
     lines = [
-        f"# {router.name}: AS{router.asn} ({system.name}) in {place.name}, {place.country}. Made by anypop.lab.routers; do not edit.",
+        f"# {router.name}: AS{router.asn} ({system.name}) in {place.name}, {place.country}. Made by "
+        "anypop.lab.routers; do not edit.",
         "log stderr { warning, error, auth, fatal, bug };",
         f"router id {router.loopback4};",
         "",
@@ -76,7 +83,8 @@ def render(lab: LabPlan, router: Router) -> str:
     ]
     for family in (4, 6):
         lines += _block(
-            f"protocol kernel kernel{family}", [f"ipv{family} {{ import none; export where source = RTS_BGP || source = RTS_BABEL; }};"]
+            f"protocol kernel kernel{family}",
+            [f"ipv{family} {{ import none; export where source = RTS_BGP || source = RTS_BABEL; }};"],
         )
     lines += _interior(lab, router)
     lines += _bfd(known)
@@ -126,7 +134,9 @@ def _external(lab: LabPlan, link: Link, own: End, far: End) -> RouterSession:
 def _entries(lab: LabPlan, asn: int, dictionary: int) -> tuple[Entry, ...]:
     """The dictionary that the AS obeys, with its placeholders filled by its real neighbours."""
     topology = lab.topology
-    neighbours = {link.b for link in topology.links if link.a == asn} | {link.a for link in topology.links if link.b == asn}
+    neighbours = {link.b for link in topology.links if link.a == asn} | {
+        link.a for link in topology.links if link.b == asn
+    }
     if any(upstream.asn == asn for pop in topology.own.pops for upstream in pop.upstreams):
         neighbours.add(topology.own.asn)
     return for_asn(dictionary).concrete(sorted(neighbours))
@@ -142,9 +152,12 @@ def _interior(lab: LabPlan, router: Router) -> Iterator[str]:
         'export where source = RTS_BABEL || proto = "loopback0"; };'
         for family in (4, 6)
     ]
-    # BIRD passes news on after half the update interval at the latest: with the usual 4 s, a backbone of ten cities takes 20 s to agree.
+    # BIRD passes news on after half the update interval at the latest: with the usual 4 s, a backbone of ten cities
+    # takes 20 s to agree.
     timing = "hello interval 1 s; update interval 1 s;"
-    interfaces = [f'interface "{own.interface}" {{ type wired; rxcost {link_cost(link.km)}; {timing} }};' for link, own in inner]
+    interfaces = [
+        f'interface "{own.interface}" {{ type wired; rxcost {link_cost(link.km)}; {timing} }};' for link, own in inner
+    ]
     yield from _block("protocol babel interior0", channels + interfaces)
 
 
@@ -154,8 +167,8 @@ def link_cost(km: float) -> int:
 
 
 def _bfd(known: Sequence[RouterSession]) -> Iterator[str]:
-    """Towards our PoPs 100 ms x 3: how fast a cut is noticed there is what people come to see. Elsewhere 1 s x 3, which a hundred networks
-    on one machine can afford (at 300 ms they took half a core when nothing happened).
+    """Towards our PoPs 100 ms x 3: how fast a cut is noticed there is what people come to see. Elsewhere 1 s x 3, which
+    a hundred networks on one machine can afford (at 300 ms they took half a core when nothing happened).
     """
     pops = ", ".join(f'"{s.interface}"' for s in known if s.pop)
     fast = [f"interface {pops} {{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }};"] if pops else []
@@ -181,7 +194,9 @@ def _filters(lab: LabPlan, policy: Policy, session: RouterSession) -> Iterator[s
 
 
 def _only_ours(own: OwnNetwork, pop: str, dropping: str) -> Iterator[str]:
-    """What an upstream takes from one of our PoPs: covering prefixes and the PoP's own, exactly; hosts inside them only to drop them."""
+    """What an upstream takes from one of our PoPs: covering prefixes and the PoP's own, exactly; hosts inside them
+    only to drop them.
+    """
     site = next(p for p in own.pops if p.city == pop)
     for version, length, networks in (
         (4, 32, (*own.anycast4, site.external4)),

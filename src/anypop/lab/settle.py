@@ -1,7 +1,8 @@
-"""When is a lab ready? When every session between its routers is up, and every router knows each vantage that policy lets it know.
+"""When is a lab ready? When every session between its routers is up, and every router knows each vantage that policy
+lets it know.
 
-After the daemons were started. What each AS must know follows from the relationships alone (valley-free reach, Gao-Rexford), so the answer
-is exact, also for a topology in which some networks cannot reach each other.
+After the daemons were started. What each AS must know follows from the relationships alone (valley-free reach,
+Gao-Rexford), so the answer is exact, also for a topology in which some networks cannot reach each other.
 """
 
 import re
@@ -64,7 +65,9 @@ def settle(plan: LabPlan, folder: Path, *, timeout_s: float) -> None:
         until(ready, timeout_s=timeout_s, what="the lab's routers", every_s=0.05)
     except WorldError as error:
         shown = "; ".join(f"{name}: {lack}" for name, lack in list(waiting.items())[:_UNREADY_SHOWN])
-        raise WorldError(error.what, f"{error.why}; {len(waiting)} of {len(plan.routers)} are not ready: {shown}") from error
+        raise WorldError(
+            error.what, f"{error.why}; {len(waiting)} of {len(plan.routers)} are not ready: {shown}"
+        ) from error
 
 
 def _expectation(plan: LabPlan, router: Router, known: frozenset[int]) -> tuple[frozenset[str], int]:

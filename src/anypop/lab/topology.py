@@ -1,8 +1,9 @@
-"""A topology: which networks there are, in which cities, how they are joined, and where our own PoPs and the vantages stand.
+"""A topology: which networks there are, in which cities, how they are joined, and where our own PoPs and the vantages
+stand.
 
-First stage of the lab: the frozen types. `topology_read.load` makes them from YAML text (docs/topology.md) or raises one `Invalid` with
-every problem and the path of each. Pure: it opens no file and knows no address but those that the text itself gives; the lab's own
-follow in `lab.address`.
+First stage of the lab: the frozen types. `topology_read.load` makes them from YAML text (docs/topology.md) or raises
+one `Invalid` with every problem and the path of each. Pure: it opens no file and knows no address but those that the
+text itself gives; the lab's own follow in `lab.address`.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ class LinkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InternalLink:
-    """A link between two routers of one AS. `km` is the length of the cable: the great circle unless the text says otherwise."""
+    """A link between two routers of one AS. `km` is the length of the cable: the great circle unless the text says
+    otherwise.
+    """
 
     a: CityCode
     b: CityCode
@@ -35,7 +38,9 @@ class InternalLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutonomousSystem:
-    """A network with one router in each of its cities. `communities`: the AS whose dictionary of action communities it obeys."""
+    """A network with one router in each of its cities. `communities`: the AS whose dictionary of action communities
+    it obeys.
+    """
 
     asn: int
     name: str
@@ -73,7 +78,9 @@ class Vantage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnUpstream:
-    """A neighbour of one of our PoPs: the router of `asn` in `city`, which is the PoP's own unless the text says otherwise."""
+    """A neighbour of one of our PoPs: the router of `asn` in `city`, which is the PoP's own unless the text says
+    otherwise.
+    """
 
     name: str
     asn: int
@@ -91,9 +98,11 @@ class OwnHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnPop:
-    """One of our PoPs. `external*`: the prefixes of its instances' own addresses, which its hosts share out among themselves.
+    """One of our PoPs. `external*`: the prefixes of its instances' own addresses, which its hosts share out among
+    themselves.
 
-    A PoP of one host has its upstreams at that host. One of several has an edge router, which has the upstreams and every host behind it.
+    A PoP of one host has its upstreams at that host. One of several has an edge router, which has the upstreams and
+    every host behind it.
     """
 
     city: CityCode
@@ -105,7 +114,9 @@ class OwnPop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNetwork:
-    """Our own AS: islands without a backbone, one for each PoP. `anycast*`: the covering prefixes, a /24 or /48 or shorter each."""
+    """Our own AS: islands without a backbone, one for each PoP. `anycast*`: the covering prefixes, a /24 or /48 or
+    shorter each.
+    """
 
     asn: int
     anycast4: tuple[IPv4Network, ...]
@@ -115,7 +126,9 @@ class OwnNetwork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """An internet. The order of `ases` is the order of router ids: the earlier an AS stands, the sooner it wins a tie."""
+    """An internet. The order of `ases` is the order of router ids: the earlier an AS stands, the sooner it wins a
+    tie.
+    """
 
     name: str
     ases: tuple[AutonomousSystem, ...]

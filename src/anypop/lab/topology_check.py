@@ -1,15 +1,25 @@
 """Checks of a topology as a whole: what its parts mean to each other.
 
-Between `topology_read` (which judged each part alone) and everyone who uses a topology: dangling links, names and numbers used twice, ASes
-that fall apart, upstreams that are not where a PoP is, prefixes that overlap. In goes a topology and the path of each part, out come all
-the problems. Pure.
+Between `topology_read` (which judged each part alone) and everyone who uses a topology: dangling links, names and
+numbers used twice, ASes that fall apart, upstreams that are not where a PoP is, prefixes that overlap. In goes a
+topology and the path of each part, out come all the problems. Pure.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
 from itertools import combinations
 
-from anypop.lab.topology import EDGE, AutonomousSystem, ExternalLink, InternalLink, LinkKind, OwnPop, OwnUpstream, Topology, Vantage
+from anypop.lab.topology import (
+    EDGE,
+    AutonomousSystem,
+    ExternalLink,
+    InternalLink,
+    LinkKind,
+    OwnPop,
+    OwnUpstream,
+    Topology,
+    Vantage,
+)
 from anypop.model.errors import Problem
 
 # The lab numbers its own routers, links, vantages and the management network from these.
@@ -111,10 +121,16 @@ def _links(topology: Topology, path: _Path) -> _Found:
             elif system is None:
                 yield path(link, f".{end}"), f"dangling: there is no AS{asn}"
             elif code not in system.cities:
-                yield path(link, ".at"), f"dangling: AS{asn} has no router in {code} (it is in {', '.join(system.cities)})"
+                yield (
+                    path(link, ".at"),
+                    f"dangling: AS{asn} has no router in {code} (it is in {', '.join(system.cities)})",
+                )
         ends = frozenset(((link.a, str(link.a_city)), (link.b, str(link.b_city))))
         if ends in seen:
-            yield path(link, ".at"), f"AS{link.a} {link.a_city} and AS{link.b} {link.b_city} are joined already at {path(seen[ends])}"
+            yield (
+                path(link, ".at"),
+                f"AS{link.a} {link.a_city} and AS{link.b} {link.b_city} are joined already at {path(seen[ends])}",
+            )
         seen.setdefault(ends, link)
         customer = link.a if link.kind is LinkKind.CUSTOMER_PROVIDER else 0
         known = kinds.setdefault(frozenset((link.a, link.b)), (link.kind, customer, link))
@@ -130,9 +146,15 @@ def _vantages(topology: Topology, path: _Path) -> _Found:
         names.setdefault(vantage.name, vantage)
         system = topology.find(vantage.asn)
         if system is None:
-            yield path(vantage, ".asn"), f"unknown AS{vantage.asn}; a vantage stands behind a router of an AS under ases"
+            yield (
+                path(vantage, ".asn"),
+                f"unknown AS{vantage.asn}; a vantage stands behind a router of an AS under ases",
+            )
         elif vantage.city not in system.cities:
-            yield path(vantage, ".city"), f"AS{vantage.asn} has no router in {vantage.city} (it is in {', '.join(system.cities)})"
+            yield (
+                path(vantage, ".city"),
+                f"AS{vantage.asn} has no router in {vantage.city} (it is in {', '.join(system.cities)})",
+            )
 
 
 def _pops(topology: Topology, path: _Path) -> _Found:
@@ -152,12 +174,18 @@ def _pops(topology: Topology, path: _Path) -> _Found:
                 yield path(upstream, ".name"), f"{pop.city} has an upstream named {upstream.name} already"
             names.add(upstream.name)
             if upstream.name == EDGE and len(pop.hosts) > 1:
-                yield path(upstream, ".name"), f"{EDGE} is what hosts call their session with the edge router; use another name"
+                yield (
+                    path(upstream, ".name"),
+                    f"{EDGE} is what hosts call their session with the edge router; use another name",
+                )
             system = topology.find(upstream.asn)
             if system is None:
                 yield path(upstream, ".asn"), f"dangling: there is no AS{upstream.asn}"
             elif upstream.city not in system.cities:
-                yield path(upstream, ".asn"), f"AS{upstream.asn} has no router in {upstream.city} (it is in {', '.join(system.cities)})"
+                yield (
+                    path(upstream, ".asn"),
+                    f"AS{upstream.asn} has no router in {upstream.city} (it is in {', '.join(system.cities)})",
+                )
             if (upstream.asn, upstream.city) in routers:
                 yield path(upstream), f"{pop.city} has a session with AS{upstream.asn} in {upstream.city} already"
             routers.add((upstream.asn, upstream.city))
@@ -167,7 +195,10 @@ def _prefixes(topology: Topology, path: _Path) -> _Found:
     own = topology.own
     for family, count in ((4, len(own.anycast4)), (6, len(own.anycast6))):
         if count == 0:
-            yield f"anypop.anycast{family}", "needs at least one covering prefix; workloads in different sets of PoPs need one each"
+            yield (
+                f"anypop.anycast{family}",
+                "needs at least one covering prefix; workloads in different sets of PoPs need one each",
+            )
     named = [(f"anypop.anycast4[{i}]", str(n)) for i, n in enumerate(own.anycast4)]
     named += [(f"anypop.anycast6[{i}]", str(n)) for i, n in enumerate(own.anycast6)]
     for pop in own.pops:
@@ -183,7 +214,9 @@ def _prefixes(topology: Topology, path: _Path) -> _Found:
 
 
 def _cycles(topology: Topology, path: _Path) -> _Found:
-    """A provider that is its own customer's customer makes routes that never settle (Gao-Rexford, condition on the hierarchy)."""
+    """A provider that is its own customer's customer makes routes that never settle (Gao-Rexford, condition on the
+    hierarchy).
+    """
     links = [link for link in topology.links if link.kind is LinkKind.CUSTOMER_PROVIDER and link.a != link.b]
     while links:
         customers, providers = {link.a for link in links}, {link.b for link in links}

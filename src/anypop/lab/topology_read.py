@@ -1,7 +1,7 @@
 """Reading a topology: YAML text to types, going on after every error, so that all of them are told at once.
 
-Between the text and `topology_check`: here the shape is judged (fields, types, numbers, cities, prefixes), there what the parts mean to
-each other. Each part is kept with the path where it was written, because the checks need it. Pure.
+Between the text and `topology_check`: here the shape is judged (fields, types, numbers, cities, prefixes), there what
+the parts mean to each other. Each part is kept with the path where it was written, because the checks need it. Pure.
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,9 @@ _COUNTED = ("ases", "anypop.pops", "anypop.anycast4", "anypop.anycast6")
 
 
 def load(text: str, *, name: str = "topology") -> Topology:
-    """The topology in `text`; `name` (of its file) is used where the text has no name of its own. Raises `Invalid` with every problem."""
+    """The topology in `text`; `name` (of its file) is used where the text has no name of its own. Raises `Invalid`
+    with every problem.
+    """
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -57,21 +59,33 @@ def load(text: str, *, name: str = "topology") -> Topology:
     found = reader.topology(document, name)
     told = {problem.path for problem in reader.problems}
     # Without any AS everything dangles: one word about that is enough.
-    more = [] if told & {"", "ases"} else [p for p in topology_check.check(found, reader.paths) if not _follows(p.path, told)]
+    more = (
+        []
+        if told & {"", "ases"}
+        else [p for p in topology_check.check(found, reader.paths) if not _follows(p.path, told)]
+    )
     if problems := list(dict.fromkeys([*reader.problems, *more])):  # a link in three cities dangles once
         raise Invalid(problems)
     return found
 
 
 def _follows(path: str, told: set[str]) -> bool:
-    """Whether a problem at `path` only follows from one that is told already: of the same part, of the whole, or of what is counted."""
+    """Whether a problem at `path` only follows from one that is told already: of the same part, of the whole, or of
+    what is counted.
+    """
     ancestors = {path[:at] for at, letter in enumerate(path) if letter in ".["}
-    return path in told or bool(ancestors & told & _WHOLES) or (path in _COUNTED and any(other.startswith(path) for other in told))
+    return (
+        path in told
+        or bool(ancestors & told & _WHOLES)
+        or (path in _COUNTED and any(other.startswith(path) for other in told))
+    )
 
 
 @dataclass(slots=True, kw_only=True)
 class _Reader:
-    """`paths`: where each part that was kept stood, by its `id`; parts are kept alive by the topology that is being built."""
+    """`paths`: where each part that was kept stood, by its `id`; parts are kept alive by the topology that is being
+    built.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     paths: dict[int, str] = field(default_factory=dict)
@@ -85,7 +99,9 @@ class _Reader:
         links = [link for path, row in self.rows(top, "links", "") for link in self.external_links(row, path)]
         vantages = [v for path, row in self.rows(top, "vantages", "") if (v := self.vantage(row, path))]
         own = self.own(top["anypop"]) if "anypop" in top else OwnNetwork(asn=0, anycast4=(), anycast6=(), pops=())
-        return Topology(name=str(top.get("name", name)), ases=tuple(ases), links=tuple(links), vantages=tuple(vantages), own=own)
+        return Topology(
+            name=str(top.get("name", name)), ases=tuple(ases), links=tuple(links), vantages=tuple(vantages), own=own
+        )
 
     def autonomous_system(self, row: object, path: str) -> AutonomousSystem | None:
         fields = self.mapping(row, path, required=("asn", "cities"), optional=("name", "internal", "communities"))
@@ -99,7 +115,12 @@ class _Reader:
                     self.paths[id(link)] = at
                     internal.append(link)
         else:  # no backbone was drawn: every pair of cities is joined
-            internal = [InternalLink(a=a, b=b, km=route_km(a, b)) for i, a in enumerate(places) for b in places[i + 1 :] if a != b]
+            internal = [
+                InternalLink(a=a, b=b, km=route_km(a, b))
+                for i, a in enumerate(places)
+                for b in places[i + 1 :]
+                if a != b
+            ]
         communities = self.asn(fields, "communities", path) if "communities" in fields else asn
         if asn is None:
             return None
@@ -121,14 +142,20 @@ class _Reader:
         for at, item in self.rows(fields, "at", path):
             for a_city, b_city, km in self.city_pairs(item, at, single=True):
                 if a is not None and b is not None:
-                    link = ExternalLink(kind=LinkKind(kind or LinkKind.PEER), a=a, a_city=a_city, b=b, b_city=b_city, km=km)
+                    link = ExternalLink(
+                        kind=LinkKind(kind or LinkKind.PEER), a=a, a_city=a_city, b=b, b_city=b_city, km=km
+                    )
                     self.paths[id(link)] = path
                     found.append(link)
         return found
 
     def vantage(self, row: object, path: str) -> Vantage | None:
         fields = self.mapping(row, path, required=("name", "city", "asn"), optional=("km",))
-        name, city, asn = self.slug(fields, "name", path), self.city_of(fields, "city", path), self.asn(fields, "asn", path)
+        name, city, asn = (
+            self.slug(fields, "name", path),
+            self.city_of(fields, "city", path),
+            self.asn(fields, "asn", path),
+        )
         if name is None or city is None or asn is None:
             return None
         found = Vantage(name=name, city=city, asn=asn, km=self.km(fields, path) if "km" in fields else 0.0)
@@ -147,7 +174,9 @@ class _Reader:
         return found
 
     def pop(self, row: object, path: str) -> OwnPop | None:
-        fields = self.mapping(row, path, required=("city", "external4", "external6", "upstreams"), optional=("hosts", "capacity"))
+        fields = self.mapping(
+            row, path, required=("city", "external4", "external6", "upstreams"), optional=("hosts", "capacity")
+        )
         city = self.city_of(fields, "city", path)
         external4 = self.network4(fields["external4"], f"{path}.external4") if "external4" in fields else None
         external6 = self.network6(fields["external6"], f"{path}.external6") if "external6" in fields else None
@@ -160,14 +189,18 @@ class _Reader:
         return found
 
     def hosts(self, fields: dict[str, Any], path: str) -> tuple[OwnHost, ...]:
-        """`hosts: 2`, or a list with a mapping for each. `capacity` beside it holds for every host that has none of its own."""
+        """`hosts: 2`, or a list with a mapping for each. `capacity` beside it holds for every host that has none of
+        its own.
+        """
         common = self.capacity(fields["capacity"], f"{path}.capacity") if "capacity" in fields else None
         wanted, where = fields.get("hosts", 1), f"{path}.hosts"
         if isinstance(wanted, list):
             found = []
             for at, row in self.rows(fields, "hosts", path):
                 own = self.mapping(row, at, required=(), optional=("capacity",))
-                found.append(OwnHost(capacity=self.capacity(own["capacity"], f"{at}.capacity") if "capacity" in own else common))
+                found.append(
+                    OwnHost(capacity=self.capacity(own["capacity"], f"{at}.capacity") if "capacity" in own else common)
+                )
         elif isinstance(wanted, int) and not isinstance(wanted, bool):
             found = [OwnHost(capacity=common)] * min(max(wanted, 0), _MOST_HOSTS + 1)
         else:
@@ -205,7 +238,9 @@ class _Reader:
 
     # the smaller parts: each tells what is wrong and answers None (or nothing) where it cannot go on
 
-    def mapping(self, value: object, path: str, *, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
+    def mapping(
+        self, value: object, path: str, *, required: tuple[str, ...], optional: tuple[str, ...]
+    ) -> dict[str, Any]:
         if not isinstance(value, dict):
             self.wrong(path, f"must be a mapping with {', '.join(required or optional)}")
             return {}
@@ -262,7 +297,9 @@ class _Reader:
         return CityCode(value)
 
     def city_pairs(self, item: object, path: str, *, single: bool = False) -> list[tuple[CityCode, CityCode, float]]:
-        """`LHR-JFK` or `{between: LHR-JFK, km: 6000}`; with `single` also `LHR` for both ends in one city. At most one pair."""
+        """`LHR-JFK` or `{between: LHR-JFK, km: 6000}`; with `single` also `LHR` for both ends in one city. At most
+        one pair.
+        """
         given: dict[str, Any] = {"between": item}
         if isinstance(item, dict):
             given = self.mapping(item, path, required=("between",), optional=("km",))
@@ -272,7 +309,10 @@ class _Reader:
         if single and len(words) == 1:
             words *= 2
         if len(words) != 2:
-            self.wrong(path, f"{given.get('between')!r} must be two cities like LHR-JFK" + (" or one like LHR" if single else ""))
+            self.wrong(
+                path,
+                f"{given.get('between')!r} must be two cities like LHR-JFK" + (" or one like LHR" if single else ""),
+            )
             return []
         places = [self.city(word, path) for word in (words if words[0] != words[1] else words[:1])]
         km = self.km(given, path) if "km" in given else None

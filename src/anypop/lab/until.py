@@ -10,7 +10,9 @@ from anypop.model.errors import WorldError
 T = TypeVar("T")
 
 
-def until(predicate: Callable[[], T], *, timeout_s: float, what: str, log: Path | None = None, every_s: float = 0.02) -> T:
+def until(
+    predicate: Callable[[], T], *, timeout_s: float, what: str, log: Path | None = None, every_s: float = 0.02
+) -> T:
     """The first truthy value. Raises `WorldError` after `timeout_s`, with the last line of `log` when there is one."""
     deadline = time.monotonic() + timeout_s
     while not (value := predicate()):

@@ -1,7 +1,9 @@
-"""Asking from a vantage: HTTP requests one after the other, an echo, and a stream that goes on while something is being broken.
+"""Asking from a vantage: HTTP requests one after the other, an echo, and a stream that goes on while something is being
+broken.
 
-Comes in: a vantage of the plan and an address. Goes out: answers as data; a failed request is an answer too. Every socket is made in the
-vantage's namespace by a thread that enters it, so nothing is started and nothing is written to disk.
+Comes in: a vantage of the plan and an address. Goes out: answers as data; a failed request is an answer too. Every
+socket is made in the vantage's namespace by a thread that enters it, so nothing is started and nothing is written to
+disk.
 """
 
 import http.client
@@ -30,7 +32,9 @@ _LONGEST_BODY = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One request. `at`: when it began, seconds since the epoch; `seconds`: until the whole answer or the failure; `ok`: 200 to 399."""
+    """One request. `at`: when it began, seconds since the epoch; `seconds`: until the whole answer or the failure;
+    `ok`: 200 to 399.
+    """
 
     ok: bool
     at: float
@@ -40,7 +44,9 @@ class Answer:
     error: str = ""
 
 
-def probe(vantage: VantageHost, address: Address | str, *, port: int = 80, requests: int = 15, timeout_s: float = 5) -> tuple[Answer, ...]:
+def probe(
+    vantage: VantageHost, address: Address | str, *, port: int = 80, requests: int = 15, timeout_s: float = 5
+) -> tuple[Answer, ...]:
     """So many GET / one after the other, each over a connection of its own, as `curl` in a loop."""
     return _from(vantage, lambda: tuple(_request(str(address), port, timeout_s) for _ in range(requests)))
 
@@ -52,8 +58,9 @@ def ping(vantage: VantageHost, address: Address | str, *, timeout_s: float = 3) 
 
 
 class Stream:
-    """Requests every `interval_s` from a vantage, from `with` until its end or `most` of them. Each has its own thread's time: one that
-    hangs does not delay the next, so a gap of any length counts as many failures as it had requests.
+    """Requests every `interval_s` from a vantage, from `with` until its end or `most` of them. Each has its own
+    thread's time: one that hangs does not delay the next, so a gap of any length counts as many failures as it had
+    requests.
     """
 
     def __init__(
@@ -76,7 +83,9 @@ class Stream:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def stop(self) -> tuple[Answer, ...]:
@@ -110,7 +119,9 @@ class Stream:
 
 
 def _from(vantage: VantageHost, work: Callable[[], T]) -> T:
-    """`work` done inside the vantage's namespace, by a thread of its own: the caller's may be one that runs an event loop."""
+    """`work` done inside the vantage's namespace, by a thread of its own: the caller's may be one that runs an event
+    loop.
+    """
 
     def inside() -> T:
         with netns.inside(vantage.netns):

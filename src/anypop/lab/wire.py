@@ -1,9 +1,10 @@
-"""The wire: one process that holds every frame of the long links for as long as light needs. Run as `python -m anypop.lab.wire FILE`.
+"""The wire: one process that holds every frame of the long links for as long as light needs. Run as `python -m
+anypop.lab.wire FILE`.
 
-FILE (made by `build`) lists the links: two TAP devices, each in its namespace, and the delay one way. The kernel's own emulator (netem) is
-a module that not every machine has. It sleeps in epoll until a frame comes or is due; a link's delay is constant, so frames keep their
-order. It imports nothing of ours but the way into a namespace, to stay small. The devices outlive it: they lose their carrier when it
-dies and get it back when it is started again.
+FILE (made by `build`) lists the links: two TAP devices, each in its namespace, and the delay one way. The kernel's own
+emulator (netem) is a module that not every machine has. It sleeps in epoll until a frame comes or is due; a link's
+delay is constant, so frames keep their order. It imports nothing of ours but the way into a namespace, to stay small.
+The devices outlive it: they lose their carrier when it dies and get it back when it is started again.
 """
 
 import ctypes
@@ -23,13 +24,16 @@ from anypop.host import netns
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 _LONGEST_FRAME = 9216  # a jumbo frame; our links carry 1514 bytes
-_IN_FLIGHT = 8192  # frames held towards one end: 100 Mbit/s over the longest way round the Earth; more is dropped, as a router would
+# frames held towards one end: 100 Mbit/s over the longest way round the Earth; more is dropped, as a router would
+_IN_FLIGHT = 8192
 _TFD_TIMER_ABSTIME = 1
 _NS = 1_000_000_000
 
 
 class _Timer:
-    """A timerfd on the monotonic clock: epoll's own timeout knows only whole milliseconds, and a path has many links."""
+    """A timerfd on the monotonic clock: epoll's own timeout knows only whole milliseconds, and a path has many
+    links.
+    """
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)

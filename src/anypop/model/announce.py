@@ -1,7 +1,8 @@
 """Announcements: prefix x PoP x upstream, and their scope.
 
-A `ScopeRule` is what the operator asked for (stored by control, listed by `anypop announce list`); an `Announcement` is what follows
-for one PoP (part of its order). Both carry the same `Scope`. How scopes and communities are written is the business of `model.scopes`.
+A `ScopeRule` is what the operator asked for (stored by control, listed by `anypop announce list`); an `Announcement` is
+what follows for one PoP (part of its order). Both carry the same `Scope`. How scopes and communities are written is the
+business of `model.scopes`.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """How far an announcement goes: not at all (WITHHOLD), or with so many prepends of our own AS and these action communities."""
+    """How far an announcement goes: not at all (WITHHOLD), or with so many prepends of our own AS and these action
+    communities.
+    """
 
     mode: Mode = Mode.ANNOUNCE
     prepend: int = 0
@@ -54,9 +57,9 @@ class ScopeRule:
 class Announcement:
     """One prefix towards one upstream of the PoP whose order holds it.
 
-    `gates`: the anycast addresses inside `prefix` that are in use here; the prefix goes out only when *each* has a healthy instance and
-    a kernel
-    route (no black hole). Empty for a PoP's own external prefix, which goes out as soon as its route is in the kernel.
+    `gates`: the anycast addresses inside `prefix` that are in use here; the prefix goes out only when *each* has a
+    healthy instance and a kernel route (no black hole). Empty for a PoP's own external prefix, which goes out as soon
+    as its route is in the kernel.
     """
 
     prefix: Prefix

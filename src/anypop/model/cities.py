@@ -1,9 +1,8 @@
 """Cities by IATA code: where they are, and how far and how long apart.
 
-Data: PyPI's `airportsdata` (MIT). Distances are great circles on a sphere of 6371 km; latency follows from distance at the speed of light
-in fibre (about 200 km per ms) and a path that is a quarter longer than the great circle, which gives London - New York 69.6 ms there
-and back
-(measured on real networks: 67 to 76 ms).
+Data: PyPI's `airportsdata` (MIT). Distances are great circles on a sphere of 6371 km; latency follows from distance at
+the speed of light in fibre (about 200 km per ms) and a path that is a quarter longer than the great circle, which gives
+London - New York 69.6 ms there and back (measured on real networks: 67 to 76 ms).
 """
 
 from dataclasses import dataclass
@@ -91,7 +90,9 @@ def one_way_ms(km: float) -> float:
 
 
 def continent_of(country: str) -> str:
-    """Continent code of an ISO 3166 country. Countries on two continents count where most of their networks are (RU and TR: EU)."""
+    """Continent code of an ISO 3166 country. Countries on two continents count where most of their networks are (RU
+    and TR: EU).
+    """
     for continent, countries in _COUNTRIES.items():
         if country in countries:
             return continent

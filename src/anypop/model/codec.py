@@ -1,7 +1,8 @@
 """Frozen dataclasses to JSON and back, checked.
 
-The one place where a noun crosses a process boundary or a disk: orders, reports and topologies. Pydantic reads the dataclasses' own
-annotations, so there is no second description of any noun. A wrong document raises `Invalid` with the path of every field.
+The one place where a noun crosses a process boundary or a disk: orders, reports and topologies. Pydantic reads the
+dataclasses' own annotations, so there is no second description of any noun. A wrong document raises `Invalid` with the
+path of every field.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -57,7 +58,9 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 def in_words(errors: Sequence[ErrorDetails], fields: Collection[str] = ()) -> list[Problem]:
     """Pydantic's errors about what a person wrote, in words for people. `fields`: all names there are."""
-    problems = [Problem(path=_of_fields(found["loc"]), message=_words(found, fields)) for found in errors[:MOST_PROBLEMS]]
+    problems = [
+        Problem(path=_of_fields(found["loc"]), message=_words(found, fields)) for found in errors[:MOST_PROBLEMS]
+    ]
     if (more := len(errors) - len(problems)) > 0:
         problems.append(Problem(path="", message=f"and {more} more problems"))
     return problems

@@ -1,7 +1,7 @@
 """The three kinds of error, as three types.
 
-The user's input is wrong: `Invalid`, with every problem at once. The world failed: `WorldError`, which becomes data in a
-report and is tried again. Our bug: any other exception, and it crashes loudly.
+The user's input is wrong: `Invalid`, with every problem at once. The world failed: `WorldError`, which becomes data in
+a report and is tried again. Our bug: any other exception, and it crashes loudly.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with an input: `path` is the field (`spec.containers.web.image`, `links[3].a`), `message` says what to do."""
+    """One thing wrong with an input: `path` is the field (`spec.containers.web.image`, `links[3].a`), `message` says
+    what to do.
+    """
 
     path: str
     message: str
@@ -32,7 +34,9 @@ class Invalid(Exception):  # noqa: N818 - it reads as a verdict where it is rais
 
 
 class WorldError(Exception):
-    """The world failed (a command, a daemon, a registry): `what` was tried, `why` it failed, in words a user can act on."""
+    """The world failed (a command, a daemon, a registry): `what` was tried, `why` it failed, in words a user can act
+    on.
+    """
 
     def __init__(self, what: str, why: str) -> None:
         self.what = what

@@ -25,7 +25,9 @@ LONGEST_NOTE = 1000
 
 
 def check(data: object) -> None:
-    """Raises `Invalid` where `data` is too deep, or holds a text or a key that is too long, a NUL or half a character."""
+    """Raises `Invalid` where `data` is too deep, or holds a text or a key that is too long, a NUL or half a
+    character.
+    """
     if _deeper_than(data, DEEPEST):
         raise Invalid.one("", f"the body is nested more than {DEEPEST} levels deep")
     if isinstance(data, dict | list) and (problems := list(islice(_unfit(data, ()), MOST_PROBLEMS))):

@@ -1,6 +1,7 @@
 """Ids and names: who is called what, everywhere.
 
-An instance is named `<workload>-<target>-<city>-<n>`, lower case, and that is also its host name. Workload slugs are DNS labels (RFC 1123).
+An instance is named `<workload>-<target>-<city>-<n>`, lower case, and that is also its host name. Workload slugs are
+DNS labels (RFC 1123).
 """
 
 import re

@@ -1,7 +1,7 @@
 """The operator's own network: our AS, its prefixes, its PoPs, their hosts and the hosts' upstreams.
 
-An operator writes this as YAML (`network_from` reads it); the lab writes one for its own PoPs. A PoP of one host may be written without
-`hosts`: what is the host's then stands in the PoP itself, and the host is called like its city.
+An operator writes this as YAML (`network_from` reads it); the lab writes one for its own PoPs. A PoP of one host may be
+written without `hosts`: what is the host's then stands in the PoP itself, and the host is called like its city.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,9 @@ from anypop.model.names import CityCode, HostName
 
 
 class UpstreamKind(StrEnum):
-    """What a BGP neighbour is to us: we pay it, we swap routes with it, it is an exchange's route server, or our PoP's own edge router."""
+    """What a BGP neighbour is to us: we pay it, we swap routes with it, it is an exchange's route server, or our
+    PoP's own edge router.
+    """
 
     TRANSIT = "transit"
     PEER = "peer"
@@ -58,7 +60,8 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One machine. `private*` number the links to instances, `external*` are the prefixes of its instances' own public addresses.
+    """One machine. `private*` number the links to instances, `external*` are the prefixes of its instances' own public
+    addresses.
 
     `capacity`: the operator's own figure; without one the host's agent tells what the machine has, less a reserve.
     """
@@ -75,8 +78,9 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pop:
-    """One city's site and its hosts, at least one. `edge`: the sessions of its own edge router with other networks, where
-    hosts stand behind one; nobody here configures that router, but scopes, predictions and explanations speak of them.
+    """One city's site and its hosts, at least one. `edge`: the sessions of its own edge router with other networks,
+    where hosts stand behind one; nobody here configures that router, but scopes, predictions and explanations speak of
+    them.
     """
 
     city: CityCode
@@ -85,7 +89,9 @@ class Pop:
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
-        """Its neighbours in other networks, each name once. An edge router whose own are not told counts as a neighbour."""
+        """Its neighbours in other networks, each name once. An edge router whose own are not told counts as a
+        neighbour.
+        """
         direct = (u for host in self.hosts for u in host.upstreams if u.kind is not UpstreamKind.EDGE or not self.edge)
         return tuple({u.name: u for u in (*self.edge, *direct)}.values())
 
@@ -102,9 +108,11 @@ class Pop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each announced as a whole.
+    """Everything the operator owns. `anycast*` are covering prefixes (a /24 or shorter, a /48 or shorter), each
+    announced as a whole.
 
-    `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its PoP; 0: never.
+    `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its
+    PoP; 0: never.
     """
 
     asn: int
@@ -126,13 +134,16 @@ class Network:
 
 def network_from(data: object) -> Network:
     """A `Network` from plain data (parsed YAML or JSON). Raises `Invalid` with all its problems."""
-    from anypop.model.codec import from_data  # noqa: PLC0415 - the reader takes long to load, and the nouns alone need none of it
+    # the reader takes long to load, and the nouns alone need none of it
+    from anypop.model.codec import from_data  # noqa: PLC0415
 
     return from_data(Network, with_hosts(data))
 
 
 def with_hosts(data: Any) -> Any:
-    """The document with every PoP in its long form; what is no document is given back as it is, for the reader to complain about."""
+    """The document with every PoP in its long form; what is no document is given back as it is, for the reader to
+    complain about.
+    """
     if not isinstance(data, dict) or not isinstance(data.get("pops"), list | tuple):
         return data
     return {**data, "pops": [_with_hosts(pop) for pop in data["pops"]]}

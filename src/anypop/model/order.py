@@ -1,7 +1,8 @@
 """The order: the full desired state of one host, with a generation. The agent obeys it and nothing else.
 
-Made by `plan.order_for`, carried by HTTP, kept on the agent's disk. An instance is taken down only when its uid stands under `removed`:
-leaving it out is never enough, so an order that is empty or cut short stops nothing (DESIGN invariants 6, 13, 14).
+Made by `plan.order_for`, carried by HTTP, kept on the agent's disk. An instance is taken down only when its uid stands
+under `removed`: leaving it out is never enough, so an order that is empty or cut short stops nothing (DESIGN invariants
+6, 13, 14).
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from anypop.model.workload import Container
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkAddress:
-    """One family of a link: a /31 (or /127) with the router's end `gateway`, and the public address that is the instance's own."""
+    """One family of a link: a /31 (or /127) with the router's end `gateway`, and the public address that is the
+    instance's own.
+    """
 
     private: Address
     gateway: Address
@@ -49,10 +52,11 @@ Payload = Containers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceOrder:
-    """One incarnation to run. Two incarnations of one slot share `name`, external and anycast addresses; each has its own `uid` and
-    private addresses, and the one with the higher `life` is the newer.
+    """One incarnation to run. Two incarnations of one slot share `name`, external and anycast addresses; each has its
+    own `uid` and private addresses, and the one with the higher `life` is the newer.
 
-    `template`: the hash of what it is made from, for ever. `revision`: whose probes, ports and labels it follows. `links`: at least one.
+    `template`: the hash of what it is made from, for ever. `revision`: whose probes, ports and labels it follows.
+    `links`: at least one.
     """
 
     name: InstanceName
@@ -81,8 +85,8 @@ class InstanceOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """An explicit token to take one incarnation down, and why. Until its host reports the uid gone, `index` (its external addresses)
-    and `link` (its private ones) stay taken; -1: none.
+    """An explicit token to take one incarnation down, and why. Until its host reports the uid gone, `index` (its
+    external addresses) and `link` (its private ones) stay taken; -1: none.
     """
 
     name: InstanceName
@@ -96,7 +100,9 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """The governor's leave to withdraw `prefix` here although its order says announce, or its refusal with the reason."""
+    """The governor's leave to withdraw `prefix` here although its order says announce, or its refusal with the
+    reason.
+    """
 
     prefix: Prefix
     allowed: bool
@@ -105,8 +111,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """The full desired state of one host. `decay_s`: how long a prefix is announced at lowest preference (RFC 8326) before it is
-    withdrawn on purpose; `drain_s`: how long an instance may go on at most for the flows that it still has.
+    """The full desired state of one host. `decay_s`: how long a prefix is announced at lowest preference (RFC 8326)
+    before it is withdrawn on purpose; `drain_s`: how long an instance may go on at most for the flows that it still
+    has.
     """
 
     pop: CityCode

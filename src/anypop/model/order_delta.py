@@ -68,7 +68,9 @@ def delta(before: Order, after: Order) -> OrderDelta:
 def apply(before: Order, change: OrderDelta) -> Order:
     """The newer order. ValueError where `change` was not made from `before`."""
     if (before.host, before.generation) != (change.host, change.base):
-        raise ValueError(f"a change from generation {change.base} of {change.host} does not fit {before.generation} of {before.host}")
+        raise ValueError(
+            f"a change from generation {change.base} of {change.host} does not fit {before.generation} of {before.host}"
+        )
     gone = {*change.left, *(i.uid for i in change.instances)}
     instances = [i for i in before.instances if i.uid not in gone]
     for place, instance in zip(change.places, change.instances, strict=True):

@@ -42,7 +42,8 @@ class OrderWriter:
         links = ",".join(
             f'{{"network":{text_of(link.network)},"addresses":['
             + ",".join(
-                f'{{"private":"{address(a.private)}","gateway":"{address(a.gateway)}","external":"{address(a.external)}"}}'
+                f'{{"private":"{address(a.private)}",'
+                f'"gateway":"{address(a.gateway)}","external":"{address(a.external)}"}}'
                 for a in link.addresses
             )
             + "]}"
@@ -50,7 +51,8 @@ class OrderWriter:
         )
         anycast = ",".join([f'"{address(a)}"' for a in one.anycast])
         return (
-            f'{{"name":{text_of(one.name)},"uid":{text_of(one.uid)},"workload_id":{text_of(one.workload_id)},"life":{one.life},'
+            f'{{"name":{text_of(one.name)},"uid":{text_of(one.uid)},'
+            f'"workload_id":{text_of(one.workload_id)},"life":{one.life},'
             f'"template":{text_of(one.template)},"revision":{one.revision},"links":[{links}],"anycast":[{anycast}],'
             f'"payload":{self._payload(one.payload)},"hosts_domain":{text_of(one.hosts_domain)}}}'
         )

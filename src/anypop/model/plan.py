@@ -181,7 +181,9 @@ class PrefixVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Judgement over all reports at one moment. `idle`: workloads that have worked in none of their PoPs for a while."""
+    """Judgement over all reports at one moment. `idle`: workloads that have worked in none of their PoPs for a
+    while.
+    """
 
     hosts: dict[HostName, HostVerdict] = field(default_factory=dict)
     prefixes: tuple[PrefixVerdict, ...] = ()

@@ -1,7 +1,7 @@
 """Every reason a decision can have, in one enum.
 
-Plan notes, agent reports, CLI `why`, logs and metrics all carry these values, so a reason means the same thing everywhere.
-The value is the stable spelling for machines; `says` is the sentence for people.
+Plan notes, agent reports, CLI `why`, logs and metrics all carry these values, so a reason means the same thing
+everywhere. The value is the stable spelling for machines; `says` is the sentence for people.
 """
 
 from enum import StrEnum
@@ -86,7 +86,8 @@ _SAYS: dict[Reason, str] = {
     Reason.NO_SUCH_POP: "no PoP in that city",
     Reason.POP_FULL: "the PoP has no free address left",
     Reason.NO_COVERING_PREFIX: "no covering prefix is free for this set of PoPs",
-    Reason.SHARED_PREFIX: "not announced here: another workload of the same covering prefix has no instance in this PoP",
+    Reason.SHARED_PREFIX: "not announced here: another workload of the same covering prefix has no instance in this "
+    "PoP",
     Reason.NO_ROOM: "no host of the PoP has room for it",
     Reason.OVER_QUOTA: "the quota is used up",
     Reason.WORKLOAD_DELETED: "its workload was deleted",
@@ -109,7 +110,8 @@ _SAYS: dict[Reason, str] = {
     Reason.VANTAGES_WORSE: "vantages get worse answers than before",
     Reason.NOT_AS_PREDICTED: "vantages do not land as predicted",
     Reason.ASKED_BY_OPERATOR: "asked for by a person",
-    Reason.WAITS_FOR_ROOM: "waits: the host has no room for two, and taking the old one first would take it out of service",
+    Reason.WAITS_FOR_ROOM: "waits: the host has no room for two, and taking the old one first would take it out of "
+    "service",
     Reason.SCHEDULED: "waits for its PoP to report",
     Reason.PULLING: "its image is being pulled",
     Reason.PULL_FAILED: "its image cannot be pulled",

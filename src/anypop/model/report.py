@@ -26,7 +26,9 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerReport:
-    """One container. `image_digest`: of the image that it was made from, as pulled. `last_*`: how its process before this one ended."""
+    """One container. `image_digest`: of the image that it was made from, as pulled. `last_*`: how its process before
+    this one ended.
+    """
 
     name: str
     phase: Phase
@@ -46,9 +48,11 @@ class ContainerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReport:
-    """One incarnation as its host sees it. `healthy` is the verdict of its probes after hysteresis; `reason` says why it is in this phase.
+    """One incarnation as its host sees it. `healthy` is the verdict of its probes after hysteresis; `reason` says why
+    it is in this phase.
 
-    `template`: what its containers were really made from, by their own labels. `serving`: it holds the slot's addresses.
+    `template`: what its containers were really made from, by their own labels. `serving`: it holds the slot's
+    addresses.
     """
 
     name: InstanceName
@@ -78,8 +82,8 @@ class SessionReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixReport:
-    """One prefix of ours here. `upstreams`: those it is exported to now. `wants_withdraw`: local evidence says it should go and the
-    governor's grant is missing.
+    """One prefix of ours here. `upstreams`: those it is exported to now. `wants_withdraw`: local evidence says it
+    should go and the governor's grant is missing.
     """
 
     prefix: Prefix
@@ -93,9 +97,9 @@ class PrefixReport:
 class Report:
     """What a host saw.
 
-    `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our instances that no
-    order explains. `drift`: one line for each difference that a full pass found and no event had told of. `capacity`: what the machine has
-    for instances, less a reserve; None: not told.
+    `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our
+    instances that no order explains. `drift`: one line for each difference that a full pass found and no event had told
+    of. `capacity`: what the machine has for instances, less a reserve; None: not told.
     """
 
     pop: CityCode

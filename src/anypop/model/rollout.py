@@ -1,7 +1,7 @@
 """Rollouts: the stored, resumable act of bringing instances or announcements to what is declared, wave after wave.
 
-Made by control when a declaration needs new processes or when scopes are changed in waves; `plan.rollout` says what may change now; the
-planner and the agents do it. A rollout belongs to no terminal: whoever asks only watches it.
+Made by control when a declaration needs new processes or when scopes are changed in waves; `plan.rollout` says what may
+change now; the planner and the agents do it. A rollout belongs to no terminal: whoever asks only watches it.
 """
 
 from dataclasses import dataclass, field
@@ -34,9 +34,10 @@ class RolloutPhase(StrEnum):
 class Strategy:
     """How careful a rollout is. Times in seconds.
 
-    `bake_s`: how long a wave must be well before the next begins. `deadline_s`: how long a changed instance may take to become healthy, or
-    vantages to land as predicted. `failing_s`: how long an image may fail to be pulled, or a container to be made, before that counts.
-    `surge`: so many instances of a host may stand beside the ones they replace.
+    `bake_s`: how long a wave must be well before the next begins. `deadline_s`: how long a changed instance may take to
+    become healthy, or vantages to land as predicted. `failing_s`: how long an image may fail to be pulled, or a
+    container to be made, before that counts. `surge`: so many instances of a host may stand beside the ones they
+    replace.
     """
 
     bake_s: float = 2.0
@@ -73,7 +74,9 @@ class ScopeChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeWave:
-    """What one wave changes, and where each vantage may land after it (a vantage that is not named may land anywhere)."""
+    """What one wave changes, and where each vantage may land after it (a vantage that is not named may land
+    anywhere).
+    """
 
     changes: tuple[ScopeChange, ...]
     expected: tuple[tuple[str, tuple[CityCode, ...]], ...] = ()

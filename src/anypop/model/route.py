@@ -20,7 +20,9 @@ class Relationship(StrEnum):
 
 
 class Step(StrEnum):
-    """The steps of the decision process, in order (RFC 4271 section 9.1 and practice). The value is the phrase people read."""
+    """The steps of the decision process, in order (RFC 4271 section 9.1 and practice). The value is the phrase
+    people read.
+    """
 
     ONLY_ROUTE = "only route"
     LOCAL_PREFERENCE = "local preference"
@@ -42,11 +44,12 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One path. `as_path` begins with the neighbour AS and ends with the origin. `igp_metric` is the cost to the exit, for an iBGP route.
+    """One path. `as_path` begins with the neighbour AS and ends with the origin. `igp_metric` is the cost to the exit,
+    for an iBGP route.
 
-    `ebgp`: learnt from another AS. `neighbor`: the address of the session it came over. `learnt_at`: the city of the router of the same
-    AS where it
-    entered, where known. `best`: the router's own choice."""
+    `ebgp`: learnt from another AS. `neighbor`: the address of the session it came over. `learnt_at`: the city of the
+    router of the same AS where it entered, where known. `best`: the router's own choice.
+    """
 
     prefix: Prefix
     as_path: tuple[int, ...]

@@ -92,7 +92,9 @@ def read_scope(given: object, path: str, problems: list[Problem], *, beside: Ite
         problems.append(Problem(path=path, message=f"is required: an object with {', '.join(FIELDS)}"))
         return Scope()
     known = (*FIELDS, *beside)
-    problems += [Problem(path=f"{path}.{key}", message="is not a field of a scope") for key in given if key not in known]
+    problems += [
+        Problem(path=f"{path}.{key}", message="is not a field of a scope") for key in given if key not in known
+    ]
     mode, prepend = given.get("mode", Mode.ANNOUNCE.value), given.get("prepend", 0)
     if mode not in (Mode.ANNOUNCE.value, Mode.WITHHOLD.value):
         problems.append(Problem(path=f"{path}.mode", message="must be announce or withhold"))

@@ -65,7 +65,9 @@ def from_network(network: Network, rules: Sequence[ScopeRule] = ()) -> Announcem
     return Announcements(
         asn=network.asn,
         sessions=tuple(
-            Session(pop=pop.city, upstream=up.name, asn=up.asn, kind=up.kind, scope=scopes.get((pop.city, up.name), PLAIN))
+            Session(
+                pop=pop.city, upstream=up.name, asn=up.asn, kind=up.kind, scope=scopes.get((pop.city, up.name), PLAIN)
+            )
             for pop in network.pops
             for up in pop.upstreams
         ),
@@ -94,6 +96,8 @@ def _sessions(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[S
     found: dict[tuple[str, str], Session] = {}
     for row in rows:
         scope = scope_of(next((row[name] for name in names if row.get(name)), {}))
-        session = Session(pop=CityCode(str(row["pop"])), upstream=str(row["upstream"]), asn=int(row.get("asn") or 0), scope=scope)
+        session = Session(
+            pop=CityCode(str(row["pop"])), upstream=str(row["upstream"]), asn=int(row.get("asn") or 0), scope=scope
+        )
         found.setdefault(session.key, session)
     return list(found.values())

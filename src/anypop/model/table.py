@@ -33,7 +33,8 @@ class Table(Mapping[K, V]):
         self._members: Mapping[str, Map[Hashable, Map[K, V]]] = self._grouped(entries or {})
         self._touched: Map[K, None] = _NONE
         self._origin = object()
-        self._last: tuple[object, Map[K, None]] | None = None  # the beginning before this one, and what was touched from there to here
+        # the beginning before this one, and what was touched from there to here
+        self._last: tuple[object, Map[K, None]] | None = None
 
     def _grouped(self, entries: Mapping[K, V]) -> Mapping[str, Map[Hashable, Map[K, V]]]:
         members = {}
@@ -137,7 +138,9 @@ class Table(Mapping[K, V]):
                 del outer[group]
         return outer.finish()
 
-    def _made(self, entries: Map[K, V], members: Mapping[str, Map[Hashable, Map[K, V]]], touched: Map[K, None]) -> "Table[K, V]":
+    def _made(
+        self, entries: Map[K, V], members: Mapping[str, Map[Hashable, Map[K, V]]], touched: Map[K, None]
+    ) -> "Table[K, V]":
         made: Table[K, V] = Table.__new__(Table)
         made._entries, made._groups, made._members = entries, self._groups, members
         made._touched, made._origin, made._last = touched, self._origin, self._last

@@ -40,7 +40,10 @@ def instance(data: dict[str, Any]) -> dict[str, Any]:
     """One instance of an order: eight addresses become a link and a list of anycast addresses."""
     if "links" in data:
         return data
-    addresses = [{"private": data[f"private{n}"], "gateway": data[f"gateway{n}"], "external": data[f"external{n}"]} for n in (4, 6)]
+    addresses = [
+        {"private": data[f"private{n}"], "gateway": data[f"gateway{n}"], "external": data[f"external{n}"]}
+        for n in (4, 6)
+    ]
     return {
         "name": data["name"],
         "uid": data["uid"],

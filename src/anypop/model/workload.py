@@ -13,7 +13,9 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A port the application listens on. `open_to_all`: every address may reach it (the API's enableImplicitNetworkPolicy)."""
+    """A port the application listens on. `open_to_all`: every address may reach it (the API's
+    enableImplicitNetworkPolicy).
+    """
 
     name: str
     port: int
@@ -29,7 +31,9 @@ class ProbeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """How an instance's health is asked. Times in seconds. HTTP succeeds on 200 to 399, TCP on a connection, exec on exit 0."""
+    """How an instance's health is asked. Times in seconds. HTTP succeeds on 200 to 399, TCP on a connection, exec on
+    exit 0.
+    """
 
     kind: ProbeKind
     port: int = 0
@@ -46,8 +50,8 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container of every instance. `cpu_millis` in thousandths of a core, `memory_bytes` in bytes. Secret values are in `secrets`,
-    apart from `env`.
+    """One container of every instance. `cpu_millis` in thousandths of a core, `memory_bytes` in bytes. Secret values
+    are in `secrets`, apart from `env`.
     """
 
     name: str
@@ -76,7 +80,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A declared workload. `deleting` is set once its deletion was asked for. Instances inherit its `labels` and `annotations`.
+    """A declared workload. `deleting` is set once its deletion was asked for. Instances inherit its `labels` and
+    `annotations`.
 
     `revision` counts its declared versions; `template` is the hash of all that an instance's processes are made from
     (`plan.template`), so two revisions with one template need no new process.

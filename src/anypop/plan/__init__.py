@@ -1,1 +1,3 @@
-"""What should be: parse, plan, check, order_for, and the price. Nothing under here does I/O, reads a clock or rolls dice."""
+"""What should be: parse, plan, check, order_for, and the price. Nothing under here does I/O, reads a clock or rolls
+dice.
+"""

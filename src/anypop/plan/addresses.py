@@ -1,8 +1,8 @@
 """Addresses by arithmetic: everything an instance is called in IP follows from its host and two numbers there.
 
-In: a host's prefixes, the slot's index and the incarnation's link, both from 0. Out: the incarnation's link (a /31 and a /127, the
-router's end first) and the slot's external addresses (`base + 1 + index`, so never the network's own and never its broadcast address).
-Nothing is stored beside the numbers, so nothing can differ.
+In: a host's prefixes, the slot's index and the incarnation's link, both from 0. Out: the incarnation's link (a /31 and
+a /127, the router's end first) and the slot's external addresses (`base + 1 + index`, so never the network's own and
+never its broadcast address). Nothing is stored beside the numbers, so nothing can differ.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from anypop.model.order import LinkAddress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
-    """One host's prefixes as integers: `places` slots fit into its external prefixes, `links` incarnations into its private ones."""
+    """One host's prefixes as integers: `places` slots fit into its external prefixes, `links` incarnations into its
+    private ones.
+    """
 
     private4: int
     private6: int
@@ -39,8 +41,14 @@ class Numbering:
         """IPv4 and IPv6 of one incarnation."""
         four, six = self.private4 + 2 * link, self.private6 + 2 * link
         return (
-            LinkAddress(gateway=IPv4Address(four), private=IPv4Address(four + 1), external=IPv4Address(self.external4 + 1 + index)),
-            LinkAddress(gateway=IPv6Address(six), private=IPv6Address(six + 1), external=IPv6Address(self.external6 + 1 + index)),
+            LinkAddress(
+                gateway=IPv4Address(four),
+                private=IPv4Address(four + 1),
+                external=IPv4Address(self.external4 + 1 + index),
+            ),
+            LinkAddress(
+                gateway=IPv6Address(six), private=IPv6Address(six + 1), external=IPv6Address(self.external6 + 1 + index)
+            ),
         )
 
 

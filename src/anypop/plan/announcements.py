@@ -55,7 +55,9 @@ def own(host: Host, indexes: Iterable[int]) -> Iterator[Announcement]:
                 yield Announcement(prefix=ip_network(whole[1 + index]), upstream=upstream.name, scope=Scope())
 
 
-def told_of(ground: Ground, sites: Sites, prefix: Prefix, tenants: Iterable[AnycastAddress], homes: Mapping[WorkloadId, Homes]) -> Told:
+def told_of(
+    ground: Ground, sites: Sites, prefix: Prefix, tenants: Iterable[AnycastAddress], homes: Mapping[WorkloadId, Homes]
+) -> Told:
     """A covering prefix on all hosts. `tenants`: who has an address in it; `homes`: of each of them.
 
     Towards the PoP's own edge router a host tells each address that it holds, since the edge router spreads over
@@ -73,7 +75,9 @@ def told_of(ground: Ground, sites: Sites, prefix: Prefix, tenants: Iterable[Anyc
         told = False
         pop = sites.pops[city]
         for host in pop.hosts:
-            if announced := tuple(_of_prefix(pop, host, prefix, gates, asn=sites.network.asn, rules=rules, homes=homes)):
+            if announced := tuple(
+                _of_prefix(pop, host, prefix, gates, asn=sites.network.asn, rules=rules, homes=homes)
+            ):
                 found[host.name] = announced
                 told = True
         if not told:
@@ -124,7 +128,9 @@ def _of_prefix(
 
 
 def _scope(pop: Pop, upstream: Upstream, rules: _Rules, asn: int) -> Scope:
-    """Of a covering prefix on one session of a host. Rules name upstreams of the PoP, also those beyond its edge router."""
+    """Of a covering prefix on one session of a host. Rules name upstreams of the PoP, also those beyond its edge
+    router.
+    """
 
     def asked(name: str) -> Scope:
         return merged(rules.get((pop.city, name), ()))
@@ -134,7 +140,9 @@ def _scope(pop: Pop, upstream: Upstream, rules: _Rules, asn: int) -> Scope:
     return asked(upstream.name)
 
 
-def _gates(ground: Ground, prefix: Prefix, tenants: Iterable[AnycastAddress], homes: Mapping[WorkloadId, Homes]) -> _Gates:
+def _gates(
+    ground: Ground, prefix: Prefix, tenants: Iterable[AnycastAddress], homes: Mapping[WorkloadId, Homes]
+) -> _Gates:
     """The addresses in use of a covering prefix. A workload without any instance has no say: it must not silence the
     others.
     """

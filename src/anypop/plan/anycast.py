@@ -22,17 +22,26 @@ from anypop.plan.ground import Ground
 from anypop.plan.placement import Settled
 from anypop.plan.sites import Sites
 
-Footprint = tuple[frozenset[CityCode], frozenset[CityCode]]  # the PoPs a workload asks for, and those where it has a place
+# the PoPs a workload asks for, and those where it has a place
+Footprint = tuple[frozenset[CityCode], frozenset[CityCode]]
 Tenants = Callable[[Prefix], Collection[WorkloadId]]
 P = TypeVar("P", IPv4Network, IPv6Network)
 
 
-def allocate(ground: Ground, sites: Sites, placed: Mapping[WorkloadId, Settled]) -> tuple[dict[WorkloadId, AnycastAddress], list[PlanNote]]:
+def allocate(
+    ground: Ground, sites: Sites, placed: Mapping[WorkloadId, Settled]
+) -> tuple[dict[WorkloadId, AnycastAddress], list[PlanNote]]:
     """The whole table: those there were that are still needed, then new ones. `placed` has the workloads in their
     order.
     """
-    table = {w: held for w, settled in placed.items() if (held := ground.held(w)) is not None and is_needed(ground, w, settled)}
-    footprints = {w: footprint(ground, sites, w, settled) for w, settled in placed.items() if w in table or wants(ground, w)}
+    table = {
+        w: held
+        for w, settled in placed.items()
+        if (held := ground.held(w)) is not None and is_needed(ground, w, settled)
+    }
+    footprints = {
+        w: footprint(ground, sites, w, settled) for w, settled in placed.items() if w in table or wants(ground, w)
+    }
     tenants: dict[Prefix, list[WorkloadId]] = {}
     for workload, held in table.items():
         tenants.setdefault(held.prefix4, []).append(workload)
@@ -80,7 +89,9 @@ def footprint(ground: Ground, sites: Sites, identity: WorkloadId, settled: Settl
     workload = ground.workload(identity)
     if workload is None:
         return stands, stands
-    return frozenset(city for target in workload.targets if target.replicas for city in target.cities if city in sites.pops), stands
+    return frozenset(
+        city for target in workload.targets if target.replicas for city in target.cities if city in sites.pops
+    ), stands
 
 
 def give(
@@ -94,19 +105,32 @@ def give(
     """An address for a workload that has none. `footprints`: its own, and those of all tenants."""
     mine = footprints[workload.id]
     prefix6 = next(_candidates(network.anycast6, tenants, mine, footprints), None)
-    free = ((p, a) for p in _candidates(network.anycast4, tenants, mine, footprints) if (a := _free(p, is_taken)) is not None)
+    free = (
+        (p, a)
+        for p in _candidates(network.anycast4, tenants, mine, footprints)
+        if (a := _free(p, is_taken)) is not None
+    )
     found = next(free, None)
     if found is None or prefix6 is None:
         family = "IPv4" if found is None else "IPv6"
         total = len(network.anycast4 if found is None else network.anycast6)
-        detail = f"none of {total} {family} prefixes is free or used by just these PoPs: {', '.join(sorted(mine[0])) or 'none'}"
+        detail = (
+            f"none of {total} {family} prefixes is free or used by just these PoPs: "
+            f"{', '.join(sorted(mine[0])) or 'none'}"
+        )
         return PlanNote(subject=workload.slug, reason=Reason.NO_COVERING_PREFIX, detail=detail)
     prefix4, address4 = found
-    return AnycastAddress(workload_id=workload.id, address4=address4, prefix4=prefix4, address6=_twin(prefix6, address4), prefix6=prefix6)
+    return AnycastAddress(
+        workload_id=workload.id, address4=address4, prefix4=prefix4, address6=_twin(prefix6, address4), prefix6=prefix6
+    )
 
 
-def _candidates(prefixes: tuple[P, ...], tenants: Tenants, mine: Footprint, footprints: Mapping[WorkloadId, Footprint]) -> Iterator[P]:
-    """Prefixes shared with workloads of the same footprint, then unused ones: they are scarce, so sharing comes first."""
+def _candidates(
+    prefixes: tuple[P, ...], tenants: Tenants, mine: Footprint, footprints: Mapping[WorkloadId, Footprint]
+) -> Iterator[P]:
+    """Prefixes shared with workloads of the same footprint, then unused ones: they are scarce, so sharing comes
+    first.
+    """
     for prefix in prefixes:
         sharing = tenants(prefix)
         if sharing and all(footprints[w] == mine for w in sharing):

@@ -69,7 +69,8 @@ def too_much(lost: Mapping[tuple[str, str], list[WorkloadId]], had: Mapping[tupl
         whose = ", ".join(sorted(set(gone))[:5])
         yield Problem(
             path=f"{kind} {name}".strip(),
-            message=f"{len(gone)} of {of} instances would be taken down and nobody asked for that (of workload {whose}); "
+            message=f"{len(gone)} of {of} instances would be taken down and nobody asked for that "
+            f"(of workload {whose}); "
             "nothing was changed. If it is meant, delete or change the workload by name, or confirm the loss",
         )
         if not kind:
@@ -87,7 +88,12 @@ def _silenced(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[
     for prefix, sharing in tenants.items():
         here = {pop for pop, one in told if one == prefix}
         yield from silenced(
-            prefix, {w: was[w] for w in sharing}, {w: stays.get(w, frozenset()) for w in sharing}, pops=pops, told=here, confirmed=confirmed
+            prefix,
+            {w: was[w] for w in sharing},
+            {w: stays.get(w, frozenset()) for w in sharing},
+            pops=pops,
+            told=here,
+            confirmed=confirmed,
         )
 
 
@@ -113,8 +119,11 @@ def silenced(
         if lost and gone and workload not in confirmed:
             yield Problem(
                 path=f"workload {workload}",
-                message=f"would no longer be announced at {', '.join(lost)}, since workload {', '.join(gone)} in the same covering prefix "
-                f"{prefix} leaves; nothing was changed. Create that workload anew in its new cities, which gives it a prefix to "
+                message=f"would no longer be announced at {', '.join(lost)}, "
+                f"since workload {', '.join(gone)} in the same "
+                "covering prefix "
+                f"{prefix} leaves; nothing was changed. Create that workload anew in its new cities, which gives it a "
+                "prefix to "
                 "suit, and delete the old one",
             )
 
@@ -133,17 +142,28 @@ def _owners(plan: Plan) -> Iterator[Problem]:
         for order in part.instances:
             slot = f"{order.workload_id}/{order.name}"
             for address in order.addresses():
-                for one, holder in ((address.private, order.uid), (address.gateway, order.uid), (address.external, slot)):
+                for one, holder in (
+                    (address.private, order.uid),
+                    (address.gateway, order.uid),
+                    (address.external, slot),
+                ):
                     other = owner.setdefault(one, holder)
                     if other != holder:
-                        yield Problem(path=host, message=f"{one} would belong to both {other} and {holder} ({order.name})")
+                        yield Problem(
+                            path=host, message=f"{one} would belong to both {other} and {holder} ({order.name})"
+                        )
     for entry in plan.anycast:
         for one in (entry.address4, entry.address6):
             other = owner.setdefault(one, entry.workload_id)
             if other != entry.workload_id:
-                yield Problem(path="anycast", message=f"{one} would belong to both {other} and workload {entry.workload_id}")
-    # an incarnation that is going holds its slot's place together with the one that takes it over, and its own link alone
-    places: dict[tuple[HostName, int], object] = {(h, r.index): (r.workload_id, r.name) for h, r in plan.removals if r.index >= 0}
+                yield Problem(
+                    path="anycast", message=f"{one} would belong to both {other} and workload {entry.workload_id}"
+                )
+    # an incarnation that is going holds its slot's place together with the one that takes it over, and its own link
+    # alone
+    places: dict[tuple[HostName, int], object] = {
+        (h, r.index): (r.workload_id, r.name) for h, r in plan.removals if r.index >= 0
+    }
     links: dict[tuple[HostName, int], str] = {(h, r.link): r.uid for h, r in plan.removals if r.link >= 0}
     for incarnation in plan.incarnations:
         held = places.setdefault((incarnation.host, incarnation.index), incarnation.slot)
@@ -163,7 +183,10 @@ def _strangers(plan: Plan, sites: Sites) -> Iterator[Problem]:
             yield Problem(path=name, message="the network has no such host")
             continue
         host = sites.hosts[name].host
-        ours: dict[int, tuple[Prefix, Prefix]] = {4: (host.private4, host.external4), 6: (host.private6, host.external6)}
+        ours: dict[int, tuple[Prefix, Prefix]] = {
+            4: (host.private4, host.external4),
+            6: (host.private6, host.external6),
+        }
         for order in part.instances:
             for address in order.addresses():
                 private, external = ours[address.private.version]
@@ -184,11 +207,15 @@ def _prefixes(plan: Plan, sites: Sites) -> Iterator[Problem]:
         if entry.prefix4 not in anycast or entry.prefix6 not in anycast:
             yield Problem(
                 path="anycast",
-                message=f"{entry.prefix4} and {entry.prefix6} of workload {entry.workload_id} are no longer both in the network; "
+                message=f"{entry.prefix4} and {entry.prefix6} of workload {entry.workload_id} "
+                "are no longer both in the "
+                "network; "
                 "put them back, or delete the workload first",
             )
         if entry.address4 not in entry.prefix4 or entry.address6 not in entry.prefix6:
-            yield Problem(path="anycast", message=f"workload {entry.workload_id} has an address outside its covering prefix")
+            yield Problem(
+                path="anycast", message=f"workload {entry.workload_id} has an address outside its covering prefix"
+            )
     for name, part in plan.hosts.items():
         host = sites.hosts[name].host if name in sites.hosts else None
         own: set[Prefix] = {host.external4, host.external6} if host else set()

@@ -1,7 +1,7 @@
 """A checked body, part by part, as the model's nouns: containers, ports, probes, targets.
 
-In: what `plan.schema` let through. Out: frozen nouns with the API's defaults filled in (for us; clients never see them). Zero counts as
-absent, as in protobuf's JSON.
+In: what `plan.schema` let through. Out: frozen nouns with the API's defaults filled in (for us; clients never see
+them). Zero counts as absent, as in protobuf's JSON.
 """
 
 from dataclasses import replace
@@ -24,7 +24,8 @@ def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
 
 def targets(body: schema.WorkloadBody) -> tuple[Target, ...]:
     return tuple(
-        Target(name=name, cities=cities(t.spec.deployments), replicas=t.spec.deployments.min_replicas) for name, t in body.targets.items()
+        Target(name=name, cities=cities(t.spec.deployments), replicas=t.spec.deployments.min_replicas)
+        for name, t in body.targets.items()
     )
 
 
@@ -45,8 +46,8 @@ def protocol(text: str) -> Protocol:
 
 
 def with_provable_fields(workload: Workload, body: schema.WorkloadBody) -> tuple[Workload, list[Problem]]:
-    """`workload` less the optional variables that no instance could fill, and a problem for each required one. All instances of a
-    workload have the same fields, so one made-up instance proves it for all.
+    """`workload` less the optional variables that no instance could fill, and a problem for each required one. All
+    instances of a workload have the same fields, so one made-up instance proves it for all.
     """
     problems: list[Problem] = []
     proved = []
@@ -85,7 +86,15 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
         payload=Containers(containers=()),
     )
     slot = Incarnation(
-        workload_id=workload.id, target=target.name, pop=city, host=HostName(city), ordinal=0, name=name, index=0, uid="specimen", link=0
+        workload_id=workload.id,
+        target=target.name,
+        pop=city,
+        host=HostName(city),
+        ordinal=0,
+        name=name,
+        index=0,
+        uid="specimen",
+        link=0,
     )
     return instance_fields(order, slot, workload)
 
@@ -99,10 +108,17 @@ def _container(name: str, declared: schema.Container) -> Container:
         command=tuple(declared.command or ()),
         args=tuple(declared.args or ()),
         env=tuple((key, v.value or "") for key, v in env.items() if not v.secret_value and not v.value_from),
-        env_from_instance=tuple((key, v.value_from.instance_field_ref.field_path) for key, v in env.items() if v.value_from),
+        env_from_instance=tuple(
+            (key, v.value_from.instance_field_ref.field_path) for key, v in env.items() if v.value_from
+        ),
         secrets=tuple((key, v.secret_value) for key, v in env.items() if v.secret_value),
         ports=tuple(
-            Port(name=key, port=p.port, protocol=protocol(p.protocol or ""), open_to_all=bool(p.enable_implicit_network_policy))
+            Port(
+                name=key,
+                port=p.port,
+                protocol=protocol(p.protocol or ""),
+                open_to_all=bool(p.enable_implicit_network_policy),
+            )
             for key, p in (declared.ports or {}).items()
         ),
         readiness=_probe(declared.readiness_probe),

@@ -1,7 +1,7 @@
 """The workload as clients may see it: what they sent, less secrets, without anything that they would take for drift.
 
-In: a checked body. Out: plain data: null and empty values left out, `ipFamilies` written out, `resources` on every container, capabilities
-kept even when empty. It must not fill in any other default, add labels, or show a secret.
+In: a checked body. Out: plain data: null and empty values left out, `ipFamilies` written out, `resources` on every
+container, capabilities kept even when empty. It must not fill in any other default, add labels, or show a secret.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from anypop.model.plan import AnycastAddress
 from anypop.plan.fields import SUBNETS, subnets
 from anypop.plan.schema import WorkloadBody
 
-_KEYED = frozenset({"env", "ports", "containers", "targets"})  # maps whose keys are the user's: an entry says something even when empty
+# maps whose keys are the user's: an entry says something even when empty
+_KEYED = frozenset({"env", "ports", "containers", "targets"})
 _VERBATIM = frozenset({"labels", "annotations", "httpHeaders"})  # maps whose values are the user's, empty text included
 _SERVERS_OWN = ("id", "stackId", "status")
 
@@ -41,8 +42,12 @@ def document_of(body: WorkloadBody, *, name: str, slug: str) -> dict[str, Any]:
     return shown
 
 
-def document_with_anycast(document: Mapping[str, Any], addresses: AnycastAddress | None, *, dual_stack: bool) -> dict[str, Any]:
-    """`document` with the annotation that tells clients the anycast addresses, IPv4 first; unchanged without addresses."""
+def document_with_anycast(
+    document: Mapping[str, Any], addresses: AnycastAddress | None, *, dual_stack: bool
+) -> dict[str, Any]:
+    """`document` with the annotation that tells clients the anycast addresses, IPv4 first; unchanged without
+    addresses.
+    """
     if addresses is None:
         return dict(document)
     metadata = dict(document.get("metadata", {}))

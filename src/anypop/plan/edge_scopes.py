@@ -1,7 +1,7 @@
 """Scopes across an edge router: what a host tells it, so that each of its upstreams hears what was meant for that one.
 
-In: the scope of a prefix towards each upstream of a PoP's edge router. Out: the one scope that a host attaches on its session with it; and
-back again, what the edge router makes of that for one upstream. Pure.
+In: the scope of a prefix towards each upstream of a PoP's edge router. Out: the one scope that a host attaches on its
+session with it; and back again, what the edge router makes of that for one upstream. Pure.
 
 Conditions that are the same for all pass through the edge router as they are. What differs is told by large
 communities in our own AS number, which it obeys and does not pass on (docs/hosts.md): `OWN:0:N` not to AS N, `OWN:K:N`
@@ -27,7 +27,11 @@ def towards_edge(asn: int, wanted: Iterable[tuple[Upstream, Scope]]) -> Scope:
         return WITHHELD
     prepend = min((scope.prepend for scope in told), default=0)
     marks: set[LargeCommunity] = {(asn, 0, upstream.asn) for upstream, scope in scopes if scope.mode is Mode.WITHHOLD}
-    marks |= {(asn, scope.prepend - prepend, u.asn) for u, scope in scopes if scope.mode is Mode.ANNOUNCE and scope.prepend > prepend}
+    marks |= {
+        (asn, scope.prepend - prepend, u.asn)
+        for u, scope in scopes
+        if scope.mode is Mode.ANNOUNCE and scope.prepend > prepend
+    }
     return Scope(
         prepend=prepend,
         communities=tuple(sorted({c for scope in told for c in scope.communities})),
@@ -58,4 +62,6 @@ def heard(network: Network, host: HostName, told: Announcement) -> Iterator[tupl
             if upstream.kind is not UpstreamKind.EDGE or not pop.edge:
                 yield upstream, told.scope
             else:
-                yield from ((u, beyond_edge(network.asn, told.scope, u)) for u in pop.edge if u.has_session(told.prefix.version))
+                yield from (
+                    (u, beyond_edge(network.asn, told.scope, u)) for u in pop.edge if u.has_session(told.prefix.version)
+                )

@@ -26,7 +26,10 @@ class Losses:
 
 
 def losses(
-    silent_s: Mapping[HostName, float], evicted: Collection[HostName], lost_after_s: float, hosts: Collection[HostName] | None = None
+    silent_s: Mapping[HostName, float],
+    evicted: Collection[HostName],
+    lost_after_s: float,
+    hosts: Collection[HostName] | None = None,
 ) -> Losses:
     """`silent_s`: of every host that is silent, seconds without a word. `lost_after_s` 0: no host is ever lost by
     itself. `hosts`: all that the network has; without them those of `silent_s`.

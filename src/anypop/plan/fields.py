@@ -1,7 +1,8 @@
 """An instance as the Workload API describes it, and environment taken from that description.
 
-In: an instance's order, its slot and its workload. Out: the fixed half of the API's instance object (the API adds phase, times and
-container states from reports), and the order with `env` complete. Nothing here depends on where the instance stands in its life.
+In: an instance's order, its slot and its workload. Out: the fixed half of the API's instance object (the API adds
+phase, times and container states from reports), and the order with `env` complete. Nothing here depends on where the
+instance stands in its life.
 """
 
 from collections.abc import Mapping
@@ -22,8 +23,8 @@ NETWORK = "default"  # the one network there is
 
 
 def filled(order: InstanceOrder, slot: Incarnation, workload: Workload) -> InstanceOrder:
-    """`order` with values from instance fields written into each container's `env`. Paths were proved at parsing; one without a value is
-    left out.
+    """`order` with values from instance fields written into each container's `env`. Paths were proved at parsing; one
+    without a value is left out.
     """
     if not any(c.env_from_instance for c in order.containers):
         return order
@@ -32,7 +33,8 @@ def filled(order: InstanceOrder, slot: Incarnation, workload: Workload) -> Insta
 
 
 def instance_fields(order: InstanceOrder | None, slot: Incarnation, workload: Workload) -> dict[str, Any]:
-    """The instance as the API shows it, without what changes over its life. Without an order (it is on its way out) it has no addresses.
+    """The instance as the API shows it, without what changes over its life. Without an order (it is on its way out) it
+    has no addresses.
 
     Every instance has both families; the anycast address has IPv6 only where the workload asked for it.
     """
@@ -44,7 +46,8 @@ def instance_fields(order: InstanceOrder | None, slot: Incarnation, workload: Wo
         "stackId": workload.stack_id,
         "workloadId": workload.id,
         "name": slot.name,
-        "metadata": {"labels": instance_labels(slot.target, workload)} | ({"annotations": annotations} if annotations else {}),
+        "metadata": {"labels": instance_labels(slot.target, workload)}
+        | ({"annotations": annotations} if annotations else {}),
         "location": location(slot.pop),
     }
     return shown if order is None else shown | _addresses(order)
@@ -84,7 +87,9 @@ def instance_labels(target: str, workload: Workload) -> dict[str, str]:
 
 
 def location(code: CityCode) -> dict[str, Any]:
-    """A city as the API's locations and instances show it, without what it has not; only its code where no airport has it (a lab's own)."""
+    """A city as the API's locations and instances show it, without what it has not; only its code where no airport
+    has it (a lab's own).
+    """
     city = find_city(code)
     if city is None:
         return {"name": code, "city": code, "cityCode": code, "status": "active"}
@@ -107,7 +112,9 @@ def location(code: CityCode) -> dict[str, Any]:
 
 
 def subnets(address4: object, address6: object | None = None) -> str:
-    """The value of the annotation that tells clients a workload's anycast addresses: IPv4 first, since old clients read but one."""
+    """The value of the annotation that tells clients a workload's anycast addresses: IPv4 first, since old clients
+    read but one.
+    """
     return f"{address4}/32" + (f",{address6}/128" if address6 is not None else "")
 
 

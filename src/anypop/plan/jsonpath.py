@@ -1,8 +1,8 @@
 r"""The JSONPath subset in which a container asks for fields of its instance.
 
-In: a path such as `.location.cityCode`, `.networkInterfaces[?(@.network=="default")].gateway` or `.metadata.labels['a\.b/c']`, and plain
-data. Out: the one value there, as text. Kubernetes' dialect: no leading `$` is needed, braces around it are allowed, and a dot inside a
-quoted key is escaped.
+In: a path such as `.location.cityCode`, `.networkInterfaces[?(@.network=="default")].gateway` or
+`.metadata.labels['a\.b/c']`, and plain data. Out: the one value there, as text. Kubernetes' dialect: no leading `$` is
+needed, braces around it are allowed, and a dot inside a quoted key is escaped.
 """
 
 import re
@@ -42,7 +42,9 @@ def steps_of(path: str) -> tuple[Step, ...]:
     while at < len(text):
         found = _STEP.match(text, at)
         if found is None:
-            raise ValueError(f"cannot read {text[at:]!r}; paths look like .location.cityCode or .metadata.labels['role']")
+            raise ValueError(
+                f"cannot read {text[at:]!r}; paths look like .location.cityCode or .metadata.labels['role']"
+            )
         if found["name"]:
             steps.append(found["name"])
         elif found["index"]:

@@ -1,7 +1,7 @@
 """The kinds of value in the Workload API's JSON, each with what is wrong with a wrong one, in words for the user.
 
-In: plain JSON values. Out: Pydantic types for `plan.schema`, each with its line in the description of the API. Numbers may come as
-text and text as numbers, as protobuf's JSON allows.
+In: plain JSON values. Out: Pydantic types for `plan.schema`, each with its line in the description of the API. Numbers
+may come as text and text as numbers, as protobuf's JSON allows.
 """
 
 import re
@@ -30,7 +30,9 @@ MOST_REPLICAS = 1000  # in one city: far beyond what a PoP holds, and small enou
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity, since a type that is marked must be hashable
 class Checked:
-    """Marks a type whose values `check` lets pass, or refuses with a ValueError. `documented`: the same in JSON Schema."""
+    """Marks a type whose values `check` lets pass, or refuses with a ValueError. `documented`: the same in JSON
+    Schema.
+    """
 
     check: Callable[[Any], Any]
     documented: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +74,9 @@ def _not_below_zero(value: int) -> int:
 
 
 def one_of(*words: str, fold: bool = False, required: bool = False) -> Checked:
-    """Text that is one of `words`; with `fold` in any case. An empty one counts as absent (protobuf), or is refused: `required`."""
+    """Text that is one of `words`; with `fold` in any case. An empty one counts as absent (protobuf), or is refused:
+    `required`.
+    """
 
     def checked(value: str) -> str:
         if required and not value:
@@ -151,7 +155,8 @@ Replicas = Annotated[Int, between(0, MOST_REPLICAS, "replicas in each city")]
 Title = Annotated[str, Field(max_length=LONGEST_NAME)]  # what a person calls it, in any script
 Slug = Annotated[str, Checked(_slug, {"pattern": f"^$|{_LABEL}"})]
 Name = Annotated[str, Field(min_length=1), Checked(_slug, {"pattern": _LABEL})]
-Given = Annotated[str, Field(min_length=1)]  # a text that must say something: an empty one would be absent in the answer
+# a text that must say something: an empty one would be absent in the answer
+Given = Annotated[str, Field(min_length=1)]
 EnvName = Annotated[str, Checked(_env_name, {"minLength": 1, "pattern": "^[^=]*$"})]
 FieldPath = Annotated[str, Checked(_field_path, {"description": "JSONPath, as .location.cityCode"})]
 Image = Annotated[str, Checked(_image, {"minLength": 1, "maxLength": 512})]

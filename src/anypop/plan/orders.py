@@ -1,8 +1,7 @@
 """One host's order, cut out of a plan.
 
-In: a plan, the host, the generation that control gives it, and the judge's verdict (its grants, and who is idle). Out: the order,
-complete in itself.
-It must not decide anything: everything in it stands in the plan or in the verdict.
+In: a plan, the host, the generation that control gives it, and the judge's verdict (its grants, and who is idle). Out:
+the order, complete in itself. It must not decide anything: everything in it stands in the plan or in the verdict.
 """
 
 from collections.abc import Callable, Container
@@ -23,7 +22,9 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
     owners = {a: held.workload_id for held in plan.anycast for a in (held.address4, held.address6)}
     judged = verdict.hosts.get(host)
     grants = judged.grants if judged is not None else ()
-    return cut(plan.network.asn, site, plan.hosts[host], generation, grants=grants, owner_of=owners.get, idle=verdict.idle)
+    return cut(
+        plan.network.asn, site, plan.hosts[host], generation, grants=grants, owner_of=owners.get, idle=verdict.idle
+    )
 
 
 def cut(
@@ -60,7 +61,8 @@ def cut(
 def gates_that_count(
     told: Announcement, owner_of: Callable[[Address], WorkloadId | None], idle: Container[WorkloadId | None]
 ) -> tuple[Address, ...]:
-    """The gates of an announcement without those of idle workloads: no PoP answers for these, so that a PoP waits for them would help
-    nobody and keep the others' prefix from ever coming back. Where nobody else is in the prefix they all stay.
+    """The gates of an announcement without those of idle workloads: no PoP answers for these, so that a PoP waits for
+    them would help nobody and keep the others' prefix from ever coming back. Where nobody else is in the prefix they
+    all stay.
     """
     return tuple(g for g in told.gates if owner_of(g) not in idle) or told.gates

@@ -1,8 +1,9 @@
-"""From the Workload API's JSON to a workload: the front door of the flow.
+"""From the Workload API's JSON to a workload: where the flow begins.
 
-In: the object inside `{"workload": ...}`, with the ids that control gave it and the cities that exist. Out: the workload for the planner,
-the document that may be shown to clients, and the secrets apart from it. Raises `Invalid` with all problems at once, each with its path
-as the client wrote it. It must not fill in defaults that clients would see as drift.
+In: the object inside `{"workload": ...}`, with the ids that control gave it and the cities that exist. Out: the
+workload for the planner, the document that may be shown to clients, and the secrets apart from it. Raises `Invalid`
+with all problems at once, each with its path as the client wrote it. It must not fill in defaults that clients would
+see as drift.
 """
 
 import re
@@ -24,14 +25,17 @@ from anypop.plan.unacted import unacted
 
 __all__ = ["Parsed", "Secret", "document_with_anycast", "parse"]
 
-# A plan is made anew at each change, in time linear in all instances: more than this from one workload would keep everyone waiting.
+# A plan is made anew at each change, in time linear in all instances: more than this from one workload would keep
+# everyone waiting.
 _MOST_INSTANCES = 10_000
 _LONGEST_NAME = 63  # an instance's name is its host name, and a host name is a DNS label (RFC 1123)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A value that is never shown: `path` is where the client wrote it (`spec.containers.web.env.TOKEN.secretValue`)."""
+    """A value that is never shown: `path` is where the client wrote it
+    (`spec.containers.web.env.TOKEN.secretValue`).
+    """
 
     path: str
     value: str = field(repr=False)
@@ -39,9 +43,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """`document` has stackId, id, name, slug, metadata (labels, annotations), spec and targets; control adds status, metadata.version and
-    times. `workload` holds env secrets too (its PoPs need them): store it as carefully as `secrets`. `unacted`: what was accepted and
-    has no effect yet, as path and explanation."""
+    """`document` has stackId, id, name, slug, metadata (labels, annotations), spec and targets; control adds status,
+    metadata.version and times. `workload` holds env secrets too (its PoPs need them): store it as carefully as
+    `secrets`. `unacted`: what was accepted and has no effect yet, as path and explanation.
+    """
 
     workload: Workload
     document: dict[str, Any]
@@ -49,7 +54,14 @@ class Parsed:
     unacted: tuple[Problem, ...] = ()
 
 
-def parse(body: Mapping[str, Any], *, workload_id: WorkloadId, stack_id: StackId, stack_slug: str, cities: Collection[CityCode]) -> Parsed:
+def parse(
+    body: Mapping[str, Any],
+    *,
+    workload_id: WorkloadId,
+    stack_id: StackId,
+    stack_slug: str,
+    cities: Collection[CityCode],
+) -> Parsed:
     """`body` as a workload. Raises `Invalid`."""
     limits.check(body)  # alone, since what breaks them can hardly be answered about
     data = _without_nulls(body)
@@ -83,7 +95,9 @@ def parse(body: Mapping[str, Any], *, workload_id: WorkloadId, stack_id: StackId
     if lost:
         raise Invalid(lost)
     document = {"stackId": stack_id, "id": workload_id} | document_of(checked, name=name, slug=slug)
-    return Parsed(workload=workload, document=document, secrets=tuple(_secrets(checked)), unacted=tuple(unacted(checked)))
+    return Parsed(
+        workload=workload, document=document, secrets=tuple(_secrets(checked)), unacted=tuple(unacted(checked))
+    )
 
 
 def _without_nulls(value: Any) -> Any:
@@ -115,7 +129,10 @@ def _between_fields(data: Any) -> Iterator[Problem]:
             protocol = declare.protocol(str(port.get("protocol", "")))
             other = holder.setdefault((int(str(number)), protocol), path)
             if other != path:
-                yield Problem(path=path, message=f"{number}/{protocol} is also {other}; an instance's containers share one address")
+                yield Problem(
+                    path=path,
+                    message=f"{number}/{protocol} is also {other}; an instance's containers share one address",
+                )
 
 
 def _object(data: Any, key: str) -> dict[str, Any]:
@@ -126,7 +143,9 @@ def _object(data: Any, key: str) -> dict[str, Any]:
 def _across(body: WorkloadBody) -> Iterator[Problem]:
     """What needs all fields to be right first."""
     slug = body.slug or slug_of(body.name or "")
-    asked = sum(t.spec.deployments.min_replicas * len(declare.cities(t.spec.deployments)) for t in body.targets.values())
+    asked = sum(
+        t.spec.deployments.min_replicas * len(declare.cities(t.spec.deployments)) for t in body.targets.values()
+    )
     if asked > _MOST_INSTANCES:
         yield Problem(path="targets", message=f"ask for {asked} instances; one workload may have {_MOST_INSTANCES}")
     for target, wanted in body.targets.items():
@@ -137,7 +156,10 @@ def _across(body: WorkloadBody) -> Iterator[Problem]:
             yield Problem(path=f"{path}.selectors", message="no city fits all of them")
         longest = max((len(instance_name(slug, target, city, _highest(deployments))) for city in cities), default=0)
         if longest > _LONGEST_NAME:
-            message = f"gives instances names of {longest} letters; a host name has at most {_LONGEST_NAME}: shorten the slug or this"
+            message = (
+                f"gives instances names of {longest} letters; a host name has at most {_LONGEST_NAME}: shorten the "
+                "slug or this"
+            )
             yield Problem(path=f"targets.{target}", message=message)
 
 

@@ -136,14 +136,17 @@ class _Turn:
         self.rollout = step.rollout
         self.needs = needs_of(workload)
 
-    def settle(self, target: Target, city: CityCode, ordinal: int, name: InstanceName, lives: list[Incarnation]) -> None:
+    def settle(
+        self, target: Target, city: CityCode, ordinal: int, name: InstanceName, lives: list[Incarnation]
+    ) -> None:
         """Decide who lives in one slot."""
         lives = sorted((self._adopted(i) for i in lives), key=lambda i: i.life)
         moves = self.ground.moves
         if not lives or all(i.uid in moves for i in lives):
             placed = self._place_new(target, city, ordinal, name, moving=bool(lives))
             for incarnation in lives:
-                # what may still run on a host that is cut off keeps its addresses there; the name and the anycast address go on
+                # what may still run on a host that is cut off keeps its addresses there; the name and the anycast
+                # address go on
                 if placed:
                     self.step.remove(incarnation, Reason.HOST_LOST, incarnation.host)
                 else:
@@ -160,7 +163,8 @@ class _Turn:
         self.step.kept.append(current)
         if self.rollout is None or not changes_at(self.rollout, city):
             return
-        if self.step.changing[current.host] < self.rollout.strategy.surge:  # otherwise its turn comes when the one before it is through
+        # otherwise its turn comes when the one before it is through
+        if self.step.changing[current.host] < self.rollout.strategy.surge:
             self._place_beside(current)
 
     def _adopted(self, incarnation: Incarnation) -> Incarnation:
@@ -206,7 +210,9 @@ class _Turn:
         if room is None:
             reason = Reason.NO_ROOM if any(not r.fits(needs) for r in rooms) or not rooms else Reason.POP_FULL
             self.step.waits.add(city)
-            self.step.note(name, reason, f"{city}: {shortage(rooms, needs)}" if rooms else f"no host of {city} is in reach")
+            self.step.note(
+                name, reason, f"{city}: {shortage(rooms, needs)}" if rooms else f"no host of {city} is in reach"
+            )
             return False
         index, link = room.take_place(), room.take_link()
         assert index is not None and link is not None
@@ -242,7 +248,9 @@ class _Turn:
         link = room.take_link()
         if link is None:
             self.step.waits.add(current.pop)
-            self.step.note(current.name, Reason.WAITS_FOR_ROOM, f"all {room.links.capacity} private links of {room.host} are taken")
+            self.step.note(
+                current.name, Reason.WAITS_FOR_ROOM, f"all {room.links.capacity} private links of {room.host} are taken"
+            )
             return
         self.step.changing[current.host] += 1
         if lacking:

@@ -34,9 +34,12 @@ def plan(world: World) -> Plan:
     ground, sites = WorldGround(world), Sites.of(world.network)
     rooms = Rooms(ground, sites)
     placed = {w: settle(ground, rooms, w) for w in sorted(ground.workload_ids(), key=ground.rank)}
-    incarnations = sorted((i for settled in placed.values() for i in settled.kept), key=lambda i: (i.host, i.index, i.life))
+    incarnations = sorted(
+        (i for settled in placed.values() for i in settled.kept), key=lambda i: (i.host, i.index, i.life)
+    )
     removals = sorted(
-        (*world.removals, *(removal for settled in placed.values() for removal in settled.removals)), key=lambda r: (r[0], *turn_of(r[1]))
+        (*world.removals, *(removal for settled in placed.values() for removal in settled.removals)),
+        key=lambda r: (r[0], *turn_of(r[1])),
     )
     table, address_notes = allocate(ground, sites, placed)
     homes = {w: settled.homes for w, settled in placed.items()}
@@ -88,14 +91,18 @@ def turn_of(removal: Removal) -> tuple[int, int, str]:
 
 
 class Instances:
-    """Incarnations as their hosts are told to run them, out of one ground. The instances of a revision share one payload."""
+    """Incarnations as their hosts are told to run them, out of one ground. The instances of a revision share one
+    payload.
+    """
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._payloads: dict[int, tuple[Workload, Containers]] = {}
 
     def order(self, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
-        """What nobody knows any more is made from the newest revision: it runs already, and is told so by its own template."""
+        """What nobody knows any more is made from the newest revision: it runs already, and is told so by its own
+        template.
+        """
         workload = incarnation.workload_id
         made_from = self._ground.revision(workload, incarnation.revision) or self._ground.workload(workload)
         assert made_from is not None  # what is kept belongs to a workload that is there
@@ -116,8 +123,8 @@ def instance_order(
     *,
     payload: Containers | None = None,
 ) -> InstanceOrder:
-    """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the revision
-    it follows. `payload`: its containers, where somebody has put them together already.
+    """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the
+    revision it follows. `payload`: its containers, where somebody has put them together already.
     """
     order = InstanceOrder(
         name=incarnation.name,

@@ -1,7 +1,7 @@
 """The price of a workload, line by line, before anything starts.
 
-In: a workload and a price book, which the operator can replace (`plan/pricebook.yaml` is the default). Out: a quote, exact to the cent:
-reckoned in decimals, turned into floats at the very end. Nothing here meters what was really used.
+In: a workload and a price book, which the operator can replace (`plan/pricebook.yaml` is the default). Out: a quote,
+exact to the cent: reckoned in decimals, turned into floats at the very end. Nothing here meters what was really used.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,9 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook:
-    """Prices in `currency`. `hours_per_month` makes a month of hours (730 = 365 x 24 / 12). `sizes` from small to large."""
+    """Prices in `currency`. `hours_per_month` makes a month of hours (730 = 365 x 24 / 12). `sizes` from small to
+    large.
+    """
 
     currency: str
     hours_per_month: int
@@ -41,7 +43,9 @@ class PriceBook:
 
 
 # a YAML number goes through its shortest text, so that 0.09 means 0.09 and not the nearest binary fraction
-_Price = Annotated[Decimal, BeforeValidator(lambda v: str(v) if isinstance(v, float) else v), Field(ge=0, allow_inf_nan=False)]
+_Price = Annotated[
+    Decimal, BeforeValidator(lambda v: str(v) if isinstance(v, float) else v), Field(ge=0, allow_inf_nan=False)
+]
 
 
 class SizeText(BaseModel):
@@ -75,12 +79,21 @@ def read_price_book(text: str) -> PriceBook:
     except ValidationError as error:
         raise Invalid(problems_of(error)) from error
     names = [s.name for s in book.sizes]
-    twice = [Problem(path=f"sizes[{n}].name", message=f"{name} is there already") for n, name in enumerate(names) if name in names[:n]]
+    twice = [
+        Problem(path=f"sizes[{n}].name", message=f"{name} is there already")
+        for n, name in enumerate(names)
+        if name in names[:n]
+    ]
     if twice:
         raise Invalid(twice)
     sizes = [Size(name=s.name, cpu_millis=s.cpu, memory_bytes=s.memory, hourly=s.hourly) for s in book.sizes]
     sizes.sort(key=lambda s: (s.cpu_millis, s.memory_bytes, s.hourly))
-    return PriceBook(currency=book.currency, hours_per_month=book.hours_per_month, anycast_hourly=book.anycast_hourly, sizes=tuple(sizes))
+    return PriceBook(
+        currency=book.currency,
+        hours_per_month=book.hours_per_month,
+        anycast_hourly=book.anycast_hourly,
+        sizes=tuple(sizes),
+    )
 
 
 @cache
@@ -105,8 +118,8 @@ def size_of(workload: Workload, book: PriceBook) -> Size:
 
 
 def quote(workload: Workload, book: PriceBook) -> Quote:
-    """What `workload` costs while all its instances run, one line for each target and one for anycast. Raises `Invalid` where an instance
-    fits no size.
+    """What `workload` costs while all its instances run, one line for each target and one for anycast. Raises `Invalid`
+    where an instance fits no size.
     """
     size = size_of(workload, book)
     rows: list[tuple[str, int, Decimal]] = [
@@ -117,7 +130,9 @@ def quote(workload: Workload, book: PriceBook) -> Quote:
         rows.append(("anycast address", 1, book.anycast_hourly))
     lines = [_line(item, quantity, unit, book) for item, quantity, unit in rows]
     hourly = sum((quantity * unit for _, quantity, unit in rows), Decimal(0))
-    return Quote(currency=book.currency, lines=tuple(lines), hourly=float(hourly), monthly=float(hourly * book.hours_per_month))
+    return Quote(
+        currency=book.currency, lines=tuple(lines), hourly=float(hourly), monthly=float(hourly * book.hours_per_month)
+    )
 
 
 def in_words(priced: Quote) -> str:
@@ -148,6 +163,7 @@ def as_data(book: PriceBook) -> dict[str, Any]:
         "hoursPerMonth": book.hours_per_month,
         "anycastHourly": float(book.anycast_hourly),
         "sizes": [
-            {"name": s.name, "cpuMillis": s.cpu_millis, "memoryBytes": s.memory_bytes, "hourly": float(s.hourly)} for s in book.sizes
+            {"name": s.name, "cpuMillis": s.cpu_millis, "memoryBytes": s.memory_bytes, "hourly": float(s.hourly)}
+            for s in book.sizes
         ],
     }

@@ -1,6 +1,7 @@
 """Amounts of CPU and memory as the Workload API writes them: "500m", "2", "2Gi", "1.5G".
 
-In: text. Out: thousandths of a core, or bytes; ValueError in words for the user. The notation is that of Kubernetes quantities.
+In: text. Out: thousandths of a core, or bytes; ValueError in words for the user. The notation is that of Kubernetes
+quantities.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Quotas: how much an account or a stack may declare, and what a declaration takes of it.
 
-In: declared workloads and a quota. Out: what they take, and each limit that would be exceeded, with the numbers. Pure; whose quota holds and
-when it is asked is control's.
+In: declared workloads and a quota. Out: what they take, and each limit that would be exceeded, with the numbers. Pure;
+whose quota holds and when it is asked is control's.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,9 @@ from anypop.plan.rooms import needs_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """The most that may be declared; None: no limit. CPU in thousandths of a core, memory in bytes. `stacks` is for accounts alone."""
+    """The most that may be declared; None: no limit. CPU in thousandths of a core, memory in bytes. `stacks` is for
+    accounts alone.
+    """
 
     instances: int | None = None
     cpu_millis: int | None = None
@@ -63,9 +65,14 @@ def usage_of(workloads: Iterable[Workload], *, stacks: int = 0) -> Usage:
 
 
 def excess(subject: str, quota: Quota, before: Usage, after: Usage) -> Iterator[Problem]:
-    """Each limit of `subject` that `after` exceeds and that `before` did not exceed as far: what shrinks is never refused."""
+    """Each limit of `subject` that `after` exceeds and that `before` did not exceed as far: what shrinks is never
+    refused.
+    """
     for name, (words, unit) in _WORDS.items():
         limit, was, now = getattr(quota, name), getattr(before, name), getattr(after, name)
         if limit is not None and now > limit and now > was:
-            message = f"{now / unit:g} {words} would be declared; the quota of {subject} is {limit / unit:g}, {was / unit:g} are used"
+            message = (
+                f"{now / unit:g} {words} would be declared; the quota of {subject} is {limit / unit:g}, {was / unit:g} "
+                "are used"
+            )
             yield Problem(path=subject, message=message)

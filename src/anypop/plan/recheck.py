@@ -40,11 +40,15 @@ def recheck(before: Planned | None, made: Replanned, ground: Ground, *, confirme
 
 def _slots(ground: Ground) -> Mapping[CityCode, int]:
     """How many slots there are in each PoP."""
-    return Counter(pop for w in ground.workload_ids() for pop in {i.name: i.pop for i in ground.incarnations_of(w)}.values())
+    return Counter(
+        pop for w in ground.workload_ids() for pop in {i.name: i.pop for i in ground.incarnations_of(w)}.values()
+    )
 
 
 def _are_numbers_right(plan: Planned, host: HostName) -> bool:
-    """Whether all numbers on a host are within its prefixes, each link is of one incarnation, and each index of one slot."""
+    """Whether all numbers on a host are within its prefixes, each link is of one incarnation, and each index of one
+    slot.
+    """
     numbers = plan.sites.hosts[host].numbers
     links = {r.link: r.uid for r in plan.removed.get(host, ()) if r.link >= 0}
     places: dict[int, object] = {r.index: (r.workload_id, r.name) for r in plan.removed.get(host, ()) if r.index >= 0}
@@ -58,7 +62,9 @@ def _are_numbers_right(plan: Planned, host: HostName) -> bool:
     return True
 
 
-def _losses(slots: Mapping[CityCode, int], made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
+def _losses(
+    slots: Mapping[CityCode, int], made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId]
+) -> Iterator[Problem]:
     """As `check` does it, for those who lose: how many the others have was counted before."""
     lost: dict[tuple[str, str], list[WorkloadId]] = defaultdict(list)
     of_workload: dict[WorkloadId, int] = {}
@@ -98,7 +104,9 @@ def _silences(made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId])
 
 
 def _part(before: Planned | None, made: Replanned, doubtful: Iterable[HostName]) -> Plan:
-    """Of each host that changed what it announces, if that is new; of the doubtful ones all; and the addresses that are new."""
+    """Of each host that changed what it announces, if that is new; of the doubtful ones all; and the addresses that
+    are new.
+    """
     plan = made.plan
     whole = {*doubtful}
     hosts: dict[HostName, HostPlan] = {}
@@ -108,12 +116,16 @@ def _part(before: Planned | None, made: Replanned, doubtful: Iterable[HostName])
             hosts[host] = part
         elif was is None or part.announcements != was.announcements:
             hosts[host] = replace(part, instances=())
-    entries = {w for w in made.workloads if before is None or plan.anycast.get(w) is not before.anycast.get(w)} & plan.anycast.keys()
+    entries = {
+        w for w in made.workloads if before is None or plan.anycast.get(w) is not before.anycast.get(w)
+    } & plan.anycast.keys()
     sharing: set[Prefix] = {p for w in entries for p in (plan.anycast[w].prefix4, plan.anycast[w].prefix6)}
     return Plan(
         network=plan.network,
         incarnations=tuple(row.incarnation for host in whole for row in plan.rows.get(host, ())),
-        anycast=tuple({held.workload_id: held for held in chain(*(plan.tenants(p).values() for p in sharing))}.values()),
+        anycast=tuple(
+            {held.workload_id: held for held in chain(*(plan.tenants(p).values() for p in sharing))}.values()
+        ),
         hosts=hosts,
         removals=tuple((host, removal) for host in whole for removal in plan.removed.get(host, ())),
     )

@@ -98,7 +98,9 @@ class Planned:
 
     def settled(self) -> "Planned":
         """The same plan as the beginning of the next step: see `Table.settled`."""
-        tables: dict[str, Any] = {f.name: value.settled() for f in fields(self) if isinstance(value := getattr(self, f.name), Table)}
+        tables: dict[str, Any] = {
+            f.name: value.settled() for f in fields(self) if isinstance(value := getattr(self, f.name), Table)
+        }
         return replace(self, **tables)
 
     def owner_of(self, address: Address) -> WorkloadId | None:
@@ -137,7 +139,9 @@ class Planned:
 
     def whole(self) -> Plan:
         """All of it, as the planner gives it."""
-        rows = sorted((row.incarnation for rows in self.rows.values() for row in rows), key=lambda i: (i.host, i.index, i.life))
+        rows = sorted(
+            (row.incarnation for rows in self.rows.values() for row in rows), key=lambda i: (i.host, i.index, i.life)
+        )
         had = sorted(self.anycast.keys() - self.given, key=lambda w: self.anycast[w].address4)
         return Plan(
             network=self.network,
@@ -155,14 +159,24 @@ class Planned:
 
     def notes_unlike(self, other: "Planned") -> Iterator[PlanNote]:
         """The notes of those parts in which this plan may differ from another."""
-        return self._notes(differing(other.placed, self.placed), differing(other.unserved, self.unserved), differing(other.told, self.told))
+        return self._notes(
+            differing(other.placed, self.placed),
+            differing(other.unserved, self.unserved),
+            differing(other.told, self.told),
+        )
 
-    def _notes(self, workloads: Iterable[WorkloadId], unserved: Iterable[WorkloadId], prefixes: Iterable[Prefix]) -> Iterator[PlanNote]:
-        for workload in self.in_turn(w for w in workloads if (settled := self.placed.get(w)) is not None and settled.notes):
+    def _notes(
+        self, workloads: Iterable[WorkloadId], unserved: Iterable[WorkloadId], prefixes: Iterable[Prefix]
+    ) -> Iterator[PlanNote]:
+        for workload in self.in_turn(
+            w for w in workloads if (settled := self.placed.get(w)) is not None and settled.notes
+        ):
             yield from self.placed[workload].notes
         for workload in self.in_turn(w for w in unserved if w in self.unserved):
             yield self.unserved[workload]
-        for prefix in sorted((p for p in prefixes if (told := self.told.get(p)) is not None and told.notes), key=order_of):
+        for prefix in sorted(
+            (p for p in prefixes if (told := self.told.get(p)) is not None and told.notes), key=order_of
+        ):
             yield from self.told[prefix].notes
 
 
@@ -184,7 +198,9 @@ def replan(before: Planned | None, sites: Sites, ground: Ground, touched: Touche
     `sites`.
     """
     if before is None or before.sites is not sites:
-        everything = Touched(workloads=frozenset(ground.workload_ids()), hosts=frozenset(sites.hosts) | frozenset(ground.removal_hosts()))
+        everything = Touched(
+            workloads=frozenset(ground.workload_ids()), hosts=frozenset(sites.hosts) | frozenset(ground.removal_hosts())
+        )
         return _Replanning(Planned(sites=sites), ground, everything, whole=True).done()
     return _Replanning(before, ground, touched, whole=False).done()
 
@@ -202,8 +218,12 @@ class _Replanning:
         self.settled: dict[WorkloadId, Settled] = {}
         self.waiting = before.waiting
         self._place()
-        self.placed = before.placed.put(self.settled).drop([w for w, s in self.settled.items() if not self._is_there(w, s)])
-        self.ranks = before.ranks.put({w: ground.rank(w) for w in self.settled}).drop([w for w in self.settled if w not in self.placed])
+        self.placed = before.placed.put(self.settled).drop(
+            [w for w, s in self.settled.items() if not self._is_there(w, s)]
+        )
+        self.ranks = before.ranks.put({w: ground.rank(w) for w in self.settled}).drop(
+            [w for w in self.settled if w not in self.placed]
+        )
         self._give_addresses()
         self._tell()
         self._put_together()
@@ -265,7 +285,9 @@ class _Replanning:
         """
         rooms = Rooms(self.ground, self.sites)
         pending = self.before.pending
-        cities = {self.sites.pop_of(host) for host in self.touched.hosts | pending.hosts} if self.before.waiting else set()
+        cities = (
+            {self.sites.pop_of(host) for host in self.touched.hosts | pending.hosts} if self.before.waiting else set()
+        )
         concerned = self.touched.workloads | pending.workloads
         queue = sorted({*concerned, *self._who_wait(cities)}, key=self.ground.rank, reverse=True)
         while queue:
@@ -297,18 +319,24 @@ class _Replanning:
         anycast = anycast.drop(over)
         self.released = bool(over)
         asking = [w for w in self.settled if wants(ground, w) and w not in anycast]
-        marked = {w: footprint(ground, self.sites, w, s) for w, s in self.settled.items() if w in anycast or wants(ground, w)}
+        marked = {
+            w: footprint(ground, self.sites, w, s) for w, s in self.settled.items() if w in anycast or wants(ground, w)
+        }
         self.footprints = self.before.footprints.put(marked)
         moved = self.footprints is not self.before.footprints
         self.footprints = self.footprints.drop([w for w in self.settled if w not in marked])
         unserved = unserved.drop([w for w in self.settled if w in unserved and w not in asking])
         self.anycast, self.unserved = anycast, unserved
         given: set[WorkloadId] = set()
-        if asking or (unserved and (over or moved or self.touched.addresses or self.before.pending.addresses or self.before.given)):
+        if asking or (
+            unserved and (over or moved or self.touched.addresses or self.before.pending.addresses or self.before.given)
+        ):
             for workload in sorted({*asking, *unserved}, key=ground.rank):
                 wanted = ground.workload(workload)
                 assert wanted is not None  # who asks for an address is there
-                found = give(wanted, self.sites.network, self.footprints, tenants=self._tenants, is_taken=self._is_taken)
+                found = give(
+                    wanted, self.sites.network, self.footprints, tenants=self._tenants, is_taken=self._is_taken
+                )
                 if isinstance(found, PlanNote):
                     self.unserved = self.unserved.put({workload: found})
                 else:
@@ -335,15 +363,21 @@ class _Replanning:
         telling: dict[HostName, set[Prefix]] = {}
         for prefix in prefixes:
             tenants = self._tenants(prefix)
-            told[prefix] = told_of(self.ground, self.sites, prefix, tenants.values(), {w: self._homes_of(w) for w in tenants})
+            told[prefix] = told_of(
+                self.ground, self.sites, prefix, tenants.values(), {w: self._homes_of(w) for w in tenants}
+            )
             was = self.before.told.get(prefix, _UNTOLD)
             for host in {*was.hosts, *told[prefix].hosts}:
                 known = telling.setdefault(host, set(self.before.telling.get(host, ())))
                 (known.add if host in told[prefix].hosts else known.discard)(prefix)
         self.retold = frozenset(telling)
-        self.told = self.before.told.put(told).drop([prefix for prefix, of_prefix in told.items() if of_prefix == _UNTOLD])
+        self.told = self.before.told.put(told).drop(
+            [prefix for prefix, of_prefix in told.items() if of_prefix == _UNTOLD]
+        )
         sorted_ones = {host: tuple(sorted(known, key=order_of)) for host, known in telling.items()}
-        self.telling = self.before.telling.put(sorted_ones).drop([host for host, known in sorted_ones.items() if not known])
+        self.telling = self.before.telling.put(sorted_ones).drop(
+            [host for host, known in sorted_ones.items() if not known]
+        )
 
     def _homes_of(self, workload: WorkloadId) -> Homes:
         settled = self.placed.get(workload)
@@ -370,16 +404,26 @@ class _Replanning:
         rows = {host: self._rows(host, again, incarnations) for host, incarnations in coming.items()}
         self.rows = self.before.rows.put(rows).drop([host for host, found in rows.items() if not found])
         cleared = {*going, *self.touched.hosts}
-        removed = {host: tuple(sorted((*self.ground.removals_on(host), *going.get(host, ())), key=turn_of)) for host in cleared}
+        removed = {
+            host: tuple(sorted((*self.ground.removals_on(host), *going.get(host, ())), key=turn_of)) for host in cleared
+        }
         self.removed = self.before.removed.put(removed).drop([host for host, found in removed.items() if not found])
-        parts = {host: self._part(host) for host in {*rows, *removed, *self.retold, *self._new_hosts()} if host in self.sites.hosts}
+        parts = {
+            host: self._part(host)
+            for host in {*rows, *removed, *self.retold, *self._new_hosts()}
+            if host in self.sites.hosts
+        }
         self.hosts = self.before.hosts.put(parts)
-        self.changed_hosts = frozenset(host for host, part in parts.items() if self.before.hosts.get(host) is not self.hosts[host])
+        self.changed_hosts = frozenset(
+            host for host, part in parts.items() if self.before.hosts.get(host) is not self.hosts[host]
+        )
 
     def _new_hosts(self) -> Collection[HostName]:
         return self.sites.hosts if self.whole else ()
 
-    def _rows(self, host: HostName, again: Mapping[WorkloadId, Settled], incarnations: list[Incarnation]) -> tuple[Row, ...]:
+    def _rows(
+        self, host: HostName, again: Mapping[WorkloadId, Settled], incarnations: list[Incarnation]
+    ) -> tuple[Row, ...]:
         site, old = self.sites.hosts.get(host), self.before.rows.get(host, ())
         stay = [row for row in old if row.incarnation.workload_id not in again]
         known = {row.incarnation.uid: row.order for row in old if row.incarnation.workload_id in again}
@@ -394,7 +438,10 @@ class _Replanning:
 
     def _is_held_back(self, incarnation: Incarnation, settled: Settled) -> bool:
         removals = (*self.ground.removals_of(incarnation.workload_id), *settled.removals)
-        return any(r.reason is Reason.REPLACED and (host, r.name) == (incarnation.host, incarnation.name) for host, r in removals)
+        return any(
+            r.reason is Reason.REPLACED and (host, r.name) == (incarnation.host, incarnation.name)
+            for host, r in removals
+        )
 
     def _part(self, host: HostName) -> HostPlan:
         site, rows = self.sites.hosts[host], self.rows.get(host, ())

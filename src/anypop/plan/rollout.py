@@ -22,7 +22,9 @@ _MADE_BADLY = frozenset({Reason.PULL_FAILED, Reason.CREATE_FAILED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One living incarnation and what its host says of it. `trusted` False: the host is silent, and nothing is known."""
+    """One living incarnation and what its host says of it. `trusted` False: the host is silent, and nothing is
+    known.
+    """
 
     incarnation: Incarnation
     trusted: bool
@@ -57,10 +59,12 @@ def changes_at(rollout: Rollout, city: CityCode) -> bool:
     return any(city in wave for wave in rollout.waves[: rollout.wave + 1])
 
 
-def advance(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float) -> Rollout:
-    """An update's next state. `template`: the one it brings. `seen`: all living incarnations of its workload. `going`: slots of which an
-    incarnation is being taken down. A rollout that ends badly is REVERTED with the reason; undoing is the caller's. One
-    that has nothing to go back to goes on, and says what is wrong.
+def advance(
+    rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float
+) -> Rollout:
+    """An update's next state. `template`: the one it brings. `seen`: all living incarnations of its workload. `going`:
+    slots of which an incarnation is being taken down. A rollout that ends badly is REVERTED with the reason; undoing is
+    the caller's. One that has nothing to go back to goes on, and says what is wrong.
     """
     if rollout.phase is not RolloutPhase.RUNNING:
         return rollout
@@ -83,7 +87,9 @@ def advance(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
     return moved
 
 
-def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float) -> Rollout:
+def _onward(
+    rollout: Rollout, template: str, seen: Sequence[Seen], going: Collection[InstanceName], now: float
+) -> Rollout:
     pending = _pending(rollout, template, seen, going)
     silent = sorted({s.incarnation.host for s in pending if not s.trusted})
     last = rollout.wave >= len(rollout.waves) - 1
@@ -100,7 +106,13 @@ def _onward(rollout: Rollout, template: str, seen: Sequence[Seen], going: Collec
             return rollout  # the vantages have not looked yet
         worse = vantages_worse(rollout.baseline, rollout.seen)
         if worse and rollout.previous:
-            return replace(rollout, phase=RolloutPhase.REVERTED, reason=Reason.VANTAGES_WORSE, message="; ".join(worse), ended_at=now)
+            return replace(
+                rollout,
+                phase=RolloutPhase.REVERTED,
+                reason=Reason.VANTAGES_WORSE,
+                message="; ".join(worse),
+                ended_at=now,
+            )
     moved = _next_wave(rollout, now)
     # a wave in which nothing has to change has begun to be well
     return _onward(moved, template, seen, going, now) if moved.phase is RolloutPhase.RUNNING else moved
@@ -176,7 +188,9 @@ def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tu
         if not seen.trusted:
             continue
         said = f": {report.message}" if report is not None and report.message else ""
-        if report is not None and (ended := next((c for c in report.containers if c.restarts or c.phase is Phase.FAILED), None)):
+        if report is not None and (
+            ended := next((c for c in report.containers if c.restarts or c.phase is Phase.FAILED), None)
+        ):
             why = (ended.last_reason or ended.reason).says
             code = ended.last_exit_code if ended.last_exit_code is not None else ended.exit_code
             yield Reason.RESTARTS, f"{name}: {ended.name}: {why}" + (f" (exit code {code})" if code is not None else "")

@@ -56,7 +56,12 @@ class Room:
 
     @classmethod
     def of(cls, host: HostName, numbers: Numbering, capacity: Capacity | None) -> "Room":
-        return cls(host=host, indexes=_Numbers(capacity=numbers.places), links=_Numbers(capacity=numbers.links), capacity=capacity)
+        return cls(
+            host=host,
+            indexes=_Numbers(capacity=numbers.places),
+            links=_Numbers(capacity=numbers.links),
+            capacity=capacity,
+        )
 
     def add(self, workload: WorkloadId, needs: Capacity) -> None:
         """Count one that stands here."""
@@ -77,11 +82,18 @@ class Room:
         found = []
         for name, asked, used, total in (
             ("CPUs", needs.cpu_millis / 1000, self.cpu_millis / 1000, self.capacity.cpu_millis / 1000),
-            ("GiB of memory", needs.memory_bytes / 2**30, self.memory_bytes / 2**30, self.capacity.memory_bytes / 2**30),
+            (
+                "GiB of memory",
+                needs.memory_bytes / 2**30,
+                self.memory_bytes / 2**30,
+                self.capacity.memory_bytes / 2**30,
+            ),
             ("GiB of disk", needs.disk_bytes / 2**30, self.disk_bytes / 2**30, self.capacity.disk_bytes / 2**30),
         ):
             if used + asked > total:
-                found.append(f"needs {asked:.3g} {name}, {max(0.0, total - used):.3g} of {total:.3g} are free on {self.host}")
+                found.append(
+                    f"needs {asked:.3g} {name}, {max(0.0, total - used):.3g} of {total:.3g} are free on {self.host}"
+                )
         return found
 
     def take_place(self) -> int | None:
@@ -144,7 +156,9 @@ class Rooms:
         key = workload, number
         if (needs := self._needs.get(key)) is None:
             made_from = self._ground.revision(workload, number) or self._ground.workload(workload)
-            needs = needs_of(made_from) if made_from is not None else Capacity(cpu_millis=0, memory_bytes=0, disk_bytes=0)
+            needs = (
+                needs_of(made_from) if made_from is not None else Capacity(cpu_millis=0, memory_bytes=0, disk_bytes=0)
+            )
             self._needs[key] = needs
         return needs
 
@@ -169,6 +183,8 @@ def shortage(rooms: Iterable[Room], needs: Capacity) -> str:
     return "; ".join(reasons)
 
 
-def capacities_of(hosts: Mapping[HostName, Capacity | None], told: Mapping[HostName, Capacity]) -> dict[HostName, Capacity]:
+def capacities_of(
+    hosts: Mapping[HostName, Capacity | None], told: Mapping[HostName, Capacity]
+) -> dict[HostName, Capacity]:
     """The operator's own figures, and what agents told for the other hosts."""
     return {host: figure for host, own in hosts.items() if (figure := own or told.get(host)) is not None}

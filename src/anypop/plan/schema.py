@@ -1,8 +1,8 @@
 """The Workload API's JSON as it may be sent: every field and its kind.
 
-In: plain JSON data, with the cities that exist as validation context. Out: a checked `WorkloadBody`, or Pydantic's errors for `plan.parse`
-to put into words. What we could only pretend to do is refused here; what is kept without effect yet is listed by `plan.parse`. No defaults
-are filled in.
+In: plain JSON data, with the cities that exist as validation context. Out: a checked `WorkloadBody`, or Pydantic's
+errors for `plan.parse` to put into words. What we could only pretend to do is refused here; what is kept without effect
+yet is listed by `plan.parse`. No defaults are filled in.
 """
 
 from typing import Annotated, Any
@@ -54,7 +54,11 @@ class EnvValue(_Part):
 
     @model_validator(mode="after")
     def _only_one(self) -> "EnvValue":
-        given = [n for n, v in (("value", self.value), ("secretValue", self.secret_value), ("valueFrom", self.value_from)) if v]
+        given = [
+            n
+            for n, v in (("value", self.value), ("secretValue", self.secret_value), ("valueFrom", self.value_from))
+            if v
+        ]
         if len(given) > 1:
             raise ValueError(f"has {' and '.join(given)}; give one of them")
         return self
@@ -105,7 +109,8 @@ class Probe(_Part):
 class Amounts(_Part):
     cpu: Cpu | None = None
     memory: Memory | None = None
-    ephemeral_storage: Annotated[Text | None, Field(alias="ephemeral-storage")] = None  # deprecated in the API, without effect
+    # deprecated in the API, without effect
+    ephemeral_storage: Annotated[Text | None, Field(alias="ephemeral-storage")] = None
     gpu: Annotated[Any, refused("there are no GPUs here yet"), Field(alias="nvidia-a2")] = None
 
 
@@ -141,7 +146,9 @@ class Container(_Part):
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
     resources: Resources | None = None
-    volume_mounts: Annotated[Any, refused("there are no volumes yet: what an application writes is lost with its instance")] = None
+    volume_mounts: Annotated[
+        Any, refused("there are no volumes yet: what an application writes is lost with its instance")
+    ] = None
     lifecycle: Annotated[Any, refused("hooks are not run yet; let the image's entry point do this")] = None
     termination_message_path: str | None = None
     termination_message_policy: Annotated[str, one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR")] | None = None
@@ -157,7 +164,9 @@ class Interface(_Part):
     subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
     ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
     enable_one_to_one_nat: bool | None = None
-    assignments: Annotated[Any, refused("addresses cannot be claimed yet; leave them out and each instance gets its own")] = None
+    assignments: Annotated[
+        Any, refused("addresses cannot be claimed yet; leave them out and each instance gets its own")
+    ] = None
 
     @model_validator(mode="after")
     def _as_we_do_it(self) -> "Interface":
@@ -234,9 +243,13 @@ class Spec(_Part):
 
     network_interfaces: Annotated[list[Interface], Field(max_length=1)] | None = None
     containers: dict[Name, Container] | None = None
-    init_containers: Annotated[Any, refused("init containers are not run yet; let the image's entry point do their work")] = None
+    init_containers: Annotated[
+        Any, refused("init containers are not run yet; let the image's entry point do their work")
+    ] = None
     virtual_machines: Annotated[Any, refused(_NO_VMS)] = None
-    volume_claim_templates: Annotated[Any, refused("there are no volumes yet: nothing would keep what is written there")] = None
+    volume_claim_templates: Annotated[
+        Any, refused("there are no volumes yet: nothing would keep what is written there")
+    ] = None
     image_pull_credentials: list[PullCredentials] | None = None
     runtime: Runtime | None = None
 
@@ -312,4 +325,6 @@ class WorkloadBody(_Part):
     status: Any = None
 
 
-FIELD_NAMES = frozenset(info.alias or name for part in _Part.__subclasses__() for name, info in part.model_fields.items())
+FIELD_NAMES = frozenset(
+    info.alias or name for part in _Part.__subclasses__() for name, info in part.model_fields.items()
+)

@@ -12,8 +12,8 @@ from dataclasses import replace
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, WaveResult
 
-# After control was away: time for every host to fetch its order and to report (heartbeats are 5 s apart), and for a look
-# whose requests run into their timeouts.
+# After control was away: time for every host to fetch its order and to report (heartbeats are 5 s apart), and for a
+# look whose requests run into their timeouts.
 RETURN_S = 20.0
 
 
@@ -37,12 +37,18 @@ def advance_scopes(rollout: Rollout, missing: Sequence[str], now: float) -> Roll
     if rollout.baseline and (rollout.seen_at is None or rollout.seen_at < baked_at):
         # The last look is older than the time for which it must hold.
         if now >= max(baked_at + rollout.strategy.deadline_s, rollout.patient_until):
-            return ended(rollout, RolloutPhase.REVERTED, Reason.NOT_AS_PREDICTED, ("the vantages do not look any more",), now)
+            return ended(
+                rollout, RolloutPhase.REVERTED, Reason.NOT_AS_PREDICTED, ("the vantages do not look any more",), now
+            )
         return rollout
     through = (*rollout.results, _result(rollout, (), now))
     if rollout.wave >= len(rollout.scopes) - 1:
-        return replace(rollout, phase=RolloutPhase.DONE, reason=Reason.ROLLED_OUT, message="", ended_at=now, results=through)
-    rollout = replace(rollout, wave=rollout.wave + 1, wave_at=now, well_since=None, reason=Reason.ROLLING_OUT, message="")
+        return replace(
+            rollout, phase=RolloutPhase.DONE, reason=Reason.ROLLED_OUT, message="", ended_at=now, results=through
+        )
+    rollout = replace(
+        rollout, wave=rollout.wave + 1, wave_at=now, well_since=None, reason=Reason.ROLLING_OUT, message=""
+    )
     return replace(rollout, results=through, patient_until=0.0)
 
 
@@ -56,7 +62,9 @@ def ended(rollout: Rollout, phase: RolloutPhase, reason: Reason, differs: Sequen
 
 def awaits_restoration(rollout: Rollout) -> bool:
     """Whether it was taken back and nobody knows yet whether the vantages land as before."""
-    taken_back = rollout.phase in (RolloutPhase.REVERTED, RolloutPhase.ABORTED) and rollout.reason is not Reason.WORKLOAD_DELETED
+    taken_back = (
+        rollout.phase in (RolloutPhase.REVERTED, RolloutPhase.ABORTED) and rollout.reason is not Reason.WORKLOAD_DELETED
+    )
     return taken_back and bool(rollout.baseline) and rollout.restored is None
 
 
@@ -129,7 +137,9 @@ def _not_as_predicted(rollout: Rollout) -> list[str]:
     for vantage, look in seen.items():
         wanted, was = expected.get(vantage), before.get(vantage)
         if wanted is not None and look.pop not in (wanted or (None,)):
-            found.append(f"{vantage} lands in {look.pop or 'no PoP'}, predicted {' or '.join(sorted(wanted)) or 'no PoP'}")
+            found.append(
+                f"{vantage} lands in {look.pop or 'no PoP'}, predicted {' or '.join(sorted(wanted)) or 'no PoP'}"
+            )
         elif not look.whole and (wanted or (wanted is None and was is not None and was.whole)):
             found.append(f"{vantage} gets {look.answered} of {look.asked} answers")
     return found
@@ -137,4 +147,7 @@ def _not_as_predicted(rollout: Rollout) -> list[str]:
 
 def _lands_elsewhere(before: Sequence[Landing], looks: Sequence[Landing]) -> bool:
     now = {look.vantage: look for look in looks}
-    return any((look := now.get(was.vantage)) is None or look.pop != was.pop or (was.whole and not look.whole) for was in before)
+    return any(
+        (look := now.get(was.vantage)) is None or look.pop != was.pop or (was.whole and not look.whole)
+        for was in before
+    )

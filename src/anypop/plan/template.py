@@ -1,8 +1,9 @@
 """Templates: what an instance's processes are made from, as one hash.
 
-In: a workload and the platform's key. Out: a short hash that is the same for as long as no process has to be made anew: images, commands,
-environment, secrets, resources and the families of the anycast address count; ports, probes, labels, targets and replicas
-do not, since they can change under a process that runs. The hash is keyed, so that nobody can try out secrets against it.
+In: a workload and the platform's key. Out: a short hash that is the same for as long as no process has to be made anew:
+images, commands, environment, secrets, resources and the families of the anycast address count; ports, probes, labels,
+targets and replicas do not, since they can change under a process that runs. The hash is keyed, so that nobody can try
+out secrets against it.
 """
 
 import hashlib
@@ -23,7 +24,9 @@ def template_of(workload: Workload, key: bytes) -> str:
 
     Containers and variables have names and no order: a client that writes them down in another order changes nothing.
     """
-    made_from: dict[str, object] = {"containers": sorted((_process(c) for c in workload.containers), key=lambda c: str(c["name"]))}
+    made_from: dict[str, object] = {
+        "containers": sorted((_process(c) for c in workload.containers), key=lambda c: str(c["name"]))
+    }
     if workload.anycast:
         made_from["dual_stack"] = workload.dual_stack  # the addresses are bound before the first instruction, for life
     if any(_reads_metadata(path) for c in workload.containers for _, path in c.env_from_instance):
@@ -34,7 +37,9 @@ def template_of(workload: Workload, key: bytes) -> str:
 
 
 def _process(container: Container) -> dict[str, object]:
-    """What was left at its default is nothing: so a version of Anypop that knows more fields makes the same template of it."""
+    """What was left at its default is nothing: so a version of Anypop that knows more fields makes the same template
+    of it.
+    """
     plain = {f.name for f in fields(container) if f.default is not MISSING and getattr(container, f.name) == f.default}
     data: dict[str, object] = to_data(container)
     data |= {name: sorted(getattr(container, name)) for name in _UNORDERED}

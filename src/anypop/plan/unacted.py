@@ -1,7 +1,7 @@
 """What is accepted and shown again, but has no effect yet: told to the client instead of pretended.
 
-In: a checked body. Out: a path and an explanation for each such field. These only tune how an instance runs; what an application could not
-work without is refused by `plan.schema` instead. A field that gains its effect leaves this list.
+In: a checked body. Out: a path and an explanation for each such field. These only tune how an instance runs; what an
+application could not work without is refused by `plan.schema` instead. A field that gains its effect leaves this list.
 """
 
 from collections.abc import Iterator
@@ -40,4 +40,6 @@ def _of_container(path: str, container: Container) -> Iterator[Problem]:
         yield Problem(path=f"{path}.resources.limits", message="requests are the limits")
     for name, port in (container.ports or {}).items():
         if port.protocol and port.protocol.upper() not in ("TCP", "UDP"):
-            yield Problem(path=f"{path}.ports.{name}.protocol", message=f"{port.protocol!r} is unknown and taken as TCP")
+            yield Problem(
+                path=f"{path}.ports.{name}.protocol", message=f"{port.protocol!r} is unknown and taken as TCP"
+            )

@@ -61,7 +61,8 @@ class Relation(StrEnum):
     ABOVE_CUSTOMER = "above-customer"
 
 
-# The scale that the lab's routers and the model share: 300 a customer's route, 200 a peer's, 100 a provider's (ROUTING facts, Gao-Rexford).
+# The scale that the lab's routers and the model share: 300 a customer's route, 200 a peer's, 100 a provider's (ROUTING
+# facts, Gao-Rexford).
 CUSTOMER_PREFERENCE = 300
 PEER_PREFERENCE = 200
 PROVIDER_PREFERENCE = 100

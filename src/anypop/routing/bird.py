@@ -14,11 +14,13 @@ from ipaddress import ip_network
 from anypop.model.announce import Community, LargeCommunity, Prefix
 from anypop.model.route import Candidate, Origin
 
-# `203.0.113.0/24  unicast [b 06:56:50.555 from 10.9.1.1] * (100/35) [AS100i]`; the prefix is left out from the second route on
+# `203.0.113.0/24  unicast [b 06:56:50.555 from 10.9.1.1] * (100/35) [AS100i]`; the prefix is left out from the second
+# route on
 _HEAD = re.compile(
     r"^(?P<prefix>[0-9a-fA-F.:]+/\d+)?\s+(?:(?P<type>[a-z]+) )?\[(?P<protocol>[A-Za-z_][\w-]*)"
     r" (?P<since>[^\]]*?)(?: from (?P<source>[^\]\s]+))?\]"
-    r"(?P<best> \*)?(?: \((?P<preference>\d+)(?P<stale>-|s)?(?:/(?P<metric>\d+|-|\?))?\))?(?: \[(?P<tail>[^\]]*)\])?\s*$"
+    r"(?P<best> \*)?(?: \((?P<preference>\d+)(?P<stale>-|s)?(?:/(?P<metric>\d+|-|\?))?\))?"
+    r"(?: \[(?P<tail>[^\]]*)\])?\s*$"
 )
 _VIA = re.compile(r"^\s+via (?P<address>\S+) on (?P<interface>\S+)")
 _ATTRIBUTE = re.compile(r"^\s+(?P<name>[A-Za-z]+\.[A-Za-z_0-9]+|Type):\s?(?P<value>.*)$")
@@ -31,7 +33,9 @@ _DEFAULT_LOCAL_PREFERENCE = 100  # BIRD's own default, and RFC 4277's advice; a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BgpProtocol:
-    """A BGP session as `show protocols all` has it, by its name in BIRD. `router_id` is the neighbour's, empty while it is down."""
+    """A BGP session as `show protocols all` has it, by its name in BIRD. `router_id` is the neighbour's, empty while
+    it is down.
+    """
 
     name: str
     neighbor: str
@@ -77,7 +81,9 @@ def parse_sessions(text: str) -> dict[str, BgpProtocol]:
     return found
 
 
-def parse_routes(text: str, *, sessions: Mapping[str, BgpProtocol] | None = None, now: datetime | None = None) -> tuple[Candidate, ...]:
+def parse_routes(
+    text: str, *, sessions: Mapping[str, BgpProtocol] | None = None, now: datetime | None = None
+) -> tuple[Candidate, ...]:
     """The routes in the output of `show route ... all`, in BIRD's order (the best first).
 
     `sessions` (of `parse_sessions`) makes `ebgp`, `neighbor` and `router_id` certain; without it a route with a

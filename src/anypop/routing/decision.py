@@ -83,7 +83,9 @@ def decide(candidates: Sequence[Candidate], *, rules: Rules = BIRD, chosen: Cand
     if len(left) > 1:
         # Nothing above tells them apart: as if the session with the lowest address had won, in the order given.
         winner = chosen if chosen is not None else left[0]
-        lost += [Eliminated(candidate=candidate, step=Step.NEIGHBOR_ADDRESS) for candidate in left if candidate is not winner]
+        lost += [
+            Eliminated(candidate=candidate, step=Step.NEIGHBOR_ADDRESS) for candidate in left if candidate is not winner
+        ]
         left = [winner]
     if not left:
         return Decision(best=None, runner_up=None, step=Step.ONLY_ROUTE)
@@ -91,7 +93,9 @@ def decide(candidates: Sequence[Candidate], *, rules: Rules = BIRD, chosen: Cand
         return Decision(best=left[0], runner_up=None, step=Step.ONLY_ROUTE)
     last_step = lost[-1].step
     rivals = [out.candidate for out in lost if out.step is last_step]
-    return Decision(best=left[0], runner_up=_foremost(rivals, rules), step=last_step, eliminated=tuple(lost), against=tuple(against))
+    return Decision(
+        best=left[0], runner_up=_foremost(rivals, rules), step=last_step, eliminated=tuple(lost), against=tuple(against)
+    )
 
 
 def _foremost(candidates: Sequence[Candidate], rules: Rules) -> Candidate:
@@ -157,7 +161,9 @@ def _oldest_if_external(left: list[Candidate]) -> list[Candidate]:
 
 
 def _lowest_known_address(left: list[Candidate], address: Callable[[Candidate], str]) -> list[Candidate]:
-    """The lowest address wins, compared as a number; a step that lacks the address of even one candidate decides nothing."""
+    """The lowest address wins, compared as a number; a step that lacks the address of even one candidate decides
+    nothing.
+    """
     if not all(address(candidate) for candidate in left):
         return left
     ranks = [_rank(address(candidate)) for candidate in left]

@@ -44,8 +44,15 @@ def known_asns() -> tuple[int, ...]:
 
 
 def as_data(found: Dictionary) -> dict[str, Any]:
-    """A dictionary as plain data, in the words of its file: what the API answers and `communities show -o json` prints."""
-    return {"asn": found.asn, "name": found.name, "note": found.note, "entries": [_entry(entry) for entry in found.entries]}
+    """A dictionary as plain data, in the words of its file: what the API answers and `communities show -o json`
+    prints.
+    """
+    return {
+        "asn": found.asn,
+        "name": found.name,
+        "note": found.note,
+        "entries": [_entry(entry) for entry in found.entries],
+    }
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

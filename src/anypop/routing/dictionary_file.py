@@ -69,7 +69,10 @@ class _Reader:
 
     def wrong(self, path: str, message: str) -> None:
         self.problems.append(
-            Problem(path=" ".join(p for p in (self.file, self.where + (f".{path}" if self.where and path else path)) if p), message=message)
+            Problem(
+                path=" ".join(p for p in (self.file, self.where + (f".{path}" if self.where and path else path)) if p),
+                message=message,
+            )
         )
 
     def mapping(self, value: object, path: str, allowed: tuple[str, ...]) -> Mapping[str, Any]:
@@ -100,7 +103,9 @@ class _Reader:
             seen.setdefault(entry.community, index)
             entries.append(entry)
         self.where = ""
-        return Dictionary(asn=asn, name=self.text(top.get("name"), "name"), note=str(top.get("note", "")), entries=tuple(entries))
+        return Dictionary(
+            asn=asn, name=self.text(top.get("name"), "name"), note=str(top.get("note", "")), entries=tuple(entries)
+        )
 
     def entry(self, value: object, defaults: Mapping[str, Any]) -> Entry:
         own = self.mapping(value, "", ("community", "action", "meaning", *_DEFAULTED))
@@ -123,7 +128,9 @@ class _Reader:
     def community(self, value: object) -> tuple[int | None, ...]:
         parts = str(value).split(":") if isinstance(value, str) else []
         if len(parts) not in (2, 3):
-            self.wrong("community", f"'{value}' must be text of two numbers (\"209:7100\") or three (a large community)")
+            self.wrong(
+                "community", f"'{value}' must be text of two numbers (\"209:7100\") or three (a large community)"
+            )
             return ()
         limit = _MAX_16 if len(parts) == 2 else _MAX_32
         if parts.count(_PLACEHOLDER) > 1:
@@ -224,8 +231,14 @@ def _prepend(reader: _Reader, row: Mapping[str, Any]) -> Action:
 
 
 _KINDS: dict[str, tuple[tuple[str, ...], Callable[[_Reader, Mapping[str, Any]], Action]]] = {
-    "no-export-to": (("neighbour", "region", "outside_region"), lambda r, row: NoExportTo(neighbour=r.neighbour(row), where=r.place(row))),
-    "export-to": (("neighbour", "region", "outside_region"), lambda r, row: ExportTo(neighbour=r.neighbour(row), where=r.place(row))),
+    "no-export-to": (
+        ("neighbour", "region", "outside_region"),
+        lambda r, row: NoExportTo(neighbour=r.neighbour(row), where=r.place(row)),
+    ),
+    "export-to": (
+        ("neighbour", "region", "outside_region"),
+        lambda r, row: ExportTo(neighbour=r.neighbour(row), where=r.place(row)),
+    ),
     "keep-in-region": (("region",), _keep),
     "prepend": (("count", "neighbour", "region", "outside_region"), _prepend),
     "local-preference": (("value", "relation", "region", "outside_region"), _local_preference),

@@ -107,17 +107,23 @@ class Dictionary:
     def find(self, action: Action) -> Entry | None:
         """The community that does exactly `action` here. None: there is none.
 
-        One that real networks know before one that is invented for labs; the AS's own before a well-known one, which says
-        what the RFC says and not that this AS acts on it; verified before unverified. Never the well-known one of
+        One that real networks know before one that is invented for labs; the AS's own before a well-known one, which
+        says what the RFC says and not that this AS acts on it; verified before unverified. Never the well-known one of
         graceful shutdown: it lowers a preference, but says that the route is about to go. Everybody who needs a
         community asks here, so that all choose the same.
         """
         neighbour = getattr(action, "neighbour", None)
         options = self.concrete([neighbour] if isinstance(neighbour, int) and not isinstance(neighbour, bool) else [])
-        fitting = [entry for entry in options if _essence(entry.action) == _essence(action) and entry.community != GRACEFUL_SHUTDOWN]
+        fitting = [
+            entry
+            for entry in options
+            if _essence(entry.action) == _essence(action) and entry.community != GRACEFUL_SHUTDOWN
+        ]
         return min(fitting, key=lambda entry: (entry.invented, entry.is_well_known, not entry.verified), default=None)
 
 
 def _essence(action: Action) -> Action:
     """The action without what a seeker cannot know: an AS's own number for a preference whose relation is given."""
-    return replace(action, value=None) if isinstance(action, LocalPreference) and action.relation is not None else action
+    return (
+        replace(action, value=None) if isinstance(action, LocalPreference) and action.relation is not None else action
+    )

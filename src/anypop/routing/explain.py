@@ -17,7 +17,18 @@ from anypop.routing.decision import BIRD, Rules
 from anypop.routing.follow import End, KnownRoutes, Landing, RouterView
 from anypop.routing.why import Announced, Hop, Option, Why
 
-__all__ = ["Announced", "End", "Hop", "Landing", "Option", "RouterView", "Why", "explain", "nearest_pop", "round_trip_ms"]
+__all__ = [
+    "Announced",
+    "End",
+    "Hop",
+    "Landing",
+    "Option",
+    "RouterView",
+    "Why",
+    "explain",
+    "nearest_pop",
+    "round_trip_ms",
+]
 
 
 def explain(
@@ -86,7 +97,9 @@ def nearest_pop(city: CityCode, pops: Iterable[CityCode]) -> CityCode | None:
     if here is None:
         return None
     places = [(code, find_city(code)) for code in sorted(set(pops))]
-    return min(((distance_km(here, there), code) for code, there in places if there is not None), default=(0.0, None))[1]
+    return min(((distance_km(here, there), code) for code, there in places if there is not None), default=(0.0, None))[
+        1
+    ]
 
 
 def round_trip_ms(cities: Sequence[CityCode]) -> float:
@@ -99,7 +112,11 @@ def _hop(known_routes: KnownRoutes, router: str) -> Hop:
     view, decision = known_routes.views[router], known_routes.decision(router)
     ordered = [(decision.best, None)] if decision.best is not None else []
     options = tuple(
-        Option(candidate=known_routes.at_border(router, candidate), eliminated_by=step, lands=known_routes.landing(router, candidate))
+        Option(
+            candidate=known_routes.at_border(router, candidate),
+            eliminated_by=step,
+            lands=known_routes.landing(router, candidate),
+        )
         for candidate, step in [*ordered, *((lost.candidate, lost.step) for lost in reversed(decision.eliminated))]
     )
     return Hop(
@@ -120,7 +137,9 @@ def _decisive(hops: Sequence[Hop], nearest: CityCode | None) -> tuple[Hop, Optio
     """
     found: tuple[Hop, Option] | None = None
     for hop in hops:
-        homeward = [option for option in hop.options if option.eliminated_by is not None and option.lands.pop == nearest]
+        homeward = [
+            option for option in hop.options if option.eliminated_by is not None and option.lands.pop == nearest
+        ]
         if homeward and (found is None or found[0].asn != hop.asn):
             found = hop, homeward[0]
     return found

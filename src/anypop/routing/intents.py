@@ -7,7 +7,16 @@ and this asks `Dictionary.find`, as the doctor does. Pure.
 
 from collections.abc import Callable, Mapping
 
-from anypop.routing.actions import CUSTOMER_PREFERENCE, Action, KeepInRegion, LocalPreference, Neighbours, NoExportTo, Region, Relation
+from anypop.routing.actions import (
+    CUSTOMER_PREFERENCE,
+    Action,
+    KeepInRegion,
+    LocalPreference,
+    Neighbours,
+    NoExportTo,
+    Region,
+    Relation,
+)
 from anypop.routing.entries import Dictionary, Entry
 
 _MAX_ASN = 0xFFFFFFFF

@@ -1,4 +1,5 @@
-"""The answer to "why does it land there?": the types that `explain` fills, `sentences` puts into words and every face shows.
+"""The answer to "why does it land there?": the types that `explain` fills, `sentences` puts into words and every face
+shows.
 
 Frozen, and carried as JSON by `model.codec`. Decides nothing.
 """

@@ -43,7 +43,9 @@ from anypop.model.order import InstanceOrder
 class Executor:
     """Acts on one host. `net` is a socket in the router's namespace."""
 
-    def __init__(self, *, prefix: str, net: Netlink, router: Router, runtime: InstanceRuntime, speaker: Speaker) -> None:
+    def __init__(
+        self, *, prefix: str, net: Netlink, router: Router, runtime: InstanceRuntime, speaker: Speaker
+    ) -> None:
         self._prefix, self._net, self._router, self._runtime, self._speaker = prefix, net, router, runtime, speaker
         self._drains = Drains(net, prefix)
 
@@ -103,5 +105,6 @@ class Executor:
         raise WorldError(f"set external routes of {instance.name}", f"the link {name} is gone")
 
     def _delete_namespace(self, uid: str) -> None:
-        with Netlink() as net:  # a socket of this thread's own; the thread is in the router's namespace like the whole process
+        # a socket of this thread's own; the thread is in the router's namespace like the whole process
+        with Netlink() as net:
             namespaces.delete_namespace(net, self._prefix, uid)

@@ -43,7 +43,8 @@ from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
-EXIT_KNOWN_S = 2.0  # the runtime tells how a process ended some 0.1 s after its end; a report without that is better than no restart
+# the runtime tells how a process ended some 0.1 s after its end; a report without that is better than no restart
+EXIT_KNOWN_S = 2.0
 
 
 def converge(facts: Facts, now: float) -> list[Step]:
@@ -89,7 +90,9 @@ def _router(facts: Facts, now: float) -> list[Step]:
     for address in sorted(addresses, key=lambda a: (a.version, int(a))):
         members = members_for(address, facts, now)
         if members and members != seen.balanced.get(address):
-            known = ((m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known)
+            known = (
+                (m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known
+            )
             gateways = tuple((key, private) for key, private in known if private is not None)
             steps.append(SetNextHops(address=address, members=members, gateways=gateways))
             if address not in seen.balanced:
@@ -133,13 +136,23 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     return steps
 
 
-def _container_steps(instance: InstanceOrder, container: Container, there: ContainerSeen | None, facts: Facts, now: float) -> list[Step]:
-    memory, key, lane = facts.observed.memory, (instance.uid, container.name), instance_lane(instance.name, instance.uid)
+def _container_steps(
+    instance: InstanceOrder, container: Container, there: ContainerSeen | None, facts: Facts, now: float
+) -> list[Step]:
+    memory, key, lane = (
+        facts.observed.memory,
+        (instance.uid, container.name),
+        instance_lane(instance.name, instance.uid),
+    )
     generation, past = facts.order.generation, memory.pasts.get(key, NO_PAST)
     create = CreateContainer(instance=instance, container=container, generation=generation, past=past, lane=lane)
     remove = RemoveContainer(uid=instance.uid, container=container.name, lane=lane)
     due = memory.restart_at(key)
-    start = [StartContainer(uid=instance.uid, container=container.name, lane=lane)] if facts.is_guarded and now >= due else []
+    start = (
+        [StartContainer(uid=instance.uid, container=container.name, lane=lane)]
+        if facts.is_guarded and now >= due
+        else []
+    )
     if there is None:
         return [create, *start]
     if there.state is ContainerState.CREATED:
@@ -163,7 +176,9 @@ def _drains(facts: Facts) -> list[Step]:
     steps: list[Step] = []
     for one in must_drain(facts):
         instance, name, uid = (
-            (one, one.name, one.uid) if isinstance(one, InstanceOrder) else (one.instance, one.removal.name, one.removal.uid)
+            (one, one.name, one.uid)
+            if isinstance(one, InstanceOrder)
+            else (one.instance, one.removal.name, one.removal.uid)
         )
         steps.append(BeginDrain(uid=uid, behind=_behind(instance), lane=instance_lane(name, uid)))
     for key in facts.observed.pins:

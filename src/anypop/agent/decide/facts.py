@@ -199,7 +199,9 @@ class Facts:
     def superseded(self) -> frozenset[str]:
         """Uids of staying incarnations in whose place a newer or better one serves."""
         double = (lives for lives in self.lives.values() if len(lives) > 1)
-        return frozenset(i.uid for lives in double for i in lives if not self.is_front(i) and self.serves(self.fronts[i.name]))
+        return frozenset(
+            i.uid for lives in double for i in lives if not self.is_front(i) and self.serves(self.fronts[i.name])
+        )
 
     @cached_property
     def resumed(self) -> frozenset[str]:
@@ -249,7 +251,9 @@ class Facts:
     @cached_property
     def ready_prefixes(self) -> frozenset[Prefix]:
         """Prefixes that the order asks for and for whose traffic kernel and instances are fit."""
-        return frozenset(p for p in self.wanted_prefixes if p in self.observed.covers and self.gates(p) <= self.open_gates)
+        return frozenset(
+            p for p in self.wanted_prefixes if p in self.observed.covers and self.gates(p) <= self.open_gates
+        )
 
     @cached_property
     def able(self) -> frozenset[Address]:

@@ -38,13 +38,15 @@ def report_of(
     if isinstance(seen, Observed):
         orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
         return Report(
-            pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans, capacity=capacity
+            pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans,
+            capacity=capacity
         )  # fmt: skip
     facts, trouble = seen, seen.observed.memory.trouble
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, SPEAKER) if lane in trouble)
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
     return Report(
-        pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here, sessions=facts.observed.sessions,
+        pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here,
+        sessions=facts.observed.sessions,
         prefixes=_prefixes(facts),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity,
@@ -72,7 +74,9 @@ def _instance(instance: InstanceOrder, facts: Facts, at: float) -> InstanceRepor
     )  # fmt: skip
 
 
-def _phase(instance: InstanceOrder, containers: tuple[ContainerReport, ...], facts: Facts, at: float) -> tuple[Phase, Reason, str]:
+def _phase(
+    instance: InstanceOrder, containers: tuple[ContainerReport, ...], facts: Facts, at: float
+) -> tuple[Phase, Reason, str]:
     """The instance's phase, the reason, and words. RUNNING once it runs and has answered; a later failure shows in
     `healthy` and the reason.
     """
@@ -118,7 +122,9 @@ def _has_slot(instance: InstanceOrder, facts: Facts) -> bool:
     key = short(instance.uid)
     routes = facts.external.get(key, ())
     anycast = facts.memberships.get(key, frozenset())
-    return all(network_of(a.external) in routes for a in instance.addresses()) and all(a in anycast for a in instance.anycast)
+    return all(network_of(a.external) in routes for a in instance.addresses()) and all(
+        a in anycast for a in instance.anycast
+    )
 
 
 def _is_made(instance: InstanceOrder, facts: Facts) -> bool:
@@ -130,14 +136,17 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     seen = facts.containers_of(instance.uid).get(name)
     past = facts.observed.memory.pasts.get((instance.uid, name), NO_PAST)
     if seen is None:  # it was removed, and its successor is about to be made
-        return ContainerReport(name=name, phase=Phase.STARTING, reason=Reason.STARTING, restarts=past.restarts, **_last(past))
+        return ContainerReport(
+            name=name, phase=Phase.STARTING, reason=Reason.STARTING, restarts=past.restarts, **_last(past)
+        )
     ended = seen.state is ContainerState.EXITED
     verdict = facts.observed.health.get(instance.uid)
     ready = seen.state is ContainerState.RUNNING and bool(verdict and verdict.healthy)
     phase, reason, message = _container_phase(seen, past)
     return ContainerReport(
         name=name, phase=phase, reason=reason, message=message, container_id=seen.id, started_at=seen.started_at,
-        finished_at=seen.finished_at, exit_code=seen.exit_code, ready=ready, image_digest=seen.image_digest, restarts=seen.past.restarts,
+        finished_at=seen.finished_at, exit_code=seen.exit_code, ready=ready, image_digest=seen.image_digest,
+        restarts=seen.past.restarts,
         **_last(past if ended else seen.past),
     )  # fmt: skip
 
@@ -179,8 +188,14 @@ def _prefixes(facts: Facts) -> tuple[PrefixReport, ...]:
     for prefix, upstream in facts.observed.exported:
         exported[prefix].append(upstream)
     found = []
-    for prefix in sorted({a.prefix for a in facts.order.announcements} | facts.exported_prefixes, key=lambda p: (p.version, str(p))):
+    for prefix in sorted(
+        {a.prefix for a in facts.order.announcements} | facts.exported_prefixes, key=lambda p: (p.version, str(p))
+    ):
         upstreams = tuple(sorted(exported.get(prefix, ())))
         reason, wants = reason_for(prefix, facts)
-        found.append(PrefixReport(prefix=prefix, announced=bool(upstreams), upstreams=upstreams, reason=reason, wants_withdraw=wants))
+        found.append(
+            PrefixReport(
+                prefix=prefix, announced=bool(upstreams), upstreams=upstreams, reason=reason, wants_withdraw=wants
+            )
+        )
     return tuple(found)

@@ -35,7 +35,9 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
     leaving = {
         short(x.removal.uid)
         for x in facts.remains
-        if short(x.removal.uid) in members and _goes_on(x, facts, now) and not (serving and facts.is_pinned(x.removal.uid))
+        if short(x.removal.uid) in members
+        and _goes_on(x, facts, now)
+        and not (serving and facts.is_pinned(x.removal.uid))
     }
     return tuple(Member(short=key) for key in sorted(serving | leaving))
 
@@ -63,11 +65,17 @@ def must_drain(facts: Facts) -> list[InstanceOrder | Leaving]:
     """Whose live flows are to be pinned now: the superseded that still have addresses, and those that leave and are
     not needed.
     """
-    superseded = (i for i in facts.staying if i.uid in facts.superseded and _lives(i.uid, facts) and facts.has_addresses(i.uid))
+    superseded = (
+        i for i in facts.staying if i.uid in facts.superseded and _lives(i.uid, facts) and facts.has_addresses(i.uid)
+    )
     leaving = (x for x in facts.remains if _lives(x.removal.uid, facts) and not is_needed(x, facts))
     return [
         *(i for i in superseded if not facts.is_pinned(i.uid)),
-        *(x for x in leaving if not facts.is_pinned(x.removal.uid) and x.removal.uid not in facts.observed.memory.drained),
+        *(
+            x
+            for x in leaving
+            if not facts.is_pinned(x.removal.uid) and x.removal.uid not in facts.observed.memory.drained
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
 """What this machine has for instances: CPUs, memory, and the file system of containers and images, less a reserve.
 
-In: the size of that file system. Out: a `Capacity` for the report, which control uses unless the operator wrote a figure of their
-own into the network document. It reads /proc; it knows nothing of what runs.
+In: the size of that file system. Out: a `Capacity` for the report, which control uses unless the operator wrote a
+figure of their own into the network document. It reads /proc; it knows nothing of what runs.
 
 Instances are counted by their limits, and the host needs room beside them:
 

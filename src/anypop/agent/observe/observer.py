@@ -138,7 +138,8 @@ class Observer:
             speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
             exported=speaker.exported,
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
-            liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy), memory=memory,
+            liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
+            memory=memory,
         )  # fmt: skip
 
     def _pinned(self) -> dict[str, bool]:
@@ -166,7 +167,9 @@ class Observer:
     def knows_health(self, page: Page, memory: Memory) -> bool:
         """Whether every instance that was found running has been asked at least once."""
         found = {key[0] for key, _ in memory.found}
-        told = (self.probes.verdict(i.uid, [c.name for c in i.containers]) for i in page.order.instances if i.uid in found)
+        told = (
+            self.probes.verdict(i.uid, [c.name for c in i.containers]) for i in page.order.instances if i.uid in found
+        )
         return all(verdict.healthy is not None for verdict in told)
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ CommunityText = Annotated[str, Field(pattern="^[0-9]{1,10}(:[0-9]{1,10}){1,2}$")
 
 
 class ScopeRequest(Request):
-    """How an announcement is made. A community is `"209:7100"` or `[209, 7100]`, a large one has three parts. In place of
-    one it may say what the upstream shall do; a rule is refused where the upstream has no community for that.
+    """How an announcement is made. A community is `"209:7100"` or `[209, 7100]`, a large one has three parts. In place
+    of one it may say what the upstream shall do; a rule is refused where the upstream has no community for that.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -24,9 +24,12 @@ class ScopeRequest(Request):
     prepend: Annotated[int, Field(ge=0, le=8)] = 0
     communities: list[CommunityText | list[int]] | None = None
     large_communities: list[CommunityText | list[int]] | None = None
-    keep_in: Annotated[Region | None, Field(description="by the upstream's own community: kept in this continent")] = None
+    keep_in: Annotated[Region | None, Field(description="by the upstream's own community: kept in this continent")] = (
+        None
+    )
     no_export_to: Annotated[
-        int | Neighbours | None, Field(description="by the upstream's own community: not passed on to this network, or to these")
+        int | Neighbours | None,
+        Field(description="by the upstream's own community: not passed on to this network, or to these"),
     ] = None
     lower_preference: Annotated[
         Literal["lowest", "below-peer", "as-peer", "above-peer", "below-customer"] | None,

@@ -1,6 +1,7 @@
 """What an agent gets for an answer to "what is my order": all of it, or what differs from the one that it has.
 
-In: an order and its difference, as `model` has them. Out: their description for clients. The bytes are made by control, not from this.
+In: an order and its difference, as `model` has them. Out: their description for clients. The bytes are made by control,
+not from this.
 """
 
 from pydantic import RootModel

@@ -114,13 +114,14 @@ class Hosts(Answer):
 
 
 class Event(Answer):
-    """Something that happened. `at` is in seconds since the epoch."""
+    """Something that happened. `at` is in seconds since the epoch; `fields` are its facts, the same for each kind."""
 
     id: int
     at: float
     kind: str
     subject: str
     message: str
+    fields: dict[str, str | int | bool | None]
     stack_id: str | None
 
 

@@ -20,7 +20,10 @@ class AdviceRequest(Request):
     stack: Annotated[str, Field(description="id or slug; needed where two stacks have such a workload")] = ""
     graph: Annotated[
         Literal["files", "lab"] | None,
-        Field(description="`files`: those that the operator named; `lab`: the running lab. Default: the first that is there"),
+        Field(
+            description="`files`: those that the operator named; `lab`: the running lab. "
+            "Default: the first that is there"
+        ),
     ] = None
 
 
@@ -30,9 +33,13 @@ class PredictionRequest(AdviceRequest):
     """
 
     what_if: list[str] = Field(
-        default_factory=list, max_length=MOST_RULES, description="rules, one after the other, as `withhold:JFK:209` or `prepend:LAX:209:2`"
+        default_factory=list,
+        max_length=MOST_RULES,
+        description="rules, one after the other, as `withhold:JFK:209` or `prepend:LAX:209:2`",
     )
-    top: Annotated[StrictInt, between(0, MOST_NETWORKS, "networks"), Field(description="so many of the biggest networks")] = 10
+    top: Annotated[
+        StrictInt, between(0, MOST_NETWORKS, "networks"), Field(description="so many of the biggest networks")
+    ] = 10
 
 
 class ProposalRequest(AdviceRequest):
@@ -40,7 +47,9 @@ class ProposalRequest(AdviceRequest):
 
     causes: Annotated[StrictInt, between(1, MOST_CAUSES, "causes"), Field(description="so many, the worst first")] = 5
     repairs: Annotated[StrictInt, between(1, MOST_CAUSES, "repairs"), Field(description="so many of each cause")] = 5
-    far_km: Annotated[float, Field(ge=1, le=40_000, description="further than this beyond the nearest PoP is too far")] = 1500.0
+    far_km: Annotated[
+        float, Field(ge=1, le=40_000, description="further than this beyond the nearest PoP is too far")
+    ] = 1500.0
 
 
 class ShareRow(Answer):

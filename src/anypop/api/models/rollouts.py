@@ -25,9 +25,13 @@ class StrategyRequest(Request):
     model_config = ConfigDict(extra="forbid")
 
     bake_s: Annotated[Seconds | None, Field(description="how long a wave must be well before the next begins")] = None
-    deadline_s: Annotated[Seconds | None, Field(description="how long a changed instance may take to be healthy")] = None
+    deadline_s: Annotated[Seconds | None, Field(description="how long a changed instance may take to be healthy")] = (
+        None
+    )
     failing_s: Annotated[Seconds | None, Field(description="how long an image may fail to be pulled")] = None
-    surge: Annotated[StrictInt | None, Field(ge=1, le=MOST_SURGE, description="instances of a host beside those they replace")] = None
+    surge: Annotated[
+        StrictInt | None, Field(ge=1, le=MOST_SURGE, description="instances of a host beside those they replace")
+    ] = None
 
 
 class StrategyBody(Request):
@@ -77,7 +81,9 @@ class Revisions(Answer):
 
 
 class RolloutStatus(Answer):
-    """`instances_on_it` of `instances` are on `revision`, the newest; `good`: the last one that ran everywhere, or 0."""
+    """`instances_on_it` of `instances` are on `revision`, the newest; `good`: the last one that ran everywhere, or
+    0.
+    """
 
     revision: int
     instances: int
@@ -86,10 +92,15 @@ class RolloutStatus(Answer):
 
 
 class WaveResult(Answer):
-    """How a wave of scopes that is over went. `differs`: what was not as it should be at its end; empty: it is through."""
+    """How a wave of scopes that is over went. `differs`: what was not as it should be at its end; empty: it is
+    through.
+    """
 
     seconds: float
-    seen: Annotated[dict[str, str | None], Field(description="where each vantage landed at its end; empty: there was none to see it")]
+    seen: Annotated[
+        dict[str, str | None],
+        Field(description="where each vantage landed at its end; empty: there was none to see it"),
+    ]
     differs: list[str]
 
 
@@ -108,11 +119,15 @@ class Rollout(Answer):
     created_at: CreatedAt
     ended_at: Annotated[Moment, Field(alias="endedAt")] = left_out()
     seconds: float = left_out()
-    vantages: Annotated[dict[str, str | None], Field(description="where each landed last; null: nobody answered")] = left_out()
+    vantages: Annotated[dict[str, str | None], Field(description="where each landed last; null: nobody answered")] = (
+        left_out()
+    )
     revision: int = left_out()
     previous: int = left_out("to which it reverts")
     results: list[WaveResult] = left_out("of scopes: the waves that are over")
-    restored: bool = left_out("of scopes that were taken back: whether the vantages land as before again; missing: not known (yet)")
+    restored: bool = left_out(
+        "of scopes that were taken back: whether the vantages land as before again; missing: not known (yet)"
+    )
 
 
 class Rollouts(RolloutStatus):

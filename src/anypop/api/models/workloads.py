@@ -12,7 +12,9 @@ from anypop.api.models.common import CamelAnswer, CamelRequest, CountText, Id, M
 from anypop.model.reasons import Reason
 from anypop.plan.schema import Container, Runtime, Spec, Target, WorkloadBody
 
-InstancePhase = Literal["INSTANCE_PHASE_UNSPECIFIED", "SCHEDULING", "STARTING", "RUNNING", "FAILED", "COMPLETED", "STOPPED", "DELETING"]
+InstancePhase = Literal[
+    "INSTANCE_PHASE_UNSPECIFIED", "SCHEDULING", "STARTING", "RUNNING", "FAILED", "COMPLETED", "STOPPED", "DELETING"
+]
 
 
 class Location(CamelAnswer):
@@ -143,7 +145,9 @@ class Instance(CamelAnswer):
     name: str
     metadata: InstanceMetadata
     location: Location
-    phase: Annotated[InstancePhase, Field(description="INSTANCE_PHASE_UNSPECIFIED: its PoP is silent, nothing is known")]
+    phase: Annotated[
+        InstancePhase, Field(description="INSTANCE_PHASE_UNSPECIFIED: its PoP is silent, nothing is known")
+    ]
     reason: Reason
     message: str = left_out()
     ip_address: str = left_out()

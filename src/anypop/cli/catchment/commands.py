@@ -1,7 +1,7 @@
 """`anypop catchment ...`: where every network lands, and what a change would move.
 
-In: a graph of the Internet, what we announce (asked of control, or a plan file), "what if" rules. Out: tables, JSON, a map. Nothing is
-changed from here. Everything heavy is imported by the command that needs it.
+In: a graph of the Internet, what we announce (asked of control, or a plan file), "what if" rules. Out: tables, JSON, a
+map. Nothing is changed from here. Everything heavy is imported by the command that needs it.
 """
 
 from pathlib import Path
@@ -10,29 +10,42 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anypop.advice.graph import Graph, Sources
+from anypop.cli.call import Call, command
 from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.graph_options import Footprint, GraphFile, Observed, Overrides, Weights
-from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
 
 if TYPE_CHECKING:
     from anypop.cli.screen import Shown
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Where every network lands: predict, compare, measure, before anything is announced."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Where every network lands: predict, compare, measure, before anything is announced.",
 )
 
-Plan = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="What we announce, from a file instead of from control.")]
+Plan = Annotated[
+    Path | None, typer.Option("--plan", metavar="FILE", help="What we announce, from a file instead of from control.")
+]
 Workload = Annotated[
     str,
-    typer.Option("--workload", "-w", metavar="WORKLOAD", help="Whose announcements (default: the only anycast one).", show_default=False),
+    typer.Option(
+        "--workload",
+        "-w",
+        metavar="WORKLOAD",
+        help="Whose announcements (default: the only anycast one).",
+        show_default=False,
+    ),
 ]
 WhatIf = Annotated[
     list[str] | None,
     typer.Option(
         "--what-if",
         metavar="RULE",
-        help="As if: withhold:JFK:209, prepend:LAX:209:2, scope:JFK:209:209:7100, reset:JFK:209, add:LHR:3356. Repeatable.",
+        help=(
+            "As if: withhold:JFK:209, prepend:LAX:209:2, scope:JFK:209:209:7100, reset:JFK:209, add:LHR:3356. "
+            "Repeatable."
+        ),
         show_default=False,
     ),
 ]
@@ -48,7 +61,7 @@ WhatIf = Annotated[
     """,
 )
 def predict(
-    door: Door,
+    call: Call,
     *,
     graph: GraphFile = None,
     overrides: Overrides = None,
@@ -60,10 +73,18 @@ def predict(
     what_if: WhatIf = None,
     biggest: Annotated[
         int,
-        typer.Option("--biggest", metavar="N", help="So many of the biggest networks: by weight, then by customers.", min=0, max=100_000),
+        typer.Option(
+            "--biggest",
+            metavar="N",
+            help="So many of the biggest networks: by weight, then by customers.",
+            min=0,
+            max=100_000,
+        ),
     ] = 10,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw a map.")] = None,
-    save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Keep it for 'diff' and 'evaluate'.")] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Keep it for 'diff' and 'evaluate'.")
+    ] = None,
 ) -> None:
     """Where every network lands, by PoP, region and country, and how sure that is."""
     from anypop.advice import saved_predictions  # noqa: PLC0415 - see the module
@@ -72,13 +93,13 @@ def predict(
     from anypop.cli.catchment import inputs, picture, tables  # noqa: PLC0415
 
     given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations)
-    internet = graph_options.loaded(door, given).graph
-    asked = inputs.question(door, plan, workload, what_if or ())
+    internet = graph_options.loaded(call, given).graph
+    asked = inputs.question(call, plan, workload, what_if or ())
     answer = ask(internet, asked, compare=bool(what_if))
     found, change, name = answer.prediction, answer.change, internet.says
-    _warn(door, internet)
+    _warn(call, internet)
     for line in answer.notes:
-        door.screen.note(line)
+        call.screen.note(line)
     if save is not None:
         _write(save, saved_predictions.write(found, graph=name))
     if svg is not None:
@@ -89,7 +110,7 @@ def predict(
         head: list[Shown] = [*tables.difference(change), ""] if change is not None else []
         return [*head, *tables.prediction(found, biggest=biggest, graph=name)]
 
-    door.screen.result(answer_data(answer, biggest=biggest, graph=name), shown)
+    call.screen.result(answer_data(answer, biggest=biggest, graph=name), shown)
 
 
 @command(
@@ -101,7 +122,7 @@ def predict(
     """,
 )
 def difference(
-    door: Door,
+    call: Call,
     a: Annotated[str, typer.Argument(metavar="A", help="A saved prediction, a plan, or 'now'.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
     *,
@@ -119,25 +140,31 @@ def difference(
 
     internet = None
     if inputs.need_graph((a, b)):
-        given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations)
-        internet = graph_options.loaded(door, given).graph
-        _warn(door, internet)
-    before, after = inputs.of_names(door, internet, (a, b), workload)
+        given = Sources(
+            graph=graph, overrides=overrides, footprint=footprint, weights=weights, observations=observations
+        )
+        internet = graph_options.loaded(call, given).graph
+        _warn(call, internet)
+    before, after = inputs.of_names(call, internet, (a, b), workload)
     try:
         found = diff(before, after)
     except ValueError:
         raise usage(f"{a} and {b} are of different graphs", advice="Predict both over one graph.") from None
-    door.screen.result(difference_data(found), lambda: tables.difference(found))
+    call.screen.result(difference_data(found), lambda: tables.difference(found))
 
 
-@command(app, "plan", examples="anypop catchment plan > plan.yaml\nanypop catchment plan --what-if withhold:JFK:209 > without.yaml")
-def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) -> None:
+@command(
+    app,
+    "plan",
+    examples="anypop catchment plan > plan.yaml\nanypop catchment plan --what-if withhold:JFK:209 > without.yaml",
+)
+def show_plan(call: Call, *, workload: Workload = "", what_if: WhatIf = None) -> None:
     """Write what we announce now (or would) as a plan file to standard output."""
     from anypop.advice import plans  # noqa: PLC0415 - see the module
     from anypop.cli.catchment import inputs  # noqa: PLC0415
     from anypop.model.scopes import scope_data  # noqa: PLC0415
 
-    wanted = inputs.question(door, None, workload, what_if or ()).wanted
+    wanted = inputs.question(call, None, workload, what_if or ()).wanted
     rows = [
         {
             "pop": s.pop,
@@ -148,18 +175,19 @@ def show_plan(door: Door, *, workload: Workload = "", what_if: WhatIf = None) ->
         }
         for s in wanted.sessions
     ]
-    door.screen.result({"asn": wanted.asn, "sessions": rows}, lambda: [plans.write(wanted).rstrip("\n")])
+    call.screen.result({"asn": wanted.asn, "sessions": rows}, lambda: [plans.write(wanted).rstrip("\n")])
 
 
 @command(app, "generate", stack=False, examples="anypop catchment generate --ases 20000 --seed 7 --out internet.txt.gz")
 def generate(
-    door: Door,
+    call: Call,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it; .gz and .bz2 are packed.")],
     ases: Annotated[int, typer.Option("--ases", metavar="N", help="Networks, at least 30.", max=200_000)] = 10_000,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same graph.", min=0)] = 1,
     footprint_out: Annotated[
-        Path | None, typer.Option("--footprint-out", metavar="FILE", help="The cities of its networks (default: beside it).")
+        Path | None,
+        typer.Option("--footprint-out", metavar="FILE", help="The cities of its networks (default: beside it)."),
     ] = None,
 ) -> None:
     """Write an invented internet: relationships as CAIDA writes them, and a file of the cities of its networks."""
@@ -168,10 +196,15 @@ def generate(
 
     places = footprint_out or out.with_name(f"{out.name.partition('.')[0]}.cities.csv")
     made = make(ases, seed)
-    _write(out, graph_files.packed(graph_files.serial_1(made.relationships, about=f"invented: {ases} networks, seed {seed}"), out.suffix))
+    _write(
+        out,
+        graph_files.packed(
+            graph_files.serial_1(made.relationships, about=f"invented: {ases} networks, seed {seed}"), out.suffix
+        ),
+    )
     _write(places, graph_files.footprint(made.places))
     links = len(made.relationships)
-    door.screen.result(
+    call.screen.result(
         {"graph": str(out), "footprint": str(places), "networks": ases, "links": links, "seed": seed},
         lambda: [
             f"{ases:,} networks with {links:,} links, all invented: {out}, their cities: {places}",
@@ -191,23 +224,36 @@ def generate(
     """,
 )
 def observe(
-    door: Door,
+    call: Call,
     *,
     source: Annotated[
-        str, typer.Option("--import", metavar="FILE", help="CSV, RIPE Atlas results, or what 'probe -o json' printed; '-' reads it.")
+        str,
+        typer.Option(
+            "--import", metavar="FILE", help="CSV, RIPE Atlas results, or what 'probe -o json' printed; '-' reads it."
+        ),
     ],
     pops: Annotated[
-        str, typer.Option("--pops", metavar="CITY,CITY", help="PoPs whose codes stand in an answer (Atlas).", show_default=False)
+        str,
+        typer.Option(
+            "--pops", metavar="CITY,CITY", help="PoPs whose codes stand in an answer (Atlas).", show_default=False
+        ),
     ] = "",
     meaning: Annotated[
-        list[str] | None, typer.Option("--map", metavar="TEXT=CITY", help="An answer or address that means a PoP (Atlas). Repeatable.")
+        list[str] | None,
+        typer.Option("--map", metavar="TEXT=CITY", help="An answer or address that means a PoP (Atlas). Repeatable."),
     ] = None,
     probes: Annotated[
-        Path | None, typer.Option("--probes", metavar="FILE", help="AS of each probe: CSV probe,asn, or Atlas' own JSON archive.")
+        Path | None,
+        typer.Option("--probes", metavar="FILE", help="AS of each probe: CSV probe,asn, or Atlas' own JSON archive."),
     ] = None,
-    prefixes: Annotated[Path | None, typer.Option("--prefixes", metavar="FILE", help="AS of each prefix: prefix,asn rows (CSV).")] = None,
+    prefixes: Annotated[
+        Path | None, typer.Option("--prefixes", metavar="FILE", help="AS of each prefix: prefix,asn rows (CSV).")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Add them to this file (default: observations.csv in the state folder).")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Add them to this file (default: observations.csv in the state folder)."
+        ),
     ] = None,
 ) -> None:
     """Store where networks were seen to land; predictions then start from that."""
@@ -215,13 +261,17 @@ def observe(
     from anypop.cli.catchment import observations  # noqa: PLC0415
 
     found = observations.imported(source, pops=pops, meaning=meaning or (), probes=probes, prefixes=prefixes)
-    target = out or door.folder / "observations.csv"
+    target = out or call.folder / "observations.csv"
     added, every = observations.keep(target, found)
     data = {"file": str(target), "read": len(found), "added": added, "kept": every, "pops": by_pop(found)}
     if nameless := sum(not seen.asn for seen in found):
-        door.screen.note(f"{nameless:,} of them not kept: the network of their probes is not known; --probes FILE tells it")
+        call.screen.note(
+            f"{nameless:,} of them not kept: the network of their probes is not known; --probes FILE tells it"
+        )
     words = ", ".join(f"{pop} {count:,}" for pop, count in by_pop(found).items()) or "none"
-    door.screen.result(data, lambda: [f"{len(found):,} observations ({words}), {added:,} of them new; {every:,} in {target}"])
+    call.screen.result(
+        data, lambda: [f"{len(found):,} observations ({words}), {added:,} of them new; {every:,} in {target}"]
+    )
 
 
 @command(
@@ -231,7 +281,7 @@ def observe(
     examples="anypop catchment evaluate --predicted before.json --measured observations.csv",
 )
 def evaluate(
-    door: Door,
+    call: Call,
     *,
     predicted: Annotated[Path, typer.Option("--predicted", metavar="FILE", help="A saved prediction.")],
     observed: Annotated[Path, typer.Option("--measured", metavar="FILE", help="Observations, as CSV.")],
@@ -246,16 +296,20 @@ def evaluate(
     prediction = saved_predictions.read(inputs.text_of(predicted, "a saved prediction"), str(predicted))
     rows = read_csv(inputs.text_of(observed, "observations"), str(observed))
     # What was pinned was told beforehand: being right about it proves nothing.
-    told = {int(site): prediction.pops[prediction.pop[site]] for site in (prediction.level == 0).nonzero()[0] if prediction.pop[site] >= 0}
+    told = {
+        int(site): prediction.pops[prediction.pop[site]]
+        for site in (prediction.level == 0).nonzero()[0]
+        if prediction.pop[site] >= 0
+    }
     found = score(prediction, rows, held_out=told)
-    door.screen.result(evaluation_data(found) | {"pinned": len(told)}, lambda: tables.evaluation(found))
+    call.screen.result(evaluation_data(found) | {"pinned": len(told)}, lambda: tables.evaluation(found))
 
 
-def _warn(door: Door, graph: Graph) -> None:
+def _warn(call: Call, graph: Graph) -> None:
     for warning in graph.warnings[:5]:
-        door.screen.note(f"warning: {warning}")
+        call.screen.note(f"warning: {warning}")
     if len(graph.warnings) > 5:
-        door.screen.note(f"warning: and {len(graph.warnings) - 5} more")
+        call.screen.note(f"warning: and {len(graph.warnings) - 5} more")
 
 
 def _write(path: Path, content: str | bytes) -> None:

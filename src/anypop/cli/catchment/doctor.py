@@ -12,10 +12,10 @@ import typer
 
 from anypop.advice.graph import Sources
 from anypop.cli import waves
+from anypop.cli.call import Call, command
 from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, Workload
 from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides, Weights
-from anypop.cli.door import Door, command
 from anypop.cli.failure import usage
 from anypop.cli.options import Yes
 from anypop.model.announce import Scope
@@ -43,7 +43,7 @@ def register(root: typer.Typer) -> None:
         """,
     )
     def doctor(
-        door: Door,
+        call: Call,
         *,
         graph: GraphFile = None,
         overrides: Overrides = None,
@@ -51,20 +51,33 @@ def register(root: typer.Typer) -> None:
         weights: Weights = None,
         plan: Plan = None,
         workload: Workload = "",
-        causes: Annotated[int, typer.Option("--causes", metavar="N", help="So many causes, the worst first.", min=1, max=50)] = 5,
-        repairs: Annotated[int, typer.Option("--repairs", metavar="N", help="So many repairs of each.", min=1, max=50)] = 5,
+        causes: Annotated[
+            int, typer.Option("--causes", metavar="N", help="So many causes, the worst first.", min=1, max=50)
+        ] = 5,
+        repairs: Annotated[
+            int, typer.Option("--repairs", metavar="N", help="So many repairs of each.", min=1, max=50)
+        ] = 5,
         far_km: Annotated[
-            float, typer.Option("--far-km", metavar="KM", help="Further than this beyond the nearest PoP is too far.", min=1)
+            float,
+            typer.Option("--far-km", metavar="KM", help="Further than this beyond the nearest PoP is too far.", min=1),
         ] = 1500.0,
         make: Annotated[
-            str, typer.Option("--apply", metavar="N", help="Make this repair: 1.2, or 1 for the best of cause 1.", show_default=False)
+            str,
+            typer.Option(
+                "--apply", metavar="N", help="Make this repair: 1.2, or 1 for the best of cause 1.", show_default=False
+            ),
         ] = "",
         patience: Annotated[
-            float, typer.Option("--patience", metavar="SECONDS", help="How long a PoP may take to come out as predicted.", min=0.1)
+            float,
+            typer.Option(
+                "--patience", metavar="SECONDS", help="How long a PoP may take to come out as predicted.", min=0.1
+            ),
         ] = 60.0,
         yes: Yes = False,
     ) -> None:
-        """Find networks that land too far away, name the cause, propose repairs scored on the whole graph, and make one."""
+        """Find networks that land too far away, name the cause, propose repairs scored on the whole graph, and make
+        one.
+        """
         from anypop.advice import proposals  # noqa: PLC0415 - numpy, and the model of the Internet
         from anypop.agent.act.bgp.proposed import bird_conf  # noqa: PLC0415
         from anypop.cli.catchment import inputs, report  # noqa: PLC0415
@@ -72,15 +85,17 @@ def register(root: typer.Typer) -> None:
         if make and plan is not None:
             raise usage("--apply changes what control announces, not a plan file", advice="Leave --plan out.")
         given = Sources(graph=graph, overrides=overrides, footprint=footprint, weights=weights)
-        internet = graph_options.loaded(door, given).graph
-        asked = inputs.question(door, plan, workload)
+        internet = graph_options.loaded(call, given).graph
+        asked = inputs.question(call, plan, workload)
         found = proposals.diagnosed(internet, asked.now, causes=causes, far_km=far_km)
         known = asked.known
         place = proposals.Place()
         if known is not None:
-            place = proposals.Place(workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf)
+            place = proposals.Place(
+                workload=known.workload, network=known.network, prefixes=known.prefixes, render=bird_conf
+            )
         if not make:
-            door.screen.result(
+            call.screen.result(
                 proposals.data(found, place, most=repairs, graph=internet.says),
                 lambda: report.report(found, place, most=repairs, graph=internet.says, far_km=far_km),
             )
@@ -89,10 +104,21 @@ def register(root: typer.Typer) -> None:
         if repair is None:
             raise usage(f"--apply {make}: there is no such repair", advice="'anypop doctor' shows their numbers.")
         assert known is not None
-        _made(door, internet, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes)
+        _made(
+            call, internet, known, repair, proposals.repair_data(repair, asked.now, place), patience_s=patience, yes=yes
+        )
 
 
-def _made(door: Door, graph: "Graph", known: "Known", repair: "Repair", shown: Mapping[str, Any], *, patience_s: float, yes: bool) -> None:
+def _made(
+    call: Call,
+    graph: "Graph",
+    known: "Known",
+    repair: "Repair",
+    shown: Mapping[str, Any],
+    *,
+    patience_s: float,
+    yes: bool,
+) -> None:
     """Show, ask, have control do it, and end badly when it was taken back."""
     from anypop.advice.answers import difference_data  # noqa: PLC0415 - see above
     from anypop.advice.preview import compared  # noqa: PLC0415
@@ -105,24 +131,27 @@ def _made(door: Door, graph: "Graph", known: "Known", repair: "Repair", shown: M
         raise usage(f"'{repair.title}' is a contract with a network, no configuration", advice="Choose another repair.")
     scopes: dict[Key, Scope] = {(change.pop, change.upstream): change.scope for change in repair.changes}
     change = compared(graph, known.announcements, known.announcements.with_scopes(scopes))
-    door.screen.preview([(repair.title, "bold")], *(f"  {line}" for line in shown["commands"]))
-    door.screen.preview(*(f"  {pop} bird.conf {line}" for pop, lines in shown["bird_conf"].items() for line in lines))
-    door.screen.preview([(change.sentence, "bold")])
-    door.screen.agree("Make it?", yes=yes)
-    places = vantages.viewpoints(door)
-    seen = vantages.landings(door, known.workload) if places else {}
+    call.screen.preview([(repair.title, "bold")], *(f"  {line}" for line in shown["commands"]))
+    call.screen.preview(*(f"  {pop} bird.conf {line}" for pop, lines in shown["bird_conf"].items() for line in lines))
+    call.screen.preview([(change.sentence, "bold")])
+    call.screen.agree("Make it?", yes=yes)
+    places = vantages.viewpoints(call)
+    seen = vantages.landings(call, known.workload) if places else {}
     plan = waves_of(graph, known.announcements, scopes, places, seen)
     for doubt in plan.doubts:
-        door.screen.note(doubt.says)
+        call.screen.note(doubt.says)
     strategy = {"deadline_s": patience_s, "bake_s": min(HOLD_S, patience_s / 4)}
     note = f"doctor: {repair.title}"
     asked = [waves.wave(one.scopes, note=note, expected=one.expected) for one in plan.waves]
-    begun = waves.begin(door, known.workload, asked, strategy)
-    rollout = waves.to_the_end(door, known.workload, begun, **strategy, well="as predicted")
+    begun = waves.begin(call, known.workload, asked, strategy)
+    rollout = waves.to_the_end(call, known.workload, begun, **strategy, well="as predicted")
     data = {"repair": dict(shown), "predicted": difference_data(change), **waves.course(rollout)}
-    door.screen.result(data, lambda: [_ending(rollout, repair)])
+    call.screen.result(data, lambda: [_ending(rollout, repair)])
     if rollout["phase"] != "done":
-        advice = "'anypop why VANTAGE' shows what the routers do instead; 'anypop catchment observe' teaches the model what was seen."
+        advice = (
+            "'anypop why VANTAGE' shows what the routers do instead; 'anypop catchment observe' teaches the model what "
+            "was seen."
+        )
         raise waves.taken_back(rollout, what="the repair", why="the outcome differs from the prediction", advice=advice)
 
 

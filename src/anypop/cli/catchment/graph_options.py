@@ -15,18 +15,29 @@ from anypop.advice.graph import File, Graph, Sources
 from anypop.cli.failure import Exit, Failure
 
 if TYPE_CHECKING:
-    from anypop.cli.door import Door
+    from anypop.cli.call import Call
     from anypop.lab.address import LabPlan
 
 GraphFile = Annotated[
-    File, typer.Option("--graph", metavar="FILE", help="AS relationships: CAIDA serial-1 or serial-2, or CSV; plain, gz or bz2.")
+    File,
+    typer.Option(
+        "--graph", metavar="FILE", help="AS relationships: CAIDA serial-1 or serial-2, or CSV; plain, gz or bz2."
+    ),
 ]
-Overrides = Annotated[File, typer.Option("--overrides", metavar="FILE", help="CSV of relationships that are known better.")]
-Footprint = Annotated[File, typer.Option("--footprint", metavar="FILE", help="CSV of the cities of networks: asn,cities.")]
-Weights = Annotated[File, typer.Option("--weights", metavar="FILE", help="CSV of users (or traffic) per network: asn,weight.")]
+Overrides = Annotated[
+    File, typer.Option("--overrides", metavar="FILE", help="CSV of relationships that are known better.")
+]
+Footprint = Annotated[
+    File, typer.Option("--footprint", metavar="FILE", help="CSV of the cities of networks: asn,cities.")
+]
+Weights = Annotated[
+    File, typer.Option("--weights", metavar="FILE", help="CSV of users (or traffic) per network: asn,weight.")
+]
 Observed = Annotated[File, typer.Option("--observations", metavar="FILE", help="Measurements that overrule the model.")]
 
-_ADVICE = "Give --graph FILE, set ANYPOP_GRAPH, or write graph.yaml; 'anypop catchment generate' makes one for who has none."
+_ADVICE = (
+    "Give --graph FILE, set ANYPOP_GRAPH, or write graph.yaml; 'anypop catchment generate' makes one for who has none."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +48,14 @@ class Loaded:
     plan: "LabPlan | None" = None
 
 
-def sources(door: "Door", given: Sources | None = None) -> Sources | None:
+def sources(call: "Call", given: Sources | None = None) -> Sources | None:
     """The files meant; None where there is no graph at all. Raises `Invalid` for a graph.yaml that is wrong."""
-    return graph.find(given or Sources(), folder=door.folder, environment=os.environ)
+    return graph.find(given or Sources(), folder=call.folder, environment=os.environ)
 
 
-def loaded(door: "Door", given: Sources) -> Loaded:
+def loaded(call: "Call", given: Sources) -> Loaded:
     """The graph meant. Raises `Failure` where there is none, and `Invalid` with every problem of its files."""
-    found = sources(door, given)
+    found = sources(call, given)
     if found is None:
         raise Failure("no graph of the Internet is known here", code=Exit.USAGE, advice=_ADVICE)
     return load(found)

@@ -19,36 +19,40 @@ from anypop.model.sessions import Announcements
 from anypop.routing.catchment.predict import Prediction
 
 if TYPE_CHECKING:
-    from anypop.cli.door import Door
+    from anypop.cli.call import Call
 
 NOW = "now"  # in place of a file: what control announces
 _PREDICTION = "a saved prediction, a plan, or 'now'"
 
 
-def question(door: "Door", plan: Path | None, workload: str, rules: Sequence[str] = ()) -> Question:
+def question(call: "Call", plan: Path | None, workload: str, rules: Sequence[str] = ()) -> Question:
     """What a command's options ask. `plan` needs no control process."""
-    known = from_control(door, workload) if plan is None else None
+    known = from_control(call, workload) if plan is None else None
     now = known.announcements if known is not None else from_file(plan)
     return question_of(now, rules, [f"--what-if {text}" for text in rules], known=known)
 
 
-def from_control(door: "Door", workload: str) -> Known:
+def from_control(call: "Call", workload: str) -> Known:
     """What one workload announces now. `workload` empty: the only anycast one; where there is none, every PoP to every
     upstream.
     """
-    network = network_from(door.client.get("/anypop/v1/network", what="read the network"))
+    network = network_from(call.client.get("/anypop/v1/network", what="read the network"))
     if not workload:
-        listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find the workload")
+        listed = call.client.every(f"{call.stack_path('workload')}/workloads", what="find the workload")
         slugs = [str(w.get("slug")) for w in listed if views.anycast_of(w)]
         if len(slugs) > 1:
-            raise usage(f"several workloads have an anycast address: {', '.join(slugs)}", advice="Name one with --workload.")
+            raise usage(
+                f"several workloads have an anycast address: {', '.join(slugs)}", advice="Name one with --workload."
+            )
         if not slugs:
             return known_of(network)
         workload = slugs[0]
-    path = f"{door.workload_path(workload, 'anypop')}/announcements"
-    rows = door.client.get(path, what=f"announcements of {workload}").get("results") or []
+    path = f"{call.workload_path(workload, 'anypop')}/announcements"
+    rows = call.client.get(path, what=f"announcements of {workload}").get("results") or []
     if not rows:
-        raise Failure(f"{workload} announces nothing", code=Exit.NOT_FOUND, advice="Only a workload made with --anycast does.")
+        raise Failure(
+            f"{workload} announces nothing", code=Exit.NOT_FOUND, advice="Only a workload made with --anycast does."
+        )
     return known_of(network, workload, rows)
 
 
@@ -71,14 +75,16 @@ def need_graph(names: Sequence[str]) -> bool:
     return any(name == NOW or not saved_predictions.is_saved(text_of(Path(name), _PREDICTION)) for name in names)
 
 
-def of_names(door: "Door", graph: Graph | None, names: Sequence[str], workload: str) -> list[Prediction]:
+def of_names(call: "Call", graph: Graph | None, names: Sequence[str], workload: str) -> list[Prediction]:
     """Predictions of files (saved ones or plans) and of `now`. Plans and `now` need a graph."""
     texts = {name: None if name == NOW else text_of(Path(name), _PREDICTION) for name in names}
     read = {
-        name: saved_predictions.read(text, name) for name, text in texts.items() if text is not None and saved_predictions.is_saved(text)
+        name: saved_predictions.read(text, name)
+        for name, text in texts.items()
+        if text is not None and saved_predictions.is_saved(text)
     }
     asked = {
-        name: from_control(door, workload).announcements if text is None else plans.read(text, name)
+        name: from_control(call, workload).announcements if text is None else plans.read(text, name)
         for name, text in texts.items()
         if name not in read
     }

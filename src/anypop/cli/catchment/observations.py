@@ -8,7 +8,14 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from anypop.advice.measurements import as_csv, identifier, networks_of_prefixes, networks_of_probes, of_probe, probe_rows
+from anypop.advice.measurements import (
+    as_csv,
+    identifier,
+    networks_of_prefixes,
+    networks_of_probes,
+    of_probe,
+    probe_rows,
+)
 from anypop.cli.catchment.inputs import text_of
 from anypop.cli.failure import usage
 from anypop.model.cities import find_city
@@ -16,7 +23,12 @@ from anypop.routing.catchment.observations import Observation, read_atlas, read_
 
 
 def imported(
-    source: str, *, pops: str = "", meaning: Sequence[str] = (), probes: Path | None = None, prefixes: Path | None = None
+    source: str,
+    *,
+    pops: str = "",
+    meaning: Sequence[str] = (),
+    probes: Path | None = None,
+    prefixes: Path | None = None,
 ) -> tuple[Observation, ...]:
     """The observations in a file ('-': standard input)."""
     name = "standard input" if source == "-" else source
@@ -26,15 +38,26 @@ def imported(
         raise usage(f"--pops: no such city: {', '.join(unknown)}", advice="Cities are IATA codes, such as LHR.")
     if not text.lstrip().startswith(("[", "{")):
         # Without such a file no prefix is known.
-        networks = networks_of_prefixes(text_of(prefixes, "prefixes"), str(prefixes)) if prefixes is not None else lambda _: None
+        networks = (
+            networks_of_prefixes(text_of(prefixes, "prefixes"), str(prefixes))
+            if prefixes is not None
+            else lambda _: None
+        )
         return read_csv(text, name, asn_of_prefix=networks)
     if (rows := probe_rows(text)) is not None:
         return of_probe(rows, name, now=round(time.time(), 3))
     meanings = _meanings(meaning)
     if not known and not meanings:
-        raise usage("say which answers mean which PoP", advice="--pops AMS,LHR (their codes stand in the answer) or --map TEXT=CITY.")
+        raise usage(
+            "say which answers mean which PoP",
+            advice="--pops AMS,LHR (their codes stand in the answer) or --map TEXT=CITY.",
+        )
     # Without such a file no probe's network is known, and its observations pin nothing.
-    of_probes = networks_of_probes(text_of(probes, "the probes' networks"), str(probes)) if probes is not None else lambda _: None
+    of_probes = (
+        networks_of_probes(text_of(probes, "the probes' networks"), str(probes))
+        if probes is not None
+        else lambda _: None
+    )
     return read_atlas(text, name, identify=identifier(known, meanings), asn_of_probe=of_probes)
 
 

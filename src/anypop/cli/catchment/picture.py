@@ -1,8 +1,8 @@
 """A prediction as a map: SVG text out, with nothing that would have to be fetched. Pure.
 
-The world in equirectangular projection, its land drawn by the world's airports (a grey dot for each square degree that has one); each city
-with networks as a pie of the PoPs where they land, as large as its share, pale where a slice is mostly a tie; a thin line to the PoP of the
-largest slice where that is not the nearest; PoPs as named rings.
+The world in equirectangular projection, its land drawn by the world's airports (a grey dot for each square degree that
+has one); each city with networks as a pie of the PoPs where they land, as large as its share, pale where a slice is
+mostly a tie; a thin line to the PoP of the largest slice where that is not the nearest; PoPs as named rings.
 """
 
 from collections import defaultdict
@@ -27,7 +27,9 @@ _LARGEST = 22.0  # radius of the dot of a city with a tenth of everybody
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dot:
-    """One city: most of its weight lands in `pop` (index, -1: nowhere). `slices`: PoP, part of the city's weight, whether mostly a tie."""
+    """One city: most of its weight lands in `pop` (index, -1: nowhere). `slices`: PoP, part of the city's weight,
+    whether mostly a tie.
+    """
 
     place: City
     weight: float
@@ -54,7 +56,8 @@ def draw(found: Prediction, *, title: str) -> str:
     lines = -(-(len(found.pops) + 1) // columns)
     height = legend_top + 24 + 22 * lines + 20
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="14">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" '
+        'font-size="14">',
         f"<title>{escape(title)}</title>",
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="16" y="34" font-size="20" fill="#222222">{escape(title)}</text>',
@@ -69,7 +72,8 @@ def draw(found: Prediction, *, title: str) -> str:
     ]
     if known < 0.999:
         parts.append(
-            f'<text x="{_WIDTH - 16}" y="34" text-anchor="end" fill="#666666">{100 * (1 - known):.0f} % in unknown places, not drawn</text>'
+            f'<text x="{_WIDTH - 16}" y="34" text-anchor="end" fill="#666666">{100 * (1 - known):.0f} % in unknown '
+            "places, not drawn</text>"
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
@@ -89,14 +93,20 @@ def _dots(found: Prediction) -> list[_Dot]:
         landed = found.pop[index]
         total = float(weight.sum()) or 1.0
         slices = [
-            (int(pop), float(weight[landed == pop].sum()) / total, bool((found.level[index[landed == pop]] == 2).mean() > 0.5))
+            (
+                int(pop),
+                float(weight[landed == pop].sum()) / total,
+                bool((found.level[index[landed == pop]] == 2).mean() > 0.5),
+            )
             for pop in np.unique(landed)
         ]
         slices.sort(key=lambda part: -part[1])
         pop = slices[0][0]
         words = f"{place.name}: " + ", ".join(f"{100 * part:.0f} % to {_name(found, to)}" for to, part, _ in slices)
         astray = bool(pop >= 0 and (found.nearest[index[landed == pop]] != pop).any())
-        dots.append(_Dot(place=place, weight=float(weight.sum()), pop=pop, slices=tuple(slices), astray=astray, words=words))
+        dots.append(
+            _Dot(place=place, weight=float(weight.sum()), pop=pop, slices=tuple(slices), astray=astray, words=words)
+        )
     return sorted(dots, key=lambda dot: -dot.weight)
 
 
@@ -136,7 +146,10 @@ def _lines(found: Prediction, dots: list[_Dot]) -> list[str]:
         # The shorter way round: over the date line it leaves the map on one side and comes back on the other.
         turn = 360.0 if here - there > 180 else -360.0 if there - here > 180 else 0.0
         for shift in (0.0, -turn) if turn else (0.0,):
-            ends = f'x1="{_x(here + shift)}" y1="{_y(dot.place.latitude)}" x2="{_x(there + turn + shift)}" y2="{_y(home.latitude)}"'
+            ends = (
+                f'x1="{_x(here + shift)}" y1="{_y(dot.place.latitude)}" x2="{_x(there + turn + shift)}" '
+                f'y2="{_y(home.latitude)}"'
+            )
             lines.append(f'<line {ends} stroke="{colour(dot.pop)}" stroke-width="1" stroke-opacity="0.45"/>')
     return lines
 
@@ -181,7 +194,8 @@ def _rings(found: Prediction) -> list[str]:
         at = next((s for s in spots if all(abs(s[0] - t[0]) > 36 or abs(s[1] - t[1]) > 14 for t in taken)), spots[0])
         taken.append(at)
         rings.append(
-            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-weight="bold" fill="#111111" stroke="#ffffff" stroke-width="3" '
+            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" font-weight="bold" fill="#111111" stroke="#ffffff" '
+            'stroke-width="3" '
             f'paint-order="stroke">{escape(pop)}</text>'
         )
     return rings
@@ -199,7 +213,8 @@ def _legend(found: Prediction, shares: dict[str, float], top: int, columns: int)
         parts.append(f'<text x="{x + 14}" y="{y + 5}" fill="#222222">{escape(name)} {100 * share:.1f} %</text>')
     bottom = top + 22 * (-(-len(entries) // columns)) + 4
     parts.append(
-        f'<text x="24" y="{bottom}" fill="#666666" font-size="12">pie: networks of a city, as large as their share, by PoP; '
+        f'<text x="24" y="{bottom}" fill="#666666" font-size="12">pie: networks of a city, as large as their share, by '
+        "PoP; "
         "pale: mostly ties; line: the largest slice lands elsewhere than in its nearest PoP; "
         "grey dots: the world's airports, for orientation</text>"
     )

@@ -17,29 +17,29 @@ from anypop.model.sessions import Session, of_rows
 from anypop.routing.catchment.diff import Diff
 
 if TYPE_CHECKING:
-    from anypop.cli.door import Door
+    from anypop.cli.call import Call
     from anypop.lab.address import LabPlan
 
 
-def foreseen(door: "Door", rows: Sequence[Mapping[str, Any]], after: Iterable[Session]) -> Diff | None:
+def foreseen(call: "Call", rows: Sequence[Mapping[str, Any]], after: Iterable[Session]) -> Diff | None:
     """What moves when these sessions get these scopes."""
     try:
-        found = graph_options.sources(door)
+        found = graph_options.sources(call)
         if found is None:
             return None
         loaded = graph_options.load(found)
-        now = of_rows(_network(door, loaded.plan), rows)
+        now = of_rows(_network(call, loaded.plan), rows)
         return compared(loaded.graph, now, now.with_scopes({session.key: session.scope for session in after}))
     except (Failure, Invalid, WorldError) as error:
         problem = error.problems[0] if isinstance(error, Invalid) else error
-        door.screen.note(f"no prediction: {problem}")
+        call.screen.note(f"no prediction: {problem}")
         return None
 
 
-def _network(door: "Door", plan: "LabPlan | None") -> Network:
+def _network(call: "Call", plan: "LabPlan | None") -> Network:
     """The lab's own plan tells it without a request."""
     if plan is not None:
         from anypop.lab.address import network_of  # noqa: PLC0415 - only for labs
 
         return network_of(plan)
-    return network_from(door.client.get("/anypop/v1/network", what="read the network"))
+    return network_from(call.client.get("/anypop/v1/network", what="read the network"))

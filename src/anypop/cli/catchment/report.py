@@ -20,14 +20,21 @@ def report(found: Diagnosis, place: Place, *, most: int, graph: str, far_km: flo
     prediction, member = found.prediction, found.strays.member
     networks = len(set(prediction.internet.group[member].tolist()))
     every = len(prediction.internet.asns)
-    head = f"{networks:,} of {every:,} networks ({percent(float(prediction.weight[member].sum()))}) land more than {far_km:,.0f} km"
+    head = (
+        f"{networks:,} of {every:,} networks ({percent(float(prediction.weight[member].sum()))}) land more than "
+        f"{far_km:,.0f} km"
+    )
     shown: list[Shown] = [f"{head} beyond their nearest PoP, on {graph}"]
     if isnan(prediction.mean_extra_km):
         shown.append("no network is in a known place: who lands far from home cannot be told without --footprint FILE")
     for number, (cause, repairs) in enumerate(zip(found.strays.causes, found.repairs, strict=True), 1):
         shown += ["", *_cause(number, cause), *_repairs(number, useful(repairs, most), found, place)]
     if any(useful(repairs, most) for repairs in found.repairs) and place.workload:
-        shown += ["", "'anypop doctor --apply 1.1' makes that repair, one PoP after another, and takes it back when the outcome differs"]
+        shown += [
+            "",
+            "'anypop doctor --apply 1.1' makes that repair, one PoP after another, and takes it back when the outcome "
+            "differs",
+        ]
     return shown
 
 
@@ -35,7 +42,10 @@ def _cause(number: int, cause: Cause) -> Iterator[Shown]:
     yield [(f"{number}. {cause.sentence}", "bold")]
     far = cause.suffering / cause.weight if cause.weight else 0.0
     homes = ", ".join(cause.homes[:3])
-    yield f"   {cause.networks:,} networks, {percent(cause.weight)} of everybody, {km(far)} too far on average; at home in {homes}"
+    yield (
+        f"   {cause.networks:,} networks, {percent(cause.weight)} of everybody, {km(far)} too far on average; at home "
+        f"in {homes}"
+    )
 
 
 def _repairs(number: int, repairs: Sequence[Repair], found: Diagnosis, place: Place) -> Iterator[Shown]:

@@ -14,7 +14,12 @@ from anypop.routing.catchment.diff import Diff
 from anypop.routing.catchment.evaluate import Evaluation
 from anypop.routing.catchment.predict import Confidence, Prediction, Row, Share
 
-_STYLES = {Confidence.PINNED: "bold green", Confidence.SINGLE: "green", Confidence.TIE: "yellow", Confidence.NO_ROUTE: "bold red"}
+_STYLES = {
+    Confidence.PINNED: "bold green",
+    Confidence.SINGLE: "green",
+    Confidence.TIE: "yellow",
+    Confidence.NO_ROUTE: "bold red",
+}
 
 
 def percent(share: float) -> str:
@@ -33,10 +38,17 @@ def prediction(found: Prediction, *, biggest: int, graph: str, countries: int = 
     counted = "NETWORKS" if len(found.internet.asns) == len(found.internet) else "PLACES"
     by_country = [share for share in found.by_country() if share.name]
     mean = found.mean_extra_km
-    far = "in unknown places, so no distances (--footprint FILE)" if isnan(mean) else f"{km(mean)} beyond the nearest PoP on average"
+    far = (
+        "in unknown places, so no distances (--footprint FILE)"
+        if isnan(mean)
+        else f"{km(mean)} beyond the nearest PoP on average"
+    )
     shown: list[Shown] = [f"{_count(found)} on {graph}; {far}", ""]
     shown += [shares(found.by_pop(), "POP", empty="no route", counted=counted), ""]
-    shown += [shares([_named(share) for share in found.by_region()], "REGION", empty="unknown place", counted=counted), ""]
+    shown += [
+        shares([_named(share) for share in found.by_region()], "REGION", empty="unknown place", counted=counted),
+        "",
+    ]
     if by_country:
         shown += [shares(by_country[:countries], "COUNTRY", empty="", counted=counted), ""]
     return [*shown, rows(found.biggest(biggest))] if biggest else shown[:-1]
@@ -50,7 +62,9 @@ def _count(found: Prediction) -> str:
 def _named(share: Share) -> Share:
     if share.name not in tuple(Region):
         return share
-    return Share(name=Region(share.name).says, sites=share.sites, weight=share.weight, sure=share.sure, extra_km=share.extra_km)
+    return Share(
+        name=Region(share.name).says, sites=share.sites, weight=share.weight, sure=share.sure, extra_km=share.extra_km
+    )
 
 
 def shares(found: Iterable[Share], head: str, *, empty: str, counted: str = "NETWORKS") -> Table:
@@ -63,7 +77,8 @@ def shares(found: Iterable[Share], head: str, *, empty: str, counted: str = "NET
         Column(head="BEYOND NEAREST", right=True, drop=1),
     ]
     lines: list[list[Cell]] = [
-        [share.name or empty, percent(share.weight), f"{share.sites:,}", percent(share.sure), km(share.extra_km)] for share in found
+        [share.name or empty, percent(share.weight), f"{share.sites:,}", percent(share.sure), km(share.extra_km)]
+        for share in found
     ]
     return Table(columns=columns, rows=lines, empty="no networks")
 
@@ -91,7 +106,9 @@ def rows(found: Iterable[Row]) -> Table:
         lines.append(
             [
                 f"AS{row.asn}",
-                " ".join(filter(None, (place.city for place in places[:3]))) + (f" +{len(places) - 3}" if len(places) > 3 else "") or "-",
+                " ".join(filter(None, (place.city for place in places[:3])))
+                + (f" +{len(places) - 3}" if len(places) > 3 else "")
+                or "-",
                 (row.pop or "-", style if all(place.nearest == row.nearest for place in places) else ""),
                 (sure, _STYLES[row.confidence]),
                 km(_mean(place.extra_km for place in places)),
@@ -165,7 +182,9 @@ def evaluation(found: Evaluation) -> list[Shown]:
         for predicted, truth, number in found.confusion
         if predicted != truth
     ]
-    missing = [f"measurements of networks that the prediction does not have: {found.unmatched:,}"] if found.unmatched else []
+    missing = (
+        [f"measurements of networks that the prediction does not have: {found.unmatched:,}"] if found.unmatched else []
+    )
     return [
         Table(columns=columns, rows=lines),
         "the baseline is what guessing the biggest measured PoP for everybody scores",

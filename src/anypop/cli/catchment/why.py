@@ -16,14 +16,14 @@ from anypop.model.cities import find_city
 from anypop.routing.internet.sites import Internet
 
 if TYPE_CHECKING:
-    from anypop.cli.door import Door
+    from anypop.cli.call import Call
 
 _NETWORK = re.compile(r"(?:as)?(\d{1,10})(?:-([a-z]{3}))?", re.IGNORECASE)
 
 
-def of_model(door: "Door", loaded: Loaded, question: Question, target: str, city: str) -> dict[str, Any]:
+def of_model(call: "Call", loaded: Loaded, question: Question, target: str, city: str) -> dict[str, Any]:
     """Why the network lands where it does, by the model."""
-    asn, code = network_of(door, loaded, target)
+    asn, code = network_of(call, loaded, target)
     site = site_of(loaded.graph.internet, asn, city or code)
     return why_of(loaded.graph, question, site, vantage="" if _NETWORK.fullmatch(target) else target)
 
@@ -40,19 +40,21 @@ def words(found: dict[str, Any]) -> str:
     return f"by the model, on {found['graph']}; {sure}"
 
 
-def network_of(door: "Door", loaded: Loaded, target: str) -> tuple[int, str]:
+def network_of(call: "Call", loaded: Loaded, target: str) -> tuple[int, str]:
     """AS number and city code (or nothing) of a network, a router's name, or a vantage of the lab."""
     if matched := _NETWORK.fullmatch(target):
         return int(matched[1]), (matched[2] or "").upper()
     if loaded.plan is not None:
         known = {host.name: (host.asn, str(host.city)) for host in loaded.plan.vantages}
     else:
-        listed = door.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
+        listed = call.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
         known = {str(v["name"]): (int(v.get("asn") or 0), str(v.get("city") or "")) for v in listed}
     if target in known:
         return known[target]
     raise Failure(
-        f"{target} is neither a network nor a vantage", code=Exit.NOT_FOUND, advice="Write AS3356, as3356-lhr or a vantage's name."
+        f"{target} is neither a network nor a vantage",
+        code=Exit.NOT_FOUND,
+        advice="Write AS3356, as3356-lhr or a vantage's name.",
     )
 
 
@@ -71,8 +73,14 @@ def site_of(internet: Internet, asn: int, city: str) -> int:
         where = ", ".join(filter(None, codes))
         if not where:
             advice = "Leave --city away, or name a file of cities with --footprint."
-            raise usage(f"AS{asn} is in an unknown place as far as the graph knows, so nothing is known of {city}", advice=advice)
-        raise usage(f"AS{asn} is not in {city} as far as the graph knows: it is in {where}", advice="Name one of these with --city.")
+            raise usage(
+                f"AS{asn} is in an unknown place as far as the graph knows, so nothing is known of {city}",
+                advice=advice,
+            )
+        raise usage(
+            f"AS{asn} is not in {city} as far as the graph knows: it is in {where}",
+            advice="Name one of these with --city.",
+        )
     return sites[codes.index(fitting[0])]
 
 

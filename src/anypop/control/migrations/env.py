@@ -1,4 +1,6 @@
-"""Alembic's entry: run the migrations on the connection that the store hands over. There is no offline mode and no ini file."""
+"""Alembic's entry: run the migrations on the connection that the store hands over. There is no offline mode and no
+ini file.
+"""
 
 from alembic import context
 from sqlalchemy import Connection

@@ -27,8 +27,8 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """All moves, the heaviest first, and how many networks stay. Parts of the weight: `winners` come nearer, `losers` go
-    further, `lost` have no route any more.
+    """All moves, the heaviest first, and how many networks stay. Parts of the weight: `winners` come nearer, `losers`
+    go further, `lost` have no route any more.
     """
 
     moves: tuple[Move, ...]

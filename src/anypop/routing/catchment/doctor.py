@@ -143,7 +143,15 @@ class _Judge:
         # The best first; among equals the smaller change, and configuration before contracts.
         return tuple(
             sorted(
-                tried.values(), key=lambda r: (-round(r.score, 9), r.changes[0].added, len(r.changes), r.harmed, _EASE[r.kind], r.unsure)
+                tried.values(),
+                key=lambda r: (
+                    -round(r.score, 9),
+                    r.changes[0].added,
+                    len(r.changes),
+                    r.harmed,
+                    _EASE[r.kind],
+                    r.unsure,
+                ),
             )
         )
 
@@ -193,7 +201,8 @@ class _Judge:
     def _proposals(self, cause: Cause) -> Iterator[_Proposal]:
         sessions = self.before.announcements.sessions
         upstreams = {sessions[i].asn for i in cause.sessions}
-        # All that we announce to the same neighbours in the same region attracts the same strays once the first is gone.
+        # All that we announce to the same neighbours in the same region attracts the same strays once the first is
+        # gone.
         regions = {_region(sessions[i].pop) for i in cause.sessions}
         related = [
             i
@@ -213,10 +222,15 @@ class _Judge:
                 withheld = tuple(_change(session, replace(session.scope, mode=Mode.WITHHOLD)) for session in chosen)
                 yield "withhold", f"withhold the announcement to {to} at {where}", withheld, ""
                 for count in range(1, _MOST_PREPENDS + 1):
-                    longer = tuple(_change(session, replace(session.scope, prepend=session.scope.prepend + count)) for session in chosen)
+                    longer = tuple(
+                        _change(session, replace(session.scope, prepend=session.scope.prepend + count))
+                        for session in chosen
+                    )
                     yield "prepend", f"prepend {count} times to {to} at {where}", longer, ""
                 for entry, title in self._scopes(cause, chosen):
-                    scoped = tuple(_change(session, with_communities(session.scope, [entry.value])) for session in chosen)
+                    scoped = tuple(
+                        _change(session, with_communities(session.scope, [entry.value])) for session in chosen
+                    )
                     note = (
                         "invented for labs: the real network does not know it"
                         if entry.invented
@@ -236,11 +250,15 @@ class _Judge:
         for asn in sorted({session.asn for session in chosen}):
             book = self.engine.policies.dictionary(asn)
             wanted: list[tuple[Action, str]] = [
-                (KeepInRegion(region=region), f"keep it in {region.says}") for region in {_region(s.pop) for s in chosen} if region
+                (KeepInRegion(region=region), f"keep it in {region.says}")
+                for region in {_region(s.pop) for s in chosen}
+                if region
             ]
             if asn != cause.asn:
                 wanted.append((NoExportTo(neighbour=cause.asn), f"ask AS{asn} not to send it to AS{cause.asn}"))
-                wanted.append((NoExportTo(neighbour=Neighbours.PROVIDERS), f"ask AS{asn} not to send it to its providers"))
+                wanted.append(
+                    (NoExportTo(neighbour=Neighbours.PROVIDERS), f"ask AS{asn} not to send it to its providers")
+                )
                 wanted.append((NoExportTo(neighbour=Neighbours.PEERS), f"ask AS{asn} not to send it to its peers"))
             for action, title in wanted:
                 entry = book.find(action)

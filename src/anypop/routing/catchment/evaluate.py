@@ -62,7 +62,9 @@ def score(pairs: Sequence[tuple[str, str]], name: str = "all") -> Score:
     )
 
 
-def evaluate(prediction: Prediction, observations: Iterable[Observation], *, held_out: Mapping[int, str] | None = None) -> Evaluation:
+def evaluate(
+    prediction: Prediction, observations: Iterable[Observation], *, held_out: Mapping[int, str] | None = None
+) -> Evaluation:
     """Score a prediction against measurements. `held_out`: pins that the prediction was made with; those sites do not
     count, since they were told.
     """
@@ -72,7 +74,9 @@ def evaluate(prediction: Prediction, observations: Iterable[Observation], *, hel
     truth = {site: pop for site, pop in pins_of(internet, rows).items() if site not in (held_out or {})}
     answers = {site: prediction.row(site) for site in truth}
     if held_out and not truth and (told := sum(site in held_out for site in pins_of(internet, rows))):
-        raise Invalid.one("measured", f"the prediction was told all it could be asked ({told} pinned): compare one made without these")
+        raise Invalid.one(
+            "measured", f"the prediction was told all it could be asked ({told} pinned): compare one made without these"
+        )
     pairs = {site: (str(answers[site].pop or ""), pop) for site, pop in truth.items()}
     classes = []
     for confidence in Confidence:
@@ -83,4 +87,6 @@ def evaluate(prediction: Prediction, observations: Iterable[Observation], *, hel
     for pair in pairs.values():
         confusion[pair] = confusion.get(pair, 0) + 1
     table = sorted(((a, b, n) for (a, b), n in confusion.items()), key=lambda row: -row[2])
-    return Evaluation(overall=score(list(pairs.values())), by_confidence=tuple(classes), unmatched=unmatched, confusion=tuple(table))
+    return Evaluation(
+        overall=score(list(pairs.values())), by_confidence=tuple(classes), unmatched=unmatched, confusion=tuple(table)
+    )

@@ -37,7 +37,9 @@ class Observation:
     at: float = 0.0
 
 
-def read_csv(text: str, file: str, *, asn_of_prefix: Callable[[str], int | None] = lambda _: None) -> tuple[Observation, ...]:
+def read_csv(
+    text: str, file: str, *, asn_of_prefix: Callable[[str], int | None] = lambda _: None
+) -> tuple[Observation, ...]:
     """Observations of a CSV with the heading `network,vantage,pop,time[,city]`. Raises `Invalid` with every problem."""
     problems: list[Problem] = []
     found: list[Observation] = []
@@ -96,7 +98,11 @@ def _time(text: str) -> float | None:
 
 
 def read_atlas(
-    text: str, file: str, *, identify: Callable[[str], str | None], asn_of_probe: Callable[[int], int | None] = lambda _: None
+    text: str,
+    file: str,
+    *,
+    identify: Callable[[str], str | None],
+    asn_of_probe: Callable[[int], int | None] = lambda _: None,
 ) -> tuple[Observation, ...]:
     """Observations of RIPE Atlas results: a JSON list, or one result per line. `identify` turns an answer (a CHAOS
     text, an HTTP header value, a hop's address) into a city code. Results without an answer are no error: they saw
@@ -115,7 +121,10 @@ def read_atlas(
         time = result.get("timestamp", 0)
         found.append(
             Observation(
-                asn=asn_of_probe(probe) or 0, pop=pop, vantage=f"atlas {probe}", at=float(time) if isinstance(time, int | float) else 0.0
+                asn=asn_of_probe(probe) or 0,
+                pop=pop,
+                vantage=f"atlas {probe}",
+                at=float(time) if isinstance(time, int | float) else 0.0,
             )
         )
     if problems:
@@ -213,7 +222,9 @@ def pins_of(internet: Internet, observations: Iterable[Observation]) -> dict[int
     loose: dict[int, list[Observation]] = {}
     for observation in observations:
         sites = internet.sites_of(observation.asn)
-        exact = [site for site in sites if len(sites) == 1 or (observation.city and internet.city[site] == observation.city)]
+        exact = [
+            site for site in sites if len(sites) == 1 or (observation.city and internet.city[site] == observation.city)
+        ]
         for site in exact:
             seen.setdefault(site, []).append(observation)
         if not exact:

@@ -109,8 +109,8 @@ class Prediction:
         return tuple(self.row(site) for site in self.internet.sites_of(asn))
 
     def biggest(self, number: int) -> tuple[Row, ...]:
-        """All sites of so many networks: the heaviest first, among equals those with the most customers. A network counts as
-        one, however many sites share its weight.
+        """All sites of so many networks: the heaviest first, among equals those with the most customers. A network
+        counts as one, however many sites share its weight.
         """
         net = self.internet
         # A sum of shares is not quite the whole: rounded, equals are equal again.
@@ -119,7 +119,11 @@ class Prediction:
         pairs = np.unique((provider << 32) | net.group[net.customers.to])
         customers = np.bincount(pairs >> 32, minlength=len(net.asns))
         order = np.lexsort((-customers, -weight))
-        return tuple(self.row(site) for group in order[:number] for site in range(int(net.first[group]), int(net.first[group + 1])))
+        return tuple(
+            self.row(site)
+            for group in order[:number]
+            for site in range(int(net.first[group]), int(net.first[group + 1]))
+        )
 
     def by_pop(self) -> tuple[Share, ...]:
         """One share for each PoP, and one for sites without a route."""
@@ -128,7 +132,9 @@ class Prediction:
 
     def by_region(self) -> tuple[Share, ...]:
         region = self.internet.region
-        return tuple(self._shares([*((r.value, region == i) for i, r in enumerate(REGIONS)), ("", region == len(REGIONS))]))
+        return tuple(
+            self._shares([*((r.value, region == i) for i, r in enumerate(REGIONS)), ("", region == len(REGIONS))])
+        )
 
     def by_country(self) -> tuple[Share, ...]:
         """The heaviest first."""
@@ -149,8 +155,12 @@ class Prediction:
                 name=name,
                 sites=int(member.sum()),
                 weight=total,
-                sure=float(weight[self.level[member] <= _LEVELS.index(Confidence.SINGLE)].sum() / total) if total else 0.0,
-                extra_km=float((weight[known] * self.extra_km[member][known]).sum() / placed) if placed else float("nan"),
+                sure=float(weight[self.level[member] <= _LEVELS.index(Confidence.SINGLE)].sum() / total)
+                if total
+                else 0.0,
+                extra_km=float((weight[known] * self.extra_km[member][known]).sum() / placed)
+                if placed
+                else float("nan"),
             )
 
     @property
@@ -173,7 +183,9 @@ def distances(internet: Internet, pops: tuple[CityCode, ...]) -> Distances:
     """A row per site, a column per PoP."""
     places = [find_city(pop) for pop in pops]
     columns = [
-        kilometres(internet.latitude, internet.longitude, place.latitude, place.longitude) if place else np.full(len(internet), np.nan)
+        kilometres(internet.latitude, internet.longitude, place.latitude, place.longitude)
+        if place
+        else np.full(len(internet), np.nan)
         for place in places
     ]
     return Distances(pops=pops, km=np.column_stack(columns) if columns else np.zeros((len(internet), 0)))
@@ -192,7 +204,13 @@ def predict(
     somebody's nearest, default those that announce. Raises `Invalid` for sessions that do not fit the graph.
     """
     outcome = engine.run(seeds_of(engine.internet, announcements))
-    return judged(outcome, announcements, weight=site_weights(engine.internet, weights), pins=pins or {}, homes=homes or announcements.pops)
+    return judged(
+        outcome,
+        announcements,
+        weight=site_weights(engine.internet, weights),
+        pins=pins or {},
+        homes=homes or announcements.pops,
+    )
 
 
 def judged(

@@ -62,7 +62,11 @@ def search(engine: Engine, prediction: Prediction, *, threads: int | None = None
             total, moved = tally(variant.sown, own.state, cost, none, before)
             scope = sessions[index].scope
             scope = replace(scope, mode=Mode.WITHHOLD) if count == _WITHHOLD else replace(scope, prepend=count)
-            results.append(Tried(session=sessions[index], scope=scope, cost=float(total), gain=now - float(total), moved=int(moved)))
+            results.append(
+                Tried(
+                    session=sessions[index], scope=scope, cost=float(total), gain=now - float(total), moved=int(moved)
+                )
+            )
         return results
 
     with ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,6 @@
-"""Our announcements as an engine takes them: sessions in, seeds out, each at the upstream's site closest to the PoP. Pure."""
+"""Our announcements as an engine takes them: sessions in, seeds out, each at the upstream's site closest to the PoP.
+Pure.
+"""
 
 import numpy as np
 
@@ -12,8 +14,8 @@ from anypop.routing.internet.sites import Internet, kilometres
 
 __all__ = ["Announcements", "Session", "from_network", "seeds_of"]
 
-# Between equals the route with the lowest key wins, and a site's key is its AS number. Ours stands above all, so that being
-# next to us wins no tie by its number.
+# Between equals the route with the lowest key wins, and a site's key is its AS number. Ours stands above all, so that
+# being next to us wins no tie by its number.
 _OUR_KEY = 1 << 32
 
 
@@ -29,7 +31,10 @@ def seeds_of(internet: Internet, announcements: Announcements) -> tuple[Seed, ..
         where = f"sessions[{index}] ({session.pop} to {session.upstream})"
         if session.kind is UpstreamKind.EDGE:
             # Our own number may well be in the graph, and would be taken for a neighbour's.
-            message = f"the hosts of {session.pop} announce to its edge router; what that tells which networks is not known here"
+            message = (
+                f"the hosts of {session.pop} announce to its edge router; what that tells which networks is not known "
+                "here"
+            )
             problems.append(Problem(path=where, message=message))
             continue
         sites = internet.sites_of(session.asn)
@@ -39,11 +44,15 @@ def seeds_of(internet: Internet, announcements: Announcements) -> tuple[Seed, ..
         if not sites:
             problems.append(Problem(path=f"{where}.asn", message=f"AS{session.asn} is not in the graph"))
         if not 0 <= session.scope.prepend <= 20:
-            problems.append(Problem(path=f"{where}.scope.prepend", message=f"{session.scope.prepend} is not between 0 and 20"))
+            problems.append(
+                Problem(path=f"{where}.scope.prepend", message=f"{session.scope.prepend} is not between 0 and 20")
+            )
         if place is None or not sites:
             continue
         index_of_sites = np.array(sites)
-        km = kilometres(internet.latitude[index_of_sites], internet.longitude[index_of_sites], place.latitude, place.longitude)
+        km = kilometres(
+            internet.latitude[index_of_sites], internet.longitude[index_of_sites], place.latitude, place.longitude
+        )
         seeds.append(
             Seed(
                 pop=session.pop,

@@ -64,7 +64,9 @@ def far(prediction: Prediction, far_km: float = FAR_KM) -> Bool:
     return result
 
 
-def find_strays(engine: Engine, prediction: Prediction, *, far_km: float = FAR_KM, most: int = 10, asn: int | None = None) -> Strays:
+def find_strays(
+    engine: Engine, prediction: Prediction, *, far_km: float = FAR_KM, most: int = 10, asn: int | None = None
+) -> Strays:
     """The strays and at most `most` causes, the worst first; with `asn` only those that this AS decides."""
     member = far(prediction, far_km)
     sites = np.flatnonzero(member)
@@ -77,9 +79,18 @@ def find_strays(engine: Engine, prediction: Prediction, *, far_km: float = FAR_K
         key = int(internet.asn[decided[index]]), int(internet.region[site]), int(prediction.pop[site])
         groups.setdefault(key, []).append(index)
     suffering = prediction.weight[sites] * prediction.extra_km[sites]
-    ordered = sorted((rows for key, rows in groups.items() if asn in (None, key[0])), key=lambda rows: -float(suffering[rows].sum()))[:most]
+    ordered = sorted(
+        (rows for key, rows in groups.items() if asn in (None, key[0])), key=lambda rows: -float(suffering[rows].sum())
+    )[:most]
     causes = [
-        _cause(engine, prediction, sites=sites[rows], decided=decided[rows], refused=refused[rows], suffering=float(suffering[rows].sum()))
+        _cause(
+            engine,
+            prediction,
+            sites=sites[rows],
+            decided=decided[rows],
+            refused=refused[rows],
+            suffering=float(suffering[rows].sum()),
+        )
         for rows in ordered
     ]
     return Strays(member=member, sites=tuple(sites[rows] for rows in ordered), causes=tuple(causes))
@@ -119,7 +130,9 @@ def _deciders(prediction: Prediction, bits: Int64, sites: Int64) -> tuple[Int32,
     return np.where(refused, decided, np.where(first >= 0, first, sites)).astype(np.int32), refused
 
 
-def _cause(engine: Engine, prediction: Prediction, *, sites: Int64, decided: Int32, refused: Bool, suffering: float) -> Cause:
+def _cause(
+    engine: Engine, prediction: Prediction, *, sites: Int64, decided: Int32, refused: Bool, suffering: float
+) -> Cause:
     internet, outcome = prediction.internet, prediction.outcome
     weight = prediction.weight[sites]
     site = _heaviest(decided, weight)

@@ -18,10 +18,17 @@ from anypop.routing.explain import RouterView, Why, explain
 
 # The model knows no addresses: one prefix stands for all that is announced.
 PREFIX = ip_network("192.0.2.0/24")
-_RELATIONSHIPS = {CUSTOMER: Relationship.CUSTOMER, PEER: Relationship.PEER, PROVIDER: Relationship.PROVIDER, SIBLING: Relationship.INTERNAL}
+_RELATIONSHIPS = {
+    CUSTOMER: Relationship.CUSTOMER,
+    PEER: Relationship.PEER,
+    PROVIDER: Relationship.PROVIDER,
+    SIBLING: Relationship.INTERNAL,
+}
 
 
-def why(outcome: Outcome, site: int, policies: Policies = SHIPPED, *, vantage: str = "", nearest: CityCode | None = None) -> Why:
+def why(
+    outcome: Outcome, site: int, policies: Policies = SHIPPED, *, vantage: str = "", nearest: CityCode | None = None
+) -> Why:
     """Why a site lands where it lands, by the model."""
     start = outcome.internet.name(site)
     return explain(views_of(outcome, site, policies), start, vantage=vantage or start, nearest=nearest)
@@ -32,14 +39,22 @@ def views_of(outcome: Outcome, site: int, policies: Policies = SHIPPED) -> dict[
     best = _Best(outcome, Rules(outcome.internet, policies))
     way = outcome.way(site) or (site,)
     holds = {here: tuple(best.rules.offers(here, best, outcome.seeds)) for here in way}
-    off = {passed for routes in holds.values() for route in routes if route.sender >= 0 for passed in outcome.way(route.sender)}
+    off = {
+        passed
+        for routes in holds.values()
+        for route in routes
+        if route.sender >= 0
+        for passed in outcome.way(route.sender)
+    }
     for other in off - set(way):
         route = best[other]
         holds[other] = (route,) if route is not None else ()
     views = {outcome.internet.name(here): _view(outcome, here, routes, best[here]) for here, routes in holds.items()}
     for pop in outcome.pops:
         name = _pop_name(pop)
-        views[name] = RouterView(router=name, asn=outcome.seeds[0].origin, city=pop, pop=pop, addresses=frozenset({name}))
+        views[name] = RouterView(
+            router=name, asn=outcome.seeds[0].origin, city=pop, pop=pop, addresses=frozenset({name})
+        )
     return views
 
 

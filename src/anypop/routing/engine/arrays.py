@@ -26,7 +26,13 @@ MOST_POPS = 63  # bits of a tie mask, a signed number of 64
 LEAF, WIDE = 1, 2  # traits of a site
 FREE = 1 << 62
 DENY, ALLOW, PREPEND, KEEP, PREFER = 0, 1, 2, 3, 4
-_BITS = {Neighbours.CUSTOMERS: 1, Neighbours.PEERS: 2, Neighbours.PROVIDERS: 4, Neighbours.ALL: 15, Neighbours.EVERYONE: 15}
+_BITS = {
+    Neighbours.CUSTOMERS: 1,
+    Neighbours.PEERS: 2,
+    Neighbours.PROVIDERS: 4,
+    Neighbours.ALL: 15,
+    Neighbours.EVERYONE: 15,
+}
 _PLACES = UNKNOWN_REGION + 1
 _EVERYWHERE = (1 << (_PLACES * _PLACES)) - 1
 _NO_EXPORT, _NO_ADVERTISE = (65535, 65281), (65535, 65282)
@@ -86,13 +92,16 @@ class Actions(NamedTuple):
 # What a link looks at, 24 bytes per site, so that a link touches one line of the cache.
 SITE = np.dtype(
     [
-        # What an offer must be below to be taken: length << 32 | rank of its sender. -1: the site has its route; FREE: heard nothing yet.
-        # One comparison in the place of three, because what costs time here is the processor's wrong guesses at branches.
+        # What an offer must be below to be taken: length << 32 | rank of its sender. -1: the site has its route; FREE:
+        # heard nothing yet. One comparison in the place of three, because what costs time here is the processor's wrong
+        # guesses at branches.
         ("bound", np.int64),
-        ("done", np.uint8),  # 0 nothing heard, 1 waits at its length, 2 has its route, 3 has it from inside while its level is worked on
+        # 0 nothing heard, 1 waits at its length, 2 has its route, 3 has it from inside while its level is worked on
+        ("done", np.uint8),
         ("kind", np.int8),
         ("bare", np.uint8),  # the communities were stripped on the way
-        ("traits", np.uint8),  # 1 a leaf, that tells nobody: no customers, no siblings, alone in its AS; 2 its AS has other sites
+        # 1 a leaf, that tells nobody: no customers, no siblings, alone in its AS; 2 its AS has other sites
+        ("traits", np.uint8),
         ("length", np.int16),
         ("entered", np.int8),  # region where the route entered the AS
         ("external", np.uint8),
@@ -104,7 +113,8 @@ SITE = np.dtype(
 REST = np.dtype(
     [
         ("seed", np.int32),
-        ("after", np.int32),  # the list of the sites that wait at one length; in `settle`: whether the site is on the worklist
+        # the list of the sites that wait at one length; in `settle`: whether the site is on the worklist
+        ("after", np.int32),
         ("before", np.int32),
         ("preference", np.int16),
         ("metric", np.uint16),  # distance to the exit, for a route from inside
@@ -159,7 +169,9 @@ def seed_arrays(internet: Internet, seeds: Sequence[Seed]) -> tuple[Sown, tuple[
     pops = tuple(sorted({seed.pop for seed in seeds}))
     if len(pops) > MOST_POPS:
         raise Invalid.one("pops", f"{len(pops)} PoPs: ties are worked out for {MOST_POPS} at most")
-    flags = [(1 if _NO_EXPORT in seed.communities else 0) | (2 if _NO_ADVERTISE in seed.communities else 0) for seed in seeds]
+    flags = [
+        (1 if _NO_EXPORT in seed.communities else 0) | (2 if _NO_ADVERTISE in seed.communities else 0) for seed in seeds
+    ]
     return (
         Sown(
             site=np.array([seed.site for seed in seeds], dtype=np.int32),
@@ -220,7 +232,12 @@ def action_arrays(internet: Internet, seeds: Sequence[Seed], policies: Policies)
 
 def _book(internet: Internet, seeds: Sequence[Seed], book: Dictionary) -> list[list[tuple[int, int, int, int]]]:
     return [
-        [row for community in seed.communities if community not in (_NO_EXPORT, _NO_ADVERTISE) for row in _rows(internet, book, community)]
+        [
+            row
+            for community in seed.communities
+            if community not in (_NO_EXPORT, _NO_ADVERTISE)
+            for row in _rows(internet, book, community)
+        ]
         for seed in seeds
     ]
 

@@ -15,7 +15,9 @@ _ONE_AT_A_TIME = RLock()
 
 
 class _Waiting:
-    """A kernel that nobody has called yet. The kernels it calls are compiled before it, and take their places in its module."""
+    """A kernel that nobody has called yet. The kernels it calls are compiled before it, and take their places in its
+    module.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function

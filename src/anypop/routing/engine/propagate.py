@@ -1,4 +1,4 @@
-"""Propagation: an `Internet`, seeds and policies in, an `Outcome` out. The door to the compiled engine.
+"""Propagation: an `Internet`, seeds and policies in, an `Outcome` out. The way to the compiled engine.
 
 `Engine` keeps what one graph needs between propagations; `run` is one propagation, `variant` the same with some seeds
 changed (for searches over many changes). An outcome holds arrays for counting and answers single questions (`path`,
@@ -115,7 +115,11 @@ class Engine:
         sown, pops = seed_arrays(self.internet, seeds)
         actions = action_arrays(self.internet, seeds, self.policies)
         return Prepared(
-            seeds=tuple(seeds), pops=tuple(map(CityCode, pops)), sown=sown, actions=actions, ranked=bool((actions.act == PREFER).any())
+            seeds=tuple(seeds),
+            pops=tuple(map(CityCode, pops)),
+            sown=sown,
+            actions=actions,
+            ranked=bool((actions.act == PREFER).any()),
         )
 
     def spread(self, prepared: "Prepared", *, ties: bool = True) -> bool:
@@ -126,7 +130,9 @@ class Engine:
         if not prepared.ranked:
             return True
         # A site that comes to rest chooses a handful of times; hundreds of times means that it never will.
-        stable = bool(settle_ranks(self._graph, prepared.sown, prepared.actions, self._state, 200 * len(self.internet) + 1000))
+        stable = bool(
+            settle_ranks(self._graph, prepared.sown, prepared.actions, self._state, 200 * len(self.internet) + 1000)
+        )
         if ties:
             settle_masks(self._graph, prepared.sown, prepared.actions, self._state)
         return stable

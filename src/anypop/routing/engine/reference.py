@@ -93,10 +93,14 @@ def at_rest(internet: Internet, seeds: Sequence[Seed], senders: Sequence[int], p
     for _ in range(len(internet)):
         for site, sender in enumerate(senders):
             if best[site] is None:
-                fitting = (r for r in rules.offers(site, best, seeds) if (r.sender if r.sender >= 0 else -1 - r.seed) == sender)
+                fitting = (
+                    r for r in rules.offers(site, best, seeds) if (r.sender if r.sender >= 0 else -1 - r.seed) == sender
+                )
                 best[site] = next(fitting, None)
     unrouted = sum(sender < -len(seeds) for sender in senders)
-    return best.count(None) == unrouted and all(choose(tuple(rules.offers(i, best, seeds))) == best[i] for i in range(len(best)))
+    return best.count(None) == unrouted and all(
+        choose(tuple(rules.offers(i, best, seeds))) == best[i] for i in range(len(best))
+    )
 
 
 def choose(routes: Sequence[Held]) -> Held | None:
@@ -121,7 +125,9 @@ class Rules:
 
     def footprint(self, site: int) -> set[Region]:
         """The known regions of the AS of a site."""
-        return {r for other in self.internet.sites_of(int(self.internet.asn[site])) if (r := self.region(other)) is not None}
+        return {
+            r for other in self.internet.sites_of(int(self.internet.asn[site])) if (r := self.region(other)) is not None
+        }
 
     def actions(self, site: int, route: Held) -> list[Action]:
         book = self.policies.dictionary(int(self.internet.asn[site]))
@@ -195,13 +201,17 @@ class Rules:
         med = 0
         for action in self.actions(sender, route):
             match action:
-                case NoExportTo(neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(where, sender, route):
-                    denied = True
-                case ExportTo(neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(where, sender, route):
-                    allowed = True
-                case Prepend(count=count, neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(
+                case NoExportTo(neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(
                     where, sender, route
                 ):
+                    denied = True
+                case ExportTo(neighbour=whom, where=where) if _means(whom, receiver_is, to) and self.holds_here(
+                    where, sender, route
+                ):
+                    allowed = True
+                case Prepend(count=count, neighbour=whom, where=where) if _means(
+                    whom, receiver_is, to
+                ) and self.holds_here(where, sender, route):
                     prepends += count
                 case SetMed(value=value, neighbour=whom) if _means(whom, receiver_is, to):
                     med = value

@@ -71,7 +71,14 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
             if rank[:4] <= best[:4]:
                 mask |= 1 << a.pop[i]
             if rank < best:
-                best, best_sender, best_seed, best_kind, best_bare, best_entered = rank, -1 - i, i, a.kind[i], 0, g.region[v]
+                best, best_sender, best_seed, best_kind, best_bare, best_entered = (
+                    rank,
+                    -1 - i,
+                    i,
+                    a.kind[i],
+                    0,
+                    g.region[v],
+                )
     for source in range(5):
         start, to = neighbours(g, source)
         relation = 4 if source == 0 else 2 if source == 1 else 1 if source == 2 else 8
@@ -90,7 +97,14 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
             if source == 4:
                 if not here.external or a.flags[seed] & 2 or (here.bare == 0 and not carried(g, t, u, v, seed, seeds)):
                     continue
-                kind, length, inside, km, bare, entered = here.kind, here.length, 1, g.inner_km[j], here.bare, g.region[u]
+                kind, length, inside, km, bare, entered = (
+                    here.kind,
+                    here.length,
+                    1,
+                    g.inner_km[j],
+                    here.bare,
+                    g.region[u],
+                )
             else:
                 if a.flags[seed]:
                     continue
@@ -118,7 +132,9 @@ def choose(g: Graph, a: Sown, t: Actions, s: State, v: int, ties_only: bool) -> 
 
 
 @kernel
-def store(s: State, v: int, best: tuple[int, int, int, int, int], sender: int, seed: int, kind: int, bare: int, entered: int) -> int:
+def store(
+    s: State, v: int, best: tuple[int, int, int, int, int], sender: int, seed: int, kind: int, bare: int, entered: int
+) -> int:
     """Site v takes a route (`seed` -1: has none). Returns 1 when that is news to its neighbours."""
     here = s.site[v]
     more = s.rest[v]

@@ -1,4 +1,4 @@
-"""The engine for small graphs, such as a lab's: the reference engine behind the compiled one's door.
+"""The engine for small graphs, such as a lab's: the reference engine, asked in the same way as the compiled one.
 
 Same graph, seeds and policies in, same `Outcome` out. A few hundred sites settle faster than the compiler loads, so
 that a question about a lab is answered at once. Ties are found the obvious way: the PoPs of all equally good routes.

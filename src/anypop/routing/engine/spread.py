@@ -10,7 +10,21 @@ the result then. Touches nothing but the arrays it is given.
 
 import numpy as np
 
-from anypop.routing.engine.arrays import ALLOW, DENY, FREE, KEEP, LEAF, LONGEST, NONE, PREPEND, WIDE, Actions, Graph, Sown, State
+from anypop.routing.engine.arrays import (
+    ALLOW,
+    DENY,
+    FREE,
+    KEEP,
+    LEAF,
+    LONGEST,
+    NONE,
+    PREPEND,
+    WIDE,
+    Actions,
+    Graph,
+    Sown,
+    State,
+)
 from anypop.routing.engine.compiled import kernel
 
 
@@ -274,7 +288,8 @@ def phase(g: Graph, a: Sown, t: Actions, s: State, kind: int, climbed: int, tail
             tail = arrive(g, s, level, kind, tail)
             if len(g.inner_to):
                 tail = tell_inside(g, a, t, s, begin, tail)
-        # Who tells whom at this length. One call of `push` for all, since the compiler copies it into every place that calls it.
+        # Who tells whom at this length. One call of `push` for all, since the compiler copies it into every place that
+        # calls it.
         for telling in range(4):
             since, until, to = begin, tail, kind
             if telling == 0 and kind == 1:

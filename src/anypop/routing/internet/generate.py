@@ -19,7 +19,8 @@ from anypop.routing.internet.relationships import Ints, Link, Relationships
 GLOBAL = (3356, 1299, 2914, 174, 3257, 6461, 6762, 6453, 3491, 5511, 1239, 701, 7018, 3320)
 OPEN_PEERS = (6939, 20473)
 FIRST_NUMBER = 100_000  # below are the numbers of real networks with dictionaries
-# Share of networks, and exchange cities with their weights, per continent (roughly: where registries gave out AS numbers).
+# Share of networks, and exchange cities with their weights, per continent (roughly: where registries gave out AS
+# numbers).
 SHARES = {Region.EU: 0.36, Region.NA: 0.27, Region.AS: 0.16, Region.SA: 0.13, Region.OC: 0.04, Region.AF: 0.04}
 EXCHANGES: dict[Region, tuple[str, ...]] = {
     Region.EU: ("FRA", "AMS", "LHR", "CDG", "MAD", "MXP", "ARN", "WAW", "VIE", "PRG", "IST", "DME"),
@@ -60,7 +61,11 @@ def generate(ases: int, seed: int) -> Generated:
     index.sort()
     a, b, kind = a[index], b[index], kind[index]
     links = Relationships(
-        a=asn[a], b=asn[b], kind=kind, line=np.arange(1, len(a) + 1, dtype=np.int64), file=f"generated({ases}, seed {seed})"
+        a=asn[a],
+        b=asn[b],
+        kind=kind,
+        line=np.arange(1, len(a) + 1, dtype=np.int64),
+        file=f"generated({ases}, seed {seed})",
     )
     return Generated(relationships=links, places=Places(cities=cities))
 

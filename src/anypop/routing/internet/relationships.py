@@ -85,7 +85,9 @@ def apply_overrides(base: Relationships, over: Relationships) -> Relationships:
             if not _contains(known, asn):
                 problems.append(Problem(path=where, message=f"AS{asn} is in no link of {base.file}"))
         if over.kind[i] == Link.NONE and not in_base[i]:
-            problems.append(Problem(path=where, message=f"there is no link between AS{over.a[i]} and AS{over.b[i]} to remove"))
+            problems.append(
+                Problem(path=where, message=f"there is no link between AS{over.a[i]} and AS{over.b[i]} to remove")
+            )
     if problems:
         raise Invalid(_shortened(problems, over.file))
     kept = ~np.isin(base.pairs(), over.pairs())
@@ -123,7 +125,9 @@ def provider_loops(links: Relationships) -> tuple[Problem, ...]:
         # A row of the overrides first: it is what the user wrote, and what closed the loop if nothing else did.
         own = sorted(-row[2] for row in rows if row[2] < 0)
         told = sorted(row[2] for row in rows if row[2] > 0)
-        where = [f"line{'s' if len(found) > 1 else ''} {', '.join(map(str, found[:8]))}" for found in (own, told) if found]
+        where = [
+            f"line{'s' if len(found) > 1 else ''} {', '.join(map(str, found[:8]))}" for found in (own, told) if found
+        ]
         if own and told:
             where[1] += f" of {links.file}"
         names = ", ".join(f"AS{asn}" for asn in sorted(members)[:8])
@@ -182,7 +186,12 @@ def _quick(text: bytes, file: str) -> Relationships | None:
     if len(numbers) != 3 * len(ends):
         return None
     a, b, kind = numbers.reshape(-1, 3).T
-    if min(a.min(), b.min()) < 1 or max(a.max(), b.max()) > _MAX_ASN or (a == b).any() or not np.isin(kind, (-1, 0)).all():
+    if (
+        min(a.min(), b.min()) < 1
+        or max(a.max(), b.max()) > _MAX_ASN
+        or (a == b).any()
+        or not np.isin(kind, (-1, 0)).all()
+    ):
         return None
     line = np.fromiter((number for number, _ in rows), dtype=np.int64, count=len(rows))
     return Relationships(a=a.copy(), b=b.copy(), kind=kind.copy(), line=line, file=file)
@@ -204,7 +213,9 @@ def _careful(text: bytes, file: str, overrides: bool) -> Relationships:
         else:
             rows.append((*row, number))
     table = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    found = Relationships(a=table[:, 0].copy(), b=table[:, 1].copy(), kind=table[:, 2].copy(), line=table[:, 3].copy(), file=file)
+    found = Relationships(
+        a=table[:, 0].copy(), b=table[:, 1].copy(), kind=table[:, 2].copy(), line=table[:, 3].copy(), file=file
+    )
     if problems:
         raise Invalid(_shortened(sorted([*problems, *_contradictions(found)], key=_line_of), file))
     return found
@@ -229,7 +240,9 @@ def _row(line: str, overrides: bool) -> tuple[int, int, int] | str:
         return b, a, Link.PROVIDER
     if word not in words or (words[word] is Link.NONE and not overrides):
         known = ", ".join(["customer", *words] if not piped else words)
-        return f"relation '{parts[2][:20]}' is none of {known}" + ("" if overrides or word != "none" else " (none is for overrides)")
+        return f"relation '{parts[2][:20]}' is none of {known}" + (
+            "" if overrides or word != "none" else " (none is for overrides)"
+        )
     return a, b, int(words[word])
 
 
@@ -262,7 +275,9 @@ def _once(found: Relationships) -> Relationships:
     if len(index) == len(found):
         return found
     index = np.sort(index)
-    return Relationships(a=found.a[index], b=found.b[index], kind=found.kind[index], line=found.line[index], file=found.file)
+    return Relationships(
+        a=found.a[index], b=found.b[index], kind=found.kind[index], line=found.line[index], file=found.file
+    )
 
 
 def _contains(known: Ints, asn: int) -> bool:

@@ -107,7 +107,9 @@ class _Meeting:
                 group = int(wide[chunk[0]])
                 sites = np.arange(self.first[group], self.first[group + 1])
                 other = self.first[narrow[chunk]]
-                km = kilometres(self.latitude[sites], self.longitude[sites], self.latitude[other, None], self.longitude[other, None])
+                km = kilometres(
+                    self.latitude[sites], self.longitude[sites], self.latitude[other, None], self.longitude[other, None]
+                )
                 nearest = sites[np.argmin(np.nan_to_num(km), axis=1)]
                 yield (other, nearest, kind[chunk]) if turned else (nearest, other, kind[chunk])
 
@@ -125,7 +127,9 @@ class _Meeting:
         if shared:
             return shared
         left, right = np.array(sites_a), np.array(sites_b)
-        km = kilometres(self.latitude[left, None], self.longitude[left, None], self.latitude[right], self.longitude[right])
+        km = kilometres(
+            self.latitude[left, None], self.longitude[left, None], self.latitude[right], self.longitude[right]
+        )
         same = self.region[left, None] == self.region[right]
         found = []
         for region in np.unique(self.region[left]):

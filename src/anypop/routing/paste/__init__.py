@@ -1,1 +1,3 @@
-"""What a router prints about a prefix, pasted by a person: text of Junos, BIRD, FRR or IOS in, candidates and an explanation out. Pure."""
+"""What a router prints about a prefix, pasted by a person: text of Junos, BIRD, FRR or IOS in, candidates and an
+explanation out. Pure.
+"""

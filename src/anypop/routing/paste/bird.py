@@ -38,10 +38,17 @@ def read(reading: Reading, now: datetime | None = None) -> Pasted:
         for number, text in paths[:1]:
             candidate = replace(candidate, as_path=reading.path(number, text) or ())
         if of_bgp and not paths:
-            reading.wrong(start, "this route has no line 'BGP.as_path: ...'; paste what 'show route for PREFIX all' prints, with 'all'")
+            reading.wrong(
+                start,
+                "this route has no line 'BGP.as_path: ...'; paste what 'show route for PREFIX all' prints, with 'all'",
+            )
         preference = _PREFERENCE.search(chunk[0])
         kind = "BGP" if of_bgp else candidate.protocol
-        routes.append(PastedRoute(candidate=candidate, line=start, precedence=int(preference[1]) if preference else 0, protocol=kind))
+        routes.append(
+            PastedRoute(
+                candidate=candidate, line=start, precedence=int(preference[1]) if preference else 0, protocol=kind
+            )
+        )
     return Pasted(style=Style.BIRD, routes=tuple(routes), prefix_known=known)
 
 

@@ -1,7 +1,8 @@
 """The table form that IOS and FRR share: `show ip bgp`, `show bgp ipv4 unicast`. Lines in, routes out.
 
-Numbers stand right-aligned below `Metric LocPrf Weight`, seven characters apart, so an empty column is told from its place alone; a table
-whose blanks were squeezed together cannot be read and says so. A network stands before its first route only. Pure.
+Numbers stand right-aligned below `Metric LocPrf Weight`, seven characters apart, so an empty column is told from its
+place alone; a table whose blanks were squeezed together cannot be read and says so. A network stands before its first
+route only. Pure.
 """
 
 import re
@@ -13,16 +14,28 @@ from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, 
 
 HEADER = re.compile(r"^\s*(Network|Next Hop).*\bPath\s*$")
 _STATUS = re.compile(
-    r"^\s{0,3}(?P<status>[sdhrSRbBmxacfNVIi*>=u]{0,6}(?: [>i=]{1,2})?)(?=[\s0-9a-fA-F:])\s*(?P<rest>[0-9a-fA-F]*[.:][0-9a-fA-F.:/%]*\s.*)$"
+    r"^\s{0,3}(?P<status>[sdhrSRbBmxacfNVIi*>=u]{0,6}(?: [>i=]{1,2})?)(?=[\s0-9a-fA-F:])\s*"
+    r"(?P<rest>[0-9a-fA-F]*[.:][0-9a-fA-F.:/%]*\s.*)$"
 )
-_WRAPPED = re.compile(r"^\s{0,3}(?P<status>[sdhrSRbBmxacfNVI*>=ui ]{0,6}?)\s*(?=[0-9a-fA-F]*[.:])(?P<network>[0-9a-fA-F.:]+/\d{1,3})$")
-# Only from where blanks begin, and only in a line that ends as a route: else each blank of a long line would be a start of its own.
+_WRAPPED = re.compile(
+    r"^\s{0,3}(?P<status>[sdhrSRbBmxacfNVI*>=ui ]{0,6}?)\s*(?=[0-9a-fA-F]*[.:])(?P<network>[0-9a-fA-F.:]+/\d{1,3})$"
+)
+# Only from where blanks begin, and only in a line that ends as a route: else each blank of a long line would be a start
+# of its own.
 _WEIGHT = re.compile(
-    r"(?<!\s)\s{2,}(?P<weight>\d{1,10}) (?P<path>(?:[\d{(].*)?\s?(?:[ie?]))$|(?<!\s)\s{2,}(?P<own>\d{1,10}) (?P<origin>[ie?])$"
+    r"(?<!\s)\s{2,}(?P<weight>\d{1,10}) (?P<path>(?:[\d{(].*)?\s?(?:[ie?]))$"
+    r"|(?<!\s)\s{2,}(?P<own>\d{1,10}) (?P<origin>[ie?])$"
 )
 _ORIGINS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
 _COLUMN = 7  # width of LocPrf and Weight
-_UNUSABLE = {"s": "it is suppressed", "d": "it is damped", "h": "it is history: withdrawn", "r": "", "R": "it is removed", "S": ""}
+_UNUSABLE = {
+    "s": "it is suppressed",
+    "d": "it is damped",
+    "h": "it is history: withdrawn",
+    "r": "",
+    "R": "it is removed",
+    "S": "",
+}
 
 
 def looks(line: str) -> bool:
@@ -57,9 +70,13 @@ def read(reading: Reading, style: Style) -> Pasted:
                 routes.append(_at(route, begins))
         elif line.strip() and not HEADER.match(line) and line.lstrip()[:1] in "*>=":
             reading.wrong(
-                number, "begins as a route and goes on as none: it needs a next hop, its columns, a path and an origin (i, e or ?)"
+                number,
+                "begins as a route and goes on as none: it needs a next hop, its columns, a path and an origin (i, e "
+                "or ?)",
             )
-    return Pasted(style=style, routes=tuple(routes), prefix_known=all(route.candidate.prefix is not ANYWHERE for route in routes))
+    return Pasted(
+        style=style, routes=tuple(routes), prefix_known=all(route.candidate.prefix is not ANYWHERE for route in routes)
+    )
 
 
 def _at(route: PastedRoute, line: int) -> PastedRoute:
@@ -76,7 +93,9 @@ def _network(reading: Reading, number: int, text: str) -> Prefix | None:
         reading.wrong(number, f"'{text}' is not a network")
         return None
     first = int(here) >> 24
-    return ip_network(f"{text}/{0 if int(here) == 0 else 8 if first < 128 else 16 if first < 192 else 24}", strict=False)
+    return ip_network(
+        f"{text}/{0 if int(here) == 0 else 8 if first < 128 else 16 if first < 192 else 24}", strict=False
+    )
 
 
 def _row(reading: Reading, number: int, text: str, status: str, network: Prefix | None) -> PastedRoute | None:
@@ -86,7 +105,11 @@ def _row(reading: Reading, number: int, text: str, status: str, network: Prefix 
         return None
     found = _WEIGHT.search(text) if text[-1] in _ORIGINS else None
     if found is None:
-        what = "has lost its columns: paste the table with its blanks" if words[-1] in _ORIGINS else "has no origin (i, e or ?) at its end"
+        what = (
+            "has lost its columns: paste the table with its blanks"
+            if words[-1] in _ORIGINS
+            else "has no origin (i, e or ?) at its end"
+        )
         reading.wrong(number, f"this route {what}")
         return None
     weight = found["weight"] or found["own"]
@@ -97,7 +120,9 @@ def _row(reading: Reading, number: int, text: str, status: str, network: Prefix 
         reading.wrong(number, "AS 0 is in its path: the columns have moved, paste the table with its blanks")
         return None
     columns = [
-        (int(m[0]), m.end()) for m in re.finditer(r"\d+", text[text.index(words[0]) + len(words[0]) : edge - len(weight)]) if len(m[0]) < 11
+        (int(m[0]), m.end())
+        for m in re.finditer(r"\d+", text[text.index(words[0]) + len(words[0]) : edge - len(weight)])
+        if len(m[0]) < 11
     ]
     offset = text.index(words[0]) + len(words[0])
     med, preference = 0, 100

@@ -1,7 +1,8 @@
 """Why a router chose what it chose, and what that means for us: the routes of one prefix in, an `Explained` out.
 
-The decision process is `routing.decision`'s with the rules of the router's maker; before it stands what each maker compares first (weight,
-preference). The router's own choice is explained as it is: where the rules would have chosen otherwise, `disagrees` says so. Pure.
+The decision process is `routing.decision`'s with the rules of the router's maker; before it stands what each maker
+compares first (weight, preference). The router's own choice is explained as it is: where the rules would have chosen
+otherwise, `disagrees` says so. Pure.
 """
 
 from collections import Counter
@@ -15,10 +16,16 @@ from anypop.routing.decision import BIRD, VENDOR, Decision, Rules, decide
 from anypop.routing.paste.pasted import Pasted, PastedRoute, Style
 
 RULES: Mapping[Style, Rules] = {Style.JUNOS: VENDOR, Style.BIRD: BIRD, Style.FRR: VENDOR, Style.IOS: VENDOR}
-BEFORE_BGP: Mapping[Style, str] = {Style.JUNOS: "preference", Style.BIRD: "preference", Style.FRR: "weight", Style.IOS: "weight"}
+BEFORE_BGP: Mapping[Style, str] = {
+    Style.JUNOS: "preference",
+    Style.BIRD: "preference",
+    Style.FRR: "weight",
+    Style.IOS: "weight",
+}
 MOST_PREPENDS = 10  # nobody sends more and means it
 
-# The makers' own words for a reason: FRR's beside the best route (`show bgp PREFIX`), Junos's beside the others (`show route detail`).
+# The makers' own words for a reason: FRR's beside the best route (`show bgp PREFIX`), Junos's beside the others (`show
+# route detail`).
 _WORDS: Mapping[str, str] = {
     "Weight": "weight",
     "Local Pref": Step.LOCAL_PREFERENCE,
@@ -42,9 +49,9 @@ _WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of one route. `eliminated_by`: the step that removed it, or why it takes no part; empty for the best. `upstream`: the
-    neighbour of ours that it came through (None: unknown, or we are the router's own neighbour); `prepends`: how often our number stands
-    there more than once.
+    """What became of one route. `eliminated_by`: the step that removed it, or why it takes no part; empty for the best.
+    `upstream`: the neighbour of ours that it came through (None: unknown, or we are the router's own neighbour);
+    `prepends`: how often our number stands there more than once.
     """
 
     route: PastedRoute
@@ -55,9 +62,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """What this router would do if we announced less to one upstream: `instead` when we withheld it there (None: no route is left), and the
-    fewest `prepends` there that make it choose another upstream (None: no number does). `guess`: among equal routes the one heard first
-    wins, and the text does not say which that is.
+    """What this router would do if we announced less to one upstream: `instead` when we withheld it there (None: no
+    route is left), and the fewest `prepends` there that make it choose another upstream (None: no number does).
+    `guess`: among equal routes the one heard first wins, and the text does not say which that is.
     """
 
     upstream: int
@@ -69,8 +76,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """One prefix. `asn`: us (given, or the origin that all paths share; None: they have none in common). `step`: what removed `runner_up`,
-    the last rival. `marked`: the text says which route is best. `verdicts`: the best first, then the others as they stand in the text.
+    """One prefix. `asn`: us (given, or the origin that all paths share; None: they have none in common). `step`: what
+    removed `runner_up`, the last rival. `marked`: the text says which route is best. `verdicts`: the best first, then
+    the others as they stand in the text.
     """
 
     style: Style
@@ -90,7 +98,10 @@ def explain(pasted: Pasted, *, asn: int | None = None) -> tuple[Explained, ...]:
     by_prefix: dict[Prefix, list[PastedRoute]] = {}
     for route in pasted.routes:
         by_prefix.setdefault(route.candidate.prefix, []).append(route)
-    return tuple(_explain(pasted.style, prefix if pasted.prefix_known else None, routes, asn) for prefix, routes in by_prefix.items())
+    return tuple(
+        _explain(pasted.style, prefix if pasted.prefix_known else None, routes, asn)
+        for prefix, routes in by_prefix.items()
+    )
 
 
 def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute], asn: int | None) -> Explained:
@@ -139,9 +150,10 @@ def _foremost(routes: Sequence[PastedRoute]) -> list[PastedRoute]:
 
 
 def _decide(style: Style, routes: Sequence[PastedRoute], marked: PastedRoute | None) -> Decision:
-    """`decide`, where makers that prefer the oldest external route are taken to keep the one that is active, as they do: an age in the text
-    counts only where no route is marked. Where router ids are missing, the marked route is taken to have the lowest: no other step
-    can have chosen it. Candidates carry their line in place of a protocol, so that equal ones are two.
+    """`decide`, where makers that prefer the oldest external route are taken to keep the one that is active, as they
+    do: an age in the text counts only where no route is marked. Where router ids are missing, the marked route is taken
+    to have the lowest: no other step can have chosen it. Candidates carry their line in place of a protocol, so that
+    equal ones are two.
     """
     held = []
     nameless = marked is not None and not all(route.candidate.router_id for route in routes)
@@ -168,12 +180,20 @@ def _unlike_its_words(
         return []
     found = []
     if step == Step.OLDEST and best.candidate.age_s is not None:
-        rivals = [route.candidate for route in routes if lost.get(route.line) == Step.OLDEST and route.candidate.age_s is not None]
-        older = max((c for c in rivals if (c.age_s or 0.0) > best.candidate.age_s), key=lambda c: c.age_s or 0.0, default=None)
+        rivals = [
+            route.candidate
+            for route in routes
+            if lost.get(route.line) == Step.OLDEST and route.candidate.age_s is not None
+        ]
+        older = max(
+            (c for c in rivals if (c.age_s or 0.0) > best.candidate.age_s), key=lambda c: c.age_s or 0.0, default=None
+        )
         if older is not None:
             found.append(
-                f"by age alone {path_text(older)} would win: it has been there for {duration(older.age_s)}, the best for"
-                f" {duration(best.candidate.age_s)}; {style.says} does not change from the external route that is active already,"
+                f"by age alone {path_text(older)} would win: it has been there for {duration(older.age_s)}, the best "
+                "for"
+                f" {duration(best.candidate.age_s)}; {style.says} does not change from the external route that is "
+                "active already,"
                 " so the best became active when something else spoke for it"
             )
     for route in routes:
@@ -189,7 +209,9 @@ def _common_origin(routes: Sequence[PastedRoute]) -> int | None:
 
 
 def through(path: Sequence[int], asn: int | None) -> tuple[int | None, int]:
-    """The AS that stands before ours in a path, and how often ours is repeated there. None: we are not its origin, or its only AS."""
+    """The AS that stands before ours in a path, and how often ours is repeated there. None: we are not its origin,
+    or its only AS.
+    """
     if asn is None or not path or path[-1] != asn:
         return None, 0
     repeated = next((i for i, number in enumerate(reversed(path)) if number != asn), len(path))
@@ -212,15 +234,21 @@ def _move(style: Style, usable: Sequence[PastedRoute], best: PastedRoute, asn: i
     fewest = None
     for count in range(1, MOST_PREPENDS + 1) if others else ():
         longer = [
-            replace(route, candidate=replace(route.candidate, as_path=(*route.candidate.as_path, *(asn,) * count), best=False))
+            replace(
+                route,
+                candidate=replace(route.candidate, as_path=(*route.candidate.as_path, *(asn,) * count), best=False),
+            )
             if through(route.candidate.as_path, asn)[0] == upstream
             else route
             for route in usable
         ]
         kept = next(route for route in longer if route.line == best.line)
-        # It stays active as long as nothing before "oldest" speaks against it: asked without a choice, but as if it were the oldest.
+        # It stays active as long as nothing before "oldest" speaks against it: asked without a choice, but as if it
+        # were the oldest.
         held = [
-            replace(route, candidate=replace(route.candidate, age_s=inf if route is kept else route.candidate.age_s or 0.0))
+            replace(
+                route, candidate=replace(route.candidate, age_s=inf if route is kept else route.candidate.age_s or 0.0)
+            )
             for route in longer
         ]
         winner = _decide(style, _foremost(held), None).best
@@ -232,7 +260,9 @@ def _move(style: Style, usable: Sequence[PastedRoute], best: PastedRoute, asn: i
         instead=instead,
         instead_upstream=through(instead.as_path, asn)[0] if instead is not None else None,
         prepends=fewest,
-        guess=RULES[style].prefer_oldest and not ages_known and decision.step in (Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS),
+        guess=RULES[style].prefer_oldest
+        and not ages_known
+        and decision.step in (Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS),
     )
 
 

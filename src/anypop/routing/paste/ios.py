@@ -1,6 +1,7 @@
 """IOS: `show ip bgp PREFIX`. Lines in, routes out; the grammar of one entry, which FRR has in common, is here too.
 
-A route is told by its line `NEXT-HOP from NEIGHBOUR (ROUTER-ID)`; the AS path stands in the line before, attributes behind. Pure.
+A route is told by its line `NEXT-HOP from NEIGHBOUR (ROUTER-ID)`; the AS path stands in the line before, attributes
+behind. Pure.
 """
 
 import re
@@ -13,7 +14,8 @@ from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, 
 TITLE = re.compile(r"^.*BGP routing table entry for (?:\S{1,80}:)?(?P<prefix>[0-9a-fA-F.:]{1,50}/\d+)")
 FROM = re.compile(r"^\s+(?P<hop>\S+)(?P<more>(?: \([^()]*\))*) from (?P<neighbor>\S+) \((?P<id>[^()]+)\)")
 _PATH = re.compile(
-    r"^\s*(?P<path>Local|[\d({][\d{}(),. ]*?)(?P<more>,? \((?:aggregated|received|stale|history|suppressed|Received|Stale)[^()]*\).*|,.*)?$"
+    r"^\s*(?P<path>Local|[\d({][\d{}(),. ]*?)"
+    r"(?P<more>,? \((?:aggregated|received|stale|history|suppressed|Received|Stale)[^()]*\).*|,.*)?$"
 )
 _ORIGIN = re.compile(r"^\s+Origin (?P<origin>\S+?),")
 _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLETE}
@@ -88,7 +90,9 @@ def _entry(reading: Reading, before: tuple[int, str], number: int, here: re.Matc
         unusable=next((why for word, why in _UNUSABLE.items() if word in remarks), ""),
         candidate=Candidate(
             prefix=prefix or ANYWHERE,
-            as_path=reading.path(line, "" if path == "Local" else path.rstrip(", ")) or () if written is not None else (),
+            as_path=reading.path(line, "" if path == "Local" else path.rstrip(", ")) or ()
+            if written is not None
+            else (),
             local_pref=100,
             ebgp=False,
             igp_metric=int(metric["metric"]) if metric else 0,
@@ -109,7 +113,9 @@ def _attribute(reading: Reading, number: int, line: str, entry: Entry) -> None:
     elif name in ("Community", "Large Community"):
         pairs, triples = communities(value.split())
         kept = entry.candidate
-        entry.candidate = replace(kept, communities=kept.communities + pairs, large_communities=kept.large_communities + triples)
+        entry.candidate = replace(
+            kept, communities=kept.communities + pairs, large_communities=kept.large_communities + triples
+        )
     elif name == "Last update":
         entry.updated = value
     elif name == "Originator":
@@ -146,4 +152,6 @@ def _origin(reading: Reading, number: int, line: str, entry: Entry) -> None:
 
 
 def route_of(entry: Entry, *, reason: str = "") -> PastedRoute:
-    return PastedRoute(candidate=entry.candidate, line=entry.line, precedence=entry.precedence, unusable=entry.unusable, reason=reason)
+    return PastedRoute(
+        candidate=entry.candidate, line=entry.line, precedence=entry.precedence, unusable=entry.unusable, reason=reason
+    )

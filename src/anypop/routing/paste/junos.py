@@ -1,8 +1,8 @@
 """Junos: `show route PREFIX`, plain and `detail` (or `extensive`). Lines in, routes out.
 
-A route of the plain form begins at `*[BGP/170] 3d 13:19:37, MED 30, localpref 100, from 10.0.0.1`, one of the detailed form at
-`*BGP    Preference: 170/-101`. The plain form does not say which routes are internal: a route is taken to be when its `from` is neither
-missing, nor the next hop, nor beside it on one exchange's network. Pure.
+A route of the plain form begins at `*[BGP/170] 3d 13:19:37, MED 30, localpref 100, from 10.0.0.1`, one of the detailed
+form at `*BGP    Preference: 170/-101`. The plain form does not say which routes are internal: a route is taken to be
+when its `from` is neither missing, nor the next hop, nor beside it on one exchange's network. Pure.
 """
 
 import re
@@ -14,14 +14,20 @@ from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s, communities, is_address
 
 HEAD = re.compile(
-    r"^\s*(?:(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*)?(?P<flag>[*+-])?\[(?P<protocol>[A-Za-z][\w-]*)/(?P<preference>\d{1,10})(?:/-?\d+)?\]\s*(?P<rest>.*)$"
+    r"^\s*(?:(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*)?(?P<flag>[*+-])?\[(?P<protocol>[A-Za-z][\w-]*)/(?P<preference>\d{1,10})"
+    r"(?:/-?\d+)?\]\s*(?P<rest>.*)$"
 )
 DETAIL = re.compile(r"^\s*(?P<flag>[*+-])?(?P<protocol>[A-Z][\w-]*)\s+Preference: (?P<preference>\d{1,10})")
 _PREFIX = re.compile(r"^\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*(?:\(.*\))?$")
 _PATH = re.compile(r"AS path:\s*(?P<path>[^,]*)")
 _VIA = re.compile(r"^\s*(?:(?P<chosen>>)\s*)?to (?P<address>[0-9a-fA-F.:]+)(?: via .*)?$")
-_FIELD = re.compile(r"(?P<name>Age|Metric2|Metric|Localpref|Router ID|Source|Next hop|Inactive reason|State|Communities):\s*(?P<value>.*)")
-_PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+_FIELD = re.compile(
+    r"(?P<name>Age|Metric2|Metric|Localpref|Router ID|Source|Next hop"
+    r"|Inactive reason|State|Communities):\s*(?P<value>.*)"
+)
+_PRIVATE = tuple(
+    ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
 _ORIGINS = {"I": Origin.IGP, "E": Origin.EGP, "?": Origin.INCOMPLETE}
 
 
@@ -65,7 +71,9 @@ def read(reading: Reading) -> Pasted:
                     protocol=found["protocol"],
                     preference=int(found["preference"]),
                     best=found["flag"] in ("*", "+"),
-                    candidate=Candidate(prefix=prefix or ANYWHERE, as_path=(), local_pref=100, ebgp=True, protocol=found["protocol"]),
+                    candidate=Candidate(
+                        prefix=prefix or ANYWHERE, as_path=(), local_pref=100, ebgp=True, protocol=found["protocol"]
+                    ),
                 )
             )
             if head is not None:
@@ -151,8 +159,9 @@ def _field(reading: Reading, number: int, name: str, value: str, block: _Block) 
 
 
 def _beside(source: str, hop: str) -> bool:
-    """Whether a session's address and the next hop are one, or are public ones of the same network: a route server and a member at an
-    exchange. Those networks are a /20 or smaller, or a /64; loopbacks of backbones are mostly private (RFC 1918, RFC 4193).
+    """Whether a session's address and the next hop are one, or are public ones of the same network: a route server and
+    a member at an exchange. Those networks are a /20 or smaller, or a /64; loopbacks of backbones are mostly private
+    (RFC 1918, RFC 4193).
     """
     if source == hop or not is_address(source) or not is_address(hop):
         return source == hop
@@ -167,7 +176,12 @@ def _route(block: _Block) -> PastedRoute:
     internal = block.internal if block.internal is not None else bool(source) and not _beside(source, route.next_hop)
     neighbor = source or route.next_hop
     return PastedRoute(
-        candidate=replace(route, ebgp=block.protocol == "BGP" and not internal and bool(route.as_path), neighbor=neighbor, best=block.best),
+        candidate=replace(
+            route,
+            ebgp=block.protocol == "BGP" and not internal and bool(route.as_path),
+            neighbor=neighbor,
+            best=block.best,
+        ),
         line=block.line,
         precedence=-block.preference,
         unusable=block.hidden,

@@ -1,7 +1,7 @@
 """What every reader of a pasted text gives back, and the words and numbers that routers of all makes write alike.
 
-Between the text and `explained`: a `Pasted` holds the routes of one or more prefixes with the line where each began. A reader goes on after
-an error; `Reading` collects them all. Pure.
+Between the text and `explained`: a `Pasted` holds the routes of one or more prefixes with the line where each began. A
+reader goes on after an error; `Reading` collects them all. Pure.
 """
 
 import re
@@ -20,7 +20,8 @@ MAX_ASN = (1 << 32) - 1  # RFC 6793
 _MAX_NUMBER = (1 << 32) - 1  # local preference, MED: four octets (RFC 4271)
 _LONGEST_AGE_S = 100 * 365 * 86400.0
 _TIME = re.compile(
-    r"(?:(?P<y>\d{1,4})y)?(?:(?P<w>\d{1,4})w)?(?:(?P<d>\d{1,5})d)?\s*(?:(?P<h>\d{1,3}):(?P<m>\d\d)(?::(?P<s>\d\d))?)?(?:(?P<h2>\d\d)h)?"
+    r"(?:(?P<y>\d{1,4})y)?(?:(?P<w>\d{1,4})w)?(?:(?P<d>\d{1,5})d)?\s*(?:(?P<h>\d{1,3}):(?P<m>\d\d)(?::(?P<s>\d\d))?)?"
+    r"(?:(?P<h2>\d\d)h)?"
 )
 
 
@@ -39,9 +40,9 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastedRoute:
-    """One route. `line`: where it begins, from 1. `precedence`: what the router compares before everything of BGP, the higher the better
-    (IOS's and FRR's weight; preference of Junos and BIRD with its sign turned). `unusable`: why it takes no part, if it does not. `reason`:
-    the router's own word on what decided for or against it.
+    """One route. `line`: where it begins, from 1. `precedence`: what the router compares before everything of BGP, the
+    higher the better (IOS's and FRR's weight; preference of Junos and BIRD with its sign turned). `unusable`: why it
+    takes no part, if it does not. `reason`: the router's own word on what decided for or against it.
     """
 
     candidate: Candidate
@@ -80,8 +81,10 @@ class Reading:
         self.problems.append(Problem(path=f"line {line}", message=message))
 
     def path(self, line: int, text: str) -> tuple[int, ...] | None:
-        """The numbers of an AS path; None, and a problem, where it is none. A set counts by its first member, as one hop (RFC 4271,
-        9.1.2.2); confederation members do not count in a path's length and are left out (RFC 5065). Nothing is the empty path.
+        """The numbers of an AS path; None, and a problem, where it is none. A set counts by its first member, as one
+        hop (RFC 4271,
+        9.1.2.2); confederation members do not count in a path's length and are left out (RFC 5065). Nothing is the
+        empty path.
         """
         flat = re.sub(r"\([\d\s.]*\)", " ", text)
         flat = re.sub(r"[{\[]\s*([\d.]+)(?![\d.])[^{}\[\]]*[}\]]", r" \1 ", flat)
@@ -122,7 +125,9 @@ def asn(word: str) -> int | None:
 
 
 def address(word: str) -> str:
-    """`192.0.2.1` of `r1(192.0.2.1)` or `192.0.2.1(r1)`; the word itself, without a zone, where there is no address in it."""
+    """`192.0.2.1` of `r1(192.0.2.1)` or `192.0.2.1(r1)`; the word itself, without a zone, where there is no address
+    in it.
+    """
     for part in re.split(r"[()]", word):
         try:
             return str(ip_address(part.partition("%")[0]))
@@ -149,7 +154,9 @@ def age_s(text: str) -> float | None:
 
 
 def communities(words: Iterable[str]) -> tuple[tuple[Community, ...], tuple[LargeCommunity, ...]]:
-    """The communities among words: pairs, and triples (also as `large:1:2:3`). Well-known names count; the rest is passed over."""
+    """The communities among words: pairs, and triples (also as `large:1:2:3`). Well-known names count; the rest is
+    passed over.
+    """
     pairs: list[Community] = []
     triples: list[LargeCommunity] = []
     for raw in words:

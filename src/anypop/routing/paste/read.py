@@ -1,6 +1,7 @@
-"""A pasted text: whose it is, and its routes. The door to the readers of all styles.
+"""A pasted text: whose it is, and its routes. The entry to the readers of all styles.
 
-Comes in text, goes out a `Pasted`, or `Invalid` with every problem and the line of each. Never anything else, whatever the text is. Pure.
+Comes in text, goes out a `Pasted`, or `Invalid` with every problem and the line of each. Never anything else, whatever
+the text is. Pure.
 """
 
 from datetime import datetime
@@ -19,11 +20,13 @@ _NOTHING = (
 
 
 def read(text: str, *, style: Style | None = None, now: datetime | None = None) -> Pasted:
-    """The routes in `text`. `style`: whose it is, where it cannot be told from the text. `now`: when it was printed, in the router's own
-    time zone. Raises `Invalid` with every problem.
+    """The routes in `text`. `style`: whose it is, where it cannot be told from the text. `now`: when it was printed, in
+    the router's own time zone. Raises `Invalid` with every problem.
     """
     if len(text) > LONGEST:
-        raise Invalid.one("", f"{len(text)} characters are more than the {LONGEST} that are read; paste the routes of one prefix")
+        raise Invalid.one(
+            "", f"{len(text)} characters are more than the {LONGEST} that are read; paste the routes of one prefix"
+        )
     reading = Reading.of(text)
     for number, line in reading.numbered():
         if len(line) > LONGEST_LINE:
@@ -39,8 +42,16 @@ def read(text: str, *, style: Style | None = None, now: datetime | None = None) 
         case Style.BIRD:
             found = bird.read(reading, now)
         case Style.FRR | Style.IOS:
-            table = any(columns.looks(line) for line in reading.lines) or not any(ios.looks(line) for line in reading.lines)
-            found = columns.read(reading, whose) if table else frr.read(reading, now) if whose is Style.FRR else ios.read(reading)
+            table = any(columns.looks(line) for line in reading.lines) or not any(
+                ios.looks(line) for line in reading.lines
+            )
+            found = (
+                columns.read(reading, whose)
+                if table
+                else frr.read(reading, now)
+                if whose is Style.FRR
+                else ios.read(reading)
+            )
     if not found.routes and not reading.problems:
         raise Invalid.one("line 1", f"no route of {whose.says} is in it")
     if reading.problems:

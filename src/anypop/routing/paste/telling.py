@@ -1,4 +1,6 @@
-"""The words about a pasted route: an `Explained` in, sentences and plain data out, for every face alike. Decides nothing."""
+"""The words about a pasted route: an `Explained` in, sentences and plain data out, for every face alike. Decides
+nothing.
+"""
 
 from typing import Any
 
@@ -28,7 +30,9 @@ def meanings(candidate: Candidate) -> list[dict[str, str]]:
             entry = for_asn(asn).lookup(community)
             if entry is not None and not entry.invented:
                 kind = "informational" if isinstance(entry.action, Informational) else "action"
-                found.append({"community": text, "asn": str(asn), "kind": kind, "meaning": entry.meaning, "source": entry.source})
+                found.append(
+                    {"community": text, "asn": str(asn), "kind": kind, "meaning": entry.meaning, "source": entry.source}
+                )
                 break
     return found
 
@@ -41,7 +45,10 @@ def sentences(explained: Explained) -> list[str]:
     lines += _for_us(explained)
     if explained.best is not None:
         told = [row for row in meanings(explained.best) if row["kind"] == "informational"]
-        lines += [f"The best route carries {row['community']}, by which AS{row['asn']} says: {row['meaning']}." for row in told]
+        lines += [
+            f"The best route carries {row['community']}, by which AS{row['asn']} says: {row['meaning']}."
+            for row in told
+        ]
     return lines
 
 
@@ -51,12 +58,18 @@ def _choice(explained: Explained) -> str:
     where = f"{explained.prefix}: " if explained.prefix is not None else ""
     if best is None:
         return f"{where}{maker} can use none of these routes."
-    verb = f"{where}{maker} prefers" if explained.marked else f"{where}no route is marked as best; by {maker}'s rules it is"
+    verb = (
+        f"{where}{maker} prefers"
+        if explained.marked
+        else f"{where}no route is marked as best; by {maker}'s rules it is"
+    )
     if rival is None:
         return f"{verb} {path_text(best)}, the only route that it can use."
     names = [path_text(best), path_text(rival)]
     if names[0] == names[1]:
-        names = [f"{name} of {c.neighbor}" if c.neighbor else name for name, c in zip(names, (best, rival), strict=True)]
+        names = [
+            f"{name} of {c.neighbor}" if c.neighbor else name for name, c in zip(names, (best, rival), strict=True)
+        ]
     return f"{verb} {names[0]} over {names[1]} by {step}{_values(explained, best, rival)}."
 
 
@@ -130,13 +143,15 @@ def _for_us(explained: Explained) -> list[str]:
     counts = upstreams(explained)
     if counts:
         shares = ", ".join(
-            f"{network(asn)} {count}" + (" (the best)" if best and asn == best.upstream else "") for asn, count in counts.most_common()
+            f"{network(asn)} {count}" + (" (the best)" if best and asn == best.upstream else "")
+            for asn, count in counts.most_common()
         )
         lines.append(f"Routes by upstream of AS{ours}: {shares}.")
     lines += _prepends(explained)
     lines += _moves(explained)
     lines += [
-        f"Line {v.route.line} ends in AS{v.route.candidate.as_path[-1]}, not in AS{ours}: somebody else announces this prefix too."
+        f"Line {v.route.line} ends in AS{v.route.candidate.as_path[-1]}, not in AS{ours}: somebody else announces this "
+        "prefix too."
         for v in foreign
     ]
     return lines
@@ -148,7 +163,10 @@ def _prepends(explained: Explained) -> list[str]:
         counts = {v.prepends for v in explained.verdicts if v.upstream == upstream}
         if max(counts):
             numbers = " or ".join(map(str, sorted(counts)))
-            told.append(f"Towards {network(upstream)}, AS{explained.asn} is prepended {numbers} {'time' if counts == {1} else 'times'}.")
+            told.append(
+                f"Towards {network(upstream)}, AS{explained.asn} is prepended {numbers} "
+                f"{'time' if counts == {1} else 'times'}."
+            )
     return told
 
 
@@ -160,7 +178,10 @@ def _way(explained: Explained, best: Verdict) -> str:
         return f"All traffic of this router towards it goes straight to AS{explained.asn}."
     if path[0] == best.upstream:
         return f"All traffic of this router towards it goes to {network(path[0])}, which hands it to AS{explained.asn}."
-    return f"All traffic of this router towards it leaves by {network(path[0])} and enters AS{explained.asn} by {network(best.upstream)}."
+    return (
+        f"All traffic of this router towards it leaves by {network(path[0])} and enters AS{explained.asn} by "
+        f"{network(best.upstream)}."
+    )
 
 
 def _moves(explained: Explained) -> list[str]:
@@ -170,18 +191,22 @@ def _moves(explained: Explained) -> list[str]:
     if move.instead is None:
         return [f"Without the announcement to {network(move.upstream)} this router has no route left."]
     by = f", which enters by {network(move.instead_upstream)}" if move.instead_upstream is not None else ""
-    lines = [f"Without the announcement to {network(move.upstream)} this router would take {path_text(move.instead)}{by}."]
+    lines = [
+        f"Without the announcement to {network(move.upstream)} this router would take {path_text(move.instead)}{by}."
+    ]
     if move.guess:
         lines[0] = lines[0][:-1] + ", or an equal one: which of them it heard first is not in the text."
     if move.prepends is None:
         lines.append(
-            f"Prepending towards {network(move.upstream)}, even {MOST_PREPENDS} times, does not change this router's choice:"
+            f"Prepending towards {network(move.upstream)}, even {MOST_PREPENDS} times, does not change this router's "
+            "choice:"
             " something before AS path length decides."
         )
     else:
         times = "One prepend" if move.prepends == 1 else f"{move.prepends} prepends"
         lines.append(
-            f"{times} towards {network(move.upstream)} would do the same for this router, if the networks on the way go on as they are."
+            f"{times} towards {network(move.upstream)} would do the same for this router, if the networks on the way "
+            "go on as they are."
         )
     return lines
 

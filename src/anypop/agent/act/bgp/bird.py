@@ -56,7 +56,8 @@ class Bird:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = digest(config, log=self._log)
         file = self._folder / f"{name}.conf"
-        file.with_suffix(".json").write_bytes(to_json(config))  # what the digest stands for, for an agent that comes after us
+        # what the digest stands for, for an agent that comes after us
+        file.with_suffix(".json").write_bytes(to_json(config))
         file.write_text(render(config, log=self._log))
         if process.alive(self._pid) is None:
             self._start(file)
@@ -101,7 +102,9 @@ class Bird:
                 birdc.ask(self._control, "show status", timeout_s=_ASK_S)
             except WorldError as error:
                 if process.alive(self._pid) is None or time.monotonic() > deadline:
-                    raise WorldError("start BIRD", f"it does not answer; see {self._folder}/bird.out ({error.why})") from error
+                    raise WorldError(
+                        "start BIRD", f"it does not answer; see {self._folder}/bird.out ({error.why})"
+                    ) from error
                 time.sleep(0.005)  # it opens its control socket some milliseconds after its start
             else:
                 return
@@ -117,7 +120,8 @@ class Bird:
         except (OSError, Invalid):
             return None
         if digest(config, log=self._log) != found[0]:
-            self.set(config)  # the daemon was told by an older version of this program, in other words: say the same in ours
+            # the daemon was told by an older version of this program, in other words: say the same in ours
+            self.set(config)
         return config
 
     def _exported(self, config: SpeakerConfig, sessions: tuple[SessionReport, ...]) -> frozenset[tuple[Prefix, str]]:
@@ -129,7 +133,11 @@ class Bird:
         for session in sessions:
             if session.state != "established":
                 continue
-            listed = [e.prefix for e in config.exports if e.upstream == session.upstream and e.prefix.version == session.family]
+            listed = [
+                e.prefix
+                for e in config.exports
+                if e.upstream == session.upstream and e.prefix.version == session.family
+            ]
             if session.exported != len(listed):
                 name = session_name(upstreams[session.upstream], session.family)
                 listed = [p for p in listed if self._sends(p, name)]

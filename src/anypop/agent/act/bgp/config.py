@@ -24,7 +24,8 @@ _FAMILIES = (4, 6)
 # takes 1 to 2 s, of which BIRD waits 1 s before it connects; for so much longer than that at most may routes stand
 # that nobody answers for.
 RESTART_S = 10
-_RECOVERY_S = 4  # a neighbour that does not come back in time holds up what is told to the others, and routes in the kernel, so long
+# a neighbour that does not come back in time holds up what is told to the others, and routes in the kernel, so long
+_RECOVERY_S = 4
 
 
 def session_name(upstream: Upstream, family: int) -> str:
@@ -54,7 +55,10 @@ def render(config: SpeakerConfig, *, log: Path) -> str:
 
 
 def _body(config: SpeakerConfig, log: Path, name: str) -> str:
-    own = {family: sorted({e.prefix for e in config.exports if e.prefix.version == family}, key=str) for family in _FAMILIES}
+    own = {
+        family: sorted({e.prefix for e in config.exports if e.prefix.version == family}, key=str)
+        for family in _FAMILIES
+    }
     lines = [
         f'log "{log}" 1048576 "{log}.old" {{ info, remote, warning, error, auth, fatal, bug }};',
         f"router id {config.router_id};",
@@ -68,7 +72,13 @@ def _body(config: SpeakerConfig, log: Path, name: str) -> str:
     ]
     for family in _FAMILIES:
         lines += _kernel(family)
-        lines += [f"protocol static own{family} {{", f"\tipv{family};", *(f"\troute {p} unreachable;" for p in own[family]), "}", ""]
+        lines += [
+            f"protocol static own{family} {{",
+            f"\tipv{family};",
+            *(f"\troute {p} unreachable;" for p in own[family]),
+            "}",
+            "",
+        ]
     for upstream in config.upstreams:
         for family in _FAMILIES:
             if has_session(upstream, family):
@@ -121,9 +131,9 @@ def _session(asn: int, upstream: Upstream, family: int, exports: list[Export]) -
 
 
 def _manner(asn: int, upstream: Upstream) -> list[str]:
-    """What is particular about a session. The PoP's own edge router spreads over its hosts: when a host's speaker is gone
-    it must turn to the others at once, so nothing is kept for a restart. It is one hop away also where it has our own
-    number (iBGP, which BIRD takes for multihop unless told).
+    """What is particular about a session. The PoP's own edge router spreads over its hosts: when a host's speaker is
+    gone it must turn to the others at once, so nothing is kept for a restart. It is one hop away also where it has our
+    own number (iBGP, which BIRD takes for multihop unless told).
     """
     if upstream.kind is not UpstreamKind.EDGE:
         return [f"\tgraceful restart on; graceful restart time {RESTART_S};"]

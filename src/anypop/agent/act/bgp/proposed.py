@@ -14,7 +14,9 @@ from anypop.model.network import Network
 
 
 def bird_conf(network: Network, city: CityCode, prefixes: Sequence[str], scopes: Mapping[str, Scope]) -> str:
-    """The whole text for these prefixes alone. `scopes`: by the upstream's name; one that is not named hears nothing."""
+    """The whole text for these prefixes alone. `scopes`: by the upstream's name; one that is not named hears
+    nothing.
+    """
     site = next(site for site in network.pops if site.city == city)
     exports = tuple(
         Export(
@@ -28,5 +30,7 @@ def bird_conf(network: Network, city: CityCode, prefixes: Sequence[str], scopes:
         for prefix in prefixes
         if (scope := scopes.get(upstream.name)) is not None and scope.mode is Mode.ANNOUNCE
     )
-    config = SpeakerConfig(asn=network.asn, router_id=site.hosts[0].router_id, upstreams=site.upstreams, exports=exports)
+    config = SpeakerConfig(
+        asn=network.asn, router_id=site.hosts[0].router_id, upstreams=site.upstreams, exports=exports
+    )
     return render(config, log=Path("bird.log"))

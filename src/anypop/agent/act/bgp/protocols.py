@@ -38,7 +38,8 @@ def _session(key: tuple[str, int], since: float | None, block: list[str]) -> Ses
     state, routes, error = found[_STATE], found[_ROUTES], found[_ERROR]
     return SessionReport(
         upstream=key[0], family=key[1], state=state[1].lower() if state else "down", since=since,
-        imported=int(routes[1]) if routes else 0, exported=int(routes[2]) if routes else 0, error=error[1] if error else "",
+        imported=int(routes[1]) if routes else 0, exported=int(routes[2]) if routes else 0,
+        error=error[1] if error else "",
     )  # fmt: skip
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 from anypop.model.workload import Container
 
-_GIVEN = frozenset({"PATH", "TERM", "HOSTNAME", "HOME", "container"})  # Podman's own, where neither image nor order has them
+# Podman's own, where neither image nor order has them
+_GIVEN = frozenset({"PATH", "TERM", "HOSTNAME", "HOME", "container"})
 
 
 def is_made_of(made: Mapping[str, Any], image: Mapping[str, Any], container: Container) -> bool:
     """`made`, `image`: what `inspect` says; `image` is the one that the order's name stands for here."""
     config, limits, default = made.get("Config") or {}, made.get("HostConfig") or {}, image.get("Config") or {}
-    same_image = container.image == made.get("ImageName") or (bool(made.get("Image")) and made.get("Image") == image.get("Id"))
+    same_image = container.image == made.get("ImageName") or (
+        bool(made.get("Image")) and made.get("Image") == image.get("Id")
+    )
     return (
         same_image
         and [made.get("Path"), *(made.get("Args") or [])] == _argv(container, default)

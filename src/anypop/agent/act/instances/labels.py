@@ -28,7 +28,11 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str) -> dict[str, str
         told["restarts"] = str(step.past.restarts)
     if step.past.last is not None:
         last = step.past.last
-        told |= {"last-exit-reason": last.reason, "last-exit-code": _text(last.code), "last-finished-at": _text(last.at)}
+        told |= {
+            "last-exit-reason": last.reason,
+            "last-exit-code": _text(last.code),
+            "last-finished-at": _text(last.at),
+        }
     return {LABEL + key: value for key, value in told.items()}
 
 

@@ -10,7 +10,8 @@ import socket
 import struct
 from pathlib import Path
 
-WANTED = {"nofile": 1_048_576, "nproc": 32_768}  # the usual ceilings of a container host; far above what an instance should need
+# the usual ceilings of a container host; far above what an instance should need
+WANTED = {"nofile": 1_048_576, "nproc": 32_768}
 _ROWS = {"nofile": "Max open files", "nproc": "Max processes"}
 _OWN = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
 

@@ -84,7 +84,9 @@ class Podman:
 
     async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
         made = await self._inspect(seen)
-        image = await self._ask("look at an image", "GET", f"/images/{_quoted(container.image)}/json", good=(200, 404, 500))
+        image = await self._ask(
+            "look at an image", "GET", f"/images/{_quoted(container.image)}/json", good=(200, 404, 500)
+        )
         return adoption.is_made_of(made, image.json() if image.status_code == 200 else {}, container)
 
     async def _completed(self, seen: ContainerSeen) -> ContainerSeen:
@@ -114,7 +116,9 @@ class Podman:
         """Pull, with the registry's own words when it fails. May take any time as long as it makes progress."""
         what, patience = f"pull {image}", httpx.Timeout(_PATIENCE_S, read=_PULL_SILENCE_S)
         try:
-            request = self._http.stream("POST", f"{_API}/images/pull", params={"reference": image, "policy": "always"}, timeout=patience)
+            request = self._http.stream(
+                "POST", f"{_API}/images/pull", params={"reference": image, "policy": "always"}, timeout=patience
+            )
             async with request as answer:
                 if answer.status_code != 200:
                     raise WorldError(what, _said(await answer.aread()))
@@ -148,7 +152,9 @@ class Podman:
     async def _remove(self, key: Key) -> None:
         path = f"/containers/{container_of(self._prefix, *key)}"
         query = {"force": "true", "timeout": str(STOP_GRACE_S), "ignore": "true", "v": "true"}
-        await self._ask(f"remove container {key[1]} of {short(key[0])}", "DELETE", path, params=query, good=(200, 204, 404))
+        await self._ask(
+            f"remove container {key[1]} of {short(key[0])}", "DELETE", path, params=query, good=(200, 204, 404)
+        )
 
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
         what = f"run {command[0] if command else 'nothing'} in {key[1]}"
@@ -167,17 +173,25 @@ class Podman:
         return disk.f_blocks * disk.f_frsize
 
     async def changes(self) -> AsyncIterator[None]:
-        filters = {"type": ["container"], "label": [f"{LABEL}prefix={self._prefix}"], "event": ["died", "remove", "pause", "unpause"]}
+        filters = {
+            "type": ["container"],
+            "label": [f"{LABEL}prefix={self._prefix}"],
+            "event": ["died", "remove", "pause", "unpause"],
+        }
         query = {"stream": "true", "filters": json.dumps(filters)}
         try:
-            async with self._http.stream("GET", f"{_API}/events", params=query, timeout=httpx.Timeout(_PATIENCE_S, read=None)) as answer:
+            async with self._http.stream(
+                "GET", f"{_API}/events", params=query, timeout=httpx.Timeout(_PATIENCE_S, read=None)
+            ) as answer:
                 async for line in answer.aiter_lines():
                     if line.strip():
                         yield None
         except httpx.HTTPError as error:
             raise self._unreachable("watch events", error) from error
 
-    async def _ask(self, what: str, method: str, path: str, *, good: tuple[int, ...] = (200,), **more: Any) -> httpx.Response:
+    async def _ask(
+        self, what: str, method: str, path: str, *, good: tuple[int, ...] = (200,), **more: Any
+    ) -> httpx.Response:
         try:
             answer = await self._http.request(method, _API + path, **more)
         except httpx.HTTPError as error:
@@ -187,7 +201,11 @@ class Podman:
         return answer
 
     def _unreachable(self, what: str, error: httpx.HTTPError) -> WorldError:
-        why = "took too long" if isinstance(error, httpx.TimeoutException) else f"Podman does not answer ({error or type(error).__name__})"
+        why = (
+            "took too long"
+            if isinstance(error, httpx.TimeoutException)
+            else f"Podman does not answer ({error or type(error).__name__})"
+        )
         return WorldError(what, f"{why} at {self._socket}")
 
 
@@ -199,7 +217,8 @@ def _seen(row: dict[str, Any]) -> ContainerSeen:
     return ContainerSeen(
         id=row["Id"], instance=InstanceName(labels.get(f"{LABEL}instance", "")), uid=labels.get(f"{LABEL}uid", ""),
         container=labels.get(f"{LABEL}container", ""), state=state, image=str(row.get("ImageID") or ""),
-        pid=int(row.get("Pid") or 0) if state is ContainerState.RUNNING else 0, exit_code=int(row.get("ExitCode", 0)) if over else None,
+        pid=int(row.get("Pid") or 0) if state is ContainerState.RUNNING else 0,
+        exit_code=int(row.get("ExitCode", 0)) if over else None,
         started_at=started, finished_at=exited if over else None, past=past_in(labels),
         template=template_in(labels),
     )  # fmt: skip

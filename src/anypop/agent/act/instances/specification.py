@@ -17,7 +17,9 @@ from anypop.model.order import InstanceOrder
 _CPU_PERIOD_US = 100_000  # the kernel's default
 
 
-def body_for(step: CreateContainer, *, prefix: str, pop: str, name: str, limits: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+def body_for(
+    step: CreateContainer, *, prefix: str, pop: str, name: str, limits: tuple[tuple[str, int], ...]
+) -> dict[str, Any]:
     """The request's body. Contains secrets: never log it."""
     instance, container = step.instance, step.container
     body: dict[str, Any] = {
@@ -32,12 +34,15 @@ def body_for(step: CreateContainer, *, prefix: str, pop: str, name: str, limits:
             "cpu": {"quota": container.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US},
             "memory": {"limit": container.memory_bytes},
         },
-        "hostadd": [f"{host}:{address}" for host in _hosts(instance) for address in (a.private for a in instance.addresses())],
+        "hostadd": [
+            f"{host}:{address}" for host in _hosts(instance) for address in (a.private for a in instance.addresses())
+        ],
         "restart_policy": "no",  # restarts are ours, with health and back-off
         "stop_timeout": STOP_GRACE_S,
     }
     if container.command:
-        body["entrypoint"] = list(container.command)  # replaces the image's entry point and, with it, the image's arguments
+        # replaces the image's entry point and, with it, the image's arguments
+        body["entrypoint"] = list(container.command)
     if container.args:
         body["command"] = list(container.args)
     return body

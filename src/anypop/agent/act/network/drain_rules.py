@@ -32,19 +32,24 @@ def render(table: str, pins: Sequence[Pin], chains: Iterable[str] = (), sets: It
     elements.
     """
     kept = {pin.set_name(kind) for pin in pins for kind in KINDS}
-    at = {a: [pin for pin in pins if a in pin.addresses] for a in sorted({a for pin in pins for a in pin.addresses}, key=_by_version)}
+    at = {
+        a: [pin for pin in pins if a in pin.addresses]
+        for a in sorted({a for pin in pins for a in pin.addresses}, key=_by_version)
+    }
     return "\n".join(
         [
             f"table inet {table}",
             f"flush table inet {table}",
             *(f"delete chain inet {table} {name}" for name in chains if name not in BASE_CHAINS),
-            *(f"delete set inet {table} {name}" for name in sets if name not in kept and not name.startswith("__")),  # __: anonymous
+            # __: anonymous
+            *(f"delete set inet {table} {name}" for name in sets if name not in kept and not name.startswith("__")),
             f"table inet {table} {{",
             *(line for pin in pins for line in _sets(pin)),
             *(line for pin in pins for line in _chains(pin)),
             *(line for address, those in at.items() for line in _chain(_at(address), _jumps(address, those))),
             "\tchain prerouting {",
-            "\t\ttype filter hook prerouting priority dstnat - 10; policy accept;",  # late: what others mark before is kept
+            # late: what others mark before is kept
+            "\t\ttype filter hook prerouting priority dstnat - 10; policy accept;",
             *_vmap("iifname", [f'"i{pin.key}" : jump {pin.set_name("sent")}' for pin in pins]),
             *_by_address(at),
             "\t}",
@@ -53,7 +58,8 @@ def render(table: str, pins: Sequence[Pin], chains: Iterable[str] = (), sets: It
             *_by_address(at),
             "\t}",
             "\tchain postrouting {",
-            "\t\ttype filter hook postrouting priority mangle; policy accept;",  # behind every firewall: only what arrives is recorded
+            # behind every firewall: only what arrives is recorded
+            "\t\ttype filter hook postrouting priority mangle; policy accept;",
             *_vmap("oifname", [f'"i{pin.key}" : goto {pin.set_name("delivered")}' for pin in pins]),
             "\t}",
             "}",
@@ -67,7 +73,10 @@ def elements(table: str, pin: Pin, flows: Iterable[Connection]) -> str:
     by_set: dict[str, list[str]] = {}
     for flow in flows:
         key = f"{flow.peer} . {flow.peer_port} . {flow.local} . {flow.local_port}"
-        kinds = [f"{'udp' if flow.udp else 'tcp'}{flow.local.version}", *([f"closed{flow.local.version}"] if flow.said_all else [])]
+        kinds = [
+            f"{'udp' if flow.udp else 'tcp'}{flow.local.version}",
+            *([f"closed{flow.local.version}"] if flow.said_all else []),
+        ]
         for kind in kinds:
             by_set.setdefault(pin.set_name(kind), []).append(key)
     parts = ((name, keys[at : at + _AT_ONCE]) for name, keys in by_set.items() for at in range(0, len(keys), _AT_ONCE))
@@ -81,7 +90,9 @@ def _sets(pin: Pin) -> list[str]:
         for kind in ("tcp", "closed"):  # no timeout: a connection may be quiet for days, and the agent may be dead
             lines += _set(pin.set_name(f"{kind}{v}"), flow, f"size {_FLOWS}", "flags dynamic")
         lines += _set(pin.set_name(f"udp{v}"), flow, f"size {_FLOWS}", "flags dynamic,timeout", f"timeout {_UDP_S}s")
-    return lines + _set(pin.set_name("talking"), "type inet_proto", "size 16", "flags dynamic,timeout", f"timeout {_TALKING_S}s")
+    return lines + _set(
+        pin.set_name("talking"), "type inet_proto", "size 16", "flags dynamic,timeout", f"timeout {_TALKING_S}s"
+    )
 
 
 def _chains(pin: Pin) -> list[str]:
@@ -105,7 +116,10 @@ def _chains(pin: Pin) -> list[str]:
         ]
         lines += _chain(pin.set_name(f"pin{v}"), arriving)
         to, by = f"{ip} daddr {{ {own} }}", f"{ip} saddr {{ {own} }}"
-        delivered += [f"{to} add @{tcps} {{ {tcp} }}", f"{to} update @{udps} {{ {udp} }} update @{talking} {{ meta l4proto }}"]
+        delivered += [
+            f"{to} add @{tcps} {{ {tcp} }}",
+            f"{to} update @{udps} {{ {udp} }} update @{talking} {{ meta l4proto }}",
+        ]
         sent += [
             f"{by} add @{tcps} {{ {tcp_back} }}",
             f"{by} tcp flags & (fin | rst) != 0 add @{closed} {{ {tcp_back} }}",
@@ -118,7 +132,11 @@ _WAYS = (("saddr", "sport", "daddr", "dport"), ("daddr", "dport", "saddr", "spor
 
 
 def _by_address(at: dict[Address, list[Pin]]) -> list[str]:
-    return [line for v in (4, 6) for line in _vmap(f"{_IP[v]} daddr", [f"{a} : goto {_at(a)}" for a in at if a.version == v])]
+    return [
+        line
+        for v in (4, 6)
+        for line in _vmap(f"{_IP[v]} daddr", [f"{a} : goto {_at(a)}" for a in at if a.version == v])
+    ]
 
 
 def _jumps(address: Address, pins: list[Pin]) -> list[str]:

@@ -25,8 +25,16 @@ def render(rules: Firewall, prefix: str) -> str:
             f"table {table} {{",
             f'\tcomment "{digest(rules)}"',
             *_set("instances", "ifname", [f'"{link}"' for link in rules.links]),
-            *_set("open4", "ipv4_addr . inet_proto . inet_service", [_element(o) for o in rules.openings if o.address.version == 4]),
-            *_set("open6", "ipv6_addr . inet_proto . inet_service", [_element(o) for o in rules.openings if o.address.version == 6]),
+            *_set(
+                "open4",
+                "ipv4_addr . inet_proto . inet_service",
+                [_element(o) for o in rules.openings if o.address.version == 4],
+            ),
+            *_set(
+                "open6",
+                "ipv6_addr . inet_proto . inet_service",
+                [_element(o) for o in rules.openings if o.address.version == 6],
+            ),
             "\tchain forward {",
             "\t\ttype filter hook forward priority filter; policy accept;",
             "\t\toifname @instances jump inbound",

@@ -35,8 +35,12 @@ def make_namespace(prefix: str, uid: str) -> None:
     try:
         _check(_libc.unshare(netns.CLONE_NEWNET), f"make network namespace {path.name}")
         try:
-            Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")  # a point-to-point link: nobody to collide with
-            _check(_libc.mount(b"/proc/thread-self/ns/net", bytes(path), b"none", _BIND, None), f"name network namespace {path.name}")
+            # a point-to-point link: nobody to collide with
+            Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+            _check(
+                _libc.mount(b"/proc/thread-self/ns/net", bytes(path), b"none", _BIND, None),
+                f"name network namespace {path.name}",
+            )
         finally:
             _check(_libc.setns(home, netns.CLONE_NEWNET), "return to the router's namespace")
     finally:
@@ -100,7 +104,9 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
         rtnl.set_up(inside, wire)
         for address in order.addresses():
             everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
-            rtnl.set_route(inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=address.external)
+            rtnl.set_route(
+                inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=address.external
+            )
 
 
 def own_addresses(order: InstanceOrder) -> list[Address]:

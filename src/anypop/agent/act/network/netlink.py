@@ -70,7 +70,8 @@ class Netlink:
     def __init__(self, protocol: int = ROUTE) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
-        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # an error does not repeat our whole request before its words
+        # an error does not repeat our whole request before its words
+        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)  # lets the kernel filter dumps, by protocol for example
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self._socket.settimeout(10)
@@ -83,7 +84,9 @@ class Netlink:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def change(self, what: str, kind: int, flags: int, body: bytes) -> None:
@@ -94,9 +97,13 @@ class Netlink:
                 _raise_for(what, payload)
                 return
 
-    def transaction(self, what: str, begin: tuple[int, bytes], change: tuple[int, bytes], end: tuple[int, bytes]) -> None:
+    def transaction(
+        self, what: str, begin: tuple[int, bytes], change: tuple[int, bytes], end: tuple[int, bytes]
+    ) -> None:
         """One change between two marks, in one datagram, as nftables wants it. Errors as in `change`."""
-        parts = [self._message(kind, REQUEST | flags, body) for (kind, body), flags in ((begin, 0), (change, ACK), (end, 0))]
+        parts = [
+            self._message(kind, REQUEST | flags, body) for (kind, body), flags in ((begin, 0), (change, ACK), (end, 0))
+        ]
         last = self._sequence
         self._socket.send(b"".join(parts))
         for number, kind_, payload in self._receive():
@@ -161,7 +168,12 @@ def _raise_for(what: str, payload: bytes, words_at: int = 4 + 16) -> None:
 
 def is_gone(error: WorldError) -> bool:
     """Whether the kernel said that the thing to be removed is not there."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL)
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (
+        errno.ENOENT,
+        errno.ESRCH,
+        errno.ENODEV,
+        errno.EADDRNOTAVAIL,
+    )
 
 
 def is_there(error: WorldError) -> bool:

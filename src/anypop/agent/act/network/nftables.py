@@ -33,7 +33,11 @@ def names(net: Netlink, table: str, kind: Kind, *, start: str = "") -> list[str]
     message, name = kind.value
     answers = _dump(net, f"list {kind.name.lower()}s of table {table}", message, nl.text(1, table))
     likely = (nl.attributes(payload[4:]) for payload in answers if payload[0] == _INET and start.encode() in payload)
-    return [found for attributes in likely if _text(attributes[1]) == table and (found := _text(attributes[name])).startswith(start)]
+    return [
+        found
+        for attributes in likely
+        if _text(attributes[1]) == table and (found := _text(attributes[name])).startswith(start)
+    ]
 
 
 def has_elements(net: Netlink, table: str, name: str) -> bool:

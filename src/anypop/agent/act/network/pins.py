@@ -54,7 +54,12 @@ class Pin:
 
     def rule(self, version: int) -> MarkRule:
         return MarkRule(
-            version=version, preference=DRAIN_PREFERENCE, table=self.table, mark=self.mark, mask=DRAIN_MARK_MASK, protocol=ROUTE_PROTOCOL
+            version=version,
+            preference=DRAIN_PREFERENCE,
+            table=self.table,
+            mark=self.mark,
+            mask=DRAIN_MARK_MASK,
+            protocol=ROUTE_PROTOCOL,
         )
 
 
@@ -66,7 +71,9 @@ def pinned(net: Netlink, prefix: str) -> dict[str, bool]:
     if not pins:
         return {}
     ruled = {(rule.table, rule.version) for rule in _our_rules(net)}
-    return {pin.key: bool(pin.addresses) and all((pin.table, a.version) in ruled for a in pin.addresses) for pin in pins}
+    return {
+        pin.key: bool(pin.addresses) and all((pin.table, a.version) in ruled for a in pin.addresses) for pin in pins
+    }
 
 
 def recorded(net: Netlink, prefix: str) -> list[Pin]:
@@ -75,7 +82,10 @@ def recorded(net: Netlink, prefix: str) -> list[Pin]:
     if not slots:
         return []
     index = {link.name: link.index for link in rtnl.links(net)}
-    return [Pin(slot=slot, key=key, addresses=_routed(net, slot, index.get(f"i{key}", 0))) for key, slot in sorted(slots.items())]
+    return [
+        Pin(slot=slot, key=key, addresses=_routed(net, slot, index.get(f"i{key}", 0)))
+        for key, slot in sorted(slots.items())
+    ]
 
 
 def reserve(net: Netlink, prefix: str, uid: str, behind: Mapping[Address, Address]) -> Pin:
@@ -100,7 +110,9 @@ def find(net: Netlink, prefix: str, uid: str) -> Pin | None:
     slot = slots.get(short(uid))
     index = next((link.index for link in rtnl.links(net) if link.name == link_of(uid)), 0)
     if slot is None and index:
-        slot = _left_slot(net, uid, index, {rule.table - DRAIN_TABLES for rule in _our_rules(net)} - set(slots.values()))
+        slot = _left_slot(
+            net, uid, index, {rule.table - DRAIN_TABLES for rule in _our_rules(net)} - set(slots.values())
+        )
     return Pin(slot=slot, key=short(uid), addresses=_routed(net, slot, index)) if slot is not None else None
 
 
@@ -145,9 +157,15 @@ def _slot_of(net: Netlink, prefix: str, uid: str, index: int) -> int:
     if slot := slots.get(short(uid)):
         return slot
     rules = rtnl.mark_rules(net)
-    if slot := _left_slot(net, uid, index, {rule.table - DRAIN_TABLES for rule in rules if _is_ours(rule)} - set(slots.values())):
+    if slot := _left_slot(
+        net, uid, index, {rule.table - DRAIN_TABLES for rule in rules if _is_ours(rule)} - set(slots.values())
+    ):
         return slot
-    taken = set(slots.values()) | {rule.table - DRAIN_TABLES for rule in rules} | {rule.mark >> DRAIN_MARK_SHIFT for rule in rules}
+    taken = (
+        set(slots.values())
+        | {rule.table - DRAIN_TABLES for rule in rules}
+        | {rule.mark >> DRAIN_MARK_SHIFT for rule in rules}
+    )
     free = (n for n in _order(uid) if n not in taken and not rtnl.routes(net, ROUTE_PROTOCOL, DRAIN_TABLES + n))
     if slot := next(free, None):
         return slot

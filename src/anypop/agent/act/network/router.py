@@ -46,9 +46,10 @@ def hop_number(index: int, version: int) -> int:
 def twin_number(index: int, version: int) -> int:
     """The id of a second next hop over the same link, for the member that is alone in its group.
 
-    With a single next hop the kernel does not look into the group's buckets (IPv4), so none counts as busy, and half of them, with the
-    live flows behind them, would move to whoever joins next: 33 of 60 connections broke. With two next hops buckets are used, whatever
-    link both lead to. A twin stays until its member leaves the group: its own buckets are busy too.
+    With a single next hop the kernel does not look into the group's buckets (IPv4), so none counts as busy, and half of
+    them, with the live flows behind them, would move to whoever joins next: 33 of 60 connections broke. With two next
+    hops buckets are used, whatever link both lead to. A twin stays until its member leaves the group: its own buckets
+    are busy too.
     """
     return _TWINS + 2 * index + (version == 6)
 
@@ -108,10 +109,16 @@ class Router:
             for number in numbers:
                 if number not in known:
                     if member.short not in gateways:
-                        raise WorldError(f"set next hops of {address}", f"the address behind the link i{member.short} is not known")
-                    rtnl.set_nexthop(self._net, number, interface=link, gateway=gateways[member.short], protocol=ROUTE_PROTOCOL)
-                entries.append((number, member.weight * 2 // len(numbers)))  # alone or with its twin, it weighs the same
-        buckets = there.buckets if there and there.buckets else BUCKETS  # the kernel refuses another count for a group that exists
+                        raise WorldError(
+                            f"set next hops of {address}", f"the address behind the link i{member.short} is not known"
+                        )
+                    rtnl.set_nexthop(
+                        self._net, number, interface=link, gateway=gateways[member.short], protocol=ROUTE_PROTOCOL
+                    )
+                # alone or with its twin, it weighs the same
+                entries.append((number, member.weight * 2 // len(numbers)))
+        # the kernel refuses another count for a group that exists
+        buckets = there.buckets if there and there.buckets else BUCKETS
         rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
         self._groups[address] = group
 

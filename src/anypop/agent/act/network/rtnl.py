@@ -101,7 +101,12 @@ def add_veth(net: Netlink, name: str, *, peer: str, peer_namespace: int) -> None
     other = nl.attribute(1, _LINK_HEADER.pack(0, 0, 0, 0, 0) + inside)  # VETH_INFO_PEER
     info = nl.nested(18, nl.text(1, "veth"), nl.nested(2, other))  # IFLA_LINKINFO: kind, data
     try:
-        net.change(f"add link {name}", NEW_LINK, nl.CREATE | nl.EXCL, _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, name) + info)
+        net.change(
+            f"add link {name}",
+            NEW_LINK,
+            nl.CREATE | nl.EXCL,
+            _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, name) + info,
+        )
     except WorldError as error:
         if not nl.is_there(error):
             raise
@@ -134,11 +139,13 @@ def addresses(net: Netlink) -> set[Address]:
 def _route(prefix: Prefix, protocol: int, kind: int, *attributes: bytes, table: int = MAIN_TABLE) -> bytes:
     scope = _LINK_SCOPE if kind == UNICAST and not attributes else _UNIVERSE
     head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, 0, protocol, scope, kind, 0)
-    return head + nl.attribute(1, prefix.network_address.packed) + nl.u32(15, table) + b"".join(attributes)  # RTA_DST, RTA_TABLE
+    # RTA_DST, RTA_TABLE
+    return head + nl.attribute(1, prefix.network_address.packed) + nl.u32(15, table) + b"".join(attributes)
 
 
 def set_route(
-    net: Netlink, prefix: Prefix, protocol: int, *, gateway: Address | None = None, interface: int = 0, nexthop: int = 0,
+    net: Netlink, prefix: Prefix, protocol: int, *, gateway: Address | None = None, interface: int = 0,
+    nexthop: int = 0,
     source: Address | None = None, metric: int = 0, table: int = MAIN_TABLE,
 ) -> None:  # fmt: skip
     """Add or replace a route over an interface (with a gateway) or over a next-hop object."""
@@ -153,17 +160,29 @@ def set_route(
         parts.append(nl.attribute(7, source.packed))  # RTA_PREFSRC
     if metric:
         parts.append(nl.u32(6, metric))
-    net.change(f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNICAST, *parts, table=table))
+    net.change(
+        f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNICAST, *parts, table=table)
+    )
 
 
 def set_unreachable(net: Netlink, prefix: Prefix, protocol: int, metric: int) -> None:
-    net.change(f"set route {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, _route(prefix, protocol, UNREACHABLE, nl.u32(6, metric)))
+    net.change(
+        f"set route {prefix}",
+        NEW_ROUTE,
+        nl.CREATE | nl.REPLACE,
+        _route(prefix, protocol, UNREACHABLE, nl.u32(6, metric)),
+    )
 
 
 def delete_route(net: Netlink, prefix: Prefix, protocol: int, metric: int = 0, table: int = MAIN_TABLE) -> None:
     parts = [nl.u32(15, table), *([nl.u32(6, metric)] if metric else [])]
     head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, 0, protocol, 255, 0, 0)  # any scope, any type
-    _tolerant(net, f"delete route {prefix}", DEL_ROUTE, head + nl.attribute(1, prefix.network_address.packed) + b"".join(parts))
+    _tolerant(
+        net,
+        f"delete route {prefix}",
+        DEL_ROUTE,
+        head + nl.attribute(1, prefix.network_address.packed) + b"".join(parts),
+    )
 
 
 def routes(net: Netlink, protocol: int, table: int = MAIN_TABLE) -> list[Route]:
@@ -209,8 +228,10 @@ def delete_mark_rule(net: Netlink, rule: MarkRule) -> None:
 
 def _rule(rule: MarkRule) -> bytes:
     head = _RULE_HEADER.pack(socket.AF_INET if rule.version == 4 else socket.AF_INET6, 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
-    parts = ((6, rule.preference), (10, rule.mark), (16, rule.mask), (15, rule.table))  # FRA_PRIORITY, FWMARK, FWMASK, TABLE
-    return head + b"".join(nl.u32(kind, value) for kind, value in parts) + nl.attribute(21, bytes([rule.protocol]))  # FRA_PROTOCOL
+    # FRA_PRIORITY, FWMARK, FWMASK, TABLE
+    parts = ((6, rule.preference), (10, rule.mark), (16, rule.mask), (15, rule.table))
+    # FRA_PROTOCOL
+    return head + b"".join(nl.u32(kind, value) for kind, value in parts) + nl.attribute(21, bytes([rule.protocol]))
 
 
 def mark_rules(net: Netlink) -> list[MarkRule]:
@@ -240,14 +261,17 @@ def set_nexthop(net: Netlink, number: int, *, interface: int, gateway: Address, 
     net.change(f"set next hop via {gateway}", NEW_NEXTHOP, nl.CREATE | nl.REPLACE, head + body)
 
 
-def set_group(net: Netlink, number: int, members: Sequence[tuple[int, int]], *, protocol: int, buckets: int, idle_s: int) -> None:
+def set_group(
+    net: Netlink, number: int, members: Sequence[tuple[int, int]], *, protocol: int, buckets: int, idle_s: int
+) -> None:
     """A resilient group of (next hop, weight), replaced in place: buckets in use stay where they are.
 
     `idle_s`: a bucket that saw no packet for so long may move to another member. No bucket is ever moved while busy
     (unbalanced timer 0).
     """
     entries = b"".join(_GROUP_ENTRY.pack(hop, weight - 1, 0, 0) for hop, weight in members)
-    resilient = nl.nested(12, nl.u16(1, buckets), nl.u32(2, idle_s * 100), nl.u32(3, 0))  # timers in clock_t: hundredths of a second
+    # timers in clock_t: hundredths of a second
+    resilient = nl.nested(12, nl.u16(1, buckets), nl.u32(2, idle_s * 100), nl.u32(3, 0))
     head = _NEXTHOP_HEADER.pack(0, 0, protocol, 0, 0)
     body = nl.u32(1, number) + nl.attribute(2, entries) + nl.u16(3, 1) + resilient  # NHA_GROUP_TYPE 1: resilient
     net.change(f"set next-hop group {number}", NEW_NEXTHOP, nl.CREATE | nl.REPLACE, head + body)
@@ -270,7 +294,8 @@ def nexthops(net: Netlink, protocol: int) -> list[NextHop]:
         resilient = nl.attributes(attributes.get(12, b""))  # NHA_RES_GROUP
         found.append(
             NextHop(
-                id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group, buckets=_number(resilient, 1)
+                id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group,
+                buckets=_number(resilient, 1)
             )
         )  # fmt: skip
     return found

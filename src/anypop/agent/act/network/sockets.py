@@ -20,7 +20,8 @@ _REQUEST = struct.Struct("=BBBxI48x")  # family, protocol, extensions, states; n
 _ANSWER = struct.Struct(">BBBxHH16s16s12x")  # family, state, timer, then the ends of the connection
 _NUMBERS = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
 (
-    _ESTABLISHED, _SYN_SENT, _SYN_RECEIVED, _FIN_WAIT1, _FIN_WAIT2, _TIME_WAIT, _CLOSED, _CLOSE_WAIT, _LAST_ACK, _LISTEN, _CLOSING,
+    _ESTABLISHED, _SYN_SENT, _SYN_RECEIVED, _FIN_WAIT1, _FIN_WAIT2, _TIME_WAIT, _CLOSED, _CLOSE_WAIT, _LAST_ACK,
+    _LISTEN, _CLOSING,
 ) = range(1, 12)  # fmt: skip
 _ALL = (1 << 12) - 2
 _SAID_ALL = {_FIN_WAIT1, _FIN_WAIT2, _LAST_ACK, _CLOSING}
@@ -66,18 +67,24 @@ def connections(namespace: str, addresses: Collection[Address]) -> list[Connecti
         return []
     waiting = {(s.udp, s.local_port) for s in found if s.state == (_CLOSED if s.udp else _LISTEN)}
     wanted = frozenset(addresses)
-    return [_connection(s, waiting) for s in found if s.peer_port and s.local in wanted and s.state not in (_LISTEN, _TIME_WAIT, _CLOSED)]
+    return [
+        _connection(s, waiting)
+        for s in found
+        if s.peer_port and s.local in wanted and s.state not in (_LISTEN, _TIME_WAIT, _CLOSED)
+    ]
 
 
 def _sockets(net: Netlink) -> Iterator[_Socket]:
-    for family in (socket.AF_INET, socket.AF_INET6):  # IPv4 first: a half-open connection to `::` is there, and in the other once open
+    # IPv4 first: a half-open connection to `::` is there, and in the other once open
+    for family in (socket.AF_INET, socket.AF_INET6):
         for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
             states = _ALL & ~(1 << _TIME_WAIT)  # often the most of all, and nothing that could be cut
             for payload in net.dump("list sockets", _BY_FAMILY, _REQUEST.pack(family, protocol, 0, states)):
                 version, state, _, local_port, peer_port, local, peer = _ANSWER.unpack_from(payload)
                 *_, inode = _NUMBERS.unpack_from(payload, 52)
                 yield _Socket(
-                    udp=protocol == socket.IPPROTO_UDP, state=state, local=_address(version, local), local_port=local_port,
+                    udp=protocol == socket.IPPROTO_UDP, state=state, local=_address(version, local),
+                    local_port=local_port,
                     peer=_address(version, peer), peer_port=peer_port, held=inode != 0,
                 )  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""The first schema: accounts, workloads and what follows from them. Written out, not taken from `schema`: it must never change again."""
+"""The first schema: accounts, workloads and what follows from them. Written out, not taken from `schema`: it must
+never change again.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -109,7 +111,9 @@ def upgrade() -> None:
         sa.Column("credential_id", sa.String(length=36), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_tokens_account_id"),
-        sa.ForeignKeyConstraint(["credential_id"], ["credentials.id"], name="fk_tokens_credential_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["credential_id"], ["credentials.id"], name="fk_tokens_credential_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("hash", name="pk_tokens"),
     )
     op.create_table(
@@ -168,7 +172,9 @@ def upgrade() -> None:
         sa.Column("workload_id", sa.String(length=36), nullable=False),
         sa.Column("path", sa.String(length=1024), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["workload_id"], ["workloads.id"], name="fk_workload_secrets_workload_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["workload_id"], ["workloads.id"], name="fk_workload_secrets_workload_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("workload_id", "path", name="pk_workload_secrets"),
     )
 

@@ -53,20 +53,30 @@ def upgrade() -> None:
     _setting("network", network.with_hosts)
     _setting("history", documents.history)
     op.execute("UPDATE settings SET key = 'serial' WHERE key = 'incarnation'")
+    # a place had one number for its external and its private addresses: both rest
+    link = op.get_bind()
+    for what, until in link.execute(sa.text("SELECT what, until FROM rests WHERE what LIKE '%/%'")).all():
+        host, _, number = what.partition("/")
+        link.execute(
+            sa.text("INSERT INTO rests VALUES (:what, :until)"), {"what": f"{host}/link/{number}", "until": until}
+        )
 
 
 def downgrade() -> None:
-    """Back to the first schema: of two incarnations of a slot the older stays, older revisions and rollouts are forgotten,
-    and orders are made anew above the generation that each host has obeyed. Refused where a PoP has several hosts: there
-    was no such thing.
+    """Back to the first schema: of two incarnations of a slot the older stays, older revisions and rollouts are
+    forgotten, and orders are made anew above the generation that each host has obeyed. Refused where a PoP has several
+    hosts: there was no such thing.
     """
     link = op.get_bind()
     row = link.execute(sa.text("SELECT value FROM settings WHERE key = 'network'")).scalar()
     pops = json.loads(row)["pops"] if row else []
     if crowded := [pop["city"] for pop in pops if len(pop["hosts"]) != 1 or pop["hosts"][0]["name"] != pop["city"]]:
-        raise RuntimeError(f"the first schema has one host for each PoP, called like its city; {', '.join(crowded)} has others")
+        raise RuntimeError(
+            f"the first schema has one host for each PoP, called like its city; {', '.join(crowded)} has others"
+        )
     op.execute("UPDATE settings SET key = 'incarnation' WHERE key = 'serial'")
-    op.execute("DELETE FROM settings WHERE key IN ('template_key', 'history')")
+    op.execute("DELETE FROM settings WHERE key IN ('template_key', 'history', 'quotas')")
+    op.execute("DELETE FROM rests WHERE what LIKE '%/link/%'")
     _setting("network", _flat)
     op.execute("DELETE FROM reports")
     op.execute("DELETE FROM orders")
@@ -116,7 +126,9 @@ def _revisions_up() -> None:
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("path", sa.String(length=1024), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["workload_id"], ["workloads.id"], name="fk_workload_secrets_workload_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["workload_id"], ["workloads.id"], name="fk_workload_secrets_workload_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("workload_id", "revision", "path", name="pk_workload_secrets"),
     )
     op.execute(
@@ -132,7 +144,9 @@ def _revisions_down() -> None:
     link = op.get_bind()
     query = "SELECT r.* FROM revisions r JOIN workloads w ON w.id = r.workload_id AND w.version = r.number"
     for row in link.execute(sa.text(query)).mappings().all():
-        workload = {key: value for key, value in json.loads(row["workload"]).items() if key not in ("revision", "template")}
+        workload = {
+            key: value for key, value in json.loads(row["workload"]).items() if key not in ("revision", "template")
+        }
         link.execute(
             sa.text("UPDATE workloads SET document = :document, workload = :workload WHERE id = :id"),
             {"document": row["document"], "workload": json.dumps(workload), "id": row["workload_id"]},
@@ -145,7 +159,9 @@ def _revisions_down() -> None:
         sa.Column("workload_id", sa.String(length=36), nullable=False),
         sa.Column("path", sa.String(length=1024), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["workload_id"], ["workloads.id"], name="fk_workload_secrets_workload_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["workload_id"], ["workloads.id"], name="fk_workload_secrets_workload_id", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("workload_id", "path", name="pk_workload_secrets"),
     )
     op.execute(
@@ -177,7 +193,8 @@ def _incarnations_up() -> None:
         sa.UniqueConstraint("host", "link", name="uq_incarnations_host"),
     )
     op.execute(
-        "INSERT INTO incarnations SELECT s.uid, s.workload_id, s.target, s.pop, s.pop, s.ordinal, s.name, s.place, s.place, 0, '', "
+        "INSERT INTO incarnations SELECT s.uid, s.workload_id, s.target, s.pop, s.pop, s.ordinal, s.name, s.place, "
+        "s.place, 0, '', "
         "w.version, s.created_at FROM slots s JOIN workloads w ON w.id = s.workload_id"
     )
     op.drop_table("slots")
@@ -199,7 +216,8 @@ def _incarnations_down() -> None:
         sa.UniqueConstraint("pop", "place", name="uq_slots_pop"),
     )
     op.execute(
-        "INSERT INTO slots SELECT uid, workload_id, target, pop, ordinal, name, place, created_at FROM incarnations i WHERE life = "
+        "INSERT INTO slots SELECT uid, workload_id, target, pop, ordinal, name, place, created_at FROM incarnations i "
+        "WHERE life = "
         "(SELECT MIN(life) FROM incarnations o WHERE o.workload_id = i.workload_id AND o.name = i.name)"
     )
     op.drop_table("incarnations")
@@ -231,12 +249,16 @@ def _tombstones_down() -> None:
         op.execute(f"ALTER TABLE tombstones DROP COLUMN {column}")
 
 
-def _rewrite(table: str, keys: tuple[str, ...], column: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def _rewrite(
+    table: str, keys: tuple[str, ...], column: str, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
     link = op.get_bind()
     where = " AND ".join(f"{key} = :{key}" for key in keys)
     for row in link.execute(sa.text(f"SELECT {', '.join(keys)}, {column} FROM {table}")).mappings().all():
         body = json.dumps(change(json.loads(row[column])), separators=(",", ":"))
-        link.execute(sa.text(f"UPDATE {table} SET {column} = :body WHERE {where}"), {"body": body} | {k: row[k] for k in keys})
+        link.execute(
+            sa.text(f"UPDATE {table} SET {column} = :body WHERE {where}"), {"body": body} | {k: row[k] for k in keys}
+        )
 
 
 def _setting(key: str, change: Callable[[Any], Any]) -> None:
@@ -253,7 +275,7 @@ def _flat(data: dict[str, Any]) -> dict[str, Any]:
     for pop in data["pops"]:
         own = {key: value for key, value in pop["hosts"][0].items() if key not in ("name", "capacity")}
         pops.append({"city": pop["city"], **own})
-    return {**data, "pops": pops}
+    return {**{key: data[key] for key in ("asn", "anycast4", "anycast6")}, "pops": pops}
 
 
 def _rename_table(table: str, name: str, *constraints: str) -> None:
@@ -265,7 +287,12 @@ def _rename_table(table: str, name: str, *constraints: str) -> None:
 
 
 def _change_column(
-    table: str, column: str, before: sa.types.TypeEngine[str], after: sa.types.TypeEngine[str], *, name: str | None = None
+    table: str,
+    column: str,
+    before: sa.types.TypeEngine[str],
+    after: sa.types.TypeEngine[str],
+    *,
+    name: str | None = None,
 ) -> None:
     """Another type, and another name where one is given. SQLite makes the table anew for it."""
     with op.batch_alter_table(table) as batch:

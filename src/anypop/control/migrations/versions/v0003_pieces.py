@@ -1,7 +1,8 @@
-"""The judge's memory in pieces, and orders as differences. Written out, not taken from `schema`: it must never change again.
+"""The judge's memory in pieces, and orders as differences. Written out, not taken from `schema`: it must never change
+again.
 
-What was one document, written anew whenever a word of it changed, becomes one row for each prefix and for each workload. An order may be
-stored as what differs from the one before it (`base`).
+What was one document, written anew whenever a word of it changed, becomes one row for each prefix and for each
+workload. An order may be stored as what differs from the one before it (`base`).
 """
 
 import json
@@ -38,7 +39,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Orders that are stored as differences are forgotten: what they said is made anew, above what each host has obeyed."""
+    """Orders that are stored as differences are forgotten: what they said is made anew, above what each host has
+    obeyed.
+    """
     link = op.get_bind()
     history: dict[str, list[Any]] = {"leaves": [], "good": [], "bad": [], "served": [], "nowhere": []}
     for kind, key, text in link.execute(sa.text("SELECT kind, key, body FROM memories ORDER BY kind, key")).all():
@@ -72,4 +75,6 @@ def _pieces(history: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
         workloads[workload]["served"].append(city)
     for workload, since in history.get("nowhere", ()):
         workloads[workload]["nowhere"] = since
-    return [("prefix", key, body) for key, body in prefixes.items()] + [("workload", key, body) for key, body in workloads.items()]
+    return [("prefix", key, body) for key, body in prefixes.items()] + [
+        ("workload", key, body) for key, body in workloads.items()
+    ]

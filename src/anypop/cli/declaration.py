@@ -1,7 +1,8 @@
 """The body of a workload's POST, from options or from a file: two spellings of one thing.
 
-In: the command line's words, or YAML or JSON text. Out: the object that stands under "workload" in the Workload API. It checks what only
-the command line knows (the form of `na1=JFK,LAX`); everything else is checked by control, which knows the cities, the slugs and the limits.
+In: the command line's words, or YAML or JSON text. Out: the object that stands under "workload" in the Workload API. It
+checks what only the command line knows (the form of `na1=JFK,LAX`); everything else is checked by control, which knows
+the cities, the slugs and the limits.
 """
 
 import json
@@ -53,10 +54,15 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
             command += shlex.split(text)
         except ValueError as error:
             problems.append(f"--command '{text}': {str(error).lower()}")
-    if problems and wanted.slug and not wanted.image:  # alone it is for control to say, together with all that control finds
+    # alone it is for control to say, together with all that control finds
+    if problems and wanted.slug and not wanted.image:
         problems.append("--image: say what to run, for example --image registry.example/web:1")
     if problems:
-        raise usage("this workload cannot be understood", problems=problems, advice="'anypop workload create --help' has examples.")
+        raise usage(
+            "this workload cannot be understood",
+            problems=problems,
+            advice="'anypop workload create --help' has examples.",
+        )
     container: dict[str, Any] = {"image": wanted.image, "resources": {"requests": requests_of(wanted.size)}}
     if command:
         container["command"] = command
@@ -89,7 +95,9 @@ def of_file(path: Path) -> dict[str, Any]:
     if isinstance(found, dict) and isinstance(found.get("workload"), dict):
         found = found["workload"]
     if not isinstance(found, dict):
-        raise usage(f"{name} holds no workload", advice="It is an object with name, spec and targets, as in docs/cli.md.")
+        raise usage(
+            f"{name} holds no workload", advice="It is an object with name, spec and targets, as in docs/cli.md."
+        )
     return found
 
 
@@ -113,7 +121,9 @@ def _parsed(text: str, name: str) -> Any:
         raise usage(f"{name}{place}: not YAML: {getattr(error, 'problem', None) or error}") from error
 
 
-def _collect(texts: Iterable[str], parse: Callable[[str], tuple[str, Any]], problems: list[str]) -> list[tuple[str, Any]]:
+def _collect(
+    texts: Iterable[str], parse: Callable[[str], tuple[str, Any]], problems: list[str]
+) -> list[tuple[str, Any]]:
     found = []
     for text in texts:
         try:
@@ -133,7 +143,8 @@ def _port(text: str) -> tuple[str, dict[str, Any]]:
     kind = (protocol or "tcp").upper()
     if not number.isdigit() or kind not in ("TCP", "UDP"):
         raise ValueError(f"--port {text}: write 80, 80/tcp or 53/udp")
-    # Out-of-range numbers go on to control, whose answer has the path of the field like every other problem of a workload.
+    # Out-of-range numbers go on to control, whose answer has the path of the field like every other problem of a
+    # workload.
     return f"{kind.lower()}-{number}", {"port": int(number), "protocol": kind, "enableImplicitNetworkPolicy": True}
 
 
@@ -160,6 +171,9 @@ def _target_spec(cities: list[str], replicas: int) -> dict[str, Any]:
     return {
         "spec": {
             "deploymentScope": "cityCode",
-            "deployments": {"minReplicas": replicas, "selectors": [{"key": "cityCode", "operator": "in", "values": cities}]},
+            "deployments": {
+                "minReplicas": replicas,
+                "selectors": [{"key": "cityCode", "operator": "in", "values": cities}],
+            },
         }
     }

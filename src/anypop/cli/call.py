@@ -1,7 +1,8 @@
 """The frame of every command: its common options, its screen, its way to control.
 
-`command(app, "list")` registers a function whose first parameter is a `Door`; on the command line that parameter becomes the options
-`-o`, `--state` and `--stack`. A command never parses these, never opens a connection by itself, and prints through `door.screen` only.
+`command(app, "list")` registers a function whose first parameter is a `Call`; on the command line that parameter
+becomes the options `-o`, `--state` and `--stack`. A command never parses these, never opens a connection by itself, and
+prints through `call.screen` only.
 """
 
 import inspect
@@ -26,12 +27,20 @@ if TYPE_CHECKING:
     from anypop.cli.client import Client
 
 Output = Annotated[
-    Format, typer.Option("--output", "-o", metavar="table|json", help="A table for people, or JSON for programs.", show_default=True)
+    Format,
+    typer.Option(
+        "--output", "-o", metavar="table|json", help="A table for people, or JSON for programs.", show_default=True
+    ),
 ]
 State = Annotated[
-    Path | None, typer.Option("--state", metavar="DIR", help="State folder of the platform (default: $ANYPOP_STATE, else /var/lib/anypop).")
+    Path | None,
+    typer.Option(
+        "--state", metavar="DIR", help="State folder of the platform (default: $ANYPOP_STATE, else /var/lib/anypop)."
+    ),
 ]
-Stack = Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug (default: that of the platform).")]
+Stack = Annotated[
+    str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug (default: that of the platform).")
+]
 
 
 @dataclass(slots=True)
@@ -44,7 +53,7 @@ class Root:
     transport: "httpx.BaseTransport | None" = None
 
 
-class Door:
+class Call:
     """One call of one command."""
 
     def __init__(self, root: Root, *, output: Format, state: Path | None, stack: str) -> None:
@@ -55,7 +64,8 @@ class Door:
 
     @cached_property
     def client(self) -> "Client":
-        from anypop.cli.client import Client  # noqa: PLC0415 - httpx costs a quarter of a second, and --help needs none of it
+        # httpx costs a quarter of a second, and --help needs none of it
+        from anypop.cli.client import Client  # noqa: PLC0415
 
         return Client(where.load(self.state, os.environ, stack=self._stack), transport=self._transport)
 
@@ -80,31 +90,37 @@ _COMMON = [
 
 
 def called() -> str:
-    """How to call this program again from the shell it was called from: by name where that is on the path, with sudo if it came so."""
+    """How to call this program again from the shell it was called from: by name where that is on the path, with sudo
+    if it came so.
+    """
     me = Path(sys.argv[0])
     name = str(me.absolute()) if me.name == "anypop" and not shutil.which("anypop") else "anypop"
     return f"sudo {name}" if os.environ.get("SUDO_USER") else name
 
 
-def command(app: typer.Typer, name: str, *, stack: bool = True, examples: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register `function(door, ...)` as a command. `stack=False`: it knows no stack. `examples`: command lines, one a line."""
+def command(
+    app: typer.Typer, name: str, *, stack: bool = True, examples: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register `function(call, ...)` as a command. `stack=False`: it knows no stack. `examples`: command lines, one
+    a line.
+    """
     common = _COMMON if stack else _COMMON[:-1]
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
         def run(ctx: typer.Context, **values: Any) -> None:
-            door = Door(
+            call = Call(
                 ctx.find_root().obj or Root(),
                 output=values.pop("output"),
                 state=values.pop("state"),
                 stack=values.pop("stack", ""),
             )
             try:
-                function(door, **values)
+                function(call, **values)
             finally:
-                if "client" in door.__dict__:
-                    door.client.close()
+                if "client" in call.__dict__:
+                    call.client.close()
 
         context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         shown = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *common]

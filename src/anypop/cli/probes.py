@@ -1,7 +1,7 @@
 """`anypop probe` and `anypop why`: where each vantage lands, and why there.
 
-In: vantages, a workload or an address. Out: what really answered, and the chain of decisions as the routers hold it. All of it is measured
-by control's lab, or worked out by the model; here it is only laid out.
+In: vantages, a workload or an address. Out: what really answered, and the chain of decisions as the routers hold it.
+All of it is measured by control's lab, or worked out by the model; here it is only laid out.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ import typer
 
 from anypop.advice.graph import Sources
 from anypop.cli import views
+from anypop.cli.call import Call, command
 from anypop.cli.catchment import graph_options
 from anypop.cli.catchment.commands import Plan, WhatIf
 from anypop.cli.catchment.graph_options import Footprint, GraphFile, Overrides
-from anypop.cli.door import Door, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
@@ -24,7 +24,11 @@ PROBE_PATIENCE_S = 1800.0  # a thousand requests of a vantage that gets no answe
 Workload = Annotated[
     str,
     typer.Option(
-        "--workload", "-w", metavar="WORKLOAD", help="Whose anycast address (default: the only one there is).", show_default=False
+        "--workload",
+        "-w",
+        metavar="WORKLOAD",
+        help="Whose anycast address (default: the only one there is).",
+        show_default=False,
     ),
 ]
 
@@ -80,34 +84,48 @@ def _distinct(errors: list[Any]) -> list[str]:
     return [text if count == 1 else f"{text} ({count} times)" for text, count in counts.items()]
 
 
-def anycast_workload(door: Door, wanted: str) -> str:
+def anycast_workload(call: Call, wanted: str) -> str:
     """The workload meant: the one named, or the only one with an anycast address."""
     if wanted:
         return wanted
-    listed = door.client.every(f"{door.stack_path('workload')}/workloads", what="find the workload")
+    listed = call.client.every(f"{call.stack_path('workload')}/workloads", what="find the workload")
     slugs = [str(w.get("slug")) for w in listed if views.anycast_of(w)]
     match slugs:
         case [only]:
             return only
         case []:
-            raise Failure("no workload has an anycast address", code=Exit.NOT_FOUND, advice="Create one with --anycast.")
+            raise Failure(
+                "no workload has an anycast address", code=Exit.NOT_FOUND, advice="Create one with --anycast."
+            )
         case _:
-            raise usage(f"several workloads have an anycast address: {', '.join(slugs)}", advice="Name one with --workload.")
+            raise usage(
+                f"several workloads have an anycast address: {', '.join(slugs)}", advice="Name one with --workload."
+            )
 
 
 def register(root: typer.Typer) -> None:
-    @command(root, "probe", examples="anypop probe london\nanypop probe --all --requests 15\nanypop probe london seattle -o json")
+    @command(
+        root,
+        "probe",
+        examples="anypop probe london\nanypop probe --all --requests 15\nanypop probe london seattle -o json",
+    )
     def probe(
-        door: Door,
-        vantages: Annotated[list[str] | None, typer.Argument(metavar="[VANTAGE]...", help="Where to ask from.", show_default=False)] = None,
+        call: Call,
+        vantages: Annotated[
+            list[str] | None, typer.Argument(metavar="[VANTAGE]...", help="Where to ask from.", show_default=False)
+        ] = None,
         *,
         everywhere: Annotated[bool, typer.Option("--all", help="From every vantage.")] = False,
         workload: Workload = "",
         address: Annotated[
-            str, typer.Option("--address", metavar="IP", help="An address in place of a workload's.", show_default=False)
+            str,
+            typer.Option("--address", metavar="IP", help="An address in place of a workload's.", show_default=False),
         ] = "",
         requests: Annotated[
-            int, typer.Option("--requests", "-n", metavar="N", help="Requests from each, one after the other.", min=1, max=1000)
+            int,
+            typer.Option(
+                "--requests", "-n", metavar="N", help="Requests from each, one after the other.", min=1, max=1000
+            ),
         ] = 15,
     ) -> None:
         """Ask the anycast address from vantages: which PoP and which instances answer, and how long it takes.
@@ -119,11 +137,11 @@ def register(root: typer.Typer) -> None:
         if address:
             body["address"] = address
         else:
-            body["workload"] = anycast_workload(door, workload)
-            body["stack"] = door.client.settings.stack
-        told = door.client.call("POST", "/anypop/v1/probes", what="probe", body=body, patience_s=PROBE_PATIENCE_S)
+            body["workload"] = anycast_workload(call, workload)
+            body["stack"] = call.client.settings.stack
+        told = call.client.call("POST", "/anypop/v1/probes", what="probe", body=body, patience_s=PROBE_PATIENCE_S)
         found = [{**row, "address": told.get("address")} for row in told.get("results") or []]
-        door.screen.result(found, lambda: probe_lines(found))
+        call.screen.result(found, lambda: probe_lines(found))
         if any(int(row.get("answered") or 0) < int(row.get("requests") or 0) for row in found):
             raise Failure("some requests stayed without an answer")
 
@@ -138,13 +156,22 @@ def register(root: typer.Typer) -> None:
         """,
     )
     def why(
-        door: Door,
+        call: Call,
         target: Annotated[
-            str, typer.Argument(metavar="TARGET", help="A vantage, a router of the lab such as as3356-lhr, or any network, as AS3356.")
+            str,
+            typer.Argument(
+                metavar="TARGET", help="A vantage, a router of the lab such as as3356-lhr, or any network, as AS3356."
+            ),
         ],
         *,
         city: Annotated[
-            str, typer.Option("--city", metavar="CITY", help="Where in that network: a code or a name (LHR, London).", show_default=False)
+            str,
+            typer.Option(
+                "--city",
+                metavar="CITY",
+                help="Where in that network: a code or a name (LHR, London).",
+                show_default=False,
+            ),
         ] = "",
         model: Annotated[bool, typer.Option("--model", help="Ask the model, not the running routers.")] = False,
         what_if: WhatIf = None,
@@ -154,9 +181,12 @@ def register(root: typer.Typer) -> None:
         plan: Plan = None,
         workload: Workload = "",
     ) -> None:
-        """Why a network lands where it lands: its candidate routes, who decided by which step, and what of ours put them there.
+        """Why a network lands where it lands: its candidate routes, who decided by which step, and what of ours put
+        them there.
 
-        A lab's vantages and routers answer from the running daemons; any other network of the graph, or `--model`, from the model."""
+        A lab's vantages and routers answer from the running daemons; any other network of the graph, or `--model`, from
+        the model.
+        """
         from anypop.cli import reasons  # noqa: PLC0415 - the longest view, for this command alone
 
         asked_of_model = model or bool(what_if or plan or graph)
@@ -165,16 +195,18 @@ def register(root: typer.Typer) -> None:
             from anypop.cli.catchment import inputs  # noqa: PLC0415 - numpy, and the model of the Internet
             from anypop.cli.catchment import why as modelled  # noqa: PLC0415
 
-            loaded = graph_options.loaded(door, Sources(graph=graph, overrides=overrides, footprint=footprint))
+            loaded = graph_options.loaded(call, Sources(graph=graph, overrides=overrides, footprint=footprint))
             named = None if asked_of_model else modelled.router_of(loaded, target, city)
             if named is None:
-                found = modelled.of_model(door, loaded, inputs.question(door, plan, workload, what_if or ()), target, city)
-                door.screen.result(found, lambda: [*reasons.lines(found), "", modelled.words(found)])
+                found = modelled.of_model(
+                    call, loaded, inputs.question(call, plan, workload, what_if or ()), target, city
+                )
+                call.screen.result(found, lambda: [*reasons.lines(found), "", modelled.words(found)])
                 return
             router = named
-        query = {"workload": anycast_workload(door, workload), "stack": door.client.settings.stack, "target": router}
-        found = door.client.get("/anypop/v1/why", what=f"why {target}", **query)
-        door.screen.result(found, lambda: reasons.lines(found))
+        query = {"workload": anycast_workload(call, workload), "stack": call.client.settings.stack, "target": router}
+        found = call.client.get("/anypop/v1/why", what=f"why {target}", **query)
+        call.screen.result(found, lambda: reasons.lines(found))
 
 
 def is_network(target: str) -> bool:

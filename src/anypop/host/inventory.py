@@ -1,7 +1,7 @@
 """What is on this machine now: running programs, who lives in a network namespace, what is mounted. It only looks.
 
-For those who must find things again without a pid file: a lab or an agent that was killed, and the proof that nothing is left. Whatever
-ends while we look is left out.
+For those who must find things again without a pid file: a lab or an agent that was killed, and the proof that nothing
+is left. Whatever ends while we look is left out.
 """
 
 import contextlib
@@ -22,7 +22,9 @@ def command_lines() -> list[tuple[int, list[bytes]]]:
 
 
 def pids_inside(namespaces: Iterable[str]) -> list[int]:
-    """Programs but ourselves whose main thread is in one of these network namespaces; names that are gone are no matter."""
+    """Programs but ourselves whose main thread is in one of these network namespaces; names that are gone are no
+    matter.
+    """
     homes = {place for name in namespaces if (place := _place(netns.path_of(name))) is not None}
     return [pid for pid in _others() if _place(Path(f"/proc/{pid}/ns/net")) in homes] if homes else []
 
@@ -33,16 +35,22 @@ def mounts() -> list[str]:
 
 
 def mounts_below(*folders: Path) -> list[str]:
-    """Mount points inside the folders, deepest first: the order to unmount in. Never a folder itself: an operator may have mounted it."""
+    """Mount points inside the folders, deepest first: the order to unmount in. Never a folder itself: an operator
+    may have mounted it.
+    """
     return [mount for mount in mounts() if mount.startswith(tuple(f"{folder}/" for folder in folders))]
 
 
 def _others() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]  # noqa: PTH208 - names are enough
+    # names are enough
+    numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208
+    return [number for number in numbers if number != os.getpid()]
 
 
 def _place(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None where there is no such file. A name without a namespace behind it is on another device than all namespaces."""
+    """Device and inode; None where there is no such file. A name without a namespace behind it is on another device
+    than all namespaces.
+    """
     try:
         found = path.stat()
     except OSError:
