@@ -3,6 +3,7 @@ names one.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,12 +13,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from anypop.control import schema
 from anypop.control.accounts import Accounts, Stack
 from anypop.control.decide import decide, without_gone
-from anypop.control.declare import create, delete, parsed, set_rules
+from anypop.control.declare import create, delete, parsed, redeclared, replace_with, set_rules
 from anypop.control.history import events_between
 from anypop.control.state import State
 from anypop.control.store import EVENTS_KEPT, ORDERS_KEPT, SCHEMA_HEAD, Store, open_store
@@ -111,6 +112,50 @@ def test_a_state_read_back_gives_no_new_orders(store: Store, stack: Stack) -> No
         assert again.orders is loaded.orders
         assert again.incarnations is loaded.incarnations
         before = after
+
+
+def test_orders_are_read_back_from_what_differs(store: Store, stack: Stack) -> None:
+    """Every newer order of a host is stored as its difference from the one before, now and then as a whole; what is
+    read back is the order itself, at every step.
+    """
+    state = _full(stack)[2]
+    store.save(State(), state, [], at=NOW)
+    for number in range(2 * ORDERS_KEPT + 3):
+        host = HostName("LHR")
+        body = a_body("two", replicas=1 + number % 2, env={"A": {"value": str(number)}})["workload"]
+        current = next(d for d in state.workloads.values() if d.workload.slug == "two")
+        made = redeclared(body, current, stack, [pop.city for pop in state.network.pops])
+        draft = replace_with(current, made)(state, NOW + number)
+        after = decide(state, draft, now=NOW + number, confirmed=frozenset(state.workloads))
+        store.save(state, after, [], at=NOW + number)
+        state = after
+        assert store.load().orders[host].order == state.orders[host].order
+    kinds = [row["base"] is None for row in store.order_history(HostName("LHR"))]
+    assert len(kinds) == ORDERS_KEPT
+    assert 1 <= sum(kinds) <= 2
+
+
+def test_only_what_is_told_anew_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """A step of reports alone is written without a flush; every step before and after it is flushed."""
+    store = open_store(tmp_path)
+    found: list[str] = []
+    try:
+
+        @event.listens_for(Engine, "before_cursor_execute")
+        def note(_link: object, _cursor: object, statement: str, *_more: object) -> None:
+            found.extend(re.findall(r"^PRAGMA synchronous=(\w+)", statement))
+
+        accounts = Accounts(store, lambda: NOW)
+        stack = accounts.create_stack(accounts.first_account().id, "default", "default")
+        found.clear()
+        before = State()
+        for after in _full(stack):
+            store.save(before, after, events_between(before, after), at=NOW)
+            before = after
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+        store.close()
+    assert found == ["FULL", "FULL", "FULL", "FULL", "NORMAL", "FULL", "FULL"]
 
 
 def test_secrets_stand_in_their_own_table_and_in_orders_alone(store: Store, stack: Stack) -> None:
