@@ -24,7 +24,7 @@ from anypop.lab.settle import settle
 from anypop.lab.until import until
 from anypop.model.announce import Mode, Prefix, Scope
 from anypop.model.route import Candidate
-from anypop.routing.bird import parse_routes
+from anypop.routing.bird_text import parse_routes
 from bench.agreement.worlds import PREFIXES, World
 
 SETTLE_TIMEOUT_S = 120.0  # two cores with other work on them; an idle machine needs 4 s

@@ -13,7 +13,7 @@ import pytest
 
 from anypop.cli import routes
 from anypop.cli.table import Table, lines
-from anypop.routing.paste import telling
+from anypop.routing.paste import sentences
 from anypop.routing.paste.explained import explain
 from anypop.routing.paste.read import read
 
@@ -21,7 +21,7 @@ PASTES = sorted((Path(__file__).parent / "paste").glob("*.txt"))
 
 
 def told(text: str) -> str:
-    found = [telling.data(one) for one in explain(read(text))]
+    found = [sentences.data(one) for one in explain(read(text))]
     assert json.loads(json.dumps(found)) == found
     rows: list[str] = []
     for item in routes.lines(found):

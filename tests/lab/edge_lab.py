@@ -16,7 +16,7 @@ from anypop.lab import build
 from anypop.lab.build import Lab
 from anypop.model.errors import WorldError
 from anypop.model.route import Candidate
-from anypop.routing.bird import parse_routes
+from anypop.routing.bird_text import parse_routes
 
 TOPOLOGY = """
 name: hosts

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from anypop.cli.places import pops_table
+from anypop.cli.listings import pops_table
 from anypop.model.reasons import Reason
 
 FINE: dict[str, Any] = {

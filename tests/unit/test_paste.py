@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anypop.model.announce import NO_EXPORT
 from anypop.model.errors import Invalid
 from anypop.model.route import Origin, Step
-from anypop.routing.paste import telling
+from anypop.routing.paste import sentences
 from anypop.routing.paste.explained import Explained, explain, through
 from anypop.routing.paste.pasted import Style, age_s, asn, communities
 from anypop.routing.paste.read import read
@@ -35,11 +35,11 @@ def test_the_article_s_london_is_decided_by_the_oldest_route_among_three_of_one_
     found = only(LONDON)
     assert found.best is not None and found.best.as_path == (3356, 209, 33438)
     assert (found.style, found.asn, found.step, found.prefix) == (Style.JUNOS, 33438, Step.OLDEST, None)
-    assert {v.eliminated_by for v in found.verdicts[1:]} == {Step.OLDEST}
-    assert [v.upstream for v in found.verdicts] == [209, 1299, 1299]
+    assert {v.eliminated_by for v in found.outcomes[1:]} == {Step.OLDEST}
+    assert [v.upstream for v in found.outcomes] == [209, 1299, 1299]
     assert found.move is not None
     assert (found.move.upstream, found.move.prepends, found.move.instead_upstream) == (209, 1, 1299)
-    text = "\n".join(telling.sentences(found))
+    text = "\n".join(sentences.sentences(found))
     assert "enters AS33438 by AS209 (CenturyLink)" in text
     assert "all 3 routes are equally long (3)" in text
     assert "MED (38020, 2011, 30) was not compared" in text
@@ -142,15 +142,15 @@ def test_a_local_preference_cannot_be_moved_by_prepends() -> None:
     """Said in the answer, since prepending is what people try first."""
     found = only(PASTES["junos-table"])
     assert found.move is not None and found.move.prepends is None
-    assert "Prepending" in "\n".join(telling.sentences(found))
+    assert "Prepending" in "\n".join(sentences.sentences(found))
 
 
 def test_somebody_elses_prefix_is_told() -> None:
     """With --asn of a network that is at no path's end, or at one's only."""
-    assert "no announcement of yours" in "\n".join(telling.sentences(only(LONDON, ours=64500)))
+    assert "no announcement of yours" in "\n".join(sentences.sentences(only(LONDON, ours=64500)))
     mixed = LONDON.replace("3257 1299 33438", "3257 1299 64666")
     assert only(mixed).asn is None
-    assert "ends in AS64666" in "\n".join(telling.sentences(only(mixed, ours=33438)))
+    assert "ends in AS64666" in "\n".join(sentences.sentences(only(mixed, ours=33438)))
 
 
 def test_our_upstream_stands_before_all_our_prepends() -> None:
@@ -209,7 +209,7 @@ def survives(text: str, style: Style | None = None) -> None:
         assert error.problems
         return
     for one in found:
-        json.dumps(telling.data(one))
+        json.dumps(sentences.data(one))
 
 
 PIECES = [
@@ -271,7 +271,7 @@ def test_the_order_of_the_routes_decides_nothing(order: list[int], marked: int) 
     pasted = replace(read(LONDON), routes=tuple(routes[i] for i in order))
     (found,) = explain(pasted)
     assert found.best == routes[marked].candidate
-    assert {v.eliminated_by for v in found.verdicts} == {"", Step.OLDEST}
+    assert {v.eliminated_by for v in found.outcomes} == {"", Step.OLDEST}
 
 
 def test_ages_numbers_and_communities_of_all_spellings() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anypop.model.errors import Invalid
-from anypop.routing.paste import telling
+from anypop.routing.paste import sentences
 from anypop.routing.paste.explained import explain
 from anypop.routing.paste.read import LONGEST_LINE, read
 
@@ -27,7 +27,7 @@ def answered(text: str) -> int:
     """The number of routes of a text that is read, explained and told whole."""
     pasted = read(text)
     for found in explain(pasted):
-        telling.data(found)
+        sentences.data(found)
     return len(pasted.routes)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.model.errors import Invalid
-from anypop.routing.bird import parse_routes, parse_sessions
+from anypop.routing.bird_text import parse_routes, parse_sessions
 from anypop.routing.catchment.observations import read_atlas, read_csv
 from anypop.routing.dictionary_file import read_dictionary
 from anypop.routing.internet.places import read_places

@@ -224,7 +224,7 @@ def routes(
     from anypop.host import birdc  # noqa: PLC0415 - see above
     from anypop.lab import daemons  # noqa: PLC0415
     from anypop.model import codec  # noqa: PLC0415
-    from anypop.routing import bird  # noqa: PLC0415
+    from anypop.routing import bird_text  # noqa: PLC0415
 
     lab = _lab(call)
     names = list(daemons.birds(lab.plan))
@@ -235,8 +235,10 @@ def routes(
             advice=f"Perhaps {' or '.join(close)}; 'anypop lab status -o json' lists them all.",
         )
     socket = lab.control_socket(router)
-    sessions = bird.parse_sessions(birdc.ask(socket, "show protocols all"))
-    found = [codec.to_data(route) for route in bird.parse_routes(birdc.ask(socket, _show_route(to)), sessions=sessions)]
+    sessions = bird_text.parse_sessions(birdc.ask(socket, "show protocols all"))
+    found = [
+        codec.to_data(route) for route in bird_text.parse_routes(birdc.ask(socket, _show_route(to)), sessions=sessions)
+    ]
     call.screen.result(found, lambda: [routes_table(found)])
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 # changes adds its commands to workloads
-from anypop.cli import announce, changes, hosts, labs, places, probes, rollouts, routes, workloads  # noqa: F401
+from anypop.cli import announce, changes, hosts, labs, listings, probes, rollouts, routes, workloads  # noqa: F401
 from anypop.cli.call import Output, Root
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctor
@@ -80,10 +80,10 @@ app.add_typer(workloads.app, name="workload")
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(hosts.app, name="host")
 app.add_typer(hosts.quotas, name="quota")
-places.register(app)
+listings.register(app)
 probes.register(app)
 app.add_typer(announce.app, name="announce")
-app.add_typer(places.communities, name="communities")
+app.add_typer(listings.communities, name="communities")
 app.add_typer(catchment.app, name="catchment")
 doctor.register(app)
 app.add_typer(routes.app, name="route")

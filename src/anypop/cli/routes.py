@@ -101,9 +101,9 @@ def explain(
     Reads Junos (show route PREFIX, also detail), BIRD 2 (show route for PREFIX all), FRR (show bgp ipv4 unicast PREFIX)
     and IOS (show ip bgp PREFIX), the last two as tables too. Asks no control and no router.
     """
-    from anypop.routing.paste import telling  # noqa: PLC0415 - dictionaries are YAML, and --help needs none of them
+    from anypop.routing.paste import sentences  # noqa: PLC0415 - dictionaries are YAML, and --help needs none of them
     from anypop.routing.paste.explained import explain as judged  # noqa: PLC0415
     from anypop.routing.paste.read import read  # noqa: PLC0415
 
-    found = [telling.data(one) for one in judged(read(text_of(file), style=style), asn=asn)]
+    found = [sentences.data(one) for one in judged(read(text_of(file), style=style), asn=asn)]
     call.screen.result(found, lambda: lines(found))

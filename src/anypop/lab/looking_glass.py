@@ -20,7 +20,7 @@ from anypop.lab.policy import entered_at
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.route import Candidate, Relationship
-from anypop.routing.bird import BgpProtocol, parse_routes
+from anypop.routing.bird_text import BgpProtocol, parse_routes
 from anypop.routing.explain import RouterView
 
 

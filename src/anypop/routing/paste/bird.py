@@ -1,6 +1,6 @@
 """BIRD 2: `show route for PREFIX all`, and with it `show protocols all` for router ids. Text in, routes out.
 
-The grammar is `routing.bird`'s; here the text is cut where routes begin, so that each error has its line. Pure.
+The grammar is `routing.bird_text`'s; here the text is cut where routes begin, so that each error has its line. Pure.
 """
 
 import re
@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
-from anypop.routing.bird import parse_routes, parse_sessions
+from anypop.routing.bird_text import parse_routes, parse_sessions
 from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
 
 _OWN_PREFIX = re.compile(r"^[0-9a-fA-F.:]+/\d+(?=\s)")

@@ -48,7 +48,7 @@ _WORDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Outcome:
     """What became of one route. `eliminated_by`: the step that removed it, or why it takes no part; empty for the best.
     `upstream`: the neighbour of ours that it came through (None: unknown, or we are the router's own neighbour);
     `prepends`: how often our number stands there more than once.
@@ -77,7 +77,7 @@ class Move:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """One prefix. `asn`: us (given, or the origin that all paths share; None: they have none in common). `step`: what
-    removed `runner_up`, the last rival. `marked`: the text says which route is best. `verdicts`: the best first, then
+    removed `runner_up`, the last rival. `marked`: the text says which route is best. `outcomes`: the best first, then
     the others as they stand in the text.
     """
 
@@ -88,7 +88,7 @@ class Explained:
     runner_up: Candidate | None
     step: str
     marked: bool
-    verdicts: tuple[Verdict, ...]
+    outcomes: tuple[Outcome, ...]
     disagrees: tuple[str, ...] = ()
     move: Move | None = None
 
@@ -127,8 +127,8 @@ def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute],
         rival = next(route for route in routes if lost.get(route.line) == step)
     disagrees += [f"by {against.value} another route would win" for against in decision.against]
     disagrees += _unlike_its_words(style, step, best, routes, lost)
-    verdicts = [_verdict(route, "" if route is best else lost.get(route.line, ""), ours) for route in routes]
-    verdicts.sort(key=lambda verdict: verdict.route is not best)
+    outcomes = [_outcome(route, "" if route is best else lost.get(route.line, ""), ours) for route in routes]
+    outcomes.sort(key=lambda outcome: outcome.route is not best)
     return Explained(
         style=style,
         prefix=prefix,
@@ -137,7 +137,7 @@ def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute],
         runner_up=rival.candidate if rival is not None else None,
         step=step,
         marked=marked is not None,
-        verdicts=tuple(verdicts),
+        outcomes=tuple(outcomes),
         disagrees=tuple(disagrees),
         move=_move(style, usable, best, ours) if best is not None and ours is not None else None,
     )
@@ -218,9 +218,9 @@ def through(path: Sequence[int], asn: int | None) -> tuple[int | None, int]:
     return (path[-1 - repeated] if repeated < len(path) else None), repeated - 1
 
 
-def _verdict(route: PastedRoute, eliminated_by: str, asn: int | None) -> Verdict:
+def _outcome(route: PastedRoute, eliminated_by: str, asn: int | None) -> Outcome:
     upstream, prepends = through(route.candidate.as_path, asn)
-    return Verdict(route=route, eliminated_by=eliminated_by, upstream=upstream, prepends=prepends)
+    return Outcome(route=route, eliminated_by=eliminated_by, upstream=upstream, prepends=prepends)
 
 
 def _move(style: Style, usable: Sequence[PastedRoute], best: PastedRoute, asn: int) -> Move | None:
@@ -268,7 +268,7 @@ def _move(style: Style, usable: Sequence[PastedRoute], best: PastedRoute, asn: i
 
 def upstreams(explained: Explained) -> Counter[int]:
     """How many of the routes came through each upstream of ours."""
-    return Counter(verdict.upstream for verdict in explained.verdicts if verdict.upstream is not None)
+    return Counter(outcome.upstream for outcome in explained.outcomes if outcome.upstream is not None)
 
 
 def path_text(candidate: Candidate) -> str:

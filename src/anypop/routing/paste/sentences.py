@@ -8,7 +8,7 @@ from anypop.model.route import Candidate, Step
 from anypop.model.scopes import community_text
 from anypop.routing.actions import Informational
 from anypop.routing.dictionary import for_asn
-from anypop.routing.paste.explained import BEFORE_BGP, MOST_PREPENDS, Explained, Verdict, duration, path_text, upstreams
+from anypop.routing.paste.explained import BEFORE_BGP, MOST_PREPENDS, Explained, Outcome, duration, path_text, upstreams
 from anypop.routing.paste.pasted import Style
 
 _LATE = (Step.EBGP_OVER_IBGP, Step.NEAREST_EXIT, Step.OLDEST, Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS)
@@ -96,7 +96,7 @@ def _values(explained: Explained, best: Candidate, rival: Candidate) -> str:
         case Step.NEIGHBOR_ADDRESS:
             return ", or by something that the text does not show"
         case text if text == BEFORE_BGP[explained.style]:
-            known = {v.route.candidate: v.route.precedence for v in explained.verdicts}
+            known = {v.route.candidate: v.route.precedence for v in explained.outcomes}
             sign = -1 if explained.style is Style.JUNOS else 1
             return f": {sign * known[best]} against {sign * known[rival]}"
         case _:
@@ -105,7 +105,7 @@ def _values(explained: Explained, best: Candidate, rival: Candidate) -> str:
 
 def _equal(explained: Explained) -> list[str]:
     """What did not decide, where people would look first."""
-    rivals = [v.route.candidate for v in explained.verdicts if not v.route.unusable]
+    rivals = [v.route.candidate for v in explained.outcomes if not v.route.unusable]
     lines = []
     lengths = {len(c.as_path) for c in rivals}
     if explained.step not in _LATE:
@@ -123,7 +123,7 @@ def _equal(explained: Explained) -> list[str]:
 def _unused(explained: Explained) -> list[str]:
     return [
         f"Line {v.route.line}: {path_text(v.route.candidate)} takes no part: {v.route.unusable}."
-        for v in explained.verdicts
+        for v in explained.outcomes
         if v.route.unusable
     ]
 
@@ -131,13 +131,13 @@ def _unused(explained: Explained) -> list[str]:
 def _for_us(explained: Explained) -> list[str]:
     ours = explained.asn
     if ours is None:
-        paths = any(v.route.candidate.as_path for v in explained.verdicts)
+        paths = any(v.route.candidate.as_path for v in explained.outcomes)
         return ["The paths end in different ASes; say which one is yours with --asn."] if paths else []
-    foreign = [v for v in explained.verdicts if v.route.candidate.as_path and v.route.candidate.as_path[-1] != ours]
-    if len(foreign) == len(explained.verdicts):
+    foreign = [v for v in explained.outcomes if v.route.candidate.as_path and v.route.candidate.as_path[-1] != ours]
+    if len(foreign) == len(explained.outcomes):
         return [f"None of these paths ends in AS{ours}: they are no announcement of yours."]
     lines = []
-    best = next((v for v in explained.verdicts if v.route.candidate is explained.best), None)
+    best = next((v for v in explained.outcomes if v.route.candidate is explained.best), None)
     if best is not None and best not in foreign:
         lines.append(_way(explained, best))
     counts = upstreams(explained)
@@ -160,7 +160,7 @@ def _for_us(explained: Explained) -> list[str]:
 def _prepends(explained: Explained) -> list[str]:
     told = []
     for upstream in upstreams(explained):
-        counts = {v.prepends for v in explained.verdicts if v.upstream == upstream}
+        counts = {v.prepends for v in explained.outcomes if v.upstream == upstream}
         if max(counts):
             numbers = " or ".join(map(str, sorted(counts)))
             told.append(
@@ -170,7 +170,7 @@ def _prepends(explained: Explained) -> list[str]:
     return told
 
 
-def _way(explained: Explained, best: Verdict) -> str:
+def _way(explained: Explained, best: Outcome) -> str:
     path = best.route.candidate.as_path
     if not path:
         return f"The router has it inside its own network: it is in AS{explained.asn}."
@@ -223,7 +223,7 @@ def data(explained: Explained) -> dict[str, Any]:
         "runner_up": list(explained.runner_up.as_path) if explained.runner_up is not None else None,
         "decided_by": explained.step,
         "disagrees": list(explained.disagrees),
-        "candidates": [_row(verdict, verdict.route.candidate is explained.best) for verdict in explained.verdicts],
+        "candidates": [_row(outcome, outcome.route.candidate is explained.best) for outcome in explained.outcomes],
         "upstreams": {str(asn): count for asn, count in upstreams(explained).items()},
         "move": None
         if move is None
@@ -238,10 +238,10 @@ def data(explained: Explained) -> dict[str, Any]:
     }
 
 
-def _row(verdict: Verdict, best: bool) -> dict[str, Any]:
-    route = verdict.route.candidate
+def _row(outcome: Outcome, best: bool) -> dict[str, Any]:
+    route = outcome.route.candidate
     return {
-        "line": verdict.route.line,
+        "line": outcome.route.line,
         "best": best,
         "as_path": list(route.as_path),
         "local_pref": route.local_pref,
@@ -253,11 +253,11 @@ def _row(verdict: Verdict, best: bool) -> dict[str, Any]:
         "router_id": route.router_id,
         "neighbor": route.neighbor,
         "next_hop": route.next_hop,
-        "protocol": verdict.route.protocol,
-        "eliminated_by": verdict.eliminated_by or None,
-        "unusable": verdict.route.unusable or None,
-        "upstream": verdict.upstream,
-        "prepends": verdict.prepends,
+        "protocol": outcome.route.protocol,
+        "eliminated_by": outcome.eliminated_by or None,
+        "unusable": outcome.route.unusable or None,
+        "upstream": outcome.upstream,
+        "prepends": outcome.prepends,
         "communities": [community_text(c) for c in (*route.communities, *route.large_communities)],
         "meanings": meanings(route),
         "lasts": duration(route.age_s) if route.age_s is not None else None,

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from anypop.model.route import Origin
-from anypop.routing.bird import parse_routes, parse_sessions
+from anypop.routing.bird_text import parse_routes, parse_sessions
 
 ROUTES = """BIRD 2.0.12 ready.
 Table master4:
