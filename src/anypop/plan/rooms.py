@@ -14,6 +14,7 @@ from anypop.plan.addresses import Numbering
 from anypop.plan.ground import Ground
 from anypop.plan.sites import Sites
 
+NOTHING = Capacity(cpu_millis=0, memory_bytes=0, disk_bytes=0)
 ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may be expected to take of its host's disk
 
 
@@ -70,15 +71,22 @@ class Room:
         """Whether CPU, memory and disk are enough for one more."""
         return not self.lacking(needs)
 
-    def lacking(self, needs: Capacity) -> list[str]:
-        """What one more would lack, in words: `8 CPUs; 3.5 of 4 free`."""
+    def lacking(self, needs: Capacity, *, instead_of: Capacity = NOTHING) -> list[str]:
+        """What one more would lack, in words: `8 CPUs; 3.5 of 4 free`. `instead_of`: of one that stands here and would
+        go for it.
+        """
         if self.capacity is None:
             return []
         found = []
         for name, asked, used, total in (
-            ("CPUs", needs.cpu_millis / 1000, self.cpu_millis / 1000, self.capacity.cpu_millis / 1000),
-            ("GiB of memory", needs.memory_bytes / 2**30, self.memory_bytes / 2**30, self.capacity.memory_bytes / 2**30),
-            ("GiB of disk", needs.disk_bytes / 2**30, self.disk_bytes / 2**30, self.capacity.disk_bytes / 2**30),
+            ("CPUs", needs.cpu_millis / 1000, (self.cpu_millis - instead_of.cpu_millis) / 1000, self.capacity.cpu_millis / 1000),
+            (
+                "GiB of memory",
+                needs.memory_bytes / 2**30,
+                (self.memory_bytes - instead_of.memory_bytes) / 2**30,
+                self.capacity.memory_bytes / 2**30,
+            ),
+            ("GiB of disk", needs.disk_bytes / 2**30, (self.disk_bytes - instead_of.disk_bytes) / 2**30, self.capacity.disk_bytes / 2**30),
         ):
             if used + asked > total:
                 found.append(f"needs {asked:.3g} {name}, {max(0.0, total - used):.3g} of {total:.3g} are free on {self.host}")
