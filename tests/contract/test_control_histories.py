@@ -29,7 +29,7 @@ from anypop.control.state import State
 from anypop.control.store import open_store
 from anypop.judge.verdict import Received, is_fresh
 from anypop.model.announce import Address
-from anypop.model.names import HostName, InstanceName, WorkloadId
+from anypop.model.names import HostName, InstanceName, WorkloadId, instance_name
 from anypop.model.network import Capacity, Network
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.plan import floor_of
@@ -51,13 +51,15 @@ ROUNDS = 300
 
 
 def network() -> Network:
-    """Three PoPs; London has two hosts, of which one has room for three."""
+    """Three PoPs; London has two hosts; one of them, and that of Amsterdam, have little room."""
     plain = a_network(dict.fromkeys(CITIES, (1299,)))
     second = a_network(dict.fromkeys((*CITIES, "LAX"), (1299,))).pops[-1].hosts[0]
-    small = Capacity(cpu_millis=6000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+    small = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
     london = plain.pops[1]
     there = (replace(london.hosts[0], name=HostName("LHR-1")), replace(second, name=HostName("LHR-2"), capacity=small))
-    return replace(plain, pops=(plain.pops[0], replace(london, hosts=there), plain.pops[2]), lost_after_s=60.0)
+    amsterdam = plain.pops[0]
+    tight = replace(amsterdam, hosts=(replace(amsterdam.hosts[0], capacity=small),))
+    return replace(plain, pops=(tight, replace(london, hosts=there), plain.pops[2]), lost_after_s=60.0)
 
 
 @cache
@@ -252,6 +254,11 @@ class Platform:
             assert uid not in self.state.incarnations
             assert links.setdefault((stone.incarnation.host, stone.incarnation.link), uid) == uid
         assert all(count <= 2 for count in slots.values()), "two incarnations of a slot at most"
+        for _, host in self.state.network.hosts():
+            if host.capacity is not None and host.name in self.state.orders:
+                ordered = self.state.orders[host.name].order.instances
+                takes = sum(c.cpu_millis for i in ordered for c in i.containers)
+                assert takes <= host.capacity.cpu_millis, f"23: {host.name} is to run {takes} thousandths of a core"
         owners: dict[tuple[str, Address], str] = {}
         for agent in self.agents.values():
             for uid, running in agent.runs.items():
@@ -459,17 +466,30 @@ class Histories(RuleBasedStateMachine):
         notes = {n.subject: n for n in state.plan.notes} if state.plan is not None else {}
         for declared in state.workloads.values():
             rolling = state.rollout_of(declared.id, RolloutKind.UPDATE)
+            for target in declared.workload.targets:
+                slots = {
+                    instance_name(declared.workload.slug, target.name, c, n)
+                    for c in target.cities
+                    for n in range(target.replicas)
+                }
+                there = {
+                    p.incarnation.name for p in state.incarnations.values() if p.incarnation.workload_id == declared.id
+                }
+                assert there <= slots
+                assert all(notes[name].reason in (Reason.NO_ROOM, Reason.POP_FULL) for name in slots - there), (
+                    platform.words()
+                )
             wanted = declared.workload.containers[0].image
             lives = [p.incarnation for p in state.incarnations.values() if p.incarnation.workload_id == declared.id]
             if rolling is None:
                 assert {i.template for i in lives} <= {declared.workload.template}, platform.words()
                 assert {i.revision for i in lives} <= {declared.version}
                 assert len({i.name for i in lives}) == len(lives)
-            elif wanted.startswith("good"):
-                waits = [i.name for i in lives if i.template != declared.workload.template]
-                assert any(n in notes and notes[n].reason is Reason.WAITS_FOR_ROOM for n in waits), platform.words()
             else:
-                assert not rolling.previous, f"a bad change is taken back: {platform.words()}"
+                waits = [i.name for i in lives if i.template != declared.workload.template]
+                if not any(n in notes and notes[n].reason is Reason.WAITS_FOR_ROOM for n in waits):
+                    assert not wanted.startswith("good"), platform.words()
+                    assert not rolling.previous, f"a bad change is taken back: {platform.words()}"
 
     @invariant()
     def holds(self) -> None:

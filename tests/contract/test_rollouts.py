@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anypop.model.names import WorkloadId
+from anypop.model.names import HostName, WorkloadId
 from anypop.model.network import Capacity, Network
 from anypop.model.order import InstanceOrder
 from anypop.model.plan import Incarnation
@@ -565,6 +565,47 @@ def test_where_there_is_no_room_for_two_one_pop_after_the_other_goes_first(tmp_p
         assert story.rollout().phase is RolloutPhase.DONE
         assert story.runs() == {city: [NEW] for city in CITIES}
         assert set(story.removed.values()) == {Reason.REPLACED.value}
+
+
+def test_what_goes_in_the_same_step_is_not_counted_on(tmp_path: Path) -> None:
+    """Full hosts, and one change takes two cities away and the image with them: the last one may not go first."""
+    plain = a_network(dict.fromkeys(CITIES, (1299,)))
+    full = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
+    pops = tuple(replace(p, hosts=(replace(p.hosts[0], capacity=full),)) for p in plain.pops)
+    story = Story(tmp_path, replace(plain, pops=pops), replicas=1)
+    with story.world:
+        document = copy.deepcopy(story.world.get(WORKLOAD)["workload"])
+        document["spec"]["containers"]["web"]["image"] = NEW
+        document["targets"]["eu"]["spec"]["deployments"]["selectors"][0]["values"] = ["AMS"]
+        story.world.send("PUT", WORKLOAD, {"workload": document})
+        for _ in range(5):
+            story.second()
+            assert story.runs() == {"AMS": [OLD]}
+        assert set(story.removed.values()) == {Reason.CITY_REMOVED.value}
+        assert story.rollout().phase is RolloutPhase.RUNNING
+
+
+def test_a_lost_host_holds_no_rollout_up(tmp_path: Path) -> None:
+    """It falls silent while an old instance of it drains: what it had moves to the PoP's other host, and the change is
+    through.
+    """
+    plain = a_network({"LHR": (1299,), "AMS": (1299,)})
+    one = plain.pops[0].hosts[0]
+    two = a_network({"JFK": (209,), "LAX": (209,), "LHR": (1299,)}).pops[2].hosts[0]
+    london = replace(plain.pops[0], hosts=(replace(one, name=HostName("LHR-1")), replace(two, name=HostName("LHR-2"))))
+    story = Story(tmp_path, replace(plain, pops=(london, plain.pops[1]), lost_after_s=30.0), cities=("LHR",))
+    with story.world:
+        away = next(a for a in story.agents if a.host == "LHR-1")
+        away.drains = True
+        story.put(image=NEW)
+        story.second()
+        assert Reason.SUPERSEDED in {
+            t.reason for t in story.world.state.tombstones.values() if t.incarnation.host == "LHR-1"
+        }
+        story.agents.remove(away)
+        assert story.ends(100).phase is RolloutPhase.DONE
+        assert story.progress() == (2, 2, 2)
+        assert {i.host for i in story.living()} == {"LHR-2"}
 
 
 def test_what_is_taken_back_before_anything_changed_needs_no_rollout(story: Story) -> None:

@@ -565,6 +565,28 @@ def test_where_there_is_no_room_for_two_the_old_one_goes_first_only_with_leave()
     assert declared.template == second.template
 
 
+def test_one_that_would_make_too_little_room_does_not_go_for_nothing() -> None:
+    """The new one needs more than the old one leaves: it waits, leave or not."""
+    platform = Platform(
+        World(
+            network=network([LHR]),
+            workloads=(sized(1000, cities=[LHR], replicas=2),),
+            capacities={HostName(LHR): room(cpu_millis=3000)},
+        )
+    )
+    (declared,) = platform.world.workloads
+    (old,) = platform.lives("web-all-lhr-0")
+    big = changed(declared, containers=(replace(declared.containers[0], cpu_millis=2500),))
+    platform.change(to=big, may_stop_first=frozenset({old.uid}))
+    assert platform.lives("web-all-lhr-0") == [old] and not platform.planned.removals
+    assert {n.reason for n in platform.planned.notes} == {Reason.WAITS_FOR_ROOM}
+    platform.change(
+        to=changed(big, containers=(replace(declared.containers[0], cpu_millis=2000),)),
+        may_stop_first=frozenset({old.uid}),
+    )
+    assert platform.reasons() == {old.uid: Reason.REPLACED}
+
+
 def test_leave_to_stop_first_is_not_used_where_there_is_room_for_two() -> None:
     """Beside is always better."""
     platform = single()

@@ -20,7 +20,7 @@ PURE = ("plan", "judge")
 # dice
 ALLOWED = {
     "collections", "dataclasses", "decimal", "difflib", "enum", "functools", "hashlib",
-    "importlib", "ipaddress", "itertools", "json", "math", "re",
+    "importlib", "ipaddress", "itertools", "json", "math", "operator", "re",
     "string", "types", "typing", "uuid",
 }  # fmt: skip
 DICE = {"uuid1", "uuid4"}

@@ -22,6 +22,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
 from anypop.model.table import with_entries, without_keys
+from anypop.model.workload import Workload
 from anypop.plan.rollout import Seen, advance, next_due, waves_of
 from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
@@ -244,14 +245,24 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
         return replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.WORKLOAD_DELETED, ended_at=now)
     if rollout.kind is RolloutKind.SCOPES:
         return advance_scopes(rollout, not_in_effect(draft, rollout, now), now)
-    seen = seen_of(draft, declared.id, now)
+    # what is no longer asked for goes with this step: it is not waited for, and nobody may count on it
+    seen = [s for s in seen_of(draft, declared.id, now) if _is_wanted(declared.workload, s.incarnation)]
+    cities = _cities_so_far(rollout)
     going = {
         InstanceName(t.incarnation.name)
         for t in draft.tombstones_of(declared.id).values()
-        if (t.incarnation.pop in _cities_so_far(rollout))
+        if t.incarnation.pop in cities
+        and t.incarnation.host not in draft.lost  # what a lost host still runs nobody waits for
         and t.reason in (Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED)
     }
     return advance(rollout, declared.workload.template, seen, going, now)
+
+
+def _is_wanted(workload: Workload, incarnation: Incarnation) -> bool:
+    return any(
+        t.name == incarnation.target and incarnation.pop in t.cities and incarnation.ordinal < t.replicas
+        for t in workload.targets
+    )
 
 
 def _cities_so_far(rollout: Rollout) -> set[CityCode]:

@@ -241,7 +241,11 @@ class _Turn:
         if room is None or self.rollout is None or current.host in self.ground.lost:
             return  # its host is gone for now: it changes when that returns, or elsewhere
         lacking = room.lacking(self.needs)
-        if lacking and current.uid not in self.rollout.may_stop_first:
+        may_stop_first = current.uid in self.rollout.may_stop_first
+        if lacking and may_stop_first:
+            runs = self.ground.revision(self.workload.id, current.revision) or self.workload
+            may_stop_first = not room.lacking(self.needs, instead_of=needs_of(runs))  # else it would go for nothing
+        if lacking and not may_stop_first:
             self.step.waits.add(current.pop)
             self.step.note(current.name, Reason.WAITS_FOR_ROOM, "; ".join(lacking))
             return

@@ -6,6 +6,7 @@ whether one more fits and keeps count while a plan is made. Pure.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
@@ -14,6 +15,7 @@ from anypop.plan.addresses import Numbering
 from anypop.plan.ground import Ground
 from anypop.plan.sites import Sites
 
+NOTHING = Capacity(cpu_millis=0, memory_bytes=0, disk_bytes=0)
 ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may be expected to take of its host's disk
 
 
@@ -75,24 +77,23 @@ class Room:
         """Whether CPU, memory and disk are enough for one more."""
         return not self.lacking(needs)
 
-    def lacking(self, needs: Capacity) -> list[str]:
-        """What one more would lack, in words: `8 CPUs; 3.5 of 4 free`."""
+    def lacking(self, needs: Capacity, *, instead_of: Capacity = NOTHING) -> list[str]:
+        """What one more would lack, in words: `8 CPUs; 3.5 of 4 free`. `instead_of`: of one that stands here and would
+        go for it.
+        """
         if self.capacity is None:
             return []
         found = []
-        for name, asked, used, total in (
-            ("CPUs", needs.cpu_millis / 1000, self.cpu_millis / 1000, self.capacity.cpu_millis / 1000),
-            (
-                "GiB of memory",
-                needs.memory_bytes / 2**30,
-                self.memory_bytes / 2**30,
-                self.capacity.memory_bytes / 2**30,
-            ),
-            ("GiB of disk", needs.disk_bytes / 2**30, self.disk_bytes / 2**30, self.capacity.disk_bytes / 2**30),
+        for name, unit, of in (
+            ("CPUs", 1000, attrgetter("cpu_millis")),
+            ("GiB of memory", 2**30, attrgetter("memory_bytes")),
+            ("GiB of disk", 2**30, attrgetter("disk_bytes")),
         ):
-            if used + asked > total:
+            asked, total, left = of(needs), of(self.capacity), of(self.capacity) - of(self) + of(instead_of)
+            if asked > left:
                 found.append(
-                    f"needs {asked:.3g} {name}, {max(0.0, total - used):.3g} of {total:.3g} are free on {self.host}"
+                    f"needs {asked / unit:.3g} {name}, "
+                    f"{max(0, left) / unit:.3g} of {total / unit:.3g} are free on {self.host}"
                 )
         return found
 
