@@ -13,7 +13,8 @@ from anypop.model.names import HostName
 
 
 def evict(host: HostName) -> Alter:
-    """Give a host up: its instances are placed on the other hosts of its PoP. What it still runs stays its own until it returns and removes it.
+    """Give a host up: its instances are placed on the other hosts of its PoP. What it still runs stays its own until it
+    returns and removes it.
 
     The step raises `NotFound`, and `Precondition` where the PoP has no other host.
     """

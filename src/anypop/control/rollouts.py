@@ -10,7 +10,16 @@ from dataclasses import replace
 
 from anypop.control.core import Alter
 from anypop.control.refusals import NotFound, Precondition
-from anypop.control.rolling import begun, redeclared, refuse_beside_waves, taken_back, with_declaration, with_rollout, with_scopes
+from anypop.control.rolling import (
+    begun,
+    redeclared,
+    refuse_beside_waves,
+    taken_back,
+    with_declaration,
+    with_ready,
+    with_rollout,
+    with_scopes,
+)
 from anypop.control.state import State
 from anypop.model.names import WorkloadId
 from anypop.model.reasons import Reason
@@ -62,7 +71,9 @@ def abort(workload_id: WorkloadId, identity: str) -> Alter:
             asked = Reason.ASKED_BY_OPERATOR
             over = replace(ended(rollout, RolloutPhase.ABORTED, asked, (asked.says,), now), message="")
         else:
-            over = replace(rollout, phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now)
+            over = replace(
+                with_ready(state, rollout, now), phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now
+            )
         return taken_back(with_rollout(state, over), over, now)
 
     return alter
