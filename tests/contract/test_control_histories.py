@@ -310,15 +310,13 @@ class Platform:
         ]
 
     def end(self) -> dict[str, object]:
-        """What counts in the end, in a form that two histories can be compared by. Not on which host of its PoP a slot
-        is: a control that begins to listen anew calls nobody lost before it has listened for so long.
-        """
+        """What counts in the end, in a form that two histories can be compared by."""
         return {
             "declared": {
                 d.workload.slug: (d.version, d.good, d.workload.template) for d in self.state.workloads.values()
             },
             "slots": sorted(
-                (p.incarnation.name, p.incarnation.template, p.incarnation.revision)
+                (p.incarnation.name, p.incarnation.host, p.incarnation.template, p.incarnation.revision)
                 for p in self.state.incarnations.values()
             ),
             "rollouts": sorted((r.workload_id, r.revision, r.phase, r.reason) for r in self.state.rollouts.values()),
@@ -452,6 +450,7 @@ class Histories(RuleBasedStateMachine):
         """From here, with and without what is only in memory; and that end is the right one."""
         one, other = self.platform.copy(), self.platform.copy()
         other.state = remembered(other.state, other.now)
+        one.state = replace(one.state, started_at=one.now)  # who listens anew calls nobody lost for what was before
         one.step()
         other.step()
         one.settle()

@@ -389,6 +389,30 @@ def test_pause_holds_everything_and_resume_goes_on(story: Story) -> None:
     assert refused.status_code == 400 and "has ended: done" in refused.json()["message"]
 
 
+@pytest.mark.parametrize("how", ["overtaken", "aborted"])
+def test_what_became_healthy_during_a_pause_stays_while_it_is_all_that_serves(story: Story, how: str) -> None:
+    """The old one fell ill meanwhile: whatever is asked next, the slot is never without the one that answers."""
+    old = next(i.uid for i in story.living() if i.name == "fun-eu-ams-0")
+    story.put(image=NEW)
+    story.ask("pause")
+    for agent in story.agents:
+        agent.ill.add(old)
+    story.second()
+    (new,) = [i.uid for i in story.living() if i.name == "fun-eu-ams-0" and i.uid != old]
+    if how == "overtaken":
+        story.put(image="registry.example/web:3")
+    else:
+        story.ask("abort")
+    assert new in story.uids()
+    story.second()
+    serving = [i for i in story.orders() if i.name == "fun-eu-ams-0" and i.uid != old]
+    assert serving, "nobody answers for the slot"
+    for agent in story.agents:
+        agent.ill.clear()
+    assert story.ends().phase is RolloutPhase.DONE
+    assert story.runs() == {city: ["registry.example/web:3" if how == "overtaken" else OLD] * 2 for city in CITIES}
+
+
 def test_abort_takes_back_what_was_changed(story: Story) -> None:
     """The old image again, declared as a new revision by the platform; those that still live are the same."""
     before = story.uids()

@@ -75,7 +75,13 @@ def begun(
     if running is not None:
         if _template_of(draft, workload_id, running.revision) == wanted:  # it goes on under another number
             unproven, held = True, held & running.held
-        ended = replace(running, phase=RolloutPhase.SUPERSEDED, reason=Reason.OVERTAKEN, message="", ended_at=now)
+        ended = replace(
+            with_ready(draft, running, now),
+            phase=RolloutPhase.SUPERSEDED,
+            reason=Reason.OVERTAKEN,
+            message="",
+            ended_at=now,
+        )
         draft = with_rollout(draft, ended)
     if not unproven and all(i.template == wanted for i in living):
         # nothing that runs has to change, so it runs everywhere already
@@ -121,6 +127,19 @@ def taken_back(draft: State, rollout: Rollout, now: float) -> State:
         now=now,
         back=True,
     )
+
+
+def with_ready(draft: State, rollout: Rollout, now: float) -> Rollout:
+    """The rollout before it ends by what a person asks: with what has become healthy while it was paused, so that
+    nobody takes it for unproven when it is all that serves.
+    """
+    template = _template_of(draft, rollout.workload_id, rollout.revision)
+    healthy = {
+        s.incarnation.uid
+        for s in seen_of(draft, rollout.workload_id, now)
+        if s.healthy and s.incarnation.template == template
+    }
+    return rollout if healthy <= rollout.ready else replace(rollout, ready=rollout.ready | healthy)
 
 
 def _held(living: Sequence[Incarnation], wanted: str) -> frozenset[str]:

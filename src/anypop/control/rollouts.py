@@ -17,6 +17,7 @@ from anypop.control.rolling import (
     refuse_beside_waves,
     taken_back,
     with_declaration,
+    with_ready,
     with_rollout,
     with_scopes,
 )
@@ -82,7 +83,11 @@ def abort(workload_id: WorkloadId, identity: str) -> Alter:
             over = replace(ended(rollout, RolloutPhase.ABORTED, asked, (asked.says,), now), message="")
         else:
             over = replace(
-                rollout, phase=RolloutPhase.ABORTED, reason=Reason.ASKED_BY_OPERATOR, message="", ended_at=now
+                with_ready(state, rollout, now),
+                phase=RolloutPhase.ABORTED,
+                reason=Reason.ASKED_BY_OPERATOR,
+                message="",
+                ended_at=now,
             )
         return taken_back(with_rollout(state, over), over, now)
 
