@@ -6,7 +6,7 @@ The planner then changes what `changes_at` allows. Pure; it neither starts nor r
 taken again from what is stored.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -70,7 +70,9 @@ def advance(
         return rollout
     changed = [s for s in seen if s.incarnation.template == template]
     ready = rollout.ready & {s.incarnation.uid for s in changed} | {s.incarnation.uid for s in changed if s.healthy}
-    judged = [s for s in changed if s.incarnation.uid not in rollout.held]
+    # one that was there before is asked for its health only where it is to take over from another
+    lives = Counter(s.incarnation.name for s in seen)
+    judged = [s for s in changed if s.incarnation.uid not in rollout.held or lives[s.incarnation.name] > 1]
     waiting = [s for s in judged if s.trusted and s.incarnation.uid not in ready]
     rollout = replace(
         rollout,
@@ -188,15 +190,24 @@ def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tu
         if not seen.trusted:
             continue
         said = f": {report.message}" if report is not None and report.message else ""
-        if report is not None and (
-            ended := next((c for c in report.containers if c.restarts or c.phase is Phase.FAILED), None)
+        own = uid not in rollout.held
+        if (
+            own
+            and report is not None
+            and (ended := next((c for c in report.containers if c.restarts or c.phase is Phase.FAILED), None))
         ):
             why = (ended.last_reason or ended.reason).says
             code = ended.last_exit_code if ended.last_exit_code is not None else ended.exit_code
             yield Reason.RESTARTS, f"{name}: {ended.name}: {why}" + (f" (exit code {code})" if code is not None else "")
-        elif uid in failing and now >= failing[uid] + strategy.failing_s:
+        elif own and uid in failing and now >= failing[uid] + strategy.failing_s:
             yield Reason.DOES_NOT_START, f"{name}{said}"
-        elif uid in rollout.ready and not seen.healthy and report is not None and report.phase is not Phase.DELETING:
+        elif (
+            own
+            and uid in rollout.ready
+            and not seen.healthy
+            and report is not None
+            and report.phase is not Phase.DELETING
+        ):
             yield Reason.DOES_NOT_BECOME_HEALTHY, f"{name} was healthy and is no longer: {report.reason.says}"
         elif uid in watched and now >= watched[uid] + strategy.deadline_s:
             why = report.reason.says if report is not None else "its host says nothing of it"
