@@ -246,6 +246,25 @@ def test_the_trouble_of_others_ends_nothing() -> None:
     assert at.well_since == 1000, "and nobody waits for their health"
 
 
+def test_one_that_was_there_before_must_be_healthy_to_take_over_again() -> None:
+    """A newer one serves beside it: it may have restarted, but it has no longer than the deadline."""
+    again: dict[str, Any] = {"containers": (container(restarts=9, phase=Phase.FAILED),)}
+    before, beside = one(AMS, NEW, healthy=False, **again), one(AMS, "a third", life=1)
+    at = rollout(held=frozenset({before.incarnation.uid}))
+    at = step(at, before, beside, now=100)
+    assert step(at, before, beside, now=159.9).phase is RolloutPhase.RUNNING
+    late = step(at, before, beside, now=160)
+    assert (late.phase, late.reason) == (RolloutPhase.REVERTED, Reason.DOES_NOT_BECOME_HEALTHY)
+    unmade = one(AMS, NEW, healthy=False, phase=Phase.FAILED, reason=Reason.CREATE_FAILED, containers=())
+    assert step(step(at, unmade, beside, now=110), unmade, beside, now=130).phase is RolloutPhase.RUNNING
+    well = one(AMS, NEW, **again)
+    assert step(step(at, well, beside, now=150), before, beside, now=151).phase is RolloutPhase.RUNNING
+    at = step(at, well, beside, now=150)
+    assert at.ready == {well.incarnation.uid} and at.phase is RolloutPhase.RUNNING
+    at = step(step(at, well, now=151), one(LHR), one(JFK), well, now=153)
+    assert at.wave == 1
+
+
 def test_what_has_nothing_to_go_back_to_goes_on_and_says_what_is_wrong() -> None:
     """Neither the deadline nor a restart ends it; it is done when all are healthy."""
     sick = one(AMS, NEW, life=1, healthy=False, containers=(container(restarts=3),))
