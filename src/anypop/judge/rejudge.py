@@ -425,31 +425,6 @@ class _Rejudging:
         return judged, Memory(prefixes=self.prefix_memory, workloads=self.workload_memory)
 
 
-def from_history(history: History) -> Memory:
-    """The memory as a version that kept it in one piece wrote it."""
-    hosts = {*((v.prefix) for v in history.leaves), *(p for _, p in history.good), *(b.prefix for b in history.bad)}
-    workloads = {*(w for _, w in history.served), *(w for w, _ in history.nowhere)}
-    nowhere = dict(history.nowhere)
-    served: dict[WorkloadId, set[CityCode]] = {}
-    for city, workload in history.served:
-        served.setdefault(workload, set()).add(city)
-    return Memory(
-        prefixes=Table(
-            {
-                prefix: PrefixMemory(
-                    leaves=tuple(v for v in history.leaves if v.prefix == prefix),
-                    good=tuple(sorted(h for h, p in history.good if p == prefix)),
-                    bad=tuple(sorted((b for b in history.bad if b.prefix == prefix), key=lambda b: b.host)),
-                )
-                for prefix in hosts
-            }
-        ),
-        workloads=Table(
-            {w: WorkloadMemory(served=frozenset(served.get(w, ())), nowhere=nowhere.get(w)) for w in workloads}
-        ),
-    )
-
-
 def _order_of(prefix: Prefix) -> tuple[int, Prefix]:
     return prefix.version, prefix
 

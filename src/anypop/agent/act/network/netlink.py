@@ -19,7 +19,7 @@ ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
 """Protocols of the kernel's netlink: links and routes, sockets, nftables."""
 
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
-REPLACE, EXCL, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
+REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
 _DONE, _ERROR, _DUMP_INTERRUPTED = 3, 2, 0x10
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 270, 10, 11, 12
 _NESTED_MASK = 0x3FFF
