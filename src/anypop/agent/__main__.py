@@ -14,6 +14,7 @@ from pathlib import Path
 from anypop.agent.teardown import take_down
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
+from anypop.model.visible import visible, visible_line
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
             for line in take_down(
                 prefix=arguments.prefix, pop=arguments.pop, state=arguments.state, podman=arguments.podman
             ):
-                print(line, file=sys.stderr)  # noqa: T201 - a command line's own words
+                print(visible_line(line), file=sys.stderr)  # noqa: T201 - a command line's own words
             return 0
         for number in (signal.SIGTERM, signal.SIGINT):
             # nothing needs an orderly end: every effect is on disk or in the kernel, and a kill has to be survived
@@ -60,11 +61,11 @@ def main(argv: list[str]) -> int:
             control=arguments.control, ca=arguments.ca, token_file=arguments.token_file,
         )  # fmt: skip
     except WorldError as error:
-        print(f"anypop agent: {error}", file=sys.stderr)  # noqa: T201
+        print(visible(f"anypop agent: {error}"), file=sys.stderr)  # noqa: T201
         return 1
     except OSError as error:  # a folder or a file that was named on the command line, or a certificate that is none
         where = error.filename or arguments.ca or arguments.state
-        print(f"anypop agent: {where}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        print(visible(f"anypop agent: {where}: {error.strerror or error}"), file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

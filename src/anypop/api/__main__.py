@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from anypop.api.serve import Settings, serve  # noqa: PLC0415
     from anypop.control.refusals import Refused  # noqa: PLC0415
     from anypop.model.errors import Invalid, WorldError  # noqa: PLC0415
+    from anypop.model.visible import VisibleFormatter, visible_line  # noqa: PLC0415
     from anypop.plan.check import Unsafe  # noqa: PLC0415
 
     options = argparse.ArgumentParser(prog="anypop.api", description="The control process: API, store and loops.")
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--client-file", type=Path, metavar="FILE", help="where to write the first client's credentials"
     )
     given = options.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
@@ -60,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (Invalid, Refused, Unsafe, WorldError) as error:
         # the one line for whoever started it
-        print(f"anypop.api: {str(error).replace(chr(10), '; ')}", file=sys.stderr)  # noqa: T201
+        print(f"anypop.api: {visible_line(str(error).replace(chr(10), '; '))}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

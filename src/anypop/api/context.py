@@ -157,5 +157,5 @@ CallerHost = Annotated[HostName, Depends(host_of)]
 
 
 async def check_query(request: Request) -> None:
-    """Texts of the path and of the query keep to the limits of those in bodies. Raises `Invalid`."""
-    limits.check({**request.path_params, **request.query_params})
+    """Texts of the path and of the query have a limit of their own, else that of bodies. Raises `Invalid`."""
+    limits.check({**request.path_params, **request.query_params}, longest=limits.LONGEST_PARAMETER)

@@ -26,6 +26,7 @@ from anypop.api import context, documentation
 from anypop.api.bodies import JSON, RequestBody
 from anypop.api.errors import GATEWAY, SAYS, STATUS, Code
 from anypop.api.models.errors import Error
+from anypop.model import limits
 
 TITLE = "Anypop"
 VERSION = "1"
@@ -111,6 +112,9 @@ class Schemas:
             inputs, ref_template="#/components/schemas/{model}", schema_generator=_Generator
         )
         names = _names(definitions["$defs"])
+        seen: set[str] = set()
+        for model in requests:
+            _limit(made[model, "validation"], definitions["$defs"], seen)
         return cls(
             requests={model: _renamed(made[model, "validation"], names) for model in requests},
             answers={model: _renamed(made[model, "serialization"], names) for model in answers},
@@ -118,6 +122,28 @@ class Schemas:
                 names[old]: _renamed(definitions["$defs"][old], names) for old in sorted(names, key=names.__getitem__)
             },
         )
+
+
+# A schema with one of these says itself how long its text may be.
+_BOUNDED = frozenset({"maxLength", "enum", "const"})
+
+
+def _limit(schema: Any, definitions: Mapping[str, Any], seen: set[str]) -> None:
+    """Every text and every key that is sent has a limit: where its type has none of its own, that of `limits`, which is
+    asked of every body.
+    """
+    for member in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _limit(member, definitions, seen)
+    if not isinstance(schema, dict):
+        return
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference not in seen:
+        seen.add(reference)
+        _limit(definitions[reference.rpartition("/")[2]], definitions, seen)
+    if schema.get("type") == "string" and not _BOUNDED & schema.keys():
+        schema["maxLength"] = limits.LONGEST_TEXT
+    if schema.get("type") == "object" and schema.get("additionalProperties"):
+        schema.setdefault("propertyNames", {}).setdefault("maxLength", limits.LONGEST_KEY)
 
 
 def _names(given: Collection[str]) -> dict[str, str]:
@@ -207,6 +233,9 @@ def _parameter(known: Mapping[str, Any]) -> dict[str, Any]:
     schema = {
         key: value for key, value in known["schema"].items() if key not in ("title", "description") and value != ""
     }
+    for kind in (schema, *schema.get("anyOf", ())):
+        if kind.get("type") == "string" and not _BOUNDED & kind.keys():
+            kind["maxLength"] = limits.LONGEST_PARAMETER
     return {**known, "schema": schema}
 
 

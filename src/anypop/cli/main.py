@@ -21,6 +21,7 @@ from anypop.cli.catchment import doctor
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Format
 from anypop.model.errors import Invalid, WorldError
+from anypop.model.visible import visible
 
 if TYPE_CHECKING:
     import httpx
@@ -142,7 +143,7 @@ def _suggestion(message: str, known: list[str]) -> str:
 
 
 def _ended(failure: Failure) -> int:
-    sys.stderr.write("\n".join(failure.lines()) + "\n")
+    sys.stderr.write(visible("\n".join(failure.lines())) + "\n")
     return int(failure.code)
 
 

@@ -1,7 +1,8 @@
 """What a command says and where: results on standard output, everything else on standard error.
 
 In: data of control and the tables made of it. Out: text. With `-o json` standard output holds one JSON document and
-nothing else. Colour and width come from the terminal; a pipe gets neither. Decides nothing about the content.
+nothing else. Colour and width come from the terminal; a pipe gets neither. Decides nothing about the content, but
+that none of it steers the terminal (`model.visible`).
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from anypop.cli.failure import Failure
 from anypop.cli.table import Piece, Table, lines
+from anypop.model.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +39,7 @@ class Screen:
     def result(self, data: object, shown: Callable[[], Iterable[Shown]]) -> None:
         """The command's answer: `data` as JSON, or what `shown` makes of it."""
         if self.output is Format.JSON:
-            sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(visible_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
             return
         self._print("stdout", shown())
 
@@ -67,7 +69,7 @@ class Screen:
         """
         if yes or not self.interactive:
             return
-        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.write(visible(f"{question} [y/N] "))
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Failure("nothing was changed", advice="--yes answers the question beforehand.")
@@ -95,9 +97,9 @@ class Screen:
                 case Table():
                     rows += [Text.assemble(*pieces) for pieces in lines(item, self.width(stream))]
                 case str():
-                    rows.append(Text(item))
+                    rows.append(Text(visible(item)))
                 case _:
-                    rows.append(Text.assemble(*item))
+                    rows.append(Text.assemble(*((visible(text), style) for text, style in item)))
         return Text("\n").join(rows)
 
     def _print(self, stream: str, shown: Iterable[Shown]) -> None:

@@ -2,11 +2,13 @@
 
 In: columns, rows of cells, a width. Out: lines of styled pieces. Pure: it prints nothing and knows no terminal;
 `screen` does that. Where there is no width (a pipe, a file) nothing is ever cut, so that `grep` and `awk` see whole
-values.
+values. A cell is one line, whatever text came in.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from anypop.model.visible import visible_line
 
 GAP = "  "
 MIN_WIDTH = 8  # a cut column keeps this many characters: enough to tell two values apart
@@ -58,9 +60,10 @@ def text_of(cell: Cell) -> str:
 
 def lines(table: Table, width: int | None) -> list[list[Piece]]:
     """The table as lines of (text, style). `width` in characters; None: as wide as it needs."""
-    title: list[list[Piece]] = [[(table.title, "bold")]] if table.title else []
+    table = replace(table, rows=[[_one_line(cell) for cell in row] for row in table.rows])
+    title: list[list[Piece]] = [[(visible_line(table.title), "bold")]] if table.title else []
     if not table.rows:
-        return [*title, [(table.empty, "dim")]]
+        return [*title, [(visible_line(table.empty), "dim")]]
     layout = _fit(table, width)
     heads: list[Cell] = [(column.head, "bold") for column in table.columns]
     found = [*title, _line(table, layout, heads)] if any(column.head for column in table.columns) else title
@@ -70,6 +73,10 @@ def lines(table: Table, width: int | None) -> list[list[Piece]]:
             found.append([("─" * layout.total, "dim")])
         found.append(_line(table, layout, row))
     return found
+
+
+def _one_line(cell: Cell) -> Cell:
+    return visible_line(cell) if isinstance(cell, str) else (visible_line(cell[0]), cell[1])
 
 
 def _fit(table: Table, width: int | None) -> _Layout:

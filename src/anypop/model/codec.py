@@ -93,6 +93,8 @@ def _words(found: ErrorDetails, fields: Collection[str]) -> str:
             return "must not be empty"
         case "string_too_long":
             return f"must have at most {found['ctx']['max_length']} characters"
+        case "too_long":
+            return f"must have at most {found['ctx']['max_length']} entries"
         case "float_type" | "float_parsing" | "finite_number":
             return "must be a number"
         case "greater_than_equal":

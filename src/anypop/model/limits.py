@@ -20,17 +20,21 @@ LONGEST_TEXT = 131_072
 LONGEST_KEY = 512
 # What people call things: stacks, workloads, credentials. A slug has its own limit, 63.
 LONGEST_NAME = 255
+# Of a list or an object that a person writes: variables, labels, arguments, waves.
+MOST_ENTRIES = 1000
+# Of a path or a query: what a request's first line can hold is some times this.
+LONGEST_PARAMETER = 4096
 # Why somebody did something, for whoever reads it later: some lines of a terminal.
 LONGEST_NOTE = 1000
 
 
-def check(data: object) -> None:
-    """Raises `Invalid` where `data` is too deep, or holds a text or a key that is too long, a NUL or half a
-    character.
+def check(data: object, *, longest: int = LONGEST_TEXT) -> None:
+    """Raises `Invalid` where `data` is too deep, or holds a text of more than `longest` characters, a key that is too
+    long, a NUL or half a character.
     """
     if _deeper_than(data, DEEPEST):
         raise Invalid.one("", f"the body is nested more than {DEEPEST} levels deep")
-    if isinstance(data, dict | list) and (problems := list(islice(_unfit(data, ()), MOST_PROBLEMS))):
+    if isinstance(data, dict | list) and (problems := list(islice(_unfit(data, (), longest), MOST_PROBLEMS))):
         raise Invalid(problems)
 
 
@@ -54,16 +58,16 @@ def _deeper_than(data: object, most: int) -> bool:
     return True
 
 
-def _unfit(part: dict[str, Any] | list[Any], way: tuple[str | int, ...]) -> Iterator[Problem]:
+def _unfit(part: dict[str, Any] | list[Any], way: tuple[str | int, ...], longest: int) -> Iterator[Problem]:
     """Every text that no program could be given, no store could keep or no answer could hold."""
     for step, inner in part.items() if isinstance(part, dict) else enumerate(part):
         if not isinstance(step, int) and (problem := _wrong(step, LONGEST_KEY, "the name of a field")):
             yield Problem(path=_path(way, step), message=problem)
         if isinstance(inner, str):
-            if problem := _wrong(inner, LONGEST_TEXT, "a text"):
+            if problem := _wrong(inner, longest, "a text"):
                 yield Problem(path=_path(way, step), message=problem)
         elif isinstance(inner, dict | list):
-            yield from _unfit(inner, (*way, step))
+            yield from _unfit(inner, (*way, step), longest)
 
 
 def _wrong(text: str, longest: int, what: str) -> str:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from anypop.model.limits import LONGEST_NAME
+from anypop.model.limits import LONGEST_KEY, LONGEST_NAME, LONGEST_TEXT, MOST_ENTRIES
 from anypop.model.names import is_slug
 from anypop.plan.jsonpath import steps_of
 from anypop.plan.quantity import cpu_millis, memory_bytes
@@ -44,6 +44,13 @@ class Checked:
         return {**handler(schema), **self.documented}
 
 
+LONGEST_NUMBER = 20  # digits and sign of 64 bits, where a number comes as text
+LONGEST_AMOUNT = 32  # 500m, 2Gi, 1.5e3
+LONGEST_CODE = 63  # a DNS label: slugs, names of targets, codes of cities
+LONGEST_PATH = 4096  # of a file (PATH_MAX), of a request, of a header's value
+LONGEST_PASSWORD = 16_384  # a registry's "password" may be a signed token or a key file
+
+
 def _as_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -51,7 +58,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and len(value) > LONGEST_NUMBER):
         raise ValueError("must be a whole number")
     return value
 
@@ -82,11 +89,12 @@ def one_of(*words: str, fold: bool = False, required: bool = False) -> Checked:
         if required and not value:
             raise ValueError(f"is required; it may be {' or '.join(words)}")
         if value and (value.lower() if fold else value) not in words:
-            raise ValueError(f"is {value!r}; it may be {' or '.join(words)}")
+            raise ValueError(f"is {_cut(value)!r}; it may be {' or '.join(words)}")
         return value
 
     if fold:
-        return Checked(checked, {"description": f"{' or '.join(words)}, in any case"})
+        longest = max(len(word) for word in words)
+        return Checked(checked, {"description": f"{' or '.join(words)}, in any case", "maxLength": longest})
     return Checked(checked, {"enum": list(words) if required else [*words, ""]})
 
 
@@ -101,9 +109,14 @@ def refused(why: str) -> Checked:
     return Checked(checked, {"description": f"refused: {why}"})
 
 
+def _cut(value: str) -> str:
+    """As much of a wrong value as an answer repeats."""
+    return value if len(value) <= 80 else f"{value[:80]}..."
+
+
 def _slug(value: str) -> str:
     if value and not is_slug(value):
-        raise ValueError(f"{value!r} is no DNS label: 1 to 63 of a-z, 0-9 and inner hyphens")
+        raise ValueError(f"{_cut(value)!r} is no DNS label: 1 to 63 of a-z, 0-9 and inner hyphens")
     return value
 
 
@@ -111,7 +124,7 @@ def _image(value: str) -> str:
     if not value:
         raise ValueError("is required")
     if re.search(r"\s", value) or value.startswith("-") or len(value) > 512:
-        raise ValueError(f"{value[:80]!r} is no image reference; it looks like registry.example/team/web:1.0")
+        raise ValueError(f"{_cut(value)!r} is no image reference; it looks like registry.example/team/web:1.0")
     return value
 
 
@@ -119,7 +132,7 @@ def _city(value: str, info: ValidationInfo) -> str:
     cities = (info.context or {}).get("cities")
     if cities is not None and value not in cities:
         there = ", ".join(sorted(cities)) or "none"
-        raise ValueError(f"there is no PoP in {value!r}; there are {there}")
+        raise ValueError(f"there is no PoP in {_cut(value)!r}; there are {there}")
     return value
 
 
@@ -146,21 +159,41 @@ def amount_of(read: Callable[[str], int], says: str) -> Checked:
 
 _LABEL = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"  # as `model.names.SLUG`, for the description
 
-Text = Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int | float | bool)]
-Int = Annotated[int, BeforeValidator(_no_bool, json_schema_input_type=int | str)]
+# What is text there may come as a number or a boolean, and counts as its spelling.
+_Up = Annotated[str, Field(max_length=LONGEST_TEXT)]
+_Short = Annotated[str, Field(max_length=LONGEST_NAME)]
+_Amount = Annotated[str, Field(max_length=LONGEST_AMOUNT)]
+_Number = Annotated[str, Field(max_length=LONGEST_NUMBER)]
+_Line = Annotated[str, Field(max_length=LONGEST_PATH)]
+_Spelling = int | float | bool
+
+# what a program is given (`limits`): environment, arguments, annotations
+Text = Annotated[_Up, BeforeValidator(_as_text, json_schema_input_type=_Up | _Spelling)]
+# what is looked up or told: labels, options of resolvers
+ShortText = Annotated[_Short, BeforeValidator(_as_text, json_schema_input_type=_Short | _Spelling)]
+# a file, a request's path, the value of a header
+LineText = Annotated[_Line, BeforeValidator(_as_text, json_schema_input_type=_Line | _Spelling)]
+_AmountText = Annotated[_Amount, BeforeValidator(_as_text, json_schema_input_type=_Amount | _Spelling)]
+Word = Annotated[str, Field(max_length=LONGEST_NAME)]
+Password = Annotated[str, Field(max_length=LONGEST_PASSWORD)]
+Key = Annotated[str, Field(max_length=LONGEST_KEY)]  # of a label or an annotation
+Few = Field(max_length=MOST_ENTRIES)  # of a list or an object
+Int = Annotated[int, BeforeValidator(_no_bool, json_schema_input_type=int | _Number)]
 Count = Annotated[Int, Checked(_not_below_zero, {"minimum": 0})]  # 0 means absent, as in protobuf
-Int64 = Annotated[Count, PlainSerializer(str, return_type=str)]  # protobuf writes 64-bit numbers as text
+Int64 = Annotated[Count, PlainSerializer(str, return_type=_Number)]  # protobuf writes 64-bit numbers as text
 PortNumber = Annotated[Int, between(1, 65535, "a port")]
 Replicas = Annotated[Int, between(0, MOST_REPLICAS, "replicas in each city")]
-Title = Annotated[str, Field(max_length=LONGEST_NAME)]  # what a person calls it, in any script
-Slug = Annotated[str, Checked(_slug, {"pattern": f"^$|{_LABEL}"})]
-Name = Annotated[str, Field(min_length=1), Checked(_slug, {"pattern": _LABEL})]
+Title = Word  # what a person calls it, in any script
+Slug = Annotated[str, Checked(_slug, {"pattern": f"^$|{_LABEL}", "maxLength": LONGEST_CODE})]
+Name = Annotated[str, Field(min_length=1), Checked(_slug, {"pattern": _LABEL, "maxLength": LONGEST_CODE})]
 # a text that must say something: an empty one would be absent in the answer
-Given = Annotated[str, Field(min_length=1)]
-EnvName = Annotated[str, Checked(_env_name, {"minLength": 1, "pattern": "^[^=]*$"})]
-FieldPath = Annotated[str, Checked(_field_path, {"description": "JSONPath, as .location.cityCode"})]
+Given = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+EnvName = Annotated[Word, Checked(_env_name, {"minLength": 1, "pattern": "^[^=]*$"})]
+FieldPath = Annotated[Word, Checked(_field_path, {"description": "JSONPath, as .location.cityCode"})]
 Image = Annotated[str, Checked(_image, {"minLength": 1, "maxLength": 512})]
-City = Annotated[str, AfterValidator(_city), Field(description="the code of a city that has a PoP")]
-Cpu = Annotated[Text, amount_of(cpu_millis, "cores: 2, 0.5 or 500m")]
-Memory = Annotated[Text, amount_of(memory_bytes, "bytes: 512Mi, 2Gi or 1G")]
-GraceSeconds = Annotated[Int, between(0, 300, "a grace period"), PlainSerializer(str, return_type=str)]
+City = Annotated[
+    str, Field(max_length=LONGEST_CODE), AfterValidator(_city), Field(description="the code of a city that has a PoP")
+]
+Cpu = Annotated[_AmountText, amount_of(cpu_millis, "cores: 2, 0.5 or 500m")]
+Memory = Annotated[_AmountText, amount_of(memory_bytes, "bytes: 512Mi, 2Gi or 1G")]
+GraceSeconds = Annotated[Int, between(0, 300, "a grace period"), PlainSerializer(str, return_type=_Number)]

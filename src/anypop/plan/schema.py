@@ -10,23 +10,30 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from anypop.model.limits import MOST_ENTRIES
 from anypop.plan.kinds import (
     City,
     Count,
     Cpu,
     EnvName,
+    Few,
     FieldPath,
     Given,
     GraceSeconds,
     Image,
     Int64,
+    Key,
+    LineText,
     Memory,
     Name,
+    Password,
     PortNumber,
     Replicas,
+    ShortText,
     Slug,
     Text,
     Title,
+    Word,
     one_of,
     refused,
 )
@@ -68,15 +75,15 @@ class Port(_Part):
     """A port that the application listens on. An absent or unknown protocol counts as TCP."""
 
     port: PortNumber
-    protocol: str | None = None
+    protocol: Word | None = None
     enable_implicit_network_policy: bool | None = None
 
 
 class HttpGet(_Part):
-    path: str | None = None
+    path: LineText | None = None
     port: PortNumber
     scheme: Annotated[str, one_of("HTTP", "HTTPS")] | None = None
-    http_headers: dict[str, Text] | None = None
+    http_headers: Annotated[dict[Word, LineText], Few] | None = None
 
 
 class TcpSocket(_Part):
@@ -84,7 +91,7 @@ class TcpSocket(_Part):
 
 
 class Exec(_Part):
-    command: Annotated[list[str], Field(min_length=1)]
+    command: Annotated[list[Text], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
 class Probe(_Part):
@@ -110,7 +117,7 @@ class Amounts(_Part):
     cpu: Cpu | None = None
     memory: Memory | None = None
     # deprecated in the API, without effect
-    ephemeral_storage: Annotated[Text | None, Field(alias="ephemeral-storage")] = None
+    ephemeral_storage: Annotated[ShortText | None, Field(alias="ephemeral-storage")] = None
     gpu: Annotated[Any, refused("there are no GPUs here yet"), Field(alias="nvidia-a2")] = None
 
 
@@ -120,8 +127,8 @@ class Resources(_Part):
 
 
 class Capabilities(_Part):
-    add: list[str] | None = None
-    drop: list[str] | None = None
+    add: Annotated[list[Word], Few] | None = None
+    drop: Annotated[list[Word], Few] | None = None
 
 
 class SecurityContext(_Part):
@@ -137,11 +144,11 @@ class Container(_Part):
     """One container of every instance."""
 
     image: Image
-    command: list[Text] | None = None
-    args: list[Text] | None = None
+    command: Annotated[list[Text], Few] | None = None
+    args: Annotated[list[Text], Few] | None = None
     working_dir: Annotated[Any, refused("a working directory cannot be set yet; set it in the image")] = None
-    env: dict[EnvName, EnvValue] | None = None
-    ports: dict[Given, Port] | None = None
+    env: Annotated[dict[EnvName, EnvValue], Few] | None = None
+    ports: Annotated[dict[Given, Port], Few] | None = None
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
@@ -150,7 +157,7 @@ class Container(_Part):
         Any, refused("there are no volumes yet: what an application writes is lost with its instance")
     ] = None
     lifecycle: Annotated[Any, refused("hooks are not run yet; let the image's entry point do this")] = None
-    termination_message_path: str | None = None
+    termination_message_path: LineText | None = None
     termination_message_policy: Annotated[str, one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR")] | None = None
     image_pull_policy: Annotated[str, one_of("ALWAYS", "IF_NOT_PRESENT")] | None = None
     security_context: SecurityContext | None = None
@@ -160,7 +167,7 @@ class Interface(_Part):
     """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families."""
 
     network: Annotated[str, one_of("default")] | None = None
-    ip_families: list[Annotated[str, one_of("IPv4", "IPv6", required=True)]] | None = None
+    ip_families: Annotated[list[Annotated[str, one_of("IPv4", "IPv6", required=True)]], Few] | None = None
     subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
     ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
     enable_one_to_one_nat: bool | None = None
@@ -178,10 +185,10 @@ class Interface(_Part):
 
 
 class DockerRegistry(_Part):
-    server: str | None = None
-    username: str | None = None
-    password: str | None = None
-    email: str | None = None
+    server: Word | None = None
+    username: Word | None = None
+    password: Password | None = None
+    email: Word | None = None
 
 
 class PullCredentials(_Part):
@@ -198,26 +205,26 @@ class PullCredentials(_Part):
 
 class NameValue(_Part):
     name: Given
-    value: Text | None = None
+    value: LineText | None = None
 
 
 class HostAlias(_Part):
     ip: Given
-    hostnames: list[str] | None = None
+    hostnames: Annotated[list[Word], Few] | None = None
 
 
 class DnsConfig(_Part):
-    nameservers: list[str] | None = None
-    searches: list[str] | None = None
-    options: list[NameValue] | None = None
+    nameservers: Annotated[list[Word], Few] | None = None
+    searches: Annotated[list[Word], Few] | None = None
+    options: Annotated[list[NameValue], Few] | None = None
 
 
 class PodSecurityContext(_Part):
     run_as_user: Int64 | None = None
     run_as_group: Int64 | None = None
     run_as_non_root: bool | None = None
-    supplemental_groups: list[Int64] | None = None
-    sysctls: list[NameValue] | None = None
+    supplemental_groups: Annotated[list[Int64], Few] | None = None
+    sysctls: Annotated[list[NameValue], Few] | None = None
 
 
 class ContainersRuntime(_Part):
@@ -226,7 +233,7 @@ class ContainersRuntime(_Part):
     termination_grace_period_seconds: GraceSeconds | None = None
     share_process_namespace: bool | None = None
     security_context: PodSecurityContext | None = None
-    host_aliases: list[HostAlias] | None = None
+    host_aliases: Annotated[list[HostAlias], Few] | None = None
     dns_config: DnsConfig | None = None
 
 
@@ -242,7 +249,7 @@ class Spec(_Part):
     """What an instance is made from."""
 
     network_interfaces: Annotated[list[Interface], Field(max_length=1)] | None = None
-    containers: dict[Name, Container] | None = None
+    containers: Annotated[dict[Name, Container], Few] | None = None
     init_containers: Annotated[
         Any, refused("init containers are not run yet; let the image's entry point do their work")
     ] = None
@@ -250,7 +257,7 @@ class Spec(_Part):
     volume_claim_templates: Annotated[
         Any, refused("there are no volumes yet: nothing would keep what is written there")
     ] = None
-    image_pull_credentials: list[PullCredentials] | None = None
+    image_pull_credentials: Annotated[list[PullCredentials], Few] | None = None
     runtime: Runtime | None = None
 
 
@@ -261,7 +268,7 @@ class ScaleMetric(_Part):
 
 
 class ScaleSettings(_Part):
-    metrics: list[ScaleMetric] | None = None
+    metrics: Annotated[list[ScaleMetric], Few] | None = None
 
 
 class Selector(_Part):
@@ -269,7 +276,7 @@ class Selector(_Part):
 
     key: Annotated[str, one_of("cityCode", required=True)]
     operator: Annotated[str, one_of("in", fold=True, required=True)]
-    values: Annotated[list[City], Field(min_length=1)]
+    values: Annotated[list[City], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
 class Deployments(_Part):
@@ -278,7 +285,7 @@ class Deployments(_Part):
     min_replicas: Replicas
     max_replicas: Replicas | None = None
     scale_settings: ScaleSettings | None = None
-    selectors: Annotated[list[Selector], Field(min_length=1)]
+    selectors: Annotated[list[Selector], Field(min_length=1, max_length=MOST_ENTRIES)]
 
     @model_validator(mode="after")
     def _in_order(self) -> "Deployments":
@@ -301,8 +308,8 @@ class Target(_Part):
 class Metadata(_Part):
     """Labels and annotations. The annotation `anycast.platform.stackpath.net` asks for an anycast address."""
 
-    annotations: dict[str, Text] | None = None
-    labels: dict[str, Text] | None = None
+    annotations: Annotated[dict[Key, Text], Few] | None = None
+    labels: Annotated[dict[Key, ShortText], Few] | None = None
     # the server's own: accepted, since clients send back what they read, and never looked at
     version: Any = None
     created_at: Any = None
@@ -318,7 +325,7 @@ class WorkloadBody(_Part):
     slug: Slug | None = None
     metadata: Metadata | None = None
     spec: Spec
-    targets: Annotated[dict[Name, Target], Field(min_length=1)]
+    targets: Annotated[dict[Name, Target], Field(min_length=1, max_length=MOST_ENTRIES)]
     # the server's own, as above
     id: Any = None
     stack_id: Any = None

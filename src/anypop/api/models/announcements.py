@@ -7,10 +7,14 @@ from pydantic import ConfigDict, Field
 from anypop.api.models.common import Answer, Request, left_out
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.reasons import Reason
+from anypop.plan.kinds import Few, Word
 from anypop.routing.actions import Neighbours, Region
 
 Mode = Literal["announce", "withhold"]
-CommunityText = Annotated[str, Field(pattern="^[0-9]{1,10}(:[0-9]{1,10}){1,2}$")]
+CommunityText = Annotated[str, Field(pattern="^[0-9]{1,10}(:[0-9]{1,10}){1,2}$", max_length=32)]
+CommunityParts = Annotated[list[int], Field(max_length=3)]
+# of every PoP and upstream, also of a large platform
+MOST_RULES = 10_000
 
 
 class ScopeRequest(Request):
@@ -22,8 +26,8 @@ class ScopeRequest(Request):
 
     mode: Mode = "announce"
     prepend: Annotated[int, Field(ge=0, le=8)] = 0
-    communities: list[CommunityText | list[int]] | None = None
-    large_communities: list[CommunityText | list[int]] | None = None
+    communities: Annotated[list[CommunityText | CommunityParts], Few] | None = None
+    large_communities: Annotated[list[CommunityText | CommunityParts], Few] | None = None
     keep_in: Annotated[Region | None, Field(description="by the upstream's own community: kept in this continent")] = (
         None
     )
@@ -42,8 +46,8 @@ class RuleRequest(Request):
 
     model_config = ConfigDict(extra="forbid")
 
-    pop: str
-    upstream: Annotated[str | int, Field(description="its name in the PoP, or its AS number where only one has it")]
+    pop: Word
+    upstream: Annotated[Word | int, Field(description="its name in the PoP, or its AS number where only one has it")]
     scope: ScopeRequest
     note: Annotated[str, Field(max_length=LONGEST_NOTE)] | None = None
 
@@ -51,7 +55,7 @@ class RuleRequest(Request):
 class RulesRequest(Request):
     """Rules for a workload's announcements; what no rule names is announced plainly."""
 
-    rules: list[RuleRequest]
+    rules: Annotated[list[RuleRequest], Field(max_length=MOST_RULES)]
 
 
 class ScopeAnswer(Answer):

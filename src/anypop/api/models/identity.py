@@ -6,9 +6,7 @@ from pydantic import Field
 
 from anypop.api.models.common import Answer, CamelAnswer, CamelRequest, Id, Moment, Name, Page, Request, left_out
 from anypop.model.limits import LONGEST_NAME
-from anypop.plan.kinds import Slug
-
-Given = Annotated[str, Field(min_length=1)]
+from anypop.plan.kinds import Given, Slug, Word
 
 
 class TokenRequest(Request):
@@ -52,7 +50,7 @@ class StackRequest(CamelRequest):
 
     name: Name
     slug: Slug = ""
-    account_id: Annotated[str, Field(description="the caller's own account, or nothing")] = ""
+    account_id: Annotated[Word, Field(description="the caller's own account, or nothing")] = ""
 
 
 class StackPatch(CamelRequest):

@@ -6,7 +6,7 @@ from pydantic import Field, StrictInt
 
 from anypop.api.models.announcements import ScopeAnswer
 from anypop.api.models.common import Answer, Request, left_out
-from anypop.plan.kinds import between
+from anypop.plan.kinds import Word, between
 
 MOST_RULES = 100
 MOST_NETWORKS = 1000
@@ -16,8 +16,8 @@ MOST_CAUSES = 50
 class AdviceRequest(Request):
     """Of whose announcements, and over which graph."""
 
-    workload: Annotated[str, Field(description="id or slug; default: the only one with an anycast address")] = ""
-    stack: Annotated[str, Field(description="id or slug; needed where two stacks have such a workload")] = ""
+    workload: Annotated[Word, Field(description="id or slug; default: the only one with an anycast address")] = ""
+    stack: Annotated[Word, Field(description="id or slug; needed where two stacks have such a workload")] = ""
     graph: Annotated[
         Literal["files", "lab"] | None,
         Field(
@@ -32,7 +32,7 @@ class PredictionRequest(AdviceRequest):
     upstream.
     """
 
-    what_if: list[str] = Field(
+    what_if: list[Word] = Field(
         default_factory=list,
         max_length=MOST_RULES,
         description="rules, one after the other, as `withhold:JFK:209` or `prepend:LAX:209:2`",

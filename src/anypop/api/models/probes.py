@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictInt
 
 from anypop.api.models.common import Answer, Request, left_out
-from anypop.plan.kinds import PortNumber, between
+from anypop.plan.kinds import Few, PortNumber, Word, between
 
 MOST_REQUESTS = 1000
 
@@ -26,8 +26,8 @@ Requests = Annotated[StrictInt, between(1, MOST_REQUESTS, "requests")]
 class Goal(Request):
     """What to ask: a workload of one of the caller's stacks, or an address."""
 
-    workload: Annotated[str, Field(description="id or slug")] = ""
-    stack: Annotated[str, Field(description="id or slug; needed where two stacks have such a workload")] = ""
+    workload: Annotated[Word, Field(description="id or slug")] = ""
+    stack: Annotated[Word, Field(description="id or slug; needed where two stacks have such a workload")] = ""
     address: Annotated[Address, Field(description="in place of a workload")] = None
     port: Annotated[PortNumber | None, Field(description="default: the workload's first TCP port, else 80")] = None
     family: Annotated[Family, Field(description="6: the workload's IPv6 address")] = 4
@@ -37,15 +37,15 @@ class ProbeRequest(Goal):
     """Requests from vantages, one after the other from each, all vantages side by side."""
 
     requests: Requests = 15
-    vantages: Annotated[list[str] | None, Field(description="names; default: all")] = None
-    vantage: Annotated[str | None, Field(description="one name, in place of a list")] = None
+    vantages: Annotated[Annotated[list[Word], Few] | None, Field(description="names; default: all")] = None
+    vantage: Annotated[Word | None, Field(description="one name, in place of a list")] = None
 
 
 class WhyQuery(Goal):
     """The question why a vantage or a router lands where it lands."""
 
-    target: Annotated[str, Field(description="a vantage or a router")] = ""
-    vantage: Annotated[str, Field(description="another name for target")] = ""
+    target: Annotated[Word, Field(description="a vantage or a router")] = ""
+    vantage: Annotated[Word, Field(description="another name for target")] = ""
 
 
 class VantageRow(Answer):

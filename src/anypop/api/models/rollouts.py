@@ -4,12 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictInt
 
-from anypop.api.models.announcements import RuleRequest
+from anypop.api.models.announcements import MOST_RULES, RuleRequest
 from anypop.api.models.common import Answer, Moment, Request, left_out
 from anypop.api.models.prices import Quote, WithoutEffect
 from anypop.api.models.workloads import Instance, Workload
+from anypop.model.limits import MOST_ENTRIES
 from anypop.model.reasons import Reason
 from anypop.model.rollout import RolloutKind, RolloutPhase, Strategy
+from anypop.plan.kinds import Few, Word
 
 # What an operator may want at most: an hour of watching between two waves, and so many beside each other on a host.
 LONGEST_S = 3600
@@ -47,14 +49,14 @@ class StrategyAnswer(Answer):
 class ScopeWaveRequest(Request):
     """The rules of one wave. `expected`: for each vantage the PoPs where it may land after it."""
 
-    rules: list[RuleRequest]
-    expected: dict[str, list[str]] | None = None
+    rules: Annotated[list[RuleRequest], Field(max_length=MOST_RULES)]
+    expected: Annotated[dict[Word, Annotated[list[Word], Few]], Field(max_length=MOST_RULES)] | None = None
 
 
 class RolloutRequest(Request):
     """A change of scopes in waves."""
 
-    waves: Annotated[list[ScopeWaveRequest], Field(min_length=1)]
+    waves: Annotated[list[ScopeWaveRequest], Field(min_length=1, max_length=MOST_ENTRIES)]
     strategy: StrategyRequest | None = None
 
 
