@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
+from anypop.control.core import RECOVERY_WINDOW, RESET_FOR_S
 from anypop.control.decide import ANYCAST_REST_S, PLACE_REST_S
+from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
+from anypop.model.network import Capacity
+from anypop.model.reasons import Reason
+from anypop.model.report import InstanceReport, Phase
+from anypop.model.report_limits import MOST_LINES
 from tests.control_world import FakeAgent, World, a_body
 
 BASE = "/workload/v1/stacks/default/workloads"
@@ -95,13 +101,110 @@ def test_a_store_that_fails_is_a_503_and_changes_nothing(world: World, monkeypat
     assert {i["phase"] for i in world.instances()} == {"RUNNING"}
 
 
-def test_an_agents_damaged_generation_does_not_damage_ours(world: World) -> None:
-    """A generation beyond any count is refused; a high one is followed and stays countable."""
+@pytest.mark.parametrize("claimed", [RECOVERY_WINDOW + 2, 2**52, 2**53, 2**60, 2**64])
+def test_a_generation_that_was_never_issued_locks_nobody_out(world: World, claimed: int) -> None:
+    """Forged with the host's own token, by report and by question: refused in words, and the host goes on as before."""
     agent = FakeAgent(world, HostName("LHR"))
     agent.obey()
-    assert agent.report(generation=2**60).status_code == 400
+    before = world.platform.core.state.orders[agent.host]
+    answer = agent.report(generation=claimed)
+    assert answer.status_code == 400 and "anypop host reset LHR" in answer.json()["message"]
+    question = f"/anypop/v1/agents/LHR/order?after={min(claimed, 10**18 - 1)}"
+    assert world.call("GET", question, headers=agent.headers).status_code == 400
+    assert world.platform.core.state.orders[agent.host] is before
+    world.create(cities=("LHR",))
+    world.settle([agent])
+    assert {i["phase"] for i in world.instances()} == {"RUNNING"}
+
+
+def test_of_a_report_that_is_ahead_nothing_else_is_believed(world: World) -> None:
+    """Its order goes on above, as after a lost store; health and removals of such a report count for nothing."""
+    world.create(cities=("LHR",), replicas=1)
+    agent = FakeAgent(world, HostName("LHR"))
+    agent.obey()
+    world.settle()
+    told = world.platform.core.state.reports[agent.host]
+    world.send("DELETE", f"{BASE}/fun")
+    (uid,) = world.platform.core.state.tombstones
+    assert agent.report(generation=900, gone=(uid,), errors=("forged",)).status_code == 204
+    state = world.platform.core.state
+    assert state.orders[agent.host].order.generation == 901
+    assert uid in state.tombstones and state.reports[agent.host] is told
+
+
+def test_a_reset_lets_one_host_go_on_above_what_it_claims_once(world: World) -> None:
+    """Within ten minutes, whatever it is; the next claim is judged as before, and others' never were believed."""
+    agent, other = FakeAgent(world, HostName("LHR")), FakeAgent(world, HostName("AMS"))
+    agent.obey(), other.obey()
+    reset = "/anypop/v1/hosts/lhr/reset"
+    world.send("POST", reset, {})
+    assert other.report(generation=2**52).status_code == 400
     assert agent.report(generation=2**52).status_code == 204
     assert world.platform.core.state.orders[agent.host].order.generation == 2**52 + 1
+    assert agent.report(generation=2**53).status_code == 400
+    world.send("POST", reset, {})
+    world.clock.now += RESET_FOR_S + 1
+    assert agent.report(generation=2**53).status_code == 400
+    assert world.call("POST", "/anypop/v1/hosts/XXX/reset", json={}).status_code == 404
+    agent.obey()
+    assert agent.order is not None and agent.order.generation == 2**52 + 1
+
+
+def test_a_host_speaks_of_its_own_incarnations_alone(world: World) -> None:
+    """Another's removal is not done because it says so, and no owner hears its tales."""
+    world.create(cities=("LHR",), replicas=1)
+    world.settle()
+    living = next(iter(world.platform.core.state.incarnations.values())).incarnation
+    liar = FakeAgent(world, HostName("AMS"))
+    liar.obey()
+    tale = InstanceReport(
+        name=living.name, uid=living.uid, phase=Phase.FAILED, healthy=False, reason=Reason.EXITED, message="a tale"
+    )
+    liar.report(instances=(tale,))
+    stack = world.stack.id
+    assert "a tale" in str(world.platform.core.store.events(limit=9))
+    assert "a tale" not in str(world.platform.core.store.events(limit=99, stacks=[stack]))
+    assert {i["phase"] for i in world.instances()} == {"RUNNING"}
+    world.send("DELETE", f"{BASE}/fun")
+    liar.report(gone=(living.uid,))
+    assert living.uid in world.platform.core.state.tombstones
+    world.settle()
+    assert not world.platform.core.state.tombstones
+
+
+def test_a_report_beyond_any_host_is_refused_whole(world: World) -> None:
+    """Too many, too long, or a time that is none: 400 with the path, and what was known stays."""
+    agent = FakeAgent(world, HostName("LHR"))
+    agent.obey()
+    told = world.platform.core.state.reports[agent.host]
+    many = tuple(f"line {n}" for n in range(MOST_LINES + 1))
+    capacity = Capacity(cpu_millis=-1, memory_bytes=1, disk_bytes=1)
+    for changes in ({"errors": many}, {"errors": ("x" * 70_000,)}, {"capacity": capacity}, {"generation": -1}):
+        answer = agent.report(**changes)
+        assert answer.status_code == 400, answer.text
+        assert next(iter(changes)) in str(answer.json()["details"])
+    body = codec.to_json(agent.seen()).replace(b'"at":1700000000.0', b'"at":NaN')
+    path = "/anypop/v1/agents/LHR/report"
+    assert world.call("POST", path, content=body, headers=agent.headers).status_code == 400
+    assert world.platform.core.state.reports[agent.host] is told
+
+
+def test_a_clock_that_was_set_back_makes_no_dead_pop_trusted(world: World) -> None:
+    """Control starts anew an hour "before" the last reports: they are believed for a heartbeat or three, no longer,
+    and what rests, rests no longer than ever.
+    """
+    world.create(cities=("LHR",), replicas=1)
+    world.settle()
+    world.send("DELETE", f"{BASE}/fun")
+    world.settle()
+    world.clock.now -= 3577
+    world.restart()
+    state = world.platform.core.state
+    assert all(r.at <= world.clock() for r in state.reports.values())
+    assert all(until <= world.clock() + ANYCAST_REST_S for until in state.rests.values())
+    world.clock.now += 16
+    world.run(world.platform.core.change(lambda state, now: state))
+    assert {v.trusted for v in world.platform.core.state.verdict.hosts.values()} == {False}
 
 
 def test_places_and_addresses_rest_after_use(world: World) -> None:

@@ -207,7 +207,7 @@ class Platform:
         report = agent.report(self.now)
 
         def alter(state: State, now: float) -> State:
-            state = without_gone(state, frozenset(report.gone), now)
+            state = without_gone(state, host, frozenset(report.gone), now)
             return replace(state, reports=with_entries(state.reports, {host: Received(report=report, at=now)}))
 
         self.step(alter)

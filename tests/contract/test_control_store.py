@@ -77,8 +77,10 @@ def _full(stack: Stack) -> list[State]:
     report = Received(report=Report(pop=CityCode("LHR"), host=LHR, at=NOW, generation=3), at=NOW)
     states.append(decide(states[-1], replace(states[-1], reports={LHR: report}), now=NOW))
     states.append(decide(states[-1], delete(ids[0])(states[-1], NOW + 1), now=NOW + 1))
-    gone = frozenset(states[-1].tombstones)
-    states.append(decide(states[-1], without_gone(states[-1], gone, NOW + 2), now=NOW + 2))
+    draft = states[-1]
+    for uid, stone in states[-1].tombstones.items():
+        draft = without_gone(draft, stone.incarnation.host, frozenset({uid}), NOW + 2)
+    states.append(decide(states[-1], draft, now=NOW + 2))
     return states
 
 

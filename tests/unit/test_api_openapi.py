@@ -23,6 +23,7 @@ WITHOUT_BODY = {
     "abort_rollout",
     "evict_host",
     "readmit_host",
+    "reset_host",
 }
 WITHOUT_TOKEN = {"issue_token", "get_health"}
 each = pytest.mark.parametrize(

@@ -106,15 +106,16 @@ def reported(hosts: Sequence[HostName], a: int, b: int) -> Alter:
     """Hosts obey, or nearly: `b` says what is amiss."""
 
     def alter(state: State, now: float) -> State:
-        reports, gone = {}, set()
+        reports = {}
         for name in hosts:
             issued = state.orders.get(name)
             if issued is None:
                 continue
             report = _report(state, issued.order, a, b, now)
-            gone |= {*report.gone}
             reports[name] = Received(report=report, at=now)
-        return replace(without_gone(state, frozenset(gone), now), reports={**state.reports, **reports})
+        for name, received in reports.items():
+            state = without_gone(state, name, frozenset(received.report.gone), now)
+        return replace(state, reports={**state.reports, **reports})
 
     return alter
 

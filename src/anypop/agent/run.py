@@ -43,6 +43,8 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
+from anypop.model.report_limits import trimmed
+from anypop.model.steady import SteadyClock
 
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
@@ -270,10 +272,11 @@ class Agent:
         seen = self._facts or Observed(containers=tuple(self._observer.containers or ()))
         generation = self._facts.order.generation if self._facts else self._ledger.generation
         errors = (self._ledger.error, self._order_error, self._observer.runtime_error, speaker.error if speaker else "")
-        return report_of(
+        report = report_of(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
             drift=self._drift, errors=tuple(e for e in errors if e), capacity=self._observer.capacity,
         )  # fmt: skip
+        return trimmed(report)
 
 
 def live(
@@ -311,7 +314,8 @@ async def _live(
     url, ca, token_file = control
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
-        control=ControlClient(host=host, control=url, ca=ca, token_file=token_file), clock=time.time,
+        control=ControlClient(host=host, control=url, ca=ca, token_file=token_file),
+        clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip
     # an operator's wish for a full look now
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)

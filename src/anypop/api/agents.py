@@ -16,8 +16,10 @@ from anypop.api.models.orders import NextOrder
 from anypop.api.parameters import whole
 from anypop.control.refusals import Forbidden
 from anypop.model import codec, limits
+from anypop.model.errors import Invalid
 from anypop.model.order_delta import BASE_HEADER
 from anypop.model.report import Report
+from anypop.model.report_limits import excess
 
 router = APIRouter(prefix="/anypop/v1/agents", tags=["agents"])
 
@@ -70,6 +72,8 @@ async def take_report(
 
 def _report(body: bytes) -> Report:
     report = codec.from_json(Report, body)
+    if problems := excess(report):
+        raise Invalid(problems[: codec.MOST_PROBLEMS])
     if limits.may_break(body):
         object_of(body)
     return report

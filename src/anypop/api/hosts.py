@@ -50,12 +50,30 @@ async def readmit_host(host: Name, _: OperatorAccount, platform: PlatformDep) ->
     return await _changed(platform, host, hosts.readmit)
 
 
+@router.post("/{host}/reset")
+@answers(HostState, Code.NOT_FOUND)
+async def reset_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Believe the next generation that a host claims, and go on above it.
+
+    For a host whose agent has obeyed more than control issued, by more than control believes unasked: after its store
+    was lost. Holds for ten minutes and for one claim.
+    """
+    known = _known(platform, host)
+    platform.core.reset(known)
+    return next(_row(platform, pop, one) for pop, one in platform.core.state.network.hosts() if one.name == known)
+
+
 async def _changed(platform: Platform, name: str, step: Any) -> dict[str, Any]:
-    known = next(
-        (h.name for _, h in platform.core.state.network.hosts() if h.name.upper() == name.upper()), HostName(name)
-    )
+    known = _known(platform, name)
     state = await platform.core.change(step(known))
     return next(_row(platform, pop, host) for pop, host in state.network.hosts() if host.name == known)
+
+
+def _known(platform: Platform, name: str) -> HostName:
+    """The host as the network spells it; the name itself where there is none."""
+    return next(
+        (h.name for _, h in platform.core.state.network.hosts() if h.name.upper() == name.upper()), HostName(name)
+    )
 
 
 def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from anypop.control.store import Store, open_store
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
 from anypop.model.network import Network, network_from
+from anypop.model.steady import SteadyClock
 from anypop.plan.fields import location
 from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
@@ -108,8 +109,9 @@ def _only_one(state: Path) -> Iterator[None]:
 
 async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -> None:
     wanted = _network(settings.network)
-    accounts = Accounts(store, time.time)
-    core = Core(store, store.load(), time.time)
+    clock = SteadyClock(time.time, time.monotonic)
+    accounts = Accounts(store, clock)
+    core = Core(store, store.load(), clock)
     await core.start()
     try:
         if wanted is not None:
@@ -121,7 +123,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         platform = Platform(
             core=core,
             accounts=accounts,
-            clock=time.time,
+            clock=clock,
             prices=_prices(settings.prices, store),
             on_network=on_network,
             graphs=Graphs(folder=settings.graph or settings.state, lab=settings.lab, environment=dict(os.environ)),

@@ -15,7 +15,7 @@ from anypop.cli.options import Yes
 from anypop.cli.table import Cell, Column, Table
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="List hosts and their room; evict one, or readmit it."
+    no_args_is_help=True, rich_markup_mode=None, help="List hosts and their room; evict, readmit or reset one."
 )
 quotas = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Show what is declared against its limits, and set limits."
@@ -62,6 +62,18 @@ def evict(call: Call, host: Host, *, yes: Yes = False) -> None:
 def readmit(call: Call, host: Host) -> None:
     """Take an evicted host back into use. What was placed elsewhere stays there."""
     found = call.client.call("POST", f"/anypop/v1/hosts/{host}/readmit", what=f"readmit {host}", body={})
+    call.screen.result(found, lambda: [table([found])])
+
+
+@command(app, "reset", stack=False, examples="anypop host reset LHR --yes")
+def reset(call: Call, host: Host, *, yes: Yes = False) -> None:
+    """Let a host's orders go on above the generation that its agent claims next, whatever it is.
+
+    For a host that control does not believe, since its own store was lost: the log says "was never issued". Holds for
+    ten minutes and for one claim.
+    """
+    call.screen.agree(f"Believe the next generation that {host} claims?", yes=yes)
+    found = call.client.call("POST", f"/anypop/v1/hosts/{host}/reset", what=f"reset {host}", body={})
     call.screen.result(found, lambda: [table([found])])
 
 

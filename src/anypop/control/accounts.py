@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from pathlib import Path
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from anypop.control import schema
 from anypop.control.ca import write_whole
@@ -70,8 +70,7 @@ class Accounts:
         with store.reading() as link:
             self._accounts = {r["id"]: Account(**r) for r in link.execute(select(schema.accounts)).mappings()}
             self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
-            alive = select(schema.tokens).where(schema.tokens.c.expires_at > clock())
-            self._tokens = {r["hash"]: (r["account_id"], r["expires_at"]) for r in link.execute(alive).mappings()}
+            self._tokens = _alive(link, clock())
             self._agents = {
                 r["hash"]: HostName(r["host"]) for r in link.execute(select(schema.agent_tokens)).mappings()
             }
@@ -222,8 +221,7 @@ class Accounts:
 
     def _read_tokens(self) -> None:
         with self._store.reading() as link:
-            alive = select(schema.tokens).where(schema.tokens.c.expires_at > self._clock())
-            self._tokens = {r["hash"]: (r["account_id"], r["expires_at"]) for r in link.execute(alive).mappings()}
+            self._tokens = _alive(link, self._clock())
 
     # stacks
 
@@ -288,6 +286,13 @@ class Accounts:
             )
         self._stacks = {**self._stacks, renamed.id: renamed}
         return renamed
+
+
+def _alive(link: Connection, now: float) -> dict[str, tuple[str, float]]:
+    """The tokens that have not expired. None lives for longer than a new one, also where the clock was set back."""
+    alive = select(schema.tokens).where(schema.tokens.c.expires_at > now)
+    latest = now + TOKEN_LIFE_S
+    return {r["hash"]: (r["account_id"], min(r["expires_at"], latest)) for r in link.execute(alive).mappings()}
 
 
 def _hash(secret: str) -> str:

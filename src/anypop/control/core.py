@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from anypop.control.bell import Bell
 from anypop.control.decide import decide, without_gone
 from anypop.control.history import events_between
+from anypop.control.past import in_the_past
+from anypop.control.refusals import NotFound
 from anypop.control.rolling import with_patience, with_templates
 from anypop.control.state import Issued, State
 from anypop.control.store import Store
@@ -33,9 +35,13 @@ from anypop.plan.rollout import next_due
 log = logging.getLogger("anypop.control")
 
 ANY_CHANGE: Hashable = "any"
-# A generation is a 64-bit integer in the store. An agent that claims more has a damaged ledger, and must not damage
-# ours.
-HIGHEST_GENERATION = 2**53
+# A host that has obeyed more than we issued tells of orders that our store has lost: it was restored from an older
+# copy, or is a new one. So many generations are believed and gone above; a busy host gets as many in ten days. A
+# claim of more is damage or forgery. It changes nothing until the operator says so (`reset`).
+RECOVERY_WINDOW = 2**20
+RESET_FOR_S = 600.0  # so long after a reset the host may claim any generation, once
+# A generation is a 64-bit integer in the store. Whatever is claimed leaves room above it for more than will ever come.
+HIGHEST_GENERATION = 2**61
 
 
 def of_host(host: HostName) -> Hashable:
@@ -54,11 +60,13 @@ Alter = Callable[[State, float], State]
 @dataclass(slots=True)
 class _Inbox:
     """Reports that came in since the last step. Of two reports of one host the later counts, but what either says is
-    gone is gone.
+    gone is gone. `ahead`: generations that hosts say they have obeyed and that were never issued; nothing else of such
+    a report is believed.
     """
 
     reports: dict[HostName, Received] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
+    gone: dict[HostName, frozenset[str]] = field(default_factory=dict)
+    ahead: dict[HostName, int] = field(default_factory=dict)
     step: asyncio.Task[None] | None = None
 
 
@@ -78,6 +86,7 @@ class Core:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[asyncio.Task[None]] = set()
         self._digests: dict[HostName, Digests] = {}
+        self._reset_until: dict[HostName, float] = {}
 
     async def start(self) -> None:
         """Plan and judge once from what the store held. Raises what planning raises."""
@@ -85,6 +94,7 @@ class Core:
         fresh_key = secrets.token_bytes(32)
 
         def alter(state: State, now: float) -> State:
+            state = in_the_past(state, now)
             state = replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now)
             return with_patience(with_templates(state), now)
 
@@ -110,11 +120,13 @@ class Core:
         """A host's report, and the JSON as which it came. Returns when it is stored and judged; reports that arrive
         meanwhile are judged together in the next step.
         """
-        if report.generation > HIGHEST_GENERATION:
-            raise Invalid.one("generation", f"must be at most {HIGHEST_GENERATION}")
-        inbox = self._inbox
-        inbox.reports[report.host] = Received(report=report, at=self._clock(), body=body)
-        inbox.gone.update(report.gone)
+        inbox, host = self._inbox, report.host
+        if self._is_ahead(host, report.generation, "generation"):
+            inbox.ahead[host] = max(report.generation, inbox.ahead.get(host, 0))
+        else:
+            inbox.reports[host] = Received(report=report, at=self._clock(), body=body)
+            if report.gone:
+                inbox.gone[host] = inbox.gone.get(host, frozenset()).union(report.gone)
         if inbox.step is None:
             inbox.step = asyncio.get_running_loop().create_task(self._judge_inbox(inbox))
         await asyncio.shield(inbox.step)
@@ -123,13 +135,11 @@ class Core:
         """The host's order once there is one newer than `generation`; None after `wait_s` seconds, or when control
         stops.
         """
-        if generation > HIGHEST_GENERATION:
-            raise Invalid.one("after", f"must be at most {HIGHEST_GENERATION}")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         while not self.bell.closed:
             issued = self.state.orders.get(host)
-            if issued is not None and issued.order.generation < generation and host in self.state.verdict.hosts:
+            if issued is not None and host in self.state.verdict.hosts and self._is_ahead(host, generation, "after"):
                 # The agent has obeyed more than we remember (our store was restored from an older copy): go on above
                 # it.
                 await self._step(lambda state, now: state, confirmed=frozenset(), floors={host: generation})
@@ -139,6 +149,31 @@ class Core:
             if not await self.bell.wait(("order", host), max(0.0, deadline - loop.time())):
                 return None
         return None
+
+    def reset(self, host: HostName) -> None:
+        """Believe the next generation that this host claims, whatever it is, and go on above it. For a host that has
+        obeyed more than control remembers, by more than is believed unasked. Raises `NotFound`.
+        """
+        if host not in self.state.verdict.hosts:
+            raise NotFound(f"no host {host}")
+        self._reset_until[host] = self._clock() + RESET_FOR_S
+
+    def _is_ahead(self, host: HostName, generation: int, field_name: str) -> bool:
+        """Whether a host claims a generation that was never issued. Raises `Invalid` where it is not to be believed."""
+        issued = self.state.orders.get(host)
+        highest = issued.order.generation if issued is not None else 0
+        if generation <= highest:
+            return False
+        if generation > highest + RECOVERY_WINDOW:
+            if generation > HIGHEST_GENERATION or self._reset_until.pop(host, 0.0) < self._clock():
+                log.warning("%s claims generation %d; %d was issued: not believed", host, generation, highest)
+                raise Invalid.one(
+                    field_name,
+                    f"{generation} was never issued to {host}, {highest} was. Where control's store was lost, "
+                    f"`anypop host reset {host}` lets it go on above",
+                )
+            log.warning("%s was reset: its orders go on above generation %d", host, generation)
+        return True
 
     def difference(self, issued: Issued, base: int, digest: str) -> OrderDelta | None:
         """What an agent that has the order of generation `base`, with this digest, needs to come to `issued`. None
@@ -156,12 +191,13 @@ class Core:
         """One step for all reports that are in when it begins."""
 
         def alter(state: State, now: float) -> State:
-            state = without_gone(state, frozenset(inbox.gone), now)
+            for host, gone in inbox.gone.items():
+                state = without_gone(state, host, gone, now)
             return replace(state, reports=with_entries(state.reports, inbox.reports))
 
         async with self._judging:  # while one step runs, the next inbox fills
             self._inbox = _Inbox()
-            floors = {host: r.report.generation for host, r in inbox.reports.items()}
+            floors = {host: r.report.generation for host, r in inbox.reports.items()} | inbox.ahead
             await self._step(alter, confirmed=frozenset(), floors=floors)
 
     async def _step(self, alter: Alter, *, confirmed: frozenset[WorkloadId], floors: dict[HostName, int]) -> State:

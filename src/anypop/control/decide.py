@@ -149,11 +149,12 @@ def _planned(
     )
 
 
-def without_gone(state: State, gone: frozenset[str], now: float) -> State:
-    """The state after hosts reported these incarnations gone: no tombstone any more, and their links rest. A slot's
-    place rests only when nobody lives there.
+def without_gone(state: State, host: HostName, gone: frozenset[str], now: float) -> State:
+    """The state after a host reported these of its incarnations gone: no tombstone any more, and their links rest. A
+    slot's place rests only when nobody lives there. Of another host's incarnations it has nothing to say.
     """
-    done = {uid: stone for uid in gone if (stone := state.tombstones.get(uid)) is not None}
+    stones = state.tombstones_on(host)
+    done = {uid: stone for uid in gone if (stone := stones.get(uid)) is not None}
     if not done:
         return state
     state = replace(state, tombstones=without_keys(state.tombstones, done))

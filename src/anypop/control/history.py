@@ -13,6 +13,7 @@ from anypop.model.events import Event, EventKind, Field
 from anypop.model.names import HostName
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
+from anypop.model.report_limits import TOLD_LENGTH, TOLD_LINES
 from anypop.model.rollout import RolloutKind
 from anypop.model.scopes import community_text
 from anypop.model.table import differing
@@ -196,8 +197,9 @@ def _lost(before: State, after: State) -> Iterator[Event]:
         )
 
 
-def _owner(state: State, uid: str) -> str | None:
-    placed = state.incarnations.get(uid)
+def _owner(state: State, host: HostName, uid: str) -> str | None:
+    """Whose an instance is: what a host says of another's is no news for its owner."""
+    placed = state.incarnations_on(host).get(uid)
     declared = state.workloads.get(placed.incarnation.workload_id) if placed is not None else None
     return declared.stack_id if declared is not None else None
 
@@ -227,7 +229,7 @@ def _reported(host: HostName, before: Received | None, received: Received, state
                     "healthy": instance.healthy,
                     "reason": instance.reason.value,
                 },
-                stack_id=_owner(state, instance.uid),
+                stack_id=_owner(state, host, instance.uid),
             )
     prefixes = {p.prefix: p for p in was.prefixes}
     for prefix in now.prefixes:
@@ -258,9 +260,8 @@ def _reported(host: HostName, before: Received | None, received: Received, state
                 message=text,
                 fields={"host": host, "upstream": session.upstream, "family": session.family, "state": session.state},
             )
-    for line in now.drift:
-        if line not in was.drift:
-            yield Event(kind=EventKind.DRIFT, subject=host, message=line, fields={"host": host})
-    for line in now.errors:
-        if line not in was.errors:
-            yield Event(kind=EventKind.ERROR, subject=host, message=line, fields={"host": host})
+    # one report must not push everything else out of the book of events
+    for kind, lines, known in ((EventKind.DRIFT, now.drift, was.drift), (EventKind.ERROR, now.errors, was.errors)):
+        for line in lines[:TOLD_LINES]:
+            if line not in known:
+                yield Event(kind=kind, subject=host, message=line[:TOLD_LENGTH], fields={"host": host})

@@ -56,5 +56,8 @@ def _moves(draft: State, lost: Collection[HostName], now: float) -> tuple[frozen
 
 
 def _healthy(draft: State, hosts: Iterable[HostName], now: float) -> frozenset[str]:
+    """By what each host says of its own."""
     fresh = (r.report for host in hosts if (r := draft.reports.get(host)) is not None and is_fresh(r, now))
-    return frozenset(i.uid for report in fresh for i in report.instances if i.healthy)
+    return frozenset(
+        i.uid for report in fresh for i in report.instances if i.healthy and i.uid in draft.incarnations_on(report.host)
+    )

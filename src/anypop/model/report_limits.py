@@ -1,0 +1,106 @@
+"""How large a report may be, and how a host keeps within it.
+
+In: a report. Out: what of it is beyond any honest host (`excess`, asked by control before it believes a word), or the
+report cut to size, with a line that says so (`trimmed`, done by the agent before it sends). Pure; it knows nothing of
+what the report is about.
+"""
+
+from dataclasses import replace
+
+from anypop.model.errors import Problem
+from anypop.model.report import InstanceReport, Report
+
+# A host has a /20 of private addresses at most in any network document so far, and as many prefixes need as many
+# neighbours: both numbers are above what one machine runs.
+MOST_INSTANCES = 8192
+MOST_PREFIXES = 8192
+MOST_SESSIONS = 1024
+MOST_CONTAINERS = 64  # of one instance
+MOST_LINES = 8192
+LONGEST_LINE = 65_536
+# What an agent cuts its own to, and what becomes events: of errors, drift and orphans whoever reads them reads the
+# first.
+TOLD_LINES = 256
+TOLD_LENGTH = 4096
+_MOST = {
+    "instances": MOST_INSTANCES,
+    "sessions": MOST_SESSIONS,
+    "prefixes": MOST_PREFIXES,
+    "gone": MOST_INSTANCES,
+    "orphans": MOST_LINES,
+    "drift": MOST_LINES,
+    "errors": MOST_LINES,
+}
+_HIGHEST = 2**62  # the store keeps numbers of 64 bits
+_LATEST = 1e11  # seconds since the epoch that still have a date (year 5138)
+
+
+def excess(report: Report) -> list[Problem]:
+    """What is too much or too large, with the path of its field; none for a report that may be read on."""
+    problems = [
+        Problem(path=name, message=f"has {len(getattr(report, name))} entries; {most} are allowed")
+        for name, most in _MOST.items()
+        if len(getattr(report, name)) > most
+    ]
+    if problems:
+        return problems
+    for at, one in enumerate(report.instances):
+        wrong = _wrong(one.message, one.started_at)
+        if len(one.containers) > MOST_CONTAINERS:
+            wrong = f"has {len(one.containers)} containers; {MOST_CONTAINERS} are allowed"
+        for c in one.containers:
+            wrong = wrong or _wrong(c.message, c.started_at, c.finished_at, c.last_finished_at)
+        if wrong:
+            problems.append(Problem(path=f"instances[{at}]", message=wrong))
+    for at, session in enumerate(report.sessions):
+        if wrong := _wrong(session.error, session.since):
+            problems.append(Problem(path=f"sessions[{at}]", message=wrong))
+    for name in ("gone", "orphans", "drift", "errors"):
+        for at, line in enumerate(getattr(report, name)):
+            if wrong := _wrong(line):
+                problems.append(Problem(path=f"{name}[{at}]", message=wrong))
+    if wrong := _wrong("", report.at):
+        problems.append(Problem(path="at", message=wrong))
+    if report.generation < 0:
+        problems.append(Problem(path="generation", message="must be at least 0"))
+    told = report.capacity
+    if told is not None and not all(
+        0 <= amount <= _HIGHEST for amount in (told.cpu_millis, told.memory_bytes, told.disk_bytes)
+    ):
+        problems.append(Problem(path="capacity", message="is no amount that a machine can have"))
+    return problems
+
+
+def _wrong(text: str, *times: float | None) -> str:
+    """A comparison with what is no number is false, so such a time is wrong too."""
+    if len(text) > LONGEST_LINE:
+        return f"has a text of {len(text)} characters; {LONGEST_LINE} are allowed"
+    return "has a time that is none" if any(t is not None and not 0 <= t <= _LATEST for t in times) else ""
+
+
+def trimmed(report: Report) -> Report:
+    """The report within what is told of a host whose errors are long or many. The same object where nothing is cut."""
+    orphans, drift, errors = _lines(report.orphans), _lines(report.drift), _lines(report.errors)
+    if orphans is not report.orphans or drift is not report.drift or errors is not report.errors:
+        report = replace(report, orphans=orphans, drift=drift, errors=errors)
+    if any(len(i.message) > TOLD_LENGTH or any(len(c.message) > TOLD_LENGTH for c in i.containers)
+           for i in report.instances):  # fmt: skip
+        report = replace(report, instances=tuple(map(_instance, report.instances)))
+    if any(len(s.error) > TOLD_LENGTH for s in report.sessions):
+        report = replace(report, sessions=tuple(replace(s, error=_cut(s.error)) for s in report.sessions))
+    return report
+
+
+def _lines(found: tuple[str, ...]) -> tuple[str, ...]:
+    if len(found) > TOLD_LINES:
+        found = (*found[: TOLD_LINES - 1], f"and {len(found) - TOLD_LINES + 1} more")
+    return tuple(map(_cut, found)) if any(len(line) > TOLD_LENGTH for line in found) else found
+
+
+def _instance(one: InstanceReport) -> InstanceReport:
+    containers = tuple(replace(c, message=_cut(c.message)) for c in one.containers)
+    return replace(one, message=_cut(one.message), containers=containers)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TOLD_LENGTH else text[: TOLD_LENGTH - 4] + " ..."
