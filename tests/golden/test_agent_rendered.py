@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from anypop.agent.act.bgp.config import render as render_bird
 from anypop.agent.act.bgp.config import session_name
 from anypop.agent.act.network.drain_rules import render as render_drain
+from anypop.agent.act.network.error_rules import render as render_errors
 from anypop.agent.act.network.firewall import render as render_nft
 from anypop.agent.act.network.pins import Pin
 from anypop.agent.decide.elements import Export, Firewall, Opening, SpeakerConfig
+from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.workload import Protocol
 
@@ -157,6 +159,37 @@ def test_the_table_of_drains_is_the_recorded_one_and_nft_takes_it(name: str) -> 
 def test_nft_refuses_a_broken_table_of_drains() -> None:
     """The check can fail: a set that is not declared is enough."""
     assert not nft_accepts(render_drain("anypop_any_drain", DRAINS["two"]).replace("set closed4_3", "set close4_3"))
+
+
+def _way(number: int, *anycast: str) -> ErrorWay:
+    privates = (ip_address(f"10.64.0.{2 * number + 1}"), ip_address(f"fd00:64::{2 * number + 1:x}"))
+    return ErrorWay(
+        short=f"012345678{number}", number=number, privates=privates, anycast=tuple(ip_address(a) for a in anycast)
+    )
+
+
+WAYS = (_way(7, "192.0.2.1", "2001:db8:a::1"), _way(8, "192.0.2.1", "2001:db8:a::1"), _way(9, "192.0.2.2"))
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_tables_of_icmp_errors_are_the_recorded_ones_and_nft_takes_them(version: int) -> None:
+    """Two that share an anycast address, and one alone; made anew, and then what differs when one of them goes."""
+    text = render_errors("anypop_any_errors", version, WAYS, None)
+    assert text == _recorded(f"errors{version}.nft", text)
+    assert nft_accepts(text)
+    there = error_table(WAYS, version)
+    assert render_errors("anypop_any_errors", version, WAYS, there) == ""
+    less = render_errors("anypop_any_errors", version, WAYS[1:], there)
+    assert less == _recorded(f"errors{version}_less.nft", less)
+    assert nft_accepts(text + less)
+    assert nft_accepts(text + render_errors("anypop_any_errors", version, (), there))
+
+
+@pytest.mark.lab
+def test_nft_refuses_a_broken_table_of_icmp_errors() -> None:
+    """The check can fail: a map that is not declared is enough."""
+    assert not nft_accepts(render_errors("anypop_any_errors", 4, WAYS, None).replace("map gateways", "map gateway"))
 
 
 @settings(max_examples=20, deadline=None)

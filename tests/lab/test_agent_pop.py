@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.act.network import rtnl
+from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import ROUTE_PROTOCOL
+from anypop.agent.naming import ROUTE_PROTOCOL, errors_table, link_of
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
 from anypop.model.order import Containers, Grant, InstanceOrder
@@ -435,12 +436,21 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
     only = fresh(0)
     clean.give(only)
     clean.wait_running(only.name)
-    rules = netns.command(clean.router, "nft", "-s", "list", "ruleset")
-    before = process.run(rules)
+    listing = netns.command(clean.router, "nft", "-s", "list", "ruleset")
+
+    def rules() -> list[str]:
+        """One text for each table: which of them comes first is nobody's business."""
+        return sorted(("\n" + process.run(listing)).split("\ntable "))
+
+    ways = (f"ip {errors_table(clean.prefix)}", f"ip6 {errors_table(clean.prefix)}")
+    wait_until(
+        lambda: all(any(way in table for table in rules()) for way in ways), timeout_s=5, reason="all tables are there"
+    )
+    before = rules()
     process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
     process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > {HASH_POLICY}"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
-    wait_until(lambda: process.run(rules) == before, timeout_s=5, reason="the firewall is back")
+    wait_until(lambda: rules() == before, timeout_s=5, reason="the firewall is back")
     mended = {"SetFirewall in lane firewall", "PrepareRouter in lane router"}
     wait_until(lambda: (r := clean.control.report) and mended <= set(r.drift), timeout_s=5, reason="the drift is told")
     policy = process.run(netns.command(clean.router, "cat", HASH_POLICY))
@@ -451,6 +461,43 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
         timeout_s=5,
         reason="then nothing is left to mend",
     )
+
+
+def test_icmp_errors_are_led_to_each_instance_whatever_happens_to_the_tables(clean: PopLab) -> None:
+    """Every instance has its way; a table that lacks a rule, an element or itself is whole again after a full look or
+    a restart of the agent; who leaves takes its way along, and the last one the tables.
+    """
+    with netns.inside(clean.router), closing(ErrorWays(clean.prefix)) as errors:
+
+        def led(*instances: InstanceOrder) -> bool:
+            tables = errors.look() or {}
+            names = {link_of(i.uid) for i in instances}
+            return all((set(t.links) if (t := tables[v]) else set()) == names for v in (4, 6))
+
+        first, second = fresh(0), fresh(1)
+        clean.give(first, second)
+        clean.wait_running(first.name, second.name)
+        wait_until(lambda: led(first, second), timeout_s=5, reason="both are led to")
+        before = errors.look()
+        table = errors_table(clean.prefix)
+        for spoil in (
+            f"flush chain ip {table} error",
+            f"delete element ip6 {table} anycast {{ {ANYCAST6} }}",
+            f"delete table ip6 {table}",
+        ):
+            process.run(netns.command(clean.router, "nft", spoil))
+            assert errors.look() != before
+            os.kill(clean.agent_pid(), signal.SIGUSR1)
+            wait_until(lambda: errors.look() == before, timeout_s=5, reason=f"mended after: {spoil}")
+        clean.kill_agent()
+        process.run(netns.command(clean.router, "nft", f"delete table ip {table}"))
+        clean.start_agent()
+        wait_until(lambda: errors.look() == before, timeout_s=15, reason="a new agent makes it whole")
+        clean.give(second, removed=tokens(first))
+        wait_until(lambda: led(second), timeout_s=15, reason="who left is not led to")
+        clean.give(removed=tokens(second))
+        wait_until(led, timeout_s=15, reason="nobody is led to")
+        assert table not in process.run(netns.command(clean.router, "nft", "list", "tables"))
 
 
 def test_containers_of_an_instance_share_its_network(clean: PopLab) -> None:

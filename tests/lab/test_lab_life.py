@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,23 @@ def test_one_folder_holds_one_lab_and_one_prefix_belongs_to_one(lab: Lab, home: 
     with pytest.raises(WorldError, match="belongs to another lab"):
         build.up(load(SMALL), prefix=prefix, state_dir=home / "two")
     assert lab.whole()
+
+
+def test_a_lab_that_stands_takes_another_mtu_over(lab: Lab, home: Path, prefix: str) -> None:
+    """Both ends of the link have it, nothing was started anew, and the way back is the same."""
+    wire = (lab.folder / "wire.pid").read_text()
+    vantage, link = next((v, link) for v in lab.plan.vantages for link in lab.plan.links if link.a.netns == v.netns)
+    topology = load(SMALL)
+    smaller = replace(
+        topology,
+        vantages=tuple(replace(v, mtu=1400) if v.name == vantage.name else v for v in topology.vantages),
+    )
+    for wanted, mtu in ((smaller, 1400), (topology, 1500)):
+        build.up(wanted, prefix=prefix, state_dir=home / "one")
+        for end in (link.a, link.b):
+            assert ip.query("link", "show", end.interface, netns=end.netns)[0]["mtu"] == mtu
+    assert (lab.folder / "wire.pid").read_text() == wire
+    assert build.attach(home / "one").plan == lab.plan
 
 
 def test_a_prefix_that_cannot_be_in_a_name_is_refused(home: Path) -> None:

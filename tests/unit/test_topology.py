@@ -38,6 +38,24 @@ def test_a_link_is_as_long_as_its_cities_are_apart_unless_the_text_says_otherwis
     assert [round(link.km) for link in lumen.internal] == [5540, 4800]
 
 
+def test_a_link_takes_packets_of_1500_bytes_unless_the_text_says_less() -> None:
+    """Inside an AS, between two, at a vantage and at an upstream; out of bounds it is told with its path."""
+    text = ARTICLE.replace("internal: [LHR-JFK, JFK-LAX]", "internal: [LHR-JFK, {between: JFK-LAX, mtu: 1450}]", 1)
+    text = text.replace("asn: 64497, km: 300}", "asn: 64497, km: 300, mtu: 1300}")
+    text = text.replace("[{name: arelion, asn: 1299}]", "[{name: arelion, asn: 1299, mtu: 1280}]", 1)
+    topology = load(text)
+    lumen = topology.find(3356)
+    assert lumen is not None
+    assert [link.mtu for link in lumen.internal] == [1500, 1450]
+    assert {(x.a, x.b): x.mtu for x in topology.links if x.mtu < 1500} == {(64496, 1299): 1400}
+    assert [v.mtu for v in topology.vantages] == [1500, 1300, 1500, 1500, 1500]
+    assert [u.mtu for pop in topology.own.pops for u in pop.upstreams] == [1280, 1500, 1500, 1500, 1500, 1500]
+    for wrong in ("1279", "9000", "big", "true"):
+        with pytest.raises(Invalid) as told:
+            load(ARTICLE.replace("mtu: 1400", f"mtu: {wrong}", 1))
+        assert [problem.path for problem in told.value.problems] == ["links[7].at[0].mtu"]
+
+
 def test_an_as_whose_backbone_was_not_drawn_joins_every_pair_of_its_cities() -> None:
     """Three cities without `internal` have three internal links."""
     lumen = load(ARTICLE.replace(", internal: [LHR-JFK, JFK-LAX]}", "}", 1)).find(3356)

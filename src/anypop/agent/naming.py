@@ -69,3 +69,8 @@ def firewall_table(prefix: str) -> str:
 def drain_table(prefix: str) -> str:
     """The nftables table that marks the flows of incarnations that drain."""
     return f"anypop_{prefix}_drain"
+
+
+def errors_table(prefix: str) -> str:
+    """The nftables tables (one for each family) that lead ICMP errors to the instance whose packet they quote."""
+    return f"anypop_{prefix}_errors"

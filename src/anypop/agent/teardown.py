@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from anypop.agent.act.network import namespaces, pins, rtnl
+from anypop.agent.act.network import namespaces, nftables, pins, rtnl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
 from anypop.host import inventory, netns, process
@@ -50,6 +50,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
             pins.unpin_all(net, prefix)
         with _tell(troubles):
             remove_firewall(prefix)
+        with _tell(troubles):
+            nftables.delete_error_tables(prefix)
     _unmount_below(state)
     return troubles
 

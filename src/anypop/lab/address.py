@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from anypop.lab.topology import EDGE, LinkKind, OwnPop, Topology
+from anypop.lab.topology import EDGE, MTU, LinkKind, OwnPop, Topology
 from anypop.model.cities import one_way_ms
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream, UpstreamKind
@@ -67,7 +67,9 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A link. `km` of cable; `wired`: its frames go through the wire process, which holds them for `one_way_ms`."""
+    """A link. `km` of cable; `wired`: its frames go through the wire process, which holds them for `one_way_ms`; `mtu`:
+    the longest packet, in bytes.
+    """
 
     role: Role
     a: End
@@ -75,6 +77,7 @@ class Link:
     km: float = 0.0
     one_way_ms: float = 0.0
     wired: bool = False
+    mtu: int = MTU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +278,7 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
     """All links. The k-th numbered one is `l<k>` in both its routers (`up-<name>` in a PoP)."""
     numbers = iter(range(1 << 19))
 
-    def joined(role: Role, a: str, b: str, km: float, *, names: tuple[str, str] = ("", "")) -> Link:
+    def joined(role: Role, a: str, b: str, km: float, *, names: tuple[str, str] = ("", ""), mtu: int = MTU) -> Link:
         k = next(numbers)
         pair4, pair6 = IPv4Address("10.16.0.0") + 2 * k, IPv6Address("fd00:0:0:2::") + 2 * k
         wired = km >= SHORTEST_WIRE_KM
@@ -291,6 +294,7 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
             km=km,
             one_way_ms=one_way_ms(km) if wired else 0.0,
             wired=wired,
+            mtu=mtu,
         )
 
     def netns(asn: int, city: str) -> str:
@@ -298,10 +302,10 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
 
     for system in topology.ases:
         for inner in system.internal:
-            yield joined(Role.INTERNAL, netns(system.asn, inner.a), netns(system.asn, inner.b), inner.km)
+            yield joined(Role.INTERNAL, netns(system.asn, inner.a), netns(system.asn, inner.b), inner.km, mtu=inner.mtu)
     for outer in topology.links:
         role = Role.PEER if outer.kind is LinkKind.PEER else Role.CUSTOMER_PROVIDER
-        yield joined(role, netns(outer.a, outer.a_city), netns(outer.b, outer.b_city), outer.km)
+        yield joined(role, netns(outer.a, outer.a_city), netns(outer.b, outer.b_city), outer.km, mtu=outer.mtu)
     hosts = iter(range(len(topology.own.pops), MANAGEMENT.num_addresses))
     for i, pop in enumerate(topology.own.pops):
         for upstream in pop.upstreams:
@@ -312,6 +316,7 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
                 there,
                 upstream.km,
                 names=(upstream_interface(upstream.name), ""),
+                mtu=upstream.mtu,
             )
         for name in host_names(pop):
             number = i if len(pop.hosts) == 1 else next(hosts)
@@ -349,6 +354,7 @@ def _links(topology: Topology, prefix: str, vantages: tuple[VantageHost, ...]) -
             km=vantage.km,
             one_way_ms=one_way_ms(vantage.km) if wired else 0.0,
             wired=wired,
+            mtu=vantage.mtu,
         )
 
 

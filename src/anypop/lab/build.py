@@ -10,7 +10,7 @@ import contextlib
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anypop.host import netns, process
@@ -18,7 +18,7 @@ from anypop.host.lock import alone
 from anypop.lab import address, cut, daemons, machine
 from anypop.lab.address import LabPlan, VantageHost
 from anypop.lab.settle import settle
-from anypop.lab.topology import Topology
+from anypop.lab.topology import MTU, Topology
 from anypop.model import codec
 from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.model.network import Network
@@ -92,6 +92,8 @@ def up(topology: Topology, *, prefix: str, state_dir: Path, progress: Progress =
         found = _claim(plan, state_dir)
         progress(f"{len(plan.namespaces())} namespaces and {len(plan.links)} links")
         made = machine.make(plan)
+        if found:
+            machine.resize(plan, found)
         silent = daemons.start_wire(plan, state_dir, anew=made)
         if found:
             machine.in_parallel(lambda name: cut.restore(plan, name), cut.names(plan))
@@ -153,24 +155,51 @@ def _check_prefix(prefix: str) -> None:
         raise Invalid(found)
 
 
-def _claim(plan: LabPlan, folder: Path) -> bool:
-    """Write lab.json before anything is made. True when it was there. Refuses another lab's folder, and another
-    lab's names.
+def _claim(plan: LabPlan, folder: Path) -> LabPlan | None:
+    """Write lab.json before anything is made. The plan that was there, if there was one: the same, but for MTUs, which
+    links can take while they stand. Refuses another lab's folder, and another lab's names.
     """
     file, text = folder / "lab.json", codec.to_json(plan)
     if file.exists():
-        if file.read_bytes() != text:
+        found = _written(file)
+        if found is None or _unsized(found) != _unsized(plan):
             raise WorldError(
                 "build the lab", f"{folder} holds a lab of another topology or prefix; take that one down first"
             )
-        return True
+        if found != plan:
+            _write(file, text)
+        return found
     taken = [name for name in netns.names(f"{plan.prefix}-") if name in plan.namespaces()]
     if taken:
         raise WorldError(
             "build the lab",
             f"the namespace {taken[0]} belongs to another lab; choose another prefix, or take that one down",
         )
+    _write(file, text)
+    return None
+
+
+def _write(file: Path, text: bytes) -> None:
     temporary = file.with_suffix(".tmp")
     temporary.write_bytes(text)
     temporary.rename(file)
-    return False
+
+
+def _written(file: Path) -> LabPlan | None:
+    with contextlib.suppress(Invalid):
+        return codec.from_json(LabPlan, file.read_bytes())
+    return None
+
+
+def _unsized(plan: LabPlan) -> LabPlan:
+    topology, own = plan.topology, plan.topology.own
+    ases = (replace(a, internal=tuple(replace(link, mtu=MTU) for link in a.internal)) for a in topology.ases)
+    pops = (replace(pop, upstreams=tuple(replace(u, mtu=MTU) for u in pop.upstreams)) for pop in own.pops)
+    plain = replace(
+        topology,
+        ases=tuple(ases),
+        links=tuple(replace(link, mtu=MTU) for link in topology.links),
+        vantages=tuple(replace(vantage, mtu=MTU) for vantage in topology.vantages),
+        own=replace(own, pops=tuple(pops)),
+    )
+    return replace(plan, topology=plain, links=tuple(replace(link, mtu=MTU) for link in plan.links))

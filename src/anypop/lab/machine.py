@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from anypop.host import ip, netns
 from anypop.lab.address import End, LabPlan, Link, Role
+from anypop.lab.topology import MTU
 from anypop.model.errors import WorldError
 from anypop.model.network import Upstream
 
@@ -96,6 +97,19 @@ def make(plan: LabPlan) -> bool:
     return True
 
 
+def resize(plan: LabPlan, before: LabPlan) -> None:
+    """Give links that stand the MTU that they have in `plan`, where it was another one `before`."""
+    was = {(link.a.netns, link.a.interface): link.mtu for link in before.links}
+    for link in plan.links:
+        if was.get((link.a.netns, link.a.interface), link.mtu) != link.mtu:
+            for end in (link.a, link.b):
+                ip.batch([_sized(end, link)], netns=end.netns)
+
+
+def _sized(end: End, link: Link) -> str:
+    return f"link set {end.interface} mtu {link.mtu}"
+
+
 def remove(names: Iterable[str]) -> None:
     """Delete namespaces; their interfaces go with them. Those that are gone already are no matter."""
     ip.batch([f"netns del {name}" for name in names], force=True)
@@ -130,6 +144,8 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
         lines += [f"addr replace {address} dev {own.interface}" for address in own.addresses]
         if link.role is Role.MANAGEMENT and name == plan.management:
             lines.append(f"link set {own.interface} master {BRIDGE}")
+        if link.mtu != MTU:
+            lines.append(_sized(own, link))
         lines.append(f"link set {own.interface} up")
         lines += _neighbours(own, far)
     for site in plan.sites:

@@ -15,6 +15,7 @@ from anypop.model import cities
 from anypop.model.names import CityCode
 from anypop.model.network import Capacity, UpstreamKind
 
+MTU = 1500  # bytes of a packet that a link takes, unless the text says less
 EDGE = "edge"  # what hosts call their session with their PoP's edge router
 
 
@@ -34,6 +35,7 @@ class InternalLink:
     a: CityCode
     b: CityCode
     km: float
+    mtu: int = MTU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class ExternalLink:
     b: int
     b_city: CityCode
     km: float
+    mtu: int = MTU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class Vantage:
     city: CityCode
     asn: int
     km: float = 0.0
+    mtu: int = MTU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,7 @@ class OwnUpstream:
     city: CityCode
     kind: UpstreamKind
     km: float
+    mtu: int = MTU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import yaml
 
 from anypop.lab import topology_check
 from anypop.lab.topology import (
+    MTU,
     AutonomousSystem,
     ExternalLink,
     InternalLink,
@@ -34,6 +35,7 @@ from anypop.plan.quantity import cpu_millis, memory_bytes
 
 _MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
 _LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
+_LEAST_MTU = 1280  # what every link of IPv6 must take (RFC 8200, section 5)
 _LONGEST_CABLE_KM = 40_000.0  # once around the Earth
 _MOST_HOSTS = 16  # a PoP's /24 is shared out in parts of 2^n, and a /28 is the least that is worth a host's while
 
@@ -110,8 +112,8 @@ class _Reader:
         internal: list[InternalLink] = []
         if "internal" in fields:
             for at, item in self.rows(fields, "internal", path):
-                for a, b, km in self.city_pairs(item, at):
-                    link = InternalLink(a=a, b=b, km=km)
+                for a, b, km, mtu in self.city_pairs(item, at):
+                    link = InternalLink(a=a, b=b, km=km, mtu=mtu)
                     self.paths[id(link)] = at
                     internal.append(link)
         else:  # no backbone was drawn: every pair of cities is joined
@@ -140,17 +142,17 @@ class _Reader:
         kind = self.choice(fields, "relationship", path, LinkKind)
         found: list[ExternalLink] = []
         for at, item in self.rows(fields, "at", path):
-            for a_city, b_city, km in self.city_pairs(item, at, single=True):
+            for a_city, b_city, km, mtu in self.city_pairs(item, at, single=True):
                 if a is not None and b is not None:
                     link = ExternalLink(
-                        kind=LinkKind(kind or LinkKind.PEER), a=a, a_city=a_city, b=b, b_city=b_city, km=km
+                        kind=LinkKind(kind or LinkKind.PEER), a=a, a_city=a_city, b=b, b_city=b_city, km=km, mtu=mtu
                     )
                     self.paths[id(link)] = path
                     found.append(link)
         return found
 
     def vantage(self, row: object, path: str) -> Vantage | None:
-        fields = self.mapping(row, path, required=("name", "city", "asn"), optional=("km",))
+        fields = self.mapping(row, path, required=("name", "city", "asn"), optional=("km", "mtu"))
         name, city, asn = (
             self.slug(fields, "name", path),
             self.city_of(fields, "city", path),
@@ -158,7 +160,8 @@ class _Reader:
         )
         if name is None or city is None or asn is None:
             return None
-        found = Vantage(name=name, city=city, asn=asn, km=self.km(fields, path) if "km" in fields else 0.0)
+        km = self.km(fields, path) if "km" in fields else 0.0
+        found = Vantage(name=name, city=city, asn=asn, km=km, mtu=self.mtu(fields, path))
         self.paths[id(found)] = path
         return found
 
@@ -225,14 +228,15 @@ class _Reader:
         return Capacity(cpu_millis=amounts["cpu"], memory_bytes=amounts["memory"], disk_bytes=amounts["disk"])
 
     def upstream(self, row: object, path: str, pop: CityCode | None) -> OwnUpstream | None:
-        fields = self.mapping(row, path, required=("name", "asn"), optional=("city", "kind", "km"))
+        fields = self.mapping(row, path, required=("name", "asn"), optional=("city", "kind", "km", "mtu"))
         name, asn = self.slug(fields, "name", path, longest=_LONGEST_NAME), self.asn(fields, "asn", path)
         city = self.city_of(fields, "city", path) if "city" in fields else pop
         kind = self.choice(fields, "kind", path, OTHER_NETWORKS) if "kind" in fields else UpstreamKind.TRANSIT
         if name is None or asn is None or city is None or pop is None:
             return None
         km = self.km(fields, path) if "km" in fields else route_km(pop, city)
-        found = OwnUpstream(name=name, asn=asn, city=city, kind=UpstreamKind(kind or UpstreamKind.TRANSIT), km=km)
+        mtu, which = self.mtu(fields, path), UpstreamKind(kind or UpstreamKind.TRANSIT)
+        found = OwnUpstream(name=name, asn=asn, city=city, kind=which, km=km, mtu=mtu)
         self.paths[id(found)] = path
         return found
 
@@ -296,13 +300,15 @@ class _Reader:
             return None
         return CityCode(value)
 
-    def city_pairs(self, item: object, path: str, *, single: bool = False) -> list[tuple[CityCode, CityCode, float]]:
-        """`LHR-JFK` or `{between: LHR-JFK, km: 6000}`; with `single` also `LHR` for both ends in one city. At most
-        one pair.
+    def city_pairs(
+        self, item: object, path: str, *, single: bool = False
+    ) -> list[tuple[CityCode, CityCode, float, int]]:
+        """`LHR-JFK` or `{between: LHR-JFK, km: 6000, mtu: 1400}`; with `single` also `LHR` for both ends in one city.
+        At most one pair, with its length and the MTU.
         """
         given: dict[str, Any] = {"between": item}
         if isinstance(item, dict):
-            given = self.mapping(item, path, required=("between",), optional=("km",))
+            given = self.mapping(item, path, required=("between",), optional=("km", "mtu"))
             if "between" not in given:
                 return []
         words = str(given.get("between", "")).split("-")
@@ -315,11 +321,11 @@ class _Reader:
             )
             return []
         places = [self.city(word, path) for word in (words if words[0] != words[1] else words[:1])]
-        km = self.km(given, path) if "km" in given else None
+        km, mtu = self.km(given, path) if "km" in given else None, self.mtu(given, path)
         if None in places:
             return []
         a, b = CityCode(words[0]), CityCode(words[1])
-        return [(a, b, route_km(a, b) if km is None else km)]
+        return [(a, b, route_km(a, b) if km is None else km, mtu)]
 
     def km(self, fields: dict[str, Any], path: str) -> float:
         value = fields["km"]
@@ -327,6 +333,13 @@ class _Reader:
             self.wrong(f"{path}.km", f"{value!r} is not a length in km (0 to {_LONGEST_CABLE_KM:g})")
             return 0.0
         return float(value)
+
+    def mtu(self, fields: dict[str, Any], path: str) -> int:
+        value = fields.get("mtu", MTU)
+        if not isinstance(value, int) or isinstance(value, bool) or not _LEAST_MTU <= value <= MTU:
+            self.wrong(f"{path}.mtu", f"{value!r} is not a packet size in bytes ({_LEAST_MTU} to {MTU})")
+            return MTU
+        return value
 
     def network4(self, value: object, path: str) -> IPv4Network | None:
         found = self.network(value, path)

@@ -11,6 +11,7 @@ from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
 from anypop.agent.act.network.drain import Drains
+from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.steps import (
@@ -27,6 +28,7 @@ from anypop.agent.decide.steps import (
     RemoveExternal,
     RemoveRoute,
     SetCover,
+    SetErrorWays,
     SetExternal,
     SetFirewall,
     SetNextHops,
@@ -48,6 +50,7 @@ class Executor:
     ) -> None:
         self._prefix, self._net, self._router, self._runtime, self._speaker = prefix, net, router, runtime, speaker
         self._drains = Drains(net, prefix)
+        self._errors = ErrorWays(prefix)
 
     def perform_now(self, step: Step) -> None:
         """A step of the router's lane, made at once."""
@@ -77,6 +80,8 @@ class Executor:
                 await self._runtime.carry_out(step)
             case SetFirewall():
                 await firewall.load(step.rules, self._prefix)
+            case SetErrorWays():
+                await self._errors.set(step.ways)
             case SetSpeaker():
                 await self._speaker.set(step.config)
             case MakeNamespace():

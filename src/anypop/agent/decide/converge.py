@@ -27,6 +27,7 @@ from anypop.agent.decide.steps import (
     RemoveExternal,
     RemoveRoute,
     SetCover,
+    SetErrorWays,
     SetExternal,
     SetFirewall,
     SetNextHops,
@@ -58,6 +59,8 @@ def converge(facts: Facts, now: float) -> list[Step]:
         steps += _bring_up(instance, facts, now)
     if not facts.is_guarded:
         steps.append(SetFirewall(rules=facts.firewall))
+    if not facts.leads_errors:
+        steps.append(SetErrorWays(ways=facts.error_ways))
     config = speaker_for(facts, now)
     if facts.observed.speaker != config and facts.observed.speaker_answers:
         steps.append(SetSpeaker(config=config))

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from ipaddress import ip_network
 
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving
+from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import instance_lane
@@ -311,6 +312,32 @@ class Facts:
         """The rules as they should be: for all that runs, and for those that go on answering while they leave."""
         leaving = (x.instance for x in self.remains if x.instance is not None)
         return firewall_for((*self.order.instances, *leaving))
+
+    @cached_property
+    def error_ways(self) -> tuple[ErrorWay, ...]:
+        """Where ICMP errors should be led: to every instance with anycast addresses whose link is complete, also while
+        it leaves.
+        """
+        seen = self.observed
+        return tuple(
+            ErrorWay(
+                short=key,
+                number=seen.numbers[key],
+                privates=tuple(a.private for a in instance.addresses()),
+                anycast=instance.anycast,
+            )
+            for key, instance in sorted(self.known.items())
+            if instance.anycast and seen.links.get(key) and key in seen.numbers
+        )
+
+    @cached_property
+    def leads_errors(self) -> bool:
+        """Whether that is so in the kernel. Where it cannot be, nobody tries."""
+        there = self.observed.error_tables
+        if there is None:
+            return True
+        should = {version: error_table(self.error_ways, version) for version in there}
+        return all(there[v] == table or (there[v] is None and not table.links) for v, table in should.items())
 
     @cached_property
     def is_guarded(self) -> bool:

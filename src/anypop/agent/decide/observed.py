@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anypop.agent.decide.elements import ContainerSeen, Key, Leaving, Member, ProbeVerdict, SpeakerConfig
+from anypop.agent.decide.error_ways import ErrorTable
 from anypop.agent.decide.memory import NOTHING, Memory
 from anypop.model.announce import Address, Prefix
 from anypop.model.report import SessionReport
@@ -15,8 +16,9 @@ from anypop.model.report import SessionReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """See the module. `links`: True when the link is complete. `balanced`: anycast addresses with a route, and the
-    members behind it.
+    """See the module. `links`: True when the link is complete. `numbers`: the kernel's numbers of links. `balanced`:
+    anycast addresses with a route, and the members behind it. `error_tables`: see `error_ways`; None: this kernel has
+    no nftables.
 
     `speaker`: the configuration that runs, None when no speaker runs; `fallen` is then that of the one that died.
     `speaker_answers` False: it runs and does not answer, so what it announces is only what we last knew. `exported`:
@@ -29,6 +31,8 @@ class Observed:
     external: Mapping[Prefix, str] = field(default_factory=dict)
     covers: frozenset[Prefix] = frozenset()
     balanced: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    error_tables: Mapping[int, ErrorTable | None] | None = None
     pins: Mapping[str, bool] = field(default_factory=dict)
     live: Mapping[str, bool] = field(default_factory=dict)
     speaker: SpeakerConfig | None = None

@@ -11,7 +11,7 @@ from anypop.agent.decide.announcements import reason_for
 from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.observed import Observed
-from anypop.agent.decide.steps import FIREWALL, ROUTER, SPEAKER, image_lane, instance_lane
+from anypop.agent.decide.steps import ERRORS, FIREWALL, ROUTER, SPEAKER, image_lane, instance_lane
 from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
 from anypop.model.announce import Prefix
@@ -42,7 +42,7 @@ def report_of(
             capacity=capacity
         )  # fmt: skip
     facts, trouble = seen, seen.observed.memory.trouble
-    lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, SPEAKER) if lane in trouble)
+    lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, ERRORS, SPEAKER) if lane in trouble)
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
     return Report(
         pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here,

@@ -7,6 +7,7 @@ only. Every step is idempotent: it may have been half done by a process that was
 from dataclasses import dataclass
 
 from anypop.agent.decide.elements import NO_PAST, Firewall, Member, Past, SpeakerConfig
+from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
 from anypop.model.names import InstanceName
@@ -16,6 +17,7 @@ from anypop.model.workload import Container
 ROUTER = "router"
 SPEAKER = "speaker"
 FIREWALL = "firewall"
+ERRORS = "ICMP errors"
 
 
 def image_lane(image: str) -> str:
@@ -83,6 +85,14 @@ class RemoveRoute:
 class SetFirewall:
     rules: Firewall
     lane: str = FIREWALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetErrorWays:
+    """Where the ICMP errors of all instances are led; only what differs is loaded."""
+
+    ways: tuple[ErrorWay, ...]
+    lane: str = ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,8 +203,8 @@ payload.
 """
 
 Step = (
-    PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetSpeaker
-    | MakeNamespace | AddLink
+    PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
+    | SetSpeaker | MakeNamespace | AddLink
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip
 
@@ -206,7 +216,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     known = {i.uid: i for i in before.instances} if before else {}
     leaving = {r.uid for r in before.removed} if before else set()
     changed = [i for i in after.instances if known.get(i.uid) != i]
-    lanes = {ROUTER, SPEAKER, FIREWALL}
+    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS}
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}
     return frozenset(lanes | {image_lane(c.image) for i in changed for c in i.containers})

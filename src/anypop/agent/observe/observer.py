@@ -14,6 +14,7 @@ from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network import drain, pins
+from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.namespaces import is_namespace
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
@@ -42,6 +43,7 @@ class Observer:
     ) -> None:  # fmt: skip
         self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
         self._wake, self._tell_death = wake, died
+        self._errors = ErrorWays(prefix)
         self._deaths = DeathWatch(self._died)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside)
         self._templates = Templates(runtime, wake)
@@ -133,7 +135,8 @@ class Observer:
         return Observed(
             containers=containers,
             namespaces=frozenset(short(u) for u in uids if is_namespace(netns.path_of(namespace_of(self._prefix, u)))),
-            links=kernel.links, external=kernel.external, covers=kernel.covers, balanced=kernel.balanced,
+            links=kernel.links, numbers=kernel.numbers, error_tables=self._errors.look(),
+            external=kernel.external, covers=kernel.covers, balanced=kernel.balanced,
             pins=pinned, live=self._live(page, pinned),
             speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
             exported=speaker.exported,
@@ -174,6 +177,7 @@ class Observer:
 
     def close(self) -> None:
         self._deaths.close()
+        self._errors.close()
         self.probes.close()
 
     def _follow(self, containers: Sequence[ContainerSeen], instances: dict[str, InstanceOrder], memory: Memory) -> None:

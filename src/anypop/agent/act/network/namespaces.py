@@ -37,6 +37,8 @@ def make_namespace(prefix: str, uid: str) -> None:
         try:
             # a point-to-point link: nobody to collide with
             Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+            # the second net of path MTU: where no ICMP error arrives at all, TCP finds out by itself after some 7 s
+            Path("/proc/sys/net/ipv4/tcp_mtu_probing").write_text("1")
             _check(
                 _libc.mount(b"/proc/thread-self/ns/net", bytes(path), b"none", _BIND, None),
                 f"name network namespace {path.name}",

@@ -62,6 +62,17 @@ def attributes(payload: bytes) -> dict[int, bytes]:
     return found
 
 
+def each(payload: bytes) -> Iterator[bytes]:
+    """The attributes of a list, all of one type."""
+    at = 0
+    while at + 4 <= len(payload):
+        length, _ = _ATTRIBUTE.unpack_from(payload, at)
+        if length < 4:
+            return
+        yield payload[at + 4 : at + length]
+        at += (length + 3) & ~3
+
+
 class Netlink:
     """A netlink socket of the calling thread's network namespace, for routes by default. Not safe for threads: each
     keeps its own.
@@ -110,6 +121,17 @@ class Netlink:
             if last - 2 <= number <= last and kind_ == _ERROR:
                 _raise_for(what, payload)
                 return
+
+    def ask(self, what: str, kind: int, body: bytes) -> list[bytes]:
+        """The payloads that answer a question about one thing. Errors as in `change`."""
+        sequence, found = self._send(kind, REQUEST | ACK, body), list[bytes]()
+        for number, kind_, payload in self._receive():
+            if number == sequence and kind_ == _ERROR:
+                _raise_for(what, payload)
+                break
+            if number == sequence:
+                found.append(payload)
+        return found
 
     def dump(self, what: str, kind: int, body: bytes) -> list[bytes]:
         """The payloads of all messages of a dump. One that was interrupted by a change is taken again."""

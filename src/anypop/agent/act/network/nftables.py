@@ -10,12 +10,16 @@ from enum import Enum
 
 from anypop.agent.act.network import netlink as nl
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.naming import errors_table
 from anypop.model.errors import WorldError
 
 _SUBSYSTEM = 10
 _BEGIN, _END = 0x10, 0x11
-_DELETE_TABLE, _GET_CHAINS, _GET_SETS, _GET_ELEMENTS = (_SUBSYSTEM << 8 | n for n in (2, 4, 10, 13))
-_INET = 1
+_DELETE_TABLE, _GET_CHAINS, _GET_RULES = (_SUBSYSTEM << 8 | n for n in (2, 4, 7))
+_GET_SETS, _GET_ELEMENTS, _GET_GENERATION = (_SUBSYSTEM << 8 | n for n in (10, 13, 16))
+INET, IP4, IP6 = 1, 2, 10
+"""Families of tables."""
+
 _HEADER = struct.Struct(">BBH")  # struct nfgenmsg: family, version, and for the marks of a transaction the subsystem
 
 
@@ -26,13 +30,13 @@ class Kind(Enum):
     SET = (_GET_SETS, 2)
 
 
-def names(net: Netlink, table: str, kind: Kind, *, start: str = "") -> list[str]:
+def names(net: Netlink, table: str, kind: Kind, *, start: str = "", family: int = INET) -> list[str]:
     """The names of a table's chains or sets that begin with `start`, those of anonymous sets too; none when the table
     is gone.
     """
     message, name = kind.value
-    answers = _dump(net, f"list {kind.name.lower()}s of table {table}", message, nl.text(1, table))
-    likely = (nl.attributes(payload[4:]) for payload in answers if payload[0] == _INET and start.encode() in payload)
+    answers = _dump(net, f"list {kind.name.lower()}s of table {table}", message, nl.text(1, table), family)
+    likely = (nl.attributes(payload[4:]) for payload in answers if payload[0] == family and start.encode() in payload)
     return [
         found
         for attributes in likely
@@ -46,10 +50,38 @@ def has_elements(net: Netlink, table: str, name: str) -> bool:
     return any(nl.attributes(payload[4:]).get(3) for payload in answers)
 
 
-def delete_table(net: Netlink, name: str) -> None:
+def elements(net: Netlink, table: str, name: str, *, family: int = INET) -> dict[bytes, bytes]:
+    """The elements of a map of plain values as they stand in the kernel; of a set, with nothing behind them."""
+    found = {}
+    for payload in _dump(net, f"list map {name}", _GET_ELEMENTS, nl.text(1, table) + nl.text(2, name), family):
+        for element in nl.each(nl.attributes(payload[4:]).get(3, b"")):
+            parts = nl.attributes(element)
+            found[nl.attributes(parts[1])[1]] = nl.attributes(parts[2]).get(1, b"") if 2 in parts else b""
+    return found
+
+
+def rule_counts(net: Netlink, table: str, *, family: int = INET) -> dict[str, int]:
+    """How many rules each chain of a table has, also one that has none."""
+    found = dict.fromkeys(names(net, table, Kind.CHAIN, family=family), 0)
+    for payload in _dump(net, f"list rules of table {table}", _GET_RULES, nl.text(1, table), family):
+        attributes = nl.attributes(payload[4:])
+        if payload[0] == family and _text(attributes[1]) == table:
+            found[_text(attributes[2])] = found.get(_text(attributes[2]), 0) + 1
+    return found
+
+
+def generation(net: Netlink) -> int:
+    """The number of the ruleset, anybody's: while it is the same, so are all tables."""
+    for payload in net.ask("read the ruleset's generation", _GET_GENERATION, _HEADER.pack(0, 0, 0)):
+        if (number := nl.attributes(payload[4:]).get(1)) is not None:
+            return int.from_bytes(number, "big")
+    raise WorldError("read the ruleset's generation", "the kernel tells none")
+
+
+def delete_table(net: Netlink, name: str, *, family: int = INET) -> None:
     """Delete a table with everything in it; harmless when it is gone."""
     mark = _HEADER.pack(0, 0, _SUBSYSTEM)
-    body = _HEADER.pack(_INET, 0, 0) + nl.text(1, name)
+    body = _HEADER.pack(family, 0, 0) + nl.text(1, name)
     try:
         net.transaction(f"delete nftables table {name}", (_BEGIN, mark), (_DELETE_TABLE, body), (_END, mark))
     except WorldError as error:
@@ -57,9 +89,16 @@ def delete_table(net: Netlink, name: str) -> None:
             raise
 
 
-def _dump(net: Netlink, what: str, message: int, body: bytes) -> list[bytes]:
+def delete_error_tables(prefix: str) -> None:
+    """Those that lead ICMP errors to instances. Harmless when there are none."""
+    with Netlink(nl.NETFILTER) as net:
+        for family in (IP4, IP6):
+            delete_table(net, errors_table(prefix), family=family)
+
+
+def _dump(net: Netlink, what: str, message: int, body: bytes, family: int = INET) -> list[bytes]:
     try:
-        return net.dump(what, message, _HEADER.pack(_INET, 0, 0) + body)
+        return net.dump(what, message, _HEADER.pack(family, 0, 0) + body)
     except WorldError as error:
         if not nl.is_gone(error):
             raise

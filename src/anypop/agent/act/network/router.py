@@ -33,6 +33,7 @@ class RouterSeen:
     """What of ours is in the kernel. Instances by the ten hex digits of their link."""
 
     links: dict[str, bool]
+    numbers: dict[str, int]
     external: dict[Prefix, str]
     covers: frozenset[Prefix]
     balanced: dict[Address, tuple[Member, ...]]
@@ -80,7 +81,10 @@ class Router:
                 balanced[route.prefix.network_address] = tuple(members)
             elif route.interface in links:
                 external[route.prefix] = links[route.interface][0]
-        return RouterSeen(links=dict(links.values()), external=external, covers=frozenset(covers), balanced=balanced)
+        numbers = {key: index for index, (key, _) in links.items()}
+        return RouterSeen(
+            links=dict(links.values()), numbers=numbers, external=external, covers=frozenset(covers), balanced=balanced
+        )
 
     def set_cover(self, prefix: Prefix) -> None:
         rtnl.set_unreachable(self._net, prefix, ROUTE_PROTOCOL, COVER_METRIC)
