@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ BASE = "/workload/v1/stacks/default/workloads"
 class Process:
     """A control process of its own; `client` speaks to it as strictly as Python 3.13 does by default."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, program: Sequence[str] = ("-m", "anypop.api")) -> None:
         self.folder = folder
+        self.program = program
         (folder / "network.yaml").write_text(yaml.safe_dump(codec.to_data(a_network())))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -45,7 +46,7 @@ class Process:
 
     def argv(self) -> list[str]:
         state = self.folder / "control"
-        argv = [sys.executable, "-m", "anypop.api", "--state", str(state), "--listen", f"127.0.0.1:{self.port}"]
+        argv = [sys.executable, *self.program, "--state", str(state), "--listen", f"127.0.0.1:{self.port}"]
         return [
             *argv,
             "--network",
@@ -103,8 +104,8 @@ class Process:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Process]:
-    process = Process(folder)
+def running(folder: Path, *, program: Sequence[str] = ("-m", "anypop.api")) -> Iterator[Process]:
+    process = Process(folder, program=program)
     try:
         process.start()
         yield process

@@ -17,6 +17,7 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     from anypop.api import listen  # noqa: PLC0415 - see the module
+    from anypop.api.door import Bounds  # noqa: PLC0415
     from anypop.api.serve import Settings, serve  # noqa: PLC0415
     from anypop.control.refusals import Refused  # noqa: PLC0415
     from anypop.model.errors import Invalid, WorldError  # noqa: PLC0415
@@ -43,7 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--client-file", type=Path, metavar="FILE", help="where to write the first client's credentials"
     )
+    options.add_argument(
+        "--connections", type=int, default=4096, metavar="N", help="most open connections at each --listen (4096)"
+    )
+    options.add_argument(
+        "--connections-per-address", type=int, default=256, metavar="N", help="most from one address or /64 (256)"
+    )
     given = options.parse_args(argv)
+    bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[lines])
@@ -59,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 lab=given.lab,
                 graph=given.graph,
                 client_file=given.client_file,
+                bounds=bounds,
             )
         )
     except (Invalid, Refused, Unsafe, WorldError) as error:

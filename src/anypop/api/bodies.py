@@ -6,6 +6,7 @@ dependency of its endpoint, so that what an endpoint reads and what `openapi` sa
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from math import isinf
@@ -14,11 +15,16 @@ from typing import Any, Generic, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from anypop.api.door import source_of
+from anypop.control.refusals import Busy
 from anypop.model import codec, limits
 from anypop.model.errors import Invalid
 
 # A workload's document is a few kilobytes, user data at most 64; a report of a thousand instances is below a megabyte.
 BODY_LIMIT = 4 << 20
+# Of one account, one agent, or of one address where nobody has said who it is.
+CALLER_LIMIT = 4 * BODY_LIMIT
+_on_their_way: Counter[str] = Counter()
 # More than this takes more than a few milliseconds to read: not on the event loop.
 LARGE = 1 << 16
 JSON = "application/json"
@@ -85,15 +91,26 @@ def model_of(model: type[M], body: Any, *, under: str = "") -> M:
         raise Invalid(replace(p, path=".".join(filter(None, (under, p.path)))) for p in problems) from error
 
 
-async def raw_body(request: Request) -> bytes:
-    """The whole body. Raises `Invalid` when it is larger than any honest one."""
+async def raw_body(request: Request, *, limit: int = BODY_LIMIT) -> bytes:
+    """The whole body. Raises `Invalid` when it is larger than any honest one, and `Busy` when its sender has too many
+    bodies on their way: each may be as slow as a deadline allows, and all of it is held here.
+    """
+    caller = getattr(request.state, "caller", "") or source_of(request.client.host if request.client else "")
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_LIMIT:
-            raise Invalid.one("", f"the body is larger than {BODY_LIMIT} bytes")
-        parts.append(part)
-    return b"".join(parts)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            _on_their_way[caller] += len(part)
+            if size > limit:
+                raise Invalid.one("", f"the body is larger than {limit} bytes")
+            if _on_their_way[caller] > CALLER_LIMIT:
+                raise Busy(f"more than {CALLER_LIMIT} bytes of you are on their way; send one after the other")
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        _on_their_way[caller] -= size
+        if not _on_their_way[caller]:
+            del _on_their_way[caller]
 
 
 def object_of(raw: bytes) -> dict[str, Any]:

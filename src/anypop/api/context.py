@@ -99,7 +99,9 @@ def bearer(request: Request) -> str:
 
 
 async def account_of(request: Request, platform: PlatformDep, _: Annotated[str | None, Depends(CLIENT)]) -> Account:
-    return platform.accounts.account_of(bearer(request))
+    account = platform.accounts.account_of(bearer(request))
+    request.state.caller = account.id
+    return account
 
 
 CallerAccount = Annotated[Account, Depends(account_of)]
@@ -148,6 +150,7 @@ async def host_of(
 ) -> HostName:
     """The host of the path, which must be the one of the agent that asks. Raises `Forbidden`."""
     own = platform.accounts.host_of(bearer(request))
+    request.state.caller = own
     if host.upper() != own.upper():
         raise Forbidden(f"this token is for {own}, not for {host}")
     return own

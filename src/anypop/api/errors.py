@@ -5,6 +5,7 @@ are the bare names that the public clients can decode. It must not show anything
 that goes to the log.
 """
 
+import logging
 import uuid
 from collections.abc import Iterable
 from enum import IntEnum
@@ -14,8 +15,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from anypop.api.seldom import Seldom
 from anypop.control.refusals import (
     Busy,
     Exists,
@@ -47,6 +50,9 @@ class Code(IntEnum):
     UNAVAILABLE = 14
     UNAUTHENTICATED = 16
 
+
+log = logging.getLogger("anypop.api")
+_half_bodies = Seldom(log)
 
 # By this header the Workload API's clients know the answer of a gateway.
 GATEWAY = ("grpc-metadata-content-type", "application/grpc")
@@ -124,6 +130,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(WorldError, _world_failed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _parameters)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _our_bug)
 
 
@@ -166,6 +173,13 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException) and error.status_code == 404:
         return answer(Code.NOT_FOUND, f"there is nothing at {request.url.path}")
     return answer(Code.INVALID_ARGUMENT, getattr(error, "detail", None) or "the request cannot be read")
+
+
+async def _left(request: Request, _: Exception) -> JSONResponse:
+    """The client is gone, or was too slow, before its body was here: nobody reads this answer."""
+    who = request.client.host if request.client is not None else "somebody"
+    _half_bodies.warn(f"{request.method} {request.url.path} of {who} ended before its body did")
+    return answer(Code.INVALID_ARGUMENT, "the body ended before it was all there")
 
 
 async def _our_bug(_: Request, __: Exception) -> JSONResponse:

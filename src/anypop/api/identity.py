@@ -23,6 +23,8 @@ from anypop.model import limits
 
 router = APIRouter(tags=["identity"])
 
+# Nobody has said who it is yet.
+SIGN_IN_LIMIT = 1 << 18
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -33,7 +35,7 @@ class TokenBody(RequestBody):
         super().__init__({JSON: TokenRequest, FORM: TokenRequest})
 
     async def __call__(self, request: Request) -> TokenRequest:
-        raw = await raw_body(request)
+        raw = await raw_body(request, limit=SIGN_IN_LIMIT)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != FORM:
             return model_of(TokenRequest, object_of(raw))

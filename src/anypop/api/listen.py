@@ -11,6 +11,7 @@ import re
 import socket
 from dataclasses import dataclass
 
+from anypop.api.door import Door
 from anypop.host import netns
 from anypop.model.errors import Invalid, WorldError
 
@@ -46,7 +47,7 @@ def open_socket(place: ListenAddress) -> socket.socket:
             place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with netns.inside(place.namespace):
-            made = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+            made = Door(family, kind | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
         raise WorldError(what, str(error)) from error
     try:

@@ -12,11 +12,10 @@ import gc
 import json
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,11 +23,13 @@ from pathlib import Path
 import uvicorn
 import yaml
 
-from anypop.api import listen
+from anypop.api import door, listen
 from anypop.api.app import make_app
+from anypop.api.connection import Connection
 from anypop.api.context import Platform
 from anypop.api.graphs import Graphs
 from anypop.api.landings import keep_looking
+from anypop.api.server import Server
 from anypop.control import ca, collector
 from anypop.control.accounts import Accounts
 from anypop.control.core import Core
@@ -44,8 +45,6 @@ from anypop.plan.price import PriceBook, default_price_book, read_price_book
 log = logging.getLogger("anypop.api")
 
 RENEWAL_CHECK_S = 86_400.0
-# Those who wait are answered within milliseconds of the signal; this is for the slowest of them.
-FAREWELL_S = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +60,14 @@ class Settings:
     lab: Path | None = None
     graph: Path | None = None
     client_file: Path | None = None
+    bounds: door.Bounds = field(default_factory=door.Bounds)
 
 
 def serve(settings: Settings) -> None:
     """Run until a signal ends it. Raises `WorldError` and `Invalid` for what is in the way at start."""
     os.umask(0o077)
     collector.seldom()
+    door.Door.bounds = door.prepare(settings.bounds)
     with _in_words(f"use the folder {settings.state}"):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
@@ -133,6 +134,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         _bootstrap(settings, accounts, credentials, sockets)
         config = uvicorn.Config(
             make_app(platform),
+            http=Connection,
             ssl_certfile=str(credentials.certificate),
             ssl_keyfile=str(credentials.key),
             log_config=None,
@@ -143,7 +145,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             timeout_keep_alive=75,  # above an agent's longest wait, so that its connection lives from poll to poll
             timeout_graceful_shutdown=1,
         )
-        server = _Server(config, core)
+        server = Server(config, core)
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         # the table of cities takes 60 ms to read
         warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))
@@ -159,49 +161,6 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             await warm
     finally:
         await core.stop()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, but a signal first wakes everyone who waits for news, and ends the process with code 0."""
-
-    def __init__(self, config: uvicorn.Config, core: Core) -> None:
-        super().__init__(config)
-        self._core = core
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for place in sockets or []:
-            log.info("listening on %s", place.getsockname()[:2])
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        cut = asyncio.get_running_loop().call_later(FAREWELL_S, self._cut)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            cut.cancel()
-
-    def _cut(self) -> None:
-        """End what is still open. TLS's farewell needs the other side, and a client between two requests does not
-        listen for it.
-        """
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-
-        def leave() -> None:
-            self._core.bell.close()
-            self.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, leave)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
 
 
 def _network(path: Path | None) -> Network | None:
