@@ -72,6 +72,7 @@ def a_workload(number: int, a: int, b: int) -> Workload:
         id=WorkloadId(f"id-{number}"),
         stack_id=StackId("stack"),
         stack_slug="fun",
+        account_id="a" if number < 4 else "b",
         slug=f"w{number}",
         name=f"w{number}",
         containers=(Container(name="app", image=f"image:{b % 3}", cpu_millis=1000, memory_bytes=1 << 30),),

@@ -109,6 +109,35 @@ def test_no_pop_announces_an_address_that_it_cannot_serve(
         check(now, (), confirmed=frozenset())
 
 
+@settings(deadline=None)
+@given(some_workloads, some_workloads, st.lists(st.sampled_from("ab"), min_size=12, max_size=12), st.integers(1, 4))
+def test_no_prefix_is_given_to_a_second_account(
+    first: list[Workload], second: list[Workload], accounts: list[str], prefixes: int
+) -> None:
+    """Whose a workload is follows from its number before, and from another list after, so that some prefixes are
+    shared when the second plan begins: these stay, and whoever is given an address then meets nobody of another account
+    in its prefixes.
+    """
+
+    def owned(workloads: list[Workload], shift: int) -> tuple[Workload, ...]:
+        return tuple(replace(w, account_id=accounts[int(w.slug[1:]) + shift]) for w in workloads)
+
+    world = World(network=network(prefixes=prefixes), workloads=owned(first, 0))
+    planned = plan(world)
+    wanted = owned(second, 6)
+    again = plan(after(world, planned, workloads=wanted))
+    for now, before, declared in ((planned, (), world.workloads), (again, planned.anycast, wanted)):
+        whose = {w.id: w.account_id for w in declared}
+        had = {a.workload_id: a for a in before}
+        for held in now.anycast:
+            if held.workload_id in had:
+                assert held == had[held.workload_id]
+                continue
+            for other in now.anycast:
+                if {held.prefix4, held.prefix6} & {other.prefix4, other.prefix6}:
+                    assert whose.get(other.workload_id) == whose[held.workload_id]
+
+
 def test_every_upstream_with_a_session_hears_external_and_covering_prefixes() -> None:
     """209 has no IPv6 session here, so it hears IPv4 only; external prefixes have no gates."""
     planned = plan(World(network=network(), workloads=(workload(),)))

@@ -41,6 +41,7 @@ ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),
     "stack_id": StackId("another"),
     "stack_slug": "another",
+    "account_id": "another",
     "slug": "another",
     "name": "another",
     "targets": (Target(name="all", cities=(LHR,), replicas=7),),

@@ -11,12 +11,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 
 from anypop.api.bodies import JsonObject
-from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api.context import AnnouncedStack, CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
+from anypop.control.accounts import Account
+from anypop.control.sharing import Shared, shared_with_others
 from anypop.control.state import Declaration, State
 from anypop.judge.announced import announced
 from anypop.model.announce import Prefix, Scope, ScopeRule
@@ -26,6 +28,7 @@ from anypop.model.names import CityCode
 from anypop.model.network import Network, Upstream
 from anypop.model.scopes import scope_data
 from anypop.plan.edge_scopes import heard
+from anypop.routing.tenant_communities import refusal
 
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements", tags=["announcements"])
 
@@ -37,60 +40,85 @@ RulesBody = Annotated[dict[str, Any], Depends(JsonObject(RulesRequest))]
 
 @router.get("")
 @answers(Announcements)
-async def list_announcements(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def list_announcements(
+    workload_id: WorkloadId, stack: AnnouncedStack, account: CallerAccount, platform: PlatformDep
+) -> dict[str, Any]:
     """List every prefix x PoP x upstream of a workload, and its rules."""
-    state = platform.core.state
-    return _listed(state, platform.workload(stack, workload_id))
+    return _listed(platform, account, platform.core.state, platform.workload(stack, workload_id))
 
 
 @router.put("")
-@answers(Announcements, Code.FAILED_PRECONDITION)
+@answers(Announcements, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
 async def replace_rules(
-    workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody
+    workload_id: WorkloadId, stack: AnnouncedStack, account: CallerAccount, platform: PlatformDep, body: RulesBody
 ) -> dict[str, Any]:
     """Set these rules and no others."""
     declared = platform.workload(stack, workload_id)
-    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=False)
+    rules = parsed_rules(body, declared, platform.core.state.network, tenant=not account.operator)
+    return await _set(platform, account, declared, rules, beside=False)
 
 
 @router.patch("")
-@answers(Announcements, Code.FAILED_PRECONDITION)
+@answers(Announcements, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
 async def merge_rules(
-    workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, body: RulesBody
+    workload_id: WorkloadId, stack: AnnouncedStack, account: CallerAccount, platform: PlatformDep, body: RulesBody
 ) -> dict[str, Any]:
     """Set these rules beside the others; each replaces the one for the same PoP and upstream."""
     declared = platform.workload(stack, workload_id)
-    return await _set(platform, declared, parsed_rules(body, declared, platform.core.state.network), beside=True)
+    rules = parsed_rules(body, declared, platform.core.state.network, tenant=not account.operator)
+    return await _set(platform, account, declared, rules, beside=True)
 
 
 @router.delete("")
-@answers(Announcements, Code.FAILED_PRECONDITION)
-async def reset_rules(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(Announcements, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
+async def reset_rules(
+    workload_id: WorkloadId, stack: AnnouncedStack, account: CallerAccount, platform: PlatformDep
+) -> dict[str, Any]:
     """Announce plainly everywhere again."""
-    return await _set(platform, platform.workload(stack, workload_id), {}, beside=False)
+    return await _set(platform, account, platform.workload(stack, workload_id), {}, beside=False)
 
 
-async def _set(platform: Platform, declared: Declaration, wanted: Rules, *, beside: bool) -> dict[str, Any]:
+async def _set(
+    platform: Platform, account: Account, declared: Declaration, wanted: Rules, *, beside: bool
+) -> dict[str, Any]:
     """`beside`: the other rules stay."""
     before = _rules(platform.core.state, declared)
-    state = await platform.core.change(declare.set_rules(declared.id, wanted.values(), beside=beside))
+    step = declare.set_rules(declared.id, wanted.values(), beside=beside)
+    state = await platform.core.change(platform.scoping(step, account, declared.id))
     after = _rules(state, declared)
     changes = [
         {"pop": pop, "upstream": upstream, "before": scope_data(old), "after": scope_data(new)}
         for pop, upstream in sorted({*before, *after})
         if (old := _scope_of(before.get((pop, upstream)))) != (new := _scope_of(after.get((pop, upstream))))
     ]
-    return {"changes": changes, **_listed(state, declared)}
+    return {"changes": changes, **_listed(platform, account, state, declared)}
 
 
-def _listed(state: State, declared: Declaration) -> dict[str, Any]:
+def _listed(platform: Platform, account: Account, state: State, declared: Declaration) -> dict[str, Any]:
     rules = _rules(state, declared)
-    return {
+    listed = {
         "results": list(_rows(state, declared, rules)),
         "rules": [
             {"pop": r.pop, "upstream": r.upstream, "scope": scope_data(r.scope), "note": r.note} for r in rules.values()
         ],
     }
+    found = shared_with_others(state, declared.id)
+    return listed | ({"shared": [shared_data(platform, account, one) for one in found]} if found else {})
+
+
+def shared_data(platform: Platform, account: Account, found: Shared) -> dict[str, Any]:
+    """A prefix with addresses of several accounts; who they are is for the operator alone."""
+    told: dict[str, Any] = {"prefix": str(found.prefix)}
+    if account.operator:
+        told["workloads"] = [
+            {
+                "account": platform.accounts.name_of(d.workload.account_id),
+                "stack": d.workload.stack_slug,
+                "workload": d.workload.slug,
+            }
+            for d in found.workloads
+        ]
+    return told
 
 
 def rows_of(state: State, declared: Declaration) -> list[dict[str, Any]]:
@@ -140,8 +168,8 @@ def _scope_of(rule: ScopeRule | None) -> Scope:
     return rule.scope if rule is not None else Scope()
 
 
-def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Network) -> Rules:
-    """The rules of a request. Raises `Invalid` with all their problems."""
+def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Network, *, tenant: bool) -> Rules:
+    """The rules of a request. `tenant`: it is not the operator's. Raises `Invalid` with all their problems."""
     given = body.get("rules")
     if not isinstance(given, list):
         raise Invalid.one("rules", "is required: a list of {pop, upstream, scope, note}")
@@ -161,6 +189,8 @@ def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Networ
         scope = scope_from(
             entry.get("scope"), f"{path}.scope", upstream.asn if upstream is not None else None, problems
         )
+        if tenant and upstream is not None:
+            problems += _not_for_tenants(scope, f"{path}.scope", upstream, network)
         note = entry.get("note") or ""
         if not isinstance(note, str):
             problems.append(Problem(path=f"{path}.note", message="must be text"))
@@ -175,6 +205,14 @@ def parsed_rules(body: Mapping[str, Any], declared: Declaration, network: Networ
     if problems:
         raise Invalid(problems)
     return rules
+
+
+def _not_for_tenants(scope: Scope, path: str, upstream: Upstream, network: Network) -> Iterator[Problem]:
+    for community in scope.every_community:
+        if why := refusal(community, upstream.asn, network.tenant_communities):
+            field = "communities" if len(community) == 2 else "large_communities"
+            instead = f"see /anypop/v1/communities/{upstream.asn} for what it understands, or ask the operator"
+            yield Problem(path=f"{path}.{field}", message=f"{why}: {instead}")
 
 
 def _upstream(entry: Mapping[str, Any], path: str, network: Network, problems: list[Problem]) -> Upstream | None:

@@ -20,9 +20,10 @@ from anypop.control.accounts import Account, Accounts, Stack
 from anypop.control.core import Alter, Core
 from anypop.control.quotas import Quotas
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
+from anypop.control.sharing import alone
 from anypop.control.state import Declaration
 from anypop.model import limits
-from anypop.model.names import CityCode, HostName
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.plan.price import PriceBook
 
 
@@ -58,6 +59,12 @@ class Platform:
         return self.quotas.within(
             alter, account=account, stack=stack.id, stacks=lambda: [s.id for s in self.accounts.stacks(account)]
         )
+
+    def scoping(self, alter: Alter, account: Account, workload: WorkloadId) -> Alter:
+        """`alter`, a change of how the workload's prefixes are announced, refused to a tenant where somebody else would
+        feel it.
+        """
+        return alter if account.operator else alone(alter, workload)
 
     def workload(self, stack: Stack, ref: str) -> Declaration:
         """A workload of the stack by id or slug. Raises `NotFound`."""
@@ -140,6 +147,22 @@ async def any_stack_of(
 
 
 AnyStack = Annotated[Stack, Depends(any_stack_of)]
+
+
+async def announced_stack_of(
+    stack_id: Annotated[str, Path(description="id or slug; the operator may name anybody's")],
+    account: CallerAccount,
+    platform: PlatformDep,
+) -> Stack:
+    """The stack of the path: the caller's own, or for the operator anybody's, since how a shared prefix is announced is
+    the operator's to change.
+    """
+    if account.operator:
+        return platform.accounts.any_stack(stack_id)
+    return platform.accounts.stack(account.id, stack_id)
+
+
+AnnouncedStack = Annotated[Stack, Depends(announced_stack_of)]
 
 
 async def host_of(

@@ -59,6 +59,7 @@ _REFUSALS: Mapping[object, Collection[Code]] = {
     context.operator_of: [Code.PERMISSION_DENIED],
     context.stack_of: [Code.NOT_FOUND],
     context.any_stack_of: [Code.NOT_FOUND, Code.PERMISSION_DENIED],
+    context.announced_stack_of: [Code.NOT_FOUND],
     context.host_of: [Code.UNAUTHENTICATED, Code.PERMISSION_DENIED],
 }
 # Any request may hold text that breaks the limits, meet an error of our own, or a store that fails.

@@ -9,9 +9,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from anypop.api.announcements import shared_data
 from anypop.api.context import CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.platform import Health, Pops
+from anypop.control.accounts import Account
+from anypop.control.sharing import shared
 from anypop.judge.instances import shown
 from anypop.model import codec
 from anypop.model.names import CityCode
@@ -38,18 +41,22 @@ async def list_pops(account: CallerAccount, platform: PlatformDep) -> dict[str, 
     """
     cities = sorted(platform.cities())
     return {
-        "results": [_pop(platform, city) | (_inside(platform, city) if account.operator else {}) for city in cities]
+        "results": [
+            _pop(platform, city) | (_inside(platform, account, city) if account.operator else {}) for city in cities
+        ]
     }
 
 
-def _inside(platform: Platform, city: CityCode) -> dict[str, Any]:
+def _inside(platform: Platform, account: Account, city: CityCode) -> dict[str, Any]:
     site = platform.core.state.network.pop(city)
     reports = [
         r.report
         for host in (site.hosts if site else ())
         if (r := platform.core.state.reports.get(host.name)) is not None
     ]
-    return {
+    here = {p.prefix for report in reports for p in report.prefixes}
+    found = [shared_data(platform, account, one) for one in shared(platform.core.state) if one.prefix in here]
+    return ({"shared": found} if found else {}) | {
         name: [line for report in reports for line in getattr(report, name)] for name in ("drift", "errors", "orphans")
     }
 

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Path
 from anypop.api import shapes
 from anypop.api.announcements import parsed_rules
 from anypop.api.bodies import JsonBody, JsonObject, model_of
-from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
+from anypop.api.context import AnnouncedStack, CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.landings import landings_of
@@ -32,6 +32,9 @@ from anypop.api.models.rollouts import (
     StrategyRequest,
 )
 from anypop.control import rollouts
+from anypop.control.accounts import Account
+from anypop.control.core import Alter
+from anypop.control.refusals import Forbidden
 from anypop.control.state import Declaration, State
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, WorkloadId
@@ -69,7 +72,7 @@ async def list_revisions(workload_id: WorkloadRef, stack: CallerStack, platform:
 
 @router.get("/rollouts")
 @answers(Rollouts)
-async def list_rollouts(workload_id: WorkloadRef, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def list_rollouts(workload_id: WorkloadRef, stack: AnnouncedStack, platform: PlatformDep) -> dict[str, Any]:
     """List the rollouts that are remembered, oldest first, and on how many instances the newest revision is."""
     state = platform.core.state
     declared = platform.workload(stack, workload_id)
@@ -79,7 +82,7 @@ async def list_rollouts(workload_id: WorkloadRef, stack: CallerStack, platform: 
 @router.get("/rollouts/{rollout_id}")
 @answers(RolloutState)
 async def get_rollout(
-    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: AnnouncedStack, platform: PlatformDep
 ) -> dict[str, Any]:
     """Get one rollout, and on how many instances the newest revision is."""
     state = platform.core.state
@@ -88,51 +91,63 @@ async def get_rollout(
 
 
 @router.post("/rollouts")
-@answers(RolloutStarted, Code.FAILED_PRECONDITION)
+@answers(RolloutStarted, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
 async def change_scopes(
     workload_id: WorkloadRef,
-    stack: CallerStack,
+    stack: AnnouncedStack,
     account: CallerAccount,
     platform: PlatformDep,
     body: Annotated[dict[str, Any], Depends(JsonObject(RolloutRequest))],
 ) -> dict[str, Any]:
     """Change scopes in waves, taken back where vantages land elsewhere than expected."""
     declared = platform.workload(stack, workload_id)
-    waves = _waves(body, platform.core.state, declared)
+    waves = _waves(body, platform.core.state, declared, tenant=not account.operator)
     strategy = _strategy(body.get("strategy") or {}, declared.strategy)
     baseline = await landings_of(platform, declared.id)
     _check_vantages(waves, baseline)
     identity = rollouts.new_id()
     step = rollouts.change_scopes(declared.id, identity, waves, by=account.name, strategy=strategy, baseline=baseline)
-    state = await platform.core.change(step)
+    state = await platform.core.change(platform.scoping(step, account, declared.id))
     return {"rollout": data_of(state, state.rollouts[identity])}
 
 
 @router.post("/rollouts/{rollout_id}/pause")
-@answers(RolloutState, Code.FAILED_PRECONDITION)
+@answers(RolloutState, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
 async def pause_rollout(
-    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+    workload_id: WorkloadRef,
+    rollout_id: RolloutRef,
+    stack: AnnouncedStack,
+    account: CallerAccount,
+    platform: PlatformDep,
 ) -> dict[str, Any]:
     """Pause a rollout: nothing more changes, what is changed already stays."""
-    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.pause)
+    return await _asked(platform, account, platform.workload(stack, workload_id), rollout_id, rollouts.pause)
 
 
 @router.post("/rollouts/{rollout_id}/resume")
-@answers(RolloutState, Code.FAILED_PRECONDITION)
+@answers(RolloutState, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
 async def resume_rollout(
-    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+    workload_id: WorkloadRef,
+    rollout_id: RolloutRef,
+    stack: AnnouncedStack,
+    account: CallerAccount,
+    platform: PlatformDep,
 ) -> dict[str, Any]:
     """Resume a paused rollout."""
-    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.resume)
+    return await _asked(platform, account, platform.workload(stack, workload_id), rollout_id, rollouts.resume)
 
 
 @router.post("/rollouts/{rollout_id}/abort")
-@answers(RolloutState, Code.FAILED_PRECONDITION)
+@answers(RolloutState, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
 async def abort_rollout(
-    workload_id: WorkloadRef, rollout_id: RolloutRef, stack: CallerStack, platform: PlatformDep
+    workload_id: WorkloadRef,
+    rollout_id: RolloutRef,
+    stack: AnnouncedStack,
+    account: CallerAccount,
+    platform: PlatformDep,
 ) -> dict[str, Any]:
     """Abort a rollout, and take back what it changed."""
-    return await _asked(platform, platform.workload(stack, workload_id), rollout_id, rollouts.abort)
+    return await _asked(platform, account, platform.workload(stack, workload_id), rollout_id, rollouts.abort)
 
 
 @router.post("/rollback")
@@ -232,8 +247,17 @@ def newest_of(state: State, declared: Declaration) -> Rollout | None:
     return next(reversed(rollouts_of(state, declared.id)), None)
 
 
-async def _asked(platform: Platform, declared: Declaration, rollout_id: str, step: Any) -> dict[str, Any]:
-    state = await platform.core.change(partial(step(declared.id, rollout_id)), confirmed=frozenset([declared.id]))
+async def _asked(
+    platform: Platform, account: Account, declared: Declaration, rollout_id: str, asked: Any
+) -> dict[str, Any]:
+    """The operator, and whoever owns the stack; who shares its prefixes may not touch a change of scopes."""
+    found = rollouts.find(platform.core.state, declared.id, rollout_id)
+    if account.operator and declared.workload.account_id != account.id and found.kind is not RolloutKind.SCOPES:
+        raise Forbidden("how a tenant's instances are changed is the tenant's own business; scopes are the operator's")
+    step: Alter = partial(asked(declared.id, found.id))
+    if found.kind is RolloutKind.SCOPES:
+        step = platform.scoping(step, account, declared.id)
+    state = await platform.core.change(step, confirmed=frozenset([declared.id]))
     return {"rollout": data_of(state, rollouts.find(state, declared.id, rollout_id))} | status(
         state, state.workloads[declared.id]
     )
@@ -244,7 +268,7 @@ def _strategy(given: Any, base: Strategy) -> Strategy:
     return replace(base, **model_of(StrategyRequest, given, under="strategy").model_dump(exclude_none=True))
 
 
-def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list[ScopeWave]:
+def _waves(body: Mapping[str, Any], state: State, declared: Declaration, *, tenant: bool) -> list[ScopeWave]:
     given = body.get("waves")
     if not isinstance(given, list) or not given:
         raise Invalid.one("waves", 'is required: a list of {"rules": [...], "expected": {...}}')
@@ -257,7 +281,7 @@ def _waves(body: Mapping[str, Any], state: State, declared: Declaration) -> list
             problems.append(Problem(path=path, message="must be an object"))
             continue
         try:
-            rules = parsed_rules(entry, declared, state.network)
+            rules = parsed_rules(entry, declared, state.network, tenant=tenant)
         except Invalid as error:
             problems += [Problem(path=f"{path}.{p.path}", message=p.message) for p in error.problems]
             continue

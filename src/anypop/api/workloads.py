@@ -62,10 +62,12 @@ async def create_workload(
     """Create a workload.
 
     The answer comes when it is on disk, and has its anycast addresses already. Nothing is created where anything is
-    wrong.
+    wrong, nor where no covering prefix is left for its account and its cities.
     """
     made = declare.parsed(body, stack, declare.new_id(), platform.cities())
-    state = await platform.core.change(platform.within_quota(declare.create(made), stack))
+    state = await platform.core.change(
+        platform.within_quota(declare.create(made), stack), accept=declare.refuse_without_address(made.workload.id)
+    )
     _warn(response, made)
     return {"workload": shapes.workload(state, state.workloads[made.workload.id])}
 

@@ -245,6 +245,11 @@ class Accounts:
                 return found
         raise NotFound(f"no stack {ref}")
 
+    def name_of(self, account_id: str) -> str:
+        """What an account is called; its id where nobody knows it."""
+        found = self._accounts.get(account_id)
+        return found.name if found is not None else account_id
+
     def has_account(self, account_id: str) -> bool:
         return account_id in self._accounts
 

@@ -55,6 +55,7 @@ def of_workload(workload: WorkloadId) -> Hashable:
 
 
 Alter = Callable[[State, float], State]
+Look = Callable[[State], None]
 
 
 @dataclass(slots=True)
@@ -107,14 +108,17 @@ class Core:
             self._timer.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
 
-    async def change(self, alter: Alter, *, confirmed: frozenset[WorkloadId] = frozenset()) -> State:
+    async def change(
+        self, alter: Alter, *, confirmed: frozenset[WorkloadId] = frozenset(), accept: Look | None = None
+    ) -> State:
         """Make one step: `alter` turns the newest state into a draft (or raises), and what follows from it is decided
         and stored.
 
-        `confirmed`: workloads that a person deleted or shrank by this. Returns the state after the step. Raises what
-        `alter` raises, `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
+        `confirmed`: workloads that a person deleted or shrank by this. `accept`: looks at what was decided, and raises
+        where that is not what was asked for. Returns the state after the step. Raises what `alter` or `accept` raises,
+        `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
         """
-        return await self._step(alter, confirmed=confirmed, floors={})
+        return await self._step(alter, confirmed=confirmed, floors={}, accept=accept)
 
     async def take(self, report: Report, body: bytes = b"") -> None:
         """A host's report, and the JSON as which it came. Returns when it is stored and judged; reports that arrive
@@ -200,7 +204,14 @@ class Core:
             floors = {host: r.report.generation for host, r in inbox.reports.items()} | inbox.ahead
             await self._step(alter, confirmed=frozenset(), floors=floors)
 
-    async def _step(self, alter: Alter, *, confirmed: frozenset[WorkloadId], floors: dict[HostName, int]) -> State:
+    async def _step(
+        self,
+        alter: Alter,
+        *,
+        confirmed: frozenset[WorkloadId],
+        floors: dict[HostName, int],
+        accept: Look | None = None,
+    ) -> State:
         loop = asyncio.get_running_loop()
 
         def write() -> State:
@@ -208,6 +219,8 @@ class Core:
             before = self._latest
             draft = alter(before, now)
             after = decide(before, draft, now=now, confirmed=confirmed, floors=floors)
+            if accept is not None:
+                accept(after)
             self.store.save(before, after, events_between(before, after), at=now)
             self._latest = after
             # From here, and not from the awaiting caller: the caller may have been cancelled, the step is done all the

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from anypop.control.accounts import Stack
-from anypop.control.core import Alter
+from anypop.control.core import Alter, Look
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
 from anypop.control.state import Declaration, Revision, State
@@ -32,7 +32,8 @@ def new_id() -> WorkloadId:
 
 def parsed(body: Mapping[str, Any], stack: Stack, workload_id: WorkloadId, cities: Collection[CityCode]) -> Parsed:
     """The body of a request as a workload of `stack`. Raises `Invalid`."""
-    return parse(body, workload_id=workload_id, stack_id=stack.id, stack_slug=stack.slug, cities=cities)
+    made = parse(body, workload_id=workload_id, stack_id=stack.id, stack_slug=stack.slug, cities=cities)
+    return replace(made, workload=replace(made.workload, account_id=stack.account_id))
 
 
 def redeclared(wanted: Mapping[str, Any], current: Declaration, stack: Stack, cities: Collection[CityCode]) -> Parsed:
@@ -56,6 +57,19 @@ def create(made: Parsed) -> Alter:
         return replace(state, workloads=with_entries(state.workloads, {workload.id: declared}))
 
     return alter
+
+
+def refuse_without_address(workload_id: WorkloadId) -> Look:
+    """For a creation: it is refused (`Precondition`) where the workload asks for an anycast address and there is none
+    to give.
+    """
+
+    def look(state: State) -> None:
+        note = state.plan.unserved.get(workload_id) if state.plan is not None else None
+        if note is not None:
+            raise Precondition(f"{note.reason.says}: {note.detail}. Nothing was created")
+
+    return look
 
 
 def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:

@@ -6,9 +6,10 @@ An event's `kind` is stable for machines.
 
 from collections.abc import Iterator
 
+from anypop.control.sharing import shared
 from anypop.control.state import State
 from anypop.judge.verdict import Received
-from anypop.model.announce import Scope
+from anypop.model.announce import Prefix, Scope
 from anypop.model.events import Event, EventKind, Field
 from anypop.model.names import HostName
 from anypop.model.reasons import Reason
@@ -17,11 +18,12 @@ from anypop.model.report_limits import TOLD_LENGTH, TOLD_LINES
 from anypop.model.rollout import RolloutKind
 from anypop.model.scopes import community_text
 from anypop.model.table import differing
+from anypop.plan.announcements import order_of
 
 
 def events_between(before: State, after: State) -> list[Event]:
     """All events of one step, in the order of cause and effect: seen, declared, planned, ordered, judged."""
-    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _ordered, _judged, _lost)
+    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _shared, _ordered, _judged, _lost)
     return [event for part in parts for event in part(before, after)]
 
 
@@ -117,6 +119,32 @@ def _noted(before: State, after: State) -> Iterator[Event]:
                 subject=note.subject,
                 message=f"{note.reason.says}{': ' if note.detail else ''}{note.detail}",
                 fields={"reason": note.reason.value},
+            )
+
+
+def _shared(before: State, after: State) -> Iterator[Event]:
+    """Prefixes with addresses of several accounts: at each start, and where that has changed."""
+    prefixes: set[Prefix] | None = None
+    if before.plan is not None:
+        changed = differing(before.anycast, after.anycast)
+        held = [h for state in (before, after) for w in changed if (h := state.anycast.get(w)) is not None]
+        prefixes = {prefix for entry in held for prefix in (entry.prefix4, entry.prefix6)}
+        was = {one.prefix: one.accounts for one in shared(before, prefixes)}
+    else:
+        was = {}
+    for one in shared(after, prefixes if prefixes is None else sorted(prefixes, key=order_of)):
+        if was.get(one.prefix) != one.accounts:
+            yield Event(
+                kind=EventKind.PREFIX_SHARED,
+                subject=str(one.prefix),
+                message=f"has addresses of {len(one.accounts)} accounts, as an older version gave them: "
+                f"{', '.join(one.names)}; nobody but the operator may change how it is announced, and it is given to "
+                "nobody more",
+                fields={
+                    "prefix": str(one.prefix),
+                    "accounts": ",".join(one.accounts),
+                    "workloads": ",".join(one.names),
+                },
             )
 
 

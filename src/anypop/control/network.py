@@ -17,6 +17,7 @@ from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName
 from anypop.model.network import Host, Network, Pop, UpstreamKind
+from anypop.routing.tenant_communities import is_listable
 
 _LONGEST_SILENCE_S = 7 * 86_400.0
 
@@ -54,6 +55,10 @@ def _names(network: Network) -> Iterator[Problem]:
         yield Problem(
             path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}"
         )
+    for number, entry in enumerate(network.tenant_communities):
+        if not is_listable(entry):
+            message = f"{entry[:60]}: write harmless, a community (209:7100), or one with * for any number (209:*)"
+            yield Problem(path=f"tenant_communities[{number}]", message=message)
     seen: set[str] = set()
     names: set[str] = set()
     for index, pop in enumerate(network.pops):

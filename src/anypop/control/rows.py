@@ -4,7 +4,7 @@ A workload's secrets are cut out of its row here and put back here, so that no o
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
@@ -72,11 +72,12 @@ def secrets_of(revision: Revision) -> dict[SecretKey, str]:
     return {(revision.workload.id, revision.number, secret.path): secret.value for secret in revision.secrets}
 
 
-def to_revision(row: RowMapping, secrets: tuple[Secret, ...]) -> Revision:
-    """`secrets`: those of this revision."""
+def to_revision(row: RowMapping, secrets: tuple[Secret, ...], accounts: Mapping[str, str]) -> Revision:
+    """`secrets`: those of this revision. `accounts`: whose each stack is; an older version did not write it down."""
     values = {secret.path: secret.value for secret in secrets}
+    workload = _with_secrets(codec.from_json(Workload, row["workload"]), lambda path: values[path])
     return Revision(
-        workload=_with_secrets(codec.from_json(Workload, row["workload"]), lambda path: values[path]),
+        workload=replace(workload, account_id=accounts.get(workload.stack_id, "")),
         document=json.loads(row["document"]),
         secrets=secrets,
         created_at=row["created_at"],

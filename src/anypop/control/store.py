@@ -109,8 +109,11 @@ class Store:
             secrets: dict[tuple[str, int], list[Secret]] = defaultdict(list)
             for row in _all(link, schema.workload_secrets):
                 secrets[row["workload_id"], row["revision"]].append(Secret(path=row["path"], value=row["value"]))
+            accounts = {r["id"]: r["account_id"] for r in _all(link, schema.stacks)}
             revisions = {
-                (r["workload_id"], r["number"]): rows.to_revision(r, tuple(secrets[r["workload_id"], r["number"]]))
+                (r["workload_id"], r["number"]): rows.to_revision(
+                    r, tuple(secrets[r["workload_id"], r["number"]]), accounts
+                )
                 for r in _all(link, schema.revisions)
             }
             declared = [

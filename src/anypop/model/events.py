@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     ROLLOUT_NOT_RESTORED = "rollout-not-restored"
     SCOPE_CHANGED = "scope-changed"
     NOT_PLANNED = "not-planned"
+    PREFIX_SHARED = "prefix-shared"
     ORDER_ISSUED = "order-issued"
     ORDER_REFUSED = "order-refused"
     INSTANCE = "instance"

@@ -112,7 +112,8 @@ class Network:
     announced as a whole.
 
     `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its
-    PoP; 0: never.
+    PoP; 0: never. `tenant_communities`: those that tenants may send; `harmless` stands for what the dictionaries know
+    as an action on a tenant's own route, `209:*` for all of that form.
     """
 
     asn: int
@@ -120,6 +121,7 @@ class Network:
     anycast6: tuple[IPv6Network, ...]
     pops: tuple[Pop, ...]
     lost_after_s: float = 300.0
+    tenant_communities: tuple[str, ...] = ("harmless",)
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

@@ -85,7 +85,7 @@ class Reason(StrEnum):
 _SAYS: dict[Reason, str] = {
     Reason.NO_SUCH_POP: "no PoP in that city",
     Reason.POP_FULL: "the PoP has no free address left",
-    Reason.NO_COVERING_PREFIX: "no covering prefix is free for this set of PoPs",
+    Reason.NO_COVERING_PREFIX: "no covering prefix is free for this account and this set of PoPs",
     Reason.SHARED_PREFIX: "not announced here: another workload of the same covering prefix has no instance in this "
     "PoP",
     Reason.NO_ROOM: "no host of the PoP has room for it",

@@ -84,7 +84,7 @@ class Workload:
     `annotations`.
 
     `revision` counts its declared versions; `template` is the hash of all that an instance's processes are made from
-    (`plan.template`), so two revisions with one template need no new process.
+    (`plan.template`), so two revisions with one template need no new process. `account_id`: whose stack it is.
     """
 
     id: WorkloadId
@@ -101,3 +101,4 @@ class Workload:
     template: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
+    account_id: str = ""

@@ -2,13 +2,14 @@
 
 In: who asks for one, and where its places are. Out: the address, or a note why there is none. A covering prefix is
 shared only by workloads in the same set of PoPs, since a PoP that announces it attracts the traffic of every address
-in it. An address leaves the table when the last instance of its workload is gone; control then lets it rest before
-it offers the prefix's address again.
+in it; and only by workloads of one account, since it is announced as a whole and what one does to it all others feel.
+What an older version gave to two accounts stays as it is, and is given to nobody more. An address leaves the table
+when the last instance of its workload is gone; control then lets it rest before it offers the address again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
@@ -22,10 +23,19 @@ from anypop.plan.ground import Ground
 from anypop.plan.placement import Settled
 from anypop.plan.sites import Sites
 
-# the PoPs a workload asks for, and those where it has a place
-Footprint = tuple[frozenset[CityCode], frozenset[CityCode]]
 Tenants = Callable[[Prefix], Collection[WorkloadId]]
+MOST_TOLD = 8  # prefixes in one sentence
 P = TypeVar("P", IPv4Network, IPv6Network)
+
+
+class Footprint(NamedTuple):
+    """Who may share a prefix: those of whom all of this is the same. `asked`: the PoPs a workload asks for; `stands`:
+    those where it has a place; `account`: whose it is, None: nobody knows any more, so it shares with nobody new.
+    """
+
+    asked: frozenset[CityCode]
+    stands: frozenset[CityCode]
+    account: str | None
 
 
 def allocate(
@@ -88,10 +98,11 @@ def footprint(ground: Ground, sites: Sites, identity: WorkloadId, settled: Settl
     stands = frozenset((*(i.pop for i in settled.kept), *(sites.pop_of(host) for host, _ in going)))
     workload = ground.workload(identity)
     if workload is None:
-        return stands, stands
-    return frozenset(
+        return Footprint(stands, stands, None)
+    asked = frozenset(
         city for target in workload.targets if target.replicas for city in target.cities if city in sites.pops
-    ), stands
+    )
+    return Footprint(asked, stands, workload.account_id)
 
 
 def give(
@@ -112,12 +123,8 @@ def give(
     )
     found = next(free, None)
     if found is None or prefix6 is None:
-        family = "IPv4" if found is None else "IPv6"
-        total = len(network.anycast4 if found is None else network.anycast6)
-        detail = (
-            f"none of {total} {family} prefixes is free or used by just these PoPs: "
-            f"{', '.join(sorted(mine[0])) or 'none'}"
-        )
+        lacking = network.anycast4 if found is None else network.anycast6
+        detail = _out_of_prefixes(4 if found is None else 6, lacking, mine)
         return PlanNote(subject=workload.slug, reason=Reason.NO_COVERING_PREFIX, detail=detail)
     prefix4, address4 = found
     return AnycastAddress(
@@ -128,8 +135,8 @@ def give(
 def _candidates(
     prefixes: tuple[P, ...], tenants: Tenants, mine: Footprint, footprints: Mapping[WorkloadId, Footprint]
 ) -> Iterator[P]:
-    """Prefixes shared with workloads of the same footprint, then unused ones: they are scarce, so sharing comes
-    first.
+    """Prefixes shared with workloads of the same footprint (and so of the same account), then unused ones: they are
+    scarce, so sharing comes first.
     """
     for prefix in prefixes:
         sharing = tenants(prefix)
@@ -138,6 +145,17 @@ def _candidates(
     for prefix in prefixes:
         if not tenants(prefix):
             yield prefix
+
+
+def _out_of_prefixes(family: int, prefixes: Sequence[Prefix], mine: Footprint) -> str:
+    """Which prefixes there are, and what can be done. Whoever else uses them is nobody's business here."""
+    told = ", ".join(map(str, prefixes[:MOST_TOLD])) + (", ..." if len(prefixes) > MOST_TOLD else "")
+    return (
+        f"none of {len(prefixes)} IPv{family} prefixes ({told or 'the network has none'}) is free or used by just this "
+        f"account in just these PoPs: {', '.join(sorted(mine.asked)) or 'none'}; ask for the PoPs of another workload "
+        f"of this account, delete one that is not needed, or let the operator add a prefix to anycast{family} of the "
+        "network document"
+    )
 
 
 def _free(prefix: IPv4Network, is_taken: Callable[[IPv4Address], bool]) -> IPv4Address | None:

@@ -100,9 +100,25 @@ class RuleChange(Answer):
     after: ScopeAnswer
 
 
+class SharingWorkload(Answer):
+    """Whose address is in a shared prefix."""
+
+    account: str
+    stack: str
+    workload: str
+
+
+class SharedPrefix(Answer):
+    """A covering prefix with addresses of several accounts: how it is announced is the operator's to change."""
+
+    prefix: str
+    workloads: list[SharingWorkload] = left_out("for the operator alone")
+
+
 class Announcements(Answer):
     """All announcements of a workload and its rules; after a change also the difference."""
 
     changes: list[RuleChange] = left_out("in answers to PUT, PATCH and DELETE")
     results: list[AnnouncementRow]
     rules: list[Rule]
+    shared: list[SharedPrefix] = left_out("where other accounts have addresses in its prefixes")

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from anypop.api.models.announcements import SharedPrefix
 from anypop.api.models.common import Answer, Moment, Request, left_out
 from anypop.api.models.workloads import InstancePhase, Location
 from anypop.model.network import Capacity, Network
@@ -84,6 +85,7 @@ class PopState(Answer):
     instances: PopInstances
     report_age_s: float | None
     hosts: list[HostReport]
+    shared: list[SharedPrefix] = left_out("for the operator alone, where accounts share prefixes")
     drift: list[str] = left_out("for the operator alone")
     errors: list[str] = left_out("for the operator alone")
     orphans: list[str] = left_out("for the operator alone")
