@@ -160,8 +160,8 @@ def test_only_what_is_told_anew_does_not_wait_for_the_disk(tmp_path: Path) -> No
     assert found == ["FULL", "FULL", "FULL", "FULL", "NORMAL", "FULL", "FULL"]
 
 
-def test_secrets_stand_in_their_own_table_and_in_orders_alone(store: Store, stack: Stack) -> None:
-    """A workload's row does not hold the value of a secret."""
+def test_no_row_of_any_table_holds_a_secret(store: Store, stack: Stack) -> None:
+    """Where secrets are, in their own table and in orders, they are sealed."""
     before = State()
     for after in _full(stack)[:3]:
         store.save(before, after, events_between(before, after), at=NOW)

@@ -46,6 +46,7 @@ class Database:
             config.set_main_option("script_location", "anypop.control:migrations")
             config.set_main_option("path_separator", "os")
             config.attributes["connection"] = link
+            config.attributes["folder"] = self.folder
             now = (
                 link.execute(text("SELECT version_num FROM alembic_version")).scalar()
                 if inspect(link).has_table("alembic_version")
@@ -451,7 +452,7 @@ def test_an_agent_goes_on_from_the_page_it_wrote_then(tmp_path: Path, taken: Tak
     folder.mkdir()
     (folder / "order.json").write_bytes((RECORDED / "ledger-LHR.json").read_bytes())
     then = json.loads((RECORDED / "ledger-LHR.json").read_bytes())
-    ledger = Ledger(folder / "order.json", HostName("LHR"))
+    ledger = Ledger(folder / "order.json", HostName("LHR"), bytes(32))
     ledger.restore()
     assert ledger.error == "" and ledger.page is not None
     assert ledger.generation == then["order"]["generation"]
@@ -472,7 +473,7 @@ def test_an_agent_goes_on_from_the_page_it_wrote_then(tmp_path: Path, taken: Tak
     assert ledger.accept(newer) is None
     assert {i.uid for i in ledger.page.order.instances} == set(running)
     assert [x.removal.uid for x in ledger.page.leaving] == [leaving.removal.uid]
-    again = Ledger(folder / "order.json", HostName("LHR"))
+    again = Ledger(folder / "order.json", HostName("LHR"), bytes(32))
     again.restore()
     assert again.page == ledger.page
 

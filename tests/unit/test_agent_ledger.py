@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.ledger import Ledger
+from anypop.agent.ledger_key import ledger_key
+from anypop.model import codec
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import HostName
+from anypop.model.order import InstanceOrder, Removal
 from anypop.model.reasons import Reason
 from tests.agent_older import older_page
 from tests.agent_world import HOST, instance, order
 
+KEY = bytes(range(32))
+
 
 def ledger(folder: Path) -> Ledger:
     """A ledger as a new process opens it."""
-    opened = Ledger(folder / "order.json", HOST)
+    opened = Ledger(folder / "order.json", HOST, KEY)
     opened.restore()
     return opened
 
@@ -119,7 +124,7 @@ def test_a_damaged_file_is_set_aside_and_said(tmp_path: Path) -> None:
 def test_a_full_disk_refuses_the_order(tmp_path: Path) -> None:
     """An order that cannot be written is not obeyed."""
     (tmp_path / "file").write_text("")
-    book = Ledger(tmp_path / "file" / "order.json", HOST)
+    book = Ledger(tmp_path / "file" / "order.json", HOST, KEY)
     with pytest.raises(WorldError, match="write the order"):
         book.accept(order(1))
     assert book.page is None
@@ -128,4 +133,48 @@ def test_a_full_disk_refuses_the_order(tmp_path: Path) -> None:
 def test_another_hosts_order_is_the_senders_mistake(tmp_path: Path) -> None:
     """An order for another host is refused with the field's name."""
     with pytest.raises(Invalid, match="host"):
-        Ledger(tmp_path / "order.json", HostName("JFK")).accept(order(1))
+        Ledger(tmp_path / "order.json", HostName("JFK"), KEY).accept(order(1))
+
+
+def with_secret(number: int, value: str) -> InstanceOrder:
+    one = instance(number)
+    containers = tuple(replace(c, secrets=(("TOKEN", value),)) for c in one.containers)
+    return replace(one, payload=replace(one.payload, containers=containers))
+
+
+def test_no_secret_lies_readable_in_the_ledger(tmp_path: Path) -> None:
+    """Of what runs and of what is on its way out; a new process reads them back, and also what an earlier version
+    wrote in the clear, which is sealed at once.
+    """
+    first = ledger(tmp_path)
+    one = with_secret(0, "hush-hush")
+    first.accept(order(1, one))
+    leaving = replace(order(2), removed=(Removal(name=one.name, uid=one.uid, reason=Reason.WORKLOAD_DELETED),))
+    first.accept(leaving)
+    assert first.page is not None and first.page.leaving[0].instance == one
+    file = tmp_path / "order.json"
+    assert b"hush" not in file.read_bytes()
+    assert ledger(tmp_path).page == first.page
+    file.write_bytes(codec.to_json(first.page))
+    assert b"hush-hush" in file.read_bytes()
+    assert ledger(tmp_path).page == first.page
+    assert b"hush" not in file.read_bytes() and ledger(tmp_path).page == first.page
+
+
+def test_a_ledger_of_another_key_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    """It is set aside, as a damaged one is."""
+    ledger(tmp_path).accept(order(1, with_secret(0, "hush-hush")))
+    other = Ledger(tmp_path / "order.json", HOST, bytes(32))
+    other.restore()
+    assert other.page is None and "sealed with another key" in other.error
+
+
+def test_the_key_is_the_hosts_own_and_for_its_owner_alone(tmp_path: Path) -> None:
+    """Made once, in a file of mode 0600; another host's is another; the environment goes before the file."""
+    key = ledger_key(tmp_path, HOST, {})
+    assert ledger_key(tmp_path, HOST, {}) == key != ledger_key(tmp_path, HostName("JFK"), {})
+    assert stat.S_IMODE((tmp_path / "ledger.key").stat().st_mode) == 0o600
+    given = {"ANYPOP_SECRET_KEY": "ab" * 32}
+    assert ledger_key(tmp_path / "none", HOST, given) == ledger_key(tmp_path, HOST, given) != key
+    with pytest.raises(WorldError, match="64 hex digits"):
+        ledger_key(tmp_path, HOST, {"ANYPOP_SECRET_KEY": "short"})

@@ -2,13 +2,14 @@
 
 In: an order from control. Out: whether it is accepted, and if not, why. Refuses an older generation, and one that
 leaves out an instance without a token (DESIGN invariants 1, 5, 6, 14). At a start without control it gives the last
-order back. Never touches the world otherwise.
+order back. The secrets in the file are sealed with the host's key. Never touches the world otherwise.
 """
 
 import contextlib
 import json
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from anypop.agent.decide.elements import Leaving
@@ -18,6 +19,7 @@ from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import HostName
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
+from anypop.model.sealing import Conceal, Unreadable, holds_secrets, order_with_secrets, seal, unseal, with_secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +33,10 @@ class Page:
 class Ledger:
     """One file. Read once at the start; written, flushed and renamed into place at each change."""
 
-    def __init__(self, file: Path, host: HostName) -> None:
+    def __init__(self, file: Path, host: HostName, key: bytes) -> None:
         self._file = file
         self._host = host
+        self._key = key
         self.page: Page | None = None
         self.error = ""
         """Why the last order could not be read back, in words; empty when all is well. What runs goes on running."""
@@ -43,7 +46,10 @@ class Ledger:
         down for it.
         """
         try:
-            self.page = _read(self._file.read_bytes())
+            self.page, is_clear = _read(self._file.read_bytes(), self._key)
+            if is_clear:  # an earlier version wrote it
+                with contextlib.suppress(WorldError):
+                    self._write(self.page)
         except FileNotFoundError:
             return
         except Invalid as error:
@@ -90,7 +96,7 @@ class Ledger:
             # an order holds secrets
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "wb") as out:
-                out.write(to_json(page))
+                out.write(_written(page, self._key))
                 out.flush()
                 os.fsync(out.fileno())
             temporary.rename(self._file)
@@ -105,16 +111,39 @@ class Ledger:
         self.error = ""
 
 
-def _read(raw: bytes) -> Page:
-    """A page, also one that version 0.1 wrote. Raises `Invalid`."""
+def _written(page: Page, key: bytes) -> bytes:
+    """The page as it lies on the disk: JSON that says that its secrets are sealed."""
+    return b'{"sealed":1,' + to_json(_with_secrets(page, lambda of, secret: seal(key, secret, of)))[1:]
+
+
+def _read(raw: bytes, key: bytes) -> tuple[Page, bool]:
+    """A page, also one that version 0.1 wrote, and whether its secrets lay there in the clear. Raises `Invalid`."""
     try:
         data = json.loads(raw)
     except ValueError as error:
         raise Invalid.one("", f"is no JSON: {error}") from error
+    is_sealed = isinstance(data, dict) and data.pop("sealed", None) == 1
     # what is no page at all is told by the reader below
     with contextlib.suppress(LookupError, TypeError, AttributeError):
         data = upgrade.page(data)
-    return from_data(Page, data)
+    page = from_data(Page, data)
+    if not is_sealed:
+        return page, True
+    try:
+        return _with_secrets(page, lambda of, text: unseal(key, text, of)), False
+    except Unreadable as error:
+        raise Invalid.one("", "its secrets were sealed with another key than this host has now") from error
+
+
+def _with_secrets(page: Page, value: Conceal) -> Page:
+    """The page with what `value` makes of each secret in it."""
+    leaving = tuple(
+        replace(x, instance=replace(one, payload=with_secrets(one.payload, partial(value, one.workload_id))))
+        if (one := x.instance) is not None and holds_secrets(one.payload)
+        else x
+        for x in page.leaving
+    )
+    return replace(page, order=order_with_secrets(page.order, value), leaving=leaving)
 
 
 def turn(order: Order, page: Page | None) -> Page | Reason:

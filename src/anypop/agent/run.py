@@ -34,6 +34,7 @@ from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
 from anypop.agent.ledger import Ledger
+from anypop.agent.ledger_key import ledger_key
 from anypop.agent.naming import short
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
@@ -65,7 +66,7 @@ class Agent:
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
-        self._ledger = Ledger(state / "order.json", host)
+        self._ledger = Ledger(state / "order.json", host, ledger_key(state, host, os.environ))
         self._wake, self._look_now = asyncio.Event(), asyncio.Event()
         net = Netlink()
         self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))

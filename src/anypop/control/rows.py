@@ -24,6 +24,7 @@ from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
+from anypop.model.sealing import Conceal, order_with_secrets
 from anypop.model.table import Table
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
@@ -229,11 +230,14 @@ def of_issued(issued: Issued, base: Issued | None, writer: OrderWriter) -> Row:
     return {**row, "base": base.order.generation, "body": writer.with_instances(frame, change.instances)}
 
 
-def to_issued(found: Sequence[RowMapping]) -> Issued:
-    """`found`: the newest row of a host that tells all, and those after it, in their order."""
+def to_issued(found: Sequence[RowMapping], reveal: Conceal) -> Issued:
+    """`found`: the newest row of a host that tells all, and those after it, in their order. `reveal`: a secret out of
+    what is stored of it.
+    """
     order = codec.from_json(Order, found[0]["body"])
     for row in found[1:]:
         order = apply(order, codec.from_json(OrderDelta, row["body"]))
+    order = order_with_secrets(order, reveal)
     return Issued(order=order, at=found[-1]["at"], whole=found[0]["generation"])
 
 

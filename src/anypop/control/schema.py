@@ -2,7 +2,7 @@
 
 Documents that are always read and written as a whole (orders, reports, the network) are JSON text; what is looked up or
 must be unique is a column. Times are seconds since the epoch, UTC. Secrets of workloads have a table of their own, so
-that no query for anything else can bring one along.
+that no query for anything else can bring one along; there and in orders they are sealed (`vault`).
 """
 
 from sqlalchemy import (
@@ -114,6 +114,13 @@ workload_secrets = Table(
     Column("revision", Integer, primary_key=True),
     Column("path", String(1024), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+secret_keys = Table(
+    "secret_keys",
+    metadata,
+    Column("workload_id", String(36), primary_key=True),
+    Column("sealed", Text, nullable=False),
 )
 
 rollouts = Table(

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,18 +37,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
+from anypop.control.seals import seal_what_is_clear
 from anypop.control.state import NO_NETWORK, Revision, RevisionKey, State
+from anypop.control.vault import Vault, open_vault
 from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.events import Event
-from anypop.model.names import HostName
+from anypop.model.names import HostName, WorkloadId
 from anypop.model.network import Network
 from anypop.model.order_text import OrderWriter
 from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0004"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0005"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
@@ -65,8 +68,9 @@ class Store:
     once instead of waiting its turn.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, vault: Vault) -> None:
         self._engine = engine
+        self._vault = vault
         self._reader = engine.execution_options(anypop_reading=True)
         self._unwaiting = engine.execution_options(anypop_synchronous="NORMAL")
         self._unpruned = EVENTS_PRUNED_EVERY
@@ -106,9 +110,14 @@ class Store:
         """The last saved state; an empty one where nothing was saved yet."""
         with self.reading() as link:
             settings = {r["key"]: r["value"] for r in _all(link, schema.settings)}
+            vault = self._vault
+            if "template_key" in settings:
+                settings["template_key"] = vault.open_setting(settings["template_key"])
+            vault.read({WorkloadId(r["workload_id"]): r["sealed"] for r in _all(link, schema.secret_keys)})
             secrets: dict[tuple[str, int], list[Secret]] = defaultdict(list)
             for row in _all(link, schema.workload_secrets):
-                secrets[row["workload_id"], row["revision"]].append(Secret(path=row["path"], value=row["value"]))
+                value = vault.unseal(WorkloadId(row["workload_id"]), row["value"])
+                secrets[row["workload_id"], row["revision"]].append(Secret(path=row["path"], value=value))
             accounts = {r["id"]: r["account_id"] for r in _all(link, schema.stacks)}
             revisions = {
                 (r["workload_id"], r["number"]): rows.to_revision(
@@ -124,7 +133,13 @@ class Store:
             held = [rows.to_anycast(r) for r in _all(link, schema.anycast)]
             ruled = [rows.to_rule(r) for r in _all(link, schema.rules)]
             rolling = [rows.to_rollout(r) for r in _all(link, schema.rollouts)]
-            issued = [rows.to_issued(found) for found in _orders(link)]
+            ids = {declaration.id for declaration in declared}
+
+            def reveal(workload: WorkloadId, text: str) -> str:
+                """Of a workload that is gone an old order may still speak; its secrets nobody needs, or can read."""
+                return vault.unseal(workload, text) if workload in ids else ""
+
+            issued = [rows.to_issued(found, reveal) for found in _orders(link)]
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
@@ -152,13 +167,16 @@ class Store:
         changes nothing.
         """
         with self.writing(synchronous=not _only_reports(before, after)) as link:
-            _save(link, before, after)
+            gone = differing(before.workloads, after.workloads) - after.workloads.keys()
+            _save(link, before, after, self._vault)
+            _save_keys(link, gone, self._vault)
             if events:
                 _append(link, events, at)
                 self._unpruned += len(events)
                 if self._unpruned >= EVENTS_PRUNED_EVERY:
                     _prune(link)
                     self._unpruned = 0
+        self._vault.stored(gone)  # not before it is on disk: a step that fails has changed nothing
 
     def events(self, *, after: int = 0, limit: int = 100, stacks: Collection[str] | None = None) -> list[Row]:
         """The newest `limit` events with an id above `after`, oldest first; with `stacks` only theirs."""
@@ -197,9 +215,11 @@ def open_store(folder: Path, url: str | None = None) -> Store:
                 engine = create_engine(parsed, pool_size=4, pool_pre_ping=True, hide_parameters=True)
             with engine.begin() as link:
                 _migrate(link)
+            vault = open_vault(folder)
+            seal_what_is_clear(engine, vault)
     except ModuleNotFoundError as error:
         raise WorldError(what, f"the Python package {error.name} is not installed") from error
-    return Store(engine)
+    return Store(engine, vault)
 
 
 @contextmanager
@@ -267,20 +287,20 @@ def _only_reports(before: State, after: State) -> bool:
     return all(was is now or (not isinstance(now, Entries) and was == now) for was, now in pairs)
 
 
-def _save(link: Connection, before: State, after: State) -> None:
+def _save(link: Connection, before: State, after: State, vault: Vault) -> None:
     if before.network is not after.network:
         _put_setting(link, "network", codec.to_json(after.network).decode())
     if before.serial != after.serial:
         _put_setting(link, "serial", str(after.serial))
     if before.template_key != after.template_key:
-        _put_setting(link, "template_key", after.template_key.hex())
+        _put_setting(link, "template_key", vault.seal_setting(after.template_key.hex()))
     revisions_before, revisions_after = _changed_revisions(before, after)
     secrets_before, secrets_after = _secrets(revisions_before), _secrets(revisions_after)
     was, now = before.history, after.history
     changes = [
         _Change(schema.workloads, before.workloads, after.workloads, lambda k, v: rows.of_declaration(v)),
         _Change(schema.revisions, revisions_before, revisions_after, lambda k, v: rows.of_revision(v)),
-        _Change(schema.workload_secrets, secrets_before, secrets_after, _secret_row),
+        _Change(schema.workload_secrets, secrets_before, secrets_after, partial(_secret_row, vault)),
         _Change(schema.rollouts, before.rollouts, after.rollouts, lambda k, v: rows.of_rollout(v)),
         _Change(schema.anycast, before.anycast, after.anycast, lambda k, v: rows.of_anycast(v)),
         _Change(schema.rules, before.rules, after.rules, lambda k, v: rows.of_rule(v)),
@@ -309,7 +329,7 @@ def _save(link: Connection, before: State, after: State) -> None:
         change.remove(link)
     for change in changes:
         change.put(link)
-    _save_orders(link, before, after)
+    _save_orders(link, before, after, vault)
 
 
 class _Change:
@@ -352,9 +372,21 @@ class _Change:
         return [self.table.c[name] == bindparam(f"the_{name}") for name in self.keys]
 
 
-def _save_orders(link: Connection, before: State, after: State) -> None:
+def _save_keys(link: Connection, gone: Collection[WorkloadId], vault: Vault) -> None:
+    """The keys of workloads whose secrets this step sealed first. With a workload its key goes: what older orders hold
+    of its secrets opens no more.
+    """
+    table = schema.secret_keys
+    for workload in gone:
+        link.execute(delete(table).where(table.c.workload_id == workload))
+    new = [{"workload_id": w, "sealed": text} for w, text in vault.new.items() if w not in gone]
+    if new:
+        link.execute(insert(table), new)
+
+
+def _save_orders(link: Connection, before: State, after: State, vault: Vault) -> None:
     table = schema.orders
-    writer = OrderWriter()
+    writer = OrderWriter(vault.seal)
     found = [after.orders[host] for host in differing(before.orders, after.orders) & after.orders.keys()]
     if found:
         link.execute(
@@ -430,8 +462,8 @@ def _secrets(revisions: Mapping[RevisionKey, Revision]) -> dict[rows.SecretKey, 
     return {key: value for revision in revisions.values() for key, value in rows.secrets_of(revision).items()}
 
 
-def _secret_row(key: rows.SecretKey, value: str) -> Row:
-    return {"workload_id": key[0], "revision": key[1], "path": key[2], "value": value}
+def _secret_row(vault: Vault, key: rows.SecretKey, value: str) -> Row:
+    return {"workload_id": key[0], "revision": key[1], "path": key[2], "value": vault.seal(key[0], value)}
 
 
 def _put_setting(link: Connection, key: str, value: str | None) -> None:

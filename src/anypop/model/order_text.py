@@ -8,6 +8,7 @@ field.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 from json.encoder import encode_basestring as text_of
 from struct import Struct
@@ -15,14 +16,18 @@ from struct import Struct
 from anypop.model import codec
 from anypop.model.announce import Address
 from anypop.model.order import InstanceOrder, Order, Payload
+from anypop.model.sealing import Conceal, with_secrets
 
 _NO_INSTANCES = '"instances":[]'
 
 
 class OrderWriter:
-    """Writes orders; keeps what it has written of payloads as long as it lives, which is for one piece of work."""
+    """Writes orders; keeps what it has written of payloads as long as it lives, which is for one piece of work.
+    `conceal`: what to write in place of a secret, by whose it is; None: the secret itself.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, conceal: Conceal | None = None) -> None:
+        self._conceal = conceal
         self._payloads: dict[
             int, tuple[Payload, str]
         ] = {}  # by identity: equal ones are mostly the same object, and hashing one costs more
@@ -54,13 +59,16 @@ class OrderWriter:
             f'{{"name":{text_of(one.name)},"uid":{text_of(one.uid)},'
             f'"workload_id":{text_of(one.workload_id)},"life":{one.life},'
             f'"template":{text_of(one.template)},"revision":{one.revision},"links":[{links}],"anycast":[{anycast}],'
-            f'"payload":{self._payload(one.payload)},"hosts_domain":{text_of(one.hosts_domain)}}}'
+            f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)}}}'
         )
 
-    def _payload(self, payload: Payload) -> str:
+    def _payload(self, one: InstanceOrder) -> str:
+        payload = one.payload
         known = self._payloads.get(id(payload))
         if known is None:
-            known = self._payloads[id(payload)] = payload, codec.to_json(payload).decode()
+            conceal = self._conceal
+            written = payload if conceal is None else with_secrets(payload, partial(conceal, one.workload_id))
+            known = self._payloads[id(payload)] = payload, codec.to_json(written).decode()
         return known[1]
 
 
