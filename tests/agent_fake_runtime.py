@@ -10,6 +10,7 @@ from typing import assert_never
 
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
+from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.workload import Container
 
@@ -58,11 +59,13 @@ class FakeRuntime:
         if step.container.image not in self.images:
             raise WorldError(f"create container {step.container.name} of {step.instance.name}", "no such image")
         self._made_from[key] = replace(step.container, ports=(), readiness=None, liveness=None)
-        past = replace(step.past, image="")  # it is not carried: the container has an image of its own
+        past = replace(
+            step.past, image="", confinement=None
+        )  # it is not carried: the container has an image of its own
         self._all[key] = ContainerSeen(
             id=f"fake-{next(self._numbers)}", instance=step.instance.name, uid=key[0], container=key[1],
             state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past,
-            template=step.instance.template,
+            template=step.instance.template, confinement=step.past.confinement or Confinement.OWN_USERS,
             image_digest=f"sha256:{step.container.image}",
         )  # fmt: skip
 

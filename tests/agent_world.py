@@ -50,6 +50,7 @@ from anypop.agent.decide.steps import (
 from anypop.agent.ledger import Page, turn
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
+from anypop.model.confinement import Confinement
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
 from anypop.model.order import Containers, Grant, InstanceLink, InstanceOrder, LinkAddress, Order, Removal
@@ -335,7 +336,8 @@ class FakeHost:
             self.containers[key] = ContainerSeen(
                 id=f"c-{self.next_pid}", instance=step.instance.name, uid=key[0], container=key[1],
                 state=ContainerState.CREATED,
-                past=step.past, template=step.instance.template,
+                past=replace(step.past, confinement=None), template=step.instance.template,
+                confinement=step.past.confinement or Confinement.OWN_USERS,
             )  # fmt: skip
 
     def _remove(self, step: RemoveContainer) -> None:

@@ -369,9 +369,10 @@ def test_what_has_no_effect_yet_is_said_in_headers(client: httpx.Client) -> None
     """On POST and PUT, each field by name, whatever text stands in it; the document itself is not touched."""
     body = terraform()
     body["workload"]["spec"]["containers"]["app"]["ports"]["web"]["protocol"] = 'ü"\r\nX: 1'
+    body["workload"]["spec"]["containers"]["app"]["terminationMessagePath"] = "/why"
     for response in (client.post(BASE, json=body), client.put(f"{BASE}/my-anycast-workload", json=with_version(body))):
         warnings = response.headers.get_list("warning")
-        for field in ("securityContext", "imagePullCredentials", "ports.web.protocol", "scaleSettings"):
+        for field in ("terminationMessagePath", "imagePullCredentials", "ports.web.protocol", "scaleSettings"):
             assert any(re.fullmatch(rf'299 anypop "[^"]*{field}: [^"]+"', warning) for warning in warnings), field
         assert "x" not in response.headers
     quoted = client.post("/anypop/v1/quote", json=body).json()

@@ -24,6 +24,7 @@ from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.naming import ROUTE_PROTOCOL, container_of, link_of
 from anypop.host import netns
 from anypop.model.announce import Address
+from anypop.model.confinement import Confinement
 from anypop.model.order import InstanceOrder
 from anypop.model.report import Phase
 from tests.agent_lab import ANYCAST4, ANYCAST6, Flow, PopLab, container_pids, external, instance, web
@@ -61,8 +62,17 @@ def _made_by_the_older(lab: PopLab, one: InstanceOrder) -> None:
     (container,) = one.containers
     step = CreateContainer(instance=one, container=container, lane="", generation=1)
     name = container_of(lab.prefix, one.uid, container.name)
-    body = body_for(step, prefix=lab.prefix, pop="LHR", name=name, limits=(("nofile", 1024), ("nproc", 1024)))
-    body["labels"] = {k: v for k, v in body["labels"].items() if k not in ("anypop.template", "anypop.revision")}
+    body = body_for(
+        step,
+        prefix=lab.prefix,
+        pop="LHR",
+        name=name,
+        limits=(("nofile", 1024), ("nproc", 1024)),
+        confinement=Confinement.OLDER,
+    )
+    body["labels"] = {
+        k: v for k, v in body["labels"].items() if k not in ("anypop.template", "anypop.revision", "anypop.confinement")
+    }
     assert lab.podman.ask("POST", "/containers/create", json=body).status_code == 201
     assert lab.podman.ask("POST", f"/containers/{name}/start").status_code == 204
 

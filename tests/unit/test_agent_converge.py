@@ -29,6 +29,7 @@ from anypop.agent.decide.steps import (
     instance_lane,
 )
 from anypop.agent.naming import short
+from anypop.model.confinement import Confinement
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase
@@ -514,6 +515,23 @@ def test_what_ended_is_made_afresh_and_knows_its_past() -> None:
         host.kill()
         assert host.containers[key].state is ContainerState.RUNNING
         assert host.containers[key].past == Past(restarts=lives, last=Ending(reason=Reason.EXITED, code=code, at=died))
+
+
+def test_an_incarnation_keeps_the_confinement_that_it_was_born_with() -> None:
+    """What an older version made is made again as it was, whatever new ones get: an upgrade changes no process."""
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(1)))
+    settle(host)
+    old, new = (instance(0).uid, "web"), (instance(1).uid, "web")
+    host.containers[old] = replace(host.containers[old], confinement=Confinement.OLDER)
+    for _ in range(2):
+        for uid, _name in (old, new):
+            host.die(uid)
+        settle(host)
+        host.kill()
+    assert host.containers[old].past.restarts == 2
+    assert host.containers[old].confinement is Confinement.OLDER
+    assert host.containers[new].confinement is Confinement.OWN_USERS
 
 
 def test_a_restart_waits_a_little_to_learn_how_the_last_life_ended() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anypop.agent.act.bgp.protocols import read_sessions
-from anypop.agent.act.instances.labels import labels_for, past_in
+from anypop.agent.act.instances.labels import confinement_in, labels_for, past_in
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.act.network import netlink as nl
 from anypop.agent.decide.back_off import BackOff
@@ -31,6 +31,7 @@ from anypop.agent.decide.steps import (
 )
 from anypop.agent.naming import container_of, link_of, namespace_of, short, short_of_link
 from anypop.agent.observe import capacity
+from anypop.model.confinement import Confinement
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
 from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
@@ -121,7 +122,10 @@ def test_a_past_is_carried_by_labels() -> None:
     last = Ending(reason=Reason.OUT_OF_MEMORY, code=137, at=12.5)
     for past in (NO_PAST, Past(restarts=3, last=last), Past(restarts=1, last=Ending(reason=Reason.PROBE_FAILED))):
         step = CreateContainer(instance=instance(0), container=web(), lane="l", past=past)
-        assert past_in(labels_for(step, prefix="any", pop=POP)) == past
+        labels = labels_for(step, prefix="any", pop=POP, confinement=Confinement.OWN_USERS)
+        assert past_in(labels) == past
+        assert confinement_in(labels) is Confinement.OWN_USERS
+    assert confinement_in({}) is Confinement.OLDER
     assert past_in({"anypop.restarts": "many"}) == NO_PAST
     assert past_in({"anypop.last-exit-reason": "boredom"}) == NO_PAST
 
@@ -158,7 +162,9 @@ def test_a_container_gets_its_labels_limits_namespace_and_secrets() -> None:
     )  # fmt: skip
     one = replace(instance(0), hosts_domain="stack.edgeengine.internal")
     step = CreateContainer(instance=one, container=container, lane="l", generation=7)
-    body = body_for(step, prefix="any", pop=POP, name="any-x-web", limits=(("nofile", 20000),))
+    body = body_for(
+        step, prefix="any", pop=POP, name="any-x-web", limits=(("nofile", 20000),), confinement=Confinement.OLDER
+    )
     assert body["labels"]["anypop.uid"] == instance(0).uid
     assert body["labels"]["anypop.generation"] == "7"
     assert body["hostname"] == instance(0).name

@@ -297,7 +297,7 @@ def test_numbers_may_be_text_and_text_may_be_numbers() -> None:
     body = put(body, f"{APP}.resources.requests.cpu", 2)
     body = put(body, f"{APP}.env.N", {"value": 5})
     body = put(body, "spec.runtime.containers", {"terminationGracePeriodSeconds": 30})
-    body = put(body, f"{APP}.securityContext", {"runAsUser": 1000, "capabilities": {"add": ["NET_ADMIN"]}})
+    body = put(body, f"{APP}.securityContext", {"runAsUser": 1000, "capabilities": {"add": ["SYS_CHROOT"]}})
     found = read(body)
     assert found.workload.targets[0].replicas == 2
     assert found.workload.containers[0].cpu_millis == 2000
@@ -306,19 +306,19 @@ def test_numbers_may_be_text_and_text_may_be_numbers() -> None:
     assert document["spec"]["runtime"]["containers"]["terminationGracePeriodSeconds"] == "30"
     assert document["spec"]["containers"]["app"]["securityContext"] == {
         "runAsUser": "1000",
-        "capabilities": {"add": ["NET_ADMIN"], "drop": []},
+        "capabilities": {"add": ["SYS_CHROOT"], "drop": []},
     }
     assert document["targets"]["global"]["spec"]["deployments"]["minReplicas"] == 2
 
 
 def test_what_has_no_effect_yet_is_said() -> None:
     """Accepted, shown again, and named."""
-    body = put(terraform(), f"{APP}.securityContext", {"runAsUser": "1000"})
+    body = put(terraform(), f"{APP}.terminationMessagePath", "/why")
     body = put(body, f"{APP}.ports.odd", {"port": 9, "protocol": "SCTP"})
     found = read(body)
     assert {p.path for p in found.unacted} == {
         f"{WHERE}.scaleSettings",
-        f"{APP}.securityContext",
+        f"{APP}.terminationMessagePath",
         f"{APP}.ports.odd.protocol",
     }
     assert found.document["spec"]["containers"]["app"]["ports"]["odd"] == {"port": 9, "protocol": "SCTP"}

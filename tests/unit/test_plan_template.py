@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anypop.model.confinement import Security
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Target, Workload
 from anypop.plan.template import template_of
@@ -30,6 +31,7 @@ OF_THE_PROCESS: dict[str, Any] = {
     "cpu_millis": 2000,
     "memory_bytes": 1 << 30,
     "always_pull": True,
+    "security": Security(user=1000),
 }
 UNDER_THE_PROCESS: dict[str, Any] = {"ports": (Port(name="http", port=8080),), "readiness": PROBE, "liveness": PROBE}
 MADE_FROM: dict[str, Any] = {
@@ -125,8 +127,9 @@ def test_a_template_outlives_the_version_that_made_it() -> None:
     fields are added.
     """
     assert template() == "c04c4336110720029d49"
-    full = replace(PLAIN, **OF_THE_PROCESS)
+    full = replace(PLAIN, **{name: value for name, value in OF_THE_PROCESS.items() if name != "security"})
     assert template(full, anycast=False) == "8569213ceef4bcb5a14e"
+    assert template(replace(PLAIN, security=Security(user=1000, drop=("ALL",)))) == "cbeaa6273ed917ff7e42"
 
 
 def test_a_template_is_keyed_and_shows_nothing() -> None:

@@ -37,7 +37,8 @@ async def preview_change(
 ) -> dict[str, Any]:
     """Preview a change of a workload: what would differ, and what it would cost; nothing changes."""
     current = platform.workload(stack, workload_id)
-    made = declare.redeclared(declare.merged(current, body) if merge else body, current, stack, platform.cities())
+    wanted = declare.merged(current, body) if merge else body
+    made = declare.redeclared(wanted, current, stack, platform.cities(), platform.rules())
     state = platform.core.state
     template = template_of(made.workload, state.template_key)
     anew = template != current.workload.template

@@ -23,6 +23,7 @@ from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.sharing import alone
 from anypop.control.state import Declaration
 from anypop.model import limits
+from anypop.model.confinement import InstanceRules
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.plan.price import PriceBook
 
@@ -49,6 +50,10 @@ class Platform:
 
     def cities(self) -> list[CityCode]:
         return [pop.city for pop in self.core.state.network.pops]
+
+    def rules(self) -> InstanceRules:
+        """The operator's for instances."""
+        return self.core.state.network.instances
 
     def hosts(self) -> list[HostName]:
         return [host.name for _, host in self.core.state.network.hosts()]

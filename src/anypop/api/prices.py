@@ -34,7 +34,12 @@ async def quote_workload(
     It is parsed like a creation, and nothing is created. The answer also names what would have no effect.
     """
     made = parse(
-        body, workload_id=declare.new_id(), stack_id=StackId("quote"), stack_slug="quote", cities=platform.cities()
+        body,
+        workload_id=declare.new_id(),
+        stack_id=StackId("quote"),
+        stack_slug="quote",
+        cities=platform.cities(),
+        rules=platform.rules(),
     )
     idle = [{"field": problem.path, "description": problem.message} for problem in made.unacted]
     return codec.to_data(quote(made.workload, platform.prices)) | ({"without_effect": idle} if idle else {})

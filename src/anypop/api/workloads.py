@@ -64,7 +64,7 @@ async def create_workload(
     The answer comes when it is on disk, and has its anycast addresses already. Nothing is created where anything is
     wrong, nor where no covering prefix is left for its account and its cities.
     """
-    made = declare.parsed(body, stack, declare.new_id(), platform.cities())
+    made = declare.parsed(body, stack, declare.new_id(), platform.cities(), platform.rules())
     state = await platform.core.change(
         platform.within_quota(declare.create(made), stack), accept=declare.refuse_without_address(made.workload.id)
     )
@@ -136,7 +136,7 @@ async def _redeclare(
     wanted: dict[str, Any],
     response: Response,
 ) -> dict[str, Any]:
-    made = declare.redeclared(wanted, current, stack, platform.cities())
+    made = declare.redeclared(wanted, current, stack, platform.cities(), platform.rules())
     state = await platform.core.change(
         platform.within_quota(declare.replace_with(current, made, by=account.name), stack),
         confirmed=frozenset([current.id]),

@@ -212,6 +212,7 @@ def _ordered(
             grants=draft.verdict.hosts[host].grants,
             owner_of=planned.owner_of,
             idle=draft.verdict.idle,
+            rules=planned.network.instances,
         )
         if last is not None and wanted == last.order and floor <= generation:
             continue

@@ -19,6 +19,7 @@ from anypop.control.refusals import Exists, NotFound, Precondition, VersionConfl
 from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
 from anypop.control.state import Declaration, Revision, State
 from anypop.model.announce import Scope, ScopeRule
+from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.table import with_entries
@@ -30,19 +31,31 @@ def new_id() -> WorkloadId:
     return WorkloadId(str(uuid.uuid4()))
 
 
-def parsed(body: Mapping[str, Any], stack: Stack, workload_id: WorkloadId, cities: Collection[CityCode]) -> Parsed:
-    """The body of a request as a workload of `stack`. Raises `Invalid`."""
-    made = parse(body, workload_id=workload_id, stack_id=stack.id, stack_slug=stack.slug, cities=cities)
+def parsed(
+    body: Mapping[str, Any],
+    stack: Stack,
+    workload_id: WorkloadId,
+    cities: Collection[CityCode],
+    rules: InstanceRules = PLAIN_RULES,
+) -> Parsed:
+    """The body of a request as a workload of `stack`. `rules`: the operator's for instances. Raises `Invalid`."""
+    made = parse(body, workload_id=workload_id, stack_id=stack.id, stack_slug=stack.slug, cities=cities, rules=rules)
     return replace(made, workload=replace(made.workload, account_id=stack.account_id))
 
 
-def redeclared(wanted: Mapping[str, Any], current: Declaration, stack: Stack, cities: Collection[CityCode]) -> Parsed:
+def redeclared(
+    wanted: Mapping[str, Any],
+    current: Declaration,
+    stack: Stack,
+    cities: Collection[CityCode],
+    rules: InstanceRules = PLAIN_RULES,
+) -> Parsed:
     """The body of a request that changes a workload, with what its client could not send: secrets it cannot read, and
     the slug, which lasts for the workload's life whatever name there is now. Raises `Invalid`.
     """
     if not wanted.get("slug"):
         wanted = {**wanted, "slug": current.workload.slug}
-    return parsed(with_secrets(wanted, current), stack, current.id, cities)
+    return parsed(with_secrets(wanted, current), stack, current.id, cities, rules)
 
 
 def create(made: Parsed) -> Alter:

@@ -13,6 +13,7 @@ from itertools import combinations
 from anypop.control.core import Alter
 from anypop.control.refusals import Precondition
 from anypop.control.state import State
+from anypop.model import confinement
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName
@@ -26,7 +27,7 @@ def change_network(wanted: Network) -> Alter:
     """Put `wanted` in place. Raises `Invalid` at once; the step raises `Precondition` when a PoP that has instances
     would vanish.
     """
-    problems = [*_names(wanted), *_prefixes(wanted)]
+    problems = [*_names(wanted), *_prefixes(wanted), *confinement.problems(wanted.instances, "instances")]
     if problems:
         raise Invalid(problems)
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
+from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName
 
 
@@ -113,7 +114,8 @@ class Network:
 
     `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its
     PoP; 0: never. `tenant_communities`: those that tenants may send; `harmless` stands for what the dictionaries know
-    as an action on a tenant's own route, `209:*` for all of that form.
+    as an action on a tenant's own route, `209:*` for all of that form. `instances`: what instances may have and may
+    ask for.
     """
 
     asn: int
@@ -122,6 +124,7 @@ class Network:
     pops: tuple[Pop, ...]
     lost_after_s: float = 300.0
     tenant_communities: tuple[str, ...] = ("harmless",)
+    instances: InstanceRules = PLAIN_RULES
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

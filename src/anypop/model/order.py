@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Literal
 
 from anypop.model.announce import Address, Announcement, Prefix
+from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
 from anypop.model.reasons import Reason
@@ -113,7 +114,7 @@ class Grant:
 class Order:
     """The full desired state of one host. `decay_s`: how long a prefix is announced at lowest preference (RFC 8326)
     before it is withdrawn on purpose; `drain_s`: how long an instance may go on at most for the flows that it still
-    has.
+    has. `rules`: the operator's for instances; they hold for containers that are made from now on.
     """
 
     pop: CityCode
@@ -132,6 +133,7 @@ class Order:
     grants: tuple[Grant, ...] = ()
     decay_s: float = 0.5
     drain_s: float = 10.0
+    rules: InstanceRules = PLAIN_RULES
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

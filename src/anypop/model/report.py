@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from anypop.model.announce import Prefix
+from anypop.model.confinement import Confinement
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.network import Capacity
 from anypop.model.reasons import Reason
@@ -26,8 +27,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerReport:
-    """One container. `image_digest`: of the image that it was made from, as pulled. `last_*`: how its process before
-    this one ended.
+    """One container. `image_digest`: of the image that it was made from, as pulled; `confinement`: how it was shut in
+    (None: not told). `last_*`: how its process before this one ended.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ContainerReport:
     ready: bool = False
     restarts: int = 0
     image_digest: str = ""
+    confinement: Confinement | None = None
     last_exit_code: int | None = None
     last_reason: Reason | None = None
     last_finished_at: float | None = None

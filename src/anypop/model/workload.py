@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
 
 
@@ -67,6 +68,7 @@ class Container:
     cpu_millis: int = 1000
     memory_bytes: int = 2 << 30
     always_pull: bool = False
+    security: Security = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

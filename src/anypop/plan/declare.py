@@ -16,10 +16,13 @@ from anypop.plan import schema
 from anypop.plan.fields import instance_fields
 from anypop.plan.jsonpath import steps_of, value_at
 from anypop.plan.quantity import cpu_millis, memory_bytes
+from anypop.plan.security import security_of
 
 
 def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
-    return tuple(_container(name, c) for name, c in (body.spec.containers or {}).items())
+    return tuple(
+        replace(_container(name, c), security=security_of(c, body)) for name, c in (body.spec.containers or {}).items()
+    )
 
 
 def targets(body: schema.WorkloadBody) -> tuple[Target, ...]:

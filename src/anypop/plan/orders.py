@@ -8,6 +8,7 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 
 from anypop.model.announce import Address, Announcement
+from anypop.model.confinement import InstanceRules
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.network import Host
 from anypop.model.order import Grant, Order
@@ -23,7 +24,14 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
     judged = verdict.hosts.get(host)
     grants = judged.grants if judged is not None else ()
     return cut(
-        plan.network.asn, site, plan.hosts[host], generation, grants=grants, owner_of=owners.get, idle=verdict.idle
+        plan.network.asn,
+        site,
+        plan.hosts[host],
+        generation,
+        grants=grants,
+        owner_of=owners.get,
+        idle=verdict.idle,
+        rules=plan.network.instances,
     )
 
 
@@ -36,8 +44,11 @@ def cut(
     grants: tuple[Grant, ...],
     owner_of: Callable[[Address], WorkloadId | None],
     idle: Container[WorkloadId | None],
+    rules: InstanceRules,
 ) -> Order:
-    """The order of one host out of its part of a plan. `grants`: the judge's answers to it; `idle`: see `Verdict`."""
+    """The order of one host out of its part of a plan. `grants`: the judge's answers to it; `idle`: see `Verdict`;
+    `rules`: the operator's for instances.
+    """
     ours = {a.prefix for a in part.announcements}
     return Order(
         pop=part.pop,
@@ -55,6 +66,7 @@ def cut(
         announcements=tuple(replace(told, gates=gates_that_count(told, owner_of, idle)) for told in part.announcements),
         # a grant for a prefix that is no longer announced here would only puzzle the reader of the order
         grants=tuple(g for g in grants if g.prefix in ours),
+        rules=rules,
     )
 
 

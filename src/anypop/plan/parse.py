@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from anypop.model import codec, limits
+from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, StackId, WorkloadId, instance_name, is_slug, slug_of
 from anypop.model.workload import Workload
@@ -21,6 +22,7 @@ from anypop.plan import declare
 from anypop.plan.document import document_of, document_with_anycast
 from anypop.plan.fields import ANYCAST, SUBNETS
 from anypop.plan.schema import FIELD_NAMES, Deployments, WorkloadBody
+from anypop.plan.security import refusals
 from anypop.plan.unacted import unacted
 
 __all__ = ["Parsed", "Secret", "document_with_anycast", "parse"]
@@ -61,8 +63,9 @@ def parse(
     stack_id: StackId,
     stack_slug: str,
     cities: Collection[CityCode],
+    rules: InstanceRules = PLAIN_RULES,
 ) -> Parsed:
-    """`body` as a workload. Raises `Invalid`."""
+    """`body` as a workload. `rules`: what the operator lets instances have. Raises `Invalid`."""
     limits.check(body)  # alone, since what breaks them can hardly be answered about
     data = _without_nulls(body)
     problems = list(_between_fields(data))
@@ -70,7 +73,7 @@ def parse(
         checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
     except ValidationError as error:
         raise Invalid([*codec.in_words(error.errors(), FIELD_NAMES), *problems]) from error
-    problems += _across(checked)
+    problems += [*_across(checked), *refusals(checked, rules)]
     if problems:
         raise Invalid(problems)
 

@@ -11,6 +11,7 @@ import json
 from dataclasses import MISSING, fields
 
 from anypop.model.codec import to_data
+from anypop.model.confinement import PLAIN
 from anypop.model.workload import Container, Workload
 from anypop.plan.jsonpath import steps_of
 
@@ -43,6 +44,9 @@ def _process(container: Container) -> dict[str, object]:
     plain = {f.name for f in fields(container) if f.default is not MISSING and getattr(container, f.name) == f.default}
     data: dict[str, object] = to_data(container)
     data |= {name: sorted(getattr(container, name)) for name in _UNORDERED}
+    if container.security != PLAIN:
+        given = to_data(container.security)
+        data["security"] = {name: value for name, value in given.items() if value != getattr(PLAIN, name)}
     return {name: value for name, value in data.items() if name not in _LIVE | plain}
 
 

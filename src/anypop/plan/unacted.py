@@ -11,9 +11,17 @@ from anypop.plan.schema import Container, WorkloadBody
 
 _OF_CONTAINERS = {
     "startup_probe": ("startupProbe", "instances are probed quickly until they first answer"),
-    "security_context": ("securityContext", "containers run with the platform's own confinement"),
     "termination_message_path": ("terminationMessagePath", "no termination message is read"),
     "termination_message_policy": ("terminationMessagePolicy", "no termination message is read"),
+}
+_OF_ALL_CONTAINERS = {
+    "termination_grace_period_seconds": (
+        "terminationGracePeriodSeconds",
+        "an instance is drained, then has 2 s to end",
+    ),
+    "share_process_namespace": ("shareProcessNamespace", "each container has processes of its own"),
+    "host_aliases": ("hostAliases", "an instance knows its own name alone"),
+    "dns_config": ("dnsConfig", "names are resolved as the host does it"),
 }
 
 
@@ -23,8 +31,10 @@ def unacted(body: WorkloadBody) -> Iterator[Problem]:
         yield from _of_container(f"spec.containers.{name}", container)
     if body.spec.image_pull_credentials:
         yield Problem(path="spec.imagePullCredentials", message="images are pulled without credentials")
-    if body.spec.runtime is not None and body.spec.runtime.containers is not None:
-        yield Problem(path="spec.runtime.containers", message="the platform's own settings are used")
+    if body.spec.runtime is not None and (runtime := body.spec.runtime.containers) is not None:
+        for attribute, (field, message) in _OF_ALL_CONTAINERS.items():
+            if getattr(runtime, attribute):
+                yield Problem(path=f"spec.runtime.containers.{field}", message=message)
     for name, target in body.targets.items():
         deployments = target.spec.deployments
         if deployments.max_replicas or deployments.scale_settings:

@@ -76,7 +76,10 @@ class Executor:
         match step:
             case PrepareRouter() | SetCover() | RemoveCover() | SetNextHops() | SetRoute() | RemoveRoute():
                 self.perform_now(step)
-            case PullImage() | CreateContainer() | StartContainer() | RemoveContainer():
+            case CreateContainer():
+                namespaces.settle_sysctls(self._prefix, step.instance.uid, step.container.security.sysctls)
+                await self._runtime.carry_out(step)
+            case PullImage() | StartContainer() | RemoveContainer():
                 await self._runtime.carry_out(step)
             case SetFirewall():
                 await firewall.load(step.rules, self._prefix)

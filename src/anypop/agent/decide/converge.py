@@ -148,7 +148,9 @@ def _container_steps(
         instance_lane(instance.name, instance.uid),
     )
     generation, past = facts.order.generation, memory.pasts.get(key, NO_PAST)
-    create = CreateContainer(instance=instance, container=container, generation=generation, past=past, lane=lane)
+    create = CreateContainer(
+        instance=instance, container=container, generation=generation, past=past, rules=facts.order.rules, lane=lane
+    )
     remove = RemoveContainer(uid=instance.uid, container=container.name, lane=lane)
     due = memory.restart_at(key)
     start = (

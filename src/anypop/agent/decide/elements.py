@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from anypop.model.announce import Address, Community, LargeCommunity, Prefix
+from anypop.model.confinement import Confinement
 from anypop.model.names import InstanceName
 from anypop.model.network import Upstream
 from anypop.model.order import InstanceOrder, Removal
@@ -39,12 +40,14 @@ class Ending:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """What was before this life of a container: how often it was started anew, how the last life ended, and the image
-    that it was made from. A container carries it as labels, so it outlives the agent.
+    that it was made from and how it was shut in (None: it is the first). A container carries it as labels, so it
+    outlives the agent.
     """
 
     restarts: int = 0
     last: Ending | None = None
     image: str = ""
+    confinement: Confinement | None = None
 
 
 NO_PAST = Past()
@@ -70,6 +73,7 @@ class ContainerSeen:
     image: str = ""
     image_digest: str = ""
     template: str = ""
+    confinement: Confinement = Confinement.OLDER
     started_at: float | None = None
     finished_at: float | None = None
     exit_code: int | None = None

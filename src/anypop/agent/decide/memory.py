@@ -123,7 +123,8 @@ def _ended(seen: ContainerSeen, known: Past | None) -> Past:
     before = known.last if known is not None and known.restarts == restarts else None
     reason = Reason.OUT_OF_MEMORY if seen.out_of_memory else before.reason if before else Reason.EXITED
     at = seen.finished_at if seen.finished_at is not None else before.at if before else None
-    return Past(restarts=restarts, last=Ending(reason=reason, code=seen.exit_code, at=at), image=seen.image)
+    last = Ending(reason=reason, code=seen.exit_code, at=at)
+    return Past(restarts=restarts, last=last, image=seen.image, confinement=seen.confinement)
 
 
 def process_died(seen: ContainerSeen, reason: Reason, memory: Memory, now: float) -> Memory:
@@ -131,7 +132,8 @@ def process_died(seen: ContainerSeen, reason: Reason, memory: Memory, now: float
     before = memory.restarts.get(seen.key)
     steady = seen.started_at is not None and now - seen.started_at > STEADY_S
     failures = before.failures if before and not steady else 0
-    past = Past(restarts=seen.past.restarts + 1, last=Ending(reason=reason, at=now), image=seen.image)
+    last = Ending(reason=reason, at=now)
+    past = Past(restarts=seen.past.restarts + 1, last=last, image=seen.image, confinement=seen.confinement)
     return replace(
         memory,
         dead=memory.dead | {(seen.id, seen.pid)},

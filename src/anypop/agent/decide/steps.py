@@ -10,6 +10,7 @@ from anypop.agent.decide.elements import NO_PAST, Firewall, Member, Past, Speake
 from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
+from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.workload import Container
@@ -143,7 +144,7 @@ class PullImage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateContainer:
     """Make a container of an instance, not started yet. `past`: what was before this life; `generation`: of the order
-    that asks for it.
+    that asks for it, and `rules` the operator's in it.
     """
 
     instance: InstanceOrder
@@ -151,6 +152,7 @@ class CreateContainer:
     lane: str
     past: Past = NO_PAST
     generation: int = 0
+    rules: InstanceRules = PLAIN_RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,16 @@ In: the step that makes a container. Out: its labels; and back again, what they 
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from anypop.agent.decide.elements import Ending, Past
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.naming import LABEL
+from anypop.model.confinement import Confinement
 from anypop.model.reasons import Reason
 
 
-def labels_for(step: CreateContainer, *, prefix: str, pop: str) -> dict[str, str]:
+def labels_for(step: CreateContainer, *, prefix: str, pop: str, confinement: Confinement) -> dict[str, str]:
     """What the container is, and its past where there is one."""
     told = {
         "prefix": prefix,
@@ -23,6 +25,7 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str) -> dict[str, str
         "revision": str(step.instance.revision),
         "generation": str(step.generation),
         "container": step.container.name,
+        "confinement": confinement,
     }
     if step.past.restarts:
         told["restarts"] = str(step.past.restarts)
@@ -39,6 +42,13 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str) -> dict[str, str
 def template_in(labels: Mapping[str, str]) -> str:
     """The template of what a container was made from; empty where an older version made it."""
     return labels.get(f"{LABEL}template", "")
+
+
+def confinement_in(labels: Mapping[str, str]) -> Confinement:
+    """How a container was shut in."""
+    with suppress(ValueError):
+        return Confinement(labels.get(f"{LABEL}confinement", ""))
+    return Confinement.OLDER
 
 
 def past_in(labels: Mapping[str, str]) -> Past:

@@ -16,14 +16,15 @@ from typing import Any, assert_never
 
 import httpx
 
-from anypop.agent.act.instances import adoption
-from anypop.agent.act.instances.labels import past_in, template_in
+from anypop.agent.act.instances import adoption, usermaps
+from anypop.agent.act.instances.labels import confinement_in, past_in, template_in
 from anypop.agent.act.instances.limits import allowed_limits
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
 from anypop.agent.naming import LABEL, container_of, short
+from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, InstanceName
 from anypop.model.workload import Container
@@ -56,6 +57,7 @@ class Podman:
         self._http = httpx.AsyncClient(transport=transport, timeout=_PATIENCE_S)
         self._out_of_memory: dict[str, bool] = {}  # of containers that have ended, by id: each is asked about once
         self._digests: dict[str, str] = {}  # of images, by id
+        self._born: Confinement | None = None
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -134,16 +136,40 @@ class Podman:
     async def _create(self, step: CreateContainer) -> None:
         name = container_of(self._prefix, step.instance.uid, step.container.name)
         limits = allowed_limits(self._socket)
+        confinement = step.past.confinement or await self._confinement()
         what = f"create container {step.container.name} of {step.instance.name}"
         # the next life of a container is made from the very image of the one before, whatever its name stands for by
         # now
         images = [step.past.image, step.container.image] if step.past.image else [step.container.image]
         for image in images:
-            body = body_for(step, prefix=self._prefix, pop=self._pop or "", name=name, limits=limits) | {"image": image}
+            if step.container.security.non_root and step.container.security.user is None:
+                await self._refuse_root(what, image)
+            body = body_for(
+                step, prefix=self._prefix, pop=self._pop or "", name=name, limits=limits, confinement=confinement
+            ) | {"image": image}
             answer = await self._ask(what, "POST", "/containers/create", json=body, good=(201, 404, 409, 500))
             if answer.status_code == 201 or "already in use" in answer.text:
                 return
         raise WorldError(what, _said(answer.content))
+
+    async def _confinement(self) -> Confinement:
+        """How new incarnations are shut in here; tried once."""
+        if self._born is None:
+            able = await asyncio.to_thread(usermaps.can_map, Path(await self._storage()))
+            self._born = Confinement.OWN_USERS if able else Confinement.HOST_USERS
+        return self._born
+
+    async def _refuse_root(self, what: str, image: str) -> None:
+        """Raises where the image would run as root, or as a user whose number nobody knows."""
+        answer = await self._ask("look at an image", "GET", f"/images/{_quoted(image)}/json", good=(200, 404, 500))
+        if answer.status_code != 200:
+            return  # then there is nothing to make a container of, and that is told
+        user = str((answer.json().get("Config") or {}).get("User") or "root").partition(":")[0]
+        if user in ("root", "0"):
+            raise WorldError(what, "securityContext.runAsNonRoot is true and the image runs as root; give runAsUser")
+        if not user.isdecimal():
+            why = f"securityContext.runAsNonRoot is true and the number of the image's user {user!r} is not known"
+            raise WorldError(what, f"{why}; give runAsUser")
 
     async def _start(self, key: Key) -> None:
         path = f"/containers/{container_of(self._prefix, *key)}/start"
@@ -165,12 +191,15 @@ class Podman:
         return int((await self._ask(what, "GET", f"/exec/{session}/json")).json()["ExitCode"])
 
     async def disk_bytes(self) -> int:
-        root = (await self._ask("ask for Podman's storage", "GET", "/info")).json()["store"]["graphRoot"]
+        root = await self._storage()
         try:
             disk = os.statvfs(root)
         except OSError as error:
             raise WorldError(f"look at the disk of {root}", error.strerror or str(error)) from error
         return disk.f_blocks * disk.f_frsize
+
+    async def _storage(self) -> str:
+        return str((await self._ask("ask for Podman's storage", "GET", "/info")).json()["store"]["graphRoot"])
 
     async def changes(self) -> AsyncIterator[None]:
         filters = {
@@ -220,7 +249,7 @@ def _seen(row: dict[str, Any]) -> ContainerSeen:
         pid=int(row.get("Pid") or 0) if state is ContainerState.RUNNING else 0,
         exit_code=int(row.get("ExitCode", 0)) if over else None,
         started_at=started, finished_at=exited if over else None, past=past_in(labels),
-        template=template_in(labels),
+        template=template_in(labels), confinement=confinement_in(labels),
     )  # fmt: skip
 
 

@@ -9,16 +9,24 @@ from typing import Any
 
 from anypop.agent.act.instances.labels import labels_for
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
+from anypop.agent.act.instances.shutting_in import resources, shut_in
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.naming import namespace_of
 from anypop.host import netns
+from anypop.model.confinement import Confinement
 from anypop.model.order import InstanceOrder
 
 _CPU_PERIOD_US = 100_000  # the kernel's default
 
 
 def body_for(
-    step: CreateContainer, *, prefix: str, pop: str, name: str, limits: tuple[tuple[str, int], ...]
+    step: CreateContainer,
+    *,
+    prefix: str,
+    pop: str,
+    name: str,
+    limits: tuple[tuple[str, int], ...],
+    confinement: Confinement = Confinement.OWN_USERS,
 ) -> dict[str, Any]:
     """The request's body. Contains secrets: never log it."""
     instance, container = step.instance, step.container
@@ -27,18 +35,19 @@ def body_for(
         "image": container.image,
         "hostname": instance.name,
         "netns": {"nsmode": "path", "value": str(netns.path_of(namespace_of(prefix, instance.uid)))},
-        "labels": labels_for(step, prefix=prefix, pop=pop),
+        "labels": labels_for(step, prefix=prefix, pop=pop, confinement=confinement),
         "env": {**dict(container.env), **dict(container.secrets)},
         "r_limits": [{"type": kind, "hard": value, "soft": value} for kind, value in limits],
         "resource_limits": {
             "cpu": {"quota": container.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US},
-            "memory": {"limit": container.memory_bytes},
+            **resources(container, step.rules, confinement),
         },
         "hostadd": [
             f"{host}:{address}" for host in _hosts(instance) for address in (a.private for a in instance.addresses())
         ],
         "restart_policy": "no",  # restarts are ours, with health and back-off
         "stop_timeout": STOP_GRACE_S,
+        **shut_in(instance, container, confinement),
     }
     if container.command:
         # replaces the image's entry point and, with it, the image's arguments

@@ -8,6 +8,7 @@ half-made link is made again from the start.
 import contextlib
 import ctypes
 import os
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
 
 INSIDE = "eth0"
+# The namespace belongs to the host's users, not to the instance's: root inside has no power over it. So everybody may
+# listen below 1024, and send an echo (ping) by a socket made for that; raw sockets stay closed. The groups are all that
+# instances can have.
+OPEN = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 _BIND, _REC, _SHARED, _DETACH = 0x1000, 0x4000, 1 << 20, 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -39,6 +44,7 @@ def make_namespace(prefix: str, uid: str) -> None:
             Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
             # the second net of path MTU: where no ICMP error arrives at all, TCP finds out by itself after some 7 s
             Path("/proc/sys/net/ipv4/tcp_mtu_probing").write_text("1")
+            _write(OPEN)
             _check(
                 _libc.mount(b"/proc/thread-self/ns/net", bytes(path), b"none", _BIND, None),
                 f"name network namespace {path.name}",
@@ -47,6 +53,22 @@ def make_namespace(prefix: str, uid: str) -> None:
             _check(_libc.setns(home, netns.CLONE_NEWNET), "return to the router's namespace")
     finally:
         os.close(home)
+
+
+def settle_sysctls(prefix: str, uid: str, asked: Iterable[tuple[str, str]]) -> None:
+    """What an instance's network is set to before a process of it exists. `asked`: by its workload, over ours."""
+    with netns.inside(namespace_of(prefix, uid)):
+        _write(dict((*OPEN.items(), *asked)))
+
+
+def _write(settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        try:
+            Path("/proc/sys", *name.split(".")).write_text(value)
+        except FileNotFoundError:
+            continue  # a kernel without it: nothing to open
+        except OSError as error:
+            raise WorldError(f"set {name} to {value!r} in the instance's network", error.strerror or "") from error
 
 
 def delete_namespace(net: Netlink, prefix: str, uid: str) -> None:

@@ -1,0 +1,98 @@
+"""What shuts an instance in: capabilities, users, and what the operator lets a tenant ask for.
+
+In: nothing; these are the nouns of `plan.security` (what a workload asks for), of the network document (what the
+operator lets it have) and of the agent (what a container is made with). Pure. It grants nothing by itself.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anypop.model.errors import Problem
+
+# Linux's own, by number (linux/capability.h)
+CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)  # fmt: skip
+# What a server needs that starts as root, takes its files, and becomes another user: Podman's default without
+# SYS_CHROOT, SETPCAP and SETFCAP, which a workload may ask for.
+GIVEN = frozenset({"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"})
+ADDABLE = ("SETFCAP", "SETPCAP", "SYS_CHROOT")
+
+# Users and groups of an instance are 0 to this: as many as its own user namespace has.
+MOST_USERS = 65_536
+# What Kubernetes calls safe of the settings that belong to a network namespace, and the accept queue. The value is
+# one number, or two where it is a range.
+SYSCTLS = frozenset({
+    "net.core.somaxconn", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_syncookies",
+})  # fmt: skip
+
+
+class Confinement(StrEnum):
+    """How the users of a container stand to the host's. An incarnation keeps the one that it was born with."""
+
+    OWN_USERS = "own-users"
+    """A user namespace: root inside is nobody outside."""
+    HOST_USERS = "host-users"
+    """The kernel or the file system cannot map users: root inside is root outside, with few capabilities."""
+    OLDER = "older"
+    """Made by an older version of Anypop, as Podman's configuration had it then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What a container asks for (the API's `securityContext`). None: as the image says. `add` and `drop`: names of
+    capabilities without CAP_, `drop` may hold ALL. `sysctls`: of the network that all containers of an instance share.
+    """
+
+    user: int | None = None
+    group: int | None = None
+    groups: tuple[int, ...] = ()
+    non_root: bool = False
+    read_only: bool = False
+    escalation: bool = False
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+
+
+PLAIN = Security()
+
+
+def capabilities_of(security: Security) -> frozenset[str]:
+    """Those that its processes may have at most."""
+    left = frozenset[str]() if "ALL" in security.drop else GIVEN - set(security.drop)
+    return left | set(security.add)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRules:
+    """The operator's rules for instances, a part of the network document.
+
+    `capabilities`: what a tenant may add. `processes`: how many a container may have, threads included.
+    """
+
+    capabilities: tuple[str, ...] = ADDABLE
+    processes: int = 2048
+
+
+PLAIN_RULES = InstanceRules()
+_FEWEST_PROCESSES, _MOST_PROCESSES = 8, 1 << 20
+
+
+def problems(rules: InstanceRules, path: str) -> Iterator[Problem]:
+    """What is wrong with the rules that an operator wrote."""
+    for n, name in enumerate(rules.capabilities):
+        if name not in CAPABILITIES:
+            yield Problem(path=f"{path}.capabilities[{n}]", message=f"{name!r} is no capability; write it as NET_RAW")
+    if not _FEWEST_PROCESSES <= rules.processes <= _MOST_PROCESSES:
+        message = f"must be {_FEWEST_PROCESSES} to {_MOST_PROCESSES}"
+        yield Problem(path=f"{path}.processes", message=message)
