@@ -180,7 +180,7 @@ def made_in(space: str, family: int, kind: int = socket.SOCK_STREAM) -> socket.s
     return made
 
 
-async def _accept(listener: socket.socket, name: str) -> None:
+async def answer_all(listener: socket.socket, name: str) -> None:
     """Answers each line with a name, until it is told to close or the other side does."""
     loop = asyncio.get_running_loop()
 
@@ -216,7 +216,7 @@ async def serving(**spaces: str) -> AsyncIterator[None]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("::", PORT))
         listener.listen(1000)
-        tasks.append(asyncio.create_task(_accept(listener, name)))
+        tasks.append(asyncio.create_task(answer_all(listener, name)))
         for v, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
             if space != CLIENT:
                 sock = made_in(space, family, socket.SOCK_DGRAM)

@@ -13,7 +13,7 @@ import pytest
 
 from anypop.agent.act.network.drain import Drains, LiveFlows, live_flows
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.act.network.sockets import connections
+from anypop.agent.act.network.sockets import connections, full_queues
 from anypop.host import netns, process
 from anypop.model.announce import Address
 from tests.drain_lab import (
@@ -28,6 +28,7 @@ from tests.drain_lab import (
     ROUTER,
     Client,
     Load,
+    answer_all,
     balance,
     fresh,
     made_in,
@@ -305,4 +306,68 @@ def test_what_was_sent_and_not_yet_received_is_still_alive(net: Netlink) -> None
 
 def test_a_namespace_that_is_gone_has_no_flows() -> None:
     """Nothing to wait for."""
-    assert live_flows(PREFIX, "dd" * 16, [EXTERNAL[4]]) == LiveFlows(inbound=0, outbound=0, udp=False)
+    assert live_flows(PREFIX, "dd" * 16, [EXTERNAL[4]]) == LiveFlows(inbound=0, outbound=0, udp=False, unanswered=False)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("sent_before", [True, False])
+def test_a_connection_that_no_socket_tells_of_stays(net: Netlink, version: int, sent_before: bool) -> None:
+    """The server is slow and its queue is full; the SYN was answered with a cookie, so the client takes its connection
+    for open and nobody else knows of it, whether it asked before the pin or after it.
+    """
+    old = BOTH[0].space
+
+    async def scenario() -> list[str]:
+        clients = [Client(EXTERNAL[version]) for _ in range(3)]
+        loop, drains = asyncio.get_running_loop(), Drains(net, PREFIX)
+        listener = made_in(old, socket.AF_INET6)
+        with listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("::", PORT))
+            listener.listen(0)
+            with without_lone_acknowledgements():
+                for client in clients:
+                    await loop.sock_connect(client.sock, (str(client.address), PORT))
+            if not sent_before:
+                await drains.pin(OLD, BOTH[0].behind)
+            before = full_queues(old)
+            asking = [asyncio.create_task(client.ask()) for client in clients]
+            async with asyncio.timeout(3):
+                while full_queues(old) == before:  # noqa: ASYNC110 - the kernel changes it
+                    await asyncio.sleep(0.001)
+            if sent_before:
+                await drains.pin(OLD, BOTH[0].behind)
+            assert len(connections(old, [EXTERNAL[version]])) < len(clients)
+            assert live_flows(PREFIX, OLD, [EXTERNAL[version]]).unanswered
+            own(net, BOTH[1])
+            answering = asyncio.create_task(answer_all(listener, "old"))
+            async with serving(new=BOTH[1].space), asyncio.timeout(8):
+                said = await asyncio.gather(*asking, return_exceptions=True)
+                later = await Client(EXTERNAL[version]).open()
+                while live_flows(PREFIX, OLD, [EXTERNAL[version]]).unanswered:  # noqa: ASYNC110 - the kernel changes it
+                    await asyncio.sleep(0.01)
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+        for client in (*clients, later):
+            client.sock.close()
+        return [*map(str, said), later.server]
+
+    process.run(netns.command(old, "sysctl", "-qw", "net.ipv4.tcp_syncookies=2"))  # an answer to every SYN
+    try:
+        assert asyncio.run(scenario()) == ["old"] * 3 + ["new"]
+    finally:
+        process.run(netns.command(old, "sysctl", "-qw", "net.ipv4.tcp_syncookies=1"))
+
+
+@contextlib.contextmanager
+def without_lone_acknowledgements() -> Iterator[None]:
+    """The client's packets that acknowledge and say nothing else are lost meanwhile."""
+    rule = "tcp flags & (syn | fin | rst | psh | ack) == ack drop;"
+    process.run(
+        netns.command(CLIENT, "nft", "-f", "-"),
+        stdin=f"table inet t {{ chain c {{ type filter hook output priority 0; {rule} }}; }}",
+    )
+    try:
+        yield
+    finally:
+        process.run(netns.command(CLIENT, "nft", "delete", "table", "inet", "t"))

@@ -162,7 +162,7 @@ class Observer:
                 addresses = [*(a.external for a in instance.addresses()), *instance.anycast]
                 try:
                     flows = drain.live_flows(self._prefix, instance.uid, addresses)
-                    found[key] = flows.inbound > 0 or flows.udp
+                    found[key] = flows.inbound > 0 or flows.udp or flows.unanswered
                 except WorldError:
                     found[key] = True  # not known: its time will end it
         return found

@@ -4,7 +4,8 @@ of them.
 In: its uid and its addresses. Out: its flows recorded in our nftables table of drains (`drain_rules`), which marks
 their packets; mark, rule and routing table lead them over the old link (`pins`). A flow is client, port, address,
 port, of TCP or UDP, in both families. Order counts: packets are recorded first, then sockets are read (they know the
-quiet flows), and only then may the caller move anything.
+quiet flows), and only then may the caller move anything. Where a server's queue was full, some flows have no socket,
+and are waited for.
 """
 
 import asyncio
@@ -16,20 +17,24 @@ from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.nftables import Kind
 from anypop.agent.act.network.pins import Pin
-from anypop.agent.act.network.sockets import connections
+from anypop.agent.act.network.sockets import connections, full_queues
 from anypop.agent.naming import drain_table, link_of, namespace_of, short
 from anypop.model.announce import Address
+
+# A client sends again after 0.2 s and its round trip, then after twice as long: by then most have done so once.
+SENT_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveFlows:
-    """What would be cut if the incarnation went now: TCP connections by who opened them, and whether UDP passed in
-    the last second.
+    """What would be cut if the incarnation went now: TCP connections by who opened them, whether UDP passed in the last
+    second, and whether a client that takes its connection for open waits for an answer.
     """
 
     inbound: int
     outbound: int
     udp: bool
+    unanswered: bool
 
 
 class Drains:
@@ -50,9 +55,13 @@ class Drains:
         part is missing is added.
         """
         what = f"pin the flows of {link_of(uid)}"
-        mine = pins.reserve(self._net, self._prefix, uid, behind)
+        mine, space = pins.reserve(self._net, self._prefix, uid, behind), namespace_of(self._prefix, uid)
         await self._change(what, mine.key, mine)
-        flows = connections(namespace_of(self._prefix, uid), behind)
+        if full_queues(space):
+            # A connection whose SYN was answered with a cookie, and whose next packets found the queue full, has no
+            # socket: it is known by what its client sends again.
+            await asyncio.sleep(SENT_AGAIN_S)
+        flows = connections(space, behind)
         if flows:
             await nft(what, "-f", "-", stdin=drain_rules.elements(drain_table(self._prefix), mine, flows))
         for version in sorted({address.version for address in behind}):
@@ -98,9 +107,18 @@ def live_flows(prefix: str, uid: str, addresses: Collection[Address]) -> LiveFlo
     pinned.
     """
     pending = [c for c in connections(namespace_of(prefix, uid), addresses) if c.pending and not c.udp]
+    table, key = drain_table(prefix), f"_{short(uid)}"
     with Netlink(NETFILTER) as tables:
-        talking = nftables.names(tables, drain_table(prefix), Kind.SET, start="talking_")
-        mine = (name for name in talking if name.endswith(f"_{short(uid)}"))
-        udp = any(nftables.has_elements(tables, drain_table(prefix), name) for name in mine)
+        mine = [name for name in nftables.names(tables, table, Kind.SET) if name.endswith(key)]
+        filled = {
+            kind
+            for kind in ("talking_", "asked4_", "asked6_")
+            if any(nftables.has_elements(tables, table, name) for name in mine if name.startswith(kind))
+        }
     inbound = sum(c.inbound for c in pending)
-    return LiveFlows(inbound=inbound, outbound=len(pending) - inbound, udp=udp)
+    return LiveFlows(
+        inbound=inbound,
+        outbound=len(pending) - inbound,
+        udp="talking_" in filled,
+        unanswered=bool(filled - {"talking_"}),
+    )

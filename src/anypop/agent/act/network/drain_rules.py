@@ -14,14 +14,15 @@ from anypop.agent.naming import DRAIN_MARK_MASK
 from anypop.model.announce import Address
 
 BASE_CHAINS = ("prerouting", "output", "postrouting")
-KINDS = ("tcp4", "tcp6", "closed4", "closed6", "udp4", "udp6", "talking")
-"""The sets of each pin. `closed`: flows in which the incarnation has said its last; `talking`: is filled while UDP
-passes.
+KINDS = ("tcp4", "tcp6", "closed4", "closed6", "asked4", "asked6", "udp4", "udp6", "talking")
+"""The sets of each pin. `closed`: flows in which the incarnation has said its last; `asked`: those in which it has not
+acknowledged the client's last words, or has only answered the SYN; `talking`: is filled while UDP passes.
 """
 
 _FLOWS = 1 << 20  # most flows of one kind that are recorded; memory is used as they come
 _UDP_S = 120  # a UDP flow that is silent for longer is over (what connection tracking takes for one, too)
 _TALKING_S = 1
+_ASKED_S = 3  # a client sends again what was lost after 0.2 s, and then after twice the time before
 _AT_ONCE = 1000  # elements in one line
 _REST = ~DRAIN_MARK_MASK & 0xFFFF_FFFF
 _IP = {4: "ip", 6: "ip6"}
@@ -89,7 +90,9 @@ def _sets(pin: Pin) -> list[str]:
         flow = f"type ipv{v}_addr . inet_service . ipv{v}_addr . inet_service"
         for kind in ("tcp", "closed"):  # no timeout: a connection may be quiet for days, and the agent may be dead
             lines += _set(pin.set_name(f"{kind}{v}"), flow, f"size {_FLOWS}", "flags dynamic")
-        lines += _set(pin.set_name(f"udp{v}"), flow, f"size {_FLOWS}", "flags dynamic,timeout", f"timeout {_UDP_S}s")
+        for kind, seconds in (("udp", _UDP_S), ("asked", _ASKED_S)):
+            timeout = f"timeout {seconds}s"
+            lines += _set(pin.set_name(f"{kind}{v}"), flow, f"size {_FLOWS}", "flags dynamic,timeout", timeout)
     return lines + _set(
         pin.set_name("talking"), "type inet_proto", "size 16", "flags dynamic,timeout", f"timeout {_TALKING_S}s"
     )
@@ -99,14 +102,20 @@ def _chains(pin: Pin) -> list[str]:
     """What arrives is marked (`pin4`, `pin6`); what is delivered or sent is recorded.
 
     A SYN in a closed flow is a new connection that uses an old port again: it is forgotten here and goes where new
-    ones go. A SYN of any other recorded flow is sent again by a client whose connection is half open.
+    ones go. A SYN of any other recorded flow is sent again by a client whose connection is half open. One that was
+    never answered makes no flow: sent again it goes where new ones go.
+
+    A flow in which the client's last words (PSH) are not acknowledged is remembered for a while, and so is one whose
+    SYN was just answered: where the server's queue is full, the answer is a cookie, and no socket tells of the
+    connection that the client has.
     """
     lines, delivered, sent = [], [], []
     for v in sorted({address.version for address in pin.addresses}):
         ip, own = _IP[v], ", ".join(str(a) for a in sorted(pin.addresses, key=_by_version) if a.version == v)
         tcp, tcp_back = (f"{ip} {peer} . tcp {theirs} . {ip} {here} . tcp {ours}" for peer, theirs, here, ours in _WAYS)
         udp, udp_back = tcp.replace("tcp", "udp"), tcp_back.replace("tcp", "udp")
-        tcps, closed, udps, talking = (pin.set_name(kind) for kind in (f"tcp{v}", f"closed{v}", f"udp{v}", "talking"))
+        kinds = (f"tcp{v}", f"closed{v}", f"asked{v}", f"udp{v}", "talking")
+        tcps, closed, asked, udps, talking = (pin.set_name(kind) for kind in kinds)
         marked = f"meta mark set meta mark & {_REST:#010x} | {pin.mark:#010x} accept"
         again = f"delete @{tcps} {{ {tcp} }} delete @{closed} {{ {tcp} }} return"
         arriving = [
@@ -117,11 +126,14 @@ def _chains(pin: Pin) -> list[str]:
         lines += _chain(pin.set_name(f"pin{v}"), arriving)
         to, by = f"{ip} daddr {{ {own} }}", f"{ip} saddr {{ {own} }}"
         delivered += [
-            f"{to} add @{tcps} {{ {tcp} }}",
+            f"{to} tcp flags & (syn | ack) != syn add @{tcps} {{ {tcp} }}",
+            f"{to} tcp flags & (syn | rst | psh) == psh {tcp} != @{closed} update @{asked} {{ {tcp} }}",
             f"{to} update @{udps} {{ {udp} }} update @{talking} {{ meta l4proto }}",
         ]
         sent += [
             f"{by} add @{tcps} {{ {tcp_back} }}",
+            f"{by} tcp flags & (syn | ack) == syn | ack update @{asked} {{ {tcp_back} }}",
+            f"{by} tcp flags & syn == 0 delete @{asked} {{ {tcp_back} }}",
             f"{by} tcp flags & (fin | rst) != 0 add @{closed} {{ {tcp_back} }}",
             f"{by} update @{udps} {{ {udp_back} }} update @{talking} {{ meta l4proto }}",
         ]

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 from anypop.agent.act.network.netlink import SOCK_DIAG, Netlink
 from anypop.host import netns
@@ -72,6 +73,19 @@ def connections(namespace: str, addresses: Collection[Address]) -> list[Connecti
         for s in found
         if s.peer_port and s.local in wanted and s.state not in (_LISTEN, _TIME_WAIT, _CLOSED)
     ]
+
+
+def full_queues(namespace: str) -> int:
+    """How often a connection found the queue of a TCP server in there full (the counter ListenOverflows of
+    /proc/net/netstat). 0 when the namespace is gone.
+    """
+    try:
+        with netns.inside(namespace):
+            lines = Path("/proc/thread-self/net/netstat").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    names, values = (line.split()[1:] for line in lines if line.startswith("TcpExt:"))
+    return int(dict(zip(names, values, strict=True))["ListenOverflows"])
 
 
 def _sockets(net: Netlink) -> Iterator[_Socket]:
