@@ -12,19 +12,15 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
-    ClauseElement,
-    ColumnElement,
     Connection,
-    Dialect,
     Engine,
     Table,
-    bindparam,
     create_engine,
     delete,
     event,
@@ -32,16 +28,15 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
-    update,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
 from anypop.control.seals import seal_what_is_clear
 from anypop.control.state import NO_NETWORK, Revision, RevisionKey, State
+from anypop.control.statements import insertion, overwriting, send, the_one
 from anypop.control.vault import Vault, open_vault
 from anypop.model import codec
 from anypop.model.errors import WorldError
@@ -360,50 +355,14 @@ class _Change:
         if self.gone:
             keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
             gone = [{f"the_{name}": part for name, part in zip(self.keys, key, strict=True)} for key in keys]
-            link.execute(delete(self.table).where(*_the_one(self.table)), gone)
+            link.execute(delete(self.table).where(*the_one(self.table)), gone)
 
     def put(self, link: Connection) -> None:
         if self.changed:
             changed = [row | {f"the_{name}": row[name] for name in self.keys} for row in self.changed]
-            _send(link, _overwriting(self.table, link.dialect), changed)
+            send(link, overwriting(self.table, link.dialect), changed)
         if self.new:
-            _send(link, _insertion(self.table, tuple(self.new[0]), link.dialect), self.new)
-
-
-@lru_cache(maxsize=64)
-def _insertion(table: Table, names: tuple[str, ...], dialect: Dialect) -> SQLCompiler:
-    return _compiled(insert(table), dialect, names)
-
-
-@lru_cache(maxsize=64)
-def _overwriting(table: Table, dialect: Dialect) -> SQLCompiler:
-    """All columns but the key, which `the_...` names: a database would look through all rows that refer to a key that
-    is set.
-    """
-    keys = [column.name for column in table.primary_key.columns]
-    others: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns if c.name not in keys}
-    return _compiled(update(table).where(*_the_one(table)).values(others), dialect)
-
-
-def _compiled(statement: ClauseElement, dialect: Dialect, names: Iterable[str] | None = None) -> SQLCompiler:
-    compiled = statement.compile(dialect=dialect, column_keys=list(names) if names is not None else None)
-    assert isinstance(compiled, SQLCompiler)
-    return compiled
-
-
-def _send(link: Connection, statement: SQLCompiler, found: list[Row]) -> None:
-    """Rows of the same columns, at half the cost of a statement that looks at each value's type: no column of ours
-    needs a change of its value.
-    """
-    names = statement.positiontup
-    if names is None:
-        link.exec_driver_sql(statement.string, found)
-    else:
-        link.exec_driver_sql(statement.string, [tuple([one[name] for name in names]) for one in found])
-
-
-def _the_one(table: Table) -> list[ColumnElement[bool]]:
-    return [column == bindparam(f"the_{column.name}") for column in table.primary_key.columns]
+            send(link, insertion(self.table, tuple(self.new[0]), link.dialect), self.new)
 
 
 def _save_keys(link: Connection, gone: Collection[WorkloadId], vault: Vault) -> None:
@@ -463,7 +422,7 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
         }
         for e in events
     ]
-    _send(link, _insertion(schema.events, tuple(found[0]), link.dialect), found)
+    send(link, insertion(schema.events, tuple(found[0]), link.dialect), found)
 
 
 def _prune(link: Connection) -> None:
