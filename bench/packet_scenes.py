@@ -1,33 +1,37 @@
 """Scenes of packets on a real kernel, each beside its control: with the mechanism in, and with it taken out.
 
-`large_answers_hanging`: transfers that cross a link of 1,400 bytes on the way to the client. In: nothing. Out: counts.
-Each scene makes its own namespaces (a host's router with instances, networks, clients) with the agent's own functions,
-and removes them.
+`large_answers_hanging`: transfers that cross a link of 1,400 bytes on the way to the client.
+`udp_answers_wrong_source`: answers of ordinary servers of UDP. In: nothing. Out: counts. Each scene makes its own
+namespaces (a host's router with instances, networks, clients) with the agent's own functions, and removes them.
 """
 
 import asyncio
 import contextlib
 import selectors
 import socket
+import subprocess
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from threading import Event, Thread
 
-from tests.agent_lab import ANYCAST4, ANYCAST6, instance
+from tests.agent_lab import ANYCAST4, ANYCAST6, external, instance
 
-from anypop.agent.act.network import namespaces, nftables, rtnl, sysctl
+from anypop.agent.act.network import inside, namespaces, nftables, rtnl, sysctl
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.elements import Member
 from anypop.agent.decide.error_ways import ErrorWay
+from anypop.agent.decide.inside import Inside, inside_for
 from anypop.agent.naming import link_of, namespace_of, short
 from anypop.host import ip, netns, process
 from anypop.model.order import InstanceOrder
+from anypop.model.workload import Container, Port, Protocol
 
 PREFIX = "pks"
 MEMBERS = 8
@@ -61,13 +65,32 @@ def large_answers_hanging(asked: int = 64, *, members: int = MEMBERS, small: int
         return Counted(asked=asked, wrong=wrong, wrong_without=chain.hanging(range(asked // 2, asked)))
 
 
+def udp_answers_wrong_source(asked: int = 300) -> Counted:
+    """Questions to an instance's anycast and external addresses, in both families, each from a fresh socket: how many
+    get no answer, or one from another address than was asked.
+
+    The servers are Python's and C's, on wildcard sockets of IPv4, of IPv6 and of both, and on sockets bound to one
+    address. The first question to each port comes before its server is there.
+    """
+    with _Chain(1, clients=1, small=2, udp=True) as chain, tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        program = Path(folder, "udp_server")
+        process.run(["cc", "-O1", "-o", str(program), str(Path(__file__).with_name("udp_server.c"))])
+        chain.keep_udp(True)
+        with chain.udp_servers(program) as questions:
+            wrong = chain.wrong_sources(questions, asked)
+            chain.keep_udp(False)
+            return Counted(asked=asked, wrong=wrong, wrong_without=chain.wrong_sources(questions, asked))
+
+
 class _Chain:
     """client - a - b - the host's router - instances. One of the links between the four is small, and the router on
     the host's side of it sends the errors.
     """
 
-    def __init__(self, members: int, *, clients: int, small: int) -> None:
-        self.orders = [instance(n) for n in range(members)]
+    def __init__(self, members: int, *, clients: int, small: int, udp: bool = False) -> None:
+        ports = (Port(name="dns", port=53, protocol=Protocol.UDP),) if udp else ()
+        web = Container(name="app", image="none", ports=ports)
+        self.orders = [instance(n, containers=(web,)) for n in range(members)]
         self._clients = clients
         self._mtus = [1400 if n == small else 1500 for n in range(3)]
         self.pop, self._b, self._a, self._client = (f"{PREFIX}-{name}" for name in ("pop", "b", "a", "cl"))
@@ -196,6 +219,66 @@ class _Chain:
             return got == ANSWER_BYTES
         return False
 
+    def keep_udp(self, wanted: bool) -> None:
+        """The first instance's mechanism, in or out."""
+        order = self.orders[0]
+        asyncio.run(inside.set_inside(PREFIX, order.uid, inside_for(order) if wanted else Inside()))
+
+    @contextlib.contextmanager
+    def udp_servers(self, program: Path) -> Iterator[list[tuple[str, int]]]:
+        """Servers in the first instance. Gives what may be asked: an address and a port."""
+        order = self.orders[0]
+        space = namespace_of(PREFIX, order.uid)
+        four, six = (str(external(order, version)) for version in (4, 6))
+        own4, own6 = [str(ANYCAST4), four], [str(ANYCAST6), six]
+        served = [(("::",), 5301, own4 + own6), (("0.0.0.0",), 5302, own4), ((str(ANYCAST4), four), 5303, own4)]
+        served += [((str(ANYCAST6), six, "0.0.0.0"), 5304, own4 + own6), ((str(ANYCAST4), "0.0.0.0"), 5305, own4)]
+        compiled = [("6", 5306, own4 + own6), ("4", 5307, own4)]
+        questions = [(a, port) for _, port, all_ in (*served, *compiled) for a in all_]
+        for address, port in questions:
+            self._ask(address, port, patience_s=0.001)
+        with contextlib.ExitStack() as stack:
+            sockets = []
+            for bound, port, _ in served:
+                for address in bound:
+                    with netns.inside(space):
+                        server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+                    stack.enter_context(server)
+                    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    server.bind((address, port))
+                    sockets.append(server)
+            echo = Thread(target=_echo, args=(sockets, self._stop), daemon=True)
+            echo.start()
+            stack.callback(echo.join, 5)
+            stack.callback(self._stop.set)
+            for family, port, _ in compiled:
+                server_process = subprocess.Popen(netns.command(space, str(program), family, str(port)))
+                stack.callback(server_process.wait)
+                stack.callback(server_process.kill)
+                deadline = time.monotonic() + 5
+                while self._ask(own4[1], port, patience_s=0.1) is None and time.monotonic() < deadline:
+                    continue
+            yield questions
+
+    def wrong_sources(self, questions: Sequence[tuple[str, int]], asked: int) -> int:
+        """Of so many questions, taken in turn; the addresses of each server alternate."""
+        turns = [questions[n % len(questions)] for n in range(asked)]
+        with ThreadPoolExecutor(16) as pool:
+            return sum(
+                source != address
+                for (address, _), source in zip(turns, pool.map(lambda one: self._ask(*one), turns), strict=True)
+            )
+
+    def _ask(self, address: str, port: int, patience_s: float = 1.0) -> str | None:
+        """Where the answer came from."""
+        with netns.inside(self._client):
+            asking = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        with asking, contextlib.suppress(OSError):
+            asking.settimeout(patience_s)
+            asking.sendto(b"?", (address, port))
+            return str(ip_address(asking.recvfrom(512)[1][0]))
+        return None
+
     def close(self) -> None:
         self._stop.set()
         for thread in self._threads:
@@ -209,6 +292,18 @@ class _Chain:
 
 def _client(k: int, version: int) -> str:
     return str(IPv4Address("10.91.0.1") + k if version == 4 else ip_address("fd00:91::1") + k)
+
+
+def _echo(sockets: Sequence[socket.socket], stop: Event) -> None:
+    """Answer every datagram, until told to stop."""
+    with selectors.DefaultSelector() as selector:
+        for server in sockets:
+            selector.register(server, selectors.EVENT_READ)
+        while not stop.is_set():
+            for key, _ in selector.select(0.1):
+                assert isinstance(key.fileobj, socket.socket)
+                question, peer = key.fileobj.recvfrom(512)
+                key.fileobj.sendto(question, peer)
 
 
 def _serve(listener: socket.socket, stop: Event) -> None:

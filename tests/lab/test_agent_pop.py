@@ -14,13 +14,16 @@ import pytest
 
 from anypop.agent.act.network import rtnl
 from anypop.agent.act.network.error_ways import ErrorWays
+from anypop.agent.act.network.inside import is_right
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import ROUTE_PROTOCOL, errors_table, link_of
+from anypop.agent.decide.inside import inside_for
+from anypop.agent.decide.report import UDP_IS_KEPT
+from anypop.agent.naming import INSIDE_TABLE, ROUTE_PROTOCOL, errors_table, link_of, namespace_of
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
 from anypop.model.order import Containers, Grant, InstanceOrder
 from anypop.model.reasons import Reason
-from anypop.model.workload import Container, Port, Probe, ProbeKind
+from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol
 from tests.agent_lab import (
     ANYCAST4,
     ANYCAST6,
@@ -498,6 +501,41 @@ def test_icmp_errors_are_led_to_each_instance_whatever_happens_to_the_tables(cle
         clean.give(removed=tokens(second))
         wait_until(led, timeout_s=15, reason="nobody is led to")
         assert table not in process.run(netns.command(clean.router, "nft", "list", "tables"))
+
+
+def test_an_instance_of_udp_keeps_its_answers_also_where_it_ran_before(clean: PopLab) -> None:
+    """A port of UDP that is declared, or given up, while it runs changes its namespace and no process; what somebody
+    takes away there comes back, and it is told.
+    """
+    plain = fresh(0)
+    space = namespace_of(clean.prefix, plain.uid)
+    (container,) = plain.containers
+    dns = replace(container, ports=(*container.ports, Port(name="dns", port=53, protocol=Protocol.UDP)))
+    udp = replace(plain, payload=Containers(containers=(dns,)))
+
+    def tables() -> str:
+        return process.run(netns.command(space, "nft", "list", "tables")).strip()
+
+    def probing() -> str:
+        return process.run(netns.command(space, "cat", "/proc/sys/net/ipv4/tcp_mtu_probing")).strip()
+
+    clean.give(plain)
+    clean.wait_running(plain.name)
+    pid = container_pids(clean)[plain.name]
+    assert (tables(), probing()) == ("", "1")
+    clean.give(udp)
+    wait_until(lambda: tables() == f"table inet {INSIDE_TABLE}", timeout_s=5, reason="its answers are kept")
+    with netns.inside(clean.router):
+        assert is_right(clean.prefix, udp.uid, inside_for(udp))
+    told = wait_until(lambda: (r := clean.reported(udp.name)) and r.message, timeout_s=5, reason="it is told")
+    assert told == UDP_IS_KEPT
+    process.run(netns.command(space, "nft", "delete", "table", "inet", INSIDE_TABLE))
+    process.run(netns.command(space, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing"))
+    os.kill(clean.agent_pid(), signal.SIGUSR1)
+    wait_until(lambda: tables() and probing() == "1", timeout_s=5, reason="both are back")
+    clean.give(plain)
+    wait_until(lambda: tables() == "", timeout_s=5, reason="nothing is kept any more")
+    assert container_pids(clean)[plain.name] == pid
 
 
 def test_containers_of_an_instance_share_its_network(clean: PopLab) -> None:

@@ -3,7 +3,7 @@ its control.
 """
 
 import pytest
-from bench.packet_scenes import large_answers_hanging
+from bench.packet_scenes import large_answers_hanging, udp_answers_wrong_source
 
 pytestmark = pytest.mark.lab
 
@@ -25,3 +25,12 @@ def test_errors_of_flows_that_nobody_tracks_are_copied_to_all() -> None:
     found = large_answers_hanging(32, tracked=False)
     assert found.wrong == 0
     assert found.wrong_without > 8
+
+
+def test_answers_by_udp_come_from_the_address_that_was_asked() -> None:
+    """300 of 300, of servers in Python and C, on wildcard sockets and on bound ones, in both families; without the
+    mechanism those on wildcard sockets answer from the external address.
+    """
+    found = udp_answers_wrong_source()
+    assert (found.asked, found.wrong) == (300, 0)
+    assert found.wrong_without > 75

@@ -92,7 +92,7 @@ def test_kill_after_any_step_converges_to_the_same_end(orders: list[Order], data
 @given(worlds())
 def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
     """A converged world gives no steps, also to an agent that has just been started, except for reloading the
-    firewall it cannot see.
+    firewall and looking inside namespaces, which it cannot see.
     """
     host = FakeHost()
     for each in orders:
@@ -102,7 +102,10 @@ def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
         checked = host.memory
         host.kill()
         host.memory = memory.checked(
-            router_ready=True, firewall_holds=True, memory=replace(host.memory, firewall=checked.firewall)
+            router_ready=True,
+            firewall_holds=True,
+            wrong=(),
+            memory=replace(host.memory, firewall=checked.firewall, inside=checked.inside),
         )
         assert converge(host.facts(), host.now) == []
 

@@ -169,12 +169,33 @@ def test_a_container_gets_its_labels_limits_namespace_and_secrets() -> None:
     assert body["labels"]["anypop.generation"] == "7"
     assert body["hostname"] == instance(0).name
     assert body["netns"] == {"nsmode": "path", "value": f"/run/netns/{namespace_of('any', instance(0).uid)}"}
-    assert body["env"] == {"A": "1", "PASSWORD": "hunter2"}
+    assert body["env"] == {
+        "A": "1",
+        "PASSWORD": "hunter2",
+        "ANYPOP_ANYCAST_IP": "192.0.2.1",
+        "ANYPOP_CITY": POP,
+        "ANYPOP_EXTERNAL_IP": "198.51.100.10",
+        "ANYPOP_EXTERNAL_IPV6": "2001:db8:e::10",
+        "ANYPOP_INSTANCE": instance(0).name,
+        "ANYPOP_POP": POP,
+        "ANYPOP_PRIVATE_IP": "10.64.0.1",
+        "ANYPOP_PRIVATE_IPV6": "fd00:64::1",
+    }
     assert body["r_limits"] == [{"type": "nofile", "hard": 20000, "soft": 20000}]
     assert body["resource_limits"] == {"cpu": {"quota": 150_000, "period": 100_000}, "memory": {"limit": 64 << 20}}
     assert (body["entrypoint"], body["command"]) == (["/run"], ["--fast"])
     assert f"{instance(0).name}.stack.edgeengine.internal:10.64.0.1" in body["hostadd"]
     plain = body_for(replace(step, container=web()), prefix="any", pop=POP, name="any-x-web", limits=())
+    own = replace(container, env=(("ANYPOP_POP", "mine"),))
+    kept = body_for(
+        replace(step, container=own, instance=replace(instance(0), anycast=())),
+        prefix="any",
+        pop=POP,
+        name="x",
+        limits=(),
+    )
+    assert kept["env"]["ANYPOP_POP"] == "mine"
+    assert not any("ANYCAST" in name for name in kept["env"])
     assert "entrypoint" not in plain
     assert "command" not in plain
 

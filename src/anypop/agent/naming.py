@@ -71,6 +71,10 @@ def drain_table(prefix: str) -> str:
     return f"anypop_{prefix}_drain"
 
 
+INSIDE_TABLE = "anypop_udp"
+"""The nftables table in an instance's own namespace; nobody else has tables there."""
+
+
 def errors_table(prefix: str) -> str:
     """The nftables tables (one for each family) that lead ICMP errors to the instance whose packet they quote."""
     return f"anypop_{prefix}_errors"

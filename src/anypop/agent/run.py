@@ -22,7 +22,7 @@ from anypop.agent.act.executor import Executor
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
-from anypop.agent.act.network import firewall, sysctl
+from anypop.agent.act.network import firewall, inside, sysctl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.control_client import ControlClient
@@ -30,6 +30,7 @@ from anypop.agent.decide import memory
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import ContainerSeen
 from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
@@ -250,9 +251,15 @@ class Agent:
         loaded = await firewall.loaded_digest(self._prefix)
         believed = self._memory.firewall
         holds = believed is None or loaded == firewall.digest(believed)
-        self._memory = memory.checked(router_ready=self._is_prepared(), firewall_holds=holds, memory=self._memory)
+        wrong = await asyncio.to_thread(self._wrong_inside, dict(self._memory.inside))
+        self._memory = memory.checked(
+            router_ready=self._is_prepared(), firewall_holds=holds, wrong=wrong, memory=self._memory
+        )
         self._count_drift = True
         self._wake.set()
+
+    def _wrong_inside(self, believed: dict[str, Inside]) -> set[str]:
+        return {uid for uid, wanted in believed.items() if not inside.is_right(self._prefix, uid, wanted)}
 
     def _tell(self) -> None:
         page = self._ledger.page

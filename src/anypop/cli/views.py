@@ -153,9 +153,9 @@ def instances(found: Sequence[Data], *, title: str = "") -> Table:
 
 
 def why(instance: Data) -> str:
-    """Why it is not running; nothing about one that is."""
+    """Why it is not running; of one that is, what its host has to say beside that."""
     if instance.get("phase") == "RUNNING":
-        return "-"
+        return text(instance.get("message"))
     reason, message = str(instance.get("reason") or ""), str(instance.get("message") or "")
     says = Reason(reason).says if reason in set(Reason) else reason  # a newer control may know more reasons
     return text(": ".join(dict.fromkeys(part for part in (says, message) if part)))

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
+from anypop.agent.act.network import firewall, inside, namespaces, rtnl, sysctl
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
@@ -31,6 +31,7 @@ from anypop.agent.decide.steps import (
     SetErrorWays,
     SetExternal,
     SetFirewall,
+    SetInside,
     SetNextHops,
     SetRoute,
     SetSpeaker,
@@ -91,6 +92,8 @@ class Executor:
                 namespaces.make_namespace(self._prefix, step.uid)
             case AddLink():
                 namespaces.add_link(self._net, self._prefix, step.instance)
+            case SetInside():
+                await inside.set_inside(self._prefix, step.uid, step.inside)
             case SetExternal():
                 namespaces.set_external_routes(self._net, self._index(step.instance), step.instance)
             case RemoveExternal():

@@ -13,6 +13,7 @@ down.
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving
 from anypop.agent.decide.facts import Facts, network_of
+from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
@@ -30,12 +31,14 @@ from anypop.agent.decide.steps import (
     SetErrorWays,
     SetExternal,
     SetFirewall,
+    SetInside,
     SetNextHops,
     SetRoute,
     SetSpeaker,
     StartContainer,
     Step,
     image_lane,
+    inside_lane,
     instance_lane,
 )
 from anypop.agent.decide.traffic import LOOK_S, is_drained, may_move, members_for, must_drain
@@ -128,6 +131,9 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         steps.append(MakeNamespace(uid=uid, lane=lane))
     if not named or not facts.is_wired(uid):
         steps.append(AddLink(instance=instance, lane=lane))
+    elif facts.observed.memory.inside.get(uid) != (inside := inside_for(instance)):
+        # beside the rest: its application need not wait for it
+        steps.append(SetInside(uid=uid, inside=inside, lane=inside_lane(instance.name, uid)))
     lacking = [p for a in instance.addresses() if facts.observed.external.get(p := network_of(a.external)) != key]
     if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
         steps.append(SetExternal(instance=instance, lane=lane))

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Ending, Firewall, Key, Past, SpeakerConfig
+from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
@@ -19,6 +20,7 @@ from anypop.agent.decide.steps import (
     PrepareRouter,
     PullImage,
     SetFirewall,
+    SetInside,
     StartContainer,
     Step,
 )
@@ -56,14 +58,16 @@ class Memory:
     """See the module.
 
     `router_ready`: the kernel settings were right when last looked at; `firewall`: the rules that nft was last known
-    to have loaded. `images`: those that are here, with the time of the last pull that an instance asked for (0:
-    none). `found`: containers that ran before this agent did, with their pids; `dead`: ids and pids of processes
-    whose end we know. `pasts`: what the next life of a container will carry. `trouble` holds the lanes that rest;
-    `failures` counts in a row, also of those that a new order let off their rest.
+    to have loaded; `inside`: what the namespace of each incarnation was last known to hold. `images`: those that are
+    here, with the time of the last pull that an instance asked for (0: none). `found`: containers that ran before
+    this agent did, with their pids; `dead`: ids and pids of processes whose end we know. `pasts`: what the next life of
+    a container will carry. `trouble` holds the lanes that rest; `failures` counts in a row, also of those that a new
+    order let off their rest.
     """
 
     router_ready: bool = False
     firewall: Firewall | None = None
+    inside: Mapping[str, Inside] = field(default_factory=dict)
     images: Mapping[str, float] = field(default_factory=dict)
     ordered_at: Mapping[str, float] = field(default_factory=dict)
     found: frozenset[tuple[Key, int]] = frozenset()
@@ -156,6 +160,8 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, router_ready=True)
         case SetFirewall():
             return replace(memory, firewall=step.rules)
+        case SetInside():
+            return replace(memory, inside={**memory.inside, step.uid: step.inside})
         case PullImage():
             at = now if step.anew else memory.images.get(step.image, 0.0)
             return replace(memory, images={**memory.images, step.image: at})
@@ -200,17 +206,19 @@ def order_changed(lanes: Collection[str], memory: Memory) -> Memory:
     return replace(memory, trouble=_without(memory.trouble, lanes))
 
 
-def checked(*, router_ready: bool, firewall_holds: bool, memory: Memory) -> Memory:
-    """What a full look found: whether the kernel's settings are right, and whether nft still has the rules that we
-    loaded.
+def checked(*, router_ready: bool, firewall_holds: bool, wrong: Collection[str], memory: Memory) -> Memory:
+    """What a full look found: whether the kernel's settings are right, whether nft still has the rules that we
+    loaded, and uids whose namespace has not what it should.
     """
-    return replace(memory, router_ready=router_ready, firewall=memory.firewall if firewall_holds else None)
+    firewall = memory.firewall if firewall_holds else None
+    return replace(memory, router_ready=router_ready, firewall=firewall, inside=_without(memory.inside, wrong))
 
 
 def forgotten(uid: str, memory: Memory) -> Memory:
     """An incarnation is gone for good."""
     return replace(
         memory,
+        inside=_without(memory.inside, {uid}),
         ordered_at=_without(memory.ordered_at, {uid}),
         draining_since=_without(memory.draining_since, {uid}),
         drained=memory.drained - {uid},

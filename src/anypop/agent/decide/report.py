@@ -10,8 +10,9 @@ from typing import TypedDict
 from anypop.agent.decide.announcements import reason_for
 from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past
 from anypop.agent.decide.facts import Facts, network_of
+from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.observed import Observed
-from anypop.agent.decide.steps import ERRORS, FIREWALL, ROUTER, SPEAKER, image_lane, instance_lane
+from anypop.agent.decide.steps import ERRORS, FIREWALL, ROUTER, SPEAKER, image_lane, inside_lane, instance_lane
 from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
 from anypop.model.announce import Prefix
@@ -26,6 +27,12 @@ class _Last(TypedDict, total=False):
     last_exit_code: int | None
     last_reason: Reason | None
     last_finished_at: float | None
+
+
+UDP_IS_KEPT = (
+    "answers by UDP leave from the address that was asked; on a wildcard socket each flow is tracked for that: a busy "
+    "server binds to its addresses"
+)
 
 
 def report_of(
@@ -105,10 +112,21 @@ def _phase(
         return Phase.STARTING, Reason.PROBE_PENDING, ""
     if verdict.healthy:
         drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
-        return Phase.RUNNING, Reason.DRAINING if drains else Reason.RUNNING, ""
+        return Phase.RUNNING, Reason.DRAINING if drains else Reason.RUNNING, _notes(instance, facts)
     return (
         (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, verdict.message
     )  # fmt: skip
+
+
+def _notes(instance: InstanceOrder, facts: Facts) -> str:
+    """What its owner should know of one that runs and answers."""
+    inside = inside_for(instance)
+    trouble = facts.observed.memory.trouble.get(inside_lane(instance.name, instance.uid))
+    if not inside.udp:
+        return ""
+    if trouble is not None:
+        return f"answers by UDP may leave from its external address: {trouble.message}"
+    return UDP_IS_KEPT
 
 
 def _template(uid: str, facts: Facts) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from anypop.agent.decide.elements import NO_PAST, Firewall, Member, Past, SpeakerConfig
 from anypop.agent.decide.error_ways import ErrorWay
+from anypop.agent.decide.inside import Inside
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
@@ -28,6 +29,11 @@ def image_lane(image: str) -> str:
 def instance_lane(name: InstanceName, uid: str) -> str:
     """Each incarnation has its own: a new one comes up beside the old one."""
     return f"{name} {short(uid)}"
+
+
+def inside_lane(name: InstanceName, uid: str) -> str:
+    """What is made inside a namespace while the instance comes up."""
+    return f"{instance_lane(name, uid)} inside"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +125,15 @@ class AddLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetInside:
+    """What an instance's own namespace has to hold beside its addresses."""
+
+    uid: str
+    inside: Inside
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetExternal:
     """The routes of an instance's external addresses."""
 
@@ -206,7 +221,7 @@ payload.
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
-    | SetSpeaker | MakeNamespace | AddLink
+    | SetSpeaker | MakeNamespace | AddLink | SetInside
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip
 
@@ -220,5 +235,6 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     changed = [i for i in after.instances if known.get(i.uid) != i]
     lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS}
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
+    lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}
     return frozenset(lanes | {image_lane(c.image) for i in changed for c in i.containers})

@@ -9,6 +9,7 @@ anything.
 from collections.abc import Mapping
 from typing import Any
 
+from anypop.agent.act.instances.specification import OWN
 from anypop.model.workload import Container
 
 # Podman's own, where neither image nor order has them
@@ -39,7 +40,7 @@ def _argv(container: Container, default: Mapping[str, Any]) -> list[str]:
 
 def _same_environment(has: Mapping[str, str], default: Mapping[str, str], container: Container) -> bool:
     wanted = {**dict(container.env), **dict(container.secrets)}
-    own = has.keys() - default.keys() - _GIVEN
+    own = {name for name in has.keys() - default.keys() - _GIVEN if not name.startswith(OWN)}
     return own <= wanted.keys() and all(has.get(name) == value for name, value in wanted.items())
 
 

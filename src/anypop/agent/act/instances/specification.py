@@ -1,8 +1,9 @@
 """A container as Podman's API wants it told (libpod's SpecGenerator). Pure.
 
 In: the step that asks for it. Out: the JSON body of `containers/create`. The container joins the instance's
-ready-made network namespace, is called by the instance's name, and gets its limits. Environment values from the
-instance have been filled in by the planner.
+ready-made network namespace, is called by the instance's name, and gets its limits. Environment values that the
+workload asks for have been filled in by the planner; those that every instance has (`ANYPOP_...`) are added here, so
+that they are no part of what a container is made from.
 """
 
 from typing import Any
@@ -16,6 +17,8 @@ from anypop.host import netns
 from anypop.model.confinement import Confinement
 from anypop.model.order import InstanceOrder
 
+OWN = "ANYPOP_"  # what the names of these variables begin with
+_SUFFIX = {4: "IP", 6: "IPV6"}
 _CPU_PERIOD_US = 100_000  # the kernel's default
 
 
@@ -36,7 +39,7 @@ def body_for(
         "hostname": instance.name,
         "netns": {"nsmode": "path", "value": str(netns.path_of(namespace_of(prefix, instance.uid)))},
         "labels": labels_for(step, prefix=prefix, pop=pop, confinement=confinement),
-        "env": {**dict(container.env), **dict(container.secrets)},
+        "env": {**own_environment(instance, pop), **dict(container.env), **dict(container.secrets)},
         "r_limits": [{"type": kind, "hard": value, "soft": value} for kind, value in limits],
         "resource_limits": {
             "cpu": {"quota": container.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US},
@@ -55,6 +58,17 @@ def body_for(
     if container.args:
         body["command"] = list(container.args)
     return body
+
+
+def own_environment(instance: InstanceOrder, pop: str) -> dict[str, str]:
+    """Who and where it is: its addresses, its name and its PoP. A workload's own variable of the same name wins."""
+    found = {f"{OWN}INSTANCE": str(instance.name), f"{OWN}POP": pop, f"{OWN}CITY": pop}
+    for address in instance.links[0].addresses:
+        suffix = _SUFFIX[address.private.version]
+        found |= {f"{OWN}PRIVATE_{suffix}": str(address.private), f"{OWN}EXTERNAL_{suffix}": str(address.external)}
+    for anycast in instance.anycast:
+        found.setdefault(f"{OWN}ANYCAST_{_SUFFIX[anycast.version]}", str(anycast))
+    return dict(sorted((name, value) for name, value in found.items() if value))
 
 
 def _hosts(instance: InstanceOrder) -> list[str]:

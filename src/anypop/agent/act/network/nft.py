@@ -6,14 +6,16 @@ compiled; looking at tables and deleting them goes without a process, in `nftabl
 
 import asyncio
 
+from anypop.host import netns
 from anypop.model.errors import WorldError
 
 
-async def nft(what: str, *words: str, stdin: str | None = None) -> str:
-    """What `nft WORDS` printed. `what`: what is tried, for the error."""
+async def nft(what: str, *words: str, stdin: str | None = None, namespace: str = "") -> str:
+    """What `nft WORDS` printed. `what`: what is tried, for the error; `namespace`: by name, else our own."""
+    argv = netns.command(namespace, "nft", *words) if namespace else ["nft", *words]
     try:
         run = await asyncio.create_subprocess_exec(
-            "nft", *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
     except FileNotFoundError as error:
         raise WorldError(what, "nft is not installed; run script/setup") from error
