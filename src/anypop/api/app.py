@@ -1,4 +1,4 @@
-"""The application: all routers, the errors' shape, one header.
+"""The application: all routers, the errors' shape, the headers of every answer.
 
 In: a platform, from `serve` or from a test. Out: the application over it. It decides nothing.
 """
@@ -30,6 +30,8 @@ from anypop.api import (
     workloads,
 )
 from anypop.api.context import Platform, check_query
+from anypop.control import acts
+from anypop.control.acts import Act
 
 # In the order of the documentation: the Workload API first, then Anypop's own.
 ROUTERS = tuple(
@@ -69,23 +71,31 @@ def make_app(platform: Platform) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(GrpcHeader)
+    app.add_middleware(Labels)
     return app
 
 
 _GATEWAY = (errors.GATEWAY[0].encode(), errors.GATEWAY[1].encode())
 
 
-class GrpcHeader:
-    """Adds the gateway's header to every answer."""
+class Labels:
+    """Gives every request its id, and every answer that id and the gateway's header."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_header(message: Message) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        client = scope.get("client")
+        act = Act(address=client[0] if client else "")
+        acts.begin(act)
+        labels = [_GATEWAY, (errors.REQUEST_ID.encode(), act.request_id.encode())]
+
+        async def labelled(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], _GATEWAY]
+                message["headers"] = [*message["headers"], *labels]
             await send(message)
 
-        await self._app(scope, receive, with_header if scope["type"] == "http" else send)
+        await self._app(scope, receive, labelled)

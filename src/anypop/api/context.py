@@ -6,7 +6,7 @@ In: a request. Out: the platform, an account, a stack; or the exception whose an
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
@@ -16,9 +16,12 @@ from fastapi.security import HTTPBearer, OAuth2
 from anypop.api.graphs import Graphs
 from anypop.api.vantages import LookingGlass, Vantages
 from anypop.api.workers import Workers
+from anypop.control import acts
 from anypop.control.accounts import Account, Accounts, Stack
+from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
 from anypop.control.quotas import Quotas
+from anypop.control.rates import REQUESTS_PER_S, Buckets, SignIns, TooMany
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.sharing import alone
 from anypop.control.state import Declaration
@@ -43,6 +46,8 @@ class Platform:
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
     graphs: Graphs = field(default_factory=Graphs)
     workers: Workers = field(default_factory=Workers)
+    buckets: Buckets = field(default_factory=Buckets)
+    sign_ins: SignIns = field(default_factory=SignIns)
     quotas: Quotas = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,8 +116,23 @@ def bearer(request: Request) -> str:
 
 
 async def account_of(request: Request, platform: PlatformDep, _: Annotated[str | None, Depends(CLIENT)]) -> Account:
-    account = platform.accounts.account_of(bearer(request))
+    account, client_id = platform.accounts.caller(bearer(request))
     request.state.caller = account.id
+    acts.begin(
+        replace(
+            acts.current() or Act(),
+            account_id=account.id,
+            actor=f"{account.name} {client_id}",
+            operator=account.operator,
+            operation=request.scope["route"].name,
+            subject=" ".join(request.path_params.values()),
+        )
+    )
+    # The operator's own road is never narrowed by it, and an agent's is another one.
+    if not account.operator:
+        rate = platform.quotas.of(account.id).requests_per_second or REQUESTS_PER_S
+        if wait := platform.buckets.take(client_id, rate):
+            raise TooMany(f"this credential may make {rate} requests in a second", wait)
     return account
 
 

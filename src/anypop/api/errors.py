@@ -6,9 +6,9 @@ that goes to the log.
 """
 
 import logging
-import uuid
 from collections.abc import Iterable
 from enum import IntEnum
+from math import ceil
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -19,6 +19,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from anypop.api.seldom import Seldom
+from anypop.control import acts
+from anypop.control.rates import TooMany
 from anypop.control.refusals import (
     Busy,
     Exists,
@@ -52,6 +54,8 @@ class Code(IntEnum):
 
 
 log = logging.getLogger("anypop.api")
+BUSY_S = 2.0  # work that keeps others waiting takes about so long
+REQUEST_ID = "x-request-id"
 _half_bodies = Seldom(log)
 
 # By this header the Workload API's clients know the answer of a gateway.
@@ -96,6 +100,7 @@ _CODES: dict[type[Refused], Code] = {
     Unauthenticated: Code.UNAUTHENTICATED,
     Forbidden: Code.PERMISSION_DENIED,
     OverQuota: Code.RESOURCE_EXHAUSTED,
+    TooMany: Code.RESOURCE_EXHAUSTED,
     Busy: Code.RESOURCE_EXHAUSTED,
 }
 
@@ -106,10 +111,14 @@ def answer(
     *,
     problems: Iterable[Problem] = (),
     exceeded: Iterable[Problem] = (),
+    retry_s: float = 0.0,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """The response of an error. `problems` become field violations, `exceeded` limits become a quota failure."""
-    request_id = uuid.uuid4().hex
+    """The response of an error. `problems` become field violations, `exceeded` limits become a quota failure, with
+    `retry_s` it says when to come again.
+    """
+    act = acts.current()
+    request_id = act.request_id if act is not None else acts.new_request_id()
     details: list[dict[str, Any]] = [{"@type": "stackpath.rpc.RequestInfo", "requestId": request_id, "servingData": ""}]
     violations = [{"field": p.path, "description": p.message} for p in problems]
     if violations:
@@ -117,6 +126,10 @@ def answer(
     limits = [{"subject": p.path, "description": p.message} for p in exceeded]
     if limits:
         details.append({"@type": "stackpath.rpc.QuotaFailure", "violations": limits})
+    if retry_s:
+        # up, to a hundredth: who comes exactly then must not be a little too early
+        details.append({"@type": "stackpath.rpc.RetryInfo", "retryDelay": f"{ceil(retry_s * 100) / 100:g}s"})
+        headers = {**(headers or {}), "retry-after": str(ceil(retry_s))}
     return JSONResponse(
         {"code": int(code), "message": message, "details": details}, status_code=STATUS[code], headers=headers
     )
@@ -139,7 +152,8 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     code = next((c for kind, c in _CODES.items() if isinstance(error, kind)), Code.FAILED_PRECONDITION)
     headers = {"www-authenticate": "Bearer"} if code is Code.UNAUTHENTICATED else None
     exceeded = error.problems if isinstance(error, OverQuota) else ()
-    return answer(code, error.message, exceeded=exceeded, headers=headers)
+    retry_s = error.retry_s if isinstance(error, TooMany) else BUSY_S if isinstance(error, Busy) else 0.0
+    return answer(code, error.message, exceeded=exceeded, retry_s=retry_s, headers=headers)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -184,6 +198,6 @@ async def _left(request: Request, _: Exception) -> JSONResponse:
 
 async def _our_bug(_: Request, __: Exception) -> JSONResponse:
     """The server logs the traceback itself, after this answer, which it sends from outside of every middleware."""
-    return answer(
-        Code.INTERNAL, "an error of our own; the log of the control process has the details", headers=dict([GATEWAY])
-    )
+    act = acts.current()
+    headers = dict([GATEWAY]) | ({REQUEST_ID: act.request_id} if act is not None else {})
+    return answer(Code.INTERNAL, "an error of our own; the log of the control process has the details", headers=headers)

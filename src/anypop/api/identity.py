@@ -14,11 +14,13 @@ from anypop.api import pages, shapes
 from anypop.api.bodies import JSON, JsonBody, RequestBody, model_of, object_of, raw_body
 from anypop.api.context import CallerAccount, PlatformDep
 from anypop.api.documentation import answers
+from anypop.api.door import source_of
 from anypop.api.errors import Code
 from anypop.api.models.identity import Credential as ShownCredential
 from anypop.api.models.identity import CredentialPage, CredentialRequest, Token, TokenRequest
 from anypop.control.accounts import TOKEN_LIFE_S, Account, Credential
-from anypop.control.refusals import NotFound
+from anypop.control.rates import TooMany
+from anypop.control.refusals import NotFound, WrongSecret
 from anypop.model import limits
 
 router = APIRouter(tags=["identity"])
@@ -46,9 +48,20 @@ class TokenBody(RequestBody):
 
 @router.post("/identity/v1/oauth2/token")
 @answers(Token, Code.UNAUTHENTICATED, Code.NOT_FOUND)
-async def issue_token(platform: PlatformDep, body: Annotated[TokenRequest, Depends(TokenBody())]) -> dict[str, Any]:
+async def issue_token(
+    request: Request, platform: PlatformDep, body: Annotated[TokenRequest, Depends(TokenBody())]
+) -> dict[str, Any]:
     """Get an access token for client credentials."""
-    issued = await asyncio.to_thread(platform.accounts.issue_token, body.client_id, body.client_secret)
+    source = source_of(request.client.host if request.client is not None else "")
+    platform.sign_ins.check(source, body.client_id)
+    try:
+        issued = await asyncio.to_thread(platform.accounts.issue_token, body.client_id, body.client_secret)
+    except (NotFound, WrongSecret) as error:
+        wait = platform.sign_ins.failed(source, body.client_id)
+        if wait:
+            raise TooMany(f"{error.message}; and too many sign-ins have failed", wait) from error
+        raise
+    platform.sign_ins.succeeded(source, body.client_id)
     return {"access_token": issued, "token_type": "bearer", "expires_in": TOKEN_LIFE_S}
 
 

@@ -62,8 +62,8 @@ _REFUSALS: Mapping[object, Collection[Code]] = {
     context.announced_stack_of: [Code.NOT_FOUND],
     context.host_of: [Code.UNAUTHENTICATED, Code.PERMISSION_DENIED],
 }
-# Any request may hold text that breaks the limits, meet an error of our own, or a store that fails.
-_ALWAYS = frozenset([Code.INVALID_ARGUMENT, Code.INTERNAL, Code.UNAVAILABLE])
+# Any request may hold text that breaks the limits, be one too many, meet an error of our own, or a store that fails.
+_ALWAYS = frozenset([Code.INVALID_ARGUMENT, Code.INTERNAL, Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED])
 
 
 def description(routers: Sequence[APIRouter]) -> dict[str, Any]:
@@ -84,7 +84,15 @@ def description(routers: Sequence[APIRouter]) -> dict[str, Any]:
         "components": {
             "securitySchemes": base["components"]["securitySchemes"],
             "headers": {
-                "gateway": {"description": "on every answer", "schema": {"type": "string", "const": GATEWAY[1]}}
+                "gateway": {"description": "on every answer", "schema": {"type": "string", "const": GATEWAY[1]}},
+                "requestId": {
+                    "description": "on every answer; the audit log and details of errors have the same",
+                    "schema": {"type": "string"},
+                },
+                "retryAfter": {
+                    "description": "seconds, where it helps to come again",
+                    "schema": {"type": "integer", "minimum": 1},
+                },
             },
             "responses": {_name(status): _error(status, schemas) for status in sorted(set(STATUS.values()))},
             "schemas": schemas.definitions,
@@ -240,9 +248,16 @@ def _parameter(known: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, "schema": schema}
 
 
+_EVERYWHERE = {
+    "Grpc-Metadata-Content-Type": {"$ref": "#/components/headers/gateway"},
+    "X-Request-Id": {"$ref": "#/components/headers/requestId"},
+}
+_AGAIN = {"Retry-After": {"$ref": "#/components/headers/retryAfter"}}
+
+
 def _responses(route: APIRoute, schemas: Schemas) -> dict[str, Any]:
     documented = documentation.of(route.endpoint)
-    gateway = {"Grpc-Metadata-Content-Type": {"$ref": "#/components/headers/gateway"}}
+    gateway = _EVERYWHERE
     responses: dict[str, Any] = {}
     if documented.model is not None:
         schema = schemas.answers[documented.model]
@@ -265,7 +280,7 @@ def _error(status: int, schemas: Schemas) -> dict[str, Any]:
     codes = [code for code in Code if STATUS[code] == status]
     return {
         "description": "; ".join(f"code {code} ({code.name}): {SAYS[code]}" for code in codes),
-        "headers": {"Grpc-Metadata-Content-Type": {"$ref": "#/components/headers/gateway"}},
+        "headers": _EVERYWHERE | (_AGAIN if Code.RESOURCE_EXHAUSTED in codes else {}),
         "content": {JSON: {"schema": schemas.answers[Error]}},
     }
 

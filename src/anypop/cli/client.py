@@ -20,6 +20,7 @@ from anypop.cli.settings import Settings
 
 CONNECT_S = 5.0  # connecting is quick or hopeless
 PATIENCE_S = 60.0  # an answer may take long where control asks many daemons for it
+LONGEST_WAIT_S = 30.0  # what control asks to wait for is waited for, up to this; then a person decides
 PAGE = 100  # items asked for at a time: most lists fit in one page, none makes a large answer
 
 
@@ -111,14 +112,28 @@ class Client:
         patience = httpx.Timeout(patience_s, connect=CONNECT_S)
         for attempt in (1, 2):
             headers = {"Authorization": f"Bearer {self._bearer(what)}"}
-            try:
-                response = self._http.request(method, path, json=body, params=query, headers=headers, timeout=patience)
-            except httpx.TransportError as error:
-                raise self._unreachable(error) from error
+            request = self._http.build_request(method, path, json=body, params=query, headers=headers, timeout=patience)
+            response = self._patiently(request)
             if response.status_code != 401 or attempt == 2:
                 break
             self._token = ""
         return response
+
+    def _patiently(self, request: httpx.Request) -> httpx.Response:
+        """The answer to a request; where control says "too many, come again in so many seconds", and that is not long,
+        the answer to the one after that. What was refused so has changed nothing.
+        """
+        waited = 0.0
+        while True:
+            try:
+                response = self._http.send(request)
+            except httpx.TransportError as error:
+                raise self._unreachable(error) from error
+            wait = _told_to_wait(response)
+            if not wait or waited + wait > LONGEST_WAIT_S:
+                return response
+            time.sleep(wait)
+            waited += wait
 
     def _bearer(self, what: str) -> str:
         if self._token:
@@ -128,10 +143,7 @@ class Client:
             "client_id": self.settings.client_id,
             "client_secret": self.settings.client_secret,
         }
-        try:
-            response = self._http.post("/identity/v1/oauth2/token", json=who)
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+        response = self._patiently(self._http.build_request("POST", "/identity/v1/oauth2/token", json=who))
         match response.status_code:
             case 401:
                 raise Failure("control refuses the client secret", code=Exit.DENIED, advice=_CREDENTIALS)
@@ -187,6 +199,18 @@ def _verify(settings: Settings) -> ssl.SSLContext | bool:
             code=Exit.USAGE,
             advice="Set ANYPOP_CA to control's ca.pem.",
         ) from error
+
+
+def _told_to_wait(response: httpx.Response) -> float:
+    """Seconds; 0 where the answer says nothing of the kind, or where coming again would not help."""
+    if response.status_code != 429:
+        return 0.0
+    details = (_parsed(response) or {}).get("details") or []
+    delays = [str(d.get("retryDelay", "")) for d in details if str(d.get("@type", "")).endswith("RetryInfo")]
+    try:
+        return max(0.05, float(delays[0].removesuffix("s"))) if delays else 0.0
+    except ValueError:
+        return 0.0
 
 
 def _parsed(response: httpx.Response) -> Any:

@@ -31,6 +31,7 @@ _LIMITS = {
     "anycast": ("anycast", 1.0),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),
+    "requests_per_second": ("requests/s", 1.0),
 }
 
 
@@ -119,13 +120,19 @@ def set_quota(
     anycast: Annotated[int | None, typer.Option("--anycast", metavar="N", help="Anycast addresses.", min=0)] = None,
     workloads: Annotated[int | None, typer.Option("--workloads", metavar="N", help="Workloads.", min=0)] = None,
     stacks: Annotated[int | None, typer.Option("--stacks", metavar="N", help="Stacks of the account.", min=0)] = None,
+    requests_per_second: Annotated[
+        int | None,
+        typer.Option("--requests-per-second", metavar="N", help="Requests of each credential of the account.", min=1),
+    ] = None,
 ) -> None:
     """Set all limits of an account or a stack; what is left out has none. Lowering a limit takes nothing away that
     runs.
     """
     if bool(account) == bool(of_stack):
         raise usage("say whose limits: --account ID or --of-stack STACK")
-    given = dict(zip(_LIMITS, (instances, cpu, memory_gib, anycast, workloads, stacks), strict=True))
+    given = dict(
+        zip(_LIMITS, (instances, cpu, memory_gib, anycast, workloads, stacks, requests_per_second), strict=True)
+    )
     limits = {name: int(value * _LIMITS[name][1]) for name, value in given.items() if value is not None}
     path = f"/anypop/v1/accounts/{account}/quota" if account else f"/anypop/v1/stacks/{of_stack}/quota"
     found = call.client.call("PUT", path, what="set the quota", body={"quota": limits})
@@ -180,5 +187,5 @@ def usage_table(found: views.Data) -> Table:
 def _limit(subject: views.Data, name: str, unit: float) -> str:
     used, limit = (subject.get("used") or {}).get(name), (subject.get("quota") or {}).get(name)
     if used is None:
-        return "-"
+        return f"{limit / unit:g}" if limit is not None else "-"
     return f"{used / unit:g} of {limit / unit:g}" if limit is not None else f"{used / unit:g}"

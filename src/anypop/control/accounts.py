@@ -100,15 +100,19 @@ class Accounts:
             link.execute(delete(schema.tokens).where(schema.tokens.c.expires_at <= now))
             link.execute(insert(schema.tokens), entry)
         alive = {key: value for key, value in self._tokens.items() if value[1] > now}
-        self._tokens = {**alive, entry["hash"]: (row["account_id"], entry["expires_at"])}
+        self._tokens = {**alive, entry["hash"]: (row["account_id"], entry["expires_at"], client_id)}
         return token
 
     def account_of(self, token: str) -> Account:
         """Who holds this token. Raises `Unauthenticated`."""
-        account_id, expires_at = self._tokens.get(_hash(token), ("", 0.0))
+        return self.caller(token)[0]
+
+    def caller(self, token: str) -> tuple[Account, str]:
+        """Who holds this token, and the client id that it was issued to. Raises `Unauthenticated`."""
+        account_id, expires_at, client_id = self._tokens.get(_hash(token), ("", 0.0, ""))
         if expires_at <= self._clock():
             raise Unauthenticated("the access token is unknown or has expired")
-        return self._accounts[account_id]
+        return self._accounts[account_id], client_id
 
     def host_of(self, token: str) -> HostName:
         """Which host's agent holds this token. Raises `Unauthenticated`."""
@@ -293,11 +297,15 @@ class Accounts:
         return renamed
 
 
-def _alive(link: Connection, now: float) -> dict[str, tuple[str, float]]:
+def _alive(link: Connection, now: float) -> dict[str, tuple[str, float, str]]:
     """The tokens that have not expired. None lives for longer than a new one, also where the clock was set back."""
-    alive = select(schema.tokens).where(schema.tokens.c.expires_at > now)
+    columns = (*schema.tokens.c, schema.credentials.c.client_id)
+    alive = select(*columns).join_from(schema.tokens, schema.credentials).where(schema.tokens.c.expires_at > now)
     latest = now + TOKEN_LIFE_S
-    return {r["hash"]: (r["account_id"], min(r["expires_at"], latest)) for r in link.execute(alive).mappings()}
+    return {
+        r["hash"]: (r["account_id"], min(r["expires_at"], latest), r["client_id"])
+        for r in link.execute(alive).mappings()
+    }
 
 
 def _hash(secret: str) -> str:

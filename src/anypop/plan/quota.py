@@ -24,6 +24,8 @@ class Quota:
     anycast: int | None = None
     workloads: int | None = None
     stacks: int | None = None
+    # of each credential of the account; None: the default
+    requests_per_second: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ class FieldViolation(Answer):
 
 
 class RequestInfo(CamelAnswer):
-    """The request's id in the log of the control process."""
+    """The request's id: in the header X-Request-Id of the answer and in the audit log too."""
 
     type: Annotated[Literal["stackpath.rpc.RequestInfo"], Field(alias="@type")]
     request_id: str
@@ -46,9 +46,18 @@ class QuotaFailure(CamelAnswer):
     violations: Annotated[list[QuotaViolation], Field(min_length=1)]
 
 
+class RetryInfo(CamelAnswer):
+    """When the same may be asked again: `1.5s`, as google.protobuf.Duration is written. The header Retry-After says it
+    in whole seconds.
+    """
+
+    type: Annotated[Literal["stackpath.rpc.RetryInfo"], Field(alias="@type")]
+    retry_delay: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?s$")]
+
+
 class Error(Answer):
     """`code` is a code of google.rpc, from which the HTTP status follows; `message` is for people."""
 
     code: Annotated[int, Field(ge=1, le=16)]
     message: Annotated[str, Field(min_length=1)]
-    details: list[Annotated[RequestInfo | BadRequest | QuotaFailure, Field(discriminator="type")]]
+    details: list[Annotated[RequestInfo | BadRequest | QuotaFailure | RetryInfo, Field(discriminator="type")]]

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, StrictInt
 
 from anypop.api.models.common import Answer, Id, Request, left_out
+from anypop.control.rates import REQUESTS_PER_S
 
 MOST = (1 << 62) - 1  # what fits into a signed 64-bit number everywhere
 
@@ -27,6 +28,9 @@ class QuotaRequest(StackQuotaRequest):
     """The same for an account and all its stacks."""
 
     stacks: Limit = None
+    requests_per_second: Annotated[
+        StrictInt | None, Field(ge=1, le=100_000, description=f"of each credential; default: {REQUESTS_PER_S}")
+    ] = None
 
 
 class StackQuotaBody(Request):
@@ -55,6 +59,7 @@ class Limits(StackLimits):
     """The limits that there are."""
 
     stacks: int = left_out()
+    requests_per_second: int = left_out("of each credential")
 
 
 class StackUsage(Answer):
