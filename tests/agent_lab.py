@@ -28,6 +28,7 @@ from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order, Removal
+from anypop.model.peering import Imports
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, PrefixReport, Report
 from anypop.model.workload import Container, Port
@@ -39,6 +40,8 @@ HOST = HostName(POP)
 ANYCAST4, ANYCAST6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8:a::1")
 COVER4, COVER6 = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:a::/48")
 EXTERNAL4, EXTERNAL6 = IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:e::/48")
+# what upstreams of the lab tell: addresses for documentation, also single ones, by numbers for private use
+IMPORTS = Imports(allow=(IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:ff00::/40")), reserved_as=True)
 TOKEN = "a token of forty characters, let us say."
 
 
@@ -107,7 +110,8 @@ class Upstreams:
             self.all.append(
                 Upstream(name=name, asn=asn, interface=inside, neighbor4=IPv4Address(f"{out4}.1"),
                 local4=IPv4Address(f"{out4}.2"),
-                         neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"), bfd=name != "nobfd")
+                         neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"), bfd=name != "nobfd",
+                         imports=IMPORTS)
             )  # fmt: skip
             self._start(self.all[-1], number)
 

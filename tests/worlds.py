@@ -23,14 +23,15 @@ KEY = b"a platform's own key"
 
 
 def upstream(name: str, asn: int, *, six: bool = True) -> Upstream:
+    link = 2 * (asn % 0x4000)  # each neighbour is at the end of a link of its own
     return Upstream(
         name=name,
         asn=asn,
         interface=f"up-{name}",
-        neighbor4=IPv4Address("192.0.2.1"),
-        local4=IPv4Address("192.0.2.0"),
-        neighbor6=IPv6Address("2001:db8:ffff::1") if six else None,
-        local6=IPv6Address("2001:db8:ffff::") if six else None,
+        neighbor4=IPv4Address("10.200.0.1") + link,
+        local4=IPv4Address("10.200.0.0") + link,
+        neighbor6=IPv6Address("2001:db8:ffff::1") + link if six else None,
+        local6=IPv6Address("2001:db8:ffff::") + link if six else None,
     )
 
 

@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anypop.agent.act.bgp.accepted import flaws
 from anypop.agent.act.bgp.config import render as render_bird
-from anypop.agent.act.bgp.config import session_name
+from anypop.agent.act.bgp.config import sessions_of
+from anypop.agent.act.bgp.words import session_name
 from anypop.agent.act.network.drain_rules import render as render_drain
 from anypop.agent.act.network.error_rules import render as render_errors
 from anypop.agent.act.network.firewall import render as render_nft
@@ -24,6 +26,7 @@ from anypop.agent.act.network.pins import Pin
 from anypop.agent.decide.elements import Export, Firewall, Opening, SpeakerConfig
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.model.network import Upstream, UpstreamKind
+from anypop.model.peering import GracefulRestart, Imports, Role, RpkiCache, Take
 from anypop.model.workload import Protocol
 
 HERE = Path(__file__).parent / "agent"
@@ -66,6 +69,23 @@ SPEAKERS = {
             Export(prefix=ip_network("192.0.2.1/32"), upstream="edge"),
             Export(prefix=ip_network("2001:db8:a::1/128"), upstream="other-edge", graceful=True),
         ),
+    ),
+    "parameters": SpeakerConfig(
+        asn=4_200_000_001, router_id=IPv4Address("10.64.255.1"),
+        upstreams=(
+            upstream("careful", 4_200_000_002, 0, ttl_security=True, role=Role.CUSTOMER, hold_s=30, keepalive_s=10,
+                     connect_s=5, bfd_interval_ms=50, bfd_multiplier=5, restart_s=60,
+                     imports=Imports(take=Take.DEFAULT)),
+            upstream("far", 3356, 1, multihop=4, passive=True, bfd=False, graceful_restart=GracefulRestart.AWARE,
+                     imports=Imports(max_prefixes4=100, max_prefixes6=50, max_path=20)),
+            upstream("far-again", 3356, 2, kind=UpstreamKind.PEER, role=Role.PEER, imports=Imports(first_as=False)),
+            upstream("link-local", 64512, 3, neighbor4=None, local4=None, neighbor6=IPv6Address("fe80::1"), local6=None,
+                     imports=Imports(allow=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")), reserved_as=True)),
+            upstream("mute", 174, 4, neighbor6=None, local6=None, imports=Imports(take=Take.NONE)),
+        ),
+        exports=(Export(prefix=ANYCAST4, upstream="far"), Export(prefix=ANYCAST6, upstream="link-local")),
+        ours=(ANYCAST4, ANYCAST6), management=(ip_network("100.64.0.0/16"),),
+        rpki=(RpkiCache(host="192.0.2.8"), RpkiCache(host="rpki.example.net", port=323)),
     ),
     "alone": SpeakerConfig(asn=4_200_000_001, router_id=IPv4Address("10.64.255.1"), upstreams=()),
 }  # fmt: skip
@@ -110,6 +130,39 @@ def test_the_speakers_configuration_is_the_recorded_one_and_bird_takes_it(name: 
     text = render_bird(SPEAKERS[name], log=LOG)
     assert text == _recorded(f"{name}.conf", text)
     assert bird_accepts(text.replace(str(LOG), str(tmp_path / "bird.log")), tmp_path)
+
+
+def test_no_session_stands_without_an_import_and_an_export_of_its_own() -> None:
+    """RFC 8212, by construction: whatever is ordered, every session has both, and neither is "all"."""
+    for config in SPEAKERS.values():
+        blocks = render_bird(config, log=LOG).split("protocol bgp ")[1:]
+        assert len(blocks) == len(sessions_of(config))
+        for block in blocks:
+            name = block.split()[0]
+            assert f"import filter from_{name};" in block or "import none;" in block
+            assert f"export filter to_{name};" in block
+
+
+@pytest.mark.parametrize(
+    "value", ['x"; }; protocol static { ipv4; route 8.8.8.0/24 blackhole; } #', "a\nb", "*", "", "up 0"]
+)
+def test_no_value_of_an_order_writes_configuration_of_its_own(value: str, tmp_path: Path) -> None:
+    """Names only ever become a checksummed name; an interface that is none is a flaw, and so is left out."""
+    bad = upstream(value or "x", 3356, 0, interface=value, neighbor6=IPv6Address("fe80::1"), local6=None)
+    config = replace(SPEAKERS["quiet"], upstreams=(bad, upstream("good", 1299, 1)))
+    left = flaws(config)
+    assert set(left) == {session_name(bad, family) for family in (4, 6)}
+    text = render_bird(config, log=LOG, left_out=left)
+    assert "8.8.8.0" not in text
+    assert "u4_good" in text
+    assert bird_accepts(text.replace(str(LOG), str(tmp_path / "bird.log")), tmp_path)
+
+
+def test_the_next_version_of_the_configuration_resets_no_session_by_itself() -> None:
+    """What is not asked for is not written: a plain session has the parameters that it always had."""
+    plain = render_bird(SPEAKERS["quiet"], log=LOG)
+    words = ("ttl security", "password", "local role", "hold time", "keepalive time", "multihop", "passive", "enforce")
+    assert not any(word in plain for word in words)
 
 
 def test_bird_refuses_a_broken_configuration(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,21 @@ from anypop.agent.act.network.inside import is_right
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.report import UDP_IS_KEPT
-from anypop.agent.naming import INSIDE_TABLE, ROUTE_PROTOCOL, errors_table, link_of, namespace_of
+from anypop.agent.naming import (
+    INSIDE_TABLE,
+    LEARNT_PREFERENCE,
+    LEARNT_TABLE,
+    ROUTE_PROTOCOL,
+    errors_table,
+    link_of,
+    namespace_of,
+)
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
+from anypop.model.errors import WorldError
 from anypop.model.order import Containers, Grant, InstanceOrder
 from anypop.model.reasons import Reason
+from anypop.model.report import SessionReport
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol
 from tests.agent_lab import (
     ANYCAST4,
@@ -320,8 +331,72 @@ def test_a_route_learnt_from_one_upstream_never_reaches_the_other(clean: PopLab)
     assert str(EXTERNAL4) in learnt
     assert "203.0.113.1/32" not in learnt
     assert "2001:db8:ff0::/48" not in learnt
-    routes = {row["dst"]: row for row in clean.kernel("route", "show", "proto", "bird")}
-    assert {"203.0.113.1", "203.0.113.2"} <= set(routes)
+    assert {"203.0.113.1", "203.0.113.2"} <= _learnt(clean)
+
+
+def _learnt(pop: PopLab) -> set[str]:
+    """What the kernel has of what neighbours told; an empty table is none at all."""
+    with suppress(WorldError):
+        return {row["dst"] for row in pop.kernel("route", "show", "table", str(LEARNT_TABLE), "proto", "bird")}
+    return set()
+
+
+def _way(pop: PopLab, *words: str) -> str:
+    """The interface by which the kernel would send something; empty: none."""
+    with suppress(WorldError):
+        return str(pop.kernel("route", "get", *words)[0].get("dev", ""))
+    return ""
+
+
+def test_learnt_routes_and_rules_that_somebody_takes_away_are_back_within_a_second(clean: PopLab) -> None:
+    """An operator's flush of routes, in either family's table, and of rules; the agent hears of both."""
+    there = _learnt(clean)
+    wait_until(lambda: len(_learnt(clean)) >= 2, timeout_s=5, reason="both upstreams' routes are learnt")
+    there = _learnt(clean)
+    ip.batch([f"route flush table {LEARNT_TABLE}"], netns=clean.router)
+    wait_until(lambda: _learnt(clean) == there, timeout_s=1, reason="what was flushed is there again")
+    rules = clean.kernel("rule", "show")
+    ip.batch([f"rule del pref {LEARNT_PREFERENCE}", f"rule del pref {LEARNT_PREFERENCE + 1}"], netns=clean.router)
+    wait_until(lambda: clean.kernel("rule", "show") == rules, timeout_s=1, reason="the rules are there again")
+
+
+def test_what_the_host_itself_sends_follows_no_neighbour_while_the_operator_has_a_way(clean: PopLab) -> None:
+    """Forwarded packets take what was learnt, the host's own take the operator's default route; where there is none,
+    as here, they may take what was learnt.
+    """
+    wait_until(lambda: len(_learnt(clean)) >= 2, timeout_s=5, reason="both upstreams' routes are learnt")
+    assert _way(clean, "203.0.113.2") == "up-two"
+    ip.batch(["route add default via 10.99.0.1"], netns=clean.router)
+    try:
+        assert _way(clean, "203.0.113.2") == "up-one"
+        assert _way(clean, "203.0.113.2", "from", "198.51.100.10", "iif", "up-one") == "up-two"
+    finally:
+        ip.batch(["route del default via 10.99.0.1"], netns=clean.router)
+
+
+def test_a_session_that_bird_refuses_holds_up_no_other(clean: PopLab) -> None:
+    """It is left out and told with BIRD's words; what is announced and withdrawn meanwhile reaches everybody else, and
+    no session that stands is reset.
+    """
+    since = {(s.upstream, s.family): s.since for s in _sessions(clean)}
+    bad = replace(clean.upstreams.all[0], name="bad", hold_s=1, neighbor4=IPv4Address("10.99.0.9"), neighbor6=None)
+    secret = replace(bad, name="secret", hold_s=None, neighbor4=IPv4Address("10.99.0.10"), password_file="/none")
+    clean.give(fresh(0), upstreams=(*clean.upstreams.all, bad, secret))
+    for name in ("one", "two"):
+        wait_until(partial(clean.upstreams.routes, name, COVER4), timeout_s=20, reason=f"{name} hears it all the same")
+    wait_until(lambda: _refused(clean) == {"bad", "secret"}, timeout_s=5, reason="both are told")
+    told = {s.upstream: s.error for s in _sessions(clean)}
+    assert "old time" in told["bad"]
+    assert "/none" in told["secret"]
+    assert since.items() <= {(s.upstream, s.family): s.since for s in _sessions(clean)}.items()
+
+
+def _sessions(pop: PopLab) -> tuple[SessionReport, ...]:
+    return pop.control.report.sessions if pop.control.report is not None else ()
+
+
+def _refused(pop: PopLab) -> set[str]:
+    return {s.upstream for s in _sessions(pop) if s.state == "refused"}
 
 
 def test_scopes_reach_each_upstream(clean: PopLab) -> None:
@@ -625,7 +700,7 @@ def test_a_killed_bird_moves_no_flow_where_the_neighbour_can_wait() -> None:
 
         def told_again() -> bool:
             lost.extend(str(p) for p in (COVER4, COVER6) if not lab.upstreams.routes("nobfd", p))
-            lost.extend([] if lab.kernel("route", "show", "proto", "bird") else ["a learnt route"])
+            lost.extend([] if _learnt(lab) else ["a learnt route"])
             return "Graceful restart done" in (lab.state / "bird" / "bird.log").read_text()
 
         wait_until(told_again, timeout_s=15, reason="a new BIRD has told them again", every_s=0.005)

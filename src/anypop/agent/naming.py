@@ -29,6 +29,16 @@ DRAIN_PREFERENCE = 58
 they came from.
 """
 
+LEARNT_TABLE = 158_400
+"""Routing table of what BGP neighbours told: looked into for what is forwarded, never before the operator's own routes
+for what this host sends itself.
+"""
+
+LEARNT_PREFERENCE, LEARNT_LAST_PREFERENCE = 32_700, 32_780
+"""Preferences of the rules that lead there: just before the main table (32766), after the operator's own rules; and
+just behind it.
+"""
+
 LABEL = "anypop."
 _HEX = re.compile(r"[0-9a-f]{10}")
 _LINK = re.compile(r"i([0-9a-f]{10})")

@@ -22,7 +22,7 @@ from anypop.agent.act.executor import Executor
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
-from anypop.agent.act.network import firewall, inside, sysctl
+from anypop.agent.act.network import firewall, inside, learnt, sysctl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.control_client import ControlClient
@@ -39,6 +39,7 @@ from anypop.agent.ledger_key import ledger_key
 from anypop.agent.naming import short
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
+from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
@@ -54,6 +55,7 @@ FIRST_PROBE_S = 1.0
 SPEAKER_S = 1.0
 SPEAKER_QUICK_S = 0.03
 SPEAKER_QUICK_FOR_S = 5.0
+REFILL_PAUSE_S = 0.5  # a full table takes BIRD a second; nobody may keep it busy with that alone
 
 
 class Agent:
@@ -68,8 +70,8 @@ class Agent:
     ) -> None:  # fmt: skip
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
         self._ledger = Ledger(state / "order.json", host, ledger_key(state, host, os.environ))
-        self._wake, self._look_now = asyncio.Event(), asyncio.Event()
-        net = Netlink()
+        self._wake, self._look_now, self._learnt_gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        net = self._net = Netlink()
         self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))
         self._observer = Observer(
             prefix=prefix,
@@ -98,6 +100,7 @@ class Agent:
         """Restore the last order, look at the world, then obey until cancelled."""
         self._ledger.restore()
         monitor = KernelMonitor(self._wake_soon)
+        learnt_monitor = LearntMonitor(deleted=self._learnt_gone.set, ruled=self._rules_changed)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
@@ -106,10 +109,12 @@ class Agent:
                 group.create_task(self._passes())
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
-                group.create_task(self._watch_speaker())
+                group.create_task(self._watch_speaker(learnt_monitor))
+                group.create_task(self._refill())
                 group.create_task(self._full_passes())
         finally:
             monitor.close()
+            learnt_monitor.close()
             self._observer.close()
 
     async def _passes(self) -> None:
@@ -196,7 +201,9 @@ class Agent:
 
     def _is_prepared(self) -> bool:
         order = self._ledger.page.order if self._ledger.page else None
-        return sysctl.is_prepared(u.interface for u in (order.upstreams if order else ()))
+        return sysctl.is_prepared(u.interface for u in (order.upstreams if order else ())) and learnt.is_prepared(
+            self._net, order.management if order else ()
+        )
 
     def _standing_order(self) -> Order | None:
         return self._ledger.page.order if self._ledger.page else None
@@ -209,7 +216,24 @@ class Agent:
         """For bursts of kernel events, most of which we caused ourselves."""
         asyncio.get_running_loop().call_later(0.01, self._wake.set)
 
-    async def _watch_speaker(self) -> None:
+    def _rules_changed(self) -> None:
+        """Somebody has changed policy rules; perhaps ours."""
+        if not self._is_prepared():
+            self._memory = replace(self._memory, router_ready=False)
+            self._wake.set()
+
+    async def _refill(self) -> None:
+        """Learnt routes that somebody has taken out of the kernel are put back; BIRD itself would see it within a
+        minute.
+        """
+        while True:
+            await self._learnt_gone.wait()
+            self._learnt_gone.clear()
+            with contextlib.suppress(WorldError):  # a speaker that does not answer fills the kernel when it is back
+                await self._speaker.refill()
+            await asyncio.sleep(REFILL_PAUSE_S)
+
+    async def _watch_speaker(self, learnt_monitor: LearntMonitor) -> None:
         """Ask BIRD now and then; often while what it is told to say has not yet been said, and at once when it dies."""
         last, changed_at = self._speaker.seen, self._clock()
         died = asyncio.Event()
@@ -224,6 +248,7 @@ class Agent:
             died.clear()
             pid = self._speaker.pid()
             deaths.set({("bird", "speaker"): pid} if pid is not None else {})
+            learnt_monitor.follow(pid)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SPEAKER_QUICK_S if quick else SPEAKER_S):
                     await died.wait()

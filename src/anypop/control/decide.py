@@ -205,10 +205,11 @@ def _ordered(
         generation = last.order.generation if last is not None else 0
         floor = floors.get(host, 0)
         wanted = cut(
-            planned.network.asn,
+            planned.network,
             planned.sites.hosts[host].host,
             planned.hosts[host],
             generation,
+            ours=planned.sites.ours,
             grants=draft.verdict.hosts[host].grants,
             owner_of=planned.owner_of,
             idle=draft.verdict.idle,

@@ -18,6 +18,7 @@ from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName
 from anypop.model.network import Host, Network, Pop, UpstreamKind
+from anypop.model.session_check import cache_problems, session_problems
 from anypop.routing.tenant_communities import is_listable
 
 _LONGEST_SILENCE_S = 7 * 86_400.0
@@ -27,7 +28,8 @@ def change_network(wanted: Network) -> Alter:
     """Put `wanted` in place. Raises `Invalid` at once; the step raises `Precondition` when a PoP that has instances
     would vanish.
     """
-    problems = [*_names(wanted), *_prefixes(wanted), *confinement.problems(wanted.instances, "instances")]
+    problems = [*_names(wanted), *_prefixes(wanted), *_sessions(wanted)]
+    problems += confinement.problems(wanted.instances, "instances")
     if problems:
         raise Invalid(problems)
 
@@ -115,6 +117,35 @@ def _host(path: str, host: Host, names: set[str], *, told: bool) -> Iterator[Pro
         for field in ("cpu_millis", "memory_bytes", "disk_bytes"):
             if getattr(host.capacity, field) < 0:
                 yield Problem(path=f"{path}.capacity.{field}", message="must not be below 0")
+
+
+def _sessions(network: Network) -> Iterator[Problem]:
+    for index, pop in enumerate(network.pops):
+        for number, upstream in enumerate(pop.edge):
+            yield from session_problems(f"pops[{index}].edge[{number}]", upstream, network)
+        for place, host in enumerate(pop.hosts):
+            for number, upstream in enumerate(host.upstreams):
+                path = f"pops[{index}].hosts[{place}].upstreams[{number}]"
+                yield from session_problems(path, upstream, network)
+            yield from _twice(f"pops[{index}].hosts[{place}]", host)
+    for index, cache in enumerate(network.rpki):
+        yield from cache_problems(f"rpki[{index}]", cache)
+
+
+def _twice(path: str, host: Host) -> Iterator[Problem]:
+    """Several sessions to one neighbour need several pairs of addresses."""
+    seen: dict[tuple[object, ...], str] = {}
+    for number, upstream in enumerate(host.upstreams):
+        for family, local, neighbor in (
+            (4, upstream.local4, upstream.neighbor4),
+            (6, upstream.local6, upstream.neighbor6),
+        ):
+            if upstream.has_session(family):
+                place = upstream.interface if neighbor is not None and neighbor.is_link_local else ""
+                other = seen.setdefault((local, neighbor, place), upstream.name)
+                if other != upstream.name:
+                    message = f"{other} has a session between the same two addresses"
+                    yield Problem(path=f"{path}.upstreams[{number}].neighbor{family}", message=message)
 
 
 def _prefixes(network: Network) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ from anypop.lab.topology import EDGE, MTU, LinkKind, OwnPop, Topology
 from anypop.model.cities import one_way_ms
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream, UpstreamKind
+from anypop.model.peering import Imports
 
 VANTAGES4 = IPv4Network("172.16.0.0/12")
 VANTAGES6 = IPv6Network("fd00:e::/32")
@@ -35,6 +36,10 @@ _VANTAGE_MACS = 1 << 24  # beyond those of all numbered links
 # All PoPs of a lab share one machine, so what an agent finds there is no figure for one of them: room for hundreds of
 # instances.
 GENEROUS = Capacity(cpu_millis=1_024_000, memory_bytes=4 << 40, disk_bytes=16 << 40)
+
+
+# A lab's clients have private addresses, and its networks may have numbers for documentation
+IMPORTS = Imports(allow=(VANTAGES4, VANTAGES6), reserved_as=True)
 
 
 class Role(StrEnum):
@@ -423,4 +428,5 @@ def _session(link: Link, *, name: str, asn: int, kind: UpstreamKind) -> Upstream
         local4=IPv4Address(local4),
         neighbor6=IPv6Address(neighbor6),
         local6=IPv6Address(local6),
+        imports=IMPORTS,
     )

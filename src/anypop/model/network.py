@@ -6,23 +6,25 @@ written without `hosts`: what is the host's then stands in the PoP itself, and t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 from typing import Any
 
+from anypop.model.announce import Prefix
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName
+from anypop.model.peering import PLAIN_IMPORTS, GracefulRestart, Imports, Role, RpkiCache, UpstreamKind
 
-
-class UpstreamKind(StrEnum):
-    """What a BGP neighbour is to us: we pay it, we swap routes with it, it is an exchange's route server, or our
-    PoP's own edge router.
-    """
-
-    TRANSIT = "transit"
-    PEER = "peer"
-    IXP = "ixp"
-    EDGE = "edge"
+__all__ = [
+    "OTHER_NETWORKS",
+    "Capacity",
+    "Host",
+    "Network",
+    "Pop",
+    "Upstream",
+    "UpstreamKind",
+    "network_from",
+    "with_hosts",
+]
 
 
 # what people may call a neighbour: an edge router is part of a PoP, and told by the network document alone
@@ -31,7 +33,15 @@ OTHER_NETWORKS = (UpstreamKind.TRANSIT, UpstreamKind.PEER, UpstreamKind.IXP)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """A BGP neighbour of a host. `name` is unique in its PoP. A family without both its addresses has no session."""
+    """A BGP neighbour of a host. `name` is unique in its PoP. A family without both its addresses has no session; a
+    link-local neighbour needs no `local6`: its `interface` is enough.
+
+    `imports`: what is taken from it. `role`: ours, where the neighbour knows roles. `ttl_security`: GTSM (RFC 5082).
+    `password_file`: on the host, with the TCP-MD5 password (RFC 2385) in its first line; the password itself stands
+    nowhere else. `multihop`: hops to a neighbour that is not on the link. `passive`: it connects, we do not.
+    `restart_s`: how long it keeps our routes while our speaker starts anew. Times in seconds, BFD's in milliseconds;
+    None: as is usual here.
+    """
 
     name: str
     asn: int
@@ -42,12 +52,25 @@ class Upstream:
     neighbor6: IPv6Address | None = None
     local6: IPv6Address | None = None
     bfd: bool = True
+    bfd_interval_ms: int | None = None
+    bfd_multiplier: int | None = None
+    imports: Imports = PLAIN_IMPORTS
+    role: Role | None = None
+    ttl_security: bool = False
+    password_file: str | None = None
+    multihop: int | None = None
+    passive: bool = False
+    hold_s: int | None = None
+    keepalive_s: int | None = None
+    connect_s: int | None = None
+    graceful_restart: GracefulRestart | None = None
+    restart_s: int | None = None
 
     def has_session(self, version: int) -> bool:
         """Whether both ends of a family are there."""
         if version == 4:
             return self.neighbor4 is not None and self.local4 is not None
-        return self.neighbor6 is not None and self.local6 is not None
+        return self.neighbor6 is not None and (self.local6 is not None or self.neighbor6.is_link_local)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +138,8 @@ class Network:
     `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its
     PoP; 0: never. `tenant_communities`: those that tenants may send; `harmless` stands for what the dictionaries know
     as an action on a tenant's own route, `209:*` for all of that form. `instances`: what instances may have and may
-    ask for.
+    ask for. `management`: where control, hosts and operators meet; no neighbour may tell a way there, and hosts
+    never follow one. `rpki`: caches that say whose a prefix is.
     """
 
     asn: int
@@ -125,6 +149,8 @@ class Network:
     lost_after_s: float = 300.0
     tenant_communities: tuple[str, ...] = ("harmless",)
     instances: InstanceRules = PLAIN_RULES
+    management: tuple[IPv4Network | IPv6Network, ...] = ()
+    rpki: tuple[RpkiCache, ...] = ()
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)
@@ -136,13 +162,33 @@ class Network:
     def host(self, name: HostName) -> Host | None:
         return next((host for _, host in self.hosts() if host.name == name), None)
 
+    def ours(self) -> tuple[Prefix, ...]:
+        """All that is ours, in as few prefixes as can say it: what no neighbour may tell us, nor a part of it."""
+        four, six = list(self.anycast4), list(self.anycast6)
+        for _, host in self.hosts():
+            four += (host.private4, host.external4)
+            six += (host.private6, host.external6)
+        return (*collapse_addresses(four), *collapse_addresses(six))
+
 
 def network_from(data: object) -> Network:
-    """A `Network` from plain data (parsed YAML or JSON). Raises `Invalid` with all its problems."""
+    """A `Network` from plain data (parsed YAML or JSON). Raises `Invalid` with all its problems, unknown fields
+    included.
+    """
     # the reader takes long to load, and the nouns alone need none of it
     from anypop.model.codec import from_data  # noqa: PLC0415
+    from anypop.model.errors import Invalid  # noqa: PLC0415
+    from anypop.model.unknown_fields import unknown_fields  # noqa: PLC0415
 
-    return from_data(Network, with_hosts(data))
+    whole = with_hosts(data)
+    problems = unknown_fields(Network, whole)
+    try:
+        network = from_data(Network, whole)
+    except Invalid as error:
+        raise Invalid([*problems, *error.problems]) from error
+    if problems:
+        raise Invalid(problems)
+    return network
 
 
 def with_hosts(data: Any) -> Any:

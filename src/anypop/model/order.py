@@ -14,6 +14,7 @@ from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Upstream
+from anypop.model.peering import RpkiCache
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container
 
@@ -114,7 +115,8 @@ class Grant:
 class Order:
     """The full desired state of one host. `decay_s`: how long a prefix is announced at lowest preference (RFC 8326)
     before it is withdrawn on purpose; `drain_s`: how long an instance may go on at most for the flows that it still
-    has. `rules`: the operator's for instances; they hold for containers that are made from now on.
+    has. `rules`: the operator's for instances; they hold for containers that are made from now on. `ours`,
+    `management`, `rpki`: see `Network`, for what may be learnt from neighbours.
     """
 
     pop: CityCode
@@ -134,6 +136,9 @@ class Order:
     decay_s: float = 0.5
     drain_s: float = 10.0
     rules: InstanceRules = PLAIN_RULES
+    ours: tuple[Prefix, ...] = ()
+    management: tuple[Prefix, ...] = ()
+    rpki: tuple[RpkiCache, ...] = ()
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

@@ -7,10 +7,10 @@ the order, complete in itself. It must not decide anything: everything in it sta
 from collections.abc import Callable, Container
 from dataclasses import replace
 
-from anypop.model.announce import Address, Announcement
+from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.confinement import InstanceRules
 from anypop.model.names import HostName, WorkloadId
-from anypop.model.network import Host
+from anypop.model.network import Host, Network
 from anypop.model.order import Grant, Order
 from anypop.model.plan import HostPlan, Plan, Verdict
 
@@ -24,10 +24,11 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
     judged = verdict.hosts.get(host)
     grants = judged.grants if judged is not None else ()
     return cut(
-        plan.network.asn,
+        plan.network,
         site,
         plan.hosts[host],
         generation,
+        ours=plan.network.ours(),
         grants=grants,
         owner_of=owners.get,
         idle=verdict.idle,
@@ -36,25 +37,26 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
 
 
 def cut(
-    asn: int,
+    network: Network,
     site: Host,
     part: HostPlan,
     generation: int,
     *,
+    ours: tuple[Prefix, ...],
     grants: tuple[Grant, ...],
     owner_of: Callable[[Address], WorkloadId | None],
     idle: Container[WorkloadId | None],
     rules: InstanceRules,
 ) -> Order:
-    """The order of one host out of its part of a plan. `grants`: the judge's answers to it; `idle`: see `Verdict`;
-    `rules`: the operator's for instances.
+    """The order of one host out of its part of a plan. `ours`: of the network, worked out once for all hosts; `grants`:
+    the judge's answers to it; `idle`: see `Verdict`; `rules`: the operator's for instances.
     """
-    ours = {a.prefix for a in part.announcements}
+    told_here = {a.prefix for a in part.announcements}
     return Order(
         pop=part.pop,
         host=part.host,
         generation=generation,
-        asn=asn,
+        asn=network.asn,
         router_id=site.router_id,
         private4=site.private4,
         private6=site.private6,
@@ -65,7 +67,10 @@ def cut(
         removed=part.removed,
         announcements=tuple(replace(told, gates=gates_that_count(told, owner_of, idle)) for told in part.announcements),
         # a grant for a prefix that is no longer announced here would only puzzle the reader of the order
-        grants=tuple(g for g in grants if g.prefix in ours),
+        grants=tuple(g for g in grants if g.prefix in told_here),
+        ours=ours,
+        management=network.management,
+        rpki=network.rpki,
         rules=rules,
     )
 

@@ -24,8 +24,8 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sites:
-    """`hosts` and `pops` in the order of the document. `covering`: the anycast prefixes. `disjoint`: no two hosts share
-    an address.
+    """`hosts` and `pops` in the order of the document. `covering`: the anycast prefixes. `ours`: see `Network`.
+    `disjoint`: no two hosts share an address.
     """
 
     network: Network
@@ -34,6 +34,7 @@ class Sites:
     ranks: dict[CityCode, int]
     order: dict[HostName, int]
     covering: frozenset[Prefix]
+    ours: tuple[Prefix, ...]
     disjoint: bool
 
     @classmethod
@@ -50,6 +51,7 @@ class Sites:
             ranks={city: rank for rank, city in enumerate(pops)},
             order={host: rank for rank, host in enumerate(hosts)},
             covering=frozenset((*network.anycast4, *network.anycast6)),
+            ours=network.ours(),
             disjoint=_are_disjoint(owned),
         )
 

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import firewall, inside, namespaces, rtnl, sysctl
+from anypop.agent.act.network import firewall, inside, learnt, namespaces, rtnl, sysctl
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
@@ -59,6 +59,7 @@ class Executor:
             case PrepareRouter():
                 if sysctl.prepare(step.interfaces):
                     self._router.renew_groups()
+                learnt.prepare(self._net, step.management)
             case SetCover():
                 self._router.set_cover(step.prefix)
             case RemoveCover():

@@ -11,6 +11,7 @@ from dataclasses import replace
 from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.agent.decide.facts import Facts
 from anypop.model.announce import Announcement, Prefix
+from anypop.model.order import Order
 from anypop.model.reasons import Reason
 
 
@@ -22,7 +23,17 @@ def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
         export = _export(key, facts, now)
         if export is not None and export.upstream in known:
             exports.append(export)
-    return SpeakerConfig(asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports))
+    return SpeakerConfig(
+        asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports),
+        ours=ours_of(order), management=order.management, rpki=order.rpki,
+    )  # fmt: skip
+
+
+def ours_of(order: Order) -> tuple[Prefix, ...]:
+    """What no neighbour may tell: all that is ours. An order of an older control does not say; then what is the host's.
+    Covering prefixes have routes of their own here, which are asked first.
+    """
+    return order.ours or (order.private4, order.private6, order.external4, order.external6)
 
 
 def _export(key: tuple[Prefix, str], facts: Facts, now: float) -> Export | None:

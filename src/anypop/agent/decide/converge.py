@@ -88,7 +88,8 @@ def _router(facts: Facts, now: float) -> list[Step]:
     seen = facts.observed
     steps: list[Step] = []
     if not seen.memory.router_ready:
-        steps.append(PrepareRouter(interfaces=tuple(u.interface for u in facts.order.upstreams)))
+        interfaces = tuple(u.interface for u in facts.order.upstreams)
+        steps.append(PrepareRouter(interfaces=interfaces, management=facts.order.management))
     covers = covers_for(facts)
     steps += [SetCover(prefix=p) for p in sorted(covers - seen.covers, key=str)]
     steps += [RemoveCover(prefix=p) for p in sorted(seen.covers - covers, key=str)]

@@ -15,6 +15,7 @@ from anypop.model.confinement import Confinement
 from anypop.model.names import InstanceName
 from anypop.model.network import Upstream
 from anypop.model.order import InstanceOrder, Removal
+from anypop.model.peering import RpkiCache
 from anypop.model.reasons import Reason
 from anypop.model.workload import Protocol
 
@@ -110,13 +111,16 @@ class Export:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerConfig:
     """The whole configuration of the speaker: who it talks to and the explicit list of what it may export. `exports`
-    are sorted.
+    are sorted. `ours`, `management`: what no neighbour may tell; `rpki`: who says whose a prefix is.
     """
 
     asn: int
     router_id: IPv4Address
     upstreams: tuple[Upstream, ...]
     exports: tuple[Export, ...] = ()
+    ours: tuple[Prefix, ...] = ()
+    management: tuple[Prefix, ...] = ()
+    rpki: tuple[RpkiCache, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

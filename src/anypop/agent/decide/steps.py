@@ -39,10 +39,11 @@ def inside_lane(name: InstanceName, uid: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareRouter:
     """Kernel settings of the router: forwarding, hashing of flows, no reverse-path filter (also on these
-    interfaces).
+    interfaces); the rules for what neighbours told, which never lead to these management prefixes.
     """
 
     interfaces: tuple[str, ...] = ()
+    management: tuple[Prefix, ...] = ()
     lane: str = ROUTER
 
 

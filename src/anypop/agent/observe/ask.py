@@ -1,12 +1,14 @@
 """One question to an instance over the local data path, and its answer.
 
-In: a probe, the instance's private address, a way to run a command inside. Out: None when it answered well, else why
-not. Asks once; when to ask is the business of `probes`. HTTP is good from 200 to 399, TCP on a connection, exec on
-exit code 0.
+In: a probe, the instance's private address, its link, a way to run a command inside. Out: None when it answered well,
+else why not. The question leaves by that link whatever any routing table says: no route that somebody told us, and no
+other instance, can answer in its place. Asks once; when to ask is the business of `probes`. HTTP is good from 200 to
+399, TCP on a connection, exec on exit code 0.
 """
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -18,17 +20,17 @@ from anypop.model.workload import Probe, ProbeKind
 RunInside = Callable[[tuple[str, ...], float], Awaitable[int]]
 
 
-async def ask(probe: Probe, address: Address, run_inside: RunInside) -> str | None:
+async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str = "") -> str | None:
     """None: healthy. Otherwise the reason in a few words. Never takes longer than the probe's timeout by more than a
-    moment.
+    moment. `link`: the interface that it leaves by; empty: any.
     """
     try:
         async with asyncio.timeout(probe.timeout_s):
             match probe.kind:
                 case ProbeKind.TCP:
-                    return await _connect(address, probe.port)
+                    return await _connect(address, probe.port, link)
                 case ProbeKind.HTTP:
-                    return await _get(probe, address)
+                    return await _get(probe, address, link)
                 case ProbeKind.EXEC:
                     code = await run_inside(probe.command, probe.timeout_s)
                     return None if code == 0 else f"exit code {code}"
@@ -40,15 +42,31 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside) -> str | No
         return str(error)
 
 
-async def _connect(address: Address, port: int) -> str | None:
-    _, writer = await asyncio.open_connection(str(address), port)
+async def _open(
+    address: Address, port: int, link: str, secure: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if link:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
+        await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
+        name = str(address) if secure is not None else None
+        return await asyncio.open_connection(sock=sock, ssl=secure, server_hostname=name)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _connect(address: Address, port: int, link: str) -> str | None:
+    _, writer = await _open(address, port, link)
     await _end(writer)
     return None
 
 
-async def _get(probe: Probe, address: Address) -> str | None:
+async def _get(probe: Probe, address: Address, link: str) -> str | None:
     secure = _any_certificate() if probe.scheme.upper() == "HTTPS" else None
-    reader, writer = await asyncio.open_connection(str(address), probe.port, ssl=secure)
+    reader, writer = await _open(address, probe.port, link, secure)
     try:
         host = f"[{address}]" if address.version == 6 else str(address)
         headers = {"Host": host, "User-Agent": "anypop-probe", "Connection": "close"} | dict(probe.headers)

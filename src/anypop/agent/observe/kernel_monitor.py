@@ -10,7 +10,7 @@ import asyncio
 import ctypes
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from anypop.agent.naming import ROUTE_PROTOCOL
 
@@ -20,7 +20,8 @@ _PROTOCOL_AT = 16 + 5  # after the netlink header: the fifth byte of struct rtms
 _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x30, 0x15, 0x06  # linux/filter.h
 
 
-def _listen(*groups: int) -> socket.socket:
+def listen(*groups: int) -> socket.socket:
+    """A netlink socket that hears these multicast groups (linux/rtnetlink.h) of the calling thread's namespace."""
     sock = socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
     )
@@ -31,15 +32,20 @@ def _listen(*groups: int) -> socket.socket:
 
 
 def _only_protocol(sock: socket.socket, protocol: int) -> None:
-    program = b"".join(
-        struct.pack("=HBBI", *instruction)
-        for instruction in (
+    attach_filter(
+        sock,
+        [
             (_LOAD_BYTE, 0, 0, _PROTOCOL_AT),
             (_JUMP_EQUAL, 0, 1, protocol),
             (_RETURN, 0, 0, 0xFFFF),
             (_RETURN, 0, 0, 0),
-        )
+        ],
     )
+
+
+def attach_filter(sock: socket.socket, instructions: Sequence[tuple[int, int, int, int]]) -> None:
+    """Let the kernel choose what a socket receives: a classic BPF program of (code, if true, if false, value)."""
+    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     memory = ctypes.create_string_buffer(program, len(program))
     sock.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(memory))
@@ -51,9 +57,9 @@ class KernelMonitor:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        routes = _listen(_ROUTE4, _ROUTE6)
+        routes = listen(_ROUTE4, _ROUTE6)
         _only_protocol(routes, ROUTE_PROTOCOL)
-        self._sockets = [routes, _listen(_LINK, _NEXTHOP)]
+        self._sockets = [routes, listen(_LINK, _NEXTHOP)]
         for sock in self._sockets:
             asyncio.get_running_loop().add_reader(sock, self._readable, sock)
 

@@ -23,7 +23,7 @@ from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.memory import Memory, as_known
 from anypop.agent.decide.observed import Observed
 from anypop.agent.ledger import Page
-from anypop.agent.naming import namespace_of, short
+from anypop.agent.naming import link_of, namespace_of, short
 from anypop.agent.observe import capacity
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.probes import Probes, Target
@@ -191,7 +191,9 @@ class Observer:
                 pid = running.get(key)
                 if pid is not None:
                     found = (key, pid) in memory.found
-                    targets[key] = Target(container=container, address=address, pid=pid, found=found)
+                    targets[key] = Target(
+                        container=container, address=address, pid=pid, found=found, link=link_of(key[0])
+                    )
         self.probes.set(targets)
 
     def _died(self, key: Key, pid: int, out_of_memory: bool) -> None:

@@ -27,12 +27,15 @@ RunInside = Callable[[Key, tuple[str, ...], float], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A container that runs: `pid` tells one life of it from the next. `found`: it ran before this agent did."""
+    """A container that runs: `pid` tells one life of it from the next. `found`: it ran before this agent did. `link`:
+    the interface that leads to it.
+    """
 
     container: Container
     address: Address
     pid: int
     found: bool
+    link: str = ""
 
 
 def readiness_of(container: Container) -> Probe | None:
@@ -160,7 +163,7 @@ class Probes:
             await asyncio.sleep(self._rest_of_delay_s(key, probe))
         begun = self._clock()
         while True:
-            trouble = await ask(probe, target.address, self._runs(key))
+            trouble = await ask(probe, target.address, self._runs(key), target.link)
             self._said[key] = trouble or ""
             self._move(key, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
             await asyncio.sleep(_pause(probe, self._health[key], self._clock() - begun))
@@ -177,7 +180,7 @@ class Probes:
             await asyncio.sleep(self._rest_of_delay_s(key, probe))
         failures = 0
         while True:
-            trouble = await ask(probe, target.address, self._runs(key))
+            trouble = await ask(probe, target.address, self._runs(key), target.link)
             failures = failures + 1 if trouble else 0
             if failures >= max(1, probe.failure_threshold) and key not in self.liveness_failed:
                 self._said[key] = trouble or ""

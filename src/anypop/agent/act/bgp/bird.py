@@ -1,18 +1,26 @@
 """The BIRD daemon of this PoP: started detached, found again, told its configuration, asked how it stands.
 
 In: `SpeakerConfig`. Out: the configuration that runs (the daemon itself is asked which one that is), sessions, what
-is really exported. A configuration is checked by the daemon before it is loaded; a refused one leaves everything as
-it was. BIRD outlives this process.
+is really exported. A configuration is checked by the daemon before it is loaded. A session that cannot be is left out
+and told, and the others go on; what is refused without any session leaves everything as it was. BIRD outlives this
+process.
 """
 
+import json
+import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from anypop.agent.act.bgp.config import digest, has_session, render, session_name
-from anypop.agent.act.bgp.protocols import read_sessions
+from anypop.agent.act.bgp import own_origin
+from anypop.agent.act.bgp.accepted import flaws, refused
+from anypop.agent.act.bgp.config import Passwords, digest, render, sessions_of
+from anypop.agent.act.bgp.passwords import read_passwords
+from anypop.agent.act.bgp.protocols import read_sessions, shut_since
+from anypop.agent.act.bgp.words import session_name
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.host import birdc, process
 from anypop.model.announce import Prefix
@@ -48,24 +56,56 @@ class Bird:
         self._pid = folder / "bird.pid"
         self._log = folder / "bird.log"
         self._last: SpeakerConfig | None = None
+        self._left: dict[str, str] = {}
 
     def set(self, config: SpeakerConfig) -> None:
-        """Make the daemon run exactly this; start it if need be. Raises `WorldError` with BIRD's words when it
-        refuses.
+        """Make the daemon run exactly this but for sessions that it cannot have; start it if need be. Raises
+        `WorldError` with BIRD's words when it refuses the rest.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        name = digest(config, log=self._log)
+        passwords, left = read_passwords(config)
+        left |= flaws(config)
+        name = digest(config, log=self._log, passwords=passwords)
         file = self._folder / f"{name}.conf"
         # what the digest stands for, for an agent that comes after us
         file.with_suffix(".json").write_bytes(to_json(config))
-        file.write_text(render(config, log=self._log))
+        try:
+            self._load(self._write(file, config, passwords, left))
+        except WorldError:
+            left |= self._refused(config, passwords, left)
+            self._load(self._write(file, config, passwords, left))
+        file.with_suffix(".left").write_text(json.dumps(left))
+        self._last, self._left = config, left
+        self._link(file)
+        self._sweep(name)
+
+    def _write(self, file: Path, config: SpeakerConfig, passwords: Passwords, left: Mapping[str, str]) -> Path:
+        """Readable by us alone: it may hold passwords."""
+        text = render(config, log=self._log, passwords=passwords, left_out=left.keys())
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            os.fchmod(handle, 0o600)
+            stream.write(text)
+        return file
+
+    def _load(self, file: Path) -> None:
         if process.alive(self._pid) is None:
             self._start(file)
         else:
             birdc.ask(self._control, f'configure check "{file}"', f'configure "{file}"', timeout_s=_ASK_S)
-        self._last = config
-        self._link(file)
-        self._sweep(name)
+
+    def _refused(self, config: SpeakerConfig, passwords: Passwords, left: Mapping[str, str]) -> dict[str, str]:
+        """The sessions that BIRD's parser refuses."""
+        trial = self._folder / "trial.conf"
+
+        def check(out: set[str]) -> None:
+            self._write(trial, config, passwords, {**dict.fromkeys(out, ""), **left})
+            process.run(["bird", "-p", "-c", str(trial)])
+
+        try:
+            return refused(config, left, check)
+        finally:
+            trial.unlink(missing_ok=True)
 
     def look(self) -> SpeakerSeen:
         """Ask the daemon. Never raises: a silent daemon is a fact like any other."""
@@ -82,9 +122,27 @@ class Bird:
         if config is None:
             return SpeakerSeen(config=_FOREIGN, error="BIRD runs a configuration that is not ours")
         self._last = config
-        names = {session_name(u, f): (u.name, f) for u in config.upstreams for f in (4, 6) if has_session(u, f)}
-        sessions = read_sessions(told, names)
-        return SpeakerSeen(config=config, sessions=sessions, exported=self._exported(config, sessions))
+        names = {name: (upstream.name, family) for name, (upstream, family) in sessions_of(config).items()}
+        sessions = read_sessions(told, names, self._left)
+        self._admit_again(config, told)
+        return SpeakerSeen(
+            config=config,
+            sessions=sessions,
+            exported=self._exported(config, sessions),
+            error=own_origin.troubles(config, told, self._control),
+        )
+
+    def refill(self) -> None:
+        """Put what was learnt into the kernel once more: somebody has taken some of it out."""
+        if process.alive(self._pid) is not None:
+            birdc.ask(self._control, *(f"reload out kernel{family}" for family in (4, 6)), timeout_s=_ASK_S)
+
+    def _admit_again(self, config: SpeakerConfig, told: str) -> None:
+        """A neighbour that told too much is shut out for some time; then it may try again."""
+        for name, (upstream, _) in sessions_of(config).items():
+            since = shut_since(told, name)
+            if since is not None and time.time() >= since + upstream.imports.restart_after_s:
+                birdc.ask(self._control, f"enable {name}", timeout_s=_ASK_S)
 
     def pid(self) -> int | None:
         """The daemon's process; None when it does not run."""
@@ -113,16 +171,22 @@ class Bird:
         found = _DIGEST.search(told.partition("\n")[0])
         if found is None:
             return None
-        if self._last is not None and digest(self._last, log=self._log) == found[0]:
+        if self._last is not None and self._digest(self._last) == found[0]:
             return self._last
         try:
             config = from_json(SpeakerConfig, (self._folder / f"{found[0]}.json").read_bytes())
         except (OSError, Invalid):
             return None
-        if digest(config, log=self._log) != found[0]:
-            # the daemon was told by an older version of this program, in other words: say the same in ours
+        if self._digest(config) != found[0]:
+            # the daemon was told by an older version of this program, in other words, or a password is another one
+            # now: say the same in ours
             self.set(config)
+        else:
+            self._left = _left_of(self._folder / f"{found[0]}.left")
         return config
+
+    def _digest(self, config: SpeakerConfig) -> str:
+        return digest(config, log=self._log, passwords=read_passwords(config)[0])
 
     def _exported(self, config: SpeakerConfig, sessions: tuple[SessionReport, ...]) -> frozenset[tuple[Prefix, str]]:
         """What is really sent. The daemon's own count settles the usual case; where it differs, each prefix is asked
@@ -158,6 +222,13 @@ class Bird:
         temporary.rename(self._folder / "bird.conf")
 
     def _sweep(self, keep: str) -> None:
-        for old in [*self._folder.glob("*.conf"), *self._folder.glob("*.json")]:
+        for old in (file for kind in ("conf", "json", "left") for file in self._folder.glob(f"*.{kind}")):
             if old.stem != keep and _DIGEST.fullmatch(old.stem):
                 old.unlink(missing_ok=True)
+
+
+def _left_of(file: Path) -> dict[str, str]:
+    try:
+        return {str(name): str(why) for name, why in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}

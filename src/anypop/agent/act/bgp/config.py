@@ -1,64 +1,55 @@
 """BIRD's configuration, rendered from what the speaker shall say. Pure; golden files show it, and each passes `bird
 -p`.
 
-In: `SpeakerConfig`. Out: the text of bird.conf. Only the prefixes that stand in it can ever leave: each session's
-export filter is an explicit list that accepts our own static routes and rejects everything else, so nothing learnt
-from one upstream reaches another. BIRD forwards nothing of ours: its static routes never enter the kernel, and routes
-learnt by BGP enter it under BIRD's own protocol number.
+In: `SpeakerConfig`, passwords, and which sessions are left out. Out: the text of bird.conf. Only the prefixes that
+stand in it can ever leave: each session's export filter is an explicit list that accepts our own static routes and
+rejects everything else, so nothing learnt from one upstream reaches another. BIRD forwards nothing of ours: its static
+routes never enter the kernel, and what it learns enters a table of its own.
 """
 
 import hashlib
-import re
-import zlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from anypop.agent.decide.elements import Export, SpeakerConfig
-from anypop.model.announce import GRACEFUL_SHUTDOWN
-from anypop.model.network import Upstream, UpstreamKind
+from anypop.agent.act.bgp import policy
+from anypop.agent.act.bgp.session import session
+from anypop.agent.act.bgp.words import FAMILIES, is_host, session_name
+from anypop.agent.decide.elements import SpeakerConfig
+from anypop.agent.naming import LEARNT_TABLE
+from anypop.model.network import Upstream
 
-KERNEL_METRIC = 1000  # learnt routes stand behind anything that the operator or the agent puts there
-IMPORT_LIMIT = 2_000_000  # about twice the Internet's table: a leak of everything must not fill the memory
+KERNEL_METRIC = 1000
 _BFD = "min rx interval 100 ms; min tx interval 100 ms; multiplier 3;"  # a silent loss is seen in 0.3 s
-_FAMILIES = (4, 6)
-# Graceful restart (RFC 4724): a neighbour without BFD keeps our routes while a BIRD that was killed starts anew. That
-# takes 1 to 2 s, of which BIRD waits 1 s before it connects; for so much longer than that at most may routes stand
-# that nobody answers for.
-RESTART_S = 10
 # a neighbour that does not come back in time holds up what is told to the others, and routes in the kernel, so long
 _RECOVERY_S = 4
+# Seconds. A cache that was away is asked again soon, new statements are seen within a minute, and what a dead cache has
+# said counts for two hours, RFC 8210's own figure.
+_RTR = "retry keep 5; refresh keep 60; expire keep 7200;"
+
+Passwords = Mapping[str, str]
+"""By the session's name in BIRD."""
 
 
-def session_name(upstream: Upstream, family: int) -> str:
-    """The BGP protocol's name in BIRD: u4_level3. Names that BIRD would not take get a checksum, so that two never
-    meet.
-    """
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", upstream.name)
-    if plain != upstream.name or len(plain) > 32:
-        plain = f"{plain[:32]}_{zlib.crc32(upstream.name.encode()):08x}"
-    return f"u{family}_{plain}"
+def sessions_of(config: SpeakerConfig) -> dict[str, tuple[Upstream, int]]:
+    """Every session that is ordered, by its name in BIRD."""
+    return {session_name(u, f): (u, f) for u in config.upstreams for f in FAMILIES if u.has_session(f)}
 
 
-def has_session(upstream: Upstream, family: int) -> bool:
-    if family == 4:
-        return upstream.neighbor4 is not None and upstream.local4 is not None
-    return upstream.neighbor6 is not None and upstream.local6 is not None
-
-
-def digest(config: SpeakerConfig, *, log: Path) -> str:
+def digest(config: SpeakerConfig, *, log: Path, passwords: Passwords | None = None) -> str:
     """A short name of exactly this text; the daemon that runs it tells it (`eval anypop_digest`)."""
-    return hashlib.sha256(_body(config, log, "").encode()).hexdigest()[:16]
+    return hashlib.sha256(_body(config, log, "", passwords or {}, ()).encode()).hexdigest()[:16]
 
 
-def render(config: SpeakerConfig, *, log: Path) -> str:
-    """The whole bird.conf."""
-    return _body(config, log, digest(config, log=log))
+def render(
+    config: SpeakerConfig, *, log: Path, passwords: Passwords | None = None, left_out: Collection[str] = ()
+) -> str:
+    """The whole bird.conf. `left_out`: sessions that must not be in it; its digest stays that of the whole."""
+    name = digest(config, log=log, passwords=passwords)
+    return _body(config, log, name, passwords or {}, left_out)
 
 
-def _body(config: SpeakerConfig, log: Path, name: str) -> str:
-    own = {
-        family: sorted({e.prefix for e in config.exports if e.prefix.version == family}, key=str)
-        for family in _FAMILIES
-    }
+def _body(config: SpeakerConfig, log: Path, name: str, passwords: Passwords, left_out: Collection[str]) -> str:
+    sessions = {key: found for key, found in sessions_of(config).items() if key not in left_out}
     lines = [
         f'log "{log}" 1048576 "{log}.old" {{ info, remote, warning, error, auth, fatal, bug }};',
         f"router id {config.router_id};",
@@ -66,25 +57,47 @@ def _body(config: SpeakerConfig, log: Path, name: str) -> str:
         f"graceful restart wait {_RECOVERY_S};",
         f'define anypop_digest = "{name}";',
         "",
+        *policy.sets(config),
+        "",
         "protocol device { scan time 10; }",
         f'protocol bfd {{ interface "*" {{ {_BFD} }}; }}' if any(u.bfd for u in config.upstreams) else "",
+        *_rpki(config),
         "",
     ]
-    for family in _FAMILIES:
+    for family in FAMILIES:
+        own = sorted({e.prefix for e in config.exports if e.prefix.version == family}, key=str)
+        if any(u.multihop is not None for u, f in sessions.values() if f == family):
+            lines += _near(family)
         lines += _kernel(family)
         lines += [
             f"protocol static own{family} {{",
             f"\tipv{family};",
-            *(f"\troute {p} unreachable;" for p in own[family]),
+            *(f"\troute {p} unreachable;" for p in own),
             "}",
             "",
         ]
-    for upstream in config.upstreams:
-        for family in _FAMILIES:
-            if has_session(upstream, family):
-                exports = [e for e in config.exports if e.upstream == upstream.name and e.prefix.version == family]
-                lines += _session(config.asn, upstream, family, exports)
+    for key, (upstream, family) in sessions.items():
+        lines += session(config, upstream, family, passwords.get(key))
     return "\n".join(lines) + "\n"
+
+
+def _rpki(config: SpeakerConfig) -> Iterator[str]:
+    for number, cache in enumerate(config.rpki):
+        if is_host(cache.host) and 0 < cache.port < 65536:
+            yield f"protocol rpki cache{number} {{ roa4 {{ table rpki4; }}; roa6 {{ table rpki6; }};"
+            yield f'\tremote "{cache.host}" port {cache.port}; {_RTR} }}'
+
+
+def _near(family: int) -> list[str]:
+    """How a neighbour several hops away is reached: by the operator's own routes, never by those that it tells."""
+    return [
+        f"ipv{family} table near{family};",
+        f"protocol direct links{family} {{ ipv{family} {{ table near{family}; }}; }}",
+        f"protocol kernel operator{family} {{",
+        f"\tlearn; scan time 10;\n\tipv{family} {{ table near{family}; import all; export none; }};",
+        "}",
+        "",
+    ]
 
 
 def _kernel(family: int) -> list[str]:
@@ -92,58 +105,9 @@ def _kernel(family: int) -> list[str]:
         f"protocol kernel kernel{family} {{",
         "\tpersist;  # a restart of BIRD takes no learnt route away",
         "\tgraceful restart;  # nor does one that follows upon a death, before the neighbours have told again",
+        f"\tkernel table {LEARNT_TABLE};",
         f"\tmetric {KERNEL_METRIC};",
         f"\tipv{family} {{ import none; export where source = RTS_BGP; }};",
         "}",
         "",
-    ]
-
-
-def _session(asn: int, upstream: Upstream, family: int, exports: list[Export]) -> list[str]:
-    name = session_name(upstream, family)
-    local = upstream.local4 if family == 4 else upstream.local6
-    neighbor = upstream.neighbor4 if family == 4 else upstream.neighbor6
-    lines = [f"filter to_{name} {{", f'\tif proto != "own{family}" then reject;']
-    for export in exports:
-        lines.append(f"\tif net = {export.prefix} then {{ {' '.join([*_marks(asn, export), 'accept;'])} }}")
-    return [
-        *lines,
-        "\treject;",
-        "}",
-        f"protocol bgp {name} {{",
-        f'\tdescription "{upstream.kind} AS{upstream.asn}";',
-        f"\tlocal {local} as {asn};",
-        f"\tneighbor {neighbor} as {upstream.asn};",
-        f"\tbfd {'on' if upstream.bfd else 'off'};",
-        "\tconnect delay time 1;",
-        "\tconnect retry time 1;",
-        "\terror wait time 1, 2;",
-        *_manner(asn, upstream),
-        f"\tipv{family} {{",
-        f"\t\timport limit {IMPORT_LIMIT} action restart;",
-        "\t\timport all;",
-        f"\t\texport filter to_{name};",
-        "\t\tnext hop self;",
-        "\t};",
-        "}",
-        "",
-    ]
-
-
-def _manner(asn: int, upstream: Upstream) -> list[str]:
-    """What is particular about a session. The PoP's own edge router spreads over its hosts: when a host's speaker is
-    gone it must turn to the others at once, so nothing is kept for a restart. It is one hop away also where it has our
-    own number (iBGP, which BIRD takes for multihop unless told).
-    """
-    if upstream.kind is not UpstreamKind.EDGE:
-        return [f"\tgraceful restart on; graceful restart time {RESTART_S};"]
-    return [*(["\tdirect;"] if upstream.asn == asn else []), "\tgraceful restart off;"]
-
-
-def _marks(asn: int, export: Export) -> list[str]:
-    communities = (*export.communities, *((GRACEFUL_SHUTDOWN,) if export.graceful else ()))
-    return [
-        *(f"bgp_path.prepend({asn});" for _ in range(export.prepend)),
-        *(f"bgp_community.add(({a},{b}));" for a, b in dict.fromkeys(communities)),
-        *(f"bgp_large_community.add(({a},{b},{c}));" for a, b, c in dict.fromkeys(export.large_communities)),
     ]

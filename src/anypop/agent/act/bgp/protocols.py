@@ -1,6 +1,7 @@
 """What `show protocols all` says, as session reports. Pure.
 
-In: BIRD's text and the names of our sessions. Out: one `SessionReport` for each session that is in it.
+In: BIRD's text, the names of our sessions, and those that BIRD could not be told of. Out: one `SessionReport` for each
+session that is in it or was left out.
 """
 
 import re
@@ -12,13 +13,33 @@ from anypop.model.report import SessionReport
 _HEAD = re.compile(r"^(\S+)\s+BGP\s+\S+\s+(\S+)\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S*\s*(.*)$")
 _STATE = re.compile(r"^\s+BGP state:\s+(\S+)")
 _ROUTES = re.compile(r"^\s+Routes:\s+(\d+) imported,.*?(\d+) exported")
+_LIMIT = "Route limit exceeded"
 _ERROR = re.compile(r"^\s+Last error:\s+(.*\S)")
 
 
-def read_sessions(told: str, names: Mapping[str, tuple[str, int]]) -> tuple[SessionReport, ...]:
-    """`names`: BIRD's protocol name to (upstream, family). Sessions in the order of `names`."""
-    found = dict(_sessions(told, names))
+REFUSED = "refused"  # the state of a session that was left out of BIRD's configuration
+
+
+def read_sessions(
+    told: str, names: Mapping[str, tuple[str, int]], left: Mapping[str, str] | None = None
+) -> tuple[SessionReport, ...]:
+    """`names`: BIRD's protocol name to (upstream, family). `left`: why a session was left out, by name. In the order of
+    `names`.
+    """
+    found = {
+        name: SessionReport(upstream=names[name][0], family=names[name][1], state=REFUSED, error=why)
+        for name, why in (left or {}).items()
+        if name in names
+    }
+    found |= dict(_sessions(told, names))
     return tuple(found[name] for name in names if name in found)
+
+
+def shut_since(told: str, name: str) -> float | None:
+    """When BIRD shut a session because its neighbour told more than it may; None: it did not."""
+    found = re.search(rf"^{re.escape(name)}\s.*", told, re.MULTILINE)
+    head = _HEAD.match(found[0]) if found is not None else None
+    return _seconds(head[3]) if head is not None and head[2] == "down" and _LIMIT in head[4] else None
 
 
 def _sessions(told: str, names: Mapping[str, tuple[str, int]]) -> Iterator[tuple[str, SessionReport]]:

@@ -37,6 +37,10 @@ class Speaker:
         self.seen = await self._call(self._bird.look)
         return self.seen
 
+    async def refill(self) -> None:
+        """Put what was learnt into the kernel once more."""
+        await self._call(self._bird.refill)
+
     def pid(self) -> int | None:
         """The daemon's process; None when it does not run."""
         return self._bird.pid()

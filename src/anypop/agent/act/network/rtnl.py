@@ -24,7 +24,8 @@ NEW_NEXTHOP, DEL_NEXTHOP, GET_NEXTHOP = 104, 105, 106
 UNICAST, UNREACHABLE = 1, 7
 MAIN_TABLE = 254
 _UNIVERSE, _LINK_SCOPE = 0, 253
-_TO_TABLE = 1
+_TO_TABLE, _TO_NOWHERE = 1, 7  # FR_ACT_TO_TBL, FR_ACT_UNREACHABLE
+_INVERT = 0x2  # FIB_RULE_INVERT
 _UP = 0x1
 _NO_DAD = 0x02  # the other end is ours: nobody to collide with, and a tentative address cannot answer yet
 _LINK_HEADER = struct.Struct("=BxHiII")
@@ -66,6 +67,20 @@ class MarkRule:
     mark: int
     mask: int
     protocol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A policy rule of ours that looks at where a packet comes from or goes to. `forwarded`: for what this host passes
+    on, not for what it sends. `table` 0: unreachable. `no_default`: the table's default route does not count.
+    """
+
+    version: int
+    preference: int
+    table: int = 0
+    forwarded: bool = False
+    no_default: bool = False
+    to: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +264,56 @@ def mark_rules(net: Netlink) -> list[MarkRule]:
             MarkRule(
                 version=versions[family], preference=_number(attributes, 6), table=_number(attributes, 15) or low,
                 mark=_number(attributes, 10), mask=_number(attributes, 16), protocol=_number(attributes, 21),
+            )
+        )  # fmt: skip
+    return found
+
+
+def add_rule(net: Netlink, rule: Rule, protocol: int) -> None:
+    try:
+        net.change(f"add rule {rule.preference}", NEW_RULE, nl.CREATE | nl.EXCL, _rule_of(rule, protocol))
+    except WorldError as error:
+        if not nl.is_there(error):
+            raise
+
+
+def delete_rule(net: Netlink, rule: Rule, protocol: int) -> None:
+    _tolerant(net, f"delete rule {rule.preference}", DEL_RULE, _rule_of(rule, protocol))
+
+
+def _rule_of(rule: Rule, protocol: int) -> bytes:
+    family = socket.AF_INET if rule.version == 4 else socket.AF_INET6
+    action = _TO_TABLE if rule.table else _TO_NOWHERE
+    length = rule.to.prefixlen if rule.to is not None else 0
+    head = _RULE_HEADER.pack(family, length, 0, 0, 0, 0, 0, action, _INVERT if rule.forwarded else 0)
+    parts = [nl.u32(6, rule.preference), nl.attribute(21, bytes([protocol]))]  # FRA_PRIORITY, FRA_PROTOCOL
+    if rule.table:
+        parts.append(nl.u32(15, rule.table))  # FRA_TABLE
+    if rule.forwarded:
+        parts.append(nl.text(3, "lo"))  # FRA_IIFNAME, inverted
+    if rule.no_default:
+        parts.append(nl.u32(14, 0))  # FRA_SUPPRESS_PREFIXLEN
+    if rule.to is not None:
+        parts.append(nl.attribute(1, rule.to.network_address.packed))  # FRA_DST
+    return head + b"".join(parts)
+
+
+def rules(net: Netlink, protocol: int, preferences: range) -> list[Rule]:
+    """The rules that carry `protocol` and stand at these preferences."""
+    versions: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 6}
+    found = []
+    for payload in net.dump("list rules", GET_RULE, _RULE_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)):
+        family, length, _, _, low, _, _, action, flags = _RULE_HEADER.unpack_from(payload)
+        attributes = nl.attributes(payload[12:])
+        if family not in versions or _number(attributes, 21) != protocol or _number(attributes, 6) not in preferences:
+            continue
+        found.append(
+            Rule(
+                version=versions[family], preference=_number(attributes, 6),
+                table=(_number(attributes, 15) or low) if action == _TO_TABLE else 0,
+                forwarded=bool(flags & _INVERT) and attributes.get(3, b"").rstrip(b"\0") == b"lo",
+                no_default=14 in attributes and _number(attributes, 14) == 0,
+                to=ip_network((attributes[1], length)) if 1 in attributes else None,
             )
         )  # fmt: skip
     return found
