@@ -239,7 +239,11 @@ def network_of(lab: LabPlan) -> Network:
     """Our own network as an operator would write it down."""
     own = lab.topology.own
     return Network(
-        asn=own.asn, anycast4=own.anycast4, anycast6=own.anycast6, pops=tuple(site.pop for site in lab.sites)
+        asn=own.asn,
+        anycast4=own.anycast4,
+        anycast6=own.anycast6,
+        pops=tuple(site.pop for site in lab.sites),
+        management=(MANAGEMENT,),
     )
 
 
