@@ -19,7 +19,7 @@ from anypop.agent.act.bgp import own_origin
 from anypop.agent.act.bgp.accepted import flaws, refused
 from anypop.agent.act.bgp.config import Passwords, digest, render, sessions_of
 from anypop.agent.act.bgp.passwords import read_passwords
-from anypop.agent.act.bgp.protocols import read_sessions, shut_since
+from anypop.agent.act.bgp.protocols import is_shut, read_sessions
 from anypop.agent.act.bgp.words import session_name
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.host import birdc, process
@@ -57,6 +57,7 @@ class Bird:
         self._log = folder / "bird.log"
         self._last: SpeakerConfig | None = None
         self._left: dict[str, str] = {}
+        self._shut: dict[str, float] = {}  # sessions that BIRD has shut, and since when we know
 
     def set(self, config: SpeakerConfig) -> None:
         """Make the daemon run exactly this but for sessions that it cannot have; start it if need be. Raises
@@ -139,9 +140,11 @@ class Bird:
 
     def _admit_again(self, config: SpeakerConfig, told: str) -> None:
         """A neighbour that told too much is shut out for some time; then it may try again."""
-        for name, (upstream, _) in sessions_of(config).items():
-            since = shut_since(told, name)
-            if since is not None and time.time() >= since + upstream.imports.restart_after_s:
+        now = time.monotonic()
+        known = sessions_of(config)
+        self._shut = {name: self._shut.get(name, now) for name in known if is_shut(told, name)}
+        for name, since in self._shut.items():
+            if now >= since + known[name][0].imports.restart_after_s:
                 birdc.ask(self._control, f"enable {name}", timeout_s=_ASK_S)
 
     def pid(self) -> int | None:

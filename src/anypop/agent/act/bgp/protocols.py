@@ -35,11 +35,11 @@ def read_sessions(
     return tuple(found[name] for name in names if name in found)
 
 
-def shut_since(told: str, name: str) -> float | None:
-    """When BIRD shut a session because its neighbour told more than it may; None: it did not."""
+def is_shut(told: str, name: str) -> bool:
+    """Whether BIRD has shut a session because its neighbour told more than it may."""
     found = re.search(rf"^{re.escape(name)}\s.*", told, re.MULTILINE)
     head = _HEAD.match(found[0]) if found is not None else None
-    return _seconds(head[3]) if head is not None and head[2] == "down" and _LIMIT in head[4] else None
+    return head is not None and head[2] == "down" and _LIMIT in head[4]
 
 
 def _sessions(told: str, names: Mapping[str, tuple[str, int]]) -> Iterator[tuple[str, SessionReport]]:
