@@ -468,6 +468,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("PUT", "/anypop/v1/network", network)
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/evict", {})
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/readmit", {})
+    own.send("POST", f"/anypop/v1/hosts/{second['name']}/reset", {})
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")
 

@@ -402,5 +402,8 @@ def test_why_asks_the_looking_glass(world: World) -> None:
 
 
 def test_health_needs_no_token(world: World) -> None:
-    """A monitor may ask."""
-    assert world.call("GET", "/anypop/v1/healthz", headers={}).json() == {"status": "ok"}
+    """A monitor may ask, and learns how old the plan is."""
+    ready = {"status": "ok", "store": "writable", "lease": "held"}
+    assert world.call("GET", "/anypop/v1/healthz", headers={}).json() == {**ready, "plan_age_s": 0.0}
+    world.clock.now += 40
+    assert world.call("GET", "/anypop/v1/healthz", headers={}).json() == {**ready, "plan_age_s": 40.0}

@@ -1,17 +1,21 @@
 """The core under strain: many at once, a store that fails, a generation that an agent makes up, and what it costs."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
 
 from anypop.control.core import RECOVERY_WINDOW, RESET_FOR_S
 from anypop.control.decide import ANYCAST_REST_S, PLACE_REST_S
 from anypop.model import codec
 from anypop.model.errors import WorldError
-from anypop.model.names import HostName
+from anypop.model.names import HostName, InstanceName
 from anypop.model.network import Capacity
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, Phase
@@ -150,6 +154,31 @@ def test_a_reset_lets_one_host_go_on_above_what_it_claims_once(world: World) -> 
     assert agent.order is not None and agent.order.generation == 2**52 + 1
 
 
+def test_a_reset_takes_down_what_a_restored_store_knows_nothing_of(world: World) -> None:
+    """The host refuses an order that leaves instances out; after the reset it is told to remove these, and no others,
+    and when they are gone nothing of it is left in the order.
+    """
+    world.create(cities=("LHR",), replicas=1)
+    agent = FakeAgent(world, HostName("LHR"))
+    agent.obey()
+    (known,) = agent.seen().instances
+    stranger = replace(known, name=InstanceName("late-eu-lhr-0"), uid="f00d")
+    refusing: dict[str, Any] = {"refused": Reason.SHRINKS_WITHOUT_TOKEN, "instances": (known, stranger)}
+    agent.report(instances=(known, stranger))
+    world.send("POST", "/anypop/v1/hosts/LHR/reset", {})
+    assert agent.fetch() is None
+    agent.report(**refusing)
+    world.send("POST", "/anypop/v1/hosts/LHR/reset", {})
+    order = agent.fetch()
+    assert order is not None
+    assert [(r.uid, r.reason) for r in order.removed] == [("f00d", Reason.FORGOTTEN)]
+    assert [i.uid for i in order.instances] == [known.uid]
+    agent.order = order
+    agent.report()
+    order = agent.fetch()
+    assert order is not None and not order.removed
+
+
 def test_a_host_speaks_of_its_own_incarnations_alone(world: World) -> None:
     """Another's removal is not done because it says so, and no owner hears its tales."""
     world.create(cities=("LHR",), replicas=1)
@@ -205,6 +234,35 @@ def test_a_clock_that_was_set_back_makes_no_dead_pop_trusted(world: World) -> No
     world.clock.now += 16
     world.run(world.platform.core.change(lambda state, now: state))
     assert {v.trusted for v in world.platform.core.state.verdict.hosts.values()} == {False}
+
+
+def test_a_full_disk_is_told_and_reads_go_on(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The database itself says that it is full: once in the log, in healthz until it is over, and in every refusal;
+    what was there is answered. With room again everything goes on.
+    """
+    world.create()
+    engine = world.platform.core.store._engine
+    with engine.connect() as link:
+        pages = link.exec_driver_sql("PRAGMA page_count").scalar_one()
+    listener = partial(_limit, pages)
+    event.listen(engine, "begin", listener)
+    big = {f"V{n}": {"value": "x" * 20_000} for n in range(40)}
+    with caplog.at_level(logging.INFO, logger="anypop.control"):
+        for slug in ("one", "two"):
+            answer = world.call("POST", BASE, json=a_body(slug, env=big))
+            assert answer.status_code == 503 and "full" in answer.json()["message"]
+        assert world.call("GET", "/anypop/v1/healthz", headers={}).status_code == 503
+        assert [w["slug"] for w in world.get(BASE)["results"]] == ["fun"]
+        event.remove(engine, "begin", listener)
+        event.listen(engine, "begin", partial(_limit, 1 << 30))
+        assert world.call("GET", "/anypop/v1/healthz", headers={}).status_code == 200
+        world.create("one", env=big)
+    told = [r.getMessage() for r in caplog.records if "store" in r.getMessage()]
+    assert len(told) == 2 and "cannot be written" in told[0] and "can be written again" in told[1]
+
+
+def _limit(pages: int, link: Connection) -> None:
+    link.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
 
 def test_places_and_addresses_rest_after_use(world: World) -> None:

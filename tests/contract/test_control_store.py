@@ -4,8 +4,10 @@ names one.
 
 import os
 import re
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from anypop.control.accounts import Accounts, Stack
 from anypop.control.decide import decide, without_gone
 from anypop.control.declare import create, delete, parsed, redeclared, replace_with, set_rules
 from anypop.control.history import events_between
+from anypop.control.seals import SEALED
 from anypop.control.state import State
 from anypop.control.store import EVENTS_KEPT, ORDERS_KEPT, SCHEMA_HEAD, Store, open_store
 from anypop.judge.verdict import Received
@@ -42,7 +45,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         opened = open_store(tmp_path, os.environ["ANYPOP_TEST_DATABASE_URL"])
         with opened.writing() as link:
             for table in reversed(schema.metadata.sorted_tables):
-                link.execute(table.delete())
+                if table is not schema.leases:  # it says that this very store may write
+                    link.execute(table.delete())
+        opened.put_setting(SEALED, "1")
     yield opened
     opened.close()
 
@@ -214,3 +219,18 @@ def test_a_database_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> 
     (tmp_path / "anypop.db").write_text("this is no database, this is text " * 100)
     with pytest.raises(WorldError, match=r"anypop\.db"):
         open_store(tmp_path)
+
+
+def test_an_empty_database_where_there_was_one_is_refused(tmp_path: Path) -> None:
+    """Emptied or gone: told with what helps, and nothing is begun in its place. Without the mark a new one is begun."""
+    open_store(tmp_path).close()
+    for path in tmp_path.glob("anypop.db*"):
+        path.unlink()
+    for _ in range(2):
+        with pytest.raises(WorldError, match=r"it is empty.*anypop restore.*database\.used"):
+            open_store(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "anypop.db")) as link:
+        assert link.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    (tmp_path / "database.used").unlink()
+    open_store(tmp_path).close()
+    open_store(tmp_path).close()

@@ -8,8 +8,10 @@ import httpx
 
 from anypop.agent.control_client import ControlClient
 from anypop.model import codec
+from anypop.model.names import CityCode
 from anypop.model.order import Order
 from anypop.model.order_delta import BASE_HEADER, Digests, delta
+from anypop.model.report import Report
 from tests.agent_world import HOST, instance, order
 
 FIRST = replace(order(1), instances=(instance(0), instance(1)))
@@ -86,3 +88,86 @@ def test_what_comes_to_another_order_is_asked_for_as_a_whole() -> None:
         assert taken[:2] == [FIRST, THIRD]
         assert "accept" not in asked[2]
         assert asked[3]["accept"] == "delta"
+
+
+def test_of_several_controls_the_active_one_is_found_and_found_again() -> None:
+    """A standby's refusal and a dead address lead on to the next, for orders and reports alike; a poll that waits at
+    a control to which reports no longer come through ends there.
+    """
+    active = "two"
+    reported = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        where, what = request.url.host, request.url.path.rpartition("/")[2]
+        if where == "dead":
+            raise httpx.ConnectError("refused")
+        if where != active:
+            if what == "order" and where == "two":
+                await asyncio.Event().wait()  # it is cut off: nothing comes any more
+            return httpx.Response(503, json={"message": "this control stands by"})
+        if what == "report":
+            reported.set()
+            return httpx.Response(204)
+        after = int(request.url.params["after"])
+        if after >= (1 if active == "two" else 2):
+            await asyncio.Event().wait()
+        return whole(replace(FIRST, generation=after + 1))(request)
+
+    async def run() -> list[int]:
+        nonlocal active
+        client = ControlClient(
+            host=HOST, control="http://dead", others=("http://one", "http://two"), ca=None, token_file=None
+        )
+        client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        taken: list[int] = []
+        news = asyncio.Event()
+
+        def take(order: Order) -> None:
+            taken.append(order.generation)
+            news.set()
+
+        report = Report(pop=CityCode("LHR"), host=HOST, at=1.0, generation=1)
+        loops = [
+            asyncio.create_task(client.fetch(lambda: taken[-1] if taken else 0, take)),
+            asyncio.create_task(client.deliver(lambda: report)),
+        ]
+        client.changed()
+        await asyncio.wait_for(news.wait(), 10)
+        await asyncio.wait_for(reported.wait(), 10)
+        news.clear()
+        active = "one"
+        client.changed()
+        await asyncio.wait_for(news.wait(), 10)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await client._http.aclose()
+        return taken
+
+    assert asyncio.run(run()) == [1, 2]
+
+
+def test_what_control_says_of_a_refusal_is_told() -> None:
+    """Not the status alone: control's words name what helps."""
+
+    async def run() -> str:
+        client = ControlClient(host=HOST, control="http://one", ca=None, token_file=None)
+        words = {"message": "generation: 9 was never issued; `anypop host reset` helps"}
+        asked: list[httpx.Request] = []
+        again = asyncio.Event()
+
+        def refuse(request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            if len(asked) == 2:
+                again.set()
+            return httpx.Response(400, json=words)
+
+        client._http = httpx.AsyncClient(transport=httpx.MockTransport(refuse))
+        polling = asyncio.create_task(client.fetch(lambda: 9, lambda order: None))
+        await asyncio.wait_for(again.wait(), 10)
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        await client._http.aclose()
+        return client.error
+
+    assert "anypop host reset" in asyncio.run(run())

@@ -23,7 +23,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--host", help="this host's name in the network document (default: the PoP's city, its only host)"
     )
-    parser.add_argument("--control", help="control's address: https://HOST:PORT")
+    parser.add_argument(
+        "--control", action="append", help="control's address: https://HOST:PORT; again for each one that stands by"
+    )
     parser.add_argument("--ca", type=Path, help="the certificate that signed control's own")
     parser.add_argument("--token-file", type=Path, help="the file that holds this agent's token")
     parser.add_argument("--state", type=Path, required=True, help="the agent's own folder")

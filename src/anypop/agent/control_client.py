@@ -1,14 +1,14 @@
 """Between the agent and control: orders come by a long poll, reports go by a post. HTTPS with a private CA and the
 agent's own token.
 
-In: control's address, CA and token files. Out: each new order to `on_order`; the newest report to control, on every
-change and as a heartbeat. Control may be away for any time: this keeps trying, with back-off, and nothing else of the
-agent waits for it.
+In: control's addresses, CA and token files. Out: each new order to `on_order`; the newest report to control, on every
+change and as a heartbeat. Of several controls one is active; the others say that they stand by, and the next is asked.
+Control may be away for any time: this keeps trying, with back-off, and nothing else of the agent waits for it.
 """
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -32,14 +32,17 @@ class ControlClient:
     nothing is.
     """
 
-    def __init__(self, *, host: HostName, control: str, ca: Path | None, token_file: Path | None) -> None:
+    def __init__(
+        self, *, host: HostName, control: str, others: Sequence[str] = (), ca: Path | None, token_file: Path | None
+    ) -> None:
         self._host = host
         self._token_file = token_file
+        self._controls = tuple(address.rstrip("/") for address in (control, *others))
+        self._at = 0
+        self._polling: asyncio.Future[httpx.Response] | None = None
         verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
         limits = httpx.Limits(max_connections=4)
-        self._http = httpx.AsyncClient(
-            base_url=control.rstrip("/"), verify=verify, limits=limits, timeout=10, trust_env=False
-        )
+        self._http = httpx.AsyncClient(verify=verify, limits=limits, timeout=10, trust_env=False)
         self._due = asyncio.Event()
         self._digests = Digests()
         self._wants_whole = False
@@ -56,22 +59,30 @@ class ControlClient:
         """
         failures = 0
         while True:
+            at = self._at
             try:
                 order, known = standing(), after()
                 params = {"after": str(known), "wait": f"{WAIT_S:g}"}
                 if order is not None and order.generation == known and not self._wants_whole:
                     params |= {"accept": "delta", "digest": self._digests.of(order)}
-                answer = await self._http.get(
-                    f"/anypop/v1/agents/{self._host}/order", params=params,
+                self._polling = asyncio.ensure_future(self._http.get(
+                    self._path("order"), params=params,
                     headers=self._credentials(), timeout=httpx.Timeout(10, read=WAIT_S + 10),
-                )  # fmt: skip
-                answer.raise_for_status()
+                ))  # fmt: skip
+                try:
+                    answer = await self._polling
+                except asyncio.CancelledError:
+                    if at == self._at:
+                        raise
+                    continue  # reports go to another control now, so that is the one to wait at
+                _raise_for(answer)
                 if answer.status_code == httpx.codes.OK and (news := self._read(answer, order)) is not None:
                     on_order(news)
                 failures, self.error = 0, ""
                 continue
             except (httpx.HTTPError, OSError) as error:
                 self.error = f"no orders from control: {str(error) or type(error).__name__}"
+                self._turn(at)
             except Invalid as error:
                 self.error = f"control sent an order that cannot be read: {error}"
             await asyncio.sleep(_REST.wait_s(failures))
@@ -106,22 +117,44 @@ class ControlClient:
             except TimeoutError:
                 pass
             self._due.clear()
-            sent = clock()
+            sent, at = clock(), self._at
             try:
-                url = f"/anypop/v1/agents/{self._host}/report"
                 content = to_json(report())
                 headers = {**self._credentials(), "Content-Type": "application/json"}
-                (await self._http.post(url, content=content, headers=headers)).raise_for_status()
+                _raise_for(await self._http.post(self._path("report"), content=content, headers=headers))
                 failures = 0
             except (httpx.HTTPError, OSError) as error:
                 self.error = f"control takes no reports: {str(error) or type(error).__name__}"
+                self._turn(at)
                 self._due.set()
                 await asyncio.sleep(_REST.wait_s(failures))
                 failures += 1
             await asyncio.sleep(max(0.0, COALESCE_S - (clock() - sent)))
+
+    def _path(self, what: str) -> str:
+        return f"{self._controls[self._at]}/anypop/v1/agents/{self._host}/{what}"
+
+    def _turn(self, failed: int) -> None:
+        """Ask the next control, unless the other loop has done so already; a poll that waits at the failed one ends."""
+        if len(self._controls) == 1 or failed != self._at:
+            return
+        self._at = (self._at + 1) % len(self._controls)
+        if self._polling is not None:
+            self._polling.cancel()
 
     def _credentials(self) -> dict[str, str]:
         """Read anew each time: the operator may replace a token under us."""
         if self._token_file is None:
             return {}
         return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
+
+
+def _raise_for(answer: httpx.Response) -> None:
+    """Raises `httpx.HTTPStatusError` for a refusal, with control's own words where it gave some."""
+    if answer.is_success:
+        return
+    try:
+        words = f": {answer.json()['message']}"[:500]
+    except (ValueError, LookupError, TypeError):
+        words = ""
+    raise httpx.HTTPStatusError(f"{answer.status_code}{words}", request=answer.request, response=answer)

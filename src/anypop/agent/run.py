@@ -12,7 +12,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -319,7 +319,7 @@ def live(
     host: HostName,
     state: Path,
     podman: Path,
-    control: str,
+    control: Sequence[str],
     ca: Path | None,
     token_file: Path | None,
 ) -> None:
@@ -336,7 +336,7 @@ async def _live(
     host: HostName,
     state: Path,
     podman: Path,
-    control: tuple[str, Path | None, Path | None],
+    control: tuple[Sequence[str], Path | None, Path | None],
 ) -> None:
     state.mkdir(parents=True, exist_ok=True, mode=0o700)  # noqa: ASYNC240 - nothing else runs in this loop yet
     lock = os.open(state / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -344,10 +344,10 @@ async def _live(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends, however it ends
     except BlockingIOError as error:
         raise WorldError(f"start the agent in {state}", "another agent runs there") from error
-    url, ca, token_file = control
+    (url, *others), ca, token_file = control
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
-        control=ControlClient(host=host, control=url, ca=ca, token_file=token_file),
+        control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file),
         clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip
     # an operator's wish for a full look now

@@ -50,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--connections-per-address", type=int, default=256, metavar="N", help="most from one address or /64 (256)"
     )
+    options.add_argument(
+        "--answers-at",
+        default="",
+        metavar="URL",
+        help="where others reach this control: a standby on the same PostgreSQL names it (default: from --listen)",
+    )
     given = options.parse_args(argv)
     bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
@@ -67,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 lab=given.lab,
                 graph=given.graph,
                 client_file=given.client_file,
+                answers_at=given.answers_at,
                 bounds=bounds,
             )
         )

@@ -15,6 +15,7 @@ from anypop.api import (
     communities,
     errors,
     events,
+    healthz,
     hosts,
     identity,
     network,
@@ -39,7 +40,7 @@ ROUTERS = tuple(
     for part in (
         identity, stacks, workloads,
         prices, changes, rollouts, watch, announcements, communities, probes, predictions,
-        pops, hosts, events, quotas, network, agents,
+        healthz, pops, hosts, events, quotas, network, agents,
     )
 )  # fmt: skip
 
@@ -71,11 +72,38 @@ def make_app(platform: Platform) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(ReadsAlone, platform=platform)
     app.add_middleware(Labels)
     return app
 
 
 _GATEWAY = (errors.GATEWAY[0].encode(), errors.GATEWAY[1].encode())
+
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# An agent's order is the active control's to give; a reader of it would obey what may be overtaken.
+OF_AGENTS = "/anypop/v1/agents/"
+AGAIN_AFTER_S = 2.0
+
+
+class ReadsAlone:
+    """In a standby: whatever would change something is answered with where the active control is."""
+
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+        self._app = app
+        self._platform = platform
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        standby = self._platform.standby
+        if standby is None or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] in READING and not scope["path"].startswith(OF_AGENTS):
+            await self._app(scope, receive, send)
+            return
+        where = f"the active one is {standby.active_at}" if standby.active_at else "the active one is not known"
+        message = f"this control stands by and answers reads alone; {where}"
+        await errors.answer(errors.Code.UNAVAILABLE, message, retry_s=AGAIN_AFTER_S)(scope, receive, send)
 
 
 class Labels:

@@ -24,6 +24,7 @@ from anypop.control.quotas import Quotas
 from anypop.control.rates import REQUESTS_PER_S, Buckets, SignIns, TooMany
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.sharing import alone
+from anypop.control.standby import Standby
 from anypop.control.state import Declaration
 from anypop.model import limits
 from anypop.model.confinement import InstanceRules
@@ -33,7 +34,9 @@ from anypop.plan.price import PriceBook
 
 @dataclass(slots=True, kw_only=True)
 class Platform:
-    """Control as the faces see it. `vantages` and `glass`: None where no lab is attached."""
+    """Control as the faces see it. `vantages` and `glass`: None where no lab is attached. `standby`: None in the
+    active control.
+    """
 
     core: Core
     accounts: Accounts
@@ -42,6 +45,7 @@ class Platform:
     on_network: Callable[[list[HostName]], None]
     vantages: Vantages | None = None
     glass: LookingGlass | None = None
+    standby: Standby | None = None
     # The lab shares a handful of hosts: two probes at once from one vantage would measure each other.
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
     graphs: Graphs = field(default_factory=Graphs)

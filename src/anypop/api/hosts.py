@@ -53,14 +53,14 @@ async def readmit_host(host: Name, _: OperatorAccount, platform: PlatformDep) ->
 @router.post("/{host}/reset")
 @answers(HostState, Code.NOT_FOUND)
 async def reset_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
-    """Believe the next generation that a host claims, and go on above it.
+    """Let a host go on that control has forgotten, after its store was lost or restored.
 
-    For a host whose agent has obeyed more than control issued, by more than control believes unasked: after its store
-    was lost. Holds for ten minutes and for one claim.
+    The next generation that it claims within ten minutes is believed, whatever it is, and gone on above. Where it
+    refuses its order for instances that control knows nothing of, it is told to take these down.
     """
     known = _known(platform, host)
-    platform.core.reset(known)
-    return next(_row(platform, pop, one) for pop, one in platform.core.state.network.hosts() if one.name == known)
+    state = await platform.core.reset(known)
+    return next(_row(platform, pop, one) for pop, one in state.network.hosts() if one.name == known)
 
 
 async def _changed(platform: Platform, name: str, step: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""/anypop/v1/pops and healthz: every PoP as it was ordered, and as its last report shows it.
+"""/anypop/v1/pops: every PoP as it was ordered, and as its last report shows it.
 
 In: control's state. Out: what it knows and how sure it is: of a PoP whose last report is missing or too old nothing is
 shown as healthy.
@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from anypop.api.announcements import shared_data
 from anypop.api.context import CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
-from anypop.api.models.platform import Health, Pops
+from anypop.api.models.platform import Pops
 from anypop.control.accounts import Account
 from anypop.control.sharing import shared
 from anypop.judge.instances import shown
@@ -23,13 +23,6 @@ from anypop.model.reasons import Reason
 from anypop.plan.fields import location
 
 router = APIRouter(prefix="/anypop/v1", tags=["platform"])
-
-
-@router.get("/healthz")
-@answers(Health)
-async def get_health(platform: PlatformDep) -> dict[str, Any]:
-    """Ask whether control works; needs no token, tells nothing else."""
-    return {"status": "ok" if not platform.core.bell.closed else "stopping"}
 
 
 @router.get("/pops")

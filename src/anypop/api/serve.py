@@ -13,12 +13,14 @@ import json
 import logging
 import os
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 import yaml
@@ -32,8 +34,12 @@ from anypop.api.landings import keep_looking
 from anypop.api.server import Server
 from anypop.control import ca, collector
 from anypop.control.accounts import Accounts
+from anypop.control.authority import shared_authority
 from anypop.control.core import Core
+from anypop.control.lease import Lease
 from anypop.control.network import change_network
+from anypop.control.standby import Standby, keep
+from anypop.control.state import State
 from anypop.control.store import Store, open_store
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
@@ -61,6 +67,7 @@ class Settings:
     graph: Path | None = None
     client_file: Path | None = None
     bounds: door.Bounds = field(default_factory=door.Bounds)
+    answers_at: str = ""
 
 
 def serve(settings: Settings) -> None:
@@ -75,11 +82,13 @@ def serve(settings: Settings) -> None:
         sockets = [
             open_sockets.enter_context(contextlib.closing(listen.open_socket(place))) for place in settings.listen
         ]
-        store = open_store(settings.state)
+        store = open_store(settings.state, answers_at=settings.answers_at or _address(settings, sockets))
         try:
-            asyncio.run(_run(settings, store, sockets))
+            deposed = asyncio.run(_run(settings, store, sockets))
         finally:
             store.close()
+    if deposed:
+        _begin_again()
 
 
 @contextlib.contextmanager
@@ -108,30 +117,35 @@ def _only_one(state: Path) -> Iterator[None]:
         yield
 
 
-async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -> None:
+async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -> bool:
+    """Whether it ended since another control is the active one."""
     wanted = _network(settings.network)
     clock = SteadyClock(time.time, time.monotonic)
     accounts = Accounts(store, clock)
-    core = Core(store, store.load(), clock)
-    await core.start()
+    active = store.lease is None or store.lease.epoch > 0
+    core = Core(store, store.load() if active else State(), clock)
+    if active:
+        await core.start()
+    else:
+        await core.follow()
     try:
-        if wanted is not None:
+        if wanted is not None and active:
             await core.change(change_network(wanted))
-        renew = partial(_certificate, settings)
+        renew = partial(_certificate, settings, store)
         with _in_words(f"keep certificates in {settings.state}"):
             credentials = renew()
-        on_network = partial(accounts.ensure_agents, settings.state / "agents")
         platform = Platform(
             core=core,
             accounts=accounts,
             clock=clock,
             prices=_prices(settings.prices, store),
-            on_network=on_network,
+            on_network=partial(accounts.ensure_agents, settings.state / "agents"),
             graphs=Graphs(folder=settings.graph or settings.state, lab=settings.lab, environment=dict(os.environ)),
         )
-        on_network(platform.hosts())
-        _attach_lab(platform, settings.lab)
-        _bootstrap(settings, accounts, credentials, sockets)
+        if active:
+            platform.on_network(platform.hosts())
+            _attach_lab(platform, settings.lab)
+            _bootstrap(settings, accounts, credentials, sockets)
         config = uvicorn.Config(
             make_app(platform),
             http=Connection,
@@ -149,18 +163,65 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         # the table of cities takes 60 ms to read
         warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))
-        renewal = asyncio.create_task(_keep_certificate(config, renew))
-        looking = asyncio.create_task(keep_looking(platform)) if platform.vantages is not None else None
+        beside = [asyncio.create_task(_keep_certificate(config, renew))]
+        if store.lease is not None:
+            if not active:
+                platform.standby = Standby(core, accounts, store.lease)
+            takes_over = partial(
+                _take_over, settings, store,
+                platform=platform, wanted=wanted, credentials=credentials, sockets=sockets,
+            )  # fmt: skip
+            beside.append(asyncio.create_task(_hold(platform, store.lease, takes_over, server)))
+        if platform.vantages is not None:
+            beside.append(asyncio.create_task(keep_looking(platform)))
         try:
             await server.serve(sockets=sockets)
         finally:
             platform.workers.close()
-            renewal.cancel()
-            if looking is not None:
-                looking.cancel()
+            for task in beside:
+                task.cancel()
             await warm
     finally:
         await core.stop()
+    return server.deposed
+
+
+async def _hold(platform: Platform, lease: Lease, takes_over: Callable[[], Awaitable[None]], server: Server) -> None:
+    """Stand by until the lease is free, be active while it is ours, and end when another control has become it."""
+    try:
+        if platform.standby is not None:
+            await takes_over()
+        await keep(lease, server.depose)
+    except Exception:
+        log.exception("this control can neither be the active one nor stand by: it begins again")
+        server.depose()
+
+
+async def _take_over(
+    settings: Settings,
+    store: Store,
+    *,
+    platform: Platform,
+    wanted: Network | None,
+    credentials: ca.Credentials,
+    sockets: list[socket.socket],
+) -> None:
+    assert platform.standby is not None
+    await platform.standby.follow(partial(store.prepare, settings.state))
+    if wanted is not None and not platform.core.state.network.pops:
+        # whoever was active before has the newer one
+        await platform.core.change(change_network(wanted))
+    platform.standby = None
+    log.info("this control is the active one now")
+    await asyncio.to_thread(platform.on_network, platform.hosts())
+    _attach_lab(platform, settings.lab)
+    await asyncio.to_thread(_bootstrap, settings, platform.accounts, credentials, sockets)
+
+
+def _begin_again() -> None:
+    """The same program anew: it finds out whether it stands by. Nothing of what it knew is worth keeping."""
+    logging.shutdown()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _network(path: Path | None) -> Network | None:
@@ -186,8 +247,12 @@ def _prices(path: Path | None, store: Store) -> PriceBook:
     return read_price_book(saved) if saved is not None else default_price_book()
 
 
-def _certificate(settings: Settings) -> ca.Credentials:
+def _certificate(settings: Settings, store: Store) -> ca.Credentials:
     names = [*ca.local_names(), *(place.host for place in settings.listen)]
+    if settings.answers_at and (named := urlsplit(settings.answers_at).hostname):
+        names.append(named)
+    if store.lease is not None:
+        shared_authority(settings.state, store, datetime.now(UTC))
     return ca.ensure(settings.state, names, now=datetime.now(UTC))
 
 
@@ -224,13 +289,8 @@ def _bootstrap(
     if not client_id or not accounts.secret_fits(client_id, secret):
         made = accounts.create_credential(account.id, "command line")
         client_id, secret = made.client_id, made.secret
-    host, port = next(
-        (s.getsockname()[:2] for s, place in zip(sockets, settings.listen, strict=True) if place.namespace is None),
-        sockets[0].getsockname()[:2],
-    )
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     content = {
-        "url": f"https://{f'[{host}]' if ':' in host else host}:{port}",
+        "url": _address(settings, sockets),
         "ca": str(credentials.ca.resolve()),
         "client_id": client_id,
         "client_secret": secret,
@@ -238,6 +298,16 @@ def _bootstrap(
     }
     with _in_words(f"write {settings.client_file}"):
         ca.write_whole(settings.client_file, json.dumps(content, indent=2).encode() + b"\n", mode=0o600)
+
+
+def _address(settings: Settings, sockets: list[socket.socket]) -> str:
+    """Where this control answers, as seen from this machine."""
+    host, port = next(
+        (s.getsockname()[:2] for s, place in zip(sockets, settings.listen, strict=True) if place.namespace is None),
+        sockets[0].getsockname()[:2],
+    )
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _saved_credential(path: Path) -> tuple[str, str]:

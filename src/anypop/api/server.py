@@ -32,6 +32,13 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, core: Core) -> None:
         super().__init__(config)
         self._core = core
+        self.deposed = False
+
+    def depose(self) -> None:
+        """End as a signal does, since another control is the active one."""
+        self.deposed = True
+        self._core.bell.close()
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's own, with deadlines for the beginning and the end of TLS, which it cannot be told."""

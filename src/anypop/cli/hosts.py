@@ -68,12 +68,12 @@ def readmit(call: Call, host: Host) -> None:
 
 @command(app, "reset", stack=False, examples="anypop host reset LHR --yes")
 def reset(call: Call, host: Host, *, yes: Yes = False) -> None:
-    """Let a host's orders go on above the generation that its agent claims next, whatever it is.
+    """Let a host go on that control has forgotten, after its store was lost or an older copy of it was restored.
 
-    For a host that control does not believe, since its own store was lost: the log says "was never issued". Holds for
-    ten minutes and for one claim.
+    The next generation that its agent claims within ten minutes is believed, whatever it is. What it runs and control
+    knows nothing of is taken down, where the host refuses its order for that.
     """
-    call.screen.agree(f"Believe the next generation that {host} claims?", yes=yes)
+    call.screen.agree(f"Believe {host}, and take down what control knows nothing of there?", yes=yes)
     found = call.client.call("POST", f"/anypop/v1/hosts/{host}/reset", what=f"reset {host}", body={})
     call.screen.result(found, lambda: [table([found])])
 

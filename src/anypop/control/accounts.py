@@ -67,10 +67,14 @@ class Accounts:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        with store.reading() as link:
+        self.read()
+
+    def read(self) -> None:
+        """Everything anew from the store, where another control may have written it."""
+        with self._store.reading() as link:
             self._accounts = {r["id"]: Account(**r) for r in link.execute(select(schema.accounts)).mappings()}
             self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
-            self._tokens = _alive(link, clock())
+            self._tokens = _alive(link, self._clock())
             self._agents = {
                 r["hash"]: HostName(r["host"]) for r in link.execute(select(schema.agent_tokens)).mappings()
             }
@@ -123,12 +127,13 @@ class Accounts:
 
     def ensure_agents(self, folder: Path, hosts: list[HostName]) -> None:
         """A token file (0600) for each host. A file that is there and known stays as it is: an agent may be using
-        it.
+        it. Where several controls share a store, the file of a known token may lie with another of them.
         """
+        known = set(self._agents.values()) if self._store.lease is not None else set[HostName]()
         for host in hosts:
             path = folder / f"{host}.token"
             token = path.read_text().strip() if path.exists() else ""
-            if token and self._agents.get(_hash(token)) == host:
+            if (token and self._agents.get(_hash(token)) == host) or (not token and host in known):
                 continue
             token = secrets.token_urlsafe(32)
             # The store first: a file with a token that control does not know would look valid and be refused.

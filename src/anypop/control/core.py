@@ -15,9 +15,10 @@ import secrets
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from anypop.control.bell import Bell
-from anypop.control.decide import decide, without_gone
+from anypop.control.decide import decide, with_strangers, without_gone
 from anypop.control.history import events_between
 from anypop.control.past import in_the_past
 from anypop.control.refusals import NotFound
@@ -93,13 +94,29 @@ class Core:
         """Plan and judge once from what the store held. Raises what planning raises."""
         self._loop = asyncio.get_running_loop()
         fresh_key = secrets.token_bytes(32)
+        await self.change(partial(_begun, fresh_key))
 
-        def alter(state: State, now: float) -> State:
-            state = in_the_past(state, now)
-            state = replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now)
-            return with_patience(with_templates(state), now)
+    async def follow(self) -> None:
+        """Read what another control stored, and show it: nothing is stored, no order is made, nothing becomes due.
+        Raises `WorldError`, and what planning raises.
+        """
 
-        await self.change(alter)
+        def read() -> State:
+            now = self._clock()
+            stored = self.store.load()
+            return decide(stored, _begun(bytes(32), stored, now), now=now)
+
+        before, self.state = self.state, await asyncio.get_running_loop().run_in_executor(self._writer, read)
+        self._ring(before, self.state)
+
+    async def take_over(self) -> None:
+        """Go on from what is stored, as the one control that may write. Raises what planning raises."""
+
+        def read() -> None:
+            self._latest = self.store.load()
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, read)
+        await self.start()
 
     async def stop(self) -> None:
         """Wake all who wait, and let the running step end."""
@@ -154,13 +171,15 @@ class Core:
                 return None
         return None
 
-    def reset(self, host: HostName) -> None:
-        """Believe the next generation that this host claims, whatever it is, and go on above it. For a host that has
-        obeyed more than control remembers, by more than is believed unasked. Raises `NotFound`.
+    async def reset(self, host: HostName) -> State:
+        """Help a host that control's store has forgotten: believe the next generation that it claims, whatever it is,
+        and where it refuses its order for what it runs and nobody here knows, tell it to take that down. Raises
+        `NotFound`.
         """
         if host not in self.state.verdict.hosts:
             raise NotFound(f"no host {host}")
         self._reset_until[host] = self._clock() + RESET_FOR_S
+        return await self.change(lambda state, now: with_strangers(state, host))
 
     def _is_ahead(self, host: HostName, generation: int, field_name: str) -> bool:
         """Whether a host claims a generation that was never issued. Raises `Invalid` where it is not to be believed."""
@@ -232,6 +251,10 @@ class Core:
 
     def _publish(self, before: State, after: State) -> None:
         self.state = after
+        self._ring(before, after)
+        self._set_timer(after)
+
+    def _ring(self, before: State, after: State) -> None:
         for host in differing(before.orders, after.orders):
             self.bell.ring(("order", host))
         for host in differing(before.reports, after.reports) | differing(before.verdict.hosts, after.verdict.hosts):
@@ -239,7 +262,6 @@ class Core:
         for workload in after.stirred:
             self.bell.ring(of_workload(workload))
         self.bell.ring(ANY_CHANGE)
-        self._set_timer(after)
 
     def _set_timer(self, state: State) -> None:
         """Wake at the first moment at which something becomes due by itself: a report turns stale, a rest ends that a
@@ -272,3 +294,10 @@ class Core:
             await self.change(lambda state, now: state)
         except Exception:
             log.exception("the step at a due moment failed")
+
+
+def _begun(fresh_key: bytes, state: State, now: float) -> State:
+    """A stored state as one that control begins with."""
+    state = in_the_past(state, now)
+    state = replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now)
+    return with_patience(with_templates(state), now)

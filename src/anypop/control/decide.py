@@ -14,6 +14,8 @@ from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.judge.rejudge import Judged, listened, rejudge
 from anypop.model.names import HostName, WorkloadId
+from anypop.model.order import Removal
+from anypop.model.reasons import Reason
 from anypop.model.table import differing, with_entries, without_keys
 from anypop.plan.orders import cut
 from anypop.plan.recheck import recheck
@@ -101,7 +103,9 @@ def decide(
         for host, floor in (floors or {}).items()
         if (last := draft.orders.get(host)) is None or floor > last.order.generation
     }
-    concerned = changed.hosts | ahead | _answered_otherwise(judged, verdict, planned)
+    draft = _met(draft, news)
+    estranged = {h for h in {*before.strangers, *draft.strangers} if before.strangers.get(h) != draft.strangers.get(h)}
+    concerned = changed.hosts | ahead | estranged | _answered_otherwise(judged, verdict, planned)
     return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
 
 
@@ -170,6 +174,34 @@ def without_gone(state: State, host: HostName, gone: frozenset[str], now: float)
     return replace(state, rests=with_entries(state.rests, rests))
 
 
+def with_strangers(state: State, host: HostName) -> State:
+    """The state after a host was reset: what it runs and nothing here knows of is to be taken down. Only where that is
+    why it refuses its order: then it goes on with the order before, which names each of them.
+    """
+    received = state.reports.get(host)
+    if received is None or received.report.refused is not Reason.SHRINKS_WITHOUT_TOKEN:
+        return state
+    known = {*state.incarnations_on(host), *state.tombstones_on(host)}
+    strangers = tuple(
+        Removal(name=i.name, uid=i.uid, reason=Reason.FORGOTTEN)
+        for i in received.report.instances
+        if i.uid not in known
+    )
+    return replace(state, strangers={**state.strangers, host: strangers}) if strangers else state
+
+
+def _met(draft: State, news: Iterable[HostName]) -> State:
+    """Without the strangers of hosts that report none of them any more."""
+    over = {
+        host
+        for host in news
+        if (asked := draft.strangers.get(host)) is not None
+        and (received := draft.reports.get(host)) is not None
+        and {r.uid for r in asked}.isdisjoint(i.uid for i in received.report.instances)
+    }
+    return replace(draft, strangers={h: s for h, s in draft.strangers.items() if h not in over}) if over else draft
+
+
 def _without_finished(draft: State, now: float) -> State:
     """Forget workloads whose deletion was asked for and of which nothing is left anywhere. `draft` itself when there
     are none.
@@ -215,6 +247,8 @@ def _ordered(
             idle=draft.verdict.idle,
             rules=planned.network.instances,
         )
+        if strangers := draft.strangers.get(host):
+            wanted = replace(wanted, removed=(*wanted.removed, *strangers))
         if last is not None and wanted == last.order and floor <= generation:
             continue
         wanted = replace(wanted, generation=max(generation, floor) + 1)

@@ -69,6 +69,16 @@ agent_tokens = Table(
     Column("hash", String(64), nullable=False, unique=True),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", String(64), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+
 stacks = Table(
     "stacks",
     metadata,

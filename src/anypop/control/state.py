@@ -142,7 +142,8 @@ class State:
     again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
     free. `evicted`: hosts that a person gave up, and when. `template_key`: see `plan.template`. `serial` counts the
     plans made; see `World`. Not stored: `started_at`, since when this control listens; `lost`, `moves` and
-    `losses_frozen`, see `plan.evacuation`.
+    `losses_frozen`, see `plan.evacuation`; `strangers`, what hosts that were reset are to take down although nothing
+    here knows of it (their ledgers keep the tokens).
     """
 
     network: Network = NO_NETWORK
@@ -166,6 +167,7 @@ class State:
     lost: frozenset[HostName] = frozenset()
     moves: frozenset[str] = frozenset()
     losses_frozen: bool = False
+    strangers: Mapping[HostName, tuple[Removal, ...]] = field(default_factory=dict)
     awaited: frozenset[HostName] = field(default=frozenset(), compare=False)
     stirred: frozenset[WorkloadId] = field(default=frozenset(), compare=False)
     decided_at: float = field(default=0.0, compare=False)

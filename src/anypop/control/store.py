@@ -7,7 +7,8 @@ loop.
 """
 
 import json
-import os
+import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,24 +16,22 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    Table,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-)
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from anypop.control import rows, schema
+from anypop.control.database import (
+    address_of,
+    connected,
+    in_words,
+    mark_used,
+    migrate,
+    refuse_a_lost_one,
+    schema_of,
+)
+from anypop.control.lease import Lease
 from anypop.control.rows import Row
 from anypop.control.seals import seal_what_is_clear
 from anypop.control.state import NO_NETWORK, Revision, RevisionKey, State
@@ -48,11 +47,15 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0005"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0006"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
+ROOM = 1 << 20  # bytes that must be there before a store that was full counts as writable again
+LOOKED_AT_EVERY_S = 5.0  # hosts report as often, so a store that works has been written since
+
+log = logging.getLogger("anypop.control")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -66,17 +69,23 @@ class Store:
     once instead of waiting its turn.
     """
 
-    def __init__(self, engine: Engine, vault: Vault) -> None:
+    def __init__(self, engine: Engine, vault: Vault, lease: Lease | None = None) -> None:
         self._engine = engine
         self._vault = vault
+        self.lease = lease
+        self.trouble = ""
+        """Why nothing can be written, in words; empty while it can."""
+        self._wrote_at = time.monotonic()
         self._reader = engine.execution_options(anypop_reading=True)
+        if lease is not None:  # what is read by several questions is of one moment, whoever writes meanwhile
+            self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._unwaiting = engine.execution_options(anypop_synchronous="NORMAL")
         self._unpruned = EVENTS_PRUNED_EVERY
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that only reads. Raises `WorldError`."""
-        with _in_words("read the store"), self._reader.connect() as link:
+        with in_words("read the store"), self._reader.connect() as link:
             yield link
 
     @contextmanager
@@ -86,13 +95,61 @@ class Store:
         Not `synchronous`: the block ends before the disk has it. A power cut can take the transaction as a whole, the
         end of this process cannot.
         """
-        with _in_words("write to the store"), (self._engine if synchronous else self._unwaiting).begin() as link:
-            if not synchronous and link.dialect.name == "postgresql":
-                link.exec_driver_sql("SET LOCAL synchronous_commit = off")
-            yield link
+        try:
+            with in_words("write to the store"), (self._engine if synchronous else self._unwaiting).begin() as link:
+                if self.lease is not None:
+                    if not synchronous:
+                        link.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                    self.lease.fence(link)
+                yield link
+        except WorldError as error:
+            if isinstance(error.__cause__, OperationalError | InterfaceError):
+                if not self.trouble:
+                    log.error("the store cannot be written, reads go on: %s", error)
+                self.trouble = str(error)
+            raise
+        if self.trouble:
+            log.info("the store can be written again")
+        self.trouble, self._wrote_at = "", time.monotonic()
+
+    def prepare(self, folder: Path) -> None:
+        """Migrate, and seal what an earlier version left readable: the work of the active control alone. Raises
+        `WorldError`.
+        """
+        with in_words(f"open the database {self._engine.url.render_as_string()}"):
+            if self.lease is None or self.lease.try_lock():
+                with self._engine.begin() as link:
+                    refuse_a_lost_one(link, folder)
+                    migrate(link, SCHEMA_HEAD, folder)
+                if self.lease is not None:
+                    self.lease.begin()
+                seal_what_is_clear(self._engine, self._vault)
+                mark_used(folder)
+                return
+            with self.reading() as link:
+                found = schema_of(link)
+        if found != SCHEMA_HEAD:
+            raise WorldError(
+                "stand by for the active control",
+                f"its database has schema {found or 'none'}, and this version needs {SCHEMA_HEAD}: bring both to one "
+                "version, this one first where it is the newer, once the other has ended",
+            )
+
+    def ask_whether_it_can_be_written(self) -> str:
+        """Why not, in words; empty when it can. Writes only where nothing was written just now."""
+        if self.trouble or time.monotonic() - self._wrote_at > LOOKED_AT_EVERY_S:
+            try:
+                # a little may fit where the next step does not
+                self.put_setting("last_look", " " * (ROOM if self.trouble else 1))
+                self.put_setting("last_look", None)
+            except WorldError as error:
+                return str(error)
+        return self.trouble
 
     def close(self) -> None:
         self._engine.dispose()
+        if self.lease is not None:
+            self.lease.close()
 
     def setting(self, key: str) -> str | None:
         with self.reading() as link:
@@ -103,6 +160,14 @@ class Store:
     def put_setting(self, key: str, value: str | None) -> None:
         with self.writing() as link:
             _put_setting(link, key, value)
+
+    def sealed_setting(self, key: str) -> str | None:
+        """As `setting`, of what is itself a secret."""
+        text = self.setting(key)
+        return None if text is None else self._vault.open_setting(text)
+
+    def put_sealed_setting(self, key: str, value: str) -> None:
+        self.put_setting(key, self._vault.seal_setting(value))
 
     def load(self) -> State:
         """The last saved state; an empty one where nothing was saved yet."""
@@ -194,89 +259,23 @@ class Store:
             return [dict(row) for row in link.execute(query).mappings()]
 
 
-def open_store(folder: Path, url: str | None = None) -> Store:
-    """Connect and migrate. `url`: SQLAlchemy's; default: `anypop.db` in `folder`. Raises `WorldError` when it cannot be
-    reached.
+def open_store(folder: Path, url: str | None = None, *, answers_at: str = "") -> Store:
+    """Connect, and migrate unless another control is the active one there. `url`: SQLAlchemy's; default: `anypop.db` in
+    `folder`. `answers_at`: this control's own address. Raises `WorldError` when it cannot be reached or used.
     """
-    if url is None:
-        url = os.environ.get("ANYPOP_DATABASE_URL") or f"sqlite:///{folder / 'anypop.db'}"
-    with _in_words("open the database that ANYPOP_DATABASE_URL names"):
-        parsed = make_url(url)
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    what = f"open the database {parsed.render_as_string()}"  # the password is left out
-    try:
-        with _in_words(what):
-            if parsed.get_backend_name() == "sqlite":
-                engine = _sqlite(Path(parsed.database or ""), parsed)
-            else:
-                engine = create_engine(parsed, pool_size=4, pool_pre_ping=True, hide_parameters=True)
-            with engine.begin() as link:
-                _migrate(link)
-            vault = open_vault(folder)
-            seal_what_is_clear(engine, vault)
-    except ModuleNotFoundError as error:
-        raise WorldError(what, f"the Python package {error.name} is not installed") from error
-    return Store(engine, vault)
-
-
-@contextmanager
-def _in_words(what: str) -> Iterator[None]:
-    """A database's error as one line that a user can act on."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise WorldError(what, str(error.__cause__ or error).splitlines()[0]) from error
-
-
-def _sqlite(path: Path, url: URL) -> Engine:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # made by us, so that it is never readable by others; -wal and -shm follow it
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = create_engine(url, hide_parameters=True)  # parameters hold secrets, and errors are logged
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        # The driver's own BEGIN comes too late (not before DDL); with this and the listener below, a migration is whole
-        # or nothing.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA busy_timeout=5000")
-        # 64 MiB at most: the inner pages of a large platform's tables stay in memory.
-        cursor.execute("PRAGMA cache_size=-65536")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(link: Connection) -> None:
-        options = link.get_execution_options()
-        if options.get("anypop_reading"):
-            link.exec_driver_sql("BEGIN")
-            return
-        # FULL: a commit waits for the disk, so that what was answered survives also a power cut. NORMAL: it does not
-        # wait, and the next full commit brings all before it to the disk.
-        link.exec_driver_sql(f"PRAGMA synchronous={options.get('anypop_synchronous', 'FULL')}")
-        link.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _migrate(link: Connection) -> None:
-    """Alembic is imported only when there is something to do: it takes longer than the rest of the start."""
-    if (
-        inspect(link).has_table("alembic_version")
-        and link.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == SCHEMA_HEAD
-    ):
-        return
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", "anypop.control:migrations")
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = link
-    command.upgrade(config, "head")
+    address = address_of(folder, url)
+    what = f"open the database {address.render_as_string()}"  # the password is left out
+    with in_words(what):
+        name = f"anypop {uuid4()}"  # all connections of this process have it
+        engine = connected(address, name)
+        lease = None if engine.dialect.name == "sqlite" else Lease(address, name, answers_at)
+        store = Store(engine, open_vault(folder), lease)
+        try:
+            store.prepare(folder)
+        except BaseException:
+            store.close()
+            raise
+    return store
 
 
 def _only_reports(before: State, after: State) -> bool:

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded"
     REPLACED = "replaced"
     REVERTED = "reverted"
+    FORGOTTEN = "forgotten"
     HOST_EVICTED = "host-evicted"
     HOST_LOST = "host-lost"
     # rollouts
@@ -97,6 +98,7 @@ _SAYS: dict[Reason, str] = {
     Reason.SUPERSEDED: "a newer incarnation serves in its place",
     Reason.REPLACED: "makes room for a newer incarnation",
     Reason.REVERTED: "its revision was taken back",
+    Reason.FORGOTTEN: "control knows nothing of it since its store was lost or restored, and its host was reset",
     Reason.HOST_EVICTED: "its host was evicted",
     Reason.HOST_LOST: "its host is lost",
     Reason.ROLLING_OUT: "is being changed",

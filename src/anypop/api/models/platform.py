@@ -12,9 +12,14 @@ from anypop.model.reasons import Reason
 
 
 class Health(Answer):
-    """`stopping`: control has been told to end."""
+    """Control is ready. `lease`: that of being the one control that may write. `plan_age_s`: seconds since its last
+    step; hosts report every few seconds, and each report is a step.
+    """
 
-    status: Literal["ok", "stopping"]
+    status: Literal["ok"]
+    store: Literal["writable"]
+    lease: Literal["held"]
+    plan_age_s: float
 
 
 class PopSession(Answer):
