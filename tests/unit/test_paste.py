@@ -179,16 +179,34 @@ BROKEN = {
 }
 
 
+READ_IN_PART = ("no path", "bird", "ios", "frr")  # some of their routes are whole
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_wrong_is_told_at_once_with_its_lines(name: str) -> None:
-    """Every problem names a line of the text."""
-    with pytest.raises(Invalid) as caught:
-        read(BROKEN[name])
+    """Every problem names a line of the text; a text that has whole routes beside is read, and says them too."""
+    if name in READ_IN_PART:
+        problems = read(BROKEN[name]).problems
+    else:
+        with pytest.raises(Invalid) as caught:
+            read(BROKEN[name])
+        problems = tuple(caught.value.problems)
     count = len(BROKEN[name].splitlines())
-    assert all(1 <= int(problem.path.removeprefix("line ")) <= count for problem in caught.value.problems)
+    assert problems and all(1 <= int(problem.path.removeprefix("line ")) <= count for problem in problems)
     expected = {"junos": [2, 3, 6], "no path": [1], "frr": [7]}.get(name)
     if expected:
-        assert [int(problem.path.removeprefix("line ")) for problem in caught.value.problems] == expected
+        assert [int(problem.path.removeprefix("line ")) for problem in problems] == expected
+
+
+@pytest.mark.parametrize("name", READ_IN_PART)
+def test_one_broken_route_does_not_refuse_the_rest(name: str) -> None:
+    """It is set aside and said first; the best is still called so where it is whole, and nothing is advised."""
+    found = only(BROKEN[name])
+    broken = [v for v in found.outcomes if v.route.broken]
+    assert broken and len(broken) < len(found.outcomes) and found.move is None and not found.whole
+    assert all(v.eliminated_by == "it cannot be read" for v in broken)
+    assert sentences.sentences(found)[0].startswith("First: ")
+    assert not any(v.route.candidate is found.best for v in broken)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def _table(prefix: dict[str, Any]) -> Table:
                 row["eliminated_by"] or "",
             ]
         )
-    return Table(columns=columns, rows=rows, title=prefix["prefix"] or "")
+    return Table(columns=columns, rows=rows, title=prefix["prefix"] or prefix["subject"] or "")
 
 
 def text_of(file: str) -> str:
@@ -89,8 +89,8 @@ def explain(
         Style | None,
         typer.Option(
             "--style",
-            metavar="junos|bird|frr|ios",
-            help="Whose text it is (default: seen from the text).",
+            metavar="junos|bird|frr|...",
+            help=f"Whose text it is (default: seen from the text): {', '.join(Style)}.",
             show_default=False,
         ),
     ] = None,
@@ -98,8 +98,10 @@ def explain(
     """Paste what a router prints about a prefix: why its best route is best, and by which of your upstreams it comes to
     you.
 
-    Reads Junos (show route PREFIX, also detail), BIRD 2 (show route for PREFIX all), FRR (show bgp ipv4 unicast PREFIX)
-    and IOS (show ip bgp PREFIX), the last two as tables too. Asks no control and no router.
+    Reads Junos (show route PREFIX, also terse, detail and extensive), BIRD (show route for PREFIX all), FRR, IOS,
+    IOS-XR, NX-OS and EOS (show bgp PREFIX, and the table), OpenBGPD (bgpctl show rib), GoBGP (gobgp global rib), SR OS,
+    VRP and RouterOS; the JSON of Junos, FRR, EOS, OpenBGPD, GoBGP and RIPEstat's looking glass; bgpdump. What is
+    missing from the text is said first. Asks no control and no router.
     """
     from anypop.routing.paste import sentences  # noqa: PLC0415 - dictionaries are YAML, and --help needs none of them
     from anypop.routing.paste.explained import explain as judged  # noqa: PLC0415

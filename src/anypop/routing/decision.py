@@ -166,13 +166,13 @@ def _lowest_known_address(left: list[Candidate], address: Callable[[Candidate], 
     """
     if not all(address(candidate) for candidate in left):
         return left
-    ranks = [_rank(address(candidate)) for candidate in left]
+    ranks = [rank(address(candidate)) for candidate in left]
     bound = min(ranks)
     return [candidate for candidate, rank in zip(left, ranks, strict=True) if rank == bound]
 
 
-def _rank(text: str) -> tuple[int, int, str]:
-    """IPv4 before IPv6 before names (routers of the model have names in the place of addresses)."""
+def rank(text: str) -> tuple[int, int, str]:
+    """How addresses compare: IPv4 before IPv6 before names (routers of the model have names in their place)."""
     try:
         parsed = ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,10 +1,12 @@
-"""Why a router chose what it chose, and what that means for us: the routes of one prefix in, an `Explained` out.
+"""Why a router chose what it chose, and what that means for us: the routes of a paste in, an `Explained` for each block
+out.
 
-The decision process is `routing.decision`'s with the rules of the router's maker; before it stands what each maker
-compares first (weight, preference). The router's own choice is explained as it is: where the rules would have chosen
-otherwise, `disagrees` says so. Pure.
+The comparison is `choice`'s by the maker's own order (`steps`). The router's own choice is explained as it is: where
+the steps would have chosen otherwise, `disagrees` says so. What the text lacks is in `notes`, and where the best is
+among what it lacks no route is crowned. Pure.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,39 +14,11 @@ from math import inf
 
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Step
-from anypop.routing.decision import BIRD, VENDOR, Decision, Rules, decide
-from anypop.routing.paste.pasted import Pasted, PastedRoute, Style
+from anypop.routing.paste.choice import Choice, choose, in_its_own_words
+from anypop.routing.paste.pasted import INTERNAL, Block, Pasted, PastedRoute, Style, Unseen
+from anypop.routing.paste.steps import ORDER, age_of, step_of
 
-RULES: Mapping[Style, Rules] = {Style.JUNOS: VENDOR, Style.BIRD: BIRD, Style.FRR: VENDOR, Style.IOS: VENDOR}
-BEFORE_BGP: Mapping[Style, str] = {
-    Style.JUNOS: "preference",
-    Style.BIRD: "preference",
-    Style.FRR: "weight",
-    Style.IOS: "weight",
-}
 MOST_PREPENDS = 10  # nobody sends more and means it
-
-# The makers' own words for a reason: FRR's beside the best route (`show bgp PREFIX`), Junos's beside the others (`show
-# route detail`).
-_WORDS: Mapping[str, str] = {
-    "Weight": "weight",
-    "Local Pref": Step.LOCAL_PREFERENCE,
-    "AS Path": Step.AS_PATH_LENGTH,
-    "Origin": Step.ORIGIN,
-    "MED": Step.MED,
-    "Peer Type": Step.EBGP_OVER_IBGP,
-    "IGP Metric": Step.NEAREST_EXIT,
-    "Older Path": Step.OLDEST,
-    "Router ID": Step.ROUTER_ID,
-    "Neighbor IP": Step.NEIGHBOR_ADDRESS,
-    "Route Preference": "preference",
-    "Local Preference": Step.LOCAL_PREFERENCE,
-    "AS path": Step.AS_PATH_LENGTH,
-    "Interior > Exterior > Exterior via Interior": Step.EBGP_OVER_IBGP,
-    "IGP metric": Step.NEAREST_EXIT,
-    "Active preferred": Step.OLDEST,
-    "Update source": Step.NEIGHBOR_ADDRESS,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +50,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """One prefix. `asn`: us (given, or the origin that all paths share; None: they have none in common). `step`: what
-    removed `runner_up`, the last rival. `marked`: the text says which route is best. `outcomes`: the best first, then
-    the others as they stand in the text.
+    """One decision. `asn`: us (given, or the origin that all paths share; None: they have none in common). `step`: what
+    removed `runner_up`, the last rival; empty where no route is crowned. `marked`: the text says which route is best.
+    `sure`: the values that decided are in the text. `notes`: what the text lacks, or what could not be read; with one,
+    `whole` tells whether all routes are here. `outcomes`: the best first, then the others as they stand in the text.
     """
 
     style: Style
@@ -91,85 +66,142 @@ class Explained:
     outcomes: tuple[Outcome, ...]
     disagrees: tuple[str, ...] = ()
     move: Move | None = None
+    table: str = ""
+    subject: str = ""
+    notes: tuple[str, ...] = ()
+    sure: bool = True
+    whole: bool = True
 
 
 def explain(pasted: Pasted, *, asn: int | None = None) -> tuple[Explained, ...]:
-    """Each prefix of a paste, in the order of the text. `asn`: our AS; without it, the origin of the paths."""
-    by_prefix: dict[Prefix, list[PastedRoute]] = {}
+    """Each block of a paste, in the order of the text. `asn`: our AS; without it, the origin of the paths."""
+    by_block: dict[tuple[int, Prefix], list[PastedRoute]] = {}
     for route in pasted.routes:
-        by_prefix.setdefault(route.candidate.prefix, []).append(route)
+        by_block.setdefault((route.block, route.candidate.prefix), []).append(route)
+    said = _problems(pasted, by_block)
     return tuple(
-        _explain(pasted.style, prefix if pasted.prefix_known else None, routes, asn)
-        for prefix, routes in by_prefix.items()
+        _explain(pasted, pasted.blocks[number] if number < len(pasted.blocks) else Block(), routes, asn, said[i])
+        for i, ((number, _), routes) in enumerate(by_block.items())
     )
 
 
-def _explain(style: Style, prefix: Prefix | None, routes: Sequence[PastedRoute], asn: int | None) -> Explained:
-    marked = next((route for route in routes if route.candidate.best), None)
+def _problems(pasted: Pasted, blocks: Mapping[tuple[int, Prefix], Sequence[PastedRoute]]) -> list[list[str]]:
+    """What could not be read, at the block whose lines it stands among; what stands before all, at the first."""
+    starts = [routes[0].line for routes in blocks.values()]
+    said: list[list[str]] = [[] for _ in starts]
+    for problem in pasted.problems:
+        line = int(problem.path.removeprefix("line "))
+        said[max(0, bisect_right(starts, line) - 1)].append(f"{problem.path}: {problem.message}")
+    return said
+
+
+def _explain(
+    pasted: Pasted, block: Block, routes: Sequence[PastedRoute], asn: int | None, problems: Sequence[str]
+) -> Explained:
+    style = pasted.style
+    order = ORDER[style]
     ours = asn if asn is not None else _common_origin(routes)
+    marked, notes, whole = _marked(style, block, routes)
     lost = {route.line: route.unusable for route in routes if route.unusable and route is not marked}
     left = [route for route in routes if route.line not in lost]
-    disagrees: list[str] = []
-    usable, left = left, _foremost(left)
-    if marked is not None and marked not in left:
-        disagrees.append(f"by {BEFORE_BGP[style]} another route would win")
-        left = usable
-    kept = {route.line for route in left}
-    lost |= {route.line: BEFORE_BGP[style] for route in usable if route.line not in kept}
-    decision = _decide(style, left, marked)
-    lost |= {_line(out.candidate): out.step.value for out in decision.eliminated}
-    by_line = {route.line: route for route in routes}
-    best = by_line[_line(decision.best)] if decision.best is not None else None
-    rival = by_line[_line(decision.runner_up)] if decision.runner_up is not None else None
-    step: str = decision.step.value
-    if rival is None and BEFORE_BGP[style] in lost.values():
-        step = BEFORE_BGP[style]
-        rival = next(route for route in routes if lost.get(route.line) == step)
-    disagrees += [f"by {against.value} another route would win" for against in decision.against]
-    disagrees += _unlike_its_words(style, step, best, routes, lost)
+    crowned = order and (marked is not None or (whole and not any(r.candidate.best for r in routes)))
+    found = choose(order, pasted.unseen, left, marked) if crowned else Choice(left=left)
+    if marked is not None:
+        own = {route.line: route.reason for route in routes if route.reason}
+        found = in_its_own_words(order, pasted.unseen, left, found, own)
+    best = found.best
+    if crowned and best is None and left:
+        notes.append(
+            f"no route is marked as best, and what decides between {len(found.left)} of them ({found.hidden}) is not "
+            "in the text"
+        )
+    lost |= found.lost if best is not None else {}
+    doubts = _doubts(routes, late=found.best is None or _late(order, found.step))
     outcomes = [_outcome(route, "" if route is best else lost.get(route.line, ""), ours) for route in routes]
     outcomes.sort(key=lambda outcome: outcome.route is not best)
+    disagrees = [f"by {step} another route would win" for step in found.against]
+    disagrees += [f"this router does not compare by {step}, as its own reason shows" for step in found.skipped]
+    disagrees += _unlike_its_words(style, found.step, best, routes, lost)
     return Explained(
         style=style,
-        prefix=prefix,
+        prefix=routes[0].candidate.prefix if pasted.prefix_known and not block.subject else None,
         asn=ours,
         best=best.candidate if best is not None else None,
-        runner_up=rival.candidate if rival is not None else None,
-        step=step,
+        runner_up=found.runner_up.candidate if found.runner_up is not None else None,
+        step=found.step if best is not None else "",
         marked=marked is not None,
         outcomes=tuple(outcomes),
         disagrees=tuple(disagrees),
-        move=_move(style, usable, best, ours) if best is not None and ours is not None else None,
+        move=_move(style, pasted.unseen, left, best, ours)
+        if best is not None and ours is not None and whole and not problems
+        else None,
+        table=block.table,
+        subject=block.subject,
+        notes=(*notes, *problems, *doubts, *block.notes),
+        sure=best is not None and not found.hidden,
+        whole=whole and not problems,
     )
 
 
-def _foremost(routes: Sequence[PastedRoute]) -> list[PastedRoute]:
-    """Those with the greatest weight, or the best preference."""
-    first = max((route.precedence for route in routes), default=0)
-    return [route for route in routes if route.precedence == first]
+def _late(order: Sequence[str], step: str) -> bool:
+    """Whether what is internal plays a part in a choice: at its step, or behind it."""
+    return step in order and Step.EBGP_OVER_IBGP in order and order.index(step) >= order.index(Step.EBGP_OVER_IBGP)
 
 
-def _decide(style: Style, routes: Sequence[PastedRoute], marked: PastedRoute | None) -> Decision:
-    """`decide`, where makers that prefer the oldest external route are taken to keep the one that is active, as they
-    do: an age in the text counts only where no route is marked. Where router ids are missing, the marked route is taken
-    to have the lowest: no other step can have chosen it. Candidates carry their line in place of a protocol, so that
-    equal ones are two.
-    """
-    held = []
-    nameless = marked is not None and not all(route.candidate.router_id for route in routes)
+def _doubts(routes: Sequence[PastedRoute], *, late: bool) -> list[str]:
+    """Each doubt once, with the lines of the routes that it is about."""
+    lines: dict[str, list[int]] = {}
     for route in routes:
-        age, router_id = route.candidate.age_s, route.candidate.router_id
-        if marked is not None and RULES[style].prefer_oldest:
-            age = inf if route is marked else age or 0.0
-        if nameless:
-            router_id = "0.0.0.0" if route is marked else "255.255.255.255"
-        held.append(replace(route.candidate, protocol=str(route.line), age_s=age, router_id=router_id))
-    chosen = next((c for c in held if marked is not None and c.protocol == str(marked.line)), None)
-    return decide(held, rules=RULES[style], chosen=chosen)
+        for doubt in route.doubts if late else (d for d in route.doubts if not d.startswith(INTERNAL)):
+            lines.setdefault(doubt, []).append(route.line)
+    return [
+        f"line{'s' if len(those) > 1 else ''} {', '.join(map(str, those[:10]))}"
+        f"{' and more' if len(those) > 10 else ''}: {doubt}"
+        for doubt, those in lines.items()
+    ]
 
 
-def _line(candidate: Candidate) -> int:
-    return int(candidate.protocol)
+def _marked(style: Style, block: Block, routes: Sequence[PastedRoute]) -> tuple[PastedRoute | None, list[str], bool]:
+    """The route that the router calls the best, if it is here and can be read; what to say first; whether all routes
+    are here.
+    """
+    notes: list[str] = []
+    marked = [route for route in routes if route.candidate.best]
+    if len(marked) > 1 and all(replace(r, line=0) == replace(marked[0], line=0) for r in marked[1:]):
+        notes.append(f"the best route stands in the text {len(marked)} times")
+        marked = marked[:1]
+    whole = block.total is None or block.total == len(routes)
+    if not whole:
+        less = block.total is not None and block.total > len(routes)
+        notes.append(
+            f"the text has {len(routes)} of {block.total} routes"
+            if less
+            else f"the router says that it has {block.total} routes, and the text has {len(routes)}: some of them may "
+            "belong elsewhere"
+        )
+    if len(marked) > 1:
+        notes.append(f"{len(marked)} routes are marked as best: the text is of several routers, or of several times")
+        return None, notes, False
+    best = marked[0] if marked else None
+    if block.best is not None:
+        there = routes[block.best - 1] if whole and 0 < block.best <= len(routes) else None
+        if block.best == 0 and best is None:
+            notes.append(f"{style.says} says that none of them is the best")
+            return None, notes, False
+        if best is None and there is not None:
+            best = there
+        elif best is None:
+            notes.append(f"the best, number {block.best}, is not among them: no route is called the best here")
+            return None, notes, False
+        elif there is not None and there is not best:
+            notes.append(f"the router calls number {block.best} the best, and the text marks another one")
+            return None, notes, False
+    elif not whole and best is None:
+        notes.append("none of them is marked as the best: no route is called the best here")
+    if best is not None and best.broken:
+        notes.append(f"the best route, at line {best.line}, cannot be read: no other is called the best in its place")
+        return None, notes, False
+    return best, notes, whole
 
 
 def _unlike_its_words(
@@ -179,27 +211,31 @@ def _unlike_its_words(
     if best is None:
         return []
     found = []
-    if step == Step.OLDEST and best.candidate.age_s is not None:
+    age = age_of(best)
+    if step == Step.OLDEST and age is not None:
         rivals = [
-            route.candidate
+            (their, route.candidate)
             for route in routes
-            if lost.get(route.line) == Step.OLDEST and route.candidate.age_s is not None
+            if lost.get(route.line) == Step.OLDEST and (their := age_of(route)) is not None and their > age
         ]
-        older = max(
-            (c for c in rivals if (c.age_s or 0.0) > best.candidate.age_s), key=lambda c: c.age_s or 0.0, default=None
-        )
+        older = max(rivals, key=lambda pair: pair[0], default=None)
         if older is not None:
-            found.append(
-                f"by age alone {path_text(older)} would win: it has been there for {duration(older.age_s)}, the best "
-                "for"
-                f" {duration(best.candidate.age_s)}; {style.says} does not change from the external route that is "
-                "active already,"
-                " so the best became active when something else spoke for it"
+            c = older[1]
+            ages = (
+                f"it has been there for {duration(c.age_s)}, the best for {duration(best.candidate.age_s)}"
+                if c.age_s is not None
+                else f"it came {duration(older[0] - age)} before the best"
             )
+            found.append(
+                f"by age alone {path_text(c)} would win: {ages}; {style.says} does not change from the external route "
+                "that is active already, so the best became active when something else spoke for it"
+            )
+    steps = {*lost.values(), step}
     for route in routes:
-        decided = step if route is best else lost.get(route.line, "")
-        if _WORDS.get(route.reason, decided) != decided:
-            found.append(f"{style.says} itself names another reason at line {route.line}: {route.reason}")
+        its = step_of(route.reason) if route.reason else None
+        if its is None or (its in steps if route is best else its == lost.get(route.line, its)):
+            continue
+        found.append(f"{style.says} itself names another reason at line {route.line}: {route.reason}")
     return found
 
 
@@ -223,14 +259,14 @@ def _outcome(route: PastedRoute, eliminated_by: str, asn: int | None) -> Outcome
     return Outcome(route=route, eliminated_by=eliminated_by, upstream=upstream, prepends=prepends)
 
 
-def _move(style: Style, usable: Sequence[PastedRoute], best: PastedRoute, asn: int) -> Move | None:
+def _move(style: Style, unseen: Unseen, usable: Sequence[PastedRoute], best: PastedRoute, asn: int) -> Move | None:
     upstream, _ = through(best.candidate.as_path, asn)
     if upstream is None:
         return None
+    order = ORDER[style]
     others = [route for route in usable if through(route.candidate.as_path, asn)[0] != upstream]
-    decision = _decide(style, _foremost(others), None)
-    instead = decision.best
-    ages_known = all(route.candidate.age_s is not None for route in others)
+    without = choose(order, unseen, others)
+    instead = without.best or (without.left[0] if without.left else None)
     fewest = None
     for count in range(1, MOST_PREPENDS + 1) if others else ():
         longer = [
@@ -251,24 +287,27 @@ def _move(style: Style, usable: Sequence[PastedRoute], best: PastedRoute, asn: i
             )
             for route in longer
         ]
-        winner = _decide(style, _foremost(held), None).best
-        if winner is not None and through(winner.as_path, asn)[0] != upstream:
+        again = choose(order, unseen, held)
+        winners = [again.best] if again.best is not None else again.left
+        if winners and all(through(route.candidate.as_path, asn)[0] != upstream for route in winners):
             fewest = count
             break
     return Move(
         upstream=upstream,
-        instead=instead,
-        instead_upstream=through(instead.as_path, asn)[0] if instead is not None else None,
+        instead=instead.candidate if instead is not None else None,
+        instead_upstream=through(instead.candidate.as_path, asn)[0] if instead is not None else None,
         prepends=fewest,
-        guess=RULES[style].prefer_oldest
-        and not ages_known
-        and decision.step in (Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS),
+        guess=bool(without.hidden),
     )
 
 
 def upstreams(explained: Explained) -> Counter[int]:
-    """How many of the routes came through each upstream of ours."""
-    return Counter(outcome.upstream for outcome in explained.outcomes if outcome.upstream is not None)
+    """How many of the routes came through each upstream of ours; a copy beside the route that is used is none."""
+    return Counter(
+        outcome.upstream
+        for outcome in explained.outcomes
+        if outcome.upstream is not None and not outcome.route.copy and not outcome.route.broken
+    )
 
 
 def path_text(candidate: Candidate) -> str:

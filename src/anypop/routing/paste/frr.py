@@ -1,22 +1,22 @@
-"""FRR: `show bgp ipv4 unicast PREFIX`. Lines in, routes out. The grammar is that of `ios`; FRR adds when a route came,
-and why the best is.
+"""FRR: `show bgp ipv4 unicast PREFIX`. Lines in, routes out. The grammar is that of `entry`; FRR adds when a route
+came, and why the best is.
 
-`best (Older Path)` is the router's own word; `Last update` gives ages, counted from the newest route of the text unless
-the caller knows when it was printed. Pure.
+`best (Older Path)` is the router's own word. `Last update` is a moment of the router's clock: it compares routes with
+each other, and is an age only where the caller knows when the text was printed. Pure.
 """
 
 import re
 from dataclasses import replace
 from datetime import datetime
 
-from anypop.routing.paste.ios import Entry, entries, known, route_of
+from anypop.routing.paste.entry import entries, route_of
 from anypop.routing.paste.pasted import Pasted, Reading, Style
 
 MARK = re.compile(
-    r"^\s+Last update: |, best \(|bestpath-from-AS|^Paths:.*table \S+ vrf|vrf id \d"
-    r"|^Displayed\s+\d+ |^Default local pref"
+    r"^\s*Last update: |, best \(|bestpath-from-AS|^\s*Paths:.*table \S+ vrf|vrf id \d"
+    r"|^\s*Displayed\s+\d+ |^\s*Default local pref|^\s*Advertised to (?:non )?peer-group peers"
 )
-_REASON = re.compile(r"^best \((?P<reason>[^()]*)\)$")
+_ZERO = datetime(2000, 1, 1)
 
 
 def looks(line: str) -> bool:
@@ -24,25 +24,18 @@ def looks(line: str) -> bool:
     return bool(MARK.search(line))
 
 
-def read(reading: Reading, now: datetime | None = None) -> Pasted:
+def read(reading: Reading) -> Pasted:
     """All routes of the text; what is wrong is in `reading.problems`."""
-    found = entries(reading)
-    moments = {id(entry): _moment(entry.updated) for entry in found}
-    times = [moment for moment in moments.values() if moment is not None]
-    end = now.replace(tzinfo=None) if now is not None else max(times, default=None)
+    found, blocks = entries(reading)
+    end = reading.now.replace(tzinfo=None) if reading.now is not None else None
     routes = []
     for entry in found:
-        moment, reason = moments[id(entry)], _reason(entry)
-        best = entry.candidate.best or reason is not None
+        moment = _moment(entry.updated)
         age = max(0.0, (end - moment).total_seconds()) if end is not None and moment is not None else None
-        routes.append(
-            replace(route_of(entry, reason=reason or ""), candidate=replace(entry.candidate, best=best, age_s=age))
-        )
-    return Pasted(style=Style.FRR, routes=tuple(routes), prefix_known=known(found))
-
-
-def _reason(entry: Entry) -> str | None:
-    return next((match["reason"] for word in entry.words if (match := _REASON.match(word))), None)
+        since = (moment - _ZERO).total_seconds() if moment is not None else None
+        route = route_of(entry)
+        routes.append(replace(route, candidate=replace(route.candidate, age_s=age), since=since))
+    return Pasted(style=Style.FRR, routes=tuple(routes), prefix_known=blocks.known, blocks=blocks.done())
 
 
 def _moment(text: str) -> datetime | None:

@@ -1,92 +1,137 @@
-"""Junos: `show route PREFIX`, plain and `detail` (or `extensive`). Lines in, routes out.
+"""Junos: `show route PREFIX`, plain, `terse`, `detail` and `extensive`. Lines in, routes out.
 
 A route of the plain form begins at `*[BGP/170] 3d 13:19:37, MED 30, localpref 100, from 10.0.0.1`, one of the detailed
-form at `*BGP    Preference: 170/-101`. The plain form does not say which routes are internal: a route is taken to be
-when its `from` is neither missing, nor the next hop, nor beside it on one exchange's network. Pure.
+form at `*BGP    Preference: 170/-101`. Each heading (`198.51.100.0/24`, in its table) begins a decision of its own. The
+plain form does not say which routes are internal: see `_internal`. Pure.
 """
 
 import re
-from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_network
+from dataclasses import dataclass, field, replace
 
 from anypop.model.announce import Prefix
-from anypop.model.route import Candidate, Origin
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, age_s, communities, is_address
+from anypop.model.route import Candidate, Origin, Step
+from anypop.routing.paste import junos_terse
+from anypop.routing.paste.beside import beside
+from anypop.routing.paste.blocks import Blocks
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, age_s, communities
+from anypop.routing.paste.steps import CLUSTERS
 
 HEAD = re.compile(
-    r"^\s*(?:(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*)?(?P<flag>[*+-])?\[(?P<protocol>[A-Za-z][\w-]*)/(?P<preference>\d{1,10})"
-    r"(?:/-?\d+)?\]\s*(?P<rest>.*)$"
+    r"^\s*(?:(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*)?(?P<flag>[*+-])?\[(?P<protocol>[A-Za-z][\w-]*)"
+    r"(?:/(?P<preference>\d{1,10})(?:/-?\d+)?|\s*)\]\s*(?P<rest>.*)$"
 )
-DETAIL = re.compile(r"^\s*(?P<flag>[*+-])?(?P<protocol>[A-Z][\w-]*)\s+Preference: (?P<preference>\d{1,10})")
-_PREFIX = re.compile(r"^\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)\s*(?:\(.*\))?$")
-_PATH = re.compile(r"AS path:\s*(?P<path>[^,]*)")
+DETAIL = re.compile(
+    r"^\s*(?P<flag>[*+-])?(?P<protocol>[A-Z][\w-]*)\s+Preference: (?P<preference>\d{1,10})(?:/(?P<second>-?\d{1,10}))?"
+)
+TABLE = re.compile(r"^\s*(?P<table>[^\s:]\S*): \d+ destinations?, \d+ routes?")
+_COUNTED = re.compile(r"^\s*(?P<what>\S+)\s+\((?P<total>\d{1,9}) entr(?:y|ies)\b.*\)")
+_ALONE = re.compile(r"^\s*(?P<what>[0-9a-fA-F.:]\S*/\d{1,3})$")
+_PATH = re.compile(r"AS path:\s*(?P<path>.*)")
+_REFLECTED = re.compile(r"Originator ID:\s*(?P<id>[\d.]+)|Cluster list:(?P<list>[\d. ]+)")
 _VIA = re.compile(r"^\s*(?:(?P<chosen>>)\s*)?to (?P<address>[0-9a-fA-F.:]+)(?: via .*)?$")
 _FIELD = re.compile(
-    r"(?P<name>Age|Metric2|Metric|Localpref|Router ID|Source|Next hop"
+    r"(?P<name>Age|Metric2|Metric|Localpref|Router ID|Source|Next hop|Local AS"
     r"|Inactive reason|State|Communities):\s*(?P<value>.*)"
 )
-_PRIVATE = tuple(
-    ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+_MORE = re.compile(r"^\s*(?:MED \d|localpref \d|from [0-9a-fA-F.:]+$)")
+_PLACES = re.compile(
+    r"^\s*(?:>\s*)?(?:to|via|Reject|Discard|Unusable|Receive|Indirect|Local|MultiRecv|Inactive|unverified|valid|invalid)"
 )
 _ORIGINS = {"I": Origin.IGP, "E": Origin.EGP, "?": Origin.INCOMPLETE}
+_FLAGS = re.compile(r"\(([A-Z][^()]*)\)")
+_ONCE = ("State", "Age", "Localpref", "Source", "Router ID")  # a route has each of them once
 
 
 @dataclass(slots=True, kw_only=True)
 class _Block:
-    """One route while its lines are read. `heard`: the path line was there."""
+    """One route while its lines are read. `heard`: the path line was there. `gates`: its next hops."""
 
     line: int
+    block: int
     protocol: str
     preference: int
     best: bool
     candidate: Candidate
+    detailed: bool
     source: str = ""
     internal: bool | None = None
     heard: bool = False
     hidden: str = ""
     reason: str = ""
+    originator: str = ""
+    cluster_list: tuple[str, ...] = ()
+    preferred: bool = False
+    gates: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    doubts: list[str] = field(default_factory=list)
 
 
 def looks(line: str) -> bool:
-    """Whether a line is the first of a route in one of the two forms."""
-    return bool(HEAD.match(line) or DETAIL.match(line))
+    """Whether a line is the first of a route in one of the forms."""
+    return bool(HEAD.match(line) or DETAIL.match(line) or junos_terse.looks(line))
 
 
 def read(reading: Reading) -> Pasted:
     """All routes of the text; what is wrong is in `reading.problems`."""
-    blocks: list[_Block] = []
-    prefix: Prefix | None = None
+    if any(junos_terse.looks(line) for line in reading.lines):
+        return junos_terse.read(reading)
+    found: list[_Block] = []
+    blocks = Blocks(reading)
+    passed = 0
     for number, line in reading.numbered():
-        head, detail, alone = HEAD.match(line), DETAIL.match(line), _PREFIX.match(line)
-        if head is not None and head["prefix"]:
-            prefix = reading.prefix(number, head["prefix"])
-        elif alone is not None:
-            prefix = reading.prefix(number, alone["prefix"])
+        if number <= passed:
+            continue
+        head, detail, table = HEAD.match(line), DETAIL.match(line), TABLE.match(line)
+        heading = _COUNTED.match(line) or _ALONE.match(line)
+        if table is not None:
+            blocks.table = table["table"]
+        elif head is not None and head["prefix"]:
+            blocks.begin(number, head["prefix"])
+        elif heading is not None:
+            total = heading.groupdict().get("total")
+            blocks.begin(number, heading["what"], total=int(total) if total else None)
         if head is not None or detail is not None:
-            found = head or detail
-            assert found is not None
-            blocks.append(
-                _Block(
-                    line=number,
-                    protocol=found["protocol"],
-                    preference=int(found["preference"]),
-                    best=found["flag"] in ("*", "+"),
-                    candidate=Candidate(
-                        prefix=prefix or ANYWHERE, as_path=(), local_pref=100, ebgp=True, protocol=found["protocol"]
-                    ),
-                )
-            )
+            found.append(_begun(number, head, detail, blocks.prefix, blocks.here()))
             if head is not None:
-                _plain(reading, number, head["rest"], blocks[-1])
-        elif blocks:
-            _more(reading, number, line, blocks[-1])
-    for block in blocks:
+                _plain(reading, number, head["rest"], found[-1])
+        elif found and not heading and not table:
+            passed = _more(reading, number, line, found[-1])
+    for block in found:
         if block.protocol == "BGP" and not block.heard:
             reading.wrong(block.line, "this route has no line 'AS path: ...'")
+    detailed = any(block.detailed for block in found)
     return Pasted(
         style=Style.JUNOS,
-        routes=tuple(_route(block) for block in blocks),
-        prefix_known=all(block.candidate.prefix is not ANYWHERE for block in blocks),
+        routes=tuple(_route(block) for block in found),
+        prefix_known=blocks.known,
+        blocks=blocks.done(),
+        unseen=frozenset() if detailed else frozenset({Step.NEAREST_EXIT, CLUSTERS}),
+    )
+
+
+def _begun(
+    number: int, head: re.Match[str] | None, detail: re.Match[str] | None, prefix: Prefix | None, block: int
+) -> _Block:
+    match = head or detail
+    assert match is not None
+    second = int(detail["second"] or 0) if detail is not None else 0
+    return _Block(
+        line=number,
+        block=block,
+        protocol=match["protocol"],
+        preference=int(match["preference"] or 0),
+        best=match["flag"] in ("*", "+"),
+        detailed=detail is not None,
+        hidden="" if match["preference"] else "it is hidden",
+        # The second preference is the local preference, with its sign turned, less one.
+        preferred=second < 0,
+        candidate=Candidate(
+            prefix=prefix or ANYWHERE,
+            as_path=(),
+            local_pref=-second - 1 if second < 0 else 100,
+            ebgp=True,
+            protocol=match["protocol"],
+        ),
     )
 
 
@@ -98,6 +143,7 @@ def _plain(reading: Reading, number: int, text: str, block: _Block) -> None:
         if word in ("MED", "metric") and value:
             block.candidate = replace(block.candidate, med=reading.number(number, value.split()[0], "MED"))
         elif word == "localpref":
+            block.preferred = True
             block.candidate = replace(block.candidate, local_pref=reading.number(number, value, "local preference"))
         elif word == "from":
             block.source = value.strip()
@@ -105,81 +151,137 @@ def _plain(reading: Reading, number: int, text: str, block: _Block) -> None:
             block.candidate = replace(block.candidate, age_s=age_s(part))
 
 
-def _more(reading: Reading, number: int, line: str, block: _Block) -> None:
+def _more(reading: Reading, number: int, line: str, block: _Block) -> int:
+    """Reads one more line of a route, or two; the number of the last."""
     path, via = _PATH.search(line), _VIA.match(line)
-    if path is not None and not block.heard:
-        block.heard = True
-        words = path["path"].split()
-        while words and words[-1] in ("()", "(Looped)", "(Atomic)"):
-            block.hidden = block.hidden or ("its AS path is a loop" if words[-1] == "(Looped)" else "")
-            words.pop()
-        origin = _ORIGINS.get(words.pop()) if words and words[-1] in _ORIGINS else None
-        found = reading.path(number, " ".join(words))
-        if found is not None and origin is None:
-            reading.wrong(number, "the AS path has no origin (I, E or ?) at its end")
-        block.candidate = replace(block.candidate, as_path=found or (), origin=origin or Origin.IGP)
-    elif via is not None:
+    for match in _REFLECTED.finditer(line):
+        if match["id"]:
+            block.originator = match["id"]
+        else:
+            block.cluster_list = tuple(match["list"].split())
+    if path is not None:
+        return _path(reading, number, path["path"], block)
+    if via is not None:
+        block.gates.append(via["address"])
         if via["chosen"] or not block.candidate.next_hop:
             block.candidate = replace(block.candidate, next_hop=via["address"])
-    elif re.match(r"^\s*(MED \d|localpref \d|from [0-9a-fA-F.:]+$)", line):
+    elif _MORE.match(line):
         _plain(reading, number, line, block)
-    else:
+    elif block.detailed:
         for piece in re.split(r"\s{2,}|\t", line.strip()):
-            field = _FIELD.match(piece)
-            if field is not None:
-                _field(reading, number, field["name"], field["value"].strip(), block)
+            named = _FIELD.match(piece)
+            if named is not None:
+                _field(reading, number, named["name"], named["value"].strip(), block)
+    elif line[:1] in " ,0123456789" and line.strip() and not _PLACES.match(line):
+        block.doubts.append(f"line {number} is not understood, and may belong to the line before it")
+    return number
+
+
+def _path(reading: Reading, number: int, text: str, block: _Block) -> int:
+    """`64496 64499 I, validation-state: unverified`, `... I  (Originator)`, `... I Aggregator: 64499 192.0.2.1`; other
+    lines named so in the detailed form hold no path.
+    """
+    words, origin = _until_origin(text)
+    last = number
+    if origin is None and re.match(r"^\s*[\d{(\[]", text) and number < len(reading.lines):
+        further, origin = _until_origin(reading.lines[number])
+        if origin is not None:
+            words, last = words + further, number + 1
+            block.doubts.append("its AS path stands in two lines")
+    if block.heard and origin is None:
+        return number
+    if block.heard:
+        reading.wrong(block.line, f"this route has a second AS path, at line {number}: a line is missing between them")
+        return last
+    if origin is None and not words:
+        return number
+    block.heard = True
+    for flags in _FLAGS.findall(text):
+        if "Looped" in flags:
+            block.hidden = block.hidden or "its AS path is a loop"
+    found = reading.path(number, " ".join(words))
+    if found is not None and origin is None:
+        reading.wrong(number, "the AS path has no origin (I, E or ?) at its end")
+    block.candidate = replace(block.candidate, as_path=found or (), origin=origin or Origin.IGP)
+    return last
+
+
+def _until_origin(text: str) -> tuple[list[str], Origin | None]:
+    words: list[str] = []
+    for word in text.replace(",", " , ").split():
+        if word in _ORIGINS:
+            return words, _ORIGINS[word]
+        if word == "," or word.endswith(":"):
+            break
+        words.append(word)
+    return words, None
 
 
 def _field(reading: Reading, number: int, name: str, value: str, block: _Block) -> None:
     route, first = block.candidate, (value.split() or [""])[0].rstrip(",")
+    if name in _ONCE and name in block.seen:
+        reading.wrong(block.line, f"this route has a second '{name}:', at line {number}: lines are missing between")
+    block.seen.add(name)
     match name:
         case "Age":
-            block.candidate = replace(route, age_s=age_s(value))
+            block.candidate = replace(route, age_s=_age(value))
         case "Metric":
             block.candidate = replace(route, med=reading.number(number, first, "MED"))
         case "Metric2":
             block.candidate = replace(route, igp_metric=reading.number(number, first, "IGP metric"))
         case "Localpref":
-            block.candidate = replace(route, local_pref=reading.number(number, first, "local preference"))
+            stated = reading.number(number, first, "local preference")
+            if block.preferred and route.local_pref != stated:
+                block.doubts.append("its second preference and its local preference do not agree")
+            block.preferred = True
+            block.candidate = replace(route, local_pref=stated)
         case "Router ID":
             block.candidate = replace(route, router_id=first)
         case "Source":
             block.source = first
         case "Next hop":
-            block.candidate = replace(route, next_hop=route.next_hop or first)
+            block.gates.append(first)
+            chosen = not route.next_hop or value.endswith("selected")
+            block.candidate = replace(route, next_hop=first if chosen else route.next_hop)
         case "Inactive reason":
             block.reason = value
         case "Communities":
             pairs, triples = communities(value.split())
             block.candidate = replace(route, communities=pairs, large_communities=triples)
+        case "Local AS":
+            ours, _, peer = value.partition("Peer AS:")
+            if peer.strip() and block.internal is None:
+                block.internal = ours.split()[:1] == peer.split()[:1]
         case _:
             words = value.strip("<>").split()
             block.internal = "Int" in words  # every BGP route is Ext; one of iBGP is Int too
             block.hidden = "it is hidden" if "Hidden" in words else block.hidden
 
 
-def _beside(source: str, hop: str) -> bool:
-    """Whether a session's address and the next hop are one, or are public ones of the same network: a route server and
-    a member at an exchange. Those networks are a /20 or smaller, or a /64; loopbacks of backbones are mostly private
-    (RFC 1918, RFC 4193).
-    """
-    if source == hop or not is_address(source) or not is_address(hop):
-        return source == hop
-    a, b = ip_address(source), ip_address(hop)
-    if a.version != b.version or any(a in network for network in _PRIVATE if network.version == a.version):
-        return False
-    return int(a) >> (12 if a.version == 4 else 64) == int(b) >> (12 if b.version == 4 else 64)
+def _age(text: str) -> float | None:
+    """The detailed form leaves out what is zero in front: `43`, `3:14`, `1:23:36`, `5w3d 2:10:44`."""
+    days, _, clock = text.strip().rpartition(" ")
+    if days and age_s(days) is None:
+        return None
+    parts = [int(part) for part in clock.split(":") if part.isdecimal() and len(part) < 10]
+    if len(parts) != clock.count(":") + 1 or len(parts) > 3:
+        return age_s(text)
+    return (age_s(days) or 0.0) + sum(part * 60.0**n for n, part in enumerate(reversed(parts)))
 
 
 def _route(block: _Block) -> PastedRoute:
     source, route = block.source, block.candidate
-    internal = block.internal if block.internal is not None else bool(source) and not _beside(source, route.next_hop)
-    neighbor = source or route.next_hop
+    bgp = block.protocol == "BGP"
+    internal, doubts = _internal(block), [*block.doubts]
+    if bgp and block.detailed and block.internal is None:
+        doubts.append(f"{INTERNAL} is not in the text")
+    if bgp and not block.preferred:
+        doubts.append("its local preference is not in the text; 100 is taken")
     return PastedRoute(
         candidate=replace(
             route,
-            ebgp=block.protocol == "BGP" and not internal and bool(route.as_path),
-            neighbor=neighbor,
+            ebgp=bgp and not internal and bool(route.as_path),
+            neighbor=source or route.next_hop,
             best=block.best,
         ),
         line=block.line,
@@ -187,4 +289,20 @@ def _route(block: _Block) -> PastedRoute:
         unusable=block.hidden,
         reason=block.reason,
         protocol=block.protocol,
+        block=block.block,
+        own=not bgp,
+        originator=block.originator,
+        cluster_list=block.cluster_list,
+        multipath=len(block.gates) > 1,
+        doubts=tuple(doubts),
     )
+
+
+def _internal(block: _Block) -> bool:
+    """As the detailed form says. In the plain form a route is taken to be internal when its `from` is neither missing,
+    nor one of its next hops (multipath has several), nor beside one on an exchange's network.
+    """
+    if block.internal is not None:
+        return block.internal
+    gates = block.gates or [block.candidate.next_hop]
+    return bool(block.source) and not any(beside(block.source, gate) for gate in gates)

@@ -5,8 +5,9 @@ reader goes on after an error; `Reading` collects them all. Pure.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 
@@ -25,24 +26,57 @@ _TIME = re.compile(
 )
 
 
+_BLANKS = " " * 256
+_MANY = re.compile(r" {257,}")
+
+
 class Style(StrEnum):
-    """Whose text it is."""
+    """Whose text it is. A collector holds the choices of other routers, and makes none."""
 
     JUNOS = "junos"
     BIRD = "bird"
     FRR = "frr"
     IOS = "ios"
+    XR = "ios-xr"
+    NXOS = "nx-os"
+    EOS = "eos"
+    OPENBGPD = "openbgpd"
+    GOBGP = "gobgp"
+    SROS = "sros"
+    VRP = "vrp"
+    ROUTEROS = "routeros"
+    COLLECTOR = "collector"
 
     @property
     def says(self) -> str:
-        return {"junos": "Junos", "bird": "BIRD", "frr": "FRR", "ios": "IOS"}[self.value]
+        return _MAKERS[self]
+
+
+_MAKERS: Mapping[Style, str] = {
+    Style.JUNOS: "Junos",
+    Style.BIRD: "BIRD",
+    Style.FRR: "FRR",
+    Style.IOS: "IOS",
+    Style.XR: "IOS-XR",
+    Style.NXOS: "NX-OS",
+    Style.EOS: "EOS",
+    Style.OPENBGPD: "OpenBGPD",
+    Style.GOBGP: "GoBGP",
+    Style.SROS: "SR OS",
+    Style.VRP: "VRP",
+    Style.ROUTEROS: "RouterOS",
+    Style.COLLECTOR: "a route collector",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastedRoute:
     """One route. `line`: where it begins, from 1. `precedence`: what the router compares before everything of BGP, the
-    higher the better (IOS's and FRR's weight; preference of Junos and BIRD with its sign turned). `unusable`: why it
-    takes no part, if it does not. `reason`: the router's own word on what decided for or against it.
+    higher the better (weight; preference of Junos and BIRD with its sign turned). `unusable`: why it takes no part, if
+    it does not. `reason`: the router's own word on what decided for or against it. `block`: the decision that it
+    belongs to, counted in the text. `since`: when it came, in seconds on a
+    scale of the text's own, where its age is not known. `copy`: as received, beside the one that is used.
+    `doubts`: what of it is not certain.
     """
 
     candidate: Candidate
@@ -51,34 +85,84 @@ class PastedRoute:
     unusable: str = ""
     reason: str = ""
     protocol: str = "BGP"
+    block: int = 0
+    cluster_list: tuple[str, ...] = ()
+    originator: str = ""
+    since: float | None = None
+    own: bool = False
+    multipath: bool = False
+    copy: bool = False
+    broken: bool = False
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def clusters(self) -> int:
+        return len(self.cluster_list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One decision as the text announces it: the routes of one prefix in one table. `total`: how many routes the router
+    says it has; `best`: which of them, from 1, is the best; 0: it says that none is. None: it says nothing. `subject`:
+    the words of the text for what is no plain prefix.
+    """
+
+    line: int = 1
+    table: str = ""
+    subject: str = ""
+    total: int | None = None
+    best: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+# How a doubt begins that plays no part where an earlier step decides.
+INTERNAL = "whether it is internal"
+
+# What a form of a style does not show. A step that would need it decides nothing that we can see.
+Unseen = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pasted:
-    """All routes of a text, in its order. `prefix_known` False: the text does not say which prefix it is about."""
+    """All routes of a text, in its order. `prefix_known` False: the text does not say which prefix it is about.
+    `blocks`: by the number that routes have. `problems`: what could not be read, beside routes that could.
+    `unseen`: values that this form never shows.
+    """
 
     style: Style
     routes: tuple[PastedRoute, ...]
     prefix_known: bool = True
+    blocks: tuple[Block, ...] = (Block(),)
+    problems: tuple[Problem, ...] = ()
+    unseen: Unseen = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """A text while it is read: its lines without what terminals add, and the problems so far."""
+    """A text while it is read: its lines without what terminals add, the problems so far, and when it was printed, in
+    the router's own time zone, where that is known.
+    """
 
     lines: list[str]
     problems: list[Problem] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
+    now: datetime | None = None
 
     @classmethod
-    def of(cls, text: str) -> "Reading":
+    def of(cls, text: str, now: datetime | None = None) -> "Reading":
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")  # colours and line ends of a terminal
-        return cls(lines=[line.expandtabs(8).rstrip() for line in plain.split("\n")])
+        lines = [line.expandtabs(8).rstrip() for line in plain.replace("\xa0", " ").split("\n")]
+        # No table is so wide; and blanks without end must cost no time.
+        lines = [_MANY.sub(_BLANKS, line) if len(line) > len(_BLANKS) else line for line in lines]
+        return cls(lines=_unquoted(lines), now=now)
 
     def numbered(self) -> Iterator[tuple[int, str]]:
         return enumerate(self.lines, start=1)
 
     def wrong(self, line: int, message: str) -> None:
+        """What cannot be read; the route it belongs to is left out, not guessed."""
         self.problems.append(Problem(path=f"line {line}", message=message))
+        self.broken.append(line)
 
     def path(self, line: int, text: str) -> tuple[int, ...] | None:
         """The numbers of an AS path; None, and a problem, where it is none. A set counts by its first member, as one
@@ -109,6 +193,17 @@ class Reading:
         except ValueError:
             self.wrong(line, f"'{_short(text)}' is not a prefix")
             return None
+
+
+def _unquoted(lines: list[str]) -> list[str]:
+    """Without what mail and chat put before every line, and without blanks that all lines begin with."""
+    filled = [line for line in lines if line]
+    for sign in ("> ", "| "):
+        if len(filled) > 1 and all(line.startswith(sign) or line == sign[0] for line in filled):
+            lines = [line[2:] for line in lines]
+            filled = [line for line in lines if line]
+    margin = min((len(line) - len(line.lstrip(" ")) for line in filled), default=0)
+    return [line[margin:] for line in lines] if margin and len(filled) > 1 else lines
 
 
 def _short(text: str) -> str:

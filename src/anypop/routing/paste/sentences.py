@@ -8,10 +8,12 @@ from anypop.model.route import Candidate, Step
 from anypop.model.scopes import community_text
 from anypop.routing.actions import Informational
 from anypop.routing.dictionary import for_asn
-from anypop.routing.paste.explained import BEFORE_BGP, MOST_PREPENDS, Explained, Outcome, duration, path_text, upstreams
+from anypop.routing.paste.explained import MOST_PREPENDS, Explained, Outcome, duration, path_text, upstreams
 from anypop.routing.paste.pasted import Style
+from anypop.routing.paste.steps import CLUSTERS, ORDER, PREFERENCE, WEIGHT
 
-_LATE = (Step.EBGP_OVER_IBGP, Step.NEAREST_EXIT, Step.OLDEST, Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS)
+_LATE = (CLUSTERS, Step.EBGP_OVER_IBGP, Step.NEAREST_EXIT, Step.OLDEST, Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS)
+_DEFAULT_TABLES = ("", "default", "inet.0", "inet6.0", "master", "master4", "master6")
 _ACTIVE = "among equal external routes {maker} keeps the one that is active already"
 
 
@@ -39,7 +41,8 @@ def meanings(candidate: Candidate) -> list[dict[str, str]]:
 
 def sentences(explained: Explained) -> list[str]:
     """The explanation for people, the most important first."""
-    lines = [_choice(explained), *_equal(explained)]
+    lines = [f"First: {text}." for text in explained.notes]
+    lines += [_choice(explained), *_equal(explained)]
     lines += [f"Note: {text}." for text in explained.disagrees]
     lines += _unused(explained)
     lines += _for_us(explained)
@@ -55,7 +58,17 @@ def sentences(explained: Explained) -> list[str]:
 def _choice(explained: Explained) -> str:
     best, rival, step = explained.best, explained.runner_up, explained.step
     maker = explained.style.says
-    where = f"{explained.prefix}: " if explained.prefix is not None else ""
+    table = "" if explained.table in _DEFAULT_TABLES else f" ({explained.table})"
+    where = f"{explained.prefix or explained.subject}{table}".lstrip()
+    where = f"{where}: " if where else ""
+    usable = [v for v in explained.outcomes if not v.route.unusable]
+    if not ORDER[explained.style]:
+        return (
+            f"{where}each of these {len(usable)} routes is the choice of another router; none of them is the best of "
+            "all."
+        )
+    if best is None and usable:
+        return f"{where}which of these routes is the best cannot be told from this text."
     if best is None:
         return f"{where}{maker} can use none of these routes."
     verb = (
@@ -70,10 +83,21 @@ def _choice(explained: Explained) -> str:
         names = [
             f"{name} of {c.neighbor}" if c.neighbor else name for name, c in zip(names, (best, rival), strict=True)
         ]
-    return f"{verb} {names[0]} over {names[1]} by {step}{_values(explained, best, rival)}."
+    among = "" if explained.whole else " Among the routes that are here, that is."
+    if not explained.sure:
+        return f"{verb} {names[0]} over {names[1]} by {step}, as it seems: {_unshown(step)}.{among}"
+    return f"{verb} {names[0]} over {names[1]} by {step}{_values(explained, best, rival)}.{among}"
+
+
+def _unshown(step: str) -> str:
+    return {
+        Step.NEAREST_EXIT.value: "the text shows no costs to the next hops",
+        Step.ROUTER_ID.value: "the text shows no router ids",
+    }.get(step, "the text does not show what is compared here")
 
 
 def _values(explained: Explained, best: Candidate, rival: Candidate) -> str:
+    known = {id(v.route.candidate): v.route for v in explained.outcomes}
     match explained.step:
         case Step.LOCAL_PREFERENCE:
             return f": {best.local_pref} against {rival.local_pref}"
@@ -87,18 +111,18 @@ def _values(explained: Explained, best: Candidate, rival: Candidate) -> str:
             return f": {best.igp_metric} against {rival.igp_metric}"
         case Step.OLDEST:
             return f": {_ACTIVE.format(maker=explained.style.says)}" if explained.marked else ""
-        case Step.ROUTER_ID if not (best.router_id and rival.router_id):
-            return ", as it seems: the text shows no router ids"
         case Step.ROUTER_ID:
-            return f": {best.router_id} against {rival.router_id}"
+            ids = [known[id(c)].originator or c.router_id for c in (best, rival)]
+            return f": {ids[0]} against {ids[1]}" if all(ids) else ""
         case Step.NEIGHBOR_ADDRESS if best.neighbor and rival.neighbor:
             return f": {best.neighbor} against {rival.neighbor}"
         case Step.NEIGHBOR_ADDRESS:
             return ", or by something that the text does not show"
-        case text if text == BEFORE_BGP[explained.style]:
-            known = {v.route.candidate: v.route.precedence for v in explained.outcomes}
-            sign = -1 if explained.style is Style.JUNOS else 1
-            return f": {sign * known[best]} against {sign * known[rival]}"
+        case text if text in (WEIGHT, PREFERENCE):
+            sign = -1 if text == PREFERENCE and explained.style is Style.JUNOS else 1
+            return f": {sign * known[id(best)].precedence} against {sign * known[id(rival)].precedence}"
+        case text if text == CLUSTERS and known[id(best)].clusters != known[id(rival)].clusters:
+            return f": {known[id(best)].clusters} against {known[id(rival)].clusters}"
         case _:
             return ""
 
@@ -195,7 +219,7 @@ def _moves(explained: Explained) -> list[str]:
         f"Without the announcement to {network(move.upstream)} this router would take {path_text(move.instead)}{by}."
     ]
     if move.guess:
-        lines[0] = lines[0][:-1] + ", or an equal one: which of them it heard first is not in the text."
+        lines[0] = lines[0][:-1] + ", or an equal one: what decides between them is not in the text."
     if move.prepends is None:
         lines.append(
             f"Prepending towards {network(move.upstream)}, even {MOST_PREPENDS} times, does not change this router's "
@@ -217,11 +241,16 @@ def data(explained: Explained) -> dict[str, Any]:
     return {
         "style": explained.style.value,
         "prefix": str(explained.prefix) if explained.prefix is not None else None,
+        "table": explained.table or None,
+        "subject": explained.subject or None,
         "asn": explained.asn,
+        "notes": list(explained.notes),
+        "whole": explained.whole,
+        "sure": explained.sure,
         "marked": explained.marked,
         "best": list(explained.best.as_path) if explained.best is not None else None,
         "runner_up": list(explained.runner_up.as_path) if explained.runner_up is not None else None,
-        "decided_by": explained.step,
+        "decided_by": explained.step or None,
         "disagrees": list(explained.disagrees),
         "candidates": [_row(outcome, outcome.route.candidate is explained.best) for outcome in explained.outcomes],
         "upstreams": {str(asn): count for asn, count in upstreams(explained).items()},
@@ -254,6 +283,12 @@ def _row(outcome: Outcome, best: bool) -> dict[str, Any]:
         "neighbor": route.neighbor,
         "next_hop": route.next_hop,
         "protocol": outcome.route.protocol,
+        "precedence": outcome.route.precedence,
+        "originator": outcome.route.originator or None,
+        "cluster_list": list(outcome.route.cluster_list),
+        "multipath": outcome.route.multipath,
+        "reason": outcome.route.reason or None,
+        "doubts": list(outcome.route.doubts),
         "eliminated_by": outcome.eliminated_by or None,
         "unusable": outcome.route.unusable or None,
         "upstream": outcome.upstream,
