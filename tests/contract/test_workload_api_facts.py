@@ -9,7 +9,6 @@ import copy
 import json
 import re
 import socket
-import sqlite3
 import ssl
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from anypop.control.store import open_store
 from tests.contract.test_api_process import BASE, Process, running
 from tests.control_world import UPSTREAMS, a_body
 
@@ -356,12 +356,14 @@ def test_a_registrys_password_stays_with_its_registry(client: httpx.Client, cont
     made["spec"]["imagePullCredentials"] = [{"dockerRegistry": {"server": "evil.example", "username": "me"}}, logins[0]]
     assert client.put(f"{BASE}/{made['id']}", json={"workload": made}).status_code == 200
     control.end()
+    store = open_store(control.folder / "control")
+    try:
+        state = store.load()
+    finally:
+        store.close()
     control.start()
-    with sqlite3.connect(f"file:{control.folder}/control/anypop.db?mode=ro", uri=True) as store:
-        rows = store.execute(
-            "select path, value from workload_secrets where path like '%password' and revision = 2"
-        ).fetchall()
-    assert rows == [("spec.imagePullCredentials[1].dockerRegistry.password", "pass-word")]
+    kept = [(s.path, s.value) for s in state.workloads[made["id"]].newest.secrets if s.path.endswith("password")]
+    assert kept == [("spec.imagePullCredentials[1].dockerRegistry.password", "pass-word")]
     empty(control)
 
 
