@@ -25,7 +25,7 @@ BODY_S = 30.0
 
 # Each costs some 60 kB. An honest one is here within milliseconds, so the oldest of so many is none; but a large body
 # over a slow line is left in peace where there is no crowd.
-MOST_UNFINISHED = 128
+MOST_UNFINISHED = 96
 CROWDED_AFTER_S = 1.0
 
 Waiting = Literal["headers", "body", ""]
