@@ -151,5 +151,6 @@ def normal(history: History) -> History:
         good=tuple(sorted(history.good, key=lambda where: (where[1].version, where[1], where[0]))),
         bad=tuple(sorted(history.bad, key=lambda b: (b.prefix.version, b.prefix, b.host))),
         served=tuple(sorted(history.served)),
+        unserved=tuple(sorted(history.unserved)),
         nowhere=tuple(sorted(history.nowhere)),
     )

@@ -402,6 +402,23 @@ def test_addresses_and_announcements_go_on(taken: Takeover) -> None:
         ]
 
 
+def test_who_has_served_where_is_known_from_the_start(taken: Takeover) -> None:
+    """As it was written down then: before any host has reported, nobody that stands is a newcomer, not even where it
+    fails just now, and no order waits for less than it did.
+    """
+    state = taken.state
+    lives = {(p.incarnation.pop, p.incarnation.workload_id) for p in state.incarnations.values()}
+    assert {(pop, w) for w, memory in state.history.workloads.items() for pop in memory.served} == {
+        (pop, w) for pop, w in lives if w in state.anycast
+    }
+    assert not state.verdict.newcomers and not state.verdict.late
+    assert any(bad.host == "JFK" for memory in state.history.prefixes.values() for bad in memory.bad)
+    assert state.plan is not None
+    for host, issued in state.orders.items():
+        planned = {(a.prefix, a.upstream): a.gates for a in state.plan.hosts[host].announcements}
+        assert {(a.prefix, a.upstream): a.gates for a in issued.order.announcements} == planned
+
+
 def test_what_is_as_declared_is_known_so_and_the_rest_comes_with_the_next_change(taken: Takeover) -> None:
     """`fun` and `blog` are adopted. `stale` runs an image that nobody declares: it runs on, is shown as not on its
     revision, and is made anew by the next rollout.

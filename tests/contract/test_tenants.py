@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from anypop.control import schema
 from anypop.model import codec
-from tests.control_world import World, a_body, a_network
+from tests.control_world import FakeAgent, World, a_body, a_network
 
 THEIRS = "/workload/v1/stacks/theirs/workloads"
 RULES = "/anypop/v1/stacks/theirs/workloads/newcomer"
@@ -239,3 +239,108 @@ def test_the_operator_decides_the_list(world: World) -> None:
         assert {c for c in ("3356:70", "65535:65281", "64999:1", "65535:666") if sends(c) == 200} == allowed
     wrong = codec.to_data(a_network()) | {"tenant_communities": ["harmless", "no export"]}
     assert "tenant_communities[1]" in refused(world.call("PUT", "/anypop/v1/network", json=wrong), 400)
+
+
+def events(world: World, *kinds: str, headers: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    found = world.get("/anypop/v1/events?limit=1000", headers=headers or world.headers)["results"]
+    return [e for e in found if e["kind"] in kinds]
+
+
+def pass_time(world: World, agents: list[FakeAgent], seconds: float) -> None:
+    """Hosts report every ten seconds."""
+    end = world.clock.now + seconds
+    while world.clock.now < end:
+        world.clock.now += 10
+        for agent in agents:
+            agent.obey()
+
+
+def announced(world: World, agent: FakeAgent) -> bool:
+    """Whether the shared prefix is out there, as the host itself says."""
+    assert agent.order is not None
+    return all(p.announced for p in agent.seen().prefixes if str(p.prefix) == "185.85.196.0/24")
+
+
+def test_a_newcomer_that_never_answers_takes_nobody_out_of_a_city_and_its_owner_is_told(world: World) -> None:
+    """In a prefix shared of old, `late` of the same account as `newcomer` and beside `fun` of another: its image does
+    not come in LHR. The order there never waits for it; its owner alone is told, after its time to start; control's
+    restart changes no order and forgets nothing; and when it answers the order counts it too.
+    """
+    stranger = shared(world)
+    accounts = world.platform.accounts
+    with world.platform.core.store.writing() as link:  # as if it had been created before the upgrade
+        link.execute(update(schema.stacks).values(account_id=accounts.first_account().id))
+    world.restart()
+    world.send("POST", THEIRS, a_body("late", image="registry.example/slow:1"))
+    owner = next(s for s in world.platform.accounts.stacks(accounts.first_account().id) if s.slug == "theirs")
+    whose = next(a for a in world.platform.accounts._accounts.values() if not a.operator)
+    with world.platform.core.store.writing() as link:
+        link.execute(update(schema.stacks).where(schema.stacks.c.id == owner.id).values(account_id=whose.id))
+    world.restart()
+    assert set(prefixes(world).values()) == {"185.85.196.0/24"}
+    agents = world.agents()
+    ams, lhr = (next(a for a in agents if a.host == host) for host in ("AMS", "LHR"))
+    lhr.missing = {"registry.example/slow:1"}
+
+    def gates() -> int:
+        order = world.state.orders[lhr.host].order
+        return max(len(a.gates) for a in order.announcements if str(a.prefix) == "185.85.196.0/24")
+
+    for _ in range(6):
+        pass_time(world, agents, 20)
+        assert announced(world, lhr) and announced(world, ams)
+        assert gates() == 2
+    assert not events(world, "withdrawal-granted", "withdrawal-refused", "prefix-leaves")
+    told = events(world, "dark", headers=stranger)
+    assert [(e["subject"], e["fields"]) for e in told] == [("late", {"pop": "LHR", "reason": "dark"})]
+    assert told[0]["message"].startswith("dark in LHR")
+    path = "/anypop/v1/stacks/theirs/workloads/late/announcements"
+    rows = {(r["pop"], r["prefix"]): r for r in world.get(path, headers=stranger)["results"]}
+    row = rows["LHR", "185.85.196.0/24"]
+    assert (row["announced"], row["dark"], row["reason"]) == (True, True, "dark")
+    assert not rows["AMS", "185.85.196.0/24"]["dark"]
+    fun = world.get("/anypop/v1/stacks/default/workloads/fun/announcements")["results"]
+    assert not any(r["dark"] for r in fun)
+
+    generations = {h: i.order.generation for h, i in world.state.orders.items()}
+    memory = world.state.history.whole()
+    world.restart()
+    assert {h: i.order.generation for h, i in world.state.orders.items()} == generations
+    assert world.state.history.whole() == memory
+    pass_time(world, agents, 60)
+    assert announced(world, lhr)
+    assert len(events(world, "dark")) == 1, "a restart tells nothing anew"
+    lhr.missing = set()
+    pass_time(world, agents, 20)
+    assert gates() == 3
+    assert [e["fields"]["pop"] for e in events(world, "dark-no-more", headers=stranger)] == ["LHR"]
+
+
+def test_a_withdrawal_names_who_failed_to_the_owner_and_the_operator_alone(world: World) -> None:
+    """`newcomer` has served in LHR and fails there: its prefix leaves. Its owner reads its name, the operator too; the
+    other account reads that another workload failed, and is told of it all the same.
+    """
+    stranger = shared(world)
+    agents = world.agents()
+    for agent in agents:
+        agent.obey()
+    lhr = next(a for a in agents if a.host == "LHR")
+    pass_time(world, agents, 20)
+    lhr.broken = frozenset(f"newcomer-eu-lhr-{n}" for n in range(2))
+    pass_time(world, agents, 20)
+    assert not announced(world, lhr)
+    for granted in events(world, "withdrawal-granted"):
+        assert granted["fields"]["failed"] == "theirs/newcomer"
+        assert "theirs/newcomer does not answer there" in granted["message"]
+    mine = events(world, "prefix-leaves", headers=stranger)
+    assert {(e["subject"], e["fields"]["because"]) for e in mine} == {("newcomer", "newcomer does not answer here")}
+    others = [e for e in events(world, "prefix-leaves") if e["subject"] == "fun"]
+    assert {e["fields"]["prefix"] for e in others} == {"185.85.196.0/24", "2001:db8:a::/48"}
+    assert {e["fields"]["because"] for e in others} == {"another workload of the prefix does not answer here"}
+    assert not any("newcomer" in str(e) for e in others)
+    rows = world.get("/anypop/v1/stacks/default/workloads/fun/announcements")["results"]
+    says = {r["says"] for r in rows if r["pop"] == "LHR"}
+    assert {text.partition(": ")[2] for text in says} == {"another workload of the prefix does not answer here"}
+    assert {text.partition(": ")[2] for text in says} == {"another workload of the prefix does not answer here"}
+    path = f"{RULES}/announcements"
+    assert any("newcomer does not answer here" in r["says"] for r in world.get(path, headers=stranger)["results"])

@@ -298,5 +298,8 @@ def assert_same(state: State, whole: Whole) -> None:
         whole.verdict.prefixes
     )
     assert frozenset(state.verdict.idle) == whole.verdict.idle
+    for name in ("newcomers", "late"):
+        found = {(pop, w) for w, pops in getattr(state.verdict, name).items() for pop in pops}
+        assert found == getattr(whole.verdict, name), name
     assert state.history.whole() == normal(whole.history)
     assert {h: i.order for h, i in state.orders.items()} == {h: i.order for h, i in whole.state.orders.items()}

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from anypop.judge.governor import Cause
 from anypop.judge.instances import shown
 from anypop.judge.memory import History
-from anypop.judge.verdict import FRESH_S, Received, judge
+from anypop.judge.verdict import FRESH_S, Received, cause, judge, to_blame
 from anypop.model.announce import Address, Mode, Scope, ScopeRule
-from anypop.model.names import CityCode, HostName
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Plan, Verdict, World
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase, Report
@@ -170,9 +171,9 @@ def test_a_pop_that_is_on_its_way_out_is_nowhere_to_go() -> None:
     assert control.answer(AMS) == (False, Reason.NOWHERE_BETTER)
 
 
-def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody_while_it_starts() -> None:
-    """b starts in the prefix of a: no PoP withdraws for its sake, no alarm sounds; one that has not come up in half
-    a minute counts.
+def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody() -> None:
+    """b starts in the prefix of a: no PoP withdraws for its sake, no alarm sounds, however long it takes in LHR. Once
+    it has served there, and fails, it counts like any other.
     """
     world = World(network=network(), workloads=(workload("a", dual_stack=False),))
     first = plan(world)
@@ -185,10 +186,82 @@ def test_a_newcomer_in_a_shared_prefix_takes_it_from_nobody_while_it_starts() ->
     assert control.verdict.prefixes[0].alarm is None
     control.receive(*(report(both, c) for c in (AMS, JFK, LAX)))
     assert control.answer(LHR) is None
-    control.now += 31
-    control.receive(*(report(both, c) for c in (AMS, JFK, LAX)), ill(both, LHR, workload_id=b))
-    assert control.answer(LHR) == (True, Reason.GRANTED)
+    for _ in range(3):
+        control.now += 31
+        control.receive(*(report(both, c) for c in (AMS, JFK, LAX)), ill(both, LHR, workload_id=b))
+        assert control.answer(LHR) is None
+        assert control.verdict.prefixes[0].alarm is None
+    assert control.verdict.late == {(CityCode(LHR), b)} == control.verdict.newcomers
     assert (CityCode(LHR), a) in control.history.served
+    control.receive(report(both, LHR))
+    assert not control.verdict.late
+    control.receive(ill(both, LHR, workload_id=b))
+    assert control.answer(LHR) == (True, Reason.GRANTED)
+
+
+def test_a_pop_waits_for_who_has_served_there_and_not_for_newcomers_beside_it() -> None:
+    """The gates in LHR's order: both while neither has served; a alone once it has, however long b takes, also when a
+    fails and comes back meanwhile; both for good once b has. What has served counts on when it fails.
+    """
+    both = plan(World(network=network(), workloads=(workload("a", dual_stack=False), workload("b", dual_stack=False))))
+    a, b = (next(x for x in both.anycast if x.workload_id == workload(slug).id) for slug in ("a", "b"))
+    control = Control(both)
+    control.history = History()
+
+    def gates(*unhealthy: str) -> set[Address]:
+        control.now += 1
+        others = (report(both, c, unhealthy=[b.workload_id] if c != AMS else []) for c in (AMS, JFK, LAX))
+        control.receive(report(both, LHR, unhealthy=unhealthy), *others)
+        order = order_for(both, LHR, 2, control.verdict)
+        return {g for told in order.announcements if told.prefix == a.prefix4 for g in told.gates}
+
+    neither = {a.workload_id, b.workload_id}
+    assert gates(*neither) == {a.address4, b.address4}
+    assert gates(b.workload_id) == {a.address4}
+    control.now += 100
+    assert gates(b.workload_id) == {a.address4}
+    assert gates(*neither) == {a.address4}
+    assert gates(b.workload_id) == {a.address4}
+    assert gates() == {a.address4, b.address4}
+    assert gates(b.workload_id) == {a.address4, b.address4}
+
+
+def test_what_has_never_served_here_is_to_blame_only_where_nobody_else_is_well() -> None:
+    """The decision alone. Without the rule, as if everybody had served, the newcomer takes the others along."""
+    a, b, c = (WorkloadId(x) for x in "abc")
+    everyone, served = frozenset({a, b, c}), {a, c}.__contains__
+    assert to_blame(everyone, frozenset({a, c}), served) == frozenset()
+    assert to_blame(everyone, frozenset({a}), served) == {c}
+    assert to_blame(everyone, frozenset(), served) == {a, c}
+    assert to_blame(frozenset({b}), frozenset(), served) == {b}
+    assert to_blame(everyone, frozenset({a, c}), lambda _: True) == {b}, "the rule taken out"
+    elsewhere = [frozenset({b})]
+    asked = {"others": elsewhere, "waiting_s": 600.0}
+    assert cause(everyone, frozenset({a, c}), has_served=served, **asked) is Cause.STARTING  # type: ignore[arg-type]
+    without = cause(everyone, frozenset({a, c}), has_served=lambda _: True, **asked)  # type: ignore[arg-type]
+    assert without is Cause.BROKEN, "the rule taken out"
+
+
+def test_who_has_served_is_remembered_while_it_stands_there_with_its_address_and_no_longer() -> None:
+    """Through silence of all hosts and another judgement that knows nothing but the memory; gone with the instance,
+    and with the address; a workload without an address is never in it.
+    """
+    world = World(network=network(), workloads=(workload("a", dual_stack=False), workload("n", anycast=False)))
+    planned = plan(world)
+    a = workload("a").id
+    control = Control(planned)
+    assert {w for _, w in control.history.served} == {a}
+    kept = control.history
+    control.now += 3600
+    _, kept = judge(planned, {}, now=control.now, history=kept, generations={})
+    verdict, kept = judge(planned, {}, now=control.now, history=kept, generations={})
+    assert kept.served == control.history.served
+    assert not verdict.newcomers
+    smaller = plan(after(world, planned, workloads=(workload("a", dual_stack=False, cities=[CityCode(AMS)]),)))
+    _, kept = judge(smaller, {}, now=control.now, history=kept, generations={})
+    assert kept.served == ((CityCode(AMS), a),)
+    _, kept = judge(replace(smaller, anycast=()), {}, now=control.now, history=kept, generations={})
+    assert (kept.served, kept.unserved) == ((), ())
 
 
 def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:

@@ -18,6 +18,7 @@ from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.accounts import Account
+from anypop.control.blame import because, dark, failing
 from anypop.control.sharing import Shared, shared_with_others
 from anypop.control.state import Declaration, State
 from anypop.judge.announced import announced
@@ -26,6 +27,7 @@ from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode
 from anypop.model.network import Network, Upstream
+from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
 from anypop.plan.edge_scopes import heard
 from anypop.routing.tenant_communities import refusal
@@ -33,6 +35,9 @@ from anypop.routing.tenant_communities import refusal
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/announcements", tags=["announcements"])
 
 Rules = dict[tuple[CityCode, str], ScopeRule]
+
+# why a prefix may be out of a PoP for somebody's health
+_FOR_HEALTH = frozenset({Reason.GRANTED, Reason.NO_HEALTHY_INSTANCE})
 
 WorkloadId = Annotated[str, Path(description="id or slug")]
 RulesBody = Annotated[dict[str, Any], Depends(JsonObject(RulesRequest))]
@@ -131,6 +136,7 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
     if held is None or state.plan is None:
         return
     rows: dict[tuple[Prefix, CityCode, str], dict[str, Any]] = {}
+    in_the_dark = dark(state, declared.id)
     for host in state.plan.sites.in_order({*state.plan.tellers(held.prefix4), *state.plan.tellers(held.prefix6)}):
         part = state.plan.hosts[host]
         for told in part.announcements:
@@ -141,6 +147,10 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                 received = state.reports.get(host)
                 report = received.report if received is not None else None
                 out, reason = announced(told, scope, state.verdict.hosts.get(host), report)
+                failed = failing(state, host, told.prefix) if not out and reason in _FOR_HEALTH else ()
+                why = f": {because(failed, declared)}" if failed else ""
+                is_dark = out and part.pop in in_the_dark
+                reason = Reason.DARK if is_dark else reason
                 row = {
                     "prefix": str(told.prefix),
                     "pop": part.pop,
@@ -151,7 +161,8 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                     "note": rule.note if rule is not None else "",
                     "announced": out,
                     "reason": reason.value,
-                    "says": reason.says,
+                    "says": f"{reason.says}{why}",
+                    "dark": is_dark,
                 }
                 # hosts behind one edge router speak for the PoP together: it is out when one of them says it
                 known = rows.setdefault((told.prefix, part.pop, upstream.name), row)

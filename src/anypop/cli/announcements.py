@@ -36,8 +36,12 @@ def table(rows: list[views.Data]) -> Table:
             views.text(row.get("upstream")),
             views.text(row.get("asn")),
             scope_says(scope_of(row.get("scope") or {})),
-            ("yes", "green") if row.get("announced") else ("no", "yellow"),
-            "-" if row.get("announced") else views.text(row.get("says") or row.get("reason")),
+            ("no", "yellow")
+            if not row.get("announced")
+            else ("dark", "yellow")
+            if row.get("dark")
+            else ("yes", "green"),
+            "-" if row.get("announced") and not row.get("dark") else views.text(row.get("says") or row.get("reason")),
         ]
         for row in rows
     ]

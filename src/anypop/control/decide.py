@@ -5,7 +5,7 @@ imply: tombstones, rests, generations, workloads whose deletion is complete. It 
 one of those functions should take. Its cost follows what differs between the two states.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from anypop.control.ground import StateGround, touched_between
@@ -13,7 +13,7 @@ from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.judge.rejudge import Judged, listened, rejudge
-from anypop.model.names import HostName, WorkloadId
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Removal
 from anypop.model.reasons import Reason
 from anypop.model.table import differing, with_entries, without_keys
@@ -246,6 +246,7 @@ def _ordered(
             owner_of=planned.owner_of,
             idle=draft.verdict.idle,
             rules=planned.network.instances,
+            is_new=_is_new(draft, planned.hosts[host].pop),
         )
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))
@@ -257,13 +258,21 @@ def _ordered(
     return with_entries(draft.orders, orders)
 
 
+def _is_new(draft: State, pop: CityCode) -> Callable[[WorkloadId | None], bool]:
+    """Whether a workload is a newcomer in that PoP."""
+    newcomers = draft.verdict.newcomers
+    return lambda workload: workload is not None and pop in newcomers.get(workload, ())
+
+
 def _whole(last: Issued | None, generation: int) -> int:
     """The generation that is the newest to be stored as a whole, once this one is stored."""
     return last.whole if last is not None and generation < last.whole + STORED_WHOLE_EVERY else generation
 
 
 def _answered_otherwise(before: Judged, after: Judged, planned: Planned) -> set[HostName]:
-    """The hosts whose order may differ since the judge says something else: to their requests, or of who is idle."""
+    """The hosts whose order may differ since the judge says something else: to their requests, of who is idle, or of
+    who has served where.
+    """
     hosts = set()
     for host in differing(before.hosts, after.hosts):
         was, now = before.hosts.get(host), after.hosts.get(host)
@@ -272,4 +281,12 @@ def _answered_otherwise(before: Judged, after: Judged, planned: Planned) -> set[
     for workload in differing(before.idle, after.idle):
         if (held := planned.anycast.get(workload)) is not None:
             hosts |= {*planned.tellers(held.prefix4), *planned.tellers(held.prefix6)}
+    for workload in differing(before.newcomers, after.newcomers):
+        if (held := planned.anycast.get(workload)) is not None:
+            pops = before.newcomers.get(workload, _NOWHERE) ^ after.newcomers.get(workload, _NOWHERE)
+            telling = {*planned.tellers(held.prefix4), *planned.tellers(held.prefix6)}
+            hosts |= {host for host in telling if planned.sites.pop_of(host) in pops}
     return hosts
+
+
+_NOWHERE = frozenset[CityCode]()

@@ -4,10 +4,11 @@ Pure, and complete by construction: whatever path led to the new state, the diff
 An event's `kind` is stable for machines.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from anypop.control.sharing import shared
-from anypop.control.state import State
+from anypop.control.blame import affected, because, dark, failing, names
+from anypop.control.sharing import shared, tenants
+from anypop.control.state import Declaration, State
 from anypop.judge.verdict import Received
 from anypop.model.announce import Prefix, Scope
 from anypop.model.events import Event, EventKind, Field
@@ -23,7 +24,7 @@ from anypop.plan.announcements import order_of
 
 def events_between(before: State, after: State) -> list[Event]:
     """All events of one step, in the order of cause and effect: seen, declared, planned, ordered, judged."""
-    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _shared, _ordered, _judged, _lost)
+    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _shared, _ordered, _judged, _darkened, _lost)
     return [event for part in parts for event in part(before, after)]
 
 
@@ -195,8 +196,17 @@ def _judged(before: State, after: State) -> Iterator[Event]:
         for grant in verdict.grants:
             if judged is None or grant not in judged.grants:
                 kind = EventKind.WITHDRAWAL_GRANTED if grant.allowed else EventKind.WITHDRAWAL_REFUSED
-                facts: dict[str, Field] = {"host": host, "prefix": str(grant.prefix), "reason": grant.reason.value}
-                yield Event(kind=kind, subject=f"{host} {grant.prefix}", message=grant.reason.says, fields=facts)
+                failed = failing(after, host, grant.prefix)
+                facts: dict[str, Field] = {
+                    "host": host,
+                    "prefix": str(grant.prefix),
+                    "reason": grant.reason.value,
+                    "failed": names(failed) or None,
+                }
+                message = grant.reason.says + (f" ({names(failed)} does not answer there)" if failed else "")
+                yield Event(kind=kind, subject=f"{host} {grant.prefix}", message=message, fields=facts)
+                if grant.allowed:
+                    yield from _leaves(after, host, grant.prefix, failed)
     for prefix in sorted(differing(before.verdict.prefixes, after.verdict.prefixes), key=str):
         was, now = before.verdict.prefixes.get(prefix), after.verdict.prefixes.get(prefix)
         if now is not None and now.alarm is not None and (was is None or was.alarm != now.alarm):
@@ -205,6 +215,47 @@ def _judged(before: State, after: State) -> Iterator[Event]:
                 subject=str(prefix),
                 message=now.alarm.says,
                 fields={"prefix": str(prefix), "reason": now.alarm.value},
+            )
+
+
+def _leaves(state: State, host: HostName, prefix: Prefix, failed: Collection[Declaration]) -> Iterator[Event]:
+    """To whoever has an address in the prefix there."""
+    for declared in affected(state, host, prefix):
+        why = because(failed, declared) or "the way to its instances there does not work"
+        yield Event(
+            kind=EventKind.PREFIX_LEAVES,
+            subject=declared.workload.slug,
+            message=f"{host} takes {prefix} back, and clients go elsewhere: {why}",
+            fields={"host": host, "prefix": str(prefix), "because": why},
+            stack_id=declared.stack_id,
+        )
+
+
+def _darkened(before: State, after: State) -> Iterator[Event]:
+    """Where a workload has come to be in the dark, or is so no more."""
+    if before.plan is None:
+        return  # a control that has just started: it was told before
+    concerned = differing(before.verdict.late, after.verdict.late)
+    for workload in differing(before.history.workloads, after.history.workloads):
+        was, now = before.history.workloads.get(workload), after.history.workloads.get(workload)
+        held = after.anycast.get(workload)
+        if held is not None and (was.served if was is not None else None) != (now.served if now is not None else None):
+            concerned |= {d.id for prefix in (held.prefix4, held.prefix6) for d in tenants(after, prefix)}
+    for workload in sorted(concerned):
+        declared = after.workloads.get(workload)
+        if declared is None:
+            continue
+        then, now_dark = dark(before, workload), dark(after, workload)
+        for pop in sorted(then ^ now_dark):
+            is_dark = pop in now_dark
+            yield Event(
+                kind=EventKind.DARK if is_dark else EventKind.DARK_NO_MORE,
+                subject=declared.workload.slug,
+                message=f"dark in {pop}: it has never answered there, and its prefix is announced for others"
+                if is_dark
+                else f"no longer dark in {pop}",
+                fields={"pop": pop, "reason": Reason.DARK.value},
+                stack_id=declared.stack_id,
             )
 
 

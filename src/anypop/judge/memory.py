@@ -36,14 +36,16 @@ class Bad:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The judge's memory. `good`: hosts that announced the prefix in good health when last looked at. `served`:
-    workloads that have been healthy in a PoP. `nowhere`: those that work in none of their PoPs, and since when
-    (control's clock, seconds).
+    workloads that have been healthy in a PoP since they have an anycast address, for as long as they stand there.
+    `unserved`: those of which a PoP has told, never as healthy, and since when. `nowhere`: those that work in none of
+    their PoPs, and since when (control's clock, seconds).
     """
 
     leaves: tuple[Leave, ...] = ()
     good: tuple[tuple[HostName, Prefix], ...] = ()
     bad: tuple[Bad, ...] = ()
     served: tuple[tuple[CityCode, WorkloadId], ...] = ()
+    unserved: tuple[tuple[CityCode, WorkloadId, float], ...] = ()
     nowhere: tuple[tuple[WorkloadId, float], ...] = ()
 
 

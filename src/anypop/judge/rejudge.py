@@ -48,6 +48,7 @@ class Standing(Protocol):
     def lives_on(self, host: HostName) -> Mapping[str, WorkloadId]: ...
     def owner_of(self, address: Address) -> WorkloadId | None: ...
     def tellers(self, prefix: Prefix) -> Collection[HostName]: ...
+    def has_address(self, workload: WorkloadId) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +65,16 @@ class PrefixMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadMemory:
-    """What is remembered of one workload; see `History`. `nowhere`: since when it works in none of its PoPs."""
+    """What is remembered of one workload; see `History`. `nowhere`: since when it works in none of its PoPs. Bounded by
+    the PoPs where it stands, and forgotten with it.
+    """
 
     served: frozenset[CityCode] = frozenset()
+    unserved: tuple[tuple[CityCode, float], ...] = ()
     nowhere: float | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.served) or self.nowhere is not None
+        return bool(self.served or self.unserved) or self.nowhere is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,9 @@ class Memory:
             good=tuple((host, p) for p in sorted(self.prefixes, key=_order_of) for host in self.prefixes[p].good),
             bad=tuple(bad for piece in pieces for bad in piece.bad),
             served=tuple(sorted((city, w) for w, piece in self.workloads.items() for city in piece.served)),
+            unserved=tuple(
+                sorted((city, w, since) for w, piece in self.workloads.items() for city, since in piece.unserved)
+            ),
             nowhere=tuple(
                 sorted((w, piece.nowhere) for w, piece in self.workloads.items() if piece.nowhere is not None)
             ),
@@ -113,8 +120,8 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A judgement that can be made again. `hosts`, `prefixes` and `idle` are for everyone to read (see `Verdict`); the
-    rest is what judging keeps.
+    """A judgement that can be made again. `hosts`, `prefixes`, `idle`, `newcomers` and `late` are for everyone to read
+    (see `Verdict`); the rest is what judging keeps.
 
     `fresh` and `silent`: when the last report of each host came, by whether it may be believed. `due`: prefixes and
     workloads of which something else is to be said later although nothing happens, and when. `pending`: prefixes of
@@ -124,6 +131,8 @@ class Judged:
     hosts: Table[HostName, HostVerdict] = field(default_factory=Table)
     prefixes: Table[Prefix, PrefixVerdict] = field(default_factory=Table)
     idle: Table[WorkloadId, None] = field(default_factory=Table)
+    newcomers: Table[WorkloadId, frozenset[CityCode]] = field(default_factory=Table)
+    late: Table[WorkloadId, frozenset[CityCode]] = field(default_factory=Table)
     fresh: Table[HostName, float] = field(default_factory=lambda: Table({}, _BY_SECOND))
     silent: Table[HostName, float] = field(default_factory=Table)
     gates: Table[HostName, Gates] = field(default_factory=Table)
@@ -292,6 +301,8 @@ class _Rejudging:
         """Who has worked where, and who works nowhere."""
         memories: dict[WorkloadId, WorkloadMemory] = {}
         idle: dict[WorkloadId, None] = {}
+        newcomers: dict[WorkloadId, frozenset[CityCode]] = {}
+        late: dict[WorkloadId, frozenset[CityCode]] = {}
         self.due = self.before.due
         due: dict[Prefix | WorkloadId, float] = {}
         dirty = self.dirty_workloads | planned
@@ -300,7 +311,10 @@ class _Rejudging:
             homes = self.plan.homes_of(workload)
             heard = [host for host in homes.hosts if host in self.views]
             well = [host for host in heard if workload in self.views[host].healthy]
-            served = homes.pops & (was.served | {self.plan.hosts[host].pop for host in well})
+            stands = homes.pops if self.plan.has_address(workload) else frozenset()
+            served = stands & (was.served | {self.plan.hosts[host].pop for host in well})
+            known, told = dict(was.unserved), {self.plan.hosts[host].pop for host in heard}
+            unserved = {pop: known.get(pop, self.now) for pop in stands - served if pop in known or pop in told}
             nowhere = None
             if homes.hosts and not well and (was.nowhere is not None or len(heard) == len(homes.hosts)):
                 nowhere = was.nowhere if was.nowhere is not None else self.now
@@ -308,13 +322,22 @@ class _Rejudging:
                 self.dirty_prefixes |= {
                     p for host in homes.hosts for p, gates in self.gates.get(host, {}).items() if workload in gates
                 }
-            memories[workload] = WorkloadMemory(served=served, nowhere=nowhere)
+            memories[workload] = WorkloadMemory(
+                served=served, unserved=tuple(sorted(unserved.items())), nowhere=nowhere
+            )
             if nowhere is not None and self.now - nowhere > START_GRACE_S:
                 idle[workload] = None
-            elif nowhere is not None:
-                due[workload] = nowhere + START_GRACE_S
+            if stands - served:
+                newcomers[workload] = stands - served
+            if over := frozenset(pop for pop, since in unserved.items() if self.now - since > START_GRACE_S):
+                late[workload] = over
+            begun = (*unserved.values(), *([nowhere] if nowhere is not None else []))
+            if waits := [at + START_GRACE_S for at in begun if self.now - at <= START_GRACE_S]:
+                due[workload] = min(waits)
         self.due = self.before.due.drop(dirty - due.keys()).put(due)
         self.idle = self.before.idle.drop(dirty - idle.keys()).put(idle)
+        self.newcomers = self.before.newcomers.drop(dirty - newcomers.keys()).put(newcomers)
+        self.late = self.before.late.drop(dirty - late.keys()).put(late)
         kept = {w: m for w, m in memories.items() if m}
         self.workload_memory = self.memory.workloads.put(kept).drop(memories.keys() - kept.keys())
 
@@ -415,6 +438,8 @@ class _Rejudging:
             hosts=self.hosts,
             prefixes=self.prefixes,
             idle=self.idle,
+            newcomers=self.newcomers,
+            late=self.late,
             gates=self.gates,
             views=self.views,
             grants=self.grants,

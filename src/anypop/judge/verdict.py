@@ -22,7 +22,7 @@ __all__ = ["FRESH_S", "History", "Received", "is_fresh", "judge"]
 
 FRESH_S = 15.0  # three heartbeats of 5 s: one may be lost and one late
 WINDOW_S = 60.0  # failures of one cause come close together; what is minutes apart has causes of its own
-# a newcomer in a shared prefix gets this long to start before its silence counts against the others
+# what has never worked yet gets this long to start before its silence means anything
 START_GRACE_S = 30.0
 
 _ALARMS = (Reason.LAST_ANNOUNCER, Reason.SUSPECT_MONITOR, Reason.FLOOR_HOLDS, Reason.NOWHERE_BETTER)
@@ -60,6 +60,7 @@ def judge(
     good = frozenset(w for w in seen.announcing if not seen.prefixes[w].wants_withdraw)
     bad = turned(history, good=good, entitled=seen.gates, now=now)
     served = _served(plan, history, seen)
+    unserved = _unserved(plan, history, seen, served, now)
     nowhere = _nowhere(plan, history, seen, now)
     leaves = still_out(
         tuple(leave for leave in history.leaves if leave.host in plan.hosts),
@@ -97,12 +98,15 @@ def judge(
         },
         prefixes=tuple(prefixes),
         idle=frozenset(workload for workload, since in nowhere if now - since > START_GRACE_S),
+        newcomers=_stand(plan) - served,
+        late=frozenset((pop, workload) for pop, workload, since in unserved if now - since > START_GRACE_S),
     )
     memory = History(
         leaves=leaves,
         good=tuple(w for w in seen.gates if w in good),
         bad=bad,
         served=tuple(sorted(served)),
+        unserved=unserved,
         nowhere=nowhere,
     )
     return verdict, memory
@@ -223,9 +227,9 @@ def cause(
     `gates`: whose addresses the prefix holds here; `healthy`: who is well here; `others`: who is well where it is
     announced and stays.
     """
-    failing = gates - healthy
-    if not failing:
+    if gates <= healthy:
         return Cause.BROKEN  # the instances are well, so the way to them is not: the host knows best
+    failing = to_blame(gates, healthy, has_served)
     if waiting_s <= START_GRACE_S:
         failing = frozenset(w for w in failing if has_served(w))
     if not failing:
@@ -234,11 +238,40 @@ def cause(
     return Cause.BROKEN if failing & elsewhere else Cause.NOWHERE_BETTER
 
 
+def to_blame(
+    gates: frozenset[WorkloadId], healthy: frozenset[WorkloadId], has_served: Callable[[WorkloadId], bool]
+) -> frozenset[WorkloadId]:
+    """For whose sake a prefix may leave a PoP: those that fail there and have served there. What has never served
+    there is no reason while others do: it takes nothing from them, and waits in the dark.
+    """
+    failing = gates - healthy
+    known = frozenset(w for w in failing if has_served(w))
+    return known if known or gates & healthy else failing
+
+
+def _stand(plan: Plan) -> frozenset[tuple[CityCode, WorkloadId]]:
+    """Which workload with an anycast address has an instance in which PoP."""
+    held = {entry.workload_id for entry in plan.anycast}
+    return frozenset((i.pop, i.workload_id) for i in plan.incarnations if i.workload_id in held)
+
+
 def _served(plan: Plan, history: History, seen: _Seen) -> frozenset[tuple[CityCode, WorkloadId]]:
-    """Which workload has been healthy in which PoP, forgotten with its last instance there."""
-    known = {(i.pop, i.workload_id) for i in plan.incarnations}
-    return frozenset(
-        known & ({*history.served} | {(seen.pop_of[host], w) for host, ws in seen.healthy.items() for w in ws})
+    """Which workload has been healthy in which PoP since it has its address, forgotten with its last instance there."""
+    return _stand(plan) & (
+        {*history.served} | {(seen.pop_of[host], w) for host, ws in seen.healthy.items() for w in ws}
+    )
+
+
+def _unserved(
+    plan: Plan, history: History, seen: _Seen, served: frozenset[tuple[CityCode, WorkloadId]], now: float
+) -> tuple[tuple[CityCode, WorkloadId, float], ...]:
+    """Of which newcomers a PoP has told, and since when: silence proves nothing."""
+    known = {(pop, workload): since for pop, workload, since in history.unserved}
+    told = {(i.pop, i.workload_id) for i in plan.incarnations if i.host in seen.healthy}
+    return tuple(
+        (pop, workload, known.get((pop, workload), now))
+        for pop, workload in sorted(_stand(plan) - served)
+        if (pop, workload) in known or (pop, workload) in told
     )
 
 

@@ -182,9 +182,12 @@ class PrefixVerdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Judgement over all reports at one moment. `idle`: workloads that have worked in none of their PoPs for a
-    while.
+    while. `newcomers`: those with an anycast address that have never served in a PoP where they stand since they have
+    it; `late`: of these, the ones that have had time enough to start.
     """
 
     hosts: dict[HostName, HostVerdict] = field(default_factory=dict)
     prefixes: tuple[PrefixVerdict, ...] = ()
     idle: frozenset[WorkloadId] = frozenset()
+    newcomers: frozenset[tuple[CityCode, WorkloadId]] = frozenset()
+    late: frozenset[tuple[CityCode, WorkloadId]] = frozenset()

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     AWAITING_GRANT = "awaiting-grant"
     GRANTED = "granted"
     FLAP_COOLDOWN = "flap-cooldown"
+    DARK = "dark"
     # orders
     STALE_GENERATION = "stale-generation"
     SHRINKS_WITHOUT_TOKEN = "shrinks-without-token"
@@ -140,6 +141,7 @@ _SAYS: dict[Reason, str] = {
     Reason.AWAITING_GRANT: "wants to withdraw and waits for the governor's grant",
     Reason.GRANTED: "may withdraw",
     Reason.FLAP_COOLDOWN: "was unhealthy too often of late and cools down before it returns",
+    Reason.DARK: "dark here: announced for others of its prefix, has never answered in this PoP itself",
     Reason.STALE_GENERATION: "order refused: a newer generation was obeyed before",
     Reason.SHRINKS_WITHOUT_TOKEN: "order refused: it drops instances that nobody asked to delete",
     Reason.NO_REPORT: "this PoP has never reported",

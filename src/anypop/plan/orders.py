@@ -1,7 +1,8 @@
 """One host's order, cut out of a plan.
 
-In: a plan, the host, the generation that control gives it, and the judge's verdict (its grants, and who is idle). Out:
-the order, complete in itself. It must not decide anything: everything in it stands in the plan or in the verdict.
+In: a plan, the host, the generation that control gives it, and the judge's verdict (its grants, who is idle, and who
+has never served here). Out: the order, complete in itself. It must not decide anything: everything in it stands in the
+plan or in the verdict.
 """
 
 from collections.abc import Callable, Container
@@ -23,15 +24,17 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
     owners = {a: held.workload_id for held in plan.anycast for a in (held.address4, held.address6)}
     judged = verdict.hosts.get(host)
     grants = judged.grants if judged is not None else ()
+    part = plan.hosts[host]
     return cut(
         plan.network,
         site,
-        plan.hosts[host],
+        part,
         generation,
         ours=plan.network.ours(),
         grants=grants,
         owner_of=owners.get,
         idle=verdict.idle,
+        is_new=lambda workload: (part.pop, workload) in verdict.newcomers,
         rules=plan.network.instances,
     )
 
@@ -46,10 +49,12 @@ def cut(
     grants: tuple[Grant, ...],
     owner_of: Callable[[Address], WorkloadId | None],
     idle: Container[WorkloadId | None],
+    is_new: Callable[[WorkloadId | None], bool],
     rules: InstanceRules,
 ) -> Order:
     """The order of one host out of its part of a plan. `ours`: of the network, worked out once for all hosts; `grants`:
-    the judge's answers to it; `idle`: see `Verdict`; `rules`: the operator's for instances.
+    the judge's answers to it; `idle`: see `Verdict`; `is_new`: whether a workload is a newcomer in this host's PoP;
+    `rules`: the operator's for instances.
     """
     told_here = {a.prefix for a in part.announcements}
     return Order(
@@ -65,7 +70,9 @@ def cut(
         upstreams=site.upstreams,
         instances=part.instances,
         removed=part.removed,
-        announcements=tuple(replace(told, gates=gates_that_count(told, owner_of, idle)) for told in part.announcements),
+        announcements=tuple(
+            replace(told, gates=gates_that_count(told, owner_of, idle, is_new)) for told in part.announcements
+        ),
         # a grant for a prefix that is no longer announced here would only puzzle the reader of the order
         grants=tuple(g for g in grants if g.prefix in told_here),
         ours=ours,
@@ -76,10 +83,15 @@ def cut(
 
 
 def gates_that_count(
-    told: Announcement, owner_of: Callable[[Address], WorkloadId | None], idle: Container[WorkloadId | None]
+    told: Announcement,
+    owner_of: Callable[[Address], WorkloadId | None],
+    idle: Container[WorkloadId | None],
+    is_new: Callable[[WorkloadId | None], bool],
 ) -> tuple[Address, ...]:
     """The gates of an announcement without those of idle workloads: no PoP answers for these, so that a PoP waits for
-    them would help nobody and keep the others' prefix from ever coming back. Where nobody else is in the prefix they
-    all stay.
+    them would help nobody and keep the others' prefix from ever coming back. And without those of newcomers, beside
+    what has served here: whoever has never answered in a PoP takes nobody out of it. Where nobody else is in the prefix
+    they all stay.
     """
-    return tuple(g for g in told.gates if owner_of(g) not in idle) or told.gates
+    counting = tuple(g for g in told.gates if owner_of(g) not in idle)
+    return tuple(g for g in counting if not is_new(owner_of(g))) or counting or told.gates

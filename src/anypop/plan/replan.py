@@ -115,6 +115,10 @@ class Planned:
         settled = self.placed.get(workload)
         return settled.homes if settled is not None else _NOWHERE
 
+    def has_address(self, workload: WorkloadId) -> bool:
+        """Whether it has an anycast address."""
+        return workload in self.anycast
+
     def tellers(self, prefix: Prefix) -> Collection[HostName]:
         """The hosts that tell a covering prefix to somebody, or would if no rule withheld it."""
         told = self.told.get(prefix)

@@ -88,7 +88,8 @@ class AnnouncementRow(Answer):
     note: str
     announced: Annotated[bool, Field(description="by the PoP's last report")]
     reason: Reason
-    says: str
+    says: Annotated[str, Field(description="the reason as a sentence, with the own workload that fails where one does")]
+    dark: Annotated[bool, Field(description="announced for others of the prefix; this one has never answered there")]
 
 
 class RuleChange(Answer):
