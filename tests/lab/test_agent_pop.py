@@ -30,6 +30,7 @@ from anypop.agent.naming import (
 )
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
+from anypop.model.confinement import InstanceRules
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, Grant, InstanceOrder
 from anypop.model.reasons import Reason
@@ -430,7 +431,8 @@ def test_one_poisoned_instance_holds_up_nobody(clean: PopLab) -> None:
         hanging = fresh(2, web(f"127.0.0.1:{silent.getsockname()[1]}/hangs:1"))
         missing = fresh(1, web("127.0.0.1:1/missing:1"))
         good = fresh(0)
-        clean.give(hanging, missing, good)
+        listed = ("127.0.0.1:1", f"127.0.0.1:{silent.getsockname()[1]}")
+        clean.give(hanging, missing, good, rules=InstanceRules(registries=listed))
         clean.wait_running(good.name)
         wait_until(
             lambda: (

@@ -40,6 +40,22 @@ def read(own: dict[str, Any], common: dict[str, Any] | None = None, rules: Insta
     )
 
 
+def parse_with(body: dict[str, Any], rules: InstanceRules) -> list[str]:
+    """The paths of what is wrong with a body by these rules."""
+    try:
+        parse(
+            body,
+            workload_id=WorkloadId("w1"),
+            stack_id=StackId("s1"),
+            stack_slug="fun",
+            cities=CITIES,
+            rules=rules,
+        )
+    except Invalid as error:
+        return [p.path for p in error.problems]
+    return []
+
+
 def wrong(own: dict[str, Any], common: dict[str, Any] | None = None, rules: InstanceRules | None = None) -> set[str]:
     with pytest.raises(Invalid) as caught:
         read(own, common, rules)

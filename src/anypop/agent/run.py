@@ -14,7 +14,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from anypop.agent.act.bgp.bird import Bird
 from anypop.agent.act.bgp.speaker import Speaker
@@ -41,6 +43,7 @@ from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.observer import Observer
+from anypop.model.announce import Address
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
@@ -346,10 +349,20 @@ async def _live(
         raise WorldError(f"start the agent in {state}", "another agent runs there") from error
     (url, *others), ca, token_file = control
     agent = Agent(
-        prefix=prefix, pop=pop, host=host, state=state, runtime=Podman(podman, prefix=prefix, pop=pop),
+        prefix=prefix, pop=pop, host=host, state=state,
+        runtime=Podman(podman, prefix=prefix, pop=pop, forbidden=_literal(url, *others)),
         control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file),
         clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip
     # an operator's wish for a full look now
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)
     await agent.run()
+
+
+def _literal(*urls: str) -> list[Address]:
+    """Control's addresses, where they are written as such."""
+    found = []
+    for url in urls:
+        with contextlib.suppress(ValueError):
+            found.append(ip_address(urlsplit(url).hostname or ""))
+    return found

@@ -33,25 +33,58 @@ def names(prefix: str = "") -> list[str]:
 
 def enter(name: str) -> None:
     """Move the calling thread for good."""
-    with path_of(name).open() as handle:
-        _setns(handle.fileno(), name)
+    enter_path(path_of(name))
+
+
+def enter_path(path: Path) -> None:
+    """The same by any path of a namespace (/proc/PID/ns/net)."""
+    with path.open() as handle:
+        _setns(handle.fileno(), path.name)
 
 
 @contextmanager
 def inside(name: str | None) -> Iterator[None]:
     """Move the calling thread into `name` and back. None: stay where we are."""
-    if name is None:
+    with inside_path(None if name is None else path_of(name)):
+        yield
+
+
+@contextmanager
+def inside_path(path: Path | None) -> Iterator[None]:
+    """The same by any path of a namespace."""
+    if path is None:
         yield
         return
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        enter(name)
+        enter_path(path)
         try:
             yield
         finally:
             _setns(home, "home")
     finally:
         os.close(home)
+
+
+@contextmanager
+def fresh() -> Iterator[int]:
+    """A network namespace without a name, for the block: a handle of it. What was made in it may live on; the
+    namespace goes with the last of it.
+    """
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.unshare(CLONE_NEWNET) != 0:
+            raise WorldError("make a network namespace", os.strerror(ctypes.get_errno()))
+        try:
+            made = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            _setns(home, "home")
+    finally:
+        os.close(home)
+    try:
+        yield made
+    finally:
+        os.close(made)
 
 
 def _setns(handle: int, name: str) -> None:

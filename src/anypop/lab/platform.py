@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from anypop.host import netns, process
@@ -24,6 +24,7 @@ from anypop.lab.topology import Topology
 from anypop.lab.topology_read import load
 from anypop.lab.until import until
 from anypop.model import codec
+from anypop.model.confinement import InstanceRules
 from anypop.model.errors import Invalid, Problem, WorldError
 
 DEFAULT_STATE = Path("/var/lib/anypop")
@@ -136,7 +137,9 @@ def up(
             )
         progress("internet")
         lab = build.up(topology, prefix=place.prefix, state_dir=state / "lab", progress=progress)
-        (state / "network.yaml").write_text(json.dumps(codec.to_data(lab.network()), indent=1))
+        rules = InstanceRules(registries=(f"127.0.0.1:{place.registry_port}",))
+        network = replace(lab.network(), instances=rules)
+        (state / "network.yaml").write_text(json.dumps(codec.to_data(network), indent=1))
 
         progress(LAB_READY)
         podman.write_registries(state / "registries.conf", f"127.0.0.1:{place.registry_port}")

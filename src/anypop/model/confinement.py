@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from anypop.model import registries
 from anypop.model.errors import Problem
 
 # Linux's own, by number (linux/capability.h)
@@ -77,11 +78,13 @@ def capabilities_of(security: Security) -> frozenset[str]:
 class InstanceRules:
     """The operator's rules for instances, a part of the network document.
 
-    `capabilities`: what a tenant may add. `processes`: how many a container may have, threads included.
+    `capabilities`: what a tenant may add. `processes`: how many a container may have, threads included. `registries`:
+    HOST or HOST:PORT, from which images may come although their address is not a public one.
     """
 
     capabilities: tuple[str, ...] = ADDABLE
     processes: int = 2048
+    registries: tuple[str, ...] = ()
 
 
 PLAIN_RULES = InstanceRules()
@@ -96,3 +99,4 @@ def problems(rules: InstanceRules, path: str) -> Iterator[Problem]:
     if not _FEWEST_PROCESSES <= rules.processes <= _MOST_PROCESSES:
         message = f"must be {_FEWEST_PROCESSES} to {_MOST_PROCESSES}"
         yield Problem(path=f"{path}.processes", message=message)
+    yield from registries.problems(rules.registries, f"{path}.registries")

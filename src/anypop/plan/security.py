@@ -1,8 +1,8 @@
 """What a workload asks for in `securityContext`: understood whole, or refused with the path.
 
 In: a checked body and the operator's rules. Out: for each container a `Security`, and a problem for each thing that
-cannot be done. Nothing is accepted without effect. What is said for all containers (`spec.runtime.containers`) holds
-where a container says nothing itself, as in Kubernetes.
+cannot be done, a registry that no image may come from among them. Nothing is accepted without effect. What is said for
+all containers (`spec.runtime.containers`) holds where a container says nothing itself, as in Kubernetes.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from anypop.model.confinement import CAPABILITIES, GIVEN, MOST_USERS, SYSCTLS, InstanceRules, Security
 from anypop.model.errors import Problem
+from anypop.model.registries import literal_refusal
 from anypop.plan import schema
 
 _FOR_ALL = "spec.runtime.containers.securityContext"
@@ -49,6 +50,8 @@ def refusals(body: schema.WorkloadBody, rules: InstanceRules) -> Iterator[Proble
             yield from _users(path, own.run_as_user, own.run_as_group)
             yield from _capabilities(f"{path}.capabilities", own.capabilities or schema.Capabilities(), rules)
         asked = security_of(container, body)
+        if why := literal_refusal(container.image, rules.registries):
+            yield Problem(path=f"spec.containers.{name}.image", message=why)
         if asked.non_root and asked.user == 0:
             yield Problem(path=f"{path}.runAsNonRoot", message="is true, and runAsUser is 0, which is root")
         if asked.group is not None and asked.user is None:

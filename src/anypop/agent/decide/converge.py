@@ -180,7 +180,9 @@ def _pull(container: Container, uid: str, facts: Facts) -> PullImage | None:
     """The step that is missing before a container of this image can be made for this incarnation."""
     memory, image = facts.observed.memory, container.image
     anew = container.always_pull and memory.images.get(image, 0) < memory.ordered_at.get(uid, 0)
-    return PullImage(image=image, anew=anew, lane=image_lane(image)) if anew or image not in memory.images else None
+    if not anew and image in memory.images:
+        return None
+    return PullImage(image=image, anew=anew, registries=facts.order.rules.registries, lane=image_lane(image))
 
 
 def _drains(facts: Facts) -> list[Step]:

@@ -150,11 +150,14 @@ class RemoveExternal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullImage:
-    """Have the image here. `anew`: from the registry, also when some version of it is here."""
+    """Have the image here. `anew`: from the registry, also when some version of it is here. `registries`: the
+    operator's list.
+    """
 
     image: str
     lane: str
     anew: bool = False
+    registries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

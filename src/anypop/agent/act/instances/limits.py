@@ -20,7 +20,7 @@ def allowed_limits(service: Path) -> tuple[tuple[str, int], ...]:
     """(type, value) for soft and hard alike, for containers that the service at this socket makes. Costs a
     connection: 50 microseconds.
     """
-    theirs = _limits_of(_pid_behind(service))
+    theirs = _limits_of(pid_behind(service))
     found = []
     for kind, wanted in WANTED.items():
         own = resource.getrlimit(_OWN[kind])[1]
@@ -29,7 +29,8 @@ def allowed_limits(service: Path) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _pid_behind(service: Path) -> int:
+def pid_behind(service: Path) -> int:
+    """Who listens at a UNIX socket; 0: nobody."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.connect(str(service))

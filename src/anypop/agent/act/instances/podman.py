@@ -8,7 +8,7 @@ holds secrets.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +19,13 @@ import httpx
 from anypop.agent.act.instances import adoption, usermaps
 from anypop.agent.act.instances.labels import confinement_in, past_in, template_in
 from anypop.agent.act.instances.limits import allowed_limits
+from anypop.agent.act.instances.puller import Puller
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
 from anypop.agent.naming import LABEL, container_of, short
+from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, InstanceName
@@ -31,7 +33,6 @@ from anypop.model.workload import Container
 
 _API = "http://podman/v4.0.0/libpod"
 _PATIENCE_S = 120.0  # creating or starting one container on a machine under heavy load
-_PULL_SILENCE_S = 300.0  # a pull that says nothing for so long is given up and tried again later
 
 _STATES = {
     "created": ContainerState.CREATED,
@@ -45,10 +46,10 @@ _STATES = {
 
 class Podman:
     """One PoP's containers; with `pop` None those of all PoPs of the prefix. `socket`: of `podman system service`,
-    which may be restarted at any time.
+    which may be restarted at any time. `forbidden`: addresses that no image may come from, beside those that never may.
     """
 
-    def __init__(self, socket: Path, *, prefix: str, pop: CityCode | None) -> None:
+    def __init__(self, socket: Path, *, prefix: str, pop: CityCode | None, forbidden: Collection[Address] = ()) -> None:
         self._socket = socket
         self._prefix = prefix
         self._pop = pop
@@ -58,6 +59,7 @@ class Podman:
         self._out_of_memory: dict[str, bool] = {}  # of containers that have ended, by id: each is asked about once
         self._digests: dict[str, str] = {}  # of images, by id
         self._born: Confinement | None = None
+        self._puller = Puller(socket, forbidden)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -112,26 +114,15 @@ class Podman:
     async def _fetch(self, step: PullImage) -> None:
         path = f"/images/{_quoted(step.image)}/exists"
         if step.anew or (await self._ask("look for an image", "GET", path, good=(204, 404))).status_code == 404:
-            await self._pull(step.image)
+            await self._pull(step)
 
-    async def _pull(self, image: str) -> None:
-        """Pull, with the registry's own words when it fails. May take any time as long as it makes progress."""
-        what, patience = f"pull {image}", httpx.Timeout(_PATIENCE_S, read=_PULL_SILENCE_S)
-        try:
-            request = self._http.stream(
-                "POST", f"{_API}/images/pull", params={"reference": image, "policy": "always"}, timeout=patience
-            )
-            async with request as answer:
-                if answer.status_code != 200:
-                    raise WorldError(what, _said(await answer.aread()))
-                async for line in answer.aiter_lines():
-                    told = json.loads(line) if line.strip() else {}
-                    if told.get("error"):
-                        raise WorldError(what, str(told["error"]))
-        except httpx.ReadTimeout as error:
-            raise WorldError(what, f"no progress for {_PULL_SILENCE_S:g} s") from error
-        except httpx.HTTPError as error:
-            raise self._unreachable(what, error) from error
+    async def _pull(self, step: PullImage) -> None:
+        """May take any time as long as it makes progress."""
+        await self._puller.pull(step.image, step.registries)
+        path = f"/images/{_quoted(step.image)}/exists"
+        if (await self._ask("look for an image", "GET", path, good=(204, 404))).status_code == 404:
+            why = f"it is not in the storage of the Podman at {self._socket}: does `podman` as root use another one?"
+            raise WorldError(f"pull {step.image}", why)
 
     async def _create(self, step: CreateContainer) -> None:
         name = container_of(self._prefix, step.instance.uid, step.container.name)
