@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 # changes adds its commands to workloads
-from anypop.cli import announce, changes, hosts, labs, listings, probes, rollouts, routes, workloads  # noqa: F401
+from anypop.cli import announce, backups, changes, hosts, labs, listings, probes, rollouts, routes, workloads  # noqa: F401
 from anypop.cli.call import Output, Root
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctor
@@ -90,6 +90,7 @@ doctor.register(app)
 app.add_typer(routes.app, name="route")
 app.add_typer(labs.app, name="lab")
 labs.register(app)
+backups.register(app)
 
 
 def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) -> int:
