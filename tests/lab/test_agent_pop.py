@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -34,7 +35,7 @@ from anypop.model.confinement import InstanceRules
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, Grant, InstanceOrder
 from anypop.model.reasons import Reason
-from anypop.model.report import SessionReport
+from anypop.model.report import PrefixReport, SessionReport
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol
 from tests.agent_lab import (
     ANYCAST4,
@@ -520,12 +521,15 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
 
     def rules() -> list[str]:
         """One text for each table: which of them comes first is nobody's business."""
-        return sorted(("\n" + process.run(listing)).split("\ntable "))
+        return sorted(table.strip() for table in ("\n" + process.run(listing)).split("\ntable "))
 
-    ways = (f"ip {errors_table(clean.prefix)}", f"ip6 {errors_table(clean.prefix)}")
-    wait_until(
-        lambda: all(any(way in table for table in rules()) for way in ways), timeout_s=5, reason="all tables are there"
-    )
+    with netns.inside(clean.router), closing(ErrorWays(clean.prefix)) as errors:
+
+        def led() -> bool:
+            tables = errors.look() or {}
+            return all((t := tables[v]) is not None and set(t.links) == {link_of(only.uid)} for v in (4, 6))
+
+        wait_until(led, timeout_s=5, reason="errors are led to it")
     before = rules()
     process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
     process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > {HASH_POLICY}"))
@@ -605,7 +609,7 @@ def test_an_instance_of_udp_keeps_its_answers_also_where_it_ran_before(clean: Po
     with netns.inside(clean.router):
         assert is_right(clean.prefix, udp.uid, inside_for(udp))
     told = wait_until(lambda: (r := clean.reported(udp.name)) and r.message, timeout_s=5, reason="it is told")
-    assert told == UDP_IS_KEPT
+    assert told == f"not asked: UDP 53 (a dns or udp readiness probe does); {UDP_IS_KEPT}"
     process.run(netns.command(space, "nft", "delete", "table", "inet", INSIDE_TABLE))
     process.run(netns.command(space, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
@@ -613,6 +617,77 @@ def test_an_instance_of_udp_keeps_its_answers_also_where_it_ran_before(clean: Po
     clean.give(plain)
     wait_until(lambda: tables() == "", timeout_s=5, reason="nothing is kept any more")
     assert container_pids(clean)[plain.name] == pid
+
+
+def test_an_application_of_ipv4_alone_is_announced_in_ipv4_and_told_why_not_in_ipv6(clean: PopLab) -> None:
+    """It asks for both families and serves one. Who joins beside it is asked over its own link: nobody answers in its
+    place.
+    """
+    only = fresh(0, _shell("hostname > /www/index.html; httpd -p 0.0.0.0:80 -h /www"))
+    mute = fresh(1, _shell("true"))
+    clean.give(only, mute)
+    clean.wait_running(only.name)
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="IPv4 is announced")
+
+    def six() -> PrefixReport | None:
+        return clean.reported_prefix(COVER6)
+
+    wait_until(lambda: (p := six()) and p.reason is Reason.FAMILY_SILENT, timeout_s=5, reason="it is said why not IPv6")
+    told = wait_until(lambda: (r := clean.reported(only.name)) and r.message, timeout_s=5, reason="and by what")
+    assert told == "IPv6: port 80: Connection refused"
+    assert not clean.upstreams.routes("one", COVER6)
+    assert clean.get(ANYCAST4) == only.name
+    other = clean.reported(mute.name)
+    assert other is not None
+    assert not other.healthy
+    assert clean.members(ANYCAST4) == 1
+    assert clean.members(ANYCAST6) == 0
+
+
+def test_what_serves_at_the_anycast_address_alone_is_announced_and_asked_there(clean: PopLab) -> None:
+    """A web server bound to it, and a DNS server that a probe asks: it is well once it answers, in each family, and
+    ill when it stops. Ways that somebody takes away are made again.
+    """
+    bound = fresh(0, _shell(f"hostname > /www/index.html; httpd -p {ANYCAST4}:80 -h /www"))
+    probe = Probe(kind=ProbeKind.DNS, port=53, request="example", record="A", period_s=0.05, timeout_s=0.5)
+    ports = (Port(name="dns", port=53, protocol=Protocol.UDP, open_to_all=True),)
+    dns = fresh(1, replace(_shell("true"), ports=ports, readiness=probe))
+    clean.give(bound, dns)
+    clean.wait_running(bound.name)
+    wait_until(lambda: clean.get(ANYCAST4) == bound.name, timeout_s=5, reason="it is served")
+    assert clean.upstreams.routes("one", COVER4)
+    with netns.inside(namespace_of(clean.prefix, dns.uid)):
+        server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            with suppress(TimeoutError):
+                asked, peer = server.recvfrom(512)
+                server.sendto(asked[:2] + b"\x81\x80" + asked[4:], peer)
+
+    thread = threading.Thread(target=serve)
+    with server:
+        server.settimeout(0.05)
+        server.bind(("::", 53))
+        thread.start()
+        try:
+            clean.wait_running(dns.name)
+            told = clean.reported(dns.name)
+            assert told is not None
+            assert [(f.version, f.healthy) for f in told.families] == [(4, True), (6, True)]
+            for words in ("-6 rule del pref 57", "-6 route flush table 158256"):
+                process.run(netns.command(clean.router, "ip", *words.split()))
+            wait_until(
+                lambda: clean.kernel("-6", "route", "show", "table", "158256"),
+                timeout_s=5,
+                reason="a question that found no way makes it anew",
+            )
+            clean.wait_running(dns.name)
+        finally:
+            over.set()
+            thread.join()
+    wait_until(lambda: (r := clean.reported(dns.name)) and not r.healthy, timeout_s=5, reason="it is ill")
 
 
 def test_containers_of_an_instance_share_its_network(clean: PopLab) -> None:

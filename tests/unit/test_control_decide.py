@@ -24,7 +24,7 @@ from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Capacity, Host, Network, Pop, UpstreamKind
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
-from anypop.model.report import InstanceReport, Phase, PrefixReport, Report, SessionReport
+from anypop.model.report import FamilyReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
 from anypop.model.rollout import ScopeChange, ScopeWave, Strategy
 from anypop.model.workload import Container, Target, Workload
 from anypop.plan.check import Unsafe
@@ -121,6 +121,13 @@ def reported(hosts: Sequence[HostName], a: int, b: int) -> Alter:
     return alter
 
 
+def _families(b: int, ill: bool) -> tuple[FamilyReport, ...]:
+    """Sometimes told, and then sometimes without IPv6."""
+    six = not b & 128
+    told = ((4, not ill), (6, not ill and six)) if b & 64 else ()
+    return tuple(FamilyReport(version=v, healthy=well, reason=Reason.PROBE_PASSED) for v, well in told)
+
+
 def _report(state: State, order: Order, a: int, b: int, now: float) -> Report:
     sick = f"id-{a % 6}" if b & 1 else ""
     wants, silent, failing = b & 2, b & 4, b & 8
@@ -132,6 +139,7 @@ def _report(state: State, order: Order, a: int, b: int, now: float) -> Report:
             healthy=i.workload_id != sick,
             reason=Reason.PULL_FAILED if failing and i.workload_id == sick else Reason.PROBE_PASSED,
             template=i.template,
+            families=_families(b, i.workload_id == sick),
         )
         for i in order.instances
     )
@@ -228,7 +236,7 @@ steps = st.lists(
         st.integers(0, 15),
         st.integers(0, 5),
         st.integers(0, 31),
-        st.integers(0, 63),
+        st.integers(0, 255),
         st.sampled_from([0.0, 0.5, 1.5, 4.0, 16.0, 45.0, 100.0, 700.0]),
     ),
     min_size=5,

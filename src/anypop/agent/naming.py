@@ -39,6 +39,12 @@ LEARNT_PREFERENCE, LEARNT_LAST_PREFERENCE = 32_700, 32_780
 just behind it.
 """
 
+PROBE_MARK, PROBE_TABLE, PROBE_PREFERENCE, PROBE_PROTOCOL = 158, 158_256, 57, 159
+"""How probes find their link: their mark (that very number), the routing table with a route to each address over each
+link, the preference of the rule that leads there, and the protocol number of those routes (they come and go with links
+and are no change that anybody waits for).
+"""
+
 LABEL = "anypop."
 _HEX = re.compile(r"[0-9a-f]{10}")
 _LINK = re.compile(r"i([0-9a-f]{10})")

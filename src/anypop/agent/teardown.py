@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from anypop.agent.act.network import learnt, namespaces, nftables, pins, rtnl
+from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
 from anypop.host import inventory, netns, process
@@ -49,6 +49,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         with _tell(troubles):
             pins.unpin_all(net, prefix)
             learnt.remove(net)
+        with _tell(troubles):
+            probe_ways.close_all(net)
         with _tell(troubles):
             remove_firewall(prefix)
         with _tell(troubles):

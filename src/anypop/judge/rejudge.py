@@ -16,10 +16,13 @@ from anypop.judge.verdict import (
     START_GRACE_S,
     WINDOW_S,
     Received,
+    Silent,
+    answering,
     cause,
     is_fresh,
     is_heard,
     judge_prefix,
+    silent_in,
     why,
 )
 from anypop.model.announce import Address, Mode, Prefix
@@ -116,6 +119,7 @@ class View:
     wanting: frozenset[Prefix]
     healthy: frozenset[WorkloadId]
     obeyed: int
+    silent: Silent = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +274,7 @@ class _Rejudging:
         self.dirty_prefixes |= (old.announcing ^ new.announcing) | (old.wanting ^ new.wanting)
         flipped = old.healthy ^ new.healthy
         self.dirty_workloads |= flipped
+        flipped |= {workload for workload, _ in old.silent ^ new.silent}
         if flipped:
             self.dirty_prefixes |= {p for p, gates in self.gates.get(host, {}).items() if gates & flipped}
         if old.obeyed != new.obeyed:
@@ -295,6 +300,7 @@ class _Rejudging:
             wanting=frozenset(prefix for prefix, p in told.items() if p.wants_withdraw),
             healthy=frozenset(lives[i.uid] for i in report.instances if i.healthy and i.uid in lives),
             obeyed=report.generation,
+            silent=silent_in(report, lives),
         )
 
     def workloads_of(self, planned: set[WorkloadId]) -> None:
@@ -401,13 +407,19 @@ class _Rejudging:
 
     def _cause(self, prefix: Prefix) -> Callable[[HostName, frozenset[HostName], float], Any]:
         nobody: frozenset[WorkloadId] = frozenset()
+        version = prefix.version
 
         def of(host: HostName, others: frozenset[HostName], waiting_s: float) -> Any:
             pop = self.plan.hosts[host].pop
             return cause(
                 self.gates[host][prefix],
-                self.views[host].healthy,
-                others=(view.healthy if (view := self.views.get(other)) is not None else nobody for other in others),
+                answering(self.views[host].healthy, self.views[host].silent, version),
+                others=(
+                    answering(view.healthy, view.silent, version)
+                    if (view := self.views.get(other)) is not None
+                    else nobody
+                    for other in others
+                ),
                 has_served=lambda w: pop in self.workload_memory.get(w, _NOTHING).served,
                 waiting_s=waiting_s,
             )

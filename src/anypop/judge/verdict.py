@@ -81,8 +81,8 @@ def judge(
             since={b.host: b.since for b in bad if b.prefix == prefix},
             cause=lambda host, others, waiting_s, prefix=prefix: cause(  # type: ignore[misc]
                 seen.gates[host, prefix],
-                seen.healthy.get(host, frozenset()),
-                others=(seen.healthy.get(other, frozenset()) for other in others),
+                seen.well(host, prefix.version),
+                others=(seen.well(other, prefix.version) for other in others),
                 has_served=lambda w: (seen.pop_of[host], w) in served,
                 waiting_s=waiting_s,
             ),
@@ -146,6 +146,30 @@ class _Seen:
             )
             for host, report in fresh.items()
         }
+        self.silent: dict[HostName, Silent] = {
+            host: silent_in(report, {i.uid: w for i in report.instances if (w := workload_of.get((host, i.uid)))})
+            for host, report in fresh.items()
+        }
+
+    def well(self, host: HostName, version: int) -> frozenset[WorkloadId]:
+        """Who is healthy at a host, and answers in a family."""
+        return answering(self.healthy.get(host, frozenset()), self.silent.get(host, frozenset()), version)
+
+
+Silent = frozenset[tuple[WorkloadId, int]]
+"""Workloads that are healthy at a host, and a family in which they do not answer there."""
+
+
+def silent_in(report: Report, workload_of: Mapping[str, WorkloadId]) -> Silent:
+    """What a report says of families. `workload_of`: by uid, of the incarnations that the plan has at that host."""
+    well = [(workload_of[i.uid], i) for i in report.instances if i.healthy and i.uid in workload_of]
+    told = {(w, f.version) for w, i in well for f in i.families if not f.healthy}
+    return frozenset(told - {(w, version) for w, version in told for v, i in well if v == w and i.healthy_in(version)})
+
+
+def answering(healthy: frozenset[WorkloadId], silent: Silent, version: int) -> frozenset[WorkloadId]:
+    """Who of the healthy answers in a family."""
+    return healthy - {w for w, in_ in silent if in_ == version} if silent else healthy
 
 
 def is_heard(prefix: PrefixReport, report: Report) -> bool:

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     PROBE_PENDING = "probe-pending"
     PROBE_FAILED = "probe-failed"
     PROBE_PASSED = "probe-passed"
+    NOT_ASKED = "not-asked"
     EXITED = "exited"
     OUT_OF_MEMORY = "out-of-memory"
     BACK_OFF = "back-off"
@@ -59,6 +60,7 @@ class Reason(StrEnum):
     ANNOUNCED = "announced"
     WITHHELD = "withheld"
     NO_HEALTHY_INSTANCE = "no-healthy-instance"
+    FAMILY_SILENT = "family-silent"
     ROUTE_NOT_IN_KERNEL = "route-not-in-kernel"
     SESSION_DOWN = "session-down"
     DRAINING = "draining"
@@ -123,6 +125,7 @@ _SAYS: dict[Reason, str] = {
     Reason.PROBE_PENDING: "has not answered its first probe yet",
     Reason.PROBE_FAILED: "does not answer its probe",
     Reason.PROBE_PASSED: "answers its probe",
+    Reason.NOT_ASKED: "runs; nobody has asked whether it answers",
     Reason.EXITED: "its process ended",
     Reason.OUT_OF_MEMORY: "its process was ended for using more memory than it may",
     Reason.BACK_OFF: "waits before the next try",
@@ -131,6 +134,7 @@ _SAYS: dict[Reason, str] = {
     Reason.ANNOUNCED: "is announced",
     Reason.WITHHELD: "is withheld by the operator",
     Reason.NO_HEALTHY_INSTANCE: "no instance in this PoP is healthy",
+    Reason.FAMILY_SILENT: "its instances in this PoP do not answer in this family",
     Reason.ROUTE_NOT_IN_KERNEL: "the local route is not in the kernel yet",
     Reason.SESSION_DOWN: "the BGP session is down",
     Reason.DRAINING: "is being drained",

@@ -49,10 +49,21 @@ class ContainerReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyReport:
+    """How an incarnation answers in one family (4 or 6), at the address that is announced."""
+
+    version: int
+    healthy: bool
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReport:
     """One incarnation as its host sees it. `healthy` is the verdict of its probes after hysteresis; `reason` says why
     it is in this phase.
 
+    `families`: where they differ in health, or may; without any it is the same in all.
     `template`: what its containers were really made from, by their own labels. `serving`: it holds the slot's
     addresses.
     """
@@ -67,6 +78,12 @@ class InstanceReport:
     message: str = ""
     started_at: float | None = None
     containers: tuple[ContainerReport, ...] = ()
+    families: tuple[FamilyReport, ...] = ()
+
+    def healthy_in(self, version: int) -> bool:
+        """Whether it answers in a family."""
+        told = next((f.healthy for f in self.families if f.version == version), self.healthy)
+        return self.healthy and told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

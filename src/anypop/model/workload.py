@@ -28,12 +28,20 @@ class ProbeKind(StrEnum):
     HTTP = "http"
     TCP = "tcp"
     EXEC = "exec"
+    UDP = "udp"
+    DNS = "dns"
+
+
+DNS_TYPES = ("A", "AAAA", "CNAME", "HTTPS", "MX", "NS", "PTR", "SOA", "SRV", "TXT")
+"""The types of records that a DNS probe can ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """How an instance's health is asked. Times in seconds. HTTP succeeds on 200 to 399, TCP on a connection, exec on
-    exit 0.
+    exit 0, UDP on an answer that has `expect` in it, DNS on one without an error.
+
+    `request`: of UDP the bytes that are sent, as hex digits; of DNS the name that is asked for, and `record` its type.
     """
 
     kind: ProbeKind
@@ -47,6 +55,9 @@ class Probe:
     period_s: float = 10
     success_threshold: int = 1
     failure_threshold: int = 3
+    request: str = ""
+    expect: str = ""
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ from anypop.plan.jsonpath import steps_of, value_at
 from anypop.plan.quantity import cpu_millis, memory_bytes
 from anypop.plan.security import security_of
 
+DNS_PORT = 53
+
 
 def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
     return tuple(
@@ -157,5 +159,14 @@ def _probe(declared: schema.Probe | None) -> Probe | None:
         )
     if declared.exec_ is not None:
         return replace(timed, kind=ProbeKind.EXEC, command=tuple(declared.exec_.command))
+    if declared.udp is not None:
+        sent = declared.udp.request_hex or (declared.udp.request or "").encode().hex()
+        expect = declared.udp.expect or ""
+        return replace(timed, kind=ProbeKind.UDP, port=declared.udp.port, request=sent.lower(), expect=expect)
+    if declared.dns is not None:
+        asked_for = declared.dns
+        record = asked_for.type or "A"
+        port = asked_for.port or DNS_PORT
+        return replace(timed, kind=ProbeKind.DNS, port=port, request=asked_for.name, record=record)
     assert declared.tcp_socket is not None, "the schema lets exactly one through"
     return replace(timed, port=declared.tcp_socket.port)

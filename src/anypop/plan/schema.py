@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from anypop.model.limits import MOST_ENTRIES
+from anypop.model.workload import DNS_TYPES
 from anypop.plan.kinds import (
     City,
     Count,
@@ -94,12 +95,37 @@ class Exec(_Part):
     command: Annotated[list[Text], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
+class UdpRequest(_Part):
+    """What is sent, as text or as hex digits (nothing: an empty datagram), and a text that the answer has in it."""
+
+    port: PortNumber
+    request: LineText | None = None
+    request_hex: Annotated[str, Field(pattern="^([0-9a-fA-F]{2})*$", max_length=1024)] | None = None
+    expect: LineText | None = None
+
+    @model_validator(mode="after")
+    def _one_request(self) -> "UdpRequest":
+        if self.request and self.request_hex:
+            raise ValueError("needs only one of request and requestHex")
+        return self
+
+
+class DnsQuestion(_Part):
+    """A name for which the server answers without an error."""
+
+    port: PortNumber | None = None
+    name: Annotated[str, Field(pattern=r"^(\.|([A-Za-z0-9_-]{1,63}\.){0,16}[A-Za-z0-9_-]{1,63}\.?)$", max_length=253)]
+    type: Annotated[str, one_of(*DNS_TYPES)] | None = None
+
+
 class Probe(_Part):
-    """How health is asked: one of `httpGet`, `tcpSocket` and `exec`. Times in seconds."""
+    """How health is asked: one of `httpGet`, `tcpSocket`, `exec`, `udp` and `dns`. Times in seconds."""
 
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
     exec_: Annotated[Exec | None, Field(alias="exec")] = None
+    udp: UdpRequest | None = None
+    dns: DnsQuestion | None = None
     initial_delay_seconds: Count | None = None
     timeout_seconds: Count | None = None
     period_seconds: Count | None = None
@@ -108,8 +134,8 @@ class Probe(_Part):
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> "Probe":
-        if sum(way is not None for way in (self.http_get, self.tcp_socket, self.exec_)) != 1:
-            raise ValueError("needs exactly one of httpGet, tcpSocket and exec")
+        if sum(way is not None for way in (self.http_get, self.tcp_socket, self.exec_, self.udp, self.dns)) != 1:
+            raise ValueError("needs exactly one of httpGet, tcpSocket, exec, udp and dns")
         return self
 
 

@@ -78,7 +78,7 @@ def reason_for(prefix: Prefix, facts: Facts) -> tuple[Reason, bool]:
             return Reason.ROUTE_NOT_IN_KERNEL, False
         return (Reason.ANNOUNCED if prefix in facts.sent_prefixes else Reason.SESSION_DOWN), False
     if not current:
-        return Reason.NO_HEALTHY_INSTANCE, False
+        return _why_shut(prefix, facts), False
     if facts.is_abandoned(prefix):
         return Reason.DRAINING, False
     granted = facts.grants.get(prefix)
@@ -91,4 +91,13 @@ def _starts(prefix: Prefix, facts: Facts) -> bool:
     """Whether all that keeps gates shut are instances that have never answered yet."""
     shut = facts.gates(prefix) - facts.open_gates
     told = [facts.observed.health.get(i.uid) for gate in shut for i in facts.behind.get(gate, ())]
-    return all(verdict is None or verdict.reason is Reason.PROBE_PENDING for verdict in told)
+    version = prefix.version
+    return all(verdict is None or verdict.of(version).reason is Reason.PROBE_PENDING for verdict in told)
+
+
+def _why_shut(prefix: Prefix, facts: Facts) -> Reason:
+    """No instance is healthy, or those that are do not answer in the family of the prefix."""
+    shut = facts.gates(prefix) - facts.open_gates
+    told = [facts.observed.health.get(i.uid) for gate in shut for i in facts.behind.get(gate, ())]
+    silent = (v is not None and v.healthy is True and v.of(prefix.version).healthy is False for v in told)
+    return Reason.FAMILY_SILENT if any(silent) else Reason.NO_HEALTHY_INSTANCE

@@ -141,12 +141,38 @@ class Firewall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyVerdict:
+    """Health of one instance in one family. `healthy` None: not known yet; `ever`: it has answered there once, as far
+    as is known.
+    """
+
+    version: int
+    healthy: bool | None
+    reason: Reason
+    message: str = ""
+    ever: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeVerdict:
-    """Health of one instance by its probes. `healthy` None: not known yet (the agent is new, the instance is not)."""
+    """Health of one instance by its probes. `healthy` None: not known yet (the agent is new, the instance is not).
+    `families`: each by itself; the whole is as its best one. None where nothing is asked by family.
+    """
 
     healthy: bool | None
     reason: Reason
     message: str = ""
+    families: tuple[FamilyVerdict, ...] = ()
+
+    def of(self, version: int) -> "FamilyVerdict | ProbeVerdict":
+        """What is known of a family."""
+        return next((f for f in self.families if f.version == version), self)
+
+    def never_answered(self, version: int) -> bool:
+        """Whether it answers, but not in this family, and never has there."""
+        return self.healthy is True and any(
+            f.version == version and f.healthy is False and not f.ever for f in self.families
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,9 +123,9 @@ class Facts:
         if instance.uid not in self.running or not self.is_wired(instance.uid):
             return False
         verdict = self.observed.health.get(instance.uid)
-        if verdict is None or verdict.healthy is None:
+        if verdict is None or (healthy := verdict.of(address.version).healthy) is None:
             return self.is_member(instance.uid, address)
-        return verdict.healthy
+        return healthy
 
     @cached_property
     def open_gates(self) -> frozenset[Address]:
@@ -246,8 +246,27 @@ class Facts:
         return {prefix: frozenset(gates) for prefix, gates in found.items()}
 
     def gates(self, prefix: Prefix) -> frozenset[Address]:
-        """The anycast addresses that must work here for `prefix` to be announced."""
-        return self._gates.get(prefix, frozenset())
+        """The anycast addresses that must work here for `prefix` to be announced.
+
+        Whose instances answer in the other family and have never answered in this one keeps nobody else's prefix back:
+        such an address counts only where it is alone.
+        """
+        all_ = self._gates.get(prefix, frozenset())
+        return all_ - self.mute or all_
+
+    @cached_property
+    def mute(self) -> frozenset[Address]:
+        """The anycast addresses whose instances here all answer in the other family, and never have in theirs."""
+        return frozenset(
+            address
+            for address, instances in self.behind.items()
+            if any(self._never_answered(i, address) for i in instances)
+            and not any(self.is_serving(i, address) or self.is_member(i.uid, address) for i in instances)
+        )
+
+    def _never_answered(self, instance: InstanceOrder, address: Address) -> bool:
+        verdict = self.observed.health.get(instance.uid)
+        return verdict is not None and verdict.never_answered(address.version)
 
     @cached_property
     def ready_prefixes(self) -> frozenset[Prefix]:

@@ -1,7 +1,7 @@
 """What an instance's own namespace has to hold beside its addresses, for its packets to be right. Pure.
 
-In: an instance. Out: `Inside`: for which anycast addresses answers by UDP are kept to the address that was asked, and
-the external address that stands for each. `act.network.inside` carries it out. It follows from the order alone, and
+In: an instance. Out: `Inside`: the addresses for which answers by UDP are kept to the one that was asked.
+`act.network.inside` carries it out. It follows from the order alone, and
 may change under a process that runs.
 """
 
@@ -13,15 +13,34 @@ from anypop.model.workload import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inside:
-    """`udp`: pairs of an anycast address and the instance's external address of the same family."""
+class UdpFamily:
+    """One family of an instance that is reached by UDP: its addresses, and the router's on its link."""
 
-    udp: tuple[tuple[Address, Address], ...] = ()
+    anycast: tuple[Address, ...]
+    external: Address
+    private: Address
+    gateway: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """`udp`: the families in which answers are kept; none: nobody asks it by UDP."""
+
+    udp: tuple[UdpFamily, ...] = ()
 
 
 def inside_for(instance: InstanceOrder) -> Inside:
     """Only who declares a port of UDP is reached by UDP, so nobody else pays for it."""
     if not any(p.protocol is Protocol.UDP for c in instance.containers for p in c.ports):
         return Inside()
-    external = {a.external.version: a.external for a in instance.addresses()}
-    return Inside(udp=tuple((a, external[a.version]) for a in instance.anycast if a.version in external))
+    return Inside(
+        udp=tuple(
+            UdpFamily(
+                anycast=tuple(a for a in instance.anycast if a.version == address.private.version),
+                external=address.external,
+                private=address.private,
+                gateway=address.gateway,
+            )
+            for address in instance.links[0].addresses
+        )
+    )

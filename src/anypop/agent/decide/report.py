@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import TypedDict
 
 from anypop.agent.decide.announcements import reason_for
-from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past
+from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past, ProbeVerdict
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.observed import Observed
@@ -20,7 +20,8 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
-from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report
+from anypop.model.report import ContainerReport, FamilyReport, InstanceReport, Phase, PrefixReport, Report
+from anypop.model.workload import ProbeKind, Protocol
 
 
 class _Last(TypedDict, total=False):
@@ -78,6 +79,10 @@ def _instance(instance: InstanceOrder, facts: Facts, at: float) -> InstanceRepor
         name=instance.name, uid=instance.uid, phase=phase, healthy=healthy, reason=reason, message=message,
         template=_template(instance.uid, facts), serving=_has_slot(instance, facts),
         started_at=max(starts, default=None), containers=containers,
+        families=tuple(
+            FamilyReport(version=f.version, healthy=healthy and f.healthy is True, reason=f.reason, message=f.message)
+            for f in (verdict.families if verdict else ())
+        ),
     )  # fmt: skip
 
 
@@ -112,21 +117,39 @@ def _phase(
         return Phase.STARTING, Reason.PROBE_PENDING, ""
     if verdict.healthy:
         drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
-        return Phase.RUNNING, Reason.DRAINING if drains else Reason.RUNNING, _notes(instance, facts)
+        runs = Reason.NOT_ASKED if verdict.reason is Reason.NOT_ASKED else Reason.RUNNING
+        return Phase.RUNNING, Reason.DRAINING if drains else runs, _notes(instance, verdict, facts)
     return (
         (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, verdict.message
     )  # fmt: skip
 
 
-def _notes(instance: InstanceOrder, facts: Facts) -> str:
-    """What its owner should know of one that runs and answers."""
-    inside = inside_for(instance)
+def _notes(instance: InstanceOrder, verdict: ProbeVerdict, facts: Facts) -> str:
+    """What its owner should know of one that runs: where it does not answer, what is not asked, what it costs."""
+    notes = [verdict.message] if verdict.message else []
+    if unasked := unasked_ports(instance):
+        notes.append(f"not asked: {', '.join(f'UDP {port}' for port in unasked)} (a dns or udp readiness probe does)")
     trouble = facts.observed.memory.trouble.get(inside_lane(instance.name, instance.uid))
-    if not inside.udp:
-        return ""
     if trouble is not None:
-        return f"answers by UDP may leave from its external address: {trouble.message}"
-    return UDP_IS_KEPT
+        notes.append(f"answers by UDP may leave from its external address: {trouble.message}")
+    elif inside_for(instance).udp:
+        notes.append(UDP_IS_KEPT)
+    return "; ".join(notes)
+
+
+def unasked_ports(instance: InstanceOrder) -> list[int]:
+    """Its ports of UDP that no probe asks: nothing shows whether anybody answers there."""
+    return [
+        port.port
+        for container in instance.containers
+        for port in container.ports
+        if port.protocol is Protocol.UDP
+        and not (
+            container.readiness is not None
+            and container.readiness.kind in (ProbeKind.UDP, ProbeKind.DNS)
+            and container.readiness.port == port.port
+        )
+    ]
 
 
 def _template(uid: str, facts: Facts) -> str:
@@ -136,12 +159,12 @@ def _template(uid: str, facts: Facts) -> str:
 
 
 def _has_slot(instance: InstanceOrder, facts: Facts) -> bool:
-    """Whether all addresses of the slot lead to it."""
-    key = short(instance.uid)
+    """Whether all addresses of the slot lead to it, but for those of a family in which it does not answer."""
+    key, verdict = short(instance.uid), facts.observed.health.get(instance.uid)
     routes = facts.external.get(key, ())
     anycast = facts.memberships.get(key, frozenset())
     return all(network_of(a.external) in routes for a in instance.addresses()) and all(
-        a in anycast for a in instance.anycast
+        a in anycast or (verdict is not None and verdict.never_answered(a.version)) for a in instance.anycast
     )
 
 

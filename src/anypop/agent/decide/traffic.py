@@ -31,7 +31,7 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
         running = {short(i.uid): i.uid for i in here if i.uid in facts.running and facts.is_wired(i.uid)}
         serving = members & set(running)
         if attracts(address, facts):
-            serving |= {key for key, uid in running.items() if _cools_down(uid, facts)}
+            serving |= {key for key, uid in running.items() if _cools_down(uid, address, facts)}
     leaving = {
         short(x.removal.uid)
         for x in facts.remains
@@ -87,9 +87,9 @@ def _goes_on(leaving: Leaving, facts: Facts, now: float) -> bool:
     return _lives(leaving.removal.uid, facts) and not is_drained(leaving, facts, now)
 
 
-def _cools_down(uid: str, facts: Facts) -> bool:
+def _cools_down(uid: str, address: Address, facts: Facts) -> bool:
     verdict = facts.observed.health.get(uid)
-    return verdict is not None and verdict.reason is Reason.FLAP_COOLDOWN
+    return verdict is not None and verdict.of(address.version).reason is Reason.FLAP_COOLDOWN
 
 
 def attracts(address: Address, facts: Facts) -> bool:

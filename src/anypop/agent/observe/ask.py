@@ -1,22 +1,26 @@
 """One question to an instance over the local data path, and its answer.
 
-In: a probe, the instance's private address, its link, a way to run a command inside. Out: None when it answered well,
-else why not. The question leaves by that link whatever any routing table says: no route that somebody told us, and no
-other instance, can answer in its place. Asks once; when to ask is the business of `probes`. HTTP is good from 200 to
-399, TCP on a connection, exec on exit code 0.
+In: a probe, the address that clients ask, the link that leads to the instance, a way to run a command inside. Out: None
+when it answered well, else why not. The question leaves by that link whatever any routing table says: nobody else can
+answer in its place. Asks once; when to ask is the business of `probes`. HTTP is good from 200 to 399, TCP on a
+connection, exec on exit code 0, UDP on any answer or the expected one, DNS on one without an error.
 """
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache
 
+from anypop.agent.naming import PROBE_MARK
+from anypop.agent.observe import dns
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.workload import Probe, ProbeKind
 
+_LONGEST_ANSWER = 65_535
 RunInside = Callable[[tuple[str, ...], float], Awaitable[int]]
 
 
@@ -31,31 +35,66 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
                     return await _connect(address, probe.port, link)
                 case ProbeKind.HTTP:
                     return await _get(probe, address, link)
+                case ProbeKind.UDP:
+                    return await _exchange(probe, address, link)
+                case ProbeKind.DNS:
+                    return await _resolve(probe, address, link)
                 case ProbeKind.EXEC:
                     code = await run_inside(probe.command, probe.timeout_s)
                     return None if code == 0 else f"exit code {code}"
     except TimeoutError:
         return f"no answer within {probe.timeout_s:g} s"
     except (OSError, asyncio.IncompleteReadError) as error:
-        return f"port {probe.port}: {getattr(error, 'strerror', None) or error}"
+        number = getattr(error, "errno", None)
+        return f"port {probe.port}: {os.strerror(number) if number else error}"
     except WorldError as error:
         return str(error)
+
+
+def _socket(address: Address, kind: socket.SocketKind, link: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, kind)
+    try:
+        sock.setblocking(False)
+        if link:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, PROBE_MARK)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _open(
     address: Address, port: int, link: str, secure: ssl.SSLContext | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    sock = _socket(address, socket.SOCK_STREAM, link)
     try:
-        sock.setblocking(False)
-        if link:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
         await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
         name = str(address) if secure is not None else None
         return await asyncio.open_connection(sock=sock, ssl=secure, server_hostname=name)
     except BaseException:
         sock.close()
         raise
+
+
+async def _told(probe: Probe, address: Address, request: bytes, link: str) -> bytes:
+    """What a server of UDP says to this; only an answer from the address that was asked arrives here."""
+    loop = asyncio.get_running_loop()
+    with _socket(address, socket.SOCK_DGRAM, link) as sock:
+        await loop.sock_connect(sock, (str(address), probe.port))
+        await loop.sock_sendall(sock, request)
+        return await loop.sock_recv(sock, _LONGEST_ANSWER)
+
+
+async def _exchange(probe: Probe, address: Address, link: str) -> str | None:
+    answer = await _told(probe, address, bytes.fromhex(probe.request), link)
+    return None if probe.expect.encode() in answer else f"port {probe.port}: the answer is not the expected one"
+
+
+async def _resolve(probe: Probe, address: Address, link: str) -> str | None:
+    number = int.from_bytes(os.urandom(2), "big")
+    answer = await _told(probe, address, dns.question(probe.request, probe.record, number), link)
+    return dns.trouble_of(answer, number)
 
 
 async def _connect(address: Address, port: int, link: str) -> str | None:

@@ -17,6 +17,7 @@ from anypop.agent.act.network import drain, pins
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.namespaces import is_namespace
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.probe_ways import ProbeWays
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
@@ -29,6 +30,7 @@ from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
 from anypop.host import netns
+from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
@@ -45,7 +47,7 @@ class Observer:
         self._wake, self._tell_death = wake, died
         self._errors = ErrorWays(prefix)
         self._deaths = DeathWatch(self._died)
-        self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside)
+        self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside, ways=ProbeWays(net))
         self._templates = Templates(runtime, wake)
         self.containers: Sequence[ContainerSeen] | None = None
         self._stale = asyncio.Event()
@@ -185,15 +187,16 @@ class Observer:
         self._deaths.set(running)
         targets = {}
         for uid, instance in instances.items():
-            address = next(instance.addresses()).private
+            address, announced = next(instance.addresses()).private, _announced(instance)
             for container in instance.containers:
                 key = (uid, container.name)
                 pid = running.get(key)
                 if pid is not None:
                     found = (key, pid) in memory.found
                     targets[key] = Target(
-                        container=container, address=address, pid=pid, found=found, link=link_of(key[0])
-                    )
+                        container=container, address=address, pid=pid, found=found, link=link_of(uid),
+                        announced=announced,
+                    )  # fmt: skip
         self.probes.set(targets)
 
     def _died(self, key: Key, pid: int, out_of_memory: bool) -> None:
@@ -203,3 +206,11 @@ class Observer:
         self.probes.died(key)
         self._stale.set()
         self._wake()
+
+
+def _announced(instance: InstanceOrder) -> tuple[tuple[Address, Address], ...]:
+    """The addresses at which clients ask an instance, each with the private one that it is behind: the anycast
+    addresses, or its own where it has none.
+    """
+    asked = instance.anycast or tuple(a.external for a in instance.addresses())
+    return tuple((a, private) for a in asked if (private := instance.private(a.version)) is not None)

@@ -1,19 +1,22 @@
 """Probes: each container that runs is asked on its own schedule, and its health follows by `judge.health`.
 
-In: the containers that run (`set`), deaths. Out: a verdict per instance, liveness failures, and a call to `wake`
-whenever one of them changes. Health belongs to a process: another probe, other ports for the same process change how
+In: the containers that run (`set`), deaths. Out: a verdict per instance and family, liveness failures, and a call to
+`wake` whenever one of them changes. What is announced is what is asked: each family has its own address, its own
+questions and its own health. Health belongs to a process: another probe, other ports for the same process change how
 it is asked, not what is known of it. While a container has never answered it is asked quickly, so that its start is
 not delayed by its period. Judges by local evidence only.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol as Shape
 
-from anypop.agent.decide.elements import Key, ProbeVerdict
+from anypop.agent.decide.elements import FamilyVerdict, Key, ProbeVerdict
 from anypop.agent.observe.ask import ask
 from anypop.judge.health import Event, Health, Stage, Thresholds, after
 from anypop.model.announce import Address
+from anypop.model.errors import WorldError
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Probe, ProbeKind, Protocol
 
@@ -25,10 +28,23 @@ RunInside = Callable[[Key, tuple[str, ...], float], Awaitable[int]]
 """Runs a command in a container, for so many seconds at most; gives its exit code."""
 
 
+Place = tuple[Key, int]
+"""A container and the family in which it is asked; 0: in none (it runs a command, or there is nothing to ask)."""
+
+
+class Ways(Shape):
+    """Leads questions to an address over one link, whatever else has the address."""
+
+    def open(self, link: str, address: Address, via: Address) -> None: ...
+
+    def doubt(self, link: str, address: Address) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A container that runs: `pid` tells one life of it from the next. `found`: it ran before this agent did. `link`:
-    the interface that leads to it.
+    the interface that leads to it; `announced`: the addresses that clients ask, one for each family, each with the
+    private one that it is behind. Without any, `address` is asked.
     """
 
     container: Container
@@ -36,37 +52,69 @@ class Target:
     pid: int
     found: bool
     link: str = ""
+    announced: tuple[tuple[Address, Address], ...] = ()
 
 
 def readiness_of(container: Container) -> Probe | None:
-    """The container's probe; without one, a TCP connection to its first TCP port; without a port None: to run is to
-    be healthy.
+    """The container's probe; without one, a TCP connection to each port of `ports_of`; without a port None: to run is
+    to be healthy.
     """
     if container.readiness is not None:
         return container.readiness
-    port = next((p.port for p in container.ports if p.protocol is Protocol.TCP), None)
-    if port is None:
+    ports = ports_of(container)
+    if not ports:
         return None
-    return Probe(kind=DEFAULT.kind, port=port, period_s=DEFAULT.period_s, timeout_s=DEFAULT.timeout_s)
+    return Probe(kind=DEFAULT.kind, port=ports[0], period_s=DEFAULT.period_s, timeout_s=DEFAULT.timeout_s)
+
+
+def ports_of(container: Container) -> tuple[int, ...]:
+    """Where a container without a probe is asked: at each TCP port that is open to all, or at its first."""
+    tcp = [p for p in container.ports if p.protocol is Protocol.TCP]
+    return tuple(p.port for p in tcp if p.open_to_all) or tuple(p.port for p in tcp[:1])
+
+
+def _questions(container: Container) -> tuple[Probe, ...]:
+    """All must be answered well."""
+    probe = readiness_of(container)
+    if probe is None or container.readiness is not None:
+        return (probe,) if probe is not None else ()
+    return tuple(replace(probe, port=port) for port in ports_of(container))
+
+
+def _addresses(target: Target) -> dict[int, Address]:
+    """What is asked, by family."""
+    found: dict[int, Address] = {}
+    for address in [a for a, _ in target.announced] or [target.address]:
+        found.setdefault(address.version, address)
+    return found
+
+
+def _families(target: Target) -> tuple[int, ...]:
+    questions = _questions(target.container)
+    return (0,) if not questions or questions[0].kind is ProbeKind.EXEC else tuple(_addresses(target))
 
 
 _NEW = Health()
-_PASSED = ProbeVerdict(healthy=True, reason=Reason.PROBE_PASSED)
 
 
 class Probes:
-    """All probes of a host. `clock` gives seconds since the epoch."""
+    """All probes of a host. `clock` gives seconds since the epoch; `ways`: how questions find their link."""
 
-    def __init__(self, *, wake: Callable[[], None], clock: Callable[[], float], run_inside: RunInside) -> None:
+    def __init__(
+        self, *, wake: Callable[[], None], clock: Callable[[], float], run_inside: RunInside, ways: Ways | None = None
+    ) -> None:
         self._wake = wake
         self._clock = clock
         self._run_inside = run_inside
+        self._ways = ways
         self._targets: dict[Key, Target] = {}
         self._begun: dict[Key, float] = {}
-        self._readiness: dict[Key, asyncio.Task[None]] = {}
-        self._liveness: dict[Key, asyncio.Task[None]] = {}
-        self._health: dict[Key, Health] = {}
-        self._said: dict[Key, str] = {}
+        self._asked: dict[Key, tuple[int, ...]] = {}
+        self._readiness: dict[Place, asyncio.Task[None]] = {}
+        self._liveness: dict[Place, asyncio.Task[None]] = {}
+        self._health: dict[Place, Health] = {}
+        self._said: dict[Place, str] = {}
+        self._ever: set[Place] = set()
         self.liveness_failed: set[Key] = set()
 
     def set(self, targets: Mapping[Key, Target]) -> None:
@@ -85,23 +133,51 @@ class Probes:
 
     def died(self, key: Key) -> None:
         """Its process is gone: that is known at once, whatever the probes last said."""
-        self._move(key, Event.DEATH, Thresholds())
+        for version in self._asked.get(key, (0,)):
+            self._move((key, version), Event.DEATH, Thresholds())
         self._drop(key)
 
     def forget(self, uid: str) -> None:
-        for key in [k for k in (*self._targets, *self._health) if k[0] == uid]:
+        for key in [k for k in (*self._targets, *self._asked) if k[0] == uid]:
             self._drop(key)
-            self._health.pop(key, None)
-            self._said.pop(key, None)
+            for version in self._asked.pop(key, ()):
+                self._health.pop((key, version), None)
+                self._ever.discard((key, version))
+                self._said.pop((key, version), None)
 
     def verdict(self, uid: str, containers: Iterable[str]) -> ProbeVerdict:
-        """The worst of an instance's containers: one that is not healthy, else one that is not known, else healthy."""
-        all_ = [(self._health.get((uid, name), _NEW), self._said.get((uid, name), "")) for name in containers]
+        """In each family the worst of an instance's containers; for the whole instance the best of its families."""
+        keys = [(uid, name) for name in containers]
+        asked = sorted({version for key in keys for version in self._asked.get(key, ()) if version})
+        families = tuple(self._in_family(keys, version) for version in asked or (0,))
+        best = next(f for wanted in (True, None, False) for f in families if f.healthy is wanted)
+        troubles = {f.message: f for f in families if f.healthy is not True and f.message}
+        message = "; ".join(f"IPv{f.version}: {f.message}" for f in troubles.values() if f.version)
+        if best.healthy is not True and len(troubles) == 1:
+            message = best.message or message  # the same in all
+        return ProbeVerdict(
+            healthy=best.healthy, reason=best.reason, message=message, families=families if asked else ()
+        )
+
+    def _in_family(self, keys: Sequence[Key], version: int) -> FamilyVerdict:
+        """The worst of them: one that is not healthy, else one that is not known, else healthy."""
+        all_ = [self._known(key, version) for key in keys]
         for wanted in (False, None):
             for health, said in all_:
                 if health.healthy is wanted:
-                    return ProbeVerdict(healthy=wanted, reason=health.reason, message=said)
-        return _PASSED
+                    ever = all((key, version) in self._ever or (key, 0) in self._ever for key in keys)
+                    return FamilyVerdict(version=version, healthy=wanted, reason=health.reason, message=said, ever=ever)
+        unasked = all(key in self._targets and not _questions(self._targets[key].container) for key in keys)
+        reason = Reason.NOT_ASKED if unasked else Reason.PROBE_PASSED
+        return FamilyVerdict(version=version, healthy=True, reason=reason)
+
+    def _known(self, key: Key, version: int) -> tuple[Health, str]:
+        """How a container is in a family; one that is asked in none is so in all."""
+        asked = self._asked.get(key, ())
+        place = (key, version if version in asked else 0)
+        if version and asked and version not in asked and 0 not in asked:
+            return _NEW, ""
+        return self._health.get(place, _NEW), self._said.get(place, "")
 
     def close(self) -> None:
         for key in list(self._targets):
@@ -110,92 +186,134 @@ class Probes:
     def _begin(self, key: Key, target: Target) -> None:
         self._targets[key] = target
         self._begun[key] = self._clock()
-        before = self._health.get(key)
-        if target.found and before is None:
-            self._health[key] = Health(stage=Stage.UNKNOWN)
-        else:
-            before = before or _NEW
-            self._health[key] = Health(falls=before.falls, fell_at=before.fell_at, cool_until=before.cool_until)
+        self._asked[key] = _families(target)
+        for version in self._asked[key]:
+            before = self._health.get((key, version))
+            if target.found and before is None:
+                self._health[key, version] = Health(stage=Stage.UNKNOWN)
+            else:
+                before = before or _NEW
+                self._health[key, version] = Health(
+                    falls=before.falls, fell_at=before.fell_at, cool_until=before.cool_until
+                )
         self._ask_readiness(key, target)
         self._ask_liveness(key, target, delayed=True)
 
     def _change(self, key: Key, before: Target, target: Target) -> None:
         """The same process is to be asked otherwise."""
         self._targets[key] = target
-        moved = before.address != target.address
-        if moved or readiness_of(before.container) != readiness_of(target.container):
-            _cancel(self._readiness, key)
+        moved = replace(before, container=target.container) != target
+        if moved or _questions(before.container) != _questions(target.container):
+            for version in self._asked[key]:
+                _cancel(self._readiness, (key, version))
+            was, self._asked[key] = self._asked[key], _families(target)
+            for version in set(self._asked[key]) - set(was):
+                self._health[key, version] = self._health[key, was[0]]  # what it answered before, it answered
             self._ask_readiness(key, target)
         if moved or before.container.liveness != target.container.liveness:
-            _cancel(self._liveness, key)
+            _cancel(self._liveness, (key, 0))
             # a delay is for the start of a process; one that has answered has started
-            self._ask_liveness(key, target, delayed=self._health[key].stage is Stage.PENDING)
+            self._ask_liveness(key, target, delayed=self._all_pending(key))
+
+    def _all_pending(self, key: Key) -> bool:
+        return all(self._health[key, version].stage is Stage.PENDING for version in self._asked[key])
 
     def _ask_readiness(self, key: Key, target: Target) -> None:
-        probe = readiness_of(target.container)
-        if probe is not None:
-            self._readiness[key] = asyncio.create_task(self._keep_asking(key, target, probe))
-            return
-        if self._health[key].stage is Stage.UNHEALTHY:  # nothing that it failed counts any more
-            self._health[key] = replace(self._health[key], stage=Stage.PENDING, row=0, last=None)
-        self._move(key, Event.SUCCESS, Thresholds())
-        if self._health[key].stage is Stage.COOLING:
-            self._readiness[key] = asyncio.create_task(self._cool(key))
+        questions = _questions(target.container)
+        for version in self._asked[key]:
+            place = (key, version)
+            if questions:
+                self._readiness[place] = asyncio.create_task(self._keep_asking(place, target, questions))
+                continue
+            if self._health[place].stage is Stage.UNHEALTHY:  # nothing that it failed counts any more
+                self._health[place] = replace(self._health[place], stage=Stage.PENDING, row=0, last=None)
+            self._move(place, Event.SUCCESS, Thresholds())
+            if self._health[place].stage is Stage.COOLING:
+                self._readiness[place] = asyncio.create_task(self._cool(place))
 
     def _ask_liveness(self, key: Key, target: Target, *, delayed: bool) -> None:
         probe = target.container.liveness
         if probe is not None:
-            self._liveness[key] = asyncio.create_task(self._watch_life(key, target, probe, delayed=delayed))
+            self._liveness[key, 0] = asyncio.create_task(self._watch_life(key, target, probe, delayed=delayed))
 
     def _drop(self, key: Key) -> None:
         self._targets.pop(key, None)
         self._begun.pop(key, None)
         self.liveness_failed.discard(key)
-        _cancel(self._readiness, key)
-        _cancel(self._liveness, key)
+        for version in self._asked.get(key, ()):
+            _cancel(self._readiness, (key, version))
+        _cancel(self._liveness, (key, 0))
 
     def _rest_of_delay_s(self, key: Key, probe: Probe) -> float:
         return max(0.0, self._begun[key] + probe.initial_delay_s - self._clock())
 
-    async def _keep_asking(self, key: Key, target: Target, probe: Probe) -> None:
+    async def _keep_asking(self, place: Place, target: Target, questions: Sequence[Probe]) -> None:
+        probe, address = questions[0], _addresses(target).get(place[1], target.address)
         thresholds = Thresholds(rise=max(1, probe.success_threshold), fall=max(1, probe.failure_threshold))
-        if self._health[key].stage is Stage.PENDING:
-            await asyncio.sleep(self._rest_of_delay_s(key, probe))
+        if self._health[place].stage is Stage.PENDING:
+            await asyncio.sleep(self._rest_of_delay_s(place[0], probe))
         begun = self._clock()
         while True:
-            trouble = await ask(probe, target.address, self._runs(key), target.link)
-            self._said[key] = trouble or ""
-            self._move(key, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
-            await asyncio.sleep(_pause(probe, self._health[key], self._clock() - begun))
+            trouble = None
+            for question in questions:
+                trouble = trouble or await self._ask(place[0], target, question, address)
+            self._said[place] = trouble or ""
+            self._move(place, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
+            await asyncio.sleep(_pause(probe, self._health[place], self._clock() - begun))
 
-    async def _cool(self, key: Key) -> None:
+    async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
+        """One question at one address, over the instance's own link."""
+        via = dict(target.announced).get(address)
+        over = self._ways if probe.kind is not ProbeKind.EXEC and via is not None and target.link else None
+        try:
+            if over is not None and via is not None:
+                over.open(target.link, address, via)
+            trouble = await ask(probe, address, self._runs(key), target.link)
+        except (WorldError, OSError) as error:
+            trouble = f"no way to {address}: {error}"
+        if trouble and over is not None:
+            over.doubt(target.link, address)
+        return trouble
+
+    async def _cool(self, place: Place) -> None:
         """To run is to be healthy, once it has cooled down."""
-        while self._health[key].stage is Stage.COOLING:
-            await asyncio.sleep(max(QUICK_S, self._health[key].cool_until - self._clock()))
-            self._move(key, Event.SUCCESS, Thresholds())
+        while self._health[place].stage is Stage.COOLING:
+            await asyncio.sleep(max(QUICK_S, self._health[place].cool_until - self._clock()))
+            self._move(place, Event.SUCCESS, Thresholds())
 
     async def _watch_life(self, key: Key, target: Target, probe: Probe, *, delayed: bool) -> None:
-        """A liveness probe: fails `failure_threshold` times in a row, then the container is to be restarted."""
+        """A liveness probe: fails `failure_threshold` times in a row, then the container is to be restarted. One that
+        answers in one family lives.
+        """
         if delayed:
             await asyncio.sleep(self._rest_of_delay_s(key, probe))
+        addresses = tuple(_addresses(target).values()) if probe.kind is not ProbeKind.EXEC else (target.address,)
         failures = 0
         while True:
-            trouble = await ask(probe, target.address, self._runs(key), target.link)
+            trouble = None
+            for address in addresses:
+                trouble = await self._ask(key, target, probe, address)
+                if trouble is None:
+                    break
             failures = failures + 1 if trouble else 0
             if failures >= max(1, probe.failure_threshold) and key not in self.liveness_failed:
-                self._said[key] = trouble or ""
                 self.liveness_failed.add(key)
-                self._move(key, Event.DEATH, Thresholds())  # out of traffic at once: it is about to be stopped
+                for version in self._asked[key]:
+                    self._said[key, version] = trouble or ""
+                    # out of traffic at once: it is about to be stopped
+                    self._move((key, version), Event.DEATH, Thresholds())
                 self._wake()
             await asyncio.sleep(max(probe.period_s, QUICK_S))
 
     def _runs(self, key: Key) -> Callable[[tuple[str, ...], float], Awaitable[int]]:
         return lambda command, timeout_s: self._run_inside(key, command, timeout_s)
 
-    def _move(self, key: Key, event: Event, thresholds: Thresholds) -> None:
-        before = self._health.get(key, _NEW)
-        self._health[key] = after(before, event, thresholds, self._clock())
-        if self._health[key].stage is not before.stage:
+    def _move(self, place: Place, event: Event, thresholds: Thresholds) -> None:
+        before = self._health.get(place, _NEW)
+        self._health[place] = after(before, event, thresholds, self._clock())
+        if self._health[place].stage is Stage.HEALTHY:
+            self._ever.add(place)
+        if self._health[place].stage is not before.stage:
             self._wake()
 
 
@@ -207,7 +325,7 @@ def _pause(probe: Probe, health: Health, running_s: float) -> float:
     return period
 
 
-def _cancel(tasks: dict[Key, asyncio.Task[None]], key: Key) -> None:
-    task = tasks.pop(key, None)
+def _cancel(tasks: dict[Place, asyncio.Task[None]], place: Place) -> None:
+    task = tasks.pop(place, None)
     if task is not None:
         task.cancel()

@@ -31,20 +31,21 @@ _TRACKING = {
 
 
 def render(wanted: Inside) -> str:
-    """The nft script that makes the table anew, for at least one address."""
+    """The nft script that makes the table anew, for at least one family."""
     head = f"table inet {INSIDE_TABLE}\ndelete table inet {INSIDE_TABLE}\n"
     lines = [f"table inet {INSIDE_TABLE} {{"]
-    by_family = {version: [pair for pair in wanted.udp if pair[0].version == version] for version in (4, 6)}
-    used = {version: pairs for version, pairs in by_family.items() if pairs}
-    for version, pairs in used.items():
-        elements = ", ".join(str(anycast) for anycast, _ in pairs)
-        lines += [f"\tset any{version} {{", f"\t\ttype ipv{version}_addr", f"\t\telements = {{ {elements} }}", "\t}"]
     raw, back, first = [], [], []
-    for version in used:
-        ip, external = _IP[version], used[version][0][1]
-        raw += [f"{ip} daddr @any{version} socket wildcard 1 accept", f"{ip} daddr @any{version} notrack"]
-        back.append(f"{ip} saddr @any{version} notrack")
-        first.append(f"{ip} daddr @any{version} meta l4proto udp socket wildcard 1 dnat {ip} to {external}")
+    for one in wanted.udp:
+        version = one.private.version
+        ip, every = _IP[version], ", ".join(str(a) for a in (*one.anycast, one.external))
+        asked = "meta l4proto udp socket wildcard 1"
+        # who asks from the link itself (this host: its probes) is answered from the link's own address
+        first.append(f"{ip} saddr {one.gateway} {ip} daddr {{ {every} }} {asked} dnat {ip} to {one.private}")
+        if one.anycast:
+            any_ = f"{{ {', '.join(map(str, one.anycast))} }}"
+            raw += [f"{ip} daddr {any_} socket wildcard 1 accept", f"{ip} daddr {any_} notrack"]
+            back.append(f"{ip} saddr {any_} notrack")
+            first.append(f"{ip} daddr {any_} {asked} dnat {ip} to {one.external}")
     lines += _chain("arriving", "type filter hook prerouting priority raw;", "meta l4proto != udp notrack", *raw)
     lines += _chain("leaving", "type filter hook output priority raw;", "meta l4proto != udp notrack", *back)
     lines += _chain("translated", "type nat hook prerouting priority dstnat;", *first)
@@ -88,7 +89,7 @@ _IP = {4: "ip", 6: "ip6"}
 
 def _mark(wanted: Inside) -> str:
     """The name of a chain without rules, by which a look at names tells for which addresses the table is."""
-    text = " ".join(f"{anycast} {external}" for anycast, external in wanted.udp)
+    text = " ".join(f"{one.anycast} {one.external} {one.private} {one.gateway}" for one in wanted.udp)
     return f"is_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
