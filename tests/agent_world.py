@@ -31,6 +31,8 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     DeleteNamespace,
     EndDrain,
+    FitLink,
+    GroupLink,
     MakeNamespace,
     PrepareRouter,
     PullImage,
@@ -48,7 +50,7 @@ from anypop.agent.decide.steps import (
     Step,
 )
 from anypop.agent.ledger import Page, turn
-from anypop.agent.naming import short
+from anypop.agent.naming import device_group_of, is_device_group, short
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
 from anypop.model.confinement import Confinement
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
@@ -143,6 +145,8 @@ class FakeHost:
     containers: dict[tuple[str, str], ContainerSeen] = field(default_factory=dict)
     namespaces: set[str] = field(default_factory=set)
     links: dict[str, bool] = field(default_factory=dict)
+    device_groups: dict[str, int] = field(default_factory=dict)
+    unfit: set[str] = field(default_factory=set)
     external: dict[Prefix, str] = field(default_factory=dict)
     covers: set[Prefix] = field(default_factory=set)
     groups: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
@@ -171,7 +175,7 @@ class FakeHost:
 
     def kill(self) -> None:
         """kill -9 of the agent, and a new one: what runs goes on, what was remembered is lost."""
-        self.memory = memory.NOTHING
+        self.memory = replace(memory.NOTHING, unfit=frozenset(self.unfit))
         self.began_probing.clear()
 
     def die(self, uid: str, code: int = 137) -> None:
@@ -198,7 +202,8 @@ class FakeHost:
         going = {x.removal.uid for x in self.page.leaving if short(x.removal.uid) in self.pins}
         seen = Observed(
             containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
-            links=dict(self.links), external=dict(self.external), covers=frozenset(self.covers),
+            links=dict(self.links), groups=dict(self.device_groups),
+            external=dict(self.external), covers=frozenset(self.covers),
             balanced={a: self.groups[a] for a in self.routed},
             pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
@@ -305,6 +310,13 @@ class FakeHost:
                 ]
                 assert not clash, f"15: {step.instance.private(4)} has two owners"
                 self.links[short(step.instance.uid)] = True
+                self.device_groups[short(step.instance.uid)] = device_group_of(step.instance.stack_id)
+            case GroupLink():
+                assert is_device_group(step.group), "20: a link that the rules do not know"
+                self.device_groups[short(step.uid)] = step.group
+            case FitLink():
+                assert self.links.get(short(step.instance.uid))
+                self.unfit.discard(step.instance.uid)
             case SetExternal():
                 assert self.links.get(short(step.instance.uid))
                 self._guard_external(step.instance)
@@ -323,6 +335,7 @@ class FakeHost:
                 key = short(step.uid)
                 self.namespaces.discard(key)
                 self.links.pop(key, None)
+                self.device_groups.pop(key, None)
                 self.external = {p: owner for p, owner in self.external.items() if owner != key}
                 self._drop(key)
 
@@ -354,7 +367,8 @@ class FakeHost:
     def _start(self, step: StartContainer) -> None:
         key = (step.uid, step.container)
         assert self.firewall is not None, "an instance without a firewall"
-        assert f"i{short(step.uid)}" in self.firewall.links, "an instance without a firewall"
+        assert is_device_group(self.device_groups[short(step.uid)]), "20: a link that the rules do not know"
+        assert f"i{short(step.uid)}" in {link.name for link in self.firewall.links}, "an instance without a firewall"
         assert self.containers[key].state is not ContainerState.EXITED, "a container lives once"
         if self.containers[key].state is not ContainerState.RUNNING:
             self.next_pid += 1

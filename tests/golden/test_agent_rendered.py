@@ -21,9 +21,9 @@ from anypop.agent.act.bgp.config import sessions_of
 from anypop.agent.act.bgp.words import session_name
 from anypop.agent.act.network.drain_rules import render as render_drain
 from anypop.agent.act.network.error_rules import render as render_errors
-from anypop.agent.act.network.firewall import render as render_nft
+from anypop.agent.act.network.firewall_rules import render as render_nft
 from anypop.agent.act.network.pins import Pin
-from anypop.agent.decide.elements import Export, Firewall, Opening, SpeakerConfig
+from anypop.agent.decide.elements import Export, Firewall, GuardedLink, Opening, SpeakerConfig
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.peering import GracefulRestart, Imports, Role, RpkiCache, Take
@@ -89,15 +89,47 @@ SPEAKERS = {
     ),
     "alone": SpeakerConfig(asn=4_200_000_001, router_id=IPv4Address("10.64.255.1"), upstreams=()),
 }  # fmt: skip
+
+
+def openings(*addresses: str) -> tuple[Opening, ...]:
+    return tuple(
+        Opening(address=ip_address(a), protocol=p, port=n)
+        for a in addresses
+        for p, n in ((Protocol.TCP, 80), (Protocol.UDP, 53))
+    )
+
+
 FIREWALLS = {
     "empty": Firewall(),
     "two": Firewall(
-        links=("i0123456789", "i0123456790"),
-        openings=tuple(
-            Opening(address=ip_address(a), protocol=p, port=n)
-            for a in ("192.0.2.1", "198.51.100.10", "2001:db8:a::1")
-            for p, n in ((Protocol.TCP, 80), (Protocol.UDP, 53))
+        links=tuple(
+            GuardedLink(
+                name=f"i012345678{n}",
+                own=tuple(
+                    ip_address(a)
+                    for a in (
+                        f"10.64.0.{2 * n + 1}",
+                        f"198.51.100.{10 + n}",
+                        "192.0.2.1",
+                        f"fd00:64::{2 * n + 1:x}",
+                        "2001:db8:a::1",
+                    )
+                ),
+                mac=bytes.fromhex(f"02012345678{n}"),
+            )
+            for n in (0, 9)
         ),
+        openings=openings("192.0.2.1", "198.51.100.10", "2001:db8:a::1"),
+        inside=openings("10.64.0.1", "192.0.2.1", "fd00:64::1"),
+        kin=(0x5123_4567,),
+        uplinks=("up-level3", "up-arelion"),
+        neighbors=(
+            ("up-level3", ip_address("10.9.0.1")),
+            ("up-level3", ip_address("fd00:9::1")),
+            ("", ip_address("203.0.113.9")),
+        ),
+        ours=(ANYCAST4, ANYCAST6, ip_network("198.51.100.0/24"), ip_network("198.51.100.128/25")),
+        hidden=(ip_network("10.64.0.0/16"), ip_network("fd00:64::/64")),
     ),
 }
 
@@ -183,7 +215,7 @@ def test_the_firewall_is_the_recorded_one_and_nft_takes_it(name: str) -> None:
 @pytest.mark.lab
 def test_nft_refuses_a_broken_table() -> None:
     """The check can fail: an unknown chain is enough."""
-    assert not nft_accepts(render_nft(FIREWALLS["two"], "any").replace("jump inbound", "jump elsewhere"))
+    assert not nft_accepts(render_nft(FIREWALLS["two"], "any").replace("jump arriving", "jump elsewhere"))
 
 
 def _pin(slot: int, *addresses: str) -> Pin:

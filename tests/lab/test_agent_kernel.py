@@ -18,7 +18,7 @@ import pytest
 from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import BUCKETS, Router, hop_number
-from anypop.agent.decide.elements import Firewall, Member
+from anypop.agent.decide.elements import Firewall, GuardedLink, Member
 from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, link_of, short
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.teardown import remove_firewall
@@ -352,21 +352,21 @@ def test_kernel_settings_are_made_once(net: Netlink) -> None:
 
 
 def test_the_firewall_replaces_only_its_own_table(net: Netlink) -> None:
-    """Another table in the same namespace survives loading, reloading and unloading ours; the digest tells what is
-    loaded.
+    """Another table in the same namespace survives loading, reloading and unloading ours; what is loaded is told
+    from what is not.
     """
     process.run(["nft", "-f", "-"], stdin="table ip theirs { chain c { accept; }; }\n")
-    rules = Firewall(links=(link_of(ALL[0].uid),))
+    rules = Firewall(links=(GuardedLink(name=link_of(ALL[0].uid), own=tuple(namespaces.own_addresses(ALL[0]))),))
 
-    async def change() -> list[str | None]:
-        found = [await firewall.loaded_digest(PREFIX)]
+    async def change() -> list[bool]:
+        found = [await firewall.holds(Firewall(), PREFIX)]
         for wanted in (Firewall(), rules):
-            await firewall.load(wanted, PREFIX)
-            found.append(await firewall.loaded_digest(PREFIX))
+            await firewall.load(wanted, None, PREFIX)
+            found += [await firewall.holds(Firewall(), PREFIX), await firewall.holds(rules, PREFIX)]
         remove_firewall(PREFIX)
         remove_firewall(PREFIX)
-        return [*found, await firewall.loaded_digest(PREFIX)]
+        return [*found, await firewall.holds(rules, PREFIX)]
 
-    assert asyncio.run(change()) == [None, firewall.digest(Firewall()), firewall.digest(rules), None]
+    assert asyncio.run(change()) == [False, True, False, False, True, False]
     assert "theirs" in process.run(["nft", "list", "ruleset"])
     assert rtnl.links(net)

@@ -510,9 +510,75 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=15, reason="a new BIRD announces it")
 
 
+def test_rules_that_somebody_takes_out_are_back_at_once(clean: PopLab) -> None:
+    """All rules, one chain's, one element, or one of the few that say who may speak BGP: the kernel tells of it, what
+    is missing comes back without a look being asked for, and it is told as drift. Another's table is left alone.
+    """
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    name, told = f"anypop_{clean.prefix}", len(clean.control.reports)
+    rules = [netns.command(clean.router, "nft", "-s", "list", "table", family, name) for family in ("inet", "arp")]
+
+    def loaded() -> list[str]:
+        with suppress(WorldError):
+            return [process.run(words) for words in rules]
+        return []
+
+    before = loaded()
+    assert before
+    own = f'{{ "{link_of(only.uid)}" . {external(only)} }}'
+    for harm in (
+        "flush ruleset\nadd table inet theirs",
+        f"flush chain inet {name} sources",
+        f"delete element inet {name} own4 {own}",
+        f"flush set inet {name} neighbors4",
+        f"delete table arp {name}",
+    ):
+        process.run(netns.command(clean.router, "nft", "-f", "-"), stdin=harm + "\n")
+        wait_until(lambda: loaded() == before, timeout_s=5, reason=f"mended: {harm}")
+    wait_until(
+        lambda: any("SetFirewall in lane firewall" in report.drift for report in clean.control.reports[told:]),
+        timeout_s=5,
+        reason="it is told",
+    )
+    assert "inet theirs" in process.run(netns.command(clean.router, "nft", "list", "tables"))
+    process.run(netns.command(clean.router, "nft", "delete table inet theirs"))
+
+
+def test_a_link_that_somebody_changed_is_mended(clean: PopLab) -> None:
+    """Its device group by the kernel's own word, its neighbours and what it answers for with the next full look; its
+    process goes on.
+    """
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    link, pids = link_of(only.uid), container_pids(clean)
+    (group,) = {row["group"] for row in clean.kernel("link", "show", "dev", link)}
+    ip.batch([f"link set dev {link} group 0"], netns=clean.router)
+    wait_until(
+        lambda: clean.kernel("link", "show", "dev", link)[0]["group"] == group, timeout_s=5, reason="the group is back"
+    )
+
+    def neighbours() -> list[str]:
+        return sorted(row["dst"] for row in clean.kernel("neigh", "show", "dev", link, "nud", "permanent"))
+
+    def ignoring() -> str:
+        path = f"/proc/sys/net/ipv4/conf/{link}/arp_ignore"
+        return process.run(netns.command(clean.router, "cat", path)).strip()
+
+    known = sorted(str(a.private) for a in only.addresses())
+    assert (neighbours(), ignoring()) == (known, "1")
+    ip.batch([f"neigh del {known[0]} dev {link}"], netns=clean.router)
+    process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > /proc/sys/net/ipv4/conf/{link}/arp_ignore"))
+    os.kill(clean.agent_pid(), signal.SIGUSR1)
+    wait_until(lambda: (neighbours(), ignoring()) == (known, "1"), timeout_s=5, reason="the link is mended")
+    assert container_pids(clean) == pids
+
+
 def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> None:
-    """A firewall that somebody flushed and a changed kernel setting come back with the next full look, and are told
-    as drift.
+    """All rules that somebody flushed, and a changed kernel setting that no event tells of, come back, and are told as
+    drift.
     """
     only = fresh(0)
     clean.give(only)
@@ -530,13 +596,17 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
             return all((t := tables[v]) is not None and set(t.links) == {link_of(only.uid)} for v in (4, 6))
 
         wait_until(led, timeout_s=5, reason="errors are led to it")
-    before = rules()
+    before, told = rules(), len(clean.control.reports)
     process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
     process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > {HASH_POLICY}"))
     os.kill(clean.agent_pid(), signal.SIGUSR1)
     wait_until(lambda: rules() == before, timeout_s=5, reason="the firewall is back")
     mended = {"SetFirewall in lane firewall", "PrepareRouter in lane router"}
-    wait_until(lambda: (r := clean.control.report) and mended <= set(r.drift), timeout_s=5, reason="the drift is told")
+    wait_until(
+        lambda: mended <= {word for report in clean.control.reports[told:] for word in report.drift},
+        timeout_s=5,
+        reason="the drift is told",
+    )
     policy = process.run(netns.command(clean.router, "cat", HASH_POLICY))
     assert policy.strip() == "3"
     os.kill(clean.agent_pid(), signal.SIGUSR1)

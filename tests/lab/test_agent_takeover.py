@@ -6,14 +6,18 @@ The state is made here as 0.1 made it: its ledger's form, its containers' labels
 """
 
 import json
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.forged import packet
 
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.act.network import namespaces, rtnl
@@ -21,8 +25,8 @@ from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import BUCKETS, hop_number
 from anypop.agent.decide.elements import UNKNOWN
 from anypop.agent.decide.steps import CreateContainer
-from anypop.agent.naming import ROUTE_PROTOCOL, container_of, link_of
-from anypop.host import netns
+from anypop.agent.naming import ROUTE_PROTOCOL, container_of, link_of, namespace_of
+from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
 from anypop.model.order import InstanceOrder
@@ -59,6 +63,10 @@ def _made_by_the_older(lab: PopLab, one: InstanceOrder) -> None:
         namespaces.add_link(net, lab.prefix, one)
         index = next(link.index for link in rtnl.links(net) if link.name == link_of(one.uid))
         namespaces.set_external_routes(net, index, one)
+        rtnl.set_device_group(net, index, 0)
+        Path(f"/proc/sys/net/ipv4/conf/{link_of(one.uid)}/arp_ignore").write_text("0")
+        ip.batch([f"neigh flush dev {link_of(one.uid)} nud permanent"], netns=lab.router)
+    ip.batch(["neigh flush dev eth0 nud permanent"], netns=namespace_of(lab.prefix, one.uid))
     (container,) = one.containers
     step = CreateContainer(instance=one, container=container, lane="", generation=1)
     name = container_of(lab.prefix, one.uid, container.name)
@@ -80,6 +88,7 @@ def _made_by_the_older(lab: PopLab, one: InstanceOrder) -> None:
 def _balanced_by_the_older(lab: PopLab, *all_: InstanceOrder) -> None:
     """Groups of 128 buckets under the policy that takes a packet's own hash."""
     with netns.inside(lab.router), Netlink() as net:
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         for version in (4, 6):
             Path(f"/proc/sys/net/ipv{version}/fib_multipath_hash_policy").write_text("1")
         index = {link.name: link.index for link in rtnl.links(net)}
@@ -93,6 +102,36 @@ def _balanced_by_the_older(lab: PopLab, *all_: InstanceOrder) -> None:
                 hops.append((hop, 100))
             rtnl.set_group(net, 0x4000_0001 + number, hops, protocol=ROUTE_PROTOCOL, buckets=128, idle_s=60)
             rtnl.set_route(net, ip_network(address), ROUTE_PROTOCOL, nexthop=0x4000_0001 + number)
+
+
+def _guarded_by_the_older(lab: PopLab, *all_: InstanceOrder) -> None:
+    """Its table: inbound ports alone, by the names of links."""
+    links = ", ".join(f'"{link_of(one.uid)}"' for one in all_)
+    text = f"""table inet anypop_{lab.prefix} {{
+ set instances {{ type ifname; elements = {{ {links} }}; }}
+ chain forward {{ type filter hook forward priority filter; policy accept; oifname @instances jump inbound; }}
+ chain inbound {{ ct state established,related accept; tcp dport {{ 80, 81 }} accept; counter drop; }}
+}}
+"""
+    process.run(netns.command(lab.router, "nft", "-f", "-"), stdin=text)
+
+
+def _arrives(lab: PopLab, one: InstanceOrder, source: Address, target: str = "203.0.113.1") -> bool:
+    """Whether the upstream hears what the instance says with this source."""
+    token = b"a packet of its own"
+    with netns.inside(lab.upstreams.namespace("one")):
+        ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))  # ETH_P_ALL
+    with ear, netns.inside(namespace_of(lab.prefix, one.uid)):
+        mouth = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        said = packet(source, ip_address(target), 4242, token)
+        ear.settimeout(0.5)
+        with mouth, suppress(TimeoutError):
+            mouth.sendto(said, (target, 0))
+            until = time.monotonic() + 0.5  # others talk here as well
+            while time.monotonic() < until:
+                if token in ear.recv(1 << 16):
+                    return True
+    return False
 
 
 def _external_routes(lab: PopLab) -> list[dict[str, Any]]:
@@ -117,6 +156,8 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
     for one in (*ones, other):
         _made_by_the_older(lab, one)
     _balanced_by_the_older(lab, *ones, other)
+    _guarded_by_the_older(lab, *ones, other)
+    assert _arrives(lab, ones[0], external(ones[1]), "10.99.0.1")
     ids = {row["Id"] for row in lab.podman.ask("GET", "/containers/json").json()}
     before, routes = container_pids(lab), _external_routes(lab)
 
@@ -133,6 +174,14 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
         with netns.inside(lab.router), Netlink() as net:
             assert POLICY.read_text().strip() == "3"
             assert {hop.buckets for hop in rtnl.nexthops(net, ROUTE_PROTOCOL) if hop.group} == {BUCKETS}
+        assert _arrives(lab, ones[0], external(ones[0]))
+        assert not _arrives(lab, ones[0], external(ones[1]))
+        for one in (*ones, other):
+            known = partial(lab.kernel, "neigh", "show", "dev", link_of(one.uid), "nud", "permanent")
+            wait_until(
+                lambda known=known: len(known()) == 2,  # type: ignore[misc]
+                timeout_s=5, reason="the link has its neighbours",
+            )  # fmt: skip
         told = lab.control.report
         assert told is not None
         assert {i.template for i in told.instances} == {""}

@@ -22,6 +22,7 @@ from anypop.agent.decide.steps import (
     EndDrain,
     PullImage,
     RemoveContainer,
+    SetFirewall,
     SetNextHops,
     SetSpeaker,
     StartContainer,
@@ -103,7 +104,7 @@ def test_a_converged_world_needs_no_steps(orders: list[Order]) -> None:
         host.kill()
         host.memory = memory.checked(
             router_ready=True,
-            firewall_holds=True,
+            unfit=frozenset(),
             wrong=(),
             memory=replace(host.memory, firewall=checked.firewall, inside=checked.inside),
         )
@@ -139,6 +140,53 @@ def test_sickness_and_deaths_never_withdraw_without_a_grant(data: st.DataObject)
         if data.draw(st.booleans()):
             settle(host)
         assert host.speaker == announced
+
+
+def test_links_that_an_older_version_made_are_fitted_and_nothing_is_started() -> None:
+    """An agent that takes over finds links without a group, and with neighbours that are asked for: they get both, and
+    their containers and addresses stay as they are. The same of a link whose group somebody has changed.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(1)))
+    settle(host)
+    before = {**host.picture(), "firewall": None}
+    groups = dict(host.device_groups)
+    host.device_groups = dict.fromkeys(groups, 0)
+    host.unfit = {instance(0).uid, instance(1).uid}
+    host.kill()
+    host.applied.clear()
+    settle(host)
+    assert {**host.picture(), "firewall": None} == before
+    assert (host.device_groups, host.unfit) == (groups, set())
+    assert {type(s).__name__ for s in host.applied} <= {
+        "GroupLink",
+        "FitLink",
+        "SetFirewall",
+        "SetInside",
+        "SetErrorWays",
+        "PrepareRouter",
+    }
+    host.device_groups[short(instance(0).uid)] = 7
+    settle(host)
+    assert host.device_groups == groups
+
+
+def test_one_more_instance_changes_the_rules_by_what_is_its_own() -> None:
+    """The step tells what was loaded before, so that what stays need not be loaded; and nothing, when that is not
+    known any more.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    loaded = host.memory.firewall
+    host.obey(order(2, instance(0), instance(1)))
+    (step,) = (s for s in converge(host.facts(), host.now) if isinstance(s, SetFirewall))
+    assert loaded is not None
+    assert step.before == loaded
+    settle(host)
+    host.memory = memory.ruleset_checked(holds=False, memory=host.memory)
+    (step,) = (s for s in converge(host.facts(), host.now) if isinstance(s, SetFirewall))
+    assert step.before is None
 
 
 def test_a_grant_withdraws_what_nobody_answers_for() -> None:

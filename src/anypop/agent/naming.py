@@ -45,6 +45,11 @@ link, the preference of the rule that leads there, and the protocol number of th
 and are no change that anybody waits for).
 """
 
+DEVICE_GROUPS, DEVICE_GROUP_MASK = 0x5000_0000, 0xF000_0000
+"""Device groups of instances' links: these four bits, and below them a number for the stack. A link is born with its
+group, so the rules know it for one of ours before it is up, and what they do not know of it they drop.
+"""
+
 LABEL = "anypop."
 _HEX = re.compile(r"[0-9a-f]{10}")
 _LINK = re.compile(r"i([0-9a-f]{10})")
@@ -72,6 +77,29 @@ def short_of_link(link: str) -> str | None:
     """The ten hex digits of one of our links; None for anybody else's interface."""
     match = _LINK.fullmatch(link)
     return match[1] if match else None
+
+
+@lru_cache(maxsize=1 << 12)
+def device_group_of(stack_id: str) -> int:
+    """The device group of the links of a stack's instances; that of "" is nobody's. Two stacks may have one: who
+    makes the rules looks out for it.
+    """
+    number = int.from_bytes(hashlib.sha256(stack_id.encode()).digest()[:4], "big") & ~DEVICE_GROUP_MASK
+    return DEVICE_GROUPS | (max(number, 1) if stack_id else 0)
+
+
+def is_device_group(group: int) -> bool:
+    return group & DEVICE_GROUP_MASK == DEVICE_GROUPS
+
+
+def inside_mac(uid: str) -> bytes:
+    """The fixed hardware address of the instance's end of its link: locally administered, then the ten hex digits."""
+    return b"\x02" + bytes.fromhex(short(uid))
+
+
+def router_mac(uid: str) -> bytes:
+    """The same of the router's end."""
+    return b"\x06" + bytes.fromhex(short(uid))
 
 
 def container_of(prefix: str, uid: str, container: str) -> str:

@@ -35,7 +35,7 @@ from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
-from anypop.agent.decide.steps import CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
+from anypop.agent.decide.steps import FIREWALL, CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
 from anypop.agent.naming import short
@@ -43,6 +43,7 @@ from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.observer import Observer
+from anypop.agent.observe.ruleset_monitor import RulesetMonitor
 from anypop.model.announce import Address
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
@@ -54,6 +55,7 @@ from anypop.model.steady import SteadyClock
 
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
+FOREIGN_RULES_S = 0.1  # who changes rules without end costs us a tenth of a core at most
 # BIRD sends no events: it is asked this often, and more often while what is ordered is not yet exported
 SPEAKER_S = 1.0
 SPEAKER_QUICK_S = 0.03
@@ -74,6 +76,7 @@ class Agent:
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
         self._ledger = Ledger(state / "order.json", host, ledger_key(state, host, os.environ))
         self._wake, self._look_now, self._learnt_gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._foreign_rules = asyncio.Event()
         net = self._net = Netlink()
         self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))
         self._observer = Observer(
@@ -104,20 +107,24 @@ class Agent:
         self._ledger.restore()
         monitor = KernelMonitor(self._wake_soon)
         learnt_monitor = LearntMonitor(deleted=self._learnt_gone.set, ruled=self._rules_changed)
+        ruleset = RulesetMonitor(self._foreign_rules.set)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
                 group.create_task(self._control.deliver(self._make_report))
                 self._memory = memory.began(await self._observer.open(), self._memory)
+                self._memory = replace(self._memory, unfit=self._observer.unfit(self._ledger.page))
                 group.create_task(self._passes())
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
                 group.create_task(self._watch_speaker(learnt_monitor))
                 group.create_task(self._refill())
                 group.create_task(self._full_passes())
+                group.create_task(self._watch_firewall())
         finally:
             monitor.close()
             learnt_monitor.close()
+            ruleset.close()
             self._observer.close()
 
     async def _passes(self) -> None:
@@ -276,18 +283,33 @@ class Agent:
         await asyncio.gather(
             self._observer.look_at_containers(quietly=True), self._speaker.look(), self._observer.measure()
         )
-        loaded = await firewall.loaded_digest(self._prefix)
-        believed = self._memory.firewall
-        holds = believed is None or loaded == firewall.digest(believed)
+        await self._check_firewall()
         wrong = await asyncio.to_thread(self._wrong_inside, dict(self._memory.inside))
-        self._memory = memory.checked(
-            router_ready=self._is_prepared(), firewall_holds=holds, wrong=wrong, memory=self._memory
-        )
+        unfit = self._observer.unfit(self._ledger.page)
+        self._memory = memory.checked(router_ready=self._is_prepared(), unfit=unfit, wrong=wrong, memory=self._memory)
         self._count_drift = True
         self._wake.set()
 
     def _wrong_inside(self, believed: dict[str, Inside]) -> set[str]:
         return {uid for uid, wanted in believed.items() if not inside.is_right(self._prefix, uid, wanted)}
+
+    async def _check_firewall(self) -> None:
+        """Whether the rules are still those that we loaded; steps under way may have changed them meanwhile."""
+        believed = self._memory.firewall
+        if believed is None or await firewall.holds(believed, self._prefix):
+            return
+        if self._memory.firewall is believed and FIREWALL not in self._lanes.busy:
+            self._memory = memory.ruleset_checked(holds=False, memory=self._memory)
+            self._count_drift = True
+
+    async def _watch_firewall(self) -> None:
+        """Somebody else has changed rules: ours are looked at, and mended by the pass that is woken."""
+        while True:
+            await self._foreign_rules.wait()
+            self._foreign_rules.clear()
+            await self._check_firewall()
+            self._wake.set()
+            await asyncio.sleep(FOREIGN_RULES_S)
 
     def _tell(self) -> None:
         page = self._ledger.page

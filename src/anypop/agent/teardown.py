@@ -130,9 +130,9 @@ def _end_processes(names: set[str]) -> int:
 
 
 def remove_firewall(prefix: str) -> None:
-    """Remove our table; harmless when it is not there."""
-    table = f"inet {firewall_table(prefix)}"
-    process.run(["nft", "-f", "-"], stdin=f"table {table}\ndelete table {table}\n")
+    """Remove our tables; harmless when they are not there."""
+    tables = (f"{family} {firewall_table(prefix)}" for family in ("inet", "arp"))
+    process.run(["nft", "-f", "-"], stdin="".join(f"table {table}\ndelete table {table}\n" for table in tables))
 
 
 def _remove_routes(net: Netlink) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
-from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
 from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
 from anypop.model.reasons import Reason
@@ -57,13 +57,15 @@ class InstanceOrder:
     """One incarnation to run. Two incarnations of one slot share `name`, external and anycast addresses; each has its
     own `uid` and private addresses, and the one with the higher `life` is the newer.
 
-    `template`: the hash of what it is made from, for ever. `revision`: whose probes, ports and labels it follows.
+    `stack_id`: whose instances it may reach inside ("": not told, so nobody's). `template`: the hash of what it is
+    made from, for ever. `revision`: whose probes, ports and labels it follows.
     `links`: at least one.
     """
 
     name: InstanceName
     uid: str
     workload_id: WorkloadId
+    stack_id: StackId | Literal[""] = ""
     life: int = 0
     template: str = ""
     revision: int = 0

@@ -130,6 +130,7 @@ def instance_order(
         name=incarnation.name,
         uid=incarnation.uid,
         workload_id=incarnation.workload_id,
+        stack_id=workload.stack_id,
         life=incarnation.life,
         template=incarnation.template or workload.template,
         revision=incarnation.revision,

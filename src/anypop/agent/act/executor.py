@@ -9,7 +9,7 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import firewall, inside, learnt, namespaces, rtnl, sysctl
+from anypop.agent.act.network import firewall, inside, learnt, links, namespaces, rtnl, sysctl
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
@@ -20,6 +20,8 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     DeleteNamespace,
     EndDrain,
+    FitLink,
+    GroupLink,
     MakeNamespace,
     PrepareRouter,
     PullImage,
@@ -38,7 +40,7 @@ from anypop.agent.decide.steps import (
     StartContainer,
     Step,
 )
-from anypop.agent.naming import link_of
+from anypop.agent.naming import link_of, short
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
 
@@ -70,13 +72,17 @@ class Executor:
                 self._router.set_route(step.address)
             case RemoveRoute():
                 self._router.remove_route(step.address)
+            case GroupLink():
+                self._router.group_link(short(step.uid), step.group)
             case _:
                 raise TypeError(f"not a step of the router's lane: {step}")
 
     async def perform(self, step: Step) -> None:
         """Any step."""
         match step:
-            case PrepareRouter() | SetCover() | RemoveCover() | SetNextHops() | SetRoute() | RemoveRoute():
+            case (
+                PrepareRouter() | SetCover() | RemoveCover() | SetNextHops() | SetRoute() | RemoveRoute() | GroupLink()
+            ):
                 self.perform_now(step)
             case CreateContainer():
                 namespaces.settle_sysctls(self._prefix, step.instance.uid, step.container.security.sysctls)
@@ -84,7 +90,7 @@ class Executor:
             case PullImage() | StartContainer() | RemoveContainer():
                 await self._runtime.carry_out(step)
             case SetFirewall():
-                await firewall.load(step.rules, self._prefix)
+                await firewall.load(step.rules, step.before, self._prefix)
             case SetErrorWays():
                 await self._errors.set(step.ways)
             case SetSpeaker():
@@ -95,6 +101,8 @@ class Executor:
                 namespaces.add_link(self._net, self._prefix, step.instance)
             case SetInside():
                 await inside.set_inside(self._prefix, step.uid, step.inside)
+            case FitLink():
+                links.fit(self._net, self._prefix, step.instance)
             case SetExternal():
                 namespaces.set_external_routes(self._net, self._index(step.instance), step.instance)
             case RemoveExternal():

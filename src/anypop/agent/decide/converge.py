@@ -20,6 +20,8 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     DeleteNamespace,
     EndDrain,
+    FitLink,
+    GroupLink,
     MakeNamespace,
     PrepareRouter,
     PullImage,
@@ -42,7 +44,7 @@ from anypop.agent.decide.steps import (
     instance_lane,
 )
 from anypop.agent.decide.traffic import LOOK_S, is_drained, may_move, members_for, must_drain
-from anypop.agent.naming import short
+from anypop.agent.naming import device_group_of, short
 from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
@@ -60,8 +62,9 @@ def converge(facts: Facts, now: float) -> list[Step]:
         steps += _take_down(leaving, facts, now)
     for instance in facts.staying:
         steps += _bring_up(instance, facts, now)
+    steps += _links(facts)
     if not facts.is_guarded:
-        steps.append(SetFirewall(rules=facts.firewall))
+        steps.append(SetFirewall(rules=facts.firewall, before=memory.firewall))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
     config = speaker_for(facts, now)
@@ -106,6 +109,19 @@ def _router(facts: Facts, now: float) -> list[Step]:
                 steps.append(SetRoute(address=address))
         elif not members and address in seen.balanced:
             steps.append(RemoveRoute(address=address))
+    return steps
+
+
+def _links(facts: Facts) -> list[Step]:
+    """What links that stand lack: an older version made them otherwise, or somebody has changed them."""
+    seen, steps = facts.observed, list[Step]()
+    for key, instance in facts.known.items():
+        if not seen.links.get(key):
+            continue
+        if seen.groups.get(key) != (group := device_group_of(instance.stack_id)):
+            steps.append(GroupLink(uid=instance.uid, group=group))
+        if instance.uid in seen.memory.unfit:
+            steps.append(FitLink(instance=instance, lane=instance_lane(instance.name, instance.uid)))
     return steps
 
 

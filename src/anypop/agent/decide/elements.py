@@ -133,11 +133,34 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Firewall:
-    """Everything that guards instances: on these links inbound traffic is dropped, except for the openings."""
+class GuardedLink:
+    """An instance's link, and the only addresses that it lets out. `mac`: of the instance's end, when we made it."""
 
-    links: tuple[str, ...] = ()
+    name: str
+    own: tuple[Address, ...] = ()
+    mac: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """Everything that guards instances, the host and its neighbours.
+
+    `openings`: what everybody reaches; `inside`: what instances of the same stack reach, whose links have a device
+    group of `kin`. `uplinks`: the interfaces by which instances reach the Internet; `neighbors`: who may speak BGP
+    and BFD with the host, and where ("": some hops away, by whatever interface); `ours`: the prefixes for which it
+    forwards; `hidden`: those of the links, which are reached inside a stack alone. `services`: what instances may
+    ask of the host itself.
+    """
+
+    links: tuple[GuardedLink, ...] = ()
     openings: tuple[Opening, ...] = ()
+    inside: tuple[Opening, ...] = ()
+    kin: tuple[int, ...] = ()
+    uplinks: tuple[str, ...] = ()
+    neighbors: tuple[tuple[str, Address], ...] = ()
+    ours: tuple[Prefix, ...] = ()
+    hidden: tuple[Prefix, ...] = ()
+    services: tuple[Opening, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -330,7 +330,7 @@ class Facts:
     def firewall(self) -> Firewall:
         """The rules as they should be: for all that runs, and for those that go on answering while they leave."""
         leaving = (x.instance for x in self.remains if x.instance is not None)
-        return firewall_for((*self.order.instances, *leaving))
+        return firewall_for(self.order, {i.uid: i for i in (*leaving, *self.order.instances)}.values())
 
     @cached_property
     def error_ways(self) -> tuple[ErrorWay, ...]:

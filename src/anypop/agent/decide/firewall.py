@@ -1,34 +1,76 @@
-"""Which inbound traffic is let through to instances: the ports that their workload opened to all, and nothing else.
-Pure.
+"""What may pass: which sources an instance's link lets out, which ports are reached from where, who may speak to the
+host, and what the host forwards for others. Pure.
 
-In: the instances here, also those that are leaving (they go on answering while they drain). Out: `Firewall`;
-`act.network.firewall` puts it into nft.
+In: the order and the instances here, also those that are leaving (they go on answering while they drain). Out:
+`Firewall`; `act.network.firewall` puts it into nft.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
-from anypop.agent.decide.elements import Firewall, Opening
-from anypop.agent.naming import link_of
-from anypop.model.announce import Address
-from anypop.model.order import InstanceOrder
+from anypop.agent.decide.elements import Firewall, GuardedLink, Opening
+from anypop.agent.naming import device_group_of, inside_mac, link_of
+from anypop.model.announce import Address, Prefix
+from anypop.model.order import InstanceOrder, Order
 from anypop.model.workload import Protocol
 
 
-def firewall_for(instances: Iterable[InstanceOrder]) -> Firewall:
+def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
     """The rules for these, sorted."""
-    links, openings = set[str](), dict[tuple[int, int, str, int], Opening]()
+    all_ = sorted(instances, key=lambda i: i.uid)
+    upstreams = order.upstreams
+    neighbors = {
+        (u.interface if u.multihop is None else "", a)
+        for u in upstreams
+        for a in (u.neighbor4, u.neighbor6)
+        if a is not None
+    }
+    ours: set[Prefix] = {order.external4, order.external6, *(a.prefix for a in order.announcements)}
+    return Firewall(
+        links=tuple(_link(i) for i in all_),
+        openings=_openings((i, a, False) for i in all_ for a in _public(i)),
+        inside=_openings((i, a, True) for i in all_ for a in (*_private(i), *_public(i))),
+        kin=_kin(all_),
+        uplinks=tuple(sorted({u.interface for u in upstreams})),
+        neighbors=tuple(sorted(neighbors, key=lambda n: (n[0], n[1].version, int(n[1])))),
+        ours=tuple(sorted(ours, key=str)),
+        hidden=(order.private4, order.private6),
+    )
+
+
+def _link(instance: InstanceOrder) -> GuardedLink:
+    return GuardedLink(
+        name=link_of(instance.uid), own=(*_private(instance), *_public(instance)), mac=inside_mac(instance.uid)
+    )
+
+
+def _kin(instances: Iterable[InstanceOrder]) -> tuple[int, ...]:
+    """Device groups inside which links may reach each other. One that two stacks happen to have is none."""
+    stacks: defaultdict[int, set[str]] = defaultdict(set)
     for instance in instances:
-        links.add(link_of(instance.uid))
-        ports = {(p.protocol, p.port) for c in instance.containers for p in c.ports if p.open_to_all}
-        for address in _addresses(instance):
-            for protocol, port in ports:
-                openings[_place(address, protocol, port)] = Opening(address=address, protocol=protocol, port=port)
-    return Firewall(links=tuple(sorted(links)), openings=tuple(openings[place] for place in sorted(openings)))
+        if instance.stack_id:
+            stacks[device_group_of(instance.stack_id)].add(instance.stack_id)
+    return tuple(sorted(group for group, found in stacks.items() if len(found) == 1))
 
 
-def _place(address: Address, protocol: Protocol, port: int) -> tuple[int, int, str, int]:
-    return address.version, int(address), protocol, port
+def _openings(places: Iterable[tuple[InstanceOrder, Address, bool]]) -> tuple[Opening, ...]:
+    """For each instance and address the ports that are open to all, or (True) all that are declared."""
+    found = dict[tuple[int, int, str, int], Opening]()
+    for instance, address, every in places:
+        for protocol, port in _ports(instance, every=every):
+            found[address.version, int(address), protocol, port] = Opening(
+                address=address, protocol=protocol, port=port
+            )
+    return tuple(found[place] for place in sorted(found))
 
 
-def _addresses(instance: InstanceOrder) -> list[Address]:
-    return [*(one for a in instance.addresses() for one in (a.private, a.external)), *instance.anycast]
+def _ports(instance: InstanceOrder, *, every: bool) -> Iterator[tuple[Protocol, int]]:
+    return ((p.protocol, p.port) for c in instance.containers for p in c.ports if every or p.open_to_all)
+
+
+def _private(instance: InstanceOrder) -> list[Address]:
+    return [a.private for a in instance.addresses()]
+
+
+def _public(instance: InstanceOrder) -> list[Address]:
+    return [*(a.external for a in instance.addresses()), *instance.anycast]

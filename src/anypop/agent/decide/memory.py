@@ -17,6 +17,7 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     EndDrain,
+    FitLink,
     PrepareRouter,
     PullImage,
     SetFirewall,
@@ -57,17 +58,18 @@ class Restarts:
 class Memory:
     """See the module.
 
-    `router_ready`: the kernel settings were right when last looked at; `firewall`: the rules that nft was last known
-    to have loaded; `inside`: what the namespace of each incarnation was last known to hold. `images`: those that are
-    here, with the time of the last pull that an instance asked for (0: none). `found`: containers that ran before
-    this agent did, with their pids; `dead`: ids and pids of processes whose end we know. `pasts`: what the next life of
-    a container will carry. `trouble` holds the lanes that rest; `failures` counts in a row, also of those that a new
-    order let off their rest.
+    `router_ready`: the kernel settings were right when last looked at; `firewall`: the rules that nft was last
+    known to have loaded; `unfit`: incarnations whose link lacked something; `inside`: what the namespace of each
+    incarnation was last known to hold. `images`: those that are here, with the time of the last pull that an
+    instance asked for (0: none). `found`: containers that ran before this agent did, with their pids; `dead`: ids
+    and pids of processes whose end we know. `pasts`: what the next life of a container will carry. `trouble` holds
+    the lanes that rest; `failures` counts in a row, also of those that a new order let off their rest.
     """
 
     router_ready: bool = False
     firewall: Firewall | None = None
     inside: Mapping[str, Inside] = field(default_factory=dict)
+    unfit: frozenset[str] = frozenset()
     images: Mapping[str, float] = field(default_factory=dict)
     ordered_at: Mapping[str, float] = field(default_factory=dict)
     found: frozenset[tuple[Key, int]] = frozenset()
@@ -162,6 +164,8 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, firewall=step.rules)
         case SetInside():
             return replace(memory, inside={**memory.inside, step.uid: step.inside})
+        case FitLink():
+            return replace(memory, unfit=memory.unfit - {step.instance.uid})
         case PullImage():
             at = now if step.anew else memory.images.get(step.image, 0.0)
             return replace(memory, images={**memory.images, step.image: at})
@@ -206,12 +210,16 @@ def order_changed(lanes: Collection[str], memory: Memory) -> Memory:
     return replace(memory, trouble=_without(memory.trouble, lanes))
 
 
-def checked(*, router_ready: bool, firewall_holds: bool, wrong: Collection[str], memory: Memory) -> Memory:
-    """What a full look found: whether the kernel's settings are right, whether nft still has the rules that we
-    loaded, and uids whose namespace has not what it should.
+def checked(*, router_ready: bool, unfit: frozenset[str], wrong: Collection[str], memory: Memory) -> Memory:
+    """What a full look found: whether the kernel's settings are right, which links lack something, and uids whose
+    namespace has not what it should.
     """
-    firewall = memory.firewall if firewall_holds else None
-    return replace(memory, router_ready=router_ready, firewall=firewall, inside=_without(memory.inside, wrong))
+    return replace(memory, router_ready=router_ready, unfit=unfit, inside=_without(memory.inside, wrong))
+
+
+def ruleset_checked(*, holds: bool, memory: Memory) -> Memory:
+    """Whether nft still has the rules that we loaded."""
+    return memory if holds else replace(memory, firewall=None)
 
 
 def forgotten(uid: str, memory: Memory) -> Memory:

@@ -16,9 +16,9 @@ from anypop.model.report import SessionReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """See the module. `links`: True when the link is complete. `numbers`: the kernel's numbers of links. `balanced`:
-    anycast addresses with a route, and the members behind it. `error_tables`: see `error_ways`; None: this kernel has
-    no nftables.
+    """See the module. `links`: True when the link is complete. `numbers`: the kernel's numbers of links; `groups`:
+    their device groups. `balanced`: anycast addresses with a route, and the members behind it. `error_tables`: see
+    `error_ways`; None: this kernel has no nftables.
 
     `speaker`: the configuration that runs, None when no speaker runs; `fallen` is then that of the one that died.
     `speaker_answers` False: it runs and does not answer, so what it announces is only what we last knew. `exported`:
@@ -28,6 +28,7 @@ class Observed:
     containers: tuple[ContainerSeen, ...] = ()
     namespaces: frozenset[str] = frozenset()
     links: Mapping[str, bool] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
     external: Mapping[Prefix, str] = field(default_factory=dict)
     covers: frozenset[Prefix] = frozenset()
     balanced: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)

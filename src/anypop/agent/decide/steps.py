@@ -91,7 +91,12 @@ class RemoveRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFirewall:
+    """The rules as they are to be. `before`: those that are loaded, so that only what differs need be changed; None:
+    not known, and all is loaded anew.
+    """
+
     rules: Firewall
+    before: Firewall | None = None
     lane: str = FIREWALL
 
 
@@ -131,6 +136,23 @@ class SetInside:
 
     uid: str
     inside: Inside
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLink:
+    """Put a link that stands into the device group of its stack, by which the rules know it."""
+
+    uid: str
+    group: int
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitLink:
+    """Settings and neighbour entries of a link that stands and lacks them."""
+
+    instance: InstanceOrder
     lane: str
 
 
@@ -225,7 +247,7 @@ payload.
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
-    | SetSpeaker | MakeNamespace | AddLink | SetInside
+    | SetSpeaker | MakeNamespace | AddLink | SetInside | GroupLink | FitLink
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import drain, pins
+from anypop.agent.act.network import drain, links, pins
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.namespaces import is_namespace
 from anypop.agent.act.network.netlink import Netlink
@@ -137,7 +137,7 @@ class Observer:
         return Observed(
             containers=containers,
             namespaces=frozenset(short(u) for u in uids if is_namespace(netns.path_of(namespace_of(self._prefix, u)))),
-            links=kernel.links, numbers=kernel.numbers, error_tables=self._errors.look(),
+            links=kernel.links, numbers=kernel.numbers, groups=kernel.groups, error_tables=self._errors.look(),
             external=kernel.external, covers=kernel.covers, balanced=kernel.balanced,
             pins=pinned, live=self._live(page, pinned),
             speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
@@ -176,6 +176,11 @@ class Observer:
             self.probes.verdict(i.uid, [c.name for c in i.containers]) for i in page.order.instances if i.uid in found
         )
         return all(verdict.healthy is not None for verdict in told)
+
+    def unfit(self, page: Page | None) -> frozenset[str]:
+        """Uids of the incarnations whose link stands and lacks a setting or a neighbour entry."""
+        leaving = (x.instance for x in page.leaving if x.instance is not None) if page else ()
+        return links.unfit(self._net, (*leaving, *(page.order.instances if page else ())))
 
     def close(self) -> None:
         self._deaths.close()

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
-from anypop.agent.act.network import rtnl
+from anypop.agent.act.network import links, rtnl
+from anypop.agent.act.network.links import INSIDE
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import ROUTE_PROTOCOL, link_of, namespace_of
+from anypop.agent.naming import ROUTE_PROTOCOL, device_group_of, inside_mac, link_of, namespace_of, router_mac
 from anypop.host import netns
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
 
-INSIDE = "eth0"
 # The namespace belongs to the host's users, not to the instance's: root inside has no power over it. So everybody may
 # listen below 1024, and send an echo (ping) by a socket made for that; raw sockets stay closed. The groups are all that
 # instances can have.
@@ -100,13 +100,22 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
     if any(link.name == name for link in rtnl.links(net)):
         rtnl.delete_link(net, name)  # it is not up, or nobody would have asked: what is behind it is unknown
     with netns.path_of(namespace_of(prefix, order.uid)).open() as handle:
-        rtnl.add_veth(net, name, peer=INSIDE, peer_namespace=handle.fileno())
+        rtnl.add_veth(
+            net,
+            name,
+            mac=router_mac(order.uid),
+            group=device_group_of(order.stack_id),
+            peer=INSIDE,
+            peer_mac=inside_mac(order.uid),
+            peer_namespace=handle.fileno(),
+        )
     _furnish(prefix, order)
     index = next(link.index for link in rtnl.links(net) if link.name == name)
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
     for address in order.addresses():
         rtnl.add_address(net, index, address.gateway, address.gateway.max_prefixlen - 1)
+    links.fit(net, prefix, order)
     rtnl.set_up(net, index)
 
 

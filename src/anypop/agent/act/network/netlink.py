@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -132,6 +132,24 @@ class Netlink:
             if number == sequence:
                 found.append(payload)
         return found
+
+    def batch(self, what: str, messages: Sequence[tuple[int, int, bytes]]) -> None:
+        """Messages (type, flags, body) that count together, in one datagram: a mark, changes, a mark. Errors as in
+        `change`, the first one there is.
+        """
+        parts = [
+            self._message(kind, REQUEST | flags | (ACK if kind & 0xFF00 else 0), body) for kind, flags, body in messages
+        ]
+        last = self._sequence
+        waiting = set(range(last - len(messages) + 2, last))
+        self._socket.send(b"".join(parts))
+        for number, kind_, payload in self._receive():
+            if not last - len(messages) < number <= last or kind_ != _ERROR:
+                continue
+            _raise_for(what, payload)
+            waiting.discard(number)
+            if not waiting:
+                return
 
     def dump(self, what: str, kind: int, body: bytes) -> list[bytes]:
         """The payloads of all messages of a dump. One that was interrupted by a change is taken again."""

@@ -5,9 +5,13 @@ compiled; looking at tables and deleting them goes without a process, in `nftabl
 """
 
 import asyncio
+from collections import deque
 
 from anypop.host import netns
 from anypop.model.errors import WorldError
+
+started: deque[int] = deque(maxlen=64)
+"""The last processes that were started here: changes of rules by them are our own."""
 
 
 async def nft(what: str, *words: str, stdin: str | None = None, namespace: str = "") -> str:
@@ -19,6 +23,7 @@ async def nft(what: str, *words: str, stdin: str | None = None, namespace: str =
         )
     except FileNotFoundError as error:
         raise WorldError(what, "nft is not installed; run script/setup") from error
+    started.append(run.pid)
     out, err = await run.communicate(stdin.encode() if stdin else None)
     if run.returncode != 0:
         raise WorldError(what, err.decode(errors="replace").strip() or f"nft ended with {run.returncode}")

@@ -34,6 +34,7 @@ class RouterSeen:
 
     links: dict[str, bool]
     numbers: dict[str, int]
+    groups: dict[str, int]
     external: dict[Prefix, str]
     covers: frozenset[Prefix]
     balanced: dict[Address, tuple[Member, ...]]
@@ -64,7 +65,8 @@ class Router:
 
     def look(self) -> RouterSeen:
         """Everything of ours in this kernel, read anew."""
-        links = {link.index: (key, link.up) for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
+        here = {key: link for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
+        links = {link.index: (key, link.up) for key, link in here.items()}
         hops = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
         external: dict[Prefix, str] = {}
         balanced: dict[Address, tuple[Member, ...]] = {}
@@ -81,10 +83,20 @@ class Router:
                 balanced[route.prefix.network_address] = tuple(members)
             elif route.interface in links:
                 external[route.prefix] = links[route.interface][0]
-        numbers = {key: index for index, (key, _) in links.items()}
         return RouterSeen(
-            links=dict(links.values()), numbers=numbers, external=external, covers=frozenset(covers), balanced=balanced
+            links=dict(links.values()),
+            numbers={key: link.index for key, link in here.items()},
+            groups={key: link.group for key, link in here.items()},
+            external=external,
+            covers=frozenset(covers),
+            balanced=balanced,
         )
+
+    def group_link(self, short: str, group: int) -> None:
+        """Put an instance's link into a device group; harmless when it is gone."""
+        for link in rtnl.links(self._net):
+            if short_of_link(link.name) == short:
+                rtnl.set_device_group(self._net, link.index, group)
 
     def set_cover(self, prefix: Prefix) -> None:
         rtnl.set_unreachable(self._net, prefix, ROUTE_PROTOCOL, COVER_METRIC)

@@ -20,6 +20,7 @@ NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
 NEW_ADDRESS, GET_ADDRESS = 20, 22
 NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_RULE, DEL_RULE, GET_RULE = 32, 33, 34
+NEW_NEIGHBOR, GET_NEIGHBOR = 28, 30
 NEW_NEXTHOP, DEL_NEXTHOP, GET_NEXTHOP = 104, 105, 106
 UNICAST, UNREACHABLE = 1, 7
 MAIN_TABLE = 254
@@ -33,6 +34,8 @@ _ADDRESS_HEADER = struct.Struct("=BBBBI")
 _ROUTE_HEADER = struct.Struct("=BBBBBBBBI")
 _RULE_HEADER = struct.Struct("=BBBBBBBBI")
 _NEXTHOP_HEADER = struct.Struct("=BBBBI")
+_NEIGHBOR_HEADER = struct.Struct("=BxxxiHBB")
+_PERMANENT = 0x80
 _GROUP_ENTRY = struct.Struct("=IBBH")
 
 
@@ -43,6 +46,7 @@ class Link:
     index: int
     name: str
     up: bool
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +109,20 @@ def links(net: Netlink) -> list[Link]:
     found = []
     for payload in net.dump("list links", GET_LINK, _LINK_HEADER.pack(0, 0, 0, 0, 0)):
         _, _, index, flags, _ = _LINK_HEADER.unpack_from(payload)
-        name = nl.attributes(payload[16:])[3].rstrip(b"\0").decode()
-        found.append(Link(index=index, name=name, up=bool(flags & _UP)))
+        attributes = nl.attributes(payload[16:])
+        name = attributes[3].rstrip(b"\0").decode()
+        found.append(Link(index=index, name=name, up=bool(flags & _UP), group=_number(attributes, 27)))  # IFLA_GROUP
     return found
 
 
-def add_veth(net: Netlink, name: str, *, peer: str, peer_namespace: int) -> None:
-    """A veth pair, one end here, the other born inside the namespace open as descriptor `peer_namespace`."""
-    inside = nl.text(3, peer) + nl.u32(28, peer_namespace)  # IFLA_IFNAME, IFLA_NET_NS_FD
+def add_veth(
+    net: Netlink, name: str, *, mac: bytes, group: int, peer: str, peer_mac: bytes, peer_namespace: int
+) -> None:
+    """A veth pair, one end here and in a device group, the other born inside the namespace open as descriptor
+    `peer_namespace`.
+    """
+    # IFLA_IFNAME, IFLA_ADDRESS, IFLA_NET_NS_FD
+    inside = nl.text(3, peer) + nl.attribute(1, peer_mac) + nl.u32(28, peer_namespace)
     other = nl.attribute(1, _LINK_HEADER.pack(0, 0, 0, 0, 0) + inside)  # VETH_INFO_PEER
     info = nl.nested(18, nl.text(1, "veth"), nl.nested(2, other))  # IFLA_LINKINFO: kind, data
     try:
@@ -120,7 +130,7 @@ def add_veth(net: Netlink, name: str, *, peer: str, peer_namespace: int) -> None
             f"add link {name}",
             NEW_LINK,
             nl.CREATE | nl.EXCL,
-            _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, name) + info,
+            _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.text(3, name) + nl.attribute(1, mac) + nl.u32(27, group) + info,
         )
     except WorldError as error:
         if not nl.is_there(error):
@@ -129,6 +139,38 @@ def add_veth(net: Netlink, name: str, *, peer: str, peer_namespace: int) -> None
 
 def set_up(net: Netlink, index: int) -> None:
     net.change(f"set link {index} up", NEW_LINK, 0, _LINK_HEADER.pack(0, 0, index, _UP, _UP))
+
+
+def set_device_group(net: Netlink, index: int, group: int) -> None:
+    """Put a link into a device group; harmless when it is gone."""
+    _tolerant(net, f"set group of link {index}", NEW_LINK, _LINK_HEADER.pack(0, 0, index, 0, 0) + nl.u32(27, group))
+
+
+def mac_of(net: Netlink, index: int) -> bytes:
+    """The hardware address of a link."""
+    for payload in net.dump("list links", GET_LINK, _LINK_HEADER.pack(0, 0, 0, 0, 0)):
+        if _LINK_HEADER.unpack_from(payload)[2] == index:
+            return nl.attributes(payload[16:])[1]
+    raise WorldError(f"read the hardware address of link {index}", "the link is gone")
+
+
+def set_neighbor(net: Netlink, index: int, address: Address, mac: bytes) -> None:
+    """A permanent neighbour entry: never asked for, never aged, and not counted among those that the machine's
+    kernel has room for.
+    """
+    head = _NEIGHBOR_HEADER.pack(family_of(address), index, _PERMANENT, 0, 0)
+    body = nl.attribute(1, address.packed) + nl.attribute(2, mac)  # NDA_DST, NDA_LLADDR
+    net.change(f"set neighbour {address}", NEW_NEIGHBOR, nl.CREATE | nl.REPLACE, head + body)
+
+
+def permanent_neighbors(net: Netlink) -> set[tuple[int, Address]]:
+    """The permanent neighbour entries of the namespace: interface and address."""
+    found = set()
+    for payload in net.dump("list neighbours", GET_NEIGHBOR, _NEIGHBOR_HEADER.pack(0, 0, 0, 0, 0)):
+        family, index, state, _, _ = _NEIGHBOR_HEADER.unpack_from(payload)
+        if state & _PERMANENT and family in (socket.AF_INET, socket.AF_INET6):
+            found.add((index, ip_address(nl.attributes(payload[12:])[1])))
+    return found
 
 
 def delete_link(net: Netlink, name: str) -> None:
@@ -148,6 +190,16 @@ def addresses(net: Netlink) -> set[Address]:
         for payload in net.dump("list addresses", GET_ADDRESS, _ADDRESS_HEADER.pack(family, 0, 0, 0, 0)):
             attributes = nl.attributes(payload[8:])
             found.add(ip_address(attributes.get(2) or attributes[1]))
+    return found
+
+
+def networks(net: Netlink) -> list[tuple[int, Address, int]]:
+    """Where an address stands, the address and the length of its network; of a point-to-point link, the far end."""
+    found = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for payload in net.dump("list addresses", GET_ADDRESS, _ADDRESS_HEADER.pack(family, 0, 0, 0, 0)):
+            _, length, _, _, index = _ADDRESS_HEADER.unpack_from(payload)
+            found.append((index, ip_address(nl.attributes(payload[8:])[1]), length))
     return found
 
 
