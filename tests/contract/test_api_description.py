@@ -440,6 +440,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
         "pops",
         "hosts",
         "events",
+        "audit",
         "quota",
     ):
         own.get(f"/anypop/v1/{path}")
@@ -469,6 +470,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/evict", {})
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/readmit", {})
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/reset", {})
+    own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")
 

@@ -65,13 +65,14 @@ def test_failed_sign_ins_are_slowed_where_they_come_from(world: World) -> None:
     codes = [world.call("POST", TOKEN, json=wrong).status_code for _ in range(5)]
     assert codes == [401, 401, 401, 429, 429]
     assert again_in(world.call("POST", TOKEN, json={"client_id": client_id, "client_secret": secret})) <= 2
-    other = world.credential
-    assert world.login(other.client_id, other.secret), "another credential from there is no worse for it"
+    other = {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
+    assert world.call("POST", TOKEN, json=other).status_code == 200, "another credential is no worse for it"
     for number in range(30):
         found = world.call("POST", TOKEN, json={"client_id": f"{number:032x}", "client_secret": secret})
     assert again_in(found) > 0, "who guesses names is slowed as well"
     world.restart()
-    assert world.login(client_id, secret)
+    answer = world.call("POST", TOKEN, json={"client_id": client_id, "client_secret": secret})
+    assert answer.status_code == 200
 
 
 def test_every_answer_has_the_request_id_and_errors_repeat_it(world: World) -> None:

@@ -3,6 +3,7 @@
 In: a platform, from `serve` or from a test. Out: the application over it. It decides nothing.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from anypop.api import (
     agents,
     announcements,
+    audit,
     changes,
     communities,
     errors,
@@ -40,7 +42,7 @@ ROUTERS = tuple(
     for part in (
         identity, stacks, workloads,
         prices, changes, rollouts, watch, announcements, communities, probes, predictions,
-        healthz, pops, hosts, events, quotas, network, agents,
+        healthz, pops, hosts, events, audit, quotas, network, agents,
     )
 )  # fmt: skip
 
@@ -73,7 +75,7 @@ def make_app(platform: Platform) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(ReadsAlone, platform=platform)
-    app.add_middleware(Labels)
+    app.add_middleware(Labels, clock=platform.clock)
     return app
 
 
@@ -109,15 +111,16 @@ class ReadsAlone:
 class Labels:
     """Gives every request its id, and every answer that id and the gateway's header."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, clock: Callable[[], float]) -> None:
         self._app = app
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         client = scope.get("client")
-        act = Act(address=client[0] if client else "")
+        act = Act(address=client[0] if client else "", at=self._clock())
         acts.begin(act)
         labels = [_GATEWAY, (errors.REQUEST_ID.encode(), act.request_id.encode())]
 

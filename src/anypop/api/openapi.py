@@ -45,6 +45,7 @@ TAGS = {
     "rollouts": "How changes are brought to instances and announcements.",
     "prices": "What a workload would cost.",
     "quotas": "What may be declared.",
+    "audit": "Who did what.",
     "platform": "PoPs, hosts, events and the operator's network.",
     "communities": "What other networks do on which community.",
     "announcements": "How far each announcement goes.",

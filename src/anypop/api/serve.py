@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,9 @@ from anypop.api.context import Platform
 from anypop.api.graphs import Graphs
 from anypop.api.landings import keep_looking
 from anypop.api.server import Server
-from anypop.control import ca, collector
+from anypop.control import acts, ca, collector
 from anypop.control.accounts import Accounts
+from anypop.control.acts import Act
 from anypop.control.authority import shared_authority
 from anypop.control.core import Core
 from anypop.control.lease import Lease
@@ -50,6 +51,8 @@ from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
 log = logging.getLogger("anypop.api")
 
+# Whoever may start control may do what its command line says.
+STARTED = Act(actor="control", operator=True, operation="start")
 RENEWAL_CHECK_S = 86_400.0
 
 
@@ -130,7 +133,8 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         await core.follow()
     try:
         if wanted is not None and active:
-            await core.change(change_network(wanted))
+            with acts.acting(replace(STARTED, at=clock())):
+                await core.change(change_network(wanted))
         renew = partial(_certificate, settings, store)
         with _in_words(f"keep certificates in {settings.state}"):
             credentials = renew()
@@ -145,7 +149,8 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         if active:
             platform.on_network(platform.hosts())
             _attach_lab(platform, settings.lab)
-            _bootstrap(settings, accounts, credentials, sockets)
+            with acts.acting(replace(STARTED, at=clock())):
+                _bootstrap(settings, accounts, credentials, sockets)
         config = uvicorn.Config(
             make_app(platform),
             http=Connection,

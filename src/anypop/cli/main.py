@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 # changes adds its commands to workloads
-from anypop.cli import announce, backups, changes, hosts, labs, listings, probes, rollouts, routes, workloads  # noqa: F401
+from anypop.cli import announce, audit, backups, changes, hosts, labs, listings, probes, rollouts, routes, workloads  # noqa: F401
 from anypop.cli.call import Output, Root
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctor
@@ -82,6 +82,7 @@ app.add_typer(rollouts.app, name="rollout")
 app.add_typer(hosts.app, name="host")
 app.add_typer(hosts.quotas, name="quota")
 listings.register(app)
+audit.register(app)
 probes.register(app)
 app.add_typer(announce.app, name="announce")
 app.add_typer(listings.communities, name="communities")

@@ -17,6 +17,7 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, insert, select, update
 
 from anypop.control import schema
+from anypop.control.audit import REFUSED, Noted
 from anypop.control.ca import write_whole
 from anypop.control.refusals import Exists, NotFound, Unauthenticated, WrongSecret
 from anypop.control.store import Store
@@ -84,7 +85,8 @@ class Accounts:
     def issue_token(self, client_id: str, secret: str) -> str:
         """A bearer token for `TOKEN_LIFE_S`. Raises `NotFound` for an unknown client id and `WrongSecret`."""
         now = self._clock()
-        with self._store.writing() as link:
+        noted = Noted(subject=client_id, account_id=self._owner(client_id))
+        with self._store.writing(noted=noted) as link:
             row = (
                 link.execute(select(schema.credentials).where(schema.credentials.c.client_id == client_id))
                 .mappings()
@@ -106,6 +108,17 @@ class Accounts:
         alive = {key: value for key, value in self._tokens.items() if value[1] > now}
         self._tokens = {**alive, entry["hash"]: (row["account_id"], entry["expires_at"], client_id)}
         return token
+
+    def note_refusal(self, client_id: str, why: str) -> None:
+        """A sign-in was refused: into the audit log. It need not wait for the disk."""
+        noted = Noted(subject=client_id, account_id=self._owner(client_id), outcome=REFUSED, became={"why": why})
+        with self._store.writing(synchronous=False, noted=noted):
+            pass
+
+    def _owner(self, client_id: str) -> str | None:
+        with self._store.reading() as link:
+            query = select(schema.credentials.c.account_id).where(schema.credentials.c.client_id == client_id)
+            return link.execute(query).scalar_one_or_none()
 
     def account_of(self, token: str) -> Account:
         """Who holds this token. Raises `Unauthenticated`."""
@@ -155,7 +168,7 @@ class Accounts:
     def create_account(self, name: str, *, operator: bool = False) -> Account:
         """A new account."""
         account = Account(id=str(uuid.uuid4()), name=name, operator=operator, created_at=self._clock())
-        with self._store.writing() as link:
+        with self._store.writing(noted=Noted(subject=account.id, became=_columns(account))) as link:
             link.execute(insert(schema.accounts), _columns(account))
         self._accounts = {**self._accounts, account.id: account}
         return account
@@ -170,7 +183,7 @@ class Accounts:
             created_at=self._clock(),
             secret=secrets.token_hex(32),
         )
-        with self._store.writing() as link:
+        with self._store.writing(noted=Noted(subject=made.client_id, became=_of_credential(made))) as link:
             link.execute(
                 insert(schema.credentials),
                 {
@@ -188,7 +201,8 @@ class Accounts:
         """A new secret for the same client id; its tokens end at once. Raises `NotFound`."""
         found = self.credential(account_id, credential_id)
         secret = secrets.token_hex(32)
-        with self._store.writing() as link:
+        known = _of_credential(found)
+        with self._store.writing(noted=Noted(subject=found.client_id, was=known, became=known)) as link:
             link.execute(
                 update(schema.credentials).where(schema.credentials.c.id == found.id).values(secret_hash=_hash(secret))
             )
@@ -199,7 +213,7 @@ class Accounts:
     def delete_credential(self, account_id: str, credential_id: str) -> None:
         """Remove a credential and its tokens. Raises `NotFound`."""
         found = self.credential(account_id, credential_id)
-        with self._store.writing() as link:
+        with self._store.writing(noted=Noted(subject=found.client_id, was=_of_credential(found))) as link:
             link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
             link.execute(delete(schema.credentials).where(schema.credentials.c.id == found.id))
         self._read_tokens()
@@ -282,7 +296,7 @@ class Accounts:
             created_at=now,
             updated_at=now,
         )
-        with self._store.writing() as link:
+        with self._store.writing(noted=Noted(subject=slug, stack_id=made.id, became=_columns(made))) as link:
             link.execute(insert(schema.stacks), _columns(made))
         self._stacks = {**self._stacks, made.id: made}
         return made
@@ -291,8 +305,10 @@ class Accounts:
         """Give a stack another name. Raises `NotFound` and `Invalid`."""
         if not name:
             raise Invalid.one("name", "is required")
-        renamed = replace(self.stack(account_id, ref), name=name, updated_at=self._clock())
-        with self._store.writing() as link:
+        known = self.stack(account_id, ref)
+        renamed = replace(known, name=name, updated_at=self._clock())
+        noted = Noted(subject=known.slug, stack_id=known.id, was=_columns(known), became=_columns(renamed))
+        with self._store.writing(noted=noted) as link:
             link.execute(
                 update(schema.stacks)
                 .where(schema.stacks.c.id == renamed.id)
@@ -318,6 +334,11 @@ def _hash(secret: str) -> str:
     would slow down.
     """
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _of_credential(found: Credential) -> dict[str, object]:
+    """What the audit log tells of it: never its secret."""
+    return {"id": found.id, "client_id": found.client_id, "name": found.name}
 
 
 def _columns(record: Account | Stack) -> dict[str, object]:

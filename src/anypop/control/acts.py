@@ -19,7 +19,8 @@ def new_request_id() -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """One request. `actor`: the account's name and the client id of its credential, or the host of an agent; empty:
-    nobody yet. `operation`: as the description of the API names it. `address`: where it came from.
+    nobody yet. `operation`: as the description of the API names it. `address`: where it came from. `at`: when
+    it began, by control's own clock.
     """
 
     request_id: str = field(default_factory=new_request_id)
@@ -29,6 +30,12 @@ class Act:
     operator: bool = False
     operation: str = ""
     subject: str = ""
+    at: float = 0.0
+
+    @property
+    def shown(self) -> str:
+        """As others may know it: which of the operator's credentials it was is nobody else's business."""
+        return "operator" if self.operator else self.actor
 
 
 _current: ContextVar[Act | None] = ContextVar("act", default=None)

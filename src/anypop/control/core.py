@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from anypop.control import acts
+from anypop.control.acts import Act
 from anypop.control.bell import Bell
 from anypop.control.decide import decide, with_strangers, without_gone
 from anypop.control.history import events_between
@@ -135,7 +137,9 @@ class Core:
         where that is not what was asked for. Returns the state after the step. Raises what `alter` or `accept` raises,
         `Unsafe`, or `WorldError` when the store fails; then nothing has changed.
         """
-        return await self._step(alter, confirmed=confirmed, floors={}, accept=accept)
+        act = acts.current()
+        behind = act if act is not None and act.operation else None
+        return await self._step(alter, confirmed=confirmed, floors={}, accept=accept, act=behind)
 
     async def take(self, report: Report, body: bytes = b"") -> None:
         """A host's report, and the JSON as which it came. Returns when it is stored and judged; reports that arrive
@@ -230,6 +234,7 @@ class Core:
         confirmed: frozenset[WorkloadId],
         floors: dict[HostName, int],
         accept: Look | None = None,
+        act: Act | None = None,
     ) -> State:
         loop = asyncio.get_running_loop()
 
@@ -240,7 +245,7 @@ class Core:
             after = decide(before, draft, now=now, confirmed=confirmed, floors=floors)
             if accept is not None:
                 accept(after)
-            self.store.save(before, after, events_between(before, after), at=now)
+            self.store.save(before, after, events_between(before, after), at=now, act=act)
             self._latest = after
             # From here, and not from the awaiting caller: the caller may have been cancelled, the step is done all the
             # same.
@@ -291,7 +296,8 @@ class Core:
 
     async def _judge_again(self) -> None:
         try:
-            await self.change(lambda state, now: state)
+            # its moment was set in somebody's request, and nobody asked for it
+            await self._step(lambda state, now: state, confirmed=frozenset(), floors={})
         except Exception:
             log.exception("the step at a due moment failed")
 

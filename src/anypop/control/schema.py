@@ -254,5 +254,41 @@ events = Table(
     Column("message", Text, nullable=False),
     Column("fields", Text, nullable=False),
     Column("stack_id", String(36)),
+    Column("actor", Text, nullable=False, server_default=""),
     Index("ix_events_at", "at"),
+)
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+# Rows are only ever added; triggers of the migration hold it.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("at", Float(53), nullable=False),
+    Column("account_id", String(36)),
+    Column("actor", Text, nullable=False),
+    Column("operation", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("stack_id", String(36)),
+    Column("address", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("was", Text),
+    Column("became", Text),
+    Index("ix_audit_account_id", "account_id", "id"),
+    Index("ix_audit_stack_id", "stack_id", "id"),
+    Index("ix_audit_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+# Up to which moment an operator has let rows go.
+audit_cuts = Table(
+    "audit_cuts",
+    metadata,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("cut_at", Float(53), nullable=False),
+    Column("at", Float(53), nullable=False),
+    Column("actor", Text, nullable=False),
+    sqlite_autoincrement=True,
 )

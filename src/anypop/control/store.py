@@ -21,7 +21,9 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from anypop.control import rows, schema
+from anypop.control import acts, audit, rows, schema
+from anypop.control.acts import Act
+from anypop.control.audit import Noted
 from anypop.control.database import (
     address_of,
     connected,
@@ -47,7 +49,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0006"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0007"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
@@ -89,8 +91,10 @@ class Store:
             yield link
 
     @contextmanager
-    def writing(self, *, synchronous: bool = True) -> Iterator[Connection]:
+    def writing(self, *, synchronous: bool = True, noted: Noted | None = None) -> Iterator[Connection]:
         """A transaction: on disk at the end of the block, or undone when it raises. Raises `WorldError`.
+
+        Where somebody acts (`acts`) it holds the row of the audit log too; `noted` says more than what was asked.
 
         Not `synchronous`: the block ends before the disk has it. A power cut can take the transaction as a whole, the
         end of this process cannot.
@@ -102,6 +106,9 @@ class Store:
                         link.exec_driver_sql("SET LOCAL synchronous_commit = off")
                     self.lease.fence(link)
                 yield link
+                act = acts.current()
+                if act is not None and act.operation:
+                    audit.write(link, act, [noted] if noted is not None else [], at=act.at)
         except WorldError as error:
             if isinstance(error.__cause__, OperationalError | InterfaceError):
                 if not self.trouble:
@@ -158,7 +165,7 @@ class Store:
             ).scalar_one_or_none()
 
     def put_setting(self, key: str, value: str | None) -> None:
-        with self.writing() as link:
+        with self.writing(noted=Noted(subject=key, was=self.setting(key), became=value)) as link:
             _put_setting(link, key, value)
 
     def sealed_setting(self, key: str) -> str | None:
@@ -167,7 +174,8 @@ class Store:
         return None if text is None else self._vault.open_setting(text)
 
     def put_sealed_setting(self, key: str, value: str) -> None:
-        self.put_setting(key, self._vault.seal_setting(value))
+        with self.writing(noted=Noted(subject=key)) as link:
+            _put_setting(link, key, self._vault.seal_setting(value))
 
     def load(self) -> State:
         """The last saved state; an empty one where nothing was saved yet."""
@@ -225,16 +233,18 @@ class Store:
             serial=int(settings.get("serial", "0")),
         )
 
-    def save(self, before: State, after: State, events: Sequence[Event], *, at: float) -> None:
-        """Bring the store from `before` to `after`, and append `events`, in one transaction. Raises `WorldError` and
-        changes nothing.
+    def save(self, before: State, after: State, events: Sequence[Event], *, at: float, act: Act | None = None) -> None:
+        """Bring the store from `before` to `after`, and append `events` and what `act` changed to the audit log, in one
+        transaction. Raises `WorldError` and changes nothing.
         """
-        with self.writing(synchronous=not _only_reports(before, after)) as link:
+        with self.writing(synchronous=act is not None or not _only_reports(before, after)) as link:
+            if act is not None:
+                audit.write(link, act, list(audit.changes_between(before, after)), at=at)
             gone = differing(before.workloads, after.workloads) - after.workloads.keys()
             _save(link, before, after, self._vault)
             _save_keys(link, gone, self._vault)
             if events:
-                _append(link, events, at)
+                _append(link, events, at, act.shown if act is not None else "")
                 self._unpruned += len(events)
                 if self._unpruned >= EVENTS_PRUNED_EVERY:
                     _prune(link)
@@ -250,6 +260,23 @@ class Store:
         with self.reading() as link:
             found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
         return [{**row, "fields": json.loads(row["fields"])} for row in reversed(found)]
+
+    def audit_log(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        filters: Mapping[str, str] | None = None,
+        own: tuple[str, Collection[str]] | None = None,
+    ) -> list[Row]:
+        """Rows of the audit log, see `audit.read`."""
+        with self.reading() as link:
+            return audit.read(link, after=after, limit=limit, filters=filters or {}, own=own)
+
+    def prune_audit(self, cut_at: float, *, by: str, at: float) -> int:
+        """Let go of rows of the audit log older than `cut_at`. How many there were."""
+        with self.writing(noted=Noted(subject="audit", became={"before": cut_at})) as link:
+            return audit.prune(link, cut_at, by=by, at=at)
 
     def order_history(self, host: HostName) -> list[Row]:
         """The kept generations of a host, newest first: whole orders, and what differs from the one before (`base`)."""
@@ -409,7 +436,7 @@ def _orders(link: Connection) -> Iterator[list[Any]]:
         yield list(link.execute(found).mappings())
 
 
-def _append(link: Connection, events: Sequence[Event], at: float) -> None:
+def _append(link: Connection, events: Sequence[Event], at: float, actor: str) -> None:
     found: list[Row] = [
         {
             "at": at,
@@ -418,6 +445,7 @@ def _append(link: Connection, events: Sequence[Event], at: float) -> None:
             "message": e.message,
             "fields": json.dumps(e.fields),
             "stack_id": e.stack_id,
+            "actor": actor,
         }
         for e in events
     ]

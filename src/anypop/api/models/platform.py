@@ -1,8 +1,8 @@
 """What `/anypop/v1` tells of the platform: PoPs and hosts, events, the network, dictionaries of communities."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from anypop.api.models.announcements import SharedPrefix
 from anypop.api.models.common import Answer, Moment, Request, left_out
@@ -121,7 +121,9 @@ class Hosts(Answer):
 
 
 class Event(Answer):
-    """Something that happened. `at` is in seconds since the epoch; `fields` are its facts, the same for each kind."""
+    """Something that happened. `at` is in seconds since the epoch; `fields` are its facts, the same for each kind;
+    `actor`: whose request it follows from, empty where nobody asked for it.
+    """
 
     id: int
     at: float
@@ -130,10 +132,44 @@ class Event(Answer):
     message: str
     fields: dict[str, str | int | bool | None]
     stack_id: str | None
+    actor: str
 
 
 class Events(Answer):
     results: list[Event]
+
+
+class AuditEntry(Answer):
+    """Somebody did something. `operation`: as this description names it; `before` and `after`: of what was changed,
+    without secrets; `outcome`: done, or refused (a sign-in); `actor`: the account's name and the client id.
+    """
+
+    id: int
+    at: float
+    account_id: str | None
+    actor: str
+    operation: str
+    subject: str
+    stack_id: str | None
+    address: str
+    request_id: str
+    outcome: Literal["done", "refused"]
+    before: Any
+    after: Any
+
+
+class AuditLog(Answer):
+    results: list[AuditEntry]
+
+
+class PruneRequest(Request):
+    """Up to when the audit log is let go."""
+
+    before: Annotated[AwareDatetime, Field(description="RFC 3339 with a time zone")]
+
+
+class Pruned(Answer):
+    removed: int
 
 
 class NetworkRequest(Request):

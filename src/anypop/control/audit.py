@@ -1,0 +1,166 @@
+"""The audit log: who did what, when, from where, with what before and after. Rows are added and never changed.
+
+In: the act behind a change (`acts`), and what changed. Out: rows, written by `store` in the very transaction of the
+change, so that nothing is acknowledged without its row; and lists of them. The database itself refuses to change or
+delete a row (triggers, see the migration), but for rows older than a moment that an operator has set. Secrets are not
+in it: documents come without theirs, and members that are named like one are blanked.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from anypop.control import rows, schema
+from anypop.control.acts import Act
+from anypop.control.rows import Row
+from anypop.control.state import Declaration, State
+from anypop.control.statements import insertion, send
+from anypop.model import codec
+from anypop.model.table import differing
+
+DONE, REFUSED = "done", "refused"
+# What can be asked for, each by its whole value.
+FILTERS = ("account_id", "actor", "operation", "subject", "stack_id", "address", "request_id", "outcome")
+_SECRET = re.compile("secret|passw|token|private_key|sealed", re.IGNORECASE)
+_HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """What changed. `subject`: its name; `was` and `became`: plain data, None where it was not there."""
+
+    subject: str = ""
+    stack_id: str | None = None
+    was: Any = None
+    became: Any = None
+    outcome: str = DONE
+    account_id: str | None = field(default=None)
+
+
+def changes_between(before: State, after: State) -> Iterator[Noted]:
+    """What somebody declared or took back between two states. What follows from it is told by events, not here."""
+    if before.network is not after.network and before.network != after.network:
+        yield Noted(
+            subject="network", was=codec.to_data(before.network) if before.network.pops else None,
+            became=codec.to_data(after.network),
+        )  # fmt: skip
+    declared = False
+    for workload in sorted(differing(before.workloads, after.workloads)):
+        was, now = before.workloads.get(workload), after.workloads.get(workload)
+        if (one := now or was) is not None and _declared(was) != _declared(now):
+            declared = True
+            yield Noted(
+                subject=one.workload.slug, stack_id=one.stack_id, was=_declared(was), became=_declared(now)
+            )  # fmt: skip
+    for key in sorted(differing(before.rules, after.rules)):
+        old, new = before.rules.get(key), after.rules.get(key)
+        owner = after.workloads.get(key[0]) or before.workloads.get(key[0])
+        declared = True
+        yield Noted(
+            subject=f"{owner.workload.slug if owner else key[0]} {key[1]} {key[2]}",
+            stack_id=owner.stack_id if owner else None,
+            was=rows.of_rule(old) if old else None,
+            became=rows.of_rule(new) if new else None,
+        )
+    for host in sorted(differing(before.evicted, after.evicted)):
+        yield Noted(
+            subject=host, was={"evicted": host in before.evicted}, became={"evicted": host in after.evicted}
+        )  # fmt: skip
+    for rollout in sorted(differing(before.rollouts, after.rollouts)) if not declared else ():
+        began, goes = before.rollouts.get(rollout), after.rollouts.get(rollout)
+        workload_of = (goes or began).workload_id if (goes or began) is not None else None  # type: ignore[union-attr]
+        owner = after.workloads.get(workload_of) if workload_of is not None else None
+        yield Noted(
+            subject=f"{owner.workload.slug if owner else ''} rollout {rollout}".strip(),
+            stack_id=owner.stack_id if owner else None,
+            was={"phase": began.phase.value} if began else None,
+            became={"phase": goes.phase.value} if goes else None,
+        )
+
+
+def _declared(found: Declaration | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    data: dict[str, Any] = {
+        "document": found.document,
+        "version": found.version,
+        "strategy": codec.to_data(found.strategy),
+    }
+    return data | ({"delete_requested_at": found.delete_requested_at} if found.delete_requested_at else {})
+
+
+def write(link: Connection, act: Act, noted: Collection[Noted], *, at: float) -> None:
+    """One row for each; one that says only what was asked where there is none."""
+    found = [_row(act, one, at) for one in noted or (Noted(subject=act.subject),)]
+    send(link, insertion(schema.audit, tuple(found[0]), link.dialect), found)
+
+
+def _row(act: Act, noted: Noted, at: float) -> Row:
+    return {
+        "at": at,
+        "account_id": noted.account_id or act.account_id,
+        "actor": act.actor[:512],
+        "operation": act.operation[:64],
+        "subject": (noted.subject or act.subject)[:512],
+        "stack_id": noted.stack_id,
+        "address": act.address[:64],
+        "request_id": act.request_id,
+        "outcome": noted.outcome,
+        "was": _text(noted.was),
+        "became": _text(noted.became),
+    }
+
+
+def _text(data: Any) -> str | None:
+    return None if data is None else json.dumps(blanked(data), separators=(",", ":"))
+
+
+def blanked(data: Any) -> Any:
+    """The same data; values whose name says that they are a secret are not in it."""
+    if isinstance(data, Mapping):
+        return {
+            key: _HIDDEN if _SECRET.search(str(key)) and isinstance(value, str) and value else blanked(value)
+            for key, value in data.items()
+        }
+    return [blanked(one) for one in data] if isinstance(data, list | tuple) else data
+
+
+def read(
+    link: Connection,
+    *,
+    after: int,
+    limit: int,
+    filters: Mapping[str, str],
+    own: tuple[str, Collection[str]] | None,
+) -> list[Row]:
+    """The newest `limit` rows with an id above `after` that fit, oldest first. `own`: an account and its stacks; only
+    what it did, and what was done to them.
+    """
+    table = schema.audit
+    query = select(table).where(table.c.id > after)
+    for name, value in filters.items():
+        query = query.where(table.c[name] == value)
+    if own is not None:
+        query = query.where((table.c.account_id == own[0]) | table.c.stack_id.in_(own[1]))
+    found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
+    return [_shown(dict(row)) for row in reversed(found)]
+
+
+def _shown(row: Row) -> Row:
+    was, became = row.pop("was"), row.pop("became")
+    return row | {"before": json.loads(was) if was else None, "after": json.loads(became) if became else None}
+
+
+def prune(link: Connection, cut_at: float, *, by: str, at: float) -> int:
+    """Delete what is older than `cut_at`; the moment itself is kept, and the database lets nothing younger go. How many
+    rows went.
+    """
+    link.execute(insert(schema.audit_cuts), {"cut_at": cut_at, "at": at, "actor": by[:512]})
+    older = schema.audit.c.at < cut_at
+    count = link.execute(select(func.count()).select_from(schema.audit).where(older)).scalar_one()
+    link.execute(delete(schema.audit).where(older))
+    return int(count)
