@@ -106,7 +106,7 @@ def test_the_doctor_brings_london_home(shell: Shell, plain: None) -> None:
     """
     (cause,) = shell.json("doctor")["causes"]
     assert cause["sentence"].startswith(
-        "customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209"
+        "networks behind 3356 in Europe land in JFK, since 3356 prefers the customer route by 209"
     )
     best = cause["repairs"][0]
     assert best["kind"] == "scope" and {change["pop"] for change in best["changes"]} == {"JFK", "LAX"}

@@ -72,7 +72,7 @@ def test_the_report_names_the_cause_and_the_exact_change(shell: Callable[[World]
     call = shell(World())
     ran = call("doctor")
     assert (
-        "1. customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209, learnt in the USA"
+        "1. networks behind 3356 in Europe land in JFK, since 3356 prefers the customer route by 209, learnt in the USA"
         in ran.out
     )
     assert "anypop announce scope web --pop JFK,LAX --upstream as209 --community 209:7100" in ran.out
@@ -139,7 +139,7 @@ def test_a_repair_goes_out_pop_by_pop_and_says_how_it_went(shell: Callable[[Worl
     assert asked["strategy"] == {"deadline_s": 1.0, "bake_s": 0.25}
     assert "wave 1 of 2: LAX" in ran.err and "wave 2 of 2: JFK" in ran.err and "london LHR" in ran.err
     assert "1 network moves to LHR" in ran.out or "networks move to LHR" in ran.out
-    assert "customers of 3356 in Europe" not in call("doctor").out
+    assert "networks behind 3356 in Europe" not in call("doctor").out
 
 
 def test_an_outcome_that_differs_takes_everything_back(shell: Callable[[World], Caller]) -> None:

@@ -2,17 +2,20 @@
 they do everywhere.
 """
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from anypop.model.announce import Mode, Scope
 from anypop.model.names import CityCode
+from anypop.model.network import UpstreamKind
 from anypop.model.route import Step
 from anypop.routing.catchment.diff import diff
 from anypop.routing.catchment.doctor import Diagnosis, Repair, diagnose
 from anypop.routing.catchment.predict import Confidence, predict
 from anypop.routing.catchment.sessions import Announcements, Session
+from anypop.routing.catchment.strays import find_strays
 from anypop.routing.catchment.views import why
 from anypop.routing.engine.propagate import Engine
 from anypop.routing.internet.generate import FIRST_NUMBER, generate
@@ -84,8 +87,8 @@ def test_the_doctor_finds_the_cause_and_names_it() -> None:
     index, _ = london()
     cause = diagnosis().strays.causes[index]
     assert cause.sentence == (
-        "customers of 3356 in Europe land in JFK, since 3356 prefers the customer route by 209, learnt in the USA "
-        "(local preference)"
+        "networks behind 3356 in Europe and North America land in JFK and LAX, since 3356 prefers the customer route "
+        "by 209, learnt in the USA (local preference)"
     )
     assert cause.why.decided_by is Step.LOCAL_PREFERENCE and cause.networks > 20
     assert {ANNOUNCED.sessions[i].upstream for i in cause.sessions} == {"centurylink"}
@@ -104,10 +107,10 @@ def test_scoping_209_at_both_is_ranked_over_buying_3356_in_europe() -> None:
 
 
 def test_withholding_los_angeles_alone_mends_nothing() -> None:
-    """New York still feeds the same preference."""
+    """New York still feeds the same preference: a few Americans come home, Europe does not."""
     _, repairs = london()
     alone = next(r for r in repairs if r.kind == "withhold" and [c.pop for c in r.changes] == ["LAX"])
-    assert alone.cured == 0
+    assert alone.cured < 10 < repairs[0].cured and alone.score < 0 < repairs[0].score
 
 
 def test_why_at_scale_speaks_like_the_lab() -> None:
@@ -161,6 +164,30 @@ def test_a_change_is_told_before_it_is_made() -> None:
     assert found.stay > 0 and diff(before, before).moves == ()
 
 
+def test_the_fork_is_blamed_and_not_our_own_upstream() -> None:
+    """6939 prefers what its customer 4826 tells in Sydney to our own session in Amsterdam. 4826 refused Amsterdam as
+    well, being the last on every way, but is only the cause of what is behind it alone.
+    """
+    behind = range(64501, 64507)
+    rows = ["6939,4826,provider", *(f"6939,{asn},provider" for asn in behind), "4826,64510,provider"]
+    cities = {
+        6939: ("AMS", "SYD"),
+        4826: ("SYD",),
+        64510: ("AMS",),
+        **{asn: ("CDG" if asn % 2 else "AMS",) for asn in behind},
+    }
+    links = read_relationships("\n".join(rows).encode(), "f")
+    peer = replace(session("AMS", "he", 6939), kind=UpstreamKind.PEER)
+    far_away = replace(session("AMS", "vocus", 4826), scope=Scope(prepend=2))
+    announced = Announcements(asn=9, sessions=(peer, session("SYD", "vocus", 4826), far_away))
+    world = Engine(build_internet(links, Places(cities=cities)))
+    strays = find_strays(world, predict(world, announced))
+    assert [(c.asn, c.networks, c.refused) for c in strays.causes] == [(6939, 7, True), (4826, 1, True)]
+    assert strays.causes[0].sentence.startswith(
+        "networks behind 6939 in Europe land in SYD, since 6939 prefers the customer route by 4826, learnt in SYD"
+    )
+
+
 def test_whoever_loses_its_route_is_harmed() -> None:
     """Two islands: withholding the only PoP of one brings its stray home to nowhere."""
     links = read_relationships(b"10,1,provider\n20,2,provider\n20,3,provider\n", "f")
@@ -170,7 +197,7 @@ def test_whoever_loses_its_route_is_harmed() -> None:
     found = diagnose(alone, Announcements(asn=9, sessions=(session("LHR", "ten", 10), session("JFK", "twenty", 20))))
     (cause,), (repairs,) = found.strays.causes, found.repairs
     assert (cause.landed, cause.nearest, cause.refused, cause.networks) == ("JFK", "LHR", False, 1)
-    assert cause.sentence == "customers of 20 in Europe land in JFK, since 20 holds no route to LHR"
+    assert cause.sentence == "networks behind 20 in Europe land in JFK, since 20 holds no route to LHR"
     withheld = next(repair for repair in repairs if repair.kind == "withhold")
     assert (withheld.cured, withheld.harmed) == (0, 3)
     assert repairs[-1] == withheld  # what only harms comes last
