@@ -24,7 +24,7 @@ _BFD = "min rx interval 100 ms; min tx interval 100 ms; multiplier 3;"  # a sile
 _RECOVERY_S = 4
 # Seconds. A cache that was away is asked again soon, new statements are seen within a minute, and what a dead cache has
 # said counts for two hours, RFC 8210's own figure.
-_RTR = "retry keep 5; refresh keep 60; expire keep 7200;"
+_RTR = "retry keep 2; refresh keep 60; expire keep 7200;"
 
 Passwords = Mapping[str, str]
 """By the session's name in BIRD."""

@@ -1,0 +1,181 @@
+"""Our speaker beside FRR, GoBGP, OpenBGPD and StayRTR, each as its users run it: sessions with every parameter, what is
+told and taken back, what is taken in.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from anypop.agent.decide.elements import Export
+from anypop.host import birdc, netns, process
+from anypop.model.peering import RpkiCache
+from anypop.model.report import SessionReport
+from tests.interop_lab import ANYCAST4, ANYCAST6, FRR, GOBGP, OPENBGPD, OWN, InteropLab
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.lab
+
+DAEMONS = (FRR, GOBGP, OPENBGPD)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[InteropLab]:
+    """All sessions up, and every neighbour telling one honest and one bad prefix of each family."""
+    lab = InteropLab(f"io{os.getpid() % 1296:x}")
+    try:
+        lab.open()
+        wait_until(lambda: _down(lab) == [], timeout_s=20, reason="all sessions stand")
+        lab.gobgp_tells("8.8.2.0/24", "192.168.0.0/16", "2600:2::/32", "fd00::/8")
+        yield lab
+    finally:
+        lab.close()
+
+
+def _down(lab: InteropLab) -> list[SessionReport | None]:
+    seen = lab.look().sessions
+    return [s for s in seen if s.state != "established"] if len(seen) == 6 else [None]
+
+
+def _all(**scope: object) -> list[Export]:
+    def exports(upstream: str, families: str) -> list[Export]:
+        return [
+            Export(prefix=prefix, upstream=upstream, **scope)  # type: ignore[arg-type]
+            for prefix in (ANYCAST4, ANYCAST6)
+            if str(prefix.version) in families
+        ]
+
+    return [
+        *exports(FRR, "4"), *exports("frr-link", "6"), *exports(GOBGP, "46"), *exports(OPENBGPD, "4"),
+        *exports("openbgpd-6", "6"),
+    ]  # fmt: skip
+
+
+def _learnt(lab: InteropLab) -> set[str]:
+    text = birdc.ask(lab.folder / "bird" / "bird.ctl", "show route where source = RTS_BGP")
+    return {line.split()[0] for line in text.splitlines() if "/" in line.split(" ")[0]}
+
+
+def test_each_daemon_has_the_session_that_was_ordered(lab: InteropLab) -> None:
+    """They stand, by password in five of six; what the other side says of role, times, TTL and BFD is as ordered."""
+    frr = lab.frr_says("show bgp neighbors 89.0.1.2 json")["89.0.1.2"]
+    assert (frr["remoteRole"], frr["bgpTimerHoldTimeMsecs"]) == ("customer", 9000)
+    wait_until(
+        lambda: lab.frr_says("show bfd peers json")[0]["status"] == "up", timeout_s=5, reason="BFD with FRR is up"
+    )
+    assert lab.frr_says("show bfd peers json")[0]["remote-transmit-interval"] == 100
+    gobgp = json.loads(lab.run(GOBGP, "gobgp", "neighbor", "89.0.2.2", "-j"))
+    assert gobgp["timers"]["state"]["negotiated_hold_time"] == 30
+    open6 = lab.openbgpd_says("show", "neighbor", "2a0e:d000:3::2")["neighbors"][0]
+    assert "customer" in str(open6)
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_what_is_announced_arrives_with_its_scope_and_what_is_withdrawn_goes(lab: InteropLab, name: str) -> None:
+    """Prepends, communities of both kinds, graceful shutdown, withdrawal, in both families, at every daemon."""
+    lab.say(*_all(prepend=2, communities=((65010, 5),), large_communities=((OWN, 1, 2),)))
+    for prefix in (ANYCAST4, ANYCAST6):
+        heard = wait_until(partial(lab.heard, name, prefix), timeout_s=5, reason=f"{name} hears {prefix}")
+        assert heard.path == (OWN,) * 3
+        assert set(heard.communities) == {"65010:5", f"{OWN}:1:2"}
+    lab.say(*_all(graceful=True))
+    for prefix in (ANYCAST4, ANYCAST6):
+        wait_until(partial(_fades, lab, name, prefix), timeout_s=5, reason=f"{name} hears that {prefix} fades")
+    lab.say()
+    for prefix in (ANYCAST4, ANYCAST6):
+        wait_until(lambda p=prefix: lab.heard(name, p) is None, timeout_s=5, reason=f"{name} has lost {prefix}")
+
+
+def _fades(lab: InteropLab, name: str, prefix: object) -> bool:
+    heard = lab.heard(name, prefix)  # type: ignore[arg-type]
+    words = {"65535:0", "graceful-shutdown", "gracefulShutdown", "GRACEFUL_SHUTDOWN"}
+    return heard is not None and bool(words & set(heard.communities))
+
+
+def test_honest_routes_of_each_daemon_come_in_and_bad_ones_do_not(lab: InteropLab) -> None:
+    honest = {f"8.8.{n}.0/24" for n in (1, 2, 3)} | {f"2600:{n}::/32" for n in (1, 2, 3)}
+    wait_until(lambda: _learnt(lab) >= honest, timeout_s=5, reason="all honest routes are there")
+    assert _learnt(lab) == honest
+
+
+def test_another_password_ends_the_session_and_the_right_one_brings_it_back(lab: InteropLab) -> None:
+    """The file alone is changed; the speaker takes it over with its next look, and nobody else's session moves."""
+    secret = lab.folder / "frr.password"
+    right = secret.read_text()
+    since = {(s.upstream, s.family): s.since for s in lab.look().sessions}
+    secret.write_text("another\n")
+    wait_until(lambda: lab.look().sessions and _state(lab, FRR) != "established", timeout_s=5, reason="FRR is lost")
+    assert "another" not in str(lab.look())
+    secret.write_text(right)
+    wait_until(lambda: _down(lab) == [], timeout_s=20, reason="all sessions stand again")
+    after = {(s.upstream, s.family): s.since for s in lab.look().sessions}
+    assert {key for key in since if since[key] != after[key]} == {(FRR, 4)}
+
+
+def _state(lab: InteropLab, name: str) -> str:
+    return next(s.state for s in lab.look().sessions if s.upstream == name)
+
+
+def test_who_tells_too_much_is_shut_out_for_a_time(lab: InteropLab) -> None:
+    """Told in BIRD's words; nobody else notices; after the pause he may try again."""
+    lab.limit(GOBGP, most=5, pause_s=1.0)
+    lab.gobgp_tells(*(f"9.{n}.0.0/16" for n in range(10)))
+    wait_until(lambda: "limit" in _error(lab, GOBGP), timeout_s=5, reason="GoBGP is shut out")
+    assert _state(lab, OPENBGPD) == _state(lab, "frr-link") == "established"
+    lab.gobgp_takes_back(*(f"9.{n}.0.0/16" for n in range(10)))
+    wait_until(lambda: _down(lab) == [], timeout_s=20, reason="GoBGP is back")
+    assert "9.1.0.0/16" not in _learnt(lab)
+
+
+def _error(lab: InteropLab, name: str) -> str:
+    return next(s.error for s in lab.look().sessions if s.upstream == name and s.family == 4)
+
+
+def test_what_rpki_calls_invalid_is_not_taken_and_our_own_is_told(lab: InteropLab) -> None:
+    """A real cache: one statement against a neighbour's prefix and one against ours. When it is mended, so is all that
+    follows; when the cache dies, that is told.
+    """
+    roas = lab.folder / "roas.json"
+    wrong = [("8.8.1.0/24", 1), (str(ANYCAST4), 1), ("8.8.3.0/24", 65020)]
+    _write(roas, wrong)
+    lab.start_cache(roas)
+    lab.say(*_all(), rpki=(RpkiCache(host="127.0.0.1", port=3323),))
+    wait_until(lambda: "8.8.1.0/24" not in _learnt(lab), timeout_s=10, reason="the invalid route is gone")
+    assert {"8.8.2.0/24", "8.8.3.0/24"} <= _learnt(lab)
+    told = wait_until(lambda: lab.look().error, timeout_s=5, reason="our own is told")
+    assert str(ANYCAST4) in told
+    assert str(ANYCAST6) not in told
+    assert _down(lab) == []
+    process.end(lab.folder / "stayrtr.pid", grace_s=0)
+    wait_until(lambda: "does not answer" in lab.look().error, timeout_s=10, reason="the dead cache is told")
+    lab.start_cache(roas)
+    wait_until(lambda: "does not answer" not in lab.look().error, timeout_s=15, reason="the cache is found again")
+    lab.say(*_all(), rpki=())
+    wait_until(lambda: "8.8.1.0/24" in _learnt(lab), timeout_s=5, reason="without a cache it is taken again")
+
+
+def _write(file: Path, statements: list[tuple[str, int]]) -> None:
+    rows = [{"prefix": p, "maxLength": int(p.split("/")[1]), "asn": f"AS{asn}", "ta": "t"} for p, asn in statements]
+    file.write_text(json.dumps({"roas": rows}))
+
+
+def test_a_silent_neighbour_is_noticed_by_bfd_long_before_its_hold_time(lab: InteropLab) -> None:
+    """FRR is stopped, as by a power cut; its hold time is 9 s, its BFD 3 times 100 ms."""
+    wait_until(lambda: _state(lab, FRR) == "established", timeout_s=10, reason="FRR's session stands")
+    pids = [process.alive(lab.folder / f"frr-{d}.pid") for d in ("bgpd", "bfdd")]
+    assert all(pids)
+    for pid in pids:
+        os.kill(pid or 0, signal.SIGSTOP)
+    try:
+        wait_until(lambda: "8.8.1.0/24" not in _learnt(lab), timeout_s=2, reason="BFD has noticed")
+    finally:
+        for pid in pids:
+            os.kill(pid or 0, signal.SIGCONT)
+
+
+def test_the_kernel_has_what_was_learnt_in_its_own_table_alone(lab: InteropLab) -> None:
+    assert "proto bird" not in process.run(netns.command(lab.pop, "ip", "route", "show", "table", "main"))
