@@ -401,6 +401,47 @@ def _refused(pop: PopLab) -> set[str]:
     return {s.upstream for s in _sessions(pop) if s.state == "refused"}
 
 
+def test_a_cable_that_flaps_is_told_of_a_few_times_and_not_at_each_flap(clean: PopLab) -> None:
+    """Three cuts, one after the other: gone, back, gone; then the rest, in which the other upstream has the prefix."""
+    clean.give(fresh(0))
+    for name in ("one", "two"):
+        wait_until(partial(clean.upstreams.routes, name, COVER4), timeout_s=20, reason=f"{name} hears it")
+    heard, over = [True], threading.Event()
+
+    def listen() -> None:
+        while not over.wait(0.02):
+            now = bool(clean.upstreams.routes("two", COVER4))
+            if now is not heard[-1]:
+                heard.append(now)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    far = clean.upstreams.namespace("two")
+    try:
+        for _ in range(3):
+            ip.batch(["link set pop down"], netns=far)
+            wait_until(lambda: not _stands(clean, "two"), timeout_s=5, reason="the session is lost")
+            ip.batch(["link set pop up", "addr add fd00:99:1::1/126 dev pop nodad"], netns=far)
+            wait_until(lambda: _stands(clean, "two"), timeout_s=10, reason="the session stands again")
+        wait_until(lambda: "flaps" in _error(clean, "two"), timeout_s=5, reason="it is told")
+    finally:
+        over.set()
+        listener.join()
+        clean.kill_agent()  # the next one knows of no flaps
+        clean.start_agent()
+    assert heard == [True, False, True, False]
+    assert clean.upstreams.routes("one", COVER4)
+    wait_until(partial(clean.upstreams.routes, "two", COVER4), timeout_s=10, reason="two hears it again")
+
+
+def _stands(pop: PopLab, name: str) -> bool:
+    return any(s.upstream == name and s.family == 4 and s.state == "established" for s in _sessions(pop))
+
+
+def _error(pop: PopLab, name: str) -> str:
+    return next((s.error for s in _sessions(pop) if s.upstream == name and s.family == 4), "")
+
+
 def test_scopes_reach_each_upstream(clean: PopLab) -> None:
     """Prepends and communities go to the upstream they are meant for; a withheld announcement goes away alone."""
     only = fresh(0)

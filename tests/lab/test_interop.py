@@ -13,6 +13,7 @@ import pytest
 
 from anypop.agent.decide.elements import Export
 from anypop.host import birdc, netns, process
+from anypop.model.announce import Prefix
 from anypop.model.peering import RpkiCache
 from anypop.model.report import SessionReport
 from tests.interop_lab import ANYCAST4, ANYCAST6, FRR, GOBGP, OPENBGPD, OWN, InteropLab
@@ -87,11 +88,15 @@ def test_what_is_announced_arrives_with_its_scope_and_what_is_withdrawn_goes(lab
         wait_until(partial(_fades, lab, name, prefix), timeout_s=5, reason=f"{name} hears that {prefix} fades")
     lab.say()
     for prefix in (ANYCAST4, ANYCAST6):
-        wait_until(lambda p=prefix: lab.heard(name, p) is None, timeout_s=5, reason=f"{name} has lost {prefix}")
+        wait_until(partial(_lost, lab, name, prefix), timeout_s=5, reason=f"{name} has lost {prefix}")
 
 
-def _fades(lab: InteropLab, name: str, prefix: object) -> bool:
-    heard = lab.heard(name, prefix)  # type: ignore[arg-type]
+def _lost(lab: InteropLab, name: str, prefix: Prefix) -> bool:
+    return lab.heard(name, prefix) is None
+
+
+def _fades(lab: InteropLab, name: str, prefix: Prefix) -> bool:
+    heard = lab.heard(name, prefix)
     words = {"65535:0", "graceful-shutdown", "gracefulShutdown", "GRACEFUL_SHUTDOWN"}
     return heard is not None and bool(words & set(heard.communities))
 

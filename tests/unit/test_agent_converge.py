@@ -251,11 +251,11 @@ def test_a_newcomer_in_a_shared_prefix_is_told_as_what_it_is() -> None:
     host.obey(both)
     for step in converge(host.facts(), host.now):
         host.apply(step)
-    assert reason_for(COVERS[0], host.facts()) == (Reason.PROBE_PENDING, True)
+    assert reason_for(COVERS[0], host.facts(), host.now) == (Reason.PROBE_PENDING, True)
     settle(host)
-    assert reason_for(COVERS[0], host.facts()) == (Reason.SESSION_DOWN, False)
+    assert reason_for(COVERS[0], host.facts(), host.now) == (Reason.SESSION_DOWN, False)
     host.sick.add(newcomer.uid)
-    assert reason_for(COVERS[0], host.facts()) == (Reason.AWAITING_GRANT, True)
+    assert reason_for(COVERS[0], host.facts(), host.now) == (Reason.AWAITING_GRANT, True)
 
 
 def test_the_last_instances_leave_in_order() -> None:

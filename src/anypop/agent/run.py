@@ -60,6 +60,7 @@ FOREIGN_RULES_S = 0.1  # who changes rules without end costs us a tenth of a cor
 SPEAKER_S = 1.0
 SPEAKER_QUICK_S = 0.03
 SPEAKER_QUICK_FOR_S = 5.0
+SPEAKER_FLAPPING_S = 0.2  # a session that was lost is seen to be down before it can be up again, a second later
 REFILL_PAUSE_S = 0.5  # a full table takes BIRD a second; nobody may keep it busy with that alone
 
 
@@ -148,6 +149,9 @@ class Agent:
         self._memory = memory.looked(
             self._memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now
         )
+        if seen.speaker_answers:
+            speaks = seen.speaker is not None
+            self._memory = memory.sessions_seen(self._memory, seen.sessions, speaks=speaks, now=now)
         facts = self._facts = Facts(page.order, replace(seen, memory=self._memory))
         self._memory = memory.undrained(facts.resumed, self._memory)
         steps = converge(facts, now)
@@ -260,7 +264,9 @@ class Agent:
             deaths.set({("bird", "speaker"): pid} if pid is not None else {})
             learnt_monitor.follow(pid)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SPEAKER_QUICK_S if quick else SPEAKER_S):
+                flaps = any(uplink.losses for uplink in self._memory.uplinks.values())
+                pause = SPEAKER_QUICK_S if quick else SPEAKER_FLAPPING_S if flaps else SPEAKER_S
+                async with asyncio.timeout(pause):
                     await died.wait()
             if await self._speaker.look() != seen:
                 self._wake.set()

@@ -3,7 +3,7 @@
 In: `Facts`, the time. Out: the whole `SpeakerConfig`. A prefix goes out only when its routes are in the kernel and
 every gate has a healthy instance; once out, ill health alone never takes it back: that is the governor's to grant.
 What the order takes back, or what leaves with its last instance, first turns to the lowest preference for `decay_s`
-(RFC 8326) and is then withdrawn.
+(RFC 8326) and is then withdrawn. On a session that flaps nothing is announced for a while (`flaps`).
 """
 
 from dataclasses import replace
@@ -21,12 +21,37 @@ def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
     known = {u.name for u in order.upstreams}
     for key in sorted(facts.wanted.keys() | facts.exports.keys(), key=str):
         export = _export(key, facts, now)
-        if export is not None and export.upstream in known:
+        if export is not None and export.upstream in known and not rests(key, facts, now):
             exports.append(export)
     return SpeakerConfig(
         asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports),
         ours=ours_of(order), management=order.management, rpki=order.rpki,
     )  # fmt: skip
+
+
+def rests(key: tuple[Prefix, str], facts: Facts, now: float) -> bool:
+    """Whether a prefix is not announced on a session for now since that flaps. One that stands calmly must have the
+    prefix meanwhile; where none does, this PoP would leave, which is the governor's to grant: never the last one.
+    """
+    prefix, upstream = key
+    uplink = facts.observed.memory.uplinks.get((upstream, prefix.version))
+    if uplink is None or not uplink.rests(now):
+        return False
+    granted = facts.grants.get(prefix)
+    return _has_calm_way(prefix, facts, now) or (granted is not None and granted.allowed)
+
+
+def _has_calm_way(prefix: Prefix, facts: Facts, now: float) -> bool:
+    uplinks = facts.observed.memory.uplinks
+    ways = (uplinks.get((name, prefix.version)) for told, name in facts.wanted if told == prefix)
+    return any(way is not None and way.up and not way.rests(now) for way in ways)
+
+
+def flaps_alone(prefix: Prefix, facts: Facts, now: float) -> bool:
+    """Whether all ways by which a prefix could be announced here flap or are down, and one at least flaps."""
+    uplinks = facts.observed.memory.uplinks
+    ways = [uplinks.get((name, prefix.version)) for told, name in facts.wanted if told == prefix]
+    return any(way is not None and way.rests(now) for way in ways) and not _has_calm_way(prefix, facts, now)
 
 
 def ours_of(order: Order) -> tuple[Prefix, ...]:
@@ -66,7 +91,7 @@ def _fading(key: tuple[Prefix, str], current: Export, facts: Facts, now: float) 
     return replace(current, graceful=True)
 
 
-def reason_for(prefix: Prefix, facts: Facts) -> tuple[Reason, bool]:
+def reason_for(prefix: Prefix, facts: Facts, now: float) -> tuple[Reason, bool]:
     """Why `prefix` is, or is not, announced here; and whether local evidence says it should go while a grant is
     missing.
     """
@@ -76,6 +101,8 @@ def reason_for(prefix: Prefix, facts: Facts) -> tuple[Reason, bool]:
     if facts.gates(prefix) <= facts.open_gates:
         if prefix not in facts.observed.covers:
             return Reason.ROUTE_NOT_IN_KERNEL, False
+        if flaps_alone(prefix, facts, now):
+            return Reason.FLAP_COOLDOWN, True
         return (Reason.ANNOUNCED if prefix in facts.sent_prefixes else Reason.SESSION_DOWN), False
     if not current:
         return _why_shut(prefix, facts), False

@@ -82,6 +82,7 @@ def next_due(facts: Facts, now: float) -> float | None:
         times += [restarts.at, restarts.at + EXIT_KNOWN_S]
     times += [since + order.decay_s for since in memory.graceful_since.values()]
     times += [since + order.drain_s for since in memory.draining_since.values()]
+    times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)
     return min((t for t in times if t > now), default=None)

@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from anypop.agent.decide import flaps
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Ending, Firewall, Key, Past, SpeakerConfig
+from anypop.agent.decide.flaps import Uplink, Way
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.steps import (
     BeginDrain,
@@ -28,6 +30,7 @@ from anypop.agent.decide.steps import (
 from anypop.agent.naming import short
 from anypop.model.announce import Prefix
 from anypop.model.reasons import Reason
+from anypop.model.report import SessionReport
 
 V = TypeVar("V")
 
@@ -79,6 +82,7 @@ class Memory:
     graceful_since: Mapping[tuple[Prefix, str], float] = field(default_factory=dict)
     draining_since: Mapping[str, float] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
+    uplinks: Mapping[Way, Uplink] = field(default_factory=dict)
     trouble: Mapping[str, Trouble] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
 
@@ -114,6 +118,14 @@ def looked(
     return replace(
         memory, graceful_since=graceful, ordered_at=ordered, draining_since=draining, pasts=pasts, dead=dead
     )  # fmt: skip
+
+
+def sessions_seen(
+    memory: Memory, sessions: Collection[SessionReport], *, speaks: bool, now: float
+) -> Memory:  # fmt: skip
+    """The sessions as they were last told. `speaks`: a speaker runs."""
+    uplinks = flaps.looked(memory.uplinks, sessions, now) if speaks else flaps.speaker_gone(memory.uplinks)
+    return replace(memory, uplinks=uplinks) if uplinks != memory.uplinks else memory
 
 
 def undrained(uids: Collection[str], memory: Memory) -> Memory:

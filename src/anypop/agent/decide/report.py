@@ -5,6 +5,7 @@ report that control judges and every face shows.
 """
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TypedDict
 
 from anypop.agent.decide.announcements import reason_for
@@ -20,7 +21,7 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
-from anypop.model.report import ContainerReport, FamilyReport, InstanceReport, Phase, PrefixReport, Report
+from anypop.model.report import ContainerReport, FamilyReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
 from anypop.model.workload import ProbeKind, Protocol
 
 
@@ -54,8 +55,8 @@ def report_of(
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
     return Report(
         pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here,
-        sessions=facts.observed.sessions,
-        prefixes=_prefixes(facts),
+        sessions=_sessions(facts, at),
+        prefixes=_prefixes(facts, at),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity,
     )  # fmt: skip
@@ -224,7 +225,18 @@ def _departing(leaving: Leaving, facts: Facts) -> InstanceReport:
     )  # fmt: skip
 
 
-def _prefixes(facts: Facts) -> tuple[PrefixReport, ...]:
+def _sessions(facts: Facts, at: float) -> tuple[SessionReport, ...]:
+    """As the speaker tells them, and of one that flaps what that leads to."""
+    uplinks = facts.observed.memory.uplinks
+    return tuple(
+        replace(s, error=f"flaps: nothing is announced on it until it has stood for {uplink.hold_s:.0f} s")
+        if (uplink := uplinks.get((s.upstream, s.family))) is not None and uplink.rests(at)
+        else s
+        for s in facts.observed.sessions
+    )
+
+
+def _prefixes(facts: Facts, at: float) -> tuple[PrefixReport, ...]:
     exported = defaultdict[Prefix, list[str]](list)
     for prefix, upstream in facts.observed.exported:
         exported[prefix].append(upstream)
@@ -233,7 +245,7 @@ def _prefixes(facts: Facts) -> tuple[PrefixReport, ...]:
         {a.prefix for a in facts.order.announcements} | facts.exported_prefixes, key=lambda p: (p.version, str(p))
     ):
         upstreams = tuple(sorted(exported.get(prefix, ())))
-        reason, wants = reason_for(prefix, facts)
+        reason, wants = reason_for(prefix, facts, at)
         found.append(
             PrefixReport(
                 prefix=prefix, announced=bool(upstreams), upstreams=upstreams, reason=reason, wants_withdraw=wants
