@@ -21,7 +21,15 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
-from anypop.model.report import ContainerReport, FamilyReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
+from anypop.model.report import (
+    ContainerReport,
+    FamilyReport,
+    InstanceReport,
+    Phase,
+    PrefixReport,
+    Report,
+    SessionReport,
+)
 from anypop.model.workload import ProbeKind, Protocol
 
 
