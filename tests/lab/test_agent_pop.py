@@ -1,5 +1,6 @@
 """The agent as its own process on real parts: Podman, the kernel, BIRD, and upstreams that hear what it says."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -29,8 +30,9 @@ from anypop.agent.naming import (
     link_of,
     namespace_of,
 )
+from anypop.agent.observe.ask import ask
 from anypop.host import ip, netns, process
-from anypop.model.announce import Announcement, Mode, Scope
+from anypop.model.announce import Address, Announcement, Mode, Scope
 from anypop.model.confinement import InstanceRules
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, Grant, InstanceOrder
@@ -374,6 +376,29 @@ def test_what_the_host_itself_sends_follows_no_neighbour_while_the_operator_has_
         assert _way(clean, "203.0.113.2", "from", "198.51.100.10", "iif", "up-one") == "up-two"
     finally:
         ip.batch(["route del default via 10.99.0.1"], netns=clean.router)
+
+
+def test_a_probe_leaves_by_the_instances_link_whatever_a_route_says(clean: PopLab) -> None:
+    """A route to the instance's very address leads away: the probe is answered all the same, another question not."""
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    private = only.private(4)
+    assert private is not None
+    ip.batch([f"route add {private}/32 via 10.99.0.1"], netns=clean.router)
+    try:
+        with netns.inside(clean.router):
+            assert asyncio.run(_asked(private, link_of(only.uid))) is None
+            assert asyncio.run(_asked(private, "")) is not None
+    finally:
+        ip.batch([f"route del {private}/32 via 10.99.0.1"], netns=clean.router)
+
+
+async def _asked(address: Address, link: str) -> str | None:
+    async def nobody(*_: object) -> int:
+        raise AssertionError("no command is run")
+
+    return await ask(Probe(kind=ProbeKind.TCP, port=80, timeout_s=0.5), address, nobody, link)
 
 
 def test_a_session_that_bird_refuses_holds_up_no_other(clean: PopLab) -> None:

@@ -4,16 +4,22 @@ told and taken back, what is taken in.
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from anypop.agent.act.network.learnt import is_prepared, prepare
+from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.decide.elements import Export
+from anypop.agent.naming import LEARNT_TABLE
 from anypop.host import birdc, netns, process
 from anypop.model.announce import Prefix
+from anypop.model.errors import WorldError
 from anypop.model.peering import RpkiCache
 from anypop.model.report import SessionReport
 from tests.interop_lab import ANYCAST4, ANYCAST6, FRR, GOBGP, OPENBGPD, OWN, InteropLab
@@ -182,5 +188,31 @@ def test_a_silent_neighbour_is_noticed_by_bfd_long_before_its_hold_time(lab: Int
             os.kill(pid or 0, signal.SIGCONT)
 
 
-def test_the_kernel_has_what_was_learnt_in_its_own_table_alone(lab: InteropLab) -> None:
-    assert "proto bird" not in process.run(netns.command(lab.pop, "ip", "route", "show", "table", "main"))
+def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -> None:
+    """An earlier version took everything, by another limit, into the main table. The new configuration is loaded over
+    it: every session stands on, routes move to their own table, and nothing is left where they were.
+    """
+    wait_until(lambda: _down(lab) == [], timeout_s=15, reason="all sessions stand")
+    since = {(s.upstream, s.family): s.since for s in lab.look().sessions}
+    new = (lab.folder / "bird" / "bird.conf").read_text()
+    old = re.sub(r"import filter from_\w+;", "import all;", new).replace("action disable", "action restart")
+    # it knew no multihop either, and no two protocols may have one kernel table
+    old = re.sub(r"protocol kernel operator\d \{.*?\n\}\n", "", old, flags=re.DOTALL)
+    (lab.folder / "old.conf").write_text(re.sub(r"\tkernel table \d+;\n", "", old))
+    birdc.ask(lab.folder / "bird" / "bird.ctl", f'configure "{lab.folder / "old.conf"}"')
+    wait_until(lambda: _in_kernel(lab, "main"), timeout_s=5, reason="the earlier version has learnt")
+    lab.say()
+    wait_until(lambda: _in_kernel(lab, str(LEARNT_TABLE)), timeout_s=5, reason="routes stand in their own table")
+    with netns.inside(lab.pop), Netlink() as net:
+        assert not is_prepared(net, ())
+        prepare(net, ())
+        assert is_prepared(net, ())
+    assert not _in_kernel(lab, "main")
+    assert {(s.upstream, s.family): s.since for s in lab.look().sessions} == since
+
+
+def _in_kernel(lab: InteropLab, table: str) -> bool:
+    with suppress(WorldError):  # a table that never had a route is none
+        argv = ["ip", "route", "show", "table", table, "proto", "bird"]
+        return bool(process.run(netns.command(lab.pop, *argv)).strip())
+    return False
