@@ -228,7 +228,7 @@ def test_one_of_ipv4_alone_serves_ipv4_and_says_why_not_ipv6() -> None:
     facts = _host(_v4only())
     one = (Member(short=short(instance(0).uid)),)
     assert (members_for(A4, facts, 0.0), members_for(A6, facts, 0.0)) == (one, ())
-    assert reason_for(COVER6, facts) == (Reason.FAMILY_SILENT, False)
+    assert reason_for(COVER6, facts, 0.0) == (Reason.FAMILY_SILENT, False)
     assert members_for(A6, _host(_v4only(None), member=True), 0.0) == one
     assert members_for(A6, _host(_v4only(None)), 0.0) == ()
 
