@@ -150,6 +150,21 @@ def test_a_tenant_sees_its_own_and_what_was_done_to_it(world: World) -> None:
     assert forced == [], "a filter narrows, it never widens"
 
 
+def test_a_tenant_fills_no_disk_with_it(world: World) -> None:
+    """Of what is very long its beginning is kept, its length and its digest; of the operator's own all of it."""
+    account = world.platform.accounts.create_account("tenant")
+    world.platform.accounts.create_stack(account.id, "Ours", "ours")
+    made = world.platform.accounts.create_credential(account.id, "laptop")
+    tenant = world.login(made.client_id, made.secret)
+    body = a_body("web", env={"A": {"value": "x" * 100_000}})
+    assert world.call("POST", "/workload/v1/stacks/ours/workloads", json=body, headers=tenant).status_code == 200
+    world.send("POST", BASE, body)
+    theirs, own = entries(world, subject="web")
+    assert theirs["after"]["longer_than_is_kept"] > 100_000 and len(theirs["after"]["sha256"]) == 64
+    assert len(str(theirs)) < 4000
+    assert own["after"]["document"]["spec"]["containers"]["web"]["env"]["A"]["value"] == "x" * 100_000
+
+
 def test_refused_sign_ins_are_in_it(world: World) -> None:
     """A wrong secret for its owner to see, an unknown client for the operator; the secret that was tried is nowhere."""
     account = world.platform.accounts.create_account("tenant")

@@ -9,6 +9,7 @@ import pytest
 from anypop.cli.client import Client
 from anypop.cli.failure import Failure
 from anypop.cli.settings import Settings
+from anypop.control.refusals import OverQuota
 from tests.control_world import FakeAgent, World
 
 STACKS = "/stack/v1/stacks"
@@ -56,6 +57,26 @@ def test_a_credential_has_a_rate_and_others_are_not_narrowed_by_it(world: World)
         assert world.call("GET", "/anypop/v1/healthz").status_code == 200
     for _ in range(250):
         assert world.call("GET", STACKS).status_code == 200, "the operator's own road stays"
+
+
+def test_more_credentials_are_not_more_requests_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of an account together have a rate too, a client gets so many tokens, and an account so many credentials."""
+    account, _, _, headers = a_tenant(world)
+    world.send("PUT", f"/anypop/v1/accounts/{account}/quota", {"quota": {"requests_per_second": 1}})
+    made = [world.platform.accounts.create_credential(account, f"c{number}") for number in range(8)]
+    tokens = [headers, *(world.login(c.client_id, c.secret) for c in made)]
+    answers = [world.call("GET", STACKS, headers=h) for h in tokens for _ in range(4)]
+    assert sum(a.status_code == 200 for a in answers) <= 24, "of 36, with as many credentials as one likes"
+    assert any("all credentials" in a.text for a in answers if a.status_code == 429)
+    who = {"client_id": made[0].client_id, "client_secret": made[0].secret}
+    monkeypatch.setattr("anypop.api.identity.TOKENS_PER_S", 1)
+    codes = [world.call("POST", TOKEN, json=who).status_code for _ in range(6)]
+    assert codes[:4] == [200] * 4 and 429 in codes
+    monkeypatch.setattr("anypop.control.accounts.MOST_CREDENTIALS", 9)
+    refused = world.call("POST", "/identity/v1/users/me/credentials", json={"name": "x"}, headers=tokens[-1])
+    assert refused.status_code == 429
+    with pytest.raises(OverQuota, match="9 credentials"):
+        world.platform.accounts.create_credential(account, "one more")
 
 
 def test_failed_sign_ins_are_slowed_where_they_come_from(world: World) -> None:

@@ -229,6 +229,18 @@ def test_the_story_runs_against_the_real_control(call: Callable[..., Ran], state
 
         assert call("workload", "delete", "web", "--timeout", "20").code == 0
         assert call("workload", "show", "web").code == 5
+        logged = call("audit", "--subject", "web")
+        assert logged.code == 0 and [row.split()[5] for row in logged.out.splitlines()[1:]] == [
+            "create_workload",
+            "delete_workload",
+        ], logged.out
+        entries = json.loads(call("audit", "-o", "json", "--limit", "1000").out)
+        started = [e for e in entries if e["operation"] == "start"]
+        assert started and all(e["actor"] == "control" for e in started)
+        assert "network" in [e["subject"] for e in started]
+        assert call("audit", "--request", entries[-1]["request_id"]).code == 0
+        assert call("audit-prune", "--before", "yesterday").code == 2
+        assert call("audit-prune", "--before", "2001-01-01", "--yes").out.startswith("0 entries")
 
 
 def test_a_wrong_workload_is_refused_with_every_problem(call: Callable[..., Ran]) -> None:

@@ -112,7 +112,8 @@ def answering(request: httpx.Request) -> httpx.Response:
 @pytest.mark.parametrize(
     "command",
     [
-        "workload list", "workload instances web", "workload show web", "events", "pops", "vantages", "host list",
+        "workload list", "audit --request 7",
+        "workload instances web", "workload show web", "events", "pops", "vantages", "host list",
         "rollout list",  "announce show web", "workload create web --image a --target e=LHR",
         "workload delete web --yes", "workload revisions web", "instance web-eu-lhr-0", "why london", "probe --all",
         "announce withhold web --pop LHR", "stacks", f"workload show {HOSTILE!r}", f"{HOSTILE!r}",

@@ -6,15 +6,17 @@ the host's own).
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from anypop.agent.teardown import take_down
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
-from anypop.model.visible import visible, visible_line
+from anypop.model.visible import VisibleFormatter, visible, visible_line
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -40,9 +42,20 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
+def _write_visibly() -> None:
+    """What others wrote stands in our errors too: nothing of it may steer the terminal on which the log is read."""
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[lines])
+    sys.excepthook = lambda kind, error, trace: sys.stderr.write(
+        visible("".join(traceback.format_exception(kind, error, trace)))
+    )
+
+
 def main(argv: list[str]) -> int:
     """The exit code: 0, or 1 when the world failed in a way that cannot be waited for."""
     arguments = _arguments(argv)
+    _write_visibly()
     try:
         if arguments.teardown:
             for line in take_down(

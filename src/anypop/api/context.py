@@ -21,7 +21,7 @@ from anypop.control.accounts import Account, Accounts, Stack
 from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
 from anypop.control.quotas import Quotas
-from anypop.control.rates import REQUESTS_PER_S, Buckets, SignIns, TooMany
+from anypop.control.rates import CREDENTIALS_AT_ONCE, REQUESTS_PER_S, Buckets, SignIns, TooMany
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.sharing import alone
 from anypop.control.standby import Standby
@@ -52,6 +52,8 @@ class Platform:
     workers: Workers = field(default_factory=Workers)
     buckets: Buckets = field(default_factory=Buckets)
     sign_ins: SignIns = field(default_factory=SignIns)
+    # apart from `buckets`: anybody can name clients that are none
+    tokens: Buckets = field(default_factory=Buckets)
     quotas: Quotas = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,6 +139,9 @@ async def account_of(request: Request, platform: PlatformDep, _: Annotated[str |
         rate = platform.quotas.of(account.id).requests_per_second or REQUESTS_PER_S
         if wait := platform.buckets.take(client_id, rate):
             raise TooMany(f"this credential may make {rate} requests in a second", wait)
+        together = rate * CREDENTIALS_AT_ONCE
+        if wait := platform.buckets.take(account.id, together):
+            raise TooMany(f"all credentials of this account may make {together} requests in a second", wait)
     return account
 
 

@@ -22,7 +22,7 @@ from anypop.api.models.identity import CredentialPage, CredentialRequest, Token,
 from anypop.control import acts
 from anypop.control.accounts import TOKEN_LIFE_S, Account, Credential
 from anypop.control.acts import Act
-from anypop.control.rates import TooMany
+from anypop.control.rates import TOKENS_PER_S, TooMany
 from anypop.control.refusals import NotFound, WrongSecret
 from anypop.model import limits
 
@@ -57,13 +57,15 @@ async def issue_token(
     """Get an access token for client credentials."""
     source = source_of(request.client.host if request.client is not None else "")
     platform.sign_ins.check(source, body.client_id)
+    if wait := platform.tokens.take(f"{source} {body.client_id}", TOKENS_PER_S):
+        raise TooMany(f"{TOKENS_PER_S} tokens in a second are given to one client; a token lasts for an hour", wait)
     acts.begin(replace(acts.current() or Act(), operation="issue_token", actor=body.client_id, subject=body.client_id))
     try:
         issued = await asyncio.to_thread(platform.accounts.issue_token, body.client_id, body.client_secret)
     except (NotFound, WrongSecret) as error:
         wait = platform.sign_ins.failed(source, body.client_id)
         # a flood from many addresses must not become one of the disk: ten in a second are told
-        if not platform.buckets.take("refused sign-ins", 10):
+        if not platform.tokens.take("refused", 10):
             await asyncio.to_thread(platform.accounts.note_refusal, body.client_id, error.message)
         if wait:
             raise TooMany(f"{error.message}; and too many sign-ins have failed", wait) from error

@@ -19,12 +19,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 from anypop.control import schema
 from anypop.control.audit import REFUSED, Noted
 from anypop.control.ca import write_whole
-from anypop.control.refusals import Exists, NotFound, Unauthenticated, WrongSecret
+from anypop.control.refusals import Exists, NotFound, OverQuota, Unauthenticated, WrongSecret
 from anypop.control.store import Store
-from anypop.model.errors import Invalid
+from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName, StackId, is_slug, slug_of
 
 TOKEN_LIFE_S = 3600
+MOST_CREDENTIALS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +175,10 @@ class Accounts:
         return account
 
     def create_credential(self, account_id: str, name: str) -> Credential:
-        """A new client id and secret. The secret is in this answer and nowhere else."""
+        """A new client id and secret. The secret is in this answer and nowhere else. Raises `OverQuota`."""
+        if len(self.credentials(account_id)) >= MOST_CREDENTIALS:
+            message = f"{MOST_CREDENTIALS} credentials are the most of one account; delete those that nobody uses"
+            raise OverQuota([Problem(path=f"account {account_id}", message=message)])
         made = Credential(
             id=str(uuid.uuid4()),
             account_id=account_id,

@@ -6,6 +6,7 @@ delete a row (triggers, see the migration), but for rows older than a moment tha
 in it: documents come without theirs, and members that are named like one are blanked.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -25,6 +26,8 @@ from anypop.model.table import differing
 DONE, REFUSED = "done", "refused"
 # What can be asked for, each by its whole value.
 FILTERS = ("account_id", "actor", "operation", "subject", "stack_id", "address", "request_id", "outcome")
+LONGEST_OF_TENANTS = 16_384
+BEGINNING = 1024
 _SECRET = re.compile("secret|passw|token|private_key|sealed", re.IGNORECASE)
 _HIDDEN = "(hidden)"
 
@@ -110,13 +113,20 @@ def _row(act: Act, noted: Noted, at: float) -> Row:
         "address": act.address[:64],
         "request_id": act.request_id,
         "outcome": noted.outcome,
-        "was": _text(noted.was),
-        "became": _text(noted.became),
+        "was": _text(noted.was, act),
+        "became": _text(noted.became, act),
     }
 
 
-def _text(data: Any) -> str | None:
-    return None if data is None else json.dumps(blanked(data), separators=(",", ":"))
+def _text(data: Any, act: Act) -> str | None:
+    """A tenant that sends as much as it may, as often as it may, must not fill the disk with what nobody can delete."""
+    if data is None:
+        return None
+    text = json.dumps(blanked(data), separators=(",", ":"))
+    if act.operator or len(text) <= LONGEST_OF_TENANTS:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({"longer_than_is_kept": len(text), "sha256": digest, "begins": text[:BEGINNING]})
 
 
 def blanked(data: Any) -> Any:

@@ -16,6 +16,10 @@ from anypop.control.refusals import Refused
 # Of each credential, where the operator set nothing for its account: a console that is clicked, or a Terraform run
 # with ten operations side by side, needs a fifth of it.
 REQUESTS_PER_S = 50
+# An account has as many credentials as it makes: all of them together may do what so many may.
+CREDENTIALS_AT_ONCE = 4
+# Tokens of one client id to one address: each command of the command line asks for one.
+TOKENS_PER_S = 10
 # So many seconds' worth may come at once.
 BURST_S = 4.0
 # Entries of some 200 bytes.
