@@ -9,15 +9,16 @@ import socketserver
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.act.network.router import BUCKETS, Router, hop_number
+from anypop.agent.act.network.router import BUCKETS, Router, buckets_for, hop_number
 from anypop.agent.decide.elements import Firewall, GuardedLink, Member
 from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, link_of, short
 from anypop.agent.observe.kernel_monitor import KernelMonitor
@@ -147,6 +148,48 @@ def test_a_group_keeps_its_buckets_until_the_hash_changes(net: Netlink) -> None:
         router.renew_groups()
         assert [h.buckets for h in rtnl.nexthops(net, ROUTE_PROTOCOL) if h.group] == [BUCKETS]
         assert router.look().balanced == {ANYCAST4: members(0, 1)}
+
+
+def test_two_hundred_members_get_their_weights_within_a_twentieth(net: Netlink) -> None:
+    """A group is made for as many as are expected, in both families; half of them have the double weight."""
+    ip.batch(["link add many type veth peer name far", "link set many up", "link set far up"])
+    ip.batch(["addr add 10.77.0.0/16 dev many", "addr add fd00:77::/64 dev many nodad"])
+    index = socket.if_nametoindex("many")
+    assert [buckets_for(n) for n in (1, 15, 16, 200, 400)] == [1021, 1021, 2039, 16_381, 16_381]
+    for version, first in ((4, ip_address("10.77.1.1")), (6, ip_address("fd00:77::1:1"))):
+        hops = {n: 1000 * version + n for n in range(200)}
+        for n, hop in hops.items():
+            rtnl.set_nexthop(net, hop, interface=index, gateway=first + n, protocol=ROUTE_PROTOCOL)
+        weights = {hop: 200 if n % 2 else 100 for n, hop in hops.items()}
+        rtnl.set_group(
+            net, version, list(weights.items()), protocol=ROUTE_PROTOCOL, buckets=buckets_for(200), idle_s=60
+        )
+        (group,) = (h for h in rtnl.nexthops(net, ROUTE_PROTOCOL) if h.id == version)
+        assert dict(group.group) == weights
+        counts = Counter(row["bucket"]["nhid"] for row in ip.query("nexthop", "bucket", "list", "id", str(version)))
+        due = {hop: group.buckets * weight / sum(weights.values()) for hop, weight in weights.items()}
+        assert max(abs(counts[hop] - share) / share for hop, share in due.items()) < 0.05
+
+
+def test_a_group_that_is_too_small_gets_a_larger_successor(net: Netlink) -> None:
+    """It is made for those that are expected; when far more come, a larger one takes its place, and that is told."""
+    router = wire(net, 0, 1, 2)
+    assert router.set_next_hops(ANYCAST4, members(0), gateways(4), 40) is None
+    assert len(_buckets()) == 4093
+    router.remove_route(ANYCAST4)
+    for h in rtnl.nexthops(net, ROUTE_PROTOCOL):
+        if h.group:
+            rtnl.delete_nexthop(net, h.id)
+    hop = hop_number(_index(0), 4)
+    rtnl.set_group(net, 4711, [(hop, 100)], protocol=ROUTE_PROTOCOL, buckets=31, idle_s=60)
+    rtnl.set_route(net, ip_network(ANYCAST4), ROUTE_PROTOCOL, nexthop=4711)
+    assert router.set_next_hops(ANYCAST4, members(0), gateways(4)) is None
+    grown = router.set_next_hops(ANYCAST4, members(0, 1, 2), gateways(4))
+    assert grown is not None
+    assert (grown.address, grown.before, grown.after, len(grown.members)) == (ANYCAST4, 31, BUCKETS, 3)
+    assert [h.buckets for h in rtnl.nexthops(net, ROUTE_PROTOCOL) if h.group] == [BUCKETS]
+    assert router.look().balanced == {ANYCAST4: members(0, 1, 2)}
+    assert router.set_next_hops(ANYCAST4, members(0, 1), gateways(4)) is None
 
 
 FLOWS = 60

@@ -90,7 +90,9 @@ class Agent:
             wake=self._wake.set,
             died=self._died,
         )
-        executor = Executor(prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker)
+        self._executor = executor = Executor(
+            prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker
+        )
         self._lanes = Lanes(executor, self)
         self._memory = memory.NOTHING
         self._refused: Reason | None = None
@@ -338,7 +340,8 @@ class Agent:
         errors = (self._ledger.error, self._order_error, self._observer.runtime_error, speaker.error if speaker else "")
         report = report_of(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
-            drift=self._drift, errors=tuple(e for e in errors if e), capacity=self._observer.capacity,
+            drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),
+            capacity=self._observer.capacity,
         )  # fmt: skip
         return trimmed(report)
 

@@ -5,6 +5,7 @@ loop's own thread (tens of microseconds); what may take longer is not.
 """
 
 import asyncio
+import contextlib
 from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
@@ -13,7 +14,8 @@ from anypop.agent.act.network import firewall, inside, learnt, links, namespaces
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.act.network.router import Router
+from anypop.agent.act.network.router import Grown, Router
+from anypop.agent.act.network.sockets import connections
 from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
@@ -40,9 +42,11 @@ from anypop.agent.decide.steps import (
     StartContainer,
     Step,
 )
-from anypop.agent.naming import link_of, short
+from anypop.agent.naming import link_of, namespace_of, short
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
+
+_TOLD_FOR_S = 600.0
 
 
 class Executor:
@@ -54,6 +58,7 @@ class Executor:
         self._prefix, self._net, self._router, self._runtime, self._speaker = prefix, net, router, runtime, speaker
         self._drains = Drains(net, prefix)
         self._errors = ErrorWays(prefix)
+        self._told: list[tuple[float, str]] = []
 
     def perform_now(self, step: Step) -> None:
         """A step of the router's lane, made at once."""
@@ -67,7 +72,9 @@ class Executor:
             case RemoveCover():
                 self._router.remove_cover(step.prefix)
             case SetNextHops():
-                self._router.set_next_hops(step.address, step.members, dict(step.gateways))
+                grown = self._router.set_next_hops(step.address, step.members, dict(step.gateways), step.expected)
+                if grown is not None:
+                    self._told.append((asyncio.get_running_loop().time(), self._flows_moved(grown)))
             case SetRoute():
                 self._router.set_route(step.address)
             case RemoveRoute():
@@ -116,6 +123,23 @@ class Executor:
                 await asyncio.to_thread(self._delete_namespace, step.uid)
             case _:
                 assert_never(step)
+
+    def told(self) -> tuple[str, ...]:
+        """What its operator should know of what was done of late."""
+        now = asyncio.get_running_loop().time()
+        self._told = [(at, text) for at, text in self._told if now - at < _TOLD_FOR_S]
+        return tuple(text for _, text in self._told)
+
+    def _flows_moved(self, grown: Grown) -> str:
+        """A larger group hashes flows to other buckets: all but one in `members` meets another member."""
+        live, count = 0, len(grown.members)
+        for key in grown.members:
+            with contextlib.suppress(WorldError):
+                live += sum(c.inbound for c in connections(namespace_of(self._prefix, key), [grown.address]))
+        return (
+            f"{grown.address}: {grown.before} buckets were too few for {count} members and became {grown.after}; of "
+            f"{live} live connections about {live * (count - 1) // count} met another member"
+        )
 
     def _index(self, instance: InstanceOrder) -> int:
         name = link_of(instance.uid)

@@ -105,7 +105,8 @@ def _router(facts: Facts, now: float) -> list[Step]:
                 (m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known
             )
             gateways = tuple((key, private) for key, private in known if private is not None)
-            steps.append(SetNextHops(address=address, members=members, gateways=gateways))
+            expected = len(facts.behind.get(address, ()))
+            steps.append(SetNextHops(address=address, members=members, gateways=gateways, expected=expected))
             if address not in seen.balanced:
                 steps.append(SetRoute(address=address))
         elif not members and address in seen.balanced:

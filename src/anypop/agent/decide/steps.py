@@ -64,12 +64,13 @@ class RemoveCover:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetNextHops:
     """The members behind an anycast address, all of them; replaced in place, so flows of those that stay do not move.
-    `gateways`: the private address behind each member's link.
+    `gateways`: the private address behind each member's link; `expected`: how many are to be there in the end.
     """
 
     address: Address
     members: tuple[Member, ...]
     gateways: tuple[tuple[str, Address], ...]
+    expected: int = 0
     lane: str = ROUTER
 
 

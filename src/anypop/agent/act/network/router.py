@@ -7,7 +7,7 @@ gone with it); a group is found by the route that uses it. Synchronous: each cal
 
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -18,12 +18,17 @@ from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, short_of_link
 from anypop.model.announce import Address, Prefix
 from anypop.model.errors import WorldError
 
-# Buckets of a group. A newcomer gets buckets that are idle, so with few of them and many live flows it starves: under
-# 600 flows it got 0.6 % of the new connections instead of half with 128 buckets, and its half with 1,024. At least 64
-# for each member: good for some 16 in one group. A prime: all kernels of a machine hash with one seed, and behind a
-# router that has chosen this host by the same hash, a count that shares a factor with that router's would leave most
-# buckets without traffic.
+# Buckets of a group, the least that there are. A newcomer gets buckets that are idle, so with few of them and many live
+# flows it starves: under 600 flows it got 0.6 % of the new connections instead of half with 128 buckets, and its half
+# with 1,024. At least 64 for each member: good for some 16 in one group; for more there are more. Primes: all kernels
+# of a machine hash with one seed, and behind a router that has chosen this host by the same hash, a count that shares a
+# factor with that router's would leave most buckets without traffic.
 BUCKETS = 1021
+COUNTS = (BUCKETS, 2039, 4093, 8191, 16_381)
+EACH = 64  # for each member that is expected
+# Below so many for each member that is there, shares are wrong by more than a twentieth: then a group gets a larger
+# successor, although flows meet other buckets by it.
+LEAST_EACH = 20
 IDLE_S = 60  # a bucket silent for so long carries no live flow that would notice a move
 _HOPS, _TWINS, _GROUPS = 0x1000_0000, 0x2000_0000, 0x4000_0000
 
@@ -38,6 +43,21 @@ class RouterSeen:
     external: dict[Prefix, str]
     covers: frozenset[Prefix]
     balanced: dict[Address, tuple[Member, ...]]
+
+
+def buckets_for(expected: int) -> int:
+    """How many buckets a group should be made with for so many members."""
+    return next((count for count in COUNTS if count >= EACH * expected), COUNTS[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """A group that had too few buckets for its members and was replaced by a larger one."""
+
+    address: Address
+    members: tuple[str, ...]
+    before: int
+    after: int
 
 
 def hop_number(index: int, version: int) -> int:
@@ -107,8 +127,13 @@ class Router:
     def remove_external(self, prefix: Prefix) -> None:
         rtnl.delete_route(self._net, prefix, ROUTE_PROTOCOL)
 
-    def set_next_hops(self, address: Address, members: tuple[Member, ...], gateways: Mapping[str, Address]) -> None:
-        """Make or replace the group behind `address`. `gateways`: each member's private address of the same family."""
+    def set_next_hops(
+        self, address: Address, members: tuple[Member, ...], gateways: Mapping[str, Address], expected: int = 0
+    ) -> Grown | None:
+        """Make or replace the group behind `address`. `gateways`: each member's private address of the same family;
+        `expected`: how many members there are to be, which counts where the group is made. What was replaced by a
+        larger one, if so.
+        """
         index = {key: link.index for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
         known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
         group = self._group_of(address) or self._free_group(address)
@@ -134,9 +159,14 @@ class Router:
                 # alone or with its twin, it weighs the same
                 entries.append((number, member.weight * 2 // len(numbers)))
         # the kernel refuses another count for a group that exists
-        buckets = there.buckets if there and there.buckets else BUCKETS
+        wanted = buckets_for(max(expected, len(members)))
+        buckets = there.buckets if there and there.buckets else wanted
+        if there and buckets < min(wanted, LEAST_EACH * len(members)):
+            self._succeed(ip_network(address), there, entries, wanted)
+            return Grown(address=address, members=tuple(m.short for m in members), before=buckets, after=wanted)
         rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
         self._groups[address] = group
+        return None
 
     def renew_groups(self) -> None:
         """Give every group that was made with another count of buckets a successor with the same members, and its
@@ -148,14 +178,22 @@ class Router:
         known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
         for route in rtnl.routes(self._net, ROUTE_PROTOCOL):
             old = known.get(route.nexthop)
-            if old is None or not old.group or old.buckets == BUCKETS:
+            if old is None or not old.group or old.buckets in COUNTS:
                 continue
-            address = route.prefix.network_address
-            new = self._free_group(address)
-            rtnl.set_group(self._net, new, old.group, protocol=ROUTE_PROTOCOL, buckets=BUCKETS, idle_s=IDLE_S)
-            rtnl.set_route(self._net, route.prefix, ROUTE_PROTOCOL, nexthop=new)
+            self._succeed(route.prefix, old, old.group, buckets_for(len(old.group)))
+
+    def _succeed(self, prefix: Prefix, old: rtnl.NextHop, entries: Sequence[tuple[int, int]], buckets: int) -> None:
+        """A new group in the place of an old one, which may be without a route yet."""
+        address = prefix.network_address
+        routed = any(r.prefix == prefix and r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL))
+        new = self._free_group(address) if routed else old.id
+        if not routed:
             rtnl.delete_nexthop(self._net, old.id)
-            self._groups[address] = new
+        rtnl.set_group(self._net, new, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
+        if routed:
+            rtnl.set_route(self._net, prefix, ROUTE_PROTOCOL, nexthop=new)
+            rtnl.delete_nexthop(self._net, old.id)
+        self._groups[address] = new
 
     def set_route(self, address: Address) -> None:
         """The route to the group that `set_next_hops` made."""
