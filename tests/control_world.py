@@ -170,7 +170,12 @@ class World:
             self.run(core.change(change_network(self.network)))
         on_network = partial(accounts.ensure_agents, self.folder / "agents")
         self.platform = Platform(
-            core=core, accounts=accounts, clock=self.clock, prices=default_price_book(), on_network=on_network
+            core=core,
+            accounts=accounts,
+            clock=self.clock,
+            prices=default_price_book(),
+            on_network=on_network,
+            authority=self.folder,
         )
         on_network(self.platform.hosts())
         self._http = httpx.AsyncClient(

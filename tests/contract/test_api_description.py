@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
+from anypop.agent.identity import ask
 from anypop.api import shapes
 from anypop.api.bodies import JSON
 from anypop.api.graphs import Graphs
@@ -471,6 +472,14 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/readmit", {})
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/reset", {})
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
+    given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
+    asked = {"csr": ask(second["name"]).request}
+    joins = f"/anypop/v1/agents/{second['name']}/certificate"
+    bearer = {"authorization": f"Bearer {given['token']}"}
+    assert own.call("POST", joins, json={"csr": "none"}, headers=bearer).status_code == 400
+    assert own.call("POST", joins, json=asked, headers=bearer).status_code == 200
+    assert own.call("POST", joins, json=asked, headers=bearer).status_code == 401
+    own.send("POST", f"/anypop/v1/hosts/{second['name']}/revoke", {})
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")
 

@@ -24,6 +24,8 @@ WITHOUT_BODY = {
     "evict_host",
     "readmit_host",
     "reset_host",
+    "give_join_token",
+    "revoke_host",
 }
 WITHOUT_TOKEN = {"issue_token", "get_health"}
 each = pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import httpx
 
+from anypop.agent import identity
 from anypop.agent.decide.back_off import BackOff
 from anypop.model.codec import from_json, to_json
-from anypop.model.errors import Invalid
+from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import HostName
 from anypop.model.order import Order
 from anypop.model.order_delta import BASE_HEADER, Digests, OrderDelta, apply
@@ -25,28 +26,79 @@ WAIT_S = 25.0
 HEARTBEAT_S = 5.0
 COALESCE_S = 0.02  # changes come in bursts: one report tells of them together
 _REST = BackOff(first_s=0.1, longest_s=5)
+_RENEWAL = BackOff(first_s=1, longest_s=600)
+LOOKED_AT_EVERY_S = 3600.0  # the wall's clock may be set meanwhile
 
 
 class ControlClient:
-    """Two loops, `fetch` and `deliver`. `error` says what is wrong between us and control, in words; empty when
-    nothing is.
+    """Three loops: `fetch`, `deliver` and `keep_certificate`. `state`: where the certificate of an agent that has
+    joined is kept; before it has, the token says who it is. `error` says what is wrong between us and control, in
+    words; empty when nothing is.
     """
 
     def __init__(
-        self, *, host: HostName, control: str, others: Sequence[str] = (), ca: Path | None, token_file: Path | None
-    ) -> None:
+        self, *, host: HostName, control: str, others: Sequence[str] = (), ca: Path | None, token_file: Path | None,
+        token: str = "", state: Path | None = None,
+    ) -> None:  # fmt: skip
         self._host = host
+        self._token = token
         self._token_file = token_file
+        self._ca = ca
+        self._state = state
         self._controls = tuple(address.rstrip("/") for address in (control, *others))
         self._at = 0
         self._polling: asyncio.Future[httpx.Response] | None = None
-        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
-        limits = httpx.Limits(max_connections=4)
-        self._http = httpx.AsyncClient(verify=verify, limits=limits, timeout=10, trust_env=False)
+        self._http = self._opened()
+        self._former: httpx.AsyncClient | None = None
         self._due = asyncio.Event()
         self._digests = Digests()
         self._wants_whole = False
         self.error = ""
+
+    def _opened(self) -> httpx.AsyncClient:
+        """Connections that trust the authority, and show this agent's certificate where it has joined."""
+        context = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
+        if self._state is not None and identity.has_joined(self._state):
+            identity.show(context, self._state)
+        return httpx.AsyncClient(verify=context, limits=httpx.Limits(max_connections=4), timeout=10, trust_env=False)
+
+    async def join(self) -> None:
+        """Get a certificate: with the token, or with the certificate that is there. Raises `WorldError` and httpx's
+        errors.
+        """
+        assert self._state is not None
+        asked = identity.ask(self._host)
+        answer = await self._http.post(
+            self._path("certificate"), json={"csr": asked.request}, headers=self._credentials()
+        )
+        _raise_for(answer)
+        identity.keep(self._state, asked, str(answer.json()["certificate"]))
+        if self._former is not None:
+            await self._former.aclose()
+        self._former, self._http = self._http, self._opened()  # a report may be on its way over the former
+        if self._polling is not None:
+            self._polling.cancel()  # it goes on over a connection that shows the new one
+
+    async def keep_certificate(self, wall: Callable[[], float]) -> None:
+        """Renew it in time, for ever; nothing to do for an agent that has not joined."""
+        failures = 0
+        while self._state is not None and identity.has_joined(self._state):
+            wait_s = identity.seconds_to_renewal(self._state, wall())
+            if wait_s > 0:
+                await asyncio.sleep(min(wait_s, LOOKED_AT_EVERY_S))
+                continue
+            try:
+                await self.join()
+                failures = 0
+            except (httpx.HTTPError, OSError, WorldError, LookupError, ValueError) as error:
+                self.error = f"the certificate cannot be renewed: {error}"
+                self._turn(self._at)
+                await asyncio.sleep(_RENEWAL.wait_s(failures))
+                failures += 1
+
+    async def close(self) -> None:
+        for http in filter(None, (self._former, self._http)):
+            await http.aclose()
 
     async def fetch(
         self,
@@ -72,9 +124,10 @@ class ControlClient:
                 try:
                     answer = await self._polling
                 except asyncio.CancelledError:
-                    if at == self._at:
+                    current = asyncio.current_task()
+                    if current is None or current.cancelling():
                         raise
-                    continue  # reports go to another control now, so that is the one to wait at
+                    continue  # reports go to another control now, or over connections with another certificate
                 _raise_for(answer)
                 if answer.status_code == httpx.codes.OK and (news := self._read(answer, order)) is not None:
                     on_order(news)
@@ -144,6 +197,10 @@ class ControlClient:
 
     def _credentials(self) -> dict[str, str]:
         """Read anew each time: the operator may replace a token under us."""
+        if self._state is not None and identity.has_joined(self._state):
+            return {}
+        if self._token:
+            return {"Authorization": f"Bearer {self._token}"}
         if self._token_file is None:
             return {}
         return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}

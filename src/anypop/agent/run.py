@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -115,6 +116,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
                 group.create_task(self._control.deliver(self._make_report))
+                group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 self._memory = memory.began(await self._observer.open(), self._memory)
                 self._memory = replace(self._memory, unfit=self._observer.unfit(self._ledger.page))
                 group.create_task(self._passes())
@@ -382,7 +384,7 @@ async def _live(
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
         runtime=Podman(podman, prefix=prefix, pop=pop, forbidden=_literal(url, *others)),
-        control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file),
+        control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state),
         clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip
     # an operator's wish for a full look now

@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="URL",
         help="where others reach this control: a standby on the same PostgreSQL names it (default: from --listen)",
     )
+    options.add_argument(
+        "--certificate-days", type=float, default=90, metavar="N", help="how long an agent's certificate counts"
+    )
     given = options.parse_args(argv)
     bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
@@ -74,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 graph=given.graph,
                 client_file=given.client_file,
                 answers_at=given.answers_at,
+                certificate_days=given.certificate_days,
                 bounds=bounds,
             )
         )

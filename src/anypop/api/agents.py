@@ -1,17 +1,18 @@
-"""/anypop/v1/agents: the agents' two requests. Get the order (a long poll), give a report.
+"""/anypop/v1/agents: the agents' requests. Get the order (a long poll), give a report, get a certificate.
 
-Each agent has its own token and may ask for its own host alone. An order is answered as the very bytes that were stored
-when it was issued.
+Each agent has its own certificate or token and may ask for its own host alone.
 """
 
 import asyncio
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from anypop.api.bodies import JSON, LARGE, RawBody, object_of
-from anypop.api.context import CallerHost, PlatformDep
+from anypop.api.bodies import JSON, LARGE, JsonBody, RawBody, object_of
+from anypop.api.context import CallerHost, JoiningHost, PlatformDep, shown_by
 from anypop.api.documentation import answers
+from anypop.api.models.joins import Certificate, CertificateRequest
 from anypop.api.models.orders import NextOrder
 from anypop.api.parameters import whole
 from anypop.control.refusals import Forbidden
@@ -27,6 +28,23 @@ router = APIRouter(prefix="/anypop/v1/agents", tags=["agents"])
 LONGEST_WAIT_S = 55
 
 
+@router.post("/{host}/certificate")
+@answers(Certificate)
+async def sign_certificate(
+    joining: JoiningHost,
+    platform: PlatformDep,
+    body: Annotated[CertificateRequest, Depends(JsonBody(CertificateRequest))],
+) -> dict[str, Any]:
+    """Join, or renew: get a client certificate for a key of the agent's own.
+
+    With a join token, which is used up, or with the certificate that is to be renewed. From its first use on the
+    host's lasting token counts no more.
+    """
+    host, token = joining
+    made = await asyncio.to_thread(partial(platform.joins.sign, host, body.csr, token=token))
+    return {"certificate": made}
+
+
 @router.get("/{host}/order")
 @answers(
     NextOrder,
@@ -34,6 +52,7 @@ LONGEST_WAIT_S = 55
     empty="nothing newer within `wait`",
 )
 async def get_order(
+    request: Request,
     own: CallerHost,
     platform: PlatformDep,
     *,
@@ -49,6 +68,8 @@ async def get_order(
     header says so.
     """
     issued = await platform.core.order_after(own, after, float(min(wait, LONGEST_WAIT_S)))
+    if (shown := shown_by(request)) is not None:
+        platform.joins.check(shown)  # it may have been revoked while it waited
     if issued is None:
         return Response(status_code=204)
     difference = platform.core.difference(issued, after, digest) if accept == "delta" else None

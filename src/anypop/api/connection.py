@@ -15,6 +15,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from anypop.api.seldom import Seldom
+from anypop.control.agent_certificates import named_by
+from anypop.control.joins import Shown
 
 log = logging.getLogger("anypop.api")
 _late_lines = Seldom(log)
@@ -47,6 +49,12 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # what every request over it says of its sender: an agent's certificate, where TLS has verified one
+        secure = transport.get_extra_info("ssl_object")
+        peer = secure.getpeercert() if secure is not None else None
+        named = named_by(peer) if peer else None
+        if named is not None:
+            self.app_state = {**self.app_state, "certificate": Shown(host=named[0], issued_at=named[1])}
         self._wait_for("headers")
 
     def data_received(self, data: bytes) -> None:

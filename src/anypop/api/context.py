@@ -5,6 +5,7 @@ In: a request. Out: the platform, an account, a stack; or the exception whose an
 """
 
 import asyncio
+import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -20,6 +21,7 @@ from anypop.control import acts
 from anypop.control.accounts import Account, Accounts, Stack
 from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
+from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
 from anypop.control.quotas import Quotas
 from anypop.control.rates import CREDENTIALS_AT_ONCE, REQUESTS_PER_S, Buckets, SignIns, TooMany
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
@@ -35,7 +37,7 @@ from anypop.plan.price import PriceBook
 @dataclass(slots=True, kw_only=True)
 class Platform:
     """Control as the faces see it. `vantages` and `glass`: None where no lab is attached. `standby`: None in the
-    active control.
+    active control. `authority`: the folder of the one that signs agents' certificates.
     """
 
     core: Core
@@ -43,6 +45,7 @@ class Platform:
     clock: Callable[[], float]
     prices: PriceBook
     on_network: Callable[[list[HostName]], None]
+    authority: pathlib.Path
     vantages: Vantages | None = None
     glass: LookingGlass | None = None
     standby: Standby | None = None
@@ -54,10 +57,13 @@ class Platform:
     sign_ins: SignIns = field(default_factory=SignIns)
     # apart from `buckets`: anybody can name clients that are none
     tokens: Buckets = field(default_factory=Buckets)
+    certificate_life_s: float = CERTIFICATE_LIFE_S
     quotas: Quotas = field(init=False)
+    joins: Joins = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
+        self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
     def cities(self) -> list[CityCode]:
         return [pop.city for pop in self.core.state.network.pops]
@@ -108,7 +114,8 @@ CLIENT = OAuth2(
 )
 AGENT = HTTPBearer(
     scheme_name="agent",
-    description="The lasting token of one host's agent, from the file of that host in control's state folder.",
+    description="The lasting token of one host's agent, from the file of that host in control's state folder, until "
+    "it has joined. Then its client certificate takes this token's place.",
     auto_error=False,
 )
 
@@ -206,14 +213,51 @@ async def host_of(
     _: Annotated[object, Depends(AGENT)],
 ) -> HostName:
     """The host of the path, which must be the one of the agent that asks. Raises `Forbidden`."""
-    own = platform.accounts.host_of(bearer(request))
+    shown = shown_by(request)
+    if shown is None:
+        own = platform.accounts.host_of(bearer(request))
+    else:
+        own = platform.joins.check(shown)
+        # its first use shows that the certificate has arrived: only now the token is not needed any more
+        if platform.joins.has_joined(own) and platform.accounts.has_agent(own):
+            await asyncio.to_thread(platform.accounts.drop_agent, own)
     request.state.caller = own
     if host.upper() != own.upper():
-        raise Forbidden(f"this token is for {own}, not for {host}")
+        raise Forbidden(f"{'this token' if shown is None else 'this certificate'} is for {own}, not for {host}")
     return own
 
 
+def shown_by(request: Request) -> Shown | None:
+    """The client certificate of the connection, verified by TLS; None where there is none of an agent's."""
+    found = request.scope.get("state", {}).get("certificate")
+    return found if isinstance(found, Shown) else None
+
+
 CallerHost = Annotated[HostName, Depends(host_of)]
+
+
+async def joining_host_of(
+    request: Request,
+    host: Annotated[str, Path(description="the agent's own host")],
+    platform: PlatformDep,
+    _: Annotated[object, Depends(AGENT)],
+) -> tuple[HostName, str]:
+    """As `host_of`, for a host that has no certificate yet too: then with its join token, which is used up by it. The
+    lasting token of an earlier version will do as well.
+    """
+    if shown_by(request) is not None:
+        return await host_of(request, host, platform, None), ""
+    token = bearer(request)
+    try:
+        return await host_of(request, host, platform, None), ""
+    except Unauthenticated:
+        own = platform.joins.host_of(token)
+    if host.upper() != own.upper():
+        raise Forbidden(f"this token is for {own}, not for {host}")
+    return own, token
+
+
+JoiningHost = Annotated[tuple[HostName, str], Depends(joining_host_of)]
 
 
 async def check_query(request: Request) -> None:

@@ -4,6 +4,7 @@ In: the operator's requests. Out: what control knows of hosts: what they have, w
 whether they are lost.
 """
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -12,9 +13,11 @@ from anypop.api import shapes
 from anypop.api.context import OperatorAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
+from anypop.api.models.joins import JoinToken
 from anypop.api.models.platform import Hosts, HostState
 from anypop.api.pops import host_data
 from anypop.control import hosts
+from anypop.control.refusals import NotFound
 from anypop.control.state import State
 from anypop.model.names import HostName
 from anypop.model.network import Capacity, Host, Pop
@@ -61,6 +64,39 @@ async def reset_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> d
     known = _known(platform, host)
     state = await platform.core.reset(known)
     return next(_row(platform, pop, one) for pop, one in state.network.hosts() if one.name == known)
+
+
+@router.post("/{host}/token")
+@answers(JoinToken, Code.NOT_FOUND)
+async def give_join_token(host: Name, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Get a token with which a host's agent joins, once and within an hour.
+
+    One that was given before counts no more. The agent gets a client certificate for it and renews that by itself.
+    """
+    known = _there(platform, host)
+    token, until = await asyncio.to_thread(platform.joins.token_for, known)
+    return {"host": known, "token": token, "expiresAt": shapes.moment(until)}
+
+
+@router.post("/{host}/revoke")
+@answers(HostState, Code.NOT_FOUND)
+async def revoke_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Let no certificate and no token that a host's agent has got so far count any more.
+
+    What runs there goes on by the last order. A new join token lets it come back.
+    """
+    known = _there(platform, host)
+    await asyncio.to_thread(platform.joins.revoke, known)
+    await asyncio.to_thread(platform.accounts.drop_agent, known)
+    return next(_row(platform, pop, one) for pop, one in platform.core.state.network.hosts() if one.name == known)
+
+
+def _there(platform: Platform, name: str) -> HostName:
+    """The host as the network spells it. Raises `NotFound`."""
+    known = _known(platform, name)
+    if known not in platform.hosts():
+        raise NotFound(f"no host {name}")
+    return known
 
 
 async def _changed(platform: Platform, name: str, step: Any) -> dict[str, Any]:

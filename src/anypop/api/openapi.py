@@ -62,6 +62,7 @@ _REFUSALS: Mapping[object, Collection[Code]] = {
     context.any_stack_of: [Code.NOT_FOUND, Code.PERMISSION_DENIED],
     context.announced_stack_of: [Code.NOT_FOUND],
     context.host_of: [Code.UNAUTHENTICATED, Code.PERMISSION_DENIED],
+    context.joining_host_of: [Code.UNAUTHENTICATED, Code.PERMISSION_DENIED],
 }
 # Any request may hold text that breaks the limits, be one too many, meet an error of our own, or a store that fails.
 _ALWAYS = frozenset([Code.INVALID_ARGUMENT, Code.INTERNAL, Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED])

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -71,6 +72,7 @@ class Settings:
     client_file: Path | None = None
     bounds: door.Bounds = field(default_factory=door.Bounds)
     answers_at: str = ""
+    certificate_days: float = 90
 
 
 def serve(settings: Settings) -> None:
@@ -143,7 +145,11 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             accounts=accounts,
             clock=clock,
             prices=_prices(settings.prices, store),
-            on_network=partial(accounts.ensure_agents, settings.state / "agents"),
+            on_network=lambda hosts: accounts.ensure_agents(
+                settings.state / "agents", [host for host in hosts if not platform.joins.knows(host)]
+            ),
+            authority=settings.state,
+            certificate_life_s=settings.certificate_days * 86_400,
             graphs=Graphs(folder=settings.graph or settings.state, lab=settings.lab, environment=dict(os.environ)),
         )
         if active:
@@ -156,6 +162,8 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             http=Connection,
             ssl_certfile=str(credentials.certificate),
             ssl_keyfile=str(credentials.key),
+            ssl_ca_certs=str(credentials.ca),
+            ssl_cert_reqs=ssl.CERT_OPTIONAL,  # agents that have joined show one, and nobody else need
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -216,6 +224,7 @@ async def _take_over(
     if wanted is not None and not platform.core.state.network.pops:
         # whoever was active before has the newer one
         await platform.core.change(change_network(wanted))
+    await asyncio.to_thread(platform.joins.read)
     platform.standby = None
     log.info("this control is the active one now")
     await asyncio.to_thread(platform.on_network, platform.hosts())

@@ -4,6 +4,8 @@ declare.
 In: a host's name, or limits. Out: control's answer as a table. Control decides what moves where, and when.
 """
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +15,12 @@ from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.options import Yes
 from anypop.cli.table import Cell, Column, Table
+from anypop.model.names import HostName
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="List hosts and their room; evict, readmit or reset one."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List hosts and their room; let one join, revoke, evict, readmit or reset it.",
 )
 quotas = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Show what is declared against its limits, and set limits."
@@ -63,6 +68,62 @@ def evict(call: Call, host: Host, *, yes: Yes = False) -> None:
 def readmit(call: Call, host: Host) -> None:
     """Take an evicted host back into use. What was placed elsewhere stays there."""
     found = call.client.call("POST", f"/anypop/v1/hosts/{host}/readmit", what=f"readmit {host}", body={})
+    call.screen.result(found, lambda: [table([found])])
+
+
+@command(app, "token", stack=False, examples="anypop host token LHR\nanypop host token LHR -o json | jq -r .token")
+def token(call: Call, host: Host) -> None:
+    """Get a token with which the host's agent joins: once, and within an hour."""
+    found = call.client.call("POST", f"/anypop/v1/hosts/{host}/token", what=f"give {host} a token", body={})
+    shown = [
+        f"{found.get('token')}",
+        f"on the host: anypop host join {found.get('host')} --control URL --ca ca.pem --dir DIR",
+    ]
+    call.screen.result(found, lambda: shown)
+
+
+@command(
+    app,
+    "join",
+    stack=False,
+    examples="ANYPOP_JOIN_TOKEN=... sudo -E anypop host join LHR --control https://control.example:8443 --ca ca.pem "
+    "--dir /var/lib/anypop/pops/lhr",
+)
+def join(
+    call: Call,
+    host: Host,
+    *,
+    control: Annotated[str, typer.Option("--control", metavar="URL", help="Control's address.")],
+    ca: Annotated[Path, typer.Option("--ca", metavar="FILE", help="The authority that signed control's certificate.")],
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="The agent's folder (its --state).")],
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file", metavar="FILE", help="Holds the token (default: $ANYPOP_JOIN_TOKEN).", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """On the host itself: get its agent a certificate of its own, which it renews by itself from then on.
+
+    The key is made here and never leaves the host. An agent that runs takes it at its next start.
+    """
+    from anypop.agent.join import join as get  # noqa: PLC0415 - most commands need no agent
+
+    given = os.environ.get("ANYPOP_JOIN_TOKEN", "") if token_file is None else ""
+    if token_file is None and not given:
+        raise usage("say the token: --token-file FILE, or ANYPOP_JOIN_TOKEN in the environment")
+    path = get(host=HostName(host), control=control, ca=ca, state=folder, token=given, token_file=token_file)
+    call.screen.result({"host": host, "certificate": str(path)}, lambda: [f"{host} has joined: {path}"])
+
+
+@command(app, "revoke", stack=False, examples="anypop host revoke LHR --yes")
+def revoke(call: Call, host: Host, *, yes: Yes = False) -> None:
+    """Let no certificate and no token that a host's agent has got so far count any more.
+
+    What runs there goes on. 'anypop host token' lets it join anew.
+    """
+    call.screen.agree(f"Shut the agent of {host} out until it joins anew?", yes=yes)
+    found = call.client.call("POST", f"/anypop/v1/hosts/{host}/revoke", what=f"revoke {host}", body={})
     call.screen.result(found, lambda: [table([found])])
 
 

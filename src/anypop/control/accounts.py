@@ -9,7 +9,7 @@ only.
 import hashlib
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from pathlib import Path
@@ -139,7 +139,19 @@ class Accounts:
             raise Unauthenticated("the agent token is unknown")
         return host
 
-    def ensure_agents(self, folder: Path, hosts: list[HostName]) -> None:
+    def has_agent(self, host: HostName) -> bool:
+        """Whether the host has a lasting token."""
+        return host in self._agents.values()
+
+    def drop_agent(self, host: HostName) -> None:
+        """The lasting token of a host counts no more."""
+        if not self.has_agent(host):
+            return
+        with self._store.writing() as link:
+            link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.host == host))
+        self._agents = {h: other for h, other in self._agents.items() if other != host}
+
+    def ensure_agents(self, folder: Path, hosts: Iterable[HostName]) -> None:
         """A token file (0600) for each host. A file that is there and known stays as it is: an agent may be using
         it. Where several controls share a store, the file of a known token may lie with another of them.
         """

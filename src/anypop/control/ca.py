@@ -46,7 +46,7 @@ def ensure(folder: Path, names: Iterable[str], *, now: datetime) -> Credentials:
     `now` is timezone-aware. Raises `WorldError` when files of the folder cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ca_certificate, ca_key = _authority(folder, now)
+    ca_certificate, ca_key = authority(folder, now)
     wanted = _alternative_names(names)
     certificate, key = folder / "server.pem", folder / "server.key"
     renewed = not _still_fits(certificate, key, ca_certificate, wanted, now)
@@ -63,7 +63,8 @@ def local_names() -> list[str]:
     return ["localhost", "127.0.0.1", "::1", socket.gethostname()]
 
 
-def _authority(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def authority(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority's certificate and key, made where there are none. Raises `WorldError`."""
     certificate_path, key_path = folder / "ca.pem", folder / "ca.key"
     if key_path.exists() and certificate_path.exists():
         try:
@@ -85,7 +86,7 @@ def _authority(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.Ellipt
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(now + AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
@@ -114,7 +115,7 @@ def _sign_server(
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(min(now + SERVER_LIFE, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -153,7 +154,7 @@ def _alternative_names(names: Iterable[str]) -> list[x509.GeneralName]:
     return list(found)
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         key_cert_sign=signs_certificates,

@@ -79,6 +79,22 @@ leases = Table(
     Column("beat", BigInteger, nullable=False),
 )
 
+join_tokens = Table(
+    "join_tokens",
+    metadata,
+    Column("host", String(63), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("expires_at", Float, nullable=False),
+)
+
+host_keys = Table(
+    "host_keys",
+    metadata,
+    Column("host", String(63), primary_key=True),
+    Column("joined_at", Float),
+    Column("revoked_at", Float),
+)
+
 stacks = Table(
     "stacks",
     metadata,
