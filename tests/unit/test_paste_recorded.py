@@ -4,9 +4,14 @@ of the routes knows.
 
 import pytest
 
-from tests.recorded.routes.judged import Verdict, judged, texts
+from tests.recorded.routes import written
+from tests.recorded.routes.judged import Verdict, judged, texts, wrong_without_mark
+from tests.recorded.routes.mutations import damaged, leaves_trace
 
 TEXTS = texts()
+WRITTEN = written.texts()
+# Forms that do not say which routes are internal: marked so, and right in all else.
+SILENT = ("junos-terse", "eos-table", "sros-table", "bird-all", "bird-whole")
 # FRR prints a MED and a local preference of ten digits without a blank between: nobody can part them.
 TOGETHER = {("frr-table-v4", "wide"), ("frr-table-v6", "wide"), ("frr-wide-v4", "wide"), ("frr-wide-v6", "wide")}
 
@@ -19,8 +24,38 @@ def test_a_recorded_text_is_read_as_its_routes_were_made(name: str) -> None:
     wrong = [v for v in verdicts if v.wrong and (v.text, v.name) not in TOGETHER]
     assert all(v.read and v.best and v.reason for v in wrong), wrong
     assert all(v.marked for v in verdicts if v.wrong), wrong
-    if not name.startswith("bird-") or "sessions" in name:
+    if not name.startswith(SILENT):
         assert not wrong
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_form_of_a_maker_s_documentation_is_read_as_its_routes_were_made(name: str) -> None:
+    """The same scenes, as Junos, IOS, IOS-XR, NX-OS, EOS, BIRD 3, SR OS, VRP and RouterOS print them."""
+    maker, text, without = WRITTEN[name]
+    verdicts = list(judged(name, text, maker, without))
+    assert len(verdicts) == 12 - len(without)
+    wrong = [v for v in verdicts if v.wrong]
+    assert all(v.read and v.best and v.reason and v.marked for v in wrong), wrong
+    if not name.startswith(SILENT):
+        assert not wrong
+
+
+@pytest.mark.parametrize("name", [name for name in (*TEXTS, *WRITTEN) if "json" not in name])
+def test_no_damage_makes_an_answer_wrong_without_a_mark(name: str) -> None:
+    """Lines lost, swapped, doubled, indented, wrapped and cut: refused, marked, or right."""
+    maker, text, without = WRITTEN[name] if name in WRITTEN else ("", TEXTS[name], ())
+    for mutation, broken in damaged(name, text, 1):
+        if leaves_trace(name, mutation):
+            found = [v for v in judged(name, broken, maker, without) if wrong_without_mark(v)]
+            assert not found, (mutation.__name__, found)
+
+
+def test_the_judge_sees_an_answer_that_is_wrong_without_a_mark() -> None:
+    """A changed number of a text that is whole is no damage that anybody could see."""
+    name = "frr-entry-v4"
+    text = TEXTS[name].replace("localpref 200", "localpref 80")
+    (found,) = [v for v in judged(name, text) if v.wrong]
+    assert found.name == "preference" and any("local preference" in w for w in found.wrong)
 
 
 def test_two_numbers_that_run_together_are_not_read() -> None:

@@ -5,13 +5,13 @@ seems". Such an answer counts as right where it is marked so and the true reason
 and by `script/bench explain`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
 from anypop.model.errors import Invalid
-from anypop.model.route import Origin
+from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.explained import Explained, explain
 from anypop.routing.paste.pasted import PastedRoute
 from anypop.routing.paste.read import read
@@ -19,6 +19,7 @@ from tests.recorded.routes.scenes import SCENES, Announced, Scene, address, pref
 
 HERE = Path(__file__).parent
 _MAKERS = {"bird1": "bird"}
+_UNSHOWN = ("eBGP over iBGP", "nearest exit (IGP metric)", "router id")
 _ORIGINS = {"IGP": Origin.IGP, "EGP": Origin.EGP, "INCOMPLETE": Origin.INCOMPLETE}
 
 
@@ -41,10 +42,12 @@ def texts() -> dict[str, str]:
     return {path.stem: path.read_text() for path in sorted(HERE.glob("*-v[46].txt"))}
 
 
-def judged(name: str, text: str, *, only: frozenset[str] | None = None) -> Iterator[Verdict]:
-    """One verdict for each scene. `only`: the scenes that the text should have."""
+def judged(name: str, text: str, maker: str = "", without: Container[str] = ()) -> Iterator[Verdict]:
+    """One verdict for each scene. `maker`: whose text it is, where its name does not begin with it. `without`: scenes
+    that it leaves out.
+    """
     daemon, version = name.partition("-")[0], int(name[-1])
-    maker = _MAKERS.get(daemon, daemon)
+    maker = maker or _MAKERS.get(daemon, daemon)
     parts = text.splitlines() if "json-entry" in name else [text]
     found: dict[object, Explained] = {}
     for part in parts:
@@ -52,9 +55,8 @@ def judged(name: str, text: str, *, only: frozenset[str] | None = None) -> Itera
             found |= {one.prefix: one for one in explain(read(part))}
         except Invalid:
             continue
-    for scene in SCENES:
-        if only is None or scene.name in only:
-            yield verdict(name, maker, scene, version, found.get(ip_network(str(prefix(scene, version)))))
+    for scene in (scene for scene in SCENES if scene.name not in without):
+        yield verdict(name, maker, scene, version, found.get(ip_network(str(prefix(scene, version)))))
 
 
 def verdict(name: str, maker: str, scene: Scene, version: int, told: Explained | None) -> Verdict:
@@ -64,12 +66,10 @@ def verdict(name: str, maker: str, scene: Scene, version: int, told: Explained |
     wrong = list(_fields(told, by_path, version))
     peer, reason = scene.truth(maker)
     best = next(a for a in scene.routes if a.peer == peer)
-    right = told.best is not None and told.best.as_path == best.as_path and _of(told.best.neighbor, peer, version)
+    right = told.best is not None and told.best.as_path == best.as_path and _of(told.best, peer, version)
     if not right:
         wrong.append(f"best {told.best.as_path if told.best else None}, not that of peer {peer}")
-    because = told.step == reason or (
-        right and not told.sure and told.step in ("nearest exit (IGP metric)", "router id")
-    )
+    because = told.step == reason or (right and not told.sure and told.step in _UNSHOWN)
     if not because:
         wrong.append(f"reason {told.step}, not {reason}")
     return Verdict(
@@ -88,9 +88,19 @@ def verdict(name: str, maker: str, scene: Scene, version: int, told: Explained |
     )
 
 
-def _of(neighbor: str, peer: int, version: int) -> bool:
-    """Whether an address is a peer's, or one that does not tell (link-local, or none)."""
-    return neighbor == address(peer, version) or not neighbor or neighbor.startswith("fe80")
+def wrong_without_mark(verdict: Verdict) -> bool:
+    """Whether an answer says something wrong and does not say that it may be. A text that has fewer routes than were
+    printed is right about those that it has: their reason is then their own.
+    """
+    fewer = any("routes are missing" in w for w in verdict.wrong)
+    wrong = [w for w in verdict.wrong if "routes are missing" not in w and not (fewer and w.startswith("reason"))]
+    return verdict.read and bool(wrong) and not verdict.marked
+
+
+def _of(route: Candidate, peer: int, version: int) -> bool:
+    """Whether a route is a peer's, or one that does not tell (link-local, or without an address)."""
+    hop = route.next_hop.lower()
+    return hop == address(peer, version) or not hop or hop.startswith("fe80")
 
 
 def _fields(told: Explained, by_path: Mapping[tuple[tuple[int, ...], int], Announced], version: int) -> Iterator[str]:
@@ -100,7 +110,7 @@ def _fields(told: Explained, by_path: Mapping[tuple[tuple[int, ...], int], Annou
         if route.broken:
             yield f"field: line {route.line} is not read"
             continue
-        keys = [k for k in left if k[0] == route.candidate.as_path and _of(route.candidate.neighbor, k[1], version)]
+        keys = [k for k in left if k[0] == route.candidate.as_path and _of(route.candidate, k[1], version)]
         key = min(keys, key=lambda k: len(list(_differences(route, left[k]))), default=None)
         if key is None:
             yield f"field: path {route.candidate.as_path}"

@@ -12,7 +12,7 @@ from anypop.model.announce import Prefix
 ROUTER_AS = 64500
 # Who announces: number, AS. A greater number announces earlier; its address and its router id are greater too.
 PEERS = {2: 64502, 3: 64503, 4: 64504, 5: 64505, 6: 64502, 7: ROUTER_AS, 8: ROUTER_AS}
-OLDEST_WINS = ("frr", "gobgp")  # among external routes, before router ids
+OLDEST_WINS = ("frr", "gobgp", "junos", "ios", "ios-xr", "nx-os")  # among external routes, before router ids
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ _ORIGINS = {"IGP": Origin.IGP, "EGP": Origin.EGP, "INCOMPLETE": Origin.INCOMPLET
 
 
 def looks(line: str) -> bool:
-    return bool(ROW.match(line) or LONG.match(line))
+    return line.startswith(("TABLE_DUMP", "BGP4MP", "TYPE: ")) and bool(ROW.match(line) or LONG.match(line))
 
 
 def read(reading: Reading) -> Pasted:

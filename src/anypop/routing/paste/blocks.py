@@ -7,7 +7,7 @@ Pure.
 
 import re
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from anypop.model.announce import Prefix
 from anypop.routing.paste.pasted import Block, Reading
@@ -71,6 +71,14 @@ class Blocks:
         last = self._done[-1]
         self._done[-1] = replace(last, total=total, best=best, table=last.table or table)
 
+    def counted_whole(self, pattern: re.Pattern[str], here: int) -> tuple[Block, ...]:
+        """As `done`, where a line of the text says how many routes the whole of it has, and fewer or more are here."""
+        totals = [int(found["total"]) for line in self._reading.lines if (found := pattern.match(line)) is not None]
+        if not totals or sum(totals) == here:
+            return self.done()
+        note = f"the router printed {sum(totals)} routes, and the text has {here}"
+        return tuple(replace(block, notes=(*block.notes, note)) for block in self._done)
+
     def done(self) -> tuple[Block, ...]:
         return tuple(self._done)
 
@@ -80,3 +88,14 @@ def _prefix(text: str) -> Prefix | None:
         return ip_network(text, strict=False)
     except ValueError:
         return None
+
+
+def classful(text: str) -> str:
+    """With its length by its class, as old tables leave it out (RFC 791)."""
+    try:
+        here = ip_address(text)
+    except ValueError:
+        return text
+    first = int(here) >> 24
+    length = 0 if int(here) == 0 else 8 if first < 128 else 16 if first < 192 else 24
+    return str(ip_network(f"{text}/{length}", strict=False))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from anypop.model.route import Step
 from anypop.routing.paste.pasted import PastedRoute, Unseen
-from anypop.routing.paste.steps import NotShown, comparisons, step_of
+from anypop.routing.paste.steps import NotShown, staying, step_of
 
 _SKIPPABLE = (Step.AS_PATH_LENGTH, Step.MED, Step.NEAREST_EXIT, Step.OLDEST)  # what operators can switch off
 
@@ -37,11 +37,11 @@ def choose(
     """The best of `routes`. `chosen`: the router's own choice, where it is marked."""
     found = Choice(left=list(routes))
     gone: list[PastedRoute] = []
-    for step, keep in comparisons(order, unseen, chosen):
+    for step in order:
         if len(found.left) < 2:
             break
         try:
-            kept = keep(found.left)
+            kept = staying(step, found.left, unseen, chosen)
         except NotShown:
             found.hidden = found.hidden or step
             if chosen is None:
@@ -63,8 +63,10 @@ def choose(
 
 def _remove(found: Choice, kept: list[PastedRoute], step: str) -> list[PastedRoute]:
     """Those that go, of whom there may be none."""
-    staying = set(map(id, kept))
-    gone = [route for route in found.left if id(route) not in staying]
+    if len(kept) == len(found.left):
+        return []
+    here = set(map(id, kept))
+    gone = [route for route in found.left if id(route) not in here]
     for route in gone:
         found.lost[route.line] = step
     if gone:
@@ -75,9 +77,11 @@ def _remove(found: Choice, kept: list[PastedRoute], step: str) -> list[PastedRou
 def _foremost(order: Sequence[str], unseen: Unseen, routes: Sequence[PastedRoute]) -> PastedRoute | None:
     """The best of these alone; among equals the first."""
     left = list(routes)
-    for _, keep in comparisons(order, unseen, None):
+    for step in order:
+        if len(left) < 2:
+            break
         try:
-            left = keep(left) if len(left) > 1 else left
+            left = staying(step, left, unseen, None)
         except NotShown:
             continue
     return left[0] if left else None

@@ -10,12 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Origin, Step
-from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, is_address
+from anypop.routing.paste.blocks import Blocks, classful
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, is_address
 from anypop.routing.paste.steps import CLUSTERS
 
 HEADER = re.compile(r"^\s*(Network|Next Hop).*\bPath\s*$")
@@ -30,6 +29,7 @@ _MARKED = re.compile(r"[*>hdsrS]")
 _NUMBERS = re.compile(r"^\s+(?P<first>[\d-]+)\s+\S.*[ie?]$")
 _PATHLESS = re.compile(r"^\s+(?:[\d{(][\d{}(),. ]*)?[ie?]$")
 _REFLECTED = re.compile(r"\s(?:Or-ID|C-LST): .*$")
+_TOTAL = re.compile(r"^\s*Displayed\s+\d+ +(?:routes|out of \d+).* and +(?P<total>\d{1,9}) total paths")
 _ORIGINS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
 _WIDTH = 7  # of LocPrf and Weight, where there is no heading to measure
 _UNUSABLE: Mapping[str, str] = {
@@ -78,7 +78,7 @@ class Fit:
 
 
 def looks(line: str) -> bool:
-    return bool(HEADER.match(line))
+    return "Path" in line and HEADER.match(line) is not None
 
 
 def read(reading: Reading, style: Style) -> Pasted:
@@ -94,7 +94,7 @@ def read(reading: Reading, style: Style) -> Pasted:
         style=style,
         routes=tuple(routes),
         prefix_known=blocks.known,
-        blocks=blocks.done(),
+        blocks=blocks.counted_whole(_TOTAL, len(rows)),
         unseen=frozenset(unseen),
     )
 
@@ -112,15 +112,14 @@ def _rows(reading: Reading, blocks: Blocks) -> list[_Row]:
     edges = Edges()
     waiting: tuple[int, str] | None = None  # a network whose route stands in the next line
     last = ""
-    begun = not any(HEADER.match(line) for line in reading.lines)
+    begun = not any(map(looks, reading.lines))
     for number, line in reading.numbered():
-        rd, vrf, header = _RD.match(line), _VRF.match(line), HEADER.match(line)
-        named = rd or vrf
+        named = _RD.match(line) or _VRF.match(line) if "Route D" in line or "for VRF" in line else None
         if named is not None:
             table = " ".join(filter(None, named.groupdict().values()))
             blocks.table = "" if table == "default" else table
             last = ""
-        elif header is not None:
+        elif looks(line):
             begun, edges = True, _edges(line)
         elif not begun or not line.strip():
             continue
@@ -141,7 +140,7 @@ def _rows(reading: Reading, blocks: Blocks) -> list[_Row]:
             start = line.index(hop, row.start("rest") + (len(first) if network else 0)) + len(hop)
             begins = waiting if waiting is not None and not row["status"].strip() else (number, row["status"])
             waiting = None
-            reflected = _REFLECTED.search(line)
+            reflected = _REFLECTED.search(line) if edges.stated else None
             text = " " * start + (line if reflected is None else line[: reflected.start()])[start:]
             rows.append(
                 _Row(
@@ -169,19 +168,8 @@ def _rows(reading: Reading, blocks: Blocks) -> list[_Row]:
 def _begin(blocks: Blocks, number: int, what: str, last: str) -> str:
     """A block for a network that is not the one before (EOS and NX-OS write it before each route)."""
     if what != last:
-        blocks.begin(number, what if "/" in what or ":" in what else _classful(what))
+        blocks.begin(number, what if "/" in what or ":" in what else classful(what))
     return what
-
-
-def _classful(text: str) -> str:
-    """With its length by its class, as old tables leave it out (RFC 791)."""
-    try:
-        here = ip_address(text)
-    except ValueError:
-        return text
-    first = int(here) >> 24
-    length = 0 if int(here) == 0 else 8 if first < 128 else 16 if first < 192 else 24
-    return str(ip_network(f"{text}/{length}", strict=False))
 
 
 def _plain(hop: str) -> str:
@@ -295,6 +283,7 @@ def _route(reading: Reading, row: _Row, shift: int | None, style: Style) -> Past
         multipath=any(mark in marks for mark in "=m|Ee") and style is not Style.NXOS,
         cluster_list=tuple(_listed(reflected, "C-LST")),
         originator="".join(_listed(reflected, "Or-ID")[:1]),
+        doubts=(f"{INTERNAL} is not in the table",) if style is Style.EOS and path and not reflected else (),
     )
 
 

@@ -45,18 +45,19 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks) -> PastedRo
     peer = detail.get("peerEntry", path.get("peerEntry", {}))
     words = str(entry.get("asPath", "")).split()
     origin = str(detail.get("origin", kind.get("origin", words[-1] if words else "")))
-    external = entry.get("asPathType", "") == "External"
+    kinds = ("External", "Internal", "Local", "Confed-External", "Confed-Internal")
+    known = entry.get("asPathType") in kinds
+    external = entry["asPathType"] in ("External", "Confed-External") if known else len(words) > 1
     pairs, triples = communities(map(str, (*detail.get("communityList", ()), *detail.get("largeCommunityList", ()))))
     originator = str(detail.get("originator", ""))
-    reason = str(path.get("reasonNotBestpath", ""))
-    known = entry.get("asPathType") in ("External", "Internal", "Local", "Confed-External", "Confed-Internal")
+    reason = str(path.get("reasonNotBestpath") or "")
     return PastedRoute(
         candidate=Candidate(
             prefix=blocks.prefix or ANYWHERE,
             as_path=reading.path(number, " ".join(w for w in words if w not in ("i", "e", "?", "Local"))) or (),
-            local_pref=reading.number(number, str(path.get("localPreference", 100)), "local preference"),
+            local_pref=reading.number(number, str(_number(path.get("localPreference"), 100)), "local preference"),
             origin=_ORIGINS.get(origin.lower(), Origin.INCOMPLETE),
-            med=reading.number(number, str(path.get("med", 0)), "MED"),
+            med=reading.number(number, str(_number(path.get("med"), 0)), "MED"),
             ebgp=external,
             igp_metric=int(detail.get("igpMetric", 0)),
             router_id=originator or str(peer.get("peerRouterId", "")),
@@ -72,9 +73,14 @@ def _route(reading: Reading, number: int, path: Any, blocks: Blocks) -> PastedRo
         unusable="" if kind.get("valid") else "it is not valid",
         reason="" if reason == "noReason" else reason,
         block=blocks.here(),
-        own=entry.get("asPathType") == "Local",
+        own=entry.get("asPathType") == "Local" or (not known and not external),
         multipath=bool(kind.get("ecmp")),
         originator=originator,
         cluster_list=tuple(str(detail.get("clusterList", "")).replace(",", " ").split()),
-        doubts=() if known else (f"{INTERNAL} is not in the document",),
+        doubts=() if known or not external else (f"{INTERNAL} is not in the document",),
     )
+
+
+def _number(value: Any, default: int) -> int:
+    """A value, or what is meant where the document has null."""
+    return default if value is None else int(value)

@@ -37,6 +37,8 @@ _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLET
 _METRIC = re.compile(r"\(metric (?P<metric>\d{1,10})\)")
 _RECEIVED = re.compile(r"^\s*Received (?P<age>\S+) ago, ?(?P<words>.*)$")
 _REASON = re.compile(r"^best \((?P<reason>[^()]*)\)$")
+QUAD = re.compile(r"^\d{1,3}(?:\.\d{1,3}){3}$")
+_NARROW = 40  # characters: no terminal is narrower
 _KINDS = {"external", "internal", "sourced", "local", "aggregated", "confed-external", "confed-internal"}
 _UNUSABLE = {
     "inaccessible": "its next hop cannot be reached",
@@ -77,6 +79,7 @@ def entries(reading: Reading, *, received: bool = False) -> tuple[list[Entry], B
     current: Entry | None = None
     before: list[tuple[int, str]] = [(0, "")] * 3
     passed = 0
+    widest = _cut_at(reading)
     for number, line in reading.numbered():
         if number <= passed or not line.strip():
             continue
@@ -92,6 +95,8 @@ def entries(reading: Reading, *, received: bool = False) -> tuple[list[Entry], B
             blocks.counted(int(paths["total"]), best, _named(line))
         elif here is not None:
             current = _entry(reading, before, number, here, blocks)
+            if widest and len(before[-1][1]) >= widest:
+                current.doubts.append("its AS path may be cut: its line is as long as the longest ones")
             found.append(current)
         elif current is not None:
             if _ORIGIN.match(line) and current.told:
@@ -106,6 +111,12 @@ def entries(reading: Reading, *, received: bool = False) -> tuple[list[Entry], B
         elif received and not entry.words and not entry.unusable:
             reading.wrong(entry.line, "this route has no line 'Received ... ago, valid, ...'")
     return found, blocks
+
+
+def _cut_at(reading: Reading) -> int:
+    """Where lines seem to be cut: several of them, a path among them, reach the same width. 0: nowhere."""
+    lengths = sorted(len(line) for line in reading.lines)[-2:]
+    return lengths[-1] - 1 if len(lengths) > 1 and lengths[-1] >= _NARROW and lengths[-1] - lengths[0] < 2 else 0
 
 
 def _named(line: str) -> str:
@@ -186,6 +197,8 @@ def _attribute(reading: Reading, number: int, line: str, entry: Entry, *, receiv
                 entry.originator = text.strip(" ,")
             else:
                 entry.cluster_list = tuple(text.replace(",", " ").split())
+                if text.rstrip().endswith(",") or not all(map(QUAD.match, entry.cluster_list)):
+                    entry.doubts.append("its cluster list is cut or wrapped")
     return number
 
 
@@ -214,7 +227,9 @@ def _origin(reading: Reading, number: int, line: str, entry: Entry, *, received:
             case _:
                 pass
     entry.candidate = changed
-    if not received:
+    if not received or any(word.startswith("received ") for word in words):
+        age = next((word.split()[1] for word in words if re.match(r"received \S+ ago$", word)), "")
+        entry.candidate = replace(entry.candidate, age_s=age_s(age))
         if not _KINDS & set(words):
             reading.wrong(number, "this line is cut: it says neither 'external' nor 'internal' nor 'sourced'")
         _words(entry, words[1:])

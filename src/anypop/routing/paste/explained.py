@@ -16,7 +16,7 @@ from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Step
 from anypop.routing.paste.choice import Choice, choose, in_its_own_words
 from anypop.routing.paste.pasted import INTERNAL, Block, Pasted, PastedRoute, Style, Unseen
-from anypop.routing.paste.steps import ORDER, age_of, step_of
+from anypop.routing.paste.steps import ORDER, age_of, staying, step_of
 
 MOST_PREPENDS = 10  # nobody sends more and means it
 
@@ -79,8 +79,11 @@ def explain(pasted: Pasted, *, asn: int | None = None) -> tuple[Explained, ...]:
     for route in pasted.routes:
         by_block.setdefault((route.block, route.candidate.prefix), []).append(route)
     said = _problems(pasted, by_block)
+    marks = any(route.candidate.best for route in pasted.routes)
     return tuple(
-        _explain(pasted, pasted.blocks[number] if number < len(pasted.blocks) else Block(), routes, asn, said[i])
+        _explain(
+            pasted, pasted.blocks[number] if number < len(pasted.blocks) else Block(), routes, asn, said[i], marks=marks
+        )
         for i, ((number, _), routes) in enumerate(by_block.items())
     )
 
@@ -96,12 +99,25 @@ def _problems(pasted: Pasted, blocks: Mapping[tuple[int, Prefix], Sequence[Paste
 
 
 def _explain(
-    pasted: Pasted, block: Block, routes: Sequence[PastedRoute], asn: int | None, problems: Sequence[str]
+    pasted: Pasted,
+    block: Block,
+    routes: Sequence[PastedRoute],
+    asn: int | None,
+    problems: Sequence[str],
+    *,
+    marks: bool,
 ) -> Explained:
     style = pasted.style
     order = ORDER[style]
     ours = asn if asn is not None else _common_origin(routes)
     marked, notes, whole = _marked(style, block, routes)
+    if order and marked is None and not notes and whole:
+        whole = not marks
+        notes.append(
+            "no route is marked as the best here, though others of the text are: the best may be missing"
+            if marks
+            else "no route is marked as the best"
+        )
     lost = {route.line: route.unusable for route in routes if route.unusable and route is not marked}
     left = [route for route in routes if route.line not in lost]
     crowned = order and (marked is not None or (whole and not any(r.candidate.best for r in routes)))
@@ -168,8 +184,10 @@ def _marked(style: Style, block: Block, routes: Sequence[PastedRoute]) -> tuple[
     notes: list[str] = []
     marked = [route for route in routes if route.candidate.best]
     if len(marked) > 1 and all(replace(r, line=0) == replace(marked[0], line=0) for r in marked[1:]):
-        notes.append(f"the best route stands in the text {len(marked)} times")
         marked = marked[:1]
+    twice = len(routes) - len({(r.candidate, r.precedence, r.cluster_list) for r in routes}) if len(routes) > 1 else 0
+    if twice:
+        notes.append(f"{twice} of the routes stand{'s' if twice == 1 else ''} in the text twice")
     whole = block.total is None or block.total == len(routes)
     if not whole:
         less = block.total is not None and block.total > len(routes)
@@ -268,7 +286,7 @@ def _move(style: Style, unseen: Unseen, usable: Sequence[PastedRoute], best: Pas
     without = choose(order, unseen, others)
     instead = without.best or (without.left[0] if without.left else None)
     fewest = None
-    for count in range(1, MOST_PREPENDS + 1) if others else ():
+    for count in _worth_trying(order, unseen, usable, upstream, asn):
         longer = [
             replace(
                 route,
@@ -299,6 +317,25 @@ def _move(style: Style, unseen: Unseen, usable: Sequence[PastedRoute], best: Pas
         prepends=fewest,
         guess=bool(without.hidden),
     )
+
+
+def _worth_trying(
+    order: Sequence[str], unseen: Unseen, usable: Sequence[PastedRoute], upstream: int, asn: int
+) -> range:
+    """The numbers of prepends that could change anything: none where something before the length of paths decides; else
+    the one that makes our paths through `upstream` as long as the shortest other one, and the next.
+    """
+    left = list(usable)
+    for step in order[: order.index(Step.AS_PATH_LENGTH)]:
+        left = staying(step, left, unseen, None) if len(left) > 1 else left
+    ways: dict[bool, list[int]] = {True: [], False: []}
+    for route in left:
+        path = route.candidate.as_path
+        ways[through(path, asn)[0] == upstream].append(len(path))
+    if not ways[True] or not ways[False]:
+        return range(0)
+    first = max(1, min(ways[False]) - min(ways[True]))
+    return range(first, min(first + 1, MOST_PREPENDS) + 1)
 
 
 def upstreams(explained: Explained) -> Counter[int]:

@@ -22,7 +22,9 @@ _ORIGINS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
 
 
 def looks(line: str) -> bool:
-    return bool(HEADER.match(line) or (line.endswith("]") and "{Origin:" in line and ROW.match(line)))
+    return bool(
+        ("AS_PATH" in line and HEADER.match(line)) or (line.endswith("]") and "{Origin:" in line and ROW.match(line))
+    )
 
 
 def read(reading: Reading) -> Pasted:

@@ -33,6 +33,9 @@ _FIELD = re.compile(
     r"(?P<name>Age|Metric2|Metric|Localpref|Router ID|Source|Next hop|Local AS"
     r"|Inactive reason|State|Communities):\s*(?P<value>.*)"
 )
+_PARTS = re.compile(r"\s{2,}|\s(?=(?:Metric2?|Age|Localpref): )")
+_CUT = re.compile(r"AS path:.*, v[a-z-]*(?:: ?[a-z]*)?$")
+_UNCUT = re.compile(r"validation-state: (?:unverified|valid|invalid|unknown|unavailable)$")
 _MORE = re.compile(r"^\s*(?:MED \d|localpref \d|from [0-9a-fA-F.:]+$)")
 _PLACES = re.compile(
     r"^\s*(?:>\s*)?(?:to|via|Reject|Discard|Unusable|Receive|Indirect|Local|MultiRecv|Inactive|unverified|valid|invalid)"
@@ -68,7 +71,9 @@ class _Block:
 
 def looks(line: str) -> bool:
     """Whether a line is the first of a route in one of the forms."""
-    return bool(HEAD.match(line) or DETAIL.match(line) or junos_terse.looks(line))
+    if "[" in line:
+        return HEAD.match(line) is not None
+    return ("Preference:" in line and DETAIL.match(line) is not None) or junos_terse.looks(line)
 
 
 def read(reading: Reading) -> Pasted:
@@ -96,7 +101,10 @@ def read(reading: Reading) -> Pasted:
                 _plain(reading, number, head["rest"], found[-1])
         elif found and not heading and not table:
             passed = _more(reading, number, line, found[-1])
+    cut = {len(line) for line in reading.lines if _CUT.search(line) and not _UNCUT.search(line)}
     for block in found:
+        if not block.detailed and len(reading.lines[block.line - 1]) >= min(cut, default=1 << 30) - 2:
+            block.doubts.append("its first line is as long as one that is cut, and may be cut too")
         if block.protocol == "BGP" and not block.heard:
             reading.wrong(block.line, "this route has no line 'AS path: ...'")
     detailed = any(block.detailed for block in found)
@@ -168,7 +176,7 @@ def _more(reading: Reading, number: int, line: str, block: _Block) -> int:
     elif _MORE.match(line):
         _plain(reading, number, line, block)
     elif block.detailed:
-        for piece in re.split(r"\s{2,}|\t", line.strip()):
+        for piece in _PARTS.split(line.strip()):
             named = _FIELD.match(piece)
             if named is not None:
                 _field(reading, number, named["name"], named["value"].strip(), block)
@@ -273,8 +281,8 @@ def _route(block: _Block) -> PastedRoute:
     source, route = block.source, block.candidate
     bgp = block.protocol == "BGP"
     internal, doubts = _internal(block), [*block.doubts]
-    if bgp and block.detailed and block.internal is None:
-        doubts.append(f"{INTERNAL} is not in the text")
+    if bgp and block.internal is None and (block.detailed or internal):
+        doubts.append(f"{INTERNAL} is not in the text" + ("; its 'from' is none of its next hops" if internal else ""))
     if bgp and not block.preferred:
         doubts.append("its local preference is not in the text; 100 is taken")
     return PastedRoute(

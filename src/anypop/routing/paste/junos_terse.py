@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style
+from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style
 from anypop.routing.paste.steps import CLUSTERS
 
 HEADER = re.compile(r"^\s*A(?P<v> V)? Destination\s+P Prf\s+Metric 1\s+Metric 2\s+Next hop\s+AS path$")
@@ -18,33 +18,30 @@ _ROW = re.compile(
     r"^\s*(?P<flag>[*+-])?(?: ?(?P<valid>[?VINU]))?\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)?\s+(?P<protocol>[A-Z])\s+"
     r"(?P<preference>\d{1,10})(?P<rest>\s.*)?$"
 )
-_REST = re.compile(
-    r"^(?P<numbers>[\s\d]*?)(?:\s(?P<chosen>>)?\s?(?P<hop>[0-9a-fA-F]*[.:][0-9a-fA-F.:]+))?"
-    r"(?:\s+(?P<path>(?:[\d{][\d{} .]*)?)(?P<origin>[IE?]))?$"
-)
+_TAIL = re.compile(r"^\s*>?(?P<hop>[0-9a-fA-F]*[.:][0-9a-fA-F.:]+)?\s*(?P<path>(?:\d[\d{} .]* )?)(?P<origin>[IE?])$")
 _HOP = re.compile(r"^\s*(?:unverified|valid|invalid|unknown)?\s*>?(?P<hop>[0-9a-fA-F]*[.:][0-9a-fA-F.:]+)$")
 _ORIGINS = {"I": Origin.IGP, "E": Origin.EGP, "?": Origin.INCOMPLETE}
 
 
 def looks(line: str) -> bool:
-    return bool(HEADER.match(line))
+    return "Metric 1" in line and HEADER.match(line) is not None
 
 
 def read(reading: Reading) -> Pasted:
     """All routes of the text; what is wrong is in `reading.problems`."""
     blocks = Blocks(reading)
     routes: list[PastedRoute] = []
-    edge = 0
+    ends = (0, 0)
     for number, line in reading.numbered():
         table, header = _TABLE.match(line), HEADER.match(line)
         if table is not None:
             blocks.table = table["table"]
         elif header is not None:
-            edge = line.index("Metric 2") - 1
+            ends = (line.index("Metric 1") + 8, line.index("Metric 2") + 8)
         elif (row := _ROW.match(line)) is not None:
             if row["prefix"]:
                 blocks.begin(number, row["prefix"])
-            routes.append(_route(reading, number, row, edge, blocks))
+            routes.append(_route(reading, number, row, ends, blocks))
         elif routes and (hop := _HOP.match(line)) is not None and not routes[-1].candidate.next_hop:
             routes[-1] = _reached(routes[-1], hop["hop"])
     return Pasted(
@@ -52,23 +49,19 @@ def read(reading: Reading) -> Pasted:
         routes=tuple(routes),
         prefix_known=blocks.known,
         blocks=blocks.done(),
-        unseen=frozenset({Step.NEAREST_EXIT, CLUSTERS}),
+        unseen=frozenset({Step.EBGP_OVER_IBGP, Step.NEAREST_EXIT, CLUSTERS}),
     )
 
 
-def _route(reading: Reading, number: int, row: re.Match[str], edge: int, blocks: Blocks) -> PastedRoute:
-    bgp = row["protocol"] == "B"
-    rest = _REST.match(row["rest"] or "")
-    if rest is None or (bgp and rest["origin"] is None):
+def _route(reading: Reading, number: int, row: re.Match[str], ends: tuple[int, int], blocks: Blocks) -> PastedRoute:
+    """One row. `ends`: where the two metrics end, which are aligned to their right."""
+    bgp, line, start = row["protocol"] == "B", row.string, row.start("rest")
+    first, second = line[start : ends[0]].strip(), line[ends[0] : ends[1]].strip()
+    rest = _TAIL.match(line[ends[1] :])
+    if bgp and (rest is None or not start < ends[0]):
         reading.wrong(number, "this route has no AS path with its origin (I, E or ?) at its end")
-    preference, med, stated = 100, 0, False
-    start = row.start("rest")
-    for found in re.finditer(r"\d+", rest["numbers"] if rest is not None else ""):
-        value = reading.number(number, found[0], "a metric")
-        if start + found.end() <= edge:
-            preference, stated = value, True
-        else:
-            med = value
+    preference = reading.number(number, first, "Metric 1") if first else 100
+    med = reading.number(number, second, "Metric 2") if second else 0
     path = reading.path(number, rest["path"] or "") if rest is not None else None
     hop = (rest["hop"] or "") if rest is not None else ""
     return PastedRoute(
@@ -89,9 +82,14 @@ def _route(reading: Reading, number: int, row: re.Match[str], edge: int, blocks:
         protocol="BGP" if bgp else row["protocol"],
         block=blocks.here(),
         own=not bgp,
-        doubts=() if stated or not bgp else ("its local preference is not in the text; 100 is taken",),
+        doubts=_doubts(stated=bool(first)) if bgp else (),
     )
 
 
 def _reached(route: PastedRoute, hop: str) -> PastedRoute:
     return replace(route, candidate=replace(route.candidate, next_hop=hop, neighbor=hop))
+
+
+def _doubts(*, stated: bool) -> tuple[str, ...]:
+    internal = f"{INTERNAL} is not in the text; 'detail' would tell"
+    return (internal,) if stated else (internal, "its local preference is not in the text; 100 is taken")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from anypop.model.route import Candidate, Origin
 from anypop.routing.paste.blocks import Blocks
-from anypop.routing.paste.entry import FROM, TITLE
+from anypop.routing.paste.entry import FROM, QUAD, TITLE
 from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, address, communities
 
 TYPE = re.compile(r"^\s*Path type: (?P<words>.*)$")
@@ -18,6 +18,7 @@ PATH = re.compile(r"^\s*AS-Path: (?P<path>NONE|[\d{(][\d{}(),. ]*?) ?, path (?P<
 _CUT = re.compile(r"^\s*AS-Path:")
 _PATHS = re.compile(r"^\s*Paths: \((?P<total>\d{1,6}) available, (?:best #(?P<best>\d{1,6})|no best path)")
 _VRF = re.compile(r"^\s*BGP routing table information for VRF (?P<vrf>[^\s,]+)")
+_RD = re.compile(r"^\s*Route Distinguisher: (?P<rd>\S+)")
 _METRIC = re.compile(r"\(metric (?P<metric>\d{1,10})\)")
 _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLETE}
 _TABLE_TYPES = re.compile(r"^\s*Path type: i-internal, e-external")
@@ -33,6 +34,7 @@ class _Entry:
     precedence: int = 0
     originator: str = ""
     cluster_list: tuple[str, ...] = ()
+    doubts: list[str] = field(default_factory=list)
 
 
 def looks(line: str) -> bool:
@@ -47,7 +49,9 @@ def read(reading: Reading) -> Pasted:
     fresh = True  # whether no route has begun since the last title
     for number, line in reading.numbered():
         title, paths, vrf, kind = TITLE.match(line), _PATHS.match(line), _VRF.match(line), TYPE.match(line)
-        if vrf is not None:
+        if (rd := _RD.match(line)) is not None:
+            blocks.table = rd["rd"]
+        elif vrf is not None:
             blocks.table = "" if vrf["vrf"] == "default" else vrf["vrf"]
         elif title is not None:
             blocks.begin(number, title["what"])
@@ -112,6 +116,8 @@ def _attribute(reading: Reading, number: int, line: str, entry: _Entry) -> None:
         first, _, rest = value.partition(" ")
         entry.originator = first.strip(",")
         entry.cluster_list = tuple(rest.partition("Cluster list: ")[2].replace(",", " ").split())
+        if not all(map(QUAD.match, entry.cluster_list)):
+            entry.doubts.append("its cluster list is cut or wrapped")
 
 
 def _origin(reading: Reading, number: int, line: str, entry: _Entry) -> None:
@@ -151,4 +157,5 @@ def _route(entry: _Entry) -> PastedRoute:
         multipath="multipath" in words,
         originator=entry.originator,
         cluster_list=entry.cluster_list,
+        doubts=tuple(entry.doubts),
     )

@@ -43,7 +43,7 @@ class _Open:
 
 
 def looks(line: str) -> bool:
-    return bool(HEADER.match(line) or NEXT_HOP.match(line))
+    return bool(("gateway" in line and HEADER.match(line)) or ("Nexthop" in line and NEXT_HOP.match(line)))
 
 
 def read(reading: Reading) -> Pasted:
@@ -108,7 +108,8 @@ def _detail(reading: Reading) -> Pasted:
             last = title["what"]
         elif hop is not None:
             path = _PATH.match(before[1])
-            if path is None and not _TITLE.match(before[1]):
+            bare = _TITLE.match(before[1]) and number > 1 and not reading.lines[number - 2].strip()
+            if path is None and not bare:
                 reading.wrong(number, "the line before 'Nexthop ...' is not an AS path")
             found.append(_Open(_begun(reading, before, path, hop, blocks)))
         elif found:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from anypop.model.announce import Community, LargeCommunity, Prefix
@@ -170,6 +171,9 @@ class Reading:
         9.1.2.2); confederation members do not count in a path's length and are left out (RFC 5065). Nothing is the
         empty path.
         """
+        plain = text.split()
+        if all(map(str.isdecimal, plain)) and text.isascii() and all(len(word) < 10 for word in plain):
+            return tuple(map(int, plain))
         flat = re.sub(r"\([\d\s.]*\)", " ", text)
         flat = re.sub(r"[{\[]\s*([\d.]+)(?![\d.])[^{}\[\]]*[}\]]", r" \1 ", flat)
         found = []
@@ -231,6 +235,7 @@ def address(word: str) -> str:
     return word
 
 
+@lru_cache(maxsize=4096)
 def is_address(word: str) -> bool:
     try:
         ip_address(word.partition("%")[0])

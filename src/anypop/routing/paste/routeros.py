@@ -13,7 +13,7 @@ from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute,
 from anypop.routing.paste.steps import CLUSTERS
 
 FIRST = re.compile(
-    r"^\s*(?:\d{1,7}(?!\S)\s*)?(?P<flags>[A-Za-z+]{1,8}(?!\S)\s*)?(?:afi=\S+ )?(?:contribution=\S+ )?"
+    r"^\s*(?:\d{1,7}(?!\S)\s*)?(?P<flags>[A-Za-z]{1,8}(?!\S)\s*)?(?:\+\s+)?(?:afi=\S+ )?(?:contribution=\S+ )?"
     r"dst-address=(?P<prefix>\S+)(?=\s|$)"
 )
 _PAIR = re.compile(r"(?<!\S)(?P<name>\.?[a-z][a-z0-9.-]*)=(?P<value>\"[^\"]*\"|\S*)")
@@ -37,7 +37,8 @@ def read(reading: Reading) -> Pasted:
         if first is not None:
             found.append((number, (first["flags"] or "").strip(), first["prefix"], [line]))
         elif found and line.strip():
-            found[-1][3].append(line.strip())
+            first_word = line.split()[0]
+            found[-1][3].append(line.strip() if "=" in first_word else f"={line.strip()}")
     blocks = Blocks(reading)
     groups: dict[tuple[str, str], list[tuple[int, str, dict[str, str]]]] = {}
     for number, flags, prefix, lines in found:
@@ -59,7 +60,8 @@ def read(reading: Reading) -> Pasted:
 
 
 def _told(reading: Reading, number: int, text: str) -> dict[str, str]:
-    told: dict[str, str] = {}
+    """The values by name; one without a name where a line does not begin with a name."""
+    told: dict[str, str] = {"": ""} if re.search(r"(?<!\S)=", text) else {}
     word = ""
     for pair in _PAIR.finditer(text):
         name = pair["name"]
@@ -68,9 +70,12 @@ def _told(reading: Reading, number: int, text: str) -> dict[str, str]:
         else:
             word = name.partition(".")[0]
         name = re.sub(r"^bgp-", "bgp.", name)
-        if name in told and name.startswith("bgp."):
+        if name in told:
             reading.wrong(number, f"this route has '{name}' twice: lines of two routes have run together")
-        told[name] = pair["value"].strip('"')
+        value = pair["value"]
+        if value.startswith('"') and not (len(value) > 1 and value.endswith('"')):
+            reading.wrong(number, f"the value of '{name}' has no end: a line of this route is cut")
+        told[name] = value.strip('"')
     return told
 
 
@@ -78,7 +83,8 @@ def _route(reading: Reading, number: int, flags: str, told: dict[str, str], bloc
     bgp = "b" in flags or any(name.startswith("bgp.") for name in told)
     if bgp and "bgp.as-path" not in told and "bgp.origin" not in told:
         reading.wrong(number, "this route has no attributes of BGP: print it with 'detail'")
-    path = reading.path(number, told.get("bgp.as-path", "").replace(",", " ")) or ()
+    words = told.get("bgp.as-path", "")
+    path = reading.path(number, re.sub(r"\s+", "", words).replace(",", " ")) or ()
     distance = told.get("distance", "")
     pairs, triples = communities(
         re.split(r"[,\s]+", f"{told.get('bgp.communities', '')} {told.get('bgp.large-communities', '')}")
@@ -86,11 +92,11 @@ def _route(reading: Reading, number: int, flags: str, told: dict[str, str], bloc
     origin = told.get("bgp.origin", "igp").lower()
     if origin not in _ORIGINS:
         reading.wrong(number, f"'{origin[:20]}' is not an origin (igp, egp or incomplete)")
-    doubts = []
+    doubts = ["its AS path stands in two lines"] if re.search(r"\s", words) else []
+    doubts += ["a line of it is wrapped within a word"] if "" in told else []
     if bgp and distance not in (_EXTERNAL, _INTERNAL):
         doubts.append(f"{INTERNAL} is not in the text: its distance is {distance or 'not shown'}")
-    if bgp and "bgp.origin" not in told:
-        doubts.append("its origin is not in the text")
+    doubts += [f"its {what} is not in the text" for what in ("as-path", "origin") if bgp and f"bgp.{what}" not in told]
     return PastedRoute(
         candidate=Candidate(
             prefix=blocks.prefix or ANYWHERE,
@@ -99,7 +105,7 @@ def _route(reading: Reading, number: int, flags: str, told: dict[str, str], bloc
             origin=_ORIGINS.get(origin, Origin.INCOMPLETE),
             med=reading.number(number, told.get("bgp.med", "0"), "MED"),
             ebgp=bgp and distance != _INTERNAL and bool(path),
-            neighbor="",
+            neighbor=_peer(told),
             next_hop=told.get("gateway", "").partition("%")[0],
             protocol="BGP" if bgp else "other",
             communities=pairs,
@@ -112,5 +118,12 @@ def _route(reading: Reading, number: int, flags: str, told: dict[str, str], bloc
         protocol="BGP" if bgp else "other",
         block=blocks.here(),
         own=not bgp,
+        originator=told.get("bgp.originator-id", ""),
         doubts=tuple(doubts),
     )
+
+
+def _peer(told: dict[str, str]) -> str:
+    """The neighbour's address, as version 7 has it in `belongs-to="bgp-IP-192.0.2.1"`."""
+    found = re.match(r"bgp-IP-(?P<address>[0-9a-fA-F.:]+)$", told.get("belongs-to", ""))
+    return found["address"] if found is not None else ""

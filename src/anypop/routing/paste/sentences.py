@@ -85,12 +85,13 @@ def _choice(explained: Explained) -> str:
         ]
     among = "" if explained.whole else " Among the routes that are here, that is."
     if not explained.sure:
-        return f"{verb} {names[0]} over {names[1]} by {step}, as it seems: {_unshown(step)}.{among}"
+        return f"{verb} {names[0]} over {names[1]} by {step}, or by a step behind it: {_unshown(step)}.{among}"
     return f"{verb} {names[0]} over {names[1]} by {step}{_values(explained, best, rival)}.{among}"
 
 
 def _unshown(step: str) -> str:
     return {
+        Step.EBGP_OVER_IBGP.value: "the text does not show which routes are internal",
         Step.NEAREST_EXIT.value: "the text shows no costs to the next hops",
         Step.ROUTER_ID.value: "the text shows no router ids",
     }.get(step, "the text does not show what is compared here")

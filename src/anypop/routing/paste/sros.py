@@ -11,13 +11,14 @@ from dataclasses import replace
 from anypop.model.announce import Prefix
 from anypop.model.route import Candidate, Origin, Step
 from anypop.routing.paste.blocks import Blocks
+from anypop.routing.paste.entry import QUAD
 from anypop.routing.paste.pasted import ANYWHERE, INTERNAL, Pasted, PastedRoute, Reading, Style, communities
 from anypop.routing.paste.steps import CLUSTERS
 
 HEADER = re.compile(r"^\s*Flag\s+Network\s+LocalPref\s+MED$")
 DETAIL = re.compile(r"^\s*Network\s+: (?P<prefix>\S+)$")
 _ROW = re.compile(
-    r"^\s*(?P<flags>[ushdlxbp*>]{1,6}[ie?])\s+(?P<prefix>\S+/\d{1,3})\s+(?P<preference>\d{1,10}|None|n/a)\s+"
+    r"^\s*(?P<flags>[ushdlxbpw*>]{1,6}[ie?])\s+(?P<prefix>\S+/\d{1,3})\s+(?P<preference>\d{1,10}|None|n/a)\s+"
     r"(?P<med>\d{1,10}|None|n/a)$"
 )
 _HOP = re.compile(
@@ -29,11 +30,14 @@ _PAIR = re.compile(r"(?P<name>[A-Z][A-Za-z. -]*?)\s*: (?P<value>.*?)(?=\s{2,}[A-
 _ROUTER = re.compile(r"^\s*BGP Router ID:")
 _ORIGINS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
 _WORDS = {"IGP": Origin.IGP, "EGP": Origin.EGP, "Incomplete": Origin.INCOMPLETE}
+_TOTAL = re.compile(r"^\s*Routes : (?P<total>\d{1,9})$")
 _NONE = ("None", "n/a", "N/A", "-", "")
 
 
 def looks(line: str) -> bool:
-    return bool(HEADER.match(line) or DETAIL.match(line) or _ROUTER.match(line))
+    if ":" in line:
+        return bool(DETAIL.match(line) or _ROUTER.match(line))
+    return "LocalPref" in line and HEADER.match(line) is not None
 
 
 def read(reading: Reading) -> Pasted:
@@ -44,6 +48,7 @@ def read(reading: Reading) -> Pasted:
 def _table(reading: Reading) -> Pasted:
     blocks = Blocks(reading)
     routes: list[PastedRoute] = []
+    costs = any("IGP Cost" in line for line in reading.lines)  # else labels stand in its place
     last, expected = "", ""  # what the next line of the route holds
     for number, line in reading.numbered():
         row, hop = _ROW.match(line), _HOP.match(line)
@@ -56,7 +61,7 @@ def _table(reading: Reading) -> Pasted:
             routes.append(_begun(reading, number, row, blocks))
             expected = "next hop"
         elif expected == "next hop" and hop is not None:
-            cost = hop["cost"] or ""
+            cost = (hop["cost"] or "") if costs else ""
             kept = replace(routes[-1].candidate, next_hop=hop["hop"], neighbor=hop["hop"])
             kept = replace(kept, igp_metric=int(cost) if cost.isdecimal() else 0)
             routes[-1] = replace(routes[-1], candidate=kept)
@@ -68,6 +73,10 @@ def _table(reading: Reading) -> Pasted:
                 routes[-1], candidate=replace(routes[-1].candidate, as_path=numbers, ebgp=bool(numbers))
             )
             expected = ""
+        elif not expected and routes and re.fullmatch(r"\s{6}\d[\d{} ]*", line):
+            numbers = reading.path(number, line) or ()
+            kept = replace(routes[-1].candidate, as_path=routes[-1].candidate.as_path + numbers)
+            routes[-1] = replace(routes[-1], candidate=kept)
         elif expected and line.strip():
             reading.wrong(number, f"is no {expected} of the route above")
             expected = ""
@@ -77,7 +86,7 @@ def _table(reading: Reading) -> Pasted:
         style=Style.SROS,
         routes=tuple(routes),
         prefix_known=blocks.known,
-        blocks=blocks.done(),
+        blocks=blocks.counted_whole(_TOTAL, len(routes)),
         unseen=frozenset({Step.EBGP_OVER_IBGP, CLUSTERS}),
     )
 
@@ -144,7 +153,7 @@ def _route(reading: Reading, line: int, block: int, prefix: Prefix | None, told:
             reading.wrong(line, f"this route has no line '{name} : ...'")
     path = told.get("AS-Path", "")
     numbers = reading.path(line, "" if path == "No As-Path" else path) or ()
-    pairs, triples = communities(told.get("Community", "").split())
+    pairs, triples = communities(f"{told.get('Community', '')} {told.get('Large Community', '')}".split())
     source = told.get("Route Source", "")
     originator = told.get("Originator Id", "None")
     clusters = told.get("Cluster", "")
@@ -154,11 +163,13 @@ def _route(reading: Reading, line: int, block: int, prefix: Prefix | None, told:
             prefix=prefix or ANYWHERE,
             as_path=numbers,
             local_pref=reading.number(line, "100" if preference in _NONE else preference, "local preference"),
-            origin=next((_WORDS[flag] for flag in flags if flag in _WORDS), Origin.INCOMPLETE),
+            origin=next(
+                (_WORDS[flag] for flag in (*flags, told.get("Origin", "")) if flag in _WORDS), Origin.INCOMPLETE
+            ),
             med=reading.number(line, "0" if told.get("MED", "None") in _NONE else told["MED"], "MED"),
             ebgp=source != "Internal" and bool(numbers),
             igp_metric=int(told["IGP Cost"]) if told.get("IGP Cost", "").isdecimal() else 0,
-            router_id=told.get("Peer Router Id", ""),
+            router_id=told["Peer Router Id"] if QUAD.match(told.get("Peer Router Id", "")) else "",
             neighbor="" if told.get("From", "") in _NONE else told["From"],
             next_hop=told.get("Nexthop", ""),
             protocol="BGP",
@@ -172,5 +183,10 @@ def _route(reading: Reading, line: int, block: int, prefix: Prefix | None, told:
         reason=told.get("TieBreakReason", told.get("Tie Break Reason", "")),
         originator="" if originator in _NONE else originator,
         cluster_list=tuple(re.findall(r"\d+\.\d+\.\d+\.\d+", clusters)),
-        doubts=() if source else (f"{INTERNAL} is not in the text",),
+        doubts=_doubts(told),
     )
+
+
+def _doubts(told: dict[str, str]) -> tuple[str, ...]:
+    doubts = [f"its {name} is not in the text" for name in ("Local Pref.", "MED") if name not in told]
+    return tuple(doubts) if "Route Source" in told else (*doubts, f"{INTERNAL} is not in the text")

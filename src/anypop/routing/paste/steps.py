@@ -5,7 +5,7 @@ told as unseen: it decides nothing that we could know. A step of a maker that no
 communities, stale marks) is not in its row.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
@@ -111,6 +111,7 @@ _WORDS: Mapping[str, str] = {
     "routerid": Step.ROUTER_ID,
     "originator id": Step.ROUTER_ID,
     "cluster length": CLUSTERS,
+    "rr cluster length": CLUSTERS,
     "cluster list": CLUSTERS,
     "clusterlist": CLUSTERS,
     "cluster list length": CLUSTERS,
@@ -127,40 +128,30 @@ def step_of(word: str) -> str | None:
     return _WORDS.get(word.rpartition(" - ")[2].strip().lower())
 
 
-Keep = Callable[[list[PastedRoute]], list[PastedRoute]]
-
-
-def comparisons(order: Sequence[str], unseen: Unseen, kept: PastedRoute | None) -> list[tuple[str, Keep]]:
-    """The steps of `order`. `kept`: the route that is active already, which the step by age keeps."""
-    return [(step, _keep(step, unseen, kept)) for step in order]
-
-
 class NotShown(Exception):  # noqa: N818 - no error of anybody: the text is short of a value
     """The text does not show what this step compares."""
 
 
-def _keep(step: str, unseen: Unseen, kept: PastedRoute | None) -> Keep:
-    def keep(left: list[PastedRoute]) -> list[PastedRoute]:
-        internal = any(not route.candidate.ebgp and not route.own for route in left)
-        if step == WEIGHT and step in unseen:
+def staying(step: str, left: list[PastedRoute], unseen: Unseen, kept: PastedRoute | None) -> list[PastedRoute]:
+    """Those of `left` that a step leaves. `kept`: the route that is active already, which the step by age keeps.
+    `NotShown` where the text is short of a value.
+    """
+    if step == Step.MED:
+        return _med(left)
+    if step == Step.OLDEST:
+        return _oldest(left, kept)
+    if step in unseen:
+        if step == WEIGHT:
             return left  # it is nought unless somebody has set it
-        if step == Step.MED:
-            return _med(left)
-        if step == Step.OLDEST:
-            return _oldest(left, kept)
-        if step == Step.NEAREST_EXIT and step in unseen and internal:
+        if step == Step.EBGP_OVER_IBGP or any(not route.candidate.ebgp and not route.own for route in left):
             raise NotShown
-        if step in (CLUSTERS, Step.ROUTER_ID) and step in unseen and internal:
-            raise NotShown
-        if step == Step.EBGP_OVER_IBGP and step in unseen:
-            raise NotShown
-        if step in (Step.ROUTER_ID, Step.NEIGHBOR_ADDRESS) and not all(map(_ADDRESSES[step], left)):
-            raise NotShown
-        keys = list(map(_KEYS[step], left))
-        bound = min(keys)
-        return [route for route, key in zip(left, keys, strict=True) if key == bound]
-
-    return keep
+    if step in _ADDRESSES and not all(map(_ADDRESSES[step], left)):
+        raise NotShown
+    keys = list(map(_KEYS[step], left))
+    bound = min(keys)
+    if keys.count(bound) == len(keys):
+        return left
+    return [route for route, key in zip(left, keys, strict=True) if key == bound]
 
 
 _ORIGIN_RANK = {Origin.IGP: 0, Origin.EGP: 1, Origin.INCOMPLETE: 2}

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from anypop.model.route import Candidate, Origin, Step
-from anypop.routing.paste.blocks import Blocks
+from anypop.routing.paste.blocks import Blocks, classful
 from anypop.routing.paste.pasted import ANYWHERE, Pasted, PastedRoute, Reading, Style, communities, is_address
 from anypop.routing.paste.steps import CLUSTERS
 
@@ -20,6 +20,7 @@ _PATH = re.compile(r"^\s*AS-path (?P<path>Nil|[\d{(][\d{}() ]*), origin (?P<orig
 _FROM = re.compile(r"^\s*From: (?P<peer>\S+) \((?P<id>[\d.]+)\)")
 _DURATION = re.compile(r"^\s*Route Duration: (?:(?P<d>\d{1,5})d)?(?P<h>\d{1,2})h(?P<m>\d{1,2})m(?P<s>\d{1,2})s$")
 _ROW = re.compile(r"^\s*(?P<status>[*>^dhsSi ]{1,6}?)\s+(?P<rest>[0-9a-fA-F]*[.:].*)$")
+_TOTAL = re.compile(r"^\s*Total Number of Routes: (?P<total>\d{1,9})$")
 _FURTHER = re.compile(r"^\s*(?!Not |Advertised)[a-zA-Z_-]+(?:,| \S+,| \d+$|$)[^:]*$")
 _ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLETE}
 _SIGNS = {"i": Origin.IGP, "e": Origin.EGP, "?": Origin.INCOMPLETE}
@@ -39,7 +40,7 @@ class _Entry:
 
 
 def looks(line: str) -> bool:
-    return bool(TITLE.match(line) or HEADER.match(line))
+    return bool(("entry information" in line and TITLE.match(line)) or ("PrefVal" in line and HEADER.match(line)))
 
 
 def read(reading: Reading) -> Pasted:
@@ -129,9 +130,11 @@ def _path(reading: Reading, number: int, path: re.Match[str], more: str, entry: 
                 entry.reason = word.removeprefix("not preferred for ")
             case _:
                 pass
-    if not {"external", "internal", "local"} & set(words):
+    if not any(
+        word.startswith(("external", "internal", "local")) and not word.startswith("localpref") for word in words
+    ):
         reading.wrong(number, "this line is cut: it says neither 'external' nor 'internal' nor 'local'")
-    entry.candidate = replace(changed, ebgp="external" in words, best="best" in words)
+    entry.candidate = replace(changed, ebgp=any(word.startswith("external") for word in words), best="best" in words)
     entry.words = words
 
 
@@ -161,14 +164,14 @@ def _table(reading: Reading) -> Pasted:
             words = row["rest"].split()
             named = len(words) > 1 and is_address(words[1])
             if named:
-                blocks.begin(number, words[0])
+                blocks.begin(number, words[0] if "/" in words[0] or ":" in words[0] else classful(words[0]))
             start = line.index(words[1], row.start("rest") + len(words[0])) if named else row.start("rest")
             routes.append(_row(reading, (number, line, start), row["status"], places, blocks))
     return Pasted(
         style=Style.VRP,
         routes=tuple(routes),
         prefix_known=blocks.known,
-        blocks=blocks.done(),
+        blocks=blocks.counted_whole(_TOTAL, len(routes)),
         unseen=frozenset({Step.NEAREST_EXIT, CLUSTERS}),
     )
 
