@@ -16,6 +16,7 @@ from anypop.model.errors import Invalid
 from anypop.routing.paste import sentences
 from anypop.routing.paste.explained import explain
 from anypop.routing.paste.read import LONGEST_LINE, read
+from tests.recorded.routes import written
 
 PASTES = {
     path.stem: path.read_text().rstrip("\n") + "\n"
@@ -109,3 +110,18 @@ def test_empty_lines_cost_no_more_than_others() -> None:
     began = time.process_time()
     assert answered(PASTES["bird"] + "u1 BGP x\n" + "\n" * 16_000 + "  x\n") == 7
     assert time.process_time() - began < 3
+
+
+WRITTEN = {name: text for name, (_, text, _) in written.texts().items() if name.endswith("v4") and "json" not in name}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_no_maker_s_reader_costs_the_square_of_a_line(name: str) -> None:
+    """Fifty of each long line, in a text of each form."""
+    for line in LONG_LINES.values():
+        began = time.process_time()
+        try:
+            answered(WRITTEN[name] + (line + "\n") * 50)
+        except Invalid as error:
+            assert error.problems
+        assert time.process_time() - began < 2

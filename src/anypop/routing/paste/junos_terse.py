@@ -15,11 +15,11 @@ from anypop.routing.paste.steps import CLUSTERS
 HEADER = re.compile(r"^\s*A(?P<v> V)? Destination\s+P Prf\s+Metric 1\s+Metric 2\s+Next hop\s+AS path$")
 _TABLE = re.compile(r"^\s*(?P<table>[^\s:]\S*): \d+ destinations?, \d+ routes?")
 _ROW = re.compile(
-    r"^\s*(?P<flag>[*+-])?(?: ?(?P<valid>[?VINU]))?\s*(?P<prefix>[0-9a-fA-F.:]+/\d+)?\s+(?P<protocol>[A-Z])\s+"
-    r"(?P<preference>\d{1,10})(?P<rest>\s.*)?$"
+    r"^\s*+(?P<flag>[*+-])?(?: ?(?P<valid>[?VINU])(?!\S))?(?:\s*+(?P<prefix>[0-9a-fA-F.:]++/\d++))?+"
+    r"\s++(?P<protocol>[A-Z])\s++(?P<preference>\d{1,10})(?P<rest>\s.*)?$"
 )
 _TAIL = re.compile(r"^\s*>?(?P<hop>[0-9a-fA-F]*[.:][0-9a-fA-F.:]+)?\s*(?P<path>(?:\d[\d{} .]* )?)(?P<origin>[IE?])$")
-_HOP = re.compile(r"^\s*(?:unverified|valid|invalid|unknown)?\s*>?(?P<hop>[0-9a-fA-F]*[.:][0-9a-fA-F.:]+)$")
+_HOP = re.compile(r"^\s*+(?:(?:unverified|valid|invalid|unknown)\s*+)?+>?(?P<hop>[0-9a-fA-F]*[.:][0-9a-fA-F.:]+)$")
 _ORIGINS = {"I": Origin.IGP, "E": Origin.EGP, "?": Origin.INCOMPLETE}
 
 
