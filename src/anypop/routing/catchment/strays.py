@@ -115,12 +115,15 @@ def _deciders(prediction: Prediction, bits: Int64, sites: Int64, suffering: Floa
     group = prediction.internet.group
     last = np.full(len(sites), -1, dtype=np.int64)
     last[stray] = group[site]  # in the order of steps: the last one stays
+    # what a network decides for itself alone is no fork, unless nobody behind it decides
+    own = (group[site] == group[sites[stray]]) & (group[site] != last[stray])
+    counted = np.where(own, 0.0, suffering[stray] + 1e-12)
     by_last = np.argsort(last[stray], kind="stable")
     bounds = np.flatnonzero(np.diff(last[stray][by_last])) + 1
     for part in np.split(by_last, bounds):
         rows = part
         while len(rows):
-            fork = _fork(group[site[rows]], step[rows], suffering[stray[rows]], int(last[stray[rows[0]]]))
+            fork = _fork(group[site[rows]], step[rows], counted[rows], int(last[stray[rows[0]]]))
             here = rows[group[site[rows]] == fork]
             decided[stray[here]] = site[here]
             rows = rows[decided[stray[rows]] < 0]
@@ -159,8 +162,8 @@ def _fork(groups: Int32, steps: Int64, weights: Float, last: int) -> int:
     one with the fewest steps to them. `last` is on the way of all.
     """
     unique, inverse = np.unique(groups, return_inverse=True)
-    carried = np.bincount(inverse, weights=weights + 1e-12)
-    away = np.bincount(inverse, weights=(weights + 1e-12) * steps) / carried
+    carried = np.bincount(inverse, weights=weights)
+    away = np.bincount(inverse, weights=weights * steps) / np.maximum(carried, 1e-12)
     away[carried <= carried[unique == last].max() / 2] = np.inf
     return int(unique[np.lexsort((-carried, away))[0]])
 
