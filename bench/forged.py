@@ -34,6 +34,7 @@ HOST_PORTS = (53, 179, 3784, 8443)
 COVER4, COVER6 = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:a::/48")
 EXTERNAL4, EXTERNAL6 = IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:e::/48")
 VANTAGE = {4: ip_address("203.0.113.1"), 6: ip_address("2001:db8:ff::1")}
+_OUTGOING = 4  # PACKET_OUTGOING
 _SETTLE_S = 5.0
 _GAP_S = 0.3  # after the last packet; a millisecond is enough on an idle machine
 
@@ -60,25 +61,37 @@ class _Try:
 
 @dataclass(slots=True)
 class _Tries:
-    """Packets to be sent from one instance, each with a token of its own."""
+    """Packets to be sent from one place, each with a token of its own."""
 
-    uid: str
+    heads: tuple[bytes, bytes]  # hardware addresses: of who forwards, of the sender
     all: list[_Try] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def packet(self, name: str, source: Address, target: Address, *, port: int, tcp: bool = False) -> None:
         token = f"anypop-{next(self._numbers):08d}".encode()
-        self.all.append(_Try(name, _frame(self.uid, packet(source, target, port, token, tcp=tcp)), token))
+        self.all.append(_Try(name, _frame(self.heads, packet(source, target, port, token, tcp=tcp)), token))
 
 
 def forged_sources(prefix: str) -> Forged:
     """Send all of it twice. `prefix` begins the names of the namespaces that are made, and is unique on the machine."""
     with _Scene(prefix) as scene:
-        bad, good = scene.forged(), scene.proper()
-        scene.settle(good.all)
-        seen = scene.sent(bad.all + good.all)
-        scene.take_the_rules_out()
-        without = scene.sent(bad.all)
+        place = namespace_of(prefix, scene.mine.uid), "eth0"
+        return _judged(scene, place, scene.forged(), scene.proper())
+
+
+def from_outside(prefix: str) -> Forged:
+    """The other direction: what an upstream sends that is not for it to send, to instances, to the host, and through
+    the host to another upstream and to the management network.
+    """
+    with _Scene(prefix) as scene:
+        return _judged(scene, (f"{prefix}-one", "pop"), scene.intruding(), scene.visiting())
+
+
+def _judged(scene: "_Scene", place: tuple[str, str], bad: "_Tries", good: "_Tries") -> Forged:
+    scene.settle(place, good.all)
+    seen = scene.sent(place, bad.all + good.all)
+    scene.take_the_rules_out()
+    without = scene.sent(place, bad.all)
     return Forged(
         attempts=len(bad.all),
         arrived=tuple(t.name for t in bad.all if t.token in seen),
@@ -109,13 +122,14 @@ class _Scene:
         self._stack.close()
 
     def _build(self) -> None:
-        for name in (self.router, f"{self.prefix}-one", f"{self.prefix}-mgmt"):
+        for name in (self.router, *(f"{self.prefix}-{far}" for far in ("one", "two", "mgmt"))):
             ip.batch([f"netns add {name}"])
             self._stack.callback(ip.batch, [f"netns del {name}"])
         router = self.router
         ip.batch(
             [
                 f"link add up-one netns {router} type veth peer name pop netns {self.prefix}-one",
+                f"link add up-two netns {router} type veth peer name pop netns {self.prefix}-two",
                 f"link add mgmt0 netns {router} type veth peer name pop netns {self.prefix}-mgmt",
             ]
         )
@@ -123,7 +137,8 @@ class _Scene:
             [
                 "link set lo up", "addr add 10.99.0.2/30 dev up-one", "addr add fd00:99::2/126 dev up-one nodad",
                 "link set up-one up", "addr add 100.64.0.2/24 dev mgmt0", "addr add fd00:77::2/64 dev mgmt0 nodad",
-                "link set mgmt0 up",
+                "link set mgmt0 up", "addr add 10.98.0.2/30 dev up-two", "addr add fd00:98::2/126 dev up-two nodad",
+                "link set up-two up",
             ],
             netns=router,
         )  # fmt: skip
@@ -142,9 +157,18 @@ class _Scene:
             ],
             netns=f"{self.prefix}-mgmt",
         )  # fmt: skip
-        ip.batch(["route add default via 10.99.0.1", "route add default via fd00:99::1"], netns=router)
+        ip.batch(
+            ["link set lo up", "addr add 10.98.0.1/30 dev pop", "addr add fd00:98::1/126 dev pop nodad",
+            "link set pop up"],
+            netns=f"{self.prefix}-two",
+        )  # fmt: skip
+        ip.batch(
+            ["route add default via 10.99.0.1", "route add default via fd00:99::1",
+            "route add 203.0.114.0/24 via 10.98.0.1", "route add 2001:db8:77::/48 via fd00:98::1"],
+            netns=router,
+        )  # fmt: skip
         with netns.inside(router), Netlink() as net:
-            sysctl.prepare(["up-one"])
+            sysctl.prepare(["up-one", "up-two"])
             for one in self.instances:
                 self._stack.callback(self._remove, one)
                 namespaces.make_namespace(self.prefix, one.uid)
@@ -159,7 +183,7 @@ class _Scene:
             namespaces.delete_namespace(net, self.prefix, one.uid)
 
     def _listen(self) -> None:
-        wires = [f"{self.prefix}-one", f"{self.prefix}-mgmt"]
+        wires = [f"{self.prefix}-{far}" for far in ("one", "two", "mgmt")]
         for name in (*wires, *(namespace_of(self.prefix, i.uid) for i in (self.sibling, self.other))):
             with netns.inside(name):
                 ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
@@ -179,21 +203,21 @@ class _Scene:
         with netns.inside(self.router):
             remove_firewall(self.prefix)
 
-    def settle(self, tries: list[_Try]) -> None:
+    def settle(self, place: tuple[str, str], tries: list[_Try]) -> None:
         """Until these arrive: the kernel may take a second before it asks for IPv6 neighbours on new wires."""
         until = time.monotonic() + _SETTLE_S
-        while time.monotonic() < until and len(self.sent(tries)) < len(tries):
+        while time.monotonic() < until and len(self.sent(place, tries)) < len(tries):
             pass
 
-    def sent(self, tries: Iterable[_Try]) -> frozenset[bytes]:
-        """Send them from inside; the tokens of those that arrived anywhere."""
+    def sent(self, place: tuple[str, str], tries: Iterable[_Try]) -> frozenset[bytes]:
+        """Send them by an interface of a namespace; the tokens of those that arrived anywhere."""
         wanted = {t.token for t in tries}
         for ear in self._ears:
             _heard(ear)
-        with netns.inside(namespace_of(self.prefix, self.mine.uid)):
+        with netns.inside(place[0]):
             wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         with wire:
-            wire.bind(("eth0", 0))
+            wire.bind((place[1], 0))
             for one in tries:
                 wire.send(one.frame)
         found, until = set[bytes](), time.monotonic() + _GAP_S
@@ -209,7 +233,7 @@ class _Scene:
 
     def proper(self) -> _Tries:
         """What an instance may send: from each of its addresses to the Internet, and to ports that are open for it."""
-        tries = _Tries(self.mine.uid)
+        tries = _Tries((router_mac(self.mine.uid), inside_mac(self.mine.uid)))
         tries._numbers = count(10_000)
         for own in _own(self.mine):
             tries.packet(f"from {own}", own, VANTAGE[own.version], port=4242)
@@ -221,9 +245,49 @@ class _Scene:
             tries.packet(f"its own stack's {kin}", own, kin, port=CLOSED, tcp=True)
         return tries
 
+    def _upstream(self) -> tuple[bytes, bytes]:
+        macs = []
+        for name, device in ((self.router, "up-one"), (f"{self.prefix}-one", "pop")):
+            with netns.inside(name), Netlink() as net:
+                index = next(link.index for link in rtnl.links(net) if link.name == device)
+                macs.append(rtnl.mac_of(net, index))
+        return macs[0], macs[1]
+
+    def visiting(self) -> _Tries:
+        """What an upstream may send: clients to open ports, and its own speaker's BFD."""
+        tries = _Tries(self._upstream())
+        tries._numbers = count(10_000)
+        for version in (4, 6):
+            client, near = VANTAGE[version], ip_address("10.99.0.1" if version == 4 else "fd00:99::1")
+            tries.packet("the open port", client, _external(self.other, version), port=OPEN, tcp=True)
+            tries.packet("BFD", near, ip_address("10.99.0.2" if version == 4 else "fd00:99::2"), port=3784)
+        return tries
+
+    def intruding(self) -> _Tries:
+        """What it may not."""
+        tries = _Tries(self._upstream())
+        for version in (4, 6):
+            four = version == 4
+            near, host = map(ip_address, ("10.99.0.1", "10.99.0.2") if four else ("fd00:99::1", "fd00:99::2"))
+            clients = [VANTAGE[version], near, ip_address("8.8.8.8" if four else "2001:4860:4860::8888")]
+            private, theirs = self.other.private(version), _external(self.other, version)
+            assert private is not None
+            through = ("203.0.114.7", "10.98.0.1", "100.64.0.1", "100.64.0.3") if four else (
+                "2001:db8:77::7", "fd00:98::1", "fd00:77::1")  # fmt: skip
+            for client in clients:
+                tries.packet(f"{client} to the private {private}", client, private, port=OPEN, tcp=True)
+                tries.packet(f"{client} to a closed port of {theirs}", client, theirs, port=CLOSED, tcp=True)
+                for target in map(ip_address, through):
+                    for port in (80, 179):
+                        tries.packet(f"{client} through to {target} port {port}", client, target, port=port)
+            gateway = next(a.gateway for a in self.other.addresses() if a.gateway.version == version)
+            for client, target in ((clients[0], host), (clients[2], host), (clients[0], gateway)):
+                tries.packet(f"{client} with BFD to {target}", client, target, port=3784)
+        return tries
+
     def forged(self) -> _Tries:
         """What it may not: from addresses that are not its own, and to what is not for it."""
-        tries = _Tries(self.mine.uid)
+        tries = _Tries((router_mac(self.mine.uid), inside_mac(self.mine.uid)))
         for source in self._foreign():
             tries.packet(f"from {source}", source, VANTAGE[source.version], port=4242)
         for version in (4, 6):
@@ -291,15 +355,18 @@ def _instance(n: int, stack: str, *, anycast: int = 1) -> InstanceOrder:
 
 
 def _order(instances: tuple[InstanceOrder, ...]) -> Order:
-    upstream = Upstream(
-        name="one", asn=64600, interface="up-one",
-        neighbor4=IPv4Address("10.99.0.1"), local4=IPv4Address("10.99.0.2"),
-        neighbor6=IPv6Address("fd00:99::1"), local6=IPv6Address("fd00:99::2"),
+    upstreams = tuple(
+        Upstream(
+            name=name, asn=64600, interface=f"up-{name}",
+            neighbor4=IPv4Address(f"10.{n}.0.1"), local4=IPv4Address(f"10.{n}.0.2"),
+            neighbor6=IPv6Address(f"fd00:{n}::1"), local6=IPv6Address(f"fd00:{n}::2"),
+        )
+        for name, n in (("one", 99), ("two", 98))
     )  # fmt: skip
     return Order(
         pop=CityCode("LHR"), host=HostName("LHR"), generation=1, asn=64500, router_id=IPv4Address("10.64.255.1"),
         private4=IPv4Network("10.64.0.0/16"), private6=IPv6Network("fd00:64::/64"),
-        external4=EXTERNAL4, external6=EXTERNAL6, upstreams=(upstream,), instances=instances,
+        external4=EXTERNAL4, external6=EXTERNAL6, upstreams=upstreams, instances=instances,
         announcements=tuple(Announcement(prefix=p, upstream="one", scope=Scope()) for p in (COVER4, COVER6)),
     )  # fmt: skip
 
@@ -313,16 +380,19 @@ def _external(one: InstanceOrder, version: int) -> Address:
 
 
 def _heard(ear: socket.socket) -> list[bytes]:
+    """What has come in; not what went out by the same wire."""
     found = []
     with contextlib.suppress(BlockingIOError):
         while True:
-            found.append(ear.recv(1 << 16))
+            data, where = ear.recvfrom(1 << 16)
+            if ear.family != socket.AF_PACKET or where[2] != _OUTGOING:
+                found.append(data)
     return found
 
 
-def _frame(uid: str, packet: bytes) -> bytes:
+def _frame(heads: tuple[bytes, bytes], packet: bytes) -> bytes:
     kind = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
-    return router_mac(uid) + inside_mac(uid) + struct.pack(">H", kind) + packet
+    return heads[0] + heads[1] + struct.pack(">H", kind) + packet
 
 
 def packet(source: Address, target: Address, port: int, token: bytes, *, tcp: bool = False) -> bytes:
@@ -333,15 +403,15 @@ def packet(source: Address, target: Address, port: int, token: bytes, *, tcp: bo
     else:
         head, number, at = struct.pack(">HHHH", 40000, port, 8 + len(token), 0), 17, 6
     body = head + token
-    sum_ = _checksum(source.packed + target.packed + struct.pack(">IHBB", len(body), 0, 0, number) + body)
+    sum_ = checksum(source.packed + target.packed + struct.pack(">IHBB", len(body), 0, 0, number) + body)
     body = body[:at] + struct.pack(">H", sum_ or 0xFFFF) + body[at + 2 :]
     if source.version == 6:
         return struct.pack(">IHBB", 6 << 28, len(body), number, 64) + source.packed + target.packed + body
     header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, number, 0) + source.packed + target.packed
-    return header[:10] + struct.pack(">H", _checksum(header)) + header[12:] + body
+    return header[:10] + struct.pack(">H", checksum(header)) + header[12:] + body
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """The Internet's (RFC 1071)."""
     total = int.from_bytes(data + b"\0" * (len(data) & 1), "big") % 0xFFFF if any(data) else 0
     return 0xFFFF - (total or 0xFFFF if any(data) else 0)

@@ -15,18 +15,23 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from bench.forged import checksum
 
 from anypop.agent.act.network import firewall, namespaces, rtnl, sysctl
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.router import BUCKETS, Router, buckets_for, hop_number
 from anypop.agent.decide.elements import Firewall, GuardedLink, Member
-from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, link_of, short
+from anypop.agent.decide.firewall import firewall_for
+from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, inside_mac, link_of, router_mac, short
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.teardown import remove_firewall
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from tests.agent_lab import ANYCAST4, ANYCAST6, COVER4, COVER6, external, instance
+from tests.agent_world import instance as instance_of
+from tests.agent_world import order
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
@@ -34,6 +39,8 @@ pytestmark = pytest.mark.lab
 PREFIX = "agk"
 SPACE = f"{PREFIX}-pop"
 ALL = [instance(n) for n in range(3)]
+_FILE = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")  # of the whole machine, so told in its own namespace alone
+LIMIT = int(_FILE.read_text()) if _FILE.exists() else 1024
 
 
 @pytest.fixture
@@ -413,3 +420,110 @@ def test_the_firewall_replaces_only_its_own_table(net: Netlink) -> None:
     assert asyncio.run(change()) == [False, True, False, False, True, False]
     assert "theirs" in process.run(["nft", "list", "ruleset"])
     assert rtnl.links(net)
+
+
+def test_an_instance_that_comes_or_goes_changes_elements_and_loads_nothing(
+    net: Netlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways by one transaction without a process, and the tables are as if they had been loaded; where the kernel
+    holds something else than was believed, they are loaded.
+    """
+    one, two = (firewall_for(order(1, *all_), all_) for all_ in ([instance_of(0)], [instance_of(0), instance_of(1)]))
+    started: list[str] = []
+
+    async def counted(what: str, *words: str, stdin: str | None = None) -> str:
+        started.append(what)
+        return await nft(what, *words, stdin=stdin)
+
+    async def change() -> None:
+        await firewall.load(one, None, PREFIX)
+        with monkeypatch.context() as patched:
+            patched.setattr(firewall, "nft", counted)
+            await firewall.load(two, one, PREFIX)
+            assert started == []
+            assert await firewall.holds(two, PREFIX)
+            assert not await firewall.holds(one, PREFIX)
+            started.clear()
+            await firewall.load(one, two, PREFIX)
+            assert started == []
+            assert await firewall.holds(one, PREFIX)
+            started.clear()
+            await firewall.load(one, two, PREFIX)
+            assert "load the firewall" in started
+            assert await firewall.holds(one, PREFIX)
+
+    asyncio.run(change())
+    assert rtnl.links(net)
+
+
+def test_many_links_do_not_fill_the_neighbour_table_of_the_machine(net: Netlink) -> None:
+    """Permanent entries beyond the threshold at which the kernel refuses new ones, which is one for all namespaces,
+    and a neighbour that has to be asked for is still found.
+    """
+    with _client(net):
+        index = socket.if_nametoindex("up-c")
+        for number in range(1, LIMIT + 200):
+            rtnl.set_neighbor(net, index, ip_address("10.98.0.0") + number, b"\x02\0\0\0\0\1")
+        assert len(rtnl.permanent_neighbors(net)) >= LIMIT + 199
+        with netns.inside(f"{SPACE}-c"):
+            server = EchoServer(("10.99.0.1", 80))
+        with server, socket.create_connection(("10.99.0.1", 80), timeout=5) as flow:
+            assert _echoes(flow)
+
+
+def test_an_instance_can_say_nothing_about_who_is_where(net: Netlink) -> None:
+    """ARP and neighbour discovery with another's address, or with its own and a false hardware address, leave no
+    entry behind and change none; without the rules they do. It is told of its own gateway alone.
+    """
+    wire(net, 0, 1)
+    mine, link = ALL[0], link_of(ALL[0].uid)
+    (mine4, gateway4), (_, gateway6) = ((a.private, a.gateway) for a in mine.addresses())
+    other = next(a.gateway for a in ALL[1].addresses())
+    rules = Firewall(links=(GuardedLink(name=link, own=tuple(a.private for a in mine.addresses())),))
+    asyncio.run(firewall.load(rules, None, PREFIX))
+    with netns.inside(f"{PREFIX}-i-{short(mine.uid)}"):
+        mouth = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+    with mouth:
+        mouth.bind(("eth0", 0x0806))
+        mouth.settimeout(0.3)
+
+        def told(target: Address) -> bool:
+            """Whether the router says where `target` is."""
+            mouth.send(_arp(mine4, inside_mac(mine.uid), target))
+            with contextlib.suppress(TimeoutError):
+                while (heard := mouth.recv(64))[20:22] != b"\0\2" or heard[28:32] != target.packed:
+                    pass
+                return True
+            return False
+
+        def lie() -> dict[str, str]:
+            false = b"\x02\0\0\0\0\x66"
+            for address in (ip_address("8.8.8.8"), other, mine4):
+                mouth.send(_arp(address, false, gateway4))
+            for address in (ip_address("fe80::bad"), ip_address("2001:db8::bad")):
+                mouth.send(_solicitation(address, false, gateway6))
+            told(gateway4)  # what was sent before has been taken in by now
+            return {row["dst"]: row.get("lladdr", "") for row in ip.query("neigh", "show", "dev", link)}
+
+        known = {str(a.private): inside_mac(mine.uid).hex(":") for a in mine.addresses()}
+        assert (told(gateway4), told(other)) == (True, False)
+        assert {a: mac for a, mac in lie().items() if not a.startswith("fe80::1:")} == known
+        remove_firewall(PREFIX)
+        found = lie()
+        assert {"8.8.8.8", "fe80::bad"} <= set(found)
+        assert known.items() <= found.items()
+
+
+def _arp(source: Address, mac: bytes, target: Address) -> bytes:
+    """A question where `target` is, from `source` at `mac`."""
+    head = b"\xff" * 6 + mac + b"\x08\x06" + b"\0\1\x08\0\6\4\0\1"
+    return head + mac + source.packed + bytes(6) + target.packed
+
+
+def _solicitation(source: Address, mac: bytes, target: Address) -> bytes:
+    """The same of IPv6 (RFC 4861, 4.3)."""
+    body = b"\x87\0\0\0\0\0\0\0" + target.packed + b"\1\1" + mac
+    sum_ = checksum(source.packed + target.packed + struct.pack(">IHBB", len(body), 0, 0, 58) + body)
+    body = body[:2] + struct.pack(">H", sum_) + body[4:]
+    head = struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + source.packed + target.packed
+    return router_mac(ALL[0].uid) + mac + b"\x86\xdd" + head + body

@@ -743,7 +743,7 @@ def test_an_instance_of_udp_keeps_its_answers_also_where_it_ran_before(clean: Po
     clean.give(udp)
     wait_until(lambda: tables() == f"table inet {INSIDE_TABLE}", timeout_s=5, reason="its answers are kept")
     with netns.inside(clean.router):
-        assert is_right(clean.prefix, udp.uid, inside_for(udp))
+        wait_until(lambda: is_right(clean.prefix, udp.uid, inside_for(udp)), timeout_s=5, reason="with its settings")
     told = wait_until(lambda: (r := clean.reported(udp.name)) and r.message, timeout_s=5, reason="it is told")
     assert told == f"not asked: UDP 53 (a dns or udp readiness probe does); {UDP_IS_KEPT}"
     process.run(netns.command(space, "nft", "delete", "table", "inet", INSIDE_TABLE))

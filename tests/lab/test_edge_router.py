@@ -3,14 +3,20 @@ to itself.
 """
 
 import os
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from bench.forged import packet
 
-from anypop.host import birdc
-from anypop.lab import build
+from anypop.host import birdc, netns, process
+from anypop.lab import build, edge_rules
+from anypop.lab.address import Role
 from anypop.lab.build import Lab
 from anypop.lab.leftovers import left_behind
 from anypop.lab.topology_read import load
@@ -175,6 +181,57 @@ def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
         found = networks(edge(lab, f"show route table hosts{family} protocol host_lhr_1_v{family}"))
         assert not set(found) & set(lies)
         assert len(found) == 4  # covering prefix, two anycast addresses, its own external address
+
+
+def test_the_edge_router_is_no_way_from_one_upstream_to_another(lab: Lab, hosts: Hosts) -> None:
+    """It knows how every upstream reaches a vantage; what one of them sends there comes to no other, in both families,
+    unless the rules are taken out. What is for us goes to a host.
+    """
+    site = lab.plan.sites[0]
+    vantage = lab.plan.vantages[0]
+    for version, far, ours in ((4, vantage.address4, ANYCAST[0]), (6, vantage.address6, ANYCAST[1])):
+        wait_until(partial(_knows, lab, str(far)), timeout_s=5, reason="it has a way")
+        assert not _carried(lab, vantage.netns, version, str(far))
+        places = [host.lab.plan.sites[0].hosts[host.number - 1].netns for host in hosts]
+        assert any(_carried(lab, place, version, ours.partition("/")[0]) for place in places)
+    remove = netns.command(site.netns, "nft", "delete", "table", "inet", edge_rules.TABLE)
+    rules = process.run(netns.command(site.netns, "nft", "list", "table", "inet", edge_rules.TABLE))
+    process.run(remove)
+    try:
+        assert _carried(lab, vantage.netns, 4, str(vantage.address4))
+        assert _carried(lab, vantage.netns, 6, str(vantage.address6))
+    finally:
+        process.run(netns.command(site.netns, "nft", "-f", "-"), stdin=rules)
+
+
+def _knows(lab: Lab, address: str) -> bool:
+    return "via" in edge(lab, f"show route for {address}")
+
+
+def _carried(lab: Lab, place: str, version: int, target: str) -> bool:
+    """Whether what each upstream sends to the edge router for `target` is heard at `place` from any of them."""
+    source = ip_address("203.0.113.9" if version == 4 else "2001:db8:ff::9")
+    token = f"by way of us to {target}".encode()
+    said = packet(source, ip_address(target), 4242, token)
+    with netns.inside(place):
+        ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))  # ETH_P_ALL
+    with ear:
+        ear.settimeout(0.3)
+        for link in lab.plan.links:
+            if link.role is not Role.UPSTREAM or link.a.netns != lab.plan.sites[0].netns:
+                continue
+            with netns.inside(link.b.netns):
+                mouth = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            with mouth:
+                mouth.bind((link.b.interface, 0))
+                macs = bytes.fromhex((link.a.mac + link.b.mac).replace(":", ""))
+                mouth.send(macs + (b"\x08\x00" if version == 4 else b"\x86\xdd") + said)
+        until = time.monotonic() + 0.5  # others talk here as well
+        with suppress(TimeoutError):
+            while time.monotonic() < until:
+                if token in ear.recv(1 << 16):
+                    return True
+    return False
 
 
 def test_nothing_leaks(lab: Lab, hosts: Hosts) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from anypop.host import birdc, inventory, netns, process
-from anypop.lab import edge, routers
+from anypop.lab import edge, edge_rules, routers
 from anypop.lab.address import LabPlan, PopSite, Router
 from anypop.lab.machine import in_parallel
 from anypop.lab.until import until
@@ -47,12 +47,19 @@ def start_birds(plan: LabPlan, folder: Path) -> frozenset[str]:
         )
     works = [(r.name, r.netns, partial(routers.render, plan, r)) for r in plan.routers]
     works += [(s.name, s.netns, partial(_edge_conf, plan, s)) for s in plan.sites if s.edge is not None]
+    in_parallel(lambda site: _guard_edge(plan, site), [s for s in plan.sites if s.edge is not None])
     begun = in_parallel(lambda work: _start_bird(folder, work[0], work[1], work[2]()), works)
     return frozenset(name for (name, _, _), anew in zip(works, begun, strict=True) if anew)
 
 
 def _edge_conf(plan: LabPlan, site: PopSite) -> str:
     return edge.render(edge.config_of(plan, site))
+
+
+def _guard_edge(plan: LabPlan, site: PopSite) -> None:
+    """An edge router forwards for us alone, also before it knows any route."""
+    text = edge_rules.render(edge.config_of(plan, site))
+    process.run(netns.command(site.netns, "nft", "-f", "-"), stdin=text)
 
 
 def renew_sessions(plan: LabPlan, folder: Path, *, started: frozenset[str], internal: bool) -> None:
