@@ -4,12 +4,20 @@ holds it to that.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import assert_never
 
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
-from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
+from anypop.agent.decide.steps import (
+    CreateContainer,
+    DropImage,
+    PayloadStep,
+    PullImage,
+    RemoveContainer,
+    StartContainer,
+)
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.workload import Container
@@ -23,6 +31,7 @@ class FakeRuntime:
     def __init__(self, images: set[str] | None = None, registry: set[str] | None = None) -> None:
         self.images = images or set()
         self.registry = registry or set()
+        self._fetched: set[str] = set()
         self._all: dict[Key, ContainerSeen] = {}
         self._made_from: dict[Key, Container] = {}
         self._numbers = itertools.count(1000)
@@ -35,11 +44,16 @@ class FakeRuntime:
         match step:
             case PullImage():
                 self._fetch(step)
+            case DropImage():
+                if any(made.image == step.image for made in self._made_from.values()):
+                    raise WorldError(f"remove image {step.image}", "image is in use by a container")
+                self.images.discard(step.image)
             case CreateContainer():
                 self._create(step)
             case StartContainer():
                 self._start((step.uid, step.container))
             case RemoveContainer():
+                self._made_from.pop((step.uid, step.container), None)
                 if self._all.pop((step.uid, step.container), None):
                     self._tell()
             case _:
@@ -51,6 +65,10 @@ class FakeRuntime:
         if step.image not in self.registry:
             raise WorldError(f"pull {step.image}", "no such image in the registry")
         self.images.add(step.image)
+        self._fetched.add(step.image)
+
+    def fetched(self) -> Collection[str]:
+        return self._fetched
 
     def _create(self, step: CreateContainer) -> None:
         key = (step.instance.uid, step.container.name)
@@ -88,6 +106,9 @@ class FakeRuntime:
 
     async def disk_bytes(self) -> int:
         return 100 << 30
+
+    async def storage(self) -> Path | None:
+        return None
 
     async def changes(self) -> AsyncIterator[None]:
         queue: asyncio.Queue[None] = asyncio.Queue()

@@ -30,6 +30,7 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    DropImage,
     EndDrain,
     FitLink,
     GroupLink,
@@ -276,6 +277,9 @@ class FakeHost:
                 self.pins.pop(short(step.uid), None)
             case PullImage():
                 self.images.add(step.image)
+            case DropImage():
+                assert all(step.image != c.image for c in self.containers.values()), "an image in use"
+                self.images.discard(step.image)
             case SetCover():
                 self.covers.add(step.prefix)
             case RemoveCover():

@@ -15,7 +15,7 @@ from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network.namespaces import make_namespace, remove_name
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Ending, Past
-from anypop.agent.decide.steps import CreateContainer, PullImage, RemoveContainer, StartContainer
+from anypop.agent.decide.steps import CreateContainer, DropImage, PullImage, RemoveContainer, StartContainer
 from anypop.agent.naming import namespace_of
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import netns
@@ -292,5 +292,20 @@ def test_an_image_that_is_here_is_enough_and_a_failed_pull_says_why(case: Case) 
             await runtime.carry_out(create(lost))
         with pytest.raises(WorldError):
             await runtime.carry_out(StartContainer(uid="ffffffffff", container="web", lane=""))
+
+    case.run(test)
+
+
+def test_an_image_that_a_container_is_made_of_cannot_be_dropped(case: Case) -> None:
+    """Whoever asks; one that is not here is dropped already; what was here before was not fetched."""
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(PullImage(image=WEB, lane=""))
+        await runtime.carry_out(create())
+        with pytest.raises(WorldError, match="in use"):
+            await runtime.carry_out(DropImage(image=WEB, lane=""))
+        await runtime.carry_out(START)
+        await runtime.carry_out(DropImage(image="127.0.0.1:1/none:1", lane=""))
+        assert not runtime.fetched()
 
     case.run(test)

@@ -514,6 +514,46 @@ def test_one_poisoned_instance_holds_up_nobody(clean: PopLab) -> None:
         assert waiting.reason in (Reason.PULLING, Reason.PULL_FAILED)
 
 
+def test_a_log_stays_within_its_limit_and_tells_that_it_was_full(clean: PopLab) -> None:
+    """200 MiB within seconds leave the log that is written and the one before it, and the instance serves on."""
+    line = "x" * 6000
+    flood = f"{SERVE}; /bin/busybox yes {line} | /bin/busybox head -c 209715200; echo the end; {STAY}"
+    one = fresh(0, _shell(flood))
+    clean.give(one)
+
+    def logs() -> dict[str, Path]:
+        folder = clean.podman.folder / "root" / "overlay-containers"
+        return {file.name: file for file in folder.glob("*/userdata/ctr.log*")}
+
+    def told() -> tuple[int, int] | None:
+        os.kill(clean.agent_pid(), signal.SIGUSR1)
+        seen = clean.reported(one.name)
+        log = seen.containers[0] if seen and seen.containers else None
+        return (log.log_bytes or 0, log.log_turns) if log and log.log_turns else None
+
+    wait_until(
+        lambda: "ctr.log" in logs() and b"the end" in _tail(logs()["ctr.log"]), timeout_s=40, reason="all is said"
+    )
+    most = InstanceRules().log_bytes
+    sizes = {name: file.stat().st_size for name, file in logs().items()}
+    assert set(sizes) == {"ctr.log", "ctr.log.1", "ctr.log.now"}
+    assert logs()["ctr.log"].samefile(logs()["ctr.log.now"])
+    assert sizes["ctr.log.1"] > most // 2, "the full one is kept"
+    assert all(size <= most for size in sizes.values())
+    size, turns = wait_until(told, timeout_s=10, reason="it is told", every_s=0.2)
+    assert 0 < size <= 2 * most
+    assert turns >= 5
+    clean.wait_running(one.name)
+
+
+def _tail(file: Path) -> bytes:
+    with suppress(FileNotFoundError), file.open("rb") as log:
+        log.seek(0, os.SEEK_END)
+        log.seek(max(log.tell() - 200, 0))
+        return log.read()
+    return b""
+
+
 def test_a_death_moves_only_its_own_flows(clean: PopLab) -> None:
     """Of thirty established connections over three instances, those of the survivors live on, also while a new one
     joins (invariant 11).

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.act.instances.podman import Podman
-from anypop.agent.decide.steps import PullImage
+from anypop.agent.decide.steps import DropImage, PullImage
 from anypop.model.errors import WorldError
 from tests.agent_lab import POP
 from tests.podman_service import PodmanService
@@ -73,6 +73,10 @@ class Registry(Server):
     def __init__(self) -> None:
         super().__init__()
         self.blobs_at = self.realm_at = ""
+        self.make("")
+
+    def make(self, label: str) -> None:
+        """The image anew, with a label of its own."""
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as tar:
             tar.addfile(tarfile.TarInfo("empty"))
@@ -80,7 +84,7 @@ class Registry(Server):
         config = {
             "architecture": "amd64",
             "os": "linux",
-            "config": {},
+            "config": {"Labels": {"made": label}},
             "rootfs": {"type": "layers", "diff_ids": [diff]},
         }
         self._blobs = {_digest(blob): blob for blob in (layer.getvalue(), json.dumps(config).encode())}
@@ -216,4 +220,27 @@ def test_a_registrys_own_words_are_told(place: Place) -> None:
     assert "the manifest is not known here" in told
     with hostile(place, blobs_at="127.0.0.1:1"):
         assert place.pull(f"127.0.0.1:{place.registry.port}")
+    assert place.images() == before
+
+
+def test_what_was_fetched_is_known_and_can_be_dropped(place: Place) -> None:
+    """By its name; one that lost its name to a newer one by its id."""
+    image, listed = f"127.0.0.1:{place.registry.port}/again/web:1", (f"127.0.0.1:{place.registry.port}",)
+
+    async def test() -> None:
+        runtime = Podman(place.podman.socket, prefix="rgs", pop=POP)
+        try:
+            for number in (1, 2):
+                place.registry.make(f"build {number}")
+                await runtime.carry_out(PullImage(image=image, anew=True, registries=listed, lane=""))
+            first = [name for name in runtime.fetched() if name != image]
+            assert len(first) == 1
+            assert {image, *first} <= place.images()
+            for name in (image, *first):
+                await runtime.carry_out(DropImage(image=name, lane=""))
+        finally:
+            await runtime.close()
+
+    before = place.images()
+    asyncio.run(test())
     assert place.images() == before

@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from anypop.agent.act.bgp.bird import Bird
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.executor import Executor
+from anypop.agent.act.instances.gate import written_addresses
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
@@ -29,7 +28,7 @@ from anypop.agent.act.network import firewall, inside, learnt, sysctl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.control_client import ControlClient
-from anypop.agent.decide import memory
+from anypop.agent.decide import images, memory
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import ContainerSeen
 from anypop.agent.decide.facts import Facts
@@ -37,6 +36,7 @@ from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import FIREWALL, CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
+from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
 from anypop.agent.naming import short
@@ -45,7 +45,6 @@ from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
-from anypop.model.announce import Address
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
@@ -95,6 +94,8 @@ class Agent:
             prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker
         )
         self._lanes = Lanes(executor, self)
+        self._runtime, self._images = runtime, ImageFile(state / "images.json")
+        self._book = self._images.read()
         self._memory = memory.NOTHING
         self._refused: Reason | None = None
         self._refused_generation = 0
@@ -118,7 +119,7 @@ class Agent:
                 group.create_task(self._control.deliver(self._make_report))
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 self._memory = memory.began(await self._observer.open(), self._memory)
-                self._memory = replace(self._memory, unfit=self._observer.unfit(self._ledger.page))
+                self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
                 group.create_task(self._passes())
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
@@ -176,6 +177,13 @@ class Agent:
     def done(self, step: Step) -> None:
         """A step of some lane has had its effect."""
         self._memory = memory.step_done(step, self._memory, self._clock())
+        self._keep_book(images.fetched(self._memory.book, self._runtime.fetched()))
+
+    def _keep_book(self, book: images.ImageBook) -> None:
+        self._memory = replace(self._memory, book=book)
+        if book != self._book:
+            self._book = book
+            self._images.write(book)
 
     def failed(self, step: Step, message: str) -> None:
         self._memory = memory.step_failed(step, message, self._memory, self._clock())
@@ -215,6 +223,9 @@ class Agent:
             self._lanes.new_order()
             self._memory = memory.order_changed(lanes_changed(before.order if before else None, order), self._memory)
             self._memory = replace(self._memory, router_ready=self._is_prepared())
+            leaving = self._ledger.page.leaving if self._ledger.page else ()
+            gone = (x.instance for x in leaving if x.instance is not None)
+            self._keep_book(images.turned(self._memory.book, order, gone))
         self._wake.set()
 
     def _is_prepared(self) -> bool:
@@ -383,19 +394,10 @@ async def _live(
     (url, *others), ca, token_file = control
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
-        runtime=Podman(podman, prefix=prefix, pop=pop, forbidden=_literal(url, *others)),
+        runtime=Podman(podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others)),
         control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state),
         clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip
     # an operator's wish for a full look now
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, agent.look_now)
     await agent.run()
-
-
-def _literal(*urls: str) -> list[Address]:
-    """Control's addresses, where they are written as such."""
-    found = []
-    for url in urls:
-        with contextlib.suppress(ValueError):
-            found.append(ip_address(urlsplit(url).hostname or ""))
-    return found

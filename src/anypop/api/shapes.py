@@ -108,7 +108,11 @@ def _instance(
     fields = instance_fields(order, life, revision.workload)
     data = {
         **fields,
-        "metadata": {**fields["metadata"], "version": str(life.revision), "createdAt": moment(created_at)},
+        "metadata": {
+            **_metadata(fields["metadata"], seen),
+            "version": str(life.revision),
+            "createdAt": moment(created_at),
+        },
         "phase": seen.word,
         "reason": seen.reason.value,
         "message": seen.message or ("" if seen.phase is Phase.RUNNING else seen.reason.says),
@@ -122,6 +126,15 @@ def _instance(
         "runtime": spec.get("runtime", {}),
     }
     return filled(data)
+
+
+def _metadata(metadata: Mapping[str, Any], seen: Shown) -> dict[str, Any]:
+    """With what the host tells of each container that the API has no field for: how it is shut in, and its logs."""
+    told = {f"confinement.anypop/{c.name}": c.confinement.value for c in seen.containers if c.confinement is not None}
+    for c in seen.containers:
+        if c.log_bytes is not None:
+            told[f"log.anypop/{c.name}"] = f"{c.log_bytes} bytes, begun anew {c.log_turns} times"
+    return {**metadata, "annotations": {**metadata.get("annotations", {}), **told}} if told else dict(metadata)
 
 
 def _container(seen: ContainerReport) -> dict[str, Any]:

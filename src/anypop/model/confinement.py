@@ -79,15 +79,18 @@ class InstanceRules:
     """The operator's rules for instances, a part of the network document.
 
     `capabilities`: what a tenant may add. `processes`: how many a container may have, threads included. `registries`:
-    HOST or HOST:PORT, from which images may come although their address is not a public one.
+    HOST or HOST:PORT, from which images may come although their address is not a public one. `log_bytes`: how large a
+    log may be; a container has two, the one that is written and the one before.
     """
 
     capabilities: tuple[str, ...] = ADDABLE
     processes: int = 2048
     registries: tuple[str, ...] = ()
+    log_bytes: int = 10 << 20
 
 
 PLAIN_RULES = InstanceRules()
+_SMALLEST_LOG, _LARGEST_LOG = 64 << 10, 1 << 40  # a line of conmon's has up to 8 KiB
 _FEWEST_PROCESSES, _MOST_PROCESSES = 8, 1 << 20
 
 
@@ -99,4 +102,6 @@ def problems(rules: InstanceRules, path: str) -> Iterator[Problem]:
     if not _FEWEST_PROCESSES <= rules.processes <= _MOST_PROCESSES:
         message = f"must be {_FEWEST_PROCESSES} to {_MOST_PROCESSES}"
         yield Problem(path=f"{path}.processes", message=message)
+    if not _SMALLEST_LOG <= rules.log_bytes <= _LARGEST_LOG:
+        yield Problem(path=f"{path}.log_bytes", message=f"must be {_SMALLEST_LOG} to {_LARGEST_LOG}")
     yield from registries.problems(rules.registries, f"{path}.registries")

@@ -28,7 +28,8 @@ class Phase(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerReport:
     """One container. `image_digest`: of the image that it was made from, as pulled; `confinement`: how it was shut in
-    (None: not told). `last_*`: how its process before this one ended.
+    (None: not told). `log_bytes`: of its logs (None: not told); `log_turns`: how often one was full and begun anew.
+    `last_*`: how its process before this one ended.
     """
 
     name: str
@@ -43,6 +44,8 @@ class ContainerReport:
     restarts: int = 0
     image_digest: str = ""
     confinement: Confinement | None = None
+    log_bytes: int | None = None
+    log_turns: int = 0
     last_exit_code: int | None = None
     last_reason: Reason | None = None
     last_finished_at: float | None = None

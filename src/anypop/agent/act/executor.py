@@ -21,6 +21,7 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    DropImage,
     EndDrain,
     FitLink,
     GroupLink,
@@ -94,7 +95,7 @@ class Executor:
             case CreateContainer():
                 namespaces.settle_sysctls(self._prefix, step.instance.uid, step.container.security.sysctls)
                 await self._runtime.carry_out(step)
-            case PullImage() | StartContainer() | RemoveContainer():
+            case PullImage() | DropImage() | StartContainer() | RemoveContainer():
                 await self._runtime.carry_out(step)
             case SetFirewall():
                 await firewall.load(step.rules, step.before, self._prefix)

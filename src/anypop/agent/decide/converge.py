@@ -13,12 +13,14 @@ down.
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving
 from anypop.agent.decide.facts import Facts, network_of
+from anypop.agent.decide.images import unneeded
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    DropImage,
     EndDrain,
     FitLink,
     GroupLink,
@@ -67,6 +69,7 @@ def converge(facts: Facts, now: float) -> list[Step]:
         steps.append(SetFirewall(rules=facts.firewall, before=memory.firewall))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
+    steps += _images(facts)
     config = speaker_for(facts, now)
     if facts.observed.speaker != config and facts.observed.speaker_answers:
         steps.append(SetSpeaker(config=config))
@@ -201,6 +204,15 @@ def _pull(container: Container, uid: str, facts: Facts) -> PullImage | None:
     if not anew and image in memory.images:
         return None
     return PullImage(image=image, anew=anew, registries=facts.order.rules.registries, lane=image_lane(image))
+
+
+def _images(facts: Facts) -> list[Step]:
+    """Images that may go."""
+    memory = facts.observed.memory
+    ids = {c.image for c in facts.observed.containers} | {past.image for past in memory.pasts.values()}
+    leaving = (x.instance for x in facts.observed.leaving if x.instance is not None)
+    found = unneeded(memory.book, (*facts.order.instances, *leaving), ids)
+    return [DropImage(image=image, lane=image_lane(image)) for image in found]
 
 
 def _drains(facts: Facts) -> list[Step]:

@@ -14,10 +14,12 @@ from anypop.agent.decide import flaps
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Ending, Firewall, Key, Past, SpeakerConfig
 from anypop.agent.decide.flaps import Uplink, Way
+from anypop.agent.decide.images import EMPTY, ImageBook, dropped
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
+    DropImage,
     EndDrain,
     FitLink,
     PrepareRouter,
@@ -61,12 +63,13 @@ class Restarts:
 class Memory:
     """See the module.
 
-    `router_ready`: the kernel settings were right when last looked at; `firewall`: the rules that nft was last
-    known to have loaded; `unfit`: incarnations whose link lacked something; `inside`: what the namespace of each
-    incarnation was last known to hold. `images`: those that are here, with the time of the last pull that an
-    instance asked for (0: none). `found`: containers that ran before this agent did, with their pids; `dead`: ids
-    and pids of processes whose end we know. `pasts`: what the next life of a container will carry. `trouble` holds
-    the lanes that rest; `failures` counts in a row, also of those that a new order let off their rest.
+    `router_ready`: the kernel settings were right when last looked at; `firewall`: the rules that nft was last known
+    to have loaded; `unfit`: incarnations whose link lacked something; `inside`: what the namespace of each
+    incarnation was last known to hold. `images`: those that are here, with the time of the last pull that an instance
+    asked for (0: none); `book`: which of them may go one day. `found`: containers that ran before this agent did,
+    with their pids; `dead`: ids and pids of processes whose end we know. `pasts`: what the next life of a container
+    will carry. `trouble` holds the lanes that rest; `failures` counts in a row, also of those that a new order let
+    off their rest.
     """
 
     router_ready: bool = False
@@ -74,6 +77,7 @@ class Memory:
     inside: Mapping[str, Inside] = field(default_factory=dict)
     unfit: frozenset[str] = frozenset()
     images: Mapping[str, float] = field(default_factory=dict)
+    book: ImageBook = EMPTY
     ordered_at: Mapping[str, float] = field(default_factory=dict)
     found: frozenset[tuple[Key, int]] = frozenset()
     dead: frozenset[tuple[str, int]] = frozenset()
@@ -181,6 +185,9 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
         case PullImage():
             at = now if step.anew else memory.images.get(step.image, 0.0)
             return replace(memory, images={**memory.images, step.image: at})
+        case DropImage():
+            kept = {image: at for image, at in memory.images.items() if image != step.image}
+            return replace(memory, images=kept, book=dropped(memory.book, step.image))
         case BeginDrain():
             return replace(memory, draining_since={step.uid: now, **memory.draining_since})
         case EndDrain(drained=True):

@@ -193,10 +193,12 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     verdict = facts.observed.health.get(instance.uid)
     ready = seen.state is ContainerState.RUNNING and bool(verdict and verdict.healthy)
     phase, reason, message = _container_phase(seen, past)
+    log = facts.observed.logs.get(seen.id, (None, 0))
     return ContainerReport(
         name=name, phase=phase, reason=reason, message=message, container_id=seen.id, started_at=seen.started_at,
         finished_at=seen.finished_at, exit_code=seen.exit_code, ready=ready, image_digest=seen.image_digest,
         restarts=seen.past.restarts, confinement=seen.confinement,
+        log_bytes=log[0], log_turns=log[1],
         **_last(past if ended else seen.past),
     )  # fmt: skip
 

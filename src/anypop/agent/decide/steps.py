@@ -184,6 +184,14 @@ class PullImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DropImage:
+    """Take away an image that nobody needs any more; one that a container is made of stays."""
+
+    image: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateContainer:
     """Make a container of an instance, not started yet. `past`: what was before this life; `generation`: of the order
     that asks for it, and `rules` the operator's in it.
@@ -241,7 +249,7 @@ class DeleteNamespace:
     lane: str
 
 
-PayloadStep = PullImage | CreateContainer | StartContainer | RemoveContainer
+PayloadStep = PullImage | DropImage | CreateContainer | StartContainer | RemoveContainer
 """What an instance is made from comes and goes by these; the rest of the steps is the same for every kind of
 payload.
 """

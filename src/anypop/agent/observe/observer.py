@@ -27,6 +27,7 @@ from anypop.agent.ledger import Page
 from anypop.agent.naming import link_of, namespace_of, short
 from anypop.agent.observe import capacity
 from anypop.agent.observe.deaths import DeathWatch
+from anypop.agent.observe.log_files import LogFiles, LogSeen
 from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
 from anypop.host import netns
@@ -56,11 +57,14 @@ class Observer:
         self._looks_begun = self._look_kept = 0
         self.runtime_error = ""
         self.capacity: Capacity | None = None
+        self._logs = LogFiles()
+        self.log_sizes: Mapping[str, LogSeen] = {}
 
     async def open(self) -> Sequence[ContainerSeen]:
         """The first look. Returns when containers and speaker are known: nothing may be done before, or it would be
         done twice.
         """
+        self._logs.open()
         rest, tries = BackOff(first_s=0.05, longest_s=2), 0
         await asyncio.gather(self._speaker.look(), self.look_at_containers(), self.measure())
         while self.containers is None:
@@ -74,6 +78,8 @@ class Observer:
         """What the machine has. While the runtime does not answer, the last measure holds."""
         with contextlib.suppress(WorldError):
             self.capacity = capacity.read(await self._runtime.disk_bytes())
+            self._logs.folder = await self._runtime.storage()
+        self.log_sizes = {c.id: log for c in self.containers or () if (log := self._logs.seen(c.id)) is not None}
 
     async def watch(self) -> None:
         """Look at the containers again whenever that was asked for."""
@@ -144,7 +150,7 @@ class Observer:
             exported=speaker.exported,
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
-            memory=memory,
+            memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip
 
     def _pinned(self) -> dict[str, bool]:
@@ -184,12 +190,14 @@ class Observer:
 
     def close(self) -> None:
         self._deaths.close()
+        self._logs.close()
         self._errors.close()
         self.probes.close()
 
     def _follow(self, containers: Sequence[ContainerSeen], instances: dict[str, InstanceOrder], memory: Memory) -> None:
         running = {c.key: c.pid for c in containers if c.state is ContainerState.RUNNING and c.pid}
         self._deaths.set(running)
+        self._logs.follow({c.id for c in containers if c.key in running})
         targets = {}
         for uid, instance in instances.items():
             address, announced = next(instance.addresses()).private, _announced(instance)

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from anypop.host import netns
 from anypop.model.registries import Address, host_and_port, is_listed, refusal
@@ -73,6 +74,15 @@ class Outside:
                 else:
                     return True
         return False
+
+
+def written_addresses(*urls: str) -> list[Address]:
+    """The addresses in URLs that are written with one: control's own."""
+    found = []
+    for url in urls:
+        with contextlib.suppress(ValueError):
+            found.append(ip_address(urlsplit(url).hostname or ""))
+    return found
 
 
 def _look_up(host: str, port: int) -> list[Address]:

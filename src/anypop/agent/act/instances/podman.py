@@ -23,7 +23,14 @@ from anypop.agent.act.instances.puller import Puller
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
-from anypop.agent.decide.steps import CreateContainer, PayloadStep, PullImage, RemoveContainer, StartContainer
+from anypop.agent.decide.steps import (
+    CreateContainer,
+    DropImage,
+    PayloadStep,
+    PullImage,
+    RemoveContainer,
+    StartContainer,
+)
 from anypop.agent.naming import LABEL, container_of, short
 from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
@@ -59,6 +66,7 @@ class Podman:
         self._out_of_memory: dict[str, bool] = {}  # of containers that have ended, by id: each is asked about once
         self._digests: dict[str, str] = {}  # of images, by id
         self._born: Confinement | None = None
+        self._fetched: set[str] = set()
         self._puller = Puller(socket, forbidden)
 
     async def close(self) -> None:
@@ -77,6 +85,9 @@ class Podman:
         match step:
             case PullImage():
                 await self._fetch(step)
+            case DropImage():
+                path = f"/images/{_quoted(step.image)}"
+                await self._ask(f"remove image {step.image}", "DELETE", path, good=(200, 404))
             case CreateContainer():
                 await self._create(step)
             case StartContainer():
@@ -118,11 +129,23 @@ class Podman:
 
     async def _pull(self, step: PullImage) -> None:
         """May take any time as long as it makes progress."""
+        before = await self._image_id(step.image)
         await self._puller.pull(step.image, step.registries)
+        self._fetched.add(step.image)
+        if before and before != await self._image_id(step.image):
+            self._fetched.add(before)
         path = f"/images/{_quoted(step.image)}/exists"
         if (await self._ask("look for an image", "GET", path, good=(204, 404))).status_code == 404:
             why = f"it is not in the storage of the Podman at {self._socket}: does `podman` as root use another one?"
             raise WorldError(f"pull {step.image}", why)
+
+    async def _image_id(self, image: str) -> str:
+        """Empty where there is none."""
+        answer = await self._ask("look at an image", "GET", f"/images/{_quoted(image)}/json", good=(200, 404, 500))
+        return str(answer.json().get("Id") or "") if answer.status_code == 200 else ""
+
+    def fetched(self) -> Collection[str]:
+        return self._fetched
 
     async def _create(self, step: CreateContainer) -> None:
         name = container_of(self._prefix, step.instance.uid, step.container.name)
@@ -188,6 +211,9 @@ class Podman:
         except OSError as error:
             raise WorldError(f"look at the disk of {root}", error.strerror or str(error)) from error
         return disk.f_blocks * disk.f_frsize
+
+    async def storage(self) -> Path | None:
+        return Path(await self._storage())
 
     async def _storage(self) -> str:
         return str((await self._ask("ask for Podman's storage", "GET", "/info")).json()["store"]["graphRoot"])

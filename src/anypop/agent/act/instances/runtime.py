@@ -5,7 +5,8 @@ changes by itself. `Podman` is behind it in production, a fake in unit tests; on
 step may be repeated, and what fails raises `WorldError` in words that a user can act on.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from anypop.agent.decide.elements import ContainerSeen, Key
@@ -27,6 +28,12 @@ class InstanceRuntime(Protocol):
         """Make one step's effect true; harmless where it is already."""
         ...
 
+    def fetched(self) -> Collection[str]:
+        """Images that came from registries since it began: names, and ids of those that lost their name to a newer
+        one.
+        """
+        ...
+
     async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
         """Whether one whose template is not known was made from exactly this."""
         ...
@@ -37,6 +44,10 @@ class InstanceRuntime(Protocol):
 
     async def disk_bytes(self) -> int:
         """The size of the disk that images and instances are kept on."""
+        ...
+
+    async def storage(self) -> Path | None:
+        """The folder that holds its containers' own, with their logs; None: it keeps none."""
         ...
 
     def changes(self) -> AsyncIterator[None]:

@@ -50,6 +50,8 @@ def body_for(
         ],
         "restart_policy": "no",  # restarts are ours, with health and back-off
         "stop_timeout": STOP_GRACE_S,
+        # begun anew when it is full; the agent keeps the one before
+        "log_configuration": {"driver": "k8s-file", "size": step.rules.log_bytes},
         **shut_in(instance, container, confinement),
     }
     if container.command:

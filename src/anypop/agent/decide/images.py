@@ -1,0 +1,66 @@
+"""Which images nobody needs any more. Pure.
+
+In: what was fetched from registries here, each order, the instances on their way out. Out: the images that may go. One
+stays as long as an incarnation is made of it, running or draining, and as long as it is of the workload's revision
+before this one, to which people go back. What this agent has not fetched is somebody else's and is never named.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from anypop.model.order import InstanceOrder, Order
+
+KEPT_REVISIONS = 2  # the one that runs, and the one before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBook:
+    """`fetched`: names, and ids of what lost its name to a newer one. `used`: for each workload that has instances
+    here the images of its latest revisions here, the newest first.
+    """
+
+    fetched: frozenset[str] = frozenset()
+    used: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+
+
+EMPTY = ImageBook()
+
+
+def turned(book: ImageBook, order: Order, leaving: Iterable[InstanceOrder]) -> ImageBook:
+    """The book after a new order. A workload without instances here has no revisions here."""
+    newest: dict[str, InstanceOrder] = {}
+    for one in sorted(order.instances, key=lambda i: i.revision):
+        newest[one.workload_id] = one
+    used = {w: _with(book.used.get(w, ()), images_of(one)) for w, one in newest.items()}
+    for one in leaving:
+        used.setdefault(one.workload_id, book.used.get(one.workload_id, ()))
+    return replace(book, used=used)
+
+
+def fetched(book: ImageBook, images: Collection[str]) -> ImageBook:
+    """These came from a registry."""
+    return replace(book, fetched=book.fetched | set(images)) if set(images) - book.fetched else book
+
+
+def dropped(book: ImageBook, image: str) -> ImageBook:
+    """It is gone."""
+    return replace(book, fetched=book.fetched - {image})
+
+
+def unneeded(book: ImageBook, instances: Iterable[InstanceOrder], ids: Collection[str]) -> list[str]:
+    """What may go. `instances`: all that are ordered or on their way out; `ids`: of images that containers here are
+    made of, or are about to be made of again.
+    """
+    if not book.fetched:
+        return []
+    needed = {image for sets in book.used.values() for images in sets for image in images}
+    needed |= {image for one in instances for image in images_of(one)}
+    return sorted(book.fetched - needed - set(ids))
+
+
+def images_of(one: InstanceOrder) -> tuple[str, ...]:
+    return tuple(sorted({container.image for container in one.containers}))
+
+
+def _with(before: tuple[tuple[str, ...], ...], now: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return (now, *(images for images in before if images != now))[:KEPT_REVISIONS]

@@ -1,0 +1,108 @@
+"""Logs of containers: conmon begins one anew when it is full; the one before is kept beside it, both are measured.
+
+In: which containers run, and where Podman keeps their logs. Out: beside `ctr.log` the full one before it, `ctr.log.1`,
+and how large they are and how often one was full. The kernel tells of each new log (inotify(7)). A link of our own to
+the log that is written keeps it when conmon lets it go. It never writes into a log; without it the limit holds too.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+_IN_MOVED_TO, _IN_NONBLOCK, _IN_CLOEXEC = 0x80, 0o4000, 0o2000000
+_EVENT = struct.Struct("iIII")
+_LOG, _NOW, _BEFORE = "ctr.log", "ctr.log.now", "ctr.log.1"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSeen:
+    """`size`: bytes of both; `turns`: how often one was full since this agent follows it."""
+
+    size: int
+    turns: int
+
+
+class LogFiles:
+    """Follows the logs of one Podman's containers. `folder`: of its storage; None until that is known."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self._turns: dict[str, int] = {}
+        self._watches: dict[int, str] = {}
+        self._events = -1
+
+    def open(self) -> None:
+        """Begin to listen; to be called in the loop."""
+        self._events = int(_libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC))
+        if self._events >= 0:
+            asyncio.get_running_loop().add_reader(self._events, self._told)
+
+    def close(self) -> None:
+        if self._events >= 0:
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().remove_reader(self._events)
+            os.close(self._events)
+            self._events = -1
+
+    def follow(self, ids: Collection[str]) -> None:
+        """These containers run now; those that are gone are forgotten."""
+        if self.folder is None or ids == self._turns.keys():
+            return
+        for gone in self._turns.keys() - set(ids):
+            del self._turns[gone]
+        self._watches = {watch: id_ for watch, id_ in self._watches.items() if id_ in ids}
+        for id_ in set(ids) - self._turns.keys():
+            self._turns[id_] = 0
+            watch = _libc.inotify_add_watch(self._events, bytes(self._place(id_)), _IN_MOVED_TO)
+            if watch >= 0:
+                self._watches[watch] = id_
+            self._keep(id_)
+
+    def seen(self, id_: str) -> LogSeen | None:
+        """None where nobody follows it."""
+        if id_ not in self._turns or self.folder is None:
+            return None
+        sizes = (_size(self._place(id_) / name) for name in (_LOG, _BEFORE))
+        return LogSeen(size=sum(sizes), turns=self._turns[id_])
+
+    def _place(self, id_: str) -> Path:
+        assert self.folder is not None
+        return self.folder / "overlay-containers" / id_ / "userdata"
+
+    def _told(self) -> None:
+        with contextlib.suppress(OSError):
+            content = os.read(self._events, 1 << 16)
+            at, moved = 0, dict[str, int]()
+            while at < len(content):
+                watch, _, _, length = _EVENT.unpack_from(content, at)
+                name = content[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
+                at += _EVENT.size + length
+                if name == _LOG.encode() and (id_ := self._watches.get(watch)) is not None:
+                    moved[id_] = moved.get(id_, 0) + 1
+            for id_, count in moved.items():
+                if id_ in self._turns:
+                    self._turns[id_] += count
+                    self._keep(id_)
+
+    def _keep(self, id_: str) -> None:
+        """Our link leads to the log that is written; what it led to before is the log before."""
+        place = self._place(id_)
+        log, now = place / _LOG, place / _NOW
+        with contextlib.suppress(OSError):  # the container goes at this moment
+            if not now.exists():
+                now.hardlink_to(log)
+            elif not now.samefile(log):
+                now.replace(place / _BEFORE)
+                now.hardlink_to(log)
+
+
+def _size(file: Path) -> int:
+    with contextlib.suppress(OSError):
+        return file.stat().st_size
+    return 0
