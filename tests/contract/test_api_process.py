@@ -117,9 +117,12 @@ def running(folder: Path, *, program: Sequence[str] = ("-m", "anypop.api")) -> I
 
 def test_the_process_serves_and_ends_within_a_second_although_others_wait(tmp_path: Path) -> None:
     """A waiting agent gets its 204 and a watcher the end of its stream; the exit code is 0; secrets stand in no log;
-    memory is small.
+    memory is small. A log that had grown long is short.
     """
+    (tmp_path / "log").write_bytes(b"x" * ((10 << 20) + 1))
     with running(tmp_path) as process:
+        wait_until((tmp_path / "log.old").exists, timeout_s=5, reason="the long log was put aside")
+        assert (tmp_path / "log").stat().st_size < 1 << 20
         process.client.post(BASE, json=a_body(env={"TOKEN": {"secretValue": "hush-hush"}})).raise_for_status()
         answered: list[int] = []
         streams: list[str] = []

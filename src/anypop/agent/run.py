@@ -45,6 +45,7 @@ from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
+from anypop.host import log_files
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
@@ -126,6 +127,7 @@ class Agent:
                 group.create_task(self._watch_speaker(learnt_monitor))
                 group.create_task(self._refill())
                 group.create_task(self._full_passes())
+                group.create_task(self._keep_logs_small())
                 group.create_task(self._watch_firewall())
         finally:
             monitor.close()
@@ -294,6 +296,13 @@ class Agent:
                     await self._look_now.wait()
             self._look_now.clear()
             await self._full_look()
+
+    async def _keep_logs_small(self) -> None:
+        """This process's own, and what BIRD says before it has a log."""
+        while True:
+            files = [*log_files.own(), self._state / "bird" / "bird.out"]
+            await asyncio.to_thread(log_files.cut, files)
+            await asyncio.sleep(log_files.LOOKED_AT_EVERY_S)
 
     def look_now(self) -> None:
         """Make the next full pass at once."""

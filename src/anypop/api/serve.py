@@ -43,6 +43,7 @@ from anypop.control.network import change_network
 from anypop.control.standby import Standby, keep
 from anypop.control.state import State
 from anypop.control.store import Store, open_store
+from anypop.host import log_files
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
 from anypop.model.network import Network, network_from
@@ -176,7 +177,10 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         # the table of cities takes 60 ms to read
         warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))
-        beside = [asyncio.create_task(_keep_certificate(config, renew))]
+        beside = [
+            asyncio.create_task(_keep_certificate(config, renew)),
+            asyncio.create_task(_keep_logs_small(settings.lab)),
+        ]
         if store.lease is not None:
             if not active:
                 platform.standby = Standby(core, accounts, store.lease)
@@ -197,6 +201,16 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
     finally:
         await core.stop()
     return server.deposed
+
+
+async def _keep_logs_small(lab: Path | None) -> None:
+    """This process's own; in a lab those of its routers and of everything that `anypop up` started."""
+    while True:
+        files = log_files.own()
+        if lab is not None:
+            files += [*lab.rglob("*.log"), *(lab.parent / "log").glob("*.log")]
+        await asyncio.to_thread(log_files.cut, files)
+        await asyncio.sleep(log_files.LOOKED_AT_EVERY_S)
 
 
 async def _hold(platform: Platform, lease: Lease, takes_over: Callable[[], Awaitable[None]], server: Server) -> None:
