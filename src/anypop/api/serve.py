@@ -205,11 +205,15 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
 
 async def _keep_logs_small(lab: Path | None) -> None:
     """This process's own; in a lab those of its routers and of everything that `anypop up` started."""
-    while True:
+
+    def cut() -> None:
         files = log_files.own()
         if lab is not None:
             files += [*lab.rglob("*.log"), *(lab.parent / "log").glob("*.log")]
-        await asyncio.to_thread(log_files.cut, files)
+        log_files.cut(files)
+
+    while True:
+        await asyncio.to_thread(cut)
         await asyncio.sleep(log_files.LOOKED_AT_EVERY_S)
 
 
