@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--connections", type=int, default=4096, metavar="N", help="most open connections at each --listen (4096)"
     )
     options.add_argument(
-        "--connections-per-address", type=int, default=256, metavar="N", help="most from one address or /64 (256)"
+        "--connections-per-address", type=int, default=200, metavar="N", help="most from one address or /64 (200)"
     )
     options.add_argument(
         "--answers-at",

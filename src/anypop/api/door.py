@@ -30,7 +30,7 @@ AT_ONCE = 64  # refused in one go; then the event loop has its turn
 class Bounds:
     """How many connections may be open. An address is one of IPv4, or a /64 of IPv6, which is what one host has."""
 
-    per_address: int = 256
+    per_address: int = 200
     altogether: int = 4096
 
 

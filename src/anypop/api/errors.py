@@ -199,5 +199,7 @@ async def _left(request: Request, _: Exception) -> JSONResponse:
 async def _our_bug(_: Request, __: Exception) -> JSONResponse:
     """The server logs the traceback itself, after this answer, which it sends from outside of every middleware."""
     act = acts.current()
+    if act is not None:
+        log.error("request %s failed by a fault of ours; its traceback follows", act.request_id)
     headers = dict([GATEWAY]) | ({REQUEST_ID: act.request_id} if act is not None else {})
     return answer(Code.INTERNAL, "an error of our own; the log of the control process has the details", headers=headers)

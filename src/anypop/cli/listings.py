@@ -102,12 +102,14 @@ def vantages_table(found: list[views.Data]) -> Table:
 
 def events_table(found: list[views.Data]) -> Table:
     columns = [Column(head="TIME"), Column(head="EVENT", drop=1), Column(head="SUBJECT"), Column(head="WHAT HAPPENED")]
+    columns.append(Column(head="BY", drop=2, maybe=True))
     rows: list[list[Cell]] = [
         [
             (views.moment(e.get("at")), "dim"),
             views.text(e.get("kind")),
             views.text(e.get("subject")),
             views.text(e.get("message") or e.get("kind")),
+            views.text(e.get("actor") or "-"),
         ]
         for e in found
     ]
