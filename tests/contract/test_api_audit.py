@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from anypop.control import acts
 from anypop.control.accounts import Credential
+from anypop.control.acts import Act
 from anypop.control.audit import blanked
-from anypop.control.store import Store
+from anypop.control.store import Store, open_store
+from anypop.model.errors import WorldError
+from tests import postgres_server
 from tests.control_world import FakeAgent, World, a_body
 
 BASE = "/workload/v1/stacks/default/workloads"
@@ -113,6 +117,24 @@ def test_the_database_itself_refuses_to_change_it(world: World, statement: str) 
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         _sql(world, statement)
     assert entries(world) == before and len(before) >= 2
+
+
+def test_postgresql_refuses_it_as_well(tmp_path: Path) -> None:
+    """Rows, the whole table, and the moments up to which rows may go."""
+    statements = ("UPDATE audit SET actor = 'nobody'", "DELETE FROM audit", "TRUNCATE audit", "DELETE FROM audit_cuts",
+                  "UPDATE audit_cuts SET cut_at = 9e9", "TRUNCATE audit_cuts")  # fmt: skip
+    with postgres_server.running() as url:
+        store = open_store(tmp_path, url)
+        with acts.acting(Act(operation="old", at=5.0)), store.writing():
+            pass
+        with acts.acting(Act(operation="new", at=50.0)), store.writing():
+            pass
+        assert store.prune_audit(10.0, by="operator", at=60.0) == 1
+        for statement in statements:
+            with pytest.raises(WorldError, match="append-only"), store.writing() as link:
+                link.execute(text(statement))
+        assert [entry["operation"] for entry in store.audit_log()] == ["new"]
+        store.close()
 
 
 def test_old_entries_are_let_go_by_the_operator_alone_and_that_stays(world: World) -> None:

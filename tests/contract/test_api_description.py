@@ -482,14 +482,14 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     joins = f"/anypop/v1/agents/{second['name']}/certificate"
     bearer = {"authorization": f"Bearer {given['token']}"}
     assert own.call("POST", joins, json={"csr": "none"}, headers=bearer).status_code == 400
-    assert own.call("POST", joins, json=asked, headers=bearer).status_code == 200
-    assert own.call("POST", joins, json=asked, headers=bearer).status_code == 401
+    assert own.call("POST", joins, json=changing, headers=bearer).status_code == 200
+    assert own.call("POST", joins, json=changing, headers=bearer).status_code == 401
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/revoke", {})
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")
 
-    logged = {entry["operation"] for entry in own.get("/anypop/v1/audit?limit=1000")["results"]}
-    asked = {route.name for method, route in operations() if method != "GET"} - CHANGE_NOTHING
-    assert asked <= logged, "whatever changes something stands in the audit log"
+    in_the_log = {entry["operation"] for entry in own.get("/anypop/v1/audit?limit=1000")["results"]}
+    changing = {route.name for method, route in operations() if method != "GET"} - CHANGE_NOTHING
+    assert changing <= in_the_log, "whatever changes something stands in the audit log"
     # a stream: the test of the process reads it
     assert {route.name for route in documented.routes()} - seen == {"watch_instances"}
