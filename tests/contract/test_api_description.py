@@ -482,8 +482,8 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     joins = f"/anypop/v1/agents/{second['name']}/certificate"
     bearer = {"authorization": f"Bearer {given['token']}"}
     assert own.call("POST", joins, json={"csr": "none"}, headers=bearer).status_code == 400
-    assert own.call("POST", joins, json=changing, headers=bearer).status_code == 200
-    assert own.call("POST", joins, json=changing, headers=bearer).status_code == 401
+    assert own.call("POST", joins, json=asked, headers=bearer).status_code == 200
+    assert own.call("POST", joins, json=asked, headers=bearer).status_code == 401
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/revoke", {})
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")

@@ -245,6 +245,15 @@ async def joining_host_of(
     """As `host_of`, for a host that has no certificate yet too: then with its join token, which is used up by it. The
     lasting token of an earlier version will do as well.
     """
+    own, token = await _joining(request, host, platform)
+    acting = replace(
+        acts.current() or Act(), actor=f"agent {own}", operation=request.scope["route"].name, subject=str(own)
+    )
+    acts.begin(acting)
+    return own, token
+
+
+async def _joining(request: Request, host: str, platform: Platform) -> tuple[HostName, str]:
     if shown_by(request) is not None:
         return await host_of(request, host, platform, None), ""
     token = bearer(request)
