@@ -49,3 +49,13 @@ def test_hosts_of_a_pop_stand_below_it_and_tell_their_own_trouble() -> None:
     rows = pops_table([{**FINE, **lost, "hosts": hosts}, {**FINE, "pop": "JFK", "hosts": hosts[:1]}]).rows
     assert [row[0] for row in rows] == ["LHR", "  LHR-1", "  LHR-2", "JFK"]
     assert [row[-1] for row in rows] == ["-", "-", Reason.NO_REPORT.says, "-"]
+
+
+def test_a_session_that_bird_refused_or_that_flaps_is_told_with_its_reason() -> None:
+    """One that is merely down is counted beside it."""
+    sessions = [
+        {"upstream": "a", "family": 4, "state": "refused", "error": "hold time must be at least 3"},
+        {"upstream": "b", "family": 6, "state": "established", "rests": True, "error": "flaps: rests"},
+        {"upstream": "c", "family": 4, "state": "active", "error": "connection refused"},
+    ]
+    assert why(sessions=sessions) == "a IPv4: hold time must be at least 3; b IPv6: flaps: rests"

@@ -8,11 +8,18 @@ from anypop.agent.decide.announcements import reason_for, speaker_for
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.flaps import CALM_S, HOLD
 from anypop.agent.decide.report import report_of
+from anypop.judge.announced import announced
+from anypop.judge.verdict import History, Received, judge
 from anypop.model.announce import Prefix
+from anypop.model.names import CityCode, HostName
 from anypop.model.order import Grant
+from anypop.model.plan import HostVerdict, World
 from anypop.model.reasons import Reason
 from anypop.model.report import SessionReport
+from anypop.plan.planner import plan
 from tests.agent_world import COVERS, FakeHost, instance, order, settle
+from tests.worlds import CITIES, LHR, network, workload
+from tests.worlds import report as city_report
 
 COVER = COVERS[0]
 
@@ -189,3 +196,36 @@ def test_the_report_says_why_nothing_is_announced_on_a_session() -> None:
         at=air.host.now, refused=None, drift=(), errors=(),
     )  # fmt: skip
     assert "flaps" in report.sessions[0].error
+
+
+def test_the_governor_lets_a_flapping_pop_go_and_never_the_last_one() -> None:
+    """Its instances are well, so what it asks for is its own way's affair: granted while enough others announce."""
+    planned = plan(World(network=network(CITIES), workloads=(workload(cities=CITIES, dual_stack=False),)))
+    prefix = planned.anycast[0].prefix4
+
+    def answer(*off: CityCode) -> Grant:
+        reports = {
+            host: Received(
+                report=city_report(
+                    planned, host, withdrawn=(prefix,) if host in off else (), wants=(prefix,) if host == LHR else ()
+                ),
+                at=0.0,
+            )
+            for host in planned.hosts
+        }
+        verdict, _ = judge(planned, reports, now=1.0, history=History(), generations=dict.fromkeys(planned.hosts, 1))
+        return next(g for g in verdict.hosts[HostName(LHR)].grants if g.prefix == prefix)
+
+    assert answer().allowed
+    assert answer(*(city for city in CITIES if city != LHR)).reason is Reason.LAST_ANNOUNCER
+
+
+def test_an_announcement_that_rests_says_why_everywhere() -> None:
+    """Not "the session is down", which it is not."""
+    planned = plan(World(network=network(CITIES), workloads=(workload(cities=CITIES, dual_stack=False),)))
+    told = next(a for a in planned.hosts[HostName(LHR)].announcements if a.prefix == planned.anycast[0].prefix4)
+    seen = city_report(planned, HostName(LHR), withdrawn=(told.prefix,))
+    rests = replace(seen, sessions=tuple(replace(s, rests=True) for s in seen.sessions))
+    verdict = HostVerdict(pop=LHR, host=HostName(LHR), trusted=True, reason=Reason.RUNNING)
+    assert announced(told, told.scope, verdict, rests) == (False, Reason.FLAP_COOLDOWN)
+    assert announced(told, told.scope, verdict, seen)[1] is not Reason.FLAP_COOLDOWN

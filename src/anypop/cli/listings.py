@@ -64,13 +64,19 @@ def _row(found: views.Data, name: str, city: str, trouble: str) -> list[Cell]:
 
 def _trouble(pop: views.Data, *, trusted: bool) -> str:
     """What keeps a PoP from being plainly fine: why it is unknown, what it refused, that nothing in it is healthy or no
-    session stands, what it would withdraw and may not, drift and errors of its last report.
+    session stands, sessions that BIRD refused or that flap, what it would withdraw and may not, drift and errors of its
+    last report.
     """
     if not trusted:
         return views.text(pop.get("says") or pop.get("reason"))
     found = [f"refused an order: {pop['refused']}"] if pop.get("refused") else []
     if pop.get("reason") in (Reason.NO_HEALTHY_INSTANCE, Reason.SESSION_DOWN):
         found.append(views.text(pop.get("says")))
+    found += [
+        f"{session.get('upstream')} IPv{session.get('family')}: {session.get('error')}"
+        for session in pop.get("sessions") or []
+        if session.get("state") == "refused" or session.get("rests")
+    ]
     held: dict[str, list[str]] = {}
     for prefix in pop.get("prefixes") or []:
         if prefix.get("wants_withdraw"):

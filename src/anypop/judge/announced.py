@@ -28,7 +28,9 @@ def announced(
     if told.scope.mode is Mode.WITHHOLD:
         return False, Reason.WITHHELD
     family = told.prefix.version
-    states = [s.state for s in report.sessions if s.upstream == told.upstream and s.family == family]
-    if states and "established" not in states:
+    sessions = [s for s in report.sessions if s.upstream == told.upstream and s.family == family]
+    if any(s.rests for s in sessions):
+        return False, Reason.FLAP_COOLDOWN
+    if sessions and not any(s.state == "established" for s in sessions):
         return False, Reason.SESSION_DOWN
     return False, seen.reason if seen is not None and seen.reason is not Reason.ANNOUNCED else Reason.SCHEDULED

@@ -144,7 +144,7 @@ _SAYS: dict[Reason, str] = {
     Reason.NOWHERE_BETTER: "kept announced: no other PoP that announces it has a healthy instance either",
     Reason.AWAITING_GRANT: "wants to withdraw and waits for the governor's grant",
     Reason.GRANTED: "may withdraw",
-    Reason.FLAP_COOLDOWN: "was unhealthy too often of late and cools down before it returns",
+    Reason.FLAP_COOLDOWN: "was unhealthy or lost too often of late and cools down before it returns",
     Reason.DARK: "dark here: announced for others of its prefix, has never answered in this PoP itself",
     Reason.STALE_GENERATION: "order refused: a newer generation was obeyed before",
     Reason.SHRINKS_WITHOUT_TOKEN: "order refused: it drops instances that nobody asked to delete",

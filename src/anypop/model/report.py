@@ -91,7 +91,9 @@ class InstanceReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionReport:
-    """One BGP session. `family` is 4 or 6; `state` is BIRD's word in lower case (established, active, idle, ...)."""
+    """One BGP session. `family` is 4 or 6; `state` is BIRD's word in lower case (established, active, idle, ...), or
+    `refused`: it was left out of BIRD's configuration. `rests`: it flaps, and nothing is announced on it for now.
+    """
 
     upstream: str
     family: int
@@ -100,6 +102,7 @@ class SessionReport:
     imported: int = 0
     exported: int = 0
     error: str = ""
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

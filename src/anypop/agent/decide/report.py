@@ -239,7 +239,7 @@ def _sessions(facts: Facts, at: float) -> tuple[SessionReport, ...]:
     """As the speaker tells them, and of one that flaps what that leads to."""
     uplinks = facts.observed.memory.uplinks
     return tuple(
-        replace(s, error=f"flaps: nothing is announced on it until it has stood for {uplink.hold_s:.0f} s")
+        replace(s, rests=True, error=f"flaps: nothing is announced on it until it has stood for {uplink.hold_s:.0f} s")
         if (uplink := uplinks.get((s.upstream, s.family))) is not None and uplink.rests(at)
         else s
         for s in facts.observed.sessions

@@ -23,7 +23,9 @@ class Health(Answer):
 
 
 class PopSession(Answer):
-    """A BGP session by the PoP's last report. `state` is `unknown` while the PoP is not trusted."""
+    """A BGP session by the PoP's last report. `state` is `unknown` while the PoP is not trusted, `refused` where BIRD
+    did not take it. `rests`: it flaps, and nothing is announced on it for now.
+    """
 
     upstream: str
     asn: int | None
@@ -33,6 +35,7 @@ class PopSession(Answer):
     imported: int
     exported: int
     error: str
+    rests: bool = False
 
 
 class PopPrefix(Answer):

@@ -13,6 +13,7 @@ from anypop.model.report import SessionReport
 _HEAD = re.compile(r"^(\S+)\s+BGP\s+\S+\s+(\S+)\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S*\s*(.*)$")
 _STATE = re.compile(r"^\s+BGP state:\s+(\S+)")
 _ROUTES = re.compile(r"^\s+Routes:\s+(\d+) imported,.*?(\d+) exported")
+_LONGEST = 300  # of what is told about one session
 _LIMIT = "Route limit exceeded"
 _ERROR = re.compile(r"^\s+Last error:\s+(.*\S)")
 
@@ -27,7 +28,7 @@ def read_sessions(
     `names`.
     """
     found = {
-        name: SessionReport(upstream=names[name][0], family=names[name][1], state=REFUSED, error=why)
+        name: SessionReport(upstream=names[name][0], family=names[name][1], state=REFUSED, error=why[:_LONGEST])
         for name, why in (left or {}).items()
         if name in names
     }
