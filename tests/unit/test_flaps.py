@@ -203,11 +203,11 @@ def test_the_governor_lets_a_flapping_pop_go_and_never_the_last_one() -> None:
     planned = plan(World(network=network(CITIES), workloads=(workload(cities=CITIES, dual_stack=False),)))
     prefix = planned.anycast[0].prefix4
 
-    def answer(*off: CityCode) -> Grant:
+    def answer(*off: str) -> Grant:
         reports = {
             host: Received(
                 report=city_report(
-                    planned, host, withdrawn=(prefix,) if host in off else (), wants=(prefix,) if host == LHR else ()
+                    planned, host, withdrawn=(prefix,) if host in off else (), wants=(prefix,) if str(host) == LHR else ()
                 ),
                 at=0.0,
             )
