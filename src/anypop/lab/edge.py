@@ -16,7 +16,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from anypop.lab.address import LabPlan, PopSite
 from anypop.model.announce import Prefix
-from anypop.model.network import Upstream
+from anypop.model.network import Upstream, UpstreamKind
+from anypop.model.reserved import DEFAULT, RESERVED_AS, bogon_sets
 from anypop.plan.edge_scopes import MOST_PREPENDS
 
 KERNEL_METRIC = 1000  # as on our hosts: behind whatever the operator puts there by hand
@@ -103,6 +104,7 @@ def render(config: EdgeConfig) -> str:
         f"router id {config.router_id};",
         "",
         f"define OWN = {config.asn};",
+        f"define RESERVED_AS = [ {RESERVED_AS} ];",
         *_prefixes(config),
         "",
         "protocol device { scan time 10; }",
@@ -151,6 +153,7 @@ def _prefixes(config: EdgeConfig) -> Iterator[str]:
         yield f"define COVERS{family} = [ {', '.join(map(str, anycast))} ];"
         yield f"define ANYCAST{family} = [ {', '.join(f'{p}{{{longest},{longest}}}' for p in anycast)} ];"
         yield f"define OURS{family} = [ {', '.join(f'{p}+' for p in ours)} ];"
+        yield from bogon_sets(family)
 
 
 def _towards(config: EdgeConfig) -> str:
@@ -272,6 +275,7 @@ def _upstream(upstream: Upstream, rank: int, family: int) -> Iterator[str]:
     them.
     """
     name = session_name(upstream, family)
+    yield from _block(f"filter from_{name}", [*_refused(upstream, family), f"bgp_med = {rank};", "accept;"])
     yield from _block(
         f"filter to_{name}",
         [
@@ -297,12 +301,28 @@ def _upstream(upstream: Upstream, rank: int, family: int) -> Iterator[str]:
             "interpret communities off;  # NO_EXPORT and its like, set by a host, are meant for the neighbour",
             f"ipv{family} {{",
             f"  import limit {UPSTREAM_LIMIT} action restart;",
-            f"  import filter {{ if net ~ OURS{family} then reject; bgp_med = {rank}; accept; }};",
+            f"  import filter from_{name};",
             f"  export filter to_{name};",
             "  next hop self;",
             "};",
         ],
     )
+
+
+def _refused(upstream: Upstream, family: int) -> Iterator[str]:
+    """What a neighbour may not say: docs/sessions.md. It may tell a default route, on which an edge router may live."""
+    imports = upstream.imports
+    allowed = ", ".join(f"{p}+" for p in imports.allow if p.version == family)
+    beside = f" && (net !~ [ {allowed} ])" if allowed else ""
+    yield f"if (net ~ OURS{family}) then reject;"
+    yield f"if ((net != {DEFAULT[family]}) && is_bogon{family}(){beside}) then reject;"
+    yield f"if (bgp_path.len > {imports.max_path}) then reject;"
+    first_as = imports.first_as if imports.first_as is not None else upstream.kind is not UpstreamKind.IXP
+    if first_as:
+        yield f"if (bgp_path.first != {upstream.asn}) then reject;"
+    if not imports.reserved_as:
+        yield f"if (delete(bgp_path, {upstream.asn}) ~ RESERVED_AS) then reject;"
+    yield "if ((65535, 0) ~ bgp_community) then bgp_local_pref = 0;  # graceful shutdown (RFC 8326)"
 
 
 def _ends(session: Upstream, family: int) -> tuple[object, object]:

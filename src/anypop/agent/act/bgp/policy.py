@@ -14,44 +14,19 @@ from anypop.agent.decide.elements import SpeakerConfig
 from anypop.model.announce import Prefix
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.peering import Take, takes
-
-# IANA's registries of special-purpose addresses (RFC 6890 and its updates), with all that is inside: nothing of it is
-# reached over the Internet. IPv6: what is not global unicast at all is refused by `GLOBAL6`.
-RESERVED4 = (
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-    "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-    "224.0.0.0/4", "240.0.0.0/4",
-)  # fmt: skip
-RESERVED6 = ("2001::/23", "2001:db8::/32", "2002::/16", "3ffe::/16", "3fff::/20")
-# 0 and 23456 never originate (RFC 7607, 6793); documentation, private use and the last number: RFC 5398, 6996, 7300
-_RESERVED_AS = "0, 23456, 64496..131071, 4200000000..4294967295"
-_LONGEST = {4: 24, 6: 48}  # what the Internet takes
-_SHORTEST = {4: 8, 6: 16}  # nobody was ever given more
-_DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
+from anypop.model.reserved import DEFAULT, RESERVED_AS, bogon_sets
 
 
 def sets(config: SpeakerConfig) -> Iterator[str]:
     """The sets and functions that all filters share."""
-    yield f"define RESERVED_AS = [ {_RESERVED_AS} ];"
-    yield from _family(4, config, RESERVED4)
-    yield "define GLOBAL6 = [ 2000::/3+ ];"
-    yield from _family(6, config, RESERVED6)
+    yield f"define RESERVED_AS = [ {RESERVED_AS} ];"
+    for family in (4, 6):
+        yield f"define OURS{family} = {prefix_set(p for p in config.ours if p.version == family)};"
+        yield f"define MANAGEMENT{family} = {prefix_set(p for p in config.management if p.version == family)};"
+        yield f"function is_ours{family}() {{ return (net ~ OURS{family}) || (net ~ MANAGEMENT{family}); }}"
+        yield from bogon_sets(family)
     if config.rpki:
         yield from ("roa4 table rpki4;", "roa6 table rpki6;")
-
-
-def _family(family: int, config: SpeakerConfig, reserved: Iterable[str]) -> Iterator[str]:
-    yield f"define OURS{family} = {prefix_set(p for p in config.ours if p.version == family)};"
-    yield f"define MANAGEMENT{family} = {prefix_set(p for p in config.management if p.version == family)};"
-    yield f"define RESERVED{family} = {prefix_set(reserved)};"
-    yield f"function is_ours{family}() {{ return (net ~ OURS{family}) || (net ~ MANAGEMENT{family}); }}"
-    conditions = [
-        f"(net ~ RESERVED{family})",
-        *(["(net !~ GLOBAL6)"] if family == 6 else []),
-        f"(net.len < {_SHORTEST[family]})",
-        f"(net.len > {_LONGEST[family]})",
-    ]
-    yield f"function is_bogon{family}() {{ return {' || '.join(conditions)}; }}"
 
 
 def prefix_set(prefixes: Iterable[Prefix | str]) -> str:
@@ -65,7 +40,7 @@ def import_filter(config: SpeakerConfig, upstream: Upstream, family: int) -> lis
     take = takes(upstream.kind, upstream.imports)
     if take is Take.NONE:
         return []
-    default = _DEFAULT[family]
+    default = DEFAULT[family]
     if take is Take.DEFAULT:
         checks = [f"(net != {default})"]
     else:
