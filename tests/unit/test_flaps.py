@@ -207,7 +207,10 @@ def test_the_governor_lets_a_flapping_pop_go_and_never_the_last_one() -> None:
         reports = {
             host: Received(
                 report=city_report(
-                    planned, host, withdrawn=(prefix,) if host in off else (), wants=(prefix,) if str(host) == LHR else ()
+                    planned,
+                    host,
+                    withdrawn=(prefix,) if host in off else (),
+                    wants=(prefix,) if str(host) == LHR else (),
                 ),
                 at=0.0,
             )
