@@ -168,7 +168,8 @@ def test_the_bad_session_is_left_out_and_the_others_stand() -> None:
 
     bad = refused(config, {}, check)
     assert set(bad) == {"u4_b", "u4_d"}
-    assert "syntax error" in bad["u4_b"]
+    assert bad["u4_b"] == "line 7: syntax error"
+    assert "beside" in bad["u4_d"]
     check(set(bad))
 
 
