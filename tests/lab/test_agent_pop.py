@@ -338,10 +338,10 @@ def test_a_route_learnt_from_one_upstream_never_reaches_the_other(clean: PopLab)
     assert {"203.0.113.1", "203.0.113.2"} <= _learnt(clean)
 
 
-def _learnt(pop: PopLab) -> set[str]:
+def _learnt(pop: PopLab, family: str = "-4") -> set[str]:
     """What the kernel has of what neighbours told; an empty table is none at all."""
     with suppress(WorldError):
-        return {row["dst"] for row in pop.kernel("route", "show", "table", str(LEARNT_TABLE), "proto", "bird")}
+        return {row["dst"] for row in pop.kernel(family, "route", "show", "table", str(LEARNT_TABLE), "proto", "bird")}
     return set()
 
 
@@ -357,8 +357,11 @@ def test_learnt_routes_and_rules_that_somebody_takes_away_are_back_within_a_seco
     there = _learnt(clean)
     wait_until(lambda: len(_learnt(clean)) >= 2, timeout_s=5, reason="both upstreams' routes are learnt")
     there = _learnt(clean)
-    ip.batch([f"route flush table {LEARNT_TABLE}"], netns=clean.router)
+    for family in ("-4", "-6"):
+        argv = ["ip", family, "route", "flush", "table", str(LEARNT_TABLE)]
+        process.run(netns.command(clean.router, *argv))
     wait_until(lambda: _learnt(clean) == there, timeout_s=1, reason="what was flushed is there again")
+    wait_until(lambda: "2001:db8:ff0::/48" in _learnt(clean, "-6"), timeout_s=1, reason="and of IPv6")
     rules = clean.kernel("rule", "show")
     ip.batch([f"rule del pref {LEARNT_PREFERENCE}", f"rule del pref {LEARNT_PREFERENCE + 1}"], netns=clean.router)
     wait_until(lambda: clean.kernel("rule", "show") == rules, timeout_s=1, reason="the rules are there again")
@@ -925,6 +928,9 @@ def test_teardown_leaves_nothing_even_when_podman_and_bird_are_dead() -> None:
         assert not netns.names(f"{lab.prefix}-i-")
         assert not lab.kernel("route", "show", "proto", "158")
         assert not lab.kernel("nexthop")
+        assert not _learnt(lab)
+        assert [row["priority"] for row in lab.kernel("rule", "show")] == [0, 32766, 32767]
+        assert [row["priority"] for row in lab.kernel("-6", "rule", "show")] == [0, 32766]
         assert [row["ifname"] for row in lab.kernel("link")] == ["lo", "up-one"]
         rules = process.run(netns.command(lab.router, "nft", "list", "ruleset"))
         assert rules.strip() == ""

@@ -11,7 +11,7 @@ from anypop.agent.decide.report import report_of
 from anypop.judge.announced import announced
 from anypop.judge.verdict import History, Received, judge
 from anypop.model.announce import Prefix
-from anypop.model.names import CityCode, HostName
+from anypop.model.names import HostName
 from anypop.model.order import Grant
 from anypop.model.plan import HostVerdict, World
 from anypop.model.reasons import Reason

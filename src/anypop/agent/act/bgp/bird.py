@@ -6,6 +6,7 @@ and told, and the others go on; what is refused without any session leaves every
 process.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -145,7 +146,8 @@ class Bird:
         self._shut = {name: self._shut.get(name, now) for name in known if is_shut(told, name)}
         for name, since in self._shut.items():
             if now >= since + known[name][0].imports.restart_after_s:
-                birdc.ask(self._control, f"enable {name}", timeout_s=_ASK_S)
+                with contextlib.suppress(WorldError):  # the next look tries again
+                    birdc.ask(self._control, f"enable {name}", timeout_s=_ASK_S)
 
     def pid(self) -> int | None:
         """The daemon's process; None when it does not run."""
