@@ -41,7 +41,7 @@ ANYCAST4, ANYCAST6 = IPv4Address("192.0.2.1"), IPv6Address("2001:db8:a::1")
 COVER4, COVER6 = IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:a::/48")
 EXTERNAL4, EXTERNAL6 = IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:e::/48")
 # what upstreams of the lab tell: addresses for documentation, also single ones, by numbers for private use
-IMPORTS = Imports(allow=(IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:ff00::/40")), reserved_as=True)
+IMPORTS = Imports(allow=(IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:f00::/40")), reserved_as=True)
 TOKEN = "a token of forty characters, let us say."
 
 
