@@ -160,7 +160,7 @@ router bgp 65010
  neighbor 89.0.1.2 password {PASSWORD}
  neighbor 89.0.1.2 timers 3 9
  neighbor 89.0.1.2 local-role provider
- neighbor 89.0.1.2 bfd 3 100 100
+ neighbor 89.0.1.2 bfd 5 100 100
  neighbor fe80::2 remote-as {OWN}
  neighbor fe80::2 interface wan
  address-family ipv4 unicast
@@ -304,7 +304,7 @@ def _upstreams(folder: Path) -> tuple[Upstream, ...]:
         Upstream(
             name=FRR, asn=65010, interface="up-frr", neighbor4=IPv4Address("89.0.1.1"), local4=IPv4Address("89.0.1.2"),
             password_file=str(folder / "frr.password"), role=Role.CUSTOMER, hold_s=9, keepalive_s=3,
-            bfd_interval_ms=100, bfd_multiplier=3,
+            bfd_interval_ms=100, bfd_multiplier=5,
         ),
         Upstream(
             name=GOBGP, asn=4_200_000_010, interface="up-gobgp", neighbor4=IPv4Address("89.0.2.1"),
