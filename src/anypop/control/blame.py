@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from anypop.control.sharing import tenants
 from anypop.control.state import Declaration, State
-from anypop.judge.verdict import to_blame
+from anypop.judge.verdict import answering, to_blame
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 
@@ -27,7 +27,7 @@ def failing(state: State, host: HostName, prefix: Prefix) -> list[Declaration]:
     memory = state.history.workloads
     found = to_blame(
         state.verdict.gates.get(host, {}).get(prefix, _NOBODY),
-        view.healthy,
+        answering(view.healthy, view.silent, prefix.version),
         lambda w: (known := memory.get(w)) is not None and part.pop in known.served,
     )
     return sorted((d for w in found if (d := state.workloads.get(w)) is not None), key=lambda d: (d.created_at, d.id))
@@ -56,6 +56,12 @@ def because(failed: Collection[Declaration], reader: Declaration) -> str:
     if own:
         return f"{slugs} does not answer here"
     return "another workload of the prefix does not answer here" if failed else ""
+
+
+def is_silent(state: State, host: HostName, workload_id: WorkloadId, version: int) -> bool:
+    """Whether a workload's instances on a host are healthy, and do not answer in that family."""
+    view = state.verdict.views.get(host)
+    return view is not None and (workload_id, version) in view.silent
 
 
 def dark(state: State, workload_id: WorkloadId) -> frozenset[CityCode]:
