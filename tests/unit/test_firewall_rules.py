@@ -9,6 +9,7 @@ from anypop.agent.act.network import firewall_rules
 from anypop.agent.act.network.firewall_rules import digest, elements, render
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.naming import device_group_of, is_device_group, link_of
+from anypop.model.confinement import InstanceRules
 from anypop.model.names import StackId
 from anypop.model.order import Containers, InstanceOrder
 from anypop.model.workload import Port, Protocol
@@ -79,6 +80,19 @@ def test_what_is_forwarded_for_others_is_ours() -> None:
     assert distant.neighbors == (("", far.neighbor4),)
     assert distant.uplinks == (far.interface,)
     assert set(rules.hidden) == {asked.private4, asked.private6}
+
+
+def test_private_networks_are_closed_and_the_operator_says_which() -> None:
+    """By default those where managements are; what the network document says instead holds, and is other rules."""
+    asked = order(1, one(0, "a"))
+    plain = firewall_for(asked, asked.instances)
+    opened = firewall_for(
+        replace(asked, rules=InstanceRules(unreachable=(ip_network("192.0.0.0/24"),))), asked.instances
+    )
+    assert "10.0.0.0/8" in render(plain, "any")
+    assert "10.0.0.0/8" not in render(opened, "any")
+    assert "192.0.0.0/24" in render(opened, "any")
+    assert digest(plain) != digest(opened)
 
 
 def test_overlapping_prefixes_are_one_range() -> None:

@@ -30,6 +30,7 @@ from anypop.model.peering import Imports
 VANTAGES4 = IPv4Network("172.16.0.0/12")
 VANTAGES6 = IPv6Network("fd00:e::/32")
 MANAGEMENT = IPv4Network("100.64.0.0/16")
+INSTANCES = (IPv4Network("10.128.0.0/9"), IPv6Network("fd00:1::/32"))
 # A link shorter than this is two veth ends: light needs 12 microseconds for 2 km, less than the kernel's own way takes.
 SHORTEST_WIRE_KM = 2.0
 _VANTAGE_MACS = 1 << 24  # beyond those of all numbered links

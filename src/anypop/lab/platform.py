@@ -20,6 +20,7 @@ from pathlib import Path
 from anypop.host import netns, process
 from anypop.host.lock import alone
 from anypop.lab import address, build, folder, podman, preflight, registry
+from anypop.lab.address import INSTANCES, MANAGEMENT
 from anypop.lab.topology import Topology
 from anypop.lab.topology_read import load
 from anypop.lab.until import until
@@ -137,7 +138,8 @@ def up(
             )
         progress("internet")
         lab = build.up(topology, prefix=place.prefix, state_dir=state / "lab", progress=progress)
-        rules = InstanceRules(registries=(f"127.0.0.1:{place.registry_port}",))
+        # the lab's Internet has private addresses
+        rules = InstanceRules(registries=(f"127.0.0.1:{place.registry_port}",), unreachable=(MANAGEMENT, *INSTANCES))
         network = replace(lab.network(), instances=rules)
         (state / "network.yaml").write_text(json.dumps(codec.to_data(network), indent=1))
 

@@ -7,8 +7,10 @@ operator lets it have) and of the agent (what a container is made with). Pure. I
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 
 from anypop.model import registries
+from anypop.model.announce import Prefix
 from anypop.model.errors import Problem
 
 # Linux's own, by number (linux/capability.h)
@@ -74,19 +76,31 @@ def capabilities_of(security: Security) -> frozenset[str]:
     return left | set(security.add)
 
 
+# Where operators have their management, and nobody on the Internet is (RFC 1918, RFC 6598, RFC 4193).
+PRIVATE: tuple[Prefix, ...] = (
+    IPv4Network("10.0.0.0/8"),
+    IPv4Network("100.64.0.0/10"),
+    IPv4Network("172.16.0.0/12"),
+    IPv4Network("192.168.0.0/16"),
+    IPv6Network("fc00::/7"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRules:
     """The operator's rules for instances, a part of the network document.
 
     `capabilities`: what a tenant may add. `processes`: how many a container may have, threads included. `registries`:
     HOST or HOST:PORT, from which images may come although their address is not a public one. `log_bytes`: how large a
-    log may be; a container has two, the one that is written and the one before.
+    log may be; a container has two, the one that is written and the one before. `unreachable`: networks to which an
+    instance may open nothing, whatever the routes say; it answers who asks from there.
     """
 
     capabilities: tuple[str, ...] = ADDABLE
     processes: int = 2048
     registries: tuple[str, ...] = ()
     log_bytes: int = 10 << 20
+    unreachable: tuple[Prefix, ...] = PRIVATE
 
 
 PLAIN_RULES = InstanceRules()

@@ -160,6 +160,7 @@ class Firewall:
     neighbors: tuple[tuple[str, Address], ...] = ()
     ours: tuple[Prefix, ...] = ()
     hidden: tuple[Prefix, ...] = ()
+    unreachable: tuple[Prefix, ...] = ()
     services: tuple[Opening, ...] = ()
 
 

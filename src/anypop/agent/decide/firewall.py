@@ -35,6 +35,7 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         neighbors=tuple(sorted(neighbors, key=lambda n: (n[0], n[1].version, int(n[1])))),
         ours=tuple(sorted(ours, key=str)),
         hidden=(order.private4, order.private6),
+        unreachable=order.rules.unreachable,
     )
 
 

@@ -28,14 +28,17 @@ _KINDS = {
 }
 FIXED_SETS = (
     "uplinks",
-    *(f"{n}{v}" for n in ("neighbors", "distant", "services", "ours", "hidden", "near_uplinks") for v in (4, 6)),
+    *(f"{n}{v}" for n in ("neighbors", "distant", "services", "ours", "hidden", "closed") for v in (4, 6)),
 )  # fmt: skip
 # What no instance may send to, whatever the routes say: this host, the link (there the metadata of clouds answer), and
 # what is no single receiver (RFC 6890).
-_NEVER = {
-    4: "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0-255.255.255.255",
-    6: "::/127, ::ffff:0:0/96, fe80::/10, ff00::/8",
-}
+_NEVER = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3",
+        "::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8",
+    )
+)  # fmt: skip
 
 
 def render(rules: Firewall, prefix: str, networks: Iterable[Prefix] = ()) -> str:
@@ -77,7 +80,16 @@ def render(rules: Firewall, prefix: str, networks: Iterable[Prefix] = ()) -> str
 
 def digest(rules: Firewall, networks: Iterable[Prefix] = ()) -> str:
     """A short name of all that is not an element: while it is the same, elements are enough."""
-    fixed = (rules.uplinks, rules.neighbors, rules.ours, rules.hidden, rules.services, tuple(networks), _VERSION)
+    fixed = (
+        rules.uplinks,
+        rules.neighbors,
+        rules.ours,
+        rules.hidden,
+        rules.unreachable,
+        rules.services,
+        tuple(networks),
+        _VERSION,
+    )
     return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]
 
 
@@ -125,7 +137,8 @@ def _fixed_sets(rules: Firewall, networks: Iterable[Prefix]) -> Iterator[str]:
         yield from _set(f"services{v}", f"ipv{v}_addr . inet_proto . inet_service", offered)
         yield from _networks(f"ours{v}", v, rules.ours)
         yield from _networks(f"hidden{v}", v, rules.hidden)
-        yield from _networks(f"near_uplinks{v}", v, networks)
+        closed = (*_NEVER, *networks, *rules.unreachable, *(ip_network(a) for _, a in rules.neighbors))
+        yield from _networks(f"closed{v}", v, closed)
 
 
 def _chains(rules: Firewall) -> Iterator[str]:
@@ -178,16 +191,10 @@ def _chains(rules: Firewall) -> Iterator[str]:
     yield from _chain(
         "leaving",
         f"{_group('oifgroup')} return",
-        f"ip daddr {{ {_NEVER[4]} }} counter drop",
-        f"ip6 daddr {{ {_NEVER[6]} }} counter drop",
         "ct direction reply ct state established,related return",  # an answer goes wherever it was asked from
         "oifname != @uplinks counter drop",
-        "ip daddr @near_uplinks4 counter drop",
-        "ip6 daddr @near_uplinks6 counter drop",
-        "oifname . ip daddr @neighbors4 counter drop",
-        "oifname . ip6 daddr @neighbors6 counter drop",
-        "ip daddr @distant4 counter drop",
-        "ip6 daddr @distant6 counter drop",
+        "ip daddr @closed4 counter drop",
+        "ip6 daddr @closed6 counter drop",
     )
     yield from _chain(
         "arriving",
