@@ -145,6 +145,17 @@ def test_everything_wrong_with_a_body_is_said_at_once(
     assert violations(world.call(method, path, json=body)).keys() >= wanted.keys()
 
 
+def test_nobodys_body_is_read_before_it_is_known_who_it_is(world: World) -> None:
+    """401, whatever the body: of who has no token nothing is kept here while it comes. Only who asks for a token sends
+    one.
+    """
+    asked = [(method, route) for method, route in operations() if content_of(route) and route.name != "issue_token"]
+    assert len(asked) > 20
+    for method, route in asked:
+        answer = world.call(method, path_of(world, route), content=b"{", headers={"content-type": JSON})
+        assert answer.status_code == 401, (route.name, answer.text)
+
+
 def test_more_problems_than_anybody_reads_are_counted(world: World) -> None:
     """A hundred in words, and how many more there are: 20,000 unknown fields are no work of minutes."""
     body = a_body("many")
