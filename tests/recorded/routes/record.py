@@ -313,7 +313,8 @@ DAEMONS: dict[str, Callable[[str, Path, Callable[[], None]], Prints]] = {
 
 def recorded(name: str, directory: Path) -> Prints:
     """All forms of one daemon, run now."""
-    with wires(f"rec{os.getpid()}") as (router, peers), peers_up(peers, directory) as birdc:
+    number = list(DAEMONS).index(name)
+    with wires(f"rec{os.getpid()}{number}") as (router, peers), peers_up(peers, directory) as birdc:
         return DAEMONS[name](router, directory, lambda: announced(birdc, (4,) if name == "bird1" else (4, 6)))
 
 
