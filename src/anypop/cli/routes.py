@@ -4,9 +4,14 @@ In: text of a file or of standard input. Out: the routes with what removed each,
 no control is asked, nothing leaves this machine. The reading and the words are `routing.paste`'s.
 """
 
+import bz2
+import gzip
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO, cast
 
 import typer
 
@@ -61,6 +66,30 @@ def _table(prefix: dict[str, Any]) -> Table:
     return Table(columns=columns, rows=rows, title=prefix["prefix"] or prefix["subject"] or "")
 
 
+@contextmanager
+def table_of(file: str) -> Iterator[BinaryIO | None]:
+    """A file that holds MRT, plain or compressed, open at its beginning; None for any other, and for standard input."""
+    if file == "-" or not Path(file).is_file():
+        yield None
+        return
+    with ExitStack() as opened:
+        stream: BinaryIO = opened.enter_context(Path(file).open("rb"))
+        magic = stream.read(3)
+        stream.seek(0)
+        if magic[:2] == b"\x1f\x8b":
+            stream = cast(BinaryIO, opened.enter_context(gzip.open(stream)))
+        elif magic == b"BZh":
+            stream = cast(BinaryIO, opened.enter_context(bz2.open(stream)))
+        try:
+            head = stream.read(12)
+            stream.seek(0)
+        except (OSError, EOFError):  # it begins as if it were compressed, and is not
+            head = b""
+        from anypop.routing.paste import mrt  # noqa: PLC0415 - only here, and its parser is nobody's else
+
+        yield stream if mrt.looks(head) else None
+
+
 def text_of(file: str) -> str:
     """What is in a file, or on standard input for `-`. Octets that are no UTF-8 stay visible as replacement
     characters.
@@ -85,6 +114,9 @@ def explain(
             "--asn", metavar="N", help="Your AS (default: the origin that all paths share).", min=1, max=(1 << 32) - 1
         ),
     ] = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="PREFIX", help="Only this prefix, of a text or table that has several.")
+    ] = "",
     style: Annotated[
         Style | None,
         typer.Option(
@@ -101,11 +133,20 @@ def explain(
     Reads Junos (show route PREFIX, also terse, detail and extensive), BIRD (show route for PREFIX all), FRR, IOS,
     IOS-XR, NX-OS and EOS (show bgp PREFIX, and the table), OpenBGPD (bgpctl show rib), GoBGP (gobgp global rib), SR OS,
     VRP and RouterOS; the JSON of Junos, FRR, EOS, OpenBGPD, GoBGP and RIPEstat's looking glass; bgpdump. What is
-    missing from the text is said first. Asks no control and no router.
+    missing from the text is said first. A file may also be MRT, as collectors give it. Asks no control and no router.
     """
-    from anypop.routing.paste import sentences  # noqa: PLC0415 - dictionaries are YAML, and --help needs none of them
+    from anypop.routing.paste import mrt, sentences  # noqa: PLC0415 - dictionaries are YAML, and --help needs none
     from anypop.routing.paste.explained import explain as judged  # noqa: PLC0415
     from anypop.routing.paste.read import read  # noqa: PLC0415
 
-    found = [sentences.data(one) for one in judged(read(text_of(file), style=style), asn=asn)]
+    try:
+        only = ip_network(prefix) if prefix else None
+    except ValueError as error:
+        raise Failure(f"--prefix {prefix}: {error}", code=Exit.USAGE) from error
+    with table_of(file) as table:
+        pasted = mrt.read(table, only) if table is not None else read(text_of(file), style=style)
+    told = [one for one in judged(pasted, asn=asn) if only is None or one.prefix == only]
+    if not told:
+        raise Failure(f"no route to {prefix} is in it", code=Exit.USAGE)
+    found = [sentences.data(one) for one in told]
     call.screen.result(found, lambda: lines(found))
