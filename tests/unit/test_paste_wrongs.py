@@ -143,6 +143,23 @@ def test_one_prefix_in_two_tables_is_two_decisions() -> None:
     assert [(f.table, len(f.outcomes)) for f in found] == [("inet.0", 3), ("blue.inet.0", 3)]
 
 
+def test_routes_of_evpn_join_no_prefix_of_junos() -> None:
+    """Their headings are no prefixes, and say more than one word."""
+    one = JUNOS.format(table="", reason="Router ID")
+    mac = one.replace("203.0.113.0/24", "2:192.0.2.1:1::0::02:42:ac:11:00:02::203.0.113.9/304 MAC/IP")
+    found = explain(read(one + "\n" + mac))
+    assert [(f.prefix is None, len(f.outcomes)) for f in found] == [(False, 3), (True, 3)]
+    assert found[1].subject.startswith("2:192.0.2.1:1::0") and found[1].best is not None
+
+
+def test_a_path_of_many_that_is_shown_alone_is_explained_as_a_part() -> None:
+    """IOS-XR shows the best path alone where it is asked for it, with its own number."""
+    lines = XR.splitlines()
+    text = "\n".join([*lines[:1], "Paths: (3 available, best #2)", "  Path #2: Received by speaker 0", *lines[3:7]])
+    found = only(text)
+    assert found.best is not None and not found.whole and found.notes[0] == "the text has 1 of 3 routes"
+
+
 def test_a_line_that_is_missing_between_two_routes_breaks_the_route_it_left() -> None:
     """Lines of two routes run together are told from one."""
     lines = JUNOS.format(table="", reason="Router ID").splitlines()

@@ -24,7 +24,7 @@ DETAIL = re.compile(
     r"^\s*(?P<flag>[*+-])?(?P<protocol>[A-Z][\w-]*)\s+Preference: (?P<preference>\d{1,10})(?:/(?P<second>-?\d{1,10}))?"
 )
 TABLE = re.compile(r"^\s*(?P<table>[^\s:]\S*): \d+ destinations?, \d+ routes?")
-_COUNTED = re.compile(r"^\s*(?P<what>\S+)\s+\((?P<total>\d{1,9}) entr(?:y|ies)\b.*\)")
+_COUNTED = re.compile(r"^\s*(?P<what>\S+)(?: [A-Za-z/]{1,20})?\s+\((?P<total>\d{1,9}) entr(?:y|ies)\b.*\)")
 _ALONE = re.compile(r"^\s*(?P<what>[0-9a-fA-F.:]\S*/\d{1,3})$")
 _PATH = re.compile(r"AS path:\s*(?P<path>.*)")
 _REFLECTED = re.compile(r"Originator ID:\s*(?P<id>[\d.]+)|Cluster list:(?P<list>[\d. ]+)")
