@@ -22,7 +22,9 @@ import httpx
 import pytest
 import yaml
 
+from anypop.control.store import open_store
 from anypop.model import codec
+from anypop.model.errors import WorldError
 from tests import postgres_server
 from tests.control_world import a_body, a_network
 from tests.wait import wait_until
@@ -208,3 +210,29 @@ def _reads_of_a_standby(standby: Control, token: dict[str, str], active: str) ->
         assert answer.status_code == 503 and active in answer.json()["message"]
         assert answer.json()["details"][-1] == {"@type": "stackpath.rpc.RetryInfo", "retryDelay": "2s"}
         assert client.get("/anypop/v1/agents/LHR/order?after=0", headers=token).status_code == 503
+
+
+def test_one_that_was_overtaken_writes_nothing(tmp_path: Path) -> None:
+    """Its lock is lost without its noticing, another takes over: from then on each of its transactions is refused, and
+    it learns that it is not the active one.
+    """
+    with postgres_server.running() as url:
+        first, second = open_store(tmp_path / "a", url, answers_at="https://a"), open_store(tmp_path / "b", url)
+        try:
+            assert first.lease is not None and second.lease is not None
+            with pytest.raises(WorldError, match="another control is the active one"):
+                second.put_setting("who", "b")
+            holder = second.lease.holder()
+            assert holder is not None and holder.address == "https://a"
+            first.put_setting("who", "a")
+            first.lease._drop()
+            second.prepare(tmp_path / "b")
+            second.put_setting("who", "b")
+            with pytest.raises(WorldError, match="another control is the active one"):
+                first.put_setting("who", "a")
+            assert (first.lease.epoch, second.lease.epoch) == (1, 2)
+            assert not first.lease.holds() and second.lease.holds()
+            assert first.setting("who") == "b"
+        finally:
+            first.close()
+            second.close()

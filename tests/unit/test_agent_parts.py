@@ -13,9 +13,18 @@ from anypop.agent.act.instances.labels import confinement_in, labels_for, past_i
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.act.network import netlink as nl
 from anypop.agent.decide.back_off import BackOff
-from anypop.agent.decide.elements import NO_PAST, ContainerState, Ending, Past
+from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Ending, Past
 from anypop.agent.decide.facts import Facts
-from anypop.agent.decide.memory import NOTHING, Memory, Trouble, lane_succeeded, order_changed, step_done, step_failed
+from anypop.agent.decide.memory import (
+    NOTHING,
+    Memory,
+    Trouble,
+    lane_succeeded,
+    order_changed,
+    process_died,
+    step_done,
+    step_failed,
+)
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import (
@@ -283,3 +292,24 @@ def test_a_host_tells_what_it_has_less_a_reserve() -> None:
     }
     assert report_of(host.facts(), **about, capacity=told).capacity == told
     assert report_of(Observed(), **about, capacity=told).capacity == told
+
+
+def test_a_crash_loop_rests_longer_and_longer_whatever_the_runtimes_clock_says() -> None:
+    """Its times follow the wall, which may have been set by an hour; ours do not. After a minute of running the row
+    begins anew.
+    """
+    one = instance(0)
+    for wrong_by in (-3600.0, 0.0, 3600.0):
+        memory, now, rests = NOTHING, 1000.0, []
+        for _ in range(4):
+            seen = ContainerSeen(
+                id="c", instance=one.name, uid=one.uid, container="web", state=ContainerState.RUNNING,
+                started_at=now + wrong_by,
+            )  # fmt: skip
+            now += 0.5
+            memory = process_died(seen, Reason.EXITED, memory, now)
+            rests.append(round(memory.restart_at(seen.key) - now, 3))
+            now = memory.restart_at(seen.key)
+        assert rests == [0.1, 0.2, 0.4, 0.8]
+        memory = process_died(seen, Reason.EXITED, memory, now + 61)
+        assert round(memory.restart_at(seen.key) - now - 61, 3) == 0.1

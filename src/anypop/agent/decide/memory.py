@@ -152,7 +152,8 @@ def _ended(seen: ContainerSeen, known: Past | None) -> Past:
 def process_died(seen: ContainerSeen, reason: Reason, memory: Memory, now: float) -> Memory:
     """The process of a container that ran is gone just now. `reason`: EXITED, or why we ended it."""
     before = memory.restarts.get(seen.key)
-    steady = seen.started_at is not None and now - seen.started_at > STEADY_S
+    # Since it might be started, by our own clock: the runtime's times follow the wall, which may have been set.
+    steady = before is not None and now - before.at > STEADY_S
     failures = before.failures if before and not steady else 0
     last = Ending(reason=reason, at=now)
     past = Past(restarts=seen.past.restarts + 1, last=last, image=seen.image, confinement=seen.confinement)
