@@ -345,6 +345,45 @@ def test_probes_are_read_with_their_defaults() -> None:
     assert (app.liveness.kind, app.liveness.command, app.liveness.failure_threshold) == (ProbeKind.EXEC, ("true",), 5)
 
 
+def test_probes_by_udp_and_dns_are_read_and_shown_again() -> None:
+    """What is sent is text or hex digits; DNS has port 53 and type A where nothing else is said."""
+    body = put(terraform(), f"{APP}.readinessProbe", {"dns": {"name": "www.example"}, "timeoutSeconds": 2})
+    body = put(body, f"{APP}.livenessProbe", {"udp": {"port": 27015, "requestHex": "FFff54", "expect": "I"}})
+    found = read(body)
+    app = found.workload.containers[0]
+    assert app.readiness is not None
+    assert app.liveness is not None
+    asked = app.readiness
+    assert (asked.kind, asked.port, asked.request, asked.record) == (ProbeKind.DNS, 53, "www.example", "A")
+    assert asked.timeout_s == 2
+    sent = app.liveness
+    assert (sent.kind, sent.port, sent.request, sent.expect) == (ProbeKind.UDP, 27015, "ffff54", "I")
+    shown = found.document["spec"]["containers"]["app"]
+    assert shown["readinessProbe"] == {"dns": {"name": "www.example"}, "timeoutSeconds": 2}
+    assert shown["livenessProbe"] == {"udp": {"port": 27015, "requestHex": "FFff54", "expect": "I"}}
+    text = read(put(terraform(), f"{APP}.readinessProbe", {"udp": {"port": 7, "request": "hi"}}))
+    assert text.workload.containers[0].readiness is not None
+    assert text.workload.containers[0].readiness.request == b"hi".hex()
+
+
+@pytest.mark.parametrize(
+    ("probe", "path"),
+    [
+        ({"udp": {"request": "hi"}}, "udp.port"),
+        ({"udp": {"port": 7, "requestHex": "abc"}}, "udp.requestHex"),
+        ({"udp": {"port": 7, "request": "a", "requestHex": "61"}}, "udp"),
+        ({"dns": {"name": "a..b"}}, "dns.name"),
+        ({"dns": {"name": "example", "type": "ANY"}}, "dns.type"),
+        ({"dns": {"name": "example"}, "tcpSocket": {"port": 53}}, ""),
+    ],
+)
+def test_a_wrong_probe_by_udp_or_dns_is_told_by_its_path(probe: dict[str, Any], path: str) -> None:
+    """Each as the client wrote it."""
+    with pytest.raises(Invalid) as told:
+        read(put(terraform(), f"{APP}.readinessProbe", probe))
+    assert [p.path for p in told.value.problems] == [f"{APP}.readinessProbe" + (f".{path}" if path else "")]
+
+
 def test_both_families_are_asked_for_by_name() -> None:
     """IPv6 only where it is named; the annotation lists IPv4 first."""
     found = read(put(terraform(), "spec.networkInterfaces.0.ipFamilies", ["IPv4", "IPv6"]))
