@@ -18,7 +18,7 @@ from anypop.agent.decide.announcements import reason_for
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, FamilyVerdict, Member, ProbeVerdict
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.observed import Observed
-from anypop.agent.decide.report import unasked_ports
+from anypop.agent.decide.report import report_of, unasked_ports
 from anypop.agent.decide.traffic import members_for
 from anypop.agent.naming import short
 from anypop.agent.observe import dns
@@ -241,6 +241,30 @@ def test_who_never_answered_in_a_family_keeps_nobody_elses_prefix_back() -> None
     assert _host(_v4only(), gates=(A6,)).gates(COVER6) == {A6}
     assert _host(_v4only(ever=True), gates=(A6, OTHER6)).gates(COVER6) == {A6, OTHER6}
     assert _host(_v4only(), gates=(A6, OTHER6), member=True).gates(COVER6) == {A6, OTHER6}
+
+
+def test_who_lacks_a_family_that_its_predecessor_answers_in_does_not_replace_it() -> None:
+    """It is not told as healthy, and the older one keeps the slot; where that one lacks it as well, all is as ever."""
+    old, new = instance(0), instance(0, life=1, link=1)
+    both = [replace(i, anycast=(A4, A6)) for i in (old, new)]
+    asked = replace(order(1, old), instances=tuple(both))
+    runs = tuple(
+        ContainerSeen(id=i.uid, instance=i.name, uid=i.uid, container="web", state=ContainerState.RUNNING, pid=7)
+        for i in both
+    )
+    whole = ProbeVerdict(
+        healthy=True,
+        reason=Reason.PROBE_PASSED,
+        families=tuple(FamilyVerdict(version=v, healthy=True, reason=Reason.PROBE_PASSED) for v in (4, 6)),
+    )
+    links = {short(i.uid): True for i in both}
+    for before, front in ((whole, old), (_v4only(), new)):
+        seen = Observed(containers=runs, links=links, health={old.uid: before, new.uid: _v4only()})
+        facts = Facts(asked, seen)
+        assert facts.fronts[old.name].uid == front.uid
+        told = report_of(facts, pop=asked.pop, host=asked.host, generation=1, at=1.0, refused=None, drift=(), errors=())
+        said = {i.uid: (i.healthy, i.reason) for i in told.instances}
+        assert said[new.uid] == ((True, Reason.RUNNING) if front is new else (False, Reason.FAMILY_SILENT))
 
 
 def _in_families(one: InstanceReport, *, six: bool) -> InstanceReport:

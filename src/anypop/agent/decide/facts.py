@@ -174,7 +174,19 @@ class Facts:
         verdict = self.observed.health.get(instance.uid)
         if verdict is None or verdict.healthy is None:
             return self.has_addresses(instance.uid)
-        return verdict.healthy
+        return verdict.healthy and not self.loses_family(instance)
+
+    def loses_family(self, instance: InstanceOrder) -> bool:
+        """Whether an older incarnation of its slot answers in a family in which this one never has: it is not yet what
+        it is to replace.
+        """
+        verdict = self.observed.health.get(instance.uid)
+        older = [i for i in self.lives.get(instance.name, ()) if i.life < instance.life] if verdict is not None else []
+        if verdict is None or not older:
+            return False
+        silent = [a.version for a in instance.anycast if verdict.never_answered(a.version)]
+        known = [v for i in older if i.uid in self.running and (v := self.observed.health.get(i.uid)) is not None]
+        return any(v.of(version).healthy is True for version in silent for v in known)
 
     def has_addresses(self, uid: str) -> bool:
         """Whether any external or anycast address leads to it."""

@@ -83,7 +83,7 @@ def _instance(instance: InstanceOrder, facts: Facts, at: float) -> InstanceRepor
     phase, reason, message = _phase(instance, containers, facts, at)
     starts = [c.started_at for c in containers if c.started_at is not None]
     verdict = facts.observed.health.get(instance.uid)
-    healthy = bool(verdict and verdict.healthy) and instance.uid in facts.running
+    healthy = bool(verdict and verdict.healthy) and instance.uid in facts.running and not facts.loses_family(instance)
     return InstanceReport(
         name=instance.name, uid=instance.uid, phase=phase, healthy=healthy, reason=reason, message=message,
         template=_template(instance.uid, facts), serving=_has_slot(instance, facts),
@@ -124,6 +124,8 @@ def _phase(
     verdict = facts.observed.health.get(instance.uid)
     if verdict is None or verdict.healthy is None:
         return Phase.STARTING, Reason.PROBE_PENDING, ""
+    if verdict.healthy and facts.loses_family(instance):
+        return Phase.RUNNING, Reason.FAMILY_SILENT, verdict.message
     if verdict.healthy:
         drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
         runs = Reason.NOT_ASKED if verdict.reason is Reason.NOT_ASKED else Reason.RUNNING
