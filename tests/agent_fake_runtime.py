@@ -4,7 +4,7 @@ holds it to that.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
@@ -106,6 +106,9 @@ class FakeRuntime:
 
     async def disk_bytes(self) -> int:
         return 100 << 30
+
+    async def written(self) -> Mapping[str, int]:
+        return dict.fromkeys((seen.id for seen in self._all.values()), 0)
 
     async def storage(self) -> Path | None:
         return None

@@ -309,3 +309,20 @@ def test_an_image_that_a_container_is_made_of_cannot_be_dropped(case: Case) -> N
         assert not runtime.fetched()
 
     case.run(test)
+
+
+@pytest.mark.lab
+def test_what_a_container_wrote_is_measured(service: PodmanService) -> None:
+    """Beside its image, by its id."""
+    script = "/bin/busybox dd if=/dev/zero of=/big bs=1M count=8; exec sleep 1000"
+    one = replace(instance(0), payload=Containers(containers=(web(command=("/bin/sh", "-c", script)),)))
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create(one))
+        assert (await runtime.written())[(await only(runtime)).id] < 1 << 20
+        await runtime.carry_out(START)
+        async with asyncio.timeout(10):
+            while not 8 << 20 <= (await runtime.written())[(await only(runtime)).id] < 9 << 20:  # noqa: ASYNC110 - another process writes
+                await asyncio.sleep(0.05)
+
+    Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)

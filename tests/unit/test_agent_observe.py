@@ -4,10 +4,12 @@ that hang.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -393,4 +395,54 @@ def test_an_older_list_of_containers_never_replaces_a_newer_one() -> None:
         assert observer.containers is not None
         assert [c.uid for c in observer.containers] == [instance(0).uid]
 
+    asyncio.run(test())
+
+
+class _Filling(FakeRuntime):
+    """A runtime with a storage, in which each container has written a gigabyte more than the one before."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(images={"web:1"})
+        self._folder = folder
+        self.asked = 0
+
+    async def storage(self) -> Path | None:
+        return self._folder
+
+    async def written(self) -> Mapping[str, int]:
+        self.asked += 1
+        return {seen.id: n << 30 for n, seen in enumerate(await self.seen())}
+
+
+def test_a_disk_that_is_nearly_full_tells_who_wrote_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is measured while there is room; then whoever wrote more than 10 GiB ends for that reason."""
+    free = 50
+
+    def statvfs(_: object) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=free, f_blocks=100, f_frsize=1 << 30)
+
+    async def test() -> None:
+        nonlocal free
+        runtime = _Filling(tmp_path)
+        for n in range(12):
+            await runtime.carry_out(CreateContainer(instance=instance(n), container=web(), lane="x"))
+        observer = Observer(
+            prefix="t", net=cast(Netlink, None), runtime=runtime, router=cast(Router, None),
+            speaker=cast(Speaker, None), clock=time.time,
+            wake=lambda: None, died=lambda _: None,
+        )  # fmt: skip
+        await observer.look_at_containers(quietly=True)
+        await observer.measure()
+        assert (runtime.asked, observer.overfull, observer.disk_error) == (0, frozenset(), "")
+        free = 5
+        await observer.measure()
+        seen = list(observer.containers or ())
+        assert observer.overfull == {seen[11].id}
+        assert "5 % left" in observer.disk_error
+        assert (observer.why_ended(seen[11]), observer.why_ended(seen[10])) == (Reason.OUT_OF_DISK, Reason.EXITED)
+        free = 50
+        await observer.measure()
+        assert (observer.overfull, observer.disk_error) == (frozenset(), "")
+
+    monkeypatch.setattr("anypop.agent.observe.observer.os.statvfs", statvfs)
     asyncio.run(test())

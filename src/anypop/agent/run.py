@@ -208,8 +208,7 @@ class Agent:
         """
         with contextlib.suppress(WorldError):  # the pass tries again and tells
             self._router.drop_member(short(seen.uid))
-        ended_by_us = seen.key in self._observer.probes.liveness_failed
-        reason = Reason.PROBE_FAILED if ended_by_us else Reason.OUT_OF_MEMORY if seen.out_of_memory else Reason.EXITED
+        reason = self._observer.why_ended(seen)
         self._memory = memory.process_died(seen, reason, self._memory, self._clock())
 
     def _take_order(self, order: Order) -> None:
@@ -359,7 +358,13 @@ class Agent:
         # before the first look nothing may be said about what the order names
         seen = self._facts or Observed(containers=tuple(self._observer.containers or ()))
         generation = self._facts.order.generation if self._facts else self._ledger.generation
-        errors = (self._ledger.error, self._order_error, self._observer.runtime_error, speaker.error if speaker else "")
+        errors = (
+            self._ledger.error,
+            self._order_error,
+            self._observer.runtime_error,
+            self._observer.disk_error,
+            speaker.error if speaker else "",
+        )
         report = report_of(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
             drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),

@@ -94,6 +94,7 @@ class InstanceRules:
     HOST or HOST:PORT, from which images may come although their address is not a public one. `log_bytes`: how large a
     log may be; a container has two, the one that is written and the one before. `unreachable`: networks to which an
     instance may open nothing, whatever the routes say; it answers who asks from there.
+    `disk_bytes`: what a container may write beside its image, once its host's disk is nearly full.
     """
 
     capabilities: tuple[str, ...] = ADDABLE
@@ -101,10 +102,12 @@ class InstanceRules:
     registries: tuple[str, ...] = ()
     log_bytes: int = 10 << 20
     unreachable: tuple[Prefix, ...] = PRIVATE
+    disk_bytes: int = 10 << 30
 
 
 PLAIN_RULES = InstanceRules()
 _SMALLEST_LOG, _LARGEST_LOG = 64 << 10, 1 << 40  # a line of conmon's has up to 8 KiB
+_LEAST_DISK, _MOST_DISK = 1 << 20, 1 << 50
 _FEWEST_PROCESSES, _MOST_PROCESSES = 8, 1 << 20
 
 
@@ -118,4 +121,6 @@ def problems(rules: InstanceRules, path: str) -> Iterator[Problem]:
         yield Problem(path=f"{path}.processes", message=message)
     if not _SMALLEST_LOG <= rules.log_bytes <= _LARGEST_LOG:
         yield Problem(path=f"{path}.log_bytes", message=f"must be {_SMALLEST_LOG} to {_LARGEST_LOG}")
+    if not _LEAST_DISK <= rules.disk_bytes <= _MOST_DISK:
+        yield Problem(path=f"{path}.disk_bytes", message=f"must be {_LEAST_DISK} to {_MOST_DISK}")
     yield from registries.problems(rules.registries, f"{path}.registries")

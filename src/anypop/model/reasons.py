@@ -53,6 +53,7 @@ class Reason(StrEnum):
     NOT_ASKED = "not-asked"
     EXITED = "exited"
     OUT_OF_MEMORY = "out-of-memory"
+    OUT_OF_DISK = "out-of-disk"
     BACK_OFF = "back-off"
     RUNNING = "running"
     STOPPING = "stopping"
@@ -128,6 +129,7 @@ _SAYS: dict[Reason, str] = {
     Reason.NOT_ASKED: "runs; nobody has asked whether it answers",
     Reason.EXITED: "its process ended",
     Reason.OUT_OF_MEMORY: "its process was ended for using more memory than it may",
+    Reason.OUT_OF_DISK: "its process was ended for writing more than it may while its host's disk was nearly full",
     Reason.BACK_OFF: "waits before the next try",
     Reason.RUNNING: "runs and answers",
     Reason.STOPPING: "is being taken down",

@@ -191,7 +191,8 @@ def _container_steps(
     if there.state is ContainerState.CREATED:
         return [*start]
     if there.state is ContainerState.RUNNING:
-        return [remove] if key in facts.observed.liveness_failed else []
+        must_go = key in facts.observed.liveness_failed or there.id in facts.observed.overfull
+        return [remove] if must_go else []
     # it ended: its disk is ephemeral, so a fresh one takes its place
     is_told = there.exit_code is not None or now >= due + EXIT_KNOWN_S
     return [remove, create, *start] if now >= due and is_told else []

@@ -22,8 +22,9 @@ class Observed:
 
     `speaker`: the configuration that runs, None when no speaker runs; `fallen` is then that of the one that died.
     `speaker_answers` False: it runs and does not answer, so what it announces is only what we last knew. `exported`:
-    (prefix, upstream) that are really sent now. `busy`: lanes with steps under way. `logs`: by container bytes, and
-    how often a log was full; as of the last full look.
+    (prefix, upstream) that are really sent now. `busy`: lanes with steps under way. `overfull`: ids of containers
+    that wrote more than they may, while the disk is nearly full. `logs`: by container bytes, and how often a log was
+    full; as of the last full look.
     """
 
     containers: tuple[ContainerSeen, ...] = ()
@@ -46,5 +47,6 @@ class Observed:
     liveness_failed: frozenset[Key] = frozenset()
     leaving: tuple[Leaving, ...] = ()
     busy: frozenset[str] = frozenset()
+    overfull: frozenset[str] = frozenset()
     logs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     memory: Memory = NOTHING

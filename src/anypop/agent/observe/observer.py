@@ -7,6 +7,7 @@ pass. Nothing known is ever forgotten because somebody does not answer.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from anypop.agent.act.network.namespaces import is_namespace
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.probe_ways import ProbeWays
 from anypop.agent.act.network.router import Router
+from anypop.agent.decide import disk
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.memory import Memory, as_known
@@ -32,9 +34,11 @@ from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
 from anypop.host import netns
 from anypop.model.announce import Address
+from anypop.model.confinement import PLAIN_RULES
 from anypop.model.errors import WorldError
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
+from anypop.model.reasons import Reason
 
 
 class Observer:
@@ -58,6 +62,9 @@ class Observer:
         self.runtime_error = ""
         self.capacity: Capacity | None = None
         self._logs = LogFiles()
+        self._most_written = PLAIN_RULES.disk_bytes
+        self.overfull: frozenset[str] = frozenset()
+        self.disk_error = ""
         self.log_sizes: Mapping[str, LogSeen] = {}
 
     async def open(self) -> Sequence[ContainerSeen]:
@@ -79,7 +86,22 @@ class Observer:
         with contextlib.suppress(WorldError):
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
+            await self._look_at_disk()
         self.log_sizes = {c.id: log for c in self.containers or () if (log := self._logs.seen(c.id)) is not None}
+
+    async def _look_at_disk(self) -> None:
+        """Who wrote too much, where the disk is nearly full."""
+        self.overfull, self.disk_error = frozenset(), ""
+        if self._logs.folder is None:
+            return
+        try:
+            found = os.statvfs(self._logs.folder)
+        except OSError:
+            return
+        if disk.is_short(found.f_bavail, found.f_blocks):
+            self.overfull = disk.overfull(await self._runtime.written(), self._most_written)
+            left = 100 * found.f_bavail // max(found.f_blocks, 1)
+            self.disk_error = f"the disk of {self._logs.folder} has {left} % left"
 
     async def watch(self) -> None:
         """Look at the containers again whenever that was asked for."""
@@ -136,6 +158,7 @@ class Observer:
         """
         kernel, pinned = self._router.look(), self._pinned()
         instances = {i.uid: i for i in page.order.instances}
+        self._most_written = page.order.rules.disk_bytes
         containers = tuple(self._templates.of(as_known(c, memory), instances) for c in self.containers or ())
         self._follow(containers, instances, memory)
         uids = {*instances, *(x.removal.uid for x in page.leaving)}
@@ -150,6 +173,7 @@ class Observer:
             exported=speaker.exported,
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
+            overfull=self.overfull,
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip
 
@@ -187,6 +211,14 @@ class Observer:
         """Uids of the incarnations whose link stands and lacks a setting or a neighbour entry."""
         leaving = (x.instance for x in page.leaving if x.instance is not None) if page else ()
         return links.unfit(self._net, (*leaving, *(page.order.instances if page else ())))
+
+    def why_ended(self, seen: ContainerSeen) -> Reason:
+        """Why the process of this container has ended just now, by what is known here."""
+        if seen.key in self.probes.liveness_failed:
+            return Reason.PROBE_FAILED
+        if seen.id in self.overfull:
+            return Reason.OUT_OF_DISK
+        return Reason.OUT_OF_MEMORY if seen.out_of_memory else Reason.EXITED
 
     def close(self) -> None:
         self._deaths.close()

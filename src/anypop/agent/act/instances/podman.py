@@ -8,7 +8,7 @@ holds secrets.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -73,13 +73,19 @@ class Podman:
         await self._http.aclose()
 
     async def seen(self) -> Sequence[ContainerSeen]:
-        labels = [f"{LABEL}prefix={self._prefix}", *([f"{LABEL}pop={self._pop}"] if self._pop else [])]
-        query = {"all": "true", "filters": json.dumps({"label": labels})}
-        rows = (await self._ask("list containers", "GET", "/containers/json", params=query)).json()
-        found = [_seen(row) for row in rows or []]
+        found = [_seen(row) for row in await self._rows()]
         ids = {c.id for c in found}
         self._out_of_memory = {id_: value for id_, value in self._out_of_memory.items() if id_ in ids}
         return await asyncio.gather(*(self._completed(c) for c in found))
+
+    async def _rows(self, **more: str) -> list[dict[str, Any]]:
+        labels = [f"{LABEL}prefix={self._prefix}", *([f"{LABEL}pop={self._pop}"] if self._pop else [])]
+        query = {"all": "true", "filters": json.dumps({"label": labels}), **more}
+        return (await self._ask("list containers", "GET", "/containers/json", params=query)).json() or []
+
+    async def written(self) -> Mapping[str, int]:
+        rows = await self._rows(size="true")
+        return {str(row["Id"]): int((row.get("Size") or {}).get("rwSize") or 0) for row in rows}
 
     async def carry_out(self, step: PayloadStep) -> None:
         match step:

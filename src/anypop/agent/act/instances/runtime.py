@@ -5,7 +5,7 @@ changes by itself. `Podman` is behind it in production, a fake in unit tests; on
 step may be repeated, and what fails raises `WorldError` in words that a user can act on.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +44,10 @@ class InstanceRuntime(Protocol):
 
     async def disk_bytes(self) -> int:
         """The size of the disk that images and instances are kept on."""
+        ...
+
+    async def written(self) -> Mapping[str, int]:
+        """Bytes that each container has written beside its image, by id. Costs a look at all of it."""
         ...
 
     async def storage(self) -> Path | None:
