@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from anypop.cli.announcements import shared_lines
 from anypop.cli.listings import pops_table
 from anypop.model.reasons import Reason
 
@@ -59,3 +60,22 @@ def test_a_session_that_bird_refused_or_that_flaps_is_told_with_its_reason() -> 
         {"upstream": "c", "family": 4, "state": "active", "error": "connection refused"},
     ]
     assert why(sessions=sessions) == "a IPv4: hold time must be at least 3; b IPv6: flaps: rests"
+
+
+def test_prefixes_that_accounts_share_are_told_once_below_the_table() -> None:
+    """To the operator with the names, to a tenant without."""
+    one = {
+        "prefix": "198.18.0.0/24",
+        "workloads": [
+            {"account": "a", "stack": "one", "workload": "web"},
+            {"account": "b", "stack": "two", "workload": "dns"},
+        ],
+    }
+    tail = "how it is announced is the operator's to change"
+    assert shared_lines({"shared": [one]}) == [
+        f"198.18.0.0/24 has addresses of several accounts (one/web of a, two/dns of b): {tail}"
+    ]
+    assert shared_lines({"shared": [{"prefix": "198.18.0.0/24"}]}) == [
+        f"198.18.0.0/24 has addresses of another account too: {tail}"
+    ]
+    assert shared_lines({}) == []

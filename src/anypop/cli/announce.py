@@ -13,7 +13,7 @@ import typer
 
 from anypop.cli import scopes, views
 from anypop.cli import waves as rolling
-from anypop.cli.announcements import rows_of, table
+from anypop.cli.announcements import listed, rows_of, shared_lines, table
 from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.options import KnownWorkload, Yes
@@ -86,8 +86,10 @@ def list_announcements(
             if views.anycast_of(w)
         ]
     )
-    rows = [row for slug in slugs for row in rows_of(call, slug)]
-    call.screen.result(rows, lambda: [table(rows)])
+    found = [listed(call, slug) for slug in slugs]
+    rows = [row for one in found for row in one.get("results") or []]
+    shared = list(dict.fromkeys(line for one in found for line in shared_lines(one)))
+    call.screen.result(rows, lambda: [table(rows), *shared])
 
 
 @command(

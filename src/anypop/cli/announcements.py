@@ -13,10 +13,28 @@ from anypop.model.scopes import scope_of, scope_says
 
 
 def rows_of(call: Call, workload: str) -> list[Any]:
-    found = call.client.get(
+    return list(listed(call, workload).get("results") or [])
+
+
+def listed(call: Call, workload: str) -> views.Data:
+    """All that control tells of a workload's announcements."""
+    found: views.Data = call.client.get(
         f"{call.workload_path(workload, 'anypop')}/announcements", what=f"announcements of {workload}"
     )
-    return list(found.get("results") or [])
+    return found
+
+
+def shared_lines(found: views.Data) -> list[str]:
+    """A line for each prefix in which other accounts have addresses; who they are stands in the operator's answer."""
+    lines = []
+    for one in found.get("shared") or []:
+        whose = ", ".join(
+            f"{views.text(w.get('stack'))}/{views.text(w.get('workload'))} of {views.text(w.get('account'))}"
+            for w in one.get("workloads") or []
+        )
+        said = f"has addresses of several accounts ({whose})" if whose else "has addresses of another account too"
+        lines.append(f"{views.text(one.get('prefix'))} {said}: how it is announced is the operator's to change")
+    return lines
 
 
 def table(rows: list[views.Data]) -> Table:

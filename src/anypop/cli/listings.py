@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from anypop.cli import views
+from anypop.cli.announcements import shared_lines
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
@@ -173,7 +174,8 @@ def register(root: typer.Typer) -> None:
     def pops(call: Call) -> None:
         """Every PoP and its hosts: whether they are known, their healthy instances, their BGP sessions."""
         found = call.client.get("/anypop/v1/pops", what="list PoPs").get("results") or []
-        call.screen.result(found, lambda: [pops_table(found)])
+        shared = list(dict.fromkeys(line for pop in found for line in shared_lines(pop)))
+        call.screen.result(found, lambda: [pops_table(found), *shared])
 
     @command(root, "vantages", stack=False, examples="anypop vantages")
     def vantages(call: Call) -> None:
