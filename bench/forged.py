@@ -254,13 +254,15 @@ class _Scene:
         return macs[0], macs[1]
 
     def visiting(self) -> _Tries:
-        """What an upstream may send: clients to open ports, and its own speaker's BFD."""
+        """What an upstream may send: clients to open ports, its speaker's BFD, what others judge."""
         tries = _Tries(self._upstream())
         tries._numbers = count(10_000)
         for version in (4, 6):
             client, near = VANTAGE[version], ip_address("10.99.0.1" if version == 4 else "fd00:99::1")
             tries.packet("the open port", client, _external(self.other, version), port=OPEN, tcp=True)
-            tries.packet("BFD", near, ip_address("10.99.0.2" if version == 4 else "fd00:99::2"), port=3784)
+            host = ip_address("10.99.0.2" if version == 4 else "fd00:99::2")
+            tries.packet("BFD", near, host, port=3784)
+            tries.packet("a port of the host that is none of ours", client, host, port=8443)
         return tries
 
     def intruding(self) -> _Tries:
