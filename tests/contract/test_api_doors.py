@@ -59,7 +59,8 @@ def test_half_requests_cost_little_and_honest_clients_see_nothing_of_them(tmp_pa
         wait_until(lambda: "ended before its body" in process.log(), timeout_s=10, reason="half bodies are told")
         log = process.log()
         assert "Traceback" not in log and len(log.splitlines()) < 10, log
-        assert "was refused: it has" in log
+        # a slow machine opens them so slowly that the oldest goes before there are too many of one address
+        assert "was refused: it has" in log or "had not come after 1 s" in log
     with running(tmp_path / "without", program=("-c", WITHOUT)) as process:
         found = half_open(("127.0.0.1", process.port), pid=process.child.pid, count=200)
         assert found.inside == 200 and found.grown_mb > 50, found
