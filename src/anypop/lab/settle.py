@@ -59,6 +59,8 @@ def settle(plan: LabPlan, folder: Path, *, timeout_s: float) -> None:
             waiting[name] = _lack(folder, name, *expected[name])
             if not waiting[name]:
                 del waiting[name]
+        if not waiting:  # one that was ready early may have lost something while others came up
+            waiting.update({name: lack for name in expected if (lack := _lack(folder, name, *expected[name]))})
         return not waiting
 
     try:
