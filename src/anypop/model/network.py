@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collap
 from typing import Any
 
 from anypop.model.announce import Prefix
+from anypop.model.backbone import BackboneRules
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName
 from anypop.model.peering import PLAIN_IMPORTS, GracefulRestart, Imports, Role, RpkiCache, UpstreamKind
@@ -88,6 +89,8 @@ class Host:
     addresses.
 
     `capacity`: the operator's own figure; without one the host's agent tells what the machine has, less a reserve.
+    `backbone_address`: its end of the tunnels to other hosts; None: the first address of `external4`, which no instance
+    gets.
     """
 
     name: HostName
@@ -98,6 +101,12 @@ class Host:
     external6: IPv6Network
     upstreams: tuple[Upstream, ...]
     capacity: Capacity | None = None
+    backbone_address: IPv4Address | None = None
+
+    @property
+    def tunnel_address(self) -> IPv4Address:
+        """Where other hosts reach it."""
+        return self.backbone_address or self.external4[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +148,8 @@ class Network:
     PoP; 0: never. `tenant_communities`: those that tenants may send; `harmless` stands for what the dictionaries know
     as an action on a tenant's own route, `209:*` for all of that form. `instances`: what instances may have and may
     ask for. `management`: where control, hosts and operators meet; no neighbour may tell a way there, and hosts
-    never follow one. `rpki`: caches that say whose a prefix is.
+    never follow one. `rpki`: caches that say whose a prefix is. `backbone`: hosts carry traffic for each other; None:
+    each PoP is on its own.
     """
 
     asn: int
@@ -151,6 +161,7 @@ class Network:
     instances: InstanceRules = PLAIN_RULES
     management: tuple[IPv4Network | IPv6Network, ...] = ()
     rpki: tuple[RpkiCache, ...] = ()
+    backbone: BackboneRules | None = None
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

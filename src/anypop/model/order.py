@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Literal
 
 from anypop.model.announce import Address, Announcement, Prefix
+from anypop.model.backbone import Backbone
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
 from anypop.model.network import Upstream
@@ -118,7 +119,8 @@ class Order:
     """The full desired state of one host. `decay_s`: how long a prefix is announced at lowest preference (RFC 8326)
     before it is withdrawn on purpose; `drain_s`: how long an instance may go on at most for the flows that it still
     has. `rules`: the operator's for instances; they hold for containers that are made from now on. `ours`,
-    `management`, `rpki`: see `Network`, for what may be learnt from neighbours.
+    `management`, `rpki`: see `Network`, for what may be learnt from neighbours. `backbone` None: the host carries
+    nothing for others, and others nothing for it.
     """
 
     pop: CityCode
@@ -141,6 +143,7 @@ class Order:
     ours: tuple[Prefix, ...] = ()
     management: tuple[Prefix, ...] = ()
     rpki: tuple[RpkiCache, ...] = ()
+    backbone: Backbone | None = None
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

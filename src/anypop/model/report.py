@@ -6,7 +6,7 @@ Times are seconds since the epoch, UTC, as the agent's host sees them.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 from anypop.model.confinement import Confinement
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.network import Capacity
@@ -108,7 +108,8 @@ class SessionReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixReport:
     """One prefix of ours here. `upstreams`: those it is exported to now. `wants_withdraw`: local evidence says it
-    should go and the governor's grant is missing.
+    should go and the governor's grant is missing. `shut`: the addresses inside it whose traffic this host can neither
+    serve nor carry, of those that must work for it to be announced.
     """
 
     prefix: Prefix
@@ -116,6 +117,31 @@ class PrefixReport:
     upstreams: tuple[str, ...]
     reason: Reason
     wants_withdraw: bool = False
+    shut: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarriedReport:
+    """An anycast address whose traffic this host sends to other hosts, all or in part. `local`: its own share, and
+    `shares` those of others, all in parts of their sum.
+    """
+
+    address: Address
+    local: int
+    shares: tuple[tuple[HostName, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelReport:
+    """The tunnel to another host. `up`: it answers, and tells what it serves; bytes of packets inside the tunnel, both
+    ways, since the tunnel was made.
+    """
+
+    host: HostName
+    up: bool
+    since: float | None = None
+    sent_bytes: int = 0
+    received_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +166,5 @@ class Report:
     drift: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     capacity: Capacity | None = None
+    carried: tuple[CarriedReport, ...] = ()
+    tunnels: tuple[TunnelReport, ...] = ()

@@ -15,6 +15,8 @@ from anypop.model.report import InstanceReport, Report
 MOST_INSTANCES = 8192
 MOST_PREFIXES = 8192
 MOST_SESSIONS = 1024
+MOST_CARRIED = 65_536  # addresses of a whole platform
+MOST_TUNNELS = 4096
 MOST_CONTAINERS = 64  # of one instance
 MOST_LINES = 8192
 LONGEST_LINE = 65_536
@@ -30,6 +32,8 @@ _MOST = {
     "orphans": MOST_LINES,
     "drift": MOST_LINES,
     "errors": MOST_LINES,
+    "carried": MOST_CARRIED,
+    "tunnels": MOST_TUNNELS,
 }
 _HIGHEST = 2**62  # the store keeps numbers of 64 bits
 _LATEST = 1e11  # seconds since the epoch that still have a date (year 5138)

@@ -1,0 +1,55 @@
+"""The backbone: how hosts carry traffic for each other.
+
+The operator says with `BackboneRules` (in the network document) that hosts are joined by tunnels; `Backbone` is what
+follows for one host and stands in its order. Who serves an address, and with how many instances, hosts tell each other
+themselves, so nothing of that is here: control need not live for it.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+from anypop.model.announce import Prefix
+from anypop.model.names import CityCode, HostName
+
+OVERHEAD = 36  # bytes around a packet in a tunnel: IPv4, UDP, VXLAN-GPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneRules:
+    """The operator's settings. `port`: UDP, of the tunnels. `mtu`: the longest packet that a tunnel takes: what the way
+    between hosts takes, less `OVERHEAD`. BFD between hosts: a host that is silent for interval x multiplier carries
+    nothing any more.
+    """
+
+    port: int = 4790
+    mtu: int = 1464
+    bfd_interval_ms: int = 50
+    bfd_multiplier: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackbonePeer:
+    """Another host. `router_id` is unique in our AS, so it numbers the peer in the kernel too; `address`: its end of
+    the tunnels; `distance_km`: 0 in the same PoP. `external*`: the prefixes of its instances' own addresses.
+    """
+
+    host: HostName
+    pop: CityCode
+    router_id: IPv4Address
+    address: IPv4Address
+    distance_km: int
+    external4: IPv4Network
+    external6: IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """One host's part. `address`: its own end of the tunnels; `peers`: all other hosts, the nearest first. `carried`:
+    the covering prefixes whose addresses hosts tell each other, one by one, and carry; what is not in them stays in
+    the PoP that serves it.
+    """
+
+    rules: BackboneRules
+    address: IPv4Address
+    peers: tuple[BackbonePeer, ...] = ()
+    carried: tuple[Prefix, ...] = ()
