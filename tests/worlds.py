@@ -106,10 +106,11 @@ def report(
     unhealthy: Iterable[str] = (),
     withdrawn: Iterable[Prefix] = (),
     wants: Iterable[Prefix] = (),
+    vacant: bool = False,
     sessions: str = "established",
 ) -> Report:
     """A host that does as its plan says. `unhealthy`: workload ids whose instances fail here; `wants`: prefixes it
-    asks to withdraw.
+    asks to withdraw, being `vacant` or not.
     """
     ill, gone, asked = set(unhealthy), set(withdrawn), set(wants)
     site, part = planned.network.host(where), planned.hosts[where]
@@ -143,6 +144,7 @@ def report(
                 upstreams=() if p in gone else tuple(a.upstream for a in told if a.prefix == p),
                 reason=Reason.AWAITING_GRANT if p in asked else Reason.ANNOUNCED,
                 wants_withdraw=p in asked,
+                vacant=vacant and p in asked,
             )
             for p in dict.fromkeys(a.prefix for a in told)
         ),

@@ -273,6 +273,35 @@ def test_a_prefix_nobody_answers_for_asks_to_go() -> None:
     assert (idle.announced, idle.reason, idle.wants_withdraw) == (False, Reason.NO_HEALTHY_INSTANCE, False)
 
 
+def test_only_where_no_process_and_no_route_is_left_is_a_prefix_vacant() -> None:
+    """Sick, it is held by whoever runs; of two that die, the first leaves it to the other; after the second nobody is
+    there, whatever any probe says; and once a process runs again it is a matter of probes anew.
+    """
+    host = FakeHost()
+    one = order(1, instance(0), instance(1))
+    host.obey(one)
+    settle(host)
+    prefix = ip_network(COVERS[0])
+    uids = [i.uid for i in one.instances]
+
+    def told() -> tuple[bool, bool]:
+        found = next(p for p in _report(host.facts()).prefixes if p.prefix == prefix)
+        return found.wants_withdraw, found.vacant
+
+    assert told() == (False, False)
+    host.sick |= {*uids}
+    assert told() == (True, False)
+    host.die(uids[0])
+    assert told() == (True, False)
+    host.die(uids[1])
+    assert told() == (True, True)
+    settle(host)
+    assert told() == (True, False), "it runs again, and is sick"
+    host.sick.clear()
+    settle(host)
+    assert told() == (False, False)
+
+
 def test_a_host_tells_what_it_has_less_a_reserve() -> None:
     """In each report, also before there is an order."""
     told = capacity.read(100 << 30)

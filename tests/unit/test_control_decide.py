@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from anypop.control.core import Alter
@@ -151,6 +151,7 @@ def _report(state: State, order: Order, a: int, b: int, now: float) -> Report:
             upstreams=tuple(x.upstream for x in order.announcements if x.prefix == p),
             reason=Reason.ANNOUNCED,
             wants_withdraw=bool(wants),
+            vacant=bool(wants and b & 256),
         )
         for p in {x.prefix for x in order.announcements if x.prefix in covering}
     )
@@ -236,7 +237,7 @@ steps = st.lists(
         st.integers(0, 15),
         st.integers(0, 5),
         st.integers(0, 31),
-        st.integers(0, 255),
+        st.integers(0, 511),
         st.sampled_from([0.0, 0.5, 1.5, 4.0, 16.0, 45.0, 100.0, 700.0]),
     ),
     min_size=5,
@@ -246,6 +247,7 @@ steps = st.lists(
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
+@example([(0, 0, 15, 0, 0.5), *[(3, 0, 0, 0, 0.5)] * 2, *[(7, 0, 1, 3, 0.5)] * 3, (7, 0, 1, 3 | 256, 0.5)])
 def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(
     history: list[tuple[int, int, int, int, float]],
 ) -> None:

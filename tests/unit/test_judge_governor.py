@@ -55,6 +55,9 @@ def standing(**more: object) -> Standing:
         ({"turned_bad": bad(2)}, Reason.GRANTED),
         ({"requests": ((LHR, Cause.NOWHERE_BETTER),)}, Reason.NOWHERE_BETTER),
         ({"requests": ((LHR, Cause.STARTING),)}, Reason.PROBE_PENDING),
+        ({"announcing": frozenset({LHR, JFK}), "requests": ((LHR, Cause.VACANT),)}, Reason.GRANTED),
+        ({"turned_bad": bad(4), "requests": ((LHR, Cause.VACANT),)}, Reason.GRANTED),
+        ({"announcing": frozenset({LHR}), "requests": ((LHR, Cause.VACANT),)}, Reason.LAST_ANNOUNCER),
         ({"leaving": frozenset({LHR, AMS}), "turned_bad": bad(4)}, Reason.GRANTED),
     ],
 )
@@ -98,7 +101,7 @@ sets_of_hosts = st.frozensets(st.sampled_from(HOSTS))
     st.tuples(sets_of_hosts, sets_of_hosts, sets_of_hosts),
     st.permutations(HOSTS),
     st.integers(0, 4),
-    st.sampled_from(list(Cause)),
+    st.sampled_from([cause for cause in Cause if cause is not Cause.VACANT]),
 )
 def test_no_set_of_answers_falls_below_the_floor(
     sets: tuple[frozenset[HostName], frozenset[HostName], frozenset[HostName]],
@@ -123,6 +126,19 @@ def test_no_set_of_answers_falls_below_the_floor(
     assert len(left_before - new) >= min(len(left_before), facts.floor)
     if 2 * ill > len(entitled) or cause is not Cause.BROKEN:
         assert not new
+
+
+@settings(deadline=None)
+@given(st.permutations(HOSTS), sets_of_hosts, sets_of_hosts)
+def test_nobody_takes_the_last_announcer_away_however_empty_the_hosts_are(
+    asks: list[HostName], hears: frozenset[HostName], out: frozenset[HostName]
+) -> None:
+    """Below the floor, all asking at once: one at least stays, or as many as there were."""
+    answers = govern(
+        standing(announcing=hears, leaving=out, requests=tuple((c, Cause.VACANT) for c in asks), turned_bad=bad(4))
+    )
+    new = {c for c, a in answers.items() if a.allowed} - out
+    assert len((hears - out) - new) >= min(len(hears - out), 1)
 
 
 def test_the_floor_is_half_and_at_least_one() -> None:

@@ -22,13 +22,22 @@ WEB = workload().id
 FIRST = dict.fromkeys(HOSTS, 1)
 
 
-def ill(planned: Plan, host: HostName, *, generation: int = 1, workload_id: str = WEB, out: bool = True) -> Report:
+def ill(
+    planned: Plan,
+    host: HostName,
+    *,
+    generation: int = 1,
+    workload_id: str = WEB,
+    out: bool = True,
+    vacant: bool = False,
+) -> Report:
     return report(
         planned,
         host,
         generation=generation,
         unhealthy=[workload_id],
         wants=[PREFIX] if out else [],
+        vacant=vacant,
         withdrawn=[] if out else [PREFIX],
     )
 
@@ -158,6 +167,41 @@ def test_where_no_other_pop_is_healthy_nobody_moves() -> None:
         *(replace(report(PLAN, c), instances=ill(PLAN, c).instances) for c in (LHR, LAX, JFK)), ill(PLAN, AMS)
     )
     assert fresh.answer(AMS) == (False, Reason.NOWHERE_BETTER)
+
+
+def test_where_nothing_runs_the_prefix_goes_past_the_floor_while_somebody_is_well() -> None:
+    """Three of four PoPs lose every process within a minute: a fact, so neither the floor (two) nor the suspicion of
+    the monitor holds them. The one that is well stays, also when it loses its own later; and who only fails its probes
+    is held as ever.
+    """
+    control = Control()
+    control.receive(*(ill(PLAN, c, vacant=True) for c in (LHR, AMS, JFK)))
+    assert {control.answer(c) for c in (LHR, AMS, JFK)} == {(True, Reason.GRANTED)}
+    control.receive(ill(PLAN, LAX, vacant=True))
+    assert control.answer(LAX) == (False, Reason.LAST_ANNOUNCER)
+    doubtful = Control()
+    doubtful.receive(*(ill(PLAN, c, vacant=c != JFK) for c in (LHR, AMS, JFK)))
+    assert doubtful.answer(LHR) == doubtful.answer(AMS) == (True, Reason.GRANTED)
+    assert doubtful.answer(JFK) == (False, Reason.SUSPECT_MONITOR)
+
+
+def test_where_nothing_runs_the_prefix_stays_while_nobody_else_is_well() -> None:
+    """LHR runs nothing and all others fail their probes: leaving would heal nobody. Nor does it count on one that asks
+    to leave itself, although it is well.
+    """
+    control = Control()
+    control.receive(*(ill(PLAN, c, vacant=c == LHR) for c in HOSTS))
+    assert control.answer(LHR) == (False, Reason.SUSPECT_MONITOR)
+    two = [CityCode(LHR), CityCode(AMS)]
+    pair = plan(World(network=network(two), workloads=(workload(cities=two, dual_stack=False),)))
+    control = Control(pair)
+    control.receive(ill(pair, LHR, vacant=True), report(pair, AMS, wants=[PREFIX]))
+    answers = [control.answer(LHR), control.answer(AMS)]
+    assert [a for a in answers if a is not None and a[0]] != [(True, Reason.GRANTED)] * 2
+    control.receive(ill(pair, LHR, vacant=True), report(pair, AMS))
+    assert control.answer(LHR) == (True, Reason.GRANTED)
+    control.receive(ill(pair, LHR, vacant=True), report(pair, AMS, wants=[PREFIX]))
+    assert control.answer(AMS) == (False, Reason.LAST_ANNOUNCER)
 
 
 def test_a_pop_that_is_on_its_way_out_is_nowhere_to_go() -> None:

@@ -3,7 +3,8 @@
 In: how one covering prefix stands on all hosts, as plain sets. Out: an answer for each host that asks. All answers for
 a prefix come out of one call, one after the other, so that two hosts never both get the last leave there was. Returning
 needs no leave, so nothing here can keep a host from announcing. Floors are counted in PoPs: a host whose PoP goes on by
-another one takes no PoP away.
+another one takes no PoP away. They guard against probes that are wrong: a host where nothing runs is no matter of
+opinion, and leaves as long as somebody who is well stays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ from anypop.model.reasons import Reason
 class Cause(StrEnum):
     """What stands behind a request: why the traffic should leave this PoP, or why leaving would not help it."""
 
+    VACANT = "vacant"  # nothing runs here that could answer, and it works elsewhere
     BROKEN = "broken"  # it worked here, it no longer does, and it works elsewhere
     STARTING = "starting"  # it has never worked here yet
     NOWHERE_BETTER = "nowhere-better"  # it works in no other PoP that announces it
@@ -74,6 +76,8 @@ def _answer(standing: Standing, others: frozenset[HostName], cause: Cause) -> Re
         return Reason.PROBE_PENDING  # a newcomer that shares the prefix must not take it from those who work
     if not others:
         return Reason.LAST_ANNOUNCER  # a sick answer is better than none
+    if cause is Cause.VACANT:
+        return Reason.GRANTED  # who stays here gets no answer for certain: no floor is worth that
     if 2 * len(standing.turned_bad) > len(standing.pops(standing.entitled)):
         return Reason.SUSPECT_MONITOR  # so many at once are not ill: whoever says so is
     if len(standing.pops(others)) < standing.floor:

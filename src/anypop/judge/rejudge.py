@@ -117,6 +117,7 @@ class View:
 
     announcing: frozenset[Prefix]
     wanting: frozenset[Prefix]
+    vacant: frozenset[Prefix]
     healthy: frozenset[WorkloadId]
     obeyed: int
     silent: Silent = frozenset()
@@ -267,11 +268,12 @@ class _Rejudging:
         self.views = self.before.views.put(views).drop(gone)
 
     def _compare(self, host: HostName, was: View | None, now: View | None) -> None:
-        nothing = View(announcing=frozenset(), wanting=frozenset(), healthy=frozenset(), obeyed=0)
+        nothing = View(announcing=frozenset(), wanting=frozenset(), vacant=frozenset(), healthy=frozenset(), obeyed=0)
         old, new = was or nothing, now or nothing
         if old == new:
             return
         self.dirty_prefixes |= (old.announcing ^ new.announcing) | (old.wanting ^ new.wanting)
+        self.dirty_prefixes |= old.vacant ^ new.vacant
         flipped = old.healthy ^ new.healthy
         self.dirty_workloads |= flipped
         flipped |= {workload for workload, _ in old.silent ^ new.silent}
@@ -298,6 +300,7 @@ class _Rejudging:
         return View(
             announcing=frozenset(prefix for prefix, p in told.items() if is_heard(p, report)),
             wanting=frozenset(prefix for prefix, p in told.items() if p.wants_withdraw),
+            vacant=frozenset(prefix for prefix, p in told.items() if p.wants_withdraw and p.vacant),
             healthy=frozenset(lives[i.uid] for i in report.instances if i.healthy and i.uid in lives),
             obeyed=report.generation,
             silent=silent_in(report, lives),
@@ -369,6 +372,7 @@ class _Rejudging:
                     entitled={host: self.plan.hosts[host].pop for host in entitled},
                     announcing=announcing,
                     wanting=[host for host, view in seen.items() if prefix in view.wanting],
+                    vacant=[host for host, view in seen.items() if prefix in view.vacant],
                     leaves=leaves,
                     since={b.host: b.since for b in bad},
                     cause=self._cause(prefix),
@@ -405,11 +409,11 @@ class _Rejudging:
             generations={host: generation_of(host) for host in holders},
         )
 
-    def _cause(self, prefix: Prefix) -> Callable[[HostName, frozenset[HostName], float], Any]:
+    def _cause(self, prefix: Prefix) -> Callable[[HostName, frozenset[HostName], float, bool], Any]:
         nobody: frozenset[WorkloadId] = frozenset()
         version = prefix.version
 
-        def of(host: HostName, others: frozenset[HostName], waiting_s: float) -> Any:
+        def of(host: HostName, others: frozenset[HostName], waiting_s: float, vacant: bool) -> Any:
             pop = self.plan.hosts[host].pop
             return cause(
                 self.gates[host][prefix],
@@ -422,6 +426,7 @@ class _Rejudging:
                 ),
                 has_served=lambda w: pop in self.workload_memory.get(w, _NOTHING).served,
                 waiting_s=waiting_s,
+                vacant=vacant,
             )
 
         return of

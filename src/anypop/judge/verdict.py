@@ -71,20 +71,23 @@ def judge(
     grants: dict[HostName, list[Grant]] = {host: [] for host in plan.hosts}
     prefixes = []
     entitled, announcing, wanting = _by_prefix(seen.entitled), _by_prefix(seen.announcing), _by_prefix(seen.wanting)
+    vacant = _by_prefix(seen.vacant)
     for prefix in sorted(entitled, key=lambda p: (p.version, p)):
         found = judge_prefix(
             prefix,
             entitled={host: plan.hosts[host].pop for host in sorted(entitled[prefix])},
             announcing=frozenset(announcing[prefix]),
             wanting=wanting[prefix],
+            vacant=vacant[prefix],
             leaves=tuple(leave for leave in leaves if leave.prefix == prefix),
             since={b.host: b.since for b in bad if b.prefix == prefix},
-            cause=lambda host, others, waiting_s, prefix=prefix: cause(  # type: ignore[misc]
+            cause=lambda host, others, waiting_s, vacant, prefix=prefix: cause(  # type: ignore[misc]
                 seen.gates[host, prefix],
                 seen.well(host, prefix.version),
                 others=(seen.well(other, prefix.version) for other in others),
                 has_served=lambda w: (seen.pop_of[host], w) in served,
                 waiting_s=waiting_s,
+                vacant=vacant,
             ),
             now=now,
         )
@@ -139,6 +142,7 @@ class _Seen:
         }
         self.announcing: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if is_heard(p, fresh[w[0]]))
         self.wanting: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if p.wants_withdraw)
+        self.vacant: frozenset[Where] = frozenset(w for w in self.wanting if self.prefixes[w].vacant)
         workload_of = {(i.host, i.uid): i.workload_id for i in plan.incarnations}
         self.healthy: dict[HostName, frozenset[WorkloadId]] = {
             host: frozenset(
@@ -194,20 +198,28 @@ def judge_prefix(
     entitled: Mapping[HostName, CityCode],
     announcing: frozenset[HostName],
     wanting: Collection[HostName],
+    vacant: Collection[HostName],
     leaves: tuple[Leave, ...],
     since: Mapping[HostName, float],
-    cause: Callable[[HostName, frozenset[HostName], float], Cause],
+    cause: Callable[[HostName, frozenset[HostName], float, bool], Cause],
     now: float,
 ) -> OfPrefix:
-    """`since`: the hosts where it has turned bad, and when. `leaves`: those of this prefix. `cause`: of a host's
-    request, by the host, by those who announce and stay, and by how long it has waited, in seconds.
+    """`vacant`: those who want to withdraw and run nothing for it. `since`: the hosts where it has turned bad, and
+    when. `leaves`: those of this prefix. `cause`: of a host's request, by the host, by those who announce and stay, by
+    how long it has waited, in seconds, and by whether the host is vacant: who leaves past every floor counts on those
+    alone who ask for nothing.
     """
     leaving = frozenset(leave.host for leave in leaves)
     others = announcing - leaving
-    causes = {
-        host: cause(host, others - {host}, now - since.get(host, now))
-        for host in sorted(wanting, key=lambda h: (since.get(h, now), h))
-    }
+    staying = others - frozenset(wanting)
+
+    def cause_of(host: HostName) -> Cause:
+        waited_s = now - since.get(host, now)
+        if host in vacant and (found := cause(host, staying, waited_s, True)) is Cause.VACANT:
+            return found
+        return cause(host, others - {host}, waited_s, False)
+
+    causes = {host: cause_of(host) for host in sorted(wanting, key=lambda h: (since.get(h, now), h))}
     turned_bad = {h for h, at in since.items() if now - at <= WINDOW_S and causes.get(h) is not Cause.STARTING}
     standing = Standing(
         prefix=prefix,
@@ -244,12 +256,13 @@ def cause(
     others: Iterable[frozenset[WorkloadId]],
     has_served: Callable[[WorkloadId], bool],
     waiting_s: float,
+    vacant: bool = False,
 ) -> Cause:
     """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is
     better off elsewhere.
 
     `gates`: whose addresses the prefix holds here; `healthy`: who is well here; `others`: who is well where it is
-    announced and stays.
+    announced and stays. `vacant`: nothing runs here for any of them.
     """
     if gates <= healthy:
         return Cause.BROKEN  # the instances are well, so the way to them is not: the host knows best
@@ -259,7 +272,9 @@ def cause(
     if not failing:
         return Cause.STARTING
     elsewhere = {w for well in others for w in well}
-    return Cause.BROKEN if failing & elsewhere else Cause.NOWHERE_BETTER
+    if not failing & elsewhere:
+        return Cause.NOWHERE_BETTER
+    return Cause.VACANT if vacant and not gates & healthy else Cause.BROKEN
 
 
 def to_blame(

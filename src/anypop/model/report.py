@@ -108,8 +108,9 @@ class SessionReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixReport:
     """One prefix of ours here. `upstreams`: those it is exported to now. `wants_withdraw`: local evidence says it
-    should go and the governor's grant is missing. `shut`: the addresses inside it whose traffic this host can neither
-    serve nor carry, of those that must work for it to be announced.
+    should go and the governor's grant is missing. `vacant`: and that evidence is no probe's: for none of its addresses
+    does any instance run here, or any route lead to one. `shut`: the addresses inside it whose traffic this host can
+    neither serve nor carry, of those that must work for it to be announced.
     """
 
     prefix: Prefix
@@ -117,6 +118,7 @@ class PrefixReport:
     upstreams: tuple[str, ...]
     reason: Reason
     wants_withdraw: bool = False
+    vacant: bool = False
     shut: tuple[Address, ...] = ()
 
 

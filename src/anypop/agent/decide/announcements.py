@@ -114,6 +114,16 @@ def reason_for(prefix: Prefix, facts: Facts, now: float) -> tuple[Reason, bool]:
     return (Reason.GRANTED if granted.allowed else granted.reason), True
 
 
+def is_vacant(prefix: Prefix, facts: Facts) -> bool:
+    """Whether nobody here could answer for any address of a prefix: no instance runs, and no route leads to one. That
+    is what processes and the kernel say; no probe that may be wrong is asked.
+    """
+    gates, seen = facts.gates(prefix), facts.observed
+    here = (i for gate in gates for i in facts.behind.get(gate, ()))
+    runs = any(i.uid in facts.running and facts.is_wired(i.uid) for i in here)
+    return bool(gates) and not runs and not any(seen.balanced.get(gate) for gate in gates)
+
+
 def _starts(prefix: Prefix, facts: Facts) -> bool:
     """Whether all that keeps gates shut are instances that have never answered yet."""
     shut = facts.gates(prefix) - facts.open_gates

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TypedDict
 
-from anypop.agent.decide.announcements import reason_for
+from anypop.agent.decide.announcements import is_vacant, reason_for
 from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past, ProbeVerdict
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.inside import inside_for
@@ -260,7 +260,12 @@ def _prefixes(facts: Facts, at: float) -> tuple[PrefixReport, ...]:
         reason, wants = reason_for(prefix, facts, at)
         found.append(
             PrefixReport(
-                prefix=prefix, announced=bool(upstreams), upstreams=upstreams, reason=reason, wants_withdraw=wants
+                prefix=prefix,
+                announced=bool(upstreams),
+                upstreams=upstreams,
+                reason=reason,
+                wants_withdraw=wants,
+                vacant=wants and is_vacant(prefix, facts),
             )
         )
     return tuple(found)

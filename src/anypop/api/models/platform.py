@@ -47,6 +47,7 @@ class PopPrefix(Answer):
     reason: Reason
     says: str
     wants_withdraw: bool
+    vacant: Annotated[bool, Field(description="no instance of any of its addresses runs there")] = False
     trusted: bool
 
 
