@@ -6,6 +6,7 @@ removes everything.
 """
 
 import http.client
+import os
 import shutil
 import socket
 import subprocess
@@ -237,10 +238,11 @@ class Control:
 
 
 class PopLab:
-    """Everything together. `prefix` must be unique on the machine."""
+    """Everything together. `name` is one test module's; with the process it is unique, so two runs go side by side."""
 
-    def __init__(self, prefix: str, upstreams: tuple[str, ...] = ("one",)) -> None:
-        self.prefix, self.router = prefix, f"{prefix}-pop-lhr"
+    def __init__(self, name: str, upstreams: tuple[str, ...] = ("one",)) -> None:
+        self.prefix = prefix = f"{name}{os.getpid() % 46656:x}"
+        self.router = f"{prefix}-pop-lhr"
         self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
         self.state = self.folder / "pop"
         self._agent_pid = self.folder / "agent.pid"
