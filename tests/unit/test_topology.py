@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anypop.lab.address import network_of, plan
 from anypop.lab.generate import generate
 from anypop.lab.topology import LinkKind
 from anypop.lab.topology_read import load
+from anypop.model.backbone import BackboneRules
 from anypop.model.errors import Invalid
 
 ARTICLE = (Path(__file__).parents[2] / "topologies" / "article.yaml").read_text()
@@ -54,6 +56,25 @@ def test_a_link_takes_packets_of_1500_bytes_unless_the_text_says_less() -> None:
         with pytest.raises(Invalid) as told:
             load(ARTICLE.replace("mtu: 1400", f"mtu: {wrong}", 1))
         assert [problem.path for problem in told.value.problems] == ["links[7].at[0].mtu"]
+
+
+def test_hosts_carry_for_each_other_where_the_text_says_so() -> None:
+    """Nothing, `{}` for the settings that everybody has, or some of them; what no tunnel takes is told, all at once."""
+    plain = load(ARTICLE.replace("  backbone: {}\n", ""))
+    assert plain.own.backbone is None
+    assert network_of(plan(plain, "t")).backbone is None
+    text = ARTICLE.replace("  backbone: {}\n", "").replace("  asn: 33438\n", "  asn: 33438\n  backbone: WORDS\n")
+    assert load(text.replace("WORDS", "{}")).own.backbone == BackboneRules()
+    some = BackboneRules(mtu=1400, bfd_interval_ms=10)
+    topology = load(text.replace("WORDS", "{mtu: 1400, bfd_interval_ms: 10}"))
+    assert network_of(plan(topology, "t")).backbone == some
+    with pytest.raises(Invalid) as told:
+        load(text.replace("WORDS", "{port: 0, mtu: 1465, bfd_interval_ms: true, bfd_multiplier: 1, colour: blue}"))
+    assert {p.path for p in told.value.problems} == {
+        f"anypop.backbone.{name}" for name in ("port", "mtu", "bfd_interval_ms", "bfd_multiplier", "colour")
+    }
+    with pytest.raises(Invalid, match="must be a mapping"):
+        load(text.replace("WORDS", "true"))
 
 
 def test_an_as_whose_backbone_was_not_drawn_joins_every_pair_of_its_cities() -> None:

@@ -245,6 +245,7 @@ def network_of(lab: LabPlan) -> Network:
         anycast6=own.anycast6,
         pops=tuple(site.pop for site in lab.sites),
         management=(MANAGEMENT,),
+        backbone=own.backbone,
     )
 
 

@@ -30,6 +30,11 @@ _SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
+    # a cable that is out at its far end takes its routes along, as it does at a router
+    "net/ipv4/conf/all/ignore_routes_with_linkdown": "1",
+    "net/ipv4/conf/default/ignore_routes_with_linkdown": "1",
+    "net/ipv6/conf/all/ignore_routes_with_linkdown": "1",
+    "net/ipv6/conf/default/ignore_routes_with_linkdown": "1",
     "net/ipv6/conf/all/disable_ipv6": "0",
     "net/ipv6/conf/default/disable_ipv6": "0",
     "net/ipv6/conf/default/accept_dad": "0",
@@ -150,10 +155,10 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
         lines += _neighbours(own, far)
     for site in plan.sites:
         if site.netns == name:
-            lines += _last_resort(site.upstreams[0])
+            lines += _last_resorts(site.upstreams)
         elif site.edge is not None:
             lines += [
-                line for place in site.hosts if place.netns == name for line in _last_resort(place.host.upstreams[0])
+                line for place in site.hosts if place.netns == name for line in _last_resorts(place.host.upstreams)
             ]
     for host in plan.vantages:
         if host.netns == name:
@@ -161,12 +166,17 @@ def _settings(plan: LabPlan, name: str, lacking: frozenset[str]) -> list[str]:
     return lines
 
 
-def _last_resort(upstream: Upstream) -> list[str]:
-    """A PoP's or a host's default route, as a hosting provider sets it, behind all that BGP tells: answers find a way
-    out in the moment between a session's return and its first routes.
+def _last_resorts(upstreams: Iterable[Upstream]) -> list[str]:
+    """A PoP's or a host's default routes, as a hosting provider sets them, behind all that BGP tells: answers find a
+    way out in the moment between a session's return and its first routes, and tunnels between hosts find one always.
+    The first upstream's counts while its link is up, then the next one's.
     """
-    ways = [address for address in (upstream.neighbor4, upstream.neighbor6) if address is not None]
-    return [f"route replace default via {address} dev {upstream.interface} metric {LAST_METRIC}" for address in ways]
+    return [
+        f"route replace default via {address} dev {upstream.interface} metric {LAST_METRIC + number}"
+        for number, upstream in enumerate(upstreams)
+        for address in (upstream.neighbor4, upstream.neighbor6)
+        if address is not None
+    ]
 
 
 def _neighbours(own: End, far: End) -> list[str]:

@@ -12,6 +12,7 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 
 from anypop.model import cities
+from anypop.model.backbone import BackboneRules
 from anypop.model.names import CityCode
 from anypop.model.network import Capacity, UpstreamKind
 
@@ -119,14 +120,15 @@ class OwnPop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNetwork:
-    """Our own AS: islands without a backbone, one for each PoP. `anycast*`: the covering prefixes, a /24 or /48 or
-    shorter each.
+    """Our own AS: islands, one for each PoP. `anycast*`: the covering prefixes, a /24 or /48 or shorter each.
+    `backbone`: hosts carry traffic for each other, over the same upstreams as everybody's; None: they do not.
     """
 
     asn: int
     anycast4: tuple[IPv4Network, ...]
     anycast6: tuple[IPv6Network, ...]
     pops: tuple[OwnPop, ...]
+    backbone: BackboneRules | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from anypop.lab.topology import (
     Vantage,
     route_km,
 )
+from anypop.model.backbone import OVERHEAD, BackboneRules
 from anypop.model.cities import find_city
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, is_slug
@@ -37,6 +38,13 @@ _MAX_ASN = (1 << 32) - 2  # RFC 7300: the last number is reserved
 _LONGEST_NAME = 12  # an interface `up-<name>` has at most 15 characters in Linux
 _LEAST_MTU = 1280  # what every link of IPv6 must take (RFC 8200, section 5)
 _LONGEST_CABLE_KM = 40_000.0  # once around the Earth
+# A tunnel in a lab has at most what a link takes, less what is around its packets
+_BACKBONE = {
+    "port": (1, (1 << 16) - 1),
+    "mtu": (_LEAST_MTU, MTU - OVERHEAD),
+    "bfd_interval_ms": (10, 60_000),
+    "bfd_multiplier": (2, 255),
+}
 _MOST_HOSTS = 16  # a PoP's /24 is shared out in parts of 2^n, and a /28 is the least that is worth a host's while
 
 # Parts that say nothing more once they are wrong as a whole.
@@ -167,14 +175,32 @@ class _Reader:
 
     def own(self, row: object) -> OwnNetwork:
         path = "anypop"
-        fields = self.mapping(row, path, required=("asn", "anycast4", "anycast6", "pops"), optional=())
+        fields = self.mapping(row, path, required=("asn", "anycast4", "anycast6", "pops"), optional=("backbone",))
         asn = self.asn(fields, "asn", path)
         anycast4 = [n for at, item in self.rows(fields, "anycast4", path) if (n := self.network4(item, at))]
         anycast6 = [m for at, item in self.rows(fields, "anycast6", path) if (m := self.network6(item, at))]
         pops = [p for at, item in self.rows(fields, "pops", path) if (p := self.pop(item, at))]
-        found = OwnNetwork(asn=asn or 0, anycast4=tuple(anycast4), anycast6=tuple(anycast6), pops=tuple(pops))
+        backbone = self.backbone(fields["backbone"], f"{path}.backbone") if "backbone" in fields else None
+        found = OwnNetwork(
+            asn=asn or 0, anycast4=tuple(anycast4), anycast6=tuple(anycast6), pops=tuple(pops), backbone=backbone
+        )
         self.paths[id(found)] = path
         return found
+
+    def backbone(self, row: object, path: str) -> BackboneRules:
+        """`{}`: the settings of `BackboneRules`; a field in it replaces one of them."""
+        optional = ("port", "mtu", "bfd_interval_ms", "bfd_multiplier")
+        fields = self.mapping(row, path, required=(), optional=optional)
+        found = {}
+        for key in optional:
+            if key in fields:
+                least, most = _BACKBONE[key]
+                value = fields[key]
+                if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+                    found[key] = value
+                else:
+                    self.wrong(f"{path}.{key}", f"{value!r} must be {least} to {most}")
+        return BackboneRules(**found)
 
     def pop(self, row: object, path: str) -> OwnPop | None:
         fields = self.mapping(
