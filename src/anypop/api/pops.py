@@ -20,6 +20,7 @@ from anypop.model import codec
 from anypop.model.names import CityCode
 from anypop.model.network import Host
 from anypop.model.reasons import Reason
+from anypop.model.report import PrefixReport
 from anypop.plan.fields import location
 
 router = APIRouter(prefix="/anypop/v1", tags=["platform"])
@@ -108,9 +109,7 @@ def host_data(platform: Platform, host: Host) -> dict[str, Any]:
         "obeyed": report.generation if report is not None else 0,
         "refused": report.refused.value if report is not None and report.refused is not None else None,
         "sessions": [{**s, "state": s["state"] if trusted else "unknown"} for s in sessions],
-        "prefixes": [{**codec.to_data(p), "trusted": trusted, "says": p.reason.says} for p in report.prefixes]
-        if report is not None
-        else [],
+        "prefixes": [_prefix_data(p, trusted) for p in report.prefixes] if report is not None else [],
         "instances": {
             "total": len(seen),
             "healthy": sum(s.healthy for s in seen),
@@ -118,3 +117,9 @@ def host_data(platform: Platform, host: Host) -> dict[str, Any]:
         },
         "report_age_s": round(now - received.at, 3) if received is not None else None,
     }
+
+
+def _prefix_data(prefix: PrefixReport, trusted: bool) -> dict[str, Any]:
+    """Without the single addresses in it: they may be another account's."""
+    told = {key: value for key, value in codec.to_data(prefix).items() if key != "shut"}
+    return {**told, "trusted": trusted, "says": prefix.reason.says}
