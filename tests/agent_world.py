@@ -35,6 +35,7 @@ from anypop.agent.decide.steps import (
     FitLink,
     GroupLink,
     MakeNamespace,
+    NameNamespace,
     PrepareRouter,
     PullImage,
     RemoveContainer,
@@ -304,6 +305,10 @@ class FakeHost:
             case SetSpeaker():
                 self._announce(step.config)
             case MakeNamespace():
+                self.namespaces.add(short(step.uid))
+            case NameNamespace():
+                lives = [c for c in self.containers.values() if c.uid == step.uid and c.pid == step.pid]
+                assert lives and self.links.get(short(step.uid)), "a name needs the namespace that it is for"
                 self.namespaces.add(short(step.uid))
             case AddLink():
                 assert short(step.instance.uid) in self.namespaces

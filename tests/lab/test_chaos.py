@@ -17,7 +17,8 @@ from anypop.lab import build, platform
 from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
 from anypop.model.errors import WorldError
-from tests.lab.chaos import Killer, lacks, repair
+from tests.lab.chaos.killer import Killer
+from tests.lab.chaos.whole import lacks, repair
 from tests.lab.story import Shell
 from tests.wait import wait_until
 

@@ -20,6 +20,8 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     EndDrain,
+    MakeNamespace,
+    NameNamespace,
     PullImage,
     RemoveContainer,
     SetFirewall,
@@ -516,6 +518,28 @@ def test_a_lost_namespace_restarts_what_lived_in_it() -> None:
     assert isinstance(steps[0], RemoveContainer)
     settle(host)
     assert host.links[key]
+
+
+def test_a_namespace_that_has_lost_nothing_but_its_name_gets_it_back() -> None:
+    """Process and link stand and serve: one step, nothing is stopped. Where the name cannot be given (the process lives
+    elsewhere), everything is made anew, once.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    key, lane = short(instance(0).uid), instance_lane(instance(0).name, instance(0).uid)
+    before = dict(host.containers)
+    host.namespaces.discard(key)
+    (step,) = converge(host.facts(), host.now)
+    assert isinstance(step, NameNamespace)
+    host.memory = memory.step_failed(step, "it lives elsewhere", host.memory, host.now)
+    host.now += 60
+    anew = [s for s in converge(host.facts(), host.now) if s.lane == lane]
+    assert [type(s) for s in anew[:2]] == [RemoveContainer, MakeNamespace]
+    host.memory = memory.lane_succeeded(lane, host.memory)
+    settle(host)
+    assert key in host.namespaces
+    assert host.containers == before
 
 
 def test_a_silent_speaker_blocks_neither_kernel_nor_containers() -> None:

@@ -43,6 +43,7 @@ from anypop.agent.naming import short
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.learnt_monitor import LearntMonitor
+from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
 from anypop.host import log_files
@@ -61,6 +62,7 @@ FOREIGN_RULES_S = 0.1  # who changes rules without end costs us a tenth of a cor
 SPEAKER_S = 1.0
 SPEAKER_QUICK_S = 0.03
 SPEAKER_QUICK_FOR_S = 5.0
+SPEAKER_STOPPED_S = 0.5  # nothing tells that a process was stopped; two looks at a file find it out
 SPEAKER_FLAPPING_S = 0.2  # a session that was lost is seen to be down before it can be up again, a second later
 REFILL_PAUSE_S = 0.5  # a full table takes BIRD a second; nobody may keep it busy with that alone
 
@@ -114,6 +116,7 @@ class Agent:
         monitor = KernelMonitor(self._wake_soon)
         learnt_monitor = LearntMonitor(deleted=self._learnt_gone.set, ruled=self._rules_changed)
         ruleset = RulesetMonitor(self._foreign_rules.set)
+        named = NamespaceMonitor(self._prefix, self._wake_soon)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
@@ -125,6 +128,7 @@ class Agent:
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
                 group.create_task(self._watch_speaker(learnt_monitor))
+                group.create_task(self._end_stopped_speaker())
                 group.create_task(self._refill())
                 group.create_task(self._full_passes())
                 group.create_task(self._keep_logs_small())
@@ -133,6 +137,7 @@ class Agent:
             monitor.close()
             learnt_monitor.close()
             ruleset.close()
+            named.close()
             self._observer.close()
 
     async def _passes(self) -> None:
@@ -279,13 +284,20 @@ class Agent:
             pid = self._speaker.pid()
             deaths.set({("bird", "speaker"): pid} if pid is not None else {})
             learnt_monitor.follow(pid)
+            lost = pid is None and seen is not None and not seen.answers  # it died while it was being asked
             with contextlib.suppress(TimeoutError):
                 flaps = any(uplink.losses for uplink in self._memory.uplinks.values())
                 pause = SPEAKER_QUICK_S if quick else SPEAKER_FLAPPING_S if flaps else SPEAKER_S
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(0 if lost else pause):
                     await died.wait()
             if await self._speaker.look() != seen:
                 self._wake.set()
+
+    async def _end_stopped_speaker(self) -> None:
+        """Its death is then seen like any other."""
+        while True:
+            self._speaker.end_stopped()
+            await asyncio.sleep(SPEAKER_STOPPED_S)
 
     async def _full_passes(self) -> None:
         """Look at everything anew, trusting no event; what then has to be mended is told as drift."""

@@ -41,6 +41,14 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal (SIGSTOP); one that a debugger holds is not meant."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def spawn(
     argv: Sequence[str], *, pid_file: Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> int:

@@ -26,6 +26,7 @@ from anypop.agent.decide.steps import (
     FitLink,
     GroupLink,
     MakeNamespace,
+    NameNamespace,
     PrepareRouter,
     PullImage,
     RemoveContainer,
@@ -105,6 +106,8 @@ class Executor:
                 await self._speaker.set(step.config)
             case MakeNamespace():
                 namespaces.make_namespace(self._prefix, step.uid)
+            case NameNamespace():
+                namespaces.name_namespace(self._prefix, step.uid, step.pid)
             case AddLink():
                 namespaces.add_link(self._net, self._prefix, step.instance)
             case SetInside():

@@ -25,6 +25,7 @@ from anypop.agent.decide.steps import (
     FitLink,
     GroupLink,
     MakeNamespace,
+    NameNamespace,
     PrepareRouter,
     PullImage,
     RemoveContainer,
@@ -146,8 +147,12 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     there = facts.containers_of(uid)
     steps: list[Step] = []
     named = key in facts.observed.namespaces
+    if not named and (pid := _lives_unnamed(instance, facts)):
+        # it serves all the while: nothing of it has to go for a name
+        steps.append(NameNamespace(uid=uid, pid=pid, lane=lane))
+        named = True
     if not named:
-        # whatever still lives in a namespace that has lost its name can never be wired again
+        # whatever still lives in a namespace that has lost its name and its link can never be wired again
         steps += [RemoveContainer(uid=uid, container=name, lane=lane) for name in there]
         there = {}
         steps.append(MakeNamespace(uid=uid, lane=lane))
@@ -165,6 +170,14 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     for container in instance.containers:
         steps += _container_steps(instance, container, there.get(container.name), facts, now)
     return steps
+
+
+def _lives_unnamed(instance: InstanceOrder, facts: Facts) -> int | None:
+    """A process in the namespace of an instance that runs with its link; None as well where naming that has failed."""
+    failed = facts.observed.memory.failures.get(instance_lane(instance.name, instance.uid), 0)
+    if failed or instance.uid not in facts.running or not facts.is_wired(instance.uid):
+        return None
+    return next((c.pid for c in facts.containers_of(instance.uid).values() if c.pid), None)
 
 
 def _container_steps(

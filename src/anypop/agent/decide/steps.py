@@ -124,6 +124,15 @@ class MakeNamespace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameNamespace:
+    """Its name again for a namespace that stands, with its link and this process in it."""
+
+    uid: str
+    pid: int
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddLink:
     """The veth pair with all addresses and routes inside the namespace."""
 
@@ -256,7 +265,7 @@ payload.
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
-    | SetSpeaker | MakeNamespace | AddLink | SetInside | GroupLink | FitLink
+    | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip
 

@@ -3,13 +3,14 @@
 In: `SpeakerConfig`. Out: the configuration that runs (the daemon itself is asked which one that is), sessions, what
 is really exported. A configuration is checked by the daemon before it is loaded. A session that cannot be is left out
 and told, and the others go on; what is refused without any session leaves everything as it was. BIRD outlives this
-process.
+process; one that is stopped or hangs is ended, and started anew like one that died.
 """
 
 import contextlib
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.report import SessionReport
 
+# Its neighbours drop one that is stopped within their BFD's time, so nothing is lost by ending it. One that does not
+# answer may be busy, with its sessions standing: it gets many times what the largest table takes.
+HUNG_S = 20.0
+_TOLD_FOR_S = 60.0
 _ASK_S = 5.0  # an idle daemon answers in a millisecond; one that takes in a full table in well under a second
 _FOREIGN = SpeakerConfig(asn=0, router_id=IPv4Address("0.0.0.0"), upstreams=())
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -58,6 +63,9 @@ class Bird:
         self._log = folder / "bird.log"
         self._last: SpeakerConfig | None = None
         self._left: dict[str, str] = {}
+        self._silent_since: float | None = None
+        self._stopped: int | None = None  # the daemon that was seen to be stopped by the look before this one
+        self._ended: tuple[float, str] = (0.0, "")
         self._shut: dict[str, float] = {}  # sessions that BIRD has shut, and since when we know
 
     def set(self, config: SpeakerConfig) -> None:
@@ -112,11 +120,16 @@ class Bird:
     def look(self) -> SpeakerSeen:
         """Ask the daemon. Never raises: a silent daemon is a fact like any other."""
         if process.alive(self._pid) is None:
-            return SpeakerSeen(config=None, fallen=self._last)
+            return SpeakerSeen(config=None, fallen=self._last, error=self._lately())
+        begun = time.monotonic()
         try:
             told = birdc.ask(self._control, "eval anypop_digest", "show protocols all", timeout_s=_ASK_S)
         except WorldError as error:
+            self._silent_since = begun if self._silent_since is None else self._silent_since
+            if time.monotonic() - self._silent_since >= HUNG_S:
+                self._end(f"BIRD did not answer for {HUNG_S:.0f} s: it was ended, and is started anew")
             return SpeakerSeen(config=self._last, answers=False, error=str(error))
+        self._silent_since = None
         try:
             config = self._config_of(told)
         except WorldError as error:
@@ -131,8 +144,28 @@ class Bird:
             config=config,
             sessions=sessions,
             exported=self._exported(config, sessions),
-            error=own_origin.troubles(config, told, self._control),
+            error=own_origin.troubles(config, told, self._control) or self._lately(),
         )
+
+    def end_stopped(self) -> None:
+        """End the daemon when two looks in a row find it stopped. Waits for nothing: call it from any thread."""
+        pid = process.alive(self._pid)
+        stopped = pid if pid is not None and process.is_stopped(pid) else None
+        if stopped is not None and stopped == self._stopped:
+            self._end("BIRD was stopped by a signal: it was ended, and is started anew")
+        self._stopped = stopped
+
+    def _end(self, why: str) -> None:
+        """Its pid file stays: it died, and its neighbours may keep what they know of it."""
+        pid, self._silent_since = process.alive(self._pid), None
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            self._ended = (time.monotonic(), why)
+
+    def _lately(self) -> str:
+        at, why = self._ended
+        return why if why and time.monotonic() - at < _TOLD_FOR_S else ""
 
     def refill(self) -> None:
         """Put what was learnt into the kernel once more: somebody has taken some of it out."""

@@ -45,5 +45,9 @@ class Speaker:
         """The daemon's process; None when it does not run."""
         return self._bird.pid()
 
+    def end_stopped(self) -> None:
+        """End one that is stopped; not in the thread that may be waiting for its answer."""
+        self._bird.end_stopped()
+
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -55,6 +55,27 @@ def make_namespace(prefix: str, uid: str) -> None:
         os.close(home)
 
 
+def name_namespace(prefix: str, uid: str, pid: int) -> None:
+    """Give the namespace in which an instance's process lives the name that it has lost. Raises `WorldError` where the
+    process has ended, or lives elsewhere: the namespace is known by the hardware address of its end of the link.
+    """
+    path = netns.path_of(namespace_of(prefix, uid))
+    try:
+        home = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise WorldError(f"name network namespace {path.name}", f"process {pid} is gone") from error
+    try:
+        with netns.inside_path(Path(f"/proc/self/fd/{home}")), Netlink() as inside:
+            if all(link.mac != inside_mac(uid) for link in rtnl.links(inside)):
+                raise WorldError(f"name network namespace {path.name}", f"process {pid} does not live in it")
+        _share_folder()
+        path.touch(mode=0o444)
+        what = f"name network namespace {path.name}"
+        _check(_libc.mount(b"/proc/self/fd/%d" % home, bytes(path), b"none", _BIND, None), what)
+    finally:
+        os.close(home)
+
+
 def settle_sysctls(prefix: str, uid: str, asked: Iterable[tuple[str, str]]) -> None:
     """What an instance's network is set to before a process of it exists. `asked`: by its workload, over ours."""
     with netns.inside(namespace_of(prefix, uid)):

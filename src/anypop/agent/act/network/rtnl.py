@@ -41,12 +41,13 @@ _GROUP_ENTRY = struct.Struct("=IBBH")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """An interface. `up`: the administrator's wish, not the carrier."""
+    """An interface. `up`: the administrator's wish, not the carrier; `mac`: its hardware address."""
 
     index: int
     name: str
     up: bool
     group: int = 0
+    mac: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,8 @@ def links(net: Netlink) -> list[Link]:
         _, _, index, flags, _ = _LINK_HEADER.unpack_from(payload)
         attributes = nl.attributes(payload[16:])
         name = attributes[3].rstrip(b"\0").decode()
-        found.append(Link(index=index, name=name, up=bool(flags & _UP), group=_number(attributes, 27)))  # IFLA_GROUP
+        group, mac = _number(attributes, 27), attributes.get(1, b"")  # IFLA_GROUP, IFLA_ADDRESS
+        found.append(Link(index=index, name=name, up=bool(flags & _UP), group=group, mac=mac))
     return found
 
 

@@ -1,0 +1,119 @@
+"""`script/chaos`: a story of faults on a lab of its own, told as a table and, asked so, as JSON.
+
+In: a seed, how many faults, or which kinds one after the other. Out: a line for each fault, the end state; exit code 1
+where that is not the declared one. The lab has its own name and folder, and is gone afterwards.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from anypop.host import process
+from anypop.lab import build, platform
+from anypop.lab.leftovers import left_behind
+from anypop.model.errors import WorldError
+from tests.lab.chaos.clients import Clients
+from tests.lab.chaos.faults import Breaker
+from tests.lab.chaos.registry import Fetching
+from tests.lab.chaos.story import Row, Told, drawn, play
+from tests.lab.chaos.whole import lacks
+from tests.lab.story import Shell
+from tests.wait import wait_until
+
+ROOT = Path(__file__).parents[3]
+LIMIT_S = 60.0
+DISK = "size=64g"  # a limit only: pages are taken as they are written
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="script/chaos", description="A seeded story of real faults on a lab.")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--only", action="append", default=[], metavar="KIND", help="kinds to choose from")
+    parser.add_argument("--each", action="store_true", help="each kind --faults times, one at a time")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help="to be as declared again")
+    parser.add_argument("--topology", type=Path, default=ROOT / "topologies" / "article.yaml")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="anyc-", dir="/tmp") as folder, _disk(Path(folder)) as disk:
+        told = _on_a_lab(options, disk)
+    print(summary(told))
+    if options.json:
+        options.json.write_text(json.dumps(told.data(), indent=1) + "\n")
+    return 1 if told.lacks else 0
+
+
+def _on_a_lab(options: argparse.Namespace, disk: Path) -> Told:
+    state, prefix = disk / "chaos", f"k{os.getpid() % 46656:x}"
+    try:
+        place = platform.up(
+            options.topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None
+        )
+        lab, wanted, dice = build.attach(state / "lab"), {"chaos": 2 * len(place.cities)}, random.Random(options.seed)
+        addresses = deploy(place, "chaos")
+        wait_until(lambda: not lacks(place, wanted), timeout_s=60, reason="the platform is as declared", every_s=0.5)
+        fetching = Fetching(place=place, wanted=wanted, dice=dice)
+        breaker = Breaker(place=place, lab=lab, dice=dice, disk=disk, more=fetching.kinds())
+        every = sorted(breaker.kinds())
+        chosen = [k for k in every if not options.only or any(word in k for word in options.only)]
+        kinds = (
+            [k for k in chosen for _ in range(options.faults)] if options.each else drawn(dice, chosen, options.faults)
+        )
+        with Clients(lab.plan.vantages, addresses).asking() as clients:
+            return play(
+                breaker, clients, wanted, seed=options.seed, kinds=kinds, limit_s=options.limit,
+                calm=1.0 if options.each else 0.6, tell=lambda row: print(line(row), flush=True),
+            )  # fmt: skip
+    finally:
+        platform.down(state, progress=lambda _: None, purge=True)
+        if left := left_behind(state, prefix):
+            print("left behind:", *left, sep="\n  ", file=sys.stderr)
+
+
+def deploy(place: platform.Platform, slug: str) -> list[str]:
+    """Two instances in each city behind one anycast address; the anycast addresses."""
+    words = ("workload", "create", slug, "--image", place.image, "--port", "80", "--size", "SP-1", "--target",
+             f"all={','.join(place.cities)}", "--replicas", "2", "--anycast", "--yes", "--timeout", "60")  # fmt: skip
+    shell = Shell(place=place)
+    shell.json(*words)
+    return sorted({a for i in shell.json("instances", slug) for a in i["networkInterfaces"][0]["ipAddressAliases"]})
+
+
+def line(row: Row) -> str:
+    where = ", ".join(f"{name} {count}" for name, count in sorted(row.failed.items())) or "-"
+    back = "" if row.back_s is None else f"back {row.back_s:5.2f} s"
+    head = f"{row.number:>4} {row.at_s:7.1f} s  {row.kind:<20} {row.what[:44]:<44} {back:<12}"
+    return f"{head} {row.total:>4}/{row.asked:<5} dark {row.dark_s:5.1f} s  {where}"
+
+
+def summary(told: Told) -> str:
+    percent = 100 * told.failed / max(told.asked, 1)
+    head = f"seed {told.seed}: {len(told.rows)} faults, {told.failed} of {told.asked} requests failed ({percent:.2f} %)"
+    if told.lacks:
+        return "\n".join(
+            [f"{head}; NOT as declared after {told.limit_s:.0f} s:", *(f"  {text}" for text in told.lacks)]
+        )
+    return f"{head}; as declared {told.converged_s:.1f} s after the last one (limit {told.limit_s:.0f} s)"
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[Path]:
+    """A file system of its own whose size can be changed at any moment."""
+    mount = folder / "disk"
+    mount.mkdir()
+    process.run(["mount", "-t", "tmpfs", "-o", f"{DISK},mode=700", "anypop-chaos", str(mount)])
+    try:
+        yield mount
+    finally:
+        with suppress(WorldError):
+            process.run(["umount", "--lazy", str(mount)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
