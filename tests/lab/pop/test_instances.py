@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.act.network.error_ways import ErrorWays
-from anypop.agent.naming import link_of
+from anypop.agent.act.network.namespaces import is_namespace
+from anypop.agent.naming import link_of, namespace_of
 from anypop.host import ip, netns, process
 from anypop.model.confinement import InstanceRules
 from anypop.model.errors import WorldError
@@ -190,6 +191,29 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
     wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the upstream saw BIRD die")
     assert clean.members(ANYCAST4) == 1
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=15, reason="a new BIRD announces it")
+
+
+def test_a_name_and_a_speaker_that_somebody_takes_are_back_by_their_own_event(clean: PopLab) -> None:
+    """The instance whose namespace lost its name goes on as the same process, and nobody misses it; a BIRD that is
+    stopped, which no kernel tells of, is found within a second or so, and another one speaks.
+    """
+    only = fresh(0)
+    clean.give(only)
+    clean.wait_running(only.name)
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    path = netns.path_of(namespace_of(clean.prefix, only.uid))
+    space, pids = path.stat().st_ino, container_pids(clean)
+    ip.batch([f"netns del {path.name}"])
+    wait_until(lambda: is_namespace(path), timeout_s=5, reason="the name is back")
+    assert path.stat().st_ino == space
+    assert container_pids(clean) == pids
+    assert clean.get(external(only)) == only.name
+    bird = clean.state / "bird" / "bird.pid"
+    pid = process.alive(bird)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: process.alive(bird) not in (None, pid), timeout_s=5, reason="another BIRD runs")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=15, reason="it announces")
 
 
 def test_rules_that_somebody_takes_out_are_back_at_once(clean: PopLab) -> None:
