@@ -527,6 +527,7 @@ def settle(
     for _ in range(limit):
         facts = host.facts()
         steps = converge(facts, host.now)
+        host.memory = memory.taken(steps, host.memory, (), host.now)
         if not steps:
             due = next_due(facts, host.now)
             pending = [

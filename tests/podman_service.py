@@ -70,6 +70,7 @@ class PodmanService:
                 *program,
             ]
         environment = os.environ | {"CONTAINERS_CONF": str(config)} | self._env
+        self.socket.unlink(missing_ok=True)  # of one that was killed: nobody listens there
         process.spawn(program, pid_file=self._pid, log=self.folder / "podman.log", env=environment)
         wait_until(self._answers, timeout_s=20, reason="podman's service answers")
 

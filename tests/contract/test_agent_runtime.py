@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState,
 from anypop.agent.decide.steps import CreateContainer, DropImage, PullImage, RemoveContainer, StartContainer
 from anypop.agent.naming import namespace_of
 from anypop.agent.observe.deaths import DeathWatch
-from anypop.host import netns
+from anypop.host import control_groups, inventory, netns
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, InstanceOrder
 from anypop.model.reasons import Reason
@@ -149,6 +150,54 @@ def test_every_step_may_be_repeated(case: Case) -> None:
         assert await runtime.seen() == []
 
     case.run(test)
+
+
+@pytest.mark.lab
+def test_what_cannot_be_started_is_taken_away_with_its_processes(service: PodmanService) -> None:
+    """A Podman that was killed in the middle of a start may not know that the process runs: it then fails to start it
+    for ever. The container goes, and the next one can be made and started.
+    """
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create())
+        id_ = (await only(runtime)).id
+        assert service.ask("POST", f"/containers/{id_}/init").status_code == 204
+        await asyncio.to_thread(subprocess.run, ["crun", "start", id_], check=True)  # behind Podman's back
+        with pytest.raises(WorldError, match="start container web"):
+            await runtime.carry_out(START)
+        assert await runtime.seen() == []
+        assert not [pid for pid in inventory.others() if control_groups.holds(pid, id_)]
+        await runtime.carry_out(create())
+        await runtime.carry_out(START)
+        await becomes(runtime, ContainerState.RUNNING)
+
+    Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
+
+
+@pytest.mark.lab
+def test_a_pid_that_is_somebody_elses_by_now_is_a_death(service: PodmanService) -> None:
+    """Who watches a container's process looks whether the process is the container's."""
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create())
+        await runtime.carry_out(START)
+        seen = await becomes(runtime, ContainerState.RUNNING)
+        other = await asyncio.create_subprocess_exec("sleep", "60")
+        try:
+            for pid, is_dead in ((seen.pid, False), (other.pid, True)):
+                found: list[int] = []
+                watch = DeathWatch(
+                    lambda _, pid, __, found=found: found.append(pid),  # type: ignore[misc]
+                    lambda _, pid: control_groups.holds(pid, seen.id),
+                )
+                watch.set({seen.key: pid})
+                watch.close()
+                assert found == ([pid] if is_dead else [])
+        finally:
+            other.kill()
+            await other.wait()
+
+    Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
 
 
 def test_a_container_knows_its_past_and_is_made_of_the_same_image(case: Case) -> None:

@@ -170,6 +170,7 @@ class Agent:
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
             self._count_drift = False
+        self._memory = memory.taken(steps, self._memory, self._lanes.busy, now)
         if steps:
             self._lanes.run(steps)
         gone = frozenset(uid for uid in facts.going if not facts.has_remains(uid))
@@ -227,7 +228,8 @@ class Agent:
             self._refused_generation = max(self._refused_generation, order.generation)
         elif self._ledger.page is not before:
             self._lanes.new_order()
-            self._memory = memory.order_changed(lanes_changed(before.order if before else None, order), self._memory)
+            changed = lanes_changed(before.order if before else None, order)
+            self._memory = memory.order_changed(changed, self._memory, dropped=self._lanes.busy)
             self._memory = replace(self._memory, router_ready=self._is_prepared())
             leaving = self._ledger.page.leaving if self._ledger.page else ()
             gone = (x.instance for x in leaving if x.instance is not None)

@@ -15,7 +15,7 @@ from anypop.host import netns
 def command_lines() -> list[tuple[int, list[bytes]]]:
     """Pid and words of every program but ourselves; kernel threads have one empty word."""
     rows = []
-    for pid in _others():
+    for pid in others():
         with contextlib.suppress(OSError):
             rows.append((pid, Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")))
     return rows
@@ -26,7 +26,13 @@ def pids_inside(namespaces: Iterable[str]) -> list[int]:
     matter.
     """
     homes = {place for name in namespaces if (place := _place(netns.path_of(name))) is not None}
-    return [pid for pid in _others() if _place(Path(f"/proc/{pid}/ns/net")) in homes] if homes else []
+    return [pid for pid in others() if _place(Path(f"/proc/{pid}/ns/net")) in homes] if homes else []
+
+
+def is_inside(pid: int, namespace: str) -> bool:
+    """Whether the main thread of this program is in the network namespace of that name."""
+    home = _place(netns.path_of(namespace))
+    return home is not None and _place(Path(f"/proc/{pid}/ns/net")) == home
 
 
 def mounts() -> list[str]:
@@ -41,7 +47,8 @@ def mounts_below(*folders: Path) -> list[str]:
     return [mount for mount in mounts() if mount.startswith(tuple(f"{folder}/" for folder in folders))]
 
 
-def _others() -> list[int]:
+def others() -> list[int]:
+    """Pids of all processes but ourselves."""
     # names are enough
     numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208
     return [number for number in numbers if number != os.getpid()]

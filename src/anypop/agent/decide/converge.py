@@ -15,6 +15,7 @@ from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState,
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.images import unneeded
 from anypop.agent.decide.inside import inside_for
+from anypop.agent.decide.repeats import rested
 from anypop.agent.decide.steps import (
     AddLink,
     BeginDrain,
@@ -57,7 +58,9 @@ EXIT_KNOWN_S = 2.0
 
 
 def converge(facts: Facts, now: float) -> list[Step]:
-    """The steps to take now. A lane that is busy, or rests after a failure, gets none."""
+    """The steps to take now. A lane that is busy, or rests after a failure, gets none; nor does one that is asked again
+    for what changed nothing.
+    """
     memory, busy = facts.observed.memory, facts.observed.busy
     steps: list[Step] = [*_router(facts, now)]
     steps += _drains(facts)
@@ -75,13 +78,15 @@ def converge(facts: Facts, now: float) -> list[Step]:
     if facts.observed.speaker != config and facts.observed.speaker_answers:
         steps.append(SetSpeaker(config=config))
     resting = {lane for lane, trouble in memory.trouble.items() if now < trouble.until}
-    return [s for s in dict.fromkeys(steps) if s.lane not in busy and s.lane not in resting]
+    free = [s for s in dict.fromkeys(steps) if s.lane not in busy and s.lane not in resting]
+    return rested(free, memory.asked, now)
 
 
 def next_due(facts: Facts, now: float) -> float | None:
     """When `converge` could next say something else although nothing happens in the world; None: never."""
     memory, order = facts.observed.memory, facts.order
     times = [t.until for t in memory.trouble.values()]
+    times += [last.until for last in memory.asked.values()]
     for restarts in memory.restarts.values():
         times += [restarts.at, restarts.at + EXIT_KNOWN_S]
     times += [since + order.decay_s for since in memory.graceful_since.values()]

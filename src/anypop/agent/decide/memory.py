@@ -16,6 +16,7 @@ from anypop.agent.decide.elements import ContainerSeen, ContainerState, Ending, 
 from anypop.agent.decide.flaps import Uplink, Way
 from anypop.agent.decide.images import EMPTY, ImageBook, dropped
 from anypop.agent.decide.inside import Inside
+from anypop.agent.decide.repeats import Asked, asked_for
 from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
@@ -69,7 +70,7 @@ class Memory:
     asked for (0: none); `book`: which of them may go one day. `found`: containers that ran before this agent did,
     with their pids; `dead`: ids and pids of processes whose end we know. `pasts`: what the next life of a container
     will carry. `trouble` holds the lanes that rest; `failures` counts in a row, also of those that a new order let
-    off their rest.
+    off their rest. `asked`: what each lane was last asked for.
     """
 
     router_ready: bool = False
@@ -89,6 +90,7 @@ class Memory:
     uplinks: Mapping[Way, Uplink] = field(default_factory=dict)
     trouble: Mapping[str, Trouble] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
+    asked: Mapping[str, Asked] = field(default_factory=dict)
 
     def restart_at(self, key: Key) -> float:
         """When a container may be started (again); 0: at once."""
@@ -113,11 +115,15 @@ def looked(
     graceful = {key: memory.graceful_since.get(key, now) for key in fading}
     ordered = {uid: memory.ordered_at.get(uid, now) for uid in uids}
     draining = {uid: now for uid in ordered if short(uid) in pins} | dict(memory.draining_since)
-    ids = {c.id for c in containers}
+    ids, buried = {c.id for c in containers}, {id_ for id_, _ in memory.dead}
+    over = [c for c in containers if c.state is ContainerState.EXITED]
+    for container in over:
+        if container.id not in buried:  # it ended before anybody saw it run: that counts as a death all the same
+            reason = Reason.OUT_OF_MEMORY if container.out_of_memory else Reason.EXITED
+            memory = process_died(container, reason, memory, now)
     pasts = dict(memory.pasts)
-    for container in containers:
-        if container.state is ContainerState.EXITED:
-            pasts[container.key] = _ended(container, pasts.get(container.key))
+    for container in over:
+        pasts[container.key] = _ended(container, pasts.get(container.key))
     dead = frozenset(d for d in memory.dead if d[0] in ids)
     return replace(
         memory, graceful_since=graceful, ordered_at=ordered, draining_since=draining, pasts=pasts, dead=dead
@@ -172,6 +178,12 @@ def as_known(seen: ContainerSeen, memory: Memory) -> ContainerSeen:
     return seen
 
 
+def taken(steps: Iterable[Step], memory: Memory, busy: Collection[str], now: float) -> Memory:
+    """A pass takes these steps; the lanes in `busy` still have theirs from before."""
+    asked = asked_for(steps, memory.asked, busy, now)
+    return memory if asked is memory.asked else replace(memory, asked=asked)
+
+
 def step_done(step: Step, memory: Memory, now: float) -> Memory:
     """A step has had its effect; remembers what no later look can find out by itself."""
     match step:
@@ -212,6 +224,7 @@ def step_failed(step: Step, message: str, memory: Memory, now: float) -> Memory:
         memory,
         draining_since=draining,
         images=images,
+        asked=_without(memory.asked, {step.lane}),  # it rests as one that failed
         failures={**memory.failures, step.lane: count + 1},
         trouble={**memory.trouble, step.lane: Trouble(reason=reason, message=message, until=until)},
     )
@@ -223,11 +236,12 @@ def lane_succeeded(lane: str, memory: Memory) -> Memory:
     return replace(memory, failures=_without(memory.failures, {lane}), trouble=_without(memory.trouble, {lane}))
 
 
-def order_changed(lanes: Collection[str], memory: Memory) -> Memory:
+def order_changed(lanes: Collection[str], memory: Memory, *, dropped: Collection[str] = ()) -> Memory:
     """What failed in lanes that a new order has changed deserves a try at once; the others rest on: an order for
-    somebody else's sake is no reason to ask a registry again.
+    somebody else's sake is no reason to ask a registry again. `dropped`: lanes that let go of steps they had not done.
     """
-    return replace(memory, trouble=_without(memory.trouble, lanes))
+    asked = _without(memory.asked, {*lanes, *dropped})
+    return replace(memory, trouble=_without(memory.trouble, lanes), asked=asked)
 
 
 def checked(*, router_ready: bool, unfit: frozenset[str], wrong: Collection[str], memory: Memory) -> Memory:

@@ -13,6 +13,7 @@ from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, Contai
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.repeats import TOLD_FROM, Asked
 from anypop.agent.decide.steps import ERRORS, FIREWALL, ROUTER, SPEAKER, image_lane, inside_lane, instance_lane
 from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
@@ -58,8 +59,9 @@ def report_of(
             pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans,
             capacity=capacity
         )  # fmt: skip
-    facts, trouble = seen, seen.observed.memory.trouble
+    facts, trouble, asked = seen, seen.observed.memory.trouble, seen.observed.memory.asked
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, ERRORS, SPEAKER) if lane in trouble)
+    lanes += tuple(f"{lane}: {_in_vain(last)}" for lane, last in sorted(asked.items()) if last.times >= TOLD_FROM)
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
     return Report(
         pop=pop, host=host, at=at, generation=generation, refused=refused, instances=here,
@@ -68,6 +70,11 @@ def report_of(
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity,
     )  # fmt: skip
+
+
+def _in_vain(last: Asked) -> str:
+    names = ", ".join(dict.fromkeys(type(step).__name__ for step in last.steps))
+    return f"{names}: done again and again, and nothing has changed"
 
 
 def _orphans(facts: Facts) -> tuple[str, ...]:

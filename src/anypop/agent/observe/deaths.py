@@ -1,7 +1,8 @@
 """Deaths of containers, seen at the moment they happen: a pidfd of each main process in the event loop (pidfd_open(2)).
 
 In: the processes to watch. Out: one call for each death, within a fraction of a millisecond, whoever its parent is,
-with the answer whether it ended for want of memory. Decides nothing.
+with the answer whether it ended for want of memory. Dead by the kernel's word is dead, whatever a runtime says: also
+one whose pid is somebody else's by now. Decides nothing.
 """
 
 import asyncio
@@ -15,10 +16,15 @@ from anypop.agent.observe.memory_kills import counter_of, has_killed
 
 
 class DeathWatch:
-    """Watches processes by pidfd. `on_death(key, pid, out_of_memory)` is called in the event loop's thread."""
+    """Watches processes by pidfd. `on_death(key, pid, out_of_memory)` is called in the event loop's thread;
+    `is_its(key, pid)`: whether the process with this pid is really the one that is meant.
+    """
 
-    def __init__(self, on_death: Callable[[Key, int, bool], None]) -> None:
+    def __init__(
+        self, on_death: Callable[[Key, int, bool], None], is_its: Callable[[Key, int], bool] = lambda *_: True
+    ) -> None:
         self._on_death = on_death
+        self._is_its = is_its
         self._watched: dict[Key, tuple[int, int, Path | None]] = {}
 
     def set(self, processes: Mapping[Key, int]) -> None:
@@ -32,6 +38,10 @@ class DeathWatch:
             try:
                 handle = os.pidfd_open(pid)
             except ProcessLookupError:
+                self._on_death(key, pid, False)
+                continue
+            if not self._is_its(key, pid):  # asked while we hold it: the pid cannot change hands in between
+                os.close(handle)
                 self._on_death(key, pid, False)
                 continue
             self._watched[key] = (pid, handle, counter_of(pid))

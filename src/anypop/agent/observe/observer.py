@@ -32,7 +32,7 @@ from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.log_files import LogFiles, LogSeen
 from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
-from anypop.host import netns
+from anypop.host import control_groups, inventory, netns
 from anypop.model.announce import Address
 from anypop.model.confinement import PLAIN_RULES
 from anypop.model.errors import WorldError
@@ -51,7 +51,7 @@ class Observer:
         self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
         self._wake, self._tell_death = wake, died
         self._errors = ErrorWays(prefix)
-        self._deaths = DeathWatch(self._died)
+        self._deaths = DeathWatch(self._died, self._is_its)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside, ways=ProbeWays(net))
         self._templates = Templates(runtime, wake)
         self.containers: Sequence[ContainerSeen] | None = None
@@ -243,6 +243,14 @@ class Observer:
                         announced=announced,
                     )  # fmt: skip
         self.probes.set(targets)
+
+    def _is_its(self, key: Key, pid: int) -> bool:
+        """Whether this process is a container's: it lives in its control group, or at least in its network
+        namespace, where an operator has Podman do without such groups.
+        """
+        ids = [c.id for c in self.containers or () if c.key == key]
+        home = namespace_of(self._prefix, key[0])
+        return any(control_groups.holds(pid, id_) for id_ in ids) or inventory.is_inside(pid, home)
 
     def _died(self, key: Key, pid: int, out_of_memory: bool) -> None:
         seen = next((c for c in self.containers or () if c.key == key and c.pid == pid), None)

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from anypop.agent.decide.steps import (
     StartContainer,
 )
 from anypop.agent.naming import LABEL, container_of, short
+from anypop.host import control_groups
 from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
@@ -39,6 +41,10 @@ from anypop.model.names import CityCode, InstanceName
 from anypop.model.workload import Container
 
 _API = "http://podman/v4.0.0/libpod"
+_ANY = range(100, 600)
+_NOT_FOUND = 404
+_REMOVED = (200, 204, _NOT_FOUND)
+_BY_FORCE = {"force": "true", "ignore": "true", "v": "true"}
 _PATIENCE_S = 120.0  # creating or starting one container on a machine under heavy load
 
 _STATES = {
@@ -192,15 +198,34 @@ class Podman:
             raise WorldError(what, f"{why}; give runAsUser")
 
     async def _start(self, key: Key) -> None:
-        path = f"/containers/{container_of(self._prefix, *key)}/start"
-        await self._ask(f"start container {key[1]} of {short(key[0])}", "POST", path, good=(204, 304))
+        """A container that cannot be started is taken away: the next try begins with a fresh one, whatever state a
+        Podman that was killed on its way has left this one in.
+        """
+        name = container_of(self._prefix, *key)
+        what = f"start container {key[1]} of {short(key[0])}"
+        answer = await self._ask(what, "POST", f"/containers/{name}/start", good=_ANY)
+        if answer.status_code in (204, 304):
+            return
+        if answer.status_code != _NOT_FOUND:
+            with suppress(WorldError):  # then whoever makes it anew is told
+                await self._end_and_remove(what, name)
+        raise WorldError(what, _said(answer.content))
 
     async def _remove(self, key: Key) -> None:
-        path = f"/containers/{container_of(self._prefix, *key)}"
-        query = {"force": "true", "timeout": str(STOP_GRACE_S), "ignore": "true", "v": "true"}
-        await self._ask(
-            f"remove container {key[1]} of {short(key[0])}", "DELETE", path, params=query, good=(200, 204, 404)
-        )
+        name = container_of(self._prefix, *key)
+        what = f"remove container {key[1]} of {short(key[0])}"
+        query = _BY_FORCE | {"timeout": str(STOP_GRACE_S)}
+        answer = await self._ask(what, "DELETE", f"/containers/{name}", params=query, good=_ANY)
+        if answer.status_code not in _REMOVED:
+            # Podman waits in vain for word of a process whose monitor is dead
+            await self._end_and_remove(what, name)
+
+    async def _end_and_remove(self, what: str, name: str) -> None:
+        """Kill what lives of it, whatever Podman believes, and have Podman forget it."""
+        told = await self._ask(what, "GET", f"/containers/{name}/json", good=_ANY)
+        if told.status_code == 200:
+            await asyncio.to_thread(control_groups.end, str(told.json()["Id"]))
+        await self._ask(what, "DELETE", f"/containers/{name}", params=_BY_FORCE | {"timeout": "0"}, good=_REMOVED)
 
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
         what = f"run {command[0] if command else 'nothing'} in {key[1]}"
@@ -242,7 +267,7 @@ class Podman:
             raise self._unreachable("watch events", error) from error
 
     async def _ask(
-        self, what: str, method: str, path: str, *, good: tuple[int, ...] = (200,), **more: Any
+        self, what: str, method: str, path: str, *, good: Collection[int] = (200,), **more: Any
     ) -> httpx.Response:
         try:
             answer = await self._http.request(method, _API + path, **more)
@@ -264,13 +289,16 @@ class Podman:
 def _seen(row: dict[str, Any]) -> ContainerSeen:
     labels = row.get("Labels") or {}
     state = _STATES.get(str(row.get("State", "")), ContainerState.EXITED)
+    pid = int(row.get("Pid") or 0) if state is ContainerState.RUNNING else 0
+    unwatched = state is ContainerState.RUNNING and not pid  # nobody could ever see its end: it has none left to see
+    state = ContainerState.EXITED if unwatched else state
     started, exited = _time(row.get("StartedAt")), _time(row.get("ExitedAt"))
     over = state is ContainerState.EXITED
     return ContainerSeen(
         id=row["Id"], instance=InstanceName(labels.get(f"{LABEL}instance", "")), uid=labels.get(f"{LABEL}uid", ""),
         container=labels.get(f"{LABEL}container", ""), state=state, image=str(row.get("ImageID") or ""),
-        pid=int(row.get("Pid") or 0) if state is ContainerState.RUNNING else 0,
-        exit_code=int(row.get("ExitCode", 0)) if over else None,
+        pid=pid,
+        exit_code=int(row.get("ExitCode", 0)) if over and not unwatched else None,
         started_at=started, finished_at=exited if over else None, past=past_in(labels),
         template=template_in(labels), confinement=confinement_in(labels),
     )  # fmt: skip
