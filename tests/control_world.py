@@ -26,7 +26,7 @@ from anypop.control.network import change_network
 from anypop.control.state import State
 from anypop.control.store import Store, open_store
 from anypop.model import codec
-from anypop.model.announce import Mode
+from anypop.model.announce import Address, Mode, Prefix
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
@@ -150,6 +150,7 @@ class World:
         self.folder = folder
         self.network = network or a_network()
         self.clock = Clock(now)
+        self.serving: dict[HostName, set[Address]] = {}
         self.check: Callable[[httpx.Response], None] = documented.check_read
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -275,7 +276,8 @@ class FakeAgent:
     """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill`
     does so by uid; `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick`
     ones never answer. By uid too: `restarts` that are counted, and `made_from`, a template that is not the order's.
-    While it `drains`, nothing that was to go is gone.
+    While it `drains`, nothing that was to go is gone. Where there is a backbone it carries what another host said it
+    serves when it last reported, unless one of the two is `cut` off the others.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -291,6 +293,8 @@ class FakeAgent:
         self.crashing: set[str] = set()
         self.sick: set[str] = set()
         self.drains = False
+        self.cut = False
+        self.was_out: set[Prefix] = set()
         self.capacity: Capacity | None = None
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
@@ -376,11 +380,17 @@ class FakeAgent:
     def _prefixes(self, order: Order) -> list[PrefixReport]:
         found = []
         healthy = {a for i in order.instances if self._is_healthy(i) for a in i.anycast}
+        self.world.serving[self.host] = set() if self.cut else healthy
         granted = {g.prefix for g in order.grants if g.allowed}
         for prefix in dict.fromkeys(a.prefix for a in order.announcements):
             told = [a for a in order.announcements if a.prefix == prefix and a.scope.mode is Mode.ANNOUNCE]
-            open_gates = all(set(a.gates) <= healthy for a in told)
-            out = bool(told) and (open_gates or prefix not in granted)
+            ways = healthy | self._carried(order, prefix)
+            shut = {gate for a in told for gate in a.gates} - ways
+            open_gates = not shut
+            # as a host does it: with a backbone new prefixes come all the time, and wait until each address has a way
+            may_stay = order.backbone is None or prefix in self.was_out
+            out = bool(told) and (open_gates or (may_stay and prefix not in granted))
+            (self.was_out.add if out else self.was_out.discard)(prefix)
             found.append(
                 PrefixReport(
                     prefix=prefix,
@@ -392,6 +402,13 @@ class FakeAgent:
                     if out
                     else Reason.NO_HEALTHY_INSTANCE,
                     wants_withdraw=out and not open_gates,
+                    shut=tuple(sorted(shut, key=int)) if order.backbone is not None else (),
                 )
             )
         return found
+
+    def _carried(self, order: Order, prefix: Prefix) -> set[Address]:
+        """What it leads to other hosts."""
+        if order.backbone is None or prefix not in order.backbone.carried or self.cut:
+            return set()
+        return {a for peer in order.backbone.peers for a in self.world.serving.get(peer.host, ()) if a in prefix}

@@ -44,6 +44,7 @@ ABOUT_IT: dict[str, Any] = {
     "stack_id": StackId("another"),
     "stack_slug": "another",
     "account_id": "another",
+    "local_only": True,
     "slug": "another",
     "name": "another",
     "targets": (Target(name="all", cities=(LHR,), replicas=7),),

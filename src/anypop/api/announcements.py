@@ -18,7 +18,7 @@ from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.accounts import Account
-from anypop.control.blame import because, dark, failing, is_silent
+from anypop.control.blame import because, dark, failing, is_carried, is_silent
 from anypop.control.sharing import Shared, shared_with_others
 from anypop.control.state import Declaration, State
 from anypop.judge.announced import announced
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/
 Rules = dict[tuple[CityCode, str], ScopeRule]
 
 # why a prefix may be out of a PoP for somebody's health
-_FOR_HEALTH = frozenset({Reason.GRANTED, Reason.NO_HEALTHY_INSTANCE, Reason.FAMILY_SILENT})
+_FOR_HEALTH = frozenset({Reason.GRANTED, Reason.NO_HEALTHY_INSTANCE, Reason.FAMILY_SILENT, Reason.NOT_CARRIED})
 
 WorkloadId = Annotated[str, Path(description="id or slug")]
 RulesBody = Annotated[dict[str, Any], Depends(JsonObject(RulesRequest))]
@@ -148,8 +148,9 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                 report = received.report if received is not None else None
                 out, reason = announced(told, scope, state.verdict.hosts.get(host), report)
                 failed = failing(state, host, told.prefix) if not out and reason in _FOR_HEALTH else ()
-                why = f": {because(failed, declared)}" if failed else ""
-                mute = out and is_silent(state, host, declared.id, told.prefix.version)
+                carried = is_carried(state, told.prefix)
+                why = f": {because(failed, declared, carried=carried)}" if failed else ""
+                mute = out and not carried and is_silent(state, host, declared.id, told.prefix.version)
                 is_dark = out and (mute or part.pop in in_the_dark)
                 reason = Reason.FAMILY_SILENT if mute else Reason.DARK if is_dark else reason
                 row = {

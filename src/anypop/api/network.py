@@ -34,11 +34,17 @@ async def replace_network(
     _: OperatorAccount,
     platform: PlatformDep,
     body: Annotated[dict[str, Any], Depends(JsonObject(Network | NetworkRequest))],
-    confirm: Annotated[bool, Query(description="also where it takes down more than a third of the instances")] = False,
+    confirm: Annotated[
+        bool,
+        Query(
+            description="also where it takes down more than a third of the instances, or the backbone from workloads "
+            "that depend on it"
+        ),
+    ] = False,
 ) -> Any:
     """Replace the operator's network document."""
     wanted = network_from(body.get("network", body))
     confirmed = frozenset(platform.core.state.workloads) if confirm else frozenset()
-    state = await platform.core.change(change_network(wanted), confirmed=confirmed)
+    state = await platform.core.change(change_network(wanted, darken=confirm), confirmed=confirmed)
     await asyncio.to_thread(platform.on_network, platform.hosts())
     return codec.to_data(state.network)

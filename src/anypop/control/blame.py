@@ -1,15 +1,16 @@
 """Who stands behind a withdrawal, and who is in the dark: told by name to the owner and to the operator alone.
 
 In: control's state. Out: the workloads that fail on a host in a covering prefix, words about them for one reader, and
-the PoPs in which a workload is in the dark: its prefix is announced there for others, and it has never answered there.
-Who is to blame is the judge's to say. Pure.
+the PoPs in which a workload is in the dark: its prefix is announced there for others, and it has never answered there,
+nor anywhere from where it would be carried. Who is to blame is the judge's to say. Pure.
 """
 
 from collections.abc import Collection
 
 from anypop.control.sharing import tenants
 from anypop.control.state import Declaration, State
-from anypop.judge.verdict import answering, to_blame
+from anypop.judge.rejudge import well_at
+from anypop.judge.verdict import to_blame
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 
@@ -24,11 +25,14 @@ def failing(state: State, host: HostName, prefix: Prefix) -> list[Declaration]:
     view, planned = state.verdict.views.get(host), state.plan
     if view is None or planned is None or (part := planned.hosts.get(host)) is None:
         return []
-    memory = state.history.workloads
+    memory, gates = state.history.workloads, state.verdict.gates.get(host, {})
+    carried = prefix in planned.carried
     found = to_blame(
-        state.verdict.gates.get(host, {}).get(prefix, _NOBODY),
-        answering(view.healthy, view.silent, prefix.version),
-        lambda w: (known := memory.get(w)) is not None and part.pop in known.served,
+        gates.get(prefix, _NOBODY),
+        well_at(view, prefix, gates, planned),
+        lambda w: (
+            (known := memory.get(w)) is not None and (bool(known.served) if carried else part.pop in known.served)
+        ),
     )
     return sorted((d for w in found if (d := state.workloads.get(w)) is not None), key=lambda d: (d.created_at, d.id))
 
@@ -44,18 +48,24 @@ def names(failed: Collection[Declaration]) -> str:
     return ", ".join(f"{d.workload.stack_slug}/{d.workload.slug}" for d in failed)
 
 
-def because(failed: Collection[Declaration], reader: Declaration) -> str:
+def because(failed: Collection[Declaration], reader: Declaration, *, carried: bool = False) -> str:
     """Why, for the owner of `reader`: a workload of the same account by its name, another one without it. Empty: none
-    fails.
+    fails. `carried`: the prefix is, so an instance elsewhere would have done.
     """
+    fails = "is neither served nor carried from here" if carried else "does not answer here"
     account = reader.workload.account_id
     own = [d for d in failed if d.workload.account_id == account]
     slugs = ", ".join(
         d.workload.slug if d.stack_id == reader.stack_id else f"{d.workload.stack_slug}/{d.workload.slug}" for d in own
     )
     if own:
-        return f"{slugs} does not answer here"
-    return "another workload of the prefix does not answer here" if failed else ""
+        return f"{slugs} {fails}"
+    return f"another workload of the prefix {fails}" if failed else ""
+
+
+def is_carried(state: State, prefix: Prefix) -> bool:
+    """Whether hosts carry the addresses of a prefix for each other."""
+    return state.plan is not None and prefix in state.plan.carried
 
 
 def is_silent(state: State, host: HostName, workload_id: WorkloadId, version: int) -> bool:
@@ -65,11 +75,17 @@ def is_silent(state: State, host: HostName, workload_id: WorkloadId, version: in
 
 
 def dark(state: State, workload_id: WorkloadId) -> frozenset[CityCode]:
-    """The PoPs where it has had its time to start, has never answered, and others of its prefix have."""
+    """The PoPs where it has had its time to start, has never answered, and others of its prefix have. What is carried
+    is in the dark only where it has answered nowhere.
+    """
     late: frozenset[CityCode] = state.verdict.late.get(workload_id, _NOWHERE)
     held = state.anycast.get(workload_id)
     if not late or held is None:
         return _NOWHERE
     others = {d.id for prefix in (held.prefix4, held.prefix6) for d in tenants(state, prefix)} - {workload_id}
     memories = (state.history.workloads.get(other) for other in others)
-    return late & frozenset(pop for memory in memories if memory is not None for pop in memory.served)
+    alive = frozenset(pop for memory in memories if memory is not None for pop in memory.served)
+    if not is_carried(state, held.prefix4):
+        return late & alive
+    mine = state.history.workloads.get(workload_id)
+    return late if alive and (mine is None or not mine.served) else _NOWHERE

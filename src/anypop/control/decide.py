@@ -5,14 +5,15 @@ imply: tombstones, rests, generations, workloads whose deletion is complete. It 
 one of those functions should take. Its cost follows what differs between the two states.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
-from anypop.judge.rejudge import Judged, listened, rejudge
+from anypop.judge.rejudge import Judged, Memory, listened, rejudge
+from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Removal
 from anypop.model.reasons import Reason
@@ -105,7 +106,8 @@ def decide(
     }
     draft = _met(draft, news)
     estranged = {h for h in {*before.strangers, *draft.strangers} if before.strangers.get(h) != draft.strangers.get(h)}
-    concerned = changed.hosts | ahead | estranged | _answered_otherwise(judged, verdict, planned)
+    proven = _proven_otherwise(before.history, memory, differing(judged.newcomers, verdict.newcomers))
+    concerned = changed.hosts | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
     return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
 
 
@@ -246,7 +248,7 @@ def _ordered(
             owner_of=planned.owner_of,
             idle=draft.verdict.idle,
             rules=planned.network.instances,
-            is_new=_is_new(draft, planned.hosts[host].pop),
+            is_new=_is_new(draft, planned, planned.hosts[host].pop),
         )
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))
@@ -258,10 +260,18 @@ def _ordered(
     return with_entries(draft.orders, orders)
 
 
-def _is_new(draft: State, pop: CityCode) -> Callable[[WorkloadId | None], bool]:
-    """Whether a workload is a newcomer in that PoP."""
-    newcomers = draft.verdict.newcomers
-    return lambda workload: workload is not None and pop in newcomers.get(workload, ())
+def _is_new(draft: State, planned: Planned, pop: CityCode) -> Callable[[Prefix, WorkloadId | None], bool]:
+    """Whether a workload is a newcomer in that PoP; in a prefix that is carried, whether it has served nowhere."""
+    newcomers, memory = draft.verdict.newcomers, draft.history.workloads
+
+    def is_new(prefix: Prefix, workload: WorkloadId | None) -> bool:
+        if workload is None:
+            return False
+        if prefix in planned.carried:
+            return (known := memory.get(workload)) is None or not known.served
+        return pop in newcomers.get(workload, ())
+
+    return is_new
 
 
 def _whole(last: Issued | None, generation: int) -> int:
@@ -269,9 +279,20 @@ def _whole(last: Issued | None, generation: int) -> int:
     return last.whole if last is not None and generation < last.whole + STORED_WHOLE_EVERY else generation
 
 
-def _answered_otherwise(before: Judged, after: Judged, planned: Planned) -> set[HostName]:
+def _proven_otherwise(before: Memory, after: Memory, workloads: Iterable[WorkloadId]) -> frozenset[WorkloadId]:
+    """Those of whom it is news that they have served somewhere, or nowhere any more."""
+
+    def has_served(memory: Memory, workload: WorkloadId) -> bool:
+        return (known := memory.workloads.get(workload)) is not None and bool(known.served)
+
+    return frozenset(w for w in workloads if has_served(before, w) != has_served(after, w))
+
+
+def _answered_otherwise(
+    before: Judged, after: Judged, planned: Planned, proven: Collection[WorkloadId]
+) -> set[HostName]:
     """The hosts whose order may differ since the judge says something else: to their requests, of who is idle, or of
-    who has served where.
+    who has served where. `proven`: of whom it is news that they have served anywhere at all.
     """
     hosts = set()
     for host in differing(before.hosts, after.hosts):
@@ -284,8 +305,9 @@ def _answered_otherwise(before: Judged, after: Judged, planned: Planned) -> set[
     for workload in differing(before.newcomers, after.newcomers):
         if (held := planned.anycast.get(workload)) is not None:
             pops = before.newcomers.get(workload, _NOWHERE) ^ after.newcomers.get(workload, _NOWHERE)
-            telling = {*planned.tellers(held.prefix4), *planned.tellers(held.prefix6)}
-            hosts |= {host for host in telling if planned.sites.pop_of(host) in pops}
+            for prefix in (held.prefix4, held.prefix6):
+                everywhere = prefix in planned.carried and workload in proven
+                hosts |= {h for h in planned.tellers(prefix) if everywhere or planned.sites.pop_of(h) in pops}
     return hosts
 
 

@@ -6,7 +6,7 @@ An event's `kind` is stable for machines.
 
 from collections.abc import Collection, Iterator
 
-from anypop.control.blame import affected, because, dark, failing, names
+from anypop.control.blame import affected, because, dark, failing, is_carried, names
 from anypop.control.sharing import shared, tenants
 from anypop.control.state import Declaration, State
 from anypop.judge.verdict import Received
@@ -138,9 +138,10 @@ def _shared(before: State, after: State) -> Iterator[Event]:
             yield Event(
                 kind=EventKind.PREFIX_SHARED,
                 subject=str(one.prefix),
-                message=f"has addresses of {len(one.accounts)} accounts, as an older version gave them: "
-                f"{', '.join(one.names)}; nobody but the operator may change how it is announced, and it is given to "
-                "nobody more",
+                message=f"has addresses of {len(one.accounts)} accounts"
+                f"{'' if is_carried(after, one.prefix) else ', as an older version gave them'}: "
+                f"{', '.join(one.names)}; nobody but the operator may change how it is announced"
+                f"{'' if is_carried(after, one.prefix) else ', and it is given to nobody more'}",
                 fields={
                     "prefix": str(one.prefix),
                     "accounts": ",".join(one.accounts),
@@ -203,7 +204,8 @@ def _judged(before: State, after: State) -> Iterator[Event]:
                     "reason": grant.reason.value,
                     "failed": names(failed) or None,
                 }
-                message = grant.reason.says + (f" ({names(failed)} does not answer there)" if failed else "")
+                fails = "is neither served nor carried" if is_carried(after, grant.prefix) else "does not answer"
+                message = grant.reason.says + (f" ({names(failed)} {fails} there)" if failed else "")
                 yield Event(kind=kind, subject=f"{host} {grant.prefix}", message=message, fields=facts)
                 if grant.allowed:
                     yield from _leaves(after, host, grant.prefix, failed)
@@ -221,7 +223,8 @@ def _judged(before: State, after: State) -> Iterator[Event]:
 def _leaves(state: State, host: HostName, prefix: Prefix, failed: Collection[Declaration]) -> Iterator[Event]:
     """To whoever has an address in the prefix there."""
     for declared in affected(state, host, prefix):
-        why = because(failed, declared) or "the way to its instances there does not work"
+        why = because(failed, declared, carried=is_carried(state, prefix))
+        why = why or "the way to its instances there does not work"
         yield Event(
             kind=EventKind.PREFIX_LEAVES,
             subject=declared.workload.slug,

@@ -1,7 +1,7 @@
 """The operator's network document: what may replace what is there.
 
 In: a parsed `Network`. Out: the `alter` step for `Core.change`. It refuses what is wrong in itself (a city twice,
-prefixes that overlap) and what would leave instances without their PoP.
+prefixes that overlap), what would leave instances without their PoP, and to take the backbone from who depends on it.
 """
 
 import re
@@ -11,24 +11,31 @@ from dataclasses import replace
 from itertools import combinations
 
 from anypop.control.core import Alter
+from anypop.control.ground import StateGround
 from anypop.control.refusals import Precondition
 from anypop.control.state import State
 from anypop.model import confinement
 from anypop.model.announce import Prefix
+from anypop.model.backbone_check import backbone_problems, policy_problems
 from anypop.model.errors import Invalid, Problem
-from anypop.model.names import HostName
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network, Pop, UpstreamKind
 from anypop.model.session_check import cache_problems, session_problems
+from anypop.plan.announcements import told_of
+from anypop.plan.sites import Sites
 from anypop.routing.tenant_communities import is_listable
 
 _LONGEST_SILENCE_S = 7 * 86_400.0
+MOST_TOLD = 8  # workloads in one sentence
 
 
-def change_network(wanted: Network) -> Alter:
-    """Put `wanted` in place. Raises `Invalid` at once; the step raises `Precondition` when a PoP that has instances
-    would vanish.
+def change_network(wanted: Network, *, darken: bool = False) -> Alter:
+    """Put `wanted` in place. `darken`: also where it takes the backbone from workloads that depend on it. Raises
+    `Invalid` at once; the step raises `Precondition` when a PoP that has instances would vanish, or, without `darken`,
+    when a workload would no longer be announced where it stands.
     """
     problems = [*_names(wanted), *_prefixes(wanted), *_sessions(wanted)]
+    problems += [*backbone_problems(wanted), *policy_problems(wanted)]
     problems += confinement.problems(wanted.instances, "instances")
     if problems:
         raise Invalid(problems)
@@ -46,9 +53,40 @@ def change_network(wanted: Network) -> Alter:
                 f"these hosts still have instances: {told}; take the cities out of the workloads' targets, or evict "
                 "the hosts, first"
             )
+        if state.network.backbone is not None and wanted.backbone is None and not darken:
+            _refuse_darkness(state, wanted)
         return replace(state, network=wanted)
 
     return alter
+
+
+def _refuse_darkness(state: State, wanted: Network) -> None:
+    """Raises `Precondition` where workloads would be announced no longer in PoPs where they stand, since without a
+    backbone a PoP announces a prefix only when it has all addresses of it.
+    """
+    planned = state.plan
+    if planned is None:
+        return
+    sites, dark = Sites.of(wanted), dict[WorkloadId, set[CityCode]]()
+    ground = StateGround(state, sites)
+    for prefix in planned.covering:
+        tenants = planned.tenants(prefix)
+        homes = {workload: planned.homes_of(workload) for workload in tenants}
+        was = {planned.sites.pop_of(host) for host in planned.tellers(prefix)}
+        told = told_of(ground, sites, prefix, tenants.values(), homes).hosts
+        lost = was - {sites.pop_of(host) for host in told}
+        for workload, stands in homes.items():
+            if found := stands.pops & lost:
+                dark.setdefault(workload, set()).update(found)
+    if dark:
+        names = {w: f"{d.workload.stack_slug}/{d.workload.slug}" for w in dark if (d := state.workloads.get(w))}
+        told_all = sorted(f"{name} ({', '.join(sorted(dark[w]))})" for w, name in names.items())
+        more = f" and {len(told_all) - MOST_TOLD} more" if len(told_all) > MOST_TOLD else ""
+        raise Precondition(
+            "without the backbone these workloads would no longer be announced where they stand, since others in their "
+            f"prefixes have no instance there: {', '.join(told_all[:MOST_TOLD])}{more}; create them anew after it is "
+            "off, each in a prefix to suit, or confirm that they go dark"
+        )
 
 
 def _names(network: Network) -> Iterator[Problem]:

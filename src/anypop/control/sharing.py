@@ -1,9 +1,9 @@
 """Covering prefixes that workloads of several accounts share, and what follows from that.
 
 In: control's state. Out: who shares what, and the steps of a tenant with the refusal in front of them: a prefix is
-announced as a whole, so how far it goes is one account's business only while nobody else's address is in it. Addresses
-are given so that this is always so (`plan.anycast`); an older version gave them otherwise, and what it gave stays. To a
-tenant nothing is said of who the others are. Pure.
+announced as a whole, so how far it goes is one account's business only while nobody else's address is in it, and while
+the operator's policy leaves it to the owner. Without a backbone addresses are given so that nobody shares
+(`plan.anycast`); what was given otherwise stays. To a tenant nothing is said of who the others are. Pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from anypop.control.refusals import Forbidden
 from anypop.control.state import Declaration, State
-from anypop.model.announce import Prefix
+from anypop.model.announce import Prefix, ScopedBy
 from anypop.model.names import WorkloadId
 
 
@@ -59,19 +59,35 @@ def shared_with_others(state: State, workload_id: WorkloadId) -> tuple[Shared, .
     return tuple(shared(state, (held.prefix4, held.prefix6))) if held is not None else ()
 
 
+def kept_by_operator(state: State, workload_id: WorkloadId) -> tuple[Prefix, ...]:
+    """The covering prefixes of a workload that nobody but the operator may scope."""
+    held = state.anycast.get(workload_id)
+    of = {p.prefix for p in state.network.policies if p.scoped_by is ScopedBy.OPERATOR}
+    return tuple(p for p in (held.prefix4, held.prefix6) if p in of) if held is not None else ()
+
+
 def alone(alter: Callable[[State, float], State], workload_id: WorkloadId) -> Callable[[State, float], State]:
     """A tenant's change of how the workload's prefixes are announced: the step raises `Forbidden` where another account
-    would feel it.
+    would feel it, or where the operator keeps such changes to himself.
     """
 
     def checked(state: State, now: float) -> State:
+        if kept := kept_by_operator(state, workload_id):
+            raise Forbidden(
+                f"how far {' and '.join(map(str, kept))} goes is the operator's to change, by the policy of the "
+                "network document; ask the operator"
+            )
         found = shared_with_others(state, workload_id)
         if found:
             raise Forbidden(
                 f"{' and '.join(str(one.prefix) for one in found)}: another account has addresses there too, and a "
                 "prefix is announced as a whole, so how far it goes is the operator's to change. Ask the operator, or "
-                "create the workload anew, which gives it a prefix of your own"
+                f"create the workload anew{_as_what(state)}, which gives it a prefix of your own"
             )
         return alter(state, now)
 
     return checked
+
+
+def _as_what(state: State) -> str:
+    return " with local only" if state.network.backbone is not None else ""

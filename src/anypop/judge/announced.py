@@ -14,8 +14,8 @@ from anypop.model.report import Report
 def announced(
     told: Announcement, scope: Scope, verdict: HostVerdict | None, report: Report | None
 ) -> tuple[bool, Reason]:
-    """The first line that holds decides: what is surely out; what was ordered not to be; the session; the host's own
-    reason.
+    """The first line that holds decides: what is surely out; what was ordered not to be; the session; an address that
+    the host can neither serve nor carry; the host's own reason.
 
     `scope`: what the network beyond hears of it; behind an edge router that may be less than what the edge router is
     told.
@@ -33,4 +33,6 @@ def announced(
         return False, Reason.FLAP_COOLDOWN
     if sessions and not any(s.state == "established" for s in sessions):
         return False, Reason.SESSION_DOWN
+    if seen is not None and seen.shut:
+        return False, Reason.NOT_CARRIED
     return False, seen.reason if seen is not None and seen.reason is not Reason.ANNOUNCED else Reason.SCHEDULED

@@ -52,6 +52,9 @@ class Standing(Protocol):
     def owner_of(self, address: Address) -> WorkloadId | None: ...
     def tellers(self, prefix: Prefix) -> Collection[HostName]: ...
     def has_address(self, workload: WorkloadId) -> bool: ...
+    def prefixes_of(self, workload: WorkloadId) -> Collection[Prefix]: ...
+    @property
+    def carried(self) -> frozenset[Prefix]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +114,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What a fresh report says that the judge asks for: of the anycast prefixes that its host is to announce, and of
-    its instances.
+    """What a fresh report says that the judge asks for: of the anycast prefixes that its host is to announce (`told`:
+    all that it speaks of; `shut`: what it neither serves nor carries of each), and of its instances.
     """
 
     announcing: frozenset[Prefix]
@@ -121,6 +124,18 @@ class View:
     healthy: frozenset[WorkloadId]
     obeyed: int
     silent: Silent = frozenset()
+    told: frozenset[Prefix] = frozenset()
+    shut: frozenset[tuple[Prefix, Address]] = frozenset()
+
+
+def well_at(view: View, prefix: Prefix, gates: Gates, plan: Standing) -> frozenset[WorkloadId]:
+    """Who is well at a host, as far as a prefix is concerned: see the judge. `gates`: of that host."""
+    if prefix not in plan.carried:
+        return answering(view.healthy, view.silent, prefix.version)
+    if prefix not in view.told:
+        return frozenset()
+    shut = {plan.owner_of(address) for told, address in view.shut if told == prefix}
+    return gates.get(prefix, frozenset()) - shut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +145,8 @@ class Judged:
 
     `fresh` and `silent`: when the last report of each host came, by whether it may be believed. `due`: prefixes and
     workloads of which something else is to be said later although nothing happens, and when. `pending`: prefixes of
-    which this judgement remembered something anew.
+    which this judgement remembered something anew. `carried`: the prefixes that were carried when it was made;
+    `asking`: those of them that some host wants to withdraw, so that what the others say next counts.
     """
 
     hosts: Table[HostName, HostVerdict] = field(default_factory=Table)
@@ -146,6 +162,8 @@ class Judged:
     leaving: Table[tuple[HostName, Prefix], None] = field(default_factory=lambda: Table({}, _BY_HOST))
     due: Table[Prefix | WorkloadId, float] = field(default_factory=lambda: Table({}, _BY_SECOND))
     pending: frozenset[Prefix] = frozenset()
+    carried: frozenset[Prefix] = frozenset()
+    asking: frozenset[Prefix] = frozenset()
 
     def settled(self) -> "Judged":
         """The same judgement as the beginning of the next step: see `Table.settled`."""
@@ -224,7 +242,7 @@ class _Rejudging:
         self.plan = plan
         self.reports = reports
         self.now = now
-        self.dirty_prefixes: set[Prefix] = set(before.pending)
+        self.dirty_prefixes: set[Prefix] = set(before.pending | (before.carried ^ plan.carried))
         self.dirty_workloads: set[WorkloadId] = set()
         for second in before.due.group_names("second"):
             if second <= now + _MARGIN_S:
@@ -263,6 +281,7 @@ class _Rejudging:
             else:
                 views[host] = seen
             self._compare(host, known, seen)
+            self.dirty_prefixes |= self.before.asking & {*self.gates.get(host, {})}
             if host in turned:
                 self.dirty_workloads |= {*self.plan.lives_on(host).values()}
         self.views = self.before.views.put(views).drop(gone)
@@ -273,7 +292,8 @@ class _Rejudging:
         if old == new:
             return
         self.dirty_prefixes |= (old.announcing ^ new.announcing) | (old.wanting ^ new.wanting)
-        self.dirty_prefixes |= old.vacant ^ new.vacant
+        self.dirty_prefixes |= (old.vacant ^ new.vacant) | (old.told ^ new.told)
+        self.dirty_prefixes |= {prefix for prefix, _ in old.shut ^ new.shut}
         flipped = old.healthy ^ new.healthy
         self.dirty_workloads |= flipped
         flipped |= {workload for workload, _ in old.silent ^ new.silent}
@@ -304,6 +324,8 @@ class _Rejudging:
             healthy=frozenset(lives[i.uid] for i in report.instances if i.healthy and i.uid in lives),
             obeyed=report.generation,
             silent=silent_in(report, lives),
+            told=frozenset(told) & self.plan.carried,
+            shut=frozenset((prefix, a) for prefix, p in told.items() for a in p.shut),
         )
 
     def workloads_of(self, planned: set[WorkloadId]) -> None:
@@ -327,10 +349,13 @@ class _Rejudging:
             nowhere = None
             if homes.hosts and not well and (was.nowhere is not None or len(heard) == len(homes.hosts)):
                 nowhere = was.nowhere if was.nowhere is not None else self.now
+            if (nowhere is None) != (was.nowhere is None):
+                self.dirty_prefixes |= self.plan.carried & {*self.plan.prefixes_of(workload)}
             if served != was.served:
                 self.dirty_prefixes |= {
                     p for host in homes.hosts for p, gates in self.gates.get(host, {}).items() if workload in gates
                 }
+                self.dirty_prefixes |= self.plan.carried & {*self.plan.prefixes_of(workload)}
             memories[workload] = WorkloadMemory(
                 served=served, unserved=tuple(sorted(unserved.items())), nowhere=nowhere
             )
@@ -353,7 +378,7 @@ class _Rejudging:
     def prefixes_of(self, generation_of: Callable[[HostName], int]) -> None:
         """The governor's answers for the prefixes concerned."""
         memory, verdicts, grants, due = self.memory.prefixes, self.before.prefixes, self.before.grants, self.due
-        leaving = self.before.leaving
+        leaving, asking = self.before.leaving, set(self.before.asking & self.plan.carried)
         self.regranted: set[HostName] = set()
         for prefix in self.dirty_prefixes:
             was = memory.get(prefix, PrefixMemory())
@@ -366,6 +391,8 @@ class _Rejudging:
             bad = tuple(Bad(host=h, prefix=prefix, since=since.get(h, self.now)) for h in entitled if h in fallen)
             leaves = self._still_out(prefix, was.leaves, {*good}, {*entitled}, generation_of)
             answered: Mapping[HostName, Grant] = {}
+            asks = prefix in self.plan.carried and any(prefix in view.wanting for view in seen.values())
+            (asking.add if asks else asking.discard)(prefix)
             if entitled:
                 found = judge_prefix(
                     prefix,
@@ -376,6 +403,7 @@ class _Rejudging:
                     leaves=leaves,
                     since={b.host: b.since for b in bad},
                     cause=self._cause(prefix),
+                    heard_at=self.heard.fresh.__getitem__ if prefix in self.plan.carried else None,
                     now=self.now,
                 )
                 leaves, answered = found.leaves, found.grants
@@ -391,6 +419,7 @@ class _Rejudging:
             later = [b.since + after for b in bad for after in (START_GRACE_S, WINDOW_S) if self.now - b.since <= after]
             due = due.put({prefix: min(later)}) if later else due.drop([prefix])
         self.pending = frozenset(p for p in self.dirty_prefixes if memory.get(p) != self.memory.prefixes.get(p))
+        self.asking = frozenset(asking)
         self.prefix_memory, self.prefixes, self.grants, self.due, self.leaving = memory, verdicts, grants, due, leaving
 
     def _still_out(
@@ -410,26 +439,35 @@ class _Rejudging:
         )
 
     def _cause(self, prefix: Prefix) -> Callable[[HostName, frozenset[HostName], float, bool], Any]:
-        nobody: frozenset[WorkloadId] = frozenset()
-        version = prefix.version
+        carried = prefix in self.plan.carried
+
+        def has_served(pop: CityCode, workload: WorkloadId) -> bool:
+            served = self.workload_memory.get(workload, _NOTHING).served
+            return bool(served) if carried else pop in served
 
         def of(host: HostName, others: frozenset[HostName], waiting_s: float, vacant: bool) -> Any:
             pop = self.plan.hosts[host].pop
             return cause(
                 self.gates[host][prefix],
-                answering(self.views[host].healthy, self.views[host].silent, version),
-                others=(
-                    answering(view.healthy, view.silent, version)
-                    if (view := self.views.get(other)) is not None
-                    else nobody
-                    for other in others
-                ),
-                has_served=lambda w: pop in self.workload_memory.get(w, _NOTHING).served,
+                self._well(host, prefix),
+                others=(self._alive(self._well(other, prefix)) for other in others),
+                has_served=lambda w: has_served(pop, w),
                 waiting_s=waiting_s,
                 vacant=vacant,
             )
 
         return of
+
+    def _well(self, host: HostName, prefix: Prefix) -> frozenset[WorkloadId]:
+        view = self.views.get(host)
+        if view is None:
+            return frozenset()
+        return well_at(view, prefix, self.gates.get(host, {}), self.plan)
+
+    def _alive(self, workloads: frozenset[WorkloadId]) -> frozenset[WorkloadId]:
+        """Without those that work nowhere: nobody carries them, also who is not asked for them any more."""
+        memory = self.workload_memory
+        return frozenset(w for w in workloads if memory.get(w, _NOTHING).nowhere is None)
 
     def hosts_of(self, concerned: set[HostName]) -> None:
         """The verdicts of the hosts concerned."""
@@ -463,6 +501,8 @@ class _Rejudging:
             leaving=self.leaving,
             due=self.due,
             pending=self.pending,
+            carried=self.plan.carried,
+            asking=self.asking,
         )
         return judged, Memory(prefixes=self.prefix_memory, workloads=self.workload_memory)
 

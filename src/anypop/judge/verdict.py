@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from anypop.judge.governor import Cause, Standing, govern
 from anypop.judge.memory import History, Leave, Where, still_out, turned
-from anypop.model.announce import Mode, Prefix
+from anypop.model.announce import Address, Mode, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Grant
 from anypop.model.plan import HostPlan, HostVerdict, Plan, PrefixVerdict, Verdict
@@ -60,8 +60,10 @@ def judge(
     good = frozenset(w for w in seen.announcing if not seen.prefixes[w].wants_withdraw)
     bad = turned(history, good=good, entitled=seen.gates, now=now)
     served = _served(plan, history, seen)
+    anywhere = {workload for _, workload in served}
     unserved = _unserved(plan, history, seen, served, now)
     nowhere = _nowhere(plan, history, seen, now)
+    lost = {workload for workload, _ in nowhere}  # nobody carries them, also who is not asked for them any more
     leaves = still_out(
         tuple(leave for leave in history.leaves if leave.host in plan.hosts),
         recovered=lambda where: where in good or where not in seen.entitled,
@@ -83,12 +85,13 @@ def judge(
             since={b.host: b.since for b in bad if b.prefix == prefix},
             cause=lambda host, others, waiting_s, vacant, prefix=prefix: cause(  # type: ignore[misc]
                 seen.gates[host, prefix],
-                seen.well(host, prefix.version),
-                others=(seen.well(other, prefix.version) for other in others),
-                has_served=lambda w: (seen.pop_of[host], w) in served,
+                seen.well(host, prefix),
+                others=(seen.well(other, prefix) - lost for other in others),
+                has_served=lambda w: w in anywhere if prefix in plan.carried else (seen.pop_of[host], w) in served,
                 waiting_s=waiting_s,
                 vacant=vacant,
             ),
+            heard_at=(lambda host: reports[host].at) if prefix in plan.carried else None,
             now=now,
         )
         leaves = tuple(leave for leave in leaves if leave.prefix != prefix) + found.leaves
@@ -124,7 +127,8 @@ class _Seen:
         self.gates: dict[Where, frozenset[WorkloadId]] = {}
         self.pop_of = {host: part.pop for host, part in plan.hosts.items()}
         covering = {*plan.network.anycast4, *plan.network.anycast6}
-        owners = {a.address4: a.workload_id for a in plan.anycast} | {a.address6: a.workload_id for a in plan.anycast}
+        owners: dict[Address, WorkloadId] = {a.address4: a.workload_id for a in plan.anycast}
+        owners |= {a.address6: a.workload_id for a in plan.anycast}
         for host, part in plan.hosts.items():
             for told in part.announcements:
                 if (
@@ -140,6 +144,12 @@ class _Seen:
             for p in report.prefixes
             if (host, p.prefix) in self.entitled
         }
+        self.carried: dict[Where, frozenset[WorkloadId]] = {
+            where: self.gates[where] - {owners[a] for a in p.shut if a in owners}
+            for where, p in self.prefixes.items()
+            if where[1] in plan.carried
+        }
+        self.is_carried = plan.carried
         self.announcing: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if is_heard(p, fresh[w[0]]))
         self.wanting: frozenset[Where] = frozenset(w for w, p in self.prefixes.items() if p.wants_withdraw)
         self.vacant: frozenset[Where] = frozenset(w for w in self.wanting if self.prefixes[w].vacant)
@@ -155,9 +165,13 @@ class _Seen:
             for host, report in fresh.items()
         }
 
-    def well(self, host: HostName, version: int) -> frozenset[WorkloadId]:
-        """Who is healthy at a host, and answers in a family."""
-        return answering(self.healthy.get(host, frozenset()), self.silent.get(host, frozenset()), version)
+    def well(self, host: HostName, prefix: Prefix) -> frozenset[WorkloadId]:
+        """Who is healthy at a host, and answers in the family of a prefix; where the prefix is carried, those whose
+        traffic the host serves or carries: it says so itself, and the tunnels are its to judge.
+        """
+        if prefix in self.is_carried:
+            return self.carried.get((host, prefix), frozenset())
+        return answering(self.healthy.get(host, frozenset()), self.silent.get(host, frozenset()), prefix.version)
 
 
 Silent = frozenset[tuple[WorkloadId, int]]
@@ -202,22 +216,31 @@ def judge_prefix(
     leaves: tuple[Leave, ...],
     since: Mapping[HostName, float],
     cause: Callable[[HostName, frozenset[HostName], float, bool], Cause],
+    heard_at: Callable[[HostName], float] | None,
     now: float,
 ) -> OfPrefix:
     """`vacant`: those who want to withdraw and run nothing for it. `since`: the hosts where it has turned bad, and
     when. `leaves`: those of this prefix. `cause`: of a host's request, by the host, by those who announce and stay, by
     how long it has waited, in seconds, and by whether the host is vacant: who leaves past every floor counts on those
-    alone who ask for nothing.
+    alone who ask for nothing. `heard_at`: of a prefix that is carried, when a host last reported: if the last instance
+    anywhere dies, all hosts lose it at once and say so one after the other, so what another one said before a host
+    turned bad is no reason for that host to leave.
     """
     leaving = frozenset(leave.host for leave in leaves)
     others = announcing - leaving
     staying = others - frozenset(wanting)
 
+    def know(host: HostName, some: frozenset[HostName]) -> frozenset[HostName]:
+        turned_at = since.get(host)
+        if heard_at is None or turned_at is None:
+            return some
+        return frozenset(other for other in some if heard_at(other) > turned_at)
+
     def cause_of(host: HostName) -> Cause:
         waited_s = now - since.get(host, now)
-        if host in vacant and (found := cause(host, staying, waited_s, True)) is Cause.VACANT:
+        if host in vacant and (found := cause(host, know(host, staying), waited_s, True)) is Cause.VACANT:
             return found
-        return cause(host, others - {host}, waited_s, False)
+        return cause(host, know(host, others - {host}), waited_s, False)
 
     causes = {host: cause_of(host) for host in sorted(wanting, key=lambda h: (since.get(h, now), h))}
     turned_bad = {h for h, at in since.items() if now - at <= WINDOW_S and causes.get(h) is not Cause.STARTING}
@@ -261,8 +284,8 @@ def cause(
     """What stands behind a request. A prefix may leave for the sake of one of its addresses only where that one is
     better off elsewhere.
 
-    `gates`: whose addresses the prefix holds here; `healthy`: who is well here; `others`: who is well where it is
-    announced and stays. `vacant`: nothing runs here for any of them.
+    `gates`: whose addresses the prefix holds here; `healthy`: who is well here, or carried from here; `others`: who is
+    so where it is announced and stays. `vacant`: nothing runs here for any of them.
     """
     if gates <= healthy:
         return Cause.BROKEN  # the instances are well, so the way to them is not: the host knows best

@@ -53,13 +53,30 @@ class ScopeRule:
     note: str = ""
 
 
+class ScopedBy(StrEnum):
+    OWNER = "owner"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixPolicy:
+    """How the operator lets a covering prefix be announced. `pops`: the PoPs that may; None: all. `scoped_by`: who may
+    change how far it goes: the account that has it alone, or nobody but the operator.
+    """
+
+    prefix: Prefix
+    pops: tuple[CityCode, ...] | None = None
+    scoped_by: ScopedBy = ScopedBy.OWNER
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     """One prefix towards one upstream of the PoP whose order holds it.
 
     `gates`: the anycast addresses inside `prefix` that are in use here; the prefix goes out only when *each* has a
-    healthy instance and a kernel route (no black hole). Empty for a PoP's own external prefix, which goes out as soon
-    as its route is in the kernel.
+    healthy instance and a kernel route (no black hole). Of a prefix that the backbone carries they are those that are
+    in use anywhere, and a way to another host that serves one is as good as an instance. Empty for a PoP's own external
+    prefix, which goes out as soon as its route is in the kernel.
     """
 
     prefix: Prefix

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 from typing import Any
 
-from anypop.model.announce import Prefix
+from anypop.model.announce import Prefix, PrefixPolicy
 from anypop.model.backbone import BackboneRules
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName
@@ -149,7 +149,7 @@ class Network:
     as an action on a tenant's own route, `209:*` for all of that form. `instances`: what instances may have and may
     ask for. `management`: where control, hosts and operators meet; no neighbour may tell a way there, and hosts
     never follow one. `rpki`: caches that say whose a prefix is. `backbone`: hosts carry traffic for each other; None:
-    each PoP is on its own.
+    each PoP is on its own. `policies`: of covering prefixes; one that is not named may be announced everywhere.
     """
 
     asn: int
@@ -162,6 +162,7 @@ class Network:
     management: tuple[IPv4Network | IPv6Network, ...] = ()
     rpki: tuple[RpkiCache, ...] = ()
     backbone: BackboneRules | None = None
+    policies: tuple[PrefixPolicy, ...] = ()
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

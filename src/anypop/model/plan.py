@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.model.announce import Announcement, Prefix, ScopeRule
+from anypop.model.backbone import Backbone
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity, Network
 from anypop.model.order import Grant, InstanceOrder, Removal
@@ -118,12 +119,13 @@ class HostPlan:
     instances: tuple[InstanceOrder, ...] = ()
     removed: tuple[Removal, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+    backbone: Backbone | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each
-    host of the network.
+    host of the network. `carried`: see `Backbone`.
     """
 
     network: Network
@@ -132,6 +134,7 @@ class Plan:
     hosts: dict[HostName, HostPlan] = field(default_factory=dict)
     removals: tuple[tuple[HostName, Removal], ...] = ()
     notes: tuple[PlanNote, ...] = ()
+    carried: frozenset[Prefix] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     WITHHELD = "withheld"
     NO_HEALTHY_INSTANCE = "no-healthy-instance"
     FAMILY_SILENT = "family-silent"
+    NOT_CARRIED = "not-carried"
     ROUTE_NOT_IN_KERNEL = "route-not-in-kernel"
     SESSION_DOWN = "session-down"
     DRAINING = "draining"
@@ -137,6 +138,7 @@ _SAYS: dict[Reason, str] = {
     Reason.WITHHELD: "is withheld by the operator",
     Reason.NO_HEALTHY_INSTANCE: "no instance in this PoP is healthy",
     Reason.FAMILY_SILENT: "its instances in this PoP do not answer in this family",
+    Reason.NOT_CARRIED: "an address of it is neither served here nor carried from here",
     Reason.ROUTE_NOT_IN_KERNEL: "the local route is not in the kernel yet",
     Reason.SESSION_DOWN: "the BGP session is down",
     Reason.DRAINING: "is being drained",

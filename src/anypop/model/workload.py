@@ -98,6 +98,7 @@ class Workload:
 
     `revision` counts its declared versions; `template` is the hash of all that an instance's processes are made from
     (`plan.template`), so two revisions with one template need no new process. `account_id`: whose stack it is.
+    `local_only`: its anycast address is served where it has instances and carried nowhere, in a prefix of its own.
     """
 
     id: WorkloadId
@@ -115,3 +116,4 @@ class Workload:
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
     account_id: str = ""
+    local_only: bool = False

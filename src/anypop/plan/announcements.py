@@ -2,7 +2,8 @@
 
 In: the network, the incarnations, the anycast table and the operator's rules. Out: the announcements of each host,
 and a note where a PoP has instances and must stay silent. Whether a gate is open is decided on the host, by local
-evidence, not here.
+evidence, not here. A prefix that the backbone carries is announced by every PoP that the operator lets, whoever stands
+there.
 
 How rules meet: a prefix goes out once, for all workloads in it. Of their rules for a PoP and an upstream WITHHOLD
 wins, prepends are as many as the highest asks for, and communities are united: the most cautious reading of each.
@@ -28,10 +29,13 @@ _Rules = Mapping[tuple[CityCode, str], list[ScopeRule]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A covering prefix as it is announced: what each host tells, and where it must stay silent."""
+    """A covering prefix as it is announced: what each host tells, where it must stay silent, and whether its addresses
+    are carried.
+    """
 
     hosts: Mapping[HostName, tuple[Announcement, ...]] = field(default_factory=dict)
     notes: tuple[PlanNote, ...] = ()
+    carried: bool = False
 
 
 def order_of(prefix: Prefix) -> tuple[int, Prefix]:
@@ -39,9 +43,9 @@ def order_of(prefix: Prefix) -> tuple[int, Prefix]:
     return prefix.version, prefix
 
 
-def own(host: Host, indexes: Iterable[int]) -> Iterator[Announcement]:
+def own(host: Host, indexes: Iterable[int], *, tunnels: bool) -> Iterator[Announcement]:
     """A host's own external prefixes; towards an edge router the external addresses in use, one by one. `indexes`:
-    those in use.
+    those in use. `tunnels`: there is a backbone, so its end of the tunnels is in use as well.
     """
     used = sorted(set(indexes))
     for whole in (host.external4, host.external6):
@@ -51,6 +55,8 @@ def own(host: Host, indexes: Iterable[int]) -> Iterator[Announcement]:
             if upstream.kind is not UpstreamKind.EDGE:
                 yield Announcement(prefix=whole, upstream=upstream.name, scope=Scope())
                 continue
+            if tunnels and host.tunnel_address in whole:
+                yield Announcement(prefix=ip_network(host.tunnel_address), upstream=upstream.name, scope=Scope())
             for index in used:
                 yield Announcement(prefix=ip_network(whole[1 + index]), upstream=upstream.name, scope=Scope())
 
@@ -63,6 +69,8 @@ def told_of(
     Towards the PoP's own edge router a host tells each address that it holds, since the edge router spreads over
     hosts by them; towards other networks whole prefixes.
     """
+    tenants = tuple(tenants)
+    carried = is_carried(ground, sites, tenants)
     gates = _gates(ground, prefix, tenants, homes)
     rules: dict[tuple[CityCode, str], list[ScopeRule]] = defaultdict(list)
     for workload, _ in gates:
@@ -70,23 +78,47 @@ def told_of(
             rules[rule.pop, rule.upstream].append(rule)
     found: dict[HostName, tuple[Announcement, ...]] = {}
     notes: list[PlanNote] = []
-    cities = {city for workload, _ in gates for city in homes[workload].pops if city in sites.pops}
-    for city in sorted(cities, key=sites.ranks.__getitem__):
+    stands = {city for workload, _ in gates for city in homes[workload].pops if city in sites.pops}
+    for city in sites.pops if carried and gates else sorted(stands, key=sites.ranks.__getitem__):
         told = False
         pop = sites.pops[city]
+        if not sites.may_announce(prefix, city):
+            notes += [] if carried else _kept_back(ground, prefix, city, gates, homes)
+            continue
         for host in pop.hosts:
             if announced := tuple(
-                _of_prefix(pop, host, prefix, gates, asn=sites.network.asn, rules=rules, homes=homes)
+                _of_prefix(pop, host, prefix, gates, asn=sites.network.asn, rules=rules, homes=homes, carried=carried)
             ):
                 found[host.name] = announced
                 told = True
-        if not told:
+        if not told and not carried:
             slugs = {w: known.slug for w, _ in gates if (known := ground.workload(w)) is not None}
             here = [w for w, _ in gates if city in homes[w].pops]
             absent = ", ".join(slugs[w] for w, _ in gates if city not in homes[w].pops) or "another workload"
             detail = f"{prefix} not announced at {city}: {absent} has no instance there"
             notes += [PlanNote(subject=slugs[w], reason=Reason.SHARED_PREFIX, detail=detail) for w in here]
-    return Told(hosts=found, notes=tuple(notes))
+    return Told(hosts=found, notes=tuple(notes), carried=carried)
+
+
+def is_carried(ground: Ground, sites: Sites, tenants: Iterable[AnycastAddress]) -> bool:
+    """Whether hosts carry the addresses of a covering prefix for each other: where there is a backbone, and somebody in
+    the prefix who does not want to be served locally alone.
+    """
+    if not sites.backbones:
+        return False
+    known = (ground.workload(held.workload_id) for held in tenants)
+    return any(workload is not None and not workload.local_only for workload in known)
+
+
+def _kept_back(
+    ground: Ground, prefix: Prefix, city: CityCode, gates: _Gates, homes: Mapping[WorkloadId, Homes]
+) -> Iterator[PlanNote]:
+    """Who has an instance in a PoP that the operator does not let announce the prefix."""
+    for workload, _ in gates:
+        known = ground.workload(workload)
+        if known is not None and city in homes[workload].pops:
+            detail = f"{prefix} not announced at {city}: the operator's policy names other PoPs"
+            yield PlanNote(subject=known.slug, reason=Reason.WITHHELD, detail=detail)
 
 
 def merged(rules: Iterable[ScopeRule]) -> Scope:
@@ -109,19 +141,23 @@ def _of_prefix(
     asn: int,
     rules: _Rules,
     homes: Mapping[WorkloadId, Homes],
+    carried: bool,
 ) -> Iterator[Announcement]:
     """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
-    on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP.
+    on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP. One that is
+    carried it tells in any case, with all its addresses as gates.
     """
+    every = tuple(address for _, address in gates) if carried else ()
     mine = [(w, address) for w, address in gates if host.name in homes[w].hosts]
     for upstream in host.upstreams:
-        if not upstream.has_session(prefix.version) or not mine:
+        if not upstream.has_session(prefix.version) or not (mine or every):
             continue
         edge = upstream.kind is UpstreamKind.EDGE
-        if len(mine) < len(gates) and not (edge and all(pop.city in homes[w].pops for w, _ in gates)):
+        if not every and len(mine) < len(gates) and not (edge and all(pop.city in homes[w].pops for w, _ in gates)):
             continue
         scope = _scope(pop, upstream, rules, asn)
-        yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=tuple(a for _, a in mine))
+        held = every or tuple(a for _, a in mine)
+        yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=held)
         if edge:
             for _, address in mine:
                 yield Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,))

@@ -1,10 +1,12 @@
 """Anycast addresses: one pair for a workload's whole life, inside covering prefixes that BGP can announce.
 
-In: who asks for one, and where its places are. Out: the address, or a note why there is none. A covering prefix is
-shared only by workloads in the same set of PoPs, since a PoP that announces it attracts the traffic of every address
-in it; and only by workloads of one account, since it is announced as a whole and what one does to it all others feel.
-What an older version gave to two accounts stays as it is, and is given to nobody more. An address leaves the table
-when the last instance of its workload is gone; control then lets it rest before it offers the address again.
+In: who asks for one, and where its places are. Out: the address, or a note why there is none. Without a backbone a
+covering prefix is shared only by workloads in the same set of PoPs, since a PoP that announces it attracts the traffic
+of every address in it; and only by workloads of one account, since it is announced as a whole and what one does to it
+all others feel. What an older version gave to two accounts stays as it is, and is given to nobody more. With a backbone
+PoPs do not matter, and accounts share when prefixes run short (`_carried`). Who wants to be served locally alone always
+has a prefix of its own. An address leaves the table when the last instance of its workload is gone; control then lets
+it rest before it offers the address again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +15,6 @@ from typing import NamedTuple, TypeVar
 
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
-from anypop.model.network import Network
 from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, PlanNote
 from anypop.model.reasons import Reason
@@ -25,17 +26,25 @@ from anypop.plan.sites import Sites
 
 Tenants = Callable[[Prefix], Collection[WorkloadId]]
 MOST_TOLD = 8  # prefixes in one sentence
+KEPT_UNUSED = 1  # so many prefixes stay unused as long as others will do: for who wants one of its own
 P = TypeVar("P", IPv4Network, IPv6Network)
 
 
 class Footprint(NamedTuple):
-    """Who may share a prefix: those of whom all of this is the same. `asked`: the PoPs a workload asks for; `stands`:
-    those where it has a place; `account`: whose it is, None: nobody knows any more, so it shares with nobody new.
+    """Who may share a prefix: without a backbone those of whom `place` is the same. `asked`: the PoPs a workload asks
+    for; `stands`: those where it has a place; `account`: whose it is, None: nobody knows any more, so it shares with
+    nobody new. `local`: it wants a prefix of its own; `scoped`: it has rules for how far its prefixes go.
     """
 
     asked: frozenset[CityCode]
     stands: frozenset[CityCode]
     account: str | None
+    local: bool = False
+    scoped: bool = False
+
+    @property
+    def place(self) -> tuple[frozenset[CityCode], frozenset[CityCode], str | None]:
+        return self.asked, self.stands, self.account
 
 
 def allocate(
@@ -64,7 +73,7 @@ def allocate(
             continue
         given = give(
             wanted,
-            sites.network,
+            sites,
             footprints,
             tenants=lambda prefix: tenants.get(prefix, ()),
             is_taken=lambda address: address in taken or ground.rests(address),
@@ -102,29 +111,32 @@ def footprint(ground: Ground, sites: Sites, identity: WorkloadId, settled: Settl
     asked = frozenset(
         city for target in workload.targets if target.replicas for city in target.cities if city in sites.pops
     )
-    return Footprint(asked, stands, workload.account_id)
+    scoped = any(True for _ in ground.rules_of(identity))
+    return Footprint(asked, stands, workload.account_id, workload.local_only, scoped)
 
 
 def give(
     workload: Workload,
-    network: Network,
+    sites: Sites,
     footprints: Mapping[WorkloadId, Footprint],
     *,
     tenants: Tenants,
     is_taken: Callable[[IPv4Address], bool],
 ) -> AnycastAddress | PlanNote:
     """An address for a workload that has none. `footprints`: its own, and those of all tenants."""
-    mine = footprints[workload.id]
-    prefix6 = next(_candidates(network.anycast6, tenants, mine, footprints), None)
+    mine, network = footprints[workload.id], sites.network
+    prefix6 = next(_candidates(sites, network.anycast6, tenants, mine, footprints), None)
     free = (
         (p, a)
-        for p in _candidates(network.anycast4, tenants, mine, footprints)
+        for p in _candidates(sites, network.anycast4, tenants, mine, footprints)
         if (a := _free(p, is_taken)) is not None
     )
     found = next(free, None)
     if found is None or prefix6 is None:
         lacking = network.anycast4 if found is None else network.anycast6
-        detail = _out_of_prefixes(4 if found is None else 6, lacking, mine)
+        family = 4 if found is None else 6
+        words = _out_of_carried if sites.backbones or mine.local else _out_of_prefixes
+        detail = words(family, lacking, mine)
         return PlanNote(subject=workload.slug, reason=Reason.NO_COVERING_PREFIX, detail=detail)
     prefix4, address4 = found
     return AnycastAddress(
@@ -133,18 +145,58 @@ def give(
 
 
 def _candidates(
-    prefixes: tuple[P, ...], tenants: Tenants, mine: Footprint, footprints: Mapping[WorkloadId, Footprint]
+    sites: Sites,
+    prefixes: tuple[P, ...],
+    tenants: Tenants,
+    mine: Footprint,
+    footprints: Mapping[WorkloadId, Footprint],
 ) -> Iterator[P]:
-    """Prefixes shared with workloads of the same footprint (and so of the same account), then unused ones: they are
-    scarce, so sharing comes first.
+    """Prefixes that a workload may have, the best first. Without a backbone: shared with workloads of the same place
+    (and so of the same account), then unused ones: they are scarce, so sharing comes first.
     """
-    for prefix in prefixes:
+    if sites.backbones and not mine.local:
+        yield from _carried(prefixes, tenants, mine, footprints)
+        return
+    lets = [p for p in prefixes if all(sites.may_announce(p, city) for city in mine.asked)]
+    for prefix in lets:
         sharing = tenants(prefix)
-        if sharing and all(footprints[w] == mine for w in sharing):
+        if sharing and not mine.local and all(_are_neighbours(footprints[w], mine) for w in sharing):
             yield prefix
-    for prefix in prefixes:
+    for prefix in lets:
         if not tenants(prefix):
             yield prefix
+
+
+def _are_neighbours(one: Footprint, mine: Footprint) -> bool:
+    return not one.local and one.place == mine.place
+
+
+def _carried(
+    prefixes: tuple[P, ...], tenants: Tenants, mine: Footprint, footprints: Mapping[WorkloadId, Footprint]
+) -> Iterator[P]:
+    """Prefixes of a network with a backbone, where it does not matter who stands where. The account's own; then unused
+    ones, so that each account may say how far its own goes, but not the last; then what several accounts share already,
+    which takes nothing from anybody; then what one other account has alone and has no rules for, so that nobody lives
+    by a stranger's rules; the last unused one at last.
+    """
+    unused = [prefix for prefix in prefixes if not tenants(prefix)]
+    own: list[P] = []
+    shared: list[P] = []
+    others: list[P] = []
+    for prefix in prefixes:
+        sharing = [footprints[w] for w in tenants(prefix)]
+        accounts = {one.account for one in sharing}
+        if not sharing or None in accounts or any(one.local for one in sharing):
+            continue
+        if accounts == {mine.account}:
+            own.append(prefix)
+        elif len(accounts) > 1:
+            shared.append(prefix)
+        elif not any(one.scoped for one in sharing):
+            others.append(prefix)
+    spare = max(0, len(unused) - KEPT_UNUSED)
+    for found in (own, unused[:spare], shared, others, unused[spare:]):
+        yield from found
 
 
 def _out_of_prefixes(family: int, prefixes: Sequence[Prefix], mine: Footprint) -> str:
@@ -155,6 +207,17 @@ def _out_of_prefixes(family: int, prefixes: Sequence[Prefix], mine: Footprint) -
         f"account in just these PoPs: {', '.join(sorted(mine.asked)) or 'none'}; ask for the PoPs of another workload "
         f"of this account, delete one that is not needed, or let the operator add a prefix to anycast{family} of the "
         "network document"
+    )
+
+
+def _out_of_carried(family: int, prefixes: Sequence[Prefix], mine: Footprint) -> str:
+    """The same where accounts may share, or where a workload wants a prefix of its own."""
+    told = ", ".join(map(str, prefixes[:MOST_TOLD])) + (", ..." if len(prefixes) > MOST_TOLD else "")
+    lacks = "is unused" if mine.local else "has a free address that may be given to this account"
+    ways = "declare it without local only, or let" if mine.local else "let"
+    return (
+        f"none of {len(prefixes)} IPv{family} prefixes ({told or 'the network has none'}) {lacks}; delete a workload "
+        f"that is not needed, {ways} the operator add a prefix to anycast{family} of the network document"
     )
 
 

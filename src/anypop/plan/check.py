@@ -86,6 +86,8 @@ def _silenced(plan: Plan, before: tuple[Incarnation, ...], confirmed: frozenset[
     told = {(part.pop, a.prefix) for part in plan.hosts.values() for a in part.announcements}
     pops = {part.pop for part in plan.hosts.values()}
     for prefix, sharing in tenants.items():
+        if prefix in plan.carried:
+            continue  # who stays is announced whoever leaves
         here = {pop for pop, one in told if one == prefix}
         yield from silenced(
             prefix,

@@ -7,6 +7,7 @@ plan or in the verdict.
 
 from collections.abc import Callable, Container
 from dataclasses import replace
+from functools import partial
 
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.confinement import InstanceRules
@@ -25,6 +26,7 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
     judged = verdict.hosts.get(host)
     grants = judged.grants if judged is not None else ()
     part = plan.hosts[host]
+    known = {i.workload_id for i in plan.incarnations if (i.pop, i.workload_id) not in verdict.newcomers}
     return cut(
         plan.network,
         site,
@@ -34,7 +36,9 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
         grants=grants,
         owner_of=owners.get,
         idle=verdict.idle,
-        is_new=lambda workload: (part.pop, workload) in verdict.newcomers,
+        is_new=lambda prefix, workload: (
+            workload not in known if prefix in plan.carried else (part.pop, workload) in verdict.newcomers
+        ),
         rules=plan.network.instances,
     )
 
@@ -49,12 +53,12 @@ def cut(
     grants: tuple[Grant, ...],
     owner_of: Callable[[Address], WorkloadId | None],
     idle: Container[WorkloadId | None],
-    is_new: Callable[[WorkloadId | None], bool],
+    is_new: Callable[[Prefix, WorkloadId | None], bool],
     rules: InstanceRules,
 ) -> Order:
     """The order of one host out of its part of a plan. `ours`: of the network, worked out once for all hosts; `grants`:
-    the judge's answers to it; `idle`: see `Verdict`; `is_new`: whether a workload is a newcomer in this host's PoP;
-    `rules`: the operator's for instances.
+    the judge's answers to it; `idle`: see `Verdict`; `is_new`: whether a workload is a newcomer in this host's PoP, or,
+    in a prefix that is carried, in all of its PoPs; `rules`: the operator's for instances.
     """
     told_here = {a.prefix for a in part.announcements}
     return Order(
@@ -71,7 +75,8 @@ def cut(
         instances=part.instances,
         removed=part.removed,
         announcements=tuple(
-            replace(told, gates=gates_that_count(told, owner_of, idle, is_new)) for told in part.announcements
+            replace(told, gates=gates_that_count(told, owner_of, idle, partial(is_new, told.prefix)))
+            for told in part.announcements
         ),
         # a grant for a prefix that is no longer announced here would only puzzle the reader of the order
         grants=tuple(g for g in grants if g.prefix in told_here),
@@ -79,6 +84,7 @@ def cut(
         management=network.management,
         rpki=network.rpki,
         rules=rules,
+        backbone=part.backbone,
     )
 
 
@@ -90,8 +96,8 @@ def gates_that_count(
 ) -> tuple[Address, ...]:
     """The gates of an announcement without those of idle workloads: no PoP answers for these, so that a PoP waits for
     them would help nobody and keep the others' prefix from ever coming back. And without those of newcomers, beside
-    what has served here: whoever has never answered in a PoP takes nobody out of it. Where nobody else is in the prefix
-    they all stay.
+    what has served here (where the prefix is carried: anywhere): whoever has never answered takes nobody out of a PoP.
+    Where nobody else is in the prefix they all stay.
     """
     counting = tuple(g for g in told.gates if owner_of(g) not in idle)
     return tuple(g for g in counting if not is_new(owner_of(g))) or counting or told.gates

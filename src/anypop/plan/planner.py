@@ -60,6 +60,8 @@ def plan(world: World) -> Plan:
         for name, announcements in of_prefix.hosts.items():
             announced[name] += announcements
     held_back, makes = _held(removals), Instances(ground)
+    carried = frozenset(prefix for prefix, of_prefix in told.items() if of_prefix.carried)
+    in_order = tuple(sorted(carried, key=order_of))
     hosts = {}
     for name, site in sites.hosts.items():
         hosts[name] = HostPlan(
@@ -71,7 +73,11 @@ def plan(world: World) -> Plan:
                 if (name, *incarnation.slot) not in held_back
             ),
             removed=tuple(removed[name]),
-            announcements=(*own(site.host, (i.index for i in standing[name])), *announced[name]),
+            announcements=(
+                *own(site.host, (i.index for i in standing[name]), tunnels=bool(sites.backbones)),
+                *announced[name],
+            ),
+            backbone=sites.backbone_of(name, in_order),
         )
     had = [held.workload_id for held in world.anycast if held.workload_id in table]
     notes = [note for settled in placed.values() for note in settled.notes]
@@ -82,6 +88,7 @@ def plan(world: World) -> Plan:
         hosts=hosts,
         removals=tuple(removals),
         notes=(*notes, *address_notes, *(note for of_prefix in told.values() for note in of_prefix.notes)),
+        carried=carried,
     )
 
 

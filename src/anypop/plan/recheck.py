@@ -91,7 +91,7 @@ def _losses(
 def _silences(made: Replanned, ground: Ground, confirmed: frozenset[WorkloadId]) -> Iterator[Problem]:
     plan = made.plan
     for prefix in made.prefixes:
-        if prefix.version != 4:
+        if prefix.version != 4 or prefix in plan.carried:
             continue
         was = {w: frozenset(i.pop for i in ground.incarnations_of(w)) for w in plan.tenants(prefix)}
         was = {w: pops for w, pops in was.items() if pops}

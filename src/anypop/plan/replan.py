@@ -72,8 +72,8 @@ class Planned:
     """A plan that can be planned again. `hosts` is for everyone to read; the rest is what planning remembers.
 
     `waiting`: cities, and workloads that wait for room there. `unserved`: why a workload has no address. `given`:
-    the addresses that are new in this plan. `slots`: how many there are in each PoP. `pending`: what this plan
-    changed, to be looked at by the next.
+    the addresses that are new in this plan. `carried`: see `Backbone`. `slots`: how many there are in each PoP.
+    `pending`: what this plan changed, to be looked at by the next.
     """
 
     sites: Sites
@@ -88,6 +88,7 @@ class Planned:
     given: frozenset[WorkloadId] = frozenset()
     told: Table[Prefix, Told] = field(default_factory=Table)
     telling: Table[HostName, tuple[Prefix, ...]] = field(default_factory=Table)
+    carried: frozenset[Prefix] = frozenset()
     slots: Table[CityCode, int] = field(default_factory=Table)
     ranks: Table[WorkloadId, Any] = field(default_factory=Table)
     pending: Touched = field(default_factory=Touched)
@@ -110,6 +111,11 @@ class Planned:
     def tenants(self, prefix: Prefix) -> Mapping[WorkloadId, AnycastAddress]:
         """Who has an address in a covering prefix."""
         return self.anycast.group(f"prefix{prefix.version}", prefix)
+
+    def prefixes_of(self, workload: WorkloadId) -> Collection[Prefix]:
+        """The covering prefixes of its anycast addresses."""
+        held = self.anycast.get(workload)
+        return (held.prefix4, held.prefix6) if held is not None else ()
 
     def homes_of(self, workload: WorkloadId) -> Homes:
         settled = self.placed.get(workload)
@@ -154,6 +160,7 @@ class Planned:
             hosts={name: self.hosts[name] for name in self.sites.hosts},
             removals=tuple((host, removal) for host in sorted(self.removed) for removal in self.removed[host]),
             notes=self.notes,
+            carried=self.carried,
         )
 
     @property
@@ -252,6 +259,7 @@ class _Replanning:
             given=self.given,
             told=self.told,
             telling=self.telling,
+            carried=self.carried,
             slots=self.slots,
             ranks=self.ranks,
             pending=pending,
@@ -338,9 +346,7 @@ class _Replanning:
             for workload in sorted({*asking, *unserved}, key=ground.rank):
                 wanted = ground.workload(workload)
                 assert wanted is not None  # who asks for an address is there
-                found = give(
-                    wanted, self.sites.network, self.footprints, tenants=self._tenants, is_taken=self._is_taken
-                )
+                found = give(wanted, self.sites, self.footprints, tenants=self._tenants, is_taken=self._is_taken)
                 if isinstance(found, PlanNote):
                     self.unserved = self.unserved.put({workload: found})
                 else:
@@ -374,7 +380,11 @@ class _Replanning:
             for host in {*was.hosts, *told[prefix].hosts}:
                 known = telling.setdefault(host, set(self.before.telling.get(host, ())))
                 (known.add if host in told[prefix].hosts else known.discard)(prefix)
-        self.retold = frozenset(telling)
+        now_carried = {prefix for prefix, of_prefix in told.items() if of_prefix.carried}
+        self.carried = (self.before.carried - told.keys()) | now_carried
+        # what is carried stands in the order of every host
+        self.retold = frozenset(telling if self.carried == self.before.carried else self.sites.hosts) | telling.keys()
+        self.carried_in_order = tuple(sorted(self.carried, key=order_of))
         self.told = self.before.told.put(told).drop(
             [prefix for prefix, of_prefix in told.items() if of_prefix == _UNTOLD]
         )
@@ -449,7 +459,8 @@ class _Replanning:
 
     def _part(self, host: HostName) -> HostPlan:
         site, rows = self.sites.hosts[host], self.rows.get(host, ())
-        announced: list[Announcement] = [*own(site.host, (row.incarnation.index for row in rows))]
+        indexes = (row.incarnation.index for row in rows)
+        announced: list[Announcement] = [*own(site.host, indexes, tunnels=bool(self.sites.backbones))]
         for prefix in self.telling.get(host, ()):
             announced += self.told[prefix].hosts[host]
         return HostPlan(
@@ -458,6 +469,7 @@ class _Replanning:
             instances=tuple(row.order for row in rows if row.order is not None),
             removed=self.removed.get(host, ()),
             announcements=tuple(announced),
+            backbone=self.sites.backbone_of(host, self.carried_in_order),
         )
 
 

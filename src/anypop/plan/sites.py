@@ -4,14 +4,16 @@ In: a `Network`. Out: `Sites`, with each host's PoP, its numbers and its place i
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from anypop.model.announce import Prefix
+from anypop.model.announce import Prefix, PrefixPolicy
+from anypop.model.backbone import Backbone
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Host, Network, Pop
 from anypop.plan.addresses import Numbering
+from anypop.plan.backbone import backbones
 
 
 class Site(NamedTuple):
@@ -25,7 +27,8 @@ class Site(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sites:
     """`hosts` and `pops` in the order of the document. `covering`: the anycast prefixes. `ours`: see `Network`.
-    `disjoint`: no two hosts share an address.
+    `disjoint`: no two hosts share an address. `backbones`: each host's part, without what is carried; empty where there
+    is none.
     """
 
     network: Network
@@ -36,6 +39,8 @@ class Sites:
     covering: frozenset[Prefix]
     ours: tuple[Prefix, ...]
     disjoint: bool
+    policies: dict[Prefix, PrefixPolicy]
+    backbones: dict[HostName, Backbone]
 
     @classmethod
     def of(cls, network: Network) -> "Sites":
@@ -53,11 +58,23 @@ class Sites:
             covering=frozenset((*network.anycast4, *network.anycast6)),
             ours=network.ours(),
             disjoint=_are_disjoint(owned),
+            policies={policy.prefix: policy for policy in network.policies},
+            backbones=backbones(network),
         )
 
     def in_order(self, hosts: Iterable[HostName]) -> list[HostName]:
         """Some of the hosts, as the document has them."""
         return sorted(hosts, key=self.order.__getitem__)
+
+    def may_announce(self, prefix: Prefix, city: CityCode) -> bool:
+        """Whether the operator lets a PoP announce a covering prefix."""
+        policy = self.policies.get(prefix)
+        return policy is None or policy.pops is None or city in policy.pops
+
+    def backbone_of(self, host: HostName, carried: tuple[Prefix, ...]) -> Backbone | None:
+        """A host's part of the backbone, with what is carried."""
+        part = self.backbones.get(host)
+        return replace(part, carried=carried) if part is not None and carried else part
 
     def pop_of(self, host: HostName) -> CityCode:
         """A host's city; of one that has left the network its own name, as for the only host of a PoP."""

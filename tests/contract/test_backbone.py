@@ -1,0 +1,218 @@
+"""Hosts that carry traffic for each other, on the real control: who is announced where, who waits for whom, who may
+change it. Agents only pretend: each serves what its own order says, and carries what another one serves.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anypop.model import codec
+from anypop.model.announce import PrefixPolicy, ScopedBy
+from anypop.model.backbone import BackboneRules
+from anypop.model.names import CityCode
+from anypop.model.network import Network
+from tests.contract.test_tenants import RULES, THEIRS, WITHHELD, events, pass_time, prefixes, refused, tenant
+from tests.control_world import FakeAgent, World, a_body, a_network
+
+FIRST = "185.85.196.0/24"
+ALL = {"AMS", "LHR", "JFK", "LAX"}
+
+
+def joined(**more: Any) -> Network:
+    one = replace(a_network(), anycast4=a_network().anycast4[:1], anycast6=a_network().anycast6[:1])
+    return replace(one, backbone=BackboneRules(), **more)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path, joined()) as made:
+        yield made
+
+
+def put(world: World, network: Network, *, confirm: bool = False) -> Any:
+    path = f"/anypop/v1/network{'?confirm=true' if confirm else ''}"
+    return world.call("PUT", path, json=codec.to_data(network))
+
+
+def out(agents: list[FakeAgent]) -> set[str]:
+    """Where the prefix is announced, as the hosts say."""
+    return {str(a.pop) for a in agents for p in a.seen().prefixes if str(p.prefix) == FIRST and p.announced}
+
+
+def announcements(agents: list[FakeAgent]) -> dict[str, object]:
+    return {a.host: a.order.announcements for a in agents if a.order is not None}
+
+
+def rows(world: World, slug: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.get(f"/anypop/v1/stacks/default/workloads/{slug}/announcements")["results"]
+    return found
+
+
+def test_two_workloads_of_different_cities_share_one_prefix_that_is_announced_everywhere(world: World) -> None:
+    world.create("fun", cities=("AMS", "LHR"))
+    world.create("web", cities=("JFK",))
+    agents = world.agents()
+    world.settle(agents)
+    pass_time(world, agents, 40)
+    assert prefixes(world) == {"fun": FIRST, "web": FIRST}
+    assert out(agents) == ALL
+    assert {r["pop"] for r in rows(world, "fun") if r["announced"]} == ALL
+    assert {len(p.gates) for a in agents if a.order for p in a.order.announcements if str(p.prefix) == FIRST} == {2}
+
+
+def test_one_that_dies_in_a_pop_is_carried_and_nothing_is_said_to_anybody(world: World) -> None:
+    """No order changes, no announcement is touched, no leave is asked for; the neighbour's neither. Cut off from all
+    others it can neither serve nor carry: then it may leave, and its owner is told why.
+    """
+    world.create("fun", cities=("AMS", "LHR"))
+    world.create("web", cities=("LHR", "JFK"))
+    agents = world.agents()
+    world.settle(agents)
+    pass_time(world, agents, 40)
+    before = announcements(agents)
+    generations = {h: i.order.generation for h, i in world.state.orders.items()}
+    lhr = next(a for a in agents if a.host == "LHR")
+    lhr.broken = frozenset(f"fun-eu-lhr-{n}" for n in range(2))
+    pass_time(world, agents, 40)
+    assert out(agents) == ALL
+    assert announcements(agents) == before
+    assert {h: i.order.generation for h, i in world.state.orders.items()} == generations
+    assert not events(world, "withdrawal-granted", "withdrawal-refused", "withdrawn", "prefix-leaves", "alarm")
+    lhr.cut = True
+    pass_time(world, agents, 40)
+    assert out(agents) == ALL - {"LHR"}
+    said = {e["fields"]["failed"] for e in events(world, "withdrawal-granted")}
+    assert said == {"default/fun"}
+    because = {(e["subject"], e["fields"]["because"]) for e in events(world, "prefix-leaves")}
+    assert because == {
+        ("fun", "fun is neither served nor carried from here"),
+        ("web", "fun is neither served nor carried from here"),
+    }
+    (row,) = {(r["announced"], r["reason"], r["says"]) for r in rows(world, "web") if r["pop"] == "LHR"}
+    assert row == (
+        False,
+        "not-carried",
+        "an address of it is neither served here nor carried from here: fun is neither served nor carried from here",
+    )
+    lhr.cut = False
+    pass_time(world, agents, 40)
+    assert out(agents) == ALL
+
+
+def test_one_that_works_nowhere_takes_no_pop_from_its_neighbour(world: World) -> None:
+    """All instances of one die: all hosts ask to leave, nobody may, and after a while nobody waits for it any more."""
+    world.create("fun", cities=("AMS", "LHR"))
+    world.create("web", cities=("JFK",))
+    agents = world.agents()
+    world.settle(agents)
+    pass_time(world, agents, 40)
+    jfk = next(a for a in agents if a.host == "JFK")
+    jfk.broken = frozenset(f"web-eu-jfk-{n}" for n in range(2))
+    for _ in range(8):
+        pass_time(world, agents, 10)
+        assert out(agents) == ALL
+    assert not events(world, "withdrawal-granted")
+    gates = {len(p.gates) for a in agents if a.order for p in a.order.announcements if str(p.prefix) == FIRST}
+    assert gates == {1}, "nobody waits for it any more"
+    assert not events(world, "dark"), "where it stands it has served"
+
+
+def test_a_newcomer_counts_nowhere_until_it_has_served_once(world: World) -> None:
+    """Its image does not come; then in one of its two PoPs it does, and all hosts wait for it; it is not in the dark in
+    the other one, since it is carried there.
+    """
+    world.create("fun", cities=("AMS",))
+    agents = world.agents()
+    world.settle(agents)
+    pass_time(world, agents, 40)
+    for agent in agents:
+        agent.missing = {"registry.example/slow:1"}
+    world.create("late", cities=("JFK", "LHR"), image="registry.example/slow:1")
+
+    def gates() -> set[int]:
+        return {len(p.gates) for a in agents if a.order for p in a.order.announcements if str(p.prefix) == FIRST}
+
+    for _ in range(5):
+        pass_time(world, agents, 20)
+        assert gates() == {1}
+        assert out(agents) == ALL
+    assert {e["fields"]["pop"] for e in events(world, "dark")} == {"JFK", "LHR"}
+    next(a for a in agents if a.host == "JFK").missing = set()
+    pass_time(world, agents, 40)
+    assert gates() == {2}
+    assert out(agents) == ALL
+    assert not any(r["dark"] for r in rows(world, "late"))
+
+
+def test_two_accounts_in_one_prefix_neither_may_scope_it_and_the_operator_may(world: World) -> None:
+    """By every road; and who had it alone could until then. A policy keeps it from the owner also while alone."""
+    stranger = tenant(world)
+    assert world.call("POST", THEIRS, json=a_body("newcomer"), headers=stranger).status_code == 200
+    world.settle()
+    assert world.call("PATCH", f"{RULES}/announcements", json=WITHHELD, headers=stranger).status_code == 200
+    other = tenant(world, "third")
+    third = "/workload/v1/stacks/third/workloads"
+    words = refused(world.call("POST", third, json=a_body("late"), headers=other), 400)
+    assert "has a free address that may be given to this account" in words, "nobody lives by a stranger's rules"
+    assert world.call("DELETE", f"{RULES}/announcements", headers=stranger).status_code == 200
+    assert world.call("POST", third, json=a_body("late"), headers=other).status_code == 200
+    assert prefixes(world) == {"newcomer": FIRST, "late": FIRST}
+    for path, who in ((RULES, stranger), ("/anypop/v1/stacks/third/workloads/late", other)):
+        words = refused(world.call("PATCH", f"{path}/announcements", json=WITHHELD, headers=who), 403)
+        assert f"{FIRST} and 2001:db8:a::/48: another account has addresses there too" in words
+        assert "create the workload anew with local only" in words
+    world.send("PATCH", f"{RULES}/announcements", WITHHELD)
+    assert world.call("DELETE", f"{third}/late", headers=other).status_code == 204
+    world.settle()
+    world.settle()
+    assert prefixes(world) == {"newcomer": FIRST}
+    policy = PrefixPolicy(prefix=ip_network(FIRST), scoped_by=ScopedBy.OPERATOR)
+    assert put(world, joined(policies=(policy,))).status_code == 200
+    words = refused(world.call("DELETE", f"{RULES}/announcements", headers=stranger), 403)
+    assert f"how far {FIRST} goes is the operator's to change, by the policy of the network document" in words
+    world.send("DELETE", f"{RULES}/announcements")
+
+
+def test_it_is_turned_on_under_what_stands_and_off_only_where_nobody_depends_on_it(tmp_path: Path) -> None:
+    """On: addresses, places and announcements stay, and more PoPs announce. Off while a second workload in other cities
+    shares the prefix: refused with their names; confirmed, the plan says what is dark. Off when nobody depends: fine.
+    """
+    network = replace(joined(), backbone=None)
+    with World(tmp_path, network) as world:
+        world.create("fun", cities=("AMS", "LHR"))
+        agents = world.agents()
+        world.settle(agents)
+        held, places = dict(world.state.anycast), dict(world.state.incarnations)
+        assert out(agents) == {"AMS", "LHR"}
+        assert put(world, joined()).status_code == 200
+        world.settle(agents)
+        pass_time(world, agents, 20)
+        assert out(agents) == ALL
+        assert dict(world.state.anycast) == held
+        assert dict(world.state.incarnations) == places
+        assert not events(world, "withdrawn", "withdrawal-granted", "instance-gone")
+        assert put(world, network).status_code == 200, "nobody depends on it"
+        assert put(world, joined()).status_code == 200
+        world.create("web", cities=("JFK",))
+        words = refused(put(world, network), 400)
+        assert "default/fun (AMS, LHR), default/web (JFK)" in words
+        assert "would no longer be announced where they stand" in words
+        assert world.state.network.backbone is not None
+        assert put(world, network, confirm=True).status_code == 200
+        notes = {e["subject"] for e in events(world, "not-planned")}
+        assert {"fun", "web"} <= notes
+
+
+def test_an_operator_names_the_pops_of_a_prefix(world: World) -> None:
+    world.create("fun", cities=("AMS", "LHR"))
+    agents = world.agents()
+    world.settle(agents)
+    policy = PrefixPolicy(prefix=ip_network(FIRST), pops=(CityCode("JFK"), CityCode("LAX")))
+    assert put(world, joined(policies=(policy,))).status_code == 200
+    world.settle(agents)
+    pass_time(world, agents, 20)
+    assert out(agents) == {"JFK", "LAX"}
