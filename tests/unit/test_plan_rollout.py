@@ -229,6 +229,21 @@ def test_one_that_was_healthy_and_is_no_longer_ends_it() -> None:
     assert "was healthy and is no longer" in at.message
 
 
+def test_one_whose_agent_was_restarted_proves_itself_again() -> None:
+    """Not asked is neither well nor worse: nothing goes on and nothing is reverted, until it answers or the deadline
+    is over.
+    """
+    at = step(rollout(), one(AMS, NEW), now=100)
+    not_asked = one(AMS, NEW, healthy=False, reason=Reason.PROBE_PENDING)
+    waits = step(at, not_asked, one(LHR), one(JFK), now=102.5)
+    assert (waits.phase, waits.wave, waits.ready) == (RolloutPhase.RUNNING, 0, frozenset())
+    again = step(waits, one(AMS, NEW), one(LHR), one(JFK), now=103)
+    assert again.ready and again.phase is RolloutPhase.RUNNING
+    assert step(waits, not_asked, one(LHR), one(JFK), now=162.4).phase is RolloutPhase.RUNNING
+    late = step(waits, not_asked, one(LHR), one(JFK), now=162.5)
+    assert (late.phase, late.reason) == (RolloutPhase.REVERTED, Reason.DOES_NOT_BECOME_HEALTHY)
+
+
 def test_the_trouble_of_others_ends_nothing() -> None:
     """Old incarnations may be sick, end and restart; and so may those that had this template before it began."""
     trouble: dict[str, Any] = {

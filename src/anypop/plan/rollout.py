@@ -69,7 +69,8 @@ def advance(
     if rollout.phase is not RolloutPhase.RUNNING:
         return rollout
     changed = [s for s in seen if s.incarnation.template == template]
-    ready = rollout.ready & {s.incarnation.uid for s in changed} | {s.incarnation.uid for s in changed if s.healthy}
+    ready = rollout.ready & {s.incarnation.uid for s in changed if not _is_not_asked(s)}
+    ready |= {s.incarnation.uid for s in changed if s.healthy}
     # one that was there before is asked for its health only where it is to take over from another
     lives = Counter(s.incarnation.name for s in seen)
     judged = [s for s in changed if s.incarnation.uid not in rollout.held or lives[s.incarnation.name] > 1]
@@ -179,6 +180,14 @@ def _since(before: tuple[tuple[str, float], ...], uids: Iterable[str], now: floa
 
 def _is_made_badly(seen: Seen) -> bool:
     return seen.report is not None and seen.report.phase is Phase.FAILED and seen.report.reason in _MADE_BADLY
+
+
+def _is_not_asked(seen: Seen) -> bool:
+    """Whether nothing is known of its health: its host's agent was restarted, say. That is neither well nor worse, so
+    it has to prove itself again, within the deadline.
+    """
+    report = seen.report
+    return seen.trusted and not seen.healthy and report is not None and report.reason is Reason.PROBE_PENDING
 
 
 def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tuple[Reason, str]]:
