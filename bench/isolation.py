@@ -57,7 +57,9 @@ def _routes(prefix: str, folder: Path) -> Row:
 
 def _neighbour(prefix: str, state: Path) -> Row:
     try:
-        place = platform.up(TOPOLOGY, state=state, prefix=prefix, api_port=0, registry_port=0, progress=print)
+        place = platform.up(
+            TOPOLOGY, state=state, prefix=prefix, api_port=0, registry_port=0, progress=print, supervised=False
+        )
         found = neighbour_requests(place)
     finally:
         platform.down(state, progress=print, purge=True)

@@ -25,10 +25,14 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def place(short_folder: Path) -> Iterator[platform.Platform]:
-    """A running platform on the article's internet, under a name of its own beside whatever else runs here."""
+    """A running platform on the article's internet, under a name of its own beside whatever else runs here. Without a
+    supervisor: tests that end a program want it dead until they say `up`.
+    """
     state, prefix = short_folder / "story", f"t{os.getpid() % 46656:x}"
     try:
-        yield platform.up(ARTICLE, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None)
+        yield platform.up(
+            ARTICLE, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None, supervised=False
+        )
     finally:
         platform.down(state, progress=lambda _: None, purge=True)
         assert left_behind(state, prefix) == []

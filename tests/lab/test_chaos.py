@@ -32,7 +32,7 @@ UP = (
     "Path(sys.argv[2]); "
 )
 UP += "ports = dict(api_port=int(sys.argv[4]), registry_port=int(sys.argv[5])); "
-UP += "platform.up(where[0], state=where[1], prefix=sys.argv[3], progress=print, **ports)"
+UP += "platform.up(where[0], state=where[1], prefix=sys.argv[3], progress=print, supervised=False, **ports)"
 DOWN = (
     "import sys; from pathlib import Path; from anypop.lab import platform; platform.down(Path(sys.argv[1]), "
     "progress=print)"
@@ -48,7 +48,9 @@ def test_whatever_is_killed_at_any_moment_is_repaired_or_removed(short_folder: P
     topology = short_folder / "chaos.yaml"
     topology.write_text(generate(ases=6, pops=2, seed=5))
     try:
-        place = platform.up(topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None)
+        place = platform.up(
+            topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None, supervised=False
+        )
         killer = Killer(place=place, dice=random.Random(SEED))
         wanted: dict[str, int] = {}
         for number in range(ROUNDS):
@@ -91,7 +93,10 @@ def _die_halfway(killer: Killer) -> Killer:
         with killer.at_work(1):
             _run_and_kill(words, after_s=killer.dice.uniform(0.1, longest_s))
     if platform.find(place.state) is None or place.dead() or not _is_whole(place):
-        place = platform.up(place.topology, state=place.state, prefix=place.prefix, progress=lambda _: None, **ports)
+        place = platform.up(
+            place.topology, state=place.state, prefix=place.prefix, api_port=place.api_port,
+            registry_port=place.registry_port, progress=lambda _: None, supervised=False,
+        )  # fmt: skip
     return Killer(place=place, dice=killer.dice, done=killer.done)
 
 

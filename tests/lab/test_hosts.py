@@ -38,7 +38,13 @@ def shell(short_folder: Path) -> Iterator[Shell]:
     try:
         made = Shell(
             place=platform.up(
-                topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None
+                topology,
+                state=state,
+                prefix=prefix,
+                api_port=0,
+                registry_port=0,
+                progress=lambda _: None,
+                supervised=False,
             )
         )
         words = ("workload", "create", "web", "--image", made.place.image, "--port", "80", "--replicas", "4")

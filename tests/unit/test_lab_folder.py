@@ -49,6 +49,34 @@ def test_a_folder_of_other_things_is_refused_and_never_removed(tmp_path: Path) -
         folder.enter(ARTICLE)
 
 
+def test_a_folder_into_which_somebody_still_writes_keeps_its_mark_until_it_can_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late writer makes the removal wait; one without an end makes it fail loudly, and then it can be asked again."""
+    state = tmp_path / "state"
+    folder.enter(state)
+    (state / "pops" / "lhr").mkdir(parents=True)
+    late, endless, emptied = iter(("one", "two")), [False], folder._emptied
+
+    def written(where: Path) -> set[str]:
+        left = emptied(where)
+        if endless[0] or next(late, None):
+            (where / "pops").mkdir()
+            return {"pops has come back"}
+        return left
+
+    monkeypatch.setattr(folder, "_emptied", written)
+    monkeypatch.setattr(folder, "PATIENCE_S", 0.2)
+    endless[0] = True
+    with pytest.raises(WorldError, match="pops has come back; what is left is still marked"):
+        folder.purge(state)
+    endless[0] = False
+    folder.enter(state)
+    monkeypatch.setattr(folder, "PATIENCE_S", 5.0)
+    folder.purge(state)
+    assert not state.exists()
+
+
 @pytest.mark.parametrize("prefix", ["", "UP", "toolong", "../../x", "a/b"])
 def test_a_wrong_prefix_is_refused_before_anything_is_written(tmp_path: Path, prefix: str) -> None:
     """It becomes part of paths that `down` removes."""

@@ -16,6 +16,7 @@ from anypop.api.models.platform import Pops
 from anypop.control.accounts import Account
 from anypop.control.sharing import shared
 from anypop.judge.instances import shown
+from anypop.judge.verdict import Received
 from anypop.model import codec
 from anypop.model.names import CityCode
 from anypop.model.network import Host
@@ -116,7 +117,15 @@ def host_data(platform: Platform, host: Host) -> dict[str, Any]:
             "phases": dict(sorted(Counter(s.word for s in seen).items())),
         },
         "report_age_s": round(now - received.at, 3) if received is not None else None,
+        "agent_age_s": _age(received, now),
     }
+
+
+def _age(received: Received | None, now: float) -> float | None:
+    """How old the agent's process is: by its own clock until its last report, by ours since then."""
+    if received is None or received.report.began is None:
+        return None
+    return round(received.report.at - received.report.began + now - received.at, 3)
 
 
 def _prefix_data(prefix: PrefixReport, trusted: bool) -> dict[str, Any]:

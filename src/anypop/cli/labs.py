@@ -64,6 +64,9 @@ def register(root: typer.Typer) -> None:
         prefix: Prefix = "any",
         port: ApiPort = 8443,
         registry_port: RegistryPort = 0,
+        unsupervised: Annotated[
+            bool, typer.Option("--unsupervised", help="Of a new platform: what dies stays dead until the next `up`.")
+        ] = False,
     ) -> None:
         """Start an internet and the platform on this machine (as root); what runs already is left alone."""
         from anypop.lab import platform  # noqa: PLC0415 - see above
@@ -74,6 +77,7 @@ def register(root: typer.Typer) -> None:
             prefix=prefix,
             api_port=port,
             registry_port=registry_port,
+            supervised=not unsupervised,
             progress=lambda step: call.screen.note(f"starting: {step}"),
         )
         again = called() + (f" --state {place.state}" if place.state != platform.DEFAULT_STATE else "")

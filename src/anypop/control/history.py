@@ -24,8 +24,13 @@ from anypop.plan.announcements import order_of
 
 def events_between(before: State, after: State) -> list[Event]:
     """All events of one step, in the order of cause and effect: seen, declared, planned, ordered, judged."""
-    parts = (_seen, _left, _declared, _rolled, _ruled, _noted, _shared, _ordered, _judged, _darkened, _lost)
+    parts = (_started, _seen, _left, _declared, _rolled, _ruled, _noted, _shared, _ordered, _judged, _darkened, _lost)
     return [event for part in parts for event in part(before, after)]
+
+
+def _started(before: State, after: State) -> Iterator[Event]:
+    if before.started_at != after.started_at:
+        yield Event(kind=EventKind.CONTROL_STARTED, subject="control", message="goes on from what it has stored")
 
 
 def _declared(before: State, after: State) -> Iterator[Event]:
@@ -289,6 +294,9 @@ def _owner(state: State, host: HostName, uid: str) -> str | None:
 def _reported(host: HostName, before: Received | None, received: Received, state: State) -> Iterator[Event]:
     now = received.report
     was = before.report if before is not None else Report(pop=now.pop, host=host, at=0, generation=0)
+    if None not in (now.began, was.began) and now.began != was.began:
+        text = "its agent was started anew; what ran went on"
+        yield Event(kind=EventKind.AGENT_RESTARTED, subject=host, message=text, fields={"host": host})
     if now.refused is not None and now.refused != was.refused:
         yield Event(
             kind=EventKind.ORDER_REFUSED, subject=host, message=now.refused.says, fields={"reason": now.refused.value}

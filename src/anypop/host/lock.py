@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,16 @@ from anypop.model.errors import WorldError
 
 
 @contextlib.contextmanager
-def alone(folder: Path, what: str) -> Iterator[None]:
-    """Hold `folder`'s lock for a block. Raises `WorldError(what, ...)` at once when somebody else holds it."""
+def alone(folder: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold `folder`'s lock for a block. Raises `WorldError(what, ...)` when somebody else holds it, after `wait_s`."""
+    deadline = time.monotonic() + wait_s
     with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WorldError(what, f"another process is at work on {folder}; wait for it to end") from error
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise WorldError(what, f"another process is at work on {folder}; wait for it to end") from error
+                time.sleep(0.02)
         yield

@@ -1,7 +1,8 @@
 """Programs: run one and wait, start one detached, find it again, end it.
 
 A detached program is identified by a pid file that holds its pid and its start time (field 22 of /proc/PID/stat), so a
-recycled pid is never signalled. Nothing here decides what runs.
+recycled pid is never signalled. The file is written by the process that is about to become the program, so whoever
+starts it may die at any moment: what runs is on record. Nothing here decides what runs.
 """
 
 import contextlib
@@ -13,6 +14,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from anypop.model.errors import WorldError
+
+# Its own number and start time (the 22nd field of its line, counted behind the name, which may hold anything) in a file
+# that appears whole; then the program in its place, under the same number.
+_RECORDED = """\
+file=$1; shift
+read -r line < "/proc/$$/stat"
+fields=${line##*) }
+started=$(set -f; set -- $fields; shift 19; echo "$1")
+echo "$$ $started" > "$file.$$" && mv -f "$file.$$" "$file" && exec "$@"
+"""
 
 
 def run(
@@ -52,11 +63,13 @@ def is_stopped(pid: int) -> bool:
 def spawn(
     argv: Sequence[str], *, pid_file: Path, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> int:
-    """Start a program in a session of its own, its output appended to `log`; writes `pid_file`. It outlives us."""
+    """Start a program in a session of its own, its output appended to `log`; it is in `pid_file` before it begins. It
+    outlives us.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         child = subprocess.Popen(
-            argv,
+            ["/bin/sh", "-c", _RECORDED, "sh", str(pid_file), *argv],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

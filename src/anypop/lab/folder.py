@@ -6,14 +6,17 @@ a home.
 """
 
 import contextlib
+import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from anypop.model.errors import Invalid, WorldError
 
 MARK = ".anypop"
+PATIENCE_S = 5.0  # for what is still being written into a folder that is removed
 # What may stand in a folder before a platform is put into it: our lock, and what `anypop catchment observe` collects.
 _EARLIER = frozenset({MARK, ".lock", "observations.csv"})
 
@@ -58,14 +61,53 @@ def enter(state: Path) -> None:
 
 
 def purge(state: Path) -> None:
-    """Remove the folder and all that is in it. Raises `WorldError` when no platform was ever put into it; one that
-    is not there is gone.
+    """Remove the folder and all that is in it, its mark last: one that cannot be removed whole is still ours, and can
+    be asked for again. Raises `WorldError` then, and when no platform was ever put into it; one that is not there is
+    gone.
     """
     if not state.exists():
         return
+    must_be_ours(state)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        left = _emptied(state)
+        if not left:
+            (state / MARK).unlink()
+            try:
+                state.rmdir()
+            except OSError as error:
+                if error.errno in (errno.EBUSY, errno.EROFS):  # an operator has mounted it: it stays, empty
+                    return
+                (state / MARK).touch(mode=0o600)  # something was written into it at this very moment
+                left = {error.strerror or str(error)}
+            else:
+                return
+        if time.monotonic() >= deadline:
+            why = f"{'; '.join(sorted(left))}; what is left is still marked as a platform's: ask again"
+            raise WorldError(f"remove {state}", why)
+        time.sleep(0.05)
+
+
+def must_be_ours(state: Path) -> None:
+    """Raises `WorldError` when no platform was ever put into the folder."""
     if not _is_ours(state):
         raise WorldError(f"remove {state}", "no platform ever lived there: it is left as it is")
-    shutil.rmtree(state, ignore_errors=True)
+
+
+def _emptied(state: Path) -> set[str]:
+    """What of the folder, beside its mark, could not be removed, in the system's words."""
+    left: set[str] = set()
+
+    def tell(_: object, path: str, error: tuple[type[BaseException], BaseException, object]) -> None:
+        if not isinstance(error[1], FileNotFoundError):
+            left.add(f"{path}: {getattr(error[1], 'strerror', None) or error[1]}")
+
+    for entry in state.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, onerror=tell)
+        elif entry.name != MARK:
+            entry.unlink(missing_ok=True)
+    return left | {f"{entry.name} has come back" for entry in state.iterdir() if entry.name != MARK}
 
 
 def _is_ours(state: Path) -> bool:

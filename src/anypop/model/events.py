@@ -48,6 +48,8 @@ class EventKind(StrEnum):
     HOST_LOST = "host-lost"
     HOST_EVICTED = "host-evicted"
     HOST_BACK = "host-back"
+    AGENT_RESTARTED = "agent-restarted"
+    CONTROL_STARTED = "control-started"
     ALARM = "alarm"
     DRIFT = "drift"
     ERROR = "error"

@@ -152,7 +152,8 @@ class Report:
 
     `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our
     instances that no order explains. `drift`: one line for each difference that a full pass found and no event had told
-    of. `capacity`: what the machine has for instances, less a reserve; None: not told.
+    of. `capacity`: what the machine has for instances, less a reserve; None: not told. `began`: when the agent's
+    process did; None: not told.
     """
 
     pop: CityCode
@@ -168,5 +169,6 @@ class Report:
     drift: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     capacity: Capacity | None = None
+    began: float | None = None
     carried: tuple[CarriedReport, ...] = ()
     tunnels: tuple[TunnelReport, ...] = ()

@@ -28,7 +28,7 @@ def lacks(place: platform.Platform, wanted: Mapping[str, int]) -> list[str]:
     nothing else is there.
     """
     found = [f"{program} does not run" for program in place.dead()]
-    found += [f"{words} runs {count} times" for words, count in _programs(place).items() if count > 1]
+    found += doubles(place)
     if found:
         return found
     try:
@@ -73,12 +73,20 @@ def _declared(place: platform.Platform, wanted: Mapping[str, int]) -> list[str]:
     return found
 
 
+def doubles(place: platform.Platform) -> list[str]:
+    """Programs that run more than once."""
+    return [f"{words} runs {count} times" for words, count in _programs(place).items() if count > 1]
+
+
 def _programs(place: platform.Platform) -> Counter[str]:
     """How often each of the platform's long-lived programs runs, by what it runs with."""
     home = os.fsencode(place.state)
     found: Counter[str] = Counter()
     for _, words in inventory.command_lines():
-        program = next((w for w in words if w in (b"anypop.api", b"anypop.agent", b"anypop.lab.wire")), None)
+        program = next(
+            (w for w in words if w in (b"anypop.api", b"anypop.agent", b"anypop.lab.wire", b"anypop.lab.supervisor")),
+            None,
+        )
         mine = any(word == home or word.startswith(home + b"/") for word in words)
         if program is not None and mine and b"--teardown" not in words and words[0] != b"nsenter":
             state = next((w for w in words if w.startswith(home)), b"")

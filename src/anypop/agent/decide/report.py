@@ -49,6 +49,7 @@ UDP_IS_KEPT = (
 def report_of(
     seen: Facts | Observed, *, pop: CityCode, host: HostName, generation: int, at: float, refused: Reason | None,
     drift: tuple[str, ...], errors: tuple[str, ...], capacity: Capacity | None = None,
+    began: float | None = None,
 ) -> Report:  # fmt: skip
     """The report at one moment. Given no more than `Observed`: there is no order, or nothing is known yet about what
     it names.
@@ -57,7 +58,7 @@ def report_of(
         orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
         return Report(
             pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans,
-            capacity=capacity
+            capacity=capacity, began=began,
         )  # fmt: skip
     facts, trouble, asked = seen, seen.observed.memory.trouble, seen.observed.memory.asked
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, ERRORS, SPEAKER) if lane in trouble)
@@ -68,7 +69,7 @@ def report_of(
         sessions=_sessions(facts, at),
         prefixes=_prefixes(facts, at),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
-        orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity,
+        orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity, began=began,
     )  # fmt: skip
 
 
