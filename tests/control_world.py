@@ -31,7 +31,16 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
-from anypop.model.report import ContainerReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
+from anypop.model.report import (
+    CarriedReport,
+    ContainerReport,
+    InstanceReport,
+    Phase,
+    PrefixReport,
+    Report,
+    SessionReport,
+    TunnelReport,
+)
 from anypop.plan.price import default_price_book
 from tests import documented
 from tests.wait import wait_until
@@ -295,6 +304,7 @@ class FakeAgent:
         self.drains = False
         self.cut = False
         self.was_out: set[Prefix] = set()
+        self.sent: dict[HostName, int] = {}
         self.capacity: Capacity | None = None
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
@@ -341,7 +351,29 @@ class FakeAgent:
             prefixes=tuple(self._prefixes(order)),
             gone=() if self.drains else self.gone,
             capacity=self.capacity,
+            **self._backbone(order),
         )
+
+    def _backbone(self, order: Order) -> dict[str, Any]:
+        """Tunnels, and what goes through them: of an address that nobody here serves all, to the nearest who does."""
+        if order.backbone is None:
+            return {}
+        prefixes, peers = order.backbone.carried, order.backbone.peers
+        own = {a for i in order.instances if self._is_healthy(i) for a in i.anycast}
+        nearest: dict[Address, HostName] = {}
+        for peer in reversed(peers if not self.cut else ()):
+            nearest |= {a: peer.host for a in self.world.serving.get(peer.host, ()) if any(a in p for p in prefixes)}
+        return {
+            "carried": tuple(
+                CarriedReport(address=a, local=0, shares=((host, 1),))
+                for a, host in sorted(nearest.items(), key=lambda item: int(item[0]))
+                if a not in own
+            ),
+            "tunnels": tuple(
+                TunnelReport(host=peer.host, up=not self.cut, sent_bytes=self.sent.get(peer.host, 0), received_bytes=0)
+                for peer in peers
+            ),
+        }
 
     def _instance(self, ordered: InstanceOrder) -> InstanceReport:
         template = self.made_from.get(ordered.uid, ordered.template)

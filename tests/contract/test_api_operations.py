@@ -282,6 +282,9 @@ class FakeGlass:
             raise KeyError(target)
         return {"vantage": target, "address": str(address), "pops": list(pops)}
 
+    def entered(self, vantages: Sequence[str], address: Address) -> Mapping[str, CityCode | None]:
+        return {}
+
 
 def test_without_a_vantage_the_api_says_so(world: World) -> None:
     """An empty list with a note, and a clear refusal of probes and reasons."""

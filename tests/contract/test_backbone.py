@@ -2,7 +2,7 @@
 change it. Agents only pretend: each serves what its own order says, and carries what another one serves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from anypop.api.landings import landings_of
+from anypop.api.vantages import Answer, Probed, Vantage
 from anypop.model import codec
-from anypop.model.announce import PrefixPolicy, ScopedBy
+from anypop.model.announce import Address, PrefixPolicy, ScopedBy
 from anypop.model.backbone import BackboneRules
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.network import Network
+from anypop.routing.follow import End
+from anypop.routing.why import Why
 from tests.contract.test_tenants import RULES, THEIRS, WITHHELD, events, pass_time, prefixes, refused, tenant
 from tests.control_world import FakeAgent, World, a_body, a_network
 
@@ -216,3 +220,108 @@ def test_an_operator_names_the_pops_of_a_prefix(world: World) -> None:
     world.settle(agents)
     pass_time(world, agents, 20)
     assert out(agents) == {"JFK", "LAX"}
+
+
+def local(slug: str, **options: Any) -> dict[str, Any]:
+    body = a_body(slug, **options)
+    body["workload"]["metadata"]["annotations"]["anypop/local-only"] = "true"
+    return body
+
+
+def test_local_only_takes_a_prefix_of_its_own_for_life(tmp_path: Path) -> None:
+    """Announced where it is and nowhere else, not among what is carried, priced; where none is unused it is refused in
+    words; it cannot be changed afterwards.
+    """
+    network = replace(a_network(), backbone=BackboneRules())
+    workloads = "/workload/v1/stacks/default/workloads"
+    with World(tmp_path, network) as world:
+        priced = world.send("POST", "/anypop/v1/quote", local("near", cities=("AMS",)))
+        assert priced["lines"][-1]["item"] == "covering prefix of its own (local only)"
+        world.send("POST", workloads, local("near", cities=("AMS",)))
+        world.create("fun", cities=("LHR",))
+        agents = world.agents()
+        world.settle(agents)
+        pass_time(world, agents, 40)
+        assert prefixes(world) == {"near": FIRST, "fun": "185.85.197.0/24"}
+        assert out(agents) == {"AMS"}
+        assert {r["pop"] for r in rows(world, "fun") if r["announced"]} == ALL
+        for agent in agents:
+            assert agent.order is not None
+            assert agent.order.backbone is not None
+            assert FIRST not in map(str, agent.order.backbone.carried)
+        words = refused(world.call("POST", workloads, json=local("more", cities=("AMS",))), 400)
+        assert "none of 2 IPv4 prefixes" in words
+        assert "is unused" in words
+        for slug, value in (("near", None), ("fun", "true")):
+            change = {"workload": {"metadata": {"annotations": {"anypop/local-only": value}}}}
+            words = refused(world.call("PATCH", f"{workloads}/{slug}", json=change), 400)
+            assert "lasts for the workload's life" in words
+
+
+class Vantages:
+    """One in London, which always gets AMS's answers; the routers say that its packets come in at LHR."""
+
+    def all(self) -> list[Vantage]:
+        return [Vantage(name="london", city=CityCode("LHR"), asn=64511)]
+
+    def probe(self, vantage: str, address: Address, port: int, requests: int) -> Probed:
+        return Probed(answers=tuple(Answer(body="fun-eu-ams-0\n", seconds=0.01) for _ in range(requests)), seconds=1)
+
+    def why(self, target: str, address: Address, pops: Sequence[CityCode]) -> Mapping[str, Any]:
+        found = Why(
+            vantage=target, start=target, end=End.LANDED, landed=CityCode("LHR"), nearest=CityCode("LHR"), hops=(),
+            sentences=("It lands in LHR.",),
+        )  # fmt: skip
+        data: Mapping[str, Any] = codec.to_data(found)
+        return data
+
+    def entered(self, vantages: Sequence[str], address: Address) -> Mapping[str, CityCode | None]:
+        return {name: CityCode("LHR") for name in vantages}
+
+
+def test_a_way_is_told_to_its_end_and_an_answer_that_was_carried_as_that(world: World) -> None:
+    """Why: in at LHR, then by tunnel to AMS, as LHR's host last reported; not known where it has not. Probes: LHR is
+    where it came in, AMS answered all. Tunnels stand beside hosts and PoPs, and going down is an event.
+    """
+    world.create("fun", cities=("AMS",))
+    agents = world.agents()
+    world.settle(agents)
+    pass_time(world, agents, 40)
+    world.platform.vantages = world.platform.glass = Vantages()
+    found = world.get("/anypop/v1/why?target=london&workload=fun&stack=default")
+    assert found["landed"] == "LHR"
+    assert found["onward"] == [
+        {
+            "host": "LHR",
+            "known": True,
+            "local": 0,
+            "shares": [{"host": "AMS", "pop": "AMS", "share": 1, "up": True}],
+        }
+    ]
+    assert found["sentences"][-1] == "In LHR: its host sends 100 % by tunnel to AMS."
+    (row,) = world.send("POST", "/anypop/v1/probes", {"workload": "fun", "requests": 5})["results"]
+    assert (row["pop"], row["nearest"], row["answered"]) == ("LHR", "LHR", 5)
+    assert (row["served"], row["carried"]) == ({"AMS": 5}, 5)
+    assert world.run(landings_of(world.platform, next(iter(world.state.workloads))))[0].pop == "LHR"
+    lhr = next(a for a in agents if a.host == "LHR")
+    lhr.sent = {HostName("AMS"): 1_500}
+    lhr.report()
+    host = next(h for h in world.get("/anypop/v1/hosts")["results"] if h["host"] == "LHR")
+    assert {(t["host"], t["up"], t["sent_bytes"]) for t in host["tunnels"]} == {
+        ("AMS", True, 1_500), ("JFK", True, 0), ("LAX", True, 0),
+    }  # fmt: skip
+    lhr.cut = True
+    lhr.report()
+    pop = next(p for p in world.get("/anypop/v1/pops")["results"] if p["pop"] == "LHR")
+    assert {(t["from"], t["host"], t["up"]) for t in pop["tunnels"]} == {
+        ("LHR", other, False) for other in ("AMS", "JFK", "LAX")
+    }
+    told = [e["message"] for e in events(world, "tunnels") if e["subject"] == "LHR"]
+    assert told == ["up: AMS, JFK, LAX", "down: AMS, JFK, LAX"]
+    found = world.get("/anypop/v1/why?target=london&workload=fun&stack=default")
+    assert found["sentences"][-1] == "In LHR: its host neither serves the address nor carries it anywhere."
+    world.clock.now += 30
+    ams = next(a for a in agents if a.host == "AMS")
+    ams.report()
+    found = world.get("/anypop/v1/why?target=london&workload=fun&stack=default")
+    assert "has not reported of late" in found["sentences"][-1]

@@ -47,6 +47,19 @@ def test_create_sends_the_article_s_workload(call: Caller, control: FakeControl)
     assert [d["minReplicas"] for d in cities.values()] == [2, 2]
 
 
+def test_local_only_is_asked_for_beside_anycast(call: Caller, control: FakeControl) -> None:
+    """Another annotation; without an anycast address there is nothing to be local, and that is told before anything is
+    sent.
+    """
+    assert call(*CREATE, "--local-only").code == 0
+    sent = control.changes()[0][2]["workload"]
+    assert sent["metadata"]["annotations"] == {ANYCAST: "true", "anypop/local-only": "true"}
+    refused = call(*CREATE[:-1], "--local-only")
+    assert refused.code == 2
+    assert "--local-only: is about an anycast address; add --anycast" in refused.err
+    assert len(control.changes()) == 1
+
+
 @pytest.mark.parametrize("outer", [True, False])
 @pytest.mark.parametrize("write", [yaml.safe_dump, json.dumps], ids=["yaml", "json"])
 def test_a_file_makes_the_same_request_as_the_options(

@@ -83,6 +83,7 @@ def put(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 DELETE = object()
+LOCAL_ONLY = "anypop/local-only"
 APP = "spec.containers.app"
 WHERE = "targets.global.spec.deployments"
 
@@ -432,3 +433,20 @@ def test_a_workload_has_at_most_ten_thousand_instances() -> None:
     read(body)
     body["targets"]["t5"] = body["targets"]["t0"]
     assert list(wrong(body)) == ["targets"]
+
+
+def test_a_workload_may_want_to_be_served_locally_alone() -> None:
+    """Shown again as it was sent; only of an anycast address, and only with the one value there is."""
+    body = terraform()
+    body["metadata"]["annotations"][LOCAL_ONLY] = "true"
+    found = read(body)
+    assert found.workload.local_only
+    assert found.document["metadata"]["annotations"][LOCAL_ONLY] == "true"
+    assert not read(terraform()).workload.local_only
+    body["metadata"]["annotations"] = {LOCAL_ONLY: "yes"}
+    with pytest.raises(Invalid) as refused:
+        read(body)
+    assert [(p.path, p.message.partition(" ")[0]) for p in refused.value.problems] == [
+        (f"metadata.annotations.{LOCAL_ONLY}", "must"),
+        (f"metadata.annotations.{LOCAL_ONLY}", "is"),
+    ]

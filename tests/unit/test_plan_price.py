@@ -94,3 +94,16 @@ def test_an_operators_own_book_is_used() -> None:
     )
     priced = quote(sized(100, GIB), book)
     assert (priced.currency, priced.monthly) == ("EUR", 576.0)
+
+
+def test_a_prefix_of_its_own_is_priced() -> None:
+    """By the book's own entry; a book without it lets it cost nothing, and the line says that it is there."""
+    wanted = workload(replicas=1, local_only=True)
+    found = quote(wanted, default_price_book()).lines[-1]
+    assert (found.item, found.quantity, found.unit_hourly) == ("covering prefix of its own (local only)", 1, 0.18)
+    free = read_price_book(
+        "{currency: EUR, hours_per_month: 720, anycast_hourly: 0, sizes: "
+        "[{name: all, cpu: 8, memory: 16Gi, hourly: 1}]}"
+    )
+    assert quote(wanted, free).lines[-1].hourly == 0
+    assert not any("local only" in line.item for line in quote(workload(replicas=1), default_price_book()).lines)

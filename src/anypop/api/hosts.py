@@ -15,7 +15,7 @@ from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.joins import JoinToken
 from anypop.api.models.platform import Hosts, HostState
-from anypop.api.pops import host_data
+from anypop.api.pops import host_data, tunnels_data
 from anypop.control import hosts
 from anypop.control.refusals import NotFound
 from anypop.control.state import State
@@ -129,6 +129,7 @@ def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
             "capacity": _amounts(capacity) if capacity is not None else None,
             "capacity_by": "operator" if host.capacity is not None else "agent" if capacity is not None else None,
             "taken": _amounts(_taken(state, host.name)),
+            **tunnels_data(platform, host.name),
         }
     )
 

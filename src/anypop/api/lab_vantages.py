@@ -89,6 +89,12 @@ class LabGlass:
         data: Mapping[str, Any] = codec.to_data(found)
         return data
 
+    def entered(self, vantages: Sequence[str], address: Address) -> Mapping[str, CityCode | None]:
+        lab = self._file.lab()
+        views = look(lab, address)
+        hosts = {name: host for name in vantages if (host := _host(lab, name)) is not None}
+        return {name: explain(views, host.router, vantage=name).landed for name, host in hosts.items()}
+
 
 def attach(folder: Path, network: Callable[[], Network]) -> tuple[Vantages, LookingGlass]:
     """Both over the lab in `folder`. The lab need not be there yet."""

@@ -7,9 +7,11 @@ In: a workload; the core's news. Out: landings, put into the rollout that waits 
 import asyncio
 import logging
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 from anypop.api.context import Platform
+from anypop.api.probes import entered_in, is_carried
 from anypop.api.threads import in_own_thread
 from anypop.api.vantages import Probed, Vantage
 from anypop.control import rollouts
@@ -64,7 +66,12 @@ async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landi
     vantages = await in_own_thread(platform.vantages.all)
     async with platform.probing:
         ask = partial(_landing, platform, state, workload_id, address=held.address4, port=ports[0] if ports else 80)
-        return list(await asyncio.gather(*(ask(vantage) for vantage in vantages)))
+        found = list(await asyncio.gather(*(ask(vantage) for vantage in vantages)))
+    if not is_carried(state, workload_id):
+        return found
+    # what a change of announcements moves is where packets come in, whoever answers them
+    entered = await entered_in(platform, [vantage.name for vantage in vantages], held.address4)
+    return [replace(one, pop=entered.get(one.vantage, one.pop)) if one.answered else one for one in found]
 
 
 async def _landing(
@@ -82,5 +89,5 @@ async def _landing(
     reached = Counter(pops[body] for body in bodies if body in pops)
     # half here and half there is a change under way: not every answer counts then
     best, count = reached.most_common(1)[0] if reached else (None, 0)
-    mixed = len(reached) > 1
+    mixed = len(reached) > 1 and not is_carried(state, workload_id)
     return Landing(vantage=vantage.name, pop=best, answered=count if mixed else len(bodies), asked=REQUESTS)

@@ -18,7 +18,7 @@ from anypop.control.sharing import shared
 from anypop.judge.instances import shown
 from anypop.judge.verdict import Received
 from anypop.model import codec
-from anypop.model.names import CityCode
+from anypop.model.names import CityCode, HostName
 from anypop.model.network import Host
 from anypop.model.reasons import Reason
 from anypop.model.report import PrefixReport
@@ -50,8 +50,11 @@ def _inside(platform: Platform, account: Account, city: CityCode) -> dict[str, A
         if (r := platform.core.state.reports.get(host.name)) is not None
     ]
     here = {p.prefix for report in reports for p in report.prefixes}
+    hosts = [host.name for host in site.hosts] if site is not None else []
+    tunnels = [{"from": name, **t} for name in hosts for t in tunnels_data(platform, name).get("tunnels", ())]
     found = [shared_data(platform, account, one) for one in shared(platform.core.state) if one.prefix in here]
-    return ({"shared": found} if found else {}) | {
+    told = {"shared": found, "tunnels": tunnels}
+    return {name: rows for name, rows in told.items() if rows} | {
         name: [line for report in reports for line in getattr(report, name)] for name in ("drift", "errors", "orphans")
     }
 
@@ -126,6 +129,17 @@ def _age(received: Received | None, now: float) -> float | None:
     if received is None or received.report.began is None:
         return None
     return round(received.report.at - received.report.began + now - received.at, 3)
+
+
+def tunnels_data(platform: Platform, host: HostName) -> dict[str, Any]:
+    """A host's tunnels by its last report; nothing where it has none. One that is not to be believed proves nothing:
+    then none is up.
+    """
+    verdict = platform.core.state.verdict.hosts.get(host)
+    trusted = verdict is not None and verdict.trusted
+    received = platform.core.state.reports.get(host)
+    tunnels = received.report.tunnels if received is not None else ()
+    return {"tunnels": [{**codec.to_data(t), "up": t.up and trusted} for t in tunnels]} if tunnels else {}
 
 
 def _prefix_data(prefix: PrefixReport, trusted: bool) -> dict[str, Any]:

@@ -7,8 +7,9 @@ vantage.
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -25,6 +26,8 @@ from anypop.api.vantages import LookingGlass, Probed, Vantage, Vantages
 from anypop.control.accounts import Account
 from anypop.control.refusals import NotFound, Precondition
 from anypop.control.state import Declaration, State
+from anypop.judge.onward import onward, sentences
+from anypop.model import codec
 from anypop.model.announce import Address
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, WorkloadId
@@ -35,6 +38,7 @@ from anypop.routing.why import Why
 router = APIRouter(prefix="/anypop/v1", tags=["probes"])
 
 T = TypeVar("T")
+log = logging.getLogger("anypop.api")
 
 LONGEST_PROBE_S = 600.0  # a hundred requests of which each times out; whoever asks for more must ask again
 NO_VANTAGE = "no vantage is attached: start control with --lab, or attach other places to test from"
@@ -42,14 +46,15 @@ NO_VANTAGE = "no vantage is attached: start control with --lab, or attach other 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Served:
-    """What is asked: an address and a port; `pops`: where it is served. `workload`: whose anycast address it is, if
-    it is one.
+    """What is asked: an address and a port; `pops`: where it is served, or announced where hosts carry it. `workload`:
+    whose anycast address it is, if it is one.
     """
 
     address: Address
     port: int
     pops: tuple[CityCode, ...]
     workload: WorkloadId | None = None
+    carried: bool = False
 
 
 def _vantages(platform: Platform) -> Vantages:
@@ -95,11 +100,39 @@ async def probe(
     async with platform.probing:
         work = asyncio.gather(*(_asked(source, v, goal, body.requests) for v in chosen))
         seen = await unless_stopping(platform, work)
+    entered = await entered_in(platform, [v.name for v in chosen], goal.address) if goal.carried else {}
     state = platform.core.state
     lives = state.incarnations_of(goal.workload) if goal.workload is not None else state.incarnations
     pops = {str(p.incarnation.name): p.incarnation.pop for p in lives.values()}
-    rows = [_row(v, goal, found, body.requests, pops) for v, found in zip(chosen, seen, strict=True)]
+    rows = [
+        _row(v, goal, found, body.requests, pops) | _came_in(v, found, entered, pops)
+        for v, found in zip(chosen, seen, strict=True)
+    ]
     return {"address": str(goal.address), "results": rows}
+
+
+async def entered_in(platform: Platform, vantages: Sequence[str], address: Address) -> Mapping[str, CityCode | None]:
+    """In which PoP the packets of each come in, by the routers; empty where nobody can say."""
+    if platform.glass is None:
+        return {}
+    try:
+        return await in_own_thread(partial(platform.glass.entered, vantages, address))
+    except WorldError as error:
+        log.warning("where vantages come in: %s", error)
+        return {}
+
+
+def _came_in(
+    vantage: Vantage, found: Probed | WorldError, entered: Mapping[str, CityCode | None], pops: Mapping[str, CityCode]
+) -> dict[str, Any]:
+    """Of an address that hosts carry for each other: who answered need not stand where the packet came in."""
+    if vantage.name not in entered:
+        return {}
+    came_in = entered[vantage.name]
+    bodies = [a.body.strip() for a in found.answers if not a.error] if isinstance(found, Probed) else []
+    served = Counter(pops[body] for body in bodies if body in pops)
+    carried = sum(count for pop, count in served.items() if pop != came_in) if came_in is not None else 0
+    return {"pop": came_in, "served": dict(sorted(served.items())), "carried": carried}
 
 
 async def unless_stopping(platform: Platform, work: Awaitable[T], *, what: str = "ask the vantages") -> T:
@@ -173,7 +206,13 @@ def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
         owner = _owner(platform.core.state, asked.address)
         pops = _pops_of(platform, owner) if owner is not None else tuple(platform.cities())
         whose = owner.id if owner is not None else None
-        return _Served(address=asked.address, port=asked.port or _first_port(owner), pops=pops, workload=whose)
+        return _Served(
+            address=asked.address,
+            port=asked.port or _first_port(owner),
+            pops=pops,
+            workload=whose,
+            carried=owner is not None and is_carried(platform.core.state, owner.id),
+        )
     declared = _workload(platform, account, asked)
     held = platform.core.state.anycast.get(declared.id)
     if held is None:
@@ -184,6 +223,7 @@ def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
         port=asked.port or _first_port(declared),
         pops=_pops_of(platform, declared),
         workload=declared.id,
+        carried=is_carried(platform.core.state, declared.id),
     )
 
 
@@ -207,7 +247,16 @@ def _owner(state: State, address: Address) -> Declaration | None:
     return state.workloads.get(workload) if workload is not None else None
 
 
+def is_carried(state: State, workload: WorkloadId) -> bool:
+    """Whether hosts carry its anycast address for each other."""
+    return state.plan is not None and not state.plan.carried.isdisjoint(state.plan.prefixes_of(workload))
+
+
 def _pops_of(platform: Platform, declared: Declaration) -> tuple[CityCode, ...]:
+    state = platform.core.state
+    if state.plan is not None and is_carried(state, declared.id):
+        telling = (h for prefix in state.plan.prefixes_of(declared.id) for h in state.plan.tellers(prefix))
+        return tuple(sorted({state.plan.sites.pop_of(host) for host in telling}))
     return tuple(sorted({p.incarnation.pop for p in platform.core.state.incarnations_of(declared.id).values()}))
 
 
@@ -227,8 +276,32 @@ async def explain_landing(account: CallerAccount, platform: PlatformDep, query: 
         raise Invalid.one("target", "is required: a vantage or a router")
     goal = _goal(platform, account, query)
     try:
-        return await unless_stopping(platform, in_own_thread(partial(glass.why, target, goal.address, goal.pops)))
+        found = await unless_stopping(platform, in_own_thread(partial(glass.why, target, goal.address, goal.pops)))
+        return with_onward(platform, goal.address, found) if goal.carried else found
     except KeyError as error:
         known = [v.name for v in await in_own_thread(platform.vantages.all)] if platform.vantages is not None else []
         more = f" (vantages: {', '.join(known)})" if known else ""
         raise NotFound(f"no vantage or router {target}{more}") from error
+
+
+def with_onward(platform: Platform, address: Address, why: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same answer with the second half of the way: how the hosts of the PoP pass the traffic on."""
+    state, landed = platform.core.state, why.get("landed")
+    site = state.pop(CityCode(landed)) if landed else None
+    if site is None or state.plan is None:
+        return why
+    verdicts = state.verdict.hosts
+    found = onward(
+        address,
+        [part for host in site.hosts if (part := state.plan.hosts.get(host.name)) is not None],
+        {
+            host.name: received.report
+            for host in site.hosts
+            if (received := state.reports.get(host.name)) is not None
+            and (verdict := verdicts.get(host.name)) is not None
+            and verdict.trusted
+        },
+        state.plan.sites.pop_of,
+    )
+    words = sentences(site.city, found)
+    return {**why, "onward": [codec.to_data(one) for one in found], "sentences": [*why.get("sentences", ()), *words]}

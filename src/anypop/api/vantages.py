@@ -59,3 +59,9 @@ class LookingGlass(Protocol):
         Raises `KeyError` for an unknown target and `WorldError` when the routers do not answer.
         """
         ...
+
+    def entered(self, vantages: Sequence[str], address: Address) -> Mapping[str, CityCode | None]:
+        """In which PoP each vantage's packets come in, wherever they are answered; None: nowhere. Raises `WorldError`
+        when the routers do not answer.
+        """
+        ...

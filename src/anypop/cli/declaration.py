@@ -18,6 +18,7 @@ from anypop.cli.failure import usage
 from anypop.cli.sizes import requests_of
 
 ANYCAST = "anycast.platform.stackpath.net"
+LOCAL_ONLY = "anypop/local-only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Wanted:
     targets: Sequence[str] = ()
     replicas: int = 1
     anycast: bool = False
+    local_only: bool = False
     env: Sequence[str] = ()
     secrets: Sequence[str] = ()
     command: Sequence[str] = ()
@@ -46,6 +48,8 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
     targets = _collect(wanted.targets, _target, problems)
     for option, names in (("--port", ports), ("--target", targets), ("--env or --secret", [*env, *secrets])):
         problems += [f"{option} {name}: given twice" for name in _repeated(name for name, _ in names)]
+    if wanted.local_only and not wanted.anycast:
+        problems.append("--local-only: is about an anycast address; add --anycast")
     if not wanted.targets:
         problems.append("--target: say where, for example --target eu1=AMS,LHR")
     command: list[str] = []
@@ -74,7 +78,7 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
     if wanted.slug:
         body["slug"] = wanted.slug
     if wanted.anycast:
-        body["metadata"] = {"annotations": {ANYCAST: "true"}}
+        body["metadata"] = {"annotations": {ANYCAST: "true"} | ({LOCAL_ONLY: "true"} if wanted.local_only else {})}
     body["spec"] = {
         "containers": {"app": container},
         "networkInterfaces": [{"network": "default", "enableOneToOneNat": True, "ipFamilies": ["IPv4", "IPv6"]}],

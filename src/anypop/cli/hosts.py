@@ -209,6 +209,8 @@ def table(found: list[views.Data]) -> Table:
         Column(head="CPUS", right=True),
         Column(head="MEMORY GIB", right=True, drop=2),
         Column(head="DISK GIB", right=True, drop=3),
+        Column(head="TUNNELS", right=True, maybe=True),
+        Column(head="SENT GB", right=True, drop=4, maybe=True),
         Column(head="WHY", drop=1, maybe=True),
     ]
     rows: list[list[Cell]] = [
@@ -220,6 +222,7 @@ def table(found: list[views.Data]) -> Table:
             _of(row, "cpu_millis", 1000),
             _of(row, "memory_bytes", 1 << 30),
             _of(row, "disk_bytes", 1 << 30),
+            *views.tunnels(row),
             "-" if row.get("trusted") else views.text(row.get("says")),
         ]
         for row in found

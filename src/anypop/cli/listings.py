@@ -30,6 +30,7 @@ def pops_table(found: list[views.Data]) -> Table:
         Column(head="HEALTHY", right=True),
         Column(head="SESSIONS", right=True),
         Column(head="ORDER", right=True, drop=3),
+        Column(head="TUNNELS", right=True, maybe=True),
         Column(head="WHY", drop=1, maybe=True),
     ]
     rows: list[list[Cell]] = []
@@ -59,6 +60,7 @@ def _row(found: views.Data, name: str, city: str, trouble: str) -> list[Cell]:
         f"{counts.get('healthy', 0)}/{counts.get('total', 0)}" if trusted else "?",
         f"{up}/{len(sessions)}" if trusted else "?",
         views.text(found.get("generation")),
+        views.tunnels(found)[0],
         trouble,
     ]
 

@@ -41,6 +41,7 @@ def probe_lines(found: Sequence[views.Data]) -> list[Shown]:
         Column(head="POP"),
         Column(head="NEAREST"),
         Column(head="HITS", drop=1),
+        Column(head="CARRIED TO", maybe=True),
         Column(head="ANSWERED", right=True),
         Column(head="SECONDS", right=True, drop=2),
     ]
@@ -57,6 +58,7 @@ def probe_lines(found: Sequence[views.Data]) -> list[Shown]:
                 (pop, style),
                 nearest,
                 hits_text(row.get("hits") or {}),
+                carried_text(row),
                 (f"{answered}/{requests}", "" if answered == requests else "bold red"),
                 f"{float(row.get('seconds') or 0):.3f}",
             ]
@@ -68,6 +70,12 @@ def probe_lines(found: Sequence[views.Data]) -> list[Shown]:
 def hits_text(hits: dict[str, int]) -> str:
     """`...-lhr-0 8, ...-lhr-1 7`: names without what all of them share up to the last hyphens."""
     return ", ".join(f"{short_name(name)} {count}" for name, count in sorted(hits.items())) or "-"
+
+
+def carried_text(row: views.Data) -> str:
+    """`AMS 8`: who answered in place of the PoP where the packets came in."""
+    elsewhere = {pop: count for pop, count in (row.get("served") or {}).items() if pop != row.get("pop")}
+    return ", ".join(f"{pop} {count}" for pop, count in sorted(elsewhere.items())) if row.get("carried") else "-"
 
 
 def short_name(instance: str) -> str:

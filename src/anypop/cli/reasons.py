@@ -76,6 +76,8 @@ def _facts(why: views.Data) -> list[list[Cell]]:
     if cause := why.get("caused_by"):
         name = f" ({cause['upstream']})" if cause.get("upstream") else ""
         rows.append(["our announcement", f"{cause.get('pop')} to AS{cause.get('upstream_asn')}{name}"])
+    for one in why.get("onward") or []:
+        rows += [[f"{one.get('host')} goes on", _onward(one)]]
     if landed and not (why.get("told_by") == "model" and nearest is None):  # in an unknown place nothing is far or near
         there = f"{float(why.get('rtt_ms') or 0):.1f} ms there and back"
         near = (
@@ -83,3 +85,12 @@ def _facts(why: views.Data) -> list[list[Cell]]:
         )
         rows.append(["distance", there + (near if nearest and landed != nearest else "")])
     return rows
+
+
+def _onward(one: views.Data) -> str:
+    """`here 1, AMS 2`: in parts of all new connections."""
+    if not one.get("known"):
+        return "not known: no report of late"
+    parts = [f"here {one['local']}"] if one.get("local") else []
+    parts += [f"{s.get('host')} {s.get('share')}{'' if s.get('up') else ' (down)'}" for s in one.get("shares") or []]
+    return ", ".join(parts) or "nowhere"

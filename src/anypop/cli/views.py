@@ -186,6 +186,17 @@ def workload(found: Data) -> Table:
     return pairs(rows)
 
 
+def tunnels(row: Data) -> list[str]:
+    """`3/4` tunnels up, and what was sent through all of them since each was made, in 10^9 bytes; `-` where there are
+    none.
+    """
+    found = row.get("tunnels") or []
+    if not found:
+        return ["-", "-"]
+    sent = sum(int(t.get("sent_bytes") or 0) for t in found)
+    return [f"{sum(1 for t in found if t.get('up'))}/{len(found)}", f"{sent / 1e9:.2f}"]
+
+
 def revision(status: Data, under_way: Sequence[Data]) -> list[str]:
     """`6 of 8 instances on revision 4`, and what is under way."""
     lines = [

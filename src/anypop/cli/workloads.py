@@ -48,6 +48,12 @@ Targets = Annotated[
 ]
 Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="Instances in each city.")]
 Anycast = Annotated[bool, typer.Option("--anycast", help="One address, the same in every city.")]
+LocalOnly = Annotated[
+    bool,
+    typer.Option(
+        "--local-only", help="Announced where it has instances alone, and carried nowhere: a prefix of its own, priced."
+    ),
+]
 
 
 class Goal(StrEnum):
@@ -60,8 +66,8 @@ def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
     if file is None:
         return declaration.of_options(options)
     mixed = [
-        f"--{name}"
-        for name in ("image", "ports", "targets", "anycast", "env", "secrets", "command", "name")
+        f"--{name.replace('_', '-')}"
+        for name in ("image", "ports", "targets", "anycast", "local_only", "env", "secrets", "command", "name")
         if getattr(options, name)
     ]
     if mixed:
@@ -96,6 +102,7 @@ def create(
     target: Targets = None,
     replicas: Replicas = 1,
     anycast: Anycast = False,
+    local_only: LocalOnly = False,
     env: Annotated[
         list[str] | None,
         typer.Option("--env", metavar="K[=V]", help="Environment; without =V taken from here. Repeatable."),
@@ -124,6 +131,7 @@ def create(
         targets=target or (),
         replicas=replicas,
         anycast=anycast,
+        local_only=local_only,
         env=env or (),
         secrets=secret or (),
         command=run or (),
@@ -246,9 +254,12 @@ def register(root: typer.Typer) -> None:
         target: Targets = None,
         replicas: Replicas = 1,
         anycast: Anycast = False,
+        local_only: LocalOnly = False,
     ) -> None:
         """The price of a workload, line by line, before anything starts."""
-        options = declaration.Wanted(size=size, targets=target or (), replicas=replicas, anycast=anycast)
+        options = declaration.Wanted(
+            size=size, targets=target or (), replicas=replicas, anycast=anycast, local_only=local_only
+        )
         document = wanted(file, options)
         if file is None:
             # A price needs no image and no name, the check that control runs on every workload does.

@@ -23,6 +23,7 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.table import with_entries
+from anypop.plan.fields import LOCAL_ONLY
 from anypop.plan.parse import Parsed, Secret, parse
 from anypop.plan.template import template_of
 
@@ -108,6 +109,12 @@ def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
             raise Invalid.one(
                 "metadata.annotations",
                 "anycast is asked for at creation and lasts for the workload's life; create another workload",
+            )
+        if made.workload.local_only != current.workload.local_only:
+            raise Invalid.one(
+                f"metadata.annotations.{LOCAL_ONLY}",
+                "is asked for at creation and lasts for the workload's life, as its address does; create another "
+                "workload",
             )
         revision = _revision(made, state, current.version + 1, now)
         if revision.document == current.document and revision.secrets == current.secrets:

@@ -350,8 +350,27 @@ def _reported(host: HostName, before: Received | None, received: Received, state
                 message=text,
                 fields={"host": host, "upstream": session.upstream, "family": session.family, "state": session.state},
             )
+    yield from _tunnels(host, was, now)
     # one report must not push everything else out of the book of events
     for kind, lines, known in ((EventKind.DRIFT, now.drift, was.drift), (EventKind.ERROR, now.errors, was.errors)):
         for line in lines[:TOLD_LINES]:
             if line not in known:
                 yield Event(kind=kind, subject=host, message=line[:TOLD_LENGTH], fields={"host": host})
+
+
+def _tunnels(host: HostName, was: Report, now: Report) -> Iterator[Event]:
+    """Tunnels to other hosts that have come up or gone down: in one line, since a host that dies takes one from each of
+    the others.
+    """
+    before, after = {t.host: t.up for t in was.tunnels}, {t.host: t.up for t in now.tunnels}
+    up = sorted(name for name, works in after.items() if works and not before.get(name))
+    down = sorted(name for name, works in after.items() if not works and before.get(name))
+    down += sorted(name for name, works in before.items() if works and name not in after)
+    told = [f"{word}: {', '.join(names)}" for word, names in (("up", up), ("down", down)) if names]
+    if told:
+        yield Event(
+            kind=EventKind.TUNNELS,
+            subject=host,
+            message="; ".join(told)[:TOLD_LENGTH],
+            fields={"host": host, "up": ",".join(up)[:TOLD_LENGTH], "down": ",".join(down)[:TOLD_LENGTH]},
+        )

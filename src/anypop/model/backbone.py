@@ -53,3 +53,25 @@ class Backbone:
     address: IPv4Address
     peers: tuple[BackbonePeer, ...] = ()
     carried: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What a host sends of an address's new connections to another one, in parts of all. `up`: the tunnel works."""
+
+    host: HostName
+    pop: CityCode
+    share: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onward:
+    """How a host of the PoP where traffic came in passes it on: `local` parts to its own instances, the rest to other
+    hosts. `known`: its report may be believed; otherwise nothing is.
+    """
+
+    host: HostName
+    known: bool
+    local: int
+    shares: tuple[Share, ...] = ()

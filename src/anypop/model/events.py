@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     ANNOUNCED = "announced"
     WITHDRAWN = "withdrawn"
     SESSION = "session"
+    TUNNELS = "tunnels"
     POP_TRUSTED = "pop-trusted"
     POP_UNKNOWN = "pop-unknown"
     WITHDRAWAL_GRANTED = "withdrawal-granted"

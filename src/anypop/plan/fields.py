@@ -19,6 +19,7 @@ from anypop.plan.jsonpath import steps_of, value_at
 LABELS = "workload.platform.stackpath.net"
 ANYCAST = "anycast.platform.stackpath.net"
 SUBNETS = f"{ANYCAST}/subnets"
+LOCAL_ONLY = "anypop/local-only"  # ours: StackPath carried every anycast address
 NETWORK = "default"  # the one network there is
 
 

@@ -20,7 +20,7 @@ from anypop.model.names import CityCode, StackId, WorkloadId, instance_name, is_
 from anypop.model.workload import Workload
 from anypop.plan import declare
 from anypop.plan.document import document_of, document_with_anycast
-from anypop.plan.fields import ANYCAST, SUBNETS
+from anypop.plan.fields import ANYCAST, LOCAL_ONLY, SUBNETS
 from anypop.plan.schema import FIELD_NAMES, Deployments, WorkloadBody
 from anypop.plan.security import refusals
 from anypop.plan.unacted import unacted
@@ -73,7 +73,7 @@ def parse(
         checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
     except ValidationError as error:
         raise Invalid([*codec.in_words(error.errors(), FIELD_NAMES), *problems]) from error
-    problems += [*_across(checked), *refusals(checked, rules)]
+    problems += [*_across(checked), *_local_only(checked), *refusals(checked, rules)]
     if problems:
         raise Invalid(problems)
 
@@ -90,6 +90,7 @@ def parse(
         containers=declare.containers(checked),
         targets=declare.targets(checked),
         anycast=ANYCAST in annotations,
+        local_only=LOCAL_ONLY in annotations,
         dual_stack=declare.dual_stack(checked),
         labels=tuple(sorted(((checked.metadata and checked.metadata.labels) or {}).items())),
         annotations=tuple(sorted(annotations.items())),
@@ -164,6 +165,15 @@ def _across(body: WorkloadBody) -> Iterator[Problem]:
                 "slug or this"
             )
             yield Problem(path=f"targets.{target}", message=message)
+
+
+def _local_only(body: WorkloadBody) -> Iterator[Problem]:
+    annotations = (body.metadata and body.metadata.annotations) or {}
+    path = f"metadata.annotations.{LOCAL_ONLY}"
+    if LOCAL_ONLY in annotations and annotations[LOCAL_ONLY] != "true":
+        yield Problem(path=path, message="must be true; leave it out for an address that is carried")
+    if LOCAL_ONLY in annotations and ANYCAST not in annotations:
+        yield Problem(path=path, message=f"is about an anycast address, and {ANYCAST} does not ask for one")
 
 
 def _highest(deployments: Deployments) -> int:

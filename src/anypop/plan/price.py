@@ -33,13 +33,16 @@ class Size:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceBook:
     """Prices in `currency`. `hours_per_month` makes a month of hours (730 = 365 x 24 / 12). `sizes` from small to
-    large.
+    large. `local_only_hourly`: of a covering prefix for one workload alone; `backbone_gb`: of 10^9 bytes that one host
+    sends to another through a tunnel.
     """
 
     currency: str
     hours_per_month: int
     anycast_hourly: Decimal
     sizes: tuple[Size, ...]
+    local_only_hourly: Decimal = Decimal(0)
+    backbone_gb: Decimal = Decimal(0)
 
 
 # a YAML number goes through its shortest text, so that 0.09 means 0.09 and not the nearest binary fraction
@@ -65,6 +68,8 @@ class BookText(BaseModel):
     currency: Annotated[str, Field(min_length=1)]
     hours_per_month: Annotated[int, Field(gt=0)]
     anycast_hourly: _Price
+    local_only_hourly: _Price = Decimal(0)
+    backbone_gb: _Price = Decimal(0)
     sizes: Annotated[list[SizeText], Field(min_length=1)]
 
 
@@ -93,6 +98,8 @@ def read_price_book(text: str) -> PriceBook:
         hours_per_month=book.hours_per_month,
         anycast_hourly=book.anycast_hourly,
         sizes=tuple(sizes),
+        local_only_hourly=book.local_only_hourly,
+        backbone_gb=book.backbone_gb,
     )
 
 
@@ -118,8 +125,8 @@ def size_of(workload: Workload, book: PriceBook) -> Size:
 
 
 def quote(workload: Workload, book: PriceBook) -> Quote:
-    """What `workload` costs while all its instances run, one line for each target and one for anycast. Raises `Invalid`
-    where an instance fits no size.
+    """What `workload` costs while all its instances run, one line for each target, one for anycast and one for a prefix
+    of its own. Raises `Invalid` where an instance fits no size.
     """
     size = size_of(workload, book)
     rows: list[tuple[str, int, Decimal]] = [
@@ -128,6 +135,8 @@ def quote(workload: Workload, book: PriceBook) -> Quote:
     ]
     if workload.anycast:
         rows.append(("anycast address", 1, book.anycast_hourly))
+    if workload.local_only:
+        rows.append(("covering prefix of its own (local only)", 1, book.local_only_hourly))
     lines = [_line(item, quantity, unit, book) for item, quantity, unit in rows]
     hourly = sum((quantity * unit for _, quantity, unit in rows), Decimal(0))
     return Quote(
@@ -162,6 +171,8 @@ def as_data(book: PriceBook) -> dict[str, Any]:
         "currency": book.currency,
         "hoursPerMonth": book.hours_per_month,
         "anycastHourly": float(book.anycast_hourly),
+        "localOnlyHourly": float(book.local_only_hourly),
+        "backboneGb": float(book.backbone_gb),
         "sizes": [
             {"name": s.name, "cpuMillis": s.cpu_millis, "memoryBytes": s.memory_bytes, "hourly": float(s.hourly)}
             for s in book.sizes

@@ -6,6 +6,7 @@ Frozen, and carried as JSON by `model.codec`. Decides nothing.
 
 from dataclasses import dataclass
 
+from anypop.model.backbone import Onward
 from anypop.model.names import CityCode
 from anypop.model.route import Candidate, Step
 from anypop.routing.follow import End, Landing
@@ -59,7 +60,7 @@ class Why:
     city and step that rejected `rejected`, a route to the `nearest` PoP; all None when it landed there, or when no
     router on the way holds such a route. `rtt_ms`: round trip along the cities of the chosen way; `nearest_rtt_ms`:
     along the rejected route, or straight to the nearest PoP. `caused_by`: our announcement. `sentences`: the same for
-    people, the most important first.
+    people, the most important first. `onward`: how the hosts of that PoP pass it on, where hosts carry for each other.
     """
 
     vantage: str
@@ -78,6 +79,7 @@ class Why:
     nearest_rtt_ms: float = 0.0
     extra_ms: float = 0.0
     sentences: tuple[str, ...] = ()
+    onward: tuple[Onward, ...] = ()
 
     @property
     def candidates(self) -> tuple[Option, ...]:

@@ -51,6 +51,22 @@ class PopPrefix(Answer):
     trusted: bool
 
 
+class Tunnel(Answer):
+    """A tunnel to another host. Bytes of packets inside it since it was made."""
+
+    host: Annotated[str, Field(description="the other one")]
+    up: Annotated[bool, Field(description="it answers, and its host is to be believed")]
+    since: float | None
+    sent_bytes: int
+    received_bytes: int
+
+
+class PopTunnel(Tunnel):
+    """A tunnel of one of the PoP's hosts."""
+
+    from_host: Annotated[str, Field(alias="from")]
+
+
 class PopInstances(Answer):
     """How many instances there are, how many are healthy for certain, and how many are in each phase."""
 
@@ -96,6 +112,7 @@ class PopState(Answer):
     report_age_s: float | None
     hosts: list[HostReport]
     shared: list[SharedPrefix] = left_out("for the operator alone, where accounts share prefixes")
+    tunnels: list[PopTunnel] = left_out("for the operator alone, where hosts carry for each other")
     drift: list[str] = left_out("for the operator alone")
     errors: list[str] = left_out("for the operator alone")
     orphans: list[str] = left_out("for the operator alone")
@@ -119,6 +136,7 @@ class HostState(Answer):
     capacity: Capacity = left_out()
     capacity_by: Literal["operator", "agent"] = left_out()
     taken: Annotated[Capacity, Field(description="what the instances that are placed here ask for")]
+    tunnels: list[Tunnel] = left_out("where hosts carry for each other")
 
 
 class Hosts(Answer):

@@ -45,4 +45,6 @@ class PriceBook(CamelAnswer):
     currency: str
     hours_per_month: int
     anycast_hourly: float
+    local_only_hourly: float
+    backbone_gb: float
     sizes: list[PricedSize]

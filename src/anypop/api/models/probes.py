@@ -72,7 +72,9 @@ class ProbeAnswer(Answer):
 
 
 class VantageProbes(Answer):
-    """What one vantage saw. `pop`: where most requests landed; `nearest`: where they should have."""
+    """What one vantage saw. `pop`: where most requests landed (where hosts carry for each other: where they came in, by
+    the routers); `nearest`: where they should have.
+    """
 
     vantage: str
     city: str
@@ -85,6 +87,8 @@ class VantageProbes(Answer):
     hits: Annotated[dict[str, int], Field(description="requests for each instance")]
     errors: list[str]
     answers: list[ProbeAnswer]
+    served: dict[str, int] = left_out("where hosts carry for each other: requests that each PoP answered")
+    carried: int = left_out("how many of them came in at another PoP than the one that answered")
 
 
 class Probes(Answer):
