@@ -160,6 +160,26 @@ def test_an_edge_router_is_told_of_the_tunnels_end() -> None:
     assert not part_of(plan(World(network=alone, workloads=())), AMS).announcements
 
 
+def test_an_edge_router_hears_of_each_address_and_prefers_who_serves_it() -> None:
+    """What nobody tells it one by one it drops. A PoP with an instance on one of two hosts, and one of another
+    workload's that stands elsewhere: both hosts tell both addresses, with one more AS number where they only carry.
+    """
+    edge = replace(network().pops[0].hosts[0].upstreams[0], name="edge", asn=network().asn, kind=UpstreamKind.EDGE)
+    first = network().pops[0]
+    hosts = tuple(replace(h, upstreams=(edge,)) for h in (*first.hosts, host(HostName("SECOND"), 9)))
+    pops = (replace(first, hosts=hosts), *network().pops[1:])
+    wanted = (workload("a", cities=[first.city], replicas=1), workload("b", cities=[network().pops[1].city]))
+    planned = plan(World(network=joined(pops=pops), workloads=wanted))
+    check(planned, ())
+    addresses = {str(a.workload_id): a.address4 for a in planned.anycast}
+    serves = {h.name: bool(planned.hosts[h.name].instances) for h in hosts}
+    assert sorted(serves.values()) == [False, True]
+    for name, here in serves.items():
+        told_ = {a.prefix: (a.scope.prepend, a.gates) for a in planned.hosts[name].announcements if a.gates}
+        assert told_[ip_network(addresses["id-a"])] == (0 if here else 1, (addresses["id-a"],))
+        assert told_[ip_network(addresses["id-b"])] == (1, (addresses["id-b"],))
+
+
 def test_a_gate_of_what_has_served_nowhere_keeps_nobody_back() -> None:
     """In the orders of all hosts; once it has served in one PoP it counts in all of them, and idle ones never."""
     planned = plan(World(network=joined(), workloads=(workload("a", cities=[LHR]), workload("b", cities=[AMS, JFK]))))

@@ -145,7 +145,7 @@ def _of_prefix(
 ) -> Iterator[Announcement]:
     """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
     on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP. One that is
-    carried it tells in any case, with all its addresses as gates.
+    carried it tells in any case, with all its addresses as gates; an edge router then hears of each address, too.
     """
     every = tuple(address for _, address in gates) if carried else ()
     mine = [(w, address) for w, address in gates if host.name in homes[w].hosts]
@@ -159,8 +159,10 @@ def _of_prefix(
         held = every or tuple(a for _, a in mine)
         yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=held)
         if edge:
-            for _, address in mine:
-                yield Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope(), gates=(address,))
+            # who has an instance is preferred to who would carry the address to one
+            for one in gates if carried else mine:
+                scope = Scope(prepend=0 if one in mine else 1)
+                yield Announcement(prefix=ip_network(one[1]), upstream=upstream.name, scope=scope, gates=(one[1],))
 
 
 def _scope(pop: Pop, upstream: Upstream, rules: _Rules, asn: int) -> Scope:
