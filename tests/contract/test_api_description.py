@@ -458,6 +458,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
         "communities",
         "communities/209",
         "pops",
+        "backbone",
         "hosts",
         "events",
         "audit",

@@ -325,3 +325,51 @@ def test_a_way_is_told_to_its_end_and_an_answer_that_was_carried_as_that(world: 
     ams.report()
     found = world.get("/anypop/v1/why?target=london&workload=fun&stack=default")
     assert "has not reported of late" in found["sentences"][-1]
+
+
+def sent(world: World) -> dict[str, int]:
+    """Of each month."""
+    return {m["month"]: m["sent_bytes"] for m in world.get("/anypop/v1/backbone")["months"]}
+
+
+def test_bytes_through_tunnels_are_counted_once_over_restarts_of_control_and_hosts(world: World) -> None:
+    """A report twice, or one that comes late, adds nothing; what was sent while control was away comes with the next
+    one; after a host's reboot its counter begins anew; a new month begins at nothing; and it has a price.
+    """
+    world.create("fun", cities=("AMS",))
+    agents = world.agents()
+    world.settle(agents)
+    lhr, jfk = (next(a for a in agents if a.host == name) for name in ("LHR", "JFK"))
+
+    def tell(agent: FakeAgent, count: int, *, late_s: float = 0) -> None:
+        agent.sent = {HostName("AMS"): count}
+        assert agent.report(at=world.clock.now - late_s).status_code == 204
+
+    assert world.get("/anypop/v1/backbone")["months"] == []
+    tell(lhr, 1_000)
+    tell(lhr, 1_000)
+    tell(jfk, 500)
+    assert sent(world) == {"2023-11": 1_500}
+    tell(lhr, 700, late_s=20)
+    tell(lhr, 1_200)
+    assert sent(world) == {"2023-11": 1_700}
+    world.restart()
+    assert sent(world) == {"2023-11": 1_700}
+    tell(lhr, 5_000)
+    assert sent(world) == {"2023-11": 5_500}
+    tell(lhr, 40)  # the machine was rebooted
+    tell(lhr, 100)
+    assert sent(world) == {"2023-11": 5_600}
+    world.clock.now += 40 * 86_400
+    world.headers = world.login(world.credential.client_id, world.credential.secret)
+    tell(lhr, 250)
+    assert sent(world) == {"2023-12": 150, "2023-11": 5_600}
+    tell(jfk, 10**12 + 500)
+    found = world.get("/anypop/v1/backbone")
+    assert found["months"][0]["sent_bytes"] == 10**12 + 150
+    assert found["months"][0]["price"] == pytest.approx(20.0)
+    assert found["months"][0]["tunnels"][0] == {"from": "JFK", "host": "AMS", "sent_bytes": 10**12}
+    assert found["carried"] == [FIRST, "2001:db8:a::/48"]
+    tunnel = next(t for t in found["tunnels"] if (t["from"], t["host"]) == ("LHR", "AMS"))
+    assert (tunnel["up"], tunnel["distance_km"], tunnel["sent_bytes"]) == (True, 370, 250)
+    assert world.call("GET", "/anypop/v1/backbone", headers=tenant(world)).status_code == 403

@@ -13,6 +13,7 @@ from anypop.api import (
     agents,
     announcements,
     audit,
+    backbone,
     changes,
     communities,
     errors,
@@ -42,7 +43,7 @@ ROUTERS = tuple(
     for part in (
         identity, stacks, workloads,
         prices, changes, rollouts, watch, announcements, communities, probes, predictions,
-        healthz, pops, hosts, events, audit, quotas, network, agents,
+        healthz, pops, hosts, backbone, events, audit, quotas, network, agents,
     )
 )  # fmt: skip
 

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 # changes adds its commands to workloads
-from anypop.cli import announce, audit, backups, changes, hosts, labs, listings, probes, rollouts, routes, workloads  # noqa: F401
+from anypop.cli import (
+    announce,
+    audit,
+    backbone,
+    backups,
+    hosts,
+    labs,
+    listings,
+    probes,
+    rollouts,
+    routes,
+    workloads,
+)
 from anypop.cli.call import Output, Root
 from anypop.cli.catchment import commands as catchment
 from anypop.cli.catchment import doctor
@@ -80,6 +92,7 @@ workloads.register(app)
 app.add_typer(workloads.app, name="workload")
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(hosts.app, name="host")
+backbone.register(app)
 app.add_typer(hosts.quotas, name="quota")
 listings.register(app)
 audit.register(app)

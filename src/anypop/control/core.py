@@ -27,6 +27,7 @@ from anypop.control.refusals import NotFound
 from anypop.control.rolling import with_patience, with_templates
 from anypop.control.state import Issued, State
 from anypop.control.store import Store
+from anypop.control.traffic import with_traffic
 from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, WorkloadId
@@ -220,6 +221,7 @@ class Core:
         def alter(state: State, now: float) -> State:
             for host, gone in inbox.gone.items():
                 state = without_gone(state, host, gone, now)
+            state = with_traffic(state, inbox.reports, now)
             return replace(state, reports=with_entries(state.reports, inbox.reports))
 
         async with self._judging:  # while one step runs, the next inbox fills

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone
+from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone, Traffic
 from anypop.judge.rejudge import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
 from anypop.model import codec
@@ -259,6 +259,14 @@ def to_memory(found: Iterable[RowMapping]) -> Memory:
         else:
             workloads[WorkloadId(row["key"])] = codec.from_json(WorkloadMemory, row["body"])
     return Memory(prefixes=Table(prefixes), workloads=Table(workloads))
+
+
+def of_traffic(traffic: Traffic) -> Row:
+    return {"host": traffic.host, "month": traffic.month, "body": codec.to_json(traffic).decode()}
+
+
+def to_traffic(row: RowMapping) -> Traffic:
+    return codec.from_json(Traffic, row["body"])
 
 
 def of_received(received: Received) -> Row:

@@ -224,6 +224,14 @@ evicted = Table(
     Column("at", Float, nullable=False),
 )
 
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("host", String(63), primary_key=True),
+    Column("month", String(7), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
 rules = Table(
     "rules",
     metadata,

@@ -32,6 +32,7 @@ from anypop.plan.rooms import capacities_of
 
 RuleKey = tuple[WorkloadId, CityCode, str]
 RevisionKey = tuple[WorkloadId, int]
+TrafficKey = tuple[HostName, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,29 @@ class Issued:
         return OrderWriter().order(self.order).encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelSums:
+    """What a host sent to another one in a month, and got from it, in bytes; and its counters when that was counted."""
+
+    peer: HostName
+    sent: int = 0
+    received: int = 0
+    sent_counter: int = 0
+    received_counter: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """A host's part of a month's backbone traffic. `month`: `2026-11`, UTC; `at`: of the last report that was counted,
+    by the host's own clock.
+    """
+
+    host: HostName
+    month: str
+    at: float
+    tunnels: tuple[TunnelSums, ...] = ()
+
+
 NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
 
 
@@ -140,7 +164,8 @@ NO_NETWORK = Network(asn=0, anycast4=(), anycast6=(), pops=())
 class State:
     """All of it. `revisions`: older ones that are kept, by workload and number. `rests` maps what must not be used
     again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
-    free. `evicted`: hosts that a person gave up, and when. `template_key`: see `plan.template`. `serial` counts the
+    free. `evicted`: hosts that a person gave up, and when.
+    `traffic`: what the backbone carried, by host and month. `template_key`: see `plan.template`. `serial` counts the
     plans made; see `World`. Not stored: `started_at`, since when this control listens; `lost`, `moves` and
     `losses_frozen`, see `plan.evacuation`; `strangers`, what hosts that were reset are to take down although nothing
     here knows of it (their ledgers keep the tokens).
@@ -156,6 +181,7 @@ class State:
     rests: Mapping[str, float] = field(default_factory=dict)
     rules: Mapping[RuleKey, ScopeRule] = field(default_factory=dict)
     evicted: Mapping[HostName, float] = field(default_factory=dict)
+    traffic: Mapping[TrafficKey, Traffic] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Planned | None = None
@@ -309,6 +335,9 @@ class State:
         first = min(self.rests.group_names("second"), default=None)
         return None if first is None else min(self.rests.group("second", first).values())
 
+    def traffic_of(self, host: HostName) -> Mapping[TrafficKey, Traffic]:
+        return grouped(self.traffic, "host", host)
+
     def rules_of(self, workload_id: WorkloadId) -> Mapping[RuleKey, ScopeRule]:
         return grouped(self.rules, "workload", workload_id)
 
@@ -336,6 +365,7 @@ _GROUPS: Mapping[str, Groups] = {
     "rests": {"host": lambda what, _: resting(what)[0] or None, "second": lambda _, until: int(until or 0)},
     "rules": {"workload": lambda key, _: key[0]},
     "evicted": {},
+    "traffic": {"host": lambda key, _: key[0]},
     "orders": {},
     "reports": {},
 }

@@ -49,10 +49,10 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0008"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0009"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
-_TOLD_ANEW = frozenset({"reports", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
+_TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
 ROOM = 1 << 20  # bytes that must be there before a store that was full counts as writable again
 LOOKED_AT_EVERY_S = 5.0  # hosts report as often, so a store that works has been written since
@@ -215,6 +215,7 @@ class Store:
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
             evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
+            carried = [rows.to_traffic(r) for r in _all(link, schema.traffic)]
         return State(
             network=codec.from_json(Network, settings["network"]) if "network" in settings else NO_NETWORK,
             workloads={d.id: d for d in declared},
@@ -226,6 +227,7 @@ class Store:
             rests=rests,
             rules={(r.workload_id, r.pop, r.upstream): r for r in ruled},
             evicted=evicted,
+            traffic={(t.host, t.month): t for t in carried},
             orders={i.order.host: i for i in issued},
             reports={r.report.host: r for r in received},
             history=memory,
@@ -333,6 +335,7 @@ def _save(link: Connection, before: State, after: State, vault: Vault) -> None:
         _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
+        _Change(schema.traffic, before.traffic, after.traffic, lambda k, v: rows.of_traffic(v)),
         _Change(
             schema.memories,
             was.prefixes,

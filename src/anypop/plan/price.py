@@ -144,6 +144,11 @@ def quote(workload: Workload, book: PriceBook) -> Quote:
     )
 
 
+def backbone_price(sent_bytes: int, book: PriceBook) -> float:
+    """Of bytes that hosts sent to each other."""
+    return float(Decimal(sent_bytes) / 10**9 * book.backbone_gb)
+
+
 def in_words(priced: Quote) -> str:
     """One line for people, cents and whole: `0.86 USD an hour, 627.80 USD a month`."""
     return f"{priced.hourly:.2f} {priced.currency} an hour, {priced.monthly:.2f} {priced.currency} a month"

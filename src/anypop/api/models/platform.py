@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from anypop.api.models.announcements import SharedPrefix
 from anypop.api.models.common import Answer, Moment, Request, left_out
 from anypop.api.models.workloads import InstancePhase, Location
+from anypop.model.backbone import BackboneRules
 from anypop.model.network import Capacity, Network
 from anypop.model.reasons import Reason
 
@@ -116,6 +117,40 @@ class PopState(Answer):
     drift: list[str] = left_out("for the operator alone")
     errors: list[str] = left_out("for the operator alone")
     orphans: list[str] = left_out("for the operator alone")
+
+
+class BackboneTunnel(PopTunnel):
+    """A tunnel of a host, and how far away the other one is."""
+
+    distance_km: Annotated[int | None, Field(description="0 in the same PoP; null: it has left the network")]
+
+
+class SentThrough(Answer):
+    """What one host sent to another in a month."""
+
+    from_host: Annotated[str, Field(alias="from")]
+    host: str
+    sent_bytes: int
+
+
+class BackboneMonth(Answer):
+    """What all hosts sent in a month (UTC): each byte counts once, where it was sent."""
+
+    month: Annotated[str, Field(pattern="^[0-9]{4}-[0-9]{2}$")]
+    sent_bytes: int
+    price: Annotated[float, Field(description="by the price book's backbone_gb")]
+    currency: str
+    tunnels: list[SentThrough]
+
+
+class BackboneState(Answer):
+    """The backbone: `carried` are the prefixes whose addresses hosts carry for each other."""
+
+    on: bool
+    rules: BackboneRules = left_out()
+    carried: list[str]
+    tunnels: list[BackboneTunnel]
+    months: list[BackboneMonth]
 
 
 class Pops(Answer):
