@@ -128,6 +128,10 @@ class Upstreams:
     def learnt(self, name: str) -> str:
         return birdc.ask(self._folder / f"{name}.ctl", "show route where source = RTS_BGP")
 
+    def log(self, name: str) -> str:
+        """What its BIRD says of its sessions."""
+        return (self._folder / f"{name}.log").read_text()
+
     def close(self) -> None:
         for name in self._names:
             process.end(self._folder / f"{name}.pid", grace_s=1)
@@ -137,7 +141,7 @@ class Upstreams:
     def _start(self, upstream: Upstream, number: int) -> None:
         config = self._folder / f"{upstream.name}.conf"
         bfd = 'protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }'
-        lines = [f"router id 10.99.{number}.1;", "protocol device {}", bfd]
+        lines = ["log stderr all;", f"router id 10.99.{number}.1;", "protocol device {}", bfd]
         for family, neighbor, own, route in (
             (4, upstream.local4, upstream.neighbor4, f"203.0.113.{number + 1}/32"),
             (6, upstream.local6, upstream.neighbor6, f"2001:db8:ff{number}::/48"),
@@ -147,7 +151,8 @@ class Upstreams:
             lines.append(
                 f"protocol bgp b{family} {{ local {own} as {upstream.asn}; neighbor {neighbor} as 33438; passive on; "
                 f"{'bfd on; ' if upstream.bfd else ''}"
-                f"error wait time 1, 2; ipv{family} {{ import all; export where source = RTS_STATIC; }}; }}"
+                "error wait time 1, 2; debug { events }; "
+                f"ipv{family} {{ import all; export where source = RTS_STATIC; }}; }}"
             )
         config.write_text("\n".join(lines) + "\n")
         argv = netns.command(

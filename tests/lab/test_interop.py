@@ -15,6 +15,7 @@ import pytest
 
 from anypop.agent.act.network.learnt import is_prepared, prepare
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.bfd import files
 from anypop.agent.decide.elements import Export
 from anypop.agent.naming import LEARNT_TABLE
 from anypop.host import birdc, netns, process
@@ -189,18 +190,25 @@ def test_a_silent_neighbour_is_noticed_by_bfd_long_before_its_hold_time(lab: Int
 
 
 def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -> None:
-    """An earlier version took everything, by another limit, into the main table. The new configuration is loaded over
-    it: every session stands on, routes move to their own table, and nothing is left where they were.
+    """An earlier version took everything, by another limit, into the main table, and BFD was BIRD's. The new
+    configuration is loaded over it: every session stands on, FRR notices no end of its BFD, routes move to their own
+    table, and nothing is left where they were.
     """
-    wait_until(lambda: _down(lab) == [], timeout_s=15, reason="all sessions stand")
-    since = {(s.upstream, s.family): s.since for s in lab.look().sessions}
     new = (lab.folder / "bird" / "bird.conf").read_text()
     old = re.sub(r"import filter from_\w+;", "import all;", new).replace("action disable", "action restart")
+    # BFD was BIRD's own, with its neighbours' as it is now
+    times = "min rx interval 100 ms; min tx interval 100 ms; multiplier 5;"
+    old = old.replace("protocol device", f'protocol bfd {{ interface "*" {{ {times} }}; }}\nprotocol device')
+    old = re.sub(r"(protocol bgp u4_frr \{.*?)bfd off;", r"\1bfd on;", old, flags=re.DOTALL)
     # it knew no multihop either, and no two protocols may have one kernel table
     old = re.sub(r"protocol kernel operator\d \{.*?\n\}\n", "", old, flags=re.DOTALL)
     (lab.folder / "old.conf").write_text(re.sub(r"\tkernel table \d+;\n", "", old))
+    process.end(lab.folder / "bird" / "bfd" / "bfd.pid", grace_s=0)
     birdc.ask(lab.folder / "bird" / "bird.ctl", f'configure "{lab.folder / "old.conf"}"')
     wait_until(lambda: _in_kernel(lab, "main"), timeout_s=5, reason="the earlier version has learnt")
+    wait_until(lambda: _bfd_of_bird(lab), timeout_s=15, reason="FRR and BIRD have BFD")
+    wait_until(lambda: _down(lab) == [], timeout_s=15, reason="all sessions stand")
+    since, ends = {(s.upstream, s.family): s.since for s in lab.look().sessions}, _ends_of_bfd(lab)
     lab.say()
     wait_until(lambda: _in_kernel(lab, str(LEARNT_TABLE)), timeout_s=5, reason="routes stand in their own table")
     with netns.inside(lab.pop), Netlink() as net:
@@ -208,7 +216,22 @@ def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -
         prepare(net, ())
         assert is_prepared(net, ())
     assert not _in_kernel(lab, "main")
+    wait_until(lambda: _bfd_of_our_own(lab), timeout_s=5, reason="the process has taken over")
     assert {(s.upstream, s.family): s.since for s in lab.look().sessions} == since
+    assert _ends_of_bfd(lab) == ends
+
+
+def _bfd_of_bird(lab: InteropLab) -> bool:
+    return " Up " in birdc.ask(lab.folder / "bird" / "bird.ctl", "show bfd sessions")
+
+
+def _bfd_of_our_own(lab: InteropLab) -> bool:
+    return bool(files.read_told(lab.folder / "bird" / "bfd").up())
+
+
+def _ends_of_bfd(lab: InteropLab) -> int:
+    """How often FRR's BFD session has ended."""
+    return int(lab.frr_says("show bfd peers counters json")[0]["session-down"])
 
 
 def _in_kernel(lab: InteropLab, table: str) -> bool:

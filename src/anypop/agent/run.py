@@ -284,7 +284,8 @@ class Agent:
             quick = waiting and self._clock() - changed_at < SPEAKER_QUICK_FOR_S
             died.clear()
             pid = self._speaker.pid()
-            deaths.set({("bird", "speaker"): pid} if pid is not None else {})
+            daemons = {("bird", "speaker"): pid, ("bfd", "speaker"): self._speaker.bfd_pid()}
+            deaths.set({name: number for name, number in daemons.items() if number is not None})
             learnt_monitor.follow(pid)
             lost = pid is None and seen is not None and not seen.answers  # it died while it was being asked
             with contextlib.suppress(TimeoutError):

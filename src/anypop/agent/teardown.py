@@ -34,6 +34,7 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
     with Netlink() as net:
         shorts = {key for link in rtnl.links(net) if (key := short_of_link(link.name))} | _remembered(state)
         process.end(state / "bird" / "bird.pid")
+        process.end(state / "bird" / "bfd" / "bfd.pid")
         if podman.exists():
             with _tell(troubles):
                 _remove_containers(prefix, pop, podman)

@@ -20,6 +20,7 @@ _PATTERNS = {
     "wire": ("lab/wire.pid",),
     "router": ("lab/*/bird.pid",),
     "bird": ("pops/*/bird/bird.pid",),
+    "bfd": ("pops/*/bird/bfd/bfd.pid",),
 }
 KINDS = (*_PATTERNS, "conmon", "instance")
 

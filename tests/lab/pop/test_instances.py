@@ -70,8 +70,8 @@ def test_without_control_a_restarted_agent_obeys_its_last_order(clean: PopLab) -
 
 
 def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopLab) -> None:
-    """Agent, BIRD and applications are dead, namespaces, links, routes and rules gone, control away: the last order
-    on disk brings back every instance and every announcement (invariants 1, 13).
+    """Agent, BIRD, BFD and applications are dead, namespaces, links, routes and rules gone, control away: the last
+    order on disk brings back every instance and every announcement (invariants 1, 13).
     """
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
@@ -80,9 +80,9 @@ def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopL
     clean.control.away = True
     try:
         clean.kill_agent()
-        bird = process.alive(clean.state / "bird" / "bird.pid")
-        assert bird is not None
-        for pid in (bird, *container_pids(clean).values()):
+        for name in ("bird.pid", "bfd/bfd.pid"):
+            process.end(clean.state / "bird" / name, grace_s=0)
+        for pid in container_pids(clean).values():
             os.kill(pid, signal.SIGKILL)
         ip.batch([f"netns del {name}" for name in netns.names(f"{clean.prefix}-i-")])
         links = [row["ifname"] for row in clean.kernel("link") if row["ifname"].startswith("i")]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from anypop.agent.bfd import files
 from anypop.agent.naming import LEARNT_PREFERENCE, LEARNT_TABLE
 from anypop.host import ip, netns, process
 from anypop.model.announce import Announcement, Mode, Scope
@@ -226,32 +227,67 @@ def _scoped(announcement: Announcement) -> Announcement:
     return replace(announcement, scope=Scope(prepend=2, communities=((209, 2009),)))
 
 
-def test_a_killed_bird_moves_no_flow_where_the_neighbour_can_wait() -> None:
-    """A neighbour without BFD keeps the routes of a BIRD that was killed until the agent's next one has told them
-    again (RFC 4724), and the kernel keeps what it learnt; a BIRD that is ended properly leaves nothing.
+def test_a_killed_bird_costs_nothing() -> None:
+    """A neighbour keeps the routes of a BIRD that was killed, or hung, until the agent's next one has told them again
+    (RFC 4724), with BFD and without: its BFD is with a process that lives on, and whose own end is not noticed either.
+    The kernel keeps what it learnt. A BIRD that is ended properly leaves nothing.
     """
-    lab = PopLab("agtg", ("nobfd",))
+    lab = PopLab("agtg", ("one", "nobfd"))
     try:
         lab.start_agent()
         only = instance(0)
         lab.give(only)
         lab.wait_running(only.name)
-        wait_until(lambda: lab.upstreams.routes("nobfd", COVER4), timeout_s=10, reason="it is announced")
-        wait_until(lambda: lab.upstreams.routes("nobfd", COVER6), timeout_s=5, reason="it is announced by IPv6")
-        bird = lab.state / "bird" / "bird.pid"
-        pid = process.alive(bird)
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not _missing(lab), timeout_s=10, reason="it is announced")
+        folder = lab.state / "bird"
+        wait_until(lambda: len(files.read_told(folder / "bfd").up()) == 2, timeout_s=10, reason="BFD is up")
         lost: list[str] = []
+        bird, worker = _bird(lab), files.read_told(folder / "bfd").worker
+        os.kill(worker, signal.SIGKILL)
+
+        def bfd_goes_on() -> bool:
+            lost.extend(_missing(lab))
+            told = files.read_told(folder / "bfd")
+            return told.worker != worker and len(told.up()) == 2
+
+        wait_until(bfd_goes_on, timeout_s=5, reason="a new worker has found its sessions", every_s=0.005)
+        assert (lost, _bird(lab)) == ([], bird)
+        os.kill(bird, signal.SIGKILL)
 
         def told_again() -> bool:
-            lost.extend(str(p) for p in (COVER4, COVER6) if not lab.upstreams.routes("nobfd", p))
-            lost.extend([] if learnt_routes(lab) else ["a learnt route"])
-            return "Graceful restart done" in (lab.state / "bird" / "bird.log").read_text()
+            lost.extend(_missing(lab))
+            return all(lab.upstreams.log(n).count("Neighbor graceful restart done") == 2 for n in ("one", "nobfd"))
 
-        wait_until(told_again, timeout_s=15, reason="a new BIRD has told them again", every_s=0.005)
+        wait_until(told_again, timeout_s=20, reason="a new BIRD has told them again", every_s=0.005)
         assert not lost
-        process.end(bird)
+        wait_until(lambda: _established(lab), timeout_s=10, reason="all sessions are reported to stand")
+        bird = _bird(lab)
+        os.kill(bird, signal.SIGSTOP)
+
+        def begun_anew() -> bool:
+            lost.extend(_missing(lab))
+            return _bird(lab) not in (bird, 0) and _established(lab)
+
+        wait_until(begun_anew, timeout_s=20, reason="a BIRD that hangs is begun anew", every_s=0.02)
+        assert not lost
+        process.end(folder / "bird.pid")
         wait_until(lambda: not lab.upstreams.routes("nobfd", COVER4), timeout_s=5, reason="an orderly end withdraws")
     finally:
         lab.close()
+
+
+def _missing(lab: PopLab) -> list[str]:
+    """What neighbours, or the kernel, do not have any more."""
+    wanted = [(u.name, p) for u in lab.upstreams.all for p in (COVER4, COVER6)]
+    gone = [f"{prefix} at {name}" for name, prefix in wanted if not lab.upstreams.routes(name, prefix)]
+    return gone if learnt_routes(lab) else [*gone, "a learnt route"]
+
+
+def _bird(lab: PopLab) -> int:
+    return process.alive(lab.state / "bird" / "bird.pid") or 0
+
+
+def _established(lab: PopLab) -> bool:
+    """By the newest report, which tells of the newest BIRD once that has answered."""
+    report = lab.control.report
+    return report is not None and [s.state for s in report.sessions] == ["established"] * 4

@@ -19,7 +19,6 @@ from anypop.agent.naming import LEARNT_TABLE
 from anypop.model.network import Upstream
 
 KERNEL_METRIC = 1000
-_BFD = "min rx interval 100 ms; min tx interval 100 ms; multiplier 3;"  # a silent loss is seen in 0.3 s
 # a neighbour that does not come back in time holds up what is told to the others, and routes in the kernel, so long
 _RECOVERY_S = 4
 # Seconds. A cache that was away is asked again soon, new statements are seen within a minute, and what a dead cache has
@@ -59,8 +58,7 @@ def _body(config: SpeakerConfig, log: Path, name: str, passwords: Passwords, lef
         "",
         *policy.sets(config),
         "",
-        "protocol device { scan time 10; }",
-        f'protocol bfd {{ interface "*" {{ {_BFD} }}; }}' if any(u.bfd for u in config.upstreams) else "",
+        "protocol device { scan time 10; }",  # no BFD: another process has it, and its ports (`act/bgp/bfd`)
         *_rpki(config),
         "",
     ]

@@ -3,7 +3,7 @@
 In: the session as ordered, what is exported on it, its password. Out: lines. A session cannot stand without an import
 and an export of its own (RFC 8212): both are written here, in every case. What is not asked for is not written, so that
 a new version of this program leaves standing sessions alone: BIRD resets a session when any of its parameters changes,
-but not when its filters, limits or BFD's times do.
+but not when its filters or limits do, or when it is to leave BFD to others.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,8 @@ def session(config: SpeakerConfig, upstream: Upstream, family: int, password: st
         f"\tlocal {f'{local} ' if local is not None else ''}as {config.asn};",
         f"\tneighbor {neighbor} as {upstream.asn};",
         *([f'\tinterface "{upstream.interface}";'] if neighbor.is_link_local else []),
-        f"\tbfd {_bfd(upstream)};",
+        # a process of its own has it (`bfd`): BIRD's would die with BIRD
+        "\tbfd off;",
         "\tconnect delay time 1;",
         f"\tconnect retry time {upstream.connect_s or 1};",
         "\terror wait time 1, 2;",
@@ -68,17 +69,6 @@ def _marks(asn: int, export: Export) -> list[str]:
         *(f"bgp_community.add(({a},{b}));" for a, b in dict.fromkeys(communities)),
         *(f"bgp_large_community.add(({a},{b},{c}));" for a, b, c in dict.fromkeys(export.large_communities)),
     ]
-
-
-def _bfd(upstream: Upstream) -> str:
-    if not upstream.bfd:
-        return "off"
-    own = []
-    if upstream.bfd_interval_ms is not None:
-        own += [f"min {way} interval {upstream.bfd_interval_ms} ms;" for way in ("rx", "tx")]
-    if upstream.bfd_multiplier is not None:
-        own.append(f"multiplier {upstream.bfd_multiplier};")
-    return f"{{ {' '.join(own)} }}" if own else "on"
 
 
 def _manner(asn: int, upstream: Upstream) -> list[str]:

@@ -49,5 +49,9 @@ class Speaker:
         """End one that is stopped; not in the thread that may be waiting for its answer."""
         self._bird.end_stopped()
 
+    def bfd_pid(self) -> int | None:
+        """The process that has the BFD of its sessions; None when it does not run."""
+        return self._bird.bfd_pid()
+
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -1,0 +1,95 @@
+"""The BFD of this host as the agent sees it: a process of its own (`anypop.agent.bfd`), started, told and looked at.
+
+In: the sessions of the speaker. Out: the process in the caller's network namespace, with exactly these; its troubles.
+It is not BIRD's own BFD, which dies with BIRD: a neighbour would take that for the end of the way here, and drop the
+routes that it keeps while BIRD starts anew. It outlives this process too.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from anypop.agent.act.bgp.config import sessions_of
+from anypop.agent.act.bgp.words import ends
+from anypop.agent.bfd import files
+from anypop.agent.bfd.session import Wanted
+from anypop.agent.decide.elements import SpeakerConfig
+from anypop.host import process
+
+INTERVAL_MS, MULTIPLIER = 100, 3  # a silent loss is seen in 0.3 s
+
+
+def wanted_of(config: SpeakerConfig, left_out: Collection[str] = ()) -> list[Wanted]:
+    """The BFD sessions that go with the BGP sessions of `config`."""
+    found = []
+    for name, (upstream, family) in sessions_of(config).items():
+        if upstream.bfd and name not in left_out:
+            local, neighbor = ends(upstream, family)
+            found.append(
+                Wanted(
+                    name=name,
+                    neighbor=str(neighbor),
+                    local=str(local) if local is not None else "",
+                    interface=upstream.interface if upstream.multihop is None else "",
+                    multihop=upstream.multihop is not None,
+                    interval_us=(upstream.bfd_interval_ms or INTERVAL_MS) * 1000,
+                    multiplier=upstream.bfd_multiplier or MULTIPLIER,
+                )
+            )
+    return found
+
+
+class Bfd:
+    """One process in `folder`. `control`: BIRD's socket, to which it tells what is lost. Blocking, for milliseconds."""
+
+    def __init__(self, folder: Path, control: Path) -> None:
+        self._folder, self._control = folder, control
+        self._pid = folder / "bfd.pid"
+
+    def set(self, wanted: Collection[Wanted]) -> None:
+        """Have exactly these. Where there are none, there is no process."""
+        if not wanted:
+            self.end()
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if files.write_wanted(self._folder, self._control, wanted):
+            pid = self.pid()
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGHUP)
+        self.keep()
+
+    def keep(self) -> None:
+        """Start it anew if it has died."""
+        if self.pid() is None and files.read_wanted(self._folder)[1]:
+            argv = [sys.executable, "-m", "anypop.agent.bfd", str(self._folder)]
+            with contextlib.suppress(OSError):  # a full disk: what stands goes on, and nobody else can take its place
+                process.spawn(argv, pid_file=self._pid, log=self._folder / "bfd.out")
+
+    def end_stopped(self) -> None:
+        """End it where a signal has stopped it, so that it can be started anew."""
+        pid = self.pid()
+        worker = files.read_told(self._folder).worker
+        if pid is not None and (process.is_stopped(pid) or process.is_stopped(worker)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # its worker follows
+
+    def troubles(self) -> str:
+        """Why neighbours may not be watched; empty where nothing is wrong."""
+        if not files.read_wanted(self._folder)[1]:
+            return ""
+        if self.pid() is None:
+            return "BFD does not run"
+        return "; ".join(f"BFD: {each}" for each in files.read_told(self._folder).troubles)
+
+    def pid(self) -> int | None:
+        return process.alive(self._pid)
+
+    def end(self) -> None:
+        """Neighbours are told that this is no failure."""
+        if self._pid.exists():
+            files.write_wanted(self._folder, self._control, ())
+            process.end(self._pid)
