@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from anypop.control.decide import ANYCAST_REST_S
+from anypop.control.draining import with_drains
+from anypop.control.ground import planned_by
 from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone
 from anypop.judge.memory import History
@@ -32,6 +34,7 @@ _INPUTS = (
     "rules",
     "lost",
     "moves",
+    "eases",
 )
 
 
@@ -53,10 +56,10 @@ def decide_whole(
     rests = {what: until for what, until in draft.rests.items() if until > now}
     draft = replace(draft, rests=rests)
     draft = _with_losses(rolled(was, draft, (), now), now)  # a state without a plan: every rollout is looked at
+    draft = with_drains(draft, now)
     planned = before.plan
-    changed = any(getattr(was, name) != getattr(draft, name) for name in _INPUTS) or _capacities(was) != _capacities(
-        draft
-    )
+    changed = any(getattr(was, name) != getattr(draft, name) for name in _INPUTS)
+    changed = changed or _capacities(was) != _capacities(draft) or _drains(was) != _drains(draft)
     if planned is None or changed:
         draft, planned = _planned(draft, now, confirmed)
         while (finished := _without_finished(draft, now)) is not draft:
@@ -78,6 +81,10 @@ def decide_whole(
 def _capacities(state: State) -> dict[HostName, object]:
     told = {host: received.report.capacity for host, received in state.reports.items()}
     return {host: capacity for host, capacity in told.items() if capacity is not None}
+
+
+def _drains(state: State) -> dict[str, object]:
+    return {key: found for key, drain in state.drains.items() if (found := planned_by(drain)) is not None}
 
 
 def _planned(draft: State, now: float, confirmed: frozenset[WorkloadId]) -> tuple[State, Plan]:

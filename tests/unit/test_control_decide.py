@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from anypop.control.core import Alter
 from anypop.control.decide import decide, without_gone
 from anypop.control.declare import delete, set_rules
+from anypop.control.drains import begin, instance_of, site_of, undrain
 from anypop.control.hosts import evict, readmit
 from anypop.control.network import change_network
 from anypop.control.refusals import NotFound, Precondition
@@ -21,11 +22,21 @@ from anypop.control.state import Declaration, Revision, State
 from anypop.judge.verdict import Received
 from anypop.model.announce import Mode, PrefixPolicy, Scope, ScopeRule
 from anypop.model.backbone import BackboneRules
+from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Capacity, Host, Network, Pop, UpstreamKind
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
-from anypop.model.report import FamilyReport, InstanceReport, Phase, PrefixReport, Report, SessionReport
+from anypop.model.report import (
+    Arrived,
+    Exported,
+    FamilyReport,
+    InstanceReport,
+    Phase,
+    PrefixReport,
+    Report,
+    SessionReport,
+)
 from anypop.model.rollout import ScopeChange, ScopeWave, Strategy
 from anypop.model.workload import Container, Target, Workload
 from anypop.plan.check import Unsafe
@@ -154,11 +165,28 @@ def _report(state: State, order: Order, a: int, b: int, now: float) -> Report:
         PrefixReport(
             prefix=p,
             announced=not silent,
-            upstreams=tuple(x.upstream for x in order.announcements if x.prefix == p),
+            upstreams=tuple(
+                x.upstream
+                for x in order.announcements
+                if x.prefix == p and (not a & 16 or x.scope.mode is Mode.ANNOUNCE)
+            ),
             reason=Reason.ANNOUNCED,
             wants_withdraw=bool(wants),
             vacant=bool(wants and b & 256),
             shut=tuple(g for g in gates[p] if wants and (int(g) + b) % 3 == 0),
+            exported=tuple(
+                Exported(
+                    upstream=x.upstream,
+                    prepend=x.scope.prepend,
+                    communities=x.scope.communities,
+                    large_communities=x.scope.large_communities,
+                )
+                for x in order.announcements
+                if x.prefix == p and x.drains
+            ),
+            arrived=tuple(Arrived(upstream=u.name, packets=int(now) * a, octets=0) for u in order.upstreams)
+            if a & 16
+            else None,
         )
         for p in {x.prefix for x in order.announcements if x.prefix in covering}
     )
@@ -215,6 +243,27 @@ def rolling(number: int, a: int, b: int) -> Alter:
     return kinds[b % 4]()
 
 
+def drained(number: int, a: int, b: int) -> Alter:
+    def alter(state: State, now: float) -> State:
+        aim = site_of(state, ("AMS", "LHR", "JFK", "LAX", "AMS/telia", "LHR/telia", "LAX-1", "JFK-2")[a % 8])
+        lives = sorted(p.incarnation.name for p in state.incarnations.values())
+        if (b & 3 == 3 and lives) or aim is None:
+            aim = instance_of(state, lives[a % len(lives)] if lives else "none", None)
+        until = now + 30 if b & 4 else None
+        step = begin(aim, f"drain-{number}-{a}-{b}", by="", until=until, deadline_s=20.0 + b, calm_s=1.0)
+        return step(state, now)
+
+    return alter
+
+
+def returned(a: int) -> Alter:
+    def alter(state: State, now: float) -> State:
+        standing = state.active_drains()
+        return undrain(standing[a % len(standing)].id)(state, now) if standing else state
+
+    return alter
+
+
 def action(state: State, kind: int, number: int, a: int, b: int) -> Alter:
     names = sorted(h.name for _, h in state.network.hosts())
     match kind:
@@ -236,12 +285,16 @@ def action(state: State, kind: int, number: int, a: int, b: int) -> Alter:
             return scoped(number, a, b)
         case 14:
             return rolling(number, a, b)
+        case 16:
+            return drained(number, a, b)
+        case 17:
+            return returned(a)
     return lambda state, now: state  # time alone
 
 
 steps = st.lists(
     st.tuples(
-        st.integers(0, 15),
+        st.integers(0, 17),
         st.integers(0, 5),
         st.integers(0, 31),
         st.integers(0, 511),
@@ -273,7 +326,7 @@ def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(
         confirmed = frozenset(state.workloads) if b % 5 == 0 else frozenset[WorkloadId]()
         try:
             draft = alter(state, now)
-        except (NotFound, Precondition):
+        except (NotFound, Precondition, Invalid):
             continue
         floors = {h: r.report.generation for h, r in draft.reports.items() if state.reports.get(h) is not r}
         try:
@@ -302,10 +355,11 @@ def assert_same(state: State, whole: Whole) -> None:
         "rests",
         "rules",
         "evicted",
+        "drains",
         "reports",
     ):
         assert getattr(state, name) == getattr(whole.state, name), name
-    for name in ("serial", "lost", "moves", "losses_frozen", "network"):
+    for name in ("serial", "lost", "moves", "eases", "losses_frozen", "network"):
         assert getattr(state, name) == getattr(whole.state, name), name
     made = state.plan.whole()
     for name in ("incarnations", "anycast", "removals", "notes", "hosts", "network", "carried"):

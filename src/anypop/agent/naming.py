@@ -115,6 +115,11 @@ def drain_table(prefix: str) -> str:
     return f"anypop_{prefix}_drain"
 
 
+def arrivals_table(prefix: str) -> str:
+    """The nftables table that counts what comes in for prefixes that are drained; there only while some are."""
+    return f"anypop_{prefix}_arrivals"
+
+
 INSIDE_TABLE = "anypop_udp"
 """The nftables table in an instance's own namespace; nobody else has tables there."""
 

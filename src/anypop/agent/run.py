@@ -133,6 +133,7 @@ class Agent:
                 group.create_task(self._full_passes())
                 group.create_task(self._keep_logs_small())
                 group.create_task(self._watch_firewall())
+                group.create_task(self._observer.arrivals.follow(self._standing_order))
         finally:
             monitor.close()
             learnt_monitor.close()
@@ -230,6 +231,7 @@ class Agent:
             self._lanes.new_order()
             changed = lanes_changed(before.order if before else None, order)
             self._memory = memory.order_changed(changed, self._memory, dropped=self._lanes.busy)
+            self._observer.arrivals.order_changed()
             self._memory = replace(self._memory, router_ready=self._is_prepared())
             leaving = self._ledger.page.leaving if self._ledger.page else ()
             gone = (x.instance for x in leaving if x.instance is not None)

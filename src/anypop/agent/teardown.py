@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, firewall_table, short, short_of_link
+from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, arrivals_table, firewall_table, short, short_of_link
 from anypop.host import inventory, netns, process
 from anypop.model.errors import WorldError
 
@@ -132,7 +132,8 @@ def _end_processes(names: set[str]) -> int:
 
 def remove_firewall(prefix: str) -> None:
     """Remove our tables; harmless when they are not there."""
-    tables = (f"{family} {firewall_table(prefix)}" for family in ("inet", "arp"))
+    tables = [f"{family} {firewall_table(prefix)}" for family in ("inet", "arp")]
+    tables.append(f"inet {arrivals_table(prefix)}")
     process.run(["nft", "-f", "-"], stdin="".join(f"table {table}\ndelete table {table}\n" for table in tables))
 
 

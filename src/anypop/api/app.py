@@ -16,6 +16,7 @@ from anypop.api import (
     backbone,
     changes,
     communities,
+    drains,
     errors,
     events,
     healthz,
@@ -43,7 +44,7 @@ ROUTERS = tuple(
     for part in (
         identity, stacks, workloads,
         prices, changes, rollouts, watch, announcements, communities, probes, predictions,
-        healthz, pops, hosts, backbone, events, audit, quotas, network, agents,
+        healthz, pops, hosts, backbone, drains, events, audit, quotas, network, agents,
     )
 )  # fmt: skip
 

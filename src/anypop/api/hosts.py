@@ -17,6 +17,7 @@ from anypop.api.models.joins import JoinToken
 from anypop.api.models.platform import Hosts, HostState
 from anypop.api.pops import host_data, tunnels_data
 from anypop.control import hosts
+from anypop.control.drain_facts import drains_over, is_drained
 from anypop.control.refusals import NotFound
 from anypop.control.state import State
 from anypop.model.names import HostName
@@ -121,10 +122,10 @@ def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
             **{
                 key: value
                 for key, value in host_data(platform, host).items()
-                if key in ("host", "trusted", "reason", "says", "instances")
+                if key in ("host", "trusted", "reason", "says", "instances", "drain")
             },
             "pop": pop.city,
-            "state": "evicted" if evicted is not None else "lost" if host.name in state.lost else "in use",
+            "state": _state(state, pop, host),
             "evictedAt": shapes.moment(evicted) if evicted is not None else None,
             "capacity": _amounts(capacity) if capacity is not None else None,
             "capacity_by": "operator" if host.capacity is not None else "agent" if capacity is not None else None,
@@ -132,6 +133,14 @@ def _row(platform: Platform, pop: Pop, host: Host) -> dict[str, Any]:
             **tunnels_data(platform, host.name),
         }
     )
+
+
+def _state(state: State, pop: Pop, host: Host) -> str:
+    if host.name in state.evicted:
+        return "evicted"
+    if host.name in state.lost:
+        return "lost"
+    return "drained" if is_drained(drains_over(state, pop.city, host.name)) else "in use"
 
 
 def _told(state: State, host: HostName) -> Capacity | None:

@@ -1,12 +1,14 @@
-"""Where the vantages land, for rollouts: before a change, and after each of its waves.
+"""Where the vantages land, for rollouts and drains: before a change, and after each of its waves or its withdrawal.
 
-In: a workload; the core's news. Out: landings, put into the rollout that waits for them; what they mean is
-`plan.rollout`'s to say. Without vantages there is nothing to see, and rollouts go by what the hosts report alone.
+In: a workload; the core's news. Out: landings, put into the rollout or drain that waits for them; what they mean is
+`plan.rollout`'s and `plan.drain`'s to say. Without vantages there is nothing to see, and both go by what the hosts
+report alone.
 """
 
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
@@ -14,14 +16,18 @@ from anypop.api.context import Platform
 from anypop.api.probes import entered_in, is_carried
 from anypop.api.threads import in_own_thread
 from anypop.api.vantages import Probed, Vantage
-from anypop.control import rollouts
+from anypop.control import drains, rollouts
 from anypop.control.core import ANY_CHANGE
+from anypop.control.drains import Aim
 from anypop.control.state import State
-from anypop.model.announce import Address
+from anypop.model.announce import Address, Prefix
+from anypop.model.drain import DrainKind, Landings
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.rollout import Landing, RolloutKind
 from anypop.model.workload import Protocol
+from anypop.plan.announcements import order_of
+from anypop.plan.drain import wants_look as looks_for_drain
 from anypop.plan.rollout import wants_look
 
 log = logging.getLogger("anypop.api")
@@ -41,7 +47,7 @@ async def keep_looking(platform: Platform) -> None:
 
 
 async def look(platform: Platform) -> bool:
-    """One look for each rollout that waits for one. False where none does."""
+    """One look for each rollout and each drain that waits for one. False where none does."""
     waiting = [(r, began) for r in platform.core.state.rollouts_to_look_for() if (began := wants_look(r)) is not None]
     for rollout, baseline in waiting:
         began_at = platform.clock()
@@ -53,7 +59,38 @@ async def look(platform: Platform) -> bool:
         # Of scopes it counts that nothing was seen: what was predicted is not known to have come true.
         if found or rollout.kind is RolloutKind.SCOPES:
             await platform.core.change(rollouts.saw(rollout.id, found, began_at=began_at, baseline=baseline))
-    return bool(waiting)
+    drained = [d for d in platform.core.state.active_drains() if looks_for_drain(d, platform.clock())]
+    for drain in drained:
+        began_at = platform.clock()
+        seen = await _by_prefix(platform, {landings.prefix for landings in drain.baseline})
+        await platform.core.change(drains.saw(drain.id, seen, began_at=began_at))
+    return bool(waiting or drained)
+
+
+async def landings_before(platform: Platform, aim: Aim) -> list[Landings]:
+    """Where every vantage lands that asks for an address of a prefix which the PoP announces; one address stands for
+    its prefix, since BGP knows nothing finer.
+    """
+    plan, pop = platform.core.state.plan, platform.core.state.pop(aim.pop)
+    if plan is None or pop is None or aim.kind is DrainKind.INSTANCE:
+        return []
+    told = {prefix for host in pop.hosts for prefix in plan.telling.get(host.name, ())}
+    return await _by_prefix(platform, told)
+
+
+async def _by_prefix(platform: Platform, prefixes: Collection[Prefix]) -> list[Landings]:
+    """The vantages ask by IPv4."""
+    plan, found = platform.core.state.plan, list[Landings]()
+    for prefix in sorted((p for p in prefixes if p.version == 4), key=order_of):
+        workload = min(plan.tenants(prefix), default=None) if plan is not None else None
+        if workload is None:
+            continue
+        try:
+            if looks := await landings_of(platform, workload):
+                found.append(Landings(prefix=prefix, looks=tuple(looks)))
+        except WorldError as error:
+            log.warning("vantages for %s: %s", prefix, error)
+    return found
 
 
 async def landings_of(platform: Platform, workload_id: WorkloadId) -> list[Landing]:

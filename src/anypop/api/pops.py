@@ -14,10 +14,12 @@ from anypop.api.context import CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.platform import Pops
 from anypop.control.accounts import Account
+from anypop.control.drain_facts import drain_words, drains_over, is_drained
 from anypop.control.sharing import shared
 from anypop.judge.instances import shown
 from anypop.judge.verdict import Received
 from anypop.model import codec
+from anypop.model.drain import DrainKind
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Host
 from anypop.model.reasons import Reason
@@ -64,9 +66,11 @@ def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
     site = platform.core.state.network.pop(city)
     hosts = [host_data(platform, host) for host in (site.hosts if site is not None else ())]
     place = location(city)
+    fine = (Reason.RUNNING, Reason.DRAINED)
     worst = next((h for h in hosts if not h["trusted"]), None) or next(
-        (h for h in hosts if h["reason"] != Reason.RUNNING), hosts[0]
+        (h for h in hosts if h["reason"] not in fine), next((h for h in hosts if h["verdict"] != "drained"), hosts[0])
     )
+    drains = [d for d in platform.core.state.drains_at(city) if d.kind in (DrainKind.POP, DrainKind.UPSTREAM)]
     alike = ("trusted", "verdict", "reason", "says", "generation", "obeyed", "refused", "report_age_s")
     phases: Counter[str] = Counter()
     for host in hosts:
@@ -76,6 +80,7 @@ def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
         "city": place["city"],
         "location": place,
         **{key: worst[key] for key in alike},
+        **({"drain": drain_words(drains)} if drains else {}),
         "sessions": [session for host in hosts for session in host["sessions"]],
         "prefixes": [prefix for host in hosts for prefix in host["prefixes"]],
         "instances": {
@@ -92,6 +97,10 @@ def host_data(platform: Platform, host: Host) -> dict[str, Any]:
     verdict = state.verdict.hosts.get(host.name)
     trusted = verdict is not None and verdict.trusted
     reason = verdict.reason if verdict is not None else Reason.NO_REPORT
+    pop = next(p.city for p, h in state.network.hosts() if h.name == host.name)
+    drains = drains_over(state, pop, host.name)
+    drained = trusted and is_drained(drains)
+    reason = Reason.DRAINED if drained else reason
     received = state.reports.get(host.name)
     report = received.report if received is not None else None
     issued = state.orders.get(host.name)
@@ -106,9 +115,10 @@ def host_data(platform: Platform, host: Host) -> dict[str, Any]:
     return {
         "host": host.name,
         "trusted": trusted,
-        "verdict": "trusted" if trusted else "unknown",
+        "verdict": "unknown" if not trusted else "drained" if drained else "trusted",
         "reason": reason.value,
         "says": reason.says,
+        **({"drain": drain_words(drains)} if drains else {}),
         "generation": issued.order.generation if issued is not None else 0,
         "obeyed": report.generation if report is not None else 0,
         "refused": report.refused.value if report is not None and report.refused is not None else None,

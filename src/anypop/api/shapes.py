@@ -5,14 +5,17 @@ are text. Pure; it must not add to a workload's document what its client would s
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from anypop.control.accounts import Stack
+from anypop.control.drain_facts import drains_over, is_drained
 from anypop.control.state import Declaration, Revision, State
 from anypop.judge.instances import Shown, shown
 from anypop.model.order import InstanceOrder
 from anypop.model.plan import Incarnation
+from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, Phase
 from anypop.plan.document import document_with_anycast
 from anypop.plan.fields import instance_fields
@@ -90,6 +93,8 @@ def incarnations(state: State, declared: Declaration, now: float) -> list[tuple[
         seen = shown(life.name, life.uid, state.reports.get(life.host), now=now, removing=asked_at is not None)
         revision = state.revision(declared.id, life.revision) or declared.newest
         order = orders.get(life.uid)
+        if seen.healthy and declared.id in state.anycast and is_drained(drains_over(state, life.pop, life.host)):
+            seen = replace(seen, reason=Reason.DRAINED, message=f"{life.pop} is drained: it runs and gets no traffic")
         found.append((life, _instance(revision, life, order, seen, created_at=created_at, asked_at=asked_at)))
     return found
 

@@ -27,7 +27,7 @@ quotas = typer.Typer(
 )
 
 Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name in the network document: LHR, or LHR-2.")]
-_STYLES = {"in use": "green", "lost": "bold red", "evicted": "yellow"}
+_STYLES = {"in use": "green", "drained": "cyan", "lost": "bold red", "evicted": "yellow"}
 # the limit's name in the API, the option's name, the unit on the command line
 _LIMITS = {
     "instances": ("instances", 1.0),
@@ -223,7 +223,7 @@ def table(found: list[views.Data]) -> Table:
             _of(row, "memory_bytes", 1 << 30),
             _of(row, "disk_bytes", 1 << 30),
             *views.tunnels(row),
-            "-" if row.get("trusted") else views.text(row.get("says")),
+            views.text(row.get("drain") or "-") if row.get("trusted") else views.text(row.get("says")),
         ]
         for row in found
     ]

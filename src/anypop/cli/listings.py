@@ -56,7 +56,11 @@ def _row(found: views.Data, name: str, city: str, trouble: str) -> list[Cell]:
     return [
         name,
         city,
-        ("known", "green") if trusted else ("unknown", "bold yellow"),
+        ("unknown", "bold yellow")
+        if not trusted
+        else ("drained", "cyan")
+        if found.get("verdict") == "drained"
+        else ("known", "green"),
         f"{counts.get('healthy', 0)}/{counts.get('total', 0)}" if trusted else "?",
         f"{up}/{len(sessions)}" if trusted else "?",
         views.text(found.get("generation")),
@@ -73,6 +77,7 @@ def _trouble(pop: views.Data, *, trusted: bool) -> str:
     if not trusted:
         return views.text(pop.get("says") or pop.get("reason"))
     found = [f"refused an order: {pop['refused']}"] if pop.get("refused") else []
+    found += [f"drain: {pop['drain']}"] if pop.get("drain") else []
     if pop.get("reason") in (Reason.NO_HEALTHY_INSTANCE, Reason.SESSION_DOWN):
         found.append(views.text(pop.get("says")))
     found += [

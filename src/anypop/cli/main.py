@@ -19,6 +19,8 @@ from anypop.cli import (
     audit,
     backbone,
     backups,
+    changes,  # noqa: F401
+    drains,
     hosts,
     labs,
     listings,
@@ -95,6 +97,7 @@ app.add_typer(hosts.app, name="host")
 backbone.register(app)
 app.add_typer(hosts.quotas, name="quota")
 listings.register(app)
+drains.register(app)
 audit.register(app)
 probes.register(app)
 app.add_typer(announce.app, name="announce")

@@ -29,6 +29,10 @@ _SEEN = {
     "placement and plan": """
 Seen in `anypop events` as `not-planned`: what was asked for and could not be given, with the numbers.
 """,
+    "drains": """
+Seen in `anypop drain list`, in `anypop pops` and `anypop host list`, and in `anypop events` as `drain-stage`,
+`drain-held`, `drained` and `drain-over`.
+""",
     "instances": """
 Seen in `anypop instances`, in `anypop workload show`, in `anypop events` as `instance`, and as `message` of an instance
 and of its containers in the Workload API.

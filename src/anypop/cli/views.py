@@ -140,7 +140,7 @@ def instances(found: Sequence[Data], *, title: str = "") -> Table:
         [
             text(i.get("name")),
             city_code(i),
-            phase(i.get("phase")),
+            phase("DRAINED" if i.get("reason") == Reason.DRAINED else i.get("phase")),
             text(i.get("ipAddress")),
             text(i.get("externalIpAddress")),
             text(i.get("externalIpv6Address")),

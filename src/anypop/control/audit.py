@@ -21,6 +21,7 @@ from anypop.control.rows import Row
 from anypop.control.state import Declaration, State
 from anypop.control.statements import insertion, send
 from anypop.model import codec
+from anypop.model.drain import Drain
 from anypop.model.table import differing
 
 DONE, REFUSED = "done", "refused"
@@ -73,6 +74,17 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
         yield Noted(
             subject=host, was={"evicted": host in before.evicted}, became={"evicted": host in after.evicted}
         )  # fmt: skip
+    for identity in sorted(differing(before.drains, after.drains)):
+        drain, asked = after.drains.get(identity), before.drains.get(identity)
+        if drain is not None and _asked(asked) != _asked(drain):
+            mine = after.workloads.get(drain.workload_id) if drain.workload_id else None
+            declared = True
+            yield Noted(
+                subject=drain.target,
+                stack_id=mine.stack_id if mine else None,
+                was=_asked(asked),
+                became=_asked(drain),
+            )
     for rollout in sorted(differing(before.rollouts, after.rollouts)) if not declared else ():
         began, goes = before.rollouts.get(rollout), after.rollouts.get(rollout)
         workload_of = (goes or began).workload_id if (goes or began) is not None else None  # type: ignore[union-attr]
@@ -83,6 +95,19 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
             was={"phase": began.phase.value} if began else None,
             became={"phase": goes.phase.value} if goes else None,
         )
+
+
+def _asked(drain: Drain | None) -> dict[str, Any] | None:
+    """What a person asked of a drain; its stages follow by themselves."""
+    if drain is None:
+        return None
+    return {
+        "drain": drain.id,
+        "drained": drain.stage.leaves,
+        "until": drain.until,
+        "deadline_s": drain.deadline_s,
+        "calm_s": drain.calm_s,
+    }
 
 
 def _declared(found: Declaration | None) -> dict[str, Any] | None:

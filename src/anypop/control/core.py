@@ -21,6 +21,7 @@ from anypop.control import acts
 from anypop.control.acts import Act
 from anypop.control.bell import Bell
 from anypop.control.decide import decide, with_strangers, without_gone
+from anypop.control.draining import next_drain_due
 from anypop.control.history import events_between
 from anypop.control.past import in_the_past
 from anypop.control.refusals import NotFound
@@ -284,6 +285,7 @@ class Core:
             lost_at = [max(at, state.started_at) + patience for at in state.verdict.silent.values()]
             moments.append(min((at for at in lost_at if at > now), default=None))
         moments += [next_due(rollout, now) for rollout in state.active_rollouts()]
+        moments.append(next_drain_due(state, now))
         if state.plan is not None and state.plan.is_short:
             moments.append(state.next_rest_over())
         due = min((moment for moment in moments if moment is not None), default=None)

@@ -8,6 +8,7 @@ one of those functions should take. Its cost follows what differs between the tw
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled, swept
@@ -74,6 +75,7 @@ def decide(
     draft = replace(draft, verdict=heard, rests=without_keys(draft.rests, draft.rests_over(now)))
     draft = rolled(before, draft, news | turned, now)
     draft = with_losses(before, draft, sites.hosts.keys(), news, now)
+    draft = with_drains(draft, now)
     changed = _Changed()
     touched = touched_between(before, draft)
     if standing is None or sites is not standing.sites or touched:

@@ -4,18 +4,20 @@ In: a draft of the state. Out: answers to what `plan.ground.Ground` asks, each a
 decides nothing.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address
 
 from anypop.control.state import State, resting
 from anypop.model.announce import ScopeRule
-from anypop.model.names import HostName, WorkloadId
+from anypop.model.drain import Drain
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.rollout import Rollout, RolloutKind
 from anypop.model.table import Table, differing
 from anypop.model.workload import Workload
+from anypop.plan.drain import emptied_by
 from anypop.plan.replan import Touched
 from anypop.plan.sites import Sites
 
@@ -31,6 +33,11 @@ class StateGround:
         self.serial = state.serial
         self.lost = state.lost
         self.moves = state.moves
+        self.eases = state.eases
+        self.emptied = frozenset(host for d in state.active_drains() if (host := emptied_by(d)) is not None)
+
+    def drains_at(self, pop: CityCode) -> Iterable[Drain]:
+        return self._state.drains_at(pop)
 
     def workload_ids(self) -> Collection[WorkloadId]:
         assert isinstance(self._state.incarnations, Table)
@@ -54,7 +61,8 @@ class StateGround:
         return self._state.rollout_of(workload, RolloutKind.UPDATE)
 
     def ready(self, workload: WorkloadId) -> Collection[str]:
-        return frozenset(uid for rollout in self._state.rollouts_of(workload).values() for uid in rollout.ready)
+        found = frozenset(uid for rollout in self._state.rollouts_of(workload).values() for uid in rollout.ready)
+        return found | frozenset(uid for drain in self._state.drains.values() for uid in drain.ready)
 
     def incarnations_of(self, workload: WorkloadId) -> Iterable[Incarnation]:
         return [placed.incarnation for placed in self._state.incarnations_of(workload).values()]
@@ -102,7 +110,7 @@ def touched_between(before: State, after: State) -> Touched:
             workloads |= {t.incarnation.workload_id for t in state.tombstones_on(host).values()}
     for key in differing(before.rollouts, after.rollouts):
         workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
-    for uid in before.moves ^ after.moves:
+    for uid in (before.moves ^ after.moves) | (before.eases ^ after.eases):
         workloads |= {
             state.incarnations[uid].incarnation.workload_id for state in (before, after) if uid in state.incarnations
         }
@@ -121,6 +129,12 @@ def touched_between(before: State, after: State) -> Touched:
     for incarnation in lives:
         workloads.add(incarnation.workload_id)
         hosts.add(incarnation.host)
+    drained = list(_drained_otherwise(before, after))
+    for drain in drained:
+        pop = after.pop(drain.pop) or before.pop(drain.pop)
+        hosts |= {host.name for host in pop.hosts} if pop is not None else set()
+        for state in (before, after):
+            workloads |= _at(state, drain)
     addresses = False
     for what in differing(before.rests, after.rests):
         host = resting(what)[0]
@@ -130,8 +144,33 @@ def touched_between(before: State, after: State) -> Touched:
         if _told_capacity(before, host) != _told_capacity(after, host):
             hosts.add(host)
     return Touched(
-        workloads=frozenset(workloads), hosts=frozenset(hosts), addresses=addresses, more=before.moves != after.moves
+        workloads=frozenset(workloads),
+        hosts=frozenset(hosts),
+        addresses=addresses,
+        more=before.moves != after.moves or before.eases != after.eases or bool(drained),
     )
+
+
+def _drained_otherwise(before: State, after: State) -> Iterator[Drain]:
+    """The drains of which something differs that is planned by."""
+    for key in differing(before.drains, after.drains):
+        was, now = before.drains.get(key), after.drains.get(key)
+        if planned_by(was) != planned_by(now):
+            yield from (drain for drain in (was, now) if drain is not None)
+
+
+def planned_by(drain: Drain | None) -> object:
+    """What of a drain the plan follows from."""
+    if drain is None or not drain.active:
+        return None
+    return drain.stage.level, drain.stage.leaves, drain.held, drain.lows, drain.ready
+
+
+def _at(state: State, drain: Drain) -> set[WorkloadId]:
+    """Who stands in its PoP."""
+    pop = state.pop(drain.pop)
+    lives = (p for host in (pop.hosts if pop is not None else ()) for p in state.incarnations_on(host.name).values())
+    return {placed.incarnation.workload_id for placed in lives} | ({drain.workload_id} if drain.workload_id else set())
 
 
 def _told_capacity(state: State, host: HostName) -> Capacity | None:

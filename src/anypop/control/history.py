@@ -7,6 +7,7 @@ An event's `kind` is stable for machines.
 from collections.abc import Collection, Iterator
 
 from anypop.control.blame import affected, because, dark, failing, is_carried, names
+from anypop.control.drain_events import drained_between
 from anypop.control.sharing import shared, tenants
 from anypop.control.state import Declaration, State
 from anypop.judge.verdict import Received
@@ -24,7 +25,21 @@ from anypop.plan.announcements import order_of
 
 def events_between(before: State, after: State) -> list[Event]:
     """All events of one step, in the order of cause and effect: seen, declared, planned, ordered, judged."""
-    parts = (_started, _seen, _left, _declared, _rolled, _ruled, _noted, _shared, _ordered, _judged, _darkened, _lost)
+    parts = (
+        _started,
+        _seen,
+        _left,
+        _declared,
+        _rolled,
+        drained_between,
+        _ruled,
+        _noted,
+        _shared,
+        _ordered,
+        _judged,
+        _darkened,
+        _lost,
+    )
     return [event for part in parts for event in part(before, after)]
 
 

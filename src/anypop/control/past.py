@@ -12,6 +12,7 @@ from typing import TypeVar
 from anypop.control.decide import ANYCAST_REST_S
 from anypop.control.state import State
 from anypop.judge.rejudge import Memory
+from anypop.model.drain import Drain
 from anypop.model.rollout import Rollout
 from anypop.model.table import with_entries
 
@@ -30,7 +31,22 @@ def in_the_past(state: State, now: float) -> State:
         rollouts=_with(
             state.rollouts, {k: moved for k, r in state.rollouts.items() if (moved := _rollout(r, now)) is not r}
         ),
+        drains=_with(state.drains, {k: _drain(d, now) for k, d in state.drains.items()}),
         history=_memory(state.history, now),
+    )
+
+
+def _drain(one: Drain, now: float) -> Drain:
+    """When it is to come back by itself stays as a person said it."""
+    return replace(
+        one,
+        created_at=min(one.created_at, now),
+        began_at=min(one.began_at, now),
+        stage_at=min(one.stage_at, now),
+        well_since=None if one.well_since is None else min(one.well_since, now),
+        ended_at=None if one.ended_at is None else min(one.ended_at, now),
+        seen_at=None if one.seen_at is None else min(one.seen_at, now),
+        traffic=None if one.traffic is None else replace(one.traffic, at=min(one.traffic.at, now)),
     )
 
 

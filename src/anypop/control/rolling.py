@@ -23,6 +23,7 @@ from anypop.model.report import InstanceReport
 from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
 from anypop.model.table import with_entries, without_keys
 from anypop.model.workload import Workload
+from anypop.plan.drain import supports
 from anypop.plan.rollout import Seen, advance, next_due, waves_of
 from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
@@ -335,6 +336,7 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
                 incarnation=incarnation,
                 trusted=is_fresh(received, now),
                 report=reports[incarnation.host].get(incarnation.uid),
+                carries=supports(draft.drains_at(incarnation.pop), incarnation.pop, incarnation.host),
             )
         )
     return sorted(found, key=lambda s: (s.incarnation.name, s.incarnation.life))

@@ -16,6 +16,7 @@ from anypop.judge.rejudge import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
 from anypop.model import codec
 from anypop.model.announce import Prefix, Scope, ScopeRule
+from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order import Order
 from anypop.model.order_delta import OrderDelta, apply, delta
@@ -113,6 +114,14 @@ def of_rollout(rollout: Rollout) -> Row:
 
 def to_rollout(row: RowMapping) -> Rollout:
     return codec.from_json(Rollout, row["body"])
+
+
+def of_drain(drain: Drain) -> Row:
+    return {"id": drain.id, "created_at": drain.created_at, "body": codec.to_json(drain).decode()}
+
+
+def to_drain(row: RowMapping) -> Drain:
+    return codec.from_json(Drain, row["body"])
 
 
 def _of_incarnation(incarnation: Incarnation) -> Row:

@@ -149,6 +149,14 @@ secret_keys = Table(
     Column("sealed", Text, nullable=False),
 )
 
+drains = Table(
+    "drains",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("created_at", Float, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 rollouts = Table(
     "rollouts",
     metadata,

@@ -15,6 +15,7 @@ from typing import Any
 from anypop.judge.rejudge import Judged, Memory
 from anypop.judge.verdict import Received
 from anypop.model.announce import ScopeRule
+from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Network, Pop
 from anypop.model.order import Order, Removal
@@ -167,8 +168,8 @@ class State:
     free. `evicted`: hosts that a person gave up, and when.
     `traffic`: what the backbone carried, by host and month. `template_key`: see `plan.template`. `serial` counts the
     plans made; see `World`. Not stored: `started_at`, since when this control listens; `lost`, `moves` and
-    `losses_frozen`, see `plan.evacuation`; `strangers`, what hosts that were reset are to take down although nothing
-    here knows of it (their ledgers keep the tokens).
+    `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `strangers`, what hosts that were reset are to take
+    down although nothing here knows of it (their ledgers keep the tokens).
     """
 
     network: Network = NO_NETWORK
@@ -182,6 +183,7 @@ class State:
     rules: Mapping[RuleKey, ScopeRule] = field(default_factory=dict)
     evicted: Mapping[HostName, float] = field(default_factory=dict)
     traffic: Mapping[TrafficKey, Traffic] = field(default_factory=dict)
+    drains: Mapping[str, Drain] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Planned | None = None
@@ -193,6 +195,7 @@ class State:
     lost: frozenset[HostName] = frozenset()
     moves: frozenset[str] = frozenset()
     losses_frozen: bool = False
+    eases: frozenset[str] = frozenset()
     strangers: Mapping[HostName, tuple[Removal, ...]] = field(default_factory=dict)
     awaited: frozenset[HostName] = field(default=frozenset(), compare=False)
     stirred: frozenset[WorkloadId] = field(default=frozenset(), compare=False)
@@ -223,7 +226,8 @@ class State:
             incarnations=tuple(
                 sorted((p.incarnation for p in self.incarnations.values()), key=lambda i: (i.host, i.index, i.life))
             ),
-            ready=frozenset(uid for rollout in self.rollouts.values() for uid in rollout.ready),
+            ready=frozenset(uid for rollout in self.rollouts.values() for uid in rollout.ready)
+            | frozenset(uid for drain in self.drains.values() for uid in drain.ready),
             anycast=tuple(sorted(self.anycast.values(), key=lambda a: a.address4)),
             rules=tuple(self.rules[key] for key in sorted(self.rules)),
             removals=tuple(
@@ -239,6 +243,8 @@ class State:
             capacities=capacities_of({host.name: host.capacity for _, host in self.network.hosts()}, told),
             lost=self.lost,
             moves=self.moves,
+            drains=tuple(self.active_drains()),
+            eases=self.eases,
             serial=self.serial,
         )
 
@@ -298,6 +304,14 @@ class State:
     def rollouts_to_look_for(self) -> list[Rollout]:
         """Those for which the vantages are to look, oldest first; some of them have ended."""
         return sorted(grouped(self.rollouts, "looks", True).values(), key=lambda r: (r.created_at, r.id))
+
+    def active_drains(self) -> list[Drain]:
+        """Those that stand, oldest first."""
+        return sorted(grouped(self.drains, "active", True).values(), key=lambda d: (d.created_at, d.id))
+
+    def drains_at(self, pop: CityCode) -> list[Drain]:
+        """Those that stand there, oldest first."""
+        return sorted(grouped(self.drains, "pop", pop).values(), key=lambda d: (d.created_at, d.id))
 
     def rollout_of(self, workload_id: WorkloadId, kind: RolloutKind = RolloutKind.UPDATE) -> Rollout | None:
         """The workload's rollout of a kind that has not ended."""
@@ -360,12 +374,16 @@ _GROUPS: Mapping[str, Groups] = {
         "host": lambda _, p: p.incarnation.host,
         "untold": lambda _, p: None if p.incarnation.template else True,
     },
-    "anycast": {},
+    "anycast": {"address4": lambda _, held: held.address4, "address6": lambda _, held: held.address6},
     "tombstones": {"workload": lambda _, t: t.incarnation.workload_id, "host": lambda _, t: t.incarnation.host},
     "rests": {"host": lambda what, _: resting(what)[0] or None, "second": lambda _, until: int(until or 0)},
     "rules": {"workload": lambda key, _: key[0]},
     "evicted": {},
     "traffic": {"host": lambda key, _: key[0]},
+    "drains": {
+        "active": lambda _, d: True if d.active else None,
+        "pop": lambda _, d: d.pop if d.active else None,
+    },
     "orders": {},
     "reports": {},
 }

@@ -49,7 +49,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0009"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0010"  # the newest module under migrations/versions; a test compares
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
@@ -214,6 +214,7 @@ class Store:
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
+            drained = [rows.to_drain(r) for r in _all(link, schema.drains)]
             evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
             carried = [rows.to_traffic(r) for r in _all(link, schema.traffic)]
         return State(
@@ -228,6 +229,7 @@ class Store:
             rules={(r.workload_id, r.pop, r.upstream): r for r in ruled},
             evicted=evicted,
             traffic={(t.host, t.month): t for t in carried},
+            drains={d.id: d for d in drained},
             orders={i.order.host: i for i in issued},
             reports={r.report.host: r for r in received},
             history=memory,
@@ -333,6 +335,7 @@ def _save(link: Connection, before: State, after: State, vault: Vault) -> None:
         _Change(schema.incarnations, before.incarnations, after.incarnations, lambda k, v: rows.of_placed(v)),
         _Change(schema.tombstones, before.tombstones, after.tombstones, lambda k, v: rows.of_tombstone(v)),
         _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
+        _Change(schema.drains, before.drains, after.drains, lambda k, v: rows.of_drain(v)),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
         _Change(schema.traffic, before.traffic, after.traffic, lambda k, v: rows.of_traffic(v)),

@@ -76,10 +76,12 @@ class Announcement:
     `gates`: the anycast addresses inside `prefix` that are in use here; the prefix goes out only when *each* has a
     healthy instance and a kernel route (no black hole). Of a prefix that the backbone carries they are those that are
     in use anywhere, and a way to another host that serves one is as good as an instance. Empty for a PoP's own external
-    prefix, which goes out as soon as its route is in the kernel.
+    prefix, which goes out as soon as its route is in the kernel. `drains`: a drain stands
+    over it, so the host tells what of it is really exported, and counts what arrives.
     """
 
     prefix: Prefix
     upstream: str
     scope: Scope
     gates: tuple[Address, ...] = ()
+    drains: bool = False

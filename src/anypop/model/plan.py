@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.model.announce import Announcement, Prefix, ScopeRule
 from anypop.model.backbone import Backbone
+from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity, Network
 from anypop.model.order import Grant, InstanceOrder, Removal
@@ -66,7 +67,8 @@ class World:
     `removals`: per host, the incarnations that were asked to go and whose host has not yet reported them gone.
     `resting_*` were released too short a time ago to be used again. `capacities`: what hosts have for instances; a
     host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed; `moves`:
-    incarnations there that may be placed elsewhere now. `serial` grows with every plan and goes into the uids of new
+    incarnations there that may be placed elsewhere now. `drains`: those that stand; `eases`: incarnations for which a
+    drain wants a successor beside them now. `serial` grows with every plan and goes into the uids of new
     incarnations, so that a name which comes back is never taken for the one that went.
     """
 
@@ -85,6 +87,8 @@ class World:
     capacities: Mapping[HostName, Capacity] = field(default_factory=dict)
     lost: frozenset[HostName] = frozenset()
     moves: frozenset[str] = frozenset()
+    drains: tuple[Drain, ...] = ()
+    eases: frozenset[str] = frozenset()
     serial: int = 0
 
 

@@ -41,6 +41,15 @@ class Reason(StrEnum):
     NOT_AS_PREDICTED = "not-as-predicted"
     ASKED_BY_OPERATOR = "asked-by-operator"
     WAITS_FOR_ROOM = "waits-for-room"
+    # drains
+    LOWERED = "lowered"
+    DECAYING = "decaying"
+    NOT_EXPORTED = "not-exported"
+    EMPTYING = "emptying"
+    DRAINED = "drained"
+    RETURNING = "returning"
+    UNDRAINED = "undrained"
+    DEADLINE_PASSED = "deadline-passed"
     # instances
     SCHEDULED = "scheduled"
     PULLING = "pulling"
@@ -119,6 +128,14 @@ _SAYS: dict[Reason, str] = {
     Reason.ASKED_BY_OPERATOR: "asked for by a person",
     Reason.WAITS_FOR_ROOM: "waits: the host has no room for two, and taking the old one first would take it out of "
     "service",
+    Reason.LOWERED: "is told at the lowest preference, so that its traffic goes elsewhere",
+    Reason.DECAYING: "waits for its traffic to go elsewhere",
+    Reason.NOT_EXPORTED: "waits until that is what its hosts really export",
+    Reason.EMPTYING: "waits for its last flows, and for its instances to live elsewhere",
+    Reason.DRAINED: "is drained: a person took its traffic away",
+    Reason.RETURNING: "comes back, stage by stage",
+    Reason.UNDRAINED: "is back, as it was",
+    Reason.DEADLINE_PASSED: "was not through at its deadline, and nothing was done by force",
     Reason.SCHEDULED: "waits for its PoP to report",
     Reason.PULLING: "its image is being pulled",
     Reason.PULL_FAILED: "its image cannot be pulled",

@@ -6,7 +6,7 @@ Times are seconds since the epoch, UTC, as the agent's host sees them.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from anypop.model.announce import Address, Prefix
+from anypop.model.announce import Address, Community, LargeCommunity, Prefix
 from anypop.model.confinement import Confinement
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.network import Capacity
@@ -106,11 +106,31 @@ class SessionReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """How a prefix is really told to an upstream, by the speaker's own word."""
+
+    upstream: str
+    prepend: int = 0
+    communities: tuple[Community, ...] = ()
+    large_communities: tuple[LargeCommunity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """What has come in from an upstream for a prefix since it is counted."""
+
+    upstream: str
+    packets: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixReport:
     """One prefix of ours here. `upstreams`: those it is exported to now. `wants_withdraw`: local evidence says it
     should go and the governor's grant is missing. `vacant`: and that evidence is no probe's: for none of its addresses
     does any instance run here, or any route lead to one. `shut`: the addresses inside it whose traffic this host can
-    neither serve nor carry, of those that must work for it to be announced.
+    neither serve nor carry, of those that must work for it to be announced. While a drain stands over it:
+    `exported`, how it is told to each of them, and `arrived`, what comes in (None: not counted).
     """
 
     prefix: Prefix
@@ -120,6 +140,8 @@ class PrefixReport:
     wants_withdraw: bool = False
     vacant: bool = False
     shut: tuple[Address, ...] = ()
+    exported: tuple[Exported, ...] = ()
+    arrived: tuple[Arrived, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,10 @@ def excess(report: Report) -> list[Problem]:
     for at, session in enumerate(report.sessions):
         if wrong := _wrong(session.error, session.since):
             problems.append(Problem(path=f"sessions[{at}]", message=wrong))
+    for at, prefix in enumerate(report.prefixes):
+        counts = [number for one in prefix.arrived or () for number in (one.packets, one.octets)]
+        if not all(0 <= number <= _HIGHEST for number in counts):
+            problems.append(Problem(path=f"prefixes[{at}].arrived", message="is no count that a machine can have"))
     for name in ("gone", "orphans", "drift", "errors"):
         for at, line in enumerate(getattr(report, name)):
             if wrong := _wrong(line):

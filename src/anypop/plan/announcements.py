@@ -7,18 +7,21 @@ there.
 
 How rules meet: a prefix goes out once, for all workloads in it. Of their rules for a PoP and an upstream WITHHOLD
 wins, prepends are as many as the highest asks for, and communities are united: the most cautious reading of each.
+Drains are laid over that (`easing`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
+from anypop.model.drain import Drain, DrainKind, Level
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Pop, Upstream, UpstreamKind
 from anypop.model.plan import AnycastAddress, Homes, PlanNote
 from anypop.model.reasons import Reason
+from anypop.plan.easing import eased, standing_over
 from anypop.plan.edge_scopes import towards_edge
 from anypop.plan.ground import Ground
 from anypop.plan.sites import Sites
@@ -43,17 +46,24 @@ def order_of(prefix: Prefix) -> tuple[int, Prefix]:
     return prefix.version, prefix
 
 
-def own(host: Host, indexes: Iterable[int], *, tunnels: bool) -> Iterator[Announcement]:
+def own(
+    pop: Pop, host: Host, indexes: Iterable[int], drains: Iterable[Drain] = (), *, tunnels: bool
+) -> Iterator[Announcement]:
     """A host's own external prefixes; towards an edge router the external addresses in use, one by one. `indexes`:
-    those in use. `tunnels`: there is a backbone, so its end of the tunnels is in use as well.
+    those in use. `tunnels`: there is a backbone, so its end of the tunnels is in use as well. `drains`: of the PoP.
+    Those of an upstream hold for them too, while another session tells them; nobody else can answer for them, so no
+    other drain takes them.
     """
     used = sorted(set(indexes))
+    gone = [d for d in drains if d.active and d.kind is DrainKind.UPSTREAM]
     for whole in (host.external4, host.external6):
-        for upstream in host.upstreams:
-            if not upstream.has_session(whole.version):
-                continue
+        ways = [u for u in host.upstreams if u.has_session(whole.version)]
+        stays = any(standing_over(gone, pop.city, host.name, u.name, whole)[0] < Level.WITHHELD for u in ways)
+        for upstream in ways:
             if upstream.kind is not UpstreamKind.EDGE:
-                yield Announcement(prefix=whole, upstream=upstream.name, scope=Scope())
+                level, over = standing_over(gone, pop.city, host.name, upstream.name, whole)
+                scope = eased(Scope(), level if stays else min(level, Level.LOWERED), upstream, over)
+                yield Announcement(prefix=whole, upstream=upstream.name, scope=scope, drains=bool(over))
                 continue
             if tunnels and host.tunnel_address in whole:
                 yield Announcement(prefix=ip_network(host.tunnel_address), upstream=upstream.name, scope=Scope())
@@ -81,13 +91,23 @@ def told_of(
     stands = {city for workload, _ in gates for city in homes[workload].pops if city in sites.pops}
     for city in sites.pops if carried and gates else sorted(stands, key=sites.ranks.__getitem__):
         told = False
-        pop = sites.pops[city]
+        pop, drains = sites.pops[city], tuple(ground.drains_at(city))
         if not sites.may_announce(prefix, city):
             notes += [] if carried else _kept_back(ground, prefix, city, gates, homes)
             continue
         for host in pop.hosts:
             if announced := tuple(
-                _of_prefix(pop, host, prefix, gates, asn=sites.network.asn, rules=rules, homes=homes, carried=carried)
+                _of_prefix(
+                    pop,
+                    host,
+                    prefix,
+                    gates,
+                    asn=sites.network.asn,
+                    rules=rules,
+                    homes=homes,
+                    carried=carried,
+                    drains=drains,
+                )
             ):
                 found[host.name] = announced
                 told = True
@@ -142,6 +162,7 @@ def _of_prefix(
     rules: _Rules,
     homes: Mapping[WorkloadId, Homes],
     carried: bool,
+    drains: Sequence[Drain],
 ) -> Iterator[Announcement]:
     """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
     on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP. One that is
@@ -155,27 +176,46 @@ def _of_prefix(
         edge = upstream.kind is UpstreamKind.EDGE
         if not every and len(mine) < len(gates) and not (edge and all(pop.city in homes[w].pops for w, _ in gates)):
             continue
-        scope = _scope(pop, upstream, rules, asn)
+        scope, drained = _scope(pop, host, upstream, prefix, rules=rules, asn=asn, drains=drains)
         held = every or tuple(a for _, a in mine)
-        yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=held)
+        yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=held, drains=drained)
         if edge:
-            # who has an instance is preferred to who would carry the address to one
+            # which host of the PoP answers: who has an instance is preferred to who would carry the address to one. What
+            # the PoP is told by is the prefix, so only a drain of the host counts here
+            level, over = standing_over(
+                (d for d in drains if d.kind is DrainKind.HOST), pop.city, host.name, upstream.name, prefix
+            )
             for one in gates if carried else mine:
                 scope = Scope(prepend=0 if one in mine else 1)
-                yield Announcement(prefix=ip_network(one[1]), upstream=upstream.name, scope=scope, gates=(one[1],))
+                yield Announcement(
+                    prefix=ip_network(one[1]),
+                    upstream=upstream.name,
+                    scope=eased(scope, min(level, Level.LOWERED), upstream, over),
+                    gates=(one[1],),
+                    drains=bool(over),
+                )
 
 
-def _scope(pop: Pop, upstream: Upstream, rules: _Rules, asn: int) -> Scope:
-    """Of a covering prefix on one session of a host. Rules name upstreams of the PoP, also those beyond its edge
-    router.
+def _scope(
+    pop: Pop, host: Host, upstream: Upstream, prefix: Prefix, *, rules: _Rules, asn: int, drains: Sequence[Drain]
+) -> tuple[Scope, bool]:
+    """Of a covering prefix on one session of a host, and whether a drain stands over it. Rules and drains name
+    upstreams of the PoP, also those beyond its edge router.
     """
 
     def asked(name: str) -> Scope:
         return merged(rules.get((pop.city, name), ()))
 
-    if upstream.kind is UpstreamKind.EDGE and pop.edge:
-        return towards_edge(asn, ((beyond, asked(beyond.name)) for beyond in pop.edge))
-    return asked(upstream.name)
+    if upstream.kind is not UpstreamKind.EDGE or not pop.edge:
+        level, over = standing_over(drains, pop.city, host.name, upstream.name, prefix)
+        return eased(asked(upstream.name), level, upstream, over), bool(over)
+    beyond = []
+    for one in pop.edge:
+        level, over = standing_over(drains, pop.city, host.name, one.name, prefix)
+        alone = all(d.kind is DrainKind.UPSTREAM for d in over)
+        beyond.append((one, eased(asked(one.name), level, one, over, shared=alone), bool(over)))
+    scope = towards_edge(asn, ((one, eased_scope) for one, eased_scope, _ in beyond))
+    return scope, any(drained for _, _, drained in beyond)
 
 
 def _gates(

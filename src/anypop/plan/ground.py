@@ -11,12 +11,14 @@ from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from anypop.model.announce import ScopeRule
-from anypop.model.names import HostName, WorkloadId
+from anypop.model.drain import Drain
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.rollout import Rollout, RolloutKind
 from anypop.model.workload import Workload
+from anypop.plan.drain import emptied_by
 
 
 class Ground(Protocol):
@@ -28,6 +30,14 @@ class Ground(Protocol):
     def lost(self) -> Collection[HostName]: ...
     @property
     def moves(self) -> Collection[str]: ...
+    @property
+    def eases(self) -> Collection[str]: ...
+    @property
+    def emptied(self) -> Collection[HostName]:
+        """Hosts that a drain empties."""
+
+    def drains_at(self, pop: CityCode) -> Iterable[Drain]:
+        """Those that stand there, oldest first."""
 
     def workload_ids(self) -> Collection[WorkloadId]:
         """Every workload that is declared, or of which something is left."""
@@ -63,6 +73,8 @@ class WorldGround:
         self.serial = world.serial
         self.lost = world.lost
         self.moves = world.moves
+        self.eases = world.eases
+        self.emptied = frozenset(host for d in world.drains if (host := emptied_by(d)) is not None)
         self._newest = {w.id: w for w in world.workloads}
         self._ranks = {w.id: rank for rank, w in enumerate(world.workloads)}
         self._revisions = {(w.id, w.revision): w for w in (*world.revisions, *world.workloads)}
@@ -87,6 +99,9 @@ class WorldGround:
             self._indexes[host].append(index)
         for host, link in world.resting_links:
             self._links[host].append(link)
+
+    def drains_at(self, pop: CityCode) -> Iterable[Drain]:
+        return [d for d in self.world.drains if d.pop == pop]
 
     def workload_ids(self) -> Collection[WorkloadId]:
         return self._newest.keys() | self._of.keys() | self._removals_of.keys() | self._held.keys()

@@ -153,6 +153,10 @@ class _Turn:
                     self.step.kept.append(incarnation)
             return
         right = [i for i in lives if i.template in ("", self.workload.template)]
+        if right and len(lives) == 1 and right[0].uid in self.ground.eases:
+            self.step.kept.append(right[0])
+            self._place_successor(right[0])
+            return
         if right:
             self._keep(right[-1], [i for i in lives if i is not right[-1]])
             return
@@ -203,6 +207,7 @@ class _Turn:
             made_from = self.ground.revision(self.workload.id, self.rollout.previous) or self.workload
         all_rooms = self.step.rooms.in_city(city)
         rooms = [r for r in all_rooms if r.host not in self.ground.lost]
+        rooms = [r for r in rooms if r.host not in self.ground.emptied] or rooms
         if not rooms and not moving:
             rooms = all_rooms  # a PoP that is silent as a whole gets its instances when it returns
         needs = needs_of(made_from)
@@ -271,6 +276,47 @@ class _Turn:
                 life=max(self.ground.serial, current.life + 1),
                 template=self.workload.template,
                 revision=self.workload.revision,
+            ),
+        )
+
+    def _place_successor(self, current: Incarnation) -> None:
+        """One that a drain takes the traffic from gets a successor: beside it, or on another host of its PoP where its
+        own is drained too or has no room. It goes on until that one is ready.
+        """
+        lost, emptied = self.ground.lost, self.ground.emptied
+        made_from = self.ground.revision(self.workload.id, current.revision) or self.workload
+        needs = needs_of(made_from)
+        own = self.step.rooms.of(current.host)
+        link = None
+        if own is not None and current.host not in emptied and current.host not in lost and not own.lacking(needs):
+            link = own.take_link()
+        if own is not None and link is not None:
+            room, index = own, current.index
+        else:
+            others = [r for r in self.step.rooms.in_city(current.pop) if r.host != current.host]
+            others = [r for r in others if r.host not in lost and r.host not in emptied]
+            found = best(others, self.workload.id, needs)
+            if found is None:
+                said = shortage([*([own] if own is not None and current.host not in emptied else []), *others], needs)
+                said = said or f"no other host of {current.pop} is in use"
+                self.step.waits.add(current.pop)
+                self.step.note(current.name, Reason.WAITS_FOR_ROOM, said)
+                return
+            place, link = found.take_place(), found.take_link()
+            assert place is not None and link is not None
+            room, index = found, place
+        self.step.changing[room.host] += 1
+        self._add(
+            room,
+            needs,
+            replace(
+                current,
+                host=room.host,
+                index=index,
+                uid=self._new_uid(current.name, index, link),
+                link=link,
+                life=max(self.ground.serial, current.life + 1),
+                template=current.template or made_from.template,
             ),
         )
 

@@ -74,7 +74,13 @@ def plan(world: World) -> Plan:
             ),
             removed=tuple(removed[name]),
             announcements=(
-                *own(site.host, (i.index for i in standing[name]), tunnels=bool(sites.backbones)),
+                *own(
+                    site.pop,
+                    site.host,
+                    (i.index for i in standing[name]),
+                    ground.drains_at(site.pop.city),
+                    tunnels=bool(sites.backbones),
+                ),
                 *announced[name],
             ),
             backbone=sites.backbone_of(name, in_order),

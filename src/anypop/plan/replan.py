@@ -459,8 +459,8 @@ class _Replanning:
 
     def _part(self, host: HostName) -> HostPlan:
         site, rows = self.sites.hosts[host], self.rows.get(host, ())
-        indexes = (row.incarnation.index for row in rows)
-        announced: list[Announcement] = [*own(site.host, indexes, tunnels=bool(self.sites.backbones))]
+        indexes, drains = (row.incarnation.index for row in rows), self.ground.drains_at(site.pop.city)
+        announced: list[Announcement] = [*own(site.pop, site.host, indexes, drains, tunnels=bool(self.sites.backbones))]
         for prefix in self.telling.get(host, ()):
             announced += self.told[prefix].hosts[host]
         return HostPlan(

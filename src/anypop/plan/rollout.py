@@ -23,12 +23,13 @@ _MADE_BADLY = frozenset({Reason.PULL_FAILED, Reason.CREATE_FAILED})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One living incarnation and what its host says of it. `trusted` False: the host is silent, and nothing is
-    known.
+    known. `carries` False: a drain takes its traffic, so nobody may count on it.
     """
 
     incarnation: Incarnation
     trusted: bool
     report: InstanceReport | None = None
+    carries: bool = True
 
     @property
     def healthy(self) -> bool:
@@ -250,12 +251,12 @@ def _may_stop_first(pending: Sequence[Seen], template: str, seen: Sequence[Seen]
     pops = {s.incarnation.pop for s in seen}
     healthy: dict[CityCode, int] = defaultdict(int)
     for one in seen:
-        healthy[one.incarnation.pop] += one.healthy
+        healthy[one.incarnation.pop] += one.healthy and one.carries
     for one in sorted(pending, key=lambda s: s.incarnation.name):
         if not one.trusted:
             continue
         pop = one.incarnation.pop
-        left = {city for city, count in healthy.items() if count - (city == pop and one.healthy) > 0}
+        left = {city for city, count in healthy.items() if count - (city == pop and one.healthy and one.carries) > 0}
         if not one.healthy or pop in left or len(left) >= floor_of(len(pops)):
             return frozenset([one.incarnation.uid])
     return frozenset()

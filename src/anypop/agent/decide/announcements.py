@@ -79,7 +79,7 @@ def as_asked(asked: Announcement) -> Export:
     scope = asked.scope
     return Export(
         prefix=asked.prefix, upstream=asked.upstream, prepend=scope.prepend, communities=scope.communities,
-        large_communities=scope.large_communities,
+        large_communities=scope.large_communities, watched=asked.drains,
     )  # fmt: skip
 
 
@@ -97,7 +97,8 @@ def reason_for(prefix: Prefix, facts: Facts, now: float) -> tuple[Reason, bool]:
     """
     current = prefix in facts.exported_prefixes
     if prefix not in facts.wanted_prefixes:
-        return (Reason.DRAINING if current else Reason.WITHHELD), False
+        withheld = Reason.DRAINED if prefix in facts.drained_prefixes else Reason.WITHHELD
+        return (Reason.DRAINING if current else withheld), False
     if facts.gates(prefix) <= facts.open_gates:
         if prefix not in facts.observed.covers:
             return Reason.ROUTE_NOT_IN_KERNEL, False

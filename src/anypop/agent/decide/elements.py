@@ -97,7 +97,7 @@ class Member:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """One prefix as the speaker announces it to one upstream. `graceful`: with the community of RFC 8326, to let
-    traffic decay.
+    traffic decay. `watched`: a drain stands over it, so the speaker is asked how it really tells it.
     """
 
     prefix: Prefix
@@ -106,6 +106,7 @@ class Export:
     communities: tuple[Community, ...] = ()
     large_communities: tuple[LargeCommunity, ...] = ()
     graceful: bool = False
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

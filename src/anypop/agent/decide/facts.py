@@ -247,6 +247,11 @@ class Facts:
         return {(a.prefix, a.upstream): a for a in asked}
 
     @cached_property
+    def drained_prefixes(self) -> frozenset[Prefix]:
+        """Prefixes over which a drain stands."""
+        return frozenset(a.prefix for a in self.order.announcements if a.drains)
+
+    @cached_property
     def wanted_prefixes(self) -> frozenset[Prefix]:
         return frozenset(prefix for prefix, _ in self.wanted)
 

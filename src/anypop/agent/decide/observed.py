@@ -11,7 +11,7 @@ from anypop.agent.decide.elements import ContainerSeen, Key, Leaving, Member, Pr
 from anypop.agent.decide.error_ways import ErrorTable
 from anypop.agent.decide.memory import NOTHING, Memory
 from anypop.model.announce import Address, Prefix
-from anypop.model.report import SessionReport
+from anypop.model.report import Arrived, Exported, SessionReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,8 @@ class Observed:
 
     `speaker`: the configuration that runs, None when no speaker runs; `fallen` is then that of the one that died.
     `speaker_answers` False: it runs and does not answer, so what it announces is only what we last knew. `exported`:
-    (prefix, upstream) that are really sent now. `busy`: lanes with steps under way. `overfull`: ids of containers
+    (prefix, upstream) that are really sent now; `told`: how, of those over which a drain stands. `arrived`: what came
+    in for these by each upstream; None: not counted. `busy`: lanes with steps under way. `overfull`: ids of containers
     that wrote more than they may, while the disk is nearly full. `logs`: by container bytes, and how often a log was
     full; as of the last full look.
     """
@@ -43,6 +44,8 @@ class Observed:
     speaker_answers: bool = True
     sessions: tuple[SessionReport, ...] = ()
     exported: frozenset[tuple[Prefix, str]] = frozenset()
+    told: Mapping[Prefix, tuple[Exported, ...]] = field(default_factory=dict)
+    arrived: Mapping[Prefix, tuple[Arrived, ...]] | None = None
     health: Mapping[str, ProbeVerdict] = field(default_factory=dict)
     liveness_failed: frozenset[Key] = frozenset()
     leaving: tuple[Leaving, ...] = ()

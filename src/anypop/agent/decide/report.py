@@ -23,6 +23,7 @@ from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.report import (
+    Arrived,
     ContainerReport,
     FamilyReport,
     InstanceReport,
@@ -274,6 +275,13 @@ def _prefixes(facts: Facts, at: float) -> tuple[PrefixReport, ...]:
                 reason=reason,
                 wants_withdraw=wants,
                 vacant=wants and is_vacant(prefix, facts),
+                exported=facts.observed.told.get(prefix, ()),
+                arrived=_arrived(prefix, facts),
             )
         )
     return tuple(found)
+
+
+def _arrived(prefix: Prefix, facts: Facts) -> tuple[Arrived, ...] | None:
+    counted = facts.observed.arrived
+    return counted.get(prefix) if counted is not None and prefix in facts.drained_prefixes else None

@@ -8,7 +8,7 @@ pass. Nothing known is ever forgotten because somebody does not answer.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from anypop.agent.act.bgp.bird import SpeakerSeen
@@ -28,17 +28,19 @@ from anypop.agent.decide.observed import Observed
 from anypop.agent.ledger import Page
 from anypop.agent.naming import link_of, namespace_of, short
 from anypop.agent.observe import capacity
+from anypop.agent.observe.arrivals import Arrivals
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.log_files import LogFiles, LogSeen
 from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
 from anypop.host import control_groups, inventory, netns
-from anypop.model.announce import Address
+from anypop.model.announce import Address, Prefix
 from anypop.model.confinement import PLAIN_RULES
 from anypop.model.errors import WorldError
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
+from anypop.model.report import Exported
 
 
 class Observer:
@@ -51,6 +53,7 @@ class Observer:
         self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
         self._wake, self._tell_death = wake, died
         self._errors = ErrorWays(prefix)
+        self.arrivals = Arrivals(prefix, wake)
         self._deaths = DeathWatch(self._died, self._is_its)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside, ways=ProbeWays(net))
         self._templates = Templates(runtime, wake)
@@ -170,7 +173,7 @@ class Observer:
             external=kernel.external, covers=kernel.covers, balanced=kernel.balanced,
             pins=pinned, live=self._live(page, pinned),
             speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
-            exported=speaker.exported,
+            exported=speaker.exported, told=_by_prefix(speaker.told), arrived=self.arrivals.seen,
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
             overfull=self.overfull,
@@ -267,3 +270,10 @@ def _announced(instance: InstanceOrder) -> tuple[tuple[Address, Address], ...]:
     """
     asked = instance.anycast or tuple(a.external for a in instance.addresses())
     return tuple((a, private) for a in asked if (private := instance.private(a.version)) is not None)
+
+
+def _by_prefix(told: Iterable[tuple[Prefix, Exported]]) -> dict[Prefix, tuple[Exported, ...]]:
+    found: dict[Prefix, tuple[Exported, ...]] = {}
+    for prefix, exported in told:
+        found[prefix] = (*found.get(prefix, ()), exported)
+    return found

@@ -81,7 +81,7 @@ class HostReport(Answer):
 
     host: str
     trusted: bool
-    verdict: Literal["trusted", "unknown"]
+    verdict: Literal["trusted", "drained", "unknown"]
     reason: Reason
     says: Annotated[str, Field(description="the reason as a sentence")]
     generation: Annotated[int, Field(description="of the order that was issued")]
@@ -92,6 +92,7 @@ class HostReport(Answer):
     instances: PopInstances
     report_age_s: float | None
     agent_age_s: Annotated[float | None, Field(description="since the agent's process began; null: not told")] = None
+    drain: str = left_out("the drain that stands over it, and its stage")
 
 
 class PopState(Answer):
@@ -101,7 +102,7 @@ class PopState(Answer):
     city: str
     location: Location
     trusted: bool
-    verdict: Literal["trusted", "unknown"]
+    verdict: Literal["trusted", "drained", "unknown"]
     reason: Reason
     says: str
     generation: int
@@ -112,6 +113,7 @@ class PopState(Answer):
     instances: PopInstances
     report_age_s: float | None
     hosts: list[HostReport]
+    drain: str = left_out("the drains that stand over it or one of its upstreams, and their stages")
     shared: list[SharedPrefix] = left_out("for the operator alone, where accounts share prefixes")
     tunnels: list[PopTunnel] = left_out("for the operator alone, where hosts carry for each other")
     drift: list[str] = left_out("for the operator alone")
@@ -162,11 +164,12 @@ class HostState(Answer):
 
     host: str
     pop: str
-    state: Literal["in use", "lost", "evicted"]
+    state: Literal["in use", "drained", "lost", "evicted"]
     trusted: bool
     reason: Reason
     says: str
     instances: PopInstances
+    drain: str = left_out("the drain that stands over it, and its stage")
     evicted_at: Annotated[Moment, Field(alias="evictedAt")] = left_out()
     capacity: Capacity = left_out()
     capacity_by: Literal["operator", "agent"] = left_out()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from anypop.agent.act.bgp import own_origin
 from anypop.agent.act.bgp.accepted import flaws, refused
+from anypop.agent.act.bgp.adj_rib_out import read_export
 from anypop.agent.act.bgp.bfd import Bfd, wanted_of
 from anypop.agent.act.bgp.config import Passwords, digest, render, sessions_of
 from anypop.agent.act.bgp.passwords import read_passwords
@@ -29,7 +30,7 @@ from anypop.host import birdc, process
 from anypop.model.announce import Prefix
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.report import SessionReport
+from anypop.model.report import Exported, SessionReport
 
 # One that is stopped keeps its sessions, since BFD is not its own: nobody is told anything, and neighbours wait for it
 # when it is ended. One that does not answer may be busy: it gets many times what the largest table takes.
@@ -44,7 +45,7 @@ _DIGEST = re.compile(r"[0-9a-f]{16}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerSeen:
     """How the speaker stands. `config` None: none runs; then `fallen` is what the one that died had to say, if we
-    knew it. `answers` False: it runs and says nothing.
+    knew it. `answers` False: it runs and says nothing. `told`: how watched prefixes are really told.
     """
 
     config: SpeakerConfig | None
@@ -52,6 +53,7 @@ class SpeakerSeen:
     answers: bool = True
     sessions: tuple[SessionReport, ...] = ()
     exported: frozenset[tuple[Prefix, str]] = frozenset()
+    told: tuple[tuple[Prefix, Exported], ...] = ()
     error: str = ""
 
 
@@ -149,10 +151,12 @@ class Bird:
         names = {name: (upstream.name, family) for name, (upstream, family) in sessions_of(config).items()}
         sessions = read_sessions(told, names, self._left)
         self._admit_again(config, told)
+        exported = self._exported(config, sessions)
         return SpeakerSeen(
             config=config,
             sessions=sessions,
-            exported=self._exported(config, sessions),
+            exported=exported,
+            told=self._told(config, exported),
             error="; ".join(filter(None, (own_origin.troubles(config, told, self._control), self._bfd.troubles())))
             or self._lately(),
         )
@@ -260,6 +264,20 @@ class Bird:
                 listed = [p for p in listed if self._sends(p, name)]
             found |= {(prefix, session.upstream) for prefix in listed}
         return frozenset(found)
+
+    def _told(
+        self, config: SpeakerConfig, exported: frozenset[tuple[Prefix, str]]
+    ) -> tuple[tuple[Prefix, Exported], ...]:
+        """How those are told over which a drain stands."""
+        upstreams, found = {u.name: u for u in config.upstreams}, list[tuple[Prefix, Exported]]()
+        for export in config.exports:
+            if export.watched and (export.prefix, export.upstream) in exported:
+                name = session_name(upstreams[export.upstream], export.prefix.version)
+                with contextlib.suppress(WorldError):
+                    said = birdc.ask(self._control, f"show route {export.prefix} export {name} all", timeout_s=_ASK_S)
+                    really = read_export(said, str(export.prefix), asn=config.asn, upstream=export.upstream)
+                    found += [(export.prefix, really)] if really is not None else []
+        return tuple(found)
 
     def _sends(self, prefix: Prefix, session: str) -> bool:
         try:

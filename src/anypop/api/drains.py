@@ -1,0 +1,188 @@
+"""/anypop/v1/drains: take the traffic from a PoP, a host, an upstream or an instance, and bring it back.
+
+In: requests; a PoP, host or upstream is the operator's to drain, an instance its owner's too. Out: drains as they
+stand. Which stage follows is `plan.drain`'s to say; nothing here waits for one, whoever wants to see it to its end
+asks again.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from anypop.api import shapes
+from anypop.api.bodies import JsonBody
+from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.landings import landings_before
+from anypop.api.models.drains import DrainAnswer, DrainRequest, Drains
+from anypop.control import drains
+from anypop.control.accounts import Account
+from anypop.control.drains import Aim
+from anypop.control.refusals import Forbidden, NotFound
+from anypop.control.rollouts import new_id
+from anypop.control.state import State
+from anypop.model.drain import Drain, DrainKind
+from anypop.model.names import StackId
+
+router = APIRouter(prefix="/anypop/v1/drains", tags=["drains"])
+
+DEADLINE_S = 300.0  # longer than BGP takes to settle, and than most downloads
+CALM_S = 10.0
+
+DrainRef = Annotated[str, Path(description="a drain's id, or the beginning of it")]
+
+
+@router.get("")
+@answers(Drains)
+async def list_drains(
+    account: CallerAccount,
+    platform: PlatformDep,
+    ended: Annotated[bool, Query(description="also those that are over")] = False,
+) -> dict[str, Any]:
+    """List the drains that stand, oldest first: all for the operator, those of one's own instances for others."""
+    state = platform.core.state
+    found = sorted(state.drains.values(), key=lambda d: (d.created_at, d.id))
+    mine = [d for d in found if (ended or d.active) and _is_shown(platform, account, state, d)]
+    return {"results": [data_of(platform, account, d) for d in mine]}
+
+
+@router.get("/{drain_id}")
+@answers(DrainAnswer)
+async def get_drain(drain_id: DrainRef, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Get one drain."""
+    return {"drain": data_of(platform, account, _found(platform, account, drain_id))}
+
+
+@router.post("")
+@answers(DrainAnswer, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED, Code.NOT_FOUND)
+async def begin_drain(
+    account: CallerAccount, platform: PlatformDep, body: Annotated[DrainRequest, Depends(JsonBody(DrainRequest))]
+) -> dict[str, Any]:
+    """Take the traffic from a PoP, a host, an upstream or an instance, stage by stage.
+
+    One that stands already goes on with the new times, and turns round where it was on its way back. What nobody else
+    announces in health stays announced, at the lowest preference, for as long as that is so.
+    """
+    asked = body.drain
+    aim = _aim(platform, account, asked.target, asked.stack)
+    before = await landings_before(platform, aim) if drains.standing(platform.core.state, aim) is None else []
+    step = drains.begin(
+        aim,
+        new_id(),
+        by=account.name,
+        until=asked.until.timestamp() if asked.until is not None else None,
+        deadline_s=asked.deadline_s if asked.deadline_s is not None else DEADLINE_S,
+        calm_s=asked.calm_s if asked.calm_s is not None else CALM_S,
+        baseline=before,
+    )
+    state = await platform.core.change(step)
+    drain = drains.standing(state, aim) or max(
+        (d for d in state.drains.values() if (d.kind, d.uid) == (aim.kind, aim.uid)), key=lambda d: d.created_at
+    )
+    return {"drain": data_of(platform, account, drain)}
+
+
+@router.post("/{drain_id}/undrain")
+@answers(DrainAnswer, Code.FAILED_PRECONDITION)
+async def undrain(drain_id: DrainRef, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+    """Bring the traffic back, stage by stage; what is not ill any more takes it. Allowed whatever is ill."""
+    drain = _found(platform, account, drain_id)
+    state = await platform.core.change(drains.undrain(drain.id))
+    return {"drain": data_of(platform, account, state.drains[drain.id])}
+
+
+def _aim(platform: Platform, account: Account, target: str, stack: str | None) -> Aim:
+    """What is meant, if the account may drain it. Raises `Forbidden`, `NotFound` and what `drains` raises."""
+    state = platform.core.state
+    if account.operator:
+        found = drains.site_of(state, target) if stack is None else None
+        if found is not None:
+            return found
+        return drains.instance_of(state, target, [platform.accounts.any_stack(stack).id] if stack else None)
+    own = _stacks(platform, account) if stack is None else [platform.accounts.stack(account.id, stack).id]
+    try:
+        return drains.instance_of(state, target, own)
+    except NotFound:
+        if "/" in target or target.startswith("host:") or drains.site_of(state, target) is not None:
+            raise Forbidden("PoPs, hosts and upstreams are the operator's to drain") from None
+        raise
+
+
+def _stacks(platform: Platform, account: Account) -> list[StackId]:
+    return [stack.id for stack in platform.accounts.stacks(account.id)]
+
+
+def _is_shown(platform: Platform, account: Account, state: State, drain: Drain) -> bool:
+    if account.operator:
+        return True
+    declared = state.workloads.get(drain.workload_id) if drain.kind is DrainKind.INSTANCE else None
+    return declared is not None and declared.stack_id in _stacks(platform, account)
+
+
+def _found(platform: Platform, account: Account, identity: str) -> Drain:
+    state = platform.core.state
+    drain = drains.find(state, identity)
+    if not _is_shown(platform, account, state, drain):
+        raise NotFound(f"no drain {identity}")
+    return drain
+
+
+def data_of(platform: Platform, account: Account, drain: Drain) -> dict[str, Any]:
+    """A drain as people and programs read it."""
+    traffic, now = drain.traffic, platform.clock()
+    data: dict[str, Any] = {
+        "id": drain.id,
+        "target": drain.target,
+        "kind": drain.kind.value,
+        "pop": drain.pop,
+        "stage": drain.stage.value,
+        "leaves": drain.stage.leaves,
+        "reason": drain.reason.value,
+        "says": drain.reason.says,
+        "message": drain.message,
+        "by": drain.by,
+        "deadline_s": drain.deadline_s,
+        "calm_s": drain.calm_s,
+        "until": shapes.moment(drain.until) if drain.until is not None else None,
+        "createdAt": shapes.moment(drain.created_at),
+        "endedAt": shapes.moment(drain.ended_at) if drain.ended_at is not None else None,
+        "seconds": round(max((drain.ended_at or now) - (drain.created_at if drain.ended_at else drain.stage_at), 0), 3),
+        "stages": [
+            {"stage": r.stage.value, "seconds": round(r.seconds, 3), "differs": r.differs} for r in drain.results
+        ],
+        "traffic": {
+            "first_packets": round(traffic.first_packets, 1),
+            "first_bytes": round(traffic.first_octets, 1),
+            "packets": round(traffic.packets, 1),
+            "bytes": round(traffic.octets, 1),
+        }
+        if traffic is not None
+        else None,
+    }
+    if account.operator:
+        data |= {
+            "withdrawn": sorted(str(p) for p in drain.withdrawn),
+            "held": [
+                {
+                    "prefix": str(h.prefix),
+                    "reason": h.reason.value,
+                    "says": h.reason.says,
+                    "left": h.left,
+                    "floor": h.floor,
+                }
+                for h in drain.held
+            ],
+            "before": _landed(drain.baseline),
+            "after": _landed(drain.seen),
+            "stuck": list(drain.stuck),
+        }
+    return shapes.filled(data)
+
+
+def _landed(found: Any) -> list[dict[str, Any]]:
+    return [
+        {"prefix": str(landings.prefix), "vantage": look.vantage, "pop": look.pop}
+        for landings in found
+        for look in landings.looks
+    ]
