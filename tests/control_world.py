@@ -26,14 +26,16 @@ from anypop.control.network import change_network
 from anypop.control.state import State
 from anypop.control.store import Store, open_store
 from anypop.model import codec
-from anypop.model.announce import Address, Mode, Prefix
+from anypop.model.announce import Address, Announcement, Mode, Prefix
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import (
+    Arrived,
     CarriedReport,
     ContainerReport,
+    Exported,
     InstanceReport,
     Phase,
     PrefixReport,
@@ -286,7 +288,8 @@ class FakeAgent:
     does so by uid; `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick`
     ones never answer. By uid too: `restarts` that are counted, and `made_from`, a template that is not the order's.
     While it `drains`, nothing that was to go is gone. Where there is a backbone it carries what another host said it
-    serves when it last reported, unless one of the two is `cut` off the others.
+    serves when it last reported, unless one of the two is `cut` off the others. `packets`: what has arrived for each
+    prefix (None: not counted).
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -306,6 +309,7 @@ class FakeAgent:
         self.was_out: set[Prefix] = set()
         self.sent: dict[HostName, int] = {}
         self.capacity: Capacity | None = None
+        self.packets: int | None = 0
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
 
@@ -435,6 +439,10 @@ class FakeAgent:
                     else Reason.NO_HEALTHY_INSTANCE,
                     wants_withdraw=out and not open_gates,
                     shut=tuple(sorted(shut, key=int)) if order.backbone is not None else (),
+                    exported=tuple(_exported(a) for a in told if a.drains) if out else (),
+                    arrived=tuple(Arrived(upstream=u.name, packets=self.packets, octets=0) for u in order.upstreams)
+                    if self.packets is not None and any(a.drains for a in order.announcements if a.prefix == prefix)
+                    else None,
                 )
             )
         return found
@@ -444,3 +452,13 @@ class FakeAgent:
         if order.backbone is None or prefix not in order.backbone.carried or self.cut:
             return set()
         return {a for peer in order.backbone.peers for a in self.world.serving.get(peer.host, ()) if a in prefix}
+
+
+def _exported(told: Announcement) -> Exported:
+    scope = told.scope
+    return Exported(
+        upstream=told.upstream,
+        prepend=scope.prepend,
+        communities=scope.communities,
+        large_communities=scope.large_communities,
+    )

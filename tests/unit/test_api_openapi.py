@@ -26,6 +26,7 @@ WITHOUT_BODY = {
     "reset_host",
     "give_join_token",
     "revoke_host",
+    "undrain",
 }
 WITHOUT_TOKEN = {"issue_token", "get_health"}
 each = pytest.mark.parametrize(

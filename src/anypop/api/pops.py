@@ -153,6 +153,9 @@ def tunnels_data(platform: Platform, host: HostName) -> dict[str, Any]:
 
 
 def _prefix_data(prefix: PrefixReport, trusted: bool) -> dict[str, Any]:
-    """Without the single addresses in it: they may be another account's."""
-    told = {key: value for key, value in codec.to_data(prefix).items() if key != "shut"}
+    """Without the single addresses in it: they may be another account's. How it is told and what comes in for it is
+    told of drains, to whom they concern.
+    """
+    hidden = ("shut", "exported", "arrived")
+    told = {key: value for key, value in codec.to_data(prefix).items() if key not in hidden}
     return {**told, "trusted": trusted, "says": prefix.reason.says}

@@ -30,7 +30,7 @@ _SEEN = {
 Seen in `anypop events` as `not-planned`: what was asked for and could not be given, with the numbers.
 """,
     "drains": """
-Seen in `anypop drain list`, in `anypop pops` and `anypop host list`, and in `anypop events` as `drain-stage`,
+Seen in `anypop drain`, in `anypop pops` and `anypop host list`, and in `anypop events` as `drain-stage`,
 `drain-held`, `drained` and `drain-over`.
 """,
     "instances": """

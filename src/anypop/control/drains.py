@@ -4,7 +4,7 @@ In: what a request names, and times. Out: what is meant (`aim_of`), and the `alt
 against what is there inside the step. What follows is `draining`'s and the planner's. Nothing here does I/O.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from anypop.control.core import Alter
@@ -169,7 +169,7 @@ def undrain(identity: str) -> Alter:
     """Bring the traffic back, stage by stage. Never refused for anybody's health. The step raises `NotFound`."""
 
     def alter(state: State, now: float) -> State:
-        drain = find(state, identity)
+        drain = find(state.drains.values(), identity)
         if not drain.active:
             raise Precondition(f"the drain of {drain.target} is over already")
         back = returned(drain, now)
@@ -180,11 +180,10 @@ def undrain(identity: str) -> Alter:
     return alter
 
 
-def find(state: State, identity: str) -> Drain:
-    """A drain by its id or the beginning of it. Raises `NotFound`."""
-    if (exact := state.drains.get(identity)) is not None:
-        return exact
-    found = [d for key, d in state.drains.items() if key.startswith(identity)]
+def find(drains: Iterable[Drain], identity: str) -> Drain:
+    """One of these by its id or the beginning of it. Raises `NotFound`."""
+    found = [d for d in drains if d.id.startswith(identity)]
+    found = [d for d in found if d.id == identity] or found
     if len(found) != 1:
         raise NotFound(f"no drain {identity}" if not found else f"{identity} begins {len(found)} ids: say more of it")
     return found[0]

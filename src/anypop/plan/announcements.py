@@ -180,8 +180,8 @@ def _of_prefix(
         held = every or tuple(a for _, a in mine)
         yield Announcement(prefix=prefix, upstream=upstream.name, scope=scope, gates=held, drains=drained)
         if edge:
-            # which host of the PoP answers: who has an instance is preferred to who would carry the address to one. What
-            # the PoP is told by is the prefix, so only a drain of the host counts here
+            # which host of the PoP answers: who has an instance is preferred to who would carry the address to one;
+            # what the PoP is told by is the prefix, so only a drain of the host counts here
             level, over = standing_over(
                 (d for d in drains if d.kind is DrainKind.HOST), pop.city, host.name, upstream.name, prefix
             )
