@@ -8,7 +8,7 @@ import pytest
 
 from anypop.cli import demo, views
 from anypop.host import process
-from anypop.lab import build, platform, vantage
+from anypop.lab import build, looking_glass, platform, vantage
 from tests.lab.story import HOME, VANTAGES, WORKLOAD, Shell
 from tests.wait import wait_until
 
@@ -128,6 +128,43 @@ def test_a_scoped_announcement_brings_london_home_and_moves_nobody_else(
     assert {key: state for key, (state, _) in after.items()} == dict.fromkeys(after, "established")
     # BIRD tells the age in milliseconds, and jitters
     assert all(abs(after[key][1] - since) < 0.5 for key, (_, since) in before.items())
+
+
+def test_a_drained_pop_gives_its_clients_away_and_gets_them_back(
+    shell: Shell, deployed: dict[str, Any], plain: None
+) -> None:
+    """London, brought home, is asked all the time while LHR is drained and brought back: no request fails but one that
+    was under way in the moment in which its route moved. LHR's neighbours have no route of it meanwhile, its host has
+    counted the traffic until there was none, every vantage was looked at, and the scopes are as before.
+    """
+    shell.json("announce", "scope", WORKLOAD, "--pop", "JFK,LAX", "--upstream", "209", "--keep-in", "NA", "--yes")
+    shell.until_lands({"london": "LHR"})
+    scoped = shell.json("announce", "list", WORKLOAD)
+    lab = build.attach(shell.place.state / "lab")
+    names = {i["name"]: i["location"]["cityCode"] for i in shell.json("instances", WORKLOAD)}
+    with vantage.Stream(lab.vantage("london"), anycast_of(deployed), interval_s=0.05) as stream:
+        drained = shell.json("drain", "LHR", "--yes", "--timeout", "60", "--calm", "0.5")
+        assert (drained["stage"], drained.get("held")) == ("drained", None)
+        assert not any(s.get("differs") for s in drained["stages"]), drained["stages"]
+        assert drained["traffic"]["first_packets"] > drained["traffic"]["packets"] < 2
+        landed = shell.lands()
+        assert "LHR" not in landed.values()
+        assert None not in landed.values()
+        routers = looking_glass.look(lab, anycast_of(deployed)).values()
+        ours = next(r.addresses for r in routers if r.pop == "LHR")
+        assert [r.router for r in routers if r.pop is None for c in r.candidates if str(c.next_hop) in ours] == []
+        pop = next(pop for pop in shell.json("pops") if pop["pop"] == "LHR")
+        assert pop["verdict"] == "drained"
+        back = shell.json("undrain", "LHR", "--timeout", "60")
+        assert back["stage"] == "over"
+        shell.until_lands(HOME)
+        answers = stream.stop()
+    cities = [names.get(a.body.strip()) for a in answers]  # None: it failed
+    assert len(answers) > 50
+    assert cities[0] == cities[-1] == "LHR"
+    around = {i: (cities[i - 1], cities[i + 1]) for i, city in enumerate(cities) if city is None}
+    assert all(None not in both and both[0] != both[1] for both in around.values()), around
+    assert shell.json("announce", "list", WORKLOAD) == scoped
 
 
 def test_a_killed_instance_is_restarted_while_requests_go_on(
