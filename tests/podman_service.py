@@ -81,9 +81,7 @@ class PodmanService:
     def import_web_image(self, name: str = WEB) -> None:
         """An image of busybox alone that answers on port 80 with its host name."""
         change = quote(f"CMD {_COMMAND}")
-        done = self.ask(
-            "POST", f"/images/import?reference={quote(name, safe='')}&changes={change}", content=_web_root()
-        )
+        done = self.ask("POST", f"/images/import?reference={quote(name, safe='')}&changes={change}", content=web_root())
         assert done.status_code == 200, done.text
 
     def kill(self) -> None:
@@ -112,7 +110,7 @@ class PodmanService:
         return False
 
 
-def _web_root() -> bytes:
+def web_root() -> bytes:
     """A root file system as a tar archive: static busybox under the names that the web server needs."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

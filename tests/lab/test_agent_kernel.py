@@ -374,17 +374,24 @@ def test_the_monitor_hears_our_routes_and_not_the_worlds(net: Netlink) -> None:
 
     async def listen() -> tuple[int, int]:
         heard: list[float] = []
-        monitor = KernelMonitor(lambda: heard.append(time.monotonic()))
+        monitor = KernelMonitor(lambda: heard.append(time.monotonic()), burst_s=0)
         try:
             ip.batch([f"route add unreachable 10.{n}.0.0/16 proto bird" for n in range(200)])
             rtnl.set_unreachable(net, ip_network("10.200.0.0/16"), 12, COVER_METRIC)
-            await asyncio.sleep(0)
+            for _ in range(5):
+                await asyncio.sleep(0)
             foreign = len(heard)
             rtnl.set_unreachable(net, COVER4, ROUTE_PROTOCOL, COVER_METRIC)
             async with asyncio.timeout(5):
                 while len(heard) == foreign:  # noqa: ASYNC110 - the kernel changes it
                     await asyncio.sleep(0.001)
-            return foreign, len(heard)
+            ours = len(heard)
+            rtnl.delete_route(net, COVER4, ROUTE_PROTOCOL, COVER_METRIC)
+            monitor.looked()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(heard) == ours, "what a look has seen wakes nobody"
+            return foreign, ours
         finally:
             monitor.close()
 

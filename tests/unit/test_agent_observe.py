@@ -314,7 +314,7 @@ class Told:
     def failed(self, step: Step, message: str) -> None:
         self.troubles[step.lane] = message
 
-    async def seen(self, _: Step) -> None:
+    async def seen(self, _: Sequence[Step]) -> None:
         await asyncio.sleep(0)
 
     def lane_ended(self, lane: str, *, well: bool) -> None:

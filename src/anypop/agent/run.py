@@ -57,6 +57,8 @@ from anypop.model.steady import SteadyClock
 
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
+LONGEST_REST_S = 0.02
+REPORT_AGE_S = 0.1
 FOREIGN_RULES_S = 0.1  # who changes rules without end costs us a tenth of a core at most
 # BIRD sends no events: it is asked this often, and more often while what is ordered is not yet exported
 SPEAKER_S = 1.0
@@ -113,18 +115,18 @@ class Agent:
     async def run(self) -> None:
         """Restore the last order, look at the world, then obey until cancelled."""
         self._ledger.restore()
-        monitor = KernelMonitor(self._wake_soon)
+        monitor = KernelMonitor(self._wake.set)
         learnt_monitor = LearntMonitor(deleted=self._learnt_gone.set, ruled=self._rules_changed)
         ruleset = RulesetMonitor(self._foreign_rules.set)
         named = NamespaceMonitor(self._prefix, self._wake_soon)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
-                group.create_task(self._control.deliver(self._make_report))
+                group.create_task(self._control.deliver(self._report_now))
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 self._memory = memory.began(await self._observer.open(), self._memory)
                 self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
-                group.create_task(self._passes())
+                group.create_task(self._passes(monitor))
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
                 group.create_task(self._watch_speaker(learnt_monitor))
@@ -141,13 +143,23 @@ class Agent:
             named.close()
             self._observer.close()
 
-    async def _passes(self) -> None:
+    async def _passes(self, kernel: KernelMonitor) -> None:
+        """A pass whenever something is new, and a rest of its own length after each: what many tell within
+        milliseconds is one pass, and passes never take more than half a core. Nothing that counts waits for it: a
+        dead process has left its groups before.
+        """
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
+            kernel.looked()
             self._pass()
             due = next_due(self._facts, self._clock()) if self._facts is not None else None
+            ended = clock()
+            rested = ended + min(ended - began, LONGEST_REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(due - self._clock(), 0.001)):
                     await self._wake.wait()
+            await asyncio.sleep(max(rested - clock(), 0))
             self._wake.clear()
 
     def _pass(self) -> None:
@@ -202,11 +214,11 @@ class Agent:
             self._memory = memory.lane_succeeded(lane, self._memory)
         self._wake.set()
 
-    async def seen(self, step: Step) -> None:
+    async def seen(self, steps: Sequence[Step]) -> None:
         """The kernel is read in every pass and the speaker right after it was told; containers have to be looked at
         anew.
         """
-        if isinstance(step, CreateContainer | RemoveContainer | StartContainer):
+        if any(isinstance(step, CreateContainer | RemoveContainer | StartContainer) for step in steps):
             await self._observer.containers_seen()
 
     def _died(self, seen: ContainerSeen) -> None:
@@ -369,6 +381,12 @@ class Agent:
         if self._report is None or replace(report, at=0) != replace(self._report, at=0):
             self._control.changed()
         self._report = report
+
+    def _report_now(self) -> Report:
+        """For control: what the last pass has told, where that was a moment ago."""
+        if self._report is not None and self._clock() - self._report.at < REPORT_AGE_S:
+            return self._report
+        return self._make_report()
 
     def _make_report(self) -> Report:
         speaker = self._speaker.seen

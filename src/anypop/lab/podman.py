@@ -16,19 +16,23 @@ from pathlib import Path
 from anypop.host import inventory, process
 from anypop.model.errors import WorldError
 
-# Each service runs in a mount namespace of its own. There Podman's cache, which has one fixed place for root, lies in
-# our folder; and on a host in hybrid mode, which has version 1 controllers and a version 2 hierarchy beside them, that
-# hierarchy is taken away, since crun refuses the mixture and works with version 1. "slave": namespaces and mounts made
-# outside later are seen inside, none leaks out.
+# Each service runs in a mount namespace of its own. There Podman's cache and its locks, which have one fixed place for
+# root, lie in our folder (a new service would clear the locks of all others on the machine); and on a host in hybrid
+# mode, which has version 1 controllers and a version 2 hierarchy beside them, that hierarchy is taken away, since crun
+# refuses the mixture and works with version 1. "slave": namespaces and mounts made outside later are seen inside, none
+# leaks out.
 SHARED = Path("/var/lib/containers")
 _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.procs")
-_ENTER = 'mount --bind "$1" "$2" && if [ -e "$3" ]; then umount "$(dirname "$3")"; fi && shift 3 && exec "$@"'
+_ENTER = (
+    'mount --bind "$1" "$2" && mount --bind "$3" /dev/shm && '
+    'if [ -e "$4" ]; then umount "$(dirname "$4")"; fi && shift 4 && exec "$@"'
+)
 
 
-# Locks: Podman's default is one segment of shared memory for all services of a machine, which each new one would clear.
-# After a command run inside a container (an exec probe) its two monitor processes stay, by default for 300 s, so that
-# its exit code can be asked for: 10 s are plenty.
-ENGINE = '[engine]\nlock_type = "file"\nexit_command_delay = 10\n'
+# Locks: in shared memory. In files, the other kind, one stays for ever whenever a container is looked at in the moment
+# of its removal. After a command run inside a container (an exec probe) its two monitor processes stay, by default for
+# 300 s, so that its exit code can be asked for: 10 s are plenty.
+ENGINE = '[engine]\nlock_type = "shm"\nexit_command_delay = 10\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +49,17 @@ class PodmanHome:
     def socket(self) -> Path:
         return self.run / "podman.sock"
 
+    @property
+    def locks(self) -> Path:
+        return self.run / "locks"
+
     def make(self) -> None:
         """The folders that `command` needs."""
-        for folder in (self.run, self.run / "shared", self.store):
+        for folder in (self.run, self.run / "shared", self.locks, self.store):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         SHARED.mkdir(exist_ok=True)
-        (self.run / "containers.conf").write_text(ENGINE)
+        # not containers.conf: what an older version left running goes on with its own
+        (self.run / "engine.conf").write_text(ENGINE)
 
     def command(self, *words: str) -> list[str]:
         """`podman WORDS` against this storage, in a mount namespace of its own."""
@@ -60,14 +69,24 @@ class PodmanHome:
             "overlay",
             "--network-config-dir", str(self.run / "net"), "--volumepath", str(self.store / "volumes"), *words,
         ]  # fmt: skip
-        inside = ["sh", "-c", _ENTER, "sh", str(self.run / "shared"), str(SHARED), str(_HYBRID), *podman]
+        inside = [
+            "sh",
+            "-c",
+            _ENTER,
+            "sh",
+            str(self.run / "shared"),
+            str(SHARED),
+            str(self.locks),
+            str(_HYBRID),
+            *podman,
+        ]
         return ["unshare", "--mount", "--propagation", "slave", *inside]
 
     def environment(self) -> dict[str, str]:
         return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.run),
-            "CONTAINERS_CONF": str(self.run / "containers.conf"),
+            "CONTAINERS_CONF": str(self.run / "engine.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(self.registries_conf),
         }
 

@@ -6,6 +6,7 @@ announcement) waits for them.
 """
 
 import asyncio
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Protocol
 
@@ -24,15 +25,15 @@ class Acts(Protocol):
 
 
 class Outcomes(Protocol):
-    """Who wants to know what became of steps. `seen(step)` returns when a look at the world that began after the step
-    is complete: until then its lane stays busy, or the next pass would ask for the step once more.
+    """Who wants to know what became of steps. `seen(steps)` returns when a look at the world that began after them is
+    complete: until then their lane stays busy, or the next pass would ask for them once more.
     """
 
     def done(self, step: Step) -> None: ...
 
     def failed(self, step: Step, message: str) -> None: ...
 
-    async def seen(self, step: Step) -> None: ...
+    async def seen(self, steps: Sequence[Step]) -> None: ...
 
     def lane_ended(self, lane: str, *, well: bool) -> None: ...
 
@@ -74,18 +75,19 @@ class Lanes:
         self._outcomes.lane_ended(ROUTER, well=well)
 
     async def _run(self, lane: str, steps: list[Step]) -> None:
-        order, step, well = self._orders, steps[0], True
+        order, step, well, begun = self._orders, steps[0], True, list[Step]()
         try:
             for step in steps:
                 if order != self._orders:
                     return
+                begun.append(step)
                 await self._acts.perform(step)
                 self._outcomes.done(step)
         except (WorldError, OSError) as error:
             well = False
             self._outcomes.failed(step, str(error))
         finally:
-            await self._outcomes.seen(step)
+            await self._outcomes.seen(begun)
             self.busy.discard(lane)
             self._outcomes.lane_ended(lane, well=well)
 

@@ -29,6 +29,26 @@ def network_of(address: Address) -> Prefix:
     return ip_network(address)
 
 
+class _Firewalls:
+    """The rules follow from the order and from who leaves alone, and both stay the same for most passes."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Order, tuple[InstanceOrder, ...], Firewall] | None = None
+
+    def of(self, order: Order, leaving: tuple[InstanceOrder, ...]) -> Firewall:
+        """Those of the last pass where nothing that they follow from is another object."""
+        if self._last is not None:
+            known, left, rules = self._last
+            if known is order and len(left) == len(leaving) and all(a is b for a, b in zip(left, leaving, strict=True)):
+                return rules
+        rules = firewall_for(order, {i.uid: i for i in (*leaving, *order.instances)}.values())
+        self._last = order, leaving, rules
+        return rules
+
+
+_FIREWALLS = _Firewalls()
+
+
 class Facts:
     """See the module. An instance is known here by its uid, or by `short(uid)` where the kernel's names are meant."""
 
@@ -346,8 +366,7 @@ class Facts:
     @cached_property
     def firewall(self) -> Firewall:
         """The rules as they should be: for all that runs, and for those that go on answering while they leave."""
-        leaving = (x.instance for x in self.remains if x.instance is not None)
-        return firewall_for(self.order, {i.uid: i for i in (*leaving, *self.order.instances)}.values())
+        return _FIREWALLS.of(self.order, tuple(x.instance for x in self.remains if x.instance is not None))
 
     @cached_property
     def error_ways(self) -> tuple[ErrorWay, ...]:

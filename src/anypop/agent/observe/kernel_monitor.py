@@ -1,12 +1,14 @@
 """Changes in the kernel that somebody else may have made: links, next hops, and routes of our own protocol, as they
 happen.
 
-In: nothing. Out: one call for each burst. The kernel filters the routes (a classic BPF program on the message's
-protocol byte), so the updates of a full BGP table in the same kernel cost nothing here. Says that something changed,
-not what: the next look sees it.
+In: nothing. Out: one call for each burst that no look at the kernel has followed meanwhile (`looked`): most of what
+changes we changed ourselves, and the pass that comes after sees it. The kernel filters the routes (a classic BPF
+program on the message's protocol byte), so the updates of a full BGP table in the same kernel cost nothing here. Says
+that something changed, not what: the next look sees it.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import socket
 import struct
@@ -31,6 +33,13 @@ def listen(*groups: int) -> socket.socket:
     return sock
 
 
+def _drain(sock: socket.socket) -> None:
+    """Read all that waits. An error (ENOBUFS) says that more happened than fits: one look sees it all."""
+    with contextlib.suppress(OSError):
+        while sock.recv(1 << 16):
+            pass
+
+
 def _only_protocol(sock: socket.socket, protocol: int) -> None:
     attach_filter(
         sock,
@@ -52,28 +61,44 @@ def attach_filter(sock: socket.socket, instructions: Sequence[tuple[int, int, in
     )
 
 
-class KernelMonitor:
-    """Listens in the network namespace of the thread that makes it; calls `changed` in the event loop's thread."""
+BURST_S = 0.01  # changes come in bursts
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+
+class KernelMonitor:
+    """Listens in the network namespace of the thread that makes it; calls `changed` in the event loop's thread, a
+    moment (`burst_s`) after a change.
+    """
+
+    def __init__(self, changed: Callable[[], None], burst_s: float = BURST_S) -> None:
         self._changed = changed
+        self._burst_s = burst_s
+        self._soon: asyncio.TimerHandle | None = None
         routes = listen(_ROUTE4, _ROUTE6)
         _only_protocol(routes, ROUTE_PROTOCOL)
         self._sockets = [routes, listen(_LINK, _NEXTHOP)]
         for sock in self._sockets:
             asyncio.get_running_loop().add_reader(sock, self._readable, sock)
 
+    def looked(self) -> None:
+        """Everything is about to be read from the kernel: what happened until now needs no call."""
+        for sock in self._sockets:
+            _drain(sock)
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+
     def _readable(self, sock: socket.socket) -> None:
-        try:
-            while sock.recv(1 << 16):
-                pass
-        except BlockingIOError:
-            pass
-        except OSError:
-            pass  # ENOBUFS: more changes than fit; one look sees them all
+        _drain(sock)
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(self._burst_s, self._tell)
+
+    def _tell(self) -> None:
+        self._soon = None
         self._changed()
 
     def close(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()

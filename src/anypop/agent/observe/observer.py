@@ -41,6 +41,7 @@ from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.report import Exported
+from anypop.model.workload import Container
 
 
 class Observer:
@@ -69,6 +70,7 @@ class Observer:
         self.overfull: frozenset[str] = frozenset()
         self.disk_error = ""
         self.log_sizes: Mapping[str, LogSeen] = {}
+        self._targets: dict[Key, tuple[InstanceOrder, Target]] = {}
 
     async def open(self) -> Sequence[ContainerSeen]:
         """The first look. Returns when containers and speaker are known: nothing may be done before, or it would be
@@ -235,17 +237,23 @@ class Observer:
         self._logs.follow({c.id for c in containers if c.key in running})
         targets = {}
         for uid, instance in instances.items():
-            address, announced = next(instance.addresses()).private, _announced(instance)
             for container in instance.containers:
                 key = (uid, container.name)
                 pid = running.get(key)
                 if pid is not None:
-                    found = (key, pid) in memory.found
-                    targets[key] = Target(
-                        container=container, address=address, pid=pid, found=found, link=link_of(uid),
-                        announced=announced,
-                    )  # fmt: skip
+                    targets[key] = self._target(instance, container, pid, found=(key, pid) in memory.found)
+        self._targets = {key: (instances[key[0]], target) for key, target in targets.items()}
         self.probes.set(targets)
+
+    def _target(self, instance: InstanceOrder, container: Container, pid: int, *, found: bool) -> Target:
+        """What is asked of it: the same as in the last pass, unless its order or its process is another one."""
+        known, target = self._targets.get((instance.uid, container.name), (None, None))
+        if known is instance and target is not None and (target.pid, target.found) == (pid, found):
+            return target
+        return Target(
+            container=container, address=next(instance.addresses()).private, pid=pid, found=found,
+            link=link_of(instance.uid), announced=_announced(instance),
+        )  # fmt: skip
 
     def _is_its(self, key: Key, pid: int) -> bool:
         """Whether this process is a container's: it lives in its control group, or at least in its network

@@ -110,6 +110,7 @@ class Probes:
         self._targets: dict[Key, Target] = {}
         self._begun: dict[Key, float] = {}
         self._asked: dict[Key, tuple[int, ...]] = {}
+        self._unasked: set[Key] = set()
         self._readiness: dict[Place, asyncio.Task[None]] = {}
         self._liveness: dict[Place, asyncio.Task[None]] = {}
         self._health: dict[Place, Health] = {}
@@ -125,7 +126,7 @@ class Probes:
             now = targets.get(key)
             if now is None or now.pid != target.pid:
                 self._drop(key)
-            elif now != target:
+            elif now is not target and now != target:
                 self._change(key, target, now)
         for key, target in targets.items():
             if key not in self._targets:
@@ -167,7 +168,7 @@ class Probes:
                 if health.healthy is wanted:
                     ever = all((key, version) in self._ever or (key, 0) in self._ever for key in keys)
                     return FamilyVerdict(version=version, healthy=wanted, reason=health.reason, message=said, ever=ever)
-        unasked = all(key in self._targets and not _questions(self._targets[key].container) for key in keys)
+        unasked = all(key in self._unasked for key in keys)
         reason = Reason.NOT_ASKED if unasked else Reason.PROBE_PASSED
         return FamilyVerdict(version=version, healthy=True, reason=reason)
 
@@ -183,8 +184,14 @@ class Probes:
         for key in list(self._targets):
             self._drop(key)
 
-    def _begin(self, key: Key, target: Target) -> None:
+    def _keep(self, key: Key, target: Target) -> None:
         self._targets[key] = target
+        self._unasked.discard(key)
+        if not _questions(target.container):
+            self._unasked.add(key)
+
+    def _begin(self, key: Key, target: Target) -> None:
+        self._keep(key, target)
         self._begun[key] = self._clock()
         self._asked[key] = _families(target)
         for version in self._asked[key]:
@@ -201,7 +208,7 @@ class Probes:
 
     def _change(self, key: Key, before: Target, target: Target) -> None:
         """The same process is to be asked otherwise."""
-        self._targets[key] = target
+        self._keep(key, target)
         moved = replace(before, container=target.container) != target
         if moved or _questions(before.container) != _questions(target.container):
             for version in self._asked[key]:
@@ -238,6 +245,7 @@ class Probes:
 
     def _drop(self, key: Key) -> None:
         self._targets.pop(key, None)
+        self._unasked.discard(key)
         self._begun.pop(key, None)
         self.liveness_failed.discard(key)
         for version in self._asked.get(key, ()):

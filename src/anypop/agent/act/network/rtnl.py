@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from anypop.agent.act.network import netlink as nl
@@ -36,6 +37,7 @@ _RULE_HEADER = struct.Struct("=BBBBBBBBI")
 _NEXTHOP_HEADER = struct.Struct("=BBBBI")
 _NEIGHBOR_HEADER = struct.Struct("=BxxxiHBB")
 _PERMANENT = 0x80
+_LINKS = _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.u32(29, 8)  # IFLA_EXT_MASK: no counters (RTEXT_FILTER_SKIP_STATS)
 _GROUP_ENTRY = struct.Struct("=IBBH")
 
 
@@ -107,14 +109,16 @@ def family_of(address: Address | Prefix) -> int:
 
 def links(net: Netlink) -> list[Link]:
     """All interfaces of the namespace."""
-    found = []
-    for payload in net.dump("list links", GET_LINK, _LINK_HEADER.pack(0, 0, 0, 0, 0)):
-        _, _, index, flags, _ = _LINK_HEADER.unpack_from(payload)
-        attributes = nl.attributes(payload[16:])
-        name = attributes[3].rstrip(b"\0").decode()
-        group, mac = _number(attributes, 27), attributes.get(1, b"")  # IFLA_GROUP, IFLA_ADDRESS
-        found.append(Link(index=index, name=name, up=bool(flags & _UP), group=group, mac=mac))
-    return found
+    return [_read_link(payload) for payload in net.dump("list links", GET_LINK, _LINKS)]
+
+
+@lru_cache(maxsize=1 << 12)  # without counters a link tells the same words in every pass
+def _read_link(payload: bytes) -> Link:
+    _, _, index, flags, _ = _LINK_HEADER.unpack_from(payload)
+    attributes = nl.attributes(payload[16:])
+    name = attributes[3].rstrip(b"\0").decode()
+    group, mac = _number(attributes, 27), attributes.get(1, b"")  # IFLA_GROUP, IFLA_ADDRESS
+    return Link(index=index, name=name, up=bool(flags & _UP), group=group, mac=mac)
 
 
 def add_veth(
@@ -265,22 +269,24 @@ def routes(net: Netlink, protocol: int, table: int = MAIN_TABLE) -> list[Route]:
             if not nl.is_gone(error):  # a table exists while it has routes
                 raise
             continue
-        for payload in answers:
-            _, length, _, _, low, maker, _, kind, _ = _ROUTE_HEADER.unpack_from(payload)
-            attributes = nl.attributes(payload[12:])
-            if maker == protocol and (_number(attributes, 15) or low) == table:
-                found.append(_read_route(family, length, kind, attributes))
+        told = map(_read_route, answers)
+        found += [route for maker, place, route in told if maker == protocol and place == table]
     return found
 
 
-def _read_route(family: int, length: int, kind: int, attributes: dict[int, bytes]) -> Route:
+@lru_cache(maxsize=1 << 14)  # a route that stays tells the same words in every pass
+def _read_route(payload: bytes) -> tuple[int, int, Route]:
+    """Its protocol, its table, and the route."""
+    family, length, _, _, low, maker, _, kind, _ = _ROUTE_HEADER.unpack_from(payload)
+    attributes = nl.attributes(payload[12:])
     packed = attributes.get(1) or bytes(4 if family == socket.AF_INET else 16)
     prefix: IPv4Network | IPv6Network = ip_network((packed, length))
     gateway: IPv4Address | IPv6Address | None = ip_address(attributes[5]) if 5 in attributes else None
-    return Route(
+    route = Route(
         prefix=prefix, unreachable=kind == UNREACHABLE, interface=_number(attributes, 4), gateway=gateway,
         nexthop=_number(attributes, 30), metric=_number(attributes, 6),
     )  # fmt: skip
+    return maker, _number(attributes, 15) or low, route
 
 
 def add_mark_rule(net: Netlink, rule: MarkRule) -> None:
@@ -403,21 +409,20 @@ def delete_nexthop(net: Netlink, number: int) -> None:
 
 def nexthops(net: Netlink, protocol: int) -> list[NextHop]:
     """Next-hop objects that carry `protocol`."""
-    found = []
-    for payload in net.dump("list next hops", GET_NEXTHOP, _NEXTHOP_HEADER.pack(0, 0, 0, 0, 0)):
-        if payload[2] != protocol:
-            continue
-        attributes = nl.attributes(payload[8:])
-        group = tuple((hop, weight + 1) for hop, weight, _, _ in _GROUP_ENTRY.iter_unpack(attributes.get(2, b"")))
-        gateway = ip_address(attributes[6]) if 6 in attributes else None
-        resilient = nl.attributes(attributes.get(12, b""))  # NHA_RES_GROUP
-        found.append(
-            NextHop(
-                id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group,
-                buckets=_number(resilient, 1)
-            )
-        )  # fmt: skip
-    return found
+    told = net.dump("list next hops", GET_NEXTHOP, _NEXTHOP_HEADER.pack(0, 0, 0, 0, 0))
+    return [_read_nexthop(payload) for payload in told if payload[2] == protocol]
+
+
+@lru_cache(maxsize=1 << 12)
+def _read_nexthop(payload: bytes) -> NextHop:
+    attributes = nl.attributes(payload[8:])
+    group = tuple((hop, weight + 1) for hop, weight, _, _ in _GROUP_ENTRY.iter_unpack(attributes.get(2, b"")))
+    gateway = ip_address(attributes[6]) if 6 in attributes else None
+    resilient = nl.attributes(attributes.get(12, b""))  # NHA_RES_GROUP
+    return NextHop(
+        id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group,
+        buckets=_number(resilient, 1)
+    )  # fmt: skip
 
 
 def _number(attributes: dict[int, bytes], kind: int) -> int:
