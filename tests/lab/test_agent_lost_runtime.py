@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anypop.agent.naming import namespace_of
-from anypop.host import inventory, ip
+from anypop.host import inventory, ip, netns
 from anypop.model.order import InstanceOrder
 from tests.agent_lab import PopLab, container_pids, external, instance
 from tests.wait import wait_until
@@ -62,8 +62,9 @@ def _serves_anew(pop: PopLab, one: InstanceOrder, before: str) -> bool:
 
 
 def test_dead_by_the_kernels_word_is_made_anew(pop: PopLab) -> None:
-    """Without its monitor an instance goes on serving and is watched; when its process or its namespace goes then, it
-    is made anew although Podman says that it runs, also where Podman's service was away meanwhile.
+    """Without its monitor an instance goes on serving and is watched, also when its namespace loses its name; when its
+    process goes then, it is made anew although Podman says that it runs, also where Podman's service was away
+    meanwhile.
     """
     ids = {i.uid: _id(pop, i) for i in THREE}
     pids = container_pids(pop)
@@ -80,12 +81,14 @@ def test_dead_by_the_kernels_word_is_made_anew(pop: PopLab) -> None:
         timeout_s=5,
         reason="a death is told although nobody tells Podman",
     )
-    for one in (killed, lost):
-        wait_until(
-            lambda one=one: _serves_anew(pop, one, ids[one.uid]),  # type: ignore[misc]
-            timeout_s=30,
-            reason=f"{one.name} serves in a new life",
-        )
+    wait_until(lambda: _serves_anew(pop, killed, ids[killed.uid]), timeout_s=30, reason="it serves in a new life")
+    wait_until(
+        lambda: netns.exists(namespace_of(pop.prefix, lost.uid)),
+        timeout_s=10,
+        reason="the namespace has its name again",
+    )
+    assert _id(pop, lost) == ids[lost.uid]
+    assert pop.get(external(lost)) == lost.name
     report = pop.reported(killed.name)
     assert report is not None
     (container,) = report.containers
