@@ -28,7 +28,7 @@ from anypop.agent.act.network import firewall, inside, learnt, sysctl
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.control_client import ControlClient
-from anypop.agent.decide import images, memory
+from anypop.agent.decide import images, memory, milestones
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import ContainerSeen
 from anypop.agent.decide.facts import Facts
@@ -179,6 +179,9 @@ class Agent:
             self._memory = memory.sessions_seen(self._memory, seen.sessions, speaks=speaks, now=now)
         facts = self._facts = Facts(page.order, replace(seen, memory=self._memory))
         self._memory = memory.undrained(facts.resumed, self._memory)
+        if (times := milestones.reached(facts, now)) is not self._memory.milestones:
+            self._memory = replace(self._memory, milestones=times)
+            facts.observed = replace(facts.observed, memory=self._memory)  # for the report of this very pass
         steps = converge(facts, now)
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)

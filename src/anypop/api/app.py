@@ -31,6 +31,7 @@ from anypop.api import (
     quotas,
     rollouts,
     stacks,
+    timelines,
     watch,
     workloads,
 )
@@ -43,7 +44,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, stacks, workloads,
-        prices, changes, rollouts, watch, announcements, communities, probes, predictions,
+        prices, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-# changes adds its commands to workloads
+# changes and timeline add their commands to workloads
 from anypop.cli import (
     announce,
     audit,
@@ -27,6 +27,7 @@ from anypop.cli import (
     probes,
     rollouts,
     routes,
+    timeline,  # noqa: F401
     workloads,
 )
 from anypop.cli.call import Output, Root

@@ -25,6 +25,30 @@ class Phase(StrEnum):
     DELETING = "DELETING"
 
 
+class Milestone(StrEnum):
+    """How far an incarnation has come on its host, in this order: its order was read there; its network namespace was
+    made; its containers were created, and started; it first answered its probes; traffic is led to it; its prefix is
+    in the speaker's configuration; a neighbour of the host was sent it.
+    """
+
+    ORDERED = "ordered"
+    NAMESPACE = "namespace"
+    CREATED = "created"
+    STARTED = "started"
+    HEALTHY = "healthy"
+    ROUTED = "routed"
+    ANNOUNCED = "announced"
+    TOLD = "told"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """The first time of a milestone."""
+
+    milestone: Milestone
+    at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerReport:
     """One container. `image_digest`: of the image that it was made from, as pulled; `confinement`: how it was shut in
@@ -68,7 +92,7 @@ class InstanceReport:
 
     `families`: where they differ in health, or may; without any it is the same in all.
     `template`: what its containers were really made from, by their own labels. `serving`: it holds the slot's
-    addresses.
+    addresses. `milestones`: of one that the agent has made since it began.
     """
 
     name: InstanceName
@@ -82,6 +106,7 @@ class InstanceReport:
     started_at: float | None = None
     containers: tuple[ContainerReport, ...] = ()
     families: tuple[FamilyReport, ...] = ()
+    milestones: tuple[Reached, ...] = ()
 
     def healthy_in(self, version: int) -> bool:
         """Whether it answers in a family."""

@@ -8,7 +8,7 @@ what the report is about.
 from dataclasses import replace
 
 from anypop.model.errors import Problem
-from anypop.model.report import InstanceReport, Report
+from anypop.model.report import InstanceReport, Milestone, Report
 
 # A host has a /20 of private addresses at most in any network document so far, and as many prefixes need as many
 # neighbours: both numbers are above what one machine runs.
@@ -49,7 +49,9 @@ def excess(report: Report) -> list[Problem]:
     if problems:
         return problems
     for at, one in enumerate(report.instances):
-        wrong = _wrong(one.message, one.started_at)
+        wrong = _wrong(one.message, one.started_at, *(reached.at for reached in one.milestones[: len(Milestone)]))
+        if len(one.milestones) > len(Milestone):
+            wrong = f"has {len(one.milestones)} milestones; {len(Milestone)} are allowed"
         if len(one.containers) > MOST_CONTAINERS:
             wrong = f"has {len(one.containers)} containers; {MOST_CONTAINERS} are allowed"
         for c in one.containers:

@@ -23,6 +23,7 @@ from anypop.agent.decide.steps import (
     DropImage,
     EndDrain,
     FitLink,
+    MakeNamespace,
     PrepareRouter,
     PullImage,
     SetFirewall,
@@ -33,7 +34,7 @@ from anypop.agent.decide.steps import (
 from anypop.agent.naming import short
 from anypop.model.announce import Prefix
 from anypop.model.reasons import Reason
-from anypop.model.report import SessionReport
+from anypop.model.report import Milestone, SessionReport
 
 V = TypeVar("V")
 
@@ -70,7 +71,8 @@ class Memory:
     asked for (0: none); `book`: which of them may go one day. `found`: containers that ran before this agent did,
     with their pids; `dead`: ids and pids of processes whose end we know. `pasts`: what the next life of a container
     will carry. `trouble` holds the lanes that rest; `failures` counts in a row, also of those that a new order let
-    off their rest. `asked`: what each lane was last asked for.
+    off their rest. `asked`: what each lane was last asked for. `milestones`: the first time of each, of incarnations
+    whose namespace this agent has made.
     """
 
     router_ready: bool = False
@@ -91,6 +93,7 @@ class Memory:
     trouble: Mapping[str, Trouble] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     asked: Mapping[str, Asked] = field(default_factory=dict)
+    milestones: Mapping[str, Mapping[Milestone, float]] = field(default_factory=dict)
 
     def restart_at(self, key: Key) -> float:
         """When a container may be started (again); 0: at once."""
@@ -187,6 +190,13 @@ def taken(steps: Iterable[Step], memory: Memory, busy: Collection[str], now: flo
 def step_done(step: Step, memory: Memory, now: float) -> Memory:
     """A step has had its effect; remembers what no later look can find out by itself."""
     match step:
+        case MakeNamespace():
+            begun = {Milestone.ORDERED: memory.ordered_at.get(step.uid, now), Milestone.NAMESPACE: now}
+            return replace(memory, milestones={step.uid: begun, **memory.milestones})
+        case CreateContainer():
+            return _passed(step.instance.uid, Milestone.CREATED, memory, now)
+        case StartContainer():
+            return _passed(step.uid, Milestone.STARTED, memory, now)
         case PrepareRouter():
             return replace(memory, router_ready=True)
         case SetFirewall():
@@ -207,6 +217,14 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, drained=memory.drained | {step.uid})
         case _:
             return memory
+
+
+def _passed(uid: str, milestone: Milestone, memory: Memory, now: float) -> Memory:
+    """The first time counts, of containers the last of the first lives."""
+    times = memory.milestones.get(uid)
+    if times is None or Milestone.HEALTHY in times:
+        return memory
+    return replace(memory, milestones={**memory.milestones, uid: {**times, milestone: now}})
 
 
 def step_failed(step: Step, message: str, memory: Memory, now: float) -> Memory:
@@ -262,6 +280,7 @@ def forgotten(uid: str, memory: Memory) -> Memory:
         memory,
         inside=_without(memory.inside, {uid}),
         ordered_at=_without(memory.ordered_at, {uid}),
+        milestones=_without(memory.milestones, {uid}),
         draining_since=_without(memory.draining_since, {uid}),
         drained=memory.drained - {uid},
         restarts={key: value for key, value in memory.restarts.items() if key[0] != uid},

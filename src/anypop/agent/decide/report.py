@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TypedDict
 
+from anypop.agent.decide import milestones
 from anypop.agent.decide.announcements import is_vacant, reason_for
 from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past, ProbeVerdict
 from anypop.agent.decide.facts import Facts, network_of
@@ -97,6 +98,7 @@ def _instance(instance: InstanceOrder, facts: Facts, at: float) -> InstanceRepor
         name=instance.name, uid=instance.uid, phase=phase, healthy=healthy, reason=reason, message=message,
         template=_template(instance.uid, facts), serving=_has_slot(instance, facts),
         started_at=max(starts, default=None), containers=containers,
+        milestones=milestones.told(instance.uid, facts.observed.memory.milestones),
         families=tuple(
             FamilyReport(version=f.version, healthy=healthy and f.healthy is True, reason=f.reason, message=f.message)
             for f in (verdict.families if verdict else ())

@@ -1,0 +1,53 @@
+"""When each incarnation came how far, by this host's clock: from its order to the first neighbour that has its prefix.
+
+In: steps that were done, `Facts` of a pass. Out: for each incarnation that this agent has made itself the first time of
+each `Milestone`. One that was found running has none: nobody here knows. Pure.
+"""
+
+from collections.abc import Mapping
+
+from anypop.agent.decide.facts import Facts
+from anypop.agent.naming import short
+from anypop.model.order import InstanceOrder
+from anypop.model.report import Milestone, Reached
+
+Times = Mapping[str, Mapping[Milestone, float]]
+
+
+def reached(facts: Facts, now: float) -> Times:
+    """With what a pass sees for the first time. The same object where that is nothing."""
+    known = facts.observed.memory.milestones
+    news: dict[str, Mapping[Milestone, float]] = {}
+    for uid, times in known.items():
+        if Milestone.TOLD in times or (instance := facts.known.get(short(uid))) is None:
+            continue
+        seen = _seen(instance, facts)
+        if any(stone not in times for stone in seen):
+            news[uid] = {**dict.fromkeys(seen, now), **times}
+    return {**known, **news} if news else known
+
+
+def told(uid: str, times: Times) -> tuple[Reached, ...]:
+    """As the report has them, in their order."""
+    own = times.get(uid, {})
+    return tuple(Reached(milestone=stone, at=own[stone]) for stone in Milestone if stone in own)
+
+
+def _seen(instance: InstanceOrder, facts: Facts) -> list[Milestone]:
+    """How far it is by now: each needs the one before."""
+    verdict = facts.observed.health.get(instance.uid)
+    if verdict is None or not verdict.healthy:
+        return []
+    found, key = [Milestone.HEALTHY], short(instance.uid)
+    if key not in (facts.memberships if instance.anycast else facts.external):
+        return found
+    found.append(Milestone.ROUTED)
+    addresses = instance.anycast or tuple(a.external for a in instance.addresses())
+    served = [a for a in addresses if not instance.anycast or a in facts.memberships[key]]
+    covers = [facts.covers_of(address) for address in served]
+    if not all(covers):
+        return found
+    found.append(Milestone.ANNOUNCED)
+    if all(any(prefix in facts.sent_prefixes for prefix in own) for own in covers):
+        found.append(Milestone.TOLD)
+    return found
