@@ -200,6 +200,8 @@ class Agent:
 
     def done(self, step: Step) -> None:
         """A step of some lane has had its effect."""
+        if isinstance(step, CreateContainer):
+            self._observer.created(step)
         self._memory = memory.step_done(step, self._memory, self._clock())
         self._keep_book(images.fetched(self._memory.book, self._runtime.fetched()))
 
@@ -219,9 +221,10 @@ class Agent:
 
     async def seen(self, steps: Sequence[Step]) -> None:
         """The kernel is read in every pass and the speaker right after it was told; containers have to be looked at
-        anew.
+        anew. A start need not wait for a look at what was just created.
         """
-        if any(isinstance(step, CreateContainer | RemoveContainer | StartContainer) for step in steps):
+        touched = [s for s in steps if isinstance(s, CreateContainer | RemoveContainer | StartContainer)]
+        if any(not isinstance(step, CreateContainer) or not self._observer.knows(step) for step in touched):
             await self._observer.containers_seen()
 
     def _died(self, seen: ContainerSeen) -> None:

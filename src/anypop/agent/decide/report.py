@@ -210,7 +210,7 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     return ContainerReport(
         name=name, phase=phase, reason=reason, message=message, container_id=seen.id, started_at=seen.started_at,
         finished_at=seen.finished_at, exit_code=seen.exit_code, ready=ready, image_digest=seen.image_digest,
-        restarts=seen.past.restarts, confinement=seen.confinement,
+        restarts=seen.past.restarts, confinement=seen.confinement if seen.id else None,
         log_bytes=log[0], log_turns=log[1],
         **_last(past if ended else seen.past),
     )  # fmt: skip

@@ -25,6 +25,7 @@ from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.memory import Memory, as_known
 from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.ledger import Page
 from anypop.agent.naming import link_of, namespace_of, short
 from anypop.agent.observe import capacity
@@ -156,6 +157,23 @@ class Observer:
             self.runtime_error = str(error)
         if not quietly:
             self._wake()
+
+    def created(self, step: CreateContainer) -> None:
+        """A container was made just now: until the next look it is known by what was asked for, without an id. A look
+        that began before may forget it once more, which costs asking for it again.
+        """
+        if self.containers is None or self.knows(step):
+            return
+        key = step.instance.uid, step.container.name
+        made = ContainerSeen(
+            id="", instance=step.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED,
+            past=step.past, template=step.instance.template,
+        )  # fmt: skip
+        self.containers = (*self.containers, made)
+
+    def knows(self, step: CreateContainer) -> bool:
+        """Whether there is a container of this name, as far as is known."""
+        return any(c.key == (step.instance.uid, step.container.name) for c in self.containers or ())
 
     def observe(self, page: Page, memory: Memory, busy: Collection[str]) -> Observed:
         """Everything, for one pass. Reads the kernel; keeps probes and death watch in step with the containers that
