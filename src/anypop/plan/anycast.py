@@ -67,6 +67,7 @@ def allocate(
         tenants.setdefault(held.prefix6, []).append(workload)
     taken = {held.address4 for held in table.values()}
     notes: list[PlanNote] = []
+    tried: dict[IPv4Network, int] = {}
     for identity in placed:
         wanted = ground.workload(identity)
         if wanted is None or identity in table or not wants(ground, identity):
@@ -77,6 +78,7 @@ def allocate(
             footprints,
             tenants=lambda prefix: tenants.get(prefix, ()),
             is_taken=lambda address: address in taken or ground.rests(address),
+            tried=tried,
         )
         if isinstance(given, PlanNote):
             notes.append(given)
@@ -122,14 +124,16 @@ def give(
     *,
     tenants: Tenants,
     is_taken: Callable[[IPv4Address], bool],
+    tried: dict[IPv4Network, int] | None = None,
 ) -> AnycastAddress | PlanNote:
-    """An address for a workload that has none. `footprints`: its own, and those of all tenants."""
+    """An address for a workload that has none. `footprints`: its own, and those of all; `tried`: see `_free`."""
     mine, network = footprints[workload.id], sites.network
+    tried = {} if tried is None else tried
     prefix6 = next(_candidates(sites, network.anycast6, tenants, mine, footprints), None)
     free = (
         (p, a)
         for p in _candidates(sites, network.anycast4, tenants, mine, footprints)
-        if (a := _free(p, is_taken)) is not None
+        if (a := _free(p, is_taken, tried)) is not None
     )
     found = next(free, None)
     if found is None or prefix6 is None:
@@ -158,17 +162,18 @@ def _candidates(
         yield from _carried(prefixes, tenants, mine, footprints)
         return
     lets = [p for p in prefixes if all(sites.may_announce(p, city) for city in mine.asked)]
+    place = mine.place
     for prefix in lets:
         sharing = tenants(prefix)
-        if sharing and not mine.local and all(_are_neighbours(footprints[w], mine) for w in sharing):
+        if sharing and not mine.local and all(_is_neighbour(footprints[w], place) for w in sharing):
             yield prefix
     for prefix in lets:
         if not tenants(prefix):
             yield prefix
 
 
-def _are_neighbours(one: Footprint, mine: Footprint) -> bool:
-    return not one.local and one.place == mine.place
+def _is_neighbour(one: Footprint, place: tuple[object, ...]) -> bool:
+    return not one.local and one[:3] == place  # a slice: this is asked for each pair of workloads
 
 
 def _carried(
@@ -221,9 +226,17 @@ def _out_of_carried(family: int, prefixes: Sequence[Prefix], mine: Footprint) ->
     )
 
 
-def _free(prefix: IPv4Network, is_taken: Callable[[IPv4Address], bool]) -> IPv4Address | None:
-    first = int(prefix.network_address) + 1
-    return next((a for n in range(hosts(prefix)) if not is_taken(a := IPv4Address(first + n))), None)
+def _free(
+    prefix: IPv4Network, is_taken: Callable[[IPv4Address], bool], tried: dict[IPv4Network, int]
+) -> IPv4Address | None:
+    """The lowest that is free. `tried`: how many of a prefix were found taken, where none becomes free meanwhile."""
+    first, most = int(prefix.network_address) + 1, hosts(prefix)
+    for n in range(tried.get(prefix, 0), most):
+        if not is_taken(address := IPv4Address(first + n)):
+            tried[prefix] = n
+            return address
+    tried[prefix] = most
+    return None
 
 
 def _twin(prefix: IPv6Network, address: IPv4Address) -> IPv6Address:
