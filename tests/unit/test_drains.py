@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anypop.control.drain_facts import standing_of
 from anypop.control.past import in_the_past
 from anypop.control.refusals import NotFound, Precondition
 from anypop.control.rollouts import abort, roll_back
@@ -277,11 +279,63 @@ def test_a_name_that_means_nothing_is_told_what_there_is() -> None:
             raise AssertionError(target)
 
 
-TARGETS = ("AMS", "LHR", "LHR-1", "LHR-2", "AMS/telia", "AMS/qwest", "LHR/telia", "web-all-ams-0", "web-all-lhr-0")
+def test_an_update_does_not_count_on_what_is_being_drained() -> None:
+    """Without room for two an update stops one before its successor is there, where others carry on. A drained PoP, or
+    one all of whose upstreams are drained, carries nothing; and a drain counts on nobody who is about to be stopped.
+    """
+    for targets in (["LHR"], ["LHR/telia", "LHR/qwest"]):
+        platform = a_platform(cpu_millis=1000)
+        for target in targets:
+            platform.drain(target, deadline_s=2.0)
+        platform.until_settled(
+            lambda wanted=targets, of=platform.of: all(of(t).stage is DrainStage.DRAINED for t in wanted)
+        )  # type: ignore[misc]
+        platform.deploy(2)
+        for _ in range(40):
+            platform.later(0.6, reports=HOSTS)
+            assert platform.serving() == {AMS_HOST}, targets
+        assert {p.incarnation.revision for p in platform.state.incarnations.values() if p.incarnation.pop == AMS} == {1}
+        for target in targets:
+            platform.undrain(target)
+        platform.settle(1.0, 60)
+        assert {p.incarnation.revision for p in platform.state.incarnations.values()} == {2}
+
+
+def test_a_drain_counts_on_nobody_who_is_about_to_be_stopped() -> None:
+    """An update may stop Amsterdam's only instance first: Amsterdam announces still, and is no way to lean on."""
+    platform = a_platform()
+    prefix = platform.network.anycast4[0]
+    assert {w.pop for w in standing_of(platform.state, [prefix], platform.now)[prefix].ways} == {AMS, LHR}
+    platform.deploy(2)
+    rollout = platform.state.active_rollouts()[0]
+    uids = frozenset(platform.healthy(AMS_HOST))
+    told = replace(platform.state, rollouts={rollout.id: replace(rollout, may_stop_first=uids)})
+    assert {w.pop for w in standing_of(told, [prefix], platform.now)[prefix].ways} == {LHR}
+
+
+def test_an_instance_takes_no_until() -> None:
+    platform = a_platform()
+    name = next(p.incarnation.name for p in platform.state.incarnations.values())
+    with pytest.raises(Invalid, match="does not come back"):
+        platform.drain(name, until=platform.now + 60)
+
+
+TARGETS = (
+    "AMS",
+    "LHR",
+    "LHR-1",
+    "LHR-2",
+    "AMS/telia",
+    "AMS/qwest",
+    "LHR/telia",
+    "LHR/qwest",
+    "web-all-ams-0",
+    "web-all-lhr-0",
+)
 moves = st.lists(
     st.tuples(
         st.sampled_from(["drain", "drain", "undrain", "update", "rollback", "abort", "obey", "obey", "obey", "wait"]),
-        st.integers(0, 8),
+        st.integers(0, 9),
         st.sampled_from([0.0, 0.3, 1.0, 4.0]),
     ),
     min_size=8,

@@ -133,6 +133,8 @@ def begin(
     def alter(state: State, now: float) -> State:
         if until is not None and until <= now:
             raise Invalid.one("drain.until", "is over already: name a moment to come")
+        if until is not None and aim.kind is DrainKind.INSTANCE:
+            raise Invalid.one("drain.until", "an instance is replaced, and does not come back: leave it out")
         there = standing(state, aim)
         if there is not None:
             return with_drain(state, again(there, until=until, deadline_s=deadline_s, calm_s=calm_s, now=now))
@@ -151,7 +153,7 @@ def begin(
             stage=DrainStage.REPLACING if replaces else DrainStage.LOWERING,
             reason=Reason.EMPTYING if replaces else Reason.LOWERED,
             by=by,
-            until=None if replaces else until,
+            until=until,
             deadline_s=deadline_s,
             calm_s=calm_s,
             created_at=now,

@@ -336,10 +336,16 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
                 incarnation=incarnation,
                 trusted=is_fresh(received, now),
                 report=reports[incarnation.host].get(incarnation.uid),
-                carries=supports(draft.drains_at(incarnation.pop), incarnation.pop, incarnation.host),
+                carries=_carries(draft, incarnation),
             )
         )
     return sorted(found, key=lambda s: (s.incarnation.name, s.incarnation.life))
+
+
+def _carries(draft: State, incarnation: Incarnation) -> bool:
+    drains, pop = draft.drains_at(incarnation.pop), draft.pop(incarnation.pop)
+    upstreams = [u.name for u in pop.upstreams] if pop is not None and drains else ()
+    return supports(drains, incarnation.pop, incarnation.host, upstreams)
 
 
 def _adopted(draft: State) -> State:

@@ -110,12 +110,14 @@ def emptied_by(drain: Drain) -> HostName | None:
     return drain.host if drain.kind is DrainKind.HOST and drain.stage.leaves else None
 
 
-def supports(drains: Collection[Drain], pop: CityCode, host: HostName) -> bool:
-    """Whether others may count on an instance there: not while its PoP or its host is being drained, however far that
-    has come.
+def supports(drains: Collection[Drain], pop: CityCode, host: HostName, upstreams: Collection[str]) -> bool:
+    """Whether others may count on an instance there: not while its PoP or its host is being drained, or all of the
+    PoP's `upstreams`, however far that has come.
     """
-    taken = (DrainKind.POP, DrainKind.HOST)
-    return not any(d.stage.leaves and d.kind in taken and concerns(d, pop, host, "") for d in drains)
+    leaving = [d for d in drains if d.stage.leaves]
+    return not any(concerns(d, pop, host, "") for d in leaving) and not (
+        leaving and all(any(concerns(d, pop, host, name) for d in leaving) for name in upstreams)
+    )
 
 
 def advance(drain: Drain, found: Found, now: float) -> Drain:
