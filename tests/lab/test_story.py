@@ -1,6 +1,7 @@
 """The story, step by step, on one running platform: what a user types and what then really happens."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +147,14 @@ def test_a_drained_pop_gives_its_clients_away_and_gets_them_back(
         drained = shell.json("drain", "LHR", "--yes", "--timeout", "60", "--calm", "0.5")
         assert (drained["stage"], drained.get("held")) == ("drained", None)
         assert not any(s.get("differs") for s in drained["stages"]), drained["stages"]
-        assert drained["traffic"]["first_packets"] > drained["traffic"]["packets"] < 2
-        landed = shell.lands()
-        assert "LHR" not in landed.values()
-        assert None not in landed.values()
-        routers = looking_glass.look(lab, anycast_of(deployed)).values()
-        ours = next(r.addresses for r in routers if r.pop == "LHR")
-        assert [r.router for r in routers if r.pop is None for c in r.candidates if str(c.next_hop) in ours] == []
+        assert drained["traffic"]["first_packets"] > 20  # twenty requests a second, of some six packets each
+        assert drained["traffic"]["packets"] < 2
+        wait_until(
+            lambda: {None, "LHR"}.isdisjoint(shell.lands().values()),
+            timeout_s=20,
+            reason="every vantage lands in another PoP",
+        )
+        wait_until(lambda: not told_by_lhr(lab, anycast_of(deployed)), timeout_s=20, reason="LHR is told of nowhere")
         pop = next(pop for pop in shell.json("pops") if pop["pop"] == "LHR")
         assert pop["verdict"] == "drained"
         back = shell.json("undrain", "LHR", "--timeout", "60")
@@ -162,8 +164,10 @@ def test_a_drained_pop_gives_its_clients_away_and_gets_them_back(
     cities = [names.get(a.body.strip()) for a in answers]  # None: it failed
     assert len(answers) > 50
     assert cities[0] == cities[-1] == "LHR"
-    around = {i: (cities[i - 1], cities[i + 1]) for i, city in enumerate(cities) if city is None}
-    assert all(None not in both and both[0] != both[1] for both in around.values()), around
+    gaps = ((city, list(group)) for city, group in groupby(range(len(cities)), key=cities.__getitem__))
+    for failed in (group for city, group in gaps if city is None):
+        assert len(failed) <= 3, failed  # so many may be on their way at once on a busy machine
+        assert cities[failed[0] - 1] != cities[failed[-1] + 1], failed
     assert shell.json("announce", "list", WORKLOAD) == scoped
 
 
@@ -268,6 +272,13 @@ def sessions(shell: Shell) -> dict[tuple[str, str, int], tuple[str, float]]:
     """State and beginning (seconds since the epoch) of every BGP session of every PoP."""
     rows = [(pop["city"], session) for pop in shell.json("pops") for session in pop["sessions"]]
     return {(city, s["upstream"], s["family"]): (s["state"], s["since"]) for city, s in rows}
+
+
+def told_by_lhr(lab: build.Lab, address: str) -> list[str]:
+    """The other networks' routers that have a route of LHR's."""
+    routers = looking_glass.look(lab, address).values()
+    ours = next(r.addresses for r in routers if r.pop == "LHR")
+    return [r.router for r in routers if r.pop is None for c in r.candidates if str(c.next_hop) in ours]
 
 
 def anycast_of(made: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def drained_between(before: State, after: State) -> Iterator[Event]:
 
 def _news(was: Drain | None, now: Drain) -> Iterator[tuple[EventKind, str]]:
     if was is None:
-        yield EventKind.DRAIN_BEGUN, f"its traffic is taken away: it {now.reason.says}"
+        yield EventKind.DRAIN_BEGUN, f"its traffic is to go elsewhere: it {now.reason.says}"
     elif was.stage is not now.stage:
         said = now.results[-1].differs if now.results else ""
         yield (

@@ -33,6 +33,7 @@ class Level(IntEnum):
 
 
 class DrainStage(StrEnum):
+    COUNTING = "counting"  # as before, until it is known how much arrives
     LOWERING = "lowering"  # until the lowest preference is really exported
     DECAYING = "decaying"  # until the traffic has gone elsewhere
     WITHDRAWING = "withdrawing"  # until nothing is exported
@@ -143,8 +144,8 @@ class Drain:
     workload_id: WorkloadId = WorkloadId("")
     instance: InstanceName = InstanceName("")
     uid: str = ""
-    stage: DrainStage = DrainStage.LOWERING
-    reason: Reason = Reason.LOWERED
+    stage: DrainStage = DrainStage.COUNTING
+    reason: Reason = Reason.COUNTING
     message: str = ""
     by: str = ""
     deadline_s: float = 300.0

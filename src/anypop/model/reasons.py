@@ -42,6 +42,7 @@ class Reason(StrEnum):
     ASKED_BY_OPERATOR = "asked-by-operator"
     WAITS_FOR_ROOM = "waits-for-room"
     # drains
+    COUNTING = "counting"
     LOWERED = "lowered"
     DECAYING = "decaying"
     NOT_EXPORTED = "not-exported"
@@ -128,6 +129,7 @@ _SAYS: dict[Reason, str] = {
     Reason.ASKED_BY_OPERATOR: "asked for by a person",
     Reason.WAITS_FOR_ROOM: "waits: the host has no room for two, and taking the old one first would take it out of "
     "service",
+    Reason.COUNTING: "has its traffic counted, so that it can be seen to go",
     Reason.LOWERED: "is told at the lowest preference, so that its traffic goes elsewhere",
     Reason.DECAYING: "waits for its traffic to go elsewhere",
     Reason.NOT_EXPORTED: "waits until that is what its hosts really export",

@@ -39,7 +39,11 @@ LOOK_S = 0.2
 # A stuck route is looked for so long after the withdrawal: BGP's own path hunting takes a minute or two.
 STUCK_S = 180.0
 
+# How much arrives before anything changes is waited for so long; a host that counts nothing delays no drain.
+COUNT_S = 5.0
+
 _NEXT = {
+    DrainStage.COUNTING: (DrainStage.LOWERING, Reason.LOWERED),
     DrainStage.LOWERING: (DrainStage.DECAYING, Reason.DECAYING),
     DrainStage.DECAYING: (DrainStage.WITHDRAWING, Reason.NOT_EXPORTED),
     DrainStage.WITHDRAWING: (DrainStage.EMPTYING, Reason.EMPTYING),
@@ -139,18 +143,21 @@ def advance(drain: Drain, found: Found, now: float) -> Drain:
         return replace(drain, message="; ".join(found.left))
     if drain.stage in COMING_BACK:
         return _back(drain, (*found.missing, *found.unwell), late, now)
-    differs = _waits_for(drain, found, late)
+    differs = _waits_for(drain, found, late, now)
     if differs:
         return replace(drain, reason=_why(drain), message="; ".join(differs), well_since=None)
     unmet = (*found.missing, *found.left) if late else ()
     return _onward(drain, "; ".join(unmet), now)
 
 
-def _waits_for(drain: Drain, found: Found, late: bool) -> Sequence[str]:
+def _waits_for(drain: Drain, found: Found, late: bool, now: float) -> Sequence[str]:
     """What keeps a stage of leaving from being through. Its deadline ends every wait but those for the withdrawal
     itself: that nothing is exported any more, and for those prefixes that nobody else announces.
     """
     match drain.stage:
+        case DrainStage.COUNTING:
+            counted = found.empty or drain.traffic is not None or drain.stage_at + COUNT_S <= now
+            return () if late or counted else ("its traffic is not measured yet",)
         case DrainStage.LOWERING:
             return () if late else found.missing
         case DrainStage.DECAYING:
@@ -169,6 +176,7 @@ def _why(drain: Drain) -> Reason:
     if drain.held and drain.stage in (DrainStage.WITHDRAWING, DrainStage.EMPTYING):
         return drain.held[0].reason
     return {
+        DrainStage.COUNTING: Reason.COUNTING,
         DrainStage.LOWERING: Reason.NOT_EXPORTED,
         DrainStage.DECAYING: Reason.DECAYING,
         DrainStage.WITHDRAWING: Reason.NOT_EXPORTED,
@@ -201,15 +209,17 @@ def _result(drain: Drain, differs: str, now: float) -> StageResult:
 
 
 def returned(drain: Drain, now: float) -> Drain:
-    """The drain on its way back, whatever state it is in. One that withheld nothing yet need not begin at the lowest
-    preference.
+    """The drain on its way back, whatever state it is in. One that withheld nothing yet, or changed nothing, need not
+    begin at the lowest preference.
     """
     if not drain.stage.leaves:
         return drain
     moved = replace(drain, results=(*drain.results, _result(drain, "", now)), until=None)
     if drain.kind is DrainKind.INSTANCE:
         return replace(moved, stage=DrainStage.OVER, reason=Reason.UNDRAINED, message="", stage_at=now, ended_at=now)
-    stage = DrainStage.RETURNING if drain.stage.level is Level.WITHHELD else DrainStage.RAISING
+    stage = {Level.WITHHELD: DrainStage.RETURNING, Level.LOWERED: DrainStage.RAISING}.get(
+        drain.stage.level, DrainStage.RESTORING
+    )
     return replace(
         moved, stage=stage, reason=Reason.RETURNING, message="", began_at=now, stage_at=now, well_since=None,
         withdrawn=frozenset(), held=(), stuck=(),
@@ -309,6 +319,8 @@ def measured(before: Traffic | None, packets: float, octets: float, at: float) -
 def moments(drain: Drain) -> list[float]:
     """When an active drain may say something else although nothing happens."""
     found = [drain.stage_at + LOOK_S]
+    if drain.stage is DrainStage.COUNTING:
+        found.append(drain.stage_at + COUNT_S)
     if drain.until is not None and drain.stage.leaves:
         found.append(drain.until)
     if drain.stage is not DrainStage.DRAINED:
