@@ -289,6 +289,8 @@ def action(state: State, kind: int, number: int, a: int, b: int) -> Alter:
             return drained(number, a, b)
         case 17:
             return returned(a)
+        case 18:
+            return reported([names[number % len(names)]], a, b)  # one host alone
     return lambda state, now: state  # time alone
 
 
@@ -315,6 +317,42 @@ def test_what_is_decided_step_by_step_is_what_is_decided_as_a_whole(
     comes and goes, lost hosts, rests that end: after each step plan, verdict, memory and orders are those of everything
     done anew, and what one refuses the other refuses in the same words.
     """
+    play(first, history)
+
+
+# three workloads in other cities, which share a prefix where there is a backbone; all is well, in two rounds
+WELL = [(0, 0, 3, 0, 0.5), (0, 2, 4, 0, 0.5), (0, 4, 8, 0, 0.5), *[(3, 0, 0, 0, 0.5)] * 3]
+SICK = [(18, 1, 2, 1, 0.5), (18, 2, 2, 1, 0.5)]  # one of them works nowhere
+troubles = st.lists(
+    st.tuples(
+        st.sampled_from([18] * 8 + [3, 11, 15, 15]),
+        st.integers(0, 5),
+        st.sampled_from([0, 2, 4, 8, 9]),
+        st.integers(0, 511),
+        st.sampled_from([0.0, 0.5, 1.5, 4.0, 10.0, 40.0]),
+    ),
+    min_size=5,
+    max_size=MOVES,
+)
+
+
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(troubles)
+@example([(18, 5, 0, 2, 0.5), *[(15, 0, 0, 0, 0.5)] * 2, (18, 0, 0, 32, 0.5)])
+@example([*SICK, (18, 5, 0, 2, 0.5), (18, 0, 0, 32, 0.5), (18, 0, 0, 32, 0.5)])
+@example([*SICK, (18, 5, 0, 34, 0.5), (18, 0, 0, 32, 0.5), (18, 0, 0, 32, 0.5)])
+@example([*SICK, (18, 5, 0, 66, 0.5), (18, 0, 0, 32, 0.5), (18, 0, 0, 32, 0.5)])
+def test_what_hosts_say_one_after_the_other_on_a_backbone_is_judged_as_a_whole(
+    history: list[tuple[int, int, int, int, float]],
+) -> None:
+    """One host after the other tells what it can neither serve nor carry, who is sick, that it wants to leave, or that
+    all is well again; and the backbone is turned off and on.
+    """
+    play(8, [*WELL, *history])
+
+
+def play(first: int, history: list[tuple[int, int, int, int, float]]) -> None:
+    """A history, step by step and as a whole, from a network of the variant `first`."""
     now = 1_700_000_000.0
     state = State(network=a_network(first), template_key=KEY, started_at=now)
     state = decide(state, state, now=now)

@@ -281,6 +281,7 @@ class _Rejudging:
             else:
                 views[host] = seen
             self._compare(host, known, seen)
+            # what it can carry, and since when it has said so, matters only while somebody asks
             self.dirty_prefixes |= self.before.asking & {*self.gates.get(host, {})}
             if host in turned:
                 self.dirty_workloads |= {*self.plan.lives_on(host).values()}
@@ -292,8 +293,7 @@ class _Rejudging:
         if old == new:
             return
         self.dirty_prefixes |= (old.announcing ^ new.announcing) | (old.wanting ^ new.wanting)
-        self.dirty_prefixes |= (old.vacant ^ new.vacant) | (old.told ^ new.told)
-        self.dirty_prefixes |= {prefix for prefix, _ in old.shut ^ new.shut}
+        self.dirty_prefixes |= old.vacant ^ new.vacant
         flipped = old.healthy ^ new.healthy
         self.dirty_workloads |= flipped
         flipped |= {workload for workload, _ in old.silent ^ new.silent}
