@@ -338,6 +338,7 @@ troubles = st.lists(
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(troubles)
+@example([(16, 0, 1, 0, 0.5), (3, 0, 0, 0, 4.0), (17, 0, 1, 0, 4.0)])
 @example([(18, 5, 0, 2, 0.5), *[(15, 0, 0, 0, 0.5)] * 2, (18, 0, 0, 32, 0.5)])
 @example([*SICK, (18, 5, 0, 2, 0.5), (18, 0, 0, 32, 0.5), (18, 0, 0, 32, 0.5)])
 @example([*SICK, (18, 5, 0, 34, 0.5), (18, 0, 0, 32, 0.5), (18, 0, 0, 32, 0.5)])

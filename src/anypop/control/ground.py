@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address
 
 from anypop.control.state import State, resting
-from anypop.model.announce import ScopeRule
+from anypop.model.announce import Prefix, ScopeRule
 from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
@@ -129,10 +129,13 @@ def touched_between(before: State, after: State) -> Touched:
     for incarnation in lives:
         workloads.add(incarnation.workload_id)
         hosts.add(incarnation.host)
-    drained = list(_drained_otherwise(before, after))
+    drained, prefixes = list(_drained_otherwise(before, after)), set[Prefix]()
     for drain in drained:
         pop = after.pop(drain.pop) or before.pop(drain.pop)
-        hosts |= {host.name for host in pop.hosts} if pop is not None else set()
+        here = [host.name for host in pop.hosts] if pop is not None else []
+        hosts |= {*here}
+        # with a backbone a PoP tells prefixes of workloads that do not stand there
+        prefixes |= {p for host in here for p in (before.plan.telling.get(host, ()) if before.plan is not None else ())}
         for state in (before, after):
             workloads |= _at(state, drain)
     addresses = False
@@ -146,6 +149,7 @@ def touched_between(before: State, after: State) -> Touched:
     return Touched(
         workloads=frozenset(workloads),
         hosts=frozenset(hosts),
+        prefixes=frozenset(prefixes),
         addresses=addresses,
         more=before.moves != after.moves or before.eases != after.eases or bool(drained),
     )

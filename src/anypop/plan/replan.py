@@ -31,22 +31,25 @@ _NOWHERE = Homes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """What may be planned otherwise than before. `hosts`: what is taken or free there. `addresses`: an anycast address
-    has rested. `more`: something else, of which no part follows that is not pending already.
+    """What may be planned otherwise than before. `hosts`: what is taken or free there. `prefixes`: how they are
+    announced. `addresses`: an anycast address has rested. `more`: something else, of which no part follows that is not
+    pending already.
     """
 
     workloads: frozenset[WorkloadId] = frozenset()
     hosts: frozenset[HostName] = frozenset()
+    prefixes: frozenset[Prefix] = frozenset()
     addresses: bool = False
     more: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.workloads or self.hosts or self.addresses or self.more)
+        return bool(self.workloads or self.hosts or self.prefixes or self.addresses or self.more)
 
     def __or__(self, other: "Touched") -> "Touched":
         return Touched(
             workloads=self.workloads | other.workloads,
             hosts=self.hosts | other.hosts,
+            prefixes=self.prefixes | other.prefixes,
             addresses=self.addresses or other.addresses,
         )
 
@@ -362,8 +365,10 @@ class _Replanning:
         return bool(self.anycast.group("address4", address)) or self.ground.rests(address)
 
     def _tell(self) -> None:
-        """The covering prefixes of all who were settled, or whose address is new or gone, as they are announced now."""
-        prefixes: set[Prefix] = set()
+        """The covering prefixes of all who were settled, or whose address is new or gone, and those that are touched
+        themselves, as they are announced now.
+        """
+        prefixes: set[Prefix] = set(self.touched.prefixes & self.before.told.keys())
         for workload in (*self.settled, *self.rehomed):
             for held in (self.before.anycast.get(workload), self.anycast.get(workload)):
                 if held is not None:
