@@ -61,7 +61,8 @@ def test_a_worker_is_started_when_needed_and_used_again() -> None:
         assert workers.pids == []
         assert await workers.run(operator.neg, 5, account="a") == -5
         (pid,) = workers.pids
-        assert pid != os.getpid() and os.getpriority(os.PRIO_PROCESS, pid) >= NICENESS
+        own = os.getpriority(os.PRIO_PROCESS, 0)  # of this run, which somebody may have given another priority
+        assert pid != os.getpid() and os.getpriority(os.PRIO_PROCESS, pid) == min(own + NICENESS, 19)
         with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
             await workers.run(math.sqrt, -1, account="a")  # what the work raises comes back, and the process stays
         assert await workers.run(operator.neg, 6, account="a") == -6 and workers.pids == [pid]
