@@ -7,7 +7,7 @@ from pathlib import Path
 from anypop.cli.failure import Failure
 from bench.harness import publish
 
-NAMES = ("deploy", "rollout", "lab", "catchment", "agree", "explain", "isolation", "scale")
+NAMES = ("deploy", "rollout", "lab", "catchment", "agree", "explain", "isolation", "failover", "scale")
 
 
 def main() -> int:

@@ -27,6 +27,11 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream, UpstreamKind
 from anypop.model.peering import Imports
 
+BFD_MS, BFD_TIMES = 50, 3
+"""How fast either end of a link to one of our PoPs, or inside one, notices that the other is silent."""
+
+BFD = f"min rx interval {BFD_MS} ms; min tx interval {BFD_MS} ms; multiplier {BFD_TIMES};"
+
 VANTAGES4 = IPv4Network("172.16.0.0/12")
 VANTAGES6 = IPv6Network("fd00:e::/32")
 MANAGEMENT = IPv4Network("100.64.0.0/16")
@@ -435,4 +440,6 @@ def _session(link: Link, *, name: str, asn: int, kind: UpstreamKind) -> Upstream
         neighbor6=IPv6Address(neighbor6),
         local6=IPv6Address(local6),
         imports=IMPORTS,
+        bfd_interval_ms=BFD_MS,
+        bfd_multiplier=BFD_TIMES,
     )

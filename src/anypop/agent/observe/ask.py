@@ -8,9 +8,11 @@ connection, exec on exit code 0, UDP on any answer or the expected one, DNS on o
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from functools import cache
 
@@ -21,6 +23,7 @@ from anypop.model.errors import WorldError
 from anypop.model.workload import Probe, ProbeKind
 
 _LONGEST_ANSWER = 65_535
+_NO_LINGER = struct.pack("ii", 1, 0)  # the end is a reset: what the application still has to say does not matter
 RunInside = Callable[[tuple[str, ...], float], Awaitable[int]]
 
 
@@ -29,10 +32,10 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
     moment. `link`: the interface that it leaves by; empty: any.
     """
     try:
+        if probe.kind is ProbeKind.TCP:  # hundreds of these a second must cost next to nothing
+            return await _connect(probe, address, link)
         async with asyncio.timeout(probe.timeout_s):
             match probe.kind:
-                case ProbeKind.TCP:
-                    return await _connect(address, probe.port, link)
                 case ProbeKind.HTTP:
                     return await _get(probe, address, link)
                 case ProbeKind.UDP:
@@ -97,10 +100,48 @@ async def _resolve(probe: Probe, address: Address, link: str) -> str | None:
     return dns.trouble_of(answer, number)
 
 
-async def _connect(address: Address, port: int, link: str) -> str | None:
-    _, writer = await _open(address, port, link)
-    await _end(writer)
+def _begun(address: Address, port: int, link: str) -> socket.socket | None:
+    """A connection that is under way; None: it stood, and is gone again. The kernel answers for a server that listens,
+    and for an instance on this machine it has done so when the call returns, so mostly nothing has to be waited for.
+    """
+    sock = _socket(address, socket.SOCK_STREAM, link)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        number = sock.connect_ex((str(address), port))
+        if number == errno.EINPROGRESS and not _is_connected(sock):
+            return sock
+        if number not in (0, errno.EINPROGRESS):
+            raise OSError(number, os.strerror(number))
+    except BaseException:
+        sock.close()
+        raise
+    sock.close()
     return None
+
+
+async def _connect(probe: Probe, address: Address, link: str) -> str | None:
+    sock = _begun(address, probe.port, link)
+    if sock is not None:
+        with sock:
+            async with asyncio.timeout(probe.timeout_s):
+                await _until_connected(sock, (str(address), probe.port))
+    return None
+
+
+async def _until_connected(sock: socket.socket, place: tuple[str, int]) -> None:
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, place)
+    except OSError as error:
+        if error.errno != errno.EISCONN:  # it came in between
+            raise
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 async def _get(probe: Probe, address: Address, link: str) -> str | None:

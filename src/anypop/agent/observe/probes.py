@@ -14,6 +14,7 @@ from typing import Protocol as Shape
 
 from anypop.agent.decide.elements import FamilyVerdict, Key, ProbeVerdict
 from anypop.agent.observe.ask import ask
+from anypop.host import process
 from anypop.judge.health import Event, Health, Stage, Thresholds, after
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
@@ -22,7 +23,9 @@ from anypop.model.workload import Container, Probe, ProbeKind, Protocol
 
 QUICK_S = 0.01
 QUICK_FOR_S = 2.0  # most start within this; a slow one is then asked each second at least
-DEFAULT = Probe(kind=ProbeKind.TCP, period_s=1, timeout_s=1, success_threshold=1, failure_threshold=3)
+# Where no probe is declared: what hangs is found within 2 s, by three questions that begin half a second apart.
+DEFAULT = Probe(kind=ProbeKind.TCP, period_s=0.5, timeout_s=0.4, success_threshold=1, failure_threshold=3)
+STOPPED = "the process is stopped"
 
 RunInside = Callable[[Key, tuple[str, ...], float], Awaitable[int]]
 """Runs a command in a container, for so many seconds at most; gives its exit code."""
@@ -260,14 +263,19 @@ class Probes:
         thresholds = Thresholds(rise=max(1, probe.success_threshold), fall=max(1, probe.failure_threshold))
         if self._health[place].stage is Stage.PENDING:
             await asyncio.sleep(self._rest_of_delay_s(place[0], probe))
-        begun = self._clock()
+        begun, declared = self._clock(), target.container.readiness is not None
         while True:
-            trouble = None
+            asked_at = asyncio.get_running_loop().time()
+            # the kernel takes connections for a process that is stopped, until its queue is full
+            trouble = STOPPED if not declared and process.is_stopped(target.pid) else None
             for question in questions:
                 trouble = trouble or await self._ask(place[0], target, question, address)
             self._said[place] = trouble or ""
             self._move(place, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
-            await asyncio.sleep(_pause(probe, self._health[place], self._clock() - begun))
+            pause_s = _pause(probe, self._health[place], self._clock() - begun)
+            if not declared:  # a question that nobody answers puts off the next one no further
+                pause_s = max(QUICK_S, pause_s - (asyncio.get_running_loop().time() - asked_at))
+            await asyncio.sleep(pause_s)
 
     async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
         """One question at one address, over the instance's own link."""

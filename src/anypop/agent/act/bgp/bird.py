@@ -131,7 +131,6 @@ class Bird:
         pid = process.alive(self._pid)
         if pid is None:
             return SpeakerSeen(config=None, fallen=self._last, error=self._lately())
-        _prefer(pid)
         begun = time.monotonic()
         try:
             told = birdc.ask(self._control, "eval anypop_digest", "show protocols all", timeout_s=_ASK_S)

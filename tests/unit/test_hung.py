@@ -1,0 +1,104 @@
+"""What hangs is found although the kernel goes on to take its connections: a process that is stopped, a queue that is
+full.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from anypop.agent.observe import probes
+from anypop.agent.observe.ask import ask
+from anypop.agent.observe.probes import DEFAULT, STOPPED, Probes, Target
+from anypop.model.workload import Container, Port, Probe, ProbeKind
+
+HERE = ip_address("127.0.0.1")
+KEY = ("u1", "web")
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+        yield listening
+
+
+def _tcp(listener: socket.socket) -> Probe:
+    return Probe(kind=ProbeKind.TCP, port=listener.getsockname()[1], period_s=1, timeout_s=0.2)
+
+
+def _asked(probe: Probe) -> str | None:
+    async def nobody(_: tuple[str, ...], __: float) -> int:
+        raise AssertionError
+
+    return asyncio.run(ask(probe, HERE, nobody))
+
+
+def test_three_questions_fit_into_two_seconds() -> None:
+    """Also where it stops right after an answer, and each question has to be given up."""
+    assert DEFAULT.timeout_s < DEFAULT.period_s
+    assert DEFAULT.failure_threshold * DEFAULT.period_s + DEFAULT.timeout_s < 2
+
+
+def test_a_server_whose_queue_is_full_does_not_answer(listener: socket.socket) -> None:
+    """It listens all the while."""
+    assert _asked(_tcp(listener)) is None
+    listener.accept()[0].close()
+    with contextlib.ExitStack() as waiting:
+        for _ in range(4):  # the kernel lets one more in than it was told
+            sock = waiting.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        assert _asked(_tcp(listener)) == "no answer within 0.2 s"
+
+
+def test_a_server_that_does_not_listen_is_told_as_before(listener: socket.socket) -> None:
+    probe = _tcp(listener)
+    listener.close()
+    assert _asked(probe) == f"port {probe.port}: Connection refused"
+
+
+def test_a_process_that_is_stopped_is_sick_while_its_port_takes_connections(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And well again once it goes on; with a probe of its own it is asked that alone."""
+    monkeypatch.setattr(
+        probes, "DEFAULT", Probe(kind=ProbeKind.TCP, period_s=0.02, timeout_s=0.02, failure_threshold=3)
+    )
+    listener.listen(512)
+    port = listener.getsockname()[1]
+    container = Container(name="web", image="i", ports=(Port(name="http", port=port, open_to_all=True),))
+
+    async def test(pid: int) -> None:
+        async def inside(*_: object) -> int:
+            raise AssertionError
+
+        watched = Probes(wake=lambda: None, clock=time.time, run_inside=inside)
+        watched.set({KEY: Target(container=container, address=HERE, pid=pid, found=False)})
+        try:
+            await _until(watched, healthy=True)
+            os.kill(pid, signal.SIGSTOP)
+            await _until(watched, healthy=False)
+            assert STOPPED in watched.verdict("u1", ("web",)).message
+            os.kill(pid, signal.SIGCONT)
+            await _until(watched, healthy=True)
+        finally:
+            watched.close()
+
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        try:
+            asyncio.run(test(sleeper.pid))
+        finally:
+            sleeper.kill()
+
+
+async def _until(watched: Probes, *, healthy: bool) -> None:
+    async with asyncio.timeout(10):
+        while watched.verdict("u1", ("web",)).healthy is not healthy:  # noqa: ASYNC110 - the kernel changes it
+            await asyncio.sleep(0.005)
