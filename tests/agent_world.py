@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import Any
 
 from anypop.agent.decide import memory
+from anypop.agent.decide.backbone import LINGER, LINGER_S, Tunnel
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import (
     ContainerSeen,
@@ -21,6 +22,7 @@ from anypop.agent.decide.elements import (
     Member,
     ProbeVerdict,
     SpeakerConfig,
+    TunnelGuard,
 )
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.memory import Memory
@@ -45,11 +47,14 @@ from anypop.agent.decide.steps import (
     SetCover,
     SetExternal,
     SetFirewall,
+    SetGuard,
     SetNextHops,
     SetRoute,
     SetSpeaker,
+    SetTunnel,
     StartContainer,
     Step,
+    Tell,
 )
 from anypop.agent.ledger import Page, turn
 from anypop.agent.naming import device_group_of, is_device_group, short
@@ -158,6 +163,12 @@ class FakeHost:
     fallen: SpeakerConfig | None = None
     images: set[str] = field(default_factory=set)
     pins: dict[str, float] = field(default_factory=dict)
+    tunnel: Tunnel | None = None
+    guard: TunnelGuard | None = None
+    inbound: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
+    served: dict[Address, int] = field(default_factory=dict)
+    offers: dict[IPv4Address, dict[Address, int]] = field(default_factory=dict)
+    lingers: dict[tuple[Address, IPv4Address], float] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
     let_go: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
@@ -177,7 +188,9 @@ class FakeHost:
 
     def kill(self) -> None:
         """kill -9 of the agent, and a new one: what runs goes on, what was remembered is lost."""
-        self.memory = replace(memory.NOTHING, unfit=frozenset(self.unfit))
+        self.memory = replace(
+            memory.NOTHING, unfit=frozenset(self.unfit), guard_known=self.guard is None, tunnel=self.tunnel
+        )
         self.began_probing.clear()
 
     def die(self, uid: str, code: int = 137) -> None:
@@ -201,12 +214,15 @@ class FakeHost:
         self.memory = memory.looked(
             self.memory, containers=containers, speaker=self.speaker, pins=self.pins, uids=uids, now=self.now
         )  # fmt: skip
+        balanced = {a: self.groups[a] for a in self.routed}
+        self.memory = memory.groups_seen(self.memory, balanced, self.now)
         going = {x.removal.uid for x in self.page.leaving if short(x.removal.uid) in self.pins}
         seen = Observed(
             containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
             links=dict(self.links), groups=dict(self.device_groups),
             external=dict(self.external), covers=frozenset(self.covers),
-            balanced={a: self.groups[a] for a in self.routed},
+            balanced=balanced, inbound=dict(self.inbound), served=dict(self.served),
+            tunnel=True if self.tunnel is not None else None, offers={p: dict(o) for p, o in self.offers.items()},
             pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
             health=self._health(), leaving=self.page.leaving, memory=self.memory,
@@ -288,18 +304,47 @@ class FakeHost:
                 self.covers.discard(step.prefix)
             case SetNextHops():
                 assert step.members, "an empty group does not exist"
-                assert all(self.links.get(m.short) for m in step.members), "a next hop needs its link"
-                assert {m.short for m in step.members} <= dict(step.gateways).keys(), (
-                    "a next hop needs the address behind its link"
+                local = {m.short for m in step.members if m.peer is None}
+                assert all(self.links.get(key) for key in local), "a next hop needs its link"
+                assert local <= dict(step.gateways).keys(), "a next hop needs the address behind its link"
+                away = {m.peer for m in step.members if m.peer is not None}
+                assert not away or (self.tunnel is not None and not step.inbound), (
+                    "what comes by the tunnel never goes out by it"
                 )
-                self._guard_members(step)
-                self.groups[step.address] = step.members
+                assert away <= {target for target, _ in (self.tunnel.targets if self.tunnel else ())}
+                if step.inbound:
+                    self.inbound[step.address] = step.members
+                else:
+                    self._guard_members(step)
+                    self.groups[step.address] = step.members
             case SetRoute():
-                assert step.address in self.groups, "a route needs its group"
-                self.routed.add(step.address)
+                assert step.inbound or step.address in self.groups, "a route needs its group"
+                if not step.inbound:
+                    self.routed.add(step.address)
             case RemoveRoute():
-                self.groups.pop(step.address, None)
-                self.routed.discard(step.address)
+                if step.inbound:
+                    assert step.address not in self.served, f"7: {step.address} is told and nobody answers"
+                    self.inbound.pop(step.address, None)
+                else:
+                    self.groups.pop(step.address, None)
+                    self.routed.discard(step.address)
+            case SetTunnel():
+                assert step.tunnel is None or self.guard is not None, "20: a tunnel that nobody guards"
+                if step.tunnel is None:
+                    self.inbound.clear()
+                    self.served.clear()
+                    for anycast, members in list(self.groups.items()):
+                        self._keep(anycast, tuple(m for m in members if m.peer is None))
+                self.tunnel = step.tunnel
+            case SetGuard():
+                assert step.rules is not None or self.tunnel is None, "20: a tunnel that nobody guards"
+                self.guard = step.rules
+            case Tell():
+                assert step.count is None or step.address in self.inbound, f"8: {step.address} is told without a way"
+                if step.count is None:
+                    self.served.pop(step.address, None)
+                else:
+                    self.served[step.address] = step.count
             case SetFirewall():
                 self.firewall = step.rules
             case SetSpeaker():
@@ -409,9 +454,10 @@ class FakeHost:
         owners = {short(i.uid): i.uid for i in self.page.order.instances}
         for gate in gates:
             assert gate in self.routed, f"8: {export.prefix} is announced before {gate} has a route"
-            assert any(m.short in owners and self.is_well(owners[m.short]) for m in self.groups[gate]), (
-                f"8: nobody answers {gate}"
-            )
+            assert any(
+                self._offers(gate, m.peer) if m.peer else m.short in owners and self.is_well(owners[m.short])
+                for m in self.groups[gate]
+            ), f"8: nobody answers {gate}"
 
     def _guard_flows(self, uid: str, what: str) -> None:
         """Its flows have ended, or it had all its time for them."""
@@ -449,13 +495,24 @@ class FakeHost:
         """Invariant 11: who is well leaves a group only with its live flows pinned, and never to leave traffic to
         those who are not.
         """
-        before = {m.short for m in self.groups.get(step.address, ())}
-        after = {m.short for m in step.members}
+        address, now = step.address, self.now
+        away = {m.peer for m in step.members if m.peer is not None}
+        for member in self.groups.get(address, ()):
+            peer = member.peer
+            if peer is not None and peer not in away and address in self.offers.get(peer, {}):
+                since = self.lingers.get((address, peer), now)
+                assert now >= since + LINGER_S, f"11: {peer} leaves {address} and its flows are lost"
+        lingers = {(address, m.peer): now for m in step.members if m.peer is not None and m.weight == LINGER}
+        others = {key: since for key, since in self.lingers.items() if key[0] != address}
+        self.lingers = others | {key: self.lingers.get(key, now) for key in lingers}
+        before = {m.short for m in self.groups.get(address, ()) if m.peer is None}
+        after = {m.short for m in step.members if m.peer is None}
         well = {key for key in before | after if self.is_well(self._uid_of(key))}
         assert (before - after) & well <= set(self.pins), (
             f"11: {before - after} leaves {step.address} and loses its flows"
         )
-        assert well & after or not well & before, f"7: nobody who is left at {step.address} is well"
+        served = well & after or any(self._offers(address, peer) for peer in away)
+        assert served or not well & before, f"7: nobody who is left at {address} is well"
 
     def _guard_external(self, instance: InstanceOrder) -> None:
         """The same of external addresses: they leave one that is well when its flows are pinned, for one that is well
@@ -483,11 +540,22 @@ class FakeHost:
     def _drop(self, key: str) -> None:
         for address, members in list(self.groups.items()):
             left = tuple(m for m in members if m.short != key)
-            if left:
-                self.groups[address] = left
-            else:
-                del self.groups[address]
-                self.routed.discard(address)
+            # where hosts carry for each other the last one is left to the pass
+            self._keep(address, left if left or self.tunnel is None or key not in self.links else members)
+        for address, members in list(self.inbound.items()):
+            self.inbound[address] = tuple(m for m in members if m.short != key)
+            if not self.inbound[address]:
+                del self.inbound[address]
+
+    def _keep(self, address: Address, members: tuple[Member, ...]) -> None:
+        if members:
+            self.groups[address] = members
+        else:
+            self.groups.pop(address, None)
+            self.routed.discard(address)
+
+    def _offers(self, address: Address, peer: IPv4Address | None) -> bool:
+        return peer is not None and self.offers.get(peer, {}).get(address, 0) > 0
 
     def _private_of(self, key: str) -> Address | None:
         assert self.page is not None
@@ -504,7 +572,8 @@ class FakeHost:
             "external": sorted((str(prefix), owner) for prefix, owner in self.external.items()),
             "covers": sorted(map(str, self.covers)),
             "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
-            "speaker": self.speaker, "firewall": self.firewall,
+            "speaker": self.speaker, "firewall": self.firewall, "tunnel": self.tunnel, "guard": self.guard,
+            "inbound": dict(self.inbound), "served": dict(self.served),
         }  # fmt: skip
 
 

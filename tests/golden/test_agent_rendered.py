@@ -6,9 +6,10 @@ difference.
 """
 
 import os
+import re
 import subprocess
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,13 @@ from anypop.agent.act.bgp.words import session_name
 from anypop.agent.act.network.drain_rules import render as render_drain
 from anypop.agent.act.network.error_rules import render as render_errors
 from anypop.agent.act.network.firewall_rules import render as render_nft
+from anypop.agent.act.network.guard_rules import render as render_guard
 from anypop.agent.act.network.pins import Pin
-from anypop.agent.decide.elements import Export, Firewall, GuardedLink, Opening, SpeakerConfig
+from anypop.agent.decide.elements import Export, Firewall, GuardedLink, Opening, SpeakerConfig, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay, error_table
+from anypop.agent.naming import tunnel_end
+from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
+from anypop.model.names import CityCode, HostName
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.peering import GracefulRestart, Imports, Role, RpkiCache, Take
 from anypop.model.workload import Protocol
@@ -91,6 +96,26 @@ SPEAKERS = {
 }  # fmt: skip
 
 
+BACKBONE = Backbone(
+    rules=BackboneRules(), address=IPv4Address("198.51.100.1"), carried=(ANYCAST4, ANYCAST6),
+    peers=tuple(
+        BackbonePeer(
+            host=HostName(name), pop=CityCode(name[:3]), router_id=IPv4Address(f"10.64.255.{n}"),
+            address=IPv4Address(f"203.0.113.{n}"), distance_km=km, external4=IPv4Network("198.51.100.128/25"),
+            external6=IPv6Network("2001:db8:e::/48"),
+        )
+        for n, name, km in ((2, "LHR-2", 0), (3, "AMS", 358))
+    ),
+)  # fmt: skip
+TUNNELLED = replace(SPEAKERS["quiet"], backbone=BACKBONE, exports=(Export(prefix=ANYCAST4, upstream="level3"),))
+GUARD = TunnelGuard(
+    own=BACKBONE.address, end=tunnel_end(TUNNELLED.router_id), port=4790, mtu=1464,
+    peers=tuple(p.address for p in BACKBONE.peers), ends=tuple(tunnel_end(p.router_id) for p in BACKBONE.peers),
+    forged=(ip_network("10.64.0.0/16"), ip_network("fd00:64::/64"), ip_network("198.51.100.0/25")),
+    carried=BACKBONE.carried, halves=(ip_address("192.0.2.1"), ip_address("2001:db8:a::1")),
+)  # fmt: skip
+
+
 def openings(*addresses: str) -> tuple[Opening, ...]:
     return tuple(
         Opening(address=ip_address(a), protocol=p, port=n)
@@ -131,6 +156,7 @@ FIREWALLS = {
         ours=(ANYCAST4, ANYCAST6, ip_network("198.51.100.0/24"), ip_network("198.51.100.128/25")),
         hidden=(ip_network("10.64.0.0/16"), ip_network("fd00:64::/64")),
     ),
+    "carries": Firewall(uplinks=("up-level3",), neighbors=(("anypop-vx", ip_address("fe80::a40:ff02")),), carries=True),
 }
 
 
@@ -162,6 +188,45 @@ def test_the_speakers_configuration_is_the_recorded_one_and_bird_takes_it(name: 
     text = render_bird(SPEAKERS[name], log=LOG)
     assert text == _recorded(f"{name}.conf", text)
     assert bird_accepts(text.replace(str(LOG), str(tmp_path / "bird.log")), tmp_path)
+
+
+def test_the_sessions_with_other_hosts_are_the_recorded_ones_and_bird_takes_them(tmp_path: Path) -> None:
+    """Two other hosts, one in the same PoP; the rest of the file is what it is without them."""
+    text = render_bird(TUNNELLED, log=LOG)
+    assert text == _recorded("backbone.conf", text)
+    assert bird_accepts(text.replace(str(LOG), str(tmp_path / "bird.log")), tmp_path)
+    without = render_bird(replace(TUNNELLED, backbone=None), log=LOG)
+    digest = re.compile(r'anypop_digest = "\w+"')
+    assert digest.sub("", text).startswith(digest.sub("", without).rstrip("\n"))
+    assert digest.sub("", text) != digest.sub("", without)
+
+
+def test_nothing_of_other_hosts_can_reach_an_upstream() -> None:
+    """By construction: their routes stand in tables of their own, from which one pipe leads to each host's own table,
+    and no session of an upstream, nor the kernel table of what was learnt, has any of these. What is exported to an
+    upstream is made by the static protocols alone.
+    """
+    text = render_bird(TUNNELLED, log=LOG)
+    blocks = [block.split("\n}")[0] for block in re.split(r"^protocol ", text, flags=re.MULTILINE)[1:]]
+    ours = ("t_", "served4", "served6")
+    apart = [b for b in blocks if b.split()[1].startswith(ours)]
+    rest = [b for b in blocks if b not in apart]
+    assert len(apart) == 2 + 5 * len(BACKBONE.peers)
+    assert not any(word in block for block in rest for word in ("carried", "t_LHR_2", "t_AMS"))
+    for block in apart:
+        tables = set(re.findall(r"(?<!kernel )\btable (\w+)", block))
+        assert tables
+        assert all(t.startswith("t_") or t in ("carried4", "carried6") for t in tables), block
+    exports = re.findall(r"filter to_u\w+ \{\n\t(.*)", text)
+    assert set(exports) == {'if proto != "own4" then reject;', 'if proto != "own6" then reject;'}
+
+
+@pytest.mark.lab
+def test_the_guard_of_the_tunnels_is_the_recorded_one_and_nft_takes_it() -> None:
+    text = render_guard(GUARD, "any")
+    assert text == _recorded("tunnels.nft", text)
+    assert nft_accepts(text)
+    assert not nft_accepts(text.replace("set ends", "set end"))
 
 
 def test_no_session_stands_without_an_import_and_an_export_of_its_own() -> None:

@@ -7,6 +7,7 @@ touches the world.
 import hashlib
 import re
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 
 ROUTE_PROTOCOL = 158
 """The routing-protocol number on all our kernel routes and next hops. Free in /etc/iproute2/rt_protos (BIRD has 12,
@@ -49,6 +50,22 @@ DEVICE_GROUPS, DEVICE_GROUP_MASK = 0x5000_0000, 0xF000_0000
 """Device groups of instances' links: these four bits, and below them a number for the stack. A link is born with its
 group, so the rules know it for one of ours before it is up, and what they do not know of it they drop.
 """
+
+TUNNEL, TUNNEL_NUMBER, TUNNEL_LABEL = "anypop-vx", 158, "lo:anypop"
+"""The device of the backbone's tunnels, the number of its packets on the wire (VXLAN's VNI), and the label of the
+host's own end of the tunnels where we have put that address on `lo`.
+"""
+
+TUNNEL_TABLE, SERVED_TABLE, TARGETS_TABLE = 158_500, 158_501, 158_502
+"""Routing tables of the backbone: for what comes in by the tunnel; what this host serves, for the speaker to tell;
+the other hosts as next hops, for what is sent by the tunnel on purpose.
+"""
+
+TUNNEL_PREFERENCE = 60
+"""Preference of the first of the rules that lead there, just behind those of drains: a flow that is pinned stays so."""
+
+SERVED_PROTOCOL = 160
+"""The routing-protocol number of what this host serves: it is not routed by, so no change that anybody waits for."""
 
 LABEL = "anypop."
 _HEX = re.compile(r"[0-9a-f]{10}")
@@ -127,3 +144,25 @@ INSIDE_TABLE = "anypop_udp"
 def errors_table(prefix: str) -> str:
     """The nftables tables (one for each family) that lead ICMP errors to the instance whose packet they quote."""
     return f"anypop_{prefix}_errors"
+
+
+def tunnels_table(prefix: str) -> str:
+    """The nftables table of what goes and comes by tunnels."""
+    return f"anypop_{prefix}_tunnels"
+
+
+def tunnel_end(router_id: IPv4Address) -> IPv6Address:
+    """A host's own address inside the tunnels, where its speaker listens: a link-local one that follows from its router
+    id.
+    """
+    return IPv6Address(0xFE80 << 112 | int(router_id))
+
+
+LOWEST_PEER_TABLE = 1 << 24
+
+
+def peer_table(router_id: IPv4Address) -> int:
+    """The routing table in which the speaker writes down what another host tells: its router id as a number. Below
+    1.0.0.0 there are no router ids, and above that nobody numbers tables.
+    """
+    return int(router_id)

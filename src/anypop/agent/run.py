@@ -24,18 +24,27 @@ from anypop.agent.act.instances.gate import written_addresses
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
-from anypop.agent.act.network import firewall, inside, learnt, sysctl
+from anypop.agent.act.network import firewall, guard, inside, learnt, sysctl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.control_client import ControlClient
 from anypop.agent.decide import images, memory, milestones
+from anypop.agent.decide.backbone import tunnel_for
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import ContainerSeen
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
-from anypop.agent.decide.steps import FIREWALL, CreateContainer, RemoveContainer, StartContainer, Step, lanes_changed
+from anypop.agent.decide.steps import (
+    FIREWALL,
+    GUARD,
+    CreateContainer,
+    RemoveContainer,
+    StartContainer,
+    Step,
+    lanes_changed,
+)
 from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
@@ -126,6 +135,9 @@ class Agent:
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 self._memory = memory.began(await self._observer.open(), self._memory)
                 self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
+                self._check_tunnel()
+                if guard.is_there(self._prefix):  # of an agent before us: by which order is not known
+                    self._memory = memory.guard_doubted(self._memory)
                 group.create_task(self._passes(monitor))
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
@@ -177,6 +189,7 @@ class Agent:
         if seen.speaker_answers:
             speaks = seen.speaker is not None
             self._memory = memory.sessions_seen(self._memory, seen.sessions, speaks=speaks, now=now)
+        self._memory = memory.groups_seen(self._memory, seen.balanced, now)
         facts = self._facts = Facts(page.order, replace(seen, memory=self._memory))
         self._memory = memory.undrained(facts.resumed, self._memory)
         if (times := milestones.reached(facts, now)) is not self._memory.milestones:
@@ -232,7 +245,8 @@ class Agent:
         that is woken.
         """
         with contextlib.suppress(WorldError):  # the pass tries again and tells
-            self._router.drop_member(short(seen.uid))
+            page = self._ledger.page
+            self._router.drop_member(short(seen.uid), but_last=page is not None and page.order.backbone is not None)
         reason = self._observer.why_ended(seen)
         self._memory = memory.process_died(seen, reason, self._memory, self._clock())
 
@@ -251,6 +265,7 @@ class Agent:
             self._memory = memory.order_changed(changed, self._memory, dropped=self._lanes.busy)
             self._observer.arrivals.order_changed()
             self._memory = replace(self._memory, router_ready=self._is_prepared())
+            self._check_tunnel()
             leaving = self._ledger.page.leaving if self._ledger.page else ()
             gone = (x.instance for x in leaving if x.instance is not None)
             self._keep_book(images.turned(self._memory.book, order, gone))
@@ -261,6 +276,13 @@ class Agent:
         return sysctl.is_prepared(u.interface for u in (order.upstreams if order else ())) and learnt.is_prepared(
             self._net, order.management if order else ()
         )
+
+    def _check_tunnel(self) -> None:
+        """Whether the tunnel, or its absence, is as the order wants it."""
+        order = self._ledger.page.order if self._ledger.page else None
+        wanted = tunnel_for(order) if order else None
+        ready = order is None or tunnel.is_right(self._net, wanted)
+        self._memory = memory.tunnel_checked(self._memory, wanted, ready=ready)
 
     def _standing_order(self) -> Order | None:
         return self._ledger.page.order if self._ledger.page else None
@@ -278,6 +300,9 @@ class Agent:
         if not self._is_prepared():
             self._memory = replace(self._memory, router_ready=False)
             self._wake.set()
+        self._check_tunnel()
+        if not self._memory.tunnel_ready:
+            self._wake.set()
 
     async def _refill(self) -> None:
         """Learnt routes that somebody has taken out of the kernel are put back; BIRD itself would see it within a
@@ -294,7 +319,12 @@ class Agent:
         """Ask BIRD now and then; often while what it is told to say has not yet been said, and at once when it dies."""
         last, changed_at = self._speaker.seen, self._clock()
         died = asyncio.Event()
-        deaths = DeathWatch(lambda *_: died.set())
+
+        def dies(*_: object) -> None:
+            self._observer.offers.speaker_died()
+            died.set()
+
+        deaths = DeathWatch(dies)
         while True:
             seen = self._speaker.seen
             waiting = seen is not None and seen.config is not None and len(seen.exported) < len(seen.config.exports)
@@ -351,6 +381,8 @@ class Agent:
         wrong = await asyncio.to_thread(self._wrong_inside, dict(self._memory.inside))
         unfit = self._observer.unfit(self._ledger.page)
         self._memory = memory.checked(router_ready=self._is_prepared(), unfit=unfit, wrong=wrong, memory=self._memory)
+        self._check_tunnel()
+        self._observer.offers.read_anew()
         self._count_drift = True
         self._wake.set()
 
@@ -359,11 +391,21 @@ class Agent:
 
     async def _check_firewall(self) -> None:
         """Whether the rules are still those that we loaded; steps under way may have changed them meanwhile."""
+        await self._check_guard()
         believed = self._memory.firewall
         if believed is None or await firewall.holds(believed, self._prefix):
             return
         if self._memory.firewall is believed and FIREWALL not in self._lanes.busy:
             self._memory = memory.ruleset_checked(holds=False, memory=self._memory)
+            self._count_drift = True
+
+    async def _check_guard(self) -> None:
+        """The same of those that guard the tunnels."""
+        believed = self._memory.guard
+        if believed is None or await guard.holds(believed, self._prefix):
+            return
+        if self._memory.guard is believed and GUARD not in self._lanes.busy:
+            self._memory = memory.guard_doubted(self._memory)
             self._count_drift = True
 
     async def _watch_firewall(self) -> None:

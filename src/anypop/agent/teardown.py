@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl
+from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, arrivals_table, firewall_table, short, short_of_link
 from anypop.host import inventory, netns, process
@@ -45,6 +45,10 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
             with _tell(troubles):
                 rtnl.delete_link(net, f"i{key}")
                 namespaces.remove_name(netns.path_of(f"{prefix}-i-{key}"))
+        with _tell(troubles):
+            tunnel.remove(net)
+        with _tell(troubles):
+            nftables.delete_tunnels_table(prefix)
         with _tell(troubles):
             _remove_routes(net)
         with _tell(troubles):

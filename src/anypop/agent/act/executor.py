@@ -10,7 +10,7 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import firewall, inside, learnt, links, namespaces, rtnl, sysctl
+from anypop.agent.act.network import firewall, guard, inside, learnt, links, namespaces, rtnl, sysctl, tunnel
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
@@ -37,12 +37,15 @@ from anypop.agent.decide.steps import (
     SetErrorWays,
     SetExternal,
     SetFirewall,
+    SetGuard,
     SetInside,
     SetNextHops,
     SetRoute,
     SetSpeaker,
+    SetTunnel,
     StartContainer,
     Step,
+    Tell,
 )
 from anypop.agent.naming import link_of, namespace_of, short
 from anypop.model.errors import WorldError
@@ -74,13 +77,18 @@ class Executor:
             case RemoveCover():
                 self._router.remove_cover(step.prefix)
             case SetNextHops():
-                grown = self._router.set_next_hops(step.address, step.members, dict(step.gateways), step.expected)
+                grown = self._router.set_next_hops(
+                    step.address, step.members, dict(step.gateways), step.expected,
+                    inbound=step.inbound, source=step.source,
+                )  # fmt: skip
                 if grown is not None:
                     self._told.append((asyncio.get_running_loop().time(), self._flows_moved(grown)))
             case SetRoute():
-                self._router.set_route(step.address)
+                self._router.set_route(step.address, inbound=step.inbound)
             case RemoveRoute():
-                self._router.remove_route(step.address)
+                self._router.remove_route(step.address, inbound=step.inbound)
+            case Tell():
+                self._router.tell(step.address, step.count)
             case GroupLink():
                 self._router.group_link(short(step.uid), step.group)
             case _:
@@ -90,7 +98,14 @@ class Executor:
         """Any step."""
         match step:
             case (
-                PrepareRouter() | SetCover() | RemoveCover() | SetNextHops() | SetRoute() | RemoveRoute() | GroupLink()
+                PrepareRouter()
+                | SetCover()
+                | RemoveCover()
+                | SetNextHops()
+                | SetRoute()
+                | RemoveRoute()
+                | GroupLink()
+                | Tell()
             ):
                 self.perform_now(step)
             case CreateContainer():
@@ -102,6 +117,10 @@ class Executor:
                 await firewall.load(step.rules, step.before, self._prefix)
             case SetErrorWays():
                 await self._errors.set(step.ways)
+            case SetGuard():
+                await guard.load(step.rules, step.before, self._prefix)
+            case SetTunnel():
+                tunnel.prepare(self._net, step.tunnel)
             case SetSpeaker():
                 await self._speaker.set(step.config)
             case MakeNamespace():

@@ -25,7 +25,7 @@ def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
             exports.append(export)
     return SpeakerConfig(
         asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports),
-        ours=ours_of(order), management=order.management, rpki=order.rpki,
+        ours=ours_of(order), management=order.management, rpki=order.rpki, backbone=order.backbone,
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ down.
 """
 
 from anypop.agent.decide.announcements import speaker_for
-from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving
+from anypop.agent.decide.backbone import LINGER_S
+from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving, Member
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.images import unneeded
 from anypop.agent.decide.inside import inside_for
@@ -37,17 +38,28 @@ from anypop.agent.decide.steps import (
     SetErrorWays,
     SetExternal,
     SetFirewall,
+    SetGuard,
     SetInside,
     SetNextHops,
     SetRoute,
     SetSpeaker,
+    SetTunnel,
     StartContainer,
     Step,
+    Tell,
     image_lane,
     inside_lane,
     instance_lane,
 )
-from anypop.agent.decide.traffic import LOOK_S, is_drained, may_move, members_for, must_drain
+from anypop.agent.decide.traffic import (
+    LOOK_S,
+    inbound_for,
+    is_drained,
+    may_move,
+    members_for,
+    must_drain,
+    told_for,
+)
 from anypop.agent.naming import device_group_of, short
 from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder
@@ -71,6 +83,9 @@ def converge(facts: Facts, now: float) -> list[Step]:
     steps += _links(facts)
     if not facts.is_guarded:
         steps.append(SetFirewall(rules=facts.firewall, before=memory.firewall))
+    # the guard goes last: no device is there without
+    if (not memory.guard_known or memory.guard != facts.guard) and (facts.guard or facts.observed.tunnel is None):
+        steps.append(SetGuard(rules=facts.guard, before=memory.guard))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
     steps += _images(facts)
@@ -92,6 +107,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [since + order.decay_s for since in memory.graceful_since.values()]
     times += [since + order.drain_s for since in memory.draining_since.values()]
     times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
+    times += [since + LINGER_S for since in memory.lingering.values()]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)
     return min((t for t in times if t > now), default=None)
@@ -106,21 +122,45 @@ def _router(facts: Facts, now: float) -> list[Step]:
     covers = covers_for(facts)
     steps += [SetCover(prefix=p) for p in sorted(covers - seen.covers, key=str)]
     steps += [RemoveCover(prefix=p) for p in sorted(seen.covers - covers, key=str)]
-    addresses = {a for i in facts.known.values() for a in i.anycast} | set(seen.balanced)
-    for address in sorted(addresses, key=lambda a: (a.version, int(a))):
-        members = members_for(address, facts, now)
-        if members and members != seen.balanced.get(address):
-            known = (
-                (m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known
-            )
-            gateways = tuple((key, private) for key, private in known if private is not None)
-            expected = len(facts.behind.get(address, ()))
-            steps.append(SetNextHops(address=address, members=members, gateways=gateways, expected=expected))
-            if address not in seen.balanced:
-                steps.append(SetRoute(address=address))
-        elif not members and address in seen.balanced:
-            steps.append(RemoveRoute(address=address))
+    if not facts.is_tunnelled and (facts.tunnel is None or facts.is_tunnel_guarded):
+        steps.append(SetTunnel(tunnel=facts.tunnel))
+    known = {a for i in facts.known.values() for a in i.anycast}
+    for address in _sorted(known | set(seen.balanced) | set(facts.carriers.addresses)):
+        steps += _group(address, members_for(address, facts, now), facts)
+    for address in _sorted((known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)):
+        steps += _inbound(address, facts)
     return steps
+
+
+def _sorted(addresses: set[Address]) -> list[Address]:
+    return sorted(addresses, key=lambda a: (a.version, int(a)))
+
+
+def _group(address: Address, members: tuple[Member, ...], facts: Facts, *, inbound: bool = False) -> list[Step]:
+    """From the members that there are to those that should be."""
+    there = facts.observed.inbound if inbound else facts.observed.balanced
+    if not members:
+        return [RemoveRoute(address=address, inbound=inbound)] if address in there else []
+    if members == there.get(address):
+        return []
+    known = ((m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known)
+    gateways = tuple((key, private) for key, private in known if private is not None)
+    away = sum(m.peer is not None for m in members)
+    set_hops = SetNextHops(
+        address=address, members=members, gateways=gateways, inbound=inbound,
+        expected=len(facts.behind.get(address, ())) + away, source=facts.tunnel.own if facts.tunnel and away else None,
+    )  # fmt: skip
+    return [set_hops, *([SetRoute(address=address, inbound=inbound)] if address not in there else [])]
+
+
+def _inbound(address: Address, facts: Facts) -> list[Step]:
+    """The way of what comes by the tunnel, and then what other hosts are told: never before there is a way, and no
+    longer than there is somebody to answer.
+    """
+    told, there = told_for(address, facts), facts.observed.served.get(address)
+    tell: list[Step] = [Tell(address=address, count=told)] if told != there else []
+    way = _group(address, inbound_for(address, facts), facts, inbound=True)
+    return [*tell, *way]
 
 
 def _links(facts: Facts) -> list[Step]:

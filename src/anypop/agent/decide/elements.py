@@ -8,9 +8,10 @@ since the epoch.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.announce import Address, Community, LargeCommunity, Prefix
+from anypop.model.backbone import Backbone
 from anypop.model.confinement import Confinement
 from anypop.model.names import InstanceName
 from anypop.model.network import Upstream
@@ -88,10 +89,13 @@ class ContainerSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A next hop in an anycast address's group, and its share of new flows against that of the others."""
+    """A next hop in an anycast address's group, and its share of new flows against that of the others. `peer`: it is
+    another host, by its end of the tunnels, and `short` is empty.
+    """
 
     short: str
     weight: int = 100
+    peer: IPv4Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,8 @@ class Export:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerConfig:
     """The whole configuration of the speaker: who it talks to and the explicit list of what it may export. `exports`
-    are sorted. `ours`, `management`: what no neighbour may tell; `rpki`: who says whose a prefix is.
+    are sorted. `ours`, `management`: what no neighbour may tell; `rpki`: who says whose a prefix is. `backbone`: the
+    other hosts, and the prefixes of which they and this one tell each other; none of it is ever exported.
     """
 
     asn: int
@@ -122,6 +127,7 @@ class SpeakerConfig:
     ours: tuple[Prefix, ...] = ()
     management: tuple[Prefix, ...] = ()
     rpki: tuple[RpkiCache, ...] = ()
+    backbone: Backbone | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +156,8 @@ class Firewall:
     group of `kin`. `uplinks`: the interfaces by which instances reach the Internet; `neighbors`: who may speak BGP
     and BFD with the host, and where ("": some hops away, by whatever interface); `ours`: the prefixes for which it
     forwards; `hidden`: those of the links, which are reached inside a stack alone. `services`: what instances may
-    ask of the host itself.
+    ask of the host itself. `carries`: other hosts carry traffic for this one, so some answers belong to flows of which
+    this host has seen nothing.
     """
 
     links: tuple[GuardedLink, ...] = ()
@@ -163,6 +170,26 @@ class Firewall:
     hidden: tuple[Prefix, ...] = ()
     unreachable: tuple[Prefix, ...] = ()
     services: tuple[Opening, ...] = ()
+    carries: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelGuard:
+    """What guards the tunnels. `own`, `end`: this host's end of them, and its address inside; `peers`, `ends`: the same
+    of the others, who alone may send. `forged`: what nobody else has, so no source of what comes by the tunnel;
+    `carried`: the prefixes whose answers are cut to what the tunnels take. `halves`: the addresses of whose flows this
+    host sees one half alone, since another one answers: connection tracking is to leave them alone.
+    """
+
+    own: IPv4Address
+    end: IPv6Address
+    port: int
+    mtu: int
+    peers: tuple[IPv4Address, ...] = ()
+    ends: tuple[IPv6Address, ...] = ()
+    forged: tuple[Prefix, ...] = ()
+    carried: tuple[Prefix, ...] = ()
+    halves: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from ipaddress import ip_network
 
-from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving
+from anypop.agent.decide.backbone import Carriers, Tunnel, guard_for, tunnel_for
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.decide.observed import Observed
@@ -98,7 +99,8 @@ class Facts:
         found: defaultdict[str, set[Address]] = defaultdict(set)
         for address, members in self.observed.balanced.items():
             for member in members:
-                found[member.short].add(address)
+                if member.peer is None:
+                    found[member.short].add(address)
         return {key: frozenset(addresses) for key, addresses in found.items()}
 
     def is_member(self, uid: str, address: Address) -> bool:
@@ -149,11 +151,61 @@ class Facts:
 
     @cached_property
     def open_gates(self) -> frozenset[Address]:
-        """The anycast addresses whose route is in the kernel with an instance behind it that serves and stays."""
-        return frozenset(
+        """The anycast addresses whose route is in the kernel with an instance behind it that serves and stays, or with
+        another host that serves.
+        """
+        local = frozenset(
             address
             for address, instances in self.behind.items()
             if any(self.is_member(i.uid, address) and self.is_serving(i, address) for i in instances)
+        )
+        return local | self.carried
+
+    @cached_property
+    def tunnel(self) -> Tunnel | None:
+        """The tunnel that the order asks for."""
+        return tunnel_for(self.order)
+
+    @cached_property
+    def is_tunnelled(self) -> bool:
+        """Whether the kernel has the tunnel that is asked for, or none where none is."""
+        memory = self.observed.memory
+        return (
+            memory.tunnel_ready
+            and memory.tunnel == self.tunnel
+            and (self.tunnel is None or self.observed.tunnel is True)
+        )
+
+    @cached_property
+    def guard(self) -> TunnelGuard | None:
+        """What is to guard the tunnel."""
+        return guard_for(self.order, self.observed.balanced)
+
+    @cached_property
+    def is_tunnel_guarded(self) -> bool:
+        """Whether some rules for this tunnel are loaded, perhaps not yet the newest: no device is there without."""
+        guard, loaded = self.guard, self.observed.memory.guard
+        return guard is not None and loaded is not None and (loaded.own, loaded.port) == (guard.own, guard.port)
+
+    @cached_property
+    def has_tunnel(self) -> bool:
+        """Whether packets can be sent by it now."""
+        return self.tunnel is not None and self.is_tunnelled
+
+    @cached_property
+    def carriers(self) -> Carriers:
+        """Who serves what elsewhere; nobody while there is no tunnel."""
+        names = {p.host: p.address for p in self.order.backbone.peers} if self.order.backbone else {}
+        down = {names[t.host] for t in self.observed.tunnels if not t.up and t.host in names}
+        return Carriers(self.order, self.observed.offers if self.has_tunnel else {}, down)
+
+    @cached_property
+    def carried(self) -> frozenset[Address]:
+        """The anycast addresses for which another host that serves is in the kernel's group."""
+        return frozenset(
+            address
+            for address, members in self.observed.balanced.items()
+            if any(m.peer is not None for m in members) and self.carriers.serving(address)
         )
 
     def has_remains(self, uid: str) -> bool:
@@ -319,9 +371,9 @@ class Facts:
 
     def is_abandoned(self, prefix: Prefix) -> bool:
         """Whether a gate has no instance left that could ever open it, other than those under removal: the prefix
-        goes on purpose.
+        goes on purpose. Other hosts may open it wherever its addresses are carried.
         """
-        return not self.gates(prefix) <= self.able
+        return not all(gate in self.able or self.carriers.carries(gate) for gate in self.gates(prefix))
 
     @cached_property
     def grants(self) -> Mapping[Prefix, Grant]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from anypop.agent.decide.elements import Firewall, GuardedLink, Opening
-from anypop.agent.naming import device_group_of, inside_mac, link_of
+from anypop.agent.naming import TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
 from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.workload import Protocol
@@ -19,13 +19,16 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
     """The rules for these, sorted."""
     all_ = sorted(instances, key=lambda i: i.uid)
     upstreams = order.upstreams
-    neighbors = {
+    neighbors: set[tuple[str, Address]] = {
         (u.interface if u.multihop is None else "", a)
         for u in upstreams
         for a in (u.neighbor4, u.neighbor6)
         if a is not None
     }
     ours: set[Prefix] = {order.external4, order.external6, *(a.prefix for a in order.announcements)}
+    if order.backbone is not None:
+        ours |= set(order.backbone.carried)
+        neighbors |= {(TUNNEL, tunnel_end(peer.router_id)) for peer in order.backbone.peers}
     return Firewall(
         links=tuple(_link(i) for i in all_),
         openings=_openings((i, a, False) for i in all_ for a in _public(i)),
@@ -36,6 +39,7 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         ours=tuple(sorted(ours, key=str)),
         hidden=(order.private4, order.private6),
         unreachable=order.rules.unreachable,
+        carries=order.backbone is not None,
     )
 
 

@@ -8,11 +8,23 @@ names.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
 from typing import TypeVar
 
 from anypop.agent.decide import flaps
 from anypop.agent.decide.back_off import BackOff
-from anypop.agent.decide.elements import ContainerSeen, ContainerState, Ending, Firewall, Key, Past, SpeakerConfig
+from anypop.agent.decide.backbone import LINGER, Tunnel
+from anypop.agent.decide.elements import (
+    ContainerSeen,
+    ContainerState,
+    Ending,
+    Firewall,
+    Key,
+    Member,
+    Past,
+    SpeakerConfig,
+    TunnelGuard,
+)
 from anypop.agent.decide.flaps import Uplink, Way
 from anypop.agent.decide.images import EMPTY, ImageBook, dropped
 from anypop.agent.decide.inside import Inside
@@ -27,12 +39,14 @@ from anypop.agent.decide.steps import (
     PrepareRouter,
     PullImage,
     SetFirewall,
+    SetGuard,
     SetInside,
+    SetTunnel,
     StartContainer,
     Step,
 )
 from anypop.agent.naming import short
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 from anypop.model.reasons import Reason
 from anypop.model.report import Milestone, SessionReport
 
@@ -66,17 +80,24 @@ class Memory:
     """See the module.
 
     `router_ready`: the kernel settings were right when last looked at; `firewall`: the rules that nft was last known
-    to have loaded; `unfit`: incarnations whose link lacked something; `inside`: what the namespace of each
-    incarnation was last known to hold. `images`: those that are here, with the time of the last pull that an instance
-    asked for (0: none); `book`: which of them may go one day. `found`: containers that ran before this agent did,
-    with their pids; `dead`: ids and pids of processes whose end we know. `pasts`: what the next life of a container
-    will carry. `trouble` holds the lanes that rest; `failures` counts in a row, also of those that a new order let
-    off their rest. `asked`: what each lane was last asked for. `milestones`: the first time of each, of incarnations
-    whose namespace this agent has made.
+    to have loaded; `tunnel`: the tunnel that was last made, and `tunnel_ready` whether all of it was right when last
+    looked at; `guard`, `guard_known`: the same of the rules that guard it; `unfit`: incarnations whose link lacked
+    something; `inside`: what the namespace of each incarnation was last known to hold. `images`: those that are here,
+    with the time of the last pull that an instance asked for (0: none); `book`: which of them may go one day.
+
+    `found`: containers that ran before this agent did, with their pids; `dead`: ids and pids of processes whose end we
+    know. `pasts`: what the next life of a container will carry. `trouble` holds the lanes that rest; `failures` counts
+    in a row, also of those that a new order let off their rest. `asked`: what each lane was last asked for.
+    `lingering`: other hosts that are needed no more for an address and keep the flows that they have, and since when.
+    `milestones`: the first time of each, of incarnations whose namespace this agent has made.
     """
 
     router_ready: bool = False
     firewall: Firewall | None = None
+    tunnel: Tunnel | None = None
+    tunnel_ready: bool = True
+    guard: TunnelGuard | None = None
+    guard_known: bool = True
     inside: Mapping[str, Inside] = field(default_factory=dict)
     unfit: frozenset[str] = frozenset()
     images: Mapping[str, float] = field(default_factory=dict)
@@ -89,6 +110,7 @@ class Memory:
     graceful_since: Mapping[tuple[Prefix, str], float] = field(default_factory=dict)
     draining_since: Mapping[str, float] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
+    lingering: Mapping[tuple[Address, IPv4Address], float] = field(default_factory=dict)
     uplinks: Mapping[Way, Uplink] = field(default_factory=dict)
     trouble: Mapping[str, Trouble] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -131,6 +153,13 @@ def looked(
     return replace(
         memory, graceful_since=graceful, ordered_at=ordered, draining_since=draining, pasts=pasts, dead=dead
     )  # fmt: skip
+
+
+def groups_seen(memory: Memory, balanced: Mapping[Address, Collection[Member]], now: float) -> Memory:
+    """The groups as they are: other hosts in them that linger."""
+    those = {(a, m.peer) for a, members in balanced.items() for m in members if m.peer and m.weight == LINGER}
+    found = {key: memory.lingering.get(key, now) for key in those}
+    return replace(memory, lingering=found) if found or memory.lingering else memory
 
 
 def sessions_seen(
@@ -201,6 +230,10 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, router_ready=True)
         case SetFirewall():
             return replace(memory, firewall=step.rules)
+        case SetTunnel():
+            return replace(memory, tunnel=step.tunnel, tunnel_ready=True)
+        case SetGuard():
+            return replace(memory, guard=step.rules, guard_known=True)
         case SetInside():
             return replace(memory, inside={**memory.inside, step.uid: step.inside})
         case FitLink():
@@ -267,6 +300,16 @@ def checked(*, router_ready: bool, unfit: frozenset[str], wrong: Collection[str]
     namespace has not what it should.
     """
     return replace(memory, router_ready=router_ready, unfit=unfit, inside=_without(memory.inside, wrong))
+
+
+def tunnel_checked(memory: Memory, tunnel: Tunnel | None, *, ready: bool) -> Memory:
+    """Whether the tunnel was found in the kernel as it must be."""
+    return replace(memory, tunnel=tunnel, tunnel_ready=ready)
+
+
+def guard_doubted(memory: Memory) -> Memory:
+    """The rules that guard the tunnels are not those that we loaded."""
+    return replace(memory, guard=None, guard_known=False)
 
 
 def ruleset_checked(*, holds: bool, memory: Memory) -> Memory:

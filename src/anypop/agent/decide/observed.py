@@ -7,11 +7,12 @@ remembers beside that. Frozen; holds no handles.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from anypop.agent.decide.backbone import Offers
 from anypop.agent.decide.elements import ContainerSeen, Key, Leaving, Member, ProbeVerdict, SpeakerConfig
 from anypop.agent.decide.error_ways import ErrorTable
 from anypop.agent.decide.memory import NOTHING, Memory
 from anypop.model.announce import Address, Prefix
-from anypop.model.report import Arrived, Exported, SessionReport
+from anypop.model.report import Arrived, Exported, SessionReport, TunnelReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,12 @@ class Observed:
     `speaker_answers` False: it runs and does not answer, so what it announces is only what we last knew. `exported`:
     (prefix, upstream) that are really sent now; `told`: how, of those over which a drain stands. `arrived`: what came
     in for these by each upstream; None: not counted. `busy`: lanes with steps under way. `overfull`: ids of containers
-    that wrote more than they may, while the disk is nearly full. `logs`: by container bytes, and how often a log was
-    full; as of the last full look.
+    that wrote more than they may, while the disk is nearly full.
+
+    `tunnel`: the device of the tunnels is up (None: there is none); `inbound`: members by address for what comes by
+    it; `served`: what other hosts are told, `offers`: what they tell; `tunnels`: how the sessions with them stand.
+
+    `logs`: by container bytes, and how often a log was full; as of the last full look.
     """
 
     containers: tuple[ContainerSeen, ...] = ()
@@ -52,4 +57,9 @@ class Observed:
     busy: frozenset[str] = frozenset()
     overfull: frozenset[str] = frozenset()
     logs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    tunnel: bool | None = None
+    inbound: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
+    served: Mapping[Address, int] = field(default_factory=dict)
+    offers: Offers = field(default_factory=dict)
+    tunnels: tuple[TunnelReport, ...] = ()
     memory: Memory = NOTHING

@@ -5,6 +5,7 @@ report that control judges and every face shows.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypedDict
 
@@ -15,16 +16,27 @@ from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.repeats import TOLD_FROM, Asked
-from anypop.agent.decide.steps import ERRORS, FIREWALL, ROUTER, SPEAKER, image_lane, inside_lane, instance_lane
+from anypop.agent.decide.steps import (
+    ERRORS,
+    FIREWALL,
+    GUARD,
+    ROUTER,
+    SPEAKER,
+    TUNNELS,
+    image_lane,
+    inside_lane,
+    instance_lane,
+)
 from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.report import (
     Arrived,
+    CarriedReport,
     ContainerReport,
     FamilyReport,
     InstanceReport,
@@ -42,6 +54,7 @@ class _Last(TypedDict, total=False):
     last_finished_at: float | None
 
 
+_OWN_LANES = (ROUTER, FIREWALL, ERRORS, SPEAKER, TUNNELS, GUARD)
 UDP_IS_KEPT = (
     "answers by UDP leave from the address that was asked; on a wildcard socket each flow is tracked for that: a busy "
     "server binds to its addresses"
@@ -63,7 +76,7 @@ def report_of(
             capacity=capacity, began=began,
         )  # fmt: skip
     facts, trouble, asked = seen, seen.observed.memory.trouble, seen.observed.memory.asked
-    lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in (ROUTER, FIREWALL, ERRORS, SPEAKER) if lane in trouble)
+    lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in _OWN_LANES if lane in trouble)
     lanes += tuple(f"{lane}: {_in_vain(last)}" for lane, last in sorted(asked.items()) if last.times >= TOLD_FROM)
     here = (*(_instance(i, facts, at) for i in facts.staying), *(_departing(x, facts) for x in facts.remains))
     return Report(
@@ -72,6 +85,7 @@ def report_of(
         prefixes=_prefixes(facts, at),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity, began=began,
+        carried=_carried(facts), tunnels=facts.observed.tunnels,
     )  # fmt: skip
 
 
@@ -279,6 +293,7 @@ def _prefixes(facts: Facts, at: float) -> tuple[PrefixReport, ...]:
                 vacant=wants and is_vacant(prefix, facts),
                 exported=facts.observed.told.get(prefix, ()),
                 arrived=_arrived(prefix, facts),
+                shut=_in_order(facts.gates(prefix) - facts.open_gates),
             )
         )
     return tuple(found)
@@ -287,3 +302,20 @@ def _prefixes(facts: Facts, at: float) -> tuple[PrefixReport, ...]:
 def _arrived(prefix: Prefix, facts: Facts) -> tuple[Arrived, ...] | None:
     counted = facts.observed.arrived
     return counted.get(prefix) if counted is not None and prefix in facts.drained_prefixes else None
+
+
+def _carried(facts: Facts) -> tuple[CarriedReport, ...]:
+    """The addresses whose traffic goes to other hosts, by the groups that the kernel has."""
+    backbone, found = facts.order.backbone, list[CarriedReport]()
+    names = {peer.address: peer.host for peer in backbone.peers} if backbone is not None else {}
+    for address in _in_order(facts.observed.balanced):
+        members = facts.observed.balanced[address]
+        shares = tuple((names.get(m.peer, HostName(str(m.peer))), m.weight) for m in members if m.peer is not None)
+        if shares:
+            local = sum(m.weight for m in members if m.peer is None)
+            found.append(CarriedReport(address=address, local=local, shares=shares))
+    return tuple(found)
+
+
+def _in_order(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    return tuple(sorted(addresses, key=lambda a: (a.version, int(a))))

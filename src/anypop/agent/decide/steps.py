@@ -5,8 +5,10 @@ only. Every step is idempotent: it may have been half done by a process that was
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
-from anypop.agent.decide.elements import NO_PAST, Firewall, Member, Past, SpeakerConfig
+from anypop.agent.decide.backbone import Tunnel
+from anypop.agent.decide.elements import NO_PAST, Firewall, Member, Past, SpeakerConfig, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.decide.inside import Inside
 from anypop.agent.naming import short
@@ -20,6 +22,7 @@ ROUTER = "router"
 SPEAKER = "speaker"
 FIREWALL = "firewall"
 ERRORS = "ICMP errors"
+TUNNELS, GUARD = "tunnels", "guard of the tunnels"
 
 
 def image_lane(image: str) -> str:
@@ -65,12 +68,15 @@ class RemoveCover:
 class SetNextHops:
     """The members behind an anycast address, all of them; replaced in place, so flows of those that stay do not move.
     `gateways`: the private address behind each member's link; `expected`: how many are to be there in the end.
+    `inbound`: for what comes by the tunnel; `source`: our end of it.
     """
 
     address: Address
     members: tuple[Member, ...]
     gateways: tuple[tuple[str, Address], ...]
     expected: int = 0
+    inbound: bool = False
+    source: IPv4Address | None = None
     lane: str = ROUTER
 
 
@@ -79,6 +85,7 @@ class SetRoute:
     """The route of an anycast address to its group of next hops."""
 
     address: Address
+    inbound: bool = False
     lane: str = ROUTER
 
 
@@ -87,6 +94,35 @@ class RemoveRoute:
     """Take an anycast address's route and group away."""
 
     address: Address
+    inbound: bool = False
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTunnel:
+    """The device of the tunnels with everything that leads to and from it; None: nothing of it."""
+
+    tunnel: Tunnel | None
+    lane: str = TUNNELS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetGuard:
+    """What guards the tunnels; None: no such table. `before`: what is loaded, as in `SetFirewall`."""
+
+    rules: TunnelGuard | None
+    before: TunnelGuard | None = None
+    lane: str = GUARD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    """Have the speaker tell other hosts how many healthy instances of an address are here; 0: whom they have sent here
+    may stay, None: nothing is told.
+    """
+
+    address: Address
+    count: int | None
     lane: str = ROUTER
 
 
@@ -265,6 +301,7 @@ payload.
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
+    | SetTunnel | SetGuard | Tell
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip
@@ -277,7 +314,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     known = {i.uid: i for i in before.instances} if before else {}
     leaving = {r.uid for r in before.removed} if before else set()
     changed = [i for i in after.instances if known.get(i.uid) != i]
-    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS}
+    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS, TUNNELS, GUARD}
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}

@@ -7,6 +7,8 @@ go elsewhere.
 
 from collections.abc import Collection
 
+from anypop.agent.decide import backbone
+from anypop.agent.decide.backbone import LINGER, LINGER_S
 from anypop.agent.decide.elements import Leaving, Member
 from anypop.agent.decide.facts import Facts
 from anypop.agent.naming import short
@@ -18,16 +20,18 @@ LOOK_S = 0.1  # how often one that drains is asked whether any flow lives: nothi
 
 
 def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...]:
-    """Who answers for an anycast address: those that serve and have their slot, and those that may not leave yet.
+    """Who answers for an anycast address: those that serve and have their slot, and those that may not leave yet. Other
+    hosts get what those here cannot take (`backbone`).
 
-    When nobody serves, the members that at least run stay, and while traffic comes in, those that answer and only
-    cool down return (fail open): an answer of a doubtful instance is better than none, and whether the prefix should
-    go is the governor's question.
+    When nobody serves, here or elsewhere, the members that at least run stay, and while traffic comes in, those that
+    answer and only cool down return (fail open): an answer of a doubtful instance is better than none, and whether the
+    prefix should go is the governor's question.
     """
     here = facts.behind.get(address, ())
-    members = {m.short for m in facts.observed.balanced.get(address, ())}
+    members = {m.short for m in facts.observed.balanced.get(address, ()) if m.peer is None}
     serving = {short(i.uid) for i in here if facts.is_serving(i, address) and _has_part(i, members, facts)}
-    if not serving:
+    away, stays = facts.carriers.share(address, len(serving))
+    if not serving and not away:
         running = {short(i.uid): i.uid for i in here if i.uid in facts.running and facts.is_wired(i.uid)}
         serving = members & set(running)
         if attracts(address, facts):
@@ -37,9 +41,71 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
         for x in facts.remains
         if short(x.removal.uid) in members
         and _goes_on(x, facts, now)
-        and not (serving and facts.is_pinned(x.removal.uid))
+        and not ((serving or away) and facts.is_pinned(x.removal.uid))
     }
-    return tuple(Member(short=key) for key in sorted(serving | leaving))
+    if not away:
+        found = backbone.members(sorted(serving | leaving), away, stays)
+    else:
+        found = backbone.members(sorted(serving), away, stays)
+        found += [Member(short=key, weight=LINGER) for key in leaving - serving]
+    return tuple(backbone.ordered((*found, *_lingering(address, found, facts, now))))
+
+
+def _lingering(address: Address, found: Collection[Member], facts: Facts, now: float) -> list[Member]:
+    """Other hosts that are needed no more, or serve nobody new, and have flows from here: they keep them for a while,
+    as long as somebody else is there for new ones.
+    """
+    wanted, seen = {m.peer for m in found}, facts.observed
+    before = [m.peer for m in seen.balanced.get(address, ()) if m.peer is not None and m.peer not in wanted]
+    since = seen.memory.lingering
+    return [
+        Member(short="", peer=peer, weight=LINGER)
+        for peer in before
+        if found and facts.carriers.holds(address, peer) and now < since.get((address, peer), now) + LINGER_S
+    ]
+
+
+def inbound_for(address: Address, facts: Facts) -> tuple[Member, ...]:
+    """Who here answers what comes by the tunnel: the local members; where none is left, those whose flows are pinned,
+    as long as they run: other hosts learn a moment later that nobody new is to come.
+    """
+    if facts.tunnel is None or not facts.carriers.carries(address):
+        return ()
+    local = [m for m in facts.observed.balanced.get(address, ()) if m.peer is None and _is_alive(m.short, facts)]
+    if not local:
+        local = [Member(short=key) for key in _pinned_behind(address, facts)]
+    return tuple(backbone.ordered(Member(short=m.short) for m in local))
+
+
+def told_for(address: Address, facts: Facts) -> int | None:
+    """What other hosts are told of an address: how many instances here serve it and have the way for what comes by the
+    tunnel; 0 while some only finish what they have; None: nothing.
+    """
+    ways = {m.short for m in facts.observed.inbound.get(address, ())} & {m.short for m in inbound_for(address, facts)}
+    serving = [i for i in facts.behind.get(address, ()) if short(i.uid) in ways and facts.is_serving(i, address)]
+    if serving:
+        return len(serving)
+    ending = {key for key in facts.going_shorts if _is_alive(key, facts)} | set(_pinned_behind(address, facts))
+    return 0 if ways & ending else None
+
+
+def _is_alive(key: str, facts: Facts) -> bool:
+    instance = facts.known.get(key)
+    return instance is not None and _lives(instance.uid, facts)
+
+
+def _pinned_behind(address: Address, facts: Facts) -> list[str]:
+    """Instances with this address that go on for the flows that they have."""
+    seen = facts.observed
+    return [
+        key
+        for key, whole in sorted(seen.pins.items())
+        if whole
+        and (instance := facts.known.get(key)) is not None
+        and address in instance.anycast
+        and _lives(instance.uid, facts)
+        and instance.uid not in seen.memory.drained
+    ]
 
 
 def _has_part(instance: InstanceOrder, members: Collection[str], facts: Facts) -> bool:

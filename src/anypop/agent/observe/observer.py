@@ -10,11 +10,12 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import drain, links, pins
+from anypop.agent.act.network import drain, guard, links, pins
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.namespaces import is_namespace
 from anypop.agent.act.network.netlink import Netlink
@@ -27,21 +28,23 @@ from anypop.agent.decide.memory import Memory, as_known
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.ledger import Page
-from anypop.agent.naming import link_of, namespace_of, short
+from anypop.agent.naming import link_of, namespace_of, peer_table, short
 from anypop.agent.observe import capacity
 from anypop.agent.observe.arrivals import Arrivals
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.log_files import LogFiles, LogSeen
+from anypop.agent.observe.offers import Offers
 from anypop.agent.observe.probes import Probes, Target
 from anypop.agent.observe.templates import Templates
 from anypop.host import control_groups, inventory, netns
 from anypop.model.announce import Address, Prefix
+from anypop.model.backbone import Backbone
 from anypop.model.confinement import PLAIN_RULES
 from anypop.model.errors import WorldError
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
-from anypop.model.report import Exported
+from anypop.model.report import Exported, TunnelReport
 from anypop.model.workload import Container
 
 
@@ -56,6 +59,7 @@ class Observer:
         self._wake, self._tell_death = wake, died
         self._errors = ErrorWays(prefix)
         self.arrivals = Arrivals(prefix, wake)
+        self.offers = Offers(net, wake)
         self._deaths = DeathWatch(self._died, self._is_its)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside, ways=ProbeWays(net))
         self._templates = Templates(runtime, wake)
@@ -72,6 +76,7 @@ class Observer:
         self.disk_error = ""
         self.log_sizes: Mapping[str, LogSeen] = {}
         self._targets: dict[Key, tuple[InstanceOrder, Target]] = {}
+        self.tunnel_bytes: Mapping[IPv4Address, tuple[int, int]] = {}
 
     async def open(self) -> Sequence[ContainerSeen]:
         """The first look. Returns when containers and speaker are known: nothing may be done before, or it would be
@@ -88,7 +93,11 @@ class Observer:
         return self.containers
 
     async def measure(self) -> None:
-        """What the machine has. While the runtime does not answer, the last measure holds."""
+        """What the machine has, and what the tunnels carried. While the runtime does not answer, the last measure
+        holds.
+        """
+        with contextlib.suppress(WorldError, OSError):
+            self.tunnel_bytes = guard.counted(self._prefix)
         with contextlib.suppress(WorldError):
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
@@ -179,6 +188,8 @@ class Observer:
         """Everything, for one pass. Reads the kernel; keeps probes and death watch in step with the containers that
         run.
         """
+        backbone = page.order.backbone
+        self.offers.follow({peer_table(p.router_id): p.address for p in backbone.peers} if backbone else {})
         kernel, pinned = self._router.look(), self._pinned()
         instances = {i.uid: i for i in page.order.instances}
         self._most_written = page.order.rules.disk_bytes
@@ -197,8 +208,20 @@ class Observer:
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
             overfull=self.overfull,
+            tunnel=kernel.tunnel, inbound=kernel.inbound, served=kernel.served, offers=self.offers.offers(),
+            tunnels=self._counted(backbone, speaker.tunnels),
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip
+
+    def _counted(self, backbone: Backbone | None, tunnels: Sequence[TunnelReport]) -> tuple[TunnelReport, ...]:
+        """The tunnels with what they have carried, as of the last full look."""
+        ends = {p.host: p.address for p in backbone.peers} if backbone is not None else {}
+        none = (0, 0)
+        return tuple(
+            replace(t, sent_bytes=count[0], received_bytes=count[1])
+            for t in tunnels
+            if t.host in ends and (count := self.tunnel_bytes.get(ends[t.host], none)) is not None
+        )
 
     def _pinned(self) -> dict[str, bool]:
         try:
@@ -247,6 +270,7 @@ class Observer:
         self._deaths.close()
         self._logs.close()
         self._errors.close()
+        self.offers.close()
         self.probes.close()
 
     def _follow(self, containers: Sequence[ContainerSeen], instances: dict[str, InstanceOrder], memory: Memory) -> None:

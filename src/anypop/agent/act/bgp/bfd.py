@@ -13,10 +13,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from anypop.agent.act.bgp.config import sessions_of
+from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import ends
 from anypop.agent.bfd import files
 from anypop.agent.bfd.session import Wanted
 from anypop.agent.decide.elements import SpeakerConfig
+from anypop.agent.naming import TUNNEL, tunnel_end
 from anypop.host import process
 
 INTERVAL_MS, MULTIPLIER = 100, 3  # a silent loss is seen in 0.3 s
@@ -39,6 +41,20 @@ def wanted_of(config: SpeakerConfig, left_out: Collection[str] = ()) -> list[Wan
                     multiplier=upstream.bfd_multiplier or MULTIPLIER,
                 )
             )
+    backbone = config.backbone
+    if backbone is None:
+        return found
+    found += [
+        Wanted(
+            name=tunnel_name(peer),
+            neighbor=str(tunnel_end(peer.router_id)),
+            local=str(tunnel_end(config.router_id)),
+            interface=TUNNEL,
+            interval_us=backbone.rules.bfd_interval_ms * 1000,
+            multiplier=backbone.rules.bfd_multiplier,
+        )
+        for peer in backbone.peers
+    ]
     return found
 
 

@@ -23,14 +23,15 @@ from anypop.agent.act.bgp.adj_rib_out import read_export
 from anypop.agent.act.bgp.bfd import Bfd, wanted_of
 from anypop.agent.act.bgp.config import Passwords, digest, render, sessions_of
 from anypop.agent.act.bgp.passwords import read_passwords
-from anypop.agent.act.bgp.protocols import is_shut, read_sessions
+from anypop.agent.act.bgp.protocols import is_shut, read_sessions, read_tunnels
+from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import session_name
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.host import birdc, process
 from anypop.model.announce import Prefix
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.report import Exported, SessionReport
+from anypop.model.report import Exported, SessionReport, TunnelReport
 
 # One that is stopped keeps its sessions, since BFD is not its own: nobody is told anything, and neighbours wait for it
 # when it is ended. One that does not answer may be busy: it gets many times what the largest table takes.
@@ -54,6 +55,7 @@ class SpeakerSeen:
     sessions: tuple[SessionReport, ...] = ()
     exported: frozenset[tuple[Prefix, str]] = frozenset()
     told: tuple[tuple[Prefix, Exported], ...] = ()
+    tunnels: tuple[TunnelReport, ...] = ()
     error: str = ""
 
 
@@ -156,6 +158,9 @@ class Bird:
             sessions=sessions,
             exported=exported,
             told=self._told(config, exported),
+            tunnels=read_tunnels(told, {tunnel_name(p): p.host for p in config.backbone.peers})
+            if config.backbone
+            else (),
             error="; ".join(filter(None, (own_origin.troubles(config, told, self._control), self._bfd.troubles())))
             or self._lately(),
         )

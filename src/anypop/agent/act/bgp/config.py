@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anypop.agent.act.bgp import policy
 from anypop.agent.act.bgp.session import session
+from anypop.agent.act.bgp.tunnels import tunnels
 from anypop.agent.act.bgp.words import FAMILIES, is_host, session_name
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.agent.naming import LEARNT_TABLE
@@ -76,6 +77,7 @@ def _body(config: SpeakerConfig, log: Path, name: str, passwords: Passwords, lef
         ]
     for key, (upstream, family) in sessions.items():
         lines += session(config, upstream, family, passwords.get(key))
+    lines += tunnels(config)
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,8 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 
-from anypop.model.report import SessionReport
+from anypop.model.names import HostName
+from anypop.model.report import SessionReport, TunnelReport
 
 _HEAD = re.compile(r"^(\S+)\s+BGP\s+\S+\s+(\S+)\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S*\s*(.*)$")
 _STATE = re.compile(r"^\s+BGP state:\s+(\S+)")
@@ -34,6 +35,16 @@ def read_sessions(
     }
     found |= dict(_sessions(told, names))
     return tuple(found[name] for name in names if name in found)
+
+
+def read_tunnels(told: str, names: Mapping[str, HostName]) -> tuple[TunnelReport, ...]:
+    """The sessions with other hosts. `names`: BIRD's protocol name to the host. One that BIRD does not know is down."""
+    found = {s.upstream: s for s in dict(_sessions(told, {name: (host, 0) for name, host in names.items()})).values()}
+    return tuple(
+        TunnelReport(host=host, up=(s := found.get(host)) is not None and s.state == "established",
+                     since=s.since if s is not None else None)
+        for host in names.values()
+    )  # fmt: skip
 
 
 def is_shut(told: str, name: str) -> bool:

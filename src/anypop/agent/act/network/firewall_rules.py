@@ -13,7 +13,7 @@ from ipaddress import collapse_addresses, ip_address, ip_network
 from anypop.agent.act.network import sets
 from anypop.agent.act.network.sets import ARP, INET, Place
 from anypop.agent.decide.elements import Firewall, Opening
-from anypop.agent.naming import DEVICE_GROUP_MASK, DEVICE_GROUPS, firewall_table
+from anypop.agent.naming import DEVICE_GROUP_MASK, DEVICE_GROUPS, TUNNEL, firewall_table
 from anypop.model.announce import Address, Prefix
 from anypop.model.workload import Protocol
 
@@ -89,6 +89,7 @@ def digest(rules: Firewall, networks: Iterable[Prefix] = ()) -> str:
         rules.services,
         tuple(networks),
         _VERSION,
+        *((True,) if rules.carries else ()),
     )
     return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]
 
@@ -192,6 +193,13 @@ def _chains(rules: Firewall) -> Iterator[str]:
         "leaving",
         f"{_group('oifgroup')} return",
         "ct direction reply ct state established,related return",  # an answer goes wherever it was asked from
+        *(
+            # and one of a flow that is not tracked, by TCP: see the table of the tunnels
+            f"ct state untracked {ip} saddr . meta l4proto . th sport @open{v} tcp flags & (syn | ack) != syn return"
+            for ip, v in (("ip", 4), ("ip6", 6))
+            if rules.carries
+        ),
+        *([f'oifname "{TUNNEL}" return'] if rules.carries else []),  # to whom it leads decides what it lets in
         "oifname != @uplinks counter drop",
         "ip daddr @closed4 counter drop",
         "ip6 daddr @closed6 counter drop",

@@ -10,7 +10,7 @@ from enum import Enum
 
 from anypop.agent.act.network import netlink as nl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import errors_table
+from anypop.agent.naming import errors_table, tunnels_table
 from anypop.model.errors import WorldError
 
 _SUBSYSTEM = 10
@@ -60,6 +60,19 @@ def elements(net: Netlink, table: str, name: str, *, family: int = INET) -> dict
     return found
 
 
+def counted(net: Netlink, table: str, name: str) -> dict[bytes, tuple[int, int]]:
+    """Packets and bytes that the elements of a set have counted, by their keys."""
+    found = {}
+    for payload in _dump(net, f"list set {name}", _GET_ELEMENTS, nl.text(1, table) + nl.text(2, name)):
+        for element in nl.each(nl.attributes(payload[4:]).get(3, b"")):
+            parts = nl.attributes(element)
+            # NFTA_SET_ELEM_EXPR, NFTA_EXPR_DATA; NFTA_COUNTER_BYTES, NFTA_COUNTER_PACKETS
+            count = nl.attributes(nl.attributes(parts.get(7, b"")).get(2, b""))
+            numbers = (int.from_bytes(count.get(kind, b""), "big") for kind in (2, 1))
+            found[nl.attributes(parts[1])[1]] = (next(numbers), next(numbers))
+    return found
+
+
 def rule_counts(net: Netlink, table: str, *, family: int = INET) -> dict[str, int]:
     """How many rules each chain of a table has, also one that has none."""
     found = dict.fromkeys(names(net, table, Kind.CHAIN, family=family), 0)
@@ -94,6 +107,12 @@ def delete_error_tables(prefix: str) -> None:
     with Netlink(nl.NETFILTER) as net:
         for family in (IP4, IP6):
             delete_table(net, errors_table(prefix), family=family)
+
+
+def delete_tunnels_table(prefix: str) -> None:
+    """The one that guards the tunnels. Harmless when there is none."""
+    with Netlink(nl.NETFILTER) as net:
+        delete_table(net, tunnels_table(prefix))
 
 
 def _dump(net: Netlink, what: str, message: int, body: bytes, family: int = INET) -> list[bytes]:

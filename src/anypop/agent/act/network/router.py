@@ -7,14 +7,24 @@ gone with it); a group is found by the route that uses it. Synchronous: each cal
 
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import ip_network
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_network
 
-from anypop.agent.act.network import rtnl
+from anypop.agent.act.network import rtnl, tunnel_hops
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.rtnl import MAIN_TABLE
+from anypop.agent.decide.backbone import ordered
 from anypop.agent.decide.elements import Member
-from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, short_of_link
+from anypop.agent.naming import (
+    COVER_METRIC,
+    ROUTE_PROTOCOL,
+    SERVED_PROTOCOL,
+    SERVED_TABLE,
+    TUNNEL,
+    TUNNEL_TABLE,
+    short_of_link,
+)
 from anypop.model.announce import Address, Prefix
 from anypop.model.errors import WorldError
 
@@ -25,17 +35,23 @@ from anypop.model.errors import WorldError
 # factor with that router's would leave most buckets without traffic.
 BUCKETS = 1021
 COUNTS = (BUCKETS, 2039, 4093, 8191, 16_381)
+# What comes by the tunnel was chosen by the same hash already: other primes.
+TUNNEL_COUNTS = (1031, 2053, 4099, 8209, 16_411)
 EACH = 64  # for each member that is expected
 # Below so many for each member that is there, shares are wrong by more than a twentieth: then a group gets a larger
 # successor, although flows meet other buckets by it.
 LEAST_EACH = 20
 IDLE_S = 60  # a bucket silent for so long carries no live flow that would notice a move
-_HOPS, _TWINS, _GROUPS = 0x1000_0000, 0x2000_0000, 0x4000_0000
+# (0x30000000: next hops by the tunnel)
+_HOPS, _TWINS, _GROUPS, _INBOUND = 0x1000_0000, 0x2000_0000, 0x4000_0000, 0x8000_0000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSeen:
-    """What of ours is in the kernel. Instances by the ten hex digits of their link."""
+    """What of ours is in the kernel. Instances by the ten hex digits of their link. `inbound`: as `balanced`, for what
+    comes by the tunnel; `served`: what is told to other hosts (see `Router.tell`); `tunnel`: its device is up (None:
+    there is none).
+    """
 
     links: dict[str, bool]
     numbers: dict[str, int]
@@ -43,11 +59,15 @@ class RouterSeen:
     external: dict[Prefix, str]
     covers: frozenset[Prefix]
     balanced: dict[Address, tuple[Member, ...]]
+    inbound: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
+    served: dict[Address, int] = field(default_factory=dict)
+    tunnel: bool | None = None
 
 
-def buckets_for(expected: int) -> int:
+def buckets_for(expected: int, *, inbound: bool = False) -> int:
     """How many buckets a group should be made with for so many members."""
-    return next((count for count in COUNTS if count >= EACH * expected), COUNTS[-1])
+    counts = TUNNEL_COUNTS if inbound else COUNTS
+    return next((count for count in counts if count >= EACH * expected), counts[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +101,14 @@ class Router:
 
     def __init__(self, net: Netlink) -> None:
         self._net = net
-        self._groups: dict[Address, int] = {}
+        self._groups: dict[tuple[Address, bool], int] = {}
 
     def look(self) -> RouterSeen:
         """Everything of ours in this kernel, read anew."""
-        here = {key: link for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
+        every = rtnl.links(self._net)
+        here = {key: link for link in every if (key := short_of_link(link.name))}
         links = {link.index: (key, link.up) for key, link in here.items()}
+        names = {index: key for index, (key, _) in links.items()}
         hops = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
         external: dict[Prefix, str] = {}
         balanced: dict[Address, tuple[Member, ...]] = {}
@@ -94,15 +116,11 @@ class Router:
         for route in rtnl.routes(self._net, ROUTE_PROTOCOL):
             if route.unreachable and route.metric == COVER_METRIC:
                 covers.add(route.prefix)
-            elif route.nexthop and (group := hops.get(route.nexthop)):
-                weights: defaultdict[str, int] = defaultdict(int)
-                for number, weight in group.group:
-                    if (hop := hops.get(number)) and hop.interface in links:
-                        weights[links[hop.interface][0]] += weight
-                members = [Member(short=key, weight=weight // 2) for key, weight in sorted(weights.items())]
-                balanced[route.prefix.network_address] = tuple(members)
+            elif (group := hops.get(route.nexthop)) and group.group:
+                balanced[route.prefix.network_address] = _members(group, hops, names)
             elif route.interface in links:
                 external[route.prefix] = links[route.interface][0]
+        tunnel = next((link.up for link in every if link.name == TUNNEL), None)
         return RouterSeen(
             links=dict(links.values()),
             numbers={key: link.index for key, link in here.items()},
@@ -110,7 +128,34 @@ class Router:
             external=external,
             covers=frozenset(covers),
             balanced=balanced,
+            inbound=dict(self._inbound(hops, names)) if tunnel is not None else {},
+            served=self._served() if tunnel is not None else {},
+            tunnel=tunnel,
         )
+
+    def _inbound(
+        self, hops: Mapping[int, rtnl.NextHop], names: Mapping[int, str]
+    ) -> Iterator[tuple[Address, tuple[Member, ...]]]:
+        for route in rtnl.routes(self._net, ROUTE_PROTOCOL, TUNNEL_TABLE):
+            if (group := hops.get(route.nexthop)) and group.group:
+                yield route.prefix.network_address, _members(group, hops, names)
+
+    def _served(self) -> dict[Address, int]:
+        return {
+            route.prefix.network_address: route.count - 1
+            for route in rtnl.routes(self._net, SERVED_PROTOCOL, SERVED_TABLE)
+            if route.blackhole
+        }
+
+    def tell(self, address: Address, count: int | None) -> None:
+        """Have the speaker tell other hosts how many healthy instances of an address are here; 0: those that were sent
+        here may stay, and nobody new; None: nothing is told. The table holds one more: a count of 0 would be none.
+        """
+        prefix = ip_network(address)
+        if count is None:
+            rtnl.delete_route(self._net, prefix, SERVED_PROTOCOL, table=SERVED_TABLE)
+        else:
+            rtnl.set_served(self._net, prefix, SERVED_PROTOCOL, count + 1, SERVED_TABLE)
 
     def group_link(self, short: str, group: int) -> None:
         """Put an instance's link into a device group; harmless when it is gone."""
@@ -128,45 +173,69 @@ class Router:
         rtnl.delete_route(self._net, prefix, ROUTE_PROTOCOL)
 
     def set_next_hops(
-        self, address: Address, members: tuple[Member, ...], gateways: Mapping[str, Address], expected: int = 0
-    ) -> Grown | None:
+        self, address: Address, members: tuple[Member, ...], gateways: Mapping[str, Address], expected: int = 0, *,
+        inbound: bool = False, source: IPv4Address | None = None,
+    ) -> Grown | None:  # fmt: skip
         """Make or replace the group behind `address`. `gateways`: each member's private address of the same family;
-        `expected`: how many members there are to be, which counts where the group is made. What was replaced by a
-        larger one, if so.
+        `expected`: how many members there are to be, which counts where the group is made. `inbound`: the group for
+        what comes by the tunnel; `source`: our end of it, where members are other hosts. What was replaced by a larger
+        one, if so.
         """
-        index = {key: link.index for link in rtnl.links(self._net) if (key := short_of_link(link.name))}
+        index = {link.name: link.index for link in rtnl.links(self._net)}
         known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
-        group = self._group_of(address) or self._free_group(address)
+        group = self._group_of(address, inbound) or self._free_group(address, inbound)
         there = known.get(group)
         among = {number for number, _ in there.group} if there else set()
         entries = []
         for member in members:
-            if member.short not in index:
-                raise WorldError(f"set next hops of {address}", f"the link i{member.short} is gone")
-            link = index[member.short]
-            numbers, twin = [hop_number(link, address.version)], twin_number(link, address.version)
-            if len(members) == 1 or twin in among:
-                numbers.append(twin)
-            for number in numbers:
-                if number not in known:
-                    if member.short not in gateways:
-                        raise WorldError(
-                            f"set next hops of {address}", f"the address behind the link i{member.short} is not known"
-                        )
-                    rtnl.set_nexthop(
-                        self._net, number, interface=link, gateway=gateways[member.short], protocol=ROUTE_PROTOCOL
-                    )
-                # alone or with its twin, it weighs the same
-                entries.append((number, member.weight * 2 // len(numbers)))
+            numbers = self._hops_of(
+                address, member, index=index, known=known, gateways=gateways, source=source, among=among,
+                alone=len(members) == 1,
+            )  # fmt: skip
+            # alone or with its twin, it weighs the same
+            entries += [(number, member.weight * 2 // len(numbers)) for number in numbers]
         # the kernel refuses another count for a group that exists
-        wanted = buckets_for(max(expected, len(members)))
+        wanted = buckets_for(max(expected, len(members)), inbound=inbound)
         buckets = there.buckets if there and there.buckets else wanted
         if there and buckets < min(wanted, LEAST_EACH * len(members)):
-            self._succeed(ip_network(address), there, entries, wanted)
-            return Grown(address=address, members=tuple(m.short for m in members), before=buckets, after=wanted)
+            self._succeed(ip_network(address), there, entries, wanted, inbound)
+            return Grown(
+                address=address, members=tuple(m.short for m in members if not m.peer), before=buckets, after=wanted
+            )
         rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
-        self._groups[address] = group
+        self._groups[address, inbound] = group
         return None
+
+    def _hops_of(
+        self, address: Address, member: Member, *, index: Mapping[str, int], known: dict[int, rtnl.NextHop],
+        gateways: Mapping[str, Address], source: IPv4Address | None, among: set[int], alone: bool,
+    ) -> list[int]:  # fmt: skip
+        """The next hops of a member, made where they were missing: one, or with its twin two."""
+        what, version = f"set next hops of {address}", address.version
+        if member.peer is not None:
+            if TUNNEL not in index or source is None:
+                raise WorldError(what, f"the device {TUNNEL} is gone")
+            twins = [False, True] if alone or tunnel_hops.number(known, member.peer, version, twin=True) in among else [
+                False
+            ]  # fmt: skip
+            return [
+                tunnel_hops.have(self._net, known, member.peer, version, device=index[TUNNEL], source=source, twin=twin)
+                for twin in twins
+            ]
+        link = index.get(f"i{member.short}")
+        if link is None:
+            raise WorldError(what, f"the link i{member.short} is gone")
+        numbers, twin_ = [hop_number(link, version)], twin_number(link, version)
+        if alone or twin_ in among:
+            numbers.append(twin_)
+        for number in numbers:
+            if number not in known:
+                if member.short not in gateways:
+                    raise WorldError(what, f"the address behind the link i{member.short} is not known")
+                rtnl.set_nexthop(
+                    self._net, number, interface=link, gateway=gateways[member.short], protocol=ROUTE_PROTOCOL
+                )
+        return numbers
 
     def renew_groups(self) -> None:
         """Give every group that was made with another count of buckets a successor with the same members, and its
@@ -178,56 +247,85 @@ class Router:
         known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
         for route in rtnl.routes(self._net, ROUTE_PROTOCOL):
             old = known.get(route.nexthop)
-            if old is None or not old.group or old.buckets in COUNTS:
+            if old is None or not old.group or old.buckets in (*COUNTS, *TUNNEL_COUNTS):
                 continue
             self._succeed(route.prefix, old, old.group, buckets_for(len(old.group)))
 
-    def _succeed(self, prefix: Prefix, old: rtnl.NextHop, entries: Sequence[tuple[int, int]], buckets: int) -> None:
+    def _succeed(
+        self, prefix: Prefix, old: rtnl.NextHop, entries: Sequence[tuple[int, int]], buckets: int, inbound: bool = False
+    ) -> None:
         """A new group in the place of an old one, which may be without a route yet."""
-        address = prefix.network_address
-        routed = any(r.prefix == prefix and r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL))
-        new = self._free_group(address) if routed else old.id
+        address, table = prefix.network_address, TUNNEL_TABLE if inbound else MAIN_TABLE
+        routed = any(r.prefix == prefix and r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL, table))
+        new = self._free_group(address, inbound) if routed else old.id
         if not routed:
             rtnl.delete_nexthop(self._net, old.id)
         rtnl.set_group(self._net, new, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
         if routed:
-            rtnl.set_route(self._net, prefix, ROUTE_PROTOCOL, nexthop=new)
+            rtnl.set_route(self._net, prefix, ROUTE_PROTOCOL, nexthop=new, table=table)
             rtnl.delete_nexthop(self._net, old.id)
-        self._groups[address] = new
+        self._groups[address, inbound] = new
 
-    def set_route(self, address: Address) -> None:
+    def set_route(self, address: Address, *, inbound: bool = False) -> None:
         """The route to the group that `set_next_hops` made."""
-        group = self._groups.get(address) or self._group_of(address) or self._free_group(address)
-        rtnl.set_route(self._net, ip_network(address), ROUTE_PROTOCOL, nexthop=group)
+        group = self._groups.get((address, inbound)) or self._group_of(address, inbound)
+        group = group or self._free_group(address, inbound)
+        table = TUNNEL_TABLE if inbound else MAIN_TABLE
+        rtnl.set_route(self._net, ip_network(address), ROUTE_PROTOCOL, nexthop=group, table=table)
 
-    def remove_route(self, address: Address) -> None:
-        group = self._group_of(address)
-        rtnl.delete_route(self._net, ip_network(address), ROUTE_PROTOCOL)
+    def remove_route(self, address: Address, *, inbound: bool = False) -> None:
+        group = self._group_of(address, inbound)
+        table = TUNNEL_TABLE if inbound else MAIN_TABLE
+        rtnl.delete_route(self._net, ip_network(address), ROUTE_PROTOCOL, table=table)
         if group:
             rtnl.delete_nexthop(self._net, group)
 
-    def drop_member(self, short: str) -> bool:
+    def drop_member(self, short: str, *, but_last: bool = False) -> bool:
         """An instance died: take its next hops out of all groups now. The kernel moves its buckets alone. True when
-        there was one.
+        there was one. `but_last`: where nobody else is in a group, leave that family to the pass: it puts another host
+        there in one step, and there is no moment without a route.
         """
         index = next((link.index for link in rtnl.links(self._net) if short_of_link(link.name) == short), None)
         if index is None:
             return False
+        groups = [hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL) if hop.group] if but_last else []
         for version in (4, 6):
-            for number in (hop_number(index, version), twin_number(index, version)):
+            own = {hop_number(index, version), twin_number(index, version)}
+            if any(hop.id < _INBOUND and {number for number, _ in hop.group} <= own for hop in groups):
+                continue
+            for number in own:
                 rtnl.delete_nexthop(self._net, number)
         return True
 
-    def _group_of(self, address: Address) -> int:
-        prefix = ip_network(address)
-        return next((r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL) if r.prefix == prefix and r.nexthop), 0)
+    def _group_of(self, address: Address, inbound: bool = False) -> int:
+        prefix, table = ip_network(address), TUNNEL_TABLE if inbound else MAIN_TABLE
+        routes = rtnl.routes(self._net, ROUTE_PROTOCOL, table)
+        # a route that somebody else has led to a single hop leads to no group
+        return next((r.nexthop for r in routes if r.prefix == prefix and r.nexthop >= _GROUPS), 0)
 
-    def _free_group(self, address: Address) -> int:
+    def _free_group(self, address: Address, inbound: bool = False) -> int:
         """The group id for an address without a route: from its hash, so that one left by an interrupted change is
         taken up again.
         """
-        used = {r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL)}
+        first, table = (_INBOUND, TUNNEL_TABLE) if inbound else (_GROUPS, MAIN_TABLE)
+        used = {r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL, table)}
         number = zlib.crc32(address.packed) & 0x3FFF_FFFF
-        while _GROUPS | number in used:  # two addresses with one hash
+        while first | number in used:  # two addresses with one hash
             number = (number + 1) & 0x3FFF_FFFF
-        return _GROUPS | number
+        return first | number
+
+
+def _members(
+    group: rtnl.NextHop, hops: Mapping[int, rtnl.NextHop], names: Mapping[int, str]
+) -> tuple[Member, ...]:  # fmt: skip
+    """Who is in a group: instances by the names of their links, by the links' numbers, and other hosts."""
+    weights: defaultdict[tuple[str, IPv4Address | None], int] = defaultdict(int)
+    for number, weight in group.group:
+        hop = hops.get(number)
+        if hop is not None and isinstance(hop.target, IPv4Address):
+            weights["", hop.target] += weight
+        elif hop is not None and hop.interface in names:
+            weights[names[hop.interface], None] += weight
+    return tuple(
+        ordered(Member(short=key, peer=peer, weight=weight // 2) for (key, peer), weight in weights.items())
+    )  # fmt: skip

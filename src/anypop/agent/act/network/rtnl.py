@@ -18,15 +18,15 @@ from anypop.model.announce import Address, Prefix
 from anypop.model.errors import WorldError
 
 NEW_LINK, DEL_LINK, GET_LINK = 16, 17, 18
-NEW_ADDRESS, GET_ADDRESS = 20, 22
+NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
 NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_RULE, DEL_RULE, GET_RULE = 32, 33, 34
 NEW_NEIGHBOR, GET_NEIGHBOR = 28, 30
 NEW_NEXTHOP, DEL_NEXTHOP, GET_NEXTHOP = 104, 105, 106
-UNICAST, UNREACHABLE = 1, 7
+UNICAST, BLACKHOLE, UNREACHABLE = 1, 6, 7
 MAIN_TABLE = 254
 _UNIVERSE, _LINK_SCOPE = 0, 253
-_TO_TABLE, _TO_NOWHERE = 1, 7  # FR_ACT_TO_TBL, FR_ACT_UNREACHABLE
+_TO_TABLE, _TO_BLACKHOLE, _TO_NOWHERE = 1, 6, 7  # FR_ACT_TO_TBL, FR_ACT_BLACKHOLE, FR_ACT_UNREACHABLE
 _INVERT = 0x2  # FIB_RULE_INVERT
 _UP = 0x1
 _NO_DAD = 0x02  # the other end is ours: nobody to collide with, and a tentative address cannot answer yet
@@ -54,14 +54,18 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route of ours in one table: over an interface, over a next-hop object, or unreachable."""
+    """A route of ours in one table: over an interface, over a next-hop object, unreachable, or a black hole. `count`:
+    of healthy instances, where such a route tells of an address (it stands in the metric `initcwnd`).
+    """
 
     prefix: Prefix
     unreachable: bool = False
+    blackhole: bool = False
     interface: int = 0
     gateway: Address | None = None
     nexthop: int = 0
     metric: int = 0
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,26 +83,33 @@ class MarkRule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A policy rule of ours that looks at where a packet comes from or goes to. `forwarded`: for what this host passes
-    on, not for what it sends. `table` 0: unreachable. `no_default`: the table's default route does not count.
+    on, not for what it sends; `arriving`: for what comes by this interface; `leaving`: for what is sent by it. `table`
+    0: unreachable, or a black hole. `no_default`: the table's default route does not count.
     """
 
     version: int
     preference: int
     table: int = 0
     forwarded: bool = False
+    arriving: str = ""
+    leaving: str = ""
+    blackhole: bool = False
     no_default: bool = False
     to: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextHop:
-    """A next-hop object of ours: single (interface and gateway) or a resilient group of (id, weight) with its count
-    of buckets.
+    """A next-hop object of ours: single (interface and gateway, or through a tunnel from `source` to `target`) or a
+    resilient group of (id, weight) with its count of buckets.
     """
 
     id: int
     interface: int = 0
     gateway: Address | None = None
+    target: Address | None = None
+    source: Address | None = None
+    version: int = 0
     group: tuple[tuple[int, int], ...] = ()
     buckets: int = 0
 
@@ -209,6 +220,13 @@ def networks(net: Netlink) -> list[tuple[int, Address, int]]:
     return found
 
 
+def set_served(net: Netlink, prefix: Prefix, protocol: int, count: int, table: int) -> None:
+    """A black hole in a table that nobody looks into: it tells how many instances serve an address."""
+    told = nl.nested(8, nl.u32(11, count))  # RTA_METRICS, RTAX_INITCWND
+    route = _route(prefix, protocol, BLACKHOLE, told, table=table)
+    net.change(f"tell of {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, route)
+
+
 def _route(prefix: Prefix, protocol: int, kind: int, *attributes: bytes, table: int = MAIN_TABLE) -> bytes:
     scope = _LINK_SCOPE if kind == UNICAST and not attributes else _UNIVERSE
     head = _ROUTE_HEADER.pack(family_of(prefix), prefix.prefixlen, 0, 0, 0, protocol, scope, kind, 0)
@@ -283,10 +301,29 @@ def _read_route(payload: bytes) -> tuple[int, int, Route]:
     prefix: IPv4Network | IPv6Network = ip_network((packed, length))
     gateway: IPv4Address | IPv6Address | None = ip_address(attributes[5]) if 5 in attributes else None
     route = Route(
-        prefix=prefix, unreachable=kind == UNREACHABLE, interface=_number(attributes, 4), gateway=gateway,
-        nexthop=_number(attributes, 30), metric=_number(attributes, 6),
+        prefix=prefix, unreachable=kind == UNREACHABLE, blackhole=kind == BLACKHOLE, interface=_number(attributes, 4),
+        gateway=gateway, nexthop=_number(attributes, 30), metric=_number(attributes, 6),
+        count=_number(nl.attributes(attributes.get(8, b"")), 11),
     )  # fmt: skip
     return maker, _number(attributes, 15) or low, route
+
+
+def blackholes(net: Netlink, protocol: int) -> list[tuple[int, Route]]:
+    """The black holes that carry `protocol`, with their tables: of all tables, the kernel filters."""
+    found = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        head = _ROUTE_HEADER.pack(family, 0, 0, 0, 0, protocol, 0, BLACKHOLE, 0)
+        for payload in net.dump("list black holes", GET_ROUTE, head):
+            table, maker, route = route_told(payload)
+            if maker == protocol and route.blackhole:
+                found.append((table, route))
+    return found
+
+
+def route_told(payload: bytes) -> tuple[int, int, Route]:
+    """The table, the maker and the route of a message about a route (RTM_NEWROUTE, RTM_DELROUTE)."""
+    maker, table, route = _read_route(payload)
+    return table, maker, route
 
 
 def add_mark_rule(net: Netlink, rule: MarkRule) -> None:
@@ -343,7 +380,7 @@ def delete_rule(net: Netlink, rule: Rule, protocol: int) -> None:
 
 def _rule_of(rule: Rule, protocol: int) -> bytes:
     family = socket.AF_INET if rule.version == 4 else socket.AF_INET6
-    action = _TO_TABLE if rule.table else _TO_NOWHERE
+    action = _TO_TABLE if rule.table else _TO_BLACKHOLE if rule.blackhole else _TO_NOWHERE
     length = rule.to.prefixlen if rule.to is not None else 0
     head = _RULE_HEADER.pack(family, length, 0, 0, 0, 0, 0, action, _INVERT if rule.forwarded else 0)
     parts = [nl.u32(6, rule.preference), nl.attribute(21, bytes([protocol]))]  # FRA_PRIORITY, FRA_PROTOCOL
@@ -351,6 +388,10 @@ def _rule_of(rule: Rule, protocol: int) -> bytes:
         parts.append(nl.u32(15, rule.table))  # FRA_TABLE
     if rule.forwarded:
         parts.append(nl.text(3, "lo"))  # FRA_IIFNAME, inverted
+    if rule.arriving:
+        parts.append(nl.text(3, rule.arriving))
+    if rule.leaving:
+        parts.append(nl.text(17, rule.leaving))  # FRA_OIFNAME
     if rule.no_default:
         parts.append(nl.u32(14, 0))  # FRA_SUPPRESS_PREFIXLEN
     if rule.to is not None:
@@ -371,7 +412,9 @@ def rules(net: Netlink, protocol: int, preferences: range) -> list[Rule]:
             Rule(
                 version=versions[family], preference=_number(attributes, 6),
                 table=(_number(attributes, 15) or low) if action == _TO_TABLE else 0,
-                forwarded=bool(flags & _INVERT) and attributes.get(3, b"").rstrip(b"\0") == b"lo",
+                forwarded=bool(flags & _INVERT) and _name(attributes, 3) == "lo",
+                arriving="" if flags & _INVERT else _name(attributes, 3), leaving=_name(attributes, 17),
+                blackhole=action == _TO_BLACKHOLE,
                 no_default=14 in attributes and _number(attributes, 14) == 0,
                 to=ip_network((attributes[1], length)) if 1 in attributes else None,
             )
@@ -384,6 +427,20 @@ def set_nexthop(net: Netlink, number: int, *, interface: int, gateway: Address, 
     head = _NEXTHOP_HEADER.pack(family_of(gateway), 0, protocol, 0, 0)
     body = nl.u32(1, number) + nl.u32(5, interface) + nl.attribute(6, gateway.packed)
     net.change(f"set next hop via {gateway}", NEW_NEXTHOP, nl.CREATE | nl.REPLACE, head + body)
+
+
+def set_tunnel_hop(
+    net: Netlink, number: int, *, interface: int, version: int, source: Address, target: Address, tunnel: int,
+    protocol: int,
+) -> None:  # fmt: skip
+    """A next hop for packets of one family that wraps them into IPv4 from `source` to `target` (an encapsulation that
+    is part of the next hop; the interface is one for all targets). `tunnel`: its number on the wire.
+    """
+    head = _NEXTHOP_HEADER.pack(socket.AF_INET if version == 4 else socket.AF_INET6, 0, protocol, 0, 0)
+    # LWTUNNEL_IP_ID, DST, SRC; NHA_ENCAP_TYPE 2: LWTUNNEL_ENCAP_IP
+    wrap = nl.attribute(1, struct.pack(">Q", tunnel)) + nl.attribute(2, target.packed) + nl.attribute(3, source.packed)
+    body = nl.u32(1, number) + nl.u32(5, interface) + nl.u16(7, 2) + nl.nested(8, wrap)
+    net.change(f"set next hop by the tunnel to {target}", NEW_NEXTHOP, nl.CREATE | nl.REPLACE, head + body)
 
 
 def set_group(
@@ -419,10 +476,16 @@ def _read_nexthop(payload: bytes) -> NextHop:
     group = tuple((hop, weight + 1) for hop, weight, _, _ in _GROUP_ENTRY.iter_unpack(attributes.get(2, b"")))
     gateway = ip_address(attributes[6]) if 6 in attributes else None
     resilient = nl.attributes(attributes.get(12, b""))  # NHA_RES_GROUP
+    wrap = nl.attributes(attributes.get(8, b"")) if _number(attributes, 7) == 2 else {}  # NHA_ENCAP
     return NextHop(
         id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group,
-        buckets=_number(resilient, 1)
+        buckets=_number(resilient, 1), version=6 if payload[0] == socket.AF_INET6 else 4,
+        target=ip_address(wrap[2]) if 2 in wrap else None, source=ip_address(wrap[3]) if 3 in wrap else None,
     )  # fmt: skip
+
+
+def _name(attributes: dict[int, bytes], kind: int) -> str:
+    return attributes.get(kind, b"").rstrip(b"\0").decode()
 
 
 def _number(attributes: dict[int, bytes], kind: int) -> int:

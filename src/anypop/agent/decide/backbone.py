@@ -1,0 +1,176 @@
+"""Who else serves an address, and who of them is to get a part of its traffic here. Pure.
+
+In: the order's `Backbone`, and what the other hosts tell (`Offers`: how many healthy instances each has, by address).
+Out: the tunnel as it should be, and the remote members of an address with their weights. Local first: a carried packet
+costs twice a local one. So hosts of the own PoP get only what this host's share of the traffic exceeds its part of the
+instances by; hosts of another PoP, the nearest that can serve, get traffic only when nobody of the own PoP can.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from anypop.agent.decide.elements import Member, TunnelGuard
+from anypop.agent.naming import TUNNEL_NUMBER, tunnel_end
+from anypop.model.announce import Address
+from anypop.model.backbone import BackbonePeer
+from anypop.model.order import Order
+
+Offers = Mapping[IPv4Address, Mapping[Address, int]]
+"""What other hosts tell, by their end of the tunnels: how many healthy instances each has of an address."""
+
+FULL = 100  # the weight of a member that has its whole share
+LINGER = 1  # of one that is to get no new flows, as near to that as a group can come, and keeps those that it has
+LINGER_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """The tunnel of this host. `own`: its end; `end`: its address inside; `targets`: the other hosts, each with its
+    address inside; `external*`: the prefixes of the addresses of its own instances.
+    """
+
+    own: IPv4Address
+    end: IPv6Address
+    port: int
+    mtu: int
+    external4: IPv4Network
+    external6: IPv6Network
+    targets: tuple[tuple[IPv4Address, IPv6Address], ...] = ()
+    number: int = TUNNEL_NUMBER
+
+
+def tunnel_for(order: Order) -> Tunnel | None:
+    """The tunnel that an order asks for."""
+    backbone = order.backbone
+    if backbone is None:
+        return None
+    return Tunnel(
+        own=backbone.address, end=tunnel_end(order.router_id), port=backbone.rules.port, mtu=backbone.rules.mtu,
+        external4=order.external4, external6=order.external6,
+        targets=tuple((peer.address, tunnel_end(peer.router_id)) for peer in backbone.peers),
+    )  # fmt: skip
+
+
+def guard_for(order: Order, balanced: Mapping[Address, Iterable[Member]]) -> TunnelGuard | None:
+    """What guards the tunnel of an order. `balanced`: the groups that there are."""
+    tunnel = tunnel_for(order)
+    if tunnel is None or order.backbone is None:
+        return None
+    halves = (a for a, members in balanced.items() if any(m.peer is not None for m in members))
+    return TunnelGuard(
+        own=tunnel.own, end=tunnel.end, port=tunnel.port, mtu=tunnel.mtu,
+        peers=tuple(sorted(own for own, _ in tunnel.targets)), ends=tuple(sorted(end for _, end in tunnel.targets)),
+        forged=(order.private4, order.private6, order.external4, order.external6),
+        carried=order.backbone.carried,
+        halves=tuple(sorted(halves, key=lambda a: (a.version, int(a)))),
+    )  # fmt: skip
+
+
+class Carriers:
+    """Who serves what elsewhere, as one host sees it. `down`: hosts whose sessions are known to be down."""
+
+    def __init__(self, order: Order, offers: Offers, down: Collection[IPv4Address] = ()) -> None:
+        self._order, self._offers, self._down = order, offers, frozenset(down)
+        self._backbone = order.backbone
+
+    @cached_property
+    def peers(self) -> Sequence[BackbonePeer]:
+        """All other hosts."""
+        return self._backbone.peers if self._backbone is not None else ()
+
+    @cached_property
+    def _serving(self) -> Mapping[Address, Sequence[tuple[BackbonePeer, int]]]:
+        found: defaultdict[Address, list[tuple[BackbonePeer, int]]] = defaultdict(list)
+        for peer in self.peers:
+            for address, count in self._offers.get(peer.address, {}).items():
+                if count > 0 and self.carries(address):
+                    found[address].append((peer, count))
+        return dict(found)
+
+    def holds(self, address: Address, peer: IPv4Address) -> bool:
+        """Whether another host answers at least those that it has."""
+        return address in self._offers.get(peer, ()) and any(p.address == peer for p in self.peers)
+
+    @property
+    def addresses(self) -> Collection[Address]:
+        """Every address that somebody else serves."""
+        return self._serving.keys()
+
+    def serving(self, address: Address) -> Sequence[tuple[BackbonePeer, int]]:
+        """Who serves an address elsewhere, and with how many instances."""
+        return self._serving.get(address, ())
+
+    def carries(self, address: Address) -> bool:
+        """Whether an address lies in a prefix that is carried."""
+        return any(p.version == address.version and address in p for p in self._carried)
+
+    @cached_property
+    def _carried(self) -> Sequence[IPv4Network | IPv6Network]:
+        return self._backbone.carried if self._backbone is not None else ()
+
+    @cached_property
+    def hosts(self) -> int:
+        """How many hosts of this PoP share its traffic: this one, and those that are up."""
+        return 1 + sum(p.pop == self._order.pop and p.address not in self._down for p in self.peers)
+
+    def share(self, address: Address, local: int) -> tuple[dict[IPv4Address, Fraction], Fraction]:
+        """The part of this host's traffic to `address` that goes to each other host, and the part that stays with its
+        own `local` instances. Where nobody else can serve all of it stays.
+        """
+        near = [(p, count) for p, count in self.serving(address) if p.pop == self._order.pop]
+        if local:
+            return self._surplus(near, local)
+        those = near or _nearest(self.serving(address))
+        total = sum(count for _, count in those)
+        if not total:
+            return {}, Fraction(1)
+        return {peer.address: Fraction(count, total) for peer, count in those}, Fraction(0)
+
+    def _surplus(
+        self, near: Sequence[tuple[BackbonePeer, int]], local: int
+    ) -> tuple[dict[IPv4Address, Fraction], Fraction]:
+        """Each host of the PoP gets the same share of the traffic and should serve by its part of the instances: who
+        has too few sends on what is too much, to those who have more than their share.
+        """
+        everyone = local + sum(count for _, count in near)
+        share = Fraction(1, self.hosts)
+        own = Fraction(local, everyone)
+        if own >= share:
+            return {}, Fraction(1)
+        room = {peer.address: Fraction(count, everyone) - share for peer, count in near}
+        room = {address: more for address, more in room.items() if more > 0}
+        away = (share - own) / share
+        whole = sum(room.values(), Fraction(0))
+        if not whole:
+            return {}, Fraction(1)
+        return {address: away * more / whole for address, more in room.items()}, 1 - away
+
+
+def _nearest(those: Sequence[tuple[BackbonePeer, int]]) -> list[tuple[BackbonePeer, int]]:
+    """Those of the nearest PoP."""
+    if not those:
+        return []
+    pop = min((peer.distance_km, str(peer.pop)) for peer, _ in those)[1]
+    return [(peer, count) for peer, count in those if str(peer.pop) == pop]
+
+
+def members(local: Sequence[str], away: Mapping[IPv4Address, Fraction], stays: Fraction) -> list[Member]:
+    """Members with weights that give these parts, all of them from 1 to `FULL`: own instances by their short names, and
+    other hosts. With own instances alone each has its full weight.
+    """
+    parts = {Member(short=key): stays / len(local) for key in local} if stays else {}
+    parts |= {Member(short="", peer=peer): part for peer, part in away.items() if part}
+    most = max(parts.values(), default=Fraction(1))
+    return ordered(
+        Member(short=m.short, peer=m.peer, weight=max(LINGER + 1, round(FULL * part / most)))
+        for m, part in parts.items()
+    )
+
+
+def ordered(those: Iterable[Member]) -> list[Member]:
+    """Own instances by name, then other hosts by address."""
+    return sorted(those, key=lambda m: (m.peer is not None, m.short, int(m.peer or 0)))
