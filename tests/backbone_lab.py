@@ -199,10 +199,9 @@ class Host:
 class BackboneLab:
     """`sites`: the PoP of each host and where it lies on one line, in kilometres."""
 
-    def __init__(
-        self, prefix: str, sites: Sequence[tuple[str, int]], *, rules: BackboneRules = RULES, wire_mtu: int = 1500
-    ) -> None:
+    def __init__(self, prefix: str, sites: Sequence[tuple[str, int]], *, rules: BackboneRules = RULES) -> None:
         self.prefix, self.core, self.rules = prefix, f"{prefix}-core", rules
+        self.small = f"{prefix}-small"  # a client behind a line that takes packets of 1,300 bytes, and does not know it
         self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
         self.hosts = [Host(self, n, pop, far) for n, (pop, far) in enumerate(sites)]
         self.podman = PodmanService(self.folder / "podman")
@@ -212,6 +211,18 @@ class BackboneLab:
                 ["link set lo up", f"addr add {CLIENT4}/32 dev lo", f"addr add {CLIENT6}/128 dev lo nodad"],
                 netns=self.core,
             )
+            ip.batch([f"netns add {self.small}"])
+            ip.batch([f"link add small mtu 1300 type veth peer name eth0 mtu 1500 netns {self.small}"], netns=self.core)
+            ip.batch(
+                ["addr add 203.0.113.61/30 dev small", "addr add 2001:db8:f00:1::1/64 dev small nodad",
+                 "link set small up"],
+                netns=self.core,
+            )  # fmt: skip
+            ip.batch(
+                ["link set lo up", "addr add 203.0.113.62/30 dev eth0", "addr add 2001:db8:f00:1::2/64 dev eth0 nodad",
+                 "link set eth0 up", "route add default via 203.0.113.61", "route add default via 2001:db8:f00:1::1"],
+                netns=self.small,
+            )  # fmt: skip
             with netns.inside(self.core):
                 for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
                     Path(f"/proc/sys/net/{path}").write_text("1")
@@ -241,12 +252,12 @@ class BackboneLab:
         except AssertionError as error:
             raise AssertionError("\n".join([str(error), *(h.said() for h in self.hosts)])) from error
 
-    def get(self, address: object, path: str = "/", *, timeout_s: float = 1.0, body: bytes | None = None) -> str:
+    def get(self, address: object, path: str = "/", *, timeout_s: float = 1.0, namespace: str = "") -> str:
         """The page at `address`, asked by a client; empty when there is none."""
-        with suppress(OSError, http.client.HTTPException), netns.inside(self.core):
+        with suppress(OSError, http.client.HTTPException), netns.inside(namespace or self.core):
             connection = http.client.HTTPConnection(str(address), 80, timeout=timeout_s)
             try:
-                connection.request("GET" if body is None else "POST", path, body=body)
+                connection.request("GET", path)
                 return connection.getresponse().read().decode().strip()
             finally:
                 connection.close()
@@ -256,8 +267,9 @@ class BackboneLab:
         for host in self.hosts:
             host.close()
         self.podman.stop()
-        with suppress(WorldError):
-            ip.batch([f"netns del {self.core}"])
+        for name in (self.small, self.core):
+            with suppress(WorldError):
+                ip.batch([f"netns del {name}"])
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

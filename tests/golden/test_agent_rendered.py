@@ -337,6 +337,27 @@ def test_the_tables_of_icmp_errors_are_the_recorded_ones_and_nft_takes_them(vers
 
 
 @pytest.mark.lab
+@pytest.mark.parametrize("version", [4, 6])
+def test_errors_are_copied_to_other_hosts_last_and_never_back_into_the_tunnel(version: int) -> None:
+    """An address that two other hosts serve beside two instances, and one that they serve alone."""
+    ends = tuple((p.address, tunnel_end(p.router_id)) for p in BACKBONE.peers)
+    addresses = tuple(ip_address(a) for a in ("192.0.2.1", "192.0.2.7", "2001:db8:a::1", "2001:db8:a::7"))
+    away = tuple(ErrorWay(short=str(e[0]), number=5, privates=e, anycast=addresses, away=True) for e in ends)
+    text = render_errors("anypop_any_errors", version, (*WAYS, *away), None)
+    assert text == _recorded(f"errors{version}_away.nft", text)
+    assert nft_accepts(text)
+    there = error_table((*WAYS, *away), version)
+    assert render_errors("anypop_any_errors", version, (*WAYS, *away), there) == ""
+    assert nft_accepts(text + render_errors("anypop_any_errors", version, WAYS, there))
+    chains = [c for c in text.split("add chain")[1:] if "away" in c or 'iifname "anypop-vx"' in c]
+    assert len(chains) == 2
+    for chain in chains:
+        before, after = chain.split('iifname "anypop-vx" drop')
+        assert str(ends[0][version == 6]) in after
+        assert str(ends[0][version == 6]) not in before
+
+
+@pytest.mark.lab
 def test_nft_refuses_a_broken_table_of_icmp_errors() -> None:
     """The check can fail: a map that is not declared is enough."""
     assert not nft_accepts(render_errors("anypop_any_errors", 4, WAYS, None).replace("map gateways", "map gateway"))

@@ -131,6 +131,20 @@ def test_large_answers_and_large_uploads_never_hang(lab: BackboneLab, hosts: lis
         assert [_upload(lab, address) for _ in range(8)] == [BIG] * 8
 
 
+def test_an_error_about_a_packet_reaches_the_host_that_sent_it(lab: BackboneLab, hosts: list[Host]) -> None:
+    """Two hosts serve what a third one carries, and a client's line takes packets of 1,300 bytes: the router before it
+    says so to the anycast address, so to the third host, which cannot know whose packet it was. No answer hangs.
+    """
+    first, second, far = hosts
+    _serve(lab, {first: 1, second: 1})
+    lab.wait(lambda: _led(far, first, second), f"{far.name} carries to both")
+    lab.enter_by(far)
+    for address in BOTH:
+        got = [len(lab.get(address, "/big", timeout_s=4, namespace=lab.small)) for _ in range(8)]
+        assert got == [BIG] * 8
+        ip.batch(["route flush cache"], netns=first.router)
+
+
 def _upload(lab: BackboneLab, address: Address) -> int:
     """How many bytes of an upload arrive; 0 where it hangs."""
     with suppress(OSError), netns.inside(lab.core), socket.create_connection((str(address), 81), timeout=3) as flow:

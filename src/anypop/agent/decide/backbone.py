@@ -14,6 +14,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.agent.decide.elements import Member, TunnelGuard
+from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.naming import TUNNEL_NUMBER, tunnel_end
 from anypop.model.announce import Address
 from anypop.model.backbone import BackbonePeer
@@ -25,6 +26,7 @@ Offers = Mapping[IPv4Address, Mapping[Address, int]]
 FULL = 100  # the weight of a member that has its whole share
 LINGER = 1  # of one that is to get no new flows, as near to that as a group can come, and keeps those that it has
 LINGER_S = 600.0
+MOST_COPIES = 16  # hosts to which one ICMP error is copied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,23 @@ class Carriers:
         if not whole:
             return {}, Fraction(1)
         return {address: away * more / whole for address, more in room.items()}, 1 - away
+
+
+def error_ways_away(carriers: Carriers, tunnel: int) -> list[ErrorWay]:
+    """Where ICMP errors about flows of other hosts go: by the tunnel, whose number is `tunnel`, to those that serve an
+    address; to the nearest ones, where they are many.
+    """
+    found: defaultdict[BackbonePeer, list[Address]] = defaultdict(list)
+    for address in sorted(carriers.addresses, key=lambda a: (a.version, int(a))):
+        for peer, _ in sorted(carriers.serving(address), key=lambda one: one[0].distance_km)[:MOST_COPIES]:
+            found[peer].append(address)
+    return [
+        ErrorWay(
+            short=str(peer.address), number=tunnel, privates=(peer.address, tunnel_end(peer.router_id)),
+            anycast=tuple(addresses), away=True,
+        )
+        for peer, addresses in found.items()
+    ]  # fmt: skip
 
 
 def _nearest(those: Sequence[tuple[BackbonePeer, int]]) -> list[tuple[BackbonePeer, int]]:

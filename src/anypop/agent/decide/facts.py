@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from ipaddress import ip_network
 
-from anypop.agent.decide.backbone import Carriers, Tunnel, guard_for, tunnel_for
+from anypop.agent.decide.backbone import Carriers, Tunnel, error_ways_away, guard_for, tunnel_for
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import firewall_for
@@ -423,8 +423,13 @@ class Facts:
     @cached_property
     def error_ways(self) -> tuple[ErrorWay, ...]:
         """Where ICMP errors should be led: to every instance with anycast addresses whose link is complete, also while
-        it leaves.
+        it leaves; and to the other hosts that serve an address, since a flow of theirs may be what an error is about.
         """
+        seen = self.observed
+        return (*self._error_ways_here, *error_ways_away(self.carriers, seen.tunnel_number))
+
+    @cached_property
+    def _error_ways_here(self) -> tuple[ErrorWay, ...]:
         seen = self.observed
         return tuple(
             ErrorWay(
@@ -444,7 +449,7 @@ class Facts:
         if there is None:
             return True
         should = {version: error_table(self.error_ways, version) for version in there}
-        return all(there[v] == table or (there[v] is None and not table.links) for v, table in should.items())
+        return all(there[v] == table or (there[v] is None and not table.anycast) for v, table in should.items())
 
     @cached_property
     def is_guarded(self) -> bool:

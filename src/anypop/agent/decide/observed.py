@@ -27,8 +27,9 @@ class Observed:
     in for these by each upstream; None: not counted. `busy`: lanes with steps under way. `overfull`: ids of containers
     that wrote more than they may, while the disk is nearly full.
 
-    `tunnel`: the device of the tunnels is up (None: there is none); `inbound`: members by address for what comes by
-    it; `served`: what other hosts are told, `offers`: what they tell; `tunnels`: how the sessions with them stand.
+    `tunnel`: the device of the tunnels is up (None: there is none); `tunnel_number`: the kernel's of that device;
+    `inbound`: members by address for what comes by it; `served`: what other hosts are told, `offers`: what they tell;
+    `tunnels`: how the sessions with them stand.
 
     `logs`: by container bytes, and how often a log was full; as of the last full look.
     """
@@ -58,6 +59,7 @@ class Observed:
     overfull: frozenset[str] = frozenset()
     logs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     tunnel: bool | None = None
+    tunnel_number: int = 0
     inbound: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
     served: Mapping[Address, int] = field(default_factory=dict)
     offers: Offers = field(default_factory=dict)

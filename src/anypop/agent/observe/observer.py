@@ -208,7 +208,8 @@ class Observer:
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
             overfull=self.overfull,
-            tunnel=kernel.tunnel, inbound=kernel.inbound, served=kernel.served, offers=self.offers.offers(),
+            tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
+            inbound=kernel.inbound, served=kernel.served, offers=self.offers.offers(),
             tunnels=self._counted(backbone, speaker.tunnels),
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip

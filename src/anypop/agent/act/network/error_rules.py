@@ -9,7 +9,8 @@ The cost is a few look-ups, however many instances there are.
 
 from collections.abc import Iterable
 
-from anypop.agent.decide.error_ways import ErrorTable, ErrorWay, chain_of, error_table, members_behind
+from anypop.agent.decide.error_ways import Copy, ErrorTable, ErrorWay, chain_of, error_table, members_behind
+from anypop.agent.naming import TUNNEL
 from anypop.model.announce import Address
 
 FAMILIES = {4: "ip", 6: "ip6"}
@@ -29,7 +30,7 @@ def render(table: str, version: int, ways: Iterable[ErrorWay], there: ErrorTable
     """
     ways, head = tuple(ways), f"{FAMILIES[version]} {table}"
     should = error_table(ways, version)
-    if not should.links:
+    if not should.anycast:
         return f"table {head}\ndelete table {head}\n"
     if there is None:
         fresh = f"table {head}\ndelete table {head}\n{_skeleton(table, version)}"
@@ -98,12 +99,16 @@ def _difference(head: str, ways: Iterable[ErrorWay], version: int, there: ErrorT
     return "".join(lines)
 
 
-def _chain(head: str, address: Address, those: list[tuple[int, Address]]) -> str:
-    """Copies to all behind an address. Over the limit an error goes where it is hashed to."""
+def _chain(head: str, address: Address, those: list[Copy]) -> str:
+    """Copies to all behind an address; what came by the tunnel goes to instances here alone. Over the limit an error
+    goes where it is hashed to.
+    """
     name = chain_of(address, those)
     rules = [
         f"limit rate over {_PER_SECOND}/second burst {_BURST} packets return",
-        *(f"dup to {own} device {number}" for number, own in those),
+        *(f"dup to {own} device {number}" for number, own, away in those if not away),
+        *([f'iifname "{TUNNEL}" drop'] if any(away for _, _, away in those) else []),
+        *(f"dup to {own} device {number}" for number, own, away in those if away),
         "drop",
     ]
     return f"add chain {head} {name}\nflush chain {head} {name}\n" + "".join(

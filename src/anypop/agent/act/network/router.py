@@ -62,6 +62,7 @@ class RouterSeen:
     inbound: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
     served: dict[Address, int] = field(default_factory=dict)
     tunnel: bool | None = None
+    tunnel_number: int = 0
 
 
 def buckets_for(expected: int, *, inbound: bool = False) -> int:
@@ -131,6 +132,7 @@ class Router:
             inbound=dict(self._inbound(hops, names)) if tunnel is not None else {},
             served=self._served() if tunnel is not None else {},
             tunnel=tunnel,
+            tunnel_number=next((link.index for link in every if link.name == TUNNEL), 0),
         )
 
     def _inbound(
