@@ -91,7 +91,7 @@ class Agent:
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
         self._ledger = Ledger(state / "order.json", host, ledger_key(state, host, os.environ))
         self._wake, self._look_now, self._learnt_gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._foreign_rules = asyncio.Event()
+        self._foreign_rules, self._urgent = asyncio.Event(), asyncio.Event()
         net = self._net = Netlink()
         self._router, self._speaker = Router(net), Speaker(Bird(state / "bird"))
         self._observer = Observer(
@@ -158,7 +158,7 @@ class Agent:
     async def _passes(self, kernel: KernelMonitor) -> None:
         """A pass whenever something is new, and a rest of its own length after each: what many tell within
         milliseconds is one pass, and passes never take more than half a core. Nothing that counts waits for it: a
-        dead process has left its groups before.
+        dead process has left its groups before, or the pass that puts another host in its place follows at once.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -171,7 +171,10 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(due - self._clock(), 0.001)):
                     await self._wake.wait()
-            await asyncio.sleep(max(rested - clock(), 0))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(rested - clock(), 0)):
+                    await self._urgent.wait()
+            self._urgent.clear()
             self._wake.clear()
 
     def _pass(self) -> None:
@@ -246,7 +249,10 @@ class Agent:
         """
         with contextlib.suppress(WorldError):  # the pass tries again and tells
             page = self._ledger.page
-            self._router.drop_member(short(seen.uid), but_last=page is not None and page.order.backbone is not None)
+            carries = page is not None and page.order.backbone is not None
+            self._router.drop_member(short(seen.uid), but_last=carries)
+            if carries:
+                self._urgent.set()
         reason = self._observer.why_ended(seen)
         self._memory = memory.process_died(seen, reason, self._memory, self._clock())
 
