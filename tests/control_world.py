@@ -218,7 +218,7 @@ class World:
 
     def login(self, client_id: str, secret: str) -> dict[str, str]:
         """The header of a fresh token."""
-        token = self.platform.accounts.issue_token(client_id, secret)
+        token = self.platform.accounts.issue_token(client_id, secret).text
         return {"authorization": f"Bearer {token}"}
 
     def call(self, method: str, path: str, **request: Any) -> httpx.Response:

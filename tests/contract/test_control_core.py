@@ -261,6 +261,43 @@ def test_a_full_disk_is_told_and_reads_go_on(world: World, caplog: pytest.LogCap
     assert len(told) == 2 and "cannot be written" in told[0] and "can be written again" in told[1]
 
 
+def test_who_has_to_see_a_full_disk_is_let_in_to_read(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Not a page can be written: a sign-in is answered with a token for a minute, which reads and changes nothing, and
+    is told in the log; a wrong secret and an unknown client are refused as ever. With room again tokens last as ever.
+    """
+    world.create()
+    engine = world.platform.core.store._engine
+    event.listen(engine, "begin", _read_only)
+    who = {"client_id": world.credential.client_id, "client_secret": world.credential.secret}
+    path, kind = "/identity/v1/oauth2/token", {"grant_type": "client_credentials"}
+
+    def sign_in(**other: str) -> Any:
+        return world.call("POST", path, headers={}, json={**who, **kind, **other})
+
+    with caplog.at_level(logging.WARNING, logger="anypop.control"):
+        given = sign_in().json()
+    assert given["expires_in"] == 60
+    assert any("in no audit log" in record.getMessage() for record in caplog.records)
+    bearer = {"authorization": f"Bearer {given['access_token']}"}
+    assert [w["slug"] for w in world.call("GET", BASE, headers=bearer).json()["results"]] == ["fun"]
+    assert world.call("POST", BASE, headers=bearer, json=a_body("two")).status_code == 503
+    assert sign_in(client_secret="0" * 64).status_code == 401
+    assert sign_in(client_id="0" * 32).status_code == 404
+    world.clock.now += 61
+    assert world.call("GET", BASE, headers=bearer).status_code == 401
+    event.remove(engine, "begin", _read_only)
+    event.listen(engine, "begin", _writable)
+    assert sign_in().json()["expires_in"] == 3600
+
+
+def _read_only(link: Connection) -> None:
+    link.exec_driver_sql("PRAGMA query_only=1")
+
+
+def _writable(link: Connection) -> None:
+    link.exec_driver_sql("PRAGMA query_only=0")
+
+
 def _limit(pages: int, link: Connection) -> None:
     link.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 

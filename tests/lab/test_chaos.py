@@ -13,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from anypop.lab import build, platform
+from anypop.lab import build, platform, programs
 from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
 from anypop.model.errors import WorldError
+from tests.lab.chaos.clients import Clients
+from tests.lab.chaos.faults import Breaker
 from tests.lab.chaos.killer import Killer
+from tests.lab.chaos.registry import Fetching
+from tests.lab.chaos.story import drawn, play
+from tests.lab.chaos.tell import line, summary
 from tests.lab.chaos.whole import lacks, repair
 from tests.lab.story import Shell
 from tests.wait import wait_until
@@ -27,6 +32,7 @@ pytestmark = pytest.mark.lab
 SEED = int(os.environ.get("ANYPOP_CHAOS_SEED", "7"))
 ROUNDS = int(os.environ.get("ANYPOP_CHAOS_ROUNDS", "1"))
 KILLS = 7
+FAULTS = 20
 UP = (
     "import sys; from pathlib import Path; from anypop.lab import platform; where = Path(sys.argv[1]), "
     "Path(sys.argv[2]); "
@@ -41,7 +47,8 @@ DOWN = (
 
 def test_whatever_is_killed_at_any_moment_is_repaired_or_removed(short_folder: Path) -> None:
     """Create and delete under kills of control, agents, BIRDs, Podmans, the wire and applications; a `down` and an `up`
-    that die halfway; each time `up` makes it whole, with every workload that is still wanted, and at the end `down`
+    that die halfway; each time `up` makes it whole, with every workload that is still wanted. Then faults of every
+    kind, one into the other, and nobody who says `up`: the supervisor and the agents make it whole. At the end `down`
     leaves nothing (invariants 1, 12, 13).
     """
     state, prefix = short_folder / "chaos", f"c{os.getpid() % 46656:x}"
@@ -57,11 +64,30 @@ def test_whatever_is_killed_at_any_moment_is_repaired_or_removed(short_folder: P
             _change_under_kills(killer, wanted, f"w{number}")
         killer = _die_halfway(killer)
         _converges(killer, wanted)
+        _lives_through(killer.place, wanted)
         for _ in range(3):
             killer.strike()
     finally:
         platform.down(state, progress=lambda _: None, purge=True)
         assert left_behind(state, prefix) == []
+
+
+def _lives_through(place: platform.Platform, wanted: dict[str, int]) -> None:
+    """A story of script/chaos, beside a supervisor and under requests from every vantage: as declared at its end."""
+    programs.start(place, "supervisor")
+    try:
+        lab, dice = build.attach(place.state / "lab"), random.Random(SEED)
+        fetching = Fetching(place=place, wanted=wanted, dice=dice)
+        breaker = Breaker(place=place, lab=lab, dice=dice, more=fetching.kinds())
+        instances = Shell(place=place).json("instances", next(iter(sorted(wanted))))
+        addresses = sorted({a for i in instances for a in i["networkInterfaces"][0]["ipAddressAliases"]})
+        kinds = drawn(dice, sorted(breaker.kinds().keys() - {"kill supervisor"}), FAULTS)
+        with Clients(lab.plan.vantages, addresses, interval_s=0.1).asking() as clients:
+            told = play(breaker, clients, wanted, seed=SEED, kinds=kinds, limit_s=40, calm=0.2)
+        assert told.asked > 0
+        assert not told.lacks, "\n".join([*map(line, told.rows), summary(told)])
+    finally:
+        programs.end(place, "supervisor")
 
 
 def _change_under_kills(killer: Killer, wanted: dict[str, int], slug: str) -> None:

@@ -48,18 +48,24 @@ platform.down(Path(sys.argv[1]), progress=step, purge=True)
 
 
 def test_whoever_dies_nothing_is_started_twice_and_nothing_is_left(short_folder: Path) -> None:
-    """`up` killed right after the start of a Podman, of control and of an agent, and then whole, with one of each;
-    killed programs are back by themselves, seen in events; after the supervisor's own death `up` starts another, which
-    takes what runs for its own; `down --purge` killed halfway can be asked for again, and leaves nothing.
+    """`up` killed right after the start of a Podman, and another right after that of control: the supervisor starts
+    the rest, one of each, and the next `up` makes it whole. Killed programs are back by themselves, seen in events;
+    after the supervisor's own death `up` starts another, which takes what runs for its own; `down --purge` killed
+    halfway can be asked for again, and leaves nothing.
     """
     state, prefix, topology = short_folder / "lives", f"s{os.getpid() % 46656:x}", short_folder / "lives.yaml"
     topology.write_text(generate(ases=3, pops=1, seed=5))
     try:
         host = load(topology.read_text(), name="lives").own.pops[0].city.lower()
-        for program in (f"podman-{host}", "control", f"agent-{host}"):
+        for program in (f"podman-{host}", "control"):
             _killed(UP, str(topology), str(state), prefix, f"{program}.pid")
-        place = _up(topology, state, prefix)
-        assert place.dead() == ()
+        place = platform.find(state)
+        assert place is not None
+        wait_until(lambda: not place.dead(), timeout_s=15, reason="the supervisor has started what was missing")
+        assert doubles(place) == []
+        assert not platform._has_image(place), "that is for an `up` to make"
+        _up(topology, state, prefix)
+        assert platform._has_image(place)
         assert doubles(place) == []
         _comes_back(place)
         _is_adopted(place)

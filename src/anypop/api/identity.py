@@ -5,6 +5,7 @@ clients print different errors for the two.
 """
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -20,11 +21,12 @@ from anypop.api.errors import Code
 from anypop.api.models.identity import Credential as ShownCredential
 from anypop.api.models.identity import CredentialPage, CredentialRequest, Token, TokenRequest
 from anypop.control import acts
-from anypop.control.accounts import TOKEN_LIFE_S, Account, Credential
+from anypop.control.accounts import Account, Credential
 from anypop.control.acts import Act
 from anypop.control.rates import TOKENS_PER_S, TooMany
 from anypop.control.refusals import NotFound, WrongSecret
 from anypop.model import limits
+from anypop.model.errors import WorldError
 
 router = APIRouter(tags=["identity"])
 
@@ -66,12 +68,13 @@ async def issue_token(
         wait = platform.sign_ins.failed(source, body.client_id)
         # a flood from many addresses must not become one of the disk: ten in a second are told
         if not platform.tokens.take("refused", 10):
-            await asyncio.to_thread(platform.accounts.note_refusal, body.client_id, error.message)
+            with contextlib.suppress(WorldError):  # a store that cannot be written makes no other answer of it
+                await asyncio.to_thread(platform.accounts.note_refusal, body.client_id, error.message)
         if wait:
             raise TooMany(f"{error.message}; and too many sign-ins have failed", wait) from error
         raise
     platform.sign_ins.succeeded(source, body.client_id)
-    return {"access_token": issued, "token_type": "bearer", "expires_in": TOKEN_LIFE_S}
+    return {"access_token": issued.text, "token_type": "bearer", "expires_in": issued.life_s}
 
 
 # Every account is one user here.

@@ -7,6 +7,7 @@ only.
 """
 
 import hashlib
+import logging
 import secrets
 import uuid
 from collections.abc import Callable, Iterable
@@ -14,18 +15,29 @@ from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from anypop.control import schema
 from anypop.control.audit import REFUSED, Noted
 from anypop.control.ca import write_whole
 from anypop.control.refusals import Exists, NotFound, OverQuota, Unauthenticated, WrongSecret
 from anypop.control.store import Store
-from anypop.model.errors import Invalid, Problem
+from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.model.names import HostName, StackId, is_slug, slug_of
 
 TOKEN_LIFE_S = 3600
+READ_LIFE_S = 60  # short: such a sign-in is in no audit log, and ends with this process
 MOST_CREDENTIALS = 1000
+
+log = logging.getLogger("anypop.control")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A bearer token, and for how many seconds it lasts."""
+
+    text: str = field(repr=False)
+    life_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,32 +95,36 @@ class Accounts:
 
     # tokens
 
-    def issue_token(self, client_id: str, secret: str) -> str:
-        """A bearer token for `TOKEN_LIFE_S`. Raises `NotFound` for an unknown client id and `WrongSecret`."""
-        now = self._clock()
+    def issue_token(self, client_id: str, secret: str) -> Token:
+        """A bearer token for `TOKEN_LIFE_S`. Raises `NotFound` for an unknown client id and `WrongSecret`.
+
+        While the store cannot be written (its disk is full, say) one that this process alone knows, for `READ_LIFE_S`:
+        who has to see what is wrong must be let in to read, and changes are refused anyway.
+        """
+        now, token = self._clock(), secrets.token_urlsafe(32)
         noted = Noted(subject=client_id, account_id=self._owner(client_id))
-        with self._store.writing(noted=noted) as link:
-            row = (
-                link.execute(select(schema.credentials).where(schema.credentials.c.client_id == client_id))
-                .mappings()
-                .one_or_none()
-            )
-            if row is None:
-                raise NotFound("no credential with this client id")
-            if not compare_digest(row["secret_hash"], _hash(secret)):
-                raise WrongSecret("the client secret is wrong")
-            token = secrets.token_urlsafe(32)
-            entry = {
-                "hash": _hash(token),
-                "account_id": row["account_id"],
-                "credential_id": row["id"],
-                "expires_at": now + TOKEN_LIFE_S,
-            }
-            link.execute(delete(schema.tokens).where(schema.tokens.c.expires_at <= now))
-            link.execute(insert(schema.tokens), entry)
+        try:
+            with self._store.writing(noted=noted) as link:
+                row = _proven(link, client_id, secret)
+                entry = {
+                    "hash": _hash(token),
+                    "account_id": row["account_id"],
+                    "credential_id": row["id"],
+                    "expires_at": now + TOKEN_LIFE_S,
+                }
+                link.execute(delete(schema.tokens).where(schema.tokens.c.expires_at <= now))
+                link.execute(insert(schema.tokens), entry)
+            life_s = TOKEN_LIFE_S
+        except WorldError:
+            if not self._store.trouble:
+                raise
+            with self._store.reading() as link:
+                row = _proven(link, client_id, secret)
+            log.warning("%s signed in to read: in no audit log, since the store cannot be written", client_id)
+            life_s = READ_LIFE_S
         alive = {key: value for key, value in self._tokens.items() if value[1] > now}
-        self._tokens = {**alive, entry["hash"]: (row["account_id"], entry["expires_at"], client_id)}
-        return token
+        self._tokens = {**alive, _hash(token): (row["account_id"], now + life_s, client_id)}
+        return Token(text=token, life_s=life_s)
 
     def note_refusal(self, client_id: str, why: str) -> None:
         """A sign-in was refused: into the audit log. It need not wait for the disk."""
@@ -332,6 +348,17 @@ class Accounts:
             )
         self._stacks = {**self._stacks, renamed.id: renamed}
         return renamed
+
+
+def _proven(link: Connection, client_id: str, secret: str) -> RowMapping:
+    """The credential of a client that knows its secret."""
+    query = select(schema.credentials).where(schema.credentials.c.client_id == client_id)
+    row = link.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound("no credential with this client id")
+    if not compare_digest(row["secret_hash"], _hash(secret)):
+        raise WrongSecret("the client secret is wrong")
+    return row
 
 
 def _alive(link: Connection, now: float) -> dict[str, tuple[str, float, str]]:

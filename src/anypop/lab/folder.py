@@ -16,6 +16,7 @@ from pathlib import Path
 from anypop.model.errors import Invalid, WorldError
 
 MARK = ".anypop"
+LEAST_BYTES = 1 << 20  # with less a program can write neither its record nor its log
 PATIENCE_S = 5.0  # for what is still being written into a folder that is removed
 # What may stand in a folder before a platform is put into it: our lock, and what `anypop catchment observe` collects.
 _EARLIER = frozenset({MARK, ".lock", "observations.csv"})
@@ -34,6 +35,29 @@ def unwritable() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+@contextlib.contextmanager
+def roomy(state: Path) -> Iterator[None]:
+    """What fails in the block for want of room on the folder's disk is told as that, in one sentence (`WorldError`)."""
+    try:
+        yield
+    except (OSError, WorldError) as error:
+        asked = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        free = _free(state)
+        if not asked and (free is None or free >= LEAST_BYTES):
+            raise
+        left = "nothing" if not free else f"{free >> 10} KiB"
+        why = f"its disk is full ({left} left): make room there, then run the same command again"
+        raise WorldError(f"write to {state}", why) from error
+
+
+def _free(state: Path) -> int | None:
+    try:
+        found = os.statvfs(state)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 def enter(state: Path) -> None:

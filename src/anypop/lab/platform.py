@@ -56,17 +56,19 @@ def up(
         raise Invalid(found)
     state = state.absolute()
     folder.enter(state)
-    with folder.unwritable(), alone(state, "up or down", wait_s=SUPERVISOR_S):
+    with folder.unwritable(), folder.roomy(state), alone(state, "up or down", wait_s=SUPERVISOR_S):
         place = find(state)
         if place is None:
             place = _claim(
                 topology_file, topology, state=state, prefix=prefix, api_port=api_port,
                 registry_port=registry_port, supervised=supervised,
             )  # fmt: skip
-        elif not place.dead() and build.attach(state / "lab").whole():
+        elif not place.dead() and build.attach(state / "lab").whole() and _has_image(place):
             raise WorldError(
                 "up", f"this platform is up already at {place.api}; take it down with: anypop down --state {state}"
             )
+        elif place.supervised:  # first: what this `up` cannot start, if it fails, is then tried again
+            programs.start(place, "supervisor")
         progress("internet")
         lab = build.up(topology, prefix=place.prefix, state_dir=state / "lab", progress=progress)
         # the lab's Internet has private addresses
@@ -84,7 +86,7 @@ def up(
         programs.start(place, "control")
         registry_url = f"http://127.0.0.1:{place.registry_port}/v2/"
         until(lambda: _answers(registry_url), timeout_s=15, what="the registry", log=place.log("registry"))
-        if not _answers(registry_url + registry.IMAGE.replace(":", "/manifests/")):
+        if not _has_image(place):
             registry.publish_hello(place.podman(place.hosts[0]), place.registry_port, state / "image")
         trust = _trust(state / "control" / "ca.pem", place)
         until(
@@ -140,7 +142,8 @@ def _take_down(place: Platform, *, progress: Progress, purge: bool) -> None:
     programs.end(place, "control")
     progress("instances")
     for host in place.hosts:  # a Podman that was killed is needed once more to remove its containers
-        programs.start(place, f"podman-{host.lower()}")
+        with contextlib.suppress(WorldError, OSError):  # on a full disk it does not start; an agent does without
+            programs.start(place, f"podman-{host.lower()}")
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: process.run(place.agent_command(host, "--teardown"), timeout_s=120), place.hosts))
     progress("internet")
@@ -197,9 +200,14 @@ def _trust(ca: Path, place: Platform) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(ca))
 
 
+def _has_image(place: Platform) -> bool:
+    return _answers(f"http://127.0.0.1:{place.registry_port}/v2/{registry.IMAGE.replace(':', '/manifests/')}")
+
+
 def _answers(url: str, trust: ssl.SSLContext | None = None) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
+        asked = urllib.request.Request(url, headers={"Accept": f"{registry.MANIFESTS}, */*"})
+        with urllib.request.urlopen(asked, timeout=5, context=trust) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -12,6 +12,7 @@ from anypop.lab.podman import PodmanHome
 from anypop.model.errors import WorldError
 
 IMAGE = "anypop/hello:1"
+MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 # The page is written before the server starts: an instance that answers at all answers with its own name. A server of
 # static pages has nothing to finish, and as the first process of its namespace it would never see SIGTERM: it is ended

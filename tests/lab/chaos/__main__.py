@@ -21,7 +21,8 @@ from anypop.model.errors import WorldError
 from tests.lab.chaos.clients import Clients
 from tests.lab.chaos.faults import Breaker
 from tests.lab.chaos.registry import Fetching
-from tests.lab.chaos.story import Row, Told, drawn, play
+from tests.lab.chaos.story import Told, drawn, play
+from tests.lab.chaos.tell import line, summary
 from tests.lab.chaos.whole import lacks
 from tests.lab.story import Shell
 from tests.wait import wait_until
@@ -43,7 +44,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="anyc-", dir="/tmp") as folder, _disk(Path(folder)) as disk:
         told = _on_a_lab(options, disk)
-    print(summary(told))
+    print(*map(line, told.rows), summary(told), sep="\n")
     if options.json:
         options.json.write_text(json.dumps(told.data(), indent=1) + "\n")
     return 1 if told.lacks else 0
@@ -68,7 +69,7 @@ def _on_a_lab(options: argparse.Namespace, disk: Path) -> Told:
         with Clients(lab.plan.vantages, addresses).asking() as clients:
             return play(
                 breaker, clients, wanted, seed=options.seed, kinds=kinds, limit_s=options.limit,
-                calm=1.0 if options.each else 0.6, tell=lambda row: print(line(row), flush=True),
+                calm=1.0 if options.each else 0.6, tell=lambda row: print(line(row), file=sys.stderr, flush=True),
             )  # fmt: skip
     finally:
         platform.down(state, progress=lambda _: None, purge=True)
@@ -83,23 +84,6 @@ def deploy(place: platform.Platform, slug: str) -> list[str]:
     shell = Shell(place=place)
     shell.json(*words)
     return sorted({a for i in shell.json("instances", slug) for a in i["networkInterfaces"][0]["ipAddressAliases"]})
-
-
-def line(row: Row) -> str:
-    where = ", ".join(f"{name} {count}" for name, count in sorted(row.failed.items())) or "-"
-    back = "" if row.back_s is None else f"back {row.back_s:5.2f} s"
-    head = f"{row.number:>4} {row.at_s:7.1f} s  {row.kind:<20} {row.what[:44]:<44} {back:<12}"
-    return f"{head} {row.total:>4}/{row.asked:<5} dark {row.dark_s:5.1f} s  {where}"
-
-
-def summary(told: Told) -> str:
-    percent = 100 * told.failed / max(told.asked, 1)
-    head = f"seed {told.seed}: {len(told.rows)} faults, {told.failed} of {told.asked} requests failed ({percent:.2f} %)"
-    if told.lacks:
-        return "\n".join(
-            [f"{head}; NOT as declared after {told.limit_s:.0f} s:", *(f"  {text}" for text in told.lacks)]
-        )
-    return f"{head}; as declared {told.converged_s:.1f} s after the last one (limit {told.limit_s:.0f} s)"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,10 +23,12 @@ from anypop.lab import daemons, routers
 from anypop.lab.address import Role, host_netns
 from anypop.lab.build import Lab
 from anypop.lab.platform import Platform
-from anypop.model.errors import WorldError
+from anypop.model.errors import Invalid, WorldError
 from tests.lab.chaos import victims
+from tests.lab.chaos.whole import repair
 
 HOLD_S = 3.0  # longer than every probe's patience and BFD's, shorter than what control calls a lost host
+UP_AGAIN_S = 60.0
 _CUT, _MUTE = "chaos_cut", "chaos_probes"
 
 
@@ -59,7 +62,7 @@ class Breaker:
 
     def kinds(self) -> Mapping[str, Maker]:
         """Every kind of fault, by name."""
-        killed = ("control", "agent", "bird", "podman", "conmon", "instance", "wire", "supervisor")
+        killed = ("control", "agent", "bird", "bfd", "podman", "conmon", "instance", "wire", "supervisor")
         stopped = ("control", "agent", "bird", "podman", "conmon", "instance")
         found: dict[str, Maker] = {f"kill {kind}": self._maker(self._kill, kind) for kind in killed}
         found |= {f"stop {kind}": self._maker(self._stop, kind) for kind in stopped}
@@ -84,7 +87,21 @@ class Breaker:
         if victim is None or not sent(victim[1], signal.SIGKILL):
             return None
         name, pid = victim
+        if kind == "supervisor":  # nobody looks after it: a person says `up`
+            return Fault(kind=f"kill {kind}", what=name, undo=self._repaired, hold_s=HOLD_S)
         return Fault(kind=f"kill {kind}", what=name, back=lambda: self._runs_again(name, pid))
+
+    def _repaired(self) -> None:
+        """`up`, said again while something else keeps it from its end."""
+        deadline = time.monotonic() + UP_AGAIN_S
+        while True:
+            try:
+                repair(self.place)
+                return
+            except (WorldError, Invalid):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     def _runs_again(self, name: str, pid: int) -> bool:
         """Another process in its place; what has no pid file is counted at the end."""

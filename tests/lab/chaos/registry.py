@@ -16,13 +16,12 @@ from typing import Any
 
 from anypop.host import process
 from anypop.lab.platform import Platform
-from anypop.lab.registry import IMAGE
+from anypop.lab.registry import IMAGE, MANIFESTS
 from tests.lab.chaos.faults import HOLD_S, Fault, Maker, sent
-from tests.lab.story import Shell
+from tests.lab.chaos.shell import OneByOne
 
 _NAME, _, _TAG = IMAGE.partition(":")
 _TURN_S, _AWAKE = 0.2, 0.1
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 ASKED_AGAIN_S = 30.0
 
 
@@ -55,7 +54,7 @@ class Fetching:
         self._publish(tag)
         sent(pid, signal.SIGSTOP)
         city = self.dice.choice(self.place.cities)
-        shell, image = Shell(place=self.place), f"127.0.0.1:{self.place.registry_port}/{_NAME}:{tag}"
+        shell, image = OneByOne(place=self.place), f"127.0.0.1:{self.place.registry_port}/{_NAME}:{tag}"
         words: list[tuple[str, ...]] = [
             ("workload", "create", slug, "--image", image, "--port", "80", "--size", "SP-1", "--target", f"one={city}",
              "--replicas", "1", "--yes", "--no-wait")
@@ -87,7 +86,7 @@ class Fetching:
     def _publish(self, tag: str) -> None:
         """The lab's image under one more name, with a layer's worth of nothing new: only its manifest is fetched."""
         base = f"http://127.0.0.1:{self.place.registry_port}/v2/{_NAME}/manifests"
-        ask = urllib.request.Request(f"{base}/{_TAG}", headers={"Accept": _MANIFEST})
+        ask = urllib.request.Request(f"{base}/{_TAG}", headers={"Accept": MANIFESTS})
         with urllib.request.urlopen(ask, timeout=5) as answer:
             body, kind = answer.read(), answer.headers["Content-Type"]
         put = urllib.request.Request(f"{base}/{tag}", data=body, method="PUT", headers={"Content-Type": kind})

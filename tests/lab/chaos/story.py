@@ -6,15 +6,16 @@ seed draws the same faults as long as the machine offers the same choices.
 """
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anypop.lab.platform import Platform
-from anypop.model.errors import WorldError
+from anypop.model.errors import Invalid, WorldError
 from tests.lab.chaos.clients import Clients
 from tests.lab.chaos.faults import Breaker, Fault
 from tests.lab.chaos.whole import lacks
@@ -50,11 +51,13 @@ class Row:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """The whole story. `lacks`: what is not as declared after `limit_s`; empty where it converged, `converged_s` after
-    the last fault was over.
+    the last fault was over. `after`: requests that failed meanwhile, by vantage.
     """
 
     seed: int
     rows: tuple[Row, ...]
+    after: Mapping[str, int]
+    after_why: Mapping[str, int]
     asked: int
     failed: int
     converged_s: float | None
@@ -78,6 +81,8 @@ class Told:
                 }
                 for r in self.rows
             ],
+            "after": dict(self.after),
+            "after_why": dict(self.after_why),
             "asked": self.asked,
             "failed": self.failed,
             "converged_s": None if self.converged_s is None else round(self.converged_s, 1),
@@ -169,13 +174,16 @@ def play(
     over = time.monotonic()
     if pending is not None:
         until_quiet(clients, pending[2])
-    close(time.time())
+    end = time.time()
+    close(end)
     left = until_whole(breaker.place, wanted, limit_s=limit_s)
     converged_s = None if left else time.monotonic() - over
     until = time.time()
     return Told(
         seed=seed,
-        rows=tuple(rows),
+        rows=tuple(replace(row, back_s=returned.get(row.number)) for row in rows),
+        after=clients.failed(end, until),
+        after_why=clients.why(end, until),
         asked=clients.asked(began, until),
         failed=sum(clients.failed(began, until).values()),
         converged_s=converged_s,
@@ -216,10 +224,12 @@ def until_whole(place: Platform, wanted: Mapping[str, int], *, limit_s: float) -
 
 
 def _tried(undo: Callable[[], None]) -> Callable[[], None]:
-    """What is gone meanwhile needs no mending."""
+    """What is gone meanwhile needs no mending; it is told all the same."""
 
     def run() -> None:
-        with suppress(WorldError):
+        try:
             undo()
+        except (WorldError, Invalid) as error:
+            sys.stderr.write(f"taking it back: {error}\n")
 
     return run

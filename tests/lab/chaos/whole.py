@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from anypop.host import inventory, netns
 from anypop.lab import build, platform, vantage
-from tests.lab.story import Shell
+from tests.lab.chaos.shell import OneByOne
 
 
 def repair(place: platform.Platform) -> None:
@@ -38,7 +38,7 @@ def lacks(place: platform.Platform, wanted: Mapping[str, int]) -> list[str]:
 
 
 def _declared(place: platform.Platform, wanted: Mapping[str, int]) -> list[str]:
-    shell = Shell(place=place)
+    shell = OneByOne(place=place)
     found, addresses, uids = [], [], 0
     listed = {w["slug"] for w in shell.json("workload", "list")}
     found += [f"workload {slug} is there" for slug in listed - set(wanted)] + [
