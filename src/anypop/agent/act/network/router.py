@@ -303,7 +303,8 @@ class Router:
         prefix, table = ip_network(address), TUNNEL_TABLE if inbound else MAIN_TABLE
         routes = rtnl.routes(self._net, ROUTE_PROTOCOL, table)
         # a route that somebody else has led to a single hop leads to no group
-        return next((r.nexthop for r in routes if r.prefix == prefix and r.nexthop >= _GROUPS), 0)
+        groups = (r.nexthop for r in routes if r.prefix == prefix and not _HOPS <= r.nexthop < _GROUPS)
+        return next((number for number in groups if number), 0)
 
     def _free_group(self, address: Address, inbound: bool = False) -> int:
         """The group id for an address without a route: from its hash, so that one left by an interrupted change is
