@@ -7,7 +7,10 @@ from pathlib import Path
 from anypop.cli.failure import Failure
 from bench.harness import publish
 
-NAMES = ("deploy", "rollout", "lab", "catchment", "agree", "explain", "isolation", "failover", "scale")
+NAMES = (
+    "deploy", "rollout", "lab", "catchment", "agree", "explain", "isolation", "failover", "scale", "flows", "pmtu",
+    "forward",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -1,0 +1,108 @@
+"""What a person would otherwise use: one route with several next hops, balanced by addresses and ports.
+
+In: the compiled program of `connections.c`. Out: how many established connections break when a server is added, is
+taken out, dies, or is replaced, with the route changed as a script would: `ip route replace`. A client, a router and
+servers in namespaces of their own; the servers' address is on their loopback, as instances have it.
+"""
+
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from anypop.agent.act.network import sysctl
+from anypop.host import ip, netns
+from bench.connections import Connections
+
+ADDRESS = "192.0.2.1"
+
+
+class Multipath:
+    """From `with` until its end: `servers` servers, all of them behind the route."""
+
+    def __init__(self, prefix: str, program: Path, *, servers: int) -> None:
+        self._program, self._prefix = program, prefix
+        self._router, self._client = f"{prefix}-router", f"{prefix}-client"
+        self._all = range(servers + 1)  # the last one waits
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "Multipath":
+        try:
+            self._make()
+        except BaseException:
+            self._undo.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def _make(self) -> None:
+        spaces = [self._router, self._client, *(self._space(n) for n in self._all)]
+        ip.batch([f"netns add {space}" for space in spaces])
+        self._undo.callback(ip.batch, [f"netns del {space}" for space in spaces], force=True)
+        ip.batch([f"link add c netns {self._router} type veth peer name eth0 netns {self._client}"])
+        lines = ["link set lo up", "addr add 10.90.0.1/30 dev c", "link set c up"]
+        for n in self._all:
+            ip.batch([f"link add s{n} netns {self._router} type veth peer name eth0 netns {self._space(n)}"])
+            lines += [f"addr add 10.91.{n}.1/30 dev s{n}", f"link set s{n} up"]
+        ip.batch(lines, netns=self._router)
+        with netns.inside(self._router):
+            sysctl.prepare(())
+        here = [
+            "link set lo up",
+            "addr add 10.90.0.2/30 dev eth0",
+            "link set eth0 up",
+            "route add default via 10.90.0.1",
+        ]
+        ip.batch(here, netns=self._client)
+        for n in self._all:
+            ip.batch(
+                ["link set lo up", f"addr add 10.91.{n}.2/30 dev eth0", "link set eth0 up",
+                 f"addr add {ADDRESS}/32 dev lo", f"route add default via 10.91.{n}.1"], netns=self._space(n),
+            )  # fmt: skip
+            self.start(n)
+
+    def _space(self, n: int) -> str:
+        return f"{self._prefix}-s{n}"
+
+    def start(self, n: int) -> None:
+        """The server in its namespace."""
+        words = netns.command(self._space(n), str(self._program), "serve", "80")
+        self._processes[n] = process = subprocess.Popen(words, env={"NAME": f"s{n}"})
+        self._undo.callback(process.wait)
+        self._undo.callback(process.kill)
+
+    def kill(self, n: int) -> None:
+        """SIGKILL."""
+        self._processes[n].kill()
+
+    def route(self, *servers: int) -> None:
+        """To these, as a script would set it."""
+        hops = " ".join(f"nexthop via 10.91.{n}.2" for n in servers)
+        ip.batch([f"route replace {ADDRESS}/32 {hops}"], netns=self._router)
+
+    def connections(self, count: int) -> Connections:
+        return Connections(self._program, self._client, ADDRESS, count=count)
+
+
+def broken(prefix: str, program: Path, *, count: int, settle_s: float) -> dict[str, int]:
+    """Connections broken by `add`, `drain`, `kill` (of the others', not the dead one's own) and `update`."""
+    found: dict[str, int] = {}
+    with Multipath(prefix, program, servers=4) as scene:
+        for act, before, after in (
+            ("add", (0, 1, 2, 3), (0, 1, 2, 3, 4)),
+            ("drain", (0, 1, 2, 3), (1, 2, 3)),
+            ("update", (0, 1, 2, 3), (4, 1, 2, 3)),
+            ("kill", (0, 1, 2, 3), (1, 2, 3)),
+        ):
+            scene.route(*before)
+            with scene.connections(count) as flows:
+                if act == "kill":
+                    scene.kill(0)
+                scene.route(*after)
+                time.sleep(settle_s)  # each connection has asked several times, and been answered or not
+                told = flows.told()
+            found[act] = told.lost - (told.broken.get("s0", 0) if act == "kill" else 0)
+    return found

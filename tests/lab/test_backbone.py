@@ -1,0 +1,273 @@
+"""One /24 and one /48 for workloads of different cities: hosts carry for each other, on the whole platform.
+
+AMS is a PoP of two hosts behind an edge router, LHR and JFK have two upstreams each. What upstreams are told is counted
+at their own routers.
+"""
+
+import json
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from anypop.agent.naming import TUNNEL
+from anypop.host import birdc, ip, netns
+from anypop.lab import build, platform
+from anypop.lab.address import Role
+from anypop.lab.build import Lab
+from anypop.lab.leftovers import left_behind
+from anypop.lab.vantage import Stream, probe
+from tests.lab.story import Shell
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.lab
+
+TOPOLOGY = """
+name: backbone
+ases:
+  - {asn: 1299, cities: [LHR, JFK, AMS], internal: [AMS-LHR, LHR-JFK]}
+  - {asn: 3356, cities: [LHR, JFK], internal: [LHR-JFK]}
+  - {asn: 64497, cities: [LHR]}
+  - {asn: 64498, cities: [JFK]}
+  - {asn: 64499, cities: [AMS]}
+links:
+  - {a: 64497, b: 3356, relationship: customer-provider, at: [LHR]}
+  - {a: 64498, b: 3356, relationship: customer-provider, at: [JFK]}
+  - {a: 64499, b: 1299, relationship: customer-provider, at: [AMS]}
+  - {a: 1299, b: 3356, relationship: peer, at: [LHR, JFK]}
+vantages:
+  - {name: london, city: LHR, asn: 64497}
+  - {name: new-york, city: JFK, asn: 64498}
+  - {name: amsterdam, city: AMS, asn: 64499}
+anypop:
+  asn: 33438
+  anycast4: [198.18.0.0/24]
+  anycast6: ["2001:db8:a0::/48"]
+  backbone: {}
+  pops:
+    - city: LHR
+      external4: 198.18.16.0/24
+      external6: "2001:db8:b0::/48"
+      upstreams: [{name: arelion, asn: 1299}, {name: level3, asn: 3356}]
+    - city: JFK
+      external4: 198.18.17.0/24
+      external6: "2001:db8:b1::/48"
+      upstreams: [{name: arelion, asn: 1299}, {name: level3, asn: 3356}]
+    - city: AMS
+      hosts: 2
+      external4: 198.18.18.0/24
+      external6: "2001:db8:b2::/48"
+      upstreams: [{name: arelion, asn: 1299}]
+"""
+HOME = {"london": "LHR", "new-york": "JFK", "amsterdam": "AMS"}
+# by workload: its cities, and how many instances in each
+WORKLOADS = {"here": (["LHR"], 1), "there": (["JFK"], 1), "pair": (["AMS"], 2), "both": (["LHR", "JFK"], 1)}
+SERVED_IN = {
+    "here": {"london": "LHR", "new-york": "LHR", "amsterdam": "LHR"},
+    "there": {"london": "JFK", "new-york": "JFK", "amsterdam": "JFK"},
+    "pair": {"london": "AMS", "new-york": "AMS", "amsterdam": "AMS"},
+    "both": {"london": "LHR", "new-york": "JFK", "amsterdam": "LHR"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The platform with all four workloads, each reached from everywhere. `addresses`: IPv4 and IPv6 of each."""
+
+    shell: Shell
+    lab: Lab
+    addresses: dict[str, tuple[str, str]]
+
+    def served(self, workload: str, version: int = 4) -> dict[str, str]:
+        """The city that answers, by vantage; empty where nobody does."""
+        address = self.addresses[workload][version == 6]
+        return {name: city_of(probe(self.lab.vantage(name), address, requests=1, timeout_s=1)[0].body) for name in HOME}
+
+    def space(self, instance: str) -> str:
+        """An instance's namespace."""
+        uid = str(self.container(instance)["Labels"]["anypop.uid"])
+        (found,) = [n for n in netns.names(f"{self.shell.place.prefix}-i-") if uid.replace("-", "").startswith(n[-10:])]
+        return found
+
+    def container(self, instance: str) -> dict[str, Any]:
+        """Podman's word for its container."""
+        for host in self.shell.place.hosts:
+            transport = httpx.HTTPTransport(uds=str(self.shell.place.podman(host).socket))
+            with httpx.Client(transport=transport, base_url="http://podman/v4.0.0/libpod") as http:
+                for row in http.get("/containers/json").raise_for_status().json() or []:
+                    if row["Labels"]["anypop.instance"] == instance:
+                        return dict(row)
+        raise AssertionError(f"{instance} has no container")
+
+    def updates(self) -> dict[tuple[str, str], list[str]]:
+        """What each upstream's router has had from each PoP: updates and withdrawals so far, by session."""
+        found = {}
+        sockets = {r.netns: self.lab.control_socket(r.name) for r in self.lab.plan.routers}
+        for link in self.lab.plan.links:
+            if link.role is not Role.UPSTREAM:
+                continue
+            city = link.a.netns.rpartition("-")[2]
+            for v in (4, 6):
+                said = birdc.ask(sockets[link.b.netns], f"show protocols all as33438_{city}_v{v}")
+                assert "Established" in said, said
+                counts = re.findall(r"Import (?:updates|withdraws):\s+(\d+)", said)
+                found[link.b.netns, f"{city} IPv{v}"] = counts
+        return found
+
+    def carried_bytes(self, host: str) -> int:
+        """What has gone out by a host's tunnels."""
+        (place,) = [p for site in self.lab.plan.sites for p in site.hosts if p.host.name == host]
+        (row,) = ip.query("-s", "link", "show", "dev", TUNNEL, netns=place.netns)
+        return int(row["stats64"]["tx"]["bytes"])
+
+
+def city_of(instance: str) -> str:
+    """Of `both-t-lhr-0`."""
+    parts = instance.strip().rsplit("-", 2)
+    return parts[1].upper() if len(parts) == 3 else ""
+
+
+@pytest.fixture(scope="module")
+def world(short_folder: Path) -> Iterator[World]:
+    state, prefix = short_folder / "bb", f"k{os.getpid() % 46656:x}"
+    topology = short_folder / "backbone.yaml"
+    topology.write_text(TOPOLOGY)
+    try:
+        place = platform.up(
+            topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None, supervised=False
+        )
+        yield _world(Shell(place=place))
+    finally:
+        platform.down(state, progress=lambda _: None, purge=True)
+        assert left_behind(state, prefix) == []
+
+
+def _world(shell: Shell) -> World:
+    addresses = {}
+    for slug, (cities, replicas) in WORKLOADS.items():
+        words = ("workload", "create", slug, "--image", shell.place.image, "--port", "80", "--replicas", str(replicas))
+        made = shell.json(*words, "--target", f"t={','.join(cities)}", "--anycast", "--yes", "--no-wait")
+        subnets = re.findall(r"198\.18\.0\.\d+|2001:db8:a0:[0-9a-f:]+", json.dumps(made))
+        four, six = (next(a for a in subnets if (":" in a) is wants) for wants in (False, True))
+        addresses[slug] = four, six
+    world = World(shell=shell, lab=build.attach(shell.place.state / "lab"), addresses=addresses)
+    for slug, expected in SERVED_IN.items():
+        for v in (4, 6):
+            reached = partial(_served_as, world, slug, v, expected)
+            try:
+                wait_until(reached, timeout_s=30, reason=f"{slug} is served over IPv{v} as {expected}")
+            except AssertionError as error:
+                raise AssertionError(f"{error}; it is {world.served(slug, v)}") from error
+    return world
+
+
+def _served_as(world: World, slug: str, version: int, expected: dict[str, str]) -> bool:
+    return world.served(slug, version) == expected
+
+
+def test_one_prefix_serves_workloads_of_any_cities_from_everywhere(world: World) -> None:
+    """Who stands in one city is reached from all, who stands in two is served by the nearer one; packets come in at the
+    vantage's own PoP each time, and `probe` says by whom they were carried on. Both hosts behind an edge router get
+    their part.
+    """
+    assert {a.rpartition(".")[0] for a, _ in world.addresses.values()} == {"198.18.0"}
+    for slug, expected in SERVED_IN.items():
+        rows = {r["vantage"]: r for r in world.shell.json("probe", "--all", "--workload", slug, "--requests", "6")}
+        assert {name: row["pop"] for name, row in rows.items()} == HOME
+        for name, row in rows.items():
+            if slug == "both":  # what came before all stood may have left a few of a group's buckets in use elsewhere
+                assert row["served"][expected[name]] > 3, row
+            else:
+                assert row["served"] == {expected[name]: 6}
+            assert row["carried"] == sum(count for city, count in row["served"].items() if city != HOME[name])
+    for name in HOME:
+        answers = probe(world.lab.vantage(name), world.addresses["pair"][0], requests=24)
+        assert set(Counter(a.body.strip() for a in answers)) == {"pair-t-ams-0", "pair-t-ams-1"}, name
+
+
+def test_who_dies_in_a_pop_is_carried_on_and_its_neighbours_notice_nothing(world: World) -> None:
+    """The one of LHR hangs: its users in London are served in New York, three neighbours in the same prefix answer
+    every request, and not one update or withdrawal leaves the platform.
+    """
+    london, before = world.lab.vantage("london"), world.updates()
+    pid = int(str(world.container("both-t-lhr-0")["Pid"]))
+    streams = [Stream(london, world.addresses[slug][0], interval_s=0.05) for slug in ("here", "there", "pair")]
+    for stream in streams:
+        stream.__enter__()
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for v in (4, 6):
+                wait_until(
+                    lambda v=v: world.served("both", v) == dict.fromkeys(HOME, "JFK"),  # type: ignore[misc]
+                    timeout_s=20,
+                    reason=f"all are served in New York over IPv{v}",
+                )
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    finally:
+        told = [stream.stop() for stream in streams]
+    assert all(len(answers) > 20 for answers in told)
+    assert [a for answers in told for a in answers if not a.ok] == []
+    assert world.updates() == before
+
+
+def test_siblings_in_other_pops_reach_each_others_external_addresses_by_the_tunnels(world: World) -> None:
+    """From an instance in LHR to one in JFK and to both hosts of AMS, and back."""
+    external = {
+        i["name"]: str(i["externalIpAddress"]) for slug in ("here", "there", "pair") for i in _instances(world, slug)
+    }
+    for source, host, target in (
+        ("here-t-lhr-0", "LHR", "there-t-jfk-0"),
+        ("here-t-lhr-0", "LHR", "pair-t-ams-0"),
+        ("here-t-lhr-0", "LHR", "pair-t-ams-1"),
+        ("there-t-jfk-0", "JFK", "here-t-lhr-0"),
+    ):
+        before = world.carried_bytes(host)
+        with netns.inside(world.space(source)), httpx.Client(timeout=5) as http:
+            assert http.get(f"http://{external[target]}/").text.strip() == target
+        assert world.carried_bytes(host) > before, f"{target} was reached, and not by the tunnel"
+
+
+def _instances(world: World, slug: str) -> list[dict[str, Any]]:
+    return list(world.shell.json("instances", slug))
+
+
+def test_with_its_first_upstream_cut_a_pop_carries_over_the_other(world: World) -> None:
+    """LHR's cable to the upstream by which its default route goes is out at the far end: London is still served in AMS
+    and in New York, and so are those who come to LHR.
+    """
+    (link,) = [
+        x
+        for x in world.lab.plan.links
+        if x.role is Role.UPSTREAM and x.a.interface == "up-arelion" and "lhr" in x.a.netns
+    ]
+    ip.batch([f"link set {link.b.interface} down"], netns=link.b.netns)
+    try:
+        for slug in ("pair", "there", "here"):
+            wait_until(
+                lambda s=slug: world.served(s)["london"] == SERVED_IN[s]["london"],  # type: ignore[misc]
+                timeout_s=15,
+                reason=f"London is served by {slug}",
+            )
+        (row,) = world.shell.json("probe", "london", "--workload", "pair", "--requests", "4")
+        assert (row["pop"], row["served"]) == ("LHR", {"AMS": 4})
+    finally:
+        again = [
+            f"link set {link.b.interface} up",
+            *(f"addr replace {a} dev {link.b.interface}" for a in link.b.addresses),
+        ]
+        ip.batch(again, netns=link.b.netns)
+    wait_until(
+        lambda: all(world.served(s) == SERVED_IN[s] for s in ("here", "there", "pair")),
+        timeout_s=20,
+        reason="all is as it was",
+    )
