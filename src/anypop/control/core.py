@@ -20,22 +20,20 @@ from functools import partial
 from anypop.control import acts
 from anypop.control.acts import Act
 from anypop.control.bell import Bell
-from anypop.control.decide import decide, with_strangers, without_gone
-from anypop.control.draining import next_drain_due
+from anypop.control.decide import decide, with_reports, with_strangers
+from anypop.control.due import due_at
 from anypop.control.history import events_between
 from anypop.control.past import in_the_past
 from anypop.control.refusals import NotFound
 from anypop.control.rolling import with_patience, with_templates
 from anypop.control.state import Issued, State
 from anypop.control.store import Store
-from anypop.control.traffic import with_traffic
 from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.order_delta import Digests, OrderDelta, delta
 from anypop.model.report import Report
-from anypop.model.table import differing, with_entries
-from anypop.plan.rollout import next_due
+from anypop.model.table import differing
 
 log = logging.getLogger("anypop.control")
 
@@ -98,7 +96,7 @@ class Core:
         """Plan and judge once from what the store held. Raises what planning raises."""
         self._loop = asyncio.get_running_loop()
         fresh_key = secrets.token_bytes(32)
-        await self.change(partial(_begun, fresh_key))
+        await self.change(partial(as_begun, fresh_key))
 
     async def follow(self) -> None:
         """Read what another control stored, and show it: nothing is stored, no order is made, nothing becomes due.
@@ -108,7 +106,7 @@ class Core:
         def read() -> State:
             now = self._clock()
             stored = self.store.load()
-            return decide(stored, _begun(bytes(32), stored, now), now=now)
+            return decide(stored, as_begun(bytes(32), stored, now), now=now)
 
         before, self.state = self.state, await asyncio.get_running_loop().run_in_executor(self._writer, read)
         self._ring(before, self.state)
@@ -220,10 +218,7 @@ class Core:
         """One step for all reports that are in when it begins."""
 
         def alter(state: State, now: float) -> State:
-            for host, gone in inbox.gone.items():
-                state = without_gone(state, host, gone, now)
-            state = with_traffic(state, inbox.reports, now)
-            return replace(state, reports=with_entries(state.reports, inbox.reports))
+            return with_reports(state, inbox.reports, inbox.gone, now)
 
         async with self._judging:  # while one step runs, the next inbox fills
             self._inbox = _Inbox()
@@ -272,23 +267,12 @@ class Core:
         self.bell.ring(ANY_CHANGE)
 
     def _set_timer(self, state: State) -> None:
-        """Wake at the first moment at which something becomes due by itself: a report turns stale, a rest ends that a
-        plan waits for, or a rollout may go on or has run out of time.
-        """
+        """Wake at the first moment at which something becomes due by itself."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now = self._clock()
-        patience = state.network.lost_after_s
-        moments = [state.verdict.next_stale()]
-        if patience > 0:
-            lost_at = [max(at, state.started_at) + patience for at in state.verdict.silent.values()]
-            moments.append(min((at for at in lost_at if at > now), default=None))
-        moments += [next_due(rollout, now) for rollout in state.active_rollouts()]
-        moments.append(next_drain_due(state, now))
-        if state.plan is not None and state.plan.is_short:
-            moments.append(state.next_rest_over())
-        due = min((moment for moment in moments if moment is not None), default=None)
+        due = due_at(state, now)
         if due is not None and self._loop is not None and not self.bell.closed:
             # A hundredth late rather than early: at exactly that moment a report is still fresh.
             self._timer = self._loop.call_later(max(0.01, due - now + 0.01), self._when_due)
@@ -306,7 +290,7 @@ class Core:
             log.exception("the step at a due moment failed")
 
 
-def _begun(fresh_key: bytes, state: State, now: float) -> State:
+def as_begun(fresh_key: bytes, state: State, now: float) -> State:
     """A stored state as one that control begins with."""
     state = in_the_past(state, now)
     state = replace(state, plan=None, template_key=state.template_key or fresh_key, started_at=now)

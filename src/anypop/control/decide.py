@@ -13,7 +13,9 @@ from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
+from anypop.control.traffic import with_traffic
 from anypop.judge.rejudge import Judged, Memory, listened, rejudge
+from anypop.judge.verdict import Received
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Removal
@@ -155,6 +157,16 @@ def _planned(
         anycast=with_entries(without_keys(draft.anycast, released), given),
         rests=with_entries(draft.rests, {str(held.address4): now + ANYCAST_REST_S for held in released.values()}),
     )
+
+
+def with_reports(
+    state: State, reports: Mapping[HostName, Received], gone: Mapping[HostName, frozenset[str]], now: float
+) -> State:
+    """The state after these reports came in. `gone`: what each host said is gone, in any of its reports."""
+    for host, uids in gone.items():
+        state = without_gone(state, host, uids, now)
+    state = with_traffic(state, reports, now)
+    return replace(state, reports=with_entries(state.reports, reports))
 
 
 def without_gone(state: State, host: HostName, gone: frozenset[str], now: float) -> State:

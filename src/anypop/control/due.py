@@ -1,0 +1,24 @@
+"""The next moment at which control has something to do although nobody says anything.
+
+In: a decided state and the time. Out: that moment, for the core's one timer; None: nothing becomes due by itself. Pure.
+"""
+
+from anypop.control.draining import next_drain_due
+from anypop.control.state import State
+from anypop.plan.rollout import next_due
+
+
+def due_at(state: State, now: float) -> float | None:
+    """A report turns stale, a host is lost, a rest ends that a plan waits for, or a rollout or a drain may go on or has
+    run out of time.
+    """
+    patience = state.network.lost_after_s
+    moments = [state.verdict.next_stale()]
+    if patience > 0:
+        lost_at = [max(at, state.started_at) + patience for at in state.verdict.silent.values()]
+        moments.append(min((at for at in lost_at if at > now), default=None))
+    moments += [next_due(rollout, now) for rollout in state.active_rollouts()]
+    moments.append(next_drain_due(state, now))
+    if state.plan is not None and state.plan.is_short:
+        moments.append(state.next_rest_over())
+    return min((moment for moment in moments if moment is not None), default=None)
