@@ -84,10 +84,9 @@ class Ledger:
         """Drop the tokens of removals that are complete and that control no longer asks for."""
         if self.page is None:
             return
-        asked = {removal.uid for removal in self.page.order.removed}
-        kept = tuple(x for x in self.page.leaving if x.removal.uid in asked or x.removal.uid not in gone)
-        if kept != self.page.leaving:
-            self._write(replace(self.page, leaving=kept))
+        page = relieved(self.page, gone)
+        if page is not self.page:
+            self._write(page)
 
     def _write(self, page: Page) -> None:
         temporary = self._file.with_suffix(".tmp")
@@ -144,6 +143,13 @@ def _with_secrets(page: Page, value: Conceal) -> Page:
         for x in page.leaving
     )
     return replace(page, order=order_with_secrets(page.order, value), leaving=leaving)
+
+
+def relieved(page: Page, gone: frozenset[str]) -> Page:
+    """The page without the tokens of removals that are complete and that control no longer asks for. Pure."""
+    asked = {removal.uid for removal in page.order.removed}
+    kept = tuple(x for x in page.leaving if x.removal.uid in asked or x.removal.uid not in gone)
+    return replace(page, leaving=kept) if kept != page.leaving else page
 
 
 def turn(order: Order, page: Page | None) -> Page | Reason:

@@ -28,9 +28,9 @@ from anypop.agent.act.network import firewall, guard, inside, learnt, sysctl, tu
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.control_client import ControlClient
-from anypop.agent.decide import images, memory, milestones
+from anypop.agent.decide import images, memory
 from anypop.agent.decide.backbone import tunnel_for
-from anypop.agent.decide.converge import converge, next_due
+from anypop.agent.decide.converge import next_due
 from anypop.agent.decide.elements import ContainerSeen
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import Inside
@@ -45,6 +45,7 @@ from anypop.agent.decide.steps import (
     Step,
     lanes_changed,
 )
+from anypop.agent.decide.turn import turn_of
 from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
@@ -185,33 +186,19 @@ class Agent:
             return
         now = self._clock()
         seen = self._observer.observe(page, self._memory, self._lanes.busy)
-        uids = (*(i.uid for i in page.order.instances), *(x.removal.uid for x in page.leaving))
-        self._memory = memory.looked(
-            self._memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now
-        )
-        if seen.speaker_answers:
-            speaks = seen.speaker is not None
-            self._memory = memory.sessions_seen(self._memory, seen.sessions, speaks=speaks, now=now)
-        self._memory = memory.groups_seen(self._memory, seen.balanced, now)
-        facts = self._facts = Facts(page.order, replace(seen, memory=self._memory))
-        self._memory = memory.undrained(facts.resumed, self._memory)
-        if (times := milestones.reached(facts, now)) is not self._memory.milestones:
-            self._memory = replace(self._memory, milestones=times)
-            facts.observed = replace(facts.observed, memory=self._memory)  # for the report of this very pass
-        steps = converge(facts, now)
+        turn = turn_of(page.order, seen, now)
+        self._facts, self._memory, steps = turn.facts, turn.memory, turn.steps
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
             self._count_drift = False
         self._memory = memory.taken(steps, self._memory, self._lanes.busy, now)
         if steps:
             self._lanes.run(steps)
-        gone = frozenset(uid for uid in facts.going if not facts.has_remains(uid))
-        for uid in gone:
-            self._memory = memory.forgotten(uid, self._memory)
+        for uid in turn.gone:
             self._observer.probes.forget(uid)
-        if gone:
+        if turn.gone:
             with contextlib.suppress(WorldError):  # a full disk: the tokens stay, which harms nobody
-                self._ledger.forget(gone)
+                self._ledger.forget(turn.gone)
         self._tell()
 
     def done(self, step: Step) -> None:
@@ -257,12 +244,17 @@ class Agent:
         self._memory = memory.process_died(seen, reason, self._memory, self._clock())
 
     def _take_order(self, order: Order) -> None:
+        """Raises `WorldError` where it cannot be kept: it is then asked for again."""
         before = self._ledger.page
         self._order_error, self._refused = "", None
         try:
             self._refused = self._ledger.accept(order)
-        except (Invalid, WorldError) as error:
+        except Invalid as error:
             self._order_error = str(error)
+        except WorldError as error:
+            self._order_error = str(error)
+            self._wake.set()
+            raise
         if self._refused is not None or self._order_error:
             self._refused_generation = max(self._refused_generation, order.generation)
         elif self._ledger.page is not before:
