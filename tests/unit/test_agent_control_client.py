@@ -8,6 +8,7 @@ import httpx
 
 from anypop.agent.control_client import ControlClient
 from anypop.model import codec
+from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
 from anypop.model.order import Order
 from anypop.model.order_delta import BASE_HEADER, Digests, delta
@@ -20,9 +21,11 @@ THIRD = replace(FIRST, generation=3, instances=(instance(2),))
 
 
 def received(
-    answers: list[Callable[[httpx.Request], httpx.Response]], count: int
+    answers: list[Callable[[httpx.Request], httpx.Response]], count: int, *, fails_first: bool = False
 ) -> tuple[list[Order], list[httpx.QueryParams]]:
-    """The first `count` orders that the client takes, and what it asked for, when control gives these answers."""
+    """The first `count` orders that the client takes, and what it asked for, when control gives these answers.
+    `fails_first`: the first order cannot be kept.
+    """
     asked: list[httpx.QueryParams] = []
     taken: list[Order] = []
 
@@ -37,7 +40,12 @@ def received(
         client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://control.test")
         enough = asyncio.Event()
 
+        full = [fails_first]
+
         def take(news: Order) -> None:
+            if full[0]:
+                full[0] = False
+                raise WorldError("write the order", "no space left on device")
             taken.append(news)
             if len(taken) == count:
                 enough.set()
@@ -171,3 +179,10 @@ def test_what_control_says_of_a_refusal_is_told() -> None:
         return client.error
 
     assert "anypop host reset" in asyncio.run(run())
+
+
+def test_an_order_that_cannot_be_kept_is_asked_for_again() -> None:
+    """A disk that was full for a moment costs no order: the next poll asks for what comes after the one that stands."""
+    taken, asked = received([whole(FIRST), whole(FIRST)], 1, fails_first=True)
+    assert taken == [FIRST]
+    assert [q["after"] for q in asked[:2]] == ["0", "0"]

@@ -106,8 +106,9 @@ class ControlClient:
         on_order: Callable[[Order], None],
         standing: Callable[[], Order | None] = lambda: None,
     ) -> None:
-        """Poll for ever. `after`: the generation that is known already. `standing`: the order that is obeyed; of the
-        next one control may then tell what differs.
+        """Poll for ever. `after`: the generation that is known already. `on_order` raises `WorldError` for an order
+        that cannot be kept now (a full disk), and is given it again later. `standing`: the order that is obeyed; of
+        the next one control may then tell what differs.
         """
         failures = 0
         while True:
@@ -138,6 +139,8 @@ class ControlClient:
                 self._turn(at)
             except Invalid as error:
                 self.error = f"control sent an order that cannot be read: {error}"
+            except WorldError as error:
+                self.error = f"control sent an order that cannot be kept: {error}"
             await asyncio.sleep(_REST.wait_s(failures))
             failures += 1
 
