@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anypop.agent.decide import memory
 from anypop.agent.decide.announcements import reason_for
 from anypop.agent.decide.converge import converge, next_due
-from anypop.agent.decide.elements import ContainerState, Ending, Member, Past
+from anypop.agent.decide.elements import ContainerState, Ending, Member, Past, ProbeVerdict
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import (
@@ -569,6 +569,27 @@ def test_unknown_health_changes_nothing() -> None:
     health = host.observe().health
     for known in ({}, {instance(0).uid: health[instance(0).uid]}):
         assert converge(host.facts(health=known), host.now) == []
+
+
+def test_unknown_health_announces_nothing_anew() -> None:
+    """An agent that starts where a prefix was withdrawn for ill health waits for what it learns itself; one that finds
+    it announced keeps it.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+    settle(host)
+    assert host.speaker is not None
+    announced = host.speaker.exports
+    assert any(e.prefix == COVERS[0] for e in announced)
+    unknown = {instance(0).uid: ProbeVerdict(healthy=None, reason=Reason.PROBE_PENDING)}
+    kept = converge(host.facts(health=unknown), host.now)
+    assert not any(isinstance(s, SetSpeaker) for s in kept)
+    silent = replace(host.speaker, exports=tuple(e for e in announced if e.prefix != COVERS[0]))
+    facts = host.facts(health=unknown, speaker=silent)
+    assert not any(isinstance(s, SetSpeaker) for s in converge(facts, host.now))
+    assert reason_for(COVERS[0], facts, host.now) == (Reason.PROBE_PENDING, False)
+    (told,) = (s for s in converge(host.facts(speaker=silent), host.now) if isinstance(s, SetSpeaker))
+    assert told.config.exports == announced
 
 
 def test_what_ended_is_made_afresh_and_knows_its_past() -> None:

@@ -1,9 +1,10 @@
 """What the speaker shall say: for each prefix and upstream, whether it is announced now, and how. Pure.
 
 In: `Facts`, the time. Out: the whole `SpeakerConfig`. A prefix goes out only when its routes are in the kernel and
-every gate has a healthy instance; once out, ill health alone never takes it back: that is the governor's to grant.
-What the order takes back, or what leaves with its last instance, first turns to the lowest preference for `decay_s`
-(RFC 8326) and is then withdrawn. On a session that flaps nothing is announced for a while (`flaps`).
+every gate has an instance that is known to be healthy; once out, ill health alone never takes it back: that is the
+governor's to grant. What the order takes back, or what leaves with its last instance, first turns to the lowest
+preference for `decay_s` (RFC 8326) and is then withdrawn. On a session that flaps nothing is announced for a while
+(`flaps`).
 """
 
 from dataclasses import replace
@@ -63,7 +64,7 @@ def ours_of(order: Order) -> tuple[Prefix, ...]:
 
 def _export(key: tuple[Prefix, str], facts: Facts, now: float) -> Export | None:
     prefix, asked, current = key[0], facts.wanted.get(key), facts.exports.get(key)
-    if asked is not None and prefix in facts.ready_prefixes:
+    if asked is not None and prefix in facts.ready_prefixes and (current is not None or facts.is_proven(prefix)):
         return as_asked(asked)
     if current is None:
         return None
@@ -104,6 +105,8 @@ def reason_for(prefix: Prefix, facts: Facts, now: float) -> tuple[Reason, bool]:
             return Reason.ROUTE_NOT_IN_KERNEL, False
         if flaps_alone(prefix, facts, now):
             return Reason.FLAP_COOLDOWN, True
+        if not current and not facts.is_proven(prefix):
+            return Reason.PROBE_PENDING, False
         return (Reason.ANNOUNCED if prefix in facts.sent_prefixes else Reason.SESSION_DOWN), False
     if not current:
         return _why_shut(prefix, facts), False

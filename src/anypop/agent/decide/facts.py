@@ -369,6 +369,21 @@ class Facts:
         """Anycast addresses of instances that stay and that nothing keeps from coming up."""
         return frozenset(a for i in self.staying if not self.is_blocked(i) for a in i.anycast)
 
+    def is_proven(self, prefix: Prefix) -> bool:
+        """Whether every gate has an instance of which this agent knows that it answers. What an earlier agent left
+        running, and has not been asked yet, keeps what is announced, and announces nothing anew: perhaps it was
+        withdrawn since nobody answered.
+        """
+        return all(any(self._answers(i, gate) for i in self.behind.get(gate, ())) for gate in self.gates(prefix))
+
+    def _answers(self, instance: InstanceOrder, address: Address) -> bool:
+        verdict = self.observed.health.get(instance.uid)
+        return (
+            self.is_member(instance.uid, address)
+            and verdict is not None
+            and verdict.of(address.version).healthy is True
+        )
+
     def is_abandoned(self, prefix: Prefix) -> bool:
         """Whether a gate has no instance left that could ever open it, other than those under removal: the prefix
         goes on purpose. Other hosts may open it wherever its addresses are carried.
