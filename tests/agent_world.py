@@ -459,7 +459,7 @@ class FakeHost:
         """Invariant 8: nothing is announced before its route is in the kernel and an instance is healthy."""
         assert self.page is not None
         assert export.prefix in self.covers, f"8: {export.prefix} is announced before its route is in the kernel"
-        gates = {g for a in self.page.order.announcements if a.prefix == export.prefix for g in a.gates}
+        gates = self._gates_of(export.prefix)
         owners = {short(i.uid): i.uid for i in self.page.order.instances}
         for gate in gates:
             assert gate in self.routed, f"8: {export.prefix} is announced before {gate} has a route"
@@ -467,6 +467,11 @@ class FakeHost:
                 self._offers(gate, m.peer) if m.peer else m.short in owners and self.may_be_well(owners[m.short])
                 for m in self.groups[gate]
             ), f"8: nobody answers {gate}"
+
+    def _gates_of(self, prefix: Prefix) -> set[Address]:
+        """The addresses that must be answered for it to be announced."""
+        assert self.page is not None
+        return {g for a in self.page.order.announcements if a.prefix == prefix for g in a.gates}
 
     def _guard_flows(self, uid: str, what: str) -> None:
         """Its flows have ended, or it had all its time for them."""

@@ -191,7 +191,6 @@ class Agent:
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
             self._count_drift = False
-        self._memory = memory.taken(steps, self._memory, self._lanes.busy, now)
         if steps:
             self._lanes.run(steps)
         for uid in turn.gone:

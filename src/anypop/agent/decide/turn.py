@@ -40,7 +40,9 @@ def turn_of(order: Order, seen: Observed, now: float) -> Turn:
     if (times := milestones.reached(facts, now)) is not known.milestones:
         known = replace(known, milestones=times)
         facts.observed = replace(facts.observed, memory=known)  # for the report of this very turn
+    steps = converge(facts, now)
+    known = memory.taken(steps, known, seen.busy, now)
     gone = frozenset(uid for uid in facts.going if not facts.has_remains(uid))
     for uid in gone:
         known = memory.forgotten(uid, known)
-    return Turn(facts=facts, steps=converge(facts, now), memory=known, gone=gone)
+    return Turn(facts=facts, steps=steps, memory=known, gone=gone)
