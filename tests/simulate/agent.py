@@ -1,0 +1,460 @@
+"""The agent's process on a simulated host: what `agent.run` does around the real turn, ledger and report.
+
+In: orders and wakes. Out: steps in lanes, each with its effect on the host some time later, and reports. It may die
+between any effect and its being noted, and what the runtime was asked for before may still happen afterwards.
+"""
+
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from anypop.agent.control_client import COALESCE_S
+from anypop.agent.decide import images, memory
+from anypop.agent.decide.converge import next_due
+from anypop.agent.decide.elements import ContainerSeen, ContainerState
+from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.images import EMPTY, ImageBook
+from anypop.agent.decide.observed import Observed
+from anypop.agent.decide.report import report_of
+from anypop.agent.decide.steps import (
+    ROUTER,
+    AddLink,
+    BeginDrain,
+    CreateContainer,
+    EndDrain,
+    MakeNamespace,
+    PayloadStep,
+    PullImage,
+    RemoveContainer,
+    SetSpeaker,
+    StartContainer,
+    Step,
+    lanes_changed,
+)
+from anypop.agent.decide.traffic import LOOK_S
+from anypop.agent.decide.turn import turn_of
+from anypop.agent.ledger import relieved, turn
+from anypop.agent.naming import link_of, short
+from anypop.agent.observe.observer import _announced
+from anypop.agent.observe.probes import Target
+from anypop.agent.run import FIRST_PROBE_S, FULL_PASS_S
+from anypop.model.order import Order
+from anypop.model.reasons import Reason
+from anypop.model.report import Report
+from anypop.model.report_limits import trimmed
+from tests.simulate import invariants
+from tests.simulate.described import described
+from tests.simulate.host import CAPACITY, Host
+from tests.simulate.line import ControlLine
+from tests.simulate.probing import SimulatedProbes
+from tests.simulate.world import Do
+
+if TYPE_CHECKING:
+    from tests.simulate.lives import Platform
+
+_HANGS_S = 15.0
+
+
+class Agent:
+    """See the module. `life` counts processes: what an older one left to be done later is not done by a newer one."""
+
+    def __init__(self, platform: "Platform", host: Host) -> None:
+        self.platform, self.world, self.host, self.control = platform, platform.world, host, platform.control
+        self.life = 0
+        self.alive = False
+        self.started_at = 0.0
+        self.book: ImageBook = EMPTY  # on the disk
+        self.dies_after: int | None = None
+        self.probes = SimulatedProbes(host, self.wake)
+        self._forget_all()
+        host.agent = self
+
+    def _forget_all(self) -> None:
+        self.facts: Facts | None = None
+        self.refused: Reason | None = None
+        self.refused_generation = 0
+        self.order_error = ""
+        self.drift: tuple[str, ...] = ()
+        self.count_drift = False
+        self.busy: dict[str, Step] = {}
+        self._orders = 0
+        self._pass_at: float | None = None
+        self._report: Report | None = None
+        self._told_at = 0.0
+        self.line = ControlLine(self)
+        self._sessions, self._exported = self.host.neighbours.sessions(), self.host.neighbours.exported()
+
+    # its process
+
+    def start_in(self, seconds: float) -> None:
+        life = self.life
+
+        def start() -> None:
+            if not self.alive and self.host.powered and self.life == life:
+                self.start()
+
+        self.world.after(seconds, start)
+
+    def start(self) -> None:
+        host = self.host
+        self.life += 1
+        self.alive, self.started_at = True, self.world.now
+        host.clock = host.new_clock()
+        host.fallen = None
+        self._forget_all()
+        self.probes = SimulatedProbes(host, self.wake)
+        self._began = host.clock()
+        begun = memory.began(host.containers.values(), replace(memory.NOTHING, unfit=frozenset(host.unfit)))
+        host.memory = replace(begun, book=self.book)
+        self.world.tell(host.name, "the agent starts", f"with order {host.page.order.generation}" if host.page else "")
+        self.wake()
+        self.line.open()
+        self.later(FULL_PASS_S, self._full_pass)
+
+    def stop(self) -> None:
+        """kill -9. What the runtime was asked for may still come about."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.life += 1
+        self.probes.over = True
+        for step in self.busy.values():
+            if isinstance(step, PayloadStep) and self.world.chance(0.3):
+                self.world.after(self.world.between(0.01, 0.5), partial(self._comes_late, step, self.host.lives))
+        self.busy.clear()
+
+    def _comes_late(self, step: Step, lives: int) -> None:
+        host = self.host
+        if host.lives != lives or host.refusal(step) is not None:
+            return
+        if isinstance(step, CreateContainer) and not host.links.get(short(step.instance.uid)):
+            return  # the runtime finds no namespace
+        if isinstance(step, StartContainer | RemoveContainer) and (step.uid, step.container) not in host.containers:
+            return
+        self.world.tell(
+            host.name, f"the runtime still does {type(step).__name__}", "asked for by an agent that is dead"
+        )
+        invariants.at_step(self, step)
+        with invariants.refused_by_the_kernel():
+            host.effect(step)
+        self.wake()
+
+    def killed(self, why: str, *, back_in: float | None = 1.0) -> None:
+        if self.alive:
+            self.world.tell(self.host.name, "the agent is killed", why)
+            self.stop()
+            if back_in is not None:
+                self.start_in(self.world.between(0.3, back_in + 0.3))
+
+    def later(self, seconds: float, do: Do) -> None:
+        """`do`, if this process still lives then."""
+        life = self.life
+
+        def then() -> None:
+            if self.life == life and self.alive:
+                do()
+
+        self.world.after(seconds, then)
+
+    # what it hears
+
+    def wake(self) -> None:
+        """A pass soon; of several wakes in a moment one pass comes."""
+        if self.alive:
+            self._pass_in(self.world.between(0.002, 0.02))
+
+    def _pass_in(self, seconds: float) -> None:
+        at = self.world.now + seconds
+        if self._pass_at is None or at < self._pass_at - 1e-9:
+            self._pass_at = at
+
+            def due() -> None:
+                if self._pass_at == at:
+                    self._pass_at = None
+                    self._pass()
+
+            self.later(seconds, due)
+
+    def hears_of_death(self, seen: ContainerSeen) -> None:
+        if not self.alive:
+            return
+        host = self.host
+        over = seen.id in host.overfull()
+        reason = Reason.OUT_OF_DISK if over else Reason.OUT_OF_MEMORY if seen.out_of_memory else Reason.EXITED
+        host.now = host.clock()
+        host._drop(short(seen.uid))
+        host.memory = memory.process_died(seen, reason, host.memory, host.now)
+        self.probes.died(seen.key)
+        self.wake()
+
+    def killed_for_memory(self, uid: str) -> None:
+        """The kernel ends a program that took too much."""
+        host = self.host
+        for key, seen in list(host.containers.items()):
+            if seen.uid == uid and seen.state is ContainerState.RUNNING:
+                host.containers[key] = replace(seen, out_of_memory=True)
+        host.die(uid)
+
+    def believes(self, uid: str) -> bool | None:
+        return self.probes.knows(uid) if self.alive else None
+
+    def damps(self, uid: str) -> bool:
+        return self.probes.damps(uid)
+
+    def ask_again(self, uid: str) -> None:
+        if self.alive:
+            self.probes.again(uid)
+
+    def rules_changed(self) -> None:
+        """The kernel tells of every change of rules."""
+        if self.alive and self.host.firewall != self.host.memory.firewall:
+            self.host.memory = memory.ruleset_checked(holds=False, memory=self.host.memory)
+            self.wake()
+
+    def sessions_changed(self) -> None:
+        """BIRD sends no events: it is asked now and then."""
+        if self.alive:
+            self.later(self.world.between(0.03, 1.0), self._look_at_speaker)
+
+    def _look_at_speaker(self) -> None:
+        seen = self.host.neighbours.sessions(), self.host.neighbours.exported()
+        if seen != (self._sessions, self._exported):
+            self._sessions, self._exported = seen
+            self.wake()
+
+    # a pass
+
+    def _pass(self) -> None:
+        host, page = self.host, self.host.page
+        if page is None:
+            self._tell()
+            return
+        now = host.now = host.clock()
+        made = turn_of(page.order, self._observe(), now)
+        self.facts, host.memory = made.facts, made.memory
+        if self.count_drift:
+            self.drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in made.steps)
+            self.count_drift = False
+        if made.steps:
+            self._run(made.steps)
+        if not self.alive:
+            return
+        for uid in made.gone:
+            self.probes.forget(uid)
+        if made.gone and not host.disk_full:
+            host.page = host.told = relieved(page, made.gone)
+        self._tell()
+        due = next_due(made.facts, now)
+        if due is not None:
+            # who drains is looked at often; here the end of its flows wakes us
+            self._pass_in(max(due - now, 0.001) if due != now + LOOK_S else 1.0)
+
+    def _observe(self) -> Observed:
+        host = self.host
+        page = host.page
+        assert page is not None
+        containers = tuple(memory.as_known(c, host.memory) for c in host.containers.values())
+        running = {c.key: c.pid for c in containers if c.state is ContainerState.RUNNING}
+        targets = {}
+        for instance in page.order.instances:
+            for container in instance.containers:
+                key = (instance.uid, container.name)
+                if (pid := running.get(key)) is not None:
+                    targets[key] = Target(
+                        container=container,
+                        address=next(instance.addresses()).private,
+                        pid=pid,
+                        found=(key, pid) in host.memory.found,
+                        link=link_of(instance.uid),
+                        announced=_announced(instance),
+                    )
+        self.probes.set(targets)
+        going = [x.removal.uid for x in page.leaving if short(x.removal.uid) in host.pins]
+        return Observed(
+            containers=containers,
+            namespaces=frozenset(host.namespaces),
+            links=dict(host.links),
+            groups=dict(host.device_groups),
+            external=dict(host.external),
+            covers=frozenset(host.covers),
+            balanced={a: host.groups[a] for a in host.routed},
+            pins=dict.fromkeys(host.pins, True),
+            live={short(uid): uid in host.busy for uid in going},
+            speaker=host.speaker,
+            fallen=host.fallen if host.speaker is None else None,
+            sessions=self._sessions,
+            exported=self._exported,
+            health={i.uid: self.probes.verdict(i.uid, (c.name for c in i.containers)) for i in page.order.instances},
+            leaving=page.leaving,
+            busy=frozenset(self.busy),
+            overfull=host.overfull(),
+            memory=host.memory,
+        )
+
+    def _full_pass(self) -> None:
+        """Trusts no event."""
+        self.host.memory = memory.checked(
+            router_ready=True, unfit=frozenset(self.host.unfit), wrong=(), memory=self.host.memory
+        )
+        if self.host.firewall != self.host.memory.firewall and "firewall" not in self.busy:
+            self.host.memory = memory.ruleset_checked(holds=False, memory=self.host.memory)
+        self._look_at_speaker()
+        self.count_drift = True
+        self.wake()
+        self.later(FULL_PASS_S, self._full_pass)
+
+    # lanes
+
+    def _run(self, steps: list[Step]) -> None:
+        for lane, own in groupby(sorted(steps, key=lambda s: s.lane), key=lambda s: s.lane):
+            mine = list(own)
+            if lane == ROUTER:
+                well = all(self._does(step) for step in mine)
+                if self.alive:
+                    self._lane_ended(lane, well=well)
+                else:
+                    return
+            else:
+                self._next(lane, mine, self._orders)
+
+    def _next(self, lane: str, steps: list[Step], orders: int) -> None:
+        self.busy[lane] = steps[0]
+
+        def do() -> None:
+            if orders != self._orders:
+                self._lane_ended(lane, well=True)
+                return
+            well = self._does(steps[0])
+            if not self.alive:
+                return
+            if well and len(steps) > 1:
+                self._next(lane, steps[1:], orders)
+            else:
+                self._lane_ended(lane, well=well)
+
+        self.later(self._takes_s(steps[0]), do)
+
+    def _lane_ended(self, lane: str, *, well: bool) -> None:
+        self.busy.pop(lane, None)
+        if well:
+            self.host.memory = memory.lane_succeeded(lane, self.host.memory)
+        self.wake()
+
+    def _does(self, step: Step) -> bool:
+        """One step: its effect, then its being noted. False where it failed, or where the agent died of it."""
+        host = self.host
+        refusal = host.refusal(step)
+        if refusal is not None:
+            self.world.tell(host.name, f"{type(step).__name__} fails", refusal.why)
+            host.memory = memory.step_failed(step, str(refusal), host.memory, host.clock())
+            return False
+        invariants.at_step(self, step)
+        life = self.life
+        with invariants.refused_by_the_kernel():
+            host.effect(step)
+        if self.world.story is not None:
+            self.world.tell(host.name, described(step))
+        if self.dies_after is not None:
+            self.dies_after -= 1
+            if self.dies_after <= 0:
+                self.dies_after = None
+                self.killed(f"right after {type(step).__name__}")
+        if self.life != life:
+            return False
+        host.memory = memory.step_done(step, host.memory, host.clock())
+        if isinstance(step, PullImage):
+            self._keep(images.fetched(host.memory.book, {step.image}))
+        self._keep(host.memory.book)
+        if isinstance(step, SetSpeaker):
+            self._look_at_speaker()
+        return True
+
+    def _keep(self, book: ImageBook) -> None:
+        self.host.memory = replace(self.host.memory, book=book)
+        if book != self.book and not self.host.disk_full:
+            self.book = book
+
+    def _takes_s(self, step: Step) -> float:
+        between = self.world.between
+        match step:
+            case PullImage():
+                return between(0.05, 2.0)
+            case CreateContainer() | StartContainer() | RemoveContainer():
+                return _HANGS_S if self.host.runtime_hangs else between(0.02, 0.3)
+            case BeginDrain() | EndDrain() | MakeNamespace() | AddLink():
+                return 0.005
+            case _:
+                return between(0.002, 0.03)
+
+    # orders and reports
+
+    def take_order(self, order: Order) -> bool:
+        """Whether it was kept or refused; else it is asked for again."""
+        host = self.host
+        before = host.page
+        self.order_error, self.refused = "", None
+        found = turn(order, host.page)
+        if isinstance(found, Reason):
+            self.refused = found
+            self.world.tell(host.name, f"refuses order {order.generation}", found.says)
+        elif host.disk_full and found != host.page:
+            self.order_error = "no space left on device"
+            self.world.tell(host.name, f"cannot keep order {order.generation}", "its disk is full")
+            self.wake()
+            return False
+        elif found is not host.page:
+            invariants.at_order(self, before, found)
+            host.page = found
+        if self.refused is not None:
+            self.refused_generation = max(self.refused_generation, order.generation)
+        elif host.page is not before and host.page is not None:
+            self.world.tell(host.name, f"obeys order {order.generation}")
+            host.told = host.page
+            host.ordered_at = {i.uid: host.ordered_at.get(i.uid, self.world.now) for i in order.instances}
+            self._orders += 1
+            lanes = lanes_changed(before.order if before else None, order)
+            host.memory = replace(memory.order_changed(lanes, host.memory, dropped=self.busy), router_ready=True)
+            gone = (x.instance for x in host.page.leaving if x.instance is not None)
+            self._keep(images.turned(host.memory.book, order, gone))
+        self.wake()
+        return True
+
+    def _tell(self) -> None:
+        host, page = self.host, self.host.page
+        if page is not None and host.clock() - self._began < FIRST_PROBE_S and not self._knows_health():
+            self._pass_in(0.2)
+            return
+        report = self.make_report()
+        invariants.tells_the_truth_of_processes(self, report)
+        if self._report is None or replace(report, at=0) != replace(self._report, at=0):
+            self.line.changed()
+        self._report, self._told_at = report, self.world.now
+
+    def _knows_health(self) -> bool:
+        assert self.host.page is not None
+        found = {key[0] for key, _ in self.host.memory.found}
+        return all(self.probes.knows(i.uid) is not None for i in self.host.page.order.instances if i.uid in found)
+
+    def make_report(self) -> Report:
+        host = self.host
+        seen = self.facts or Observed(containers=tuple(host.containers.values()))
+        generation = self.facts.order.generation if self.facts else host.page.order.generation if host.page else 0
+        return trimmed(
+            report_of(
+                seen,
+                pop=host.pop,
+                host=host.name,
+                generation=generation,
+                at=host.clock(),
+                refused=self.refused,
+                drift=self.drift,
+                errors=(self.order_error,) if self.order_error else (),
+                capacity=CAPACITY,
+            )
+        )
+
+    def last_report(self) -> Report:
+        """The one of the last pass, if that was just now."""
+        fresh = self._report is not None and self.world.now - self._told_at < 2 * COALESCE_S
+        return self._report if fresh and self._report is not None else self.make_report()

@@ -1,0 +1,226 @@
+"""What people ask of a simulated platform: they deploy, update, scale, move, roll back, delete, withhold and steer.
+
+In: the platform and the dice of one act. Out: a request to control, which may be refused or may find nobody.
+"""
+
+import copy
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from anypop.control import hosts, rollouts
+from anypop.control.accounts import Stack
+from anypop.control.declare import create, delete, parsed, replace_with, set_rules
+from anypop.control.state import Declaration
+from anypop.model.announce import Mode, Scope, ScopeRule
+from anypop.model.names import StackId, WorkloadId
+from anypop.model.rollout import Landing, RolloutKind, ScopeChange, ScopeWave, Strategy
+from anypop.plan.rollout import wants_look
+from tests.control_world import a_body
+from tests.simulate.world import BEGAN
+
+if TYPE_CHECKING:
+    from tests.simulate.lives import Platform
+
+STACK = Stack(
+    id=StackId("s"), account_id="a", slug="default", name="default", status="ACTIVE", created_at=BEGAN, updated_at=BEGAN
+)
+SLUGS = ("one", "two")
+GOOD = ("good:1", "good:2", "good:3", "slow:1")
+BAD = ("sick:1", "crashes:1", "eats-memory:1", "breaks-later:1", "not-there:1", "cannot-be-made:1", "only-ipv4:1")
+
+
+def body(
+    platform: "Platform", n: int, *, image: str, replicas: int, cities: list[str], label: str = "a"
+) -> dict[str, Any]:
+    ports: dict[str, Any] = {} if platform.without_ports and n else {"http": {"port": 80, "protocol": "TCP"}}
+    document: dict[str, Any] = a_body(
+        SLUGS[n],
+        image=image,
+        replicas=replicas,
+        cities=tuple(cities),
+        anycast=n == 0 or platform.both_anycast,
+        resources={"requests": {"cpu": "1", "memory": "1Gi"}},
+        ports=ports,
+    )["workload"]
+    document.setdefault("metadata", {})["labels"] = {"label": label}
+    return document
+
+
+def declared(platform: "Platform", n: int) -> Declaration | None:
+    found = platform.control.state.workloads.values()
+    return next((d for d in found if d.workload.slug == SLUGS[n]), None)
+
+
+def image(dice: Random, bad: float = 0.35) -> str:
+    return dice.choice(BAD if dice.random() < bad else GOOD)
+
+
+def deploys(platform: "Platform", dice: Random, n: int | None = None, chosen: str = "") -> None:
+    """A workload, if it is not there."""
+    n = dice.randrange(2) if n is None else n
+    if declared(platform, n) is not None:
+        return
+    platform.identities += 1
+    identity = WorkloadId(f"00000000-0000-4000-8000-{platform.identities:012}")
+    cities = (
+        platform.cities
+        if n == 0
+        else tuple(sorted(dice.sample(platform.cities, dice.randint(1, len(platform.cities)))))
+    )
+    document = body(
+        platform, n, image=chosen or image(dice, 0.15), replicas=dice.choice((1, 1, 1, 2)), cities=list(cities)
+    )
+    made = parsed(document, STACK, identity, platform.cities)
+    platform.control.ask(f"deploy {SLUGS[n]} ({document['spec']['containers']['web']['image']})", create(made))
+
+
+def updates(platform: "Platform", dice: Random) -> None:
+    if dice.random() < 0.75:
+        changes(platform, dice.choice((0, 0, 1)), "image", image(dice))
+    else:
+        changes(platform, dice.choice((0, 0, 1)), "label", dice.choice("abc"))
+
+
+def scales(platform: "Platform", dice: Random) -> None:
+    changes(platform, dice.choice((0, 0, 1)), "replicas", dice.choice((1, 2)))
+
+
+def moves(platform: "Platform", dice: Random) -> None:
+    cities = sorted(dice.sample(platform.cities, dice.randint(1, len(platform.cities))))
+    changes(platform, dice.choice((0, 0, 1)), "cities", cities)
+
+
+def changes(platform: "Platform", n: int, what: str, told: object) -> None:
+    """Another document, where the workload is there."""
+    current = declared(platform, n)
+    if current is None:
+        return
+    document = copy.deepcopy(dict(current.document))
+    place = document["targets"]["eu"]["spec"]["deployments"]
+    match what:
+        case "image":
+            document["spec"]["containers"]["web"]["image"] = told
+        case "label":
+            document["metadata"]["labels"]["label"] = told
+        case "replicas":
+            place["minReplicas"] = told
+        case _:
+            place["selectors"][0]["values"] = told
+    made = parsed(document, STACK, current.id, platform.cities)
+    platform.control.ask(
+        f"{SLUGS[n]}: {what} {told}", replace_with(current, made, by="a person"), confirmed=frozenset({current.id})
+    )
+
+
+def rolls_back(platform: "Platform", dice: Random) -> None:
+    n = dice.choice((0, 0, 1))
+    if (current := declared(platform, n)) is not None:
+        number = None if dice.random() < 0.6 else max(1, current.version - dice.randint(1, 3))
+        platform.control.ask(
+            f"{SLUGS[n]}: back to revision {number or 'before'}", rollouts.roll_back(current.id, number, by="a person")
+        )
+
+
+def deletes(platform: "Platform", dice: Random) -> None:
+    deletes_one(platform, dice.choice((0, 1, 1, 1)))
+
+
+def deletes_one(platform: "Platform", n: int) -> None:
+    if (current := declared(platform, n)) is not None:
+        platform.control.ask(f"delete {SLUGS[n]}", delete(current.id), confirmed=frozenset({current.id}))
+
+
+def steers(platform: "Platform", dice: Random) -> None:
+    n = dice.choice((0, 0, 1))
+    if (current := declared(platform, n)) is not None:
+        what = dice.choice(("pause", "resume", "abort"))
+        asked = {"pause": rollouts.pause, "resume": rollouts.resume, "abort": rollouts.abort}[what](current.id, "")
+        platform.control.ask(f"{SLUGS[n]}: {what}", asked)
+
+
+def withholds(platform: "Platform", dice: Random) -> None:
+    n = dice.choice((0, 0, 1))
+    current = declared(platform, n)
+    if current is None:
+        return
+    site = dice.choice(platform.control.state.network.pops)
+    mode = dice.choice((Mode.WITHHOLD, Mode.WITHHOLD, Mode.ANNOUNCE))
+    scope = Scope(mode=mode, prepend=dice.choice((0, 2)) if mode is Mode.ANNOUNCE else 0)
+    rules = [
+        ScopeRule(workload_id=current.id, pop=site.city, upstream=u.name, scope=scope)
+        for u in dice.sample(site.upstreams, dice.randint(1, len(site.upstreams)))
+    ]
+    platform.control.ask(f"{SLUGS[n]}: {mode.value} at {site.city}", set_rules(current.id, rules))
+
+
+def scopes_in_waves(platform: "Platform", dice: Random) -> None:
+    """What `doctor` does: prepends somewhere, watched by vantages, which may land otherwise than predicted."""
+    current = declared(platform, 0)
+    if current is None or not platform.control.up:
+        return
+    held = platform.control.state.anycast.get(current.id)
+    site = dice.choice(platform.control.state.network.pops)
+    changes = tuple(ScopeChange(pop=site.city, upstream=u.name, scope=Scope(prepend=3)) for u in site.upstreams)
+    baseline = platform.landings(held.address4) if held is not None and dice.random() < 0.8 else ()
+    expected = tuple((look.vantage, (look.pop,)) for look in baseline if look.pop) if dice.random() < 0.5 else ()
+    if expected and dice.random() < 0.4:  # a wrong prediction
+        expected = ((expected[0][0], (dice.choice(platform.cities),)),)
+    wave = ScopeWave(changes=changes, expected=expected)
+    platform.identities += 1
+    platform.control.ask(
+        f"one: prepend at {site.city} in waves",
+        rollouts.change_scopes(
+            current.id,
+            f"scopes-{platform.identities}",
+            [wave],
+            by="a person",
+            strategy=Strategy(bake_s=2.0, deadline_s=15.0),
+            baseline=baseline,
+        ),
+    )
+
+
+def looks(platform: "Platform") -> None:
+    """The vantages look for whom a rollout waits; now and then one of them does not."""
+    control, world = platform.control, platform.world
+    if not control.up:
+        return
+    for rollout in control.state.rollouts_to_look_for():
+        held = control.state.anycast.get(rollout.workload_id)
+        if held is None:
+            continue
+        seen: tuple[Landing, ...] = platform.landings(held.address4)
+        if platform.vantages_blind or (rollout.kind is RolloutKind.SCOPES and world.chance(0.05)):
+            continue
+        control.ask(
+            "what the vantages see",
+            rollouts.saw(rollout.id, seen, began_at=control.clock(), baseline=wants_look(rollout) is True),
+        )
+
+
+def evicts(platform: "Platform", dice: Random) -> None:
+    host = dice.choice(sorted(platform.hosts))
+    back = host in platform.control.state.evicted
+    platform.control.ask(f"{'readmit' if back else 'evict'} {host}", hosts.readmit(host) if back else hosts.evict(host))
+
+
+def is_hasty(platform: "Platform", dice: Random) -> None:
+    """Sets how careful rollouts are."""
+    if (current := declared(platform, 0)) is not None:
+        strategy = Strategy(bake_s=dice.choice((0.0, 2.0)), deadline_s=dice.choice((8.0, 20.0)), failing_s=3.0)
+        platform.control.ask("one: another strategy", rollouts.set_strategy(current.id, strategy))
+
+
+ACTS = (
+    (8, updates),
+    (4, scales),
+    (3, moves),
+    (4, rolls_back),
+    (2, deletes),
+    (3, deploys),
+    (3, steers),
+    (2, withholds),
+    (2, scopes_in_waves),
+    (1, evicts),
+    (2, is_hasty),
+)
