@@ -294,3 +294,23 @@ def test_phases_of_the_report_are_the_phases_that_are_shown(world: World) -> Non
             == 204
         )
         assert [i["phase"] for i in world.instances()] == [phase.value]
+
+
+def test_an_order_of_the_same_number_and_other_content_is_replaced(world: World) -> None:
+    """After a restored copy of the store has counted on to where a host was, its first poll tells by the digest that it
+    has another order; it gets a newer one, once. One that has the same order is left alone.
+    """
+    world.create()
+    agents = world.agents()
+    world.settle(agents)
+    for agent, digest, news in ((agents[0], "0" * 32, True), (agents[1], "", False)):
+        assert agent.order is not None
+        generation = agent.order.generation
+        told = digest or Digests().of(agent.order)
+        path = f"/anypop/v1/agents/{agent.host}/order?after={generation}&wait=0&accept=delta&digest={told}"
+        answer = world.call("GET", path, headers=agent.headers)
+        assert answer.status_code == (200 if news else 204)
+        assert (_generations(world)[agent.host] > generation) is news
+        newest = _generations(world)[agent.host]
+        again = f"/anypop/v1/agents/{agent.host}/order?after={newest}&wait=0&accept=delta&digest={told}"
+        assert world.call("GET", again, headers=agent.headers).status_code == 204

@@ -77,6 +77,7 @@ class Control:
 
     def _clear(self) -> None:
         self.waiting: dict[HostName, tuple[int, Reply]] = {}
+        self.compared: set[HostName] = set()
         self.inbox: dict[HostName, Received] = {}
         self.gone: dict[HostName, frozenset[str]] = {}
         self.ahead: dict[HostName, int] = {}
@@ -187,10 +188,19 @@ class Control:
 
     # agents
 
-    def order_after(self, host: HostName, generation: int, reply: Reply) -> None:
+    def order_after(self, host: HostName, standing: Order | None, generation: int, reply: Reply) -> None:
+        """`standing`: the order that the host has, of which it tells the digest."""
         if not self.up:
             return
         issued = self.state.orders.get(host)
+        same = issued is not None and issued.order.generation == generation and standing is not None
+        if same and issued is not None and host not in self.compared:
+            self.compared.add(host)
+            if issued.order != standing:
+                self.step(why=f"{host} has another order {generation}", floors={host: generation + 1})
+                if not self.up:
+                    return
+                issued = self.state.orders.get(host)
         if issued is not None and host in self.state.verdict.hosts and self._is_ahead(host, generation):
             self.step(why=f"{host} has obeyed more", floors={host: generation})
             if not self.up:

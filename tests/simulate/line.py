@@ -54,7 +54,9 @@ class ControlLine:
         def reply(order: Order | None) -> None:
             self._world.carry(host.wire, lambda: answered(order))
 
-        self._world.carry(host.wire, lambda: self._control.order_after(host.name, after, reply))
+        order = host.page.order if host.page else None
+        standing = order if order is not None and order.generation == after else None
+        self._world.carry(host.wire, lambda: self._control.order_after(host.name, standing, after, reply))
         self._agent.later(_LATE_S, lambda: self._poll_failed(mine))
 
     def lost(self) -> None:

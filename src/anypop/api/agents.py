@@ -67,7 +67,7 @@ async def get_order(
     answer may be what differs from the order of generation `after`, where control knows that order by its digest; the
     header says so.
     """
-    issued = await platform.core.order_after(own, after, float(min(wait, LONGEST_WAIT_S)))
+    issued = await platform.core.order_after(own, after, float(min(wait, LONGEST_WAIT_S)), digest)
     if (shown := shown_by(request)) is not None:
         platform.joins.check(shown)  # it may have been revoked while it waited
     if issued is None:

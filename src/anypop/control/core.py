@@ -90,6 +90,7 @@ class Core:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[asyncio.Task[None]] = set()
         self._digests: dict[HostName, Digests] = {}
+        self._compared: set[HostName] = set()
         self._reset_until: dict[HostName, float] = {}
 
     async def start(self) -> None:
@@ -156,11 +157,16 @@ class Core:
             inbox.step = asyncio.get_running_loop().create_task(self._judge_inbox(inbox))
         await asyncio.shield(inbox.step)
 
-    async def order_after(self, host: HostName, generation: int, wait_s: float) -> Issued | None:
+    async def order_after(self, host: HostName, generation: int, wait_s: float, digest: str = "") -> Issued | None:
         """The host's order once there is one newer than `generation`; None after `wait_s` seconds, or when control
-        stops.
+        stops. `digest`: of the order of that generation which the host has, where it says so.
         """
         loop = asyncio.get_running_loop()
+        if self._stands_otherwise(host, generation, digest):
+            # Our store was restored from an older copy, and has counted on to where the host was: one number, two
+            # orders.
+            log.warning("%s has another order of generation %d than ours: it gets a newer one", host, generation)
+            await self._step(lambda state, now: state, confirmed=frozenset(), floors={host: generation + 1})
         deadline = loop.time() + wait_s
         while not self.bell.closed:
             issued = self.state.orders.get(host)
@@ -174,6 +180,17 @@ class Core:
             if not await self.bell.wait(("order", host), max(0.0, deadline - loop.time())):
                 return None
         return None
+
+    def _stands_otherwise(self, host: HostName, generation: int, digest: str) -> bool:
+        """Whether a host has another order than was issued under the same number. Asked once for each host after a
+        start: an agent of another version may write the same order in other words, and must not be given a new one
+        with each poll.
+        """
+        issued = self.state.orders.get(host)
+        if not digest or issued is None or issued.order.generation != generation or host in self._compared:
+            return False
+        self._compared.add(host)
+        return self._digests.setdefault(host, Digests()).of(issued.order) != digest
 
     async def reset(self, host: HostName) -> State:
         """Help a host that control's store has forgotten: believe the next generation that it claims, whatever it is,
