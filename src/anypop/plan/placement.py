@@ -232,7 +232,7 @@ class _Turn:
                 ordinal=ordinal,
                 name=name,
                 index=index,
-                uid=self._new_uid(name, index, link),
+                uid=self._new_uid(name, made_from.template, index, link),
                 link=link,
                 life=self.ground.serial,
                 template=made_from.template,
@@ -271,7 +271,7 @@ class _Turn:
             self.needs,
             replace(
                 current,
-                uid=self._new_uid(current.name, current.index, link),
+                uid=self._new_uid(current.name, self.workload.template, current.index, link),
                 link=link,
                 life=max(self.ground.serial, current.life + 1),
                 template=self.workload.template,
@@ -325,13 +325,14 @@ class _Turn:
         self.step.took.add(room.host)
         self.step.kept.append(incarnation)
 
-    def _new_uid(self, name: InstanceName, index: int, link: int) -> str:
+    def _new_uid(self, name: InstanceName, template: str, index: int, link: int) -> str:
         """A uid that no living or dying incarnation has. The link is in it since it rests: it alone keeps two lives of
-        a name apart.
+        a name apart. The template is in it since the serial goes back where an older copy of the store is restored:
+        what a host made then under a uid that comes again was made from the same.
         """
         attempt = 0
         while True:
-            uid = _uuid5(f"{self.workload.id}/{name}/{self.ground.serial}/{index}/{link}/{attempt}")
+            uid = _uuid5(f"{self.workload.id}/{name}/{self.ground.serial}/{template}/{index}/{link}/{attempt}")
             if uid not in self.step.buried:
                 return uid
             attempt += 1
