@@ -75,6 +75,8 @@ def session_is_cut(platform: "Platform", dice: Random) -> None:
     length = dice.uniform(0.5, 3.0) if times > 1 else dice.uniform(1.0, 30.0)
 
     def cut(left: int) -> None:
+        if platform.healed:
+            return
         host.troubled_at = world.now
         world.tell(host.name, f"the cable to {upstream.name} is cut")
         for version in (4, 6):
@@ -254,6 +256,17 @@ def ledger_is_damaged(platform: "Platform", dice: Random) -> None:
         platform.agents[host.name].killed("and its ledger is damaged")
 
 
+def answers_get_lost(platform: "Platform", dice: Random) -> None:
+    """On the way: the vantages miss some, and no host knows of it."""
+    platform.loses_answers = True
+    platform.world.tell("vantages", "some answers get lost")
+
+    def over() -> None:
+        platform.loses_answers = False
+
+    platform.world.after(dice.uniform(2.0, 20.0), over)
+
+
 def somebody_forges(platform: "Platform", dice: Random) -> None:
     """A host says of others what is none of its business, and claims a generation that never was."""
     liar, other = dice.sample(sorted(platform.hosts), 2)
@@ -293,4 +306,5 @@ ACTS = (
     (4, somebody_meddles),
     (1, ledger_is_damaged),
     (2, somebody_forges),
+    (1, answers_get_lost),
 )

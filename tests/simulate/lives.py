@@ -93,7 +93,7 @@ class Platform:
         self.vantages_blind = dice.random() < 0.1
         self.cities = tuple(pop.city for pop in network.pops)
         self.identities = 0
-        self.restored = False
+        self.restored = self.healed = self.loses_answers = False
         self.reasons: set[Reason] = set()
         self.templates: dict[str, str] = {}
         self.served: set[tuple[CityCode, WorkloadId]] = set()
@@ -155,7 +155,7 @@ class Platform:
                 host = self.hosts[machine.name]
                 heard = host.neighbours.heard
                 if any(u == upstream and p.version == address.version and address in p for p, u in heard):
-                    answered = 5 if host.serves(address) else 0
+                    answered = (3 if self.loses_answers else 5) if host.serves(address) else 0
                     pop = host.pop if answered else None
                     break
             found.append(Landing(vantage=name, pop=pop, answered=answered, asked=5))
@@ -241,6 +241,7 @@ class Platform:
     def heal(self) -> None:
         """Everything that was broken is mended, and people wait for what comes of it."""
         self.world.tell("", "everything is mended")
+        self.healed, self.loses_answers = True, False
         self.control.store_full, self.control.dies_at = False, None
         for host in self.hosts.values():
             host.wire.heal()

@@ -96,12 +96,15 @@ def changes(platform: "Platform", n: int, what: str, told: object) -> None:
     if current is None:
         return
     document = copy.deepcopy(dict(current.document))
-    place = document["targets"]["eu"]["spec"]["deployments"]
+    (target,) = document["targets"].values()
+    place = target["spec"]["deployments"]
     match what:
         case "image":
             document["spec"]["containers"]["web"]["image"] = told
         case "label":
             document["metadata"]["labels"]["label"] = told
+        case "target":
+            document["targets"] = {told: target}
         case "replicas":
             place["minReplicas"] = told
         case _:
@@ -110,6 +113,11 @@ def changes(platform: "Platform", n: int, what: str, told: object) -> None:
     platform.control.ask(
         f"{SLUGS[n]}: {what} {told}", replace_with(current, made, by="a person"), confirmed=frozenset({current.id})
     )
+
+
+def renames_a_target(platform: "Platform", dice: Random) -> None:
+    """Which is another target: the instances of the old one go, and those of the new one come."""
+    changes(platform, dice.choice((0, 1)), "target", dice.choice(("eu", "na")))
 
 
 def rolls_back(platform: "Platform", dice: Random) -> None:
@@ -215,6 +223,7 @@ ACTS = (
     (8, updates),
     (4, scales),
     (3, moves),
+    (1, renames_a_target),
     (4, rolls_back),
     (2, deletes),
     (3, deploys),

@@ -17,7 +17,8 @@ NOT_SIMULATED = {
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
     Reason.POP_FULL: "a host has 254 places here, and lives are short",
-    Reason.NO_COVERING_PREFIX: "all workloads are of one account, which may share its prefixes",
+    Reason.HOST_EVICTED: "no decision gives it: who lived on an evicted host goes as host-lost",
+    Reason.NOT_CARRIED: "no backbone is simulated",
 }
 
 
