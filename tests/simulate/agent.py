@@ -83,7 +83,9 @@ class Agent:
         self._report: Report | None = None
         self._told_at = 0.0
         self.line = ControlLine(self)
-        self._sessions, self._exported = self.host.neighbours.sessions(), self.host.neighbours.exported()
+        neighbours = self.host.neighbours
+        self._sessions, self._exported = neighbours.sessions(), neighbours.exported()
+        self._told_how = neighbours.told_how()
 
     # its process
 
@@ -218,9 +220,10 @@ class Agent:
             self.later(self.world.between(0.03, 1.0), self._look_at_speaker)
 
     def _look_at_speaker(self) -> None:
-        seen = self.host.neighbours.sessions(), self.host.neighbours.exported()
-        if seen != (self._sessions, self._exported):
-            self._sessions, self._exported = seen
+        neighbours = self.host.neighbours
+        seen = neighbours.sessions(), neighbours.exported(), neighbours.told_how()
+        if seen != (self._sessions, self._exported, self._told_how):
+            self._sessions, self._exported, self._told_how = seen
             self.wake()
 
     # a pass
@@ -285,6 +288,7 @@ class Agent:
             fallen=host.fallen if host.speaker is None else None,
             sessions=self._sessions,
             exported=self._exported,
+            told=self._told_how,
             health={i.uid: self.probes.verdict(i.uid, (c.name for c in i.containers)) for i in page.order.instances},
             leaving=page.leaving,
             busy=frozenset(self.busy),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from anypop.control import rollouts
+from anypop.control import drains, rollouts
 from anypop.control.state import State
 from anypop.judge.announced import announced
 from anypop.model.announce import Address, Prefix
@@ -208,6 +208,9 @@ class Platform:
             told = after.verdict.prefixes.get(prefix)
             if told is not None and told.alarm is not None:
                 found.add(told.alarm)
+        for key, drain in after.drains.items():
+            if before.drains.get(key) is not drain:
+                found.add(drain.reason)
         for stones in after.strangers.values():
             found.update(s.reason for s in stones)
 
@@ -274,6 +277,9 @@ class Platform:
             for host, received in self.control.state.reports.items():
                 if received.report.refused is Reason.SHRINKS_WITHOUT_TOKEN and host not in self.control.state.strangers:
                     self.control.reset(host)
+            for drain in self.control.state.drains.values():
+                if drain.active and drain.stage.leaves:
+                    self.control.ask(f"undrain {drain.target}", drains.undrain(drain.id))
             before = self.control.state
             world.run_until(world.now + SLICE_S)
             after = self.control.state
@@ -288,6 +294,7 @@ class Platform:
                 if all(self.serves_in_the_end(c.image) for c in i.containers)
             )
             waiting = any(not self.may_stay_open(r) for r in after.active_rollouts()) or bool(after.tombstones)
+            waiting = waiting or any(d.active for d in after.drains.values())
             waiting = waiting or any(not self.obeys_the_newest(host) for host in self.hosts.values())
             quiet = quiet + 1 if still and idle and not waiting else 0
 

@@ -7,11 +7,12 @@ import copy
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from anypop.control import hosts, rollouts
+from anypop.control import drains, hosts, rollouts
 from anypop.control.accounts import Stack
 from anypop.control.declare import create, delete, parsed, replace_with, set_rules
 from anypop.control.state import Declaration
 from anypop.model.announce import Mode, Scope, ScopeRule
+from anypop.model.drain import DrainKind
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.rollout import Landing, RolloutKind, ScopeChange, ScopeWave, Strategy
 from anypop.plan.rollout import wants_look
@@ -212,6 +213,46 @@ def evicts(platform: "Platform", dice: Random) -> None:
     platform.control.ask(f"{'readmit' if back else 'evict'} {host}", hosts.readmit(host) if back else hosts.evict(host))
 
 
+def begins_a_drain(platform: "Platform", dice: Random) -> None:
+    """Of a PoP, a host, an upstream or an instance."""
+    state = platform.control.state
+    pop, machine = dice.choice(list(state.network.hosts()))
+    lives = sorted((p.incarnation for p in state.incarnations.values()), key=lambda i: i.uid)
+    what = dice.choice((pop.city, f"host:{machine.name}", f"{pop.city}/{machine.upstreams[0].name}", "instance"))
+    if what == "instance":
+        if not lives:
+            return
+        one = dice.choice(lives)
+        aim = drains.Aim(
+            kind=DrainKind.INSTANCE,
+            pop=one.pop,
+            host=one.host,
+            workload_id=one.workload_id,
+            instance=one.name,
+            uid=one.uid,
+        )
+    else:
+        found = drains.site_of(state, what)
+        assert found is not None
+        aim = found
+    platform.identities += 1
+    asked = drains.begin(
+        aim,
+        f"drain-{platform.identities}",
+        by="a person",
+        until=None,
+        deadline_s=dice.choice((4.0, 15.0)),
+        calm_s=1.0,
+    )
+    platform.control.ask(f"drain {what}", asked)
+
+
+def ends_drains(platform: "Platform", dice: Random) -> None:
+    for drain in list(platform.control.state.drains.values()):
+        if drain.active:
+            platform.control.ask(f"undrain {drain.target}", drains.undrain(drain.id))
+
+
 def is_hasty(platform: "Platform", dice: Random) -> None:
     """Sets how careful rollouts are."""
     if (current := declared(platform, 0)) is not None:
@@ -231,5 +272,7 @@ ACTS = (
     (2, withholds),
     (2, scopes_in_waves),
     (1, evicts),
+    (4, begins_a_drain),
+    (2, ends_drains),
     (2, is_hasty),
 )

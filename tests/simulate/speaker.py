@@ -7,8 +7,8 @@ beyond a host is modelled.
 
 from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.agent.decide.flaps import Way
-from anypop.model.announce import Prefix
-from anypop.model.report import SessionReport
+from anypop.model.announce import GRACEFUL_SHUTDOWN, Prefix
+from anypop.model.report import Exported, SessionReport
 from tests.simulate.world import World
 
 DETECTED_S = 0.15  # BFD: three times 50 ms
@@ -85,6 +85,21 @@ class Neighbours:
             return frozenset()
         exports = self.config.exports
         return frozenset((e.prefix, e.upstream) for e in exports if (e.upstream, e.prefix.version) in self.since)
+
+    def told_how(self) -> dict[Prefix, tuple[Exported, ...]]:
+        """How those prefixes are really told over which a drain stands."""
+        found: dict[Prefix, tuple[Exported, ...]] = {}
+        for (prefix, upstream), e in sorted(self.heard.items(), key=lambda item: (str(item[0][0]), item[0][1])):
+            if e.watched and (upstream, prefix.version) in self.since:
+                communities = (*e.communities, GRACEFUL_SHUTDOWN) if e.graceful else e.communities
+                one = Exported(
+                    upstream=upstream,
+                    prepend=e.prepend,
+                    communities=communities,
+                    large_communities=e.large_communities,
+                )
+                found[prefix] = (*found.get(prefix, ()), one)
+        return found
 
     def _ways(self, config: SpeakerConfig) -> set[Way]:
         return {(u.name, v) for u in config.upstreams for v in (4, 6) if u.has_session(v)}

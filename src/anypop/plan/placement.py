@@ -313,7 +313,7 @@ class _Turn:
                 current,
                 host=room.host,
                 index=index,
-                uid=self._new_uid(current.name, index, link),
+                uid=self._new_uid(current.name, current.template or made_from.template, index, link),
                 link=link,
                 life=max(self.ground.serial, current.life + 1),
                 template=current.template or made_from.template,
