@@ -288,13 +288,14 @@ class FakeHost:
                 assert step.behind
                 self.pins.setdefault(short(step.uid), self.now)
             case EndDrain():
-                if self._is_leaving(step.uid) and (step.drained or self.is_well(step.uid)):
+                if self._is_leaving(step.uid) and step.drained:
+                    self.let_go.add(step.uid)
+                if self._is_leaving(step.uid) and self.is_well(step.uid):
                     assert step.drained, "11: flows of one that goes on are let go"
                     self._guard_flows(step.uid, "let go of")
                     assert not any(m.short == short(step.uid) for ms in self.groups.values() for m in ms), (
                         "11: it gets new flows"
                     )
-                    self.let_go.add(step.uid)
                 self.pins.pop(short(step.uid), None)
             case PullImage():
                 self.images.add(step.image)
@@ -529,7 +530,8 @@ class FakeHost:
         assert (before - after) & well <= set(self.pins), (
             f"11: {before - after} leaves {step.address} and loses its flows"
         )
-        served = well & after or any(self._offers(address, peer) for peer in away)
+        left = any(self.may_be_well(self._uid_of(key)) for key in after)
+        served = left or any(self._offers(address, peer) for peer in away)
         assert served or not well & before, f"7: nobody who is left at {address} is well"
 
     def _guard_external(self, instance: InstanceOrder) -> None:

@@ -275,6 +275,8 @@ class Host(FakeHost):
             self.made_of[step.instance.uid, step.container.name] = step.container.image
             if not step.container.ports:
                 self.unasked.add(step.instance.uid)
+        if isinstance(step, BeginDrain) and not step.behind:
+            return  # nobody knows its addresses any more: there is nothing to pin
         self._take_effect(step)
         if isinstance(step, BeginDrain) and self.world.chance(0.5):
             self.busy.add(step.uid)

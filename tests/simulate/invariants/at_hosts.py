@@ -106,7 +106,8 @@ def stops_no_last_healthy_one(agent: "Agent", step: Step) -> None:
         raise broken(9, stops_no_last_healthy_one, f"{host.name} stops {leaving.removal.name}: nobody else answers")
 
 
-_BY_THE_PLATFORM = frozenset({Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED, Reason.HOST_LOST})
+# A host that was lost and returns lets go what is placed elsewhere, also where that is not up yet: not held here.
+_BY_THE_PLATFORM = frozenset({Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED})
 
 
 def makes_what_was_declared(agent: "Agent", step: Step) -> None:
