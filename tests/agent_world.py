@@ -293,7 +293,7 @@ class FakeHost:
                 if self._is_leaving(step.uid) and self.is_well(step.uid):
                     assert step.drained, "11: flows of one that goes on are let go"
                     self._guard_flows(step.uid, "let go of")
-                    assert not any(m.short == short(step.uid) for ms in self.groups.values() for m in ms), (
+                    assert not any(m.short == short(step.uid) for a in self.routed for m in self.groups[a]), (
                         "11: it gets new flows"
                     )
                 self.pins.pop(short(step.uid), None)
