@@ -18,7 +18,6 @@ NOT_SIMULATED = {
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
     Reason.POP_FULL: "a host has 254 places here, and lives are short",
     Reason.HOST_EVICTED: "no decision gives it: who lived on an evicted host goes as host-lost",
-    Reason.NOT_CARRIED: "no backbone is simulated",
 }
 
 
