@@ -15,6 +15,7 @@ from anypop.judge.announced import announced
 from anypop.model.announce import Address, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity, Network
+from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase
@@ -136,6 +137,11 @@ class Platform:
             n.reason in (Reason.NO_ROOM, Reason.POP_FULL, Reason.WAITS_FOR_ROOM) for n in self.control.state.plan.notes
         )
         return (not rollout.previous and not (self.serves_in_the_end(image) and "ipv4" not in image)) or waits
+
+    def is_the_only_one_that_serves(self, going: Incarnation) -> bool:
+        """Whether what is declared never answers: then whoever answers until then is not taken away by force."""
+        declared = self.control.state.workloads.get(going.workload_id)
+        return declared is not None and not self.serves_in_the_end(declared.workload.containers[0].image)
 
     def obeys_the_newest(self, host: Host) -> bool:
         issued = self.control.state.orders.get(host.name)

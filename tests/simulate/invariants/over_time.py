@@ -142,7 +142,7 @@ def every_deadline_has_ended(platform: "Platform") -> None:
     """
     state = platform.control.state
     for stone in state.tombstones.values():
-        if stone.incarnation.host not in state.lost:
+        if stone.incarnation.host not in state.lost and not platform.is_the_only_one_that_serves(stone.incarnation):
             raise broken(
                 9, every_deadline_has_ended, f"{stone.incarnation.name} {stone.incarnation.uid} is still going"
             )
