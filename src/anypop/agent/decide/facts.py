@@ -370,11 +370,14 @@ class Facts:
         return frozenset(a for i in self.staying if not self.is_blocked(i) for a in i.anycast)
 
     def is_proven(self, prefix: Prefix) -> bool:
-        """Whether every gate has an instance of which this agent knows that it answers. What an earlier agent left
-        running, and has not been asked yet, keeps what is announced, and announces nothing anew: perhaps it was
-        withdrawn since nobody answered.
+        """Whether every gate is carried, or has an instance of which this agent knows that it answers. What an earlier
+        agent left running, and has not been asked yet, keeps what is announced, and announces nothing anew: perhaps it
+        was withdrawn since nobody answered.
         """
-        return all(any(self._answers(i, gate) for i in self.behind.get(gate, ())) for gate in self.gates(prefix))
+        return all(
+            gate in self.carried or any(self._answers(i, gate) for i in self.behind.get(gate, ()))
+            for gate in self.gates(prefix)
+        )
 
     def _answers(self, instance: InstanceOrder, address: Address) -> bool:
         verdict = self.observed.health.get(instance.uid)
