@@ -52,7 +52,7 @@ def _declared(place: platform.Platform, wanted: Mapping[str, int]) -> list[str]:
         for instance in instances:
             if instance["phase"] != "RUNNING":
                 found.append(f"{instance['name']} is {instance['phase']}: {instance['reason']} {instance['message']}")
-            addresses += [instance["externalIpAddress"], *instance["networkInterfaces"][0]["ipAddressAliases"]]
+            addresses += [instance["externalIpAddress"], *instance["networkInterfaces"][0].get("ipAddressAliases", [])]
     if len(netns.names(f"{place.prefix}-i-")) != uids:
         found.append(f"namespaces of instances: {netns.names(f'{place.prefix}-i-')}")
     for pop in shell.json("pops"):
