@@ -26,6 +26,8 @@ def pop() -> Iterator[PopLab]:
         lab.start_agent()
         lab.give(*THREE)
         lab.wait_running(*(i.name for i in THREE))
+        # the neighbour may hear of their addresses later than they run
+        wait_until(lambda: all(lab.get(external(i)) == i.name for i in THREE), timeout_s=15, reason="all three answer")
         yield lab
     finally:
         lab.close()

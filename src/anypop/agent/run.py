@@ -186,7 +186,8 @@ class Agent:
             return
         now = self._clock()
         seen = self._observer.observe(page, self._memory, self._lanes.busy)
-        turn = turn_of(page.order, seen, now)
+        # the look itself may have met deaths that nobody could watch
+        turn = turn_of(page.order, replace(seen, memory=self._memory), now)
         self._facts, self._memory, steps = turn.facts, turn.memory, turn.steps
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
