@@ -2,6 +2,7 @@
 told and taken back, what is taken in.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -204,6 +205,8 @@ def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -
     old = re.sub(r"protocol kernel operator\d \{.*?\n\}\n", "", old, flags=re.DOTALL)
     (lab.folder / "old.conf").write_text(re.sub(r"\tkernel table \d+;\n", "", old))
     process.end(lab.folder / "bird" / "bfd" / "bfd.pid", grace_s=0)
+    # its worker has the port, for which BIRD asks but once
+    wait_until(lambda: _is_free(lab.folder / "bird" / "bfd" / "lock"), timeout_s=5, reason="our own BFD is gone")
     birdc.ask(lab.folder / "bird" / "bird.ctl", f'configure "{lab.folder / "old.conf"}"')
     wait_until(lambda: _in_kernel(lab, "main"), timeout_s=5, reason="the earlier version has learnt")
     wait_until(lambda: _bfd_of_bird(lab), timeout_s=15, reason="FRR and BIRD have BFD")
@@ -219,6 +222,13 @@ def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -
     wait_until(lambda: _bfd_of_our_own(lab), timeout_s=5, reason="the process has taken over")
     assert {(s.upstream, s.family): s.since for s in lab.look().sessions} == since
     assert _ends_of_bfd(lab) == ends
+
+
+def _is_free(lock: Path) -> bool:
+    with lock.open() as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _bfd_of_bird(lab: InteropLab) -> bool:
