@@ -37,9 +37,14 @@ class Connections:
     def __init__(self, program: Path, namespace: str, address: str, *, count: int, life_s: float = 0) -> None:
         words = [str(program), "drive", address, "80", str(count), str(EVERY_MS), str(int(life_s * 1000))]
         self._words = netns.command(namespace, *words)
-        self._count, self._life_s = count, life_s
+        self._namespace, self._count, self._life_s = namespace, count, life_s
 
     def __enter__(self) -> Self:
+        with netns.inside(self._namespace):
+            # Connections that are made anew all the time leave more closed ones behind, for a minute, than there are
+            # ports; the kernel may use such a port again after a second.
+            Path("/proc/sys/net/ipv4/tcp_tw_reuse").write_text("1")
+            Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("1024 65535")
         self._process = subprocess.Popen(self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.first = self._heard()
         missing = self._count - sum(self.first.whole.values())  # those that are being made anew just then
