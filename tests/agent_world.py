@@ -169,6 +169,7 @@ class FakeHost:
     served: dict[Address, int] = field(default_factory=dict)
     offers: dict[IPv4Address, dict[Address, int]] = field(default_factory=dict)
     lingers: dict[tuple[Address, IPv4Address], float] = field(default_factory=dict)
+    idle: set[tuple[Address, IPv4Address]] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
     let_go: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
@@ -221,7 +222,7 @@ class FakeHost:
             containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
             links=dict(self.links), groups=dict(self.device_groups),
             external=dict(self.external), covers=frozenset(self.covers),
-            balanced=balanced, inbound=dict(self.inbound), served=dict(self.served),
+            balanced=balanced, inbound=dict(self.inbound), served=dict(self.served), idle=frozenset(self.idle),
             tunnel=True if self.tunnel is not None else None, offers={p: dict(o) for p, o in self.offers.items()},
             pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
@@ -518,7 +519,8 @@ class FakeHost:
         away = {m.peer for m in step.members if m.peer is not None}
         for member in self.groups.get(address, ()):
             peer = member.peer
-            if peer is not None and peer not in away and address in self.offers.get(peer, {}):
+            held = peer is not None and (address, peer) not in self.idle
+            if held and peer is not None and peer not in away and address in self.offers.get(peer, {}):
                 since = self.lingers.get((address, peer), now)
                 assert now >= since + LINGER_S, f"11: {peer} leaves {address} and its flows are lost"
         lingers = {(address, m.peer): now for m in step.members if m.peer is not None and m.weight == LINGER}

@@ -126,14 +126,15 @@ def _buckets() -> dict[int, int]:
     return {row["bucket"]["index"]: row["bucket"]["nhid"] for row in ip.query("nexthop", "bucket", "list")}
 
 
-def test_a_draining_member_gets_hardly_a_bucket(net: Netlink) -> None:
-    """Weight 1 beside 100 leaves a hundredth of the buckets, once they are idle."""
+def test_a_draining_member_gets_no_bucket(net: Netlink) -> None:
+    """Weight 1 beside 100 leaves none of the buckets, once they are idle (kernels before 6.12: a hundredth)."""
     router = wire(net, 0, 1)
     router.set_next_hops(ANYCAST4, members(0, 1), gateways(4))
     router.set_next_hops(ANYCAST4, (*members(0), *members(1, weight=1)), gateways(4))
     router.set_route(ANYCAST4)
     shares = list(_buckets().values())
-    assert min(shares.count(hop) for hop in set(shares)) <= 11 < len(shares) / 90
+    assert shares.count(hop_number(_index(1), 4)) == 0
+    assert shares.count(hop_number(_index(0), 4)) == len(shares)
     assert {m.weight for m in router.look().balanced[ANYCAST4]} == {1, 100}
 
 

@@ -3,23 +3,27 @@ else's; other hosts in groups; and what is heard of them by events.
 """
 
 import asyncio
+import errno
+import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from anypop.agent.act.network import guard, nftables, rtnl, tunnel, vxlan
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.router import Router
-from anypop.agent.decide.backbone import Tunnel
+from anypop.agent.decide.backbone import FULL, LINGER, Tunnel
 from anypop.agent.decide.elements import Member, TunnelGuard
-from anypop.agent.naming import TUNNEL, TUNNEL_LABEL, TUNNEL_TABLE, tunnel_end
+from anypop.agent.naming import ROUTE_PROTOCOL, TUNNEL, TUNNEL_LABEL, TUNNEL_TABLE, tunnel_end
 from anypop.agent.observe.offers import Offers
 from anypop.host import ip, netns
 from anypop.model.announce import Address
+from anypop.model.errors import WorldError
 from tests.agent_lab import ANYCAST4, ANYCAST6
 from tests.wait import wait_until
 
@@ -138,6 +142,60 @@ def test_other_hosts_are_members_as_they_are_set(net: Netlink, address: Address)
     router.tell(address, None)
     router.remove_route(address)
     assert (router.look().served, router.look().balanced) == ({}, {})
+
+
+@pytest.mark.parametrize("address", [ANYCAST4, ANYCAST6])
+def test_who_lingers_keeps_busy_buckets_and_no_other(net: Netlink, address: Address, monkeypatch: Any) -> None:
+    """One host had all; another one takes over. What the first one has left are the buckets of flows that were there
+    before, no share of new ones; without any flow, or once they have been silent, it counts as idle.
+    """
+    tunnel.prepare(net, WANTED)
+    router, lingers = Router(net), _away((ONE, LINGER), (TWO, FULL))
+
+    def first_buckets() -> list[float]:
+        groups = [hop.id for hop in rtnl.nexthops(net, ROUTE_PROTOCOL) if hop.group]
+        return [idle for group in groups for hop in _hops_to(net, ONE) for idle in rtnl.idle_times(net, group, hop)]
+
+    for flows in (0, 3):
+        router.set_next_hops(address, _away((ONE, FULL)), {}, source=OWN)
+        router.set_route(address)
+        # used in the kernel's tick in which it was made, a bucket counts as never used
+        wait_until(lambda: min(first_buckets()) > 0.02, timeout_s=5, reason="a tick has passed")
+        for port in range(flows):
+            with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as one:
+                one.sendto(b"?", (str(address), 7 + port))
+        router.set_next_hops(address, lingers, {}, source=OWN)
+        assert bool(flows) <= len(first_buckets()) <= flows
+        seen = router.look()
+        assert seen.balanced == {address: lingers}
+        assert seen.idle == (frozenset() if flows else {(address, ONE)})
+        if flows:
+            monkeypatch.setattr("anypop.agent.act.network.router.IDLE_S", 0)
+            assert router.look().idle == {(address, ONE)}
+        router.remove_route(address)
+
+
+def test_a_kernel_that_knows_small_weights_alone_is_given_those(net: Netlink, monkeypatch: Any) -> None:
+    """It refuses the others, which is taken for what it is: from then on it is asked no more."""
+    tunnel.prepare(net, WANTED)
+    router, asked, set_group = Router(net), list[bool](), rtnl.set_group
+
+    def older(net: Netlink, number: int, members: Sequence[tuple[int, int]], **more: Any) -> None:
+        asked.append(wide := any(weight > 256 for _, weight in members))
+        if wide:
+            raise WorldError("set", "reserved fields in nexthop_grp must be 0") from OSError(errno.EINVAL, "")
+        set_group(net, number, members, **more)
+
+    monkeypatch.setattr(rtnl, "set_group", older)
+    for members in (_away((ONE, FULL)), _away((ONE, LINGER), (TWO, FULL)), _away((TWO, FULL))):
+        router.set_next_hops(ANYCAST4, members, {}, source=OWN)
+        router.set_route(ANYCAST4)
+        assert Router(net).look().balanced == {ANYCAST4: members}
+    assert asked == [True, False, False, False]
+
+
+def _hops_to(net: Netlink, target: IPv4Address) -> set[int]:
+    return {hop.id for hop in rtnl.nexthops(net, ROUTE_PROTOCOL) if hop.target == target}
 
 
 def test_what_comes_by_the_tunnel_and_has_no_instance_is_lost_whatever_other_tables_say(net: Netlink) -> None:

@@ -271,6 +271,32 @@ def test_who_takes_nobody_new_keeps_what_it_has() -> None:
     assert away(host, ELSEWHERE) == {JFK.address: FULL}
 
 
+def test_who_lingers_without_any_flow_goes_at_once() -> None:
+    """Its own instance is well again: another host that got nothing meanwhile is out with the next look, one that has
+    flows stays until they have been silent.
+    """
+    host = host_with()
+    for flows in (False, True):
+        host.idle = set()
+        host.offers[AMS.address] = {ELSEWHERE: 1}
+        host.offers.pop(JFK.address, None)
+        settle(host)
+        host.offers[AMS.address], host.offers[JFK.address] = {ELSEWHERE: 0}, {ELSEWHERE: 1}
+        for step in converge(host.facts(), host.now):
+            host.apply(step)
+        assert away(host, ELSEWHERE) == {AMS.address: LINGER, JFK.address: FULL}
+        host.idle = set() if flows else {(ELSEWHERE, AMS.address)}
+        settle_still(host)
+        left = {JFK.address: FULL} | ({AMS.address: LINGER} if flows else {})
+        assert away(host, ELSEWHERE) == left
+    due = next_due(host.facts(), host.now)
+    assert due is not None
+    assert due <= host.now + 1
+    host.idle = {(ELSEWHERE, AMS.address)}
+    settle_still(host)
+    assert away(host, ELSEWHERE) == {JFK.address: FULL}
+
+
 def settle_still(host: FakeHost) -> None:
     """Pass after pass without any time."""
     for _ in range(20):

@@ -26,6 +26,9 @@ Offers = Mapping[IPv4Address, Mapping[Address, int]]
 FULL = 100  # the weight of a member that has its whole share
 LINGER = 1  # of one that is to get no new flows, as near to that as a group can come, and keeps those that it has
 LINGER_S = 600.0
+# When it is asked whether any of these is left: nothing tells when the last one ends. A bucket counts as busy for a
+# minute after a packet.
+LINGER_LOOKS_S = (0.5, 61, 75, 90, 120, 180, 300, LINGER_S)
 MOST_COPIES = 16  # hosts to which one ICMP error is copied
 
 

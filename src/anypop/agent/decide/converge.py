@@ -11,7 +11,7 @@ down.
 """
 
 from anypop.agent.decide.announcements import speaker_for
-from anypop.agent.decide.backbone import LINGER_S
+from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving, Member
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.images import unneeded
@@ -107,7 +107,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [since + order.decay_s for since in memory.graceful_since.values()]
     times += [since + order.drain_s for since in memory.draining_since.values()]
     times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
-    times += [since + LINGER_S for since in memory.lingering.values()]
+    times += [since + after for since in memory.lingering.values() for after in LINGER_LOOKS_S]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)
     return min((t for t in times if t > now), default=None)

@@ -6,6 +6,7 @@ remembers beside that. Frozen; holds no handles.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 from anypop.agent.decide.backbone import Offers
 from anypop.agent.decide.elements import ContainerSeen, Key, Leaving, Member, ProbeVerdict, SpeakerConfig
@@ -29,7 +30,7 @@ class Observed:
 
     `tunnel`: the device of the tunnels is up (None: there is none); `tunnel_number`: the kernel's of that device;
     `inbound`: members by address for what comes by it; `served`: what other hosts are told, `offers`: what they tell;
-    `tunnels`: how the sessions with them stand.
+    `tunnels`: how the sessions with them stand; `idle`: other hosts that linger in a group and have no flow any more.
 
     `logs`: by container bytes, and how often a log was full; as of the last full look.
     """
@@ -62,6 +63,7 @@ class Observed:
     tunnel_number: int = 0
     inbound: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
     served: Mapping[Address, int] = field(default_factory=dict)
+    idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
     offers: Offers = field(default_factory=dict)
     tunnels: tuple[TunnelReport, ...] = ()
     memory: Memory = NOTHING

@@ -52,8 +52,8 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
 
 
 def _lingering(address: Address, found: Collection[Member], facts: Facts, now: float) -> list[Member]:
-    """Other hosts that are needed no more, or serve nobody new, and have flows from here: they keep them for a while,
-    as long as somebody else is there for new ones.
+    """Other hosts that are needed no more, or serve nobody new, and have flows from here: they keep them until they are
+    silent, for a while at most, and as long as somebody else is there for new ones.
     """
     wanted, seen = {m.peer for m in found}, facts.observed
     before = [m.peer for m in seen.balanced.get(address, ()) if m.peer is not None and m.peer not in wanted]
@@ -61,7 +61,10 @@ def _lingering(address: Address, found: Collection[Member], facts: Facts, now: f
     return [
         Member(short="", peer=peer, weight=LINGER)
         for peer in before
-        if found and facts.carriers.holds(address, peer) and now < since.get((address, peer), now) + LINGER_S
+        if found
+        and facts.carriers.holds(address, peer)
+        and (address, peer) not in seen.idle
+        and now < since.get((address, peer), now) + LINGER_S
     ]
 
 

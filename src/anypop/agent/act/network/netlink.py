@@ -216,6 +216,11 @@ def is_gone(error: WorldError) -> bool:
     )
 
 
+def is_invalid(error: WorldError) -> bool:
+    """Whether the kernel does not know what it was asked for."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EINVAL
+
+
 def is_there(error: WorldError) -> bool:
     """Whether the kernel said that the thing to be made is there already."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EEXIST

@@ -7,14 +7,14 @@ gone with it); a group is found by the route that uses it. Synchronous: each cal
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 
-from anypop.agent.act.network import rtnl, tunnel_hops
+from anypop.agent.act.network import netlink, rtnl, tunnel_hops
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE
-from anypop.agent.decide.backbone import ordered
+from anypop.agent.decide.backbone import LINGER, ordered
 from anypop.agent.decide.elements import Member
 from anypop.agent.naming import (
     COVER_METRIC,
@@ -42,6 +42,10 @@ EACH = 64  # for each member that is expected
 # successor, although flows meet other buckets by it.
 LEAST_EACH = 20
 IDLE_S = 60  # a bucket silent for so long carries no live flow that would notice a move
+# The kernel's weight of a member of weight 1, or of both its next hops together; one that lingers has 1 for each. By
+# the wide one, lingering is less than half a bucket: the kernel leaves it the buckets that are busy and gives it none.
+# Kernels before 6.12 know weights up to 256 alone: there it keeps a two hundredth.
+_WIDE, _NARROW, _NARROWEST = 600, 2, 256
 # (0x30000000: next hops by the tunnel)
 _HOPS, _TWINS, _GROUPS, _INBOUND = 0x1000_0000, 0x2000_0000, 0x4000_0000, 0x8000_0000
 
@@ -50,7 +54,7 @@ _HOPS, _TWINS, _GROUPS, _INBOUND = 0x1000_0000, 0x2000_0000, 0x4000_0000, 0x8000
 class RouterSeen:
     """What of ours is in the kernel. Instances by the ten hex digits of their link. `inbound`: as `balanced`, for what
     comes by the tunnel; `served`: what is told to other hosts (see `Router.tell`); `tunnel`: its device is up (None:
-    there is none).
+    there is none); `idle`: other hosts that linger in the group of an address, and no flow goes to them.
     """
 
     links: dict[str, bool]
@@ -63,6 +67,7 @@ class RouterSeen:
     served: dict[Address, int] = field(default_factory=dict)
     tunnel: bool | None = None
     tunnel_number: int = 0
+    idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
 
 
 def buckets_for(expected: int, *, inbound: bool = False) -> int:
@@ -103,6 +108,7 @@ class Router:
     def __init__(self, net: Netlink) -> None:
         self._net = net
         self._groups: dict[tuple[Address, bool], int] = {}
+        self._wide = True
 
     def look(self) -> RouterSeen:
         """Everything of ours in this kernel, read anew."""
@@ -114,11 +120,14 @@ class Router:
         external: dict[Prefix, str] = {}
         balanced: dict[Address, tuple[Member, ...]] = {}
         covers: set[Prefix] = set()
+        idle: set[tuple[Address, IPv4Address]] = set()
         for route in rtnl.routes(self._net, ROUTE_PROTOCOL):
             if route.unreachable and route.metric == COVER_METRIC:
                 covers.add(route.prefix)
             elif (group := hops.get(route.nexthop)) and group.group:
-                balanced[route.prefix.network_address] = _members(group, hops, names)
+                address = route.prefix.network_address
+                balanced[address] = _members(group, hops, names)
+                idle |= {(address, peer) for peer in _lingering(balanced[address]) if self._is_idle(group, hops, peer)}
             elif route.interface in links:
                 external[route.prefix] = links[route.interface][0]
         tunnel = next((link.up for link in every if link.name == TUNNEL), None)
@@ -133,7 +142,16 @@ class Router:
             served=self._served() if tunnel is not None else {},
             tunnel=tunnel,
             tunnel_number=next((link.index for link in every if link.name == TUNNEL), 0),
+            idle=frozenset(idle),
         )
+
+    def _is_idle(self, group: rtnl.NextHop, hops: Mapping[int, rtnl.NextHop], peer: IPv4Address) -> bool:
+        """Whether no bucket that leads to another host has seen a packet of late."""
+        numbers = [n for n, _ in group.group if (hop := hops.get(n)) is not None and hop.target == peer]
+        try:
+            return all(idle >= IDLE_S for n in numbers for idle in rtnl.idle_times(self._net, group.id, n))
+        except WorldError:
+            return False  # it has gone meanwhile, or this kernel does not tell
 
     def _inbound(
         self, hops: Mapping[int, rtnl.NextHop], names: Mapping[int, str]
@@ -188,25 +206,40 @@ class Router:
         group = self._group_of(address, inbound) or self._free_group(address, inbound)
         there = known.get(group)
         among = {number for number, _ in there.group} if there else set()
-        entries = []
+        hops: list[tuple[Member, list[int]]] = []
         for member in members:
             numbers = self._hops_of(
                 address, member, index=index, known=known, gateways=gateways, source=source, among=among,
                 alone=len(members) == 1,
             )  # fmt: skip
-            # alone or with its twin, it weighs the same
-            entries += [(number, member.weight * 2 // len(numbers)) for number in numbers]
+            hops.append((member, numbers))
+
+        def write(number: int, buckets: int) -> None:
+            self._write_group(number, hops, buckets)
+
         # the kernel refuses another count for a group that exists
         wanted = buckets_for(max(expected, len(members)), inbound=inbound)
         buckets = there.buckets if there and there.buckets else wanted
         if there and buckets < min(wanted, LEAST_EACH * len(members)):
-            self._succeed(ip_network(address), there, entries, wanted, inbound)
+            self._succeed(ip_network(address), there, write, wanted, inbound)
             return Grown(
                 address=address, members=tuple(m.short for m in members if not m.peer), before=buckets, after=wanted
             )
-        rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
+        write(group, buckets)
         self._groups[address, inbound] = group
         return None
+
+    def _write_group(self, group: int, hops: list[tuple[Member, list[int]]], buckets: int) -> None:
+        """The group with these members, each with its next hops."""
+        for wide in (True, False) if self._wide else (False,):
+            entries = [(n, _weight(member, len(numbers), wide)) for member, numbers in hops for n in numbers]
+            try:
+                rtnl.set_group(self._net, group, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
+                self._wide = wide
+                return
+            except WorldError as error:
+                if not wide or not netlink.is_invalid(error):
+                    raise
 
     def _hops_of(
         self, address: Address, member: Member, *, index: Mapping[str, int], known: dict[int, rtnl.NextHop],
@@ -251,10 +284,16 @@ class Router:
             old = known.get(route.nexthop)
             if old is None or not old.group or old.buckets in (*COUNTS, *TUNNEL_COUNTS):
                 continue
-            self._succeed(route.prefix, old, old.group, buckets_for(len(old.group)))
+
+            def write(number: int, buckets: int, same: rtnl.NextHop = old) -> None:
+                rtnl.set_group(
+                    self._net, number, same.group, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S
+                )  # fmt: skip
+
+            self._succeed(route.prefix, old, write, buckets_for(len(old.group)))
 
     def _succeed(
-        self, prefix: Prefix, old: rtnl.NextHop, entries: Sequence[tuple[int, int]], buckets: int, inbound: bool = False
+        self, prefix: Prefix, old: rtnl.NextHop, write: Callable[[int, int], None], buckets: int, inbound: bool = False
     ) -> None:
         """A new group in the place of an old one, which may be without a route yet."""
         address, table = prefix.network_address, TUNNEL_TABLE if inbound else MAIN_TABLE
@@ -262,7 +301,7 @@ class Router:
         new = self._free_group(address, inbound) if routed else old.id
         if not routed:
             rtnl.delete_nexthop(self._net, old.id)
-        rtnl.set_group(self._net, new, entries, protocol=ROUTE_PROTOCOL, buckets=buckets, idle_s=IDLE_S)
+        write(new, buckets)
         if routed:
             rtnl.set_route(self._net, prefix, ROUTE_PROTOCOL, nexthop=new, table=table)
             rtnl.delete_nexthop(self._net, old.id)
@@ -329,6 +368,20 @@ def _members(
             weights["", hop.target] += weight
         elif hop is not None and hop.interface in names:
             weights[names[hop.interface], None] += weight
+    unit = _WIDE if any(weight > _NARROWEST for _, weight in group.group) else _NARROW
     return tuple(
-        ordered(Member(short=key, peer=peer, weight=weight // 2) for (key, peer), weight in weights.items())
+        ordered(
+            Member(short=key, peer=peer, weight=max(LINGER, weight // unit)) for (key, peer), weight in weights.items()
+        )
     )  # fmt: skip
+
+
+def _weight(member: Member, hops: int, wide: bool) -> int:
+    """What each next hop of a member weighs: alone or with its twin, the member weighs the same."""
+    if wide:
+        return 1 if member.weight == LINGER else member.weight * _WIDE // hops
+    return member.weight * _NARROW // hops
+
+
+def _lingering(members: tuple[Member, ...]) -> list[IPv4Address]:
+    return [m.peer for m in members if m.peer is not None and m.weight == LINGER]

@@ -22,7 +22,7 @@ NEW_ADDRESS, DEL_ADDRESS, GET_ADDRESS = 20, 21, 22
 NEW_ROUTE, DEL_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_RULE, DEL_RULE, GET_RULE = 32, 33, 34
 NEW_NEIGHBOR, GET_NEIGHBOR = 28, 30
-NEW_NEXTHOP, DEL_NEXTHOP, GET_NEXTHOP = 104, 105, 106
+NEW_NEXTHOP, DEL_NEXTHOP, GET_NEXTHOP, GET_BUCKET = 104, 105, 106, 118
 UNICAST, BLACKHOLE, UNREACHABLE = 1, 6, 7
 MAIN_TABLE = 254
 _UNIVERSE, _LINK_SCOPE = 0, 253
@@ -39,6 +39,7 @@ _NEIGHBOR_HEADER = struct.Struct("=BxxxiHBB")
 _PERMANENT = 0x80
 _LINKS = _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.u32(29, 8)  # IFLA_EXT_MASK: no counters (RTEXT_FILTER_SKIP_STATS)
 _GROUP_ENTRY = struct.Struct("=IBBH")
+_ENTRIES_ARE_CLEAN = 1 << 31  # NHA_OP_FLAG_RESP_GRP_RESVD_0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -446,12 +447,13 @@ def set_tunnel_hop(
 def set_group(
     net: Netlink, number: int, members: Sequence[tuple[int, int]], *, protocol: int, buckets: int, idle_s: int
 ) -> None:
-    """A resilient group of (next hop, weight), replaced in place: buckets in use stay where they are.
+    """A resilient group of (next hop, weight), replaced in place: buckets in use stay where they are. Weights above 256
+    need Linux 6.12 (see `is_invalid`); a member that is due less than half a bucket gets none but those that it has.
 
     `idle_s`: a bucket that saw no packet for so long may move to another member. No bucket is ever moved while busy
     (unbalanced timer 0).
     """
-    entries = b"".join(_GROUP_ENTRY.pack(hop, weight - 1, 0, 0) for hop, weight in members)
+    entries = b"".join(_GROUP_ENTRY.pack(hop, weight - 1 & 0xFF, weight - 1 >> 8, 0) for hop, weight in members)
     # timers in clock_t: hundredths of a second
     resilient = nl.nested(12, nl.u16(1, buckets), nl.u32(2, idle_s * 100), nl.u32(3, 0))
     head = _NEXTHOP_HEADER.pack(0, 0, protocol, 0, 0)
@@ -473,7 +475,10 @@ def nexthops(net: Netlink, protocol: int) -> list[NextHop]:
 @lru_cache(maxsize=1 << 12)
 def _read_nexthop(payload: bytes) -> NextHop:
     attributes = nl.attributes(payload[8:])
-    group = tuple((hop, weight + 1) for hop, weight, _, _ in _GROUP_ENTRY.iter_unpack(attributes.get(2, b"")))
+    # a kernel that does not say that the rest of an entry means something leaves garbage there
+    high = 0xFF if _number(attributes, 14) & _ENTRIES_ARE_CLEAN else 0
+    entries = _GROUP_ENTRY.iter_unpack(attributes.get(2, b""))
+    group = tuple((hop, ((above & high) << 8 | weight) + 1) for hop, weight, above, _ in entries)
     gateway = ip_address(attributes[6]) if 6 in attributes else None
     resilient = nl.attributes(attributes.get(12, b""))  # NHA_RES_GROUP
     wrap = nl.attributes(attributes.get(8, b"")) if _number(attributes, 7) == 2 else {}  # NHA_ENCAP
@@ -482,6 +487,14 @@ def _read_nexthop(payload: bytes) -> NextHop:
         buckets=_number(resilient, 1), version=6 if payload[0] == socket.AF_INET6 else 4,
         target=ip_address(wrap[2]) if 2 in wrap else None, source=ip_address(wrap[3]) if 3 in wrap else None,
     )  # fmt: skip
+
+
+def idle_times(net: Netlink, group: int, hop: int) -> list[float]:
+    """For how many seconds each bucket of a group that leads to a next hop has seen no packet, or has led there."""
+    which = nl.u32(1, group) + nl.nested(13, nl.u32(3, hop))  # NHA_RES_BUCKET_NH_ID
+    told = net.dump(f"list buckets of {group}", GET_BUCKET, _NEXTHOP_HEADER.pack(0, 0, 0, 0, 0) + which)
+    buckets = (nl.attributes(nl.attributes(payload[8:]).get(13, b"")) for payload in told)
+    return [_number(bucket, 2) / 100 for bucket in buckets]  # clock_t
 
 
 def _name(attributes: dict[int, bytes], kind: int) -> str:
