@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from anypop.agent.decide import backbone
 from anypop.agent.decide.backbone import FULL, LINGER, LINGER_S, Carriers
 from anypop.agent.decide.converge import converge, next_due
-from anypop.agent.decide.elements import Member
+from anypop.agent.decide.elements import FamilyVerdict, Member, ProbeVerdict
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import SetGuard, SetTunnel
+from anypop.agent.decide.traffic import members_for
 from anypop.agent.naming import short, tunnel_end
 from anypop.model.announce import Address
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
 from anypop.model.names import CityCode, HostName
 from anypop.model.order import InstanceOrder, Order
+from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle
 from tests.examples import examples
@@ -297,6 +299,47 @@ def test_who_lingers_without_any_flow_goes_at_once() -> None:
     assert away(host, ELSEWHERE) == {JFK.address: FULL}
 
 
+def test_when_all_probes_of_all_hosts_fail_everybody_keeps_answering() -> None:
+    """Hosts fail one after the other, so some have handed over to others before those fail too. What runs and has
+    answered once gets the traffic back, others are told 0 of it, and who has no instance sends it there.
+    """
+    host = host_with(instance(0))
+    host.offers[AMS.address] = {A: 2, ELSEWHERE: 1}
+    settle(host)
+    host.sick.add(instance(0).uid)
+    settle(host)
+    assert (away(host), locals_of(host), host.served) == ({AMS.address: FULL}, [], {})
+    assert A in host.inbound, "others may not know it yet"
+    host.offers[AMS.address] = {A: 0, ELSEWHERE: 0}
+    settle(host)
+    assert (locals_of(host), host.served) == ([short(instance(0).uid)], {A: 0})
+    assert away(host).get(AMS.address, 0) <= LINGER
+    assert away(host, ELSEWHERE) == {AMS.address: FULL}
+    assert (A,) in [p.shut for p in report(host).prefixes], "it is still told that nobody serves"
+    host.sick.clear()
+    host.offers[AMS.address] = {A: 2, ELSEWHERE: 1}
+    settle(host)
+    assert host.served == {A: 1}
+
+
+def test_what_has_never_answered_gets_nothing_when_all_else_fails() -> None:
+    host = host_with(instance(0))
+    host.offers[AMS.address] = {A: 1}
+    host.sick.add(instance(0).uid)
+    settle(host)
+    host.offers.clear()
+    never = FamilyVerdict(version=4, healthy=False, reason=Reason.PROBE_FAILED, ever=False)
+    once = replace(never, ever=True)
+    for family, members in ((never, 0), (once, 1)):
+        verdict = ProbeVerdict(healthy=False, reason=Reason.PROBE_FAILED, families=(family,))
+        facts = host.facts(health={instance(0).uid: verdict})
+        assert len(members_for(A, facts, host.now)) == members
+
+
+def locals_of(host: FakeHost) -> list[str]:
+    return [m.short for m in host.groups.get(A, ()) if m.peer is None]
+
+
 def settle_still(host: FakeHost) -> None:
     """Pass after pass without any time."""
     for _ in range(20):
@@ -351,5 +394,5 @@ def test_any_story_of_offers_and_deaths_keeps_the_invariants_and_settles(data: s
         if host.page is not None:
             settle(host, choose=lambda n: data.draw(st.integers(0, n - 1)))
     if host.page is not None:
-        tells = any(offer.get(A) for offer in host.offers.values())
+        tells = any(A in offer for offer in host.offers.values())
         assert bool(host.groups.get(A)) == (tells or bool(running))

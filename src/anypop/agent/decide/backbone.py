@@ -100,6 +100,11 @@ class Carriers:
         """Whether another host answers at least those that it has."""
         return address in self._offers.get(peer, ()) and any(p.address == peer for p in self.peers)
 
+    @cached_property
+    def held(self) -> Collection[Address]:
+        """Every address that somebody else serves, or answers for without serving it."""
+        return frozenset(a for p in self.peers for a in self._offers.get(p.address, ()) if self.carries(a))
+
     @property
     def addresses(self) -> Collection[Address]:
         """Every address that somebody else serves."""
@@ -134,6 +139,11 @@ class Carriers:
         if not total:
             return {}, Fraction(1)
         return {peer.address: Fraction(count, total) for peer, count in those}, Fraction(0)
+
+    def last_resort(self, address: Address) -> tuple[dict[IPv4Address, Fraction], Fraction]:
+        """The same where nobody serves: the nearest PoP that holds the address all the same, each host alike."""
+        near = _nearest([(p, 1) for p in self.peers if address in self.held and self.holds(address, p.address)])
+        return {p.address: Fraction(1, len(near)) for p, _ in near}, Fraction(0 if near else 1)
 
     def _surplus(
         self, near: Sequence[tuple[BackbonePeer, int]], local: int

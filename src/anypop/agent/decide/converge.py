@@ -125,7 +125,7 @@ def _router(facts: Facts, now: float) -> list[Step]:
     if not facts.is_tunnelled and (facts.tunnel is None or facts.is_tunnel_guarded):
         steps.append(SetTunnel(tunnel=facts.tunnel))
     known = {a for i in facts.known.values() for a in i.anycast}
-    for address in _sorted(known | set(seen.balanced) | set(facts.carriers.addresses)):
+    for address in _sorted(known | set(seen.balanced) | set(facts.carriers.held)):
         steps += _group(address, members_for(address, facts, now), facts)
     for address in _sorted((known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)):
         steps += _inbound(address, facts)

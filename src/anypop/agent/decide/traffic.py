@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from anypop.agent.decide import backbone
 from anypop.agent.decide.backbone import LINGER, LINGER_S
-from anypop.agent.decide.elements import Leaving, Member
+from anypop.agent.decide.elements import FamilyVerdict, Leaving, Member
 from anypop.agent.decide.facts import Facts
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
@@ -25,7 +25,9 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
 
     When nobody serves, here or elsewhere, the members that at least run stay, and while traffic comes in, those that
     answer and only cool down return (fail open): an answer of a doubtful instance is better than none, and whether the
-    prefix should go is the governor's question.
+    prefix should go is the governor's question. Where another host served until now there are no such members: then
+    those return that run and have answered once; and where there are none, other hosts get it that hold the address
+    without serving it, since they fail open too. All probes of all hosts may have failed at once.
     """
     here = facts.behind.get(address, ())
     members = {m.short for m in facts.observed.balanced.get(address, ()) if m.peer is None}
@@ -36,6 +38,7 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
         serving = members & set(running)
         if attracts(address, facts):
             serving |= {key for key, uid in running.items() if _cools_down(uid, address, facts)}
+            serving = serving or set(_doubtful_behind(address, facts))
     leaving = {
         short(x.removal.uid)
         for x in facts.remains
@@ -43,6 +46,8 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
         and _goes_on(x, facts, now)
         and not ((serving or away) and facts.is_pinned(x.removal.uid))
     }
+    if not (serving or leaving or away):
+        away, stays = facts.carriers.last_resort(address)
     if not away:
         found = backbone.members(sorted(serving | leaving), away, stays)
     else:
@@ -70,26 +75,30 @@ def _lingering(address: Address, found: Collection[Member], facts: Facts, now: f
 
 def inbound_for(address: Address, facts: Facts) -> tuple[Member, ...]:
     """Who here answers what comes by the tunnel: the local members; where none is left, those whose flows are pinned,
-    as long as they run: other hosts learn a moment later that nobody new is to come.
+    as long as they run, and else those that run and have answered once: other hosts learn a moment later that nobody
+    new is to come, and until then an answer in doubt is better than none.
     """
     if facts.tunnel is None or not facts.carriers.carries(address):
         return ()
     local = [m for m in facts.observed.balanced.get(address, ()) if m.peer is None and _is_alive(m.short, facts)]
     if not local:
-        local = [Member(short=key) for key in _pinned_behind(address, facts)]
+        local = [Member(short=key) for key in _pinned_behind(address, facts) or _doubtful_behind(address, facts)]
     return tuple(backbone.ordered(Member(short=m.short) for m in local))
 
 
 def told_for(address: Address, facts: Facts) -> int | None:
     """What other hosts are told of an address: how many instances here serve it and have the way for what comes by the
-    tunnel; 0 while some only finish what they have; None: nothing.
+    tunnel; 0 while some only finish what they have, or get the traffic since nobody serves; None: nothing.
     """
     ways = {m.short for m in facts.observed.inbound.get(address, ())} & {m.short for m in inbound_for(address, facts)}
     serving = [i for i in facts.behind.get(address, ()) if short(i.uid) in ways and facts.is_serving(i, address)]
     if serving:
         return len(serving)
     ending = {key for key in facts.going_shorts if _is_alive(key, facts)} | set(_pinned_behind(address, facts))
-    return 0 if ways & ending else None
+    doubtful = {
+        m.short for m in facts.observed.balanced.get(address, ()) if m.peer is None and _is_alive(m.short, facts)
+    }
+    return 0 if ways & (ending | doubtful) else None
 
 
 def _is_alive(key: str, facts: Facts) -> bool:
@@ -109,6 +118,12 @@ def _pinned_behind(address: Address, facts: Facts) -> list[str]:
         and _lives(instance.uid, facts)
         and instance.uid not in seen.memory.drained
     ]
+
+
+def _doubtful_behind(address: Address, facts: Facts) -> list[str]:
+    """Staying instances with this address that run, have answered once, and do not now."""
+    here = (i for i in facts.behind.get(address, ()) if i.uid in facts.running and facts.is_wired(i.uid))
+    return [short(i.uid) for i in here if _has_answered(i.uid, address, facts)]
 
 
 def _has_part(instance: InstanceOrder, members: Collection[str], facts: Facts) -> bool:
@@ -159,6 +174,14 @@ def _goes_on(leaving: Leaving, facts: Facts, now: float) -> bool:
 def _cools_down(uid: str, address: Address, facts: Facts) -> bool:
     verdict = facts.observed.health.get(uid)
     return verdict is not None and verdict.of(address.version).reason is Reason.FLAP_COOLDOWN
+
+
+def _has_answered(uid: str, address: Address, facts: Facts) -> bool:
+    verdict = facts.observed.health.get(uid)
+    one = verdict.of(address.version) if verdict is not None else None
+    if one is None or one.healthy is not False or one.reason is Reason.PROBE_PENDING:
+        return False
+    return one.ever if isinstance(one, FamilyVerdict) else True
 
 
 def attracts(address: Address, facts: Facts) -> bool:
