@@ -204,7 +204,7 @@ def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -
     # it knew no multihop either, and no two protocols may have one kernel table
     old = re.sub(r"protocol kernel operator\d \{.*?\n\}\n", "", old, flags=re.DOTALL)
     (lab.folder / "old.conf").write_text(re.sub(r"\tkernel table \d+;\n", "", old))
-    process.end(lab.folder / "bird" / "bfd" / "bfd.pid", grace_s=0)
+    process.end(lab.folder / "bird" / "bfd" / "bfd.pid", grace_s=0, group=True)
     # its worker has the port, for which BIRD asks but once
     wait_until(lambda: _is_free(lab.folder / "bird" / "bfd" / "lock"), timeout_s=5, reason="our own BFD is gone")
     birdc.ask(lab.folder / "bird" / "bird.ctl", f'configure "{lab.folder / "old.conf"}"')

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 
 from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl, tunnel
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.bfd import orphans
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, arrivals_table, firewall_table, short, short_of_link
 from anypop.host import inventory, netns, process
 from anypop.model.errors import WorldError
@@ -35,6 +36,7 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         shorts = {key for link in rtnl.links(net) if (key := short_of_link(link.name))} | _remembered(state)
         process.end(state / "bird" / "bird.pid")
         process.end(state / "bird" / "bfd" / "bfd.pid")
+        orphans.end(state / "bird" / "bfd")
         if podman.exists():
             with _tell(troubles):
                 _remove_containers(prefix, pop, podman)

@@ -81,7 +81,7 @@ def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopL
     try:
         clean.kill_agent()
         for name in ("bird.pid", "bfd/bfd.pid"):
-            process.end(clean.state / "bird" / name, grace_s=0)
+            process.end(clean.state / "bird" / name, grace_s=0, group=True)
         for pid in container_pids(clean).values():
             os.kill(pid, signal.SIGKILL)
         ip.batch([f"netns del {name}" for name in netns.names(f"{clean.prefix}-i-")])

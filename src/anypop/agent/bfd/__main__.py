@@ -2,8 +2,9 @@
 
 In: `sessions.json` in the folder (read anew at SIGHUP). Out: packets, `told.json`, and to BIRD the word to restart a
 session whose neighbour is lost. It forks at once: the first process does nothing but begin a new worker when one dies,
-which takes a millisecond, so that neighbours notice nothing. It runs before everything else on the machine where it may
-(SCHED_RR), since a few milliseconds late is lost for them; disk and BIRD are left to a thread, for they may be slow.
+which takes a millisecond, so that neighbours notice nothing; when the first one dies its worker goes on until the next
+first one is ready (`orphans`). It runs before everything else on the machine where it may (SCHED_RR), since a few
+milliseconds late is lost for them; disk and BIRD are left to a thread, for they may be slow.
 """
 
 import ctypes
@@ -19,6 +20,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from anypop.agent.bfd import orphans
 from anypop.agent.bfd.endpoint import Endpoint
 from anypop.agent.bfd.files import Told, read_told, read_wanted, write_told
 from anypop.agent.bfd.packet import STATES
@@ -29,22 +31,21 @@ from anypop.model.errors import WorldError
 LOST = "BFD: the neighbour is silent"
 _BIRD_S = 30.0  # a BIRD that takes in a full table answers late
 _SHORT_LIFE_S, _SHORT_LIVES = 1.0, 3  # after so many short lives in a row the next begins after as long a pause
-_LOCK_S = 2.0
+_LOCK_S, _LOOK_S = 2.0, 0.02
 _RR_PRIORITY = 10
 _NICE = -20
-_PR_SET_PDEATHSIG = 1
 _MCL_ALL_ON_FAULT = 1 | 2 | 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def first(folder: Path) -> int:
     """Keep one worker alive until SIGTERM."""
-    lock = _alone(folder)
-    if lock is None:
-        return 1
     _come_first()
     gc.collect()
     gc.freeze()
+    lock = _alone(folder)
+    if lock is None:
+        return 1
     worker = short = 0
     ending = False
 
@@ -75,7 +76,9 @@ def first(folder: Path) -> int:
 
 
 def _alone(folder: Path) -> int | None:
-    """The folder's lock, held until all of this process is gone; None: another one has it, and goes on."""
+    """The folder's lock, held until all of this process is gone; None: another one has it, and goes on. A worker that
+    goes on without its parent gives way: all that this process needs is loaded by now.
+    """
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + _LOCK_S
     while True:
@@ -84,7 +87,8 @@ def _alone(folder: Path) -> int | None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 return None
-            time.sleep(0.005)  # an earlier one has been killed, and its worker is about to follow
+            if not orphans.end(folder):
+                time.sleep(_LOOK_S)  # one that ends is about to
         else:
             return lock
 
@@ -99,7 +103,7 @@ def _come_first() -> None:
 
 class _Worker:
     def __init__(self, folder: Path) -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        orphans.become_worker()
         _libc.mlockall(_MCL_ALL_ON_FAULT)  # a page that has to come from a disk comes late
         gc.disable()  # nothing here is made in circles
         self._folder = folder

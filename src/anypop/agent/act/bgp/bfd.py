@@ -15,7 +15,7 @@ from pathlib import Path
 from anypop.agent.act.bgp.config import sessions_of
 from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import ends
-from anypop.agent.bfd import files
+from anypop.agent.bfd import files, orphans
 from anypop.agent.bfd.session import Wanted
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.agent.naming import TUNNEL, tunnel_end
@@ -91,7 +91,7 @@ class Bfd:
         worker = files.read_told(self._folder).worker
         if pid is not None and (process.is_stopped(pid) or process.is_stopped(worker)):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # its worker follows
+                os.kill(pid, signal.SIGKILL)  # the next one ends its worker
 
     def troubles(self) -> str:
         """Why neighbours may not be watched; empty where nothing is wrong."""
@@ -109,3 +109,4 @@ class Bfd:
         if self._pid.exists():
             files.write_wanted(self._folder, self._control, ())
             process.end(self._pid)
+            orphans.end(self._folder)
