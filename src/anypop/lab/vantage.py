@@ -73,7 +73,8 @@ class Stream:
         timeout_s: float = 1,
         most: int = 2000,
     ) -> None:
-        self._vantage, self._address, self._port = vantage, str(address), port
+        self.address = str(address)
+        self._vantage, self._port = vantage, port
         self._interval_s, self._timeout_s, self._most = interval_s, timeout_s, most
         self._stop = threading.Event()
         self._answers: list[Answer] = []
@@ -99,6 +100,17 @@ class Stream:
         """Those so far."""
         return tuple(sorted(self._answers, key=lambda answer: answer.at))
 
+    def since(self, at: float) -> tuple[Answer, ...]:
+        """Those begun since a moment (seconds since the epoch), in the order in which they were asked. What ended
+        before is not looked at again, so a stream of hours can be asked often.
+        """
+        found = list[Answer]()
+        for answer in reversed(self._answers):  # in the order of their ends
+            if answer.at + answer.seconds < at - self._timeout_s:
+                break
+            found.append(answer)
+        return tuple(sorted((a for a in found if a.at >= at), key=lambda answer: answer.at))
+
     def _run(self) -> None:
         threads = int(self._timeout_s / self._interval_s) + 2  # more cannot be on their way at once
         with ThreadPoolExecutor(threads) as pool:
@@ -112,7 +124,7 @@ class Stream:
         at = time.time()
         try:
             with netns.inside(self._vantage.netns):
-                answer = _request(self._address, self._port, self._timeout_s)
+                answer = _request(self.address, self._port, self._timeout_s)
         except (OSError, WorldError) as error:  # the vantage itself is gone
             answer = Answer(ok=False, at=at, seconds=0.0, error=str(error))
         self._answers.append(answer)

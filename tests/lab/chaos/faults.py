@@ -25,27 +25,12 @@ from anypop.lab.build import Lab
 from anypop.lab.platform import Platform
 from anypop.model.errors import Invalid, WorldError
 from tests.lab.chaos import victims
+from tests.lab.chaos.fault import HOLD_S, Fault, Maker, sent
+from tests.lab.chaos.tunnels import Tunnels
 from tests.lab.chaos.whole import repair
 
-HOLD_S = 3.0  # longer than every probe's patience and BFD's, shorter than what control calls a lost host
 UP_AGAIN_S = 60.0
 _CUT, _MUTE = "chaos_cut", "chaos_probes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One that has happened. `undo`: takes it back `hold_s` later; None: the platform's own to mend. `back`: whether
-    what was taken is there again.
-    """
-
-    kind: str
-    what: str
-    back: Callable[[], bool] | None = None
-    undo: Callable[[], None] | None = None
-    hold_s: float = 0.0
-
-
-Maker = Callable[[], Fault | None]
 
 
 @dataclass(slots=True)
@@ -62,17 +47,19 @@ class Breaker:
 
     def kinds(self) -> Mapping[str, Maker]:
         """Every kind of fault, by name."""
-        killed = ("control", "agent", "bird", "bfd", "podman", "conmon", "instance", "wire", "supervisor")
-        stopped = ("control", "agent", "bird", "podman", "conmon", "instance")
+        killed = (
+            "control", "agent", "bird", "bfd", "bfd worker", "podman", "conmon", "instance", "wire", "supervisor",
+        )  # fmt: skip
+        stopped = ("control", "agent", "bird", "bfd", "bfd worker", "podman", "conmon", "instance")
         found: dict[str, Maker] = {f"kill {kind}": self._maker(self._kill, kind) for kind in killed}
         found |= {f"stop {kind}": self._maker(self._stop, kind) for kind in stopped}
         found |= {f"cut {way}": self._maker(self._cut, way) for way in ("both ways", "towards the PoP", "from the PoP")}
         gone = ("route", "group", "rule", "table", "link", "namespace")
         found |= {f"delete {what}": self._maker(self._delete, what) for what in gone}
-        found |= {"reset upstream": self._reset, "all probes fail": self._mute}
+        found |= {"reset upstream": self._reset, "all probes fail": self._mute, "nothing": _nothing}
         if self.disk is not None:
             found["full disk"] = self._fill
-        return {**found, **self.more}
+        return {**found, **Tunnels(lab=self.lab, dice=self.dice).kinds(), **self.more}
 
     def _maker(self, make: Callable[[str], Fault | None], which: str) -> Maker:
         return lambda: make(which)
@@ -84,12 +71,13 @@ class Breaker:
     def _kill(self, kind: str) -> Fault | None:
         """-9, now. None where there is none, or it has just gone."""
         victim = self._one(kind)
+        host = "" if victim is None else victims.host_of(self.place, *victim)
         if victim is None or not sent(victim[1], signal.SIGKILL):
             return None
         name, pid = victim
         if kind == "supervisor":  # nobody looks after it: a person says `up`
             return Fault(kind=f"kill {kind}", what=name, undo=self._repaired, hold_s=HOLD_S)
-        return Fault(kind=f"kill {kind}", what=name, back=lambda: self._runs_again(name, pid))
+        return Fault(kind=f"kill {kind}", what=name, host=host, back=lambda: self._runs_again(name, pid))
 
     def _repaired(self) -> None:
         """`up`, said again while something else keeps it from its end."""
@@ -111,18 +99,19 @@ class Breaker:
     def _stop(self, kind: str) -> Fault | None:
         """SIGSTOP. BIRD is the agent's to notice; the others cannot be told from a slow machine, and go on later."""
         victim = self._one(kind)
+        host = "" if victim is None else victims.host_of(self.place, *victim)
         if victim is None or not sent(victim[1], signal.SIGSTOP):
             return None
         name, pid = victim
-        if kind == "bird":
-            return Fault(kind=f"stop {kind}", what=name, back=lambda: self._runs_again(name, pid))
+        if kind in ("bird", "bfd", "bfd worker"):
+            return Fault(kind=f"stop {kind}", what=name, host=host, back=lambda: self._runs_again(name, pid))
         started = process.start_time(pid)
 
         def goes_on() -> None:
             if process.start_time(pid) == started:
                 sent(pid, signal.SIGCONT)
 
-        return Fault(kind=f"stop {kind}", what=name, undo=goes_on, hold_s=HOLD_S)
+        return Fault(kind=f"stop {kind}", what=name, host=host, undo=goes_on, hold_s=HOLD_S)
 
     def _cut(self, way: str) -> Fault | None:
         """One link of one host to an upstream or to its edge router: packets vanish, both ends stay up."""
@@ -192,11 +181,8 @@ class Breaker:
             names = netns.names(f"{self.place.prefix}-i-")
             chosen = self.dice.choice(names) if names else ""
             path = netns.path_of(chosen)
-            return (
-                self._deleted(what, chosen, ["ip", "netns", "del", chosen], None, lambda: is_namespace(path))
-                if names
-                else None
-            )
+            fault = Fault(kind=f"delete {what}", what=chosen, back=lambda: is_namespace(path))
+            return _deleted(fault, ["ip", "netns", "del", chosen]) if names else None
         host = self.dice.choice(self.place.hosts)
         inside = host_netns(self.place.prefix, host)
         found: Sequence[tuple[str, Sequence[str]]] = getattr(self, f"_{what}s")(inside)
@@ -208,16 +194,8 @@ class Breaker:
             there = dict(getattr(self, f"_{what}s")(inside))
             return bool(there.get(name) == words)
 
-        return self._deleted(what, f"{name} of {host}", words, inside, back)
-
-    def _deleted(
-        self, what: str, name: str, words: Sequence[str], inside: str | None, back: Callable[[], bool]
-    ) -> Fault | None:
-        try:
-            process.run(netns.command(inside, *words) if inside else words)
-        except WorldError:  # the agent was quicker, or is at work on it
-            return None
-        return Fault(kind=f"delete {what}", what=name, back=back)
+        fault = Fault(kind=f"delete {what}", what=f"{name} of {host}", host=host, back=back)
+        return _deleted(fault, netns.command(inside, *words))
 
     def _routes(self, inside: str) -> list[tuple[str, list[str]]]:
         found = []
@@ -254,17 +232,22 @@ class Breaker:
         process.run(netns.command(inside, "nft", "-f", "-"), stdin=text)
 
 
+def _nothing() -> Fault:
+    """The control of the others: what fails by it is no fault of the platform's."""
+    return Fault(kind="nothing", what="nothing is broken", hold_s=HOLD_S)
+
+
+def _deleted(fault: Fault, words: Sequence[str]) -> Fault | None:
+    """None where the agent was quicker, or is at work on it."""
+    try:
+        process.run(words)
+    except WorldError:
+        return None
+    return fault
+
+
 def void(_: object) -> None:
     return
-
-
-def sent(pid: int, number: signal.Signals) -> bool:
-    """A signal, to a process that may be gone: then False."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _ask(inside: str, *words: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from anypop.lab import platform
 from tests.lab.chaos import victims
-from tests.lab.chaos.faults import sent
+from tests.lab.chaos.fault import sent
 
 # an operation on a small platform takes about a second: kills fall before, into and after it
 FIRST_S, LAST_S = 0.0, 1.2

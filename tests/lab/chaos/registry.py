@@ -17,7 +17,7 @@ from typing import Any
 from anypop.host import process
 from anypop.lab.platform import Platform
 from anypop.lab.registry import IMAGE, MANIFESTS
-from tests.lab.chaos.faults import HOLD_S, Fault, Maker, sent
+from tests.lab.chaos.fault import HOLD_S, Fault, Maker, sent
 from tests.lab.chaos.shell import OneByOne
 
 _NAME, _, _TAG = IMAGE.partition(":")

@@ -22,11 +22,13 @@ _PATTERNS = {
     "bird": ("pops/*/bird/bird.pid",),
     "bfd": ("pops/*/bird/bfd/bfd.pid",),
 }
-KINDS = (*_PATTERNS, "conmon", "instance")
+KINDS = (*_PATTERNS, "bfd worker", "conmon", "instance")
 
 
 def of_kind(place: Platform, kind: str) -> Mapping[str, int]:
     """Everything of one kind that runs now: pid by name, sorted by name."""
+    if kind == "bfd worker":
+        return {f"worker of {name}": pid for name, parent in of_kind(place, "bfd").items() for pid in _children(parent)}
     if kind == "conmon":
         return {f"conmon {pid}": pid for pid in _monitors(place)}
     if kind == "instance":
@@ -38,6 +40,25 @@ def of_kind(place: Platform, kind: str) -> Mapping[str, int]:
 def daemons(place: Platform) -> Mapping[str, int]:
     """All that has a pid file."""
     return {name: pid for kind in _PATTERNS for name, pid in of_kind(place, kind).items()}
+
+
+def host_of(place: Platform, name: str, pid: int) -> str:
+    """Whose program it is: by its name, else by what it runs with or on; empty where it is not one host's."""
+    texts = [name.encode()]
+    with suppress(OSError):
+        texts += [Path(f"/proc/{pid}/{file}").read_bytes() for file in ("cmdline", "mountinfo")]
+    for text in texts:
+        for host in sorted(place.hosts, key=len, reverse=True):
+            low = os.fsencode(host.lower())
+            if b"-" + low + b".pid" in text or b"pops/" + low + b"/" in text:
+                return host
+    return ""
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def _monitors(place: Platform) -> list[int]:
