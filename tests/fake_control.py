@@ -374,7 +374,7 @@ HOSTS = [
         "taken": {"cpu_millis": 4000, "memory_bytes": 8 << 30, "disk_bytes": 2 << 30},
     }
 ]
-_USED = {"instances": 2, "cpu_millis": 4000, "memory_bytes": 8 << 30, "anycast": 1, "workloads": 1}
+_USED = {"instances": 2, "cpu_millis": 4000, "memory_bytes": 8 << 30, "anycast": 1, "local_only": 0, "workloads": 1}
 QUOTA = {
     "account": "account-id",
     "quota": {},

@@ -4,7 +4,7 @@ change it. Agents only pretend: each serves what its own order says, and carries
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +249,7 @@ def test_local_only_takes_a_prefix_of_its_own_for_life(tmp_path: Path) -> None:
             assert agent.order is not None
             assert agent.order.backbone is not None
             assert FIRST not in map(str, agent.order.backbone.carried)
+        world.send("PUT", f"/anypop/v1/accounts/{world.stack.account_id}/quota", {"local_only": 2})
         words = refused(world.call("POST", workloads, json=local("more", cities=("AMS",))), 400)
         assert "none of 2 IPv4 prefixes" in words
         assert "is unused" in words
@@ -373,3 +374,44 @@ def test_bytes_through_tunnels_are_counted_once_over_restarts_of_control_and_hos
     tunnel = next(t for t in found["tunnels"] if (t["from"], t["host"]) == ("LHR", "AMS"))
     assert (tunnel["up"], tunnel["distance_km"], tunnel["sent_bytes"]) == (True, 370, 250)
     assert world.call("GET", "/anypop/v1/backbone", headers=tenant(world)).status_code == 403
+
+
+def test_an_account_without_a_quota_may_have_one_prefix_of_its_own(tmp_path: Path) -> None:
+    """The next is refused in words, also while the first is being deleted and still holds its prefix; what shares a
+    prefix, another account and a change of what stands are not; the operator sets another limit, for all or for a
+    stack.
+    """
+    network = replace(a_network(), backbone=BackboneRules())
+    network = replace(network, anycast4=(*network.anycast4, IPv4Network("185.85.198.0/24")))
+    network = replace(network, anycast6=(*network.anycast6, IPv6Network("2001:db8:c::/48")))
+    workloads, quota = "/workload/v1/stacks/default/workloads", "/anypop/v1/accounts/{}/quota"
+    with World(tmp_path, network) as world:
+        account = world.stack.account_id
+        assert world.get("/anypop/v1/quota")["quota"] == {"local_only": 1}
+        world.send("POST", workloads, local("near", cities=("AMS",)))
+        words = refused(world.call("POST", workloads, json=local("more", cities=("AMS",))), 429)
+        assert "2 workloads with a covering prefix of their own (local only) would be declared" in words
+        assert f"the quota of account {account} is 1, 1 are used; declare it without local only" in words
+        world.create("fun", cities=("LHR",))
+        world.send("PATCH", f"{workloads}/near", {"workload": world.replicas(1)})
+
+        world.settle()
+        assert world.call("DELETE", f"{workloads}/near").status_code == 204
+        refused(world.call("POST", workloads, json=local("more", cities=("AMS",))), 429)
+        assert world.get("/anypop/v1/quota")["used"]["local_only"] == 1
+        world.settle()
+        world.send("POST", workloads, local("more", cities=("AMS",)))
+
+        accounts = world.platform.accounts
+        tenant = accounts.create_account("theirs")
+        accounts.create_stack(tenant.id, "theirs", "theirs")
+        secret = accounts.create_credential(tenant.id, "ci")
+        headers, theirs = world.login(secret.client_id, secret.secret), "/workload/v1/stacks/theirs/workloads"
+        world.send("PUT", quota.format(tenant.id), {"local_only": 0})
+        refused(world.call("POST", theirs, json=local("own", cities=("AMS",)), headers=headers), 429)
+        world.send("PUT", quota.format(tenant.id), {"local_only": 2})
+        world.send("PUT", "/anypop/v1/stacks/theirs/quota", {"quota": {"local_only": 0}})
+        refused(world.call("POST", theirs, json=local("own", cities=("AMS",)), headers=headers), 429)
+        world.send("PUT", "/anypop/v1/stacks/theirs/quota", {"quota": {}})
+        made = world.call("POST", theirs, json=local("own", cities=("AMS",)), headers=headers)
+        assert made.status_code == 200, made.text

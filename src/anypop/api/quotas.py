@@ -56,7 +56,7 @@ async def replace_account_quota(
     platform: PlatformDep,
     body: Annotated[dict[str, Any], Depends(JsonObject(QuotaRequest | QuotaBody))],
 ) -> dict[str, Any]:
-    """Set the limits of an account; what is left out has none."""
+    """Set the limits of an account; what is left out has none, or its default."""
     _known(platform, account_id)
     await asyncio.to_thread(platform.quotas.put, account_id, _parsed(QuotaRequest, body))
     return _account(platform, account_id)
@@ -90,7 +90,7 @@ def _account(platform: Platform, account_id: str) -> dict[str, Any]:
     stacks = platform.accounts.stacks(account_id)
     return {
         "account": account_id,
-        "quota": _limits(platform.quotas.of(account_id)),
+        "quota": _limits(platform.quotas.of_account(account_id)),
         "used": asdict(used(platform.core.state, {s.id for s in stacks})),
         "stacks": [_stack(platform, stack) for stack in stacks],
     }

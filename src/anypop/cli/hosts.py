@@ -34,6 +34,7 @@ _LIMITS = {
     "cpu_millis": ("cpu", 1000.0),
     "memory_bytes": ("memory-gib", float(1 << 30)),
     "anycast": ("anycast", 1.0),
+    "local_only": ("local-only", 1.0),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),
     "requests_per_second": ("requests/s", 1.0),
@@ -179,6 +180,15 @@ def set_quota(
         float | None, typer.Option("--memory-gib", metavar="GIB", help="Memory of all instances.", min=0)
     ] = None,
     anycast: Annotated[int | None, typer.Option("--anycast", metavar="N", help="Anycast addresses.", min=0)] = None,
+    local_only: Annotated[
+        int | None,
+        typer.Option(
+            "--local-only",
+            metavar="N",
+            help="Workloads with a covering prefix of their own. An account without this limit may have one.",
+            min=0,
+        ),
+    ] = None,
     workloads: Annotated[int | None, typer.Option("--workloads", metavar="N", help="Workloads.", min=0)] = None,
     stacks: Annotated[int | None, typer.Option("--stacks", metavar="N", help="Stacks of the account.", min=0)] = None,
     requests_per_second: Annotated[
@@ -186,13 +196,17 @@ def set_quota(
         typer.Option("--requests-per-second", metavar="N", help="Requests of each credential of the account.", min=1),
     ] = None,
 ) -> None:
-    """Set all limits of an account or a stack; what is left out has none. Lowering a limit takes nothing away that
-    runs.
+    """Set all limits of an account or a stack; what is left out has none, or its default. Lowering a limit takes
+    nothing away that runs.
     """
     if bool(account) == bool(of_stack):
         raise usage("say whose limits: --account ID or --of-stack STACK")
     given = dict(
-        zip(_LIMITS, (instances, cpu, memory_gib, anycast, workloads, stacks, requests_per_second), strict=True)
+        zip(
+            _LIMITS,
+            (instances, cpu, memory_gib, anycast, local_only, workloads, stacks, requests_per_second),
+            strict=True,
+        )
     )
     limits = {name: int(value * _LIMITS[name][1]) for name, value in given.items() if value is not None}
     path = f"/anypop/v1/accounts/{account}/quota" if account else f"/anypop/v1/stacks/{of_stack}/quota"

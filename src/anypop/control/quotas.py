@@ -13,15 +13,16 @@ from anypop.control.refusals import OverQuota
 from anypop.control.state import State
 from anypop.control.store import Store
 from anypop.model.errors import Problem
-from anypop.model.names import StackId
-from anypop.plan.quota import Quota, Usage, excess, usage_of
+from anypop.model.names import StackId, WorkloadId
+from anypop.model.table import differing
+from anypop.plan.quota import LOCAL_ONLY_BY_DEFAULT, Quota, Usage, excess, grows, usage_of
 
 _SETTING = "quotas"
 
 
 class Quotas:
-    """Limits by subject: an account's id or a stack's id. One without a limit of its own has the default of its
-    kind, which has none.
+    """Limits by subject: an account's id or a stack's id. One without a limit of its own has none, but for what
+    `of_account` says.
     """
 
     def __init__(self, store: Store) -> None:
@@ -35,6 +36,11 @@ class Quotas:
 
     def of(self, subject: str) -> Quota:
         return self._limits.get(subject, Quota())
+
+    def of_account(self, account: str) -> Quota:
+        """As `of`, with what holds for an account by default: prefixes of its own are few, whoever set no limit."""
+        quota = self.of(account)
+        return quota if quota.local_only is not None else replace(quota, local_only=LOCAL_ONLY_BY_DEFAULT)
 
     def put(self, subject: str, quota: Quota) -> None:
         """Blocking. Raises `WorldError`."""
@@ -52,18 +58,18 @@ class Quotas:
         """`alter`, and `OverQuota` where it would exceed a limit of the account (whose stacks are `stacks`) or of
         the stack.
         """
-        account_quota, stack_quota = self.of(account), self.of(stack)
-        if account_quota == Quota() and stack_quota == Quota():
-            return alter
+        account_quota, stack_quota = self.of_account(account), self.of(stack)
 
         def limited(state: State, now: float) -> State:
             after = alter(state, now)
+            changed = differing(state.workloads, after.workloads)
             problems: list[Problem] = []
             for subject, quota, own in (
                 (f"account {account}", account_quota, set(stacks())),
                 (f"stack {stack}", stack_quota, {stack}),
             ):
-                problems += excess(subject, quota, _usage(state, own), _usage(after, own))
+                if grows(quota, _usage_among(changed, state, own), _usage_among(changed, after, own)):
+                    problems += excess(subject, quota, _usage(state, own), _usage(after, own))
             if problems:
                 raise OverQuota(problems)
             return after
@@ -75,6 +81,12 @@ class Quotas:
         before = Usage(stacks=count)
         if problems := list(excess(f"account {account}", self.of(account), before, replace(before, stacks=count + 1))):
             raise OverQuota(problems)
+
+
+def _usage_among(workloads: Collection[WorkloadId], state: State, stacks: Collection[StackId]) -> Usage:
+    """What those of the workloads take that belong to the stacks."""
+    found = (d for w in workloads if (d := state.workloads.get(w)) is not None)
+    return usage_of(d.workload for d in found if d.stack_id in stacks)
 
 
 def _usage(state: State, stacks: Collection[StackId]) -> Usage:

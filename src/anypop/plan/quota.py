@@ -11,17 +11,21 @@ from anypop.model.errors import Problem
 from anypop.model.workload import Workload
 from anypop.plan.rooms import needs_of
 
+# Of an account to which the operator set no other limit: covering prefixes are few, and one workload takes a whole one.
+LOCAL_ONLY_BY_DEFAULT = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """The most that may be declared; None: no limit. CPU in thousandths of a core, memory in bytes. `stacks` is for
-    accounts alone.
+    """The most that may be declared; None: no limit, but for `local_only` of an account, which then has
+    `LOCAL_ONLY_BY_DEFAULT`. CPU in thousandths of a core, memory in bytes. `stacks` is for accounts alone.
     """
 
     instances: int | None = None
     cpu_millis: int | None = None
     memory_bytes: int | None = None
     anycast: int | None = None
+    local_only: int | None = None
     workloads: int | None = None
     stacks: int | None = None
     # of each credential of the account; None: the default
@@ -30,12 +34,15 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What is declared. Workloads that are being deleted do not count."""
+    """What is declared. Workloads that are being deleted do not count, but in `local_only`: the prefix is taken until
+    they are gone.
+    """
 
     instances: int = 0
     cpu_millis: int = 0
     memory_bytes: int = 0
     anycast: int = 0
+    local_only: int = 0
     workloads: int = 0
     stacks: int = 0
 
@@ -45,8 +52,13 @@ _WORDS = {
     "cpu_millis": ("CPUs", 1000.0),
     "memory_bytes": ("GiB of memory", float(1 << 30)),
     "anycast": ("anycast addresses", 1.0),
+    "local_only": ("workloads with a covering prefix of their own (local only)", 1.0),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),
+}
+_WAYS_OUT = {
+    "local_only": "; declare it without local only, delete another (it counts until it is gone), or let the operator "
+    "raise the limit (anypop quota set --local-only)",
 }
 
 
@@ -54,6 +66,7 @@ def usage_of(workloads: Iterable[Workload], *, stacks: int = 0) -> Usage:
     """What these workloads take together."""
     totals = dict.fromkeys((f.name for f in fields(Usage)), 0) | {"stacks": stacks}
     for workload in workloads:
+        totals["local_only"] += workload.anycast and workload.local_only
         if workload.deleting:
             continue
         count = sum(target.replicas * len(set(target.cities)) for target in workload.targets)
@@ -66,6 +79,13 @@ def usage_of(workloads: Iterable[Workload], *, stacks: int = 0) -> Usage:
     return Usage(**totals)
 
 
+def grows(quota: Quota, before: Usage, after: Usage) -> bool:
+    """Whether more is taken of anything that has a limit. Asked of what was changed alone, it says whether all has to
+    be counted.
+    """
+    return any(getattr(quota, name) is not None and getattr(after, name) > getattr(before, name) for name in _WORDS)
+
+
 def excess(subject: str, quota: Quota, before: Usage, after: Usage) -> Iterator[Problem]:
     """Each limit of `subject` that `after` exceeds and that `before` did not exceed as far: what shrinks is never
     refused.
@@ -75,6 +95,6 @@ def excess(subject: str, quota: Quota, before: Usage, after: Usage) -> Iterator[
         if limit is not None and now > limit and now > was:
             message = (
                 f"{now / unit:g} {words} would be declared; the quota of {subject} is {limit / unit:g}, {was / unit:g} "
-                "are used"
+                f"are used{_WAYS_OUT.get(name, '')}"
             )
             yield Problem(path=subject, message=message)

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, StrictInt
 
 from anypop.api.models.common import Answer, Id, Request, left_out
 from anypop.control.rates import REQUESTS_PER_S
+from anypop.plan.quota import LOCAL_ONLY_BY_DEFAULT
 
 MOST = (1 << 62) - 1  # what fits into a signed 64-bit number everywhere
 
@@ -21,11 +22,18 @@ class StackQuotaRequest(Request):
     cpu_millis: Limit = None
     memory_bytes: Limit = None
     anycast: Annotated[Limit, Field(description="anycast addresses")] = None
+    local_only: Annotated[
+        Limit,
+        Field(
+            description="workloads with a covering prefix of their own (local only); of an account where it is left "
+            f"out: {LOCAL_ONLY_BY_DEFAULT}"
+        ),
+    ] = None
     workloads: Limit = None
 
 
 class QuotaRequest(StackQuotaRequest):
-    """The same for an account and all its stacks."""
+    """The same for an account and all its stacks; what is left out has no limit or its default."""
 
     stacks: Limit = None
     requests_per_second: Annotated[
@@ -52,6 +60,7 @@ class StackLimits(Answer):
     cpu_millis: int = left_out()
     memory_bytes: int = left_out()
     anycast: int = left_out()
+    local_only: int = left_out()
     workloads: int = left_out()
 
 
@@ -63,17 +72,18 @@ class Limits(StackLimits):
 
 
 class StackUsage(Answer):
-    """What is declared. Workloads that are being deleted do not count."""
+    """What is declared. Workloads that are being deleted do not count, but in `local_only`."""
 
     instances: int
     cpu_millis: int
     memory_bytes: int
     anycast: int
+    local_only: int
     workloads: int
 
 
 class Usage(StackUsage):
-    """What is declared. Workloads that are being deleted do not count."""
+    """What is declared. Workloads that are being deleted do not count, but in `local_only`."""
 
     stacks: int
 
