@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from anypop.model import codec
 from anypop.model.announce import Announcement, Scope
+from anypop.model.backbone import Backbone, BackboneRules
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
-from anypop.model.order_delta import Digests, OrderDelta, apply, delta
+from anypop.model.order_delta import Digests, OrderDelta, apply, delta, written
 from anypop.model.order_text import OrderWriter, address
 from anypop.model.reasons import Reason
 from tests.agent_world import instance, order
@@ -40,8 +41,13 @@ def orders(draw: st.DrawFn) -> Order:
         Removal(name=i.name, uid=i.uid, reason=Reason.SCALED_DOWN, detail=draw(texts))
         for i in instances[: draw(st.integers(0, 1))]
     )
+    gates = tuple(draw(st.lists(st.ip_addresses(), max_size=2)))
     told = tuple(
-        Announcement(prefix=prefix, upstream=name, scope=Scope()) for name in draw(st.lists(texts, max_size=2))
+        Announcement(prefix=prefix, upstream=name, scope=Scope(), gates=gates)
+        for name in draw(st.lists(texts, max_size=2))
+    )
+    backbone = Backbone(
+        rules=BackboneRules(port=draw(st.integers(1, 2))), address=IPv4Address("192.0.2.1"), carried=(prefix,)
     )
     grants = (Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED),) if draw(st.booleans()) else ()
     return replace(
@@ -51,6 +57,7 @@ def orders(draw: st.DrawFn) -> Order:
         announcements=told,
         grants=grants,
         asn=draw(st.integers(1, 2)),
+        backbone=backbone if draw(st.booleans()) else None,
     )
 
 
@@ -99,6 +106,16 @@ def test_a_difference_from_another_order_is_refused() -> None:
 def test_an_order_is_written_as_the_codec_writes_it(given_order: Order) -> None:
     """Byte for byte, whatever stands in its texts."""
     assert OrderWriter().order(given_order).encode() == codec.to_json(given_order)
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(orders(), orders(), orders())
+def test_a_difference_is_written_as_the_codec_writes_it(before: Order, after: Order, other: Order) -> None:
+    """Also by a writer that has written others."""
+    writer = OrderWriter()
+    writer.order(other)
+    for change in (delta(before, after), replace(delta(after, before), digest="0")):
+        assert written(change, writer).encode() == codec.to_json(change)
 
 
 @pytest.mark.parametrize(

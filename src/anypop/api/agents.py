@@ -18,7 +18,8 @@ from anypop.api.parameters import whole
 from anypop.control.refusals import Forbidden
 from anypop.model import codec, limits
 from anypop.model.errors import Invalid
-from anypop.model.order_delta import BASE_HEADER
+from anypop.model.order_delta import BASE_HEADER, written
+from anypop.model.order_text import OrderWriter
 from anypop.model.report import Report
 from anypop.model.report_limits import excess
 
@@ -74,7 +75,9 @@ async def get_order(
         return Response(status_code=204)
     difference = platform.core.difference(issued, after, digest) if accept == "delta" else None
     if difference is not None:
-        return Response(codec.to_json(difference), media_type=JSON, headers={BASE_HEADER: str(difference.base)})
+        return Response(
+            written(difference, OrderWriter()), media_type=JSON, headers={BASE_HEADER: str(difference.base)}
+        )
     return Response(issued.body, media_type=JSON)
 
 

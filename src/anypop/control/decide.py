@@ -21,7 +21,7 @@ from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.order import Removal
 from anypop.model.reasons import Reason
 from anypop.model.table import differing, with_entries, without_keys
-from anypop.plan.orders import cut
+from anypop.plan.orders import Counting, cut
 from anypop.plan.recheck import recheck
 from anypop.plan.replan import Planned, Replanned, Touched, replan
 from anypop.plan.sites import Sites
@@ -246,6 +246,9 @@ def _ordered(
     Orders of hosts that have left the network stay, so that generations go on where they were if the host returns.
     """
     orders: dict[HostName, Issued] = {}
+    counting = Counting(
+        owner_of=planned.owner_of, idle=draft.verdict.idle, is_new=_is_new(draft, planned), carried=planned.carried
+    )
     for host in hosts:
         if host not in planned.hosts:
             continue
@@ -259,10 +262,8 @@ def _ordered(
             generation,
             ours=planned.sites.ours,
             grants=draft.verdict.hosts[host].grants,
-            owner_of=planned.owner_of,
-            idle=draft.verdict.idle,
+            counting=counting,
             rules=planned.network.instances,
-            is_new=_is_new(draft, planned, planned.hosts[host].pop),
         )
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))
@@ -274,11 +275,11 @@ def _ordered(
     return with_entries(draft.orders, orders)
 
 
-def _is_new(draft: State, planned: Planned, pop: CityCode) -> Callable[[Prefix, WorkloadId | None], bool]:
-    """Whether a workload is a newcomer in that PoP; in a prefix that is carried, whether it has served nowhere."""
+def _is_new(draft: State, planned: Planned) -> Callable[[Prefix, WorkloadId | None, CityCode], bool]:
+    """Whether a workload is a newcomer in a PoP; in a prefix that is carried, whether it has served nowhere."""
     newcomers, memory = draft.verdict.newcomers, draft.history.workloads
 
-    def is_new(prefix: Prefix, workload: WorkloadId | None) -> bool:
+    def is_new(prefix: Prefix, workload: WorkloadId | None, pop: CityCode) -> bool:
         if workload is None:
             return False
         if prefix in planned.carried:

@@ -19,7 +19,7 @@ from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order import Order
-from anypop.model.order_delta import OrderDelta, apply, delta
+from anypop.model.order_delta import OrderDelta, apply, delta, written
 from anypop.model.order_text import OrderWriter
 from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.reasons import Reason
@@ -234,9 +234,7 @@ def of_issued(issued: Issued, base: Issued | None, writer: OrderWriter) -> Row:
     row: Row = {"host": order.host, "generation": order.generation, "at": issued.at}
     if base is None or issued.whole == order.generation:
         return {**row, "base": None, "body": writer.order(order)}
-    change = delta(base.order, order)
-    frame = codec.to_json(replace(change, instances=())).decode()
-    return {**row, "base": base.order.generation, "body": writer.with_instances(frame, change.instances)}
+    return {**row, "base": base.order.generation, "body": written(delta(base.order, order), writer)}
 
 
 def to_issued(found: Sequence[RowMapping], reveal: Conceal) -> Issued:

@@ -244,6 +244,8 @@ class _Rejudging:
         self.now = now
         self.dirty_prefixes: set[Prefix] = set(before.pending | (before.carried ^ plan.carried))
         self.dirty_workloads: set[WorkloadId] = set()
+        # whose gates are, by their identity: hosts that announce the same prefix wait for the same ones
+        self.owners: dict[int, tuple[tuple[Address, ...], frozenset[WorkloadId]]] = {}
         for second in before.due.group_names("second"):
             if second <= now + _MARGIN_S:
                 for what, at in before.due.group("second", second).items():
@@ -308,8 +310,12 @@ class _Rejudging:
         part = self.plan.hosts.get(host)
         for told in part.announcements if part is not None else ():
             if told.scope.mode is Mode.ANNOUNCE and told.prefix not in found and told.prefix in self.plan.covering:
-                owners = (self.plan.owner_of(gate) for gate in told.gates)
-                found[told.prefix] = frozenset(owner for owner in owners if owner is not None)
+                known = self.owners.get(id(told.gates))
+                if known is None:
+                    owners = (self.plan.owner_of(gate) for gate in told.gates)
+                    whose = frozenset(owner for owner in owners if owner is not None)
+                    known = self.owners[id(told.gates)] = told.gates, whose
+                found[told.prefix] = known[1]
         return found
 
     def _view(self, host: HostName) -> View:

@@ -13,7 +13,7 @@ from anypop.model import codec
 from anypop.model.announce import Announcement
 from anypop.model.names import HostName
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
-from anypop.model.order_text import OrderWriter
+from anypop.model.order_text import OrderWriter, filled
 
 BASE_HEADER = "x-anypop-base"  # by which an agent sees that it got a difference, and from which generation
 _DIGEST_BYTES = 16  # nobody has an interest in two orders with one digest; chance alone must not make them
@@ -85,19 +85,37 @@ def apply(before: Order, change: OrderDelta) -> Order:
     )
 
 
+def written(change: OrderDelta, writer: OrderWriter) -> str:
+    """As JSON: the very bytes that `codec.to_json` gives, with what the writer knows already."""
+    told = change.announcements
+    bare = replace(change, instances=(), announcements=None if told is None else (), frame=None)
+    document = codec.to_json(bare).decode()
+    if change.frame is not None:
+        document = filled(document, '"frame":null', f'"frame":{writer.order(change.frame)}')
+    return writer.with_parts(document, change.instances, told or ())  # its own parts stand before the frame's
+
+
 class Digests:
-    """Digests of orders. It remembers each instance's, so that an order of which one instance is new costs one
-    instance.
+    """Digests of one host's orders. It remembers each instance's, so that an order of which one instance is new costs
+    one instance; the backbone's text; and the last digests, since an order is asked for once more as the base of the
+    next.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[InstanceOrder, bytes]] = {}
+        self._frames = OrderWriter()
+        self._last: tuple[tuple[Order, str], ...] = ()
 
     def of(self, order: Order) -> str:
         """The same for two orders if and only if they are equal, in 32 hex digits."""
+        for known, digest in self._last:
+            if known is order:
+                return digest
         found = self._of_instances(order.instances)
-        frame = codec.to_json(replace(order, instances=()))
-        return hashlib.blake2b(b"".join((frame, *found)), digest_size=_DIGEST_BYTES).hexdigest()
+        frame = self._frames.order(replace(order, instances=())).encode()
+        digest = hashlib.blake2b(b"".join((frame, *found)), digest_size=_DIGEST_BYTES).hexdigest()
+        self._last = (order, digest), *self._last[:1]
+        return digest
 
     def _of_instances(self, instances: Iterable[InstanceOrder]) -> list[bytes]:
         writer = OrderWriter()

@@ -1,9 +1,9 @@
 """An order as JSON, quickly: the very bytes that `codec.to_json` gives, from pieces that are the same in many
-instances.
+instances, or in the orders of many hosts.
 
 In: an order or one of its instances. Out: JSON text. A platform's first plan writes an order for every host, and the
-instances of a workload differ in little more than their addresses. A test holds this equal to the codec for every
-field.
+instances of a workload differ in little more than their addresses; where a prefix is carried, all hosts wait for the
+same gates and have the same backbone as before. A test holds this equal to the codec for every field.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,22 @@ from json.encoder import encode_basestring as text_of
 from socket import AF_INET6, inet_ntoa, inet_ntop
 
 from anypop.model import codec
-from anypop.model.announce import Address
+from anypop.model.announce import Address, Announcement
+from anypop.model.backbone import Backbone
 from anypop.model.order import InstanceOrder, Order, Payload
 from anypop.model.sealing import Conceal, with_secrets
 
 _NO_INSTANCES = '"instances":[]'
+_NO_ANNOUNCEMENTS = '"announcements":[]'
+_NO_GATES = '"gates":[]'
+_NO_BACKBONE = '"backbone":null'
+_GATES_KEPT = 64  # texts of gates that a writer remembers: a host announces a few prefixes
 
 
 class OrderWriter:
-    """Writes orders; keeps what it has written of payloads as long as it lives, which is for one piece of work.
-    `conceal`: what to write in place of a secret, by whose it is; None: the secret itself.
+    """Writes orders; keeps what it has written of payloads as long as it lives, which is for one piece of work, or,
+    where it writes no instances, for the orders of one host. `conceal`: what to write in place of a secret, by whose it
+    is; None: the secret itself.
     """
 
     def __init__(self, conceal: Conceal | None = None) -> None:
@@ -31,17 +37,24 @@ class OrderWriter:
         self._payloads: dict[
             int, tuple[Payload, str]
         ] = {}  # by identity: equal ones are mostly the same object, and hashing one costs more
+        self._gates: dict[int, tuple[tuple[Address, ...], str]] = {}  # by identity as well
+        self._backbone: tuple[Backbone, str] | None = None  # the last one
 
     def order(self, order: Order) -> str:
         """The whole order."""
-        return self.with_instances(codec.to_json(replace(order, instances=())).decode(), order.instances)
+        document = codec.to_json(replace(order, instances=(), announcements=(), backbone=None)).decode()
+        if order.backbone is not None:
+            document = filled(document, _NO_BACKBONE, f'"backbone":{self._backbone_text(order.backbone)}')
+        return self.with_parts(document, order.instances, order.announcements)
 
-    def with_instances(self, document: str, instances: Iterable[InstanceOrder]) -> str:
-        """A document that was written without its instances, with them. Inside a text of it a quotation mark never
-        stands alone.
-        """
-        before, _, after = document.partition(_NO_INSTANCES)
-        return f'{before}"instances":[{",".join(map(self.instance, instances))}]{after}'
+    def with_parts(
+        self, document: str, instances: Iterable[InstanceOrder], announcements: Iterable[Announcement] = ()
+    ) -> str:
+        """A document that was written without its instances and announcements, with them."""
+        texts = [self._announcement(one) for one in announcements]
+        if texts:
+            document = filled(document, _NO_ANNOUNCEMENTS, f'"announcements":[{",".join(texts)}]')
+        return filled(document, _NO_INSTANCES, f'"instances":[{",".join(map(self.instance, instances))}]')
 
     def instance(self, one: InstanceOrder) -> str:
         links = ",".join(
@@ -62,6 +75,23 @@ class OrderWriter:
             f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)}}}'
         )
 
+    def _announcement(self, one: Announcement) -> str:
+        document = codec.to_json(replace(one, gates=())).decode()
+        return filled(document, _NO_GATES, f'"gates":[{self._gates_text(one.gates)}]') if one.gates else document
+
+    def _gates_text(self, gates: tuple[Address, ...]) -> str:
+        known = self._gates.get(id(gates))
+        if known is None:
+            if len(self._gates) >= _GATES_KEPT:
+                self._gates.clear()
+            known = self._gates[id(gates)] = gates, ",".join([f'"{address(a)}"' for a in gates])
+        return known[1]
+
+    def _backbone_text(self, backbone: Backbone) -> str:
+        if self._backbone is None or self._backbone[0] is not backbone:
+            self._backbone = backbone, codec.to_json(backbone).decode()
+        return self._backbone[1]
+
     def _payload(self, one: InstanceOrder) -> str:
         payload = one.payload
         known = self._payloads.get(id(payload))
@@ -70,6 +100,14 @@ class OrderWriter:
             written = payload if conceal is None else with_secrets(payload, partial(conceal, one.workload_id))
             known = self._payloads[id(payload)] = payload, codec.to_json(written).decode()
         return known[1]
+
+
+def filled(document: str, empty: str, full: str) -> str:
+    """A document that was written with an empty member, with what belongs there. Inside a text of it a quotation mark
+    never stands alone.
+    """
+    before, _, after = document.partition(empty)
+    return f"{before}{full}{after}"
 
 
 def address(one: Address) -> str:

@@ -89,6 +89,12 @@ def told_of(
     found: dict[HostName, tuple[Announcement, ...]] = {}
     notes: list[PlanNote] = []
     stands = {city for workload, _ in gates for city in homes[workload].pops if city in sites.pops}
+    # one tuple for all hosts: whoever works on it later (judge, orders, their text) sees that it is the same
+    every = tuple(address for _, address in gates) if carried else ()
+    held: dict[HostName, _Gates] = defaultdict(list)
+    for workload, address in gates:
+        for name in homes[workload].hosts:
+            held[name].append((workload, address))
     for city in sites.pops if carried and gates else sorted(stands, key=sites.ranks.__getitem__):
         told = False
         pop, drains = sites.pops[city], tuple(ground.drains_at(city))
@@ -102,10 +108,11 @@ def told_of(
                     host,
                     prefix,
                     gates,
+                    every=every,
+                    mine=held.get(host.name, ()),
                     asn=sites.network.asn,
                     rules=rules,
                     homes=homes,
-                    carried=carried,
                     drains=drains,
                 )
             ):
@@ -158,18 +165,18 @@ def _of_prefix(
     prefix: Prefix,
     gates: _Gates,
     *,
+    every: tuple[Address, ...],
+    mine: Sequence[tuple[WorkloadId, Address]],
     asn: int,
     rules: _Rules,
     homes: Mapping[WorkloadId, Homes],
-    carried: bool,
     drains: Sequence[Drain],
 ) -> Iterator[Announcement]:
     """A covering prefix as one host tells it. To another network only where every address of the prefix has an instance
-    on this host, for it draws the traffic of all; to the PoP's edge router where each has one in this PoP. One that is
-    carried it tells in any case, with all its addresses as gates; an edge router then hears of each address, too.
+    on this host (`mine`), for it draws the traffic of all; to the PoP's edge router where each has one in this PoP. One
+    that is carried it tells in any case, with all its addresses (`every`) as gates; an edge router then hears of each
+    address, too.
     """
-    every = tuple(address for _, address in gates) if carried else ()
-    mine = [(w, address) for w, address in gates if host.name in homes[w].hosts]
     for upstream in host.upstreams:
         if not upstream.has_session(prefix.version) or not (mine or every):
             continue
@@ -185,7 +192,7 @@ def _of_prefix(
             level, over = standing_over(
                 (d for d in drains if d.kind is DrainKind.HOST), pop.city, host.name, upstream.name, prefix
             )
-            for one in gates if carried else mine:
+            for one in gates if every else mine:
                 scope = Scope(prepend=0 if one in mine else 1)
                 yield Announcement(
                     prefix=ip_network(one[1]),

@@ -161,7 +161,9 @@ def _candidates(
     if sites.backbones and not mine.local:
         yield from _carried(prefixes, tenants, mine, footprints)
         return
-    lets = [p for p in prefixes if all(sites.may_announce(p, city) for city in mine.asked)]
+    lets = prefixes
+    if sites.policies:
+        lets = tuple(p for p in prefixes if all(sites.may_announce(p, city) for city in mine.asked))
     place = mine.place
     for prefix in lets:
         sharing = tenants(prefix)

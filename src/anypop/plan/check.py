@@ -218,6 +218,7 @@ def _prefixes(plan: Plan, sites: Sites) -> Iterator[Problem]:
             yield Problem(
                 path="anycast", message=f"workload {entry.workload_id} has an address outside its covering prefix"
             )
+    right: dict[int, Announcement] = {}  # by their gates, which hosts share
     for name, part in plan.hosts.items():
         host = sites.hosts[name].host if name in sites.hosts else None
         own: set[Prefix] = {host.external4, host.external6} if host else set()
@@ -227,7 +228,12 @@ def _prefixes(plan: Plan, sites: Sites) -> Iterator[Problem]:
             # the PoP's own edge router hears single addresses; nobody else ever does
             if not ours and not (told.upstream in edges and _is_part_of(told.prefix, own | anycast)):
                 yield Problem(path=name, message=f"{told.prefix} would be announced to {told.upstream} and is not ours")
-            yield from _gates(name, told)
+            known = right.get(id(told.gates))
+            if known is None or known.prefix != told.prefix:
+                wrong = list(_gates(name, told))
+                yield from wrong
+                if not wrong:
+                    right[id(told.gates)] = told
 
 
 def _is_part_of(prefix: Prefix, ours: Collection[Prefix]) -> bool:

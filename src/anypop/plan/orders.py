@@ -7,11 +7,10 @@ plan or in the verdict.
 
 from collections.abc import Callable, Container
 from dataclasses import replace
-from functools import partial
 
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.confinement import InstanceRules
-from anypop.model.names import HostName, WorkloadId
+from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network
 from anypop.model.order import Grant, Order
 from anypop.model.plan import HostPlan, Plan, Verdict
@@ -34,13 +33,51 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
         generation,
         ours=plan.network.ours(),
         grants=grants,
-        owner_of=owners.get,
-        idle=verdict.idle,
-        is_new=lambda prefix, workload: (
-            workload not in known if prefix in plan.carried else (part.pop, workload) in verdict.newcomers
+        counting=Counting(
+            owner_of=owners.get,
+            idle=verdict.idle,
+            is_new=lambda prefix, workload, pop: (
+                workload not in known if prefix in plan.carried else (pop, workload) in verdict.newcomers
+            ),
+            carried=plan.carried,
         ),
         rules=plan.network.instances,
     )
+
+
+class Counting:
+    """Announcements as orders have them: with the gates that count. Hosts that wait for the same gates get the same
+    ones, worked out once. `idle`: see `Verdict`; `is_new`: whether a workload is a newcomer in a PoP, or, in a prefix
+    that is `carried`, in all of its PoPs.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner_of: Callable[[Address], WorkloadId | None],
+        idle: Container[WorkloadId | None],
+        is_new: Callable[[Prefix, WorkloadId | None, CityCode], bool],
+        carried: Container[Prefix],
+    ) -> None:
+        self._owner_of = owner_of
+        self._idle = idle
+        self._is_new = is_new
+        self._carried = carried
+        # by identity, with what keeps it: to compare or to hash a hundred addresses costs more than to go through them
+        self._known: dict[tuple[int, CityCode | None], tuple[tuple[Address, ...], tuple[Address, ...]]] = {}
+
+    def of(self, told: Announcement, pop: CityCode) -> Announcement:
+        """As the order of a host in that PoP has it."""
+        if not told.gates:
+            return told
+        key = id(told.gates), None if told.prefix in self._carried else pop
+        known = self._known.get(key)
+        if known is None:
+            counted = gates_that_count(
+                told, self._owner_of, self._idle, lambda workload: self._is_new(told.prefix, workload, pop)
+            )
+            known = self._known[key] = told.gates, counted
+        return told if known[1] is told.gates else replace(told, gates=known[1])
 
 
 def cut(
@@ -51,14 +88,11 @@ def cut(
     *,
     ours: tuple[Prefix, ...],
     grants: tuple[Grant, ...],
-    owner_of: Callable[[Address], WorkloadId | None],
-    idle: Container[WorkloadId | None],
-    is_new: Callable[[Prefix, WorkloadId | None], bool],
+    counting: Counting,
     rules: InstanceRules,
 ) -> Order:
     """The order of one host out of its part of a plan. `ours`: of the network, worked out once for all hosts; `grants`:
-    the judge's answers to it; `idle`: see `Verdict`; `is_new`: whether a workload is a newcomer in this host's PoP, or,
-    in a prefix that is carried, in all of its PoPs; `rules`: the operator's for instances.
+    the judge's answers to it; `counting`: for all hosts as well; `rules`: the operator's for instances.
     """
     told_here = {a.prefix for a in part.announcements}
     return Order(
@@ -74,10 +108,7 @@ def cut(
         upstreams=site.upstreams,
         instances=part.instances,
         removed=part.removed,
-        announcements=tuple(
-            replace(told, gates=gates_that_count(told, owner_of, idle, partial(is_new, told.prefix)))
-            for told in part.announcements
-        ),
+        announcements=tuple(counting.of(told, part.pop) for told in part.announcements),
         # a grant for a prefix that is no longer announced here would only puzzle the reader of the order
         grants=tuple(g for g in grants if g.prefix in told_here),
         ours=ours,
@@ -99,5 +130,7 @@ def gates_that_count(
     what has served here (where the prefix is carried: anywhere): whoever has never answered takes nobody out of a PoP.
     Where nobody else is in the prefix they all stay.
     """
-    counting = tuple(g for g in told.gates if owner_of(g) not in idle)
-    return tuple(g for g in counting if not is_new(owner_of(g))) or counting or told.gates
+    owned = [(g, owner_of(g)) for g in told.gates]
+    counting = tuple((g, owner) for g, owner in owned if owner not in idle)
+    found = tuple(g for g, owner in counting if not is_new(owner)) or tuple(g for g, _ in counting)
+    return found if found and len(found) < len(told.gates) else told.gates

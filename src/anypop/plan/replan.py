@@ -468,13 +468,16 @@ class _Replanning:
         announced: list[Announcement] = [*own(site.pop, site.host, indexes, drains, tunnels=bool(self.sites.backbones))]
         for prefix in self.telling.get(host, ()):
             announced += self.told[prefix].hosts[host]
+        was, backbone = self.before.hosts.get(host), self.sites.backbone_of(host, self.carried_in_order)
+        if was is not None and was.backbone == backbone:
+            backbone = was.backbone  # the very same object tells everyone later that nothing changed
         return HostPlan(
             pop=site.pop.city,
             host=host,
             instances=tuple(row.order for row in rows if row.order is not None),
             removed=self.removed.get(host, ()),
             announcements=tuple(announced),
-            backbone=self.sites.backbone_of(host, self.carried_in_order),
+            backbone=backbone,
         )
 
 
