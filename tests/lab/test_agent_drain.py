@@ -6,12 +6,16 @@ Each test of what must not break has its control: the same without the pin break
 
 import asyncio
 import contextlib
+import itertools
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
 from anypop.agent.act.network.drain import Drains, LiveFlows, live_flows
+from anypop.agent.act.network.held import Held
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.sockets import connections, full_queues
 from anypop.host import netns, process
@@ -359,15 +363,124 @@ def test_a_connection_that_no_socket_tells_of_stays(net: Netlink, version: int, 
         process.run(netns.command(old, "sysctl", "-qw", "net.ipv4.tcp_syncookies=1"))
 
 
+HOLDS = f"""
+import socket
+kept, listener = [], socket.create_server(("::", {PORT + 1}), family=socket.AF_INET6, dualstack_ipv6=True)
+print(flush=True)
+while True:
+    kept.append(listener.accept())
+"""
+
+
+@contextlib.asynccontextmanager
+async def holding(space: str) -> AsyncIterator[None]:
+    """A server that is a process in there, takes every connection on the next port and says nothing."""
+    words = netns.command(space, sys.executable, "-c", HOLDS)
+    server = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        await server.stdout.readline()
+        yield
+    finally:
+        server.kill()
+        await server.wait()
+
+
+def test_a_connection_that_no_client_holds_is_no_flow(net: Netlink) -> None:
+    """The clients' packets are led elsewhere, as by a route that has changed: two connections are left half open, and
+    two open and idle. Those of clients that are there count for as long as they like.
+    """
+    old, ports = BOTH[0].space, {"half open": 41001, "idle": 41002, "held": 41003}
+    addresses = list(EXTERNAL.values())
+
+    async def scenario() -> list[int]:
+        loop, drains, held = asyncio.get_running_loop(), Drains(net, PREFIX), Held(time.monotonic)
+        async with holding(old):
+            clients = []
+            with dropped(f"tcp sport {ports['half open']} tcp flags & syn == 0 drop"):
+                for address, port in itertools.product(addresses, ports.values()):
+                    client = Client(address, port=port)
+                    await loop.sock_connect(client.sock, (str(address), PORT + 1))
+                    clients.append(client)
+                lost = f"tcp sport {{ {ports['half open']}, {ports['idle']} }} drop"
+                with dropped(lost, "gone"):
+                    for client in clients:
+                        if client.sock.getsockname()[1] != ports["held"]:
+                            client.sock.close()
+                    await drains.pin(OLD, BOTH[0].behind)
+                    own(net, BOTH[1])
+                    before = live_flows(PREFIX, OLD, addresses).inbound
+                    async with asyncio.timeout(15):
+                        while live_flows(PREFIX, OLD, addresses, held).inbound > 2:  # noqa: ASYNC110 - the kernel changes it
+                            await asyncio.sleep(0.1)  # as often as the agent looks
+                    # the server has just sent its answer to their SYN again, and that says nothing of a client
+                    assert not live_flows(PREFIX, OLD, addresses, held).unanswered
+                    over, later = loop.time() + 2.5, []
+                    while loop.time() < over:
+                        later.append(live_flows(PREFIX, OLD, addresses, held).inbound)
+                        await asyncio.sleep(0.1)
+            for client in clients:
+                client.sock.close()
+        return [before, *later]
+
+    before, *later = asyncio.run(scenario())
+    assert before == 6
+    assert set(later) == {2}  # they are asked and answer, and are never given up
+
+
+def test_a_client_that_a_full_queue_did_not_take_is_there(net: Netlink) -> None:
+    """Its connection is half open at the server for as long as the queue is full, although the client has it and
+    answers; when there is room it is served.
+    """
+    old = BOTH[0].space
+
+    async def scenario() -> list[str]:
+        loop, drains, held = asyncio.get_running_loop(), Drains(net, PREFIX), Held(time.monotonic)
+        listener = made_in(old, socket.AF_INET6)
+        with listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("::", PORT))
+            listener.listen(2)
+            full = full_queues(old)
+            clients = [Client(EXTERNAL[4], port=41011 + n) for n in range(5)]
+            with dropped("tcp sport { 41011, 41012 } tcp flags & (syn | fin | rst | psh | ack) == ack drop"):
+                for client in clients:  # the others fill the queue
+                    await loop.sock_connect(client.sock, (str(client.address), PORT))
+            await drains.pin(OLD, BOTH[0].behind)
+            own(net, BOTH[1])
+            async with asyncio.timeout(9):
+                while min(c.tries for c in connections(old, [EXTERNAL[4]]) if c.inbound and c.half_open) < 2:
+                    assert not held.gone(old, [EXTERNAL[4]])
+                    await asyncio.sleep(0.1)
+            assert not held.gone(old, [EXTERNAL[4]])
+            assert full_queues(old) > full
+            answering = asyncio.create_task(answer_all(listener, "old"))
+            async with asyncio.timeout(9):
+                said = await asyncio.gather(*(client.ask() for client in clients))
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+            for client in clients:
+                client.sock.close()
+        return list(said)
+
+    assert asyncio.run(scenario()) == ["old"] * 5
+
+
 @contextlib.contextmanager
-def without_lone_acknowledgements() -> Iterator[None]:
-    """The client's packets that acknowledge and say nothing else are lost meanwhile."""
-    rule = "tcp flags & (syn | fin | rst | psh | ack) == ack drop;"
+def dropped(rule: str, table: str = "t") -> Iterator[None]:
+    """What the client sends and this rule of nftables drops."""
     process.run(
         netns.command(CLIENT, "nft", "-f", "-"),
-        stdin=f"table inet t {{ chain c {{ type filter hook output priority 0; {rule} }}; }}",
+        stdin=f"table inet {table} {{ chain c {{ type filter hook output priority 0; {rule}; }}; }}",
     )
     try:
         yield
     finally:
-        process.run(netns.command(CLIENT, "nft", "delete", "table", "inet", "t"))
+        process.run(netns.command(CLIENT, "nft", "delete", "table", "inet", table))
+
+
+@contextlib.contextmanager
+def without_lone_acknowledgements() -> Iterator[None]:
+    """The client's packets that acknowledge and say nothing else are lost meanwhile."""
+    with dropped("tcp flags & (syn | fin | rst | psh | ack) == ack drop"):
+        yield
