@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.agent.decide import memory
-from anypop.agent.decide.announcements import reason_for
+from anypop.agent.decide.announcements import reason_for, speaker_for
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import ContainerState, Ending, Member, Past, ProbeVerdict
 from anypop.agent.decide.facts import Facts
@@ -32,11 +33,13 @@ from anypop.agent.decide.steps import (
     instance_lane,
 )
 from anypop.agent.naming import short
+from anypop.model.announce import Announcement, Scope
 from anypop.model.confinement import Confinement
 from anypop.model.order import Grant, InstanceOrder, Order
+from anypop.model.peering import UpstreamKind
 from anypop.model.reasons import Reason
 from anypop.model.report import Phase
-from tests.agent_world import COVERS, HOST, POP, FakeHost, instance, order, settle, web
+from tests.agent_world import COVERS, HOST, POP, UPSTREAMS, FakeHost, instance, order, settle, web
 from tests.examples import examples
 
 
@@ -210,6 +213,38 @@ def test_a_grant_withdraws_what_nobody_answers_for() -> None:
     host.sick.clear()
     settle(host)
     assert any(e.prefix == COVERS[0] for e in host.speaker.exports)
+
+
+def test_an_edge_router_is_told_to_prefer_other_hosts_while_nobody_answers_here() -> None:
+    """The address alone, at once, without a grant, and only on that session; what the PoP is told by stays as it is. A
+    new agent, which has not asked anybody yet, changes nothing; who answers again is told as before.
+    """
+    single = ip_network(COVERS[0][1])
+    edge, other = (replace(UPSTREAMS[0], kind=UpstreamKind.EDGE), UPSTREAMS[1])
+    asked = order(1, instance(0))
+    told = tuple(
+        Announcement(prefix=single, upstream=u.name, scope=Scope(), gates=(COVERS[0][1],)) for u in (edge, other)
+    )
+    host = FakeHost()
+    host.obey(replace(asked, upstreams=(edge, other), announcements=(*asked.announcements, *told)))
+    settle(host)
+    plain = host.speaker
+    assert plain is not None
+    assert {(e.prefix, e.upstream) for e in plain.exports} >= {(single, edge.name), (single, other.name)}
+    assert not any(e.graceful for e in plain.exports)
+    faded = replace(
+        plain, exports=tuple(replace(e, graceful=(e.prefix, e.upstream) == (single, edge.name)) for e in plain.exports)
+    )
+    host.sick.add(instance(0).uid)
+    assert speaker_for(host.facts(), host.now) == faded
+    host.sick.clear()
+    host.kill()
+    assert speaker_for(host.facts(health={}), host.now) == plain
+    host.die(instance(0).uid)
+    assert speaker_for(host.facts(), host.now) == faded
+    assert speaker_for(host.facts(), host.now + 60) == faded, "however long nobody answers: others may have nobody too"
+    settle(host)
+    assert host.speaker == plain
 
 
 def test_a_speaker_that_dies_goes_on_where_it_was() -> None:

@@ -2,7 +2,9 @@
 
 In: `Facts`, the time. Out: the whole `SpeakerConfig`. A prefix goes out only when its routes are in the kernel and
 every gate has an instance that is known to be healthy; once out, ill health alone never takes it back: that is the
-governor's to grant. What the order takes back, or what leaves with its last instance, first turns to the lowest
+governor's to grant. An address that the PoP's own edge router spreads over hosts is told at the lowest preference while
+nobody answers for it here: another host that does is then preferred, and where none does nothing changes. What the
+order takes back, or what leaves with its last instance, first turns to the lowest
 preference for `decay_s` (RFC 8326) and is then withdrawn. On a session that flaps nothing is announced for a while
 (`flaps`).
 """
@@ -71,9 +73,17 @@ def _export(key: tuple[Prefix, str], facts: Facts, now: float) -> Export | None:
     if asked is not None and not facts.is_abandoned(prefix):
         granted = facts.grants.get(prefix)
         # an address without any working instance is left to the governor; its routes being away is ours to mend
-        may_go = granted is not None and granted.allowed and not facts.gates(prefix) <= facts.open_gates
-        return None if may_go else current
+        shut = not facts.gates(prefix) <= facts.open_gates
+        if granted is not None and granted.allowed and shut:
+            return None
+        return replace(current, graceful=True) if shut and _is_spread(key, facts) else current
     return _fading(key, current, facts, now)
+
+
+def _is_spread(key: tuple[Prefix, str], facts: Facts) -> bool:
+    """Whether this is one address, told to the router that spreads it over the hosts of this PoP."""
+    prefix, name = key
+    return prefix.prefixlen == prefix.max_prefixlen and name in facts.edges
 
 
 def as_asked(asked: Announcement) -> Export:

@@ -20,6 +20,7 @@ from anypop.agent.decide.steps import instance_lane
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Announcement, Mode, Prefix
 from anypop.model.order import Grant, InstanceOrder, Order
+from anypop.model.peering import UpstreamKind
 
 PIN_TRIES = 5  # some six seconds: a host on which nft does not work any more must still be able to remove an instance
 
@@ -317,6 +318,11 @@ class Facts:
         known = {u.name for u in self.order.upstreams}
         asked = (a for a in self.order.announcements if a.scope.mode is Mode.ANNOUNCE and a.upstream in known)
         return {(a.prefix, a.upstream): a for a in asked}
+
+    @cached_property
+    def edges(self) -> frozenset[str]:
+        """Sessions with the PoP's own edge router, by name."""
+        return frozenset(u.name for u in self.order.upstreams if u.kind is UpstreamKind.EDGE)
 
     @cached_property
     def drained_prefixes(self) -> frozenset[Prefix]:
