@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from anypop.agent.act.bgp import bird, loading
+from anypop.agent.act.bgp.bird import Bird
 from anypop.agent.act.network.learnt import is_prepared, prepare
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.bfd import files
@@ -249,3 +252,56 @@ def _in_kernel(lab: InteropLab, table: str) -> bool:
         argv = ["ip", "route", "show", "table", table, "proto", "bird"]
         return bool(process.run(netns.command(lab.pop, *argv)).strip())
     return False
+
+
+def test_a_configuration_that_costs_what_should_stand_is_taken_back(
+    lab: InteropLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BIRD's parser has nothing against it: by mistake it tells OpenBGPD nothing more, which was to hear the same as
+    before. The one before runs again, OpenBGPD has its prefixes, and no session was reset.
+    """
+    lab.say(*_all())
+    wait_until(lambda: _down(lab) == [], timeout_s=20, reason="all sessions stand")
+    wait_until(lambda: lab.heard(OPENBGPD, ANYCAST4), timeout_s=5, reason="OpenBGPD hears of it")
+    before, since = lab.look().config, {(s.upstream, s.family): s.since for s in lab.look().sessions}
+    rightly = bird.render
+
+    def wrongly(*args: Any, **settings: Any) -> str:
+        text = rightly(*args, **settings)
+        return re.sub(r"(filter to_u4_openbgpd \{).*?\n\treject;", r"\1\n\treject;", text, flags=re.DOTALL)
+
+    monkeypatch.setattr(bird, "render", wrongly)
+    monkeypatch.setattr(loading, "WELL_WITHIN_S", 0.3)
+    with pytest.raises(WorldError, match=r"u4_openbgpd tells 0 prefixes, of 1 .* the one before runs again"):
+        lab.say(*_all(prepend=1))
+    assert lab.look().config == before
+    wait_until(lambda: lab.heard(OPENBGPD, ANYCAST4), timeout_s=5, reason="OpenBGPD hears of it again")
+    assert {(s.upstream, s.family): s.since for s in lab.look().sessions} == since
+
+
+def test_a_configuration_that_nobody_confirms_does_not_stay(lab: InteropLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who loads it dies before he has seen that all is well: BIRD itself goes back, and the next agent says it anew."""
+    lab.say(*_all())
+    before = lab.look().config
+    asks = birdc.ask
+
+    def dies(control: Path, *commands: str, **settings: Any) -> str:
+        if "configure confirm" in commands:
+            raise KeyboardInterrupt
+        return asks(control, *commands, **settings)
+
+    monkeypatch.setattr(loading, "UNDO_S", 1)
+    monkeypatch.setattr(birdc, "ask", dies)
+    with pytest.raises(KeyboardInterrupt):
+        lab.say(*_all(prepend=1))
+    monkeypatch.undo()
+    wanted, lab.bird = lab.config, Bird(lab.folder / "bird")
+    wait_until(lambda: lab.look().config == before, timeout_s=5, reason="BIRD has gone back by itself")
+    lab.say(*wanted.exports)
+    assert lab.look().config == wanted
+    wait_until(lambda: _path(lab, OPENBGPD) == (OWN, OWN), timeout_s=5, reason="OpenBGPD hears of the prepend")
+
+
+def _path(lab: InteropLab, name: str) -> tuple[int, ...]:
+    heard = lab.heard(name, ANYCAST4)
+    return heard.path if heard is not None else ()

@@ -1,9 +1,10 @@
 """The BIRD daemon of this PoP: started detached, found again, told its configuration, asked how it stands.
 
 In: `SpeakerConfig`. Out: the configuration that runs (the daemon itself is asked which one that is), sessions, what
-is really exported. A configuration is checked by the daemon before it is loaded. A session that cannot be is left out
-and told, and the others go on; what is refused without any session leaves everything as it was. BIRD outlives this
-process; one that is stopped or hangs is ended, and started anew like one that died.
+is really exported. A configuration is checked by the daemon before it is loaded, and taken back when what should
+stand does not (`loading`). A session that cannot be is left out and told, and the others go on; what is refused
+without any session leaves everything as it was. BIRD outlives this process; one that is stopped or hangs is ended, and
+started anew like one that died.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -22,6 +23,7 @@ from anypop.agent.act.bgp.accepted import flaws, refused
 from anypop.agent.act.bgp.adj_rib_out import read_export
 from anypop.agent.act.bgp.bfd import Bfd, wanted_of
 from anypop.agent.act.bgp.config import Passwords, digest, render, sessions_of
+from anypop.agent.act.bgp.loading import TakenBackError, kept, load
 from anypop.agent.act.bgp.passwords import read_passwords
 from anypop.agent.act.bgp.protocols import is_shut, read_sessions, read_tunnels
 from anypop.agent.act.bgp.tunnels import tunnel_name
@@ -69,6 +71,7 @@ class Bird:
         self._log = folder / "bird.log"
         self._last: SpeakerConfig | None = None
         self._left: dict[str, str] = {}
+        self._passwords: Passwords = {}
         self._silent_since: float | None = None
         self._stopped: int | None = None  # the daemon that was seen to be stopped by the look before this one
         self._ended: tuple[float, str] = (0.0, "")
@@ -89,13 +92,16 @@ class Bird:
         # first, so that it takes over from a BIRD of an earlier version before any neighbour misses a packet
         self._bfd.set(wanted_of(config, left))
         try:
-            self._load(self._write(file, config, passwords, left))
+            self._load(self._write(file, config, passwords, left), config, passwords, left)
+        except TakenBackError:
+            self._bfd.set(wanted_of(self._last, self._left) if self._last is not None else ())
+            raise
         except WorldError:
             left |= self._refused(config, passwords, left)
-            self._load(self._write(file, config, passwords, left))
+            self._load(self._write(file, config, passwords, left), config, passwords, left)
             self._bfd.set(wanted_of(config, left))
         file.with_suffix(".left").write_text(json.dumps(left))
-        self._last, self._left = config, left
+        self._last, self._left, self._passwords = config, left, passwords
         self._link(file)
         self._sweep(name)
 
@@ -108,11 +114,13 @@ class Bird:
             stream.write(text)
         return file
 
-    def _load(self, file: Path) -> None:
+    def _load(self, file: Path, config: SpeakerConfig, passwords: Passwords, left: Collection[str]) -> None:
         if process.alive(self._pid) is None:
             self._start(file)
-        else:
-            birdc.ask(self._control, f'configure check "{file}"', f'configure "{file}"', timeout_s=_ASK_S)
+            return
+        others = {name for name, secret in passwords.items() if self._passwords.get(name) != secret}
+        keep = kept(self._last, config, but={*others, *left, *self._left})
+        load(self._control, file, name=file.stem, keep=keep, timeout_s=_ASK_S)
 
     def _refused(self, config: SpeakerConfig, passwords: Passwords, left: Mapping[str, str]) -> dict[str, str]:
         """The sessions that BIRD's parser refuses."""
