@@ -82,13 +82,13 @@ def external(order: InstanceOrder, version: int = 4) -> Address:
 
 class Upstreams:
     """BGP neighbours of the PoP: a namespace and a BIRD each, named `<prefix>-up-<name>`; one named `nobfd` does
-    without BFD.
+    without BFD. `bfd_ms`: how often it sends.
     """
 
-    def __init__(self, prefix: str, router: str, folder: Path, names: tuple[str, ...]) -> None:
+    def __init__(self, prefix: str, router: str, folder: Path, names: tuple[str, ...], bfd_ms: int = 100) -> None:
         self._prefix, self._router, self._folder = prefix, router, folder
         self.all: list[Upstream] = []
-        self._names = names
+        self._names, self._bfd_ms = names, bfd_ms
 
     def open(self) -> None:
         """Make and start all of them."""
@@ -112,7 +112,7 @@ class Upstreams:
                 Upstream(name=name, asn=asn, interface=inside, neighbor4=IPv4Address(f"{out4}.1"),
                 local4=IPv4Address(f"{out4}.2"),
                          neighbor6=IPv6Address(f"{out6}:1"), local6=IPv6Address(f"{out6}:2"), bfd=name != "nobfd",
-                         imports=IMPORTS)
+                         bfd_interval_ms=self._bfd_ms, imports=IMPORTS)
             )  # fmt: skip
             self._start(self.all[-1], number)
 
@@ -140,7 +140,8 @@ class Upstreams:
 
     def _start(self, upstream: Upstream, number: int) -> None:
         config = self._folder / f"{upstream.name}.conf"
-        bfd = 'protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }'
+        times = f"min rx interval {self._bfd_ms} ms; min tx interval {self._bfd_ms} ms; multiplier 3;"
+        bfd = f'protocol bfd {{ debug {{ events }}; interface "*" {{ {times} }}; }}'
         lines = ["log stderr all;", f"router id 10.99.{number}.1;", "protocol device {}", bfd]
         for family, neighbor, own, route in (
             (4, upstream.local4, upstream.neighbor4, f"203.0.113.{number + 1}/32"),
@@ -245,7 +246,7 @@ class Control:
 class PopLab:
     """Everything together. `name` is one test module's; with the process it is unique, so two runs go side by side."""
 
-    def __init__(self, name: str, upstreams: tuple[str, ...] = ("one",)) -> None:
+    def __init__(self, name: str, upstreams: tuple[str, ...] = ("one",), *, bfd_ms: int = 100) -> None:
         self.prefix = prefix = f"{name}{os.getpid() % 46656:x}"
         self.router = f"{prefix}-pop-lhr"
         self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
@@ -256,7 +257,7 @@ class PopLab:
             ip.batch([f"netns add {self.router}"])
             self._closers.append(lambda: ip.batch([f"netns del {self.router}"]))
             ip.batch(["link set lo up"], netns=self.router)
-            self.upstreams = Upstreams(prefix, self.router, self.folder, upstreams)
+            self.upstreams = Upstreams(prefix, self.router, self.folder, upstreams, bfd_ms)
             self._closers.append(self.upstreams.close)
             self.upstreams.open()
             self.podman = PodmanService(self.folder / "podman")

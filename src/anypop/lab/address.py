@@ -21,17 +21,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from anypop.lab.topology import EDGE, MTU, LinkKind, OwnPop, Topology
+from anypop.lab.topology import EDGE, MTU, LinkKind, OwnNetwork, OwnPop, Topology
 from anypop.model.cities import one_way_ms
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity, Host, Network, Pop, Upstream, UpstreamKind
 from anypop.model.peering import Imports
 
-BFD_MS, BFD_TIMES = 50, 3
-"""How fast either end of a link to one of our PoPs, or inside one, notices that the other is silent."""
-
-BFD = f"min rx interval {BFD_MS} ms; min tx interval {BFD_MS} ms; multiplier {BFD_TIMES};"
-
+BFD_TIMES = 3
 VANTAGES4 = IPv4Network("172.16.0.0/12")
 VANTAGES6 = IPv6Network("fd00:e::/32")
 MANAGEMENT = IPv4Network("100.64.0.0/16")
@@ -241,6 +237,13 @@ def plan(topology: Topology, prefix: str) -> LabPlan:
     )
 
 
+def bfd_of(own: OwnNetwork) -> str:
+    """How fast either end of a link to one of our PoPs, or inside one, notices that the other is silent, as BIRD has
+    it.
+    """
+    return f"min rx interval {own.bfd_ms} ms; min tx interval {own.bfd_ms} ms; multiplier {BFD_TIMES};"
+
+
 def network_of(lab: LabPlan) -> Network:
     """Our own network as an operator would write it down."""
     own = lab.topology.own
@@ -385,7 +388,13 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
     for i, pop in enumerate(topology.own.pops):
         here, router_id = pop_netns(prefix, pop.city), IPv4Address("10.1.0.1") + i
         outer = tuple(
-            _session(ends[here, upstream_interface(up.name)], name=up.name, asn=up.asn, kind=up.kind)
+            _session(
+                ends[here, upstream_interface(up.name)],
+                name=up.name,
+                asn=up.asn,
+                kind=up.kind,
+                bfd_ms=topology.own.bfd_ms,
+            )
             for up in pop.upstreams
         )
         several = len(pop.hosts) > 1
@@ -399,7 +408,8 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
             netns, upstreams = host_netns(prefix, name), outer
             if several:
                 link = ends[netns, upstream_interface(EDGE)]
-                upstreams = (_session(link, name=EDGE, asn=topology.own.asn, kind=UpstreamKind.EDGE),)
+                own = topology.own
+                upstreams = (_session(link, name=EDGE, asn=own.asn, kind=UpstreamKind.EDGE, bfd_ms=own.bfd_ms),)
             host = Host(
                 name=name,
                 router_id=IPv4Address("10.2.0.1") + next(ids) if several else router_id,
@@ -425,7 +435,7 @@ def _sites(topology: Topology, prefix: str, links: tuple[Link, ...]) -> Iterator
         )
 
 
-def _session(link: Link, *, name: str, asn: int, kind: UpstreamKind) -> Upstream:
+def _session(link: Link, *, name: str, asn: int, kind: UpstreamKind, bfd_ms: int) -> Upstream:
     """A session over `link` as its end `a` has it."""
     (local4, local6), (neighbor4, neighbor6) = (
         [text.partition("/")[0] for text in end.addresses] for end in (link.a, link.b)
@@ -440,6 +450,6 @@ def _session(link: Link, *, name: str, asn: int, kind: UpstreamKind) -> Upstream
         neighbor6=IPv6Address(neighbor6),
         local6=IPv6Address(local6),
         imports=IMPORTS,
-        bfd_interval_ms=BFD_MS,
+        bfd_interval_ms=bfd_ms,
         bfd_multiplier=BFD_TIMES,
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from anypop.lab.address import BFD, LabPlan, PopSite
+from anypop.lab.address import LabPlan, PopSite, bfd_of
 from anypop.model.announce import Prefix
 from anypop.model.network import Upstream, UpstreamKind
 from anypop.model.reserved import DEFAULT, RESERVED_AS, bogon_sets
@@ -39,7 +39,7 @@ class EdgeHost:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig:
     """Everything that an edge router's configuration depends on. `external*`: of the whole PoP; those of its hosts
-    lie inside.
+    lie inside. `bfd`: its times.
     """
 
     name: str
@@ -51,6 +51,7 @@ class EdgeConfig:
     external6: IPv6Network
     upstreams: tuple[Upstream, ...]
     hosts: tuple[EdgeHost, ...]
+    bfd: str
 
 
 def config_of(lab: LabPlan, site: PopSite) -> EdgeConfig:
@@ -81,6 +82,7 @@ def config_of(lab: LabPlan, site: PopSite) -> EdgeConfig:
         external6=site.edge.external6,
         upstreams=site.pop.edge,
         hosts=tuple(hosts),
+        bfd=bfd_of(own),
     )
 
 
@@ -107,7 +109,7 @@ def render(config: EdgeConfig) -> str:
         *_prefixes(config),
         "",
         "protocol device { scan time 10; }",
-        f'protocol bfd {{ interface "{_towards(config)}" {{ {BFD} }}; }}',
+        f'protocol bfd {{ interface "{_towards(config)}" {{ {config.bfd} }}; }}',
         *_block(
             "function fades()",
             [

@@ -11,7 +11,7 @@ between loopbacks. Babel and not OSPF, because OSPF may not tell of its first ne
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from anypop.lab.address import BFD, End, LabPlan, Link, Role, Router
+from anypop.lab.address import End, LabPlan, Link, Role, Router, bfd_of
 from anypop.lab.policy import Neighbour, Policy
 from anypop.lab.topology import OwnNetwork
 from anypop.model.cities import city
@@ -87,7 +87,7 @@ def render(lab: LabPlan, router: Router) -> str:
             [f"ipv{family} {{ import none; export where source = RTS_BGP || source = RTS_BABEL; }};"],
         )
     lines += _interior(lab, router)
-    lines += _bfd(known)
+    lines += _bfd(known, bfd_of(lab.topology.own))
     lines += _block("function set_preference()", [*policy.preferring()])
     regions = sorted({city(s.city).continent for s in known if s.relationship is Relationship.INTERNAL})
     for region in regions:
@@ -166,12 +166,13 @@ def link_cost(km: float) -> int:
     return max(_LEAST_COST, round(km))
 
 
-def _bfd(known: Sequence[RouterSession]) -> Iterator[str]:
-    """Towards our PoPs 50 ms x 3: how fast a cut is noticed there is what people come to see. Elsewhere 1 s x 3, which
-    a hundred networks on one machine can afford (at 300 ms they took half a core when nothing happened).
+def _bfd(known: Sequence[RouterSession], times: str) -> Iterator[str]:
+    """Towards our PoPs 50 ms x 3, unless the topology says otherwise: how fast a cut is noticed there is what people
+    come to see. Elsewhere 1 s x 3, which a hundred networks on one machine can afford (at 300 ms they took half a core
+    when nothing happened).
     """
     pops = ", ".join(f'"{s.interface}"' for s in known if s.pop)
-    fast = [f"interface {pops} {{ {BFD} }};"] if pops else []
+    fast = [f"interface {pops} {{ {times} }};"] if pops else []
     rest = ['interface "l*" { min rx interval 1 s; min tx interval 1 s; multiplier 3; };']
     if any(s.interface for s in known):
         yield from _block("protocol bfd bfd0", fast + rest)

@@ -122,6 +122,7 @@ class OwnPop:
 class OwnNetwork:
     """Our own AS: islands, one for each PoP. `anycast*`: the covering prefixes, a /24 or /48 or shorter each.
     `backbone`: hosts carry traffic for each other, over the same upstreams as everybody's; None: they do not.
+    `bfd_ms`: how often BFD sends on its sessions.
     """
 
     asn: int
@@ -129,6 +130,7 @@ class OwnNetwork:
     anycast6: tuple[IPv6Network, ...]
     pops: tuple[OwnPop, ...]
     backbone: BackboneRules | None = None
+    bfd_ms: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

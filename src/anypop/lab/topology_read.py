@@ -45,6 +45,7 @@ _BACKBONE = {
     "bfd_interval_ms": (10, 60_000),
     "bfd_multiplier": (2, 255),
 }
+_BFD_MS = 50  # times 3: a silent loss next to a PoP is seen in 0.15 s
 _MOST_HOSTS = 16  # a PoP's /24 is shared out in parts of 2^n, and a /28 is the least that is worth a host's while
 
 # Parts that say nothing more once they are wrong as a whole.
@@ -175,15 +176,17 @@ class _Reader:
 
     def own(self, row: object) -> OwnNetwork:
         path = "anypop"
-        fields = self.mapping(row, path, required=("asn", "anycast4", "anycast6", "pops"), optional=("backbone",))
+        required, optional = ("asn", "anycast4", "anycast6", "pops"), ("backbone", "bfd_ms")
+        fields = self.mapping(row, path, required=required, optional=optional)
         asn = self.asn(fields, "asn", path)
         anycast4 = [n for at, item in self.rows(fields, "anycast4", path) if (n := self.network4(item, at))]
         anycast6 = [m for at, item in self.rows(fields, "anycast6", path) if (m := self.network6(item, at))]
         pops = [p for at, item in self.rows(fields, "pops", path) if (p := self.pop(item, at))]
         backbone = self.backbone(fields["backbone"], f"{path}.backbone") if "backbone" in fields else None
         found = OwnNetwork(
-            asn=asn or 0, anycast4=tuple(anycast4), anycast6=tuple(anycast6), pops=tuple(pops), backbone=backbone
-        )
+            asn=asn or 0, anycast4=tuple(anycast4), anycast6=tuple(anycast6), pops=tuple(pops), backbone=backbone,
+            bfd_ms=self.within(fields.get("bfd_ms", _BFD_MS), f"{path}.bfd_ms", (10, 1000)) or _BFD_MS,
+        )  # fmt: skip
         self.paths[id(found)] = path
         return found
 
@@ -191,16 +194,15 @@ class _Reader:
         """`{}`: the settings of `BackboneRules`; a field in it replaces one of them."""
         optional = ("port", "mtu", "bfd_interval_ms", "bfd_multiplier")
         fields = self.mapping(row, path, required=(), optional=optional)
-        found = {}
-        for key in optional:
-            if key in fields:
-                least, most = _BACKBONE[key]
-                value = fields[key]
-                if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-                    found[key] = value
-                else:
-                    self.wrong(f"{path}.{key}", f"{value!r} must be {least} to {most}")
-        return BackboneRules(**found)
+        found = {key: self.within(fields[key], f"{path}.{key}", _BACKBONE[key]) for key in optional if key in fields}
+        return BackboneRules(**{key: value for key, value in found.items() if value is not None})
+
+    def within(self, value: object, path: str, bounds: tuple[int, int]) -> int | None:
+        """A whole number inside these bounds; None, and told, where it is none."""
+        if isinstance(value, int) and not isinstance(value, bool) and bounds[0] <= value <= bounds[1]:
+            return value
+        self.wrong(path, f"{value!r} must be {bounds[0]} to {bounds[1]}")
+        return None
 
     def pop(self, row: object, path: str) -> OwnPop | None:
         fields = self.mapping(
