@@ -5,14 +5,18 @@ when one host goes.
 import os
 import re
 import signal
+import socket
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
-from anypop.host import birdc, process
+from anypop.host import birdc, netns, process
 from anypop.lab import build, platform, vantage
 from anypop.lab.build import Lab
 from anypop.lab.leftovers import left_behind
@@ -174,36 +178,92 @@ def test_a_host_that_is_cut_off_costs_its_flows_a_third_of_a_second_and_nobody_e
     assert updates(lab.folder) == before
 
 
-def test_a_host_whose_programs_are_killed_leaves_its_pop_announced(
-    shell: Shell, lab: Lab, addresses: tuple[str, str]
-) -> None:
-    """Agent and speaker of one host get SIGKILL under load: its flows move to the other host at once, its upstreams
-    hear nothing, and the next `up` brings the agent back, which brings the speaker back.
+def test_a_host_whose_programs_are_killed_goes_on(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:
+    """Agent and speaker of one host get SIGKILL under load: host and instances are well, so its flows stay, those that
+    are open too (with them, the edge router would spread anew). Its upstreams hear nothing, and the next `up` brings
+    the agent back, which brings the speaker back.
     """
     before = updates(lab.folder)
     place = shell.place
+    with netns.inside(lab.vantage("london").netns):
+        flows = [socket.create_connection((addresses[1], 80), timeout=3) for _ in range(16)]
     with Stream(lab.vantage("london"), addresses[1], interval_s=EVERY_S, timeout_s=0.5, most=4000) as stream:
         wait_until(lambda: len(stream.answers) > 50, timeout_s=5, reason="requests run")
         for pid_file in (place.pid_file("agent-lhr-1"), place.home("LHR-1") / "bird" / "bird.pid"):
             pid = process.alive(pid_file)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-        wait_until(
-            lambda: all(nexthops(lab, a) == 1 for a in addresses),
-            timeout_s=3,
-            reason="the edge router turns to the other host",
-        )
+        wait_until(lambda: "Established" not in _session(lab), timeout_s=3, reason="the edge router has noticed")
         later = len(stream.answers) + 100
         wait_until(lambda: len(stream.answers) > later, timeout_s=10, reason="requests go on for a while")
+        assert all(nexthops(lab, a) == 2 for a in addresses)
+        platform.up(
+            place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None
+        )
+        wait_until(lambda: "Established" in _session(lab), timeout_s=15, reason="its speaker is back")
+        until_both_serve(lab, addresses)
         answers = stream.stop()
     failed = [answer for answer in answers if not answer.ok]
-    assert len(failed) <= OPEN, f"{len(failed)} of {len(answers)} failed"
+    assert not failed, f"{len(failed)} of {len(answers)} failed"
+    names = {_page(flow) for flow in flows}
+    assert all(names & set(here) for here in hosts_of(shell).values()), f"open connections were answered by {names}"
+    assert names <= {f"web-eu1-lhr-{n}" for n in range(4)}
     assert updates(lab.folder) == before
-    platform.up(
-        place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None
-    )
+
+
+def _page(flow: socket.socket) -> str:
+    """What comes by a connection that has been open for a while; nothing where it was reset."""
+    with flow, suppress(OSError):
+        flow.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with flow.makefile() as told:
+            return told.read().splitlines()[-1].strip()
+    return ""
+
+
+def test_a_host_on_which_nothing_runs_any_more_leaves_its_share_to_the_other(
+    shell: Shell, lab: Lab, addresses: tuple[str, str], tmp_path: Path
+) -> None:
+    """Both of its processes get SIGKILL: the edge router turns to the other host, in both families, without a word to
+    its upstreams, and back when they have been started anew.
+    """
+    before, edge = updates(lab.folder), lab.plan.sites[0].netns
+    with (
+        (tmp_path / "routes").open("w+") as heard,
+        subprocess.Popen(netns.command(edge, "ip", "monitor", "route"), stdout=heard) as monitor,
+    ):
+        try:
+            wait_until(lambda: _listens(monitor.pid), timeout_s=5, reason="the kernel's changes are heard")
+            for pid in _pids(shell, "LHR-1"):
+                os.kill(pid, signal.SIGKILL)
+            for address in addresses:
+                turned = re.compile(rf"^{re.escape(address)} via \S+ dev h2 ", re.MULTILINE)
+                wait_until(
+                    lambda turned=turned: turned.search((tmp_path / "routes").read_text()),  # type: ignore[misc]
+                    timeout_s=5,
+                    reason="the edge router turns to the other host",
+                )
+        finally:
+            monitor.kill()
     until_both_serve(lab, addresses)
     assert updates(lab.folder) == before
+
+
+def _listens(pid: int) -> bool:
+    """Whether it has its netlink socket."""
+    with suppress(OSError):  # a file is closed meanwhile
+        return any(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
+def _pids(shell: Shell, host: str) -> list[int]:
+    """Main processes of a host's containers."""
+    transport = httpx.HTTPTransport(uds=str(shell.place.podman(host).socket))
+    with httpx.Client(transport=transport, base_url="http://podman/v4.0.0/libpod") as http:
+        return [int(row["Pid"]) for row in http.get("/containers/json").raise_for_status().json()]
+
+
+def _session(lab: Lab) -> str:
+    return birdc.ask(lab.control_socket("pop-lhr"), "show protocols host_lhr_1_v6")
 
 
 def test_a_pop_without_any_host_is_withdrawn(shell: Shell, lab: Lab, addresses: tuple[str, str]) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from anypop.agent.act.bgp import bird, loading
+from anypop.agent.act.bgp import loading
 from anypop.agent.act.bgp.bird import Bird
+from anypop.agent.act.bgp.config import render
 from anypop.agent.act.network.learnt import is_prepared, prepare
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.bfd import files
@@ -264,13 +265,12 @@ def test_a_configuration_that_costs_what_should_stand_is_taken_back(
     wait_until(lambda: _down(lab) == [], timeout_s=20, reason="all sessions stand")
     wait_until(lambda: lab.heard(OPENBGPD, ANYCAST4), timeout_s=5, reason="OpenBGPD hears of it")
     before, since = lab.look().config, {(s.upstream, s.family): s.since for s in lab.look().sessions}
-    rightly = bird.render
 
     def wrongly(*args: Any, **settings: Any) -> str:
-        text = rightly(*args, **settings)
+        text = render(*args, **settings)
         return re.sub(r"(filter to_u4_openbgpd \{).*?\n\treject;", r"\1\n\treject;", text, flags=re.DOTALL)
 
-    monkeypatch.setattr(bird, "render", wrongly)
+    monkeypatch.setattr("anypop.agent.act.bgp.bird.render", wrongly)
     monkeypatch.setattr(loading, "WELL_WITHIN_S", 0.3)
     with pytest.raises(WorldError, match=r"u4_openbgpd tells 0 prefixes, of 1 .* the one before runs again"):
         lab.say(*_all(prepend=1))

@@ -257,7 +257,7 @@ def _host(host: EdgeHost, family: int) -> Iterator[str]:
             f'description "host {host.name}";',
             f"local {local} as OWN; neighbor {neighbor} as OWN; direct;",
             f"allow local as {_LOOP};  # hosts prepend our number for the world to see",
-            "bfd on; graceful restart off;  # a host whose speaker is gone gets no more traffic",
+            "bfd on; graceful restart aware;  # a speaker that dies comes back; a host that is gone is seen by BFD",
             "hold time 6; keepalive time 2;  # for a loss before BFD has come up, which takes a second or two",
             "connect delay time 1; connect retry time 1; error wait time 1, 2;",
             f"ipv{family} {{",

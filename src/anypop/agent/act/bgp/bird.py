@@ -26,6 +26,7 @@ from anypop.agent.act.bgp.config import Passwords, digest, render, sessions_of
 from anypop.agent.act.bgp.loading import TakenBackError, kept, load
 from anypop.agent.act.bgp.passwords import read_passwords
 from anypop.agent.act.bgp.protocols import is_shut, read_sessions, read_tunnels
+from anypop.agent.act.bgp.session import without_restart
 from anypop.agent.act.bgp.tunnels import tunnel_name
 from anypop.agent.act.bgp.words import session_name
 from anypop.agent.decide.elements import SpeakerConfig
@@ -107,12 +108,25 @@ class Bird:
 
     def _write(self, file: Path, config: SpeakerConfig, passwords: Passwords, left: Mapping[str, str]) -> Path:
         """Readable by us alone: it may hold passwords."""
-        text = render(config, log=self._log, passwords=passwords, left_out=left.keys())
+        text = render(
+            config, log=self._log, passwords=passwords, left_out=left.keys(), as_before=self._without_restart()
+        )
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             os.fchmod(handle, 0o600)
             stream.write(text)
         return file
+
+    def _without_restart(self) -> frozenset[str]:
+        """Sessions of a daemon that runs, as an older version of this program began them: they stay so until the
+        daemon is started anew.
+        """
+        if process.alive(self._pid) is None:
+            return frozenset()
+        try:
+            return without_restart((self._folder / "bird.conf").read_text())
+        except OSError:
+            return frozenset()
 
     def _load(self, file: Path, config: SpeakerConfig, passwords: Passwords, left: Collection[str]) -> None:
         if process.alive(self._pid) is None:

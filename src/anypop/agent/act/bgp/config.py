@@ -37,18 +37,24 @@ def sessions_of(config: SpeakerConfig) -> dict[str, tuple[Upstream, int]]:
 
 def digest(config: SpeakerConfig, *, log: Path, passwords: Passwords | None = None) -> str:
     """A short name of exactly this text; the daemon that runs it tells it (`eval anypop_digest`)."""
-    return hashlib.sha256(_body(config, log, "", passwords or {}, ()).encode()).hexdigest()[:16]
+    return hashlib.sha256(_body(config, log, "", passwords or {}).encode()).hexdigest()[:16]
 
 
 def render(
-    config: SpeakerConfig, *, log: Path, passwords: Passwords | None = None, left_out: Collection[str] = ()
-) -> str:
-    """The whole bird.conf. `left_out`: sessions that must not be in it; its digest stays that of the whole."""
+    config: SpeakerConfig, *, log: Path, passwords: Passwords | None = None, left_out: Collection[str] = (),
+    as_before: Collection[str] = (),
+) -> str:  # fmt: skip
+    """The whole bird.conf. `left_out`: sessions that must not be in it; `as_before`: those that stand without graceful
+    restart, and would be reset to get it. Its digest stays that of the whole.
+    """
     name = digest(config, log=log, passwords=passwords)
-    return _body(config, log, name, passwords or {}, left_out)
+    return _body(config, log, name, passwords or {}, left_out=left_out, as_before=as_before)
 
 
-def _body(config: SpeakerConfig, log: Path, name: str, passwords: Passwords, left_out: Collection[str]) -> str:
+def _body(
+    config: SpeakerConfig, log: Path, name: str, passwords: Passwords, *, left_out: Collection[str] = (),
+    as_before: Collection[str] = (),
+) -> str:  # fmt: skip
     sessions = {key: found for key, found in sessions_of(config).items() if key not in left_out}
     lines = [
         f'log "{log}" 1048576 "{log}.old" {{ info, remote, warning, error, auth, fatal, bug }};',
@@ -76,7 +82,7 @@ def _body(config: SpeakerConfig, log: Path, name: str, passwords: Passwords, lef
             "",
         ]
     for key, (upstream, family) in sessions.items():
-        lines += session(config, upstream, family, passwords.get(key))
+        lines += session(config, upstream, family, passwords.get(key), restarts=key not in as_before)
     lines += tunnels(config)
     return "\n".join(lines) + "\n"
 

@@ -6,6 +6,7 @@ a new version of this program leaves standing sessions alone: BIRD resets a sess
 but not when its filters or limits do, or when it is to leave BFD to others.
 """
 
+import re
 from collections.abc import Sequence
 
 from anypop.agent.act.bgp.policy import import_filter
@@ -22,8 +23,10 @@ RESTART_S = 10
 _ROLES = {role: role.value.replace("-", "_") for role in Role}
 
 
-def session(config: SpeakerConfig, upstream: Upstream, family: int, password: str | None) -> list[str]:
-    """All lines of one session."""
+def session(
+    config: SpeakerConfig, upstream: Upstream, family: int, password: str | None, *, restarts: bool = True
+) -> list[str]:
+    """All lines of one session. `restarts` False: without graceful restart where nothing is ordered about it."""
     name = session_name(upstream, family)
     exports = [e for e in config.exports if e.upstream == upstream.name and e.prefix.version == family]
     imports = import_filter(config, upstream, family)
@@ -41,7 +44,7 @@ def session(config: SpeakerConfig, upstream: Upstream, family: int, password: st
         "\tconnect delay time 1;",
         f"\tconnect retry time {upstream.connect_s or 1};",
         "\terror wait time 1, 2;",
-        *_manner(config.asn, upstream),
+        *_manner(config.asn, upstream, restarts=restarts),
         *_parameters(upstream, password),
         f"\tipv{family} {{",
         *([f"\t\tigp table near{family};"] if upstream.multihop is not None else []),
@@ -71,13 +74,13 @@ def _marks(asn: int, export: Export) -> list[str]:
     ]
 
 
-def _manner(asn: int, upstream: Upstream) -> list[str]:
-    """What is particular about a session. The PoP's own edge router spreads over its hosts: when a host's speaker is
-    gone it must turn to the others at once, so nothing is kept for a restart. It is one hop away also where it has our
-    own number (iBGP, which BIRD takes for multihop unless told).
+def _manner(asn: int, upstream: Upstream, *, restarts: bool) -> list[str]:
+    """What is particular about a session. The PoP's own edge router is one hop away also where it has our own number
+    (iBGP, which BIRD takes for multihop unless told). It keeps the routes of a speaker that is started anew like any
+    other neighbour: flows stay where they are, and a host that is gone is seen by BFD.
     """
     edge = upstream.kind is UpstreamKind.EDGE
-    wanted = upstream.graceful_restart or (GracefulRestart.OFF if edge else GracefulRestart.ON)
+    wanted = upstream.graceful_restart or (GracefulRestart.ON if restarts else GracefulRestart.OFF)
     direct = ["\tdirect;"] if edge and upstream.asn == asn and upstream.multihop is None else []
     if wanted is GracefulRestart.ON:
         return [*direct, f"\tgraceful restart on; graceful restart time {upstream.restart_s or RESTART_S};"]
@@ -95,3 +98,9 @@ def _parameters(upstream: Upstream, password: str | None) -> list[str]:
         ("password", f'"{password}"' if password is not None else None),
     ]
     return [f"\t{word} {value};" for word, value in asked if value is not None]
+
+
+def without_restart(text: str) -> frozenset[str]:
+    """Sessions of a configuration that have no graceful restart, by name."""
+    blocks = re.findall(r"^protocol bgp (\w+) \{$(.*?)^\}$", text, re.DOTALL | re.MULTILINE)
+    return frozenset(name for name, lines in blocks if "\tgraceful restart off;" in lines)
