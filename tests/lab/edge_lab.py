@@ -86,8 +86,8 @@ class BareHost:
             )
 
     def stop(self) -> None:
-        """Kill the speaker; its neighbour hears nothing but the end of the connection."""
-        process.end(self.folder / "bird.pid", grace_s=0)
+        """End it in good order, as a host does that is shut down: of one that dies the routes are kept for a while."""
+        process.end(self.folder / "bird.pid", grace_s=5)
 
     def hears(self) -> list[str]:
         """What the edge router tells it."""

@@ -77,7 +77,7 @@ def edge(lab: Lab, command: str) -> str:
 
 
 def test_no_upstream_hears_of_it_when_one_host_of_two_goes_or_returns(lab: Lab, hosts: Hosts) -> None:
-    """Whichever speaker dies and comes back: not one update or withdrawal leaves the PoP, and the other host gets all
+    """Whichever speaker goes and comes back: not one update or withdrawal leaves the PoP, and the other host gets all
     flows. When both are gone the covering prefixes are withdrawn, which the same counters show.
     """
     before = updates(lab.folder)
