@@ -17,7 +17,9 @@ import pytest
 from anypop.agent.observe import probes
 from anypop.agent.observe.ask import ask
 from anypop.agent.observe.probes import DEFAULT, STOPPED, Probes, Target
+from anypop.host import process
 from anypop.model.workload import Container, Port, Probe, ProbeKind
+from tests.wait import wait_until
 
 HERE = ip_address("127.0.0.1")
 KEY = ("u1", "web")
@@ -102,3 +104,68 @@ async def _until(watched: Probes, *, healthy: bool) -> None:
     async with asyncio.timeout(10):
         while watched.verdict("u1", ("web",)).healthy is not healthy:  # noqa: ASYNC110 - the kernel changes it
             await asyncio.sleep(0.005)
+
+
+def test_a_file_that_stays_open_tells_of_the_same_process_alone() -> None:
+    """Stopped, running, dead: a number that somebody else has later makes no difference."""
+    with subprocess.Popen(["sleep", "60"]) as sleeper, process.StoppedOrNot(sleeper.pid) as looked_at:
+        assert not looked_at.is_stopped()
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        wait_until(looked_at.is_stopped, timeout_s=5, reason="it is stopped")
+        sleeper.kill()
+        sleeper.wait()
+        assert not looked_at.is_stopped()
+    with process.StoppedOrNot(0) as nobody:
+        assert not nobody.is_stopped()
+
+
+def test_a_question_costs_little_more_than_the_connection_that_it_is(listener: socket.socket) -> None:
+    """Hundreds of them a second must not be felt: 200 containers without a probe of their own, as the agent asks them,
+    beside bare connections of the same process. The least of some turns counts: what else the machine does is not ours.
+    """
+    listener.listen(4096)
+    listener.setblocking(False)
+    port = listener.getsockname()[1]
+
+    async def inside(*_: object) -> int:
+        raise AssertionError
+
+    async def asked() -> float:
+        """Seconds of processor time for each question, in the cheapest of some turns."""
+        container = Container(name="web", image="i", ports=(Port(name="http", port=port, open_to_all=True),))
+        watched = Probes(wake=lambda: None, clock=time.time, run_inside=inside)
+        target = Target(container=container, address=HERE, pid=os.getpid(), found=False)
+        watched.set({(f"u{n}", "web"): target for n in range(200)})
+        costs = []
+        try:
+            for _ in range(5):
+                _accepted(listener)
+                begun = time.process_time()
+                await asyncio.sleep(DEFAULT.period_s)
+                spent = time.process_time() - begun
+                costs.append(spent / max(1, _accepted(listener)))
+        finally:
+            watched.close()
+        return min(costs)
+
+    mine, bare = asyncio.run(asked()), min(_bare(port) for _ in range(5))
+    assert mine < 5 * bare, f"{mine * 1e6:.0f} us for a question, {bare * 1e6:.0f} us for a bare connection"
+
+
+def _accepted(listener: socket.socket) -> int:
+    """How many connections waited."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
+
+
+def _bare(port: int) -> float:
+    begun = time.process_time()
+    for _ in range(200):
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+    return (time.process_time() - begun) / 200

@@ -14,7 +14,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import cache, lru_cache
 
 from anypop.agent.naming import PROBE_MARK
 from anypop.agent.observe import dns
@@ -100,6 +100,12 @@ async def _resolve(probe: Probe, address: Address, link: str) -> str | None:
     return dns.trouble_of(answer, number)
 
 
+@lru_cache(maxsize=1 << 12)
+def _text(address: Address) -> str:
+    """The same address is asked twice a second; to write it down takes longer than to look it up."""
+    return str(address)
+
+
 def _begun(address: Address, port: int, link: str) -> socket.socket | None:
     """A connection that is under way; None: it stood, and is gone again. The kernel answers for a server that listens,
     and for an instance on this machine it has done so when the call returns, so mostly nothing has to be waited for.
@@ -107,7 +113,7 @@ def _begun(address: Address, port: int, link: str) -> socket.socket | None:
     sock = _socket(address, socket.SOCK_STREAM, link)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        number = sock.connect_ex((str(address), port))
+        number = sock.connect_ex((_text(address), port))
         if number == errno.EINPROGRESS and not _is_connected(sock):
             return sock
         if number not in (0, errno.EINPROGRESS):

@@ -259,22 +259,28 @@ class Probes:
         return max(0.0, self._begun[key] + probe.initial_delay_s - self._clock())
 
     async def _keep_asking(self, place: Place, target: Target, questions: Sequence[Probe]) -> None:
+        with process.StoppedOrNot(target.pid) as looked_at:
+            await self._ask_on(place, target, questions, looked_at)
+
+    async def _ask_on(
+        self, place: Place, target: Target, questions: Sequence[Probe], looked_at: process.StoppedOrNot
+    ) -> None:
         probe, address = questions[0], _addresses(target).get(place[1], target.address)
         thresholds = Thresholds(rise=max(1, probe.success_threshold), fall=max(1, probe.failure_threshold))
         if self._health[place].stage is Stage.PENDING:
             await asyncio.sleep(self._rest_of_delay_s(place[0], probe))
-        begun, declared = self._clock(), target.container.readiness is not None
+        begun, declared, clock = self._clock(), target.container.readiness is not None, asyncio.get_running_loop().time
         while True:
-            asked_at = asyncio.get_running_loop().time()
+            asked_at = clock()
             # the kernel takes connections for a process that is stopped, until its queue is full
-            trouble = STOPPED if not declared and process.is_stopped(target.pid) else None
+            trouble = STOPPED if not declared and looked_at.is_stopped() else None
             for question in questions:
                 trouble = trouble or await self._ask(place[0], target, question, address)
             self._said[place] = trouble or ""
             self._move(place, Event.FAILURE if trouble else Event.SUCCESS, thresholds)
             pause_s = _pause(probe, self._health[place], self._clock() - begun)
             if not declared:  # a question that nobody answers puts off the next one no further
-                pause_s = max(QUICK_S, pause_s - (asyncio.get_running_loop().time() - asked_at))
+                pause_s = max(QUICK_S, pause_s - (clock() - asked_at))
             await asyncio.sleep(pause_s)
 
     async def _ask(self, key: Key, target: Target, probe: Probe, address: Address) -> str | None:
