@@ -23,7 +23,9 @@ Samples = dict[str, list[float]]
 
 
 def rows() -> Iterable[Row]:
-    """Rows `throughput`, `p99`, `throughput_vs_haproxy`, `carried_throughput` and `rules_1000_instances`."""
+    """Rows `throughput`, `p99`, `throughput_vs_haproxy`, `between_vs_haproxy`, `carried_throughput` and
+    `rules_1000_instances`.
+    """
     prefix = f"b{os.getpid() % 46656:x}"
     with tempfile.TemporaryDirectory(prefix="anyp-", dir="/tmp") as name:
         program = compiled(Path(name), "pour")
@@ -46,11 +48,15 @@ def near(twins: Twins, program: Path, ours: Way) -> Iterable[Row]:
     ways = {"ours": ours, "plain": twins.plain(), "proxied": twins.proxied(), "direct": twins.direct()}
     fast = in_turns(ways, lambda way: speed(program, way))
     yield row("throughput", fast["ours"], unit=UNIT, against=PLAIN, floor=fast["plain"], ratio_above=0.97)
-    # of what stands between: the work that is left when client and server are taken away
+    against = "HAProxy in its place; work of client and server counted in both"
+    yield row("throughput_vs_haproxy", fast["ours"], unit=UNIT, against=against, floor=fast["proxied"], ratio_above=3)
+    # Most of that is the client's and the server's own work, which no forwarding changes. So once more without it: less
+    # what a transfer costs with nothing between. What is left of ours is little, so its figure is a rough one; what
+    # would be less than a hundredth of the ends' work counts as that.
     ends = 1 / median(fast["direct"])
     ours_alone, theirs = ([1 / max(1 / s - ends, ends / 100) for s in fast[name]] for name in ("ours", "proxied"))
-    against = "HAProxy in its place; work of client and server not counted"
-    yield row("throughput_vs_haproxy", ours_alone, unit=UNIT, against=against, floor=theirs, ratio_above=3)
+    against = "HAProxy in its place; work of client and server (the same with nothing between) taken off both"
+    yield row("between_vs_haproxy", ours_alone, unit=UNIT, against=against, floor=theirs)
     late = in_turns({name: ways[name] for name in ("ours", "plain")}, lambda way: p99(program, way))
     yield row("p99", late["ours"], unit="us", against=PLAIN, floor=late["plain"], ratio_below=1.1)
 

@@ -8,7 +8,7 @@ the CPU of everybody who takes part: a busy machine changes that less than it ch
 import os
 import subprocess
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -171,5 +171,9 @@ def _cpu_s(pids: Iterable[int]) -> float:
 
 def _softirq_pids() -> tuple[int, ...]:
     """The threads to which the kernel gives packets that are too many for whoever sent them."""
-    found = (file for file in Path("/proc").glob("[0-9]*/comm") if file.read_text().startswith("ksoftirqd"))
-    return tuple(int(file.parent.name) for file in found)
+    found = []
+    for file in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # whoever else is here may end at any moment
+            if file.read_text().startswith("ksoftirqd"):
+                found.append(int(file.parent.name))
+    return tuple(found)
