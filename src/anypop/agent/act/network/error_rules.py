@@ -14,7 +14,7 @@ from anypop.agent.naming import TUNNEL
 from anypop.model.announce import Address
 
 FAMILIES = {4: "ip", 6: "ip6"}
-BASE_RULES = {"remember": 1, "arriving": 1, "made_here": 2, "error": 2}
+BASE_RULES = {"remember": 2, "arriving": 1, "made_here": 2, "error": 2}
 """The chains that every table has, and how many rules each."""
 
 _PER_SECOND, _BURST = 20, 40  # errors copied to all: to 200 members, 4,000 packets of 5 us, a fiftieth of a core
@@ -56,18 +56,20 @@ def _skeleton(table: str, version: int) -> str:
             *_named(
                 "chain remember",
                 "type filter hook forward priority mangle; policy accept;",
-                f"{ip} daddr @anycast ct direction original ct mark set oifname map @links",
+                # a connection stays with its link, or ends
+                "meta l4proto tcp ct state established ct mark != 0 accept",
+                f"ct direction original {ip} daddr @anycast ct mark set oifname map @links",
             ),
             *_named(
                 "chain arriving",
                 "type filter hook prerouting priority mangle; policy accept;",
-                f"{ip} daddr @anycast {kinds} goto error",
+                f"{kinds} {ip} daddr @anycast goto error",
             ),
             *_named(
                 "chain made_here",  # by this router, where its own link is the small one
                 "type filter hook output priority mangle; policy accept;",
                 "ct state untracked accept",  # the copies themselves
-                f"{ip} daddr @anycast {kinds} goto error",
+                f"{kinds} {ip} daddr @anycast goto error",
             ),
             "}",
             "",
