@@ -50,6 +50,7 @@ from anypop.agent.decide.steps import (
     SetGuard,
     SetNextHops,
     SetRoute,
+    SetSibling,
     SetSpeaker,
     SetTunnel,
     StartContainer,
@@ -168,6 +169,7 @@ class FakeHost:
     inbound: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
     served: dict[Address, int] = field(default_factory=dict)
     offers: dict[IPv4Address, dict[Address, int]] = field(default_factory=dict)
+    siblings: dict[Address, IPv4Address] = field(default_factory=dict)
     lingers: dict[tuple[Address, IPv4Address], float] = field(default_factory=dict)
     idle: set[tuple[Address, IPv4Address]] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
@@ -222,7 +224,8 @@ class FakeHost:
             containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
             links=dict(self.links), groups=dict(self.device_groups),
             external=dict(self.external), covers=frozenset(self.covers),
-            balanced=balanced, inbound=dict(self.inbound), served=dict(self.served), idle=frozenset(self.idle),
+            balanced=balanced, inbound=dict(self.inbound), served=dict(self.served), siblings=dict(self.siblings),
+            idle=frozenset(self.idle),
             tunnel=True if self.tunnel is not None else None, offers={p: dict(o) for p, o in self.offers.items()},
             pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
@@ -339,6 +342,7 @@ class FakeHost:
                 if step.tunnel is None:
                     self.inbound.clear()
                     self.served.clear()
+                    self.siblings.clear()
                     for anycast, members in list(self.groups.items()):
                         self._keep(anycast, tuple(m for m in members if m.peer is None))
                 self.tunnel = step.tunnel
@@ -346,11 +350,19 @@ class FakeHost:
                 assert step.rules is not None or self.tunnel is None, "20: a tunnel that nobody guards"
                 self.guard = step.rules
             case Tell():
-                assert step.count is None or step.address in self.inbound, f"8: {step.address} is told without a way"
+                has_way = step.address in self.inbound or self._is_own(step.address)
+                assert step.count is None or has_way, f"8: {step.address} is told without a way"
                 if step.count is None:
                     self.served.pop(step.address, None)
                 else:
                     self.served[step.address] = step.count
+            case SetSibling():
+                targets = {target for target, _ in (self.tunnel.targets if self.tunnel else ())}
+                assert step.peer is None or step.peer in targets, f"20: {step.address} leads to nobody that we know"
+                if step.peer is None:
+                    self.siblings.pop(step.address, None)
+                else:
+                    self.siblings[step.address] = step.peer
             case SetFirewall():
                 self.firewall = step.rules
             case SetSpeaker():
@@ -581,6 +593,14 @@ class FakeHost:
             self.groups.pop(address, None)
             self.routed.discard(address)
 
+    def _is_own(self, address: Address) -> bool:
+        """Whether an instance that has its link here has this private or external address."""
+        known = (
+            (*self.page.order.instances, *(x.instance for x in self.page.leaving if x.instance)) if self.page else ()
+        )
+        here = (a for i in known if self.links.get(short(i.uid)) for a in i.addresses())
+        return any(address in (a.private, a.external) for a in here)
+
     def _offers(self, address: Address, peer: IPv4Address | None) -> bool:
         return peer is not None and self.offers.get(peer, {}).get(address, 0) > 0
 
@@ -600,7 +620,7 @@ class FakeHost:
             "covers": sorted(map(str, self.covers)),
             "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
             "speaker": self.speaker, "firewall": self.firewall, "tunnel": self.tunnel, "guard": self.guard,
-            "inbound": dict(self.inbound), "served": dict(self.served),
+            "inbound": dict(self.inbound), "served": dict(self.served), "siblings": dict(self.siblings),
         }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from anypop.agent.act.network import nftables
 from anypop.agent.act.network.guard_rules import RECEIVED
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
-from anypop.agent.naming import TUNNEL, tunnels_table
+from anypop.agent.act.network.router import Router
+from anypop.agent.naming import tunnels_table
 from anypop.host import birdc, ip, netns, process
 from anypop.model.announce import Address, Announcement, Scope
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
@@ -121,7 +122,7 @@ class Host:
                 BackbonePeer(
                     host=o.name, pop=o.pop, router_id=o.router_id, address=o.address,
                     distance_km=0 if o.pop == self.pop else abs(o.far - self.far),
-                    external4=o.external4, external6=o.external6,
+                    external4=o.external4, external6=o.external6, private4=o.private4, private6=o.private6,
                 )
                 for o in others
             ),
@@ -144,16 +145,10 @@ class Host:
 
     def members(self, address: Address, *, table: str = "main") -> dict[str, int]:
         """Who is behind an address in the kernel: links by name, other hosts by their end of the tunnels; weights."""
-        family = f"-{address.version}"
-        rows: list[dict[str, Any]] = []
-        with suppress(WorldError):  # a table is there while it has routes
-            rows = ip.query(family, "route", "show", "table", table, "proto", "158", str(address), netns=self.router)
-        found: dict[str, int] = {}
-        for row in rows:
-            for hop in row.get("nexthops", [row]):
-                key = hop.get("dst", hop["dev"]) if hop["dev"] == TUNNEL else hop["dev"]
-                found[key] = found.get(key, 0) + hop.get("weight", 1)
-        return found
+        with netns.inside(self.router), Netlink() as net:
+            seen = Router(net).look()
+        groups = seen.balanced if table == "main" else seen.inbound
+        return {f"i{m.short}" if m.peer is None else str(m.peer): m.weight for m in groups.get(address, ())}
 
     def received(self, address: IPv4Address) -> int:
         """Packets that came by the tunnel from another host, as the guard has counted them."""

@@ -102,17 +102,21 @@ BACKBONE = Backbone(
         BackbonePeer(
             host=HostName(name), pop=CityCode(name[:3]), router_id=IPv4Address(f"10.64.255.{n}"),
             address=IPv4Address(f"203.0.113.{n}"), distance_km=km, external4=IPv4Network("198.51.100.128/25"),
-            external6=IPv6Network("2001:db8:e::/48"),
+            external6=IPv6Network("2001:db8:e::/48"), private4=IPv4Network(f"10.{64 + n}.0.0/16"),
+            private6=IPv6Network(f"fd00:{64 + n}::/64"),
         )
         for n, name, km in ((2, "LHR-2", 0), (3, "AMS", 358))
     ),
 )  # fmt: skip
-TUNNELLED = replace(SPEAKERS["quiet"], backbone=BACKBONE, exports=(Export(prefix=ANYCAST4, upstream="level3"),))
+OWN = (ip_network("10.64.0.0/16"), ip_network("fd00:64::/64"), ip_network("198.51.100.0/25"))
+TUNNELLED = replace(
+    SPEAKERS["quiet"], backbone=BACKBONE, exports=(Export(prefix=ANYCAST4, upstream="level3"),), own=OWN
+)
 GUARD = TunnelGuard(
     own=BACKBONE.address, end=tunnel_end(TUNNELLED.router_id), port=4790, mtu=1464,
     peers=tuple(p.address for p in BACKBONE.peers), ends=tuple(tunnel_end(p.router_id) for p in BACKBONE.peers),
-    forged=(ip_network("10.64.0.0/16"), ip_network("fd00:64::/64"), ip_network("198.51.100.0/25")),
-    carried=BACKBONE.carried, halves=(ip_address("192.0.2.1"), ip_address("2001:db8:a::1")),
+    forged=OWN, carried=BACKBONE.carried, halves=(ip_address("192.0.2.1"), ip_address("2001:db8:a::1")),
+    siblings=tuple((0x5123_4567, ip_address(a)) for a in ("10.66.0.1", "198.51.100.130", "fd00:66::1")),
 )  # fmt: skip
 
 

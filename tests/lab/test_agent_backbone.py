@@ -10,23 +10,29 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network import nftables, sets
+from anypop.agent.act.network.guard_rules import RECEIVED
+from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.act.network.sockets import connections
 from anypop.agent.decide.elements import Member
 from anypop.agent.naming import (
     LOWEST_PEER_TABLE,
-    TARGETS_TABLE,
+    SIBLING_MARK,
+    SIBLINGS_TABLE,
     TUNNEL_NUMBER,
     TUNNEL_TABLE,
+    device_group_of,
     namespace_of,
+    tunnels_table,
 )
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
+from anypop.model.names import StackId
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container, Port
 from tests.agent_lab import ANYCAST4, ANYCAST6, tokens, web
@@ -129,6 +135,81 @@ def test_large_answers_and_large_uploads_never_hang(lab: BackboneLab, hosts: lis
     for address in BOTH:
         assert [len(lab.get(address, "/big", timeout_s=3)) for _ in range(8)] == [BIG] * 8
         assert [_upload(lab, address) for _ in range(8)] == [BIG] * 8
+
+
+def test_connections_by_a_tunnel_begin_with_segments_that_it_takes(lab: BackboneLab, hosts: list[Host]) -> None:
+    """Before any router has had to say so: what the client may send is cut in the instance's first answer, in both
+    families; without the rule it is as much as the client's own line takes.
+    """
+    first, second, _ = hosts
+    _serve(lab, {second: 1})
+    lab.wait(lambda: _led(first, second), f"{first.name} carries")
+    lab.enter_by(first)
+    most = {4: 1464 - 40, 6: 1464 - 60}
+    assert all(_segment(lab, a) <= most[a.version] for a in BOTH)
+    second.kill_agent()
+    try:
+        _nft(second, "flush", "chain", "cut")
+        assert all(_segment(lab, a) > most[a.version] for a in BOTH)
+    finally:
+        second.start_agent()
+    lab.wait(lambda: all(_segment(lab, a) <= most[a.version] for a in BOTH), "the rule is mended")
+
+
+def _segment(lab: BackboneLab, address: Address) -> int:
+    """The longest segment that a client may send on a new connection, by what it was answered."""
+    for family in ("-4", "-6"):  # what routers said before
+        process.run(netns.command(lab.core, "ip", family, "route", "flush", "cache"))
+    with netns.inside(lab.core), socket.create_connection((str(address), 82), timeout=3) as flow:
+        return flow.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) + 12  # of options
+
+
+def test_an_operators_rule_about_connections_ends_none_that_is_carried(lab: BackboneLab, hosts: list[Host]) -> None:
+    """`ct state invalid drop` on the host that carries, and sees one half: connections go through, a download is whole.
+    Without our own rule none does.
+    """
+    first, second, _ = hosts
+    _serve(lab, {second: 1})
+    lab.wait(lambda: _led(first, second), f"{first.name} carries")
+    lab.enter_by(first)
+    strict = "table inet strict { chain f { type filter hook forward priority 10; ct state invalid drop; }; }"
+    process.run(netns.command(first.router, "nft", strict))
+    try:
+        lab.wait(lambda: all(lab.get(a) for a in BOTH), "the guard knows whom it sees in half")
+        assert [len(lab.get(a, "/big", timeout_s=3)) for a in BOTH] == [BIG, BIG]
+        first.kill_agent()
+        try:
+            _nft(first, "flush", "chain", "arriving")
+            assert [lab.get(a) for a in BOTH] == ["", ""]
+        finally:
+            first.start_agent()
+        lab.wait(lambda: all(lab.get(a) for a in BOTH), "the rule is mended")
+    finally:
+        process.run(netns.command(first.router, "nft", "delete table inet strict"))
+
+
+def test_what_a_hosts_own_instances_are_too_few_for_goes_to_its_neighbour(lab: BackboneLab, hosts: list[Host]) -> None:
+    """One of four instances of the PoP here, and half of its traffic: half of that is sent on, and none to another PoP;
+    the neighbour sends nothing back.
+    """
+    first, second, _ = hosts
+    made = _serve(lab, {first: 1, second: 3})
+    own, other = f"i{made[first][0].uid[:10]}", str(second.address)
+    lab.wait(
+        lambda: all(_are_even(first.members(a), own, other) for a in BOTH), f"{first.name} sends on what is too much"
+    )
+    for there in [
+        second.members(a) for a in BOTH
+    ]:  # who carried before it had instances keeps what it sent, and nobody new
+        assert sum(weight for key, weight in there.items() if not key.startswith("i")) < sum(there.values()) / 100
+    lab.enter_by(first)
+    names = {host: {i.name for i in those} for host, those in made.items()}
+    told = [lab.get(a) for a in BOTH for _ in range(24)]
+    assert {host.name for host in (first, second) if names[host] & set(told)} == {first.name, second.name}
+
+
+def _are_even(members: dict[str, int], one: str, other: str) -> bool:
+    return members.keys() == {one, other} and members[one] == members[other]
 
 
 def test_an_error_about_a_packet_reaches_the_host_that_sent_it(lab: BackboneLab, hosts: list[Host]) -> None:
@@ -266,24 +347,58 @@ def _rounds(lab: BackboneLab, first: Host, second: Host) -> int:
     return second.received(first.address) - before
 
 
-@pytest.mark.parametrize("forger", ["stranger", "peer"])
-def test_only_other_hosts_can_put_packets_into_the_tunnel(lab: BackboneLab, hosts: list[Host], forger: str) -> None:
-    """A packet for the instance, wrapped as a tunnel wraps it, from an address that is nobody's, and (the check can
-    fail) from another host's.
+def test_only_other_hosts_put_packets_into_the_tunnel_and_none_from_this_host(
+    lab: BackboneLab, hosts: list[Host]
+) -> None:
+    """A packet for the instance, wrapped as a tunnel wraps it: from an address that is nobody's, and with a source
+    inside that this host alone has; from another host, which comes in; and with the rules taken out all do.
     """
     first, second, _ = hosts
     (one,) = _serve(lab, {second: 1})[second]
-    space = namespace_of(second.prefix, one.uid)
-    source = first.address if forger == "peer" else IPv4Address("203.0.113.66")
-    echo = struct.pack(">BBHHH", 8, 0, 0, 1, 1) + b"forged"
-    inner = _packet(IPv4Address("203.0.113.99"), IPv4Address(str(ANYCAST4)), socket.IPPROTO_ICMP, echo)
-    wrapped = struct.pack(">BBBB", 0x0C, 0, 0, 1) + (TUNNEL_NUMBER << 8).to_bytes(4, "big") + inner
-    datagram = struct.pack(">HHHH", 4000, 4790, 8 + len(wrapped), 0) + wrapped
-    outer = _packet(source, second.address, socket.IPPROTO_UDP, datagram)
-    with netns.inside(space), closing(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.ntohs(3))) as wire:
-        with netns.inside(lab.core), closing(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)) as raw:
-            raw.sendto(outer, (str(second.address), 0))
-        assert _arrives(wire, b"forged", within_s=0.5 if forger == "stranger" else 3) is (forger == "peer")
+    anybody, nobody = IPv4Address("203.0.113.99"), IPv4Address("203.0.113.66")
+    forged = [(nobody, anybody), *((first.address, p[9]) for p in (second.private4, second.external4))]
+    with _Wire(lab, second, one) as wire:
+        assert wire.takes(first.address, anybody)
+        for source, inner in forged:
+            assert not wire.takes(source, inner, within_s=0.3), f"{inner} from {source}"
+        second.kill_agent()
+        try:
+            for chain in ("outside", "inside"):
+                _nft(second, "flush", "chain", chain)
+            for source, inner in forged:
+                assert wire.takes(source, inner), f"{inner} from {source}"
+        finally:
+            second.start_agent()
+        lab.wait(lambda: not wire.takes(*forged[1], within_s=0.3), "the rules are mended")
+
+
+class _Wire:
+    """An instance's end of its link, to see what arrives at the anycast address out of wrapped packets."""
+
+    def __init__(self, lab: BackboneLab, host: Host, instance: InstanceOrder) -> None:
+        self._lab, self._host, self._sent = lab, host, 0
+        with netns.inside(namespace_of(host.prefix, instance.uid)):
+            self._wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.ntohs(3))
+
+    def __enter__(self) -> "_Wire":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wire.close()
+
+    def takes(self, source: IPv4Address, inner: IPv4Address, *, within_s: float = 3) -> bool:
+        """Whether a packet from `inner` arrives that `source` has wrapped."""
+        self._sent += 1
+        token = b"forged %d;" % self._sent
+        echo = struct.pack(">BBHHH", 8, 0, 0, 1, 1) + token
+        packet = _packet(inner, IPv4Address(str(ANYCAST4)), socket.IPPROTO_ICMP, echo)
+        wrapped = struct.pack(">BBBB", 0x0C, 0, 0, 1) + (TUNNEL_NUMBER << 8).to_bytes(4, "big") + packet
+        datagram = struct.pack(">HHHH", 4000, 4790, 8 + len(wrapped), 0) + wrapped
+        outer = _packet(source, self._host.address, socket.IPPROTO_UDP, datagram)
+        raw = (socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        with netns.inside(self._lab.core), closing(socket.socket(*raw)) as sender:
+            sender.sendto(outer, (str(self._host.address), 0))
+        return _arrives(self._wire, token, within_s=within_s)
 
 
 def _packet(source: IPv4Address, target: IPv4Address, protocol: int, data: bytes) -> bytes:
@@ -329,14 +444,144 @@ def _traces(host: Host) -> set[str]:
     found = {row["ifname"] for row in ip.query("link", "show", netns=host.router) if row["ifname"].startswith("anypop")}
     for family in ("-4", "-6"):
         found |= {
-            str(r["priority"]) for r in ip.query(family, "rule", "show", netns=host.router) if 60 <= r["priority"] <= 63
+            str(r["priority"]) for r in ip.query(family, "rule", "show", netns=host.router) if 60 <= r["priority"] <= 64
         }
         rows = ip.query(family, "route", "show", "table", "all", netns=host.router)
         tables = {int(row["table"]) for row in rows if row.get("table", "").isdigit()}
-        found |= {f"table {t}" for t in tables if t >= LOWEST_PEER_TABLE or TUNNEL_TABLE <= t <= TARGETS_TABLE}
+        found |= {f"table {t}" for t in tables if t >= LOWEST_PEER_TABLE or TUNNEL_TABLE <= t <= SIBLINGS_TABLE}
     if "t_" in host.bird("show protocols"):
         found.add("sessions")
     addresses = ip.query("-4", "address", "show", "dev", "lo", netns=host.router)
     found |= {a["local"] for row in addresses for a in row["addr_info"] if a["local"] == str(host.address)}
     rules = process.run(netns.command(host.router, "nft", "list", "tables"))
     return found | {line for line in rules.splitlines() if line.endswith("_tunnels")}
+
+
+class _Family:
+    """Two stacks, each with an instance in London and one in Amsterdam. Port 80 is open to all, port 82 to siblings."""
+
+    def __init__(self, lab: BackboneLab, here: Host, there: Host) -> None:
+        self.lab, self.here, self.there = lab, here, there
+        ports = tuple(Port(name=f"p{port}", port=port, open_to_all=port == 80) for port in (80, 82))
+        container = replace(_web(), ports=ports)
+        made = [
+            [
+                replace(h.instance(i, containers=(container,)), stack_id=StackId(s))
+                for i, s in enumerate(("blue", "red"))
+            ]
+            for h in (here, there)
+        ]
+        (self.blue, self.red), (self.blue_there, self.red_there) = made
+        here.give(*made[0])
+        there.give(*made[1])
+        self.wait_until_joined()
+
+    def wait_until_joined(self) -> None:
+        pairs = ((self.here, (self.blue_there, self.red_there)), (self.there, (self.blue, self.red)))
+        for host, those in pairs:
+            wanted = {str(a) for one in those for a in _own(one)}
+            self.lab.wait(lambda h=host, w=wanted: _siblings(h) == w, f"{host.name} has the ways to siblings")  # type: ignore[misc]
+        self.lab.wait(lambda: self.says(self.blue, _own(self.blue_there)[0]), "they answer")
+
+    def says(self, asker: InstanceOrder, address: Address, port: int = 82) -> str:
+        """Who answers an instance in London; empty: nobody."""
+        space = namespace_of(self.here.prefix, asker.uid)
+        with suppress(OSError), netns.inside(space), socket.create_connection((str(address), port), timeout=1) as flow:
+            return flow.recv(100).decode().strip()
+        return ""
+
+    def page(self, address: Address, path: str = "/") -> str:
+        """What the blue one in London gets from port 80."""
+        return self.lab.get(address, path, timeout_s=3, namespace=namespace_of(self.here.prefix, self.blue.uid))
+
+
+def _own(instance: InstanceOrder) -> list[Address]:
+    """Private addresses, then external ones."""
+    return [*(a.private for a in instance.addresses()), *(a.external for a in instance.addresses())]
+
+
+def _siblings(host: Host) -> set[str]:
+    """The addresses to which a host has a way, and of which its guard knows whose they are."""
+    with netns.inside(host.router), Netlink() as net, Netlink(NETFILTER) as tables:
+        routed = set(map(str, Router(net).look().siblings))
+        places = ((sets.INET, f"siblings{v}") for v in (4, 6))
+        keys = {key for place in places for key in sets.keys(tables, tunnels_table(host.prefix), place)}
+    known = {str(ip_address(key[4:])) for key in keys}  # behind the device group
+    return routed & known
+
+
+def test_siblings_reach_each_other_by_the_tunnel_and_no_other_stack_does(lab: BackboneLab, hosts: list[Host]) -> None:
+    """By private and external addresses, in both families, on all declared ports, and much at once. Another stack
+    reaches what is open to all, by the Internet; with its host's word forged the other host still refuses it, and with
+    the rule there taken out it comes in.
+    """
+    here, _, there = hosts
+    family = _Family(lab, here, there)
+    for address in _own(family.blue_there):
+        assert family.says(family.blue, address) == family.blue_there.name
+        before = _carried(there, here)
+        assert len(family.page(address, "/big")) == BIG
+        assert _carried(there, here) - before > BIG, f"{address} was reached, and not by the tunnel"
+        assert family.says(family.red, address) == ""
+    for external in _own(family.blue_there)[2:]:
+        space = namespace_of(here.prefix, family.red.uid)
+        before = _carried(there, here)
+        assert len(lab.get(external, "/big", timeout_s=3, namespace=space)) == BIG
+        assert _carried(there, here) - before < BIG / 2, f"{external} was reached by the tunnel"
+    for host in (here, there):
+        host.kill_agent()
+    try:
+        for v, address in ((4, _own(family.blue_there)[0]), (6, _own(family.blue_there)[1])):
+            group = f"{device_group_of('red'):#x}"
+            _nft(here, "add", "element", f"siblings{v}", "{", group, ".", str(address), "}")
+            assert family.says(family.red, address) == ""
+            assert family.says(family.blue, address) == family.blue_there.name
+        _nft(there, "flush", "chain", "coming")
+        _nft(there, "add", "rule", "coming", "meta", "mark", "set", f"{SIBLING_MARK:#x}")
+        for address in _own(family.blue_there)[:2]:
+            assert family.says(family.red, address) == family.blue_there.name
+    finally:
+        for host in (here, there):
+            host.start_agent()
+    lab.wait(lambda: _siblings(here) == {str(a) for a in (*_own(family.blue_there), *_own(family.red_there))}, "mended")
+    lab.wait(lambda: not family.says(family.red, _own(family.blue_there)[0]), "refused again")
+
+
+def _carried(source: Host, target: Host) -> int:
+    """Bytes that came by the tunnel."""
+    with netns.inside(target.router), Netlink(NETFILTER) as net:
+        return nftables.counted(net, tunnels_table(target.prefix), RECEIVED)[source.address.packed][1]
+
+
+def _nft(host: Host, verb: str, what: str, name: str, *words: str) -> None:
+    process.run(netns.command(host.router, "nft", verb, what, "inet", f"anypop_{host.prefix}_tunnels", name, *words))
+
+
+def test_ways_to_siblings_outlive_the_agent_and_go_with_sibling_and_tunnel(lab: BackboneLab, hosts: list[Host]) -> None:
+    """The agents die and come back: no request fails. The tunnel is cut: external addresses are reached by the
+    Internet, private ones not at all. A sibling is deleted: its ways go.
+    """
+    here, _, there = hosts
+    family = _Family(lab, here, there)
+    space = namespace_of(here.prefix, family.blue.uid)
+    with ExitStack() as stack:
+        load = [stack.enter_context(Requests(space, address)) for address in _own(family.blue_there)[:2]]
+        for host in (here, there):
+            host.kill_agent()
+            host.start_agent()
+        seen = [r.sent for r in load]
+        lab.wait(lambda: all(h.report and h.report.generation for h in (here, there)), "the agents are back")
+        lab.wait(lambda: all(r.sent > n + 200 for r, n in zip(load, seen, strict=True)), "requests went on")
+    assert [r.failures for r in load] == [[], []]
+    rules = "table inet cut { chain c { type filter hook forward priority 0; udp dport 4790 drop; }; }"
+    process.run(netns.command(lab.core, "nft", rules))
+    try:
+        lab.wait(lambda: not _siblings(here), "the ways go with the tunnel")
+        private4, private6, external4, external6 = _own(family.blue_there)
+        assert [family.page(a) for a in (external4, external6)] == [family.blue_there.name] * 2
+        assert [family.says(family.blue, a, 80) for a in (private4, private6)] == ["", ""]
+    finally:
+        process.run(netns.command(lab.core, "nft", "delete table inet cut"))
+    family.wait_until_joined()
+    there.give(family.red_there, removed=tokens(family.blue_there), drain_s=0.0)
+    lab.wait(lambda: _siblings(here) == {str(a) for a in _own(family.red_there)}, "its ways go with the sibling")

@@ -33,7 +33,10 @@ SPACE = "agt-host"
 OWN, ONE, TWO = (IPv4Address(f"10.77.0.{n}") for n in (1, 2, 3))
 WANTED = Tunnel(
     own=OWN, end=tunnel_end(IPv4Address("10.64.255.1")), port=4790, mtu=1464,
-    external4=IPv4Network("198.51.100.0/26"), external6=IPv6Network("2001:db8:e::/64"),
+    prefixes=(
+        IPv4Network("10.64.0.0/25"), IPv6Network("fd00:64::/121"),
+        IPv4Network("198.51.100.0/26"), IPv6Network("2001:db8:e::/64"),
+    ),
     targets=tuple((a, tunnel_end(IPv4Address(f"10.64.255.{n}"))) for n, a in ((2, ONE), (3, TWO))),
 )  # fmt: skip
 
@@ -81,6 +84,7 @@ def test_it_is_made_once_however_often_and_leaves_nothing(net: Netlink) -> None:
     [
         f"link del {TUNNEL}", f"link set {TUNNEL} down", f"link set {TUNNEL} mtu 1300", f"addr del {OWN}/32 dev lo",
         f"-6 addr flush dev {TUNNEL}", "rule del pref 60", "rule del pref 62", "-6 rule del pref 62",
+        "rule del pref 64", "-6 rule del pref 64",
         f"route del {ONE} table {TUNNEL_TABLE + 2}", f"-6 route del {WANTED.targets[0][1]} dev {TUNNEL}",
     ],
 )  # fmt: skip

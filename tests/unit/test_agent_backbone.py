@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypop.agent.decide import backbone
+from anypop.agent.decide import backbone, firewall
+from anypop.agent.decide import facts as facts_module
 from anypop.agent.decide.backbone import FULL, LINGER, LINGER_S, Carriers
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import FamilyVerdict, Member, ProbeVerdict
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import SetGuard, SetTunnel
 from anypop.agent.decide.traffic import members_for
-from anypop.agent.naming import short, tunnel_end
+from anypop.agent.naming import device_group_of, short, sibling_number, tunnel_end
 from anypop.model.announce import Address
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
-from anypop.model.names import CityCode, HostName
+from anypop.model.names import CityCode, HostName, StackId
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
@@ -396,3 +397,85 @@ def test_any_story_of_offers_and_deaths_keeps_the_invariants_and_settles(data: s
     if host.page is not None:
         tells = any(A in offer for offer in host.offers.values())
         assert bool(host.groups.get(A)) == (tells or bool(running))
+
+
+def of_stack(stack: str, n: int) -> InstanceOrder:
+    return replace(instance(n), stack_id=StackId(stack))
+
+
+def near(n: int, own: BackbonePeer) -> BackbonePeer:
+    """A peer whose instances' private addresses are known too."""
+    return replace(own, private4=IPv4Network(f"10.{70 + n}.0.0/16"), private6=IPv6Network(f"fd00:{70 + n}::/64"))
+
+
+def guarded(host: FakeHost) -> tuple[tuple[int, Address], ...]:
+    """The siblings that the guard of the tunnels knows."""
+    assert host.guard is not None
+    return host.guard.siblings
+
+
+THERE = near(1, AMS)
+PRIVATE4, EXTERNAL = IPv4Address("10.71.0.5"), IPv4Address("198.51.100.5")
+
+
+def test_hosts_tell_whose_each_own_address_is_as_long_as_it_leads_to_the_instance() -> None:
+    """Private addresses by the link, external ones by their route; nothing of who has no stack, and nothing without a
+    tunnel.
+    """
+    one = of_stack("blue", 0)
+    host = host_with(one, instance(1), peers=(THERE,))
+    number = sibling_number("blue")
+    own = {a for x in one.addresses() for a in (x.private, x.external)}
+    assert {a: n for a, n in host.served.items() if a != A} == dict.fromkeys(own, number)
+    assert number >> 31 != sibling_number("red") >> 31
+    assert all((n + 1) & 0x7FFF_FFFF > 0 and 0 < n >> 31 < 1 << 32 for n in map(sibling_number, ("a", "b", "c")))
+    host.obey(joined(order(2, instance(1), removed=(one,)), THERE))
+    settle(host)
+    assert set(host.served) <= {A}
+    host.obey(order(3, instance(1)))
+    settle(host)
+    assert host.served == {}
+
+
+def test_a_way_leads_to_siblings_elsewhere_and_the_guard_knows_them_once_it_is_there() -> None:
+    host = host_with(of_stack("blue", 0), peers=(THERE,))
+    blue, red = sibling_number("blue"), sibling_number("red")
+    host.offers[THERE.address] = {PRIVATE4: blue, EXTERNAL: blue, IPv4Address("10.71.0.7"): red}
+    facts = host.facts()
+    assert facts.guard is not None
+    assert facts.guard.siblings == (), "there is no way yet"
+    settle(host)
+    assert host.siblings == {PRIVATE4: THERE.address, EXTERNAL: THERE.address}
+    assert guarded(host) == ((device_group_of("blue"), PRIVATE4), (device_group_of("blue"), EXTERNAL))
+    assert away(host) == {}, "no anycast address is meant"
+    host.offers.clear()
+    settle(host)
+    assert host.siblings == {}
+    assert not guarded(host)
+
+
+@pytest.mark.parametrize("told", ["10.64.0.9", "198.51.101.1", "10.72.0.1", "8.8.8.8"])
+def test_a_host_is_believed_for_its_own_prefixes_alone(told: str) -> None:
+    """Not for this host's, nor a third one's, nor anybody's."""
+    host = host_with(of_stack("blue", 0), peers=(THERE, near(2, JFK)))
+    host.offers[THERE.address] = {IPv4Address(told): sibling_number("blue")}
+    settle(host)
+    assert host.siblings == {}
+    assert not guarded(host)
+
+
+def test_two_stacks_that_cannot_be_told_apart_here_reach_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One device group for both."""
+    for module in (firewall, facts_module):
+        monkeypatch.setattr(module, "device_group_of", lambda _: 0x5000_0001)
+    host = host_with(of_stack("blue", 0), of_stack("red", 1), peers=(THERE,))
+    host.offers[THERE.address] = {PRIVATE4: sibling_number("blue")}
+    settle_still(host)
+    assert host.siblings == {}
+
+
+def test_links_of_other_hosts_are_never_reached_by_an_uplink() -> None:
+    """Whatever the operator lets instances reach: without a way by the tunnel a private address leads nowhere."""
+    plain = order(1, instance(0))
+    open_to_all = joined(replace(plain, rules=replace(plain.rules, unreachable=())), THERE)
+    assert set(firewall.firewall_for(open_to_all, ()).unreachable) == {THERE.private4, THERE.private6}

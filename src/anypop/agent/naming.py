@@ -56,9 +56,16 @@ TUNNEL, TUNNEL_NUMBER, TUNNEL_LABEL = "anypop-vx", 158, "lo:anypop"
 host's own end of the tunnels where we have put that address on `lo`.
 """
 
-TUNNEL_TABLE, SERVED_TABLE, TARGETS_TABLE = 158_500, 158_501, 158_502
+TUNNEL_TABLE, SERVED_TABLE, TARGETS_TABLE, SIBLINGS_TABLE = 158_500, 158_501, 158_502, 158_503
 """Routing tables of the backbone: for what comes in by the tunnel; what this host serves, for the speaker to tell;
-the other hosts as next hops, for what is sent by the tunnel on purpose.
+the other hosts as next hops, for what is sent by the tunnel on purpose; instances at other hosts, of stacks that have
+some here.
+"""
+
+SIBLING_MARK, SIBLING_PREFERENCE = 0xFF00_0000, 64
+"""The firewall mark of what goes between two instances of one stack by the tunnel, under the mask of the drains' marks
+(it is the last of them, which no drain gets where there is a backbone), and the preference of the rule that leads
+there.
 """
 
 TUNNEL_PREFERENCE = 60
@@ -103,6 +110,19 @@ def device_group_of(stack_id: str) -> int:
     """
     number = int.from_bytes(hashlib.sha256(stack_id.encode()).digest()[:4], "big") & ~DEVICE_GROUP_MASK
     return DEVICE_GROUPS | (max(number, 1) if stack_id else 0)
+
+
+SIBLING_NUMBERS = 1 << 31
+"""Where the numbers of stacks begin: what hosts tell below that counts instances."""
+
+
+@lru_cache(maxsize=1 << 12)
+def sibling_number(stack_id: str) -> int:
+    """By what hosts tell each other whose an address is: 62 bits of the stack's hash, the lower 30 (and one that is
+    never set) apart from the upper 32, as they travel in two numbers.
+    """
+    digest = int.from_bytes(hashlib.sha256(b"sibling " + stack_id.encode()).digest()[:8], "big")
+    return max(digest >> 32, 1) * SIBLING_NUMBERS | digest & 0x3FFF_FFFF
 
 
 def is_device_group(group: int) -> bool:

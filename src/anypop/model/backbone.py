@@ -30,7 +30,8 @@ class BackboneRules:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackbonePeer:
     """Another host. `router_id` is unique in our AS, so it numbers the peer in the kernel too; `address`: its end of
-    the tunnels; `distance_km`: 0 in the same PoP. `external*`: the prefixes of its instances' own addresses.
+    the tunnels; `distance_km`: 0 in the same PoP. `external*`, `private*`: the prefixes of its instances' own addresses
+    and of the links to them (None: an older control has not told them).
     """
 
     host: HostName
@@ -40,6 +41,13 @@ class BackbonePeer:
     distance_km: int
     external4: IPv4Network
     external6: IPv6Network
+    private4: IPv4Network | None = None
+    private6: IPv6Network | None = None
+
+    def own(self) -> tuple[Prefix, ...]:
+        """All prefixes in which nobody but it has instances' addresses."""
+        found = (self.private4, self.private6, self.external4, self.external6)
+        return tuple(prefix for prefix in found if prefix is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

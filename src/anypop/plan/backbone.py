@@ -50,6 +50,8 @@ def _peer(pop: Pop, host: Host, distance: int) -> BackbonePeer:
         distance_km=distance,
         external4=host.external4,
         external6=host.external6,
+        private4=host.private4,
+        private6=host.private6,
     )
 
 

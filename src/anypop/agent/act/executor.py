@@ -41,6 +41,7 @@ from anypop.agent.decide.steps import (
     SetInside,
     SetNextHops,
     SetRoute,
+    SetSibling,
     SetSpeaker,
     SetTunnel,
     StartContainer,
@@ -89,6 +90,8 @@ class Executor:
                 self._router.remove_route(step.address, inbound=step.inbound)
             case Tell():
                 self._router.tell(step.address, step.count)
+            case SetSibling():
+                self._router.set_sibling(step.address, step.peer, step.source)
             case GroupLink():
                 self._router.group_link(short(step.uid), step.group)
             case _:
@@ -106,6 +109,7 @@ class Executor:
                 | RemoveRoute()
                 | GroupLink()
                 | Tell()
+                | SetSibling()
             ):
                 self.perform_now(step)
             case CreateContainer():

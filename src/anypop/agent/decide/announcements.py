@@ -29,6 +29,7 @@ def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
     return SpeakerConfig(
         asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports),
         ours=ours_of(order), management=order.management, rpki=order.rpki, backbone=order.backbone,
+        own=(order.private4, order.private6, order.external4, order.external6) if order.backbone is not None else (),
     )  # fmt: skip
 
 

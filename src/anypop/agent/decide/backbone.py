@@ -7,7 +7,7 @@ instances by; hosts of another PoP, the nearest that can serve, get traffic only
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,13 +15,27 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.agent.decide.elements import Member, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay
-from anypop.agent.naming import TUNNEL_NUMBER, tunnel_end
-from anypop.model.announce import Address
+from anypop.agent.naming import SIBLING_NUMBERS, TUNNEL_NUMBER, tunnel_end
+from anypop.model.announce import Address, Prefix
 from anypop.model.backbone import BackbonePeer
 from anypop.model.order import Order
 
 Offers = Mapping[IPv4Address, Mapping[Address, int]]
-"""What other hosts tell, by their end of the tunnels: how many healthy instances each has of an address."""
+"""What other hosts tell, by their end of the tunnels: how many healthy instances each has of an address, and of its
+instances' own addresses whose they are (from `SIBLING_NUMBERS` on).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sibling:
+    """An instance at another host whose stack has instances here too: one of its own addresses, the host's end of the
+    tunnels, and the device group of the stack's links here.
+    """
+
+    address: Address
+    peer: IPv4Address
+    group: int
+
 
 FULL = 100  # the weight of a member that has its whole share
 LINGER = 1  # of one that is to get no new flows, as near to that as a group can come, and keeps those that it has
@@ -35,15 +49,14 @@ MOST_COPIES = 16  # hosts to which one ICMP error is copied
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
     """The tunnel of this host. `own`: its end; `end`: its address inside; `targets`: the other hosts, each with its
-    address inside; `external*`: the prefixes of the addresses of its own instances.
+    address inside; `prefixes`: of the own addresses of its instances, private and external.
     """
 
     own: IPv4Address
     end: IPv6Address
     port: int
     mtu: int
-    external4: IPv4Network
-    external6: IPv6Network
+    prefixes: tuple[Prefix, ...] = ()
     targets: tuple[tuple[IPv4Address, IPv6Address], ...] = ()
     number: int = TUNNEL_NUMBER
 
@@ -55,13 +68,17 @@ def tunnel_for(order: Order) -> Tunnel | None:
         return None
     return Tunnel(
         own=backbone.address, end=tunnel_end(order.router_id), port=backbone.rules.port, mtu=backbone.rules.mtu,
-        external4=order.external4, external6=order.external6,
+        prefixes=(order.private4, order.private6, order.external4, order.external6),
         targets=tuple((peer.address, tunnel_end(peer.router_id)) for peer in backbone.peers),
     )  # fmt: skip
 
 
-def guard_for(order: Order, balanced: Mapping[Address, Iterable[Member]]) -> TunnelGuard | None:
-    """What guards the tunnel of an order. `balanced`: the groups that there are."""
+def guard_for(
+    order: Order, balanced: Mapping[Address, Iterable[Member]], siblings: Iterable[Sibling] = ()
+) -> TunnelGuard | None:
+    """What guards the tunnel of an order. `balanced`: the groups that there are; `siblings`: those to whom there is a
+    way.
+    """
     tunnel = tunnel_for(order)
     if tunnel is None or order.backbone is None:
         return None
@@ -69,10 +86,15 @@ def guard_for(order: Order, balanced: Mapping[Address, Iterable[Member]]) -> Tun
     return TunnelGuard(
         own=tunnel.own, end=tunnel.end, port=tunnel.port, mtu=tunnel.mtu,
         peers=tuple(sorted(own for own, _ in tunnel.targets)), ends=tuple(sorted(end for _, end in tunnel.targets)),
-        forged=(order.private4, order.private6, order.external4, order.external6),
-        carried=order.backbone.carried,
+        forged=tunnel.prefixes, carried=order.backbone.carried,
+        siblings=tuple(sorted({(s.group, s.address) for s in siblings}, key=_in_turn)),
         halves=tuple(sorted(halves, key=lambda a: (a.version, int(a)))),
     )  # fmt: skip
+
+
+def _in_turn(sibling: tuple[int, Address]) -> tuple[int, int, int]:
+    group, address = sibling
+    return group, address.version, int(address)
 
 
 class Carriers:
@@ -92,7 +114,7 @@ class Carriers:
         found: defaultdict[Address, list[tuple[BackbonePeer, int]]] = defaultdict(list)
         for peer in self.peers:
             for address, count in self._offers.get(peer.address, {}).items():
-                if count > 0 and self.carries(address):
+                if 0 < count < SIBLING_NUMBERS and self.carries(address):
                     found[address].append((peer, count))
         return dict(found)
 
@@ -126,6 +148,17 @@ class Carriers:
     def hosts(self) -> int:
         """How many hosts of this PoP share its traffic: this one, and those that are up."""
         return 1 + sum(p.pop == self._order.pop and p.address not in self._down for p in self.peers)
+
+    def siblings(self, groups: Mapping[int, int]) -> Iterator[Sibling]:
+        """Instances elsewhere of stacks that have some here. `groups`: device groups by the numbers of these stacks. A
+        host is believed for its own prefixes alone.
+        """
+        for peer in self.peers if groups else ():
+            own = peer.own()
+            for address, number in self._offers.get(peer.address, {}).items():
+                group = groups.get(number)
+                if group is not None and any(p.version == address.version and address in p for p in own):
+                    yield Sibling(address=address, peer=peer.address, group=group)
 
     def share(self, address: Address, local: int) -> tuple[dict[IPv4Address, Fraction], Fraction]:
         """The part of this host's traffic to `address` that goes to each other host, and the part that stays with its

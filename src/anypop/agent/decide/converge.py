@@ -42,6 +42,7 @@ from anypop.agent.decide.steps import (
     SetInside,
     SetNextHops,
     SetRoute,
+    SetSibling,
     SetSpeaker,
     SetTunnel,
     StartContainer,
@@ -127,8 +128,21 @@ def _router(facts: Facts, now: float) -> list[Step]:
     known = {a for i in facts.known.values() for a in i.anycast}
     for address in _sorted(known | set(seen.balanced) | set(facts.carriers.held)):
         steps += _group(address, members_for(address, facts, now), facts)
-    for address in _sorted((known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)):
+    inbound = (known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)
+    for address in _sorted(inbound - facts.own_told.keys()):
         steps += _inbound(address, facts)
+    return [*steps, *_siblings(facts)]
+
+
+def _siblings(facts: Facts) -> list[Step]:
+    """What is told of the own addresses of instances here, and the ways to those of their siblings elsewhere."""
+    seen, told, wanted = facts.observed, facts.own_told, facts.siblings
+    steps: list[Step] = [Tell(address=a, count=told[a]) for a in _sorted(set(told)) if seen.served.get(a) != told[a]]
+    source = facts.tunnel.own if facts.tunnel is not None else None
+    for address in _sorted(set(wanted) | set(seen.siblings)):
+        peer = wanted[address].peer if address in wanted else None
+        if seen.siblings.get(address) != peer:
+            steps.append(SetSibling(address=address, peer=peer, source=source))
     return steps
 
 

@@ -117,7 +117,8 @@ class Export:
 class SpeakerConfig:
     """The whole configuration of the speaker: who it talks to and the explicit list of what it may export. `exports`
     are sorted. `ours`, `management`: what no neighbour may tell; `rpki`: who says whose a prefix is. `backbone`: the
-    other hosts, and the prefixes of which they and this one tell each other; none of it is ever exported.
+    other hosts, and the prefixes of which they and this one tell each other, beside `own`, those of this host's
+    instances' own addresses; none of it is ever exported.
     """
 
     asn: int
@@ -128,6 +129,7 @@ class SpeakerConfig:
     management: tuple[Prefix, ...] = ()
     rpki: tuple[RpkiCache, ...] = ()
     backbone: Backbone | None = None
+    own: tuple[Prefix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +180,9 @@ class TunnelGuard:
     """What guards the tunnels. `own`, `end`: this host's end of them, and its address inside; `peers`, `ends`: the same
     of the others, who alone may send. `forged`: what nobody else has, so no source of what comes by the tunnel;
     `carried`: the prefixes whose answers are cut to what the tunnels take. `halves`: the addresses of whose flows this
-    host sees one half alone, since another one answers: connection tracking is to leave them alone.
+    host sees one half alone, since another one answers: connection tracking is to leave them alone. `siblings`: own
+    addresses of instances at other hosts, each with the device group of its stack's links here: between those links and
+    that address alone anything goes by the tunnel to an instance's own address.
     """
 
     own: IPv4Address
@@ -190,6 +194,7 @@ class TunnelGuard:
     forged: tuple[Prefix, ...] = ()
     carried: tuple[Prefix, ...] = ()
     halves: tuple[Address, ...] = ()
+    siblings: tuple[tuple[int, Address], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

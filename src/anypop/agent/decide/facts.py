@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from ipaddress import ip_network
 
-from anypop.agent.decide.backbone import Carriers, Tunnel, error_ways_away, guard_for, tunnel_for
+from anypop.agent.decide.backbone import Carriers, Sibling, Tunnel, error_ways_away, guard_for, tunnel_for
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Export, Firewall, Leaving, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import instance_lane
-from anypop.agent.naming import short
+from anypop.agent.naming import device_group_of, short, sibling_number
 from anypop.model.announce import Address, Announcement, Mode, Prefix
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.peering import UpstreamKind
@@ -180,7 +180,37 @@ class Facts:
     @cached_property
     def guard(self) -> TunnelGuard | None:
         """What is to guard the tunnel."""
-        return guard_for(self.order, self.observed.balanced)
+        there = self.observed.siblings
+        return guard_for(
+            self.order, self.observed.balanced, (s for s in self.siblings.values() if there.get(s.address) == s.peer)
+        )
+
+    @cached_property
+    def siblings(self) -> Mapping[Address, Sibling]:
+        """Instances at other hosts whose stacks have some here, by each of their own addresses."""
+        stacks = {stack for i in self.known.values() if (stack := i.stack_id)}
+        # two stacks with one device group cannot be told apart here: neither reaches anybody
+        groups = {sibling_number(stack): device_group_of(stack) for stack in stacks}
+        groups = {number: group for number, group in groups.items() if group in self.firewall.kin}
+        return {s.address: s for s in self.carriers.siblings(groups)}
+
+    @cached_property
+    def own_told(self) -> Mapping[Address, int]:
+        """What other hosts are told of the own addresses of instances here: whose they are. Private ones as long as
+        their link is there, external ones as long as they lead to it.
+        """
+        found = dict[Address, int]()
+        if not self.has_tunnel:
+            return found
+        for key, instance in self.known.items():
+            if not instance.stack_id or not self.observed.links.get(key):
+                continue
+            number, leading = sibling_number(instance.stack_id), self.external.get(key, ())
+            for address in instance.addresses():
+                found[address.private] = number
+                if network_of(address.external) in leading:
+                    found[address.external] = number
+        return found
 
     @cached_property
     def is_tunnel_guarded(self) -> bool:

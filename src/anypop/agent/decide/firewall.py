@@ -38,9 +38,15 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         neighbors=tuple(sorted(neighbors, key=lambda n: (n[0], n[1].version, int(n[1])))),
         ours=tuple(sorted(ours, key=str)),
         hidden=(order.private4, order.private6),
-        unreachable=order.rules.unreachable,
+        unreachable=(*order.rules.unreachable, *_private_elsewhere(order)),
         carries=order.backbone is not None,
     )
+
+
+def _private_elsewhere(order: Order) -> Iterator[Prefix]:
+    """Links of other hosts: reached by a tunnel, or not at all."""
+    for peer in order.backbone.peers if order.backbone is not None else ():
+        yield from (prefix for prefix in (peer.private4, peer.private6) if prefix is not None)
 
 
 def _link(instance: InstanceOrder) -> GuardedLink:

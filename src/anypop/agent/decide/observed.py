@@ -30,6 +30,7 @@ class Observed:
 
     `tunnel`: the device of the tunnels is up (None: there is none); `tunnel_number`: the kernel's of that device;
     `inbound`: members by address for what comes by it; `served`: what other hosts are told, `offers`: what they tell;
+    `siblings`: instances' own addresses that lead to other hosts;
     `tunnels`: how the sessions with them stand; `idle`: other hosts that linger in a group and have no flow any more.
 
     `logs`: by container bytes, and how often a log was full; as of the last full look.
@@ -65,5 +66,6 @@ class Observed:
     served: Mapping[Address, int] = field(default_factory=dict)
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
     offers: Offers = field(default_factory=dict)
+    siblings: Mapping[Address, IPv4Address] = field(default_factory=dict)
     tunnels: tuple[TunnelReport, ...] = ()
     memory: Memory = NOTHING

@@ -99,6 +99,18 @@ class RemoveRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetSibling:
+    """The way by the tunnel to an own address of an instance at another host, whose end of the tunnels is `peer`; None:
+    no more. `source`: our end.
+    """
+
+    address: Address
+    peer: IPv4Address | None
+    source: IPv4Address | None = None
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetTunnel:
     """The device of the tunnels with everything that leads to and from it; None: nothing of it."""
 
@@ -301,7 +313,7 @@ payload.
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
-    | SetTunnel | SetGuard | Tell
+    | SetTunnel | SetGuard | Tell | SetSibling
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip

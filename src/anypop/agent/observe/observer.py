@@ -211,7 +211,8 @@ class Observer:
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
             overfull=self.overfull,
             tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
-            inbound=kernel.inbound, served=kernel.served, idle=kernel.idle, offers=self.offers.offers(),
+            inbound=kernel.inbound, served=kernel.served, siblings=kernel.siblings, idle=kernel.idle,
+            offers=self.offers.offers(),
             tunnels=self._counted(backbone, speaker.tunnels),
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip

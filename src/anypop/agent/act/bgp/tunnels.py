@@ -3,18 +3,20 @@
 In: the order's `Backbone`. Out: lines, and none without one. Each host has a session with each other one inside the
 tunnel, so that a tunnel that does not carry packets carries no promises either. What is told comes from a kernel table
 that the agent writes, and what is heard goes to one kernel table for each host, which the agent reads: nothing is
-configured anew when addresses come and go. These routes stand in tables of their own, apart from those of upstreams; no
-packet is ever routed by them, and no upstream hears of them.
+configured anew when addresses come and go. Of an instance's own addresses is told whose they are, by a number of two
+parts; a host is heard on those of its own prefixes alone. These routes stand in tables of their own, apart from those
+of upstreams; no packet is ever routed by them, and no upstream hears of them.
 """
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from anypop.agent.act.bgp.session import RESTART_S
 from anypop.agent.act.bgp.words import FAMILIES
 from anypop.agent.decide.elements import SpeakerConfig
 from anypop.agent.naming import SERVED_TABLE, TUNNEL, peer_table, tunnel_end
+from anypop.model.announce import Prefix
 from anypop.model.backbone import Backbone, BackbonePeer
 
 _LENGTH = {4: 32, 6: 128}
@@ -38,28 +40,24 @@ def tunnels(config: SpeakerConfig) -> Iterator[str]:
     if backbone is None:
         return
     for family in FAMILIES:
-        yield from _told(backbone, family)
+        yield from _told(backbone, config.own, family)
     for peer in backbone.peers:
         for family in FAMILIES:
             yield from _heard(peer, family)
         yield from _session(config, peer)
 
 
-def _told(backbone: Backbone, family: int) -> Iterator[str]:
+def _told(backbone: Backbone, own: Iterable[Prefix], family: int) -> Iterator[str]:
     """The table of all that is served anywhere, and what this host itself serves in it."""
-    inside = ", ".join(f"{p}{{{_LENGTH[family]},{_LENGTH[family]}}}" for p in backbone.carried if p.version == family)
     yield from (
-        f"define CARRIED{family} = {f'[ {inside} ]' if inside else '[]'};",
+        f"define CARRIED{family} = {_single(backbone.carried, family)};",
+        f"define SIBLINGS{family} = {_single(own, family)};",
         f"ipv{family} table carried{family};",
         f"filter served_here{family} {{",
-        f"\tif (net !~ CARRIED{family}) then reject;",
+        f"\tif (net !~ CARRIED{family} && net !~ SIBLINGS{family}) then reject;",
         f"\tpreference = {_OWN_PREFERENCE};",
         "\tbgp_med = krt_initcwnd;",
-        "\taccept;",
-        "}",
-        f"filter served_there{family} {{",
-        f"\tif (net !~ CARRIED{family}) then reject;",
-        "\tdest = RTD_BLACKHOLE;  # it says how many, not by which way",
+        f"\tif (net ~ SIBLINGS{family}) then bgp_local_pref = krt_window;",
         "\taccept;",
         "}",
         f"protocol kernel served{family} {{",
@@ -70,9 +68,21 @@ def _told(backbone: Backbone, family: int) -> Iterator[str]:
     )
 
 
+def _single(prefixes: Iterable[Prefix], family: int) -> str:
+    """The set of all single addresses in these."""
+    inside = ", ".join(f"{p}{{{_LENGTH[family]},{_LENGTH[family]}}}" for p in prefixes if p.version == family)
+    return f"[ {inside} ]" if inside else "[]"
+
+
 def _heard(peer: BackbonePeer, family: int) -> Iterator[str]:
-    name = tunnel_name(peer)
+    name, inside = tunnel_name(peer), _single(peer.own(), family)
     yield from (
+        f"define {name}_own{family} = {inside};",
+        f"filter {name}_heard{family} {{",
+        f"\tif (net !~ CARRIED{family} && net !~ {name}_own{family}) then reject;",
+        "\tdest = RTD_BLACKHOLE;  # it says how many, or whose, not by which way",
+        "\taccept;",
+        "}",
         f"ipv{family} table {name}_{family};",
         f"protocol pipe {name}_pipe{family} {{",
         f"\ttable {name}_{family}; peer table carried{family};",
@@ -82,7 +92,11 @@ def _heard(peer: BackbonePeer, family: int) -> Iterator[str]:
         f"\tgraceful restart; scan time 10; kernel table {peer_table(peer.router_id)};",
         f"\tipv{family} {{",
         f"\t\ttable {name}_{family}; import none;",
-        "\t\texport filter { krt_initcwnd = bgp_med; accept; };",
+        "\t\texport filter {",
+        "\t\t\tkrt_initcwnd = bgp_med;",
+        f"\t\t\tif (net ~ {name}_own{family}) then krt_window = bgp_local_pref;",
+        "\t\t\taccept;",
+        "\t\t};",
         "\t};",
         "}",
     )
@@ -108,7 +122,7 @@ def _session(config: SpeakerConfig, peer: BackbonePeer) -> Iterator[str]:
             f"\t\ttable carried{family};",
             *(["\t\textended next hop on;"] if family == 4 else []),
             f"\t\timport limit {_MOST} action block;",
-            f"\t\timport filter served_there{family};",
+            f"\t\timport filter {tunnel_name(peer)}_heard{family};",
             f'\t\texport where proto = "served{family}";',
             "\t\tnext hop self;",
             "\t};",

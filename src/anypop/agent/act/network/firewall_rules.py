@@ -13,7 +13,14 @@ from ipaddress import collapse_addresses, ip_address, ip_network
 from anypop.agent.act.network import sets
 from anypop.agent.act.network.sets import ARP, INET, Place
 from anypop.agent.decide.elements import Firewall, Opening
-from anypop.agent.naming import DEVICE_GROUP_MASK, DEVICE_GROUPS, TUNNEL, firewall_table
+from anypop.agent.naming import (
+    DEVICE_GROUP_MASK,
+    DEVICE_GROUPS,
+    DRAIN_MARK_MASK,
+    SIBLING_MARK,
+    TUNNEL,
+    firewall_table,
+)
 from anypop.model.announce import Address, Prefix
 from anypop.model.workload import Protocol
 
@@ -94,7 +101,7 @@ def digest(rules: Firewall, networks: Iterable[Prefix] = ()) -> str:
     return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]
 
 
-_VERSION = 1  # of the rules themselves
+_VERSION = 2  # of the rules themselves
 
 
 def elements(rules: Firewall) -> dict[Place, frozenset[bytes]]:
@@ -192,7 +199,7 @@ def _chains(rules: Firewall) -> Iterator[str]:
     yield from _chain(
         "leaving",
         f"{_group('oifgroup')} return",
-        "ct direction reply ct state established,related return",  # an answer goes wherever it was asked from
+        "ct direction reply ct state established,related accept",  # an answer goes wherever it was asked from
         *(
             # and one of a flow that is not tracked, by TCP: see the table of the tunnels
             f"ct state untracked {ip} saddr . meta l4proto . th sport @open{v} tcp flags & (syn | ack) != syn return"
@@ -208,6 +215,11 @@ def _chains(rules: Firewall) -> Iterator[str]:
         "arriving",
         "ct state established,related accept",
         "iifgroup . oifgroup @kin jump kin",
+        *(
+            [f'iifname "{TUNNEL}" meta mark & {DRAIN_MARK_MASK:#x} == {SIBLING_MARK:#x} jump kin']
+            if rules.carries
+            else []
+        ),
         "ip daddr @hidden4 counter drop",
         "ip6 daddr @hidden6 counter drop",
         "meta l4proto { icmp, ipv6-icmp } accept",

@@ -86,7 +86,7 @@ async def _shape(prefix: str) -> str:
     except WorldError:
         return ""
     with Netlink(NETFILTER) as net:
-        fixed = (SENT, RECEIVED, "ends", "carried4", "carried6", "forged4", "forged6")
+        fixed = (SENT, RECEIVED, "ends", "carried4", "carried6", "forged4", "forged6", "own4", "own6")
         return text + "".join(
             f"{name} {sorted(sets.keys(net, tunnels_table(prefix), (sets.INET, name)))}\n" for name in fixed
         )

@@ -2,10 +2,12 @@
 
 In: `TunnelGuard`. Out: one transaction that makes the table anew, and the elements of the sets that change while it
 stands. The device takes packets from everybody who sends to its port, so only the other hosts may; what comes out of it
-goes to instances of this host and never further, whatever the routes say, and no source in it is one of ours.
+goes to instances of this host and never further, whatever the routes say, and no source in it is one of ours. To an
+instance's own address it goes from an instance of the same stack alone.
 
 Of an address that another host answers for as well, this host sees half of each flow: connection tracking is kept away
-from those, both ways, or an operator's own `ct state invalid drop` would end them.
+from those, both ways, or an operator's own `ct state invalid drop` would end them. Nor are the tunnels' own packets
+tracked: who may send them is said here, and each flow inside would take an entry.
 """
 
 import hashlib
@@ -16,7 +18,14 @@ from ipaddress import collapse_addresses, ip_network
 from anypop.agent.act.network import sets
 from anypop.agent.act.network.sets import INET, Place
 from anypop.agent.decide.elements import TunnelGuard
-from anypop.agent.naming import DEVICE_GROUP_MASK, DEVICE_GROUPS, TUNNEL, tunnels_table
+from anypop.agent.naming import (
+    DEVICE_GROUP_MASK,
+    DEVICE_GROUPS,
+    DRAIN_MARK_MASK,
+    SIBLING_MARK,
+    TUNNEL,
+    tunnels_table,
+)
 from anypop.model.announce import Prefix
 
 _NOBODY = tuple(
@@ -28,21 +37,27 @@ _TO_LINK = f"oifgroup & {DEVICE_GROUP_MASK:#x} == {DEVICE_GROUPS:#x}"
 _SYN = "tcp flags & (syn | rst) == syn"
 _IP = {4: "ip", 6: "ip6"}
 _HEADERS = {4: 40, 6: 60}  # of TCP, without options
-_VERSION = 1  # of the rules themselves
+_MARKED = f"meta mark set meta mark & {~DRAIN_MARK_MASK & 0xFFFF_FFFF:#010x} | {SIBLING_MARK:#010x}"
+_VERSION = 2  # of the rules themselves
 SENT, RECEIVED = "sent", "received"
 """The sets whose elements count what goes to and comes from each other host."""
 
 
 def digest(rules: TunnelGuard) -> str:
     """A short name of all that is not an element."""
-    return hashlib.sha256(repr((replace(rules, halves=()), _VERSION)).encode()).hexdigest()[:16]
+    fixed = replace(rules, halves=(), siblings=())
+    return hashlib.sha256(repr((fixed, _VERSION)).encode()).hexdigest()[:16]
 
 
 def elements(rules: TunnelGuard) -> dict[Place, frozenset[bytes]]:
     """The elements that change, as the kernel has them."""
-    return {
-        (INET, f"halves{v}"): frozenset(sets.address_key(a) for a in rules.halves if a.version == v) for v in (4, 6)
-    }
+    found: dict[Place, frozenset[bytes]] = {}
+    for v in (4, 6):
+        found[INET, f"halves{v}"] = frozenset(sets.address_key(a) for a in rules.halves if a.version == v)
+        found[INET, f"siblings{v}"] = frozenset(
+            sets.group_key(group) + sets.address_key(a) for group, a in rules.siblings if a.version == v
+        )
+    return found
 
 
 def render(rules: TunnelGuard, prefix: str) -> str:
@@ -68,6 +83,9 @@ def render(rules: TunnelGuard, prefix: str) -> str:
 def _sets(rules: TunnelGuard, version: int) -> Iterator[str]:
     kind = f"ipv{version}_addr"
     yield from _set(f"halves{version}", kind, [str(a) for a in rules.halves if a.version == version])
+    siblings = [f"{group:#x} . {a}" for group, a in rules.siblings if a.version == version]
+    yield from _set(f"siblings{version}", f"devgroup . {kind}", siblings)
+    yield from _set(f"own{version}", kind, _ranges(rules.forged, version), "flags interval")
     yield from _set(f"carried{version}", kind, _ranges(rules.carried, version), "flags interval")
     yield from _set(f"forged{version}", kind, _ranges((*rules.forged, *_NOBODY), version), "flags interval")
 
@@ -77,11 +95,21 @@ def _chains(rules: TunnelGuard) -> Iterator[str]:
         "arriving",
         "type filter hook prerouting priority raw; policy accept;",
         f'iifname "{TUNNEL}" jump inside',
-        "ip daddr @halves4 notrack",
-        "ip6 daddr @halves6 notrack",
+        f"{_FROM_LINK} goto sent",
+        "ip daddr @halves4 notrack accept",
+        "ip6 daddr @halves6 notrack accept",
+        f"udp dport {rules.port} ip daddr {rules.own} notrack",
+    )
+    yield from _chain(
+        "sent",  # by an instance
         # but for answers to this host's own probes
-        f"{_FROM_LINK} ip saddr @halves4 fib daddr type != local notrack",
-        f"{_FROM_LINK} ip6 saddr @halves6 fib daddr type != local notrack",
+        "ip saddr @halves4 fib daddr type != local notrack",
+        "ip6 saddr @halves6 fib daddr type != local notrack",
+        "ip daddr @halves4 notrack accept",
+        "ip6 daddr @halves6 notrack accept",
+        # from an anycast address nothing goes there: the answer would come to anybody who has it
+        f"iifgroup . ip daddr @siblings4 ip saddr @own4 {_MARKED}",
+        f"iifgroup . ip6 daddr @siblings6 ip6 saddr @own6 {_MARKED}",
     )
     yield from _chain(
         "inside",
@@ -109,21 +137,30 @@ def _chains(rules: TunnelGuard) -> Iterator[str]:
     )
     yield from _chain(
         "output",
-        "type filter hook output priority filter; policy accept;",
-        f"udp dport {rules.port} ip daddr @{SENT} accept",
+        "type filter hook output priority raw; policy accept;",
+        f"udp dport {rules.port} ip daddr @{SENT} notrack",
     )
     yield from _chain(
         "forward",
-        "type filter hook forward priority filter - 20; policy accept;",
+        "type filter hook forward priority mangle; policy accept;",
         f'iifname "{TUNNEL}" goto coming',
+        f"{_SYN} jump clamp",
     )
-    yield from _chain("coming", f"{_TO_LINK} accept", "counter drop")
+    yield from _chain(
+        "coming",
+        # the mark tells the firewall that it comes from a sibling
+        f"oifgroup . ip saddr @siblings4 ip daddr @own4 {_MARKED} accept",
+        f"oifgroup . ip6 saddr @siblings6 ip6 daddr @own6 {_MARKED} accept",
+        "ip daddr @own4 counter drop",
+        "ip6 daddr @own6 counter drop",
+        f"{_TO_LINK} accept",
+        "counter drop",
+    )
     yield from _chain(
         "clamp",
-        "type filter hook forward priority mangle; policy accept;",
-        f'{_SYN} oifname "{TUNNEL}" jump cut',
-        f"{_SYN} {_FROM_LINK} ip saddr @carried4 jump cut",
-        f"{_SYN} {_FROM_LINK} ip6 saddr @carried6 jump cut",
+        f'oifname "{TUNNEL}" jump cut',
+        f"{_FROM_LINK} ip saddr @carried4 jump cut",
+        f"{_FROM_LINK} ip6 saddr @carried6 jump cut",
     )
     yield from _chain("cut", *(_cut(version, rules.mtu - _HEADERS[version]) for version in (4, 6)))
 

@@ -21,6 +21,7 @@ from anypop.agent.naming import (
     ROUTE_PROTOCOL,
     SERVED_PROTOCOL,
     SERVED_TABLE,
+    SIBLINGS_TABLE,
     TUNNEL,
     TUNNEL_TABLE,
     short_of_link,
@@ -53,8 +54,9 @@ _HOPS, _TWINS, _GROUPS, _INBOUND = 0x1000_0000, 0x2000_0000, 0x4000_0000, 0x8000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSeen:
     """What of ours is in the kernel. Instances by the ten hex digits of their link. `inbound`: as `balanced`, for what
-    comes by the tunnel; `served`: what is told to other hosts (see `Router.tell`); `tunnel`: its device is up (None:
-    there is none); `idle`: other hosts that linger in the group of an address, and no flow goes to them.
+    comes by the tunnel; `served`: what is told to other hosts (see `Router.tell`); `siblings`: instances' own addresses
+    that lead to other hosts, and to which; `tunnel`: its device is up (None: there is none); `idle`: other hosts that
+    linger in the group of an address, and no flow goes to them.
     """
 
     links: dict[str, bool]
@@ -65,6 +67,7 @@ class RouterSeen:
     balanced: dict[Address, tuple[Member, ...]]
     inbound: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
     served: dict[Address, int] = field(default_factory=dict)
+    siblings: dict[Address, IPv4Address] = field(default_factory=dict)
     tunnel: bool | None = None
     tunnel_number: int = 0
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
@@ -140,6 +143,7 @@ class Router:
             balanced=balanced,
             inbound=dict(self._inbound(hops, names)) if tunnel is not None else {},
             served=self._served() if tunnel is not None else {},
+            siblings=dict(self._siblings(hops)) if tunnel is not None else {},
             tunnel=tunnel,
             tunnel_number=next((link.index for link in every if link.name == TUNNEL), 0),
             idle=frozenset(idle),
@@ -160,6 +164,12 @@ class Router:
             if (group := hops.get(route.nexthop)) and group.group:
                 yield route.prefix.network_address, _members(group, hops, names)
 
+    def _siblings(self, hops: Mapping[int, rtnl.NextHop]) -> Iterator[tuple[Address, IPv4Address]]:
+        for route in rtnl.routes(self._net, ROUTE_PROTOCOL, SIBLINGS_TABLE):
+            hop = hops.get(route.nexthop)
+            if hop is not None and isinstance(hop.target, IPv4Address):
+                yield route.prefix.network_address, hop.target
+
     def _served(self) -> dict[Address, int]:
         return {
             route.prefix.network_address: route.count - 1
@@ -169,13 +179,27 @@ class Router:
 
     def tell(self, address: Address, count: int | None) -> None:
         """Have the speaker tell other hosts how many healthy instances of an address are here; 0: those that were sent
-        here may stay, and nobody new; None: nothing is told. The table holds one more: a count of 0 would be none.
+        here may stay, and nobody new; None: nothing is told. Of an instance's own address: whose it is. The table holds
+        one more: a count of 0 would be none.
         """
         prefix = ip_network(address)
         if count is None:
             rtnl.delete_route(self._net, prefix, SERVED_PROTOCOL, table=SERVED_TABLE)
         else:
-            rtnl.set_served(self._net, prefix, SERVED_PROTOCOL, count + 1, SERVED_TABLE)
+            rtnl.set_told(self._net, prefix, SERVED_PROTOCOL, count + 1, SERVED_TABLE)
+
+    def set_sibling(self, address: Address, peer: IPv4Address | None, source: IPv4Address | None) -> None:
+        """The way to an instance's own address at another host; None: no more. `source`: our end of the tunnels."""
+        prefix = ip_network(address)
+        if peer is None:
+            rtnl.delete_route(self._net, prefix, ROUTE_PROTOCOL, table=SIBLINGS_TABLE)
+            return
+        device = next((link.index for link in rtnl.links(self._net) if link.name == TUNNEL), None)
+        if device is None or source is None:
+            raise WorldError(f"lead to {address}", f"the device {TUNNEL} is gone")
+        known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
+        number = tunnel_hops.have(self._net, known, peer, address.version, device=device, source=source)
+        rtnl.set_route(self._net, prefix, ROUTE_PROTOCOL, nexthop=number, table=SIBLINGS_TABLE)
 
     def group_link(self, short: str, group: int) -> None:
         """Put an instance's link into a device group; harmless when it is gone."""

@@ -37,6 +37,7 @@ _RULE_HEADER = struct.Struct("=BBBBBBBBI")
 _NEXTHOP_HEADER = struct.Struct("=BBBBI")
 _NEIGHBOR_HEADER = struct.Struct("=BxxxiHBB")
 _PERMANENT = 0x80
+_BITS, _LOW = 31, 0x7FFF_FFFF  # of what a black hole tells
 _LINKS = _LINK_HEADER.pack(0, 0, 0, 0, 0) + nl.u32(29, 8)  # IFLA_EXT_MASK: no counters (RTEXT_FILTER_SKIP_STATS)
 _GROUP_ENTRY = struct.Struct("=IBBH")
 _ENTRIES_ARE_CLEAN = 1 << 31  # NHA_OP_FLAG_RESP_GRP_RESVD_0
@@ -56,7 +57,7 @@ class Link:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A route of ours in one table: over an interface, over a next-hop object, unreachable, or a black hole. `count`:
-    of healthy instances, where such a route tells of an address (it stands in the metric `initcwnd`).
+    what a black hole tells of an address, see `set_told`.
     """
 
     prefix: Prefix
@@ -221,10 +222,12 @@ def networks(net: Netlink) -> list[tuple[int, Address, int]]:
     return found
 
 
-def set_served(net: Netlink, prefix: Prefix, protocol: int, count: int, table: int) -> None:
-    """A black hole in a table that nobody looks into: it tells how many instances serve an address."""
-    told = nl.nested(8, nl.u32(11, count))  # RTA_METRICS, RTAX_INITCWND
-    route = _route(prefix, protocol, BLACKHOLE, told, table=table)
+def set_told(net: Netlink, prefix: Prefix, protocol: int, count: int, table: int) -> None:
+    """A black hole in a table that nobody looks into: it tells a number of an address, its lower 31 bits (not 0) in
+    the metric `initcwnd` and what is above them in `window`.
+    """
+    parts = [nl.u32(11, count & _LOW), *([nl.u32(3, count >> _BITS)] if count >> _BITS else [])]  # INITCWND, WINDOW
+    route = _route(prefix, protocol, BLACKHOLE, nl.nested(8, *parts), table=table)  # RTA_METRICS
     net.change(f"tell of {prefix}", NEW_ROUTE, nl.CREATE | nl.REPLACE, route)
 
 
@@ -301,10 +304,11 @@ def _read_route(payload: bytes) -> tuple[int, int, Route]:
     packed = attributes.get(1) or bytes(4 if family == socket.AF_INET else 16)
     prefix: IPv4Network | IPv6Network = ip_network((packed, length))
     gateway: IPv4Address | IPv6Address | None = ip_address(attributes[5]) if 5 in attributes else None
+    metrics = nl.attributes(attributes.get(8, b""))
     route = Route(
         prefix=prefix, unreachable=kind == UNREACHABLE, blackhole=kind == BLACKHOLE, interface=_number(attributes, 4),
         gateway=gateway, nexthop=_number(attributes, 30), metric=_number(attributes, 6),
-        count=_number(nl.attributes(attributes.get(8, b"")), 11),
+        count=_number(metrics, 11) + (_number(metrics, 3) << _BITS),
     )  # fmt: skip
     return maker, _number(attributes, 15) or low, route
 

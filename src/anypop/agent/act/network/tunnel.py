@@ -1,8 +1,10 @@
 """The tunnel to the other hosts, in the kernel: its device, this host's end of it, and who looks into which table.
 
 In: `Tunnel` (pure data). Out: kernel state, or whether it is right. What comes in by the tunnel looks into a table of
-its own, which leads to instances of this host alone, then at this host's own external addresses, and is then lost: it
-can never go out again, by whatever is in other tables at that moment. Without an order for it nothing of this exists.
+its own, which leads to instances of this host alone, then at the own addresses of this host's instances, and is then
+lost: it can never go out again, by whatever is in other tables at that moment. What one instance sends to another of
+its stack at another host carries a mark, and looks into a table of ways to those. Without an order for it nothing of
+this exists.
 """
 
 from collections.abc import Iterator
@@ -11,13 +13,17 @@ from pathlib import Path
 
 from anypop.agent.act.network import rtnl, tunnel_hops, vxlan
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.act.network.rtnl import MAIN_TABLE, Rule
+from anypop.agent.act.network.rtnl import MAIN_TABLE, MarkRule, Rule
 from anypop.agent.decide.backbone import Tunnel
 from anypop.agent.naming import (
+    DRAIN_MARK_MASK,
     LOWEST_PEER_TABLE,
     ROUTE_PROTOCOL,
     SERVED_PROTOCOL,
     SERVED_TABLE,
+    SIBLING_MARK,
+    SIBLING_PREFERENCE,
+    SIBLINGS_TABLE,
     TARGETS_TABLE,
     TUNNEL,
     TUNNEL_LABEL,
@@ -28,6 +34,13 @@ from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 
 _RULES = range(TUNNEL_PREFERENCE, TUNNEL_PREFERENCE + 4)
+_MARKED = tuple(
+    MarkRule(
+        version=version, preference=SIBLING_PREFERENCE, table=SIBLINGS_TABLE, mark=SIBLING_MARK, mask=DRAIN_MARK_MASK,
+        protocol=ROUTE_PROTOCOL,
+    )
+    for version in (4, 6)
+)  # fmt: skip
 _BIRD = 12
 _LOOPBACK = 1  # the interface `lo` has this number in every namespace
 _RP_FILTER = Path(f"/proc/sys/net/ipv4/conf/{TUNNEL}/rp_filter")
@@ -37,7 +50,8 @@ def is_right(net: Netlink, wanted: Tunnel | None) -> bool:
     """Whether all of it is there, and nothing else of ours."""
     device = vxlan.find(net, TUNNEL)
     if wanted is None:
-        return device is None and not rtnl.rules(net, ROUTE_PROTOCOL, _RULES) and not vxlan.labelled(net, TUNNEL_LABEL)
+        ruled = rtnl.rules(net, ROUTE_PROTOCOL, _RULES) or set(rtnl.mark_rules(net)) & set(_MARKED)
+        return device is None and not ruled and not vxlan.labelled(net, TUNNEL_LABEL)
     if device is None or not _is_like(device, wanted) or not device.up or device.mtu != wanted.mtu:
         return False
     there = rtnl.addresses(net)
@@ -45,6 +59,8 @@ def is_right(net: Netlink, wanted: Tunnel | None) -> bool:
     if wanted.own not in there or wanted.end not in there or vxlan.labelled(net, TUNNEL_LABEL) - {wanted.own}:
         return False
     if set(rtnl.rules(net, ROUTE_PROTOCOL, _RULES)) != set(_rules(wanted)):
+        return False
+    if not set(_MARKED) <= set(rtnl.mark_rules(net)):
         return False
     hops = {hop.id: hop for hop in rtnl.nexthops(net, ROUTE_PROTOCOL) if tunnel_hops.is_tunnel_hop(hop)}
     if any(hop.source != wanted.own or hop.target not in targets for hop in hops.values()):
@@ -64,6 +80,8 @@ def prepare(net: Netlink, wanted: Tunnel | None) -> None:
     if wanted.own not in rtnl.addresses(net):  # an operator's own address stays the operator's
         vxlan.add_labelled(net, _LOOPBACK, wanted.own, TUNNEL_LABEL)
     _set_rules(net, list(_rules(wanted)))  # before the device: nothing that comes in is ever without them
+    for marked in _MARKED:
+        rtnl.add_mark_rule(net, marked)
     device = _device(net, wanted)
     known, targets = {hop.id: hop for hop in rtnl.nexthops(net, ROUTE_PROTOCOL)}, dict(wanted.targets)
     for hop in [hop for hop in known.values() if tunnel_hops.is_tunnel_hop(hop)]:
@@ -91,12 +109,16 @@ def remove(net: Netlink) -> None:
     for table, route in rtnl.blackholes(net, _BIRD):
         if table >= LOWEST_PEER_TABLE:  # left by a speaker that died
             rtnl.delete_route(net, route.prefix, _BIRD, route.metric, table)
+    for route in rtnl.routes(net, ROUTE_PROTOCOL, SIBLINGS_TABLE):
+        rtnl.delete_route(net, route.prefix, ROUTE_PROTOCOL, table=SIBLINGS_TABLE)
     for route in rtnl.routes(net, ROUTE_PROTOCOL, TUNNEL_TABLE):
         rtnl.delete_route(net, route.prefix, ROUTE_PROTOCOL, table=TUNNEL_TABLE)
         if route.nexthop:
             rtnl.delete_nexthop(net, route.nexthop)
     rtnl.delete_link(net, TUNNEL)  # its next hops and their routes go with it
     _set_rules(net, [])
+    for marked in _MARKED:
+        rtnl.delete_mark_rule(net, marked)
     for address in vxlan.labelled(net, TUNNEL_LABEL):
         vxlan.remove_labelled(net, _LOOPBACK, address, TUNNEL_LABEL)
 
@@ -126,10 +148,12 @@ def _is_like(device: vxlan.Device, wanted: Tunnel) -> bool:
 
 def _rules(wanted: Tunnel) -> Iterator[Rule]:
     first = TUNNEL_PREFERENCE
-    for version, external in ((4, wanted.external4), (6, wanted.external6)):
+    for version in (4, 6):
         yield Rule(version=version, preference=first, table=TUNNEL_TABLE, arriving=TUNNEL)
-        # external addresses of instances: in the main table, which holds no other way to them than their links
-        yield Rule(version=version, preference=first + 1, table=MAIN_TABLE, arriving=TUNNEL, to=external)
+        for prefix in wanted.prefixes:
+            if prefix.version == version:
+                # instances' own addresses: in the main table, which holds no other way to them than their links
+                yield Rule(version=version, preference=first + 1, table=MAIN_TABLE, arriving=TUNNEL, to=prefix)
         yield Rule(version=version, preference=first + 2, arriving=TUNNEL, blackhole=True)
     yield Rule(version=4, preference=first + 3, table=TARGETS_TABLE, leaving=TUNNEL)
 
