@@ -135,6 +135,7 @@ def test_a_death_moves_only_its_own_flows(clean: PopLab) -> None:
     clean.give(*instances[:2])
     clean.wait_running(*(i.name for i in instances[:2]))
     wait_until(lambda: group_size(clean) == 2, timeout_s=5, reason="two next hops")
+    wait_until(lambda: clean.get(ANYCAST4), timeout_s=5, reason="the client's network has heard of it")
     flows = [Flow(clean) for _ in range(30)]
     try:
         assert {f.host for f in flows} == {i.name for i in instances[:2]}
