@@ -20,6 +20,7 @@ from anypop.agent.decide.steps import (
 )
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
+from anypop.model.streams import CommandRequest, Frame
 from anypop.model.workload import Container
 
 
@@ -104,6 +105,11 @@ class FakeRuntime:
             raise WorldError(f"run {command[0]} in {key[1]}", "took too long")
         return 0 if command[0].endswith("true") else 1
 
+    async def begin(self, key: Key, wanted: CommandRequest) -> "FakeCommand":
+        if key not in self._all:
+            raise WorldError("begin the command", "no such container")
+        return FakeCommand(wanted.command)
+
     async def disk_bytes(self) -> int:
         return 100 << 30
 
@@ -140,3 +146,30 @@ class FakeRuntime:
     def _tell(self) -> None:
         for queue in self._changed:
             queue.put_nowait(None)
+
+
+class FakeCommand:
+    """`/bin/false`, and of the shell what the contract suite asks of it."""
+
+    def __init__(self, command: tuple[str, ...]) -> None:
+        self._said: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._code = {"sh": 0, "/bin/false": 1}.get(command[0], 127)
+        self._echoes = command[-1] == "read x; echo $x"
+        if command[-1].startswith("echo "):
+            self._said.put_nowait(" ".join(command[-1].split()[1:]).encode() + b"\n")
+        if not self._echoes:
+            self._said.put_nowait(None)
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        while (piece := await self._said.get()) is not None:
+            yield bytes([Frame.OUTPUT]) + piece
+        yield bytes([Frame.EXIT]) + f'{{"code": {self._code}}}'.encode()
+
+    async def take(self, frame: bytes) -> None:
+        if frame[0] == Frame.INPUT and self._echoes:
+            self._said.put_nowait(frame[1:] + b"\n")
+        elif frame[0] == Frame.END:
+            self._said.put_nowait(None)
+
+    async def close(self) -> None:
+        self._said.put_nowait(None)

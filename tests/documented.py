@@ -42,7 +42,10 @@ def reader(model: Any) -> TypeAdapter[Any]:
 
 def check(response: httpx.Response) -> None:
     """For a hook of httpx. A stream is left to the test that reads it."""
-    if response.headers.get("content-type", "").startswith("text/event-stream"):
+    if response.headers.get("content-type", "").startswith(("text/event-stream", "text/plain")):
+        route = route_of(response.request)
+        assert route is not None
+        assert documentation.of(route.endpoint).media_type == response.headers["content-type"].partition(";")[0]
         return
     response.read()
     check_read(response)

@@ -23,6 +23,7 @@ from anypop.host import control_groups, inventory, netns
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, InstanceOrder
 from anypop.model.reasons import Reason
+from anypop.model.streams import CommandRequest, Frame
 from anypop.model.workload import Probe, ProbeKind
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
@@ -324,6 +325,66 @@ def test_commands_run_inside_and_give_their_code(case: Case) -> None:
             await runtime.run_inside(KEY, ("/bin/sleep", "5"), 0.3)
 
     case.run(test)
+
+
+def test_a_command_has_input_output_and_a_code(case: Case) -> None:
+    """Frames of output as they come, and the code at last; input reaches it, and its end too."""
+
+    async def said(runtime: InstanceRuntime, *words: str, given: bytes = b"") -> tuple[bytes, bytes]:
+        command = await runtime.begin(KEY, CommandRequest(uid=KEY[0], container=KEY[1], command=words))
+        try:
+            if given:
+                await command.take(bytes([Frame.INPUT]) + given)
+                await command.take(bytes([Frame.END]))
+            frames = [frame async for frame in command.frames()]
+        finally:
+            await command.close()
+        assert frames[-1][0] == Frame.EXIT
+        return b"".join(frame[1:] for frame in frames[:-1] if frame[0] == Frame.OUTPUT), frames[-1][1:]
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create())
+        await runtime.carry_out(START)
+        assert await said(runtime, "sh", "-c", "echo a  b") == (b"a b\n", b'{"code": 0}')
+        assert await said(runtime, "/bin/false") == (b"", b'{"code": 1}')
+        assert await said(runtime, "sh", "-c", "read x; echo $x", given=b"hello") == (b"hello\n", b'{"code": 0}')
+        assert await said(runtime, "/no/such/program") == (b"", b'{"code": 127}')
+
+    case.run(test)
+
+
+@pytest.mark.lab
+def test_a_command_that_nobody_waits_for_any_more_is_ended(service: PodmanService) -> None:
+    """Its process is gone from the container, though it would sleep on; and with a terminal its size is as told."""
+
+    async def test() -> None:
+        runtime = Podman(service.socket, prefix=PREFIX, pop=POP)
+        try:
+            await runtime.carry_out(create())
+            await runtime.carry_out(START)
+            asked = CommandRequest(uid=KEY[0], container=KEY[1], command=("sh", "-c", "stty size; exec sleep 98765"),
+                                   terminal=True, rows=33, columns=44)  # fmt: skip
+            command = await runtime.begin(KEY, asked)
+            assert await anext(aiter(command.frames())) == bytes([Frame.OUTPUT]) + b"33 44\r\n"
+            assert sleeping() == 1
+            await command.close()
+            assert sleeping() == 0
+        finally:
+            await runtime.carry_out(REMOVE)
+            await runtime.close()
+
+    def sleeping() -> int:
+        lines = [folder / "cmdline" for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+        return sum(b"\0".join([b"sleep", b"98765"]) in _read(line) for line in lines)
+
+    asyncio.run(test())
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # it ended meanwhile
+        return b""
 
 
 def test_an_image_that_is_here_is_enough_and_a_failed_pull_says_why(case: Case) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
+from websockets.asyncio.client import connect
 
 from anypop.agent import identity
 from anypop.agent.decide.back_off import BackOff
@@ -55,12 +56,24 @@ class ControlClient:
         self._wants_whole = False
         self.error = ""
 
-    def _opened(self) -> httpx.AsyncClient:
-        """Connections that trust the authority, and show this agent's certificate where it has joined."""
+    def _context(self) -> ssl.SSLContext:
+        """For connections that trust the authority, and show this agent's certificate where it has joined."""
         context = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
         if self._state is not None and identity.has_joined(self._state):
             identity.show(context, self._state)
-        return httpx.AsyncClient(verify=context, limits=httpx.Limits(max_connections=4), timeout=10, trust_env=False)
+        return context
+
+    def _opened(self) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=4)
+        return httpx.AsyncClient(verify=self._context(), limits=limits, timeout=10, trust_env=False)
+
+    def connect(self, what: str) -> connect:
+        """A stream to the control that is asked now, to be entered. Raises `OSError` and `WebSocketException` then."""
+        address = self._path(what).replace("http", "ws", 1)
+        return connect(
+            address, ssl=self._context() if address.startswith("wss:") else None,
+            additional_headers=self._credentials(), compression=None, max_size=1 << 20, open_timeout=10, proxy=None,
+        )  # fmt: skip
 
     async def join(self) -> None:
         """Get a certificate: with the token, or with the certificate that is there. Raises `WorldError` and httpx's

@@ -56,6 +56,7 @@ from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
+from anypop.agent.streams import Streams
 from anypop.host import log_files
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
@@ -109,6 +110,9 @@ class Agent:
             prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker
         )
         self._lanes = Lanes(executor, self)
+        self._streams = Streams(
+            control, runtime, containers=lambda: self._observer.containers or (), logs_in=self._observer.log_of
+        )
         self._runtime, self._images = runtime, ImageFile(state / "images.json")
         self._book = self._images.read()
         self._memory = memory.NOTHING
@@ -148,6 +152,7 @@ class Agent:
                 group.create_task(self._full_passes())
                 group.create_task(self._keep_logs_small())
                 group.create_task(self._watch_firewall())
+                group.create_task(self._streams.run())
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
         finally:
             monitor.close()

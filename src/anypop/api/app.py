@@ -22,6 +22,7 @@ from anypop.api import (
     healthz,
     hosts,
     identity,
+    logs,
     network,
     openapi,
     pops,
@@ -31,6 +32,7 @@ from anypop.api import (
     quotas,
     rollouts,
     stacks,
+    streams,
     timelines,
     watch,
     workloads,
@@ -43,7 +45,7 @@ from anypop.control.acts import Act
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads,
+        identity, stacks, workloads, logs,
         prices, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, events, audit, quotas, network, agents,
     )
@@ -77,6 +79,7 @@ def make_app(platform: Platform) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.router.routes.extend(streams.routes(platform))
     app.add_middleware(ReadsAlone, platform=platform)
     app.add_middleware(Labels, clock=platform.clock)
     return app
@@ -100,10 +103,10 @@ class ReadsAlone:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         standby = self._platform.standby
-        if standby is None or scope["type"] != "http":
+        if standby is None or scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        if scope["method"] in READING and not scope["path"].startswith(OF_AGENTS):
+        if scope.get("method") in READING and not scope["path"].startswith(OF_AGENTS):
             await self._app(scope, receive, send)
             return
         where = f"the active one is {standby.active_at}" if standby.active_at else "the active one is not known"
@@ -119,7 +122,7 @@ class Labels:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         client = scope.get("client")
@@ -128,7 +131,7 @@ class Labels:
         labels = [_GATEWAY, (errors.REQUEST_ID.encode(), act.request_id.encode())]
 
         async def labelled(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 message["headers"] = [*message["headers"], *labels]
             await send(message)
 

@@ -13,6 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import HTTPBearer, OAuth2
+from starlette.requests import HTTPConnection
 
 from anypop.api.graphs import Graphs
 from anypop.api.vantages import LookingGlass, Vantages
@@ -28,6 +29,7 @@ from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
 from anypop.control.sharing import alone
 from anypop.control.standby import Standby
 from anypop.control.state import Declaration
+from anypop.control.streams import Streams
 from anypop.model import limits
 from anypop.model.confinement import InstanceRules
 from anypop.model.names import CityCode, HostName, WorkloadId
@@ -58,6 +60,7 @@ class Platform:
     # apart from `buckets`: anybody can name clients that are none
     tokens: Buckets = field(default_factory=Buckets)
     certificate_life_s: float = CERTIFICATE_LIFE_S
+    streams: Streams = field(default_factory=Streams)
     quotas: Quotas = field(init=False)
     joins: Joins = field(init=False)
 
@@ -120,7 +123,7 @@ AGENT = HTTPBearer(
 )
 
 
-def bearer(request: Request) -> str:
+def bearer(request: HTTPConnection) -> str:
     """The token of the request. Raises `Unauthenticated` where there is none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
@@ -129,6 +132,11 @@ def bearer(request: Request) -> str:
 
 
 async def account_of(request: Request, platform: PlatformDep, _: Annotated[str | None, Depends(CLIENT)]) -> Account:
+    return known(request, platform, request.scope["route"].name)
+
+
+def known(request: HTTPConnection, platform: Platform, operation: str) -> Account:
+    """The account that asks, whose act `operation` is from here on. Raises `Refused`."""
     account, client_id = platform.accounts.caller(bearer(request))
     request.state.caller = account.id
     acts.begin(
@@ -137,7 +145,7 @@ async def account_of(request: Request, platform: PlatformDep, _: Annotated[str |
             account_id=account.id,
             actor=f"{account.name} {client_id}",
             operator=account.operator,
-            operation=request.scope["route"].name,
+            operation=operation,
             subject=" ".join(request.path_params.values()),
         )
     )
@@ -213,6 +221,11 @@ async def host_of(
     _: Annotated[object, Depends(AGENT)],
 ) -> HostName:
     """The host of the path, which must be the one of the agent that asks. Raises `Forbidden`."""
+    return await agents_own(request, host, platform)
+
+
+async def agents_own(request: HTTPConnection, host: str, platform: Platform) -> HostName:
+    """The host of the agent that asks, which must be `host`. Raises `Refused`."""
     shown = shown_by(request)
     if shown is None:
         own = platform.accounts.host_of(bearer(request))
@@ -227,7 +240,7 @@ async def host_of(
     return own
 
 
-def shown_by(request: Request) -> Shown | None:
+def shown_by(request: HTTPConnection) -> Shown | None:
     """The client certificate of the connection, verified by TLS; None where there is none of an agent's."""
     found = request.scope.get("state", {}).get("certificate")
     return found if isinstance(found, Shown) else None

@@ -6,7 +6,7 @@ that goes to the log.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from math import ceil
 from typing import Any, cast
@@ -137,14 +137,21 @@ def answer(
 
 def install(app: FastAPI) -> None:
     """Every exception gets its answer."""
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(Invalid, _invalid)
-    app.add_exception_handler(Unsafe, _unsafe)
-    app.add_exception_handler(WorldError, _world_failed)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _parameters)
-    app.add_exception_handler(ClientDisconnect, _left)
-    app.add_exception_handler(Exception, _our_bug)
+    for kind, handler in _handlers().items():
+        app.add_exception_handler(kind, handler)
+
+
+def _handlers() -> dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]]:
+    return {
+        Refused: _refused, Invalid: _invalid, Unsafe: _unsafe, WorldError: _world_failed, HTTPException: _http,
+        RequestValidationError: _parameters, ClientDisconnect: _left, Exception: _our_bug,
+    }  # fmt: skip
+
+
+async def answer_to(error: Exception, request: Request) -> JSONResponse:
+    """The same answer where no application gives it: of a connection that is no request."""
+    found = next(h for kind, h in _handlers().items() if isinstance(error, kind))
+    return await found(request, error)
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:

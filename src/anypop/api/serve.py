@@ -48,6 +48,7 @@ from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
 from anypop.model.network import Network, network_from
 from anypop.model.steady import SteadyClock
+from anypop.model.streams import LARGEST_FRAME
 from anypop.plan.fields import location
 from anypop.plan.price import PriceBook, default_price_book, read_price_book
 
@@ -168,7 +169,9 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             log_config=None,
             access_log=False,
             lifespan="off",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=LARGEST_FRAME + 1,
+            ws_per_message_deflate=False,
             server_header=False,
             timeout_keep_alive=75,  # above an agent's longest wait, so that its connection lives from poll to poll
             timeout_graceful_shutdown=1,

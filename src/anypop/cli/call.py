@@ -99,10 +99,10 @@ def called() -> str:
 
 
 def command(
-    app: typer.Typer, name: str, *, stack: bool = True, examples: str = ""
+    app: typer.Typer, name: str, *, stack: bool = True, examples: str = "", words: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `function(call, ...)` as a command. `stack=False`: it knows no stack. `examples`: command lines, one
-    a line.
+    a line. `words`: what follows the first argument is not looked at for options.
     """
     common = _COMMON if stack else _COMMON[:-1]
 
@@ -127,7 +127,8 @@ def command(
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in shown}
         run.__name__, run.__module__ = function.__name__, function.__module__
-        app.command(name, help=_help(function.__doc__ or "", examples))(run)
+        settings = {"allow_interspersed_args": not words}
+        app.command(name, help=_help(function.__doc__ or "", examples), context_settings=settings)(run)
         return function
 
     return register

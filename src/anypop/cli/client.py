@@ -7,16 +7,21 @@ restarted, or the hour is over). Knows the grpc-shaped errors; knows no command 
 import json
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import httpx
 
 from anypop.cli.failure import Exit, Failure, refused
 from anypop.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from websockets.sync.connection import Connection
 
 CONNECT_S = 5.0  # connecting is quick or hopeless
 PATIENCE_S = 60.0  # an answer may take long where control asks many daemons for it
@@ -105,6 +110,47 @@ class Client:
             raise self._unreachable(error) from error
         except httpx.TransportError:
             return
+
+    @contextmanager
+    def stream(self, path: str, *, what: str, **query: str | int) -> Iterator[Iterator[bytes]]:
+        """The body of an answer, piece by piece, however long it takes; one that breaks ends."""
+        headers = {"Authorization": f"Bearer {self._bearer(what)}"}
+        patience = httpx.Timeout(None, connect=CONNECT_S)
+        try:
+            with self._http.stream("GET", path, params=query, headers=headers, timeout=patience) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise refused(response.status_code, _parsed(response), what=what)
+                yield self._pieces(response)
+        except httpx.ConnectError as error:
+            raise self._unreachable(error) from error
+
+    @staticmethod
+    def _pieces(response: httpx.Response) -> Iterator[bytes]:
+        with suppress(httpx.TransportError):
+            yield from response.iter_raw()
+
+    @contextmanager
+    def socket(self, path: str, query: Sequence[tuple[str, str]], *, what: str) -> "Iterator[Connection]":
+        """A WebSocket."""
+        from websockets.exceptions import InvalidStatus  # noqa: PLC0415 - one command needs it
+        from websockets.sync.client import connect  # noqa: PLC0415
+
+        address = f"{self.settings.url.replace('http', 'ws', 1)}{path}?{urlencode(query)}"
+        verify = _verify(self.settings)
+        context = verify if isinstance(verify, ssl.SSLContext) else ssl.create_default_context()
+        headers = {"Authorization": f"Bearer {self._bearer(what)}"}
+        try:
+            with connect(
+                address, ssl=context if address.startswith("wss:") else None, additional_headers=headers,
+                compression=None, open_timeout=PATIENCE_S, max_size=1 << 20, proxy=None,
+            ) as there:  # fmt: skip
+                yield there
+        except InvalidStatus as error:
+            answer = httpx.Response(error.response.status_code, content=error.response.body or b"")
+            raise refused(answer.status_code, _parsed(answer), what=what) from error
+        except OSError as error:
+            raise self._unreachable(error) from error
 
     def _send(
         self, method: str, path: str, *, what: str, body: object, query: dict[str, str | int] | None, patience_s: float

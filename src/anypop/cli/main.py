@@ -22,6 +22,7 @@ from anypop.cli import (
     changes,  # noqa: F401
     drains,
     hosts,
+    instances,
     labs,
     listings,
     probes,
@@ -99,6 +100,7 @@ backbone.register(app)
 app.add_typer(hosts.quotas, name="quota")
 listings.register(app)
 drains.register(app)
+instances.register(app)
 audit.register(app)
 probes.register(app)
 app.add_typer(announce.app, name="announce")

@@ -119,6 +119,11 @@ class Store:
             log.info("the store can be written again")
         self.trouble, self._wrote_at = "", time.monotonic()
 
+    def note(self, noted: Noted) -> None:
+        """Put into the audit log what somebody does now that changes nothing here. Raises `WorldError`."""
+        with self.writing(noted=noted):
+            pass
+
     def prepare(self, folder: Path) -> None:
         """Migrate, and seal what an earlier version left readable: the work of the active control alone. Raises
         `WorldError`.

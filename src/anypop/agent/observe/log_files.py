@@ -16,7 +16,8 @@ from pathlib import Path
 
 _IN_MOVED_TO, _IN_NONBLOCK, _IN_CLOEXEC = 0x80, 0o4000, 0o2000000
 _EVENT = struct.Struct("iIII")
-_LOG, _NOW, _BEFORE = "ctr.log", "ctr.log.now", "ctr.log.1"
+LOG, BEFORE = "ctr.log", "ctr.log.1"
+_NOW = "ctr.log.now"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -68,8 +69,12 @@ class LogFiles:
         """None where nobody follows it."""
         if id_ not in self._turns or self.folder is None:
             return None
-        sizes = (_size(self._place(id_) / name) for name in (_LOG, _BEFORE))
+        sizes = (_size(self._place(id_) / name) for name in (LOG, BEFORE))
         return LogSeen(size=sum(sizes), turns=self._turns[id_])
+
+    def place(self, id_: str) -> Path | None:
+        """The folder of a container's log; None until Podman's own is known."""
+        return self._place(id_) if self.folder is not None else None
 
     def _place(self, id_: str) -> Path:
         assert self.folder is not None
@@ -83,7 +88,7 @@ class LogFiles:
                 watch, _, _, length = _EVENT.unpack_from(content, at)
                 name = content[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
                 at += _EVENT.size + length
-                if name == _LOG.encode() and (id_ := self._watches.get(watch)) is not None:
+                if name == LOG.encode() and (id_ := self._watches.get(watch)) is not None:
                     moved[id_] = moved.get(id_, 0) + 1
             for id_, count in moved.items():
                 if id_ in self._turns:
@@ -93,12 +98,12 @@ class LogFiles:
     def _keep(self, id_: str) -> None:
         """Our link leads to the log that is written; what it led to before is the log before."""
         place = self._place(id_)
-        log, now = place / _LOG, place / _NOW
+        log, now = place / LOG, place / _NOW
         with contextlib.suppress(OSError):  # the container goes at this moment
             if not now.exists():
                 now.hardlink_to(log)
             elif not now.samefile(log):
-                now.replace(place / _BEFORE)
+                now.replace(place / BEFORE)
                 now.hardlink_to(log)
 
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
@@ -144,6 +145,10 @@ class Observer:
                 pass
             await asyncio.sleep(1)
             self._stale.set()
+
+    def log_of(self, id_: str) -> Path | None:
+        """The folder of a container's log."""
+        return self._logs.place(id_)
 
     async def containers_seen(self) -> None:
         """Wait for a look at the containers that begins after now. A runtime that does not answer is not waited for."""

@@ -18,6 +18,7 @@ from typing import Any, assert_never
 import httpx
 
 from anypop.agent.act.instances import adoption, usermaps
+from anypop.agent.act.instances.command import API_PATH, Command
 from anypop.agent.act.instances.labels import confinement_in, past_in, template_in
 from anypop.agent.act.instances.limits import allowed_limits
 from anypop.agent.act.instances.puller import Puller
@@ -38,9 +39,10 @@ from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, InstanceName
+from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
-_API = "http://podman/v4.0.0/libpod"
+_API = f"http://podman{API_PATH}"
 _ANY = range(100, 600)
 _NOT_FOUND = 404
 _REMOVED = (200, 204, _NOT_FOUND)
@@ -234,6 +236,9 @@ class Podman:
         session = (await self._ask(what, "POST", path, json=asked, good=(201,))).json()["Id"]
         await self._ask(what, "POST", f"/exec/{session}/start", json={"Detach": False}, timeout=timeout_s)
         return int((await self._ask(what, "GET", f"/exec/{session}/json")).json()["ExitCode"])
+
+    async def begin(self, key: Key, wanted: CommandRequest) -> Command:
+        return await Command.begin(self._socket, self._ask, container_of(self._prefix, *key), wanted)
 
     async def disk_bytes(self) -> int:
         root = await self._storage()

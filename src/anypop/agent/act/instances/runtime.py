@@ -11,10 +11,27 @@ from typing import Protocol
 
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import PayloadStep
+from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
 STOP_GRACE_S = 2
 """TERM to KILL. By then the instance is withdrawn and drained: what it still does is its own."""
+
+
+class Running(Protocol):
+    """A command that runs in an instance. Frames: see `model.streams`."""
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """What it says, as it comes, and at last how it ended."""
+        ...
+
+    async def take(self, frame: bytes) -> None:
+        """What it is told."""
+        ...
+
+    async def close(self) -> None:
+        """End it where it still runs."""
+        ...
 
 
 class InstanceRuntime(Protocol):
@@ -40,6 +57,10 @@ class InstanceRuntime(Protocol):
 
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
         """The exit code of a command run beside the application. Raises `WorldError` when it does not end in time."""
+        ...
+
+    async def begin(self, key: Key, wanted: CommandRequest) -> "Running":
+        """Run a command with input and output. Raises `WorldError`."""
         ...
 
     async def disk_bytes(self) -> int:

@@ -1,0 +1,159 @@
+"""What people ask of single instances by way of control: logs, and commands run inside.
+
+In: one connection to control that is always open, on which control asks; what runs here. Out: for each thing asked a
+connection of its own to control, on which it is answered until either side has enough. The agent opens all of them, so
+a host needs no open port. Nothing of this touches what the order wants; without control there is nobody who asks.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import WebSocketException
+
+from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.decide.back_off import BackOff
+from anypop.agent.decide.elements import ContainerSeen, ContainerState
+from anypop.agent.observe.log_files import LOG
+from anypop.agent.observe.log_reader import read_log
+from anypop.model.codec import from_json, to_json
+from anypop.model.errors import Invalid, WorldError
+from anypop.model.streams import CommandRequest, LogRequest, Opened, Refusal, StreamRequest
+
+log = logging.getLogger("anypop.agent")
+MOST = 64  # at once; each costs a connection, and a command a process
+_REST = BackOff(first_s=0.1, longest_s=5)
+
+
+class Refused(Exception):  # noqa: N818 - it reads as a verdict where it is raised
+    """No stream is opened. `why`: for control; the message is for whoever asked."""
+
+    def __init__(self, why: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class Dials(Protocol):
+    """How a connection to control is opened."""
+
+    def connect(self, what: str) -> AbstractAsyncContextManager[ClientConnection]:
+        """Raises `OSError`, `TimeoutError` and `WebSocketException` when it is entered."""
+        ...
+
+
+class Streams:
+    """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id."""
+
+    def __init__(
+        self,
+        control: Dials,
+        runtime: InstanceRuntime,
+        *,
+        containers: Callable[[], Sequence[ContainerSeen]],
+        logs_in: Callable[[str], Path | None],
+    ) -> None:
+        self._control, self._runtime = control, runtime
+        self._containers, self._logs_in = containers, logs_in
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        failures = 0
+        while True:
+            with contextlib.suppress(OSError, WebSocketException, Invalid, TimeoutError):
+                async with self._control.connect("streams") as channel:
+                    failures = 0
+                    async for message in channel:
+                        self._begin(from_json(StreamRequest, message))
+            await asyncio.sleep(_REST.wait_s(failures))
+            failures += 1
+
+    def _begin(self, asked: StreamRequest) -> None:
+        task = asyncio.create_task(self._serve(asked, crowded=len(self._open) >= MOST))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _serve(self, asked: StreamRequest, *, crowded: bool) -> None:
+        # else nobody waits for it any more
+        with contextlib.suppress(OSError, WebSocketException, TimeoutError):
+            async with self._control.connect(f"streams/{asked.id}") as stream:
+                await self._answer(stream, asked, crowded=crowded)
+
+    async def _answer(self, stream: ClientConnection, asked: StreamRequest, *, crowded: bool) -> None:
+        try:
+            if crowded:
+                raise Refused(Refusal.BROKEN, f"{MOST} streams are open on this host")
+            match asked.wanted:
+                case LogRequest():
+                    await self._log(stream, asked.wanted)
+                case CommandRequest():
+                    await self._command(stream, asked.wanted)
+        except Refused as refused:
+            await stream.send(to_json(Opened(refusal=refused.why, message=str(refused))), text=True)
+        except WebSocketException:
+            pass  # whoever asked has enough
+        except Exception:
+            log.exception("a stream of %s ended early", type(asked.wanted).__name__)
+
+    async def _log(self, stream: ClientConnection, wanted: LogRequest) -> None:
+        seen = self._container(wanted.uid, wanted.container)
+        folder = self._logs_in(seen.id)
+        if folder is None:
+            raise Refused(Refusal.NOT_YET, "the logs of this host are not known yet")
+        running = seen.state is ContainerState.RUNNING
+        if not (folder / LOG).exists():
+            raise Refused(Refusal.NOT_YET, f"container {wanted.container} has not been started yet")
+        with contextlib.suppress(FileNotFoundError):  # it went at this moment
+            await self._send_all(stream, read_log(folder, wanted, seen.pid if running else 0))
+
+    async def _command(self, stream: ClientConnection, wanted: CommandRequest) -> None:
+        seen = self._container(wanted.uid, wanted.container)
+        if seen.state is not ContainerState.RUNNING:
+            raise Refused(Refusal.NOT_YET, f"container {wanted.container} does not run")
+        try:
+            running = await self._runtime.begin(seen.key, wanted)
+        except WorldError as error:
+            raise Refused(Refusal.NOT_THERE, str(error)) from error
+        taking = asyncio.create_task(self._take(stream, running.take))
+        try:
+            await self._send_all(stream, running.frames())
+        finally:
+            taking.cancel()
+            await running.close()
+
+    @staticmethod
+    async def _take(stream: ClientConnection, take: Callable[[bytes], Awaitable[None]]) -> None:
+        with contextlib.suppress(WebSocketException):
+            async for frame in stream:
+                if isinstance(frame, bytes):
+                    await take(frame)
+
+    @staticmethod
+    async def _send_all(stream: ClientConnection, pieces: AsyncIterator[bytes]) -> None:
+        """Until they end or nobody reads them any more."""
+
+        async def send() -> None:
+            await stream.send(to_json(Opened()), text=True)
+            async for piece in pieces:
+                await stream.send(piece)
+
+        sending, gone = asyncio.create_task(send()), asyncio.create_task(stream.wait_closed())
+        try:
+            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            for task in (sending, gone):
+                task.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+
+    def _container(self, uid: str, name: str) -> ContainerSeen:
+        found = next((c for c in self._containers() if c.key == (uid, name)), None)
+        if found is None:
+            raise Refused(Refusal.NOT_YET, f"container {name} is not there yet, or not any more")
+        return found

@@ -1,0 +1,153 @@
+"""WebSockets (RFC 6455): agents that wait for what is asked of their hosts, and commands that people run in instances.
+
+In: connections. Out: those that may be here, tied together by `control.streams`; the others are answered as any request
+is, before there is a stream. A command stands in the audit log before it begins. It reads nothing of what goes by.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from starlette.requests import Request
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from anypop.api import errors, running
+from anypop.api.context import Platform, agents_own, known
+from anypop.control.audit import Noted
+from anypop.control.streams import Socket
+from anypop.model import limits
+from anypop.model.errors import Invalid, Problem
+from anypop.model.names import HostName
+from anypop.model.streams import CommandRequest
+
+OF_AGENTS = "/anypop/v1/agents/{host}/streams"
+COMMAND = "/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/instances/{name}/exec"
+LONGEST_COMMAND = 64  # words
+LARGEST_SIDE = 1000  # rows or columns of a terminal
+
+
+class WebSocketEnd:
+    """A `control.streams.Socket`."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    async def receive(self) -> bytes | str | None:
+        try:
+            message = await self._socket.receive()
+        except (RuntimeError, WebSocketDisconnect):
+            return None
+        if message["type"] != "websocket.receive":
+            return None
+        data = message.get("bytes")
+        return data if data is not None else message.get("text")
+
+    async def send(self, message: bytes | str) -> None:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
+            if isinstance(message, str):
+                await self._socket.send_text(message)
+            else:
+                await self._socket.send_bytes(message)
+
+
+def routes(platform: Platform) -> list[WebSocketRoute]:
+    """Where streams begin."""
+    served: dict[str, Callable[[Platform, WebSocket], Awaitable[None]]] = {
+        OF_AGENTS: _listen, f"{OF_AGENTS}/{{stream}}": _arrived, COMMAND: _command,
+    }  # fmt: skip
+    return [WebSocketRoute(path, partial(_answered, platform, serve)) for path, serve in served.items()]
+
+
+async def _answered(
+    platform: Platform, serve: Callable[[Platform, WebSocket], Awaitable[None]], socket: WebSocket
+) -> None:
+    """What is refused before the stream begins is answered like a request; a stream that ends says why, if anything."""
+    reason = ""
+    try:
+        limits.check({**socket.path_params, **socket.query_params}, longest=limits.LONGEST_PARAMETER)
+        await serve(platform, socket)
+    except Exception as error:
+        request = Request({**socket.scope, "type": "http", "method": "GET"})
+        answer = await errors.answer_to(error, request)
+        if socket.application_state is WebSocketState.CONNECTING:
+            await socket.send_denial_response(answer)
+            return
+        reason = str(error)[:100]
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
+        await socket.close(1011 if reason else 1000, reason)
+
+
+async def _listen(platform: Platform, socket: WebSocket) -> None:
+    host = await _own(platform, socket)
+    await socket.accept()
+    await platform.streams.listen(host, WebSocketEnd(socket))
+
+
+async def _arrived(platform: Platform, socket: WebSocket) -> None:
+    host = await _own(platform, socket)
+    platform.streams.check(host, socket.path_params["stream"])
+    await socket.accept()
+    await platform.streams.arrived(host, socket.path_params["stream"], WebSocketEnd(socket))
+
+
+async def _own(platform: Platform, socket: WebSocket) -> HostName:
+    return await agents_own(socket, socket.path_params["host"], platform)
+
+
+async def _command(platform: Platform, socket: WebSocket) -> None:
+    account = known(socket, platform, "run_command")
+    stack = platform.accounts.stack(account.id, socket.path_params["stack_id"])
+    declared = platform.workload(stack, socket.path_params["workload_id"])
+    container = running.container(
+        platform, declared, socket.path_params["name"], socket.query_params.get("container_name", "")
+    )
+    wanted = _wanted(socket, container)
+    noted = Noted(
+        subject=container.instance, stack_id=stack.id,
+        became={"container": container.name, "command": list(wanted.command), "terminal": wanted.terminal},
+    )  # fmt: skip
+    await asyncio.to_thread(platform.core.store.note, noted)
+    async with platform.streams.ask(container.host, wanted, account.id) as there:
+        await socket.accept()
+        here = WebSocketEnd(socket)
+        ways = [asyncio.create_task(_carry(here, there)), asyncio.create_task(_carry(there, here))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _carry(source: Socket, to: Socket) -> None:
+    while (message := await source.receive()) is not None:
+        if isinstance(message, bytes):
+            await to.send(message)
+
+
+def _wanted(socket: WebSocket, container: running.Running) -> CommandRequest:
+    """What the query asks for. Raises `Invalid` with all that is wrong."""
+    query, problems = socket.query_params, list[Problem]()
+    command = tuple(query.getlist("command"))
+    if not command or not command[0]:
+        problems.append(Problem(path="command", message="is required: the program, then its arguments, one each"))
+    if len(command) > LONGEST_COMMAND:
+        problems.append(
+            Problem(path="command", message=f"has {len(command)} words, at most {LONGEST_COMMAND} are taken")
+        )
+    sides = {"rows": 24, "columns": 80}
+    for side in sides:
+        text = query.get(side, "")
+        if text and not (text.isascii() and text.isdigit() and len(text) < 5 and 0 < int(text) <= LARGEST_SIDE):
+            problems.append(Problem(path=side, message=f"must be a whole number from 1 to {LARGEST_SIDE}"))
+        elif text:
+            sides[side] = int(text)
+    terminal = running.flag(query.get("tty", ""), "tty", problems)
+    if problems:
+        raise Invalid(problems)
+    return CommandRequest(
+        uid=container.uid, container=container.name, command=command, terminal=terminal,
+        rows=sides["rows"], columns=sides["columns"],
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""`anypop logs` and `anypop exec`: what instances say, and commands run in them.
+
+In: names of instances or of a workload. Out: lines as they come, or the command's own input, output and exit code. What
+instances say is made harmless where a terminal shows it; a terminal that was asked for with `-t` is the instance's own.
+"""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from anypop.cli import terminal
+from anypop.cli.call import Call, command
+from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.screen import Format
+from anypop.model.visible import visible, visible_json
+
+COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+Container = Annotated[
+    str,
+    typer.Option("--container", "-c", metavar="NAME", help="Which container; default: the first.", show_default=False),
+]
+
+
+def register(root: typer.Typer) -> None:
+    """The commands of this file, at the top level."""
+
+    @command(
+        root,
+        "logs",
+        examples="""
+        anypop logs web
+        anypop logs web-eu1-lhr-0 -f --tail 20
+        anypop logs web --since 10m --timestamps
+        anypop logs web-eu1-lhr-0 --previous
+        """,
+    )
+    def logs(
+        call: Call,
+        name: Annotated[str, typer.Argument(metavar="NAME", help="A workload (all its instances), or one instance.")],
+        *,
+        follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is said from now on.")] = False,
+        tail: Annotated[int, typer.Option("--tail", metavar="N", help="The last N lines of each; -1: all.")] = -1,
+        since: Annotated[
+            str, typer.Option("--since", metavar="10m", help="Not what is older: 30s, 10m, 2h, 1d.", show_default=False)
+        ] = "",
+        previous: Annotated[bool, typer.Option("--previous", help="Of the life before the last restart.")] = False,
+        timestamps: Annotated[bool, typer.Option("--timestamps", help="Begin each line with its moment.")] = False,
+        container: Container = "",
+    ) -> None:
+        """What containers say, as it stands on their hosts."""
+        query: dict[str, str | int] = {"container_name": container} if container else {}
+        query |= {key: "true" for key, wanted in
+                  (("follow", follow), ("previous", previous), ("timestamps", timestamps)) if wanted}  # fmt: skip
+        if tail >= 0:
+            query["tail_lines"] = tail
+        if since:
+            query["since_seconds"] = _seconds(since)
+        workload, instances = _meant(call, name)
+        if not instances:
+            raise Failure(f"{name} has no instances", code=Exit.NOT_FOUND)
+        _Printer(call, alone=len(instances) == 1).run(call, workload, instances, query)
+
+    @command(
+        root,
+        "exec",
+        words=True,
+        examples="""
+        anypop exec web-eu1-lhr-0 ps aux
+        anypop exec -it web-eu1-lhr-0 sh
+        anypop exec -i web-eu1-lhr-0 sh -c 'cat > /tmp/file' < file
+        """,
+    )
+    def run(
+        call: Call,
+        instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="Its name.")],
+        words: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments.")],
+        *,
+        stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Give it what is typed here.")] = False,
+        tty: Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal.")] = False,
+        container: Container = "",
+    ) -> None:
+        """Run a command in an instance; its exit code is that of this command."""
+        if tty and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise usage("-t needs a terminal here", advice="Leave it away: -i alone passes input on.")
+        workload, found = _meant(call, instance)
+        if found != [instance]:
+            raise usage(f"{instance} is a workload", advice=f"Name one of its instances: {', '.join(found)}")
+        query = [("command", word) for word in words]
+        if container:
+            query.append(("container_name", container))
+        if tty:
+            rows, columns = terminal.size()
+            query += [("tty", "true"), ("rows", str(rows)), ("columns", str(columns))]
+        path = f"{call.workload_path(workload, 'anypop')}/instances/{quote(instance, safe='')}/exec"
+        with call.client.socket(path, query, what=f"run a command in {instance}") as there:
+            code = terminal.attached(there, stdin=stdin or tty, tty=tty)
+        if code is None:
+            raise Failure("the connection ended before the command did", advice="Is the instance still there?")
+        if code:
+            raise typer.Exit(code)
+
+
+def _seconds(text: str) -> int:
+    unit = _UNITS.get(text[-1:], 0)
+    if not unit or not text[:-1].isascii() or not text[:-1].isdigit() or len(text) > 9:
+        raise usage(f"--since {text}: must be like 30s, 10m, 2h or 1d")
+    return int(text[:-1]) * unit
+
+
+def _meant(call: Call, name: str) -> tuple[str, list[str]]:
+    """The workload, and the names of the instances meant: all of a workload, or one."""
+    workloads = call.client.every(f"{call.stack_path('workload')}/workloads", what=f"look for {name}")
+    slugs = [str(w.get("slug")) for w in workloads]
+    for slug in sorted((s for s in slugs if name == s or name.startswith(f"{s}-")), key=len, reverse=True):
+        rows = call.client.every(f"{call.workload_path(slug)}/instances", what=f"look for {name}")
+        found = [str(row.get("name")) for row in rows]
+        if name == slug or name in found:
+            return slug, sorted(found) if name == slug else [name]
+    raise Failure(f"there is no workload or instance {name}", code=Exit.NOT_FOUND, advice="See: anypop workload list")
+
+
+class _Printer:
+    """Lines of several instances on one screen, each whole, and told apart where there is more than one."""
+
+    def __init__(self, call: Call, *, alone: bool) -> None:
+        self._json = call.screen.output is Format.JSON
+        self._alone = alone
+        self._tame = sys.stdout.isatty()
+        self._console = call.screen.console("stdout") if self._tame and not alone else None
+        self._lock = threading.Lock()
+        self._failures: list[Failure] = []
+
+    def run(self, call: Call, workload: str, instances: list[str], query: dict[str, str | int]) -> None:
+        """Print all of them: one after another, or side by side where they are followed."""
+        if "follow" in query and len(instances) > 1:
+            threads = [
+                threading.Thread(target=self._one, args=(call, workload, name, number, query), daemon=True)
+                for number, name in enumerate(instances)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        else:
+            for number, name in enumerate(instances):
+                self._one(call, workload, name, number, query)
+        if len(self._failures) == len(instances):
+            raise self._failures[0]
+        for failure in self._failures:
+            call.screen.note(*failure.lines())
+
+    def _one(self, call: Call, workload: str, name: str, number: int, query: dict[str, str | int]) -> None:
+        path = f"{call.workload_path(workload)}/instances/{quote(name, safe='')}/logs"
+        try:
+            with call.client.stream(path, what=f"logs of {name}", **query) as pieces:
+                for line in _lines(pieces):
+                    self._print(name, number, line)
+        except Failure as failure:
+            self._failures.append(failure)
+
+    def _print(self, name: str, number: int, line: bytes) -> None:
+        text = line.decode(errors="replace")
+        with self._lock:
+            if self._json:
+                shown = visible_json(json.dumps({"instance": name, "line": text}, ensure_ascii=False))
+            else:
+                shown = visible(text) if self._tame else text
+                if self._console is not None:
+                    self._console.print(f"{name} ", style=COLOURS[number % len(COLOURS)], end="")
+                elif not self._alone:
+                    shown = f"{name} {shown}"
+            sys.stdout.write(f"{shown}\n")
+            sys.stdout.flush()
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

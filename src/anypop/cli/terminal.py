@@ -1,0 +1,83 @@
+"""This terminal lent to a command that runs elsewhere: keys go there, output comes here, its size follows.
+
+In: a WebSocket that carries the frames of `model.streams`. Out: the command's exit code, or None where the connection
+ended first. Whatever happens the terminal is given back as it was.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import termios
+import threading
+import tty as terminals
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from anypop.model.streams import LARGEST_FRAME, Frame
+
+if TYPE_CHECKING:
+    from websockets.sync.connection import Connection
+
+
+def size() -> tuple[int, int]:
+    """Rows and columns."""
+    found = shutil.get_terminal_size()
+    return found.lines, found.columns
+
+
+def attached(there: "Connection", *, stdin: bool, tty: bool) -> int | None:
+    """The exit code. `stdin`: what is typed or piped here goes there; `tty`: key by key."""
+    with _raw() if tty else contextlib.nullcontext():
+        if tty:
+            signal.signal(signal.SIGWINCH, lambda *_: _tell_size(there))
+        if stdin:
+            threading.Thread(target=_give, args=(there,), daemon=True).start()
+        return _take(there)
+
+
+def _take(there: "Connection") -> int | None:
+    for frame in there:
+        if not isinstance(frame, bytes) or not frame:
+            continue
+        match frame[0]:
+            case Frame.OUTPUT:
+                _write(1, frame[1:])
+            case Frame.ERRORS:
+                _write(2, frame[1:])
+            case Frame.EXIT:
+                return int(json.loads(frame[1:])["code"])
+    return None
+
+
+def _write(file: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(file, content) :]
+
+
+def _give(there: "Connection") -> None:
+    from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
+
+    with contextlib.suppress(ConnectionClosed, OSError):
+        while typed := os.read(0, LARGEST_FRAME):
+            there.send(bytes([Frame.INPUT]) + typed)
+        there.send(bytes([Frame.END]))
+
+
+def _tell_size(there: "Connection") -> None:
+    rows, columns = size()
+    content = json.dumps({"rows": rows, "columns": columns}).encode()
+    # a signal may come in the middle of a send: another thread waits its turn
+    threading.Thread(target=lambda: there.send(bytes([Frame.SIZE]) + content), daemon=True).start()
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        terminals.setraw(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -1,0 +1,82 @@
+"""What control asks a host for that is no order: the log of a container, a command run in one.
+
+In: nothing; these are words. Out: a request that control sends to the agent of a host, which answers over a stream of
+its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
+
+A log is the bytes themselves. A command's frames begin with a byte that says what the rest is (`Frame`).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Literal
+
+LARGEST_FRAME = 32 << 10
+"""Bytes of one frame at most, its first byte not counted: who reads slowly holds back so much and no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRequest:
+    """Of one container of the incarnation `uid`. `previous`: of its life before this one. `tail`: the last so many
+    lines; None: all that is kept. `since`: seconds since the epoch, lines before are left out. `most_bytes`: then it
+    ends.
+    """
+
+    kind: Literal["log"] = "log"
+    uid: str
+    container: str
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail: int | None = None
+    since: float | None = None
+    most_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRequest:
+    """`terminal`: with a terminal of so many rows and columns; its output is then one stream."""
+
+    kind: Literal["command"] = "command"
+    uid: str
+    container: str
+    command: tuple[str, ...]
+    terminal: bool = False
+    rows: int = 24
+    columns: int = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRequest:
+    """`id`: names the stream on which the agent answers."""
+
+    id: str
+    wanted: LogRequest | CommandRequest
+
+
+class Refusal(StrEnum):
+    """Why a host opens no stream."""
+
+    NOT_THERE = "not there"
+    NOT_YET = "not yet"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The first frame, as text: the stream begins, or why it does not."""
+
+    refusal: Refusal | None = None
+    message: str = ""
+
+
+class Frame(IntEnum):
+    """The first byte of a command's frames. INPUT, END (of input) and SIZE (`{"rows": 24, "columns": 80}`) go to it;
+    OUTPUT, ERRORS and EXIT (`{"code": 0}`, the last one) come from it.
+    """
+
+    INPUT = 0
+    OUTPUT = 1
+    ERRORS = 2
+    EXIT = 3
+    SIZE = 4
+    END = 5
