@@ -28,6 +28,7 @@ from anypop.model.workload import Probe, ProbeKind
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
 from tests.podman_service import WEB, PodmanService
+from tests.wait import wait_until
 
 PREFIX = "agc"
 KEY = (instance(0).uid, "web")
@@ -366,9 +367,9 @@ def test_a_command_that_nobody_waits_for_any_more_is_ended(service: PodmanServic
                                    terminal=True, rows=33, columns=44)  # fmt: skip
             command = await runtime.begin(KEY, asked)
             assert await anext(aiter(command.frames())) == bytes([Frame.OUTPUT]) + b"33 44\r\n"
-            assert sleeping() == 1
+            wait_until(lambda: sleeping() == 1, timeout_s=10, reason="it sleeps")
             await command.close()
-            assert sleeping() == 0
+            wait_until(lambda: sleeping() == 0, timeout_s=10, reason="it is ended")
         finally:
             await runtime.carry_out(REMOVE)
             await runtime.close()
