@@ -7,7 +7,6 @@ ended first. Whatever happens the terminal is given back as it was.
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def size() -> tuple[int, int]:
     """Rows and columns."""
-    found = shutil.get_terminal_size()
+    found = os.get_terminal_size(sys.stdout.fileno())
     return found.lines, found.columns
 
 

@@ -25,8 +25,7 @@ exec $busybox httpd -f -p "${PORT:-80}" -h /www
 """
 _CONTAINERFILE = """\
 FROM scratch
-COPY busybox /bin/busybox
-COPY serve /bin/serve
+COPY bin /bin
 STOPSIGNAL SIGKILL
 ENTRYPOINT ["/bin/busybox", "sh", "/bin/serve"]
 """
@@ -61,9 +60,27 @@ def publish_hello(home: PodmanHome, port: int, scratch: Path) -> str:
         raise WorldError("build the web image", "busybox is not installed; run script/setup")
     reference = f"127.0.0.1:{port}/{IMAGE}"
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    shutil.copy(busybox, scratch / "busybox")
-    (scratch / "serve").write_text(_SERVE)
+    programs = scratch / "bin"
+    programs.mkdir(parents=True)
+    shutil.copy(busybox, programs / "busybox")
+    for name in (
+        "sh",
+        "cat",
+        "env",
+        "id",
+        "ip",
+        "ls",
+        "nc",
+        "netstat",
+        "nslookup",
+        "ping",
+        "ps",
+        "sleep",
+        "stty",
+        "wget",
+    ):
+        (programs / name).symlink_to("busybox")  # for whoever looks around inside
+    (programs / "serve").write_text(_SERVE)
     (scratch / "Containerfile").write_text(_CONTAINERFILE)
     build = [
         "build",
