@@ -510,5 +510,5 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     in_the_log = {entry["operation"] for entry in own.get("/anypop/v1/audit?limit=1000")["results"]}
     changing = {route.name for method, route in operations() if method != "GET"} - CHANGE_NOTHING
     assert changing <= in_the_log, "whatever changes something stands in the audit log"
-    # a stream: the test of the process reads it
-    assert {route.name for route in documented.routes()} - seen == {"watch_instances"}
+    # streams: tests of the process read them
+    assert {route.name for route in documented.routes()} - seen == {"watch_instances", "read_logs"}

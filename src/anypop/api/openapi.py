@@ -264,7 +264,9 @@ def _responses(route: APIRoute, schemas: Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     if documented.model is not None:
         schema = schemas.answers[documented.model]
-        if documented.media_type != JSON:
+        if documented.media_type.startswith("text/plain"):
+            schema = {"type": "string", "format": "binary"}
+        elif documented.media_type != JSON:
             schema = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
         own = {name: {"description": says, "schema": {"type": "string"}} for name, says in documented.headers.items()}
         responses["200"] = {
