@@ -422,7 +422,7 @@ class FakeHost:
                 id=f"c-{self.next_pid}", instance=step.instance.name, uid=key[0], container=key[1],
                 state=ContainerState.CREATED,
                 past=replace(step.past, confinement=None), template=step.instance.template,
-                confinement=step.past.confinement or Confinement.OWN_USERS,
+                asked=step.instance.restarts, confinement=step.past.confinement or Confinement.OWN_USERS,
             )  # fmt: skip
 
     def _remove(self, step: RemoveContainer) -> None:
@@ -513,8 +513,10 @@ class FakeHost:
                 assert not (was and running), f"9: {what} of the last instance behind {address} while it is announced"
 
     def _must_end(self, uid: str) -> bool:
-        """Whether it is stopped for what it does to its host, and started anew."""
-        return False
+        """Whether it is stopped to be started anew: since somebody asked for it, or for what it does to its host."""
+        ordered = self.page.order.instances if self.page is not None else ()
+        asked = {i.uid: i.restarts for i in ordered}
+        return any(c.uid == uid and c.asked < asked.get(uid, 0) for c in self.containers.values())
 
     def _is_leaving(self, uid: str) -> bool:
         assert self.page is not None

@@ -495,6 +495,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.get("/anypop/v1/drains")
     own.get(f"/anypop/v1/drains/{drain}")
     own.send("POST", f"/anypop/v1/drains/{drain}/undrain", {})
+    own.send("POST", f"{BASE}/fun/instances/fun-eu-ams-0/power/restart", {})
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
     asked = {"csr": ask(second["name"]).request}

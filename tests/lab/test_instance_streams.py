@@ -152,3 +152,29 @@ def test_a_terminal_is_the_instances_own(shell: Shell, place: Platform) -> None:
         finally:
             program.kill()
             os.close(here)
+
+
+def test_a_restart_makes_new_processes_of_one_instance_and_keeps_the_log_before(shell: Shell) -> None:
+    """In its place: the same id and addresses; the other one's process is untouched. Asked twice, it happens twice."""
+    before = {name: shell.instance(name) for name in ("talker-eu1-ams-0", "talker-eu1-lhr-0")}
+    assert "has had no life before" in shell.try_("logs", "talker-eu1-ams-0", "--previous").err
+    shell.json("restart", "talker-eu1-ams-0", "--yes")
+
+    def again() -> bool:
+        now = shell.instance("talker-eu1-ams-0")
+        (status,) = now["containerStatuses"]
+        (earlier,) = before["talker-eu1-ams-0"]["containerStatuses"]
+        return bool(now["phase"] == "RUNNING" and status.get("containerId", "") not in ("", earlier["containerId"]))
+
+    wait_until(again, timeout_s=30, reason="it runs anew")
+    now = shell.instance("talker-eu1-ams-0")
+    for field in ("id", "ipAddress", "externalIpAddress", "ipv6Address"):
+        assert now[field] == before["talker-eu1-ams-0"][field]
+    assert now["containerStatuses"][0]["restartCount"] == 1
+    other = shell.instance("talker-eu1-lhr-0")["containerStatuses"][0]
+    assert other["containerId"] == before["talker-eu1-lhr-0"]["containerStatuses"][0]["containerId"]
+    earlier = shell.try_("logs", "talker-eu1-ams-0", "--previous").out.splitlines()
+    assert earlier[0] == "talker-eu1-ams-0 says 1"
+    assert any(line.startswith("news ") for line in earlier)
+    assert not any(line.startswith("news ") for line in shell.try_("logs", "talker-eu1-ams-0").out.splitlines())
+    assert shell.json("audit", "--operation", "restart_instance")[-1]["after"] == {"restarts": 1}

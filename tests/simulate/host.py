@@ -176,7 +176,7 @@ class Host(FakeHost):
         return any(self.may_be_well(u) and address.version not in self.last_ready.get(u, ()) for u in behind)
 
     def _must_end(self, uid: str) -> bool:
-        return uid in self.were_greedy
+        return uid in self.were_greedy or super()._must_end(uid)
 
     def falls_ill(self, uid: str) -> None:
         self.look()

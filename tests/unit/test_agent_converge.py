@@ -648,6 +648,27 @@ def test_what_ended_is_made_afresh_and_knows_its_past() -> None:
         assert host.containers[key].past == Past(restarts=lives, last=Ending(reason=Reason.EXITED, code=code, at=died))
 
 
+def test_a_restart_that_somebody_asked_for_happens_once_and_touches_nobody_else() -> None:
+    """The container that is older than the wish is made anew; the other instance's process stays, so does its
+    announcement; a second pass, and another agent, find nothing left to do.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0), instance(2)))
+    settle(host)
+    before, announced = dict(host.containers), host.speaker
+    host.obey(order(2, replace(instance(0), restarts=1), instance(2)))
+    settle(host)
+    key, other = (instance(0).uid, "web"), (instance(2).uid, "web")
+    assert host.containers[key].id != before[key].id
+    assert (host.containers[key].state, host.containers[key].asked) == (ContainerState.RUNNING, 1)
+    assert host.containers[other] == before[other]
+    assert host.speaker == announced
+    made = dict(host.containers)
+    host.kill()
+    settle(host)
+    assert host.containers == made
+
+
 def test_an_incarnation_keeps_the_confinement_that_it_was_born_with() -> None:
     """What an older version made is made again as it was, whatever new ones get: an upgrade changes no process."""
     host = FakeHost()

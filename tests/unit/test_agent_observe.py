@@ -439,7 +439,10 @@ def test_a_disk_that_is_nearly_full_tells_who_wrote_too_much(tmp_path: Path, mon
         seen = list(observer.containers or ())
         assert observer.overfull == {seen[11].id}
         assert "5 % left" in observer.disk_error
-        assert (observer.why_ended(seen[11]), observer.why_ended(seen[10])) == (Reason.OUT_OF_DISK, Reason.EXITED)
+        assert (observer.why_ended(seen[11], ()), observer.why_ended(seen[10], ())) == (
+            Reason.OUT_OF_DISK,
+            Reason.EXITED,
+        )
         free = 50
         await observer.measure()
         assert (observer.overfull, observer.disk_error) == (frozenset(), "")

@@ -20,6 +20,7 @@ from pathlib import Path
 from anypop.agent.act.bgp.bird import Bird
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.executor import Executor
+from anypop.agent.act.instances import kept_logs
 from anypop.agent.act.instances.gate import written_addresses
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
@@ -66,6 +67,7 @@ from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 from anypop.model.steady import SteadyClock
 
+KEPT_LOGS = "logs"
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02
@@ -111,7 +113,11 @@ class Agent:
         )
         self._lanes = Lanes(executor, self)
         self._streams = Streams(
-            control, runtime, containers=lambda: self._observer.containers or (), logs_in=self._observer.log_of
+            control,
+            runtime,
+            containers=lambda: self._observer.containers or (),
+            logs_in=self._observer.log_of,
+            kept=state / KEPT_LOGS,
         )
         self._runtime, self._images = runtime, ImageFile(state / "images.json")
         self._book = self._images.read()
@@ -201,6 +207,7 @@ class Agent:
             self._lanes.run(steps)
         for uid in turn.gone:
             self._observer.probes.forget(uid)
+            kept_logs.forget(self._state / KEPT_LOGS, uid)
         if turn.gone:
             with contextlib.suppress(WorldError):  # a full disk: the tokens stay, which harms nobody
                 self._ledger.forget(turn.gone)
@@ -245,7 +252,7 @@ class Agent:
             self._router.drop_member(short(seen.uid), but_last=carries)
             if carries:
                 self._urgent.set()
-        reason = self._observer.why_ended(seen)
+        reason = self._observer.why_ended(seen, self._ledger.page.order.instances if self._ledger.page else ())
         self._memory = memory.process_died(seen, reason, self._memory, self._clock())
 
     def _take_order(self, order: Order) -> None:
@@ -494,7 +501,9 @@ async def _live(
     (url, *others), ca, token_file = control
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
-        runtime=Podman(podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others)),
+        runtime=Podman(
+            podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS
+        ),
         control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state),
         clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip

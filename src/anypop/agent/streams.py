@@ -16,6 +16,7 @@ from typing import Protocol
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
+from anypop.agent.act.instances.kept_logs import place_of
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
@@ -47,7 +48,9 @@ class Dials(Protocol):
 
 
 class Streams:
-    """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id."""
+    """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
+    the logs of earlier lives.
+    """
 
     def __init__(
         self,
@@ -56,9 +59,10 @@ class Streams:
         *,
         containers: Callable[[], Sequence[ContainerSeen]],
         logs_in: Callable[[str], Path | None],
+        kept: Path,
     ) -> None:
         self._control, self._runtime = control, runtime
-        self._containers, self._logs_in = containers, logs_in
+        self._containers, self._logs_in, self._kept = containers, logs_in, kept
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -101,15 +105,18 @@ class Streams:
             log.exception("a stream of %s ended early", type(asked.wanted).__name__)
 
     async def _log(self, stream: ClientConnection, wanted: LogRequest) -> None:
-        seen = self._container(wanted.uid, wanted.container)
-        folder = self._logs_in(seen.id)
-        if folder is None:
-            raise Refused(Refusal.NOT_YET, "the logs of this host are not known yet")
-        running = seen.state is ContainerState.RUNNING
+        if wanted.previous:
+            folder, pid, none = place_of(self._kept, wanted.uid, wanted.container), 0, "has had no life before this one"
+        else:
+            seen = self._container(wanted.uid, wanted.container)
+            found = self._logs_in(seen.id)
+            if found is None:
+                raise Refused(Refusal.NOT_YET, "the logs of this host are not known yet")
+            folder, pid, none = found, seen.pid, "has not been started yet"
         if not (folder / LOG).exists():
-            raise Refused(Refusal.NOT_YET, f"container {wanted.container} has not been started yet")
+            raise Refused(Refusal.NOT_YET, f"container {wanted.container} {none}")
         with contextlib.suppress(FileNotFoundError):  # it went at this moment
-            await self._send_all(stream, read_log(folder, wanted, seen.pid if running else 0))
+            await self._send_all(stream, read_log(folder, wanted, pid))
 
     async def _command(self, stream: ClientConnection, wanted: CommandRequest) -> None:
         seen = self._container(wanted.uid, wanted.container)

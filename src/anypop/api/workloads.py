@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from anypop.api import notes, pages, shapes
+from anypop.api import notes, pages, running, shapes
 from anypop.api.bodies import JsonObject
 from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
@@ -186,3 +186,21 @@ async def get_instance(
         if name in (life.name, life.uid):
             return {"instance": data}
     raise NotFound(f"no instance {name}")
+
+
+@router.post("/stacks/{stack_id}/workloads/{workload_id}/instances/{name}/power/restart", status_code=204)
+@answers(None, Code.FAILED_PRECONDITION)
+async def restart_instance(
+    workload_id: WorkloadId,
+    name: Annotated[str, Path(description="name or id")],
+    stack: CallerStack,
+    platform: PlatformDep,
+) -> Response:
+    """Start an instance's containers anew.
+
+    In its place and with its addresses. What is connected to it is cut off; others of its PoP take the new connections.
+    """
+    declared = platform.workload(stack, workload_id)
+    found = running.container(platform, declared, name, "")
+    await platform.core.change(declare.restart(found.uid))
+    return Response(status_code=204)

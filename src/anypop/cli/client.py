@@ -147,7 +147,7 @@ class Client:
             ) as there:  # fmt: skip
                 yield there
         except InvalidStatus as error:
-            answer = httpx.Response(error.response.status_code, content=error.response.body or b"")
+            answer = httpx.Response(error.response.status_code, content=bytes(error.response.body or b""))
             raise refused(answer.status_code, _parsed(answer), what=what) from error
         except OSError as error:
             raise self._unreachable(error) from error

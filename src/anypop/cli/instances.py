@@ -16,6 +16,7 @@ import typer
 from anypop.cli import terminal
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.options import Yes
 from anypop.cli.screen import Format
 from anypop.model.visible import visible, visible_json
 
@@ -105,6 +106,19 @@ def register(root: typer.Typer) -> None:
             raise Failure("the connection ended before the command did", advice="Is the instance still there?")
         if code:
             raise typer.Exit(code)
+
+    @command(root, "restart", examples="anypop restart web-eu1-lhr-0")
+    def restart(
+        call: Call, instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="Its name.")], *, yes: Yes = False
+    ) -> None:
+        """Start an instance's containers anew, in its place, with its addresses. What is connected to it is cut off."""
+        workload, found = _meant(call, instance)
+        if found != [instance]:
+            raise usage(f"{instance} is a workload", advice=f"Name one of its instances: {', '.join(found)}")
+        call.screen.agree(f"Restart {instance}? Its connections are cut off.", yes=yes)
+        path = f"{call.workload_path(workload)}/instances/{quote(instance, safe='')}/power/restart"
+        call.client.call("POST", path, what=f"restart {instance}")
+        call.screen.result({"instance": instance, "restarted": True}, lambda: [f"{instance} is being started anew"])
 
 
 def _seconds(text: str) -> int:

@@ -70,6 +70,16 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
             was=rows.of_rule(old) if old else None,
             became=rows.of_rule(new) if new else None,
         )
+    for uid in sorted(differing(before.incarnations, after.incarnations)):
+        placed, earlier = after.incarnations.get(uid), before.incarnations.get(uid)
+        if placed and earlier and (life := placed.incarnation).restarts != earlier.incarnation.restarts:
+            owner = after.workloads.get(life.workload_id)
+            yield Noted(
+                subject=life.name,
+                stack_id=owner.stack_id if owner else None,
+                was={"restarts": earlier.incarnation.restarts},
+                became={"restarts": life.restarts},
+            )
     for host in sorted(differing(before.evicted, after.evicted)):
         yield Noted(
             subject=host, was={"evicted": host in before.evicted}, became={"evicted": host in after.evicted}

@@ -147,6 +147,20 @@ def delete(workload_id: WorkloadId) -> Alter:
     return alter
 
 
+def restart(uid: str) -> Alter:
+    """Have the containers of an incarnation started anew, in its place and with its addresses."""
+
+    def alter(before: State, now: float) -> State:
+        placed = before.incarnations.get(uid)
+        if placed is None:
+            raise Precondition("it is being taken down")
+        life = placed.incarnation
+        again = replace(placed, incarnation=replace(life, restarts=life.restarts + 1))
+        return replace(before, incarnations=with_entries(before.incarnations, {uid: again}))
+
+    return alter
+
+
 def set_rules(workload_id: WorkloadId, rules: Collection[ScopeRule], *, beside: bool = False) -> Alter:
     """Put these rules in place of the workload's rules: of all of them, or (`beside`) of those for the same PoP and
     upstream. One that says the default is none, unless somebody noted why. The step raises `Precondition` where scopes

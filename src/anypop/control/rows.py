@@ -159,11 +159,13 @@ def _to_incarnation(row: RowMapping) -> Incarnation:
 
 
 def of_placed(placed: Placed) -> Row:
-    return {**_of_incarnation(placed.incarnation), "created_at": placed.created_at}
+    incarnation = placed.incarnation
+    return {**_of_incarnation(incarnation), "restarts": incarnation.restarts, "created_at": placed.created_at}
 
 
 def to_placed(row: RowMapping) -> Placed:
-    return Placed(incarnation=_to_incarnation(row), created_at=row["created_at"])
+    incarnation = replace(_to_incarnation(row), restarts=row["restarts"])
+    return Placed(incarnation=incarnation, created_at=row["created_at"])
 
 
 def of_tombstone(stone: Tombstone) -> Row:

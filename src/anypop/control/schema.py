@@ -182,6 +182,7 @@ incarnations = Table(
     Column("life", Integer, nullable=False),
     Column("template", String(64), nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("restarts", Integer, nullable=False, server_default="0"),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("host", "link"),
     Index("ix_incarnations_workload_id", "workload_id"),

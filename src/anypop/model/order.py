@@ -59,8 +59,8 @@ class InstanceOrder:
     own `uid` and private addresses, and the one with the higher `life` is the newer.
 
     `stack_id`: whose instances it may reach inside ("": not told, so nobody's). `template`: the hash of what it is
-    made from, for ever. `revision`: whose probes, ports and labels it follows.
-    `links`: at least one.
+    made from, for ever. `revision`: whose probes, ports and labels it follows. `restarts`: how often somebody asked
+    that it be started anew; containers that were made before the last time are. `links`: at least one.
     """
 
     name: InstanceName
@@ -70,6 +70,7 @@ class InstanceOrder:
     life: int = 0
     template: str = ""
     revision: int = 0
+    restarts: int = 0
     links: tuple[InstanceLink, ...]
     anycast: tuple[Address, ...] = ()
     payload: Payload

@@ -71,7 +71,7 @@ class OrderWriter:
         return (
             f'{{"name":{text_of(one.name)},"uid":{text_of(one.uid)},'
             f'"workload_id":{text_of(one.workload_id)},"stack_id":{text_of(one.stack_id)},"life":{one.life},'
-            f'"template":{text_of(one.template)},"revision":{one.revision},"links":[{links}],"anycast":[{anycast}],'
+            f'"template":{text_of(one.template)},"revision":{one.revision},"restarts":{one.restarts},"links":[{links}],"anycast":[{anycast}],'
             f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)}}}'
         )
 

@@ -26,7 +26,7 @@ class Incarnation:
     follow, its `template` for ever, and the `revision` whose probes, ports and labels it follows.
 
     `life` grows with each incarnation of the slot. `template` "": made by a version of Anypop that kept none, not
-    known yet.
+    known yet. `restarts`: how often somebody asked that it be started anew.
     """
 
     workload_id: WorkloadId
@@ -41,6 +41,7 @@ class Incarnation:
     life: int = 0
     template: str = ""
     revision: int = 1
+    restarts: int = 0
 
     @property
     def slot(self) -> tuple[WorkloadId, InstanceName]:

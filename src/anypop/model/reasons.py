@@ -59,6 +59,7 @@ class Reason(StrEnum):
     STARTING = "starting"
     PROBE_PENDING = "probe-pending"
     PROBE_FAILED = "probe-failed"
+    RESTART_ASKED = "restart-asked"
     PROBE_PASSED = "probe-passed"
     NOT_ASKED = "not-asked"
     EXITED = "exited"
@@ -145,6 +146,7 @@ _SAYS: dict[Reason, str] = {
     Reason.STARTING: "its process has been started",
     Reason.PROBE_PENDING: "has not answered its first probe yet",
     Reason.PROBE_FAILED: "does not answer its probe",
+    Reason.RESTART_ASKED: "somebody asked that it be started anew",
     Reason.PROBE_PASSED: "answers its probe",
     Reason.NOT_ASKED: "runs; nobody has asked whether it answers",
     Reason.EXITED: "its process ended",

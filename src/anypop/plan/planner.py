@@ -147,6 +147,7 @@ def instance_order(
         life=incarnation.life,
         template=incarnation.template or workload.template,
         revision=incarnation.revision,
+        restarts=incarnation.restarts,
         links=(InstanceLink(addresses=numbers.addresses(incarnation.index, incarnation.link)),),
         anycast=_anycast(workload, anycast),
         payload=payload or Containers(containers=workload.containers),

@@ -251,7 +251,8 @@ def _container_steps(
     create = CreateContainer(
         instance=instance, container=container, generation=generation, past=past, rules=facts.order.rules, lane=lane
     )
-    remove = RemoveContainer(uid=instance.uid, container=container.name, lane=lane)
+    last = there.id if there is not None else ""
+    remove = RemoveContainer(uid=instance.uid, container=container.name, again=last, lane=lane)
     due = memory.restart_at(key)
     start = (
         [StartContainer(uid=instance.uid, container=container.name, lane=lane)]
@@ -261,9 +262,10 @@ def _container_steps(
     if there is None:
         return [create, *start]
     if there.state is ContainerState.CREATED:
-        return [*start]
+        return [remove] if there.asked < instance.restarts else [*start]
     if there.state is ContainerState.RUNNING:
-        must_go = key in facts.observed.liveness_failed or there.id in facts.observed.overfull
+        seen = facts.observed
+        must_go = key in seen.liveness_failed or there.id in seen.overfull or there.asked < instance.restarts
         return [remove] if must_go else []
     # it ended: its disk is ephemeral, so a fresh one takes its place
     is_told = there.exit_code is not None or now >= due + EXIT_KNOWN_S

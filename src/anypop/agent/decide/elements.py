@@ -62,8 +62,8 @@ templates.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSeen:
     """One container that carries our labels. `container` is its name in the workload; `pid` is 0 unless it runs;
-    `image` is the id of the image that it was made from. A container lives once: when it has ended, a fresh one takes
-    its place.
+    `image` is the id of the image that it was made from, `asked` how often somebody had asked for a restart by then. A
+    container lives once: when it has ended, a fresh one takes its place.
     """
 
     id: str
@@ -80,6 +80,7 @@ class ContainerSeen:
     finished_at: float | None = None
     exit_code: int | None = None
     out_of_memory: bool = False
+    asked: int = 0
     past: Past = NO_PAST
 
     @property

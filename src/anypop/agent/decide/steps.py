@@ -271,10 +271,13 @@ class StartContainer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveContainer:
-    """End its process, after a moment of grace, and remove it with its disk."""
+    """End its process, after a moment of grace, and remove it with its disk. `again`: its id, where another life of it
+    follows: its log is kept.
+    """
 
     uid: str
     container: str
+    again: str = ""
     lane: str
 
 

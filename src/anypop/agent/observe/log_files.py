@@ -29,6 +29,11 @@ class LogSeen:
     turns: int
 
 
+def log_folder(storage: Path, id_: str) -> Path:
+    """Where Podman keeps a container's log, in its storage."""
+    return storage / "overlay-containers" / id_ / "userdata"
+
+
 class LogFiles:
     """Follows the logs of one Podman's containers. `folder`: of its storage; None until that is known."""
 
@@ -78,7 +83,7 @@ class LogFiles:
 
     def _place(self, id_: str) -> Path:
         assert self.folder is not None
-        return self.folder / "overlay-containers" / id_ / "userdata"
+        return log_folder(self.folder, id_)
 
     def _told(self) -> None:
         with contextlib.suppress(OSError):

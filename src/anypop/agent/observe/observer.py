@@ -268,8 +268,10 @@ class Observer:
         leaving = (x.instance for x in page.leaving if x.instance is not None) if page else ()
         return links.unfit(self._net, (*leaving, *(page.order.instances if page else ())))
 
-    def why_ended(self, seen: ContainerSeen) -> Reason:
-        """Why the process of this container has ended just now, by what is known here."""
+    def why_ended(self, seen: ContainerSeen, instances: Iterable[InstanceOrder]) -> Reason:
+        """Why the process of this container has ended just now, by what is known here. `instances`: those ordered."""
+        if any(i.uid == seen.uid and i.restarts > seen.asked for i in instances):
+            return Reason.RESTART_ASKED
         if seen.key in self.probes.liveness_failed:
             return Reason.PROBE_FAILED
         if seen.id in self.overfull:

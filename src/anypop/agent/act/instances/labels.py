@@ -27,6 +27,8 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str, confinement: Con
         "container": step.container.name,
         "confinement": confinement,
     }
+    if step.instance.restarts:
+        told["asked-restarts"] = str(step.instance.restarts)
     if step.past.restarts:
         told["restarts"] = str(step.past.restarts)
     if step.past.last is not None:
@@ -42,6 +44,13 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str, confinement: Con
 def template_in(labels: Mapping[str, str]) -> str:
     """The template of what a container was made from; empty where an older version made it."""
     return labels.get(f"{LABEL}template", "")
+
+
+def asked_in(labels: Mapping[str, str]) -> int:
+    """How often somebody had asked for a restart when it was made."""
+    with suppress(ValueError):
+        return int(labels.get(f"{LABEL}asked-restarts", "0"))
+    return 0
 
 
 def confinement_in(labels: Mapping[str, str]) -> Confinement:

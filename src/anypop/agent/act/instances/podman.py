@@ -17,9 +17,9 @@ from typing import Any, assert_never
 
 import httpx
 
-from anypop.agent.act.instances import adoption, usermaps
+from anypop.agent.act.instances import adoption, kept_logs, usermaps
 from anypop.agent.act.instances.command import API_PATH, Command
-from anypop.agent.act.instances.labels import confinement_in, past_in, template_in
+from anypop.agent.act.instances.labels import asked_in, confinement_in, past_in, template_in
 from anypop.agent.act.instances.limits import allowed_limits
 from anypop.agent.act.instances.puller import Puller
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
@@ -34,6 +34,7 @@ from anypop.agent.decide.steps import (
     StartContainer,
 )
 from anypop.agent.naming import LABEL, container_of, short
+from anypop.agent.observe.log_files import log_folder
 from anypop.host import control_groups
 from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
@@ -62,10 +63,20 @@ _STATES = {
 class Podman:
     """One PoP's containers; with `pop` None those of all PoPs of the prefix. `socket`: of `podman system service`,
     which may be restarted at any time. `forbidden`: addresses that no image may come from, beside those that never may.
+    `kept`: the folder for the logs of earlier lives; None: they are not kept.
     """
 
-    def __init__(self, socket: Path, *, prefix: str, pop: CityCode | None, forbidden: Collection[Address] = ()) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        prefix: str,
+        pop: CityCode | None,
+        forbidden: Collection[Address] = (),
+        kept: Path | None = None,
+    ) -> None:
         self._socket = socket
+        self._kept = kept
         self._prefix = prefix
         self._pop = pop
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
@@ -107,7 +118,7 @@ class Podman:
             case StartContainer():
                 await self._start((step.uid, step.container))
             case RemoveContainer():
-                await self._remove((step.uid, step.container))
+                await self._remove(step)
             case _:
                 assert_never(step)
 
@@ -213,9 +224,14 @@ class Podman:
                 await self._end_and_remove(what, name)
         raise WorldError(what, _said(answer.content))
 
-    async def _remove(self, key: Key) -> None:
+    async def _remove(self, step: RemoveContainer) -> None:
+        key = step.uid, step.container
         name = container_of(self._prefix, *key)
         what = f"remove container {key[1]} of {short(key[0])}"
+        if step.again and self._kept is not None:
+            await asyncio.to_thread(
+                kept_logs.keep, self._kept, log_folder(Path(await self._storage()), step.again), *key
+            )
         query = _BY_FORCE | {"timeout": str(STOP_GRACE_S)}
         answer = await self._ask(what, "DELETE", f"/containers/{name}", params=query, good=_ANY)
         if answer.status_code not in _REMOVED:
@@ -305,7 +321,7 @@ def _seen(row: dict[str, Any]) -> ContainerSeen:
         pid=pid,
         exit_code=int(row.get("ExitCode", 0)) if over and not unwatched else None,
         started_at=started, finished_at=exited if over else None, past=past_in(labels),
-        template=template_in(labels), confinement=confinement_in(labels),
+        template=template_in(labels), confinement=confinement_in(labels), asked=asked_in(labels),
     )  # fmt: skip
 
 
