@@ -20,7 +20,7 @@ from anypop.agent.act.instances.kept_logs import place_of
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
-from anypop.agent.observe.log_files import LOG
+from anypop.agent.log_names import LOG
 from anypop.agent.observe.log_reader import read_log
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError

@@ -14,9 +14,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from anypop.agent.log_names import BEFORE, LOG, log_folder
+
 _IN_MOVED_TO, _IN_NONBLOCK, _IN_CLOEXEC = 0x80, 0o4000, 0o2000000
 _EVENT = struct.Struct("iIII")
-LOG, BEFORE = "ctr.log", "ctr.log.1"
 _NOW = "ctr.log.now"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,11 +28,6 @@ class LogSeen:
 
     size: int
     turns: int
-
-
-def log_folder(storage: Path, id_: str) -> Path:
-    """Where Podman keeps a container's log, in its storage."""
-    return storage / "overlay-containers" / id_ / "userdata"
 
 
 class LogFiles:

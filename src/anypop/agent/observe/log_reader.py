@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from anypop.agent.decide.log_lines import LogLines, last_lines
-from anypop.agent.observe.log_files import BEFORE, LOG
+from anypop.agent.log_names import BEFORE, LOG
 from anypop.model.streams import LARGEST_FRAME, LogRequest
 
 _MODIFIED, _CLOSED, _MOVED_TO, _DELETED, _GONE = 0x2, 0x8, 0x80, 0x200, 0x400

@@ -8,7 +8,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from anypop.agent.observe.log_files import BEFORE, LOG
+from anypop.agent.log_names import BEFORE, LOG
 
 
 def place_of(kept: Path, uid: str, container: str) -> Path:

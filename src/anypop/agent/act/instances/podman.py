@@ -33,8 +33,8 @@ from anypop.agent.decide.steps import (
     RemoveContainer,
     StartContainer,
 )
+from anypop.agent.log_names import log_folder
 from anypop.agent.naming import LABEL, container_of, short
-from anypop.agent.observe.log_files import log_folder
 from anypop.host import control_groups
 from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
