@@ -27,6 +27,7 @@ WITHOUT_BODY = {
     "give_join_token",
     "revoke_host",
     "undrain",
+    "restart_instance",
 }
 WITHOUT_TOKEN = {"issue_token", "get_health"}
 each = pytest.mark.parametrize(
