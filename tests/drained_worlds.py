@@ -64,7 +64,8 @@ def a_workload(image: int = 1, replicas: int = 1, cities: tuple[str, ...] = ("AM
 @dataclass
 class Platform:
     """See the module. `ran`: by host, the incarnations that it has reported, and in how many reports. `packets`: what
-    arrives at each host in a second. `stubborn`: whose speakers leave the communities out.
+    arrives at each host in a second, while their counters are read. `stubborn`: whose speakers leave the communities
+    out.
     """
 
     network: Network = field(default_factory=a_network)
@@ -74,7 +75,9 @@ class Platform:
     ill: set[HostName] = field(default_factory=set)
     stubborn: set[HostName] = field(default_factory=set)
     packets: dict[HostName, float] = field(default_factory=dict)
+    read: bool = True
     counted: dict[HostName, int] = field(default_factory=dict)
+    counted_at: dict[HostName, float] = field(default_factory=dict)
     state: State = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,7 +169,9 @@ class Platform:
 
     def _report(self, name: HostName, order: Order, gone: set[str]) -> Report:
         out, well = self.told(name), set(self.healthy(name))
-        self.counted[name] = self.counted.get(name, 0) + int(self.packets.get(name, 0.0))
+        if self.read:
+            self.counted[name] = self.counted.get(name, 0) + int(self.packets.get(name, 0.0))
+            self.counted_at[name] = self.now
         covering = sorted({a.prefix for a in order.announcements if a.gates}, key=str)
         return Report(
             pop=order.pop,
@@ -204,7 +209,8 @@ class Platform:
                         if a.prefix == p and a.drains and (p, a.upstream) in out
                     ),
                     arrived=tuple(
-                        Arrived(upstream=u.name, packets=self.counted[name], octets=0) for u in order.upstreams
+                        Arrived(upstream=u.name, packets=self.counted[name], octets=0, at=self.counted_at[name])
+                        for u in order.upstreams
                     ),
                 )
                 for p in covering

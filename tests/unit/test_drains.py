@@ -84,6 +84,24 @@ def test_a_pop_is_lowered_watched_withdrawn_and_stays_away_with_its_instances() 
     ]
 
 
+def test_a_count_that_is_told_again_is_not_taken_for_silence() -> None:
+    """Hosts report more often than they read their counters: what they repeat is no measure, and nothing is withdrawn
+    for it while traffic arrives.
+    """
+    platform = a_platform(replicas=2)
+    platform.packets = {LHR_1: 500, LHR_2: 500}
+    platform.drain("LHR")
+    platform.until_settled(lambda: platform.of("LHR").stage is DrainStage.DECAYING)
+    platform.settle(times=2)
+    platform.read = False
+    platform.settle(times=8)
+    decaying = platform.of("LHR")
+    assert decaying.stage is DrainStage.DECAYING
+    assert decaying.traffic is not None
+    assert decaying.traffic.packets > 400
+    assert not gone(platform, "LHR")
+
+
 def test_a_stage_counts_only_when_the_hosts_really_export_it() -> None:
     """A speaker that tells something else than it was told to keeps the drain where it is, and is named."""
     platform = a_platform(replicas=2)

@@ -115,7 +115,8 @@ def _arrived(drain: Drain, teller: Teller, prefixes: Collection[Prefix]) -> Coun
     found = [a for p in mine for a in p.arrived or () if not by_upstream or a.upstream == drain.upstream]
     return Count(
         host=teller.host.name,
-        at=teller.report.at,
+        # the count of before, told once more, is no measure: it would say that nothing arrives
+        at=max((a.at for a in found), default=0.0) or teller.report.at,
         packets=sum(a.packets for a in found),
         octets=sum(a.octets for a in found),
     )

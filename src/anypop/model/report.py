@@ -142,11 +142,14 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """What has come in from an upstream for a prefix since it is counted."""
+    """What has come in from an upstream for a prefix since it is counted. `at`: when it was read, by the host's own
+    clock: a report in between repeats it (0: an older agent, which does not say).
+    """
 
     upstream: str
     packets: int
     octets: int
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,8 @@ def excess(report: Report) -> list[Problem]:
         counts = [number for one in prefix.arrived or () for number in (one.packets, one.octets)]
         if not all(0 <= number <= _HIGHEST for number in counts):
             problems.append(Problem(path=f"prefixes[{at}].arrived", message="is no count that a machine can have"))
+        if wrong := _wrong("", *(one.at for one in prefix.arrived or ())):
+            problems.append(Problem(path=f"prefixes[{at}].arrived", message=wrong))
     for name in ("gone", "orphans", "drift", "errors"):
         for at, line in enumerate(getattr(report, name)):
             if wrong := _wrong(line):

@@ -23,8 +23,8 @@ LOOK_S = 1.0
 class Arrivals:
     """See the module. `seen` is None while nothing is counted."""
 
-    def __init__(self, prefix: str, wake: Callable[[], None]) -> None:
-        self._table, self._wake = arrivals_table(prefix), wake
+    def __init__(self, prefix: str, wake: Callable[[], None], clock: Callable[[], float]) -> None:
+        self._table, self._wake, self._clock = arrivals_table(prefix), wake, clock
         self._counted: frozenset[Door] | None = None  # unknown: an agent before this one may have counted
         self._ordered = asyncio.Event()
         self.seen: Mapping[Prefix, tuple[Arrived, ...]] | None = None
@@ -45,7 +45,7 @@ class Arrivals:
 
     async def _look(self, order: Order) -> None:
         """A kernel that cannot count is no reason for anything but to say nothing."""
-        doors, before = doors_of(order), self.seen
+        doors, before, at = doors_of(order), self.seen, self._clock()
         try:
             counts = await arrivals.read(self._table, doors) if doors else None
             if counts is None and (doors or self._counted != frozenset()):
@@ -54,7 +54,7 @@ class Arrivals:
             self._counted = doors
         except WorldError:
             counts, self._counted = None, doors or None
-        self.seen = _told(order, counts) if counts is not None else None
+        self.seen = _told(order, counts, at) if counts is not None else None
         if self.seen != before:
             self._wake()
 
@@ -73,9 +73,9 @@ def _names(order: Order) -> dict[str, str]:
     return {interface: ",".join(sorted(names)) for interface, names in found.items()}
 
 
-def _told(order: Order, counts: arrivals.Counts) -> dict[Prefix, tuple[Arrived, ...]]:
+def _told(order: Order, counts: arrivals.Counts, at: float) -> dict[Prefix, tuple[Arrived, ...]]:
     names = _names(order)
     told: dict[Prefix, list[Arrived]] = defaultdict(list)
     for door, (packets, octets) in sorted(counts.items(), key=lambda item: (item[0].interface, str(item[0].prefix))):
-        told[door.prefix].append(Arrived(upstream=names.get(door.interface, ""), packets=packets, octets=octets))
+        told[door.prefix].append(Arrived(upstream=names.get(door.interface, ""), packets=packets, octets=octets, at=at))
     return {prefix: tuple(found) for prefix, found in told.items()}

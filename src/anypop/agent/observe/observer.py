@@ -60,7 +60,7 @@ class Observer:
         self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
         self._wake, self._tell_death = wake, died
         self._errors = ErrorWays(prefix)
-        self.arrivals = Arrivals(prefix, wake)
+        self.arrivals = Arrivals(prefix, wake, clock)
         self.offers = Offers(net, wake)
         self._deaths = DeathWatch(self._died, self._is_its)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside, ways=ProbeWays(net))
