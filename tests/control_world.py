@@ -36,6 +36,7 @@ from anypop.model.report import (
     CarriedReport,
     ContainerReport,
     Exported,
+    FamilyReport,
     InstanceReport,
     Phase,
     PrefixReport,
@@ -285,11 +286,11 @@ class World:
 
 class FakeAgent:
     """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill`
-    does so by uid; `missing` images cannot be pulled, instances of `crashing` ones end and are started again, of `sick`
-    ones never answer. By uid too: `restarts` that are counted, and `made_from`, a template that is not the order's.
-    While it `drains`, nothing that was to go is gone. Where there is a backbone it carries what another host said it
-    serves when it last reported, unless one of the two is `cut` off the others. `packets`: what has arrived for each
-    prefix (None: not counted).
+    does so by uid, `four_only` names those that do not answer in IPv6; `missing` images cannot be pulled, instances of
+    `crashing` ones end and are started again, of `sick` ones never answer. By uid too: `restarts` that are counted, and
+    `made_from`, a template that is not the order's. While it `drains`, nothing that was to go is gone. Where there is a
+    backbone it carries what another host said it serves when it last reported, unless one of the two is `cut` off the
+    others. `packets`: what has arrived for each prefix (None: not counted).
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -301,6 +302,7 @@ class FakeAgent:
         self.gone: tuple[str, ...] = ()
         self.broken: frozenset[str] = frozenset()
         self.ill: set[str] = set()
+        self.four_only: frozenset[str] = frozenset()
         self.missing: set[str] = set()
         self.crashing: set[str] = set()
         self.sick: set[str] = set()
@@ -363,7 +365,7 @@ class FakeAgent:
         if order.backbone is None:
             return {}
         prefixes, peers = order.backbone.carried, order.backbone.peers
-        own = {a for i in order.instances if self._is_healthy(i) for a in i.anycast}
+        own = self._answering(order)
         nearest: dict[Address, HostName] = {}
         for peer in reversed(peers if not self.cut else ()):
             nearest |= {a: peer.host for a in self.world.serving.get(peer.host, ()) if any(a in p for p in prefixes)}
@@ -403,7 +405,21 @@ class FakeAgent:
             template=template,
             started_at=started,
             containers=(container,),
+            families=tuple(
+                FamilyReport(version=v, healthy=healthy and v == 4, reason=reason)
+                for v in ((4, 6) if ordered.name in self.four_only else ())
+            ),
         )
+
+    def _answering(self, order: Order) -> set[Address]:
+        """The anycast addresses at which somebody here answers."""
+        return {
+            a
+            for i in order.instances
+            if self._is_healthy(i)
+            for a in i.anycast
+            if a.version == 4 or i.name not in self.four_only
+        }
 
     def _is_healthy(self, ordered: InstanceOrder) -> bool:
         bad = self.missing | self.crashing | self.sick
@@ -415,7 +431,7 @@ class FakeAgent:
 
     def _prefixes(self, order: Order) -> list[PrefixReport]:
         found = []
-        healthy = {a for i in order.instances if self._is_healthy(i) for a in i.anycast}
+        healthy = self._answering(order)
         self.world.serving[self.host] = set() if self.cut else healthy
         granted = {g.prefix for g in order.grants if g.allowed}
         for prefix in dict.fromkeys(a.prefix for a in order.announcements):

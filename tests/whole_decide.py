@@ -160,4 +160,6 @@ def normal(history: History) -> History:
         served=tuple(sorted(history.served)),
         unserved=tuple(sorted(history.unserved)),
         nowhere=tuple(sorted(history.nowhere)),
+        spoke=tuple(sorted(history.spoke)),
+        mute=tuple(sorted(history.mute)),
     )

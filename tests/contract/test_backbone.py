@@ -152,6 +152,45 @@ def test_a_newcomer_counts_nowhere_until_it_has_served_once(world: World) -> Non
     assert not any(r["dark"] for r in rows(world, "late"))
 
 
+def test_one_that_answers_in_ipv4_alone_keeps_no_ipv6_prefix_back(world: World) -> None:
+    """From the first moment in all PoPs, those without an instance too; its owner is told that it is in the dark there,
+    its neighbour notices nothing. Once it answers, all wait for it; and for half a minute after it has stopped.
+    """
+    silent = frozenset(f"four-eu-{city}-{n}" for city in ("ams", "lhr") for n in range(2))
+    world.create("fun", cities=("AMS", "LHR"))
+    world.create("four", cities=("AMS", "LHR"))
+    agents = world.agents()
+    for agent in agents:
+        agent.four_only = silent
+    world.settle(agents)
+    pass_time(world, agents, 10)
+
+    def told(slug: str, version: int) -> set[tuple[str, bool, bool, str]]:
+        found = (r for r in rows(world, slug) if (":" in r["prefix"]) is (version == 6))
+        return {(r["pop"], r["announced"], r["dark"], r["reason"]) for r in found}
+
+    def gates() -> set[int]:
+        seen = (p for a in agents if a.order for p in a.order.announcements if p.gates)
+        return {len(p.gates) for p in seen if p.prefix.version == 6}
+
+    assert gates() == {1}
+    assert told("fun", 6) == told("fun", 4) == told("four", 4) == {(pop, True, False, "announced") for pop in ALL}
+    assert told("four", 6) == {(pop, True, True, "family-silent") for pop in ALL}
+    for agent in agents:
+        agent.four_only = frozenset()
+    pass_time(world, agents, 20)
+    assert gates() == {2}
+    assert told("four", 6) == told("fun", 6)
+    for agent in agents:
+        agent.four_only = silent
+    pass_time(world, agents, 20)
+    assert gates() == {2}
+    pass_time(world, agents, 40)
+    assert gates() == {1}
+    assert told("four", 6) == {(pop, True, True, "family-silent") for pop in ALL}
+    assert not events(world, "withdrawal-granted")
+
+
 def test_two_accounts_in_one_prefix_neither_may_scope_it_and_the_operator_may(world: World) -> None:
     """By every road; and who had it alone could until then. A policy keeps it from the owner also while alone."""
     stranger = tenant(world)

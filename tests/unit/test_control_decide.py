@@ -411,5 +411,6 @@ def assert_same(state: State, whole: Whole) -> None:
     for name in ("newcomers", "late"):
         found = {(pop, w) for w, pops in getattr(state.verdict, name).items() for pop in pops}
         assert found == getattr(whole.verdict, name), name
+    assert frozenset((w, v) for w, versions in state.verdict.mute.items() for v in versions) == whole.verdict.mute
     assert state.history.whole() == normal(whole.history)
     assert {h: i.order for h, i in state.orders.items()} == {h: i.order for h, i in whole.state.orders.items()}

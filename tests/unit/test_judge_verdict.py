@@ -10,7 +10,7 @@ from anypop.model.announce import Address, Mode, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Plan, Verdict, World
 from anypop.model.reasons import Reason
-from anypop.model.report import Phase, Report
+from anypop.model.report import FamilyReport, Phase, Report
 from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
 from tests.worlds import CITIES, HOSTS, after, network, report, workload
@@ -340,6 +340,48 @@ def test_one_that_works_nowhere_keeps_nobody_from_coming_back() -> None:
         control.now += 31
         control.receive(*(report(both, c, unhealthy=everyone) for c in HOSTS))
     assert gates() == {a.address4, b.address4}, "nothing is announced before anything works"
+
+
+def test_who_answers_nowhere_in_a_family_is_mute_in_it() -> None:
+    """At once where it never has, after half a minute where it had; one answer in any PoP ends both, and the silence of
+    PoPs begins and ends nothing.
+    """
+    both = plan(World(network=network(), workloads=(workload("a", cities=[CityCode(AMS), CityCode(LHR)]),)))
+    a = workload("a").id
+    control = Control(both)
+    control.history = History()
+
+    def hear(**six: bool) -> set[int]:
+        """Reports of the hosts named here, by whether IPv6 answers there."""
+        control.now += 1
+        control.receive(*(_by_family(report(both, HostName(h)), {4: True, 6: well}) for h, well in six.items()))
+        return {version for workload_id, version in control.verdict.mute if workload_id == a}
+
+    assert hear(AMS=False, LHR=False) == {6}
+    assert hear(AMS=False, LHR=True) == set()
+    assert hear(AMS=False, LHR=False) == set()
+    control.now += 29
+    assert hear(AMS=False, LHR=False) == set()
+    control.now += 1
+    assert hear(AMS=False, LHR=False) == {6}
+    control.now += 60
+    assert hear(AMS=False) == {6}, "the silence of LHR is no news"
+    assert hear(LHR=True) == set()
+    control.now += 60
+    assert hear(AMS=False) == set(), "nobody knows what LHR would say"
+    control.now += 60
+    assert hear(AMS=False) == set()
+    nothing = replace(both, anycast=())
+    _, kept = judge(nothing, {}, now=control.now, history=control.history, generations={})
+    assert (kept.spoke, kept.mute) == ((), ())
+
+
+def _by_family(plain: Report, healthy: dict[int, bool]) -> Report:
+    families = tuple(
+        FamilyReport(version=v, healthy=well, reason=Reason.PROBE_PASSED if well else Reason.PROBE_FAILED)
+        for v, well in healthy.items()
+    )
+    return replace(plain, instances=tuple(replace(i, families=families) for i in plain.instances))
 
 
 def test_a_pop_withheld_by_the_operator_is_not_entitled() -> None:

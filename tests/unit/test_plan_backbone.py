@@ -193,6 +193,10 @@ def test_a_gate_of_what_has_served_nowhere_keeps_nobody_back() -> None:
     assert gates(Verdict(newcomers=new_b)) == {(a,)}
     assert gates(Verdict(newcomers=frozenset([(JFK, workload("b").id)]))) == {(a, b)}
     assert gates(Verdict(idle=frozenset([workload("a").id]))) == {(b,)}
+    assert gates(Verdict(mute=frozenset([(workload("a").id, 4)]))) == {(b,)}
+    assert gates(Verdict(mute=frozenset([(workload("a").id, 6)]))) == {(a, b)}, "in its own family alone"
+    everyone = frozenset((workload(slug).id, 4) for slug in ("a", "b"))
+    assert gates(Verdict(mute=everyone)) == {(a, b)}, "nothing is announced before anything works"
 
 
 def with_end(address: str) -> Network:

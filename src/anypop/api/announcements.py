@@ -150,7 +150,7 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                 failed = failing(state, host, told.prefix) if not out and reason in _FOR_HEALTH else ()
                 carried = is_carried(state, told.prefix)
                 why = f": {because(failed, declared, carried=carried)}" if failed else ""
-                mute = out and not carried and is_silent(state, host, declared.id, told.prefix.version)
+                mute = out and is_silent(state, host, declared.id, told.prefix)
                 is_dark = out and (mute or part.pop in in_the_dark)
                 reason = Reason.FAMILY_SILENT if mute else Reason.DARK if is_dark else reason
                 row = {

@@ -68,10 +68,14 @@ def is_carried(state: State, prefix: Prefix) -> bool:
     return state.plan is not None and prefix in state.plan.carried
 
 
-def is_silent(state: State, host: HostName, workload_id: WorkloadId, version: int) -> bool:
-    """Whether a workload's instances on a host are healthy, and do not answer in that family."""
+def is_silent(state: State, host: HostName, workload_id: WorkloadId, prefix: Prefix) -> bool:
+    """Whether a workload's instances on a host are healthy, and do not answer in the family of a prefix; where the
+    prefix is carried, whether they answer in it nowhere.
+    """
+    if is_carried(state, prefix):
+        return prefix.version in state.verdict.mute.get(workload_id, ())
     view = state.verdict.views.get(host)
-    return view is not None and (workload_id, version) in view.silent
+    return view is not None and (workload_id, prefix.version) in view.silent
 
 
 def dark(state: State, workload_id: WorkloadId) -> frozenset[CityCode]:

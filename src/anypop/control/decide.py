@@ -247,7 +247,10 @@ def _ordered(
     """
     orders: dict[HostName, Issued] = {}
     counting = Counting(
-        owner_of=planned.owner_of, idle=draft.verdict.idle, is_new=_is_new(draft, planned), carried=planned.carried
+        owner_of=planned.owner_of,
+        is_idle=_is_idle(draft, planned),
+        is_new=_is_new(draft, planned),
+        carried=planned.carried,
     )
     for host in hosts:
         if host not in planned.hosts:
@@ -289,6 +292,18 @@ def _is_new(draft: State, planned: Planned) -> Callable[[Prefix, WorkloadId | No
     return is_new
 
 
+def _is_idle(draft: State, planned: Planned) -> Callable[[Prefix, WorkloadId | None], bool]:
+    """Whether a workload works nowhere; in a prefix that is carried, whether it answers nowhere in that family."""
+    idle, mute = draft.verdict.idle, draft.verdict.mute
+
+    def is_idle(prefix: Prefix, workload: WorkloadId | None) -> bool:
+        if workload is None:
+            return False
+        return workload in idle or (prefix in planned.carried and prefix.version in mute.get(workload, ()))
+
+    return is_idle
+
+
 def _whole(last: Issued | None, generation: int) -> int:
     """The generation that is the newest to be stored as a whole, once this one is stored."""
     return last.whole if last is not None and generation < last.whole + STORED_WHOLE_EVERY else generation
@@ -306,8 +321,8 @@ def _proven_otherwise(before: Memory, after: Memory, workloads: Iterable[Workloa
 def _answered_otherwise(
     before: Judged, after: Judged, planned: Planned, proven: Collection[WorkloadId]
 ) -> set[HostName]:
-    """The hosts whose order may differ since the judge says something else: to their requests, of who is idle, or of
-    who has served where. `proven`: of whom it is news that they have served anywhere at all.
+    """The hosts whose order may differ since the judge says something else: to their requests, of who is idle, of who
+    is mute, or of who has served where. `proven`: of whom it is news that they have served anywhere at all.
     """
     hosts = set()
     for host in differing(before.hosts, after.hosts):
@@ -315,6 +330,9 @@ def _answered_otherwise(
         if (was.grants if was is not None else ()) != (now.grants if now is not None else ()):
             hosts.add(host)
     for workload in differing(before.idle, after.idle):
+        if (held := planned.anycast.get(workload)) is not None:
+            hosts |= {*planned.tellers(held.prefix4), *planned.tellers(held.prefix6)}
+    for workload in differing(before.mute, after.mute):
         if (held := planned.anycast.get(workload)) is not None:
             hosts |= {*planned.tellers(held.prefix4), *planned.tellers(held.prefix6)}
     for workload in differing(before.newcomers, after.newcomers):

@@ -79,7 +79,13 @@ def _memory(memory: Memory, now: float) -> Memory:
         if any(b.since > now for b in m.bad)
     }
     workloads = {
-        w: replace(m, nowhere=now) for w, m in memory.workloads.items() if m.nowhere is not None and m.nowhere > now
+        w: replace(
+            m,
+            nowhere=None if m.nowhere is None else min(m.nowhere, now),
+            mute=tuple((version, min(at, now)) for version, at in m.mute),
+        )
+        for w, m in memory.workloads.items()
+        if (m.nowhere is not None and m.nowhere > now) or any(at > now for _, at in m.mute)
     }
     if not prefixes and not workloads:
         return memory

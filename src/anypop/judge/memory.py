@@ -38,7 +38,8 @@ class History:
     """The judge's memory. `good`: hosts that announced the prefix in good health when last looked at. `served`:
     workloads that have been healthy in a PoP since they have an anycast address, for as long as they stand there.
     `unserved`: those of which a PoP has told, never as healthy, and since when. `nowhere`: those that work in none of
-    their PoPs, and since when (control's clock, seconds).
+    their PoPs, and since when (control's clock, seconds). `spoke`: in which families they have answered anywhere;
+    `mute`: in which they answer nowhere although they work, and since when.
     """
 
     leaves: tuple[Leave, ...] = ()
@@ -47,6 +48,8 @@ class History:
     served: tuple[tuple[CityCode, WorkloadId], ...] = ()
     unserved: tuple[tuple[CityCode, WorkloadId, float], ...] = ()
     nowhere: tuple[tuple[WorkloadId, float], ...] = ()
+    spoke: tuple[tuple[WorkloadId, int], ...] = ()
+    mute: tuple[tuple[WorkloadId, int, float], ...] = ()
 
 
 def still_out(

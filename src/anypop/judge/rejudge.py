@@ -23,6 +23,8 @@ from anypop.judge.verdict import (
     is_heard,
     judge_prefix,
     silent_in,
+    silent_nowhere,
+    speaking,
     why,
 )
 from anypop.model.announce import Address, Mode, Prefix
@@ -71,16 +73,18 @@ class PrefixMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadMemory:
-    """What is remembered of one workload; see `History`. `nowhere`: since when it works in none of its PoPs. Bounded by
-    the PoPs where it stands, and forgotten with it.
+    """What is remembered of one workload; see `History`. `nowhere`: since when it works in none of its PoPs; `mute`:
+    since when in which family. Bounded by the PoPs where it stands, and forgotten with it.
     """
 
     served: frozenset[CityCode] = frozenset()
     unserved: tuple[tuple[CityCode, float], ...] = ()
     nowhere: float | None = None
+    spoke: frozenset[int] = frozenset()
+    mute: tuple[tuple[int, float], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.served or self.unserved) or self.nowhere is not None
+        return bool(self.served or self.unserved or self.spoke or self.mute) or self.nowhere is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,8 @@ class Memory:
             nowhere=tuple(
                 sorted((w, piece.nowhere) for w, piece in self.workloads.items() if piece.nowhere is not None)
             ),
+            spoke=tuple(sorted((w, version) for w, piece in self.workloads.items() for version in piece.spoke)),
+            mute=tuple(sorted((w, version, at) for w, piece in self.workloads.items() for version, at in piece.mute)),
         )
 
 
@@ -140,8 +146,8 @@ def well_at(view: View, prefix: Prefix, gates: Gates, plan: Standing) -> frozens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A judgement that can be made again. `hosts`, `prefixes`, `idle`, `newcomers` and `late` are for everyone to read
-    (see `Verdict`); the rest is what judging keeps.
+    """A judgement that can be made again. `hosts`, `prefixes`, `idle`, `newcomers`, `late` and `mute` are for everyone
+    to read (see `Verdict`); the rest is what judging keeps.
 
     `fresh` and `silent`: when the last report of each host came, by whether it may be believed. `due`: prefixes and
     workloads of which something else is to be said later although nothing happens, and when. `pending`: prefixes of
@@ -154,6 +160,7 @@ class Judged:
     idle: Table[WorkloadId, None] = field(default_factory=Table)
     newcomers: Table[WorkloadId, frozenset[CityCode]] = field(default_factory=Table)
     late: Table[WorkloadId, frozenset[CityCode]] = field(default_factory=Table)
+    mute: Table[WorkloadId, frozenset[int]] = field(default_factory=Table)
     fresh: Table[HostName, float] = field(default_factory=lambda: Table({}, _BY_SECOND))
     silent: Table[HostName, float] = field(default_factory=Table)
     gates: Table[HostName, Gates] = field(default_factory=Table)
@@ -298,7 +305,9 @@ class _Rejudging:
         self.dirty_prefixes |= old.vacant ^ new.vacant
         flipped = old.healthy ^ new.healthy
         self.dirty_workloads |= flipped
-        flipped |= {workload for workload, _ in old.silent ^ new.silent}
+        hushed = {workload for workload, _ in old.silent ^ new.silent}
+        self.dirty_workloads |= hushed
+        flipped |= hushed
         if flipped:
             self.dirty_prefixes |= {p for p, gates in self.gates.get(host, {}).items() if gates & flipped}
         if old.obeyed != new.obeyed:
@@ -340,6 +349,7 @@ class _Rejudging:
         idle: dict[WorkloadId, None] = {}
         newcomers: dict[WorkloadId, frozenset[CityCode]] = {}
         late: dict[WorkloadId, frozenset[CityCode]] = {}
+        mute: dict[WorkloadId, frozenset[int]] = {}
         self.due = self.before.due
         due: dict[Prefix | WorkloadId, float] = {}
         dirty = self.dirty_workloads | planned
@@ -355,29 +365,42 @@ class _Rejudging:
             nowhere = None
             if homes.hosts and not well and (was.nowhere is not None or len(heard) == len(homes.hosts)):
                 nowhere = was.nowhere if was.nowhere is not None else self.now
-            if (nowhere is None) != (was.nowhere is None):
-                self.dirty_prefixes |= self.plan.carried & {*self.plan.prefixes_of(workload)}
             if served != was.served:
                 self.dirty_prefixes |= {
                     p for host in homes.hosts for p, gates in self.gates.get(host, {}).items() if workload in gates
                 }
                 self.dirty_prefixes |= self.plan.carried & {*self.plan.prefixes_of(workload)}
-            memories[workload] = WorkloadMemory(
-                served=served, unserved=tuple(sorted(unserved.items())), nowhere=nowhere
+            spoke, silent = speaking(
+                was.spoke,
+                dict(was.mute),
+                [self.views[host].silent for host in well],
+                workload=workload,
+                stands=bool(stands),
+                all_heard=len(heard) == len(homes.hosts),
+                now=self.now,
             )
+            if (nowhere is None) != (was.nowhere is None) or silent.keys() != dict(was.mute).keys():
+                self.dirty_prefixes |= self.plan.carried & {*self.plan.prefixes_of(workload)}
+            memories[workload] = WorkloadMemory(
+                served=served, unserved=tuple(sorted(unserved.items())), nowhere=nowhere,
+                spoke=spoke, mute=tuple(sorted(silent.items())),
+            )  # fmt: skip
+            if quiet := silent_nowhere(served=bool(served), spoke=spoke, mute=silent.items(), now=self.now):
+                mute[workload] = quiet
             if nowhere is not None and self.now - nowhere > START_GRACE_S:
                 idle[workload] = None
             if stands - served:
                 newcomers[workload] = stands - served
             if over := frozenset(pop for pop, since in unserved.items() if self.now - since > START_GRACE_S):
                 late[workload] = over
-            begun = (*unserved.values(), *([nowhere] if nowhere is not None else []))
+            begun = (*unserved.values(), *silent.values(), *([nowhere] if nowhere is not None else []))
             if waits := [at + START_GRACE_S for at in begun if self.now - at <= START_GRACE_S]:
                 due[workload] = min(waits)
         self.due = self.before.due.drop(dirty - due.keys()).put(due)
         self.idle = self.before.idle.drop(dirty - idle.keys()).put(idle)
         self.newcomers = self.before.newcomers.drop(dirty - newcomers.keys()).put(newcomers)
         self.late = self.before.late.drop(dirty - late.keys()).put(late)
+        self.mute = self.before.mute.drop(dirty - mute.keys()).put(mute)
         kept = {w: m for w, m in memories.items() if m}
         self.workload_memory = self.memory.workloads.put(kept).drop(memories.keys() - kept.keys())
 
@@ -456,7 +479,7 @@ class _Rejudging:
             return cause(
                 self.gates[host][prefix],
                 self._well(host, prefix),
-                others=(self._alive(self._well(other, prefix)) for other in others),
+                others=(self._alive(self._well(other, prefix), prefix.version) for other in others),
                 has_served=lambda w: has_served(pop, w),
                 waiting_s=waiting_s,
                 vacant=vacant,
@@ -470,10 +493,12 @@ class _Rejudging:
             return frozenset()
         return well_at(view, prefix, self.gates.get(host, {}), self.plan)
 
-    def _alive(self, workloads: frozenset[WorkloadId]) -> frozenset[WorkloadId]:
-        """Without those that work nowhere: nobody carries them, also who is not asked for them any more."""
-        memory = self.workload_memory
-        return frozenset(w for w in workloads if memory.get(w, _NOTHING).nowhere is None)
+    def _alive(self, workloads: frozenset[WorkloadId], version: int) -> frozenset[WorkloadId]:
+        """Without those that work nowhere, or answer nowhere in this family: nobody carries them, also who is not asked
+        for them any more.
+        """
+        known = ((w, self.workload_memory.get(w, _NOTHING)) for w in workloads)
+        return frozenset(w for w, m in known if m.nowhere is None and version not in dict(m.mute))
 
     def hosts_of(self, concerned: set[HostName]) -> None:
         """The verdicts of the hosts concerned."""
@@ -501,6 +526,7 @@ class _Rejudging:
             idle=self.idle,
             newcomers=self.newcomers,
             late=self.late,
+            mute=self.mute,
             gates=self.gates,
             views=self.views,
             grants=self.grants,

@@ -24,6 +24,7 @@ FRESH_S = 15.0  # three heartbeats of 5 s: one may be lost and one late
 WINDOW_S = 60.0  # failures of one cause come close together; what is minutes apart has causes of its own
 # what has never worked yet gets this long to start before its silence means anything
 START_GRACE_S = 30.0
+FAMILIES = (4, 6)
 
 _ALARMS = (Reason.LAST_ANNOUNCER, Reason.SUSPECT_MONITOR, Reason.FLOOR_HOLDS, Reason.NOWHERE_BETTER)
 
@@ -63,7 +64,12 @@ def judge(
     anywhere = {workload for _, workload in served}
     unserved = _unserved(plan, history, seen, served, now)
     nowhere = _nowhere(plan, history, seen, now)
-    lost = {workload for workload, _ in nowhere}  # nobody carries them, also who is not asked for them any more
+    families = _families(plan, history, seen, now)
+    # nobody carries them, also who is not asked for them any more
+    lost = {
+        version: {w for w, _ in nowhere} | {w for w, (_, mute) in families.items() if version in mute}
+        for version in FAMILIES
+    }
     leaves = still_out(
         tuple(leave for leave in history.leaves if leave.host in plan.hosts),
         recovered=lambda where: where in good or where not in seen.entitled,
@@ -86,7 +92,7 @@ def judge(
             cause=lambda host, others, waiting_s, vacant, prefix=prefix: cause(  # type: ignore[misc]
                 seen.gates[host, prefix],
                 seen.well(host, prefix),
-                others=(seen.well(other, prefix) - lost for other in others),
+                others=(seen.well(other, prefix) - lost[prefix.version] for other in others),
                 has_served=lambda w: w in anywhere if prefix in plan.carried else (seen.pop_of[host], w) in served,
                 waiting_s=waiting_s,
                 vacant=vacant,
@@ -106,6 +112,11 @@ def judge(
         idle=frozenset(workload for workload, since in nowhere if now - since > START_GRACE_S),
         newcomers=_stand(plan) - served,
         late=frozenset((pop, workload) for pop, workload, since in unserved if now - since > START_GRACE_S),
+        mute=frozenset(
+            (workload, version)
+            for workload, (spoke, mute) in families.items()
+            for version in silent_nowhere(served=workload in anywhere, spoke=spoke, mute=mute.items(), now=now)
+        ),
     )
     memory = History(
         leaves=leaves,
@@ -114,6 +125,8 @@ def judge(
         served=tuple(sorted(served)),
         unserved=unserved,
         nowhere=nowhere,
+        spoke=tuple((w, version) for w, (spoke, _) in families.items() for version in sorted(spoke)),
+        mute=tuple((w, *one) for w, (_, mute) in families.items() for one in sorted(mute.items())),
     )
     return verdict, memory
 
@@ -183,6 +196,33 @@ def silent_in(report: Report, workload_of: Mapping[str, WorkloadId]) -> Silent:
     well = [(workload_of[i.uid], i) for i in report.instances if i.healthy and i.uid in workload_of]
     told = {(w, f.version) for w, i in well for f in i.families if not f.healthy}
     return frozenset(told - {(w, version) for w, version in told for v, i in well if v == w and i.healthy_in(version)})
+
+
+def speaking(
+    was: frozenset[int], mute: Mapping[int, float], healthy_at: Collection[Silent], *, workload: WorkloadId,
+    stands: bool, all_heard: bool, now: float,
+) -> tuple[frozenset[int], dict[int, float]]:  # fmt: skip
+    """In which families a workload has answered anywhere while it has an address and an instance, and in which it
+    answers nowhere although it works, since when; both as they were (`was`, `mute`) after a look at the hosts where it
+    is healthy (`healthy_at`: who is silent there). Begun only when each of its hosts says so: silence proves nothing.
+    """
+    if not stands:
+        return frozenset(), {}
+    heard = frozenset(v for v in FAMILIES if any((workload, v) not in silent for silent in healthy_at))
+    silent = {
+        v: mute.get(v, now) for v in FAMILIES if v not in heard and (v in mute or (bool(healthy_at) and all_heard))
+    }
+    return was | heard, silent
+
+
+def silent_nowhere(
+    *, served: bool, spoke: frozenset[int], mute: Iterable[tuple[int, float]], now: float
+) -> frozenset[int]:
+    """The families in which nobody waits for a workload: it works, and has never answered in them, or not for a while.
+    A memory that knows of no family is older than that question.
+    """
+    never = frozenset(FAMILIES) - spoke if served and spoke else frozenset[int]()
+    return never | {version for version, since in mute if now - since > START_GRACE_S}
 
 
 def answering(healthy: frozenset[WorkloadId], silent: Silent, version: int) -> frozenset[WorkloadId]:
@@ -351,6 +391,33 @@ def _nowhere(plan: Plan, history: History, seen: _Seen, now: float) -> tuple[tup
         if not any(workload in seen.healthy.get(host, ()) for host in hosts)
         and (workload in known or hosts <= seen.healthy.keys())
     )
+
+
+def _families(
+    plan: Plan, history: History, seen: _Seen, now: float
+) -> dict[WorkloadId, tuple[frozenset[int], dict[int, float]]]:
+    """Of each workload in which families it has answered, and in which it answers nowhere, since when."""
+    homes, spoke = defaultdict[WorkloadId, set[HostName]](set), defaultdict[WorkloadId, set[int]](set)
+    mute = defaultdict[WorkloadId, dict[int, float]](dict)
+    for incarnation in plan.incarnations:
+        homes[incarnation.workload_id].add(incarnation.host)
+    for workload, version in history.spoke:
+        spoke[workload].add(version)
+    for workload, version, since in history.mute:
+        mute[workload][version] = since
+    held = {entry.workload_id for entry in plan.anycast}
+    return {
+        workload: speaking(
+            frozenset(spoke[workload]),
+            mute[workload],
+            [seen.silent[host] for host in sorted(hosts) if workload in seen.healthy.get(host, ())],
+            workload=workload,
+            stands=workload in held,
+            all_heard=hosts <= seen.healthy.keys(),
+            now=now,
+        )
+        for workload, hosts in sorted(homes.items())
+    }
 
 
 def _with_given(leaves: tuple[Leave, ...], prefix: Prefix, answers: Mapping[HostName, Grant]) -> tuple[Leave, ...]:

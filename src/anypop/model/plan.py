@@ -191,7 +191,8 @@ class PrefixVerdict:
 class Verdict:
     """Judgement over all reports at one moment. `idle`: workloads that have worked in none of their PoPs for a
     while. `newcomers`: those with an anycast address that have never served in a PoP where they stand since they have
-    it; `late`: of these, the ones that have had time enough to start.
+    it; `late`: of these, the ones that have had time enough to start. `mute`: workloads that answer somewhere, and the
+    family in which they answer nowhere: never yet, or not for a while.
     """
 
     hosts: dict[HostName, HostVerdict] = field(default_factory=dict)
@@ -199,3 +200,4 @@ class Verdict:
     idle: frozenset[WorkloadId] = frozenset()
     newcomers: frozenset[tuple[CityCode, WorkloadId]] = frozenset()
     late: frozenset[tuple[CityCode, WorkloadId]] = frozenset()
+    mute: frozenset[tuple[WorkloadId, int]] = frozenset()

@@ -158,7 +158,7 @@ _SAYS: dict[Reason, str] = {
     Reason.ANNOUNCED: "is announced",
     Reason.WITHHELD: "is withheld by the operator",
     Reason.NO_HEALTHY_INSTANCE: "no instance in this PoP is healthy",
-    Reason.FAMILY_SILENT: "its instances in this PoP do not answer in this family",
+    Reason.FAMILY_SILENT: "its instances do not answer in this family",
     Reason.NOT_CARRIED: "an address of it is neither served here nor carried from here",
     Reason.ROUTE_NOT_IN_KERNEL: "the local route is not in the kernel yet",
     Reason.SESSION_DOWN: "the BGP session is down",

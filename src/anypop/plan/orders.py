@@ -7,6 +7,7 @@ plan or in the verdict.
 
 from collections.abc import Callable, Container
 from dataclasses import replace
+from functools import partial
 
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.confinement import InstanceRules
@@ -35,7 +36,9 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
         grants=grants,
         counting=Counting(
             owner_of=owners.get,
-            idle=verdict.idle,
+            is_idle=lambda prefix, workload: (
+                workload in verdict.idle or (prefix in plan.carried and (workload, prefix.version) in verdict.mute)
+            ),
             is_new=lambda prefix, workload, pop: (
                 workload not in known if prefix in plan.carried else (pop, workload) in verdict.newcomers
             ),
@@ -47,20 +50,20 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
 
 class Counting:
     """Announcements as orders have them: with the gates that count. Hosts that wait for the same gates get the same
-    ones, worked out once. `idle`: see `Verdict`; `is_new`: whether a workload is a newcomer in a PoP, or, in a prefix
-    that is `carried`, in all of its PoPs.
+    ones, worked out once. `is_idle`: whether a workload works nowhere, or, in a prefix that is `carried`, answers
+    nowhere in its family; `is_new`: whether it is a newcomer in a PoP, or, in such a prefix, in all of its PoPs.
     """
 
     def __init__(
         self,
         *,
         owner_of: Callable[[Address], WorkloadId | None],
-        idle: Container[WorkloadId | None],
+        is_idle: Callable[[Prefix, WorkloadId | None], bool],
         is_new: Callable[[Prefix, WorkloadId | None, CityCode], bool],
         carried: Container[Prefix],
     ) -> None:
         self._owner_of = owner_of
-        self._idle = idle
+        self._is_idle = is_idle
         self._is_new = is_new
         self._carried = carried
         # by identity, with what keeps it: to compare or to hash a hundred addresses costs more than to go through them
@@ -74,7 +77,10 @@ class Counting:
         known = self._known.get(key)
         if known is None:
             counted = gates_that_count(
-                told, self._owner_of, self._idle, lambda workload: self._is_new(told.prefix, workload, pop)
+                told,
+                self._owner_of,
+                partial(self._is_idle, told.prefix),
+                lambda workload: self._is_new(told.prefix, workload, pop),
             )
             known = self._known[key] = told.gates, counted
         return told if known[1] is told.gates else replace(told, gates=known[1])
@@ -122,7 +128,7 @@ def cut(
 def gates_that_count(
     told: Announcement,
     owner_of: Callable[[Address], WorkloadId | None],
-    idle: Container[WorkloadId | None],
+    is_idle: Callable[[WorkloadId | None], bool],
     is_new: Callable[[WorkloadId | None], bool],
 ) -> tuple[Address, ...]:
     """The gates of an announcement without those of idle workloads: no PoP answers for these, so that a PoP waits for
@@ -131,6 +137,6 @@ def gates_that_count(
     Where nobody else is in the prefix they all stay.
     """
     owned = [(g, owner_of(g)) for g in told.gates]
-    counting = tuple((g, owner) for g, owner in owned if owner not in idle)
+    counting = tuple((g, owner) for g, owner in owned if not is_idle(owner))
     found = tuple(g for g, owner in counting if not is_new(owner)) or tuple(g for g, _ in counting)
     return found if found and len(found) < len(told.gates) else told.gates
