@@ -1,10 +1,11 @@
 """Another account misbehaves, in a covering prefix that it has shared with its neighbour since an older version.
 
-In: a running platform with PoPs in AMS and LHR. Out: how many of the neighbour's requests, from all vantages, got no
-answer or one from another city than before; and how many when the operator does the same, for whom the rules do not
-hold, so that no zero is empty. What the other account does: it withholds, blackholes and resets its own announcements,
-at once and in waves, and one of its workloads never answers in one of the cities. Every workload made here is
-told to go; nobody waits for its end, which is for connections that were cut off.
+In: a running platform with PoPs in AMS and LHR; while the scene lasts it has no backbone. Out: how many of the
+neighbour's requests, from all vantages, got no answer or one from another city than before; and how many when the
+operator does the same, for whom the rules do not hold, so that no zero is empty. What the other account does: it
+withholds, blackholes and resets its own announcements, at once and in waves, and one of its workloads never answers in
+one of the cities. Every workload made here is told to go; nobody waits for its end, which is for connections that were
+cut off.
 """
 
 import secrets
@@ -91,6 +92,7 @@ class _Scene:
         self.operator.close()
 
     def _prepare(self) -> None:
+        self._without_backbone()
         for slug in (self.home, self.stack):
             self.operator.call("POST", "/stack/v1/stacks", what="stack", body={"name": slug, "slug": slug})
         asleep = (
@@ -112,6 +114,15 @@ class _Scene:
         )
         self.before = self.landing()
         assert set(self.before.values()) == set(CITIES), self.before
+
+    def _without_backbone(self) -> None:
+        """With one nobody is hurt by a neighbour, nor by the operator: whoever loses a PoP is carried to the next."""
+        path = "/anypop/v1/network"
+        network = self.operator.get(path, what="the network")
+        if network.get("backbone") is not None:
+            plain = network | {"backbone": None}
+            self.operator.call("PUT", path, what="no backbone", body=plain, query={"confirm": "true"})
+            self._undo.callback(self.operator.call, "PUT", path, what="the backbone", body=network)
 
     def _create(self, stack: str, slug: str, **container: Any) -> list[str]:
         """Its anycast addresses."""
@@ -159,6 +170,7 @@ class _Scene:
         platform.up(
             known.topology, state=known.state, prefix=known.prefix, api_port=0, registry_port=0, progress=lambda _: None
         )
+        self._without_backbone()  # control starts with the operator's file
         self.tenant = Client(replace(self.known, client_id=made.client_id, client_secret=made.secret, stack=self.stack))
 
     def landing(self) -> dict[tuple[str, str], str]:

@@ -10,7 +10,6 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
-from anypop.host import birdc, ip, netns
+from anypop.host import ip, netns
 from anypop.lab import build, platform
 from anypop.lab.address import Role
-from anypop.lab.build import Lab
 from anypop.lab.leftovers import left_behind
 from anypop.lab.vantage import Stream, probe
+from tests.lab.carried import World
 from tests.lab.story import Shell
 from tests.wait import wait_until
 
@@ -75,57 +74,6 @@ SERVED_IN = {
     "pair": {"london": "AMS", "new-york": "AMS", "amsterdam": "AMS"},
     "both": {"london": "LHR", "new-york": "JFK", "amsterdam": "LHR"},
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """The platform with all four workloads, each reached from everywhere. `addresses`: IPv4 and IPv6 of each."""
-
-    shell: Shell
-    lab: Lab
-    addresses: dict[str, tuple[str, str]]
-
-    def served(self, workload: str, version: int = 4) -> dict[str, str]:
-        """The city that answers, by vantage; empty where nobody does."""
-        address = self.addresses[workload][version == 6]
-        return {name: city_of(probe(self.lab.vantage(name), address, requests=1, timeout_s=1)[0].body) for name in HOME}
-
-    def space(self, instance: str) -> str:
-        """An instance's namespace."""
-        uid = str(self.container(instance)["Labels"]["anypop.uid"])
-        (found,) = [n for n in netns.names(f"{self.shell.place.prefix}-i-") if uid.replace("-", "").startswith(n[-10:])]
-        return found
-
-    def container(self, instance: str) -> dict[str, Any]:
-        """Podman's word for its container."""
-        for host in self.shell.place.hosts:
-            transport = httpx.HTTPTransport(uds=str(self.shell.place.podman(host).socket))
-            with httpx.Client(transport=transport, base_url="http://podman/v4.0.0/libpod") as http:
-                for row in http.get("/containers/json").raise_for_status().json() or []:
-                    if row["Labels"]["anypop.instance"] == instance:
-                        return dict(row)
-        raise AssertionError(f"{instance} has no container")
-
-    def updates(self) -> dict[tuple[str, str], list[str]]:
-        """What each upstream's router has had from each PoP: updates and withdrawals so far, by session."""
-        found = {}
-        sockets = {r.netns: self.lab.control_socket(r.name) for r in self.lab.plan.routers}
-        for link in self.lab.plan.links:
-            if link.role is not Role.UPSTREAM:
-                continue
-            city = link.a.netns.rpartition("-")[2]
-            for v in (4, 6):
-                said = birdc.ask(sockets[link.b.netns], f"show protocols all as33438_{city}_v{v}")
-                assert "Established" in said, said
-                counts = re.findall(r"Import (?:updates|withdraws):\s+(\d+)", said)
-                found[link.b.netns, f"{city} IPv{v}"] = counts
-        return found
-
-
-def city_of(instance: str) -> str:
-    """Of `both-t-lhr-0`."""
-    parts = instance.strip().rsplit("-", 2)
-    return parts[1].upper() if len(parts) == 3 else ""
 
 
 @pytest.fixture(scope="module")
