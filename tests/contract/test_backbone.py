@@ -65,6 +65,9 @@ def test_two_workloads_of_different_cities_share_one_prefix_that_is_announced_ev
     assert prefixes(world) == {"fun": FIRST, "web": FIRST}
     assert out(agents) == ALL
     assert {r["pop"] for r in rows(world, "fun") if r["announced"]} == ALL
+    nearest = {"AMS": None, "LHR": None, "JFK": "LHR", "LAX": "LHR"}
+    assert {r["pop"]: r["carried_to"] for r in rows(world, "fun")} == nearest
+    assert {r["pop"]: r["carried_to"] for r in rows(world, "web")} == dict.fromkeys(ALL, "JFK") | {"JFK": None}
     assert {len(p.gates) for a in agents if a.order for p in a.order.announcements if str(p.prefix) == FIRST} == {2}
 
 

@@ -69,7 +69,8 @@ def _addresses(shell: Shell, slug: str) -> tuple[str, str]:
 
 def test_one_24_and_one_48_serve_three_cities_from_every_vantage(world: World) -> None:
     """Packets come in where they always do; each answer is from the one city that has the workload, or from the nearer
-    of two, and never once from another: nothing lingers where no flow was. `probe` and `why` tell both halves.
+    of two, and never once from another: nothing lingers where no flow was. `probe`, `why` and the prediction tell both
+    halves.
     """
     assert len({four.rpartition(".")[0] for four, _ in world.addresses.values()}) == 1
     assert len({six.partition("::")[0] for _, six in world.addresses.values()}) == 1
@@ -82,6 +83,8 @@ def test_one_24_and_one_48_serve_three_cities_from_every_vantage(world: World) -
     why = world.shell.json("why", "london", "--workload", "west")
     assert why["landed"] == "JFK"
     assert "In JFK: its host sends 100 % by tunnel to LAX." in why["sentences"]
+    predicted = world.shell.try_("catchment", "predict", "--workload", "west")
+    assert "what comes in at JFK is answered in LAX" in predicted.err
     (row,) = re.findall(r"^london .*$", world.shell.try_("probe", "--all", "--workload", "north").out, re.MULTILINE)
     assert re.search(r"\bJFK\b.*\bLHR \d+", row), row
 

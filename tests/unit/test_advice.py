@@ -114,6 +114,10 @@ def test_a_question_of_control_s_rows_needs_no_control() -> None:
     assert (known.workload, known.prefixes) == ("web", ("185.85.196.0/24",))
     assert [(s.key, s.scope) for s in known.announcements.sessions] == [(("JFK", "as209"), HOME)]
     assert len(known_of(a_network()).announcements.sessions) == 8
+    assert known.onward == {}
+    away = known_of(a_network(), "web", [rows[0] | {"carried_to": "LAX"}])
+    told = question.ask(london(), question.question_of(away.announcements, known=away), compare=False).notes
+    assert "what comes in at JFK is answered in LAX" in told
     with pytest.raises(Invalid) as caught:
         question.question_of(known.announcements, ["withhold:SIN:209", "reset:JFK:209"], ["what_if[0]", "what_if[1]"])
     assert [problem.path for problem in caught.value.problems] == ["what_if[0]"]

@@ -4,7 +4,7 @@ In: a `Graph`, and what we announce, as control's rows and network say it or as 
 that can be compared, since all count the same PoPs as somebody's nearest. Pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anypop.advice import what_if
@@ -34,6 +34,11 @@ class Question:
         """
         return tuple(sorted({*self.now.pops, *self.wanted.pops}))
 
+    @property
+    def onward(self) -> Mapping[str, str]:
+        """By PoP, which other one answers what comes in there."""
+        return self.known.onward if self.known is not None else {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -62,7 +67,10 @@ def ask(graph: Graph, question: Question, *, compare: bool) -> Answer:
     return Answer(
         prediction=found,
         change=diff(before, found) if before is not None else None,
-        notes=tuple(_notes(graph, question.wanted, found)),
+        notes=(
+            *_notes(graph, question.wanted, found),
+            *(f"what comes in at {pop} is answered in {to}" for pop, to in sorted(question.onward.items())),
+        ),
     )
 
 

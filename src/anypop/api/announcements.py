@@ -27,6 +27,7 @@ from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode
 from anypop.model.network import Network, Upstream
+from anypop.model.plan import HostPlan
 from anypop.model.reasons import Reason
 from anypop.model.scopes import scope_data
 from anypop.plan.edge_scopes import heard
@@ -165,12 +166,23 @@ def _rows(state: State, declared: Declaration, rules: Rules) -> Iterator[dict[st
                     "reason": reason.value,
                     "says": f"{reason.says}{why}",
                     "dark": is_dark,
+                    "carried_to": _carried_to(state, part, declared) if carried else None,
                 }
                 # hosts behind one edge router speak for the PoP together: it is out when one of them says it
                 known = rows.setdefault((told.prefix, part.pop, upstream.name), row)
                 if out:
                     known |= row
     yield from rows.values()
+
+
+def _carried_to(state: State, part: HostPlan, declared: Declaration) -> CityCode | None:
+    """The PoP to which a host without an instance carries a workload's traffic while all is well: the nearest."""
+    assert state.plan is not None
+    homes = state.plan.homes_of(declared.id)
+    if part.pop in homes.pops or part.backbone is None:
+        return None
+    near = ((peer.distance_km, str(peer.pop), peer.pop) for peer in part.backbone.peers if peer.host in homes.hosts)
+    return min(near, default=(0, "", None))[2]
 
 
 def _rules(state: State, declared: Declaration) -> Rules:

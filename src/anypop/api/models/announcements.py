@@ -90,6 +90,10 @@ class AnnouncementRow(Answer):
     reason: Reason
     says: Annotated[str, Field(description="the reason as a sentence, with the own workload that fails where one does")]
     dark: Annotated[bool, Field(description="announced for others of the prefix; this one has never answered there")]
+    carried_to: Annotated[
+        str | None,
+        Field(description="the PoP that answers what comes in here: the nearest with an instance; null: it does"),
+    ]
 
 
 class RuleChange(Answer):

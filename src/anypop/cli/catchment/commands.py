@@ -104,7 +104,7 @@ def predict(
         _write(save, saved_predictions.write(found, graph=name))
     if svg is not None:
         title = f"AS{asked.wanted.asn}: where {len(found.internet.asns):,} networks land"
-        _write(svg, picture.draw(found, title=title))
+        _write(svg, picture.draw(found, title=title, onward=asked.onward))
 
     def shown() -> "list[Shown]":
         head: list[Shown] = [*tables.difference(change), ""] if change is not None else []

@@ -6,6 +6,7 @@ mostly a tie; a thin line to the PoP of the largest slice where that is not the 
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -46,8 +47,8 @@ def colour(index: int) -> str:
     return _COLOURS[index] if index < len(_COLOURS) else f"hsl({(index * 137.5) % 360:.0f},60%,42%)"
 
 
-def draw(found: Prediction, *, title: str) -> str:
-    """The whole picture."""
+def draw(found: Prediction, *, title: str, onward: Mapping[str, str] | None = None) -> str:
+    """The whole picture. `onward`: by PoP, which other one answers what comes in there."""
     dots = _dots(found)
     known = sum(dot.weight for dot in dots)
     legend_top = _TOP + _MAP
@@ -68,7 +69,7 @@ def draw(found: Prediction, *, title: str) -> str:
         *_circles(dots),
         *_rings(found),
         "</g>",
-        *_legend(found, {pop: share.weight for pop, share in shares.items()}, legend_top + 24, columns),
+        *_legend(found, {pop: share.weight for pop, share in shares.items()}, legend_top + 24, columns, onward or {}),
     ]
     if known < 0.999:
         parts.append(
@@ -201,7 +202,9 @@ def _rings(found: Prediction) -> list[str]:
     return rings
 
 
-def _legend(found: Prediction, shares: dict[str, float], top: int, columns: int) -> list[str]:
+def _legend(
+    found: Prediction, shares: dict[str, float], top: int, columns: int, onward: Mapping[str, str]
+) -> list[str]:
     entries = [(index, str(pop), shares.get(str(pop), 0.0)) for index, pop in enumerate(found.pops)]
     entries.sort(key=lambda entry: -entry[2])
     if shares.get("", 0.0) > 0:
@@ -210,7 +213,8 @@ def _legend(found: Prediction, shares: dict[str, float], top: int, columns: int)
     for number, (index, name, share) in enumerate(entries):
         x, y = 24 + (number % columns) * (_WIDTH - 48) // columns, top + 22 * (number // columns)
         parts.append(f'<circle cx="{x}" cy="{y}" r="7" fill="{colour(index)}"/>')
-        parts.append(f'<text x="{x + 14}" y="{y + 5}" fill="#222222">{escape(name)} {100 * share:.1f} %</text>')
+        then = f", answered in {onward[name]}" if name in onward else ""
+        parts.append(f'<text x="{x + 14}" y="{y + 5}" fill="#222222">{escape(name)} {100 * share:.1f} %{then}</text>')
     bottom = top + 22 * (-(-len(entries) // columns)) + 4
     parts.append(
         f'<text x="24" y="{bottom}" fill="#666666" font-size="12">pie: networks of a city, as large as their share, by '
