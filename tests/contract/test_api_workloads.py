@@ -2,6 +2,7 @@
 clients rely on.
 """
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -374,3 +375,24 @@ def test_locations_are_the_cities_of_our_pops(world: World) -> None:
     assert [row["cityCode"] for row in found["results"]] == ["AMS", "JFK"]
     assert found["pageInfo"]["totalCount"] == "4" and found["pageInfo"]["hasNextPage"]
     assert found["results"][0]["countryCode"] == "NL" and 52 < found["results"][0]["latitude"] < 53
+
+
+def test_client_credentials_may_stand_in_the_header(world: World) -> None:
+    """RFC 6749, section 2.3.1, as Go's OAuth2 library sends them where it is told to; a wrong secret is 401 too."""
+    who = f"{world.credential.client_id}:{world.credential.secret}"
+    for text, status in ((who, 200), (who[:-1] + "x", 401), (who.partition(":")[0], 400)):
+        header = {"authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+        answer = world.call(
+            "POST", "/identity/v1/oauth2/token", data={"grant_type": "client_credentials"}, headers=header
+        )
+        assert answer.status_code == status, answer.text
+
+
+def test_a_location_has_the_name_of_its_country(world: World) -> None:
+    rows = world.get("/workload/v1/locations")["results"]
+    assert {(row["countryCode"], row["country"]) for row in rows} >= {("US", "United States"), ("NL", "Netherlands")}
+
+
+def test_a_call_of_the_storage_service_says_that_there_is_none(world: World) -> None:
+    answer = world.call("GET", "/storage/v1/stacks/default/buckets")
+    assert (answer.status_code, answer.json()["code"]) == (501, 12)

@@ -200,11 +200,12 @@ def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
         ("spec.containers", {}, "spec.containers", "at least one container"),
         ("spec.containers", DELETE, "spec.containers", "at least one container"),
         ("targets.global.spec.deploymentScope", "country", "targets.global.spec.deploymentScope", "it may be cityCode"),
-        (f"{WHERE}.selectors.0.operator", "NotIn", f"{WHERE}.selectors[0].operator", "it may be in"),
-        (f"{WHERE}.selectors.0.values", [], f"{WHERE}.selectors[0].values", "must not be empty"),
+        (f"{WHERE}.selectors.0.operator", "Like", f"{WHERE}.selectors[0].operator", "it may be in or notin or exists"),
+        (f"{WHERE}.selectors.0.operator", "Exists", f"{WHERE}.selectors[0]", "Exists has none"),
+        (f"{WHERE}.selectors.0.operator", "doesNotExist", f"{WHERE}.selectors[0]", "doesNotExist has none"),
+        (f"{WHERE}.selectors.0.values", [], f"{WHERE}.selectors[0]", "is required, at least one city"),
         (f"{WHERE}.minReplicas", "three", f"{WHERE}.minReplicas", "whole number"),
         (f"{WHERE}.minReplicas", True, f"{WHERE}.minReplicas", "whole number"),
-        (f"{WHERE}.minReplicas", DELETE, f"{WHERE}.minReplicas", "is required"),
         (f"{WHERE}.minReplicas", 5, WHERE, "maxReplicas is 4, less than minReplicas 5"),
         (f"{WHERE}.minReplicas", 10**9, f"{WHERE}.minReplicas", "0 to 1000"),
         ("spec.networkInterfaces.0.ipFamilies", ["IPv6"], "spec.networkInterfaces[0]", "always has IPv4"),
@@ -450,3 +451,40 @@ def test_a_workload_may_want_to_be_served_locally_alone() -> None:
         (f"metadata.annotations.{LOCAL_ONLY}", "must"),
         (f"metadata.annotations.{LOCAL_ONLY}", "is"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("selectors", "cities"),
+    [
+        ([("in", ["LHR", "AMS", "LHR"])], ["LHR", "AMS"]),
+        ([("In", ["LAX"])], ["LAX"]),
+        ([("NotIn", ["LAX"])], ["AMS", "JFK", "LHR"]),
+        ([("exists", None)], ["AMS", "JFK", "LAX", "LHR"]),
+        ([("Exists", None), ("notin", ["AMS", "JFK"])], ["LAX", "LHR"]),
+        ([("notIn", ["AMS"]), ("in", ["LAX", "AMS"])], ["LAX"]),
+    ],
+)
+def test_selectors_choose_among_the_cities_that_have_a_pop(
+    selectors: list[tuple[str, list[str] | None]], cities: list[str]
+) -> None:
+    """Each city once, all selectors at the same time, operators in any case; what was sent is what is shown."""
+    sent = [
+        {"key": "cityCode", "operator": word} | ({"values": values} if values is not None else {})
+        for word, values in selectors
+    ]
+    body = put(terraform(), f"{WHERE}.selectors", sent)
+    made = read(body)
+    assert [str(c) for c in made.workload.targets[0].cities] == cities
+    assert made.document["targets"]["global"]["spec"]["deployments"]["selectors"] == sent
+
+
+def test_selectors_that_fit_no_city_are_told() -> None:
+    none = [{"key": "cityCode", "operator": "DoesNotExist"}]
+    assert wrong(put(terraform(), f"{WHERE}.selectors", none)) == {f"{WHERE}.selectors": "no city fits all of them"}
+
+
+def test_replicas_that_are_left_out_are_none() -> None:
+    """Protobuf's JSON leaves out a zero; nothing is added to what was sent."""
+    made = read(put(terraform(), f"{WHERE}.minReplicas", DELETE))
+    assert made.workload.targets[0].replicas == 0
+    assert "minReplicas" not in made.document["targets"]["global"]["spec"]["deployments"]

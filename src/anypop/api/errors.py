@@ -192,6 +192,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         headers = dict(error.headers) if error.headers else None
         return answer(Code.UNIMPLEMENTED, f"{request.url.path} has no method {request.method}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code == 404:
+        if request.url.path.startswith("/storage/v1/"):
+            return answer(Code.UNIMPLEMENTED, "there are no storage buckets here")
         return answer(Code.NOT_FOUND, f"there is nothing at {request.url.path}")
     return answer(Code.INVALID_ARGUMENT, getattr(error, "detail", None) or "the request cannot be read")
 

@@ -5,10 +5,11 @@ clients print different errors for the two.
 """
 
 import asyncio
+import base64
 import contextlib
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
@@ -26,7 +27,7 @@ from anypop.control.acts import Act
 from anypop.control.rates import TOKENS_PER_S, TooMany
 from anypop.control.refusals import NotFound, WrongSecret
 from anypop.model import limits
-from anypop.model.errors import WorldError
+from anypop.model.errors import Invalid, WorldError
 
 router = APIRouter(tags=["identity"])
 
@@ -36,7 +37,9 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class TokenBody(RequestBody):
-    """Client credentials in JSON or as a form: Go's OAuth2 library sends the latter."""
+    """Client credentials in JSON or as a form (Go's OAuth2 library sends the latter); id and secret may stand in the
+    header instead (RFC 6749, section 2.3.1).
+    """
 
     def __init__(self) -> None:
         super().__init__({JSON: TokenRequest, FORM: TokenRequest})
@@ -44,11 +47,27 @@ class TokenBody(RequestBody):
     async def __call__(self, request: Request) -> TokenRequest:
         raw = await raw_body(request, limit=SIGN_IN_LIMIT)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != FORM:
-            return model_of(TokenRequest, object_of(raw))
-        form = {name: values[-1] for name, values in parse_qs(raw.decode("utf-8", "replace")).items()}
+        if kind == FORM:
+            form: dict[str, Any] = {n: values[-1] for n, values in parse_qs(raw.decode("utf-8", "replace")).items()}
+        else:
+            form = object_of(raw)
+        form |= _basic(request.headers.get("authorization", ""))
         limits.check(form)
         return model_of(TokenRequest, form)
+
+
+def _basic(header: str) -> dict[str, str]:
+    """Client id and secret of an `Authorization: Basic` header; empty where it is another or none. Raises `Invalid`."""
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "basic":
+        return {}
+    try:
+        client_id, colon, secret = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        colon = ""
+    if not colon:
+        raise Invalid.one("authorization", "must be Basic and base64 of CLIENT_ID:CLIENT_SECRET")
+    return {"client_id": unquote_plus(client_id), "client_secret": unquote_plus(secret)}
 
 
 @router.post("/identity/v1/oauth2/token")
@@ -96,7 +115,7 @@ async def list_credentials(
     """List the caller's credentials, without their secrets."""
     _check_user(user_id, account)
     found = await asyncio.to_thread(platform.accounts.credentials, account.id)
-    return pages.page(found, query, _credential)
+    return pages.page(found, query, _credential, ShownCredential)
 
 
 @router.post(_USER)

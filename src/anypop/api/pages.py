@@ -7,10 +7,12 @@ which reads the query.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin
 
 from fastapi import Depends, Query
+from pydantic import BaseModel
 
 from anypop.model.errors import Invalid, Problem
 
@@ -61,8 +63,11 @@ def page_query(
 PageQuery = Annotated[dict[str, str], Depends(page_query)]
 
 
-def page(items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
-    """One page of `items`: filtered and sorted by what `render` shows of them. Raises `Invalid`.
+def page(
+    items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dict[str, Any]], shape: type[BaseModel]
+) -> dict[str, Any]:
+    """One page of `items`: filtered and sorted by what `render` shows of them. `shape`: the model of what it shows,
+    whose fields may be named. Raises `Invalid`.
 
     Only the page's own items are rendered, unless a filter or a sort needs to look at all of them.
     """
@@ -71,6 +76,11 @@ def page(items: Sequence[T], query: Mapping[str, str], render: Callable[[T], dic
     after = _number(query, "after", problems, lowest=-1)
     terms = _terms(query.get("page_request.filter", ""), problems)
     order = _order(query.get("page_request.sort_by", ""))
+    named = {"filter": [name for name, *_ in terms], "sort_by": [name for name, _ in order]}
+    for parameter, names in named.items():
+        for name in names:
+            if (wrong := _unknown(name, shape)) is not None:
+                problems.append(Problem(path=f"page_request.{parameter}", message=wrong))
     if problems:
         raise Invalid(problems)
     begin = 0 if after is None else after + 1
@@ -131,13 +141,33 @@ def _fits(shown: dict[str, Any], terms: list[tuple[str, bool, str]]) -> bool:
     return all((str(_field(shown, name) or "") == value) is equal for name, equal, value in terms)
 
 
+def _unknown(name: str, shape: Any) -> str | None:
+    """What is wrong with a field's path, in words; None where the model has it."""
+    for part in name.split("."):
+        if not (isinstance(shape, type) and issubclass(shape, BaseModel)):
+            return f"there is no field {name}"
+        known = {field.alias or own: field.annotation for own, field in shape.model_fields.items()}
+        if (camel := _camel(part)) not in known and part not in known:
+            near = get_close_matches(camel, known, n=1)
+            return f"there is no field {name}" + (
+                f"; is {near[0]} meant?" if near else f"; there are {', '.join(known)}"
+            )
+        shape = known.get(camel, known.get(part))
+        if get_origin(shape) is dict:
+            return None  # whatever keys a user has made
+    return None
+
+
+def _camel(part: str) -> str:
+    head, *rest = part.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
 def _field(shown: dict[str, Any], name: str) -> Any:
     """A field by its path, in camelCase or snake_case."""
     value: Any = shown
     for part in name.split("."):
-        head, *rest = part.split("_")
-        camel = head + "".join(word.capitalize() for word in rest)
-        value = value.get(camel, value.get(part)) if isinstance(value, dict) else None
+        value = value.get(_camel(part), value.get(part)) if isinstance(value, dict) else None
     return value
 
 

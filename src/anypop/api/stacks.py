@@ -24,7 +24,7 @@ router = APIRouter(tags=["stacks"])
 @answers(StackPage)
 async def list_stacks(query: pages.PageQuery, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
     """List the account's stacks, oldest first."""
-    return pages.page(platform.accounts.stacks(account.id), query, shapes.stack)
+    return pages.page(platform.accounts.stacks(account.id), query, shapes.stack, Stack)
 
 
 @router.post("/stack/v1/stacks")

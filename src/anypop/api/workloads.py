@@ -14,9 +14,12 @@ from anypop.api.context import CallerAccount, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.workloads import (
+    Instance,
     InstanceAnswer,
     InstancePage,
+    Location,
     LocationPage,
+    Workload,
     WorkloadAnswer,
     WorkloadPage,
     WorkloadPatch,
@@ -43,7 +46,7 @@ PatchBody = Annotated[dict[str, Any], Depends(JsonObject(WorkloadPatch, member="
 @answers(LocationPage)
 async def list_locations(query: pages.PageQuery, _: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
     """List the cities that have a PoP."""
-    return pages.page(sorted(platform.cities()), query, location)
+    return pages.page(sorted(platform.cities()), query, location, Location)
 
 
 @router.get("/stacks/{stack_id}/workloads")
@@ -51,7 +54,7 @@ async def list_locations(query: pages.PageQuery, _: CallerAccount, platform: Pla
 async def list_workloads(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """List the workloads of a stack."""
     state = platform.core.state
-    return pages.page(state.in_stack(stack.id), query, lambda found: shapes.workload(state, found))
+    return pages.page(state.in_stack(stack.id), query, lambda found: shapes.workload(state, found), Workload)
 
 
 @router.post("/stacks/{stack_id}/workloads")
@@ -169,7 +172,7 @@ async def list_instances(
 ) -> dict[str, Any]:
     """List a workload's instances by name, those being taken down included."""
     found = shapes.instances(platform.core.state, platform.workload(stack, workload_id), platform.clock())
-    return pages.page(found, query, lambda entry: entry[1])
+    return pages.page(found, query, lambda entry: entry[1], Instance)
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}/instances/{name}")

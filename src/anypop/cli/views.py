@@ -48,8 +48,10 @@ def anycast_of(workload: Data) -> list[str]:
 
 
 def cities_of(target: Data) -> list[str]:
+    """Those that it names, each once; which others a selector stands for only control knows."""
     selectors = (((target.get("spec") or {}).get("deployments")) or {}).get("selectors") or []
-    return [str(city) for selector in selectors for city in selector.get("values") or []]
+    named = [[str(c) for c in s.get("values") or []] for s in selectors if str(s.get("operator")).lower() == "in"]
+    return [city for city in dict.fromkeys(named[0]) if all(city in other for other in named)] if named else []
 
 
 def replicas_of(target: Data) -> int:
@@ -57,8 +59,9 @@ def replicas_of(target: Data) -> int:
 
 
 def expected(workload: Data) -> int:
-    """How many instances the workload asks for at least: replicas are per city."""
-    return sum(replicas_of(target) * len(cities_of(target)) for target in (workload.get("targets") or {}).values())
+    """How many instances the workload asks for at least: replicas are per city; one city where a target names none."""
+    targets = (workload.get("targets") or {}).values()
+    return sum(replicas_of(target) * max(1, len(cities_of(target))) for target in targets)
 
 
 def city_code(instance: Data) -> str:

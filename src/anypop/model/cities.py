@@ -67,6 +67,14 @@ def find_city(code: str) -> City | None:
     )
 
 
+@cache
+def country_name(code: str) -> str:
+    """As people say it in English (CLDR): United States. The code itself where it has no name."""
+    from babel import Locale  # noqa: PLC0415 - a tenth of a second, and few ask
+
+    return str(Locale("en").territories.get(code, code))
+
+
 def city(code: str) -> City:
     """The city of a known IATA code. KeyError where there is none: check input with `find_city` first."""
     found = find_city(code)

@@ -4,6 +4,7 @@ In: what `plan.schema` let through. Out: frozen nouns with the API's defaults fi
 them). Zero counts as absent, as in protobuf's JSON.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -27,18 +28,32 @@ def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
     )
 
 
-def targets(body: schema.WorkloadBody) -> tuple[Target, ...]:
+def targets(body: schema.WorkloadBody, known: Collection[CityCode]) -> tuple[Target, ...]:
     return tuple(
-        Target(name=name, cities=cities(t.spec.deployments), replicas=t.spec.deployments.min_replicas)
+        Target(name=name, cities=cities(t.spec.deployments, known), replicas=t.spec.deployments.replicas)
         for name, t in body.targets.items()
     )
 
 
-def cities(deployments: schema.Deployments) -> tuple[CityCode, ...]:
-    """Each city once, in the order of the first selector; several selectors must all fit, as label selectors do."""
-    first, *others = deployments.selectors
-    fitting = [c for c in dict.fromkeys(first.values) if all(c in other.values for other in others)]
-    return tuple(CityCode(c) for c in fitting)
+def cities(deployments: schema.Deployments, known: Collection[CityCode]) -> tuple[CityCode, ...]:
+    """Each city once; several selectors must all fit, as label selectors do. In the order of the first that names them,
+    else by their codes. `known`: those that have a PoP.
+    """
+    named = next((s.values for s in deployments.selectors if s.operator.lower() == "in"), None)
+    found = dict.fromkeys(named or sorted(known))
+    return tuple(CityCode(c) for c in found if all(_selects(s, c) for s in deployments.selectors))
+
+
+def _selects(selector: schema.Selector, city: str) -> bool:
+    match selector.operator.lower():
+        case "in":
+            return city in (selector.values or ())
+        case "notin":
+            return city not in (selector.values or ())
+        case "exists":
+            return True
+        case _:
+            return False  # there is no city without a code
 
 
 def dual_stack(body: schema.WorkloadBody) -> bool:

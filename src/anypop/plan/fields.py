@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from anypop.model.cities import find_city
+from anypop.model.cities import country_name, find_city
 from anypop.model.names import CityCode
 from anypop.model.order import Containers, InstanceOrder
 from anypop.model.plan import Incarnation
@@ -99,7 +99,7 @@ def location(code: CityCode) -> dict[str, Any]:
         "city": city.name,
         "cityCode": code,
         "subdivision": city.subdivision,
-        "country": city.country,
+        "country": country_name(city.country),
         "countryCode": city.country,
         "region": city.continent_name,
         "regionCode": city.continent,

@@ -73,7 +73,7 @@ def parse(
         checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
     except ValidationError as error:
         raise Invalid([*codec.in_words(error.errors(), FIELD_NAMES), *problems]) from error
-    problems += [*_across(checked), *_local_only(checked), *refusals(checked, rules)]
+    problems += [*_across(checked, cities), *_local_only(checked), *refusals(checked, rules)]
     if problems:
         raise Invalid(problems)
 
@@ -88,7 +88,7 @@ def parse(
         slug=slug,
         name=name,
         containers=declare.containers(checked),
-        targets=declare.targets(checked),
+        targets=declare.targets(checked, cities),
         anycast=ANYCAST in annotations,
         local_only=LOCAL_ONLY in annotations,
         dual_stack=declare.dual_stack(checked),
@@ -144,18 +144,18 @@ def _object(data: Any, key: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _across(body: WorkloadBody) -> Iterator[Problem]:
+def _across(body: WorkloadBody, known: Collection[CityCode]) -> Iterator[Problem]:
     """What needs all fields to be right first."""
     slug = body.slug or slug_of(body.name or "")
     asked = sum(
-        t.spec.deployments.min_replicas * len(declare.cities(t.spec.deployments)) for t in body.targets.values()
+        t.spec.deployments.replicas * len(declare.cities(t.spec.deployments, known)) for t in body.targets.values()
     )
     if asked > _MOST_INSTANCES:
         yield Problem(path="targets", message=f"ask for {asked} instances; one workload may have {_MOST_INSTANCES}")
     for target, wanted in body.targets.items():
         deployments = wanted.spec.deployments
         path = f"targets.{target}.spec.deployments"
-        cities = declare.cities(deployments)
+        cities = declare.cities(deployments, known)
         if not cities:
             yield Problem(path=f"{path}.selectors", message="no city fits all of them")
         longest = max((len(instance_name(slug, target, city, _highest(deployments))) for city in cities), default=0)
@@ -177,7 +177,7 @@ def _local_only(body: WorkloadBody) -> Iterator[Problem]:
 
 
 def _highest(deployments: Deployments) -> int:
-    return max(deployments.min_replicas, deployments.max_replicas or 0, 1) - 1
+    return max(deployments.replicas, deployments.max_replicas or 0, 1) - 1
 
 
 def _secrets(body: WorkloadBody) -> Iterator[Secret]:

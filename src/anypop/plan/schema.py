@@ -298,24 +298,38 @@ class ScaleSettings(_Part):
 
 
 class Selector(_Part):
-    """Cities: `key` is cityCode, `operator` is in."""
+    """Cities that have a PoP when it is declared: those in `values`, those not in it, all of them, or none. Several
+    selectors must all fit.
+    """
 
     key: Annotated[str, one_of("cityCode", required=True)]
-    operator: Annotated[str, one_of("in", fold=True, required=True)]
-    values: Annotated[list[City], Field(min_length=1, max_length=MOST_ENTRIES)]
+    operator: Annotated[str, one_of("in", "notin", "exists", "doesnotexist", fold=True, required=True)]
+    values: Annotated[list[City], Field(max_length=MOST_ENTRIES)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Selector":
+        names = self.operator.lower() in ("in", "notin")
+        if names is not bool(self.values):
+            raise ValueError("values: is required, at least one city" if names else f"values: {self.operator} has none")
+        return self
 
 
 class Deployments(_Part):
     """How many instances, in each of the selected cities."""
 
-    min_replicas: Replicas
+    min_replicas: Replicas | None = None
     max_replicas: Replicas | None = None
     scale_settings: ScaleSettings | None = None
     selectors: Annotated[list[Selector], Field(min_length=1, max_length=MOST_ENTRIES)]
 
+    @property
+    def replicas(self) -> int:
+        """In each city. Protobuf's JSON leaves out a zero."""
+        return self.min_replicas or 0
+
     @model_validator(mode="after")
     def _in_order(self) -> "Deployments":
-        if self.max_replicas and self.max_replicas < self.min_replicas:
+        if self.max_replicas and self.max_replicas < self.replicas:
             raise ValueError(f"maxReplicas is {self.max_replicas}, less than minReplicas {self.min_replicas}")
         return self
 
