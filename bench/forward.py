@@ -56,7 +56,7 @@ def near(twins: Twins, program: Path, ours: Way) -> Iterable[Row]:
     ends = 1 / median(fast["direct"])
     ours_alone, theirs = ([1 / max(1 / s - ends, ends / 100) for s in fast[name]] for name in ("ours", "proxied"))
     against = "HAProxy in its place; work of client and server (the same with nothing between) taken off both"
-    yield row("between_vs_haproxy", ours_alone, unit=UNIT, against=against, floor=theirs)
+    yield row("between_vs_haproxy", ours_alone, unit=UNIT, against=against, floor=theirs, ratio_above=3)
     late = in_turns({name: ways[name] for name in ("ours", "plain")}, lambda way: p99(program, way))
     yield row("p99", late["ours"], unit="us", against=PLAIN, floor=late["plain"], ratio_below=1.1)
 

@@ -17,8 +17,8 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`median` and `worst` in `unit` over `runs`; `ratio` = median / against_median. `met` is None where there is no
-    aim.
+    """`median` and `worst` in `unit` over `runs`: the least, where the aim is to be above something. `ratio` = median /
+    against_median. `met` is None where there is no aim.
     """
 
     name: str
@@ -62,7 +62,7 @@ def row(
         name=name,
         unit=unit,
         median=round(middle, 6),
-        worst=round(max(samples), 6),
+        worst=round(min(samples) if ratio_above is not None or at_least is not None else max(samples), 6),
         runs=len(samples),
         against=against,
         against_median=None if floor_middle is None else round(floor_middle, 6),

@@ -426,6 +426,9 @@ def test_hosts_tell_whose_each_own_address_is_as_long_as_it_leads_to_the_instanc
     host = host_with(one, instance(1), peers=(THERE,))
     number = sibling_number("blue")
     own = {a for x in one.addresses() for a in (x.private, x.external)}
+    privates = {x.private for x in one.addresses()}
+    assert host.facts(external={}).own_told == dict.fromkeys(privates, number)
+    assert host.facts(links={}).own_told == {}
     assert {a: n for a, n in host.served.items() if a != A} == dict.fromkeys(own, number)
     assert number >> 31 != sibling_number("red") >> 31
     assert all((n + 1) & 0x7FFF_FFFF > 0 and 0 < n >> 31 < 1 << 32 for n in map(sibling_number, ("a", "b", "c")))

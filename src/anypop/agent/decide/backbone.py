@@ -125,7 +125,8 @@ class Carriers:
     @cached_property
     def held(self) -> Collection[Address]:
         """Every address that somebody else serves, or answers for without serving it."""
-        return frozenset(a for p in self.peers for a in self._offers.get(p.address, ()) if self.carries(a))
+        told = (item for p in self.peers for item in self._offers.get(p.address, {}).items())
+        return frozenset(a for a, count in told if count < SIBLING_NUMBERS and self.carries(a))
 
     @property
     def addresses(self) -> Collection[Address]:
