@@ -268,6 +268,13 @@ def test_who_serves_what_is_heard_by_events_and_read_anew_where_they_are_lost(ne
         assert found.offers() == {ONE: {ANYCAST6: 7}}, "a new speaker takes away what the dead one had heard"
         told("add", ANYCAST6, 3)
         await until({ONE: {ANYCAST6: 3}})
+        found._recovers_until = 0.0
+        _run("ip", "link", "add", TUNNEL, "type", "veth")
+        _run("ip", "link", "del", TUNNEL)
+        told("del", ANYCAST6)
+        await asyncio.sleep(0.1)
+        assert found.offers() == {ONE: {ANYCAST6: 3}}, "the own device is gone, and nobody else has said a word"
+        told("add", ANYCAST6, 3)
         found.follow({other: TWO})
         assert found.offers() == {TWO: {ANYCAST4: 5}}
         assert not found.read_anew()

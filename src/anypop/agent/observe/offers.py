@@ -2,22 +2,23 @@
 
 In: which tables there are, and whose. Out: `offers`, and a call when they have changed. Routes that are taken away and
 put back at once (the speaker replaces IPv6 ones so) are no change, and neither are those that a speaker takes away that
-has just been started anew after its death: what the others serve has not changed by that. Where messages were lost, and
-in every full look, all of it is read anew.
+has just been started anew after its death, or since this host's own device of the tunnels was taken away: what the
+others serve has not changed by that. Where messages were lost, and in every full look, all of it is read anew.
 """
 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address
 
 from anypop.agent.act.network import rtnl
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.naming import TUNNEL
 from anypop.agent.observe.kernel_monitor import attach_filter, listen
 from anypop.model.announce import Address
 
-_ROUTE4, _ROUTE6 = 7, 11
+_LINK, _ROUTE4, _ROUTE6 = 1, 7, 11
 _BIRD = 12
 _HEADER = struct.Struct("=IHHII")
 _PROTOCOL_AT, _KIND_AT = 16 + 5, 16 + 7  # after the netlink header: fields of struct rtmsg
@@ -25,6 +26,7 @@ _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x30, 0x15, 0x06  # linux/filter.h
 _BUFFER, _SO_RCVBUFFORCE = 32 << 20, 33  # some 39,000 changes at once
 REPLACED_S = 0.002  # between the two halves of a replacement; the speaker takes microseconds
 RECOVERY_S = 8.0  # from a speaker's death until its successor has heard again from everybody
+OWN_WAY_S = 3.0  # from the loss of the own device until the sessions in the tunnels are back
 
 
 class Offers:
@@ -38,6 +40,7 @@ class Offers:
         self._recovers_until = 0.0
         self._seen: Mapping[IPv4Address, Mapping[Address, int]] | None = None
         self._socket: socket.socket | None = None
+        self._links: socket.socket | None = None
 
     def follow(self, names: Mapping[int, IPv4Address]) -> None:
         """Hear of these tables; `names`: whose each is, by its end of the tunnels. Cheap where they are the same."""
@@ -51,6 +54,7 @@ class Offers:
             except OSError:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             attach_filter(self._socket, _BLACK_HOLES_OF_BIRD)
+            self._links = listen(_LINK)
             asyncio.get_running_loop().add_reader(self._socket, self._readable)
         if names:
             self.read_anew()
@@ -98,6 +102,9 @@ class Offers:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+        if self._links is not None:
+            self._links.close()
+            self._links = None
         self._known, self._going, self._seen = {}, {}, None
 
     def _readable(self) -> None:
@@ -106,8 +113,13 @@ class Offers:
             self._changed()
 
     def _take(self) -> bool:
-        """Take in what is told. Whether anything has changed by it."""
+        """Take in what is told. Whether anything has changed by it. Links first: the speaker hears of the loss of a
+        device no sooner than we do, and takes away what it had heard by it after that.
+        """
         assert self._socket is not None
+        if self._has_lost_own_way():
+            recovered_at = asyncio.get_running_loop().time() + OWN_WAY_S
+            self._recovers_until = max(self._recovers_until, recovered_at)
         found = False
         while True:
             try:
@@ -116,12 +128,23 @@ class Offers:
                 return found
             except OSError:  # ENOBUFS: messages were lost
                 return self.read_anew() or found
-            at = 0
-            while at + _HEADER.size <= len(data):
-                length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+            for kind, payload in _messages(data):
                 if kind in (rtnl.NEW_ROUTE, rtnl.DEL_ROUTE):
-                    found |= self._hear(kind == rtnl.NEW_ROUTE, data[at + _HEADER.size : at + length])
-                at += max((length + 3) & ~3, _HEADER.size)
+                    found |= self._hear(kind == rtnl.NEW_ROUTE, payload)
+
+    def _has_lost_own_way(self) -> bool:
+        """Whether this host's own device of the tunnels has gone, or down, since the last time."""
+        lost = False
+        while self._links is not None:
+            try:
+                data = self._links.recv(1 << 16)
+            except OSError:  # nothing more; or more than fits, and then nobody knows
+                return lost
+            for kind, payload in _messages(data):
+                if kind in (rtnl.NEW_LINK, rtnl.DEL_LINK):
+                    name, up = rtnl.link_told(payload)
+                    lost |= name == TUNNEL and (kind == rtnl.DEL_LINK or not up)
+        return lost
 
     def _hear(self, new: bool, payload: bytes) -> bool:
         table, _, route = rtnl.route_told(payload)
@@ -151,6 +174,15 @@ class Offers:
             if self._known.pop(key, None) is not None:
                 self._seen = None
                 self._changed()
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each by its kind."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+        yield kind, data[at + _HEADER.size : at + length]
+        at += max((length + 3) & ~3, _HEADER.size)
 
 
 _BLACK_HOLES_OF_BIRD = [

@@ -325,6 +325,13 @@ def blackholes(net: Netlink, protocol: int) -> list[tuple[int, Route]]:
     return found
 
 
+def link_told(payload: bytes) -> tuple[str, bool]:
+    """The name of the link of a message about one (RTM_NEWLINK, RTM_DELLINK), and whether it is up."""
+    _, _, _, flags, _ = _LINK_HEADER.unpack_from(payload)
+    name = nl.attributes(payload[_LINK_HEADER.size :]).get(3, b"")  # IFLA_IFNAME
+    return name.rstrip(b"\0").decode(), bool(flags & _UP)
+
+
 def route_told(payload: bytes) -> tuple[int, int, Route]:
     """The table, the maker and the route of a message about a route (RTM_NEWROUTE, RTM_DELROUTE)."""
     maker, table, route = _read_route(payload)
