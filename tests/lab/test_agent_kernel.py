@@ -23,7 +23,16 @@ from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.router import BUCKETS, Router, buckets_for, hop_number
 from anypop.agent.decide.elements import Firewall, GuardedLink, Member
 from anypop.agent.decide.firewall import firewall_for
-from anypop.agent.naming import COVER_METRIC, ROUTE_PROTOCOL, inside_mac, link_of, router_mac, short
+from anypop.agent.naming import (
+    COVER_METRIC,
+    ROUTE_PROTOCOL,
+    SERVED_PROTOCOL,
+    SERVED_TABLE,
+    inside_mac,
+    link_of,
+    router_mac,
+    short,
+)
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.teardown import remove_firewall
 from anypop.host import ip, netns, process
@@ -379,6 +388,7 @@ def test_the_monitor_hears_our_routes_and_not_the_worlds(net: Netlink) -> None:
         try:
             ip.batch([f"route add unreachable 10.{n}.0.0/16 proto bird" for n in range(200)])
             rtnl.set_unreachable(net, ip_network("10.200.0.0/16"), 12, COVER_METRIC)
+            rtnl.set_served(net, COVER4, SERVED_PROTOCOL, 2, SERVED_TABLE)
             for _ in range(5):
                 await asyncio.sleep(0)
             foreign = len(heard)
@@ -392,6 +402,10 @@ def test_the_monitor_hears_our_routes_and_not_the_worlds(net: Netlink) -> None:
             for _ in range(5):
                 await asyncio.sleep(0)
             assert len(heard) == ours, "what a look has seen wakes nobody"
+            ip.batch([f"route flush table {SERVED_TABLE}"])
+            async with asyncio.timeout(5):
+                while len(heard) == ours:  # noqa: ASYNC110 - the kernel changes it
+                    await asyncio.sleep(0.001)
             return foreign, ours
         finally:
             monitor.close()

@@ -1,10 +1,10 @@
-"""Changes in the kernel that somebody else may have made: links, next hops, and routes of our own protocol, as they
-happen.
+"""Changes in the kernel that somebody else may have made, as they happen: links, next hops, routes of our own protocol,
+and that what other hosts are told is deleted.
 
 In: nothing. Out: one call for each burst that no look at the kernel has followed meanwhile (`looked`): most of what
 changes we changed ourselves, and the pass that comes after sees it. The kernel filters the routes (a classic BPF
-program on the message's protocol byte), so the updates of a full BGP table in the same kernel cost nothing here. Says
-that something changed, not what: the next look sees it.
+program on the message's protocol and type), so the updates of a full BGP table in the same kernel cost nothing here.
+Says that something changed, not what: the next look sees it.
 """
 
 import asyncio
@@ -14,10 +14,11 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 
-from anypop.agent.naming import ROUTE_PROTOCOL
+from anypop.agent.naming import ROUTE_PROTOCOL, SERVED_PROTOCOL
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _SO_ATTACH_FILTER = 270, 1, 26
 _LINK, _ROUTE4, _ROUTE6, _NEXTHOP = 1, 7, 11, 32
+_TYPE_AT, _DELETED = 4, 25  # RTM_DELROUTE
 _PROTOCOL_AT = 16 + 5  # after the netlink header: the fifth byte of struct rtmsg
 _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x30, 0x15, 0x06  # linux/filter.h
 
@@ -40,12 +41,18 @@ def _drain(sock: socket.socket) -> None:
             pass
 
 
-def _only_protocol(sock: socket.socket, protocol: int) -> None:
+def _only_ours(sock: socket.socket) -> None:
+    """Routes of our protocol, and deletions of what other hosts are told: it is not routed by, so that it comes is no
+    change that anybody waits for.
+    """
     attach_filter(
         sock,
         [
             (_LOAD_BYTE, 0, 0, _PROTOCOL_AT),
-            (_JUMP_EQUAL, 0, 1, protocol),
+            (_JUMP_EQUAL, 3, 0, ROUTE_PROTOCOL),
+            (_JUMP_EQUAL, 0, 3, SERVED_PROTOCOL),
+            (_LOAD_BYTE, 0, 0, _TYPE_AT),
+            (_JUMP_EQUAL, 0, 1, _DELETED),
             (_RETURN, 0, 0, 0xFFFF),
             (_RETURN, 0, 0, 0),
         ],
@@ -74,7 +81,7 @@ class KernelMonitor:
         self._burst_s = burst_s
         self._soon: asyncio.TimerHandle | None = None
         routes = listen(_ROUTE4, _ROUTE6)
-        _only_protocol(routes, ROUTE_PROTOCOL)
+        _only_ours(routes)
         self._sockets = [routes, listen(_LINK, _NEXTHOP)]
         for sock in self._sockets:
             asyncio.get_running_loop().add_reader(sock, self._readable, sock)

@@ -20,6 +20,7 @@ _BIRD, _DELETED = 12, 25  # RTPROT_BIRD, RTM_DELROUTE
 _TYPE_AT, _SENDER_AT, _PROTOCOL_AT = 4, 12, 16 + 5
 _LOAD_BYTE, _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x30, 0x20, 0x15, 0x06  # linux/filter.h
 _SETTLE_S = 0.1  # a flush is a burst: one answer for all of it
+_RULES_SETTLE_S = 0.02  # rules are few, and packets go astray while one is missing
 
 
 class LearntMonitor:
@@ -31,8 +32,8 @@ class LearntMonitor:
         self._due: set[Callable[[], None]] = set()
         attach_filter(self._routes, [(_RETURN, 0, 0, 0)])  # without a speaker nothing is learnt
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._routes, self._readable, self._routes, deleted)
-        loop.add_reader(self._rules, self._readable, self._rules, ruled)
+        loop.add_reader(self._routes, self._readable, self._routes, deleted, _SETTLE_S)
+        loop.add_reader(self._rules, self._readable, self._rules, ruled, _RULES_SETTLE_S)
 
     def follow(self, pid: int | None) -> None:
         """The speaker's process is this one now. Cheap where it is the same as before."""
@@ -47,7 +48,7 @@ class LearntMonitor:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
 
-    def _readable(self, sock: socket.socket, call: Callable[[], None]) -> None:
+    def _readable(self, sock: socket.socket, call: Callable[[], None], settle_s: float) -> None:
         try:
             while sock.recv(1 << 16):
                 pass
@@ -55,7 +56,7 @@ class LearntMonitor:
             pass  # nothing more, or more than fits: it is enough that something happened
         if call not in self._due:
             self._due.add(call)
-            asyncio.get_running_loop().call_later(_SETTLE_S, self._call, call)
+            asyncio.get_running_loop().call_later(settle_s, self._call, call)
 
     def _call(self, call: Callable[[], None]) -> None:
         self._due.discard(call)
