@@ -238,6 +238,7 @@ def test_what_was_fetched_is_known_and_can_be_dropped(place: Place) -> None:
             assert {image, *first} <= place.images()
             for name in (image, *first):
                 await runtime.carry_out(DropImage(image=name, lane=""))
+            assert not runtime.fetched(), "else it would be dropped for ever"
         finally:
             await runtime.close()
 

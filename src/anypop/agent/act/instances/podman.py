@@ -113,6 +113,7 @@ class Podman:
             case DropImage():
                 path = f"/images/{_quoted(step.image)}"
                 await self._ask(f"remove image {step.image}", "DELETE", path, good=(200, 404))
+                self._fetched.discard(step.image)  # the next look must not find that it came from a registry
             case CreateContainer():
                 await self._create(step)
             case StartContainer():
