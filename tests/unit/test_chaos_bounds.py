@@ -39,8 +39,8 @@ def test_what_nobody_may_notice_has_no_time_at_all() -> None:
 
 def test_taking_a_cut_back_may_hurt_once_more_for_a_moment() -> None:
     cut = fault(1, "cut both ways", T, undone=T + 3)
-    found = given([cut], [loss(T + 2), loss(T + 5), loss(T + 5.2), loss(T + 5.5), loss(T + 30)])
-    assert [g.expected for g in found] == [False, True, True, False, False]
+    found = given([cut], [loss(T + 2), *(loss(T + 5 + 0.2 * n) for n in range(5)), loss(T + 8), loss(T + 30)])
+    assert [g.expected for g in found] == [False, True, True, True, True, False, True, False]
 
 
 def test_a_loss_belongs_to_the_last_fault_that_was_allowed_to_hurt_it() -> None:

@@ -28,7 +28,7 @@ from tests.lab.chaos.growth import grown, idle, used
 from tests.lab.chaos.registry import Fetching
 from tests.lab.chaos.story import Told, drawn, play
 from tests.lab.chaos.tell import line, summary
-from tests.lab.chaos.whole import lacks
+from tests.lab.chaos.whole import anycast_of, lacks
 from tests.lab.story import Shell
 from tests.wait import wait_until
 
@@ -83,7 +83,7 @@ def _on_a_lab(options: argparse.Namespace, disk: Path) -> Told:
             [k for k in chosen for _ in range(options.faults)] if options.each else drawn(dice, chosen, options.faults)
         )
         before = used(place) | idle(place)
-        with Clients(lab.plan.vantages, addresses).asking() as clients:
+        with Clients(lab.plan.vantages, addresses, interval_s=0.1).asking() as clients:
             told = play(
                 breaker, clients, wanted, seed=options.seed, kinds=kinds, limit_s=options.limit,
                 calm=1.0 if options.each else 0.6, tell=lambda row: print(line(row), file=sys.stderr, flush=True),
@@ -107,8 +107,11 @@ def _with_backbone(topology: Path, changed: Path) -> Path:
 
 
 def _keep(state: Path, folder: Path) -> None:
-    """The programs' logs, flat."""
+    """The programs' logs, flat, and what control has told of."""
     folder.mkdir(parents=True, exist_ok=True)
+    if (place := platform.find(state)) is not None:
+        (folder / "events.json").write_text(Shell(place=place).try_("events", "--limit", "1000", "-o", "json").out)
+        (folder / "instances.json").write_text(Shell(place=place).try_("instances", "-o", "json").out)
     for log in [*state.glob("log/*"), *state.glob("lab/*.log"), *state.glob("pops/*/bird/*.log")]:
         shutil.copy(log, folder / "-".join(log.relative_to(state).parts))
 
@@ -119,7 +122,8 @@ def deploy(place: platform.Platform, slug: str, cities: Sequence[str], replicas:
     what = ("workload", "create", slug, "--image", place.image, "--port", "80", "--size", "SP-1")
     shell = Shell(place=place)
     shell.json(*what, *where, "--yes", "--timeout", "60")
-    return sorted({a for i in shell.json("instances", slug) for a in i["networkInterfaces"][0]["ipAddressAliases"]})
+    links = [i["networkInterfaces"][0] for i in shell.json("instances", slug)]
+    return sorted({a for link in links for a in anycast_of(link)})
 
 
 @contextmanager

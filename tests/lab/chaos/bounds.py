@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """`ms`: a request that is under way until so long after the fault may fail. `back_ms`: when it was taken back, once
-    more for so long, at some moment within `RETURN_S`. `at_once` False: `ms` too counts from the first loss, since the
-    moment at which it hurts is nobody's to know. `healer_ms`: what mends other faults of this host is away for so
-    long after this one (and while it lasts).
+    """`ms`: a request that is under way until so long after the fault may fail. `back_ms`: within `RETURN_S` after it
+    was taken back, or after it was made where nobody but the platform mends it, no outage may last longer. `at_once`
+    False: `ms` is such a length as well, since the moments at which it hurts are nobody's to know. `healer_ms`: what
+    mends other faults of this host is away for so long after this one (and while it lasts).
     """
 
     ms: int
@@ -26,11 +26,13 @@ class Bound:
 
 
 RETURN_S = 8.0  # a session tries each second, and is told of what it missed
+CALM_S = 0.5
 
 _UNDER_WAY = 10  # the aim for a death that the kernel tells: out of the group in under 10 ms
-_LOST = 500  # BFD (50 ms x 3), and what ten networks of real distances need to agree on other ways
-_BACK = 300  # routers of the lab put a new IPv6 route in place of an old one by taking that away first
-_AGENT_BACK = 3000  # the supervisor's second, and an agent that reads everything anew
+_LOST = 700  # BFD (50 ms x 3), what ten networks of real distances need to agree on other ways, and then tunnels
+_BACK = 700  # ways change once more, and an upstream's session may be back before those of the tunnels
+_TUNNEL = 1000  # sessions inside begin anew: BFD at its slow rate at first, and BGP
+_AGENT_BACK = 5000  # the supervisor's second, and an agent that loads and reads everything anew
 
 BOUNDS: Mapping[str, Bound] = {
     "kill control": Bound(ms=0, why="nobody's packets pass it"),
@@ -56,8 +58,8 @@ BOUNDS: Mapping[str, Bound] = {
     "cut from the PoP": Bound(ms=_LOST, why="BFD, 50 ms x 3, and the upstreams' own agreement", back_ms=_BACK),
     "tunnel cut both ways": Bound(ms=_LOST, why="BFD inside the tunnel, 50 ms x 3"),
     "tunnel cut one way": Bound(ms=_LOST, why="BFD inside the tunnel, 50 ms x 3"),
-    "delete tunnel": Bound(ms=_LOST, why="netlink tells, the device is made anew, then BFD and BGP inside"),
-    "tunnel down": Bound(ms=_LOST, why="netlink tells, and it is put up again"),
+    "delete tunnel": Bound(ms=_TUNNEL, why="the device is made anew within 50 ms; sessions inside begin anew"),
+    "tunnel down": Bound(ms=_TUNNEL, why="the same"),
     "delete tunnel rule": Bound(ms=50, why="netlink tells"),
     "delete tunnel table": Bound(ms=50, why="netlink tells"),
     "delete tunnel hop": Bound(ms=50, why="netlink tells"),
@@ -69,7 +71,7 @@ BOUNDS: Mapping[str, Bound] = {
     "delete namespace": Bound(ms=0, why="only a name: who lives in it goes on"),
     "reset upstream": Bound(ms=_LOST, why="the upstream drops its routes at once", back_ms=_BACK),
     "all probes fail": Bound(
-        ms=300, back_ms=_BACK, at_once=False, why="hosts fail one after the other: flows move, and then move back"
+        ms=300, back_ms=300, at_once=False, why="hosts fail one after the other: flows move, and then move back"
     ),
     "nothing": Bound(ms=0, why="the control: what fails here is the machine's fault"),
     "full disk": Bound(ms=0, why="no packet needs it"),
@@ -126,7 +128,7 @@ def given(faults: Sequence[Moments], losses: Iterable[Loss], late: Late = lambda
                 if begin <= loss.ended and loss.begun <= end:
                     by[loss].append(fault)
         for begin, end, longest_s in _somewhen(fault):
-            for loss in _first(all_, begin, end, longest_s, late):
+            for loss in _short(all_, begin, end, longest_s, late):
                 by[loss].append(fault)
     found = []
     for loss in all_:
@@ -150,20 +152,28 @@ def _somewhen(fault: Moments) -> list[tuple[float, float, float]]:
     bound = BOUNDS[fault.kind]
     found = []
     if bound.ms and not bound.at_once:
-        found.append((fault.begun, fault.made + RETURN_S, bound.ms / 1000))
-    if bound.back_ms and fault.undone is not None:
-        found.append((fault.undone[0], fault.undone[1] + RETURN_S, bound.back_ms / 1000))
+        until = fault.undone[1] if fault.undone is not None else fault.made
+        found.append((fault.begun, until + RETURN_S, bound.ms / 1000))
+    if bound.back_ms:
+        since, until = fault.undone if fault.undone is not None else (fault.made, fault.made)
+        found.append((since, until + RETURN_S, bound.back_ms / 1000))
     return found
 
 
-def _first(losses: Sequence[Loss], begin: float, end: float, longest_s: float, late: Late) -> list[Loss]:
-    """Of each vantage and address those that began within so long after the first one."""
+def _short(losses: Sequence[Loss], begin: float, end: float, longest_s: float, late: Late) -> list[Loss]:
+    """Of each vantage and address those of outages in between that are not longer than that. What is lost within
+    `CALM_S` after another one is the same outage.
+    """
     first: dict[tuple[str, str], float] = {}
+    last: dict[tuple[str, str], float] = {}
     found = []
     for loss in losses:
         if begin <= loss.ended and loss.begun <= end + late(begin, end):
-            since = first.setdefault((loss.vantage, loss.address), loss.begun)
-            if loss.begun <= since + longest_s + late(since, since + longest_s):
+            one = (loss.vantage, loss.address)
+            if loss.begun > last.get(one, 0.0) + CALM_S:
+                first[one] = loss.begun
+            last[one] = loss.begun
+            if loss.begun <= first[one] + longest_s + late(first[one], first[one] + longest_s):
                 found.append(loss)
     return found
 

@@ -37,7 +37,7 @@ def used(place: Platform) -> dict[str, float]:
             found[name] = found.get(name, 0) + count
     found["monitors"] = len(victims.of_kind(place, "conmon"))
     found["namespaces"] = len(netns.names(f"{place.prefix}-"))
-    found["mounts"] = len([m for m in inventory.mounts() if m.startswith((str(place.state), str(place.run)))])
+    found["mounts"] = sum(_mounts(pid, place) for pid in victims.of_kind(place, "podman").values())
     found["processes"] = sum(
         any(os.fsencode(place.state) in word or os.fsencode(place.run) in word for word in words)
         for _, words in inventory.command_lines()
@@ -73,6 +73,14 @@ def _descriptors(pid: int) -> int:
 def _resident(pid: int) -> int:
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _mounts(pid: int, place: Platform) -> int:
+    """Of the platform, as one Podman sees them: each has a mount namespace of its own."""
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/mountinfo").read_text()
+        return sum(str(place.state) in line or str(place.run) in line for line in text.splitlines())
     return 0
 
 
