@@ -53,7 +53,7 @@ def test_whatever_is_killed_at_any_moment_is_repaired_or_removed(short_folder: P
     """
     state, prefix = short_folder / "chaos", f"c{os.getpid() % 46656:x}"
     topology = short_folder / "chaos.yaml"
-    topology.write_text(generate(ases=6, pops=2, seed=5).replace("\n  pops:\n", "\n  backbone: {}\n  pops:\n"))
+    topology.write_text(generate(ases=6, pops=2, seed=5))
     try:
         place = platform.up(
             topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=lambda _: None, supervised=False
