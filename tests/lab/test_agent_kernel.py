@@ -388,7 +388,7 @@ def test_the_monitor_hears_our_routes_and_not_the_worlds(net: Netlink) -> None:
         try:
             ip.batch([f"route add unreachable 10.{n}.0.0/16 proto bird" for n in range(200)])
             rtnl.set_unreachable(net, ip_network("10.200.0.0/16"), 12, COVER_METRIC)
-            rtnl.set_served(net, COVER4, SERVED_PROTOCOL, 2, SERVED_TABLE)
+            rtnl.set_told(net, COVER4, SERVED_PROTOCOL, 2, SERVED_TABLE)
             for _ in range(5):
                 await asyncio.sleep(0)
             foreign = len(heard)
