@@ -28,6 +28,7 @@ from anypop.model.names import CityCode, HostName, InstanceName, StackId, Worklo
 from anypop.model.network import Upstream
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order
 from anypop.model.workload import Container, Port
+from bench.scene import Scene
 
 OPEN, CLOSED = 80, 9000  # declared by every instance: one open to all, one to its own stack
 HOST_PORTS = (53, 179, 3784, 8443)
@@ -101,30 +102,19 @@ def _judged(scene: "_Scene", place: tuple[str, str], bad: "_Tries", good: "_Trie
     )
 
 
-class _Scene:
+class _Scene(Scene):
     def __init__(self, prefix: str) -> None:
+        super().__init__()
         self.prefix, self.router = prefix, f"{prefix}-pop"
         self.mine, self.sibling = _instance(0, "stack-a"), _instance(1, "stack-a")
         self.other = _instance(2, "stack-b", anycast=7)
         self.instances = (self.mine, self.sibling, self.other)
-        self._stack = contextlib.ExitStack()
         self._ears: list[socket.socket] = []
 
-    def __enter__(self) -> "_Scene":
-        try:
-            self._build()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def _build(self) -> None:
+    def make(self) -> None:
         for name in (self.router, *(f"{self.prefix}-{far}" for far in ("one", "two", "mgmt"))):
             ip.batch([f"netns add {name}"])
-            self._stack.callback(ip.batch, [f"netns del {name}"])
+            self.undo.callback(ip.batch, [f"netns del {name}"])
         router = self.router
         ip.batch(
             [
@@ -170,7 +160,7 @@ class _Scene:
         with netns.inside(router), Netlink() as net:
             sysctl.prepare(["up-one", "up-two"])
             for one in self.instances:
-                self._stack.callback(self._remove, one)
+                self.undo.callback(self._remove, one)
                 namespaces.make_namespace(self.prefix, one.uid)
                 namespaces.add_link(net, self.prefix, one)
                 index = next(link.index for link in rtnl.links(net) if link.name == link_of(one.uid))
@@ -197,7 +187,7 @@ class _Scene:
         for ear in self._ears:
             ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
             ear.setblocking(False)
-            self._stack.callback(ear.close)
+            self.undo.callback(ear.close)
 
     def take_the_rules_out(self) -> None:
         with netns.inside(self.router):

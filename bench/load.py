@@ -1,21 +1,18 @@
 """Load from every vantage: a new connection every few milliseconds from each, in processes of their own.
 
-Python's threads share one lock; a process for each vantage keeps the load from measuring itself. Each asks on time
-whatever the answers do, with at most so many requests on their way: more than the machine can carry would only measure
-the queues of its web servers.
+Each asks on time whatever the answers do, with at most so many requests on their way: more than the machine can carry
+would only measure the queues of its web servers. In: vantages and an address. Out: how many requests were asked, how
+many failed, and of what.
 """
 
 import asyncio
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Self
 
-from anypop.host import netns
 from anypop.lab.address import VantageHost
+from bench.vantage_processes import VantageProcesses
 
 # A SYN that found a full queue of the web server is sent again after 1, 3 and 7 s: that is the load's own doing. A
 # broken flow is reset at once, or never answers.
@@ -24,47 +21,29 @@ PATIENCE_S = 10.0
 MOST_ON_THEIR_WAY = 100
 
 
-class Load:
+class Load(VantageProcesses):
     """From `with` until its end. Then `asked` and `failed` count the requests of all vantages, and `errors` says
     what went wrong.
     """
 
     def __init__(self, vantages: Sequence[VantageHost], address: str, *, interval_s: float, port: int = 80) -> None:
+        super().__init__(vantages, _run, address, port, interval_s)
         self.asked = self.failed = 0
         self.errors: list[str] = []
-        context = multiprocessing.get_context("spawn")
-        self._links: list[Connection] = []
-        self._processes = []
-        for vantage in vantages:
-            ours, theirs = context.Pipe()
-            arguments = (theirs, vantage.netns, address, port, interval_s)
-            self._processes.append(context.Process(target=_run, args=arguments, daemon=True))
-            self._links.append(ours)
 
-    def __enter__(self) -> Self:
-        for process in self._processes:
-            process.start()
-        for link in self._links:
-            assert link.poll(60), "the load does not start"
-            link.recv()  # every one of them has had its first answer
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for link in self._links:
+    def end(self) -> None:
+        for link in self.links:
             link.send("stop")
-        for link, process in zip(self._links, self._processes, strict=True):
+        for link in self.links:
             if link.poll(30):
                 asked, failed, errors = link.recv()
                 self.asked += asked
                 self.failed += failed
                 self.errors += errors
-            process.join(10)
 
 
-def _run(link: Connection, namespace: str, address: str, port: int, interval_s: float) -> None:
-    netns.enter(namespace)
+def _run(link: Connection, address: str, port: int, interval_s: float) -> None:
+    """Ready once it has had its first answer."""
     link.send(asyncio.run(_ask_on(link, address, port, interval_s)))
 
 

@@ -7,41 +7,30 @@ servers in namespaces of their own; the servers' address is on their loopback, a
 
 import subprocess
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from anypop.agent.act.network import sysctl
 from anypop.host import ip, netns
 from bench.connections import Connections
+from bench.scene import Scene
 
 ADDRESS = "192.0.2.1"
 
 
-class Multipath:
+class Multipath(Scene):
     """From `with` until its end: `servers` servers, all of them behind the route."""
 
     def __init__(self, prefix: str, program: Path, *, servers: int) -> None:
+        super().__init__()
         self._program, self._prefix = program, prefix
         self._router, self._client = f"{prefix}-router", f"{prefix}-client"
         self._all = range(servers + 1)  # the last one waits
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._undo = ExitStack()
 
-    def __enter__(self) -> "Multipath":
-        try:
-            self._make()
-        except BaseException:
-            self._undo.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
-
-    def _make(self) -> None:
+    def make(self) -> None:
         spaces = [self._router, self._client, *(self._space(n) for n in self._all)]
         ip.batch([f"netns add {space}" for space in spaces])
-        self._undo.callback(ip.batch, [f"netns del {space}" for space in spaces], force=True)
+        self.undo.callback(ip.batch, [f"netns del {space}" for space in spaces], force=True)
         ip.batch([f"link add c netns {self._router} type veth peer name eth0 netns {self._client}"])
         lines = ["link set lo up", "addr add 10.90.0.1/30 dev c", "link set c up"]
         for n in self._all:
@@ -71,8 +60,8 @@ class Multipath:
         """The server in its namespace."""
         words = netns.command(self._space(n), str(self._program), "serve", "80")
         self._processes[n] = process = subprocess.Popen(words, env={"NAME": f"s{n}"})
-        self._undo.callback(process.wait)
-        self._undo.callback(process.kill)
+        self.undo.callback(process.wait)
+        self.undo.callback(process.kill)
 
     def kill(self, n: int) -> None:
         """SIGKILL."""

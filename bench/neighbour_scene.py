@@ -30,6 +30,7 @@ from anypop.lab.address import VantageHost
 from anypop.lab.serving import until_serving
 from anypop.lab.until import until
 from anypop.lab.vantage import Answer, Stream, probe
+from bench.scene import Scene
 
 CITIES = ("AMS", "LHR")
 NEIGHBOUR, OTHER, NEWCOMER = "neighbour", "other", "newcomer"
@@ -64,10 +65,11 @@ def neighbour_requests(place: platform.Platform, *, patience_s: float = PATIENCE
         return Counted(asked=sum(map(len, told.values())), failed=scene.hurt(told), failed_without=scene.hurt(without))
 
 
-class _Scene:
+class _Scene(Scene):
     """The neighbour is the operator's own account; the other one gets its stack while control does not run."""
 
     def __init__(self, place: platform.Platform) -> None:
+        super().__init__()
         self.place = place
         self.known = settings.load(place.state, {})
         mark = secrets.token_hex(3)
@@ -76,22 +78,13 @@ class _Scene:
         self.vantages: Sequence[VantageHost] = build.attach(place.state / "lab").plan.vantages
         self.addresses: list[str] = []
         self.before: dict[tuple[str, str], str] = {}
-        self._undo = ExitStack()
 
-    def __enter__(self) -> "_Scene":
-        try:
-            self._prepare()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
+    def _close(self) -> None:
         self.tenant.close()
         self.operator.close()
 
-    def _prepare(self) -> None:
+    def make(self) -> None:
+        self.undo.callback(self._close)
         self._without_backbone()
         for slug in (self.home, self.stack):
             self.operator.call("POST", "/stack/v1/stacks", what="stack", body={"name": slug, "slug": slug})
@@ -122,7 +115,7 @@ class _Scene:
         if network.get("backbone") is not None:
             plain = network | {"backbone": None}
             self.operator.call("PUT", path, what="no backbone", body=plain, query={"confirm": "true"})
-            self._undo.callback(self.operator.call, "PUT", path, what="the backbone", body=network)
+            self.undo.callback(self.operator.call, "PUT", path, what="the backbone", body=network)
 
     def _create(self, stack: str, slug: str, **container: Any) -> list[str]:
         """Its anycast addresses."""
@@ -146,7 +139,7 @@ class _Scene:
         }
         path = f"/workload/v1/stacks/{stack}/workloads"
         made = self.operator.call("POST", path, what=slug, body={"workload": document})["workload"]
-        self._undo.callback(self._delete, path, slug)
+        self.undo.callback(self._delete, path, slug)
         return views.anycast_of(made)
 
     def _delete(self, path: str, slug: str) -> None:

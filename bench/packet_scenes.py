@@ -32,6 +32,7 @@ from anypop.agent.naming import link_of, namespace_of, short
 from anypop.host import ip, netns, process
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container, Port, Protocol
+from bench.scene import Scene
 
 PREFIX = "pks"
 MEMBERS = 8
@@ -82,12 +83,13 @@ def udp_answers_wrong_source(asked: int = 300) -> Counted:
             return Counted(asked=asked, wrong=wrong, wrong_without=chain.wrong_sources(questions, asked))
 
 
-class _Chain:
+class _Chain(Scene):
     """client - a - b - the host's router - instances. One of the links between the four is small, and the router on
     the host's side of it sends the errors.
     """
 
     def __init__(self, members: int, *, clients: int, small: int, udp: bool = False) -> None:
+        super().__init__()
         ports = (Port(name="dns", port=53, protocol=Protocol.UDP),) if udp else ()
         web = Container(name="app", image="none", ports=ports)
         self.orders = [instance(n, containers=(web,)) for n in range(members)]
@@ -97,20 +99,10 @@ class _Chain:
         self._stop = Event()
         self._threads: list[Thread] = []
 
-    def __enter__(self) -> "_Chain":
-        self.close()  # of a run that died
+    def make(self) -> None:
+        self._remove()  # of a run that died
         self._stop.clear()
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _make(self) -> None:
+        self.undo.callback(self._remove)
         spaces = (self.pop, self._b, self._a, self._client)
         ip.batch([f"netns add {name}" for name in spaces])
         for name in spaces:
@@ -279,7 +271,7 @@ class _Chain:
             return str(ip_address(asking.recvfrom(512)[1][0]))
         return None
 
-    def close(self) -> None:
+    def _remove(self) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(5)

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from anypop.model.names import CityCode, HostName, InstanceName, StackId, Worklo
 from anypop.model.network import Upstream
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order
 from anypop.model.workload import Container, Port
+from bench.scene import Scene
 from bench.ways import PORT, SINK, Way, is_answered, speed
 
 EXTERNAL4, EXTERNAL6 = IPv4Network("198.18.0.0/20"), IPv6Network("2001:db8:e::/48")
@@ -47,26 +47,15 @@ def with_rules_of(prefix: str, program: Path, *, counts: Sequence[int], runs: in
     return found
 
 
-class _Scene:
+class _Scene(Scene):
     def __init__(self, prefix: str, program: Path) -> None:
+        super().__init__()
         self._prefix, self._program = prefix, program
         self._router, self._client = f"{prefix}-pop", f"{prefix}-cl"
-        self._undo = ExitStack()
 
-    def __enter__(self) -> "_Scene":
-        try:
-            self._make()
-        except BaseException:
-            self._undo.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
-
-    def _make(self) -> None:
+    def make(self) -> None:
         ip.batch([f"netns add {self._router}", f"netns add {self._client}"])
-        self._undo.callback(ip.batch, [f"netns del {self._router}", f"netns del {self._client}"], force=True)
+        self.undo.callback(ip.batch, [f"netns del {self._router}", f"netns del {self._client}"], force=True)
         ip.batch([f"link add up-one netns {self._router} type veth peer name eth0 netns {self._client}"])
         ip.batch(["link set lo up", "addr add 10.99.0.2/30 dev up-one", "link set up-one up"], netns=self._router)
         there = [
@@ -79,7 +68,7 @@ class _Scene:
         one = _instance(0)
         with netns.inside(self._router), Netlink() as net:
             sysctl.prepare(["up-one"])
-            self._undo.callback(self._remove, one)
+            self.undo.callback(self._remove, one)
             namespaces.make_namespace(self._prefix, one.uid)
             namespaces.add_link(net, self._prefix, one)
             self._index = next(link.index for link in rtnl.links(net) if link.name == link_of(one.uid))
@@ -92,8 +81,8 @@ class _Scene:
         server = subprocess.Popen(
             netns.command(namespace_of(self._prefix, one.uid), str(self._program), "serve", str(PORT))
         )
-        self._undo.callback(server.wait)
-        self._undo.callback(server.kill)
+        self.undo.callback(server.wait)
+        self.undo.callback(server.kill)
         self.way = Way(client=self._client, address=str(one.anycast[0]), pids=(server.pid,))
         self.load(1)
         until(lambda: is_answered(self._program, self.way), timeout_s=10, what="the instance to answer")

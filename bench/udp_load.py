@@ -6,7 +6,6 @@ failed. What is told is by the time at which questions were sent.
 """
 
 import contextlib
-import multiprocessing
 import select
 import socket
 import struct
@@ -15,11 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from statistics import median
-from types import TracebackType
-from typing import Self
 
-from anypop.host import netns
 from anypop.lab.address import VantageHost
+from bench.vantage_processes import VantageProcesses
 
 PATIENCE_S = 1.0
 FLOWS = 64
@@ -37,41 +34,23 @@ class Seen:
     outage_ms: float
 
 
-class UdpLoad:
+class UdpLoad(VantageProcesses):
     """Asks while the block runs."""
 
     def __init__(self, vantages: Sequence[VantageHost], address: str, *, port: int, interval_s: float) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._links: list[Connection] = []
-        self._processes = []
-        for vantage in vantages:
-            ours, theirs = context.Pipe()
-            arguments = (theirs, vantage.netns, address, port, interval_s)
-            self._processes.append(context.Process(target=_run, args=arguments, daemon=True))
-            self._links.append(ours)
+        super().__init__(vantages, _run, address, port, interval_s)
 
-    def __enter__(self) -> Self:
-        for process in self._processes:
-            process.start()
-        for link in self._links:
-            assert link.poll(60), "the load does not start"
-            link.recv()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for link, process in zip(self._links, self._processes, strict=True):
+    def end(self) -> None:
+        for link in self.links:
             with contextlib.suppress(OSError):
                 link.send(None)
-            process.join(10)
 
     def seen(self, since: float, until: float) -> Seen:
         """Of the questions sent in between (seconds of the monotonic clock). Returns when each has had its time."""
         time.sleep(max(0.0, until + PATIENCE_S - time.monotonic()))
-        for link in self._links:
+        for link in self.links:
             link.send((since, until))
-        rows = [link.recv() for link in self._links]
+        rows = [link.recv() for link in self.links]
         return Seen(
             asked=sum(asked for asked, _, _ in rows),
             failed=sum(failed for _, failed, _ in rows),
@@ -79,8 +58,7 @@ class UdpLoad:
         )
 
 
-def _run(link: Connection, namespace: str, address: str, port: int, interval_s: float) -> None:
-    netns.enter(namespace)
+def _run(link: Connection, address: str, port: int, interval_s: float) -> None:
     poll = select.epoll()
     flows = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(FLOWS)]
     by_handle = {flow.fileno(): flow for flow in flows}
