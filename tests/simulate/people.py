@@ -12,7 +12,7 @@ from anypop.control.accounts import Stack
 from anypop.control.declare import create, delete, parsed, replace_with, set_rules
 from anypop.control.state import Declaration
 from anypop.model.announce import Mode, Scope, ScopeRule
-from anypop.model.drain import DrainKind
+from anypop.model.drain import Aim, DrainKind
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.rollout import Landing, RolloutKind, ScopeChange, ScopeWave, Strategy
 from anypop.plan.rollout import wants_look
@@ -223,7 +223,7 @@ def begins_a_drain(platform: "Platform", dice: Random) -> None:
         if not lives:
             return
         one = dice.choice(lives)
-        aim = drains.Aim(
+        aim = Aim(
             kind=DrainKind.INSTANCE,
             pop=one.pop,
             host=one.host,

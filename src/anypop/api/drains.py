@@ -18,11 +18,10 @@ from anypop.api.landings import landings_before
 from anypop.api.models.drains import DrainAnswer, DrainRequest, Drains
 from anypop.control import drains
 from anypop.control.accounts import Account
-from anypop.control.drains import Aim
 from anypop.control.refusals import Forbidden, NotFound
 from anypop.control.rollouts import new_id
 from anypop.control.state import State
-from anypop.model.drain import Drain, DrainKind
+from anypop.model.drain import Aim, Drain, DrainKind
 from anypop.model.names import StackId
 
 router = APIRouter(prefix="/anypop/v1/drains", tags=["drains"])

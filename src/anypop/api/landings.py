@@ -18,10 +18,9 @@ from anypop.api.threads import in_own_thread
 from anypop.api.vantages import Probed, Vantage
 from anypop.control import drains, rollouts
 from anypop.control.core import ANY_CHANGE
-from anypop.control.drains import Aim
 from anypop.control.state import State
 from anypop.model.announce import Address, Prefix
-from anypop.model.drain import DrainKind, Landings
+from anypop.model.drain import Aim, DrainKind, Landings
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.rollout import Landing, RolloutKind

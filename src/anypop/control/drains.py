@@ -5,34 +5,21 @@ against what is there inside the step. What follows is `draining`'s and the plan
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 
 from anypop.control.core import Alter
 from anypop.control.draining import lows_at, without_successors
 from anypop.control.refusals import NotFound, Precondition
 from anypop.control.state import State
-from anypop.model.drain import Drain, DrainKind, DrainStage, Landings
+from anypop.model.drain import Aim, Drain, DrainKind, DrainStage, Landings
 from anypop.model.errors import Invalid
-from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
+from anypop.model.names import CityCode, StackId
 from anypop.model.network import Pop
 from anypop.model.reasons import Reason
 from anypop.model.table import with_entries
 from anypop.plan.drain import again, looked, returned
 
 FORMS = "a PoP (LHR), one of its upstreams (LHR/level3), a host (LHR-2, or host:LHR), or an instance by its name"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
-    """What is meant; see `Drain`."""
-
-    kind: DrainKind
-    pop: CityCode
-    host: HostName = HostName("")
-    upstream: str = ""
-    workload_id: WorkloadId = WorkloadId("")
-    instance: InstanceName = InstanceName("")
-    uid: str = ""
 
 
 def site_of(state: State, text: str) -> Aim | None:
@@ -143,13 +130,7 @@ def begin(
         replaces = aim.kind is DrainKind.INSTANCE
         drain = Drain(
             id=identity,
-            kind=aim.kind,
-            pop=aim.pop,
-            host=aim.host,
-            upstream=aim.upstream,
-            workload_id=aim.workload_id,
-            instance=aim.instance,
-            uid=aim.uid,
+            **{f.name: getattr(aim, f.name) for f in fields(Aim)},
             stage=DrainStage.REPLACING if replaces else DrainStage.COUNTING,
             reason=Reason.EMPTYING if replaces else Reason.COUNTING,
             by=by,

@@ -123,10 +123,37 @@ class Landings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drain:
+class Aim:
+    """What is drained. `pop` is always told; `host`, `upstream` (by its name there), `workload_id` with `instance` and
+    `uid`: by its kind.
+    """
+
+    kind: DrainKind
+    pop: CityCode
+    host: HostName = HostName("")
+    upstream: str = ""
+    workload_id: WorkloadId = WorkloadId("")
+    instance: InstanceName = InstanceName("")
+    uid: str = ""
+
+    @property
+    def target(self) -> str:
+        """As people name it: `LHR`, `LHR-2`, `LHR/level3`, or the instance."""
+        match self.kind:
+            case DrainKind.POP:
+                return self.pop
+            case DrainKind.HOST:
+                return self.host
+            case DrainKind.UPSTREAM:
+                return f"{self.pop}/{self.upstream}"
+            case DrainKind.INSTANCE:
+                return self.instance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain(Aim):
     """One drain, as it is stored. Times: epoch seconds of control's clock.
 
-    `pop` is always told; `host`, `upstream` (by its name there), `workload_id` with `instance` and `uid`: by its kind.
     `deadline_s`: how long leaving waits at most before it goes on without; each stage of the return as well. `calm_s`:
     how long each stage of the return must be well. `until`: it comes back by itself then. `began_at`: when it last
     turned, away or back; `stage_at`: when its stage began; `well_since`: since when the stage is as asked.
@@ -137,13 +164,6 @@ class Drain:
     """
 
     id: str
-    kind: DrainKind
-    pop: CityCode
-    host: HostName = HostName("")
-    upstream: str = ""
-    workload_id: WorkloadId = WorkloadId("")
-    instance: InstanceName = InstanceName("")
-    uid: str = ""
     stage: DrainStage = DrainStage.COUNTING
     reason: Reason = Reason.COUNTING
     message: str = ""
@@ -171,16 +191,3 @@ class Drain:
     @property
     def active(self) -> bool:
         return self.stage is not DrainStage.OVER
-
-    @property
-    def target(self) -> str:
-        """As people name it: `LHR`, `LHR-2`, `LHR/level3`, or the instance."""
-        match self.kind:
-            case DrainKind.POP:
-                return self.pop
-            case DrainKind.HOST:
-                return self.host
-            case DrainKind.UPSTREAM:
-                return f"{self.pop}/{self.upstream}"
-            case DrainKind.INSTANCE:
-                return self.instance
