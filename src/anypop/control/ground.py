@@ -18,7 +18,7 @@ from anypop.model.rollout import Rollout, RolloutKind
 from anypop.model.table import Table, differing
 from anypop.model.workload import Workload
 from anypop.plan.drain import emptied_by
-from anypop.plan.replan import Touched
+from anypop.plan.planned import Touched
 from anypop.plan.sites import Sites
 
 _LAST = (float("inf"), "")

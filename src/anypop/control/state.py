@@ -27,7 +27,7 @@ from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 from anypop.plan.placement import removal_of
-from anypop.plan.replan import Planned
+from anypop.plan.planned import Planned
 from anypop.plan.rollout import wants_look
 from anypop.plan.rooms import capacities_of
 

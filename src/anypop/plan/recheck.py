@@ -17,7 +17,8 @@ from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import HostPlan, Plan
 from anypop.plan.check import Unsafe, check, contradictions, silenced, too_much
 from anypop.plan.ground import Ground
-from anypop.plan.replan import Planned, Replanned
+from anypop.plan.planned import Planned
+from anypop.plan.replan import Replanned
 
 _NOBODY = frozenset[CityCode]()
 
