@@ -55,10 +55,6 @@ class Decision:
     eliminated: tuple[Eliminated, ...] = ()
     against: tuple[Step, ...] = ()
 
-    def step_against(self, candidate: Candidate) -> Step | None:
-        """The step that removed `candidate`; None for the best one."""
-        return next((lost.step for lost in self.eliminated if lost.candidate == candidate), None)
-
 
 def decide(candidates: Sequence[Candidate], *, rules: Rules = BIRD, chosen: Candidate | None = None) -> Decision:
     """The best of `candidates` and why.
