@@ -22,9 +22,10 @@ from anypop.control.accounts import Accounts, Stack
 from anypop.control.decide import decide, without_gone
 from anypop.control.declare import create, delete, parsed, redeclared, replace_with, set_rules
 from anypop.control.history import events_between
+from anypop.control.saving import ORDERS_KEPT
 from anypop.control.seals import SEALED
 from anypop.control.state import State
-from anypop.control.store import EVENTS_KEPT, ORDERS_KEPT, SCHEMA_HEAD, Store, open_store
+from anypop.control.store import EVENTS_KEPT, SCHEMA_HEAD, Store, open_store
 from anypop.judge.verdict import Received
 from anypop.model.announce import Mode, Scope, ScopeRule
 from anypop.model.errors import WorldError

@@ -99,7 +99,7 @@ def test_a_step_that_fails_loses_no_key(world: World, monkeypatch: pytest.Monkey
 
     for method, path, body in (("POST", BASE, world.body("next", env=ENV)), ("DELETE", f"{BASE}/fun", None)):
         with monkeypatch.context() as patch:
-            patch.setattr("anypop.control.store._save_keys", full)
+            patch.setattr("anypop.control.store.save_keys", full)
             assert world.call(method, path, json=body).status_code == 503
     world.send("POST", BASE, world.body("next", cities=("LHR",), replicas=1, env=ENV))
     assert store is world.platform.core.store

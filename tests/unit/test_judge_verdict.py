@@ -6,12 +6,12 @@ from anypop.judge.governor import Cause
 from anypop.judge.instances import shown
 from anypop.judge.memory import History
 from anypop.judge.verdict import FRESH_S, Received, cause, judge, to_blame
-from anypop.model.announce import Address, Mode, Scope, ScopeRule
+from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Plan, Verdict, World
 from anypop.model.reasons import Reason
 from anypop.model.report import FamilyReport, Phase, Report
-from anypop.plan.orders import order_for
+from anypop.plan.orders import Counting, order_for
 from anypop.plan.planner import plan
 from tests.worlds import CITIES, HOSTS, after, network, report, workload
 
@@ -432,3 +432,24 @@ def test_an_instance_is_shown_as_its_pop_saw_it_and_unknown_when_it_is_silent() 
     assert shown(slot.name, "another-life", received, now=110).phase is Phase.SCHEDULING
     going = shown(slot.name, slot.uid, received, now=110, removing=True)
     assert (going.phase, going.healthy) == (Phase.DELETING, False)
+
+
+def test_gates_are_counted_once_for_all_hosts_only_where_they_count_the_same() -> None:
+    """Hosts of two PoPs may share the gates of an announcement: who is new in one PoP is left out there alone, but for
+    a prefix that is carried, where being new is no matter of a PoP.
+    """
+    old, new = PREFIX[1], PREFIX[2]
+    told = Announcement(prefix=PREFIX, upstream="one", scope=Scope(), gates=(old, new))
+    owners: dict[Address, WorkloadId] = {old: WorkloadId("old"), new: WorkloadId("new")}
+    asked: list[str] = []
+
+    def is_new(_: Prefix, workload: WorkloadId | None, pop: CityCode) -> bool:
+        asked.append(pop)
+        return workload == "new" and pop == CityCode(AMS)
+
+    for carried, wanted in ((frozenset[Prefix](), (old, new)), (frozenset({PREFIX}), (old,))):
+        counting = Counting(owner_of=owners.get, idle=(), is_new=is_new, carried=carried)
+        found = [counting.of(told, CityCode(pop)).gates for pop in (AMS, LHR, AMS)]
+        assert found == [(old,), wanted, (old,)]
+        assert counting.of(told, CityCode(AMS)).gates is found[0]
+    assert len(asked) == 3 * 2  # twice for the two PoPs, once for what is carried

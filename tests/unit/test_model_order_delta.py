@@ -1,6 +1,7 @@
 """Orders as differences: what they lead to is the order itself, byte for byte and digest for digest."""
 
-from dataclasses import replace
+import json
+from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 from anypop.model import codec
 from anypop.model.announce import Announcement, Scope
 from anypop.model.backbone import Backbone, BackboneRules
+from anypop.model.errors import Invalid
+from anypop.model.names import WorkloadId
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
 from anypop.model.order_delta import Digests, OrderDelta, apply, delta, written
+from anypop.model.order_read import INSTANCE, OrderReader
 from anypop.model.order_text import OrderWriter, address
 from anypop.model.reasons import Reason
+from anypop.model.workload import Container
 from tests.agent_world import instance, order
 from tests.examples import examples
 
@@ -116,6 +121,46 @@ def test_a_difference_is_written_as_the_codec_writes_it(before: Order, after: Or
     writer.order(other)
     for change in (delta(before, after), replace(delta(after, before), digest="0")):
         assert written(change, writer).encode() == codec.to_json(change)
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(orders(), orders())
+def test_what_was_written_is_read_as_the_codec_reads_it(before: Order, after: Order) -> None:
+    """By one reader for both; also what another version wrote, without a field or with one more."""
+    assert {f.name for f in fields(InstanceOrder)} == INSTANCE  # a new field has to be read there too
+    reader = OrderReader()
+    for one in (before, after, before):
+        assert reader.order(OrderWriter().order(one)) == one
+    change = delta(before, after)
+    assert reader.change(written(change, OrderWriter())) == change
+    data = codec.to_data(before)
+    for instance_data in data["instances"]:
+        del instance_data["template"]
+        instance_data["later"] = 1
+    assert reader.order(json.dumps(data)) == codec.from_json(Order, json.dumps(data))
+
+
+def test_the_reader_gives_what_instances_share_once_and_opens_each_secret() -> None:
+    """Of equal payloads of a workload one is kept; another workload's, equal or not, is opened by its own name."""
+    first = instance(0, containers=(Container(name="web", image="i", secrets=(("TOKEN", "sealed"),)),))
+    same, other = (
+        replace(first, uid=uid, workload_id=WorkloadId(w)) for uid, w in (("b", first.workload_id), ("c", "x"))
+    )
+    text = OrderWriter().order(replace(order(1), instances=(first, same, other)))
+    read = OrderReader(lambda workload, secret: f"{workload} {secret}").order(text).instances
+    assert [i.containers[0].secrets for i in read] == [
+        (("TOKEN", f"{w} sealed"),) for w in (first.workload_id,) * 2 + ("x",)
+    ]
+    assert read[0].payload is read[1].payload
+    assert read[0].anycast[0] is read[2].anycast[0]
+
+
+@pytest.mark.parametrize("wrong", ["192.0.2.300", "", "fd00::zz"])
+def test_what_is_no_address_is_refused_in_words(wrong: str) -> None:
+    data = codec.to_data(replace(order(1), instances=(instance(0),)))
+    data["instances"][0]["links"][0]["addresses"][0]["private"] = wrong
+    with pytest.raises(Invalid, match="private"):
+        OrderReader().order(json.dumps(data))
 
 
 @pytest.mark.parametrize(

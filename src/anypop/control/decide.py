@@ -22,8 +22,9 @@ from anypop.model.order import Removal
 from anypop.model.reasons import Reason
 from anypop.model.table import differing, with_entries, without_keys
 from anypop.plan.orders import Counting, cut
+from anypop.plan.planned import Planned, Touched
 from anypop.plan.recheck import recheck
-from anypop.plan.replan import Planned, Replanned, Touched, replan
+from anypop.plan.replan import Replanned, replan
 from anypop.plan.sites import Sites
 
 # A released place or link (external and private addresses) rests for longer than TCP's TIME-WAIT on Linux (60 s), so
@@ -80,7 +81,8 @@ def decide(
     draft = with_drains(draft, now)
     changed = _Changed()
     touched = touched_between(before, draft)
-    if standing is None or sites is not standing.sites or touched:
+    planned_anew = standing is None or sites is not standing.sites or bool(touched)
+    if planned_anew:
         draft = _planned(draft, sites, touched, confirmed=confirmed, changed=changed, now=now)
         while (finished := _without_finished(draft, now)) is not draft:
             draft = _planned(
@@ -100,7 +102,7 @@ def decide(
         generation_of=lambda host: issued.order.generation if (issued := draft.orders.get(host)) is not None else 0,
         now=now,
     )
-    stirred = changed.workloads | touched_between(before, draft).workloads
+    stirred = changed.workloads | (touched_between(before, draft) if planned_anew else touched).workloads
     draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
     draft = swept(draft, stirred if standing is not None else draft.workloads)
     ahead = {

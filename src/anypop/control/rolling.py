@@ -38,8 +38,9 @@ def rolled(before: State, draft: State, heard: Collection[HostName], now: float)
     than before.
     """
     draft = _adopted(draft)
-    touched = touched_between(before, draft).workloads | draft.stirred
-    for rollout in draft.active_rollouts():
+    active = draft.active_rollouts()
+    touched = touched_between(before, draft).workloads | draft.stirred if active else draft.stirred
+    for rollout in active:
         if draft.plan is not None and not _is_concerned(draft, rollout, touched, heard, now):
             continue
         moved = _moved(draft, rollout, now)

@@ -18,14 +18,13 @@ from anypop.model import codec
 from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
-from anypop.model.order import Order
-from anypop.model.order_delta import OrderDelta, apply, delta, written
+from anypop.model.order_delta import apply, delta, written
+from anypop.model.order_read import OrderReader
 from anypop.model.order_text import OrderWriter
 from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
-from anypop.model.sealing import Conceal, order_with_secrets
 from anypop.model.table import Table
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
@@ -239,14 +238,13 @@ def of_issued(issued: Issued, base: Issued | None, writer: OrderWriter) -> Row:
     return {**row, "base": base.order.generation, "body": written(delta(base.order, order), writer)}
 
 
-def to_issued(found: Sequence[RowMapping], reveal: Conceal) -> Issued:
-    """`found`: the newest row of a host that tells all, and those after it, in their order. `reveal`: a secret out of
-    what is stored of it.
+def to_issued(found: Sequence[RowMapping], reader: OrderReader) -> Issued:
+    """`found`: the newest row of a host that tells all, and those after it, in their order. `reader`: one for all
+    hosts, which knows how to open what is stored of a secret.
     """
-    order = codec.from_json(Order, found[0]["body"])
+    order = reader.order(found[0]["body"])
     for row in found[1:]:
-        order = apply(order, codec.from_json(OrderDelta, row["body"]))
-    order = order_with_secrets(order, reveal)
+        order = apply(order, reader.change(row["body"]))
     return Issued(order=order, at=found[-1]["at"], whole=found[0]["generation"])
 
 

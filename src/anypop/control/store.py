@@ -10,15 +10,14 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, func, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from anypop.control import acts, audit, rows, schema
@@ -35,22 +34,22 @@ from anypop.control.database import (
 )
 from anypop.control.lease import Lease
 from anypop.control.rows import Row
+from anypop.control.saving import ORDERS_KEPT, put_setting, save_difference, save_keys
 from anypop.control.seals import seal_what_is_clear
-from anypop.control.state import NO_NETWORK, Revision, RevisionKey, State
-from anypop.control.statements import insertion, overwriting, send, the_one
+from anypop.control.state import NO_NETWORK, State
+from anypop.control.statements import insertion, send
 from anypop.control.vault import Vault, open_vault
 from anypop.model import codec
 from anypop.model.errors import WorldError
 from anypop.model.events import Event
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.network import Network
-from anypop.model.order_text import OrderWriter
+from anypop.model.order_read import OrderReader
 from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
 SCHEMA_HEAD = "0011"  # the newest module under migrations/versions; a test compares
-ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
@@ -171,7 +170,7 @@ class Store:
 
     def put_setting(self, key: str, value: str | None) -> None:
         with self.writing(noted=Noted(subject=key, was=self.setting(key), became=value)) as link:
-            _put_setting(link, key, value)
+            put_setting(link, key, value)
 
     def sealed_setting(self, key: str) -> str | None:
         """As `setting`, of what is itself a secret."""
@@ -180,7 +179,7 @@ class Store:
 
     def put_sealed_setting(self, key: str, value: str) -> None:
         with self.writing(noted=Noted(subject=key)) as link:
-            _put_setting(link, key, self._vault.seal_setting(value))
+            put_setting(link, key, self._vault.seal_setting(value))
 
     def load(self) -> State:
         """The last saved state; an empty one where nothing was saved yet."""
@@ -215,7 +214,8 @@ class Store:
                 """Of a workload that is gone an old order may still speak; its secrets nobody needs, or can read."""
                 return vault.unseal(workload, text) if workload in ids else ""
 
-            issued = [rows.to_issued(found, reveal) for found in _orders(link)]
+            reader = OrderReader(reveal)
+            issued = [rows.to_issued(found, reader) for found in _orders(link)]
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
@@ -250,8 +250,8 @@ class Store:
             if act is not None:
                 audit.write(link, act, list(audit.changes_between(before, after)), at=at)
             gone = differing(before.workloads, after.workloads) - after.workloads.keys()
-            _save(link, before, after, self._vault)
-            _save_keys(link, gone, self._vault)
+            save_difference(link, before, after, self._vault)
+            save_keys(link, gone, self._vault)
             if events:
                 _append(link, events, at, act.shown if act is not None else "")
                 self._unpruned += len(events)
@@ -320,124 +320,6 @@ def _only_reports(before: State, after: State) -> bool:
     return all(was is now or (not isinstance(now, Entries) and was == now) for was, now in pairs)
 
 
-def _save(link: Connection, before: State, after: State, vault: Vault) -> None:
-    if before.network is not after.network:
-        _put_setting(link, "network", codec.to_json(after.network).decode())
-    if before.serial != after.serial:
-        _put_setting(link, "serial", str(after.serial))
-    if before.template_key != after.template_key:
-        _put_setting(link, "template_key", vault.seal_setting(after.template_key.hex()))
-    revisions_before, revisions_after = _changed_revisions(before, after)
-    secrets_before, secrets_after = _secrets(revisions_before), _secrets(revisions_after)
-    was, now = before.history, after.history
-    changes = [
-        _Change(schema.workloads, before.workloads, after.workloads, lambda k, v: rows.of_declaration(v)),
-        _Change(schema.revisions, revisions_before, revisions_after, lambda k, v: rows.of_revision(v)),
-        _Change(schema.workload_secrets, secrets_before, secrets_after, partial(_secret_row, vault)),
-        _Change(schema.rollouts, before.rollouts, after.rollouts, lambda k, v: rows.of_rollout(v)),
-        _Change(schema.anycast, before.anycast, after.anycast, lambda k, v: rows.of_anycast(v)),
-        _Change(schema.rules, before.rules, after.rules, lambda k, v: rows.of_rule(v)),
-        _Change(schema.incarnations, before.incarnations, after.incarnations, lambda k, v: rows.of_placed(v)),
-        _Change(schema.tombstones, before.tombstones, after.tombstones, lambda k, v: rows.of_tombstone(v)),
-        _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
-        _Change(schema.drains, before.drains, after.drains, lambda k, v: rows.of_drain(v)),
-        _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
-        _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
-        _Change(schema.traffic, before.traffic, after.traffic, lambda k, v: rows.of_traffic(v)),
-        _Change(
-            schema.memories,
-            was.prefixes,
-            now.prefixes,
-            rows.of_prefix_memory,
-            key=lambda prefix: ("prefix", str(prefix)),
-        ),
-        _Change(
-            schema.memories,
-            was.workloads,
-            now.workloads,
-            rows.of_workload_memory,
-            key=lambda workload: ("workload", workload),
-        ),
-    ]
-    # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
-    for change in reversed(changes):
-        change.remove(link)
-    for change in changes:
-        change.put(link)
-    _save_orders(link, before, after, vault)
-
-
-class _Change:
-    """The difference of one mapping, and the table it belongs to. The table's primary key is the mapping's key, in
-    column order, or what `key` makes of it.
-    """
-
-    def __init__(
-        self,
-        table: Table,
-        before: Mapping[Any, Any],
-        after: Mapping[Any, Any],
-        row: Callable[[Any, Any], Row],
-        *,
-        key: Callable[[Any], Any] = lambda key: key,
-    ) -> None:
-        self.table = table
-        self.keys = [column.name for column in table.primary_key.columns]
-        changed = differing(before, after)
-        self.gone: list[Any] = [key(k) for k in changed if k not in after]
-        self.new = [row(k, after[k]) for k in changed if k in after and k not in before]
-        self.changed = [row(k, after[k]) for k in changed if k in after and k in before]
-
-    def remove(self, link: Connection) -> None:
-        if self.gone:
-            keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
-            gone = [{f"the_{name}": part for name, part in zip(self.keys, key, strict=True)} for key in keys]
-            link.execute(delete(self.table).where(*the_one(self.table)), gone)
-
-    def put(self, link: Connection) -> None:
-        if self.changed:
-            changed = [row | {f"the_{name}": row[name] for name in self.keys} for row in self.changed]
-            send(link, overwriting(self.table, link.dialect), changed)
-        if self.new:
-            send(link, insertion(self.table, tuple(self.new[0]), link.dialect), self.new)
-
-
-def _save_keys(link: Connection, gone: Collection[WorkloadId], vault: Vault) -> None:
-    """The keys of workloads whose secrets this step sealed first. With a workload its key goes: what older orders hold
-    of its secrets opens no more.
-    """
-    table = schema.secret_keys
-    for workload in gone:
-        link.execute(delete(table).where(table.c.workload_id == workload))
-    new = [{"workload_id": w, "sealed": text} for w, text in vault.new.items() if w not in gone]
-    if new:
-        link.execute(insert(table), new)
-
-
-def _save_orders(link: Connection, before: State, after: State, vault: Vault) -> None:
-    table = schema.orders
-    writer = OrderWriter(vault.seal)
-    found = [after.orders[host] for host in differing(before.orders, after.orders) & after.orders.keys()]
-    if found:
-        link.execute(
-            insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found]
-        )
-    for issued in found:
-        order = issued.order
-        # only then something is too old: what is kept must reach back to a whole one
-        if issued.whole == order.generation:
-            old = table.c.generation < _oldest_to_keep(link, order.host, order.generation)
-            link.execute(delete(table).where(table.c.host == order.host, old))
-
-
-def _oldest_to_keep(link: Connection, host: HostName, generation: int) -> int:
-    """The newest whole order that all the kept ones can be made from."""
-    table = schema.orders
-    reaches = table.c.generation <= max(generation - ORDERS_KEPT + 1, 1)
-    query = select(func.max(table.c.generation)).where(table.c.host == host, table.c.base.is_(None), reaches)
-    return link.execute(query).scalar_one() or 0
-
-
 def _orders(link: Connection) -> Iterator[list[Any]]:
     """Of each host the newest row that tells all of its order, and those after it."""
     table = schema.orders
@@ -467,37 +349,6 @@ def _prune(link: Connection) -> None:
     table = schema.events
     newest = link.execute(select(func.max(table.c.id))).scalar_one()
     link.execute(delete(table).where(table.c.id <= newest - EVENTS_KEPT))
-
-
-def _changed_revisions(before: State, after: State) -> tuple[dict[RevisionKey, Revision], dict[RevisionKey, Revision]]:
-    """Before and after, the newest and the older ones of each workload of which something differs; the others are as
-    they were.
-    """
-    workloads = differing(before.workloads, after.workloads) | {
-        key[0] for key in differing(before.revisions, after.revisions)
-    }
-    was: dict[RevisionKey, Revision] = {}
-    now: dict[RevisionKey, Revision] = {}
-    for state, found in ((before, was), (after, now)):
-        for workload in workloads:
-            found.update(state.revisions_of(workload))
-            if (declared := state.workloads.get(workload)) is not None:
-                found[workload, declared.version] = declared.newest
-    return was, now
-
-
-def _secrets(revisions: Mapping[RevisionKey, Revision]) -> dict[rows.SecretKey, str]:
-    return {key: value for revision in revisions.values() for key, value in rows.secrets_of(revision).items()}
-
-
-def _secret_row(vault: Vault, key: rows.SecretKey, value: str) -> Row:
-    return {"workload_id": key[0], "revision": key[1], "path": key[2], "value": vault.seal(key[0], value)}
-
-
-def _put_setting(link: Connection, key: str, value: str | None) -> None:
-    link.execute(delete(schema.settings).where(schema.settings.c.key == key))
-    if value is not None:
-        link.execute(insert(schema.settings), {"key": key, "value": value})
 
 
 def _all(link: Connection, table: Table) -> Iterable[Any]:

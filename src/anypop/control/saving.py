@@ -1,0 +1,179 @@
+"""Saving: what differs between two states, written into the tables of an open transaction.
+
+In: a connection in a transaction, the state that the tables hold, and the one that they are to hold. Out: rows removed,
+changed and put in, those that differ and no others; of orders the difference to the one before. It begins and ends no
+transaction, and decides nothing: that is the store's and the core's.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, func, insert, select
+
+from anypop.control import rows, schema
+from anypop.control.rows import Row
+from anypop.control.state import Revision, RevisionKey, State
+from anypop.control.statements import insertion, overwriting, send, the_one
+from anypop.control.vault import Vault
+from anypop.model import codec
+from anypop.model.names import HostName, WorkloadId
+from anypop.model.order_text import OrderWriter
+from anypop.model.table import differing
+
+ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
+
+
+def save_difference(link: Connection, before: State, after: State, vault: Vault) -> None:
+    """Bring the tables from `before` to `after`, but for the keys of secrets."""
+    if before.network is not after.network:
+        put_setting(link, "network", codec.to_json(after.network).decode())
+    if before.serial != after.serial:
+        put_setting(link, "serial", str(after.serial))
+    if before.template_key != after.template_key:
+        put_setting(link, "template_key", vault.seal_setting(after.template_key.hex()))
+    revisions_before, revisions_after = _changed_revisions(before, after)
+    secrets_before, secrets_after = _secrets(revisions_before), _secrets(revisions_after)
+    was, now = before.history, after.history
+    changes = [
+        _Change(schema.workloads, before.workloads, after.workloads, lambda k, v: rows.of_declaration(v)),
+        _Change(schema.revisions, revisions_before, revisions_after, lambda k, v: rows.of_revision(v)),
+        _Change(schema.workload_secrets, secrets_before, secrets_after, partial(_secret_row, vault)),
+        _Change(schema.rollouts, before.rollouts, after.rollouts, lambda k, v: rows.of_rollout(v)),
+        _Change(schema.anycast, before.anycast, after.anycast, lambda k, v: rows.of_anycast(v)),
+        _Change(schema.rules, before.rules, after.rules, lambda k, v: rows.of_rule(v)),
+        _Change(schema.incarnations, before.incarnations, after.incarnations, lambda k, v: rows.of_placed(v)),
+        _Change(schema.tombstones, before.tombstones, after.tombstones, lambda k, v: rows.of_tombstone(v)),
+        _Change(schema.rests, before.rests, after.rests, lambda k, v: {"what": k, "until": v}),
+        _Change(schema.drains, before.drains, after.drains, lambda k, v: rows.of_drain(v)),
+        _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
+        _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
+        _Change(schema.traffic, before.traffic, after.traffic, lambda k, v: rows.of_traffic(v)),
+        _Change(
+            schema.memories,
+            was.prefixes,
+            now.prefixes,
+            rows.of_prefix_memory,
+            key=lambda prefix: ("prefix", str(prefix)),
+        ),
+        _Change(
+            schema.memories,
+            was.workloads,
+            now.workloads,
+            rows.of_workload_memory,
+            key=lambda workload: ("workload", workload),
+        ),
+    ]
+    # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
+    for change in reversed(changes):
+        change.remove(link)
+    for change in changes:
+        change.put(link)
+    _save_orders(link, before, after, vault)
+
+
+class _Change:
+    """The difference of one mapping, and the table it belongs to. The table's primary key is the mapping's key, in
+    column order, or what `key` makes of it.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        before: Mapping[Any, Any],
+        after: Mapping[Any, Any],
+        row: Callable[[Any, Any], Row],
+        *,
+        key: Callable[[Any], Any] = lambda key: key,
+    ) -> None:
+        self.table = table
+        changed = differing(before, after)
+        self.gone: list[Any] = [key(k) for k in changed if k not in after]
+        self.new = [row(k, after[k]) for k in changed if k in after and k not in before]
+        self.changed = [row(k, after[k]) for k in changed if k in after and k in before]
+
+    @property
+    def keys(self) -> list[str]:
+        return [column.name for column in self.table.primary_key.columns]
+
+    def remove(self, link: Connection) -> None:
+        if self.gone:
+            keys = [key if isinstance(key, tuple) else (key,) for key in self.gone]
+            names = self.keys
+            gone = [{f"the_{name}": part for name, part in zip(names, key, strict=True)} for key in keys]
+            link.execute(delete(self.table).where(*the_one(self.table)), gone)
+
+    def put(self, link: Connection) -> None:
+        if self.changed:
+            names = self.keys
+            changed = [row | {f"the_{name}": row[name] for name in names} for row in self.changed]
+            send(link, overwriting(self.table, link.dialect), changed)
+        if self.new:
+            send(link, insertion(self.table, tuple(self.new[0]), link.dialect), self.new)
+
+
+def save_keys(link: Connection, gone: Collection[WorkloadId], vault: Vault) -> None:
+    """The keys of workloads whose secrets this step sealed first. With a workload its key goes: what older orders hold
+    of its secrets opens no more.
+    """
+    table = schema.secret_keys
+    for workload in gone:
+        link.execute(delete(table).where(table.c.workload_id == workload))
+    new = [{"workload_id": w, "sealed": text} for w, text in vault.new.items() if w not in gone]
+    if new:
+        link.execute(insert(table), new)
+
+
+def _save_orders(link: Connection, before: State, after: State, vault: Vault) -> None:
+    table = schema.orders
+    writer = OrderWriter(vault.seal)
+    found = [after.orders[host] for host in differing(before.orders, after.orders) & after.orders.keys()]
+    if found:
+        link.execute(
+            insert(table), [rows.of_issued(issued, before.orders.get(issued.order.host), writer) for issued in found]
+        )
+    for issued in found:
+        order = issued.order
+        # only then something is too old: what is kept must reach back to a whole one
+        if issued.whole == order.generation:
+            old = table.c.generation < _oldest_to_keep(link, order.host, order.generation)
+            link.execute(delete(table).where(table.c.host == order.host, old))
+
+
+def _oldest_to_keep(link: Connection, host: HostName, generation: int) -> int:
+    """The newest whole order that all the kept ones can be made from."""
+    table = schema.orders
+    reaches = table.c.generation <= max(generation - ORDERS_KEPT + 1, 1)
+    query = select(func.max(table.c.generation)).where(table.c.host == host, table.c.base.is_(None), reaches)
+    return link.execute(query).scalar_one() or 0
+
+
+def _changed_revisions(before: State, after: State) -> tuple[dict[RevisionKey, Revision], dict[RevisionKey, Revision]]:
+    """Before and after, the newest and the older ones of each workload of which something differs; the others are as
+    they were.
+    """
+    workloads = differing(before.workloads, after.workloads) | {
+        key[0] for key in differing(before.revisions, after.revisions)
+    }
+    was: dict[RevisionKey, Revision] = {}
+    now: dict[RevisionKey, Revision] = {}
+    for state, found in ((before, was), (after, now)):
+        for workload in workloads:
+            found.update(state.revisions_of(workload))
+            if (declared := state.workloads.get(workload)) is not None:
+                found[workload, declared.version] = declared.newest
+    return was, now
+
+
+def _secrets(revisions: Mapping[RevisionKey, Revision]) -> dict[rows.SecretKey, str]:
+    return {key: value for revision in revisions.values() for key, value in rows.secrets_of(revision).items()}
+
+
+def _secret_row(vault: Vault, key: rows.SecretKey, value: str) -> Row:
+    return {"workload_id": key[0], "revision": key[1], "path": key[2], "value": vault.seal(key[0], value)}
+
+
+def put_setting(link: Connection, key: str, value: str | None) -> None:
+    link.execute(delete(schema.settings).where(schema.settings.c.key == key))
+    if value is not None:
+        link.execute(insert(schema.settings), {"key": key, "value": value})
