@@ -377,7 +377,7 @@ MUTATIONS: dict[str, Mutation] = {
     "a newcomer may take a prefix from who serves": Mutation(
         where="anypop.judge.verdict.to_blame",
         change=lambda right: lambda gates, healthy, has_served: gates - healthy,
-        also=("anypop.control.decide._is_new", _always(lambda prefix, workload: False)),
+        also=("anypop.control.decide._is_new", _always(lambda *_: False)),
         caught_by=_of(19),
         script=((6.0, _no_registry), (7.0, _deploy("good:3")), (60.0, _nothing)),
         only=_shared,
