@@ -228,6 +228,8 @@ def members(local: Sequence[str], away: Mapping[IPv4Address, Fraction], stays: F
     """Members with weights that give these parts, all of them from 1 to `FULL`: own instances by their short names, and
     other hosts. With own instances alone each has its full weight.
     """
+    if stays and not any(away.values()):
+        return ordered(Member(short=key, weight=FULL) for key in local)
     parts = {Member(short=key): stays / len(local) for key in local} if stays else {}
     parts |= {Member(short="", peer=peer): part for peer, part in away.items() if part}
     most = max(parts.values(), default=Fraction(1))

@@ -31,6 +31,11 @@ def network_of(address: Address) -> Prefix:
     return ip_network(address)
 
 
+@lru_cache(maxsize=1 << 16)  # by it all external routes are sorted in each pass
+def _text_of(prefix: Prefix) -> str:
+    return str(prefix)
+
+
 class _Firewalls:
     """The rules follow from the order and from who leaves alone, and both stay the same for most passes."""
 
@@ -111,7 +116,7 @@ class Facts:
     def external(self) -> Mapping[str, tuple[Prefix, ...]]:
         """External routes that lead to a link, by its short name; sorted."""
         found: defaultdict[str, list[Prefix]] = defaultdict(list)
-        for prefix, owner in sorted(self.observed.external.items(), key=lambda item: str(item[0])):
+        for prefix, owner in sorted(self.observed.external.items(), key=lambda item: _text_of(item[0])):
             found[owner].append(prefix)
         return {key: tuple(prefixes) for key, prefixes in found.items()}
 
@@ -258,7 +263,8 @@ class Facts:
 
     def is_blocked(self, instance: InstanceOrder) -> bool:
         """Whether one that leaves still holds a private address that this one needs."""
-        return any(a.private in self._held for a in instance.addresses())
+        held = self._held
+        return bool(held) and any(a.private in held for a in instance.addresses())  # mostly nobody leaves
 
     @cached_property
     def lives(self) -> Mapping[str, tuple[InstanceOrder, ...]]:
