@@ -448,7 +448,7 @@ def test_gates_are_counted_once_for_all_hosts_only_where_they_count_the_same() -
         return workload == "new" and pop == CityCode(AMS)
 
     for carried, wanted in ((frozenset[Prefix](), (old, new)), (frozenset({PREFIX}), (old,))):
-        counting = Counting(owner_of=owners.get, idle=(), is_new=is_new, carried=carried)
+        counting = Counting(owner_of=owners.get, is_idle=lambda prefix, workload: False, is_new=is_new, carried=carried)
         found = [counting.of(told, CityCode(pop)).gates for pop in (AMS, LHR, AMS)]
         assert found == [(old,), wanted, (old,)]
         assert counting.of(told, CityCode(AMS)).gates is found[0]

@@ -22,7 +22,7 @@ from anypop.model.sealing import Conceal, with_secrets
 
 # What `_quickly` reads. A field that is new in the type makes it leave all instances to the codec.
 INSTANCE = frozenset({
-    "name", "uid", "workload_id", "stack_id", "life", "template", "revision", "links", "anycast", "payload",
+    "name", "uid", "workload_id", "stack_id", "life", "template", "revision", "restarts", "links", "anycast", "payload",
     "hosts_domain",
 })  # fmt: skip
 _IS_KNOWN = {f.name for f in fields(InstanceOrder)} == INSTANCE
@@ -73,6 +73,7 @@ class OrderReader:
             life=data["life"],
             template=data["template"],
             revision=data["revision"],
+            restarts=data["restarts"],
             links=tuple(
                 [
                     InstanceLink(
