@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from anypop.agent.act.bgp.accepted import refused
-from anypop.agent.act.bgp.config import sessions_of
+from anypop.agent.act.bgp.config import digest, render, sessions_of
+from anypop.agent.act.bgp.loading import kept
 from anypop.agent.act.bgp.passwords import read_passwords
 from anypop.agent.act.bgp.protocols import is_shut, read_sessions
-from anypop.agent.decide.elements import SpeakerConfig
+from anypop.agent.act.bgp.session import without_restart
+from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.control.network import change_network
 from anypop.model import codec
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.network import Network, Upstream, network_from
+from anypop.model.peering import GracefulRestart, UpstreamKind
 from tests.worlds import network as a_network
 from tests.worlds import upstream
 
@@ -112,6 +115,42 @@ def test_a_session_that_a_speaker_would_refuse_is_refused_with_its_document(chan
 def test_sessions_of_every_kind_are_taken(change: dict[str, Any]) -> None:
     """IPv6 alone, a link-local neighbour, numbers of four bytes, every parameter."""
     assert told(with_session(**change)) == {}
+
+
+def test_a_session_that_stands_without_graceful_restart_is_not_reset_to_get_it() -> None:
+    """An older version began it so. What is ordered by name counts all the same, and the digest, which is asked whether
+    all is as ordered, is that of the whole.
+    """
+    edge = replace(upstream("edge", 33438), kind=UpstreamKind.EDGE)
+    plain = replace(upstream("other", 33438), kind=UpstreamKind.EDGE)
+    asked = replace(upstream("asked", 33438), kind=UpstreamKind.EDGE, graceful_restart=GracefulRestart.ON)
+    config = SpeakerConfig(asn=33438, router_id=IPv4Address("10.0.0.1"), upstreams=(edge, plain, asked))
+    log = Path("bird.log")
+    assert without_restart(render(config, log=log)) == frozenset()
+    standing = {"u4_edge", "u6_edge", "u4_asked"}
+    text = render(config, log=log, as_before=standing)
+    assert without_restart(text) == {"u4_edge", "u6_edge"}
+    assert digest(config, log=log) in text
+
+
+def test_what_a_change_must_leave_standing_is_what_it_does_not_touch() -> None:
+    """Sessions with the same parameters, and what both configurations tell there; BFD's times are another process's. A
+    new router id resets all of them.
+    """
+    here, there = upstream("a", 209), upstream("b", 3356)
+    one, two = (Export(prefix=ip_network(p), upstream="a") for p in ("192.0.2.0/24", "198.51.100.0/24"))
+    before = SpeakerConfig(
+        asn=33438, router_id=IPv4Address("10.0.0.1"), upstreams=(here, there), exports=(one, replace(two, upstream="b"))
+    )
+    after = replace(
+        before,
+        upstreams=(replace(here, bfd_interval_ms=10), replace(there, hold_s=9)),
+        exports=(replace(one, prepend=2), two),
+    )
+    assert kept(before, after, but=()) == {"u4_a": 1, "u6_a": 0}
+    assert kept(before, after, but={"u4_a"}) == {"u6_a": 0}
+    assert kept(before, replace(before, router_id=IPv4Address("10.0.0.2")), but=()) == {}
+    assert kept(None, after, but=()) == {}
 
 
 def test_one_neighbour_may_have_several_sessions_but_not_between_the_same_addresses() -> None:

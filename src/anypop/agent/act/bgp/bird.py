@@ -123,8 +123,9 @@ class Bird:
         """
         if process.alive(self._pid) is None:
             return frozenset()
+        asked = {n for n, (u, _) in sessions_of(self._last).items() if u.graceful_restart} if self._last else set()
         try:
-            return without_restart((self._folder / "bird.conf").read_text())
+            return without_restart((self._folder / "bird.conf").read_text()) - asked
         except OSError:
             return frozenset()
 
