@@ -99,6 +99,7 @@ class Scene:
             return False
         pops = self.call.client.get("/anypop/v1/pops", what="pops")["results"]
         good = all(s["state"] == "established" and not s.get("error") for p in pops for s in p["sessions"])
+        good = good and all(tunnel["up"] for p in pops for tunnel in p.get("tunnels") or ())
         return good and all(p["trusted"] for p in pops) and self._spread() and self._serving() == 4 * self.replicas
 
     def _spread(self) -> bool:
