@@ -176,16 +176,17 @@ class Scene:
         yield "", time.monotonic()
 
     def bird_killed_twice(self, host: str) -> Iterable[tuple[str, float]]:
-        """The second time when a neighbour has the session again, and waits to be told everything."""
+        """The second time when its neighbours have their sessions again, and wait to be told everything."""
         home = self.place.home(host) / "bird"
         _kill(home / "bird.pid")
 
         def recovers() -> bool:
             with contextlib.suppress(WorldError):
-                return "established" in birdc.ask(home / "bird.ctl", "show protocols").lower()
+                lines = birdc.ask(home / "bird.ctl", "show protocols").splitlines()
+                return all("Established" in line for line in lines if line.startswith("u4_"))
             return False
 
-        until(recovers, timeout_s=20, what="a session of the next BIRD", every_s=0.002)
+        until(recovers, timeout_s=20, what="the sessions of the next BIRD", every_s=0.002)
         _kill(home / "bird.pid")
         time.sleep(6)
         yield "", time.monotonic()
