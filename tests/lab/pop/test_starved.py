@@ -52,7 +52,8 @@ def test_a_tenant_that_takes_all_processors_makes_no_session_fall(lab: PopLab) -
     wait_until(lambda: _busy_s() > begun + 4, timeout_s=60, reason="they have had the processors for a while")
     assert not _FELL.findall(lab.upstreams.log("one"))
     assert {s.state for s in lab.control.report.sessions} == {"established"} if lab.control.report else False
-    assert os.getpriority(os.PRIO_PROCESS, process.alive(lab.state / "bird" / "bird.pid") or 0) < -10
+    nice = [os.getpriority(os.PRIO_PROCESS, p or 0) for p in (process.alive(told.parent / "bird.pid"), lab.agent_pid())]
+    assert nice == [-15, -10], "BIRD goes before the agent, and both before tenants"
     for pid in (process.alive(told / "bfd.pid"), files.read_told(told).worker):
         _come(pid or 0, os.SCHED_OTHER, 0, 0)
     wait_until(lambda: _FELL.findall(lab.upstreams.log("one")), timeout_s=30, reason="it falls without its priority")
