@@ -30,7 +30,9 @@ SLUG = "bench"
 
 
 def rows() -> Iterable[Row]:
-    """Rows `create_to_running`, `create_to_serving` and `delete_to_gone`, in seconds."""
+    """Rows `create_to_running`, `create_to_serving`, `asking` (what of it the questions take: the same ones once more,
+    when everything answers) and `delete_to_gone`, in seconds.
+    """
     prefix = f"b{os.getpid() % 46656:x}"
     with tempfile.TemporaryDirectory(prefix="anyp-", dir="/tmp") as folder:
         state = Path(folder) / "s"
@@ -55,7 +57,7 @@ def _measure(place: platform.Platform) -> list[Row]:
         anycast=True,
     )
     document = declaration.of_options(options)
-    running, serving, gone, floor = [], [], [], []
+    running, serving, asking, gone, floor = [], [], [], [], []
     for number in range(RUNS + 1):
         began = time.monotonic()
         made = call.client.call(
@@ -69,6 +71,9 @@ def _measure(place: platform.Platform) -> list[Row]:
         until_serving(vantages, addresses, port=80, timeout_s=60)
         served = time.monotonic() - began
         began = time.monotonic()
+        until_serving(vantages, addresses, port=80, timeout_s=60)
+        asked = time.monotonic() - began
+        began = time.monotonic()
         call.client.call("DELETE", call.workload_path(SLUG), what=SLUG)
         watch.until_gone(call, str(made["id"]), timeout_s=60)
         went = time.monotonic() - began
@@ -76,12 +81,14 @@ def _measure(place: platform.Platform) -> list[Row]:
         if number > 0:  # the first round pulls the image
             running.append(ran)
             serving.append(served)
+            asking.append(asked)
             gone.append(went)
             floor.append(started)
     against = "the same containers through the same sockets, no network"
     return [
         row("create_to_running", running, unit="s", against=against, floor=floor),
         row("create_to_serving", serving, unit="s", against=against, floor=floor, below=2, ratio_below=4),
+        row("asking", asking, unit="s", against=against, floor=floor),
         row("delete_to_gone", gone, unit="s", against=against, floor=floor),
     ]
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import httpx
+import pytest
 
+from anypop.agent import control_client
 from anypop.agent.control_client import ControlClient
 from anypop.model import codec
 from anypop.model.errors import WorldError
@@ -96,6 +98,43 @@ def test_what_comes_to_another_order_is_asked_for_as_a_whole() -> None:
         assert taken[:2] == [FIRST, THIRD]
         assert "accept" not in asked[2]
         assert asked[3]["accept"] == "delta"
+
+
+def test_what_nothing_follows_from_goes_with_what_something_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three changes in a row that can wait, and one that cannot: one report tells of all, at once."""
+    told: list[int] = []
+
+    async def run() -> None:
+        posted, changes = asyncio.Event(), [0]
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            told.append(codec.from_json(Report, request.content).generation)
+            posted.set()
+            return httpx.Response(204)
+
+        client = ControlClient(host=HOST, control="http://control.test", ca=None, token_file=None)
+        client._http = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://control.test")
+        pop = CityCode("LHR")
+        delivering = asyncio.create_task(
+            client.deliver(lambda: Report(pop=pop, host=HOST, at=0.0, generation=changes[0]))
+        )
+        for hurry in (False, False, False, True):
+            changes[0] += 1
+            client.changed(hurry=hurry)
+            await asyncio.sleep(0)
+        await asyncio.wait_for(posted.wait(), 10)
+        posted.clear()
+        monkeypatch.setattr(control_client, "UNHURRIED_S", 0.01)
+        changes[0] += 1
+        client.changed(hurry=False)
+        await asyncio.wait_for(posted.wait(), 10)  # nothing hurries: it is told all the same
+        delivering.cancel()
+        await asyncio.gather(delivering, return_exceptions=True)
+        await client._http.aclose()
+
+    monkeypatch.setattr(control_client, "UNHURRIED_S", 60)  # only the last of the four can bring it about
+    asyncio.run(run())
+    assert told == [4, 5]
 
 
 def test_of_several_controls_the_active_one_is_found_and_found_again() -> None:

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from anypop.agent.decide import memory, milestones
 from anypop.agent.decide.converge import converge, next_due
-from anypop.agent.decide.report import report_of
+from anypop.agent.decide.report import decides, report_of
 from anypop.cli.screen import Shown
 from anypop.cli.table import Table
 from anypop.cli.timeline import shown
-from anypop.model.report import Milestone
+from anypop.model.report import Milestone, Report
 from tests.agent_world import HEALTHY_AFTER_S, HOST, POP, FakeHost, instance, order
 
 
@@ -44,6 +44,35 @@ def test_every_milestone_has_its_first_time_in_their_order() -> None:
         host.facts(), pop=POP, host=HOST, generation=1, at=host.now, refused=None, drift=(), errors=()
     )  # fmt: skip
     assert report.instances[0].milestones == told
+
+
+def test_the_way_of_an_instance_is_in_no_hurry_and_its_end_is() -> None:
+    """Of all that happens until it runs, control is told in a hurry when it is healthy and serves, and not before; and
+    at once when it dies.
+    """
+    host = FakeHost()
+    host.obey(order(1, instance(0)))
+
+    def told() -> Report:
+        facts = host.facts(exported=frozenset())
+        return report_of(facts, pop=POP, host=HOST, generation=1, at=host.now, refused=None, drift=(), errors=())
+
+    reports = [told()]
+    for _ in range(60):
+        facts = host.facts(exported=frozenset())
+        host.memory = replace(host.memory, milestones=milestones.reached(facts, host.now))
+        for step in converge(facts, host.now):
+            host.apply(step)
+            reports.append(told())
+        host.now = host.now + HEALTHY_AFTER_S / 4
+        reports.append(told())
+    first = next(n for n, report in enumerate(reports) if report.instances[0].healthy)
+    on_its_way = [replace(decides(report), sessions=(), prefixes=()) for report in reports[:first]]
+    assert len({replace(report, at=0) for report in reports[:first]}) > 3
+    assert len(set(on_its_way)) == 1
+    assert decides(reports[first]) != decides(reports[first - 1])
+    host.die(instance(0).uid)
+    assert decides(told()) != decides(reports[-1])
 
 
 def test_of_what_was_found_running_nobody_knows() -> None:

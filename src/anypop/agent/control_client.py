@@ -26,6 +26,7 @@ from anypop.model.report import Report
 WAIT_S = 25.0
 HEARTBEAT_S = 5.0
 COALESCE_S = 0.02  # changes come in bursts: one report tells of them together
+UNHURRIED_S = 0.1  # nothing follows from these at control: they go with what does, or after this time
 _REST = BackOff(first_s=0.1, longest_s=5)
 _RENEWAL = BackOff(first_s=1, longest_s=600)
 LOOKED_AT_EVERY_S = 3600.0  # the wall's clock may be set meanwhile
@@ -51,7 +52,7 @@ class ControlClient:
         self._polling: asyncio.Future[httpx.Response] | None = None
         self._http = self._opened()
         self._former: httpx.AsyncClient | None = None
-        self._due = asyncio.Event()
+        self._due, self._hurry = asyncio.Event(), asyncio.Event()
         self._digests = Digests()
         self._wants_whole = False
         self.error = ""
@@ -172,20 +173,25 @@ class ControlClient:
         self._wants_whole = order is None or self._digests.of(order) != change.digest
         return None if self._wants_whole else order
 
-    def changed(self) -> None:
-        """There is something new to tell."""
+    def changed(self, *, hurry: bool = True) -> None:
+        """There is something new to tell. `hurry`: something follows from it at control, or somebody waits for it."""
         self._due.set()
+        if hurry:
+            self._hurry.set()
 
     async def deliver(self, report: Callable[[], Report]) -> None:
-        """Post for ever: soon after each change, and at least each heartbeat."""
+        """Post for ever: soon after each change, sooner after one in a hurry, and at least each heartbeat."""
         failures, clock = 0, asyncio.get_running_loop().time
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._due.wait()
+                async with asyncio.timeout(UNHURRIED_S):
+                    await self._hurry.wait()
             except TimeoutError:
                 pass
             self._due.clear()
+            self._hurry.clear()
             sent, at = clock(), self._at
             try:
                 content = to_json(report())
@@ -195,7 +201,7 @@ class ControlClient:
             except (httpx.HTTPError, OSError) as error:
                 self.error = f"control takes no reports: {str(error) or type(error).__name__}"
                 self._turn(at)
-                self._due.set()
+                self.changed()
                 await asyncio.sleep(_REST.wait_s(failures))
                 failures += 1
             await asyncio.sleep(max(0.0, COALESCE_S - (clock() - sent)))

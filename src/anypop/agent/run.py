@@ -36,7 +36,7 @@ from anypop.agent.decide.elements import ContainerSeen
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
-from anypop.agent.decide.report import report_of
+from anypop.agent.decide.report import decides, report_of
 from anypop.agent.decide.steps import (
     FIREWALL,
     GUARD,
@@ -438,7 +438,7 @@ class Agent:
             return  # just started: what was found running is about to be asked, and need not look sick meanwhile
         report = self._make_report()
         if self._report is None or replace(report, at=0) != replace(self._report, at=0):
-            self._control.changed()
+            self._control.changed(hurry=self._report is None or decides(report) != decides(self._report))
         self._report = report
 
     def _report_now(self) -> Report:

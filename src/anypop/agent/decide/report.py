@@ -89,6 +89,22 @@ def report_of(
     )  # fmt: skip
 
 
+def decides(report: Report) -> Report:
+    """What control acts upon, or somebody waits for: all of it but the way of instances that are still on their way,
+    and when each of its steps was reached.
+    """
+    return replace(report, at=0, instances=tuple(_decides(i) for i in report.instances))
+
+
+def _decides(instance: InstanceReport) -> InstanceReport:
+    if instance.phase in (Phase.SCHEDULING, Phase.STARTING):
+        return replace(
+            instance, phase=Phase.STARTING, reason=Reason.STARTING, message="", template="", started_at=None,
+            containers=(), milestones=(),
+        )  # fmt: skip
+    return replace(instance, milestones=())
+
+
 def _in_vain(last: Asked) -> str:
     names = ", ".join(dict.fromkeys(type(step).__name__ for step in last.steps))
     return f"{names}: done again and again, and nothing has changed"

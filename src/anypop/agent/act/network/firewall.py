@@ -5,6 +5,7 @@ moment without it and connection tracking is not disturbed: established flows su
 instances differ, elements are changed and nothing is loaded.
 """
 
+import asyncio
 from collections.abc import Iterable
 from ipaddress import ip_network
 
@@ -67,7 +68,7 @@ async def _shape(prefix: str) -> str:
     table = firewall_table(prefix)
     with Netlink(NETFILTER) as net:
         fixed = [f"{name} {sorted(sets.keys(net, table, (sets.INET, name)))}" for name in FIXED_SETS]
-    return "\n".join([*[await _listed(family, table) for family in ("inet", "arp")], *fixed])
+    return "\n".join([*await asyncio.gather(*(_listed(family, table) for family in ("inet", "arp"))), *fixed])
 
 
 async def _listed(family: str, table: str) -> str:
