@@ -29,6 +29,8 @@ TRIES = 3
 SYN_TRIES = 2
 """The kernel sends the answer to a SYN again after 1 and after 3 s."""
 
+_MOST = 1000  # asked in one look, which takes some 10 ms of the agent's time; the others have their turn
+
 _TICK_S = 0.01  # the kernel counts silence in steps of 1 to 10 ms
 
 _PIDFD_GETFD = 438  # the number of the system call on every architecture; Python has no name for it
@@ -91,7 +93,7 @@ def _unheld(space: _Space, namespace: str, found: list[Connection], now: float) 
             if times and one.silent_s < now - first + _TICK_S:
                 space.answered.add(key)
             is_gone = times >= TRIES and key not in space.answered
-            if times < TRIES and key not in space.answered:
+            if times < TRIES and key not in space.answered and len(to_ask) < _MOST:
                 to_ask[one.inode] = key
         else:
             is_gone = one.tries >= TRIES and one.silent_s >= TRIES * ASK_S
