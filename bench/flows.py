@@ -65,7 +65,9 @@ class _Ours:
             self._settled(4)
             found["kill"].append(self._act("kill", self._kill, lambda _: True, own=DEAD))
             self._settled(4)
-            found["update"].append(self._update())
+        # Last: in an update so many connections are made anew that every bucket was in use within the last minute, and
+        # a newcomer gets those that were not.
+        found["update"] = [self._update() for _ in range(RUNS)]
         self.it.say("workload", "delete", SLUG, "--yes", "--timeout", "60")
         self._create(FAR, "AMS", 1)
         for _ in range(RUNS):
