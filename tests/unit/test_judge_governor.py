@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from anypop.judge.governor import Cause, Standing, govern
 from anypop.judge.memory import History
-from anypop.judge.verdict import Received, judge
+from anypop.judge.verdict import CARRY_PATIENCE_S, Received, judge, judge_prefix
 from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
 from anypop.model.plan import Verdict, World, floor_of
@@ -271,3 +271,35 @@ class ManyPopsAndOneGovernor(RuleBasedStateMachine):
 
 ManyPopsAndOneGovernor.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=50, deadline=None)
 test_many_pops_and_one_governor = ManyPopsAndOneGovernor.TestCase
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "carried", "cause", "granted"),
+    [
+        (0.5, True, Cause.BROKEN, False),
+        (CARRY_PATIENCE_S, True, Cause.BROKEN, True),
+        (0.5, True, Cause.VACANT, True),
+        (0.5, False, Cause.BROKEN, True),
+    ],
+)
+def test_what_a_host_cannot_carry_for_a_moment_takes_its_prefix_nowhere(
+    waited_s: float, cause: Cause, *, carried: bool, granted: bool
+) -> None:
+    """Neighbours in the prefix are well there, and tunnels that are lost for a moment come back. Where nothing runs, or
+    nothing is carried, there is nothing to wait for.
+    """
+    found = judge_prefix(
+        PREFIX,
+        entitled=CITY,
+        announcing=ALL,
+        wanting=[LHR],
+        vacant=[LHR] if cause is Cause.VACANT else [],
+        leaves=(),
+        since={LHR: 1000.0},
+        cause=lambda *_: cause,
+        heard_at=(lambda _: 1000.1) if carried else None,
+        now=1000.0 + waited_s,
+    )
+    answer = found.grants.get(LHR)
+    assert (answer is not None and answer.allowed) is granted
+    assert granted or answer is None, "silence holds as well, and costs no order"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from anypop.judge.memory import Bad, History, Leave, still_out
 from anypop.judge.verdict import (
+    CARRY_PATIENCE_S,
     FRESH_S,
     START_GRACE_S,
     WINDOW_S,
@@ -445,7 +446,8 @@ class _Rejudging:
             leaving = leaving.drop([(v.host, prefix) for v in was.leaves]).put({(v.host, prefix): None for v in leaves})
             kept = PrefixMemory(leaves=leaves, good=good, bad=bad)
             memory = memory.put({prefix: kept}) if kept else memory.drop([prefix])
-            later = [b.since + after for b in bad for after in (START_GRACE_S, WINDOW_S) if self.now - b.since <= after]
+            waits = (CARRY_PATIENCE_S, START_GRACE_S, WINDOW_S)
+            later = [b.since + after for b in bad for after in waits if self.now - b.since <= after]
             due = due.put({prefix: min(later)}) if later else due.drop([prefix])
         self.pending = frozenset(p for p in self.dirty_prefixes if memory.get(p) != self.memory.prefixes.get(p))
         self.asking = frozenset(asking)

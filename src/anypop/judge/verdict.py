@@ -24,6 +24,9 @@ FRESH_S = 15.0  # three heartbeats of 5 s: one may be lost and one late
 WINDOW_S = 60.0  # failures of one cause come close together; what is minutes apart has causes of its own
 # what has never worked yet gets this long to start before its silence means anything
 START_GRACE_S = 30.0
+# Sessions in tunnels that are lost for a moment are back within a second or two, and an instance to which others carry
+# may fall and rise under what they send: whoever leaves for that takes the prefix of all its neighbours to and fro.
+CARRY_PATIENCE_S = 2.0
 FAMILIES = (4, 6)
 
 _ALARMS = (Reason.LAST_ANNOUNCER, Reason.SUSPECT_MONITOR, Reason.FLOOR_HOLDS, Reason.NOWHERE_BETTER)
@@ -264,7 +267,8 @@ def judge_prefix(
     how long it has waited, in seconds, and by whether the host is vacant: who leaves past every floor counts on those
     alone who ask for nothing. `heard_at`: of a prefix that is carried, when a host last reported: if the last instance
     anywhere dies, all hosts lose it at once and say so one after the other, so what another one said before a host
-    turned bad is no reason for that host to leave.
+    turned bad is no reason for that host to leave. And who runs something is not answered before `CARRY_PATIENCE_S`:
+    its neighbours in the prefix are well there, and what it cannot carry may be back by then.
     """
     leaving = frozenset(leave.host for leave in leaves)
     others = announcing - leaving
@@ -284,13 +288,18 @@ def judge_prefix(
 
     causes = {host: cause_of(host) for host in sorted(wanting, key=lambda h: (since.get(h, now), h))}
     turned_bad = {h for h, at in since.items() if now - at <= WINDOW_S and causes.get(h) is not Cause.STARTING}
+    early = {
+        host
+        for host, found in causes.items()
+        if heard_at is not None and found is not Cause.VACANT and now - since.get(host, now) < CARRY_PATIENCE_S
+    } - leaving
     standing = Standing(
         prefix=prefix,
         entitled=entitled,
         announcing=announcing,
         leaving=leaving,
         turned_bad=frozenset(entitled[host] for host in turned_bad),
-        requests=tuple(causes.items()),
+        requests=tuple((host, found) for host, found in causes.items() if host not in early),
     )
     answers = govern(standing)
     leaves = _with_given(leaves, prefix, answers)
