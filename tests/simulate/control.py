@@ -17,7 +17,7 @@ from anypop.control.due import due_at
 from anypop.control.history import events_between
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.state import State
-from anypop.judge.rejudge import Judged
+from anypop.judge.judged import Judged
 from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, WorkloadId

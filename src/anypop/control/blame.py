@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from anypop.control.sharing import tenants
 from anypop.control.state import Declaration, State
-from anypop.judge.rejudge import well_at
+from anypop.judge.judged import well_at
 from anypop.judge.verdict import to_blame
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId

@@ -14,7 +14,8 @@ from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.control.traffic import with_traffic
-from anypop.judge.rejudge import Judged, Memory, listened, rejudge
+from anypop.judge.judged import Judged, Memory
+from anypop.judge.rejudge import listened, rejudge
 from anypop.judge.verdict import Received
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from anypop.control.decide import ANYCAST_REST_S
 from anypop.control.state import State
-from anypop.judge.rejudge import Memory
+from anypop.judge.judged import Memory
 from anypop.model.drain import Drain
 from anypop.model.rollout import Rollout
 from anypop.model.table import with_entries

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone, Traffic
-from anypop.judge.rejudge import Memory, PrefixMemory, WorkloadMemory
+from anypop.judge.judged import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
 from anypop.model import codec
 from anypop.model.announce import Prefix, Scope, ScopeRule

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from anypop.judge.rejudge import Judged, Memory
+from anypop.judge.judged import Judged, Memory
 from anypop.judge.verdict import Received
 from anypop.model.announce import ScopeRule
 from anypop.model.drain import Drain
