@@ -17,11 +17,13 @@ from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import (
     ContainerSeen,
     ContainerState,
+    Entry,
     Export,
     Firewall,
     Member,
     ProbeVerdict,
     SpeakerConfig,
+    Steer,
     TunnelGuard,
 )
 from anypop.agent.decide.facts import Facts
@@ -52,6 +54,7 @@ from anypop.agent.decide.steps import (
     SetRoute,
     SetSibling,
     SetSpeaker,
+    SetSteering,
     SetTunnel,
     StartContainer,
     Step,
@@ -167,6 +170,10 @@ class FakeHost:
     tunnel: Tunnel | None = None
     guard: TunnelGuard | None = None
     inbound: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
+    away_groups: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
+    away: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
+    away_lives: bool | None = None
+    steers: tuple[Steer, ...] = ()
     served: dict[Address, int] = field(default_factory=dict)
     offers: dict[IPv4Address, dict[Address, int]] = field(default_factory=dict)
     siblings: dict[Address, IPv4Address] = field(default_factory=dict)
@@ -218,14 +225,14 @@ class FakeHost:
             self.memory, containers=containers, speaker=self.speaker, pins=self.pins, uids=uids, now=self.now
         )  # fmt: skip
         balanced = {a: self.groups[a] for a in self.routed}
-        self.memory = memory.groups_seen(self.memory, balanced, self.now)
+        self.memory = memory.groups_seen(self.memory, balanced, self.now, away=self.away)
         going = {x.removal.uid for x in self.page.leaving if short(x.removal.uid) in self.pins}
         seen = Observed(
             containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
             links=dict(self.links), groups=dict(self.device_groups),
             external=dict(self.external), covers=frozenset(self.covers),
-            balanced=balanced, inbound=dict(self.inbound), served=dict(self.served), siblings=dict(self.siblings),
-            idle=frozenset(self.idle),
+            balanced=balanced, inbound=dict(self.inbound), away=dict(self.away), away_lives=self.away_lives,
+            served=dict(self.served), idle=frozenset(self.idle), siblings=dict(self.siblings),
             tunnel=True if self.tunnel is not None else None, offers={p: dict(o) for p, o in self.offers.items()},
             pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
@@ -317,21 +324,27 @@ class FakeHost:
                 assert all(self.links.get(key) for key in local), "a next hop needs its link"
                 assert local <= dict(step.gateways).keys(), "a next hop needs the address behind its link"
                 away = {m.peer for m in step.members if m.peer is not None}
-                assert not away or (self.tunnel is not None and not step.inbound), (
+                assert not away or (self.tunnel is not None and step.entry is not Entry.TUNNEL), (
                     "what comes by the tunnel never goes out by it"
                 )
                 assert away <= {target for target, _ in (self.tunnel.targets if self.tunnel else ())}
-                if step.inbound:
+                if step.entry is Entry.AWAY:
+                    (self.away if step.address in self.away else self.away_groups)[step.address] = step.members
+                elif step.entry is Entry.TUNNEL:
                     self.inbound[step.address] = step.members
                 else:
                     self._guard_members(step)
                     self.groups[step.address] = step.members
             case SetRoute():
-                assert step.inbound or step.address in self.groups, "a route needs its group"
-                if not step.inbound:
+                assert step.entry is not Entry.CLIENTS or step.address in self.groups, "a route needs its group"
+                if step.entry is Entry.AWAY:
+                    self.away[step.address] = self.away_groups[step.address]
+                elif step.entry is Entry.CLIENTS:
                     self.routed.add(step.address)
             case RemoveRoute():
-                if step.inbound:
+                if step.entry is Entry.AWAY:
+                    self.away.pop(step.address, None)
+                elif step.entry is Entry.TUNNEL:
                     assert step.address not in self.served, f"7: {step.address} is told and nobody answers"
                     self.inbound.pop(step.address, None)
                 else:
@@ -341,6 +354,7 @@ class FakeHost:
                 assert step.tunnel is None or self.guard is not None, "20: a tunnel that nobody guards"
                 if step.tunnel is None:
                     self.inbound.clear()
+                    self.away.clear()
                     self.served.clear()
                     self.siblings.clear()
                     for anycast, members in list(self.groups.items()):
@@ -349,6 +363,9 @@ class FakeHost:
             case SetGuard():
                 assert step.rules is not None or self.tunnel is None, "20: a tunnel that nobody guards"
                 self.guard = step.rules
+            case SetSteering():
+                assert all(s.keep == 100 or s.address in self.away for s in step.steers), "7: it leaves to nowhere"
+                self.steers = step.steers
             case Tell():
                 has_way = step.address in self.inbound or self._is_own(step.address)
                 assert step.count is None or has_way, f"8: {step.address} is told without a way"
@@ -623,6 +640,7 @@ class FakeHost:
             "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
             "speaker": self.speaker, "firewall": self.firewall, "tunnel": self.tunnel, "guard": self.guard,
             "inbound": dict(self.inbound), "served": dict(self.served), "siblings": dict(self.siblings),
+            "away": dict(self.away), "steers": self.steers,
         }  # fmt: skip
 
 

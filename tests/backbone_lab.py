@@ -6,11 +6,13 @@ addresses by the host that `enter_by` says. `close` removes everything.
 """
 
 import http.client
+import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,10 @@ from anypop.agent.act.network import nftables
 from anypop.agent.act.network.guard_rules import RECEIVED
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.router import Router
-from anypop.agent.naming import tunnels_table
+from anypop.agent.naming import dials_table, tunnels_table
 from anypop.host import birdc, ip, netns, process
 from anypop.model.announce import Address, Announcement, Scope
-from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
+from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules, DialledPop
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.network import Upstream
@@ -92,7 +94,10 @@ class Host:
         """Instance number `i` of this host."""
         return instance(64 * self.n + i, name=f"web-{self.pop.lower()}-{self.n}-{i}", **more)
 
-    def order(self, *instances: InstanceOrder, backbone: bool = True, gated: bool = True, **more: Any) -> Order:
+    def order(
+        self, *instances: InstanceOrder, backbone: bool = True, gated: bool = True, dials: tuple[DialledPop, ...] = (),
+        **more: Any,
+    ) -> Order:  # fmt: skip
         """`gated`: the anycast addresses must work for their prefixes to be announced."""
         self._generation += 1
         n = self.n + 1
@@ -110,7 +115,7 @@ class Host:
                 Announcement(prefix=p, upstream="core", scope=Scope(), gates=(gate,) if gated else ())
                 for p, gate in gates
             ),
-            "decay_s": 0.3, "drain_s": 2.0, "backbone": self.backbone() if backbone else None,
+            "decay_s": 0.3, "drain_s": 2.0, "backbone": replace(self.backbone(), dials=dials) if backbone else None,
         }  # fmt: skip
         return Order(**(settings | more))
 
@@ -155,6 +160,23 @@ class Host:
         with netns.inside(self.router), Netlink(NETFILTER) as net:
             found = nftables.counted(net, tunnels_table(self.prefix), RECEIVED)
         return found[address.packed][0]
+
+    def dialled(self) -> dict[Address, int]:
+        """What of new connections its dial leaves here, in percent, by its own report."""
+        return {c.address: c.kept for c in self.carried().values() if c.kept is not None}
+
+    def steered(self) -> tuple[int, int]:
+        """New connections that have left by the dial, and those that stayed, as the kernel has counted them since its
+        rules were loaded.
+        """
+        table = ("-j", "list", "table", "inet", dials_table(self.prefix))
+        rows = json.loads(process.run(netns.command(self.router, "nft", *table)))["nftables"]
+        found = {"left": 0, "kept": 0}
+        for row in rows:
+            rule = row.get("rule", {})
+            if (comment := rule.get("comment")) in found:
+                found[comment] += sum(e["counter"]["packets"] for e in rule["expr"] if "counter" in e)
+        return found["left"], found["kept"]
 
     def mend(self, lab: "BackboneLab") -> None:
         """Give its wire the routes that went when it was cut."""

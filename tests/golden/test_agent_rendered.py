@@ -25,7 +25,9 @@ from anypop.agent.act.network.error_rules import render as render_errors
 from anypop.agent.act.network.firewall_rules import render as render_nft
 from anypop.agent.act.network.guard_rules import render as render_guard
 from anypop.agent.act.network.pins import Pin
-from anypop.agent.decide.elements import Export, Firewall, GuardedLink, Opening, SpeakerConfig, TunnelGuard
+from anypop.agent.act.network.steering_rules import name_of
+from anypop.agent.act.network.steering_rules import render as render_dials
+from anypop.agent.decide.elements import Export, Firewall, GuardedLink, Opening, SpeakerConfig, Steer, TunnelGuard
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.naming import tunnel_end
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
@@ -313,6 +315,30 @@ def test_the_table_of_drains_is_the_recorded_one_and_nft_takes_it(name: str) -> 
 def test_nft_refuses_a_broken_table_of_drains() -> None:
     """The check can fail: a set that is not declared is enough."""
     assert not nft_accepts(render_drain("anypop_any_drain", DRAINS["two"]).replace("set closed4_3", "set close4_3"))
+
+
+DIALLED = [
+    Steer(address=ip_address("192.0.2.1"), keep=50, learns=True),
+    Steer(address=ip_address("192.0.2.2"), keep=0),
+    Steer(address=ip_address("192.0.2.3"), keep=100),
+    Steer(address=ip_address("2001:db8:a::1"), keep=50),
+]
+
+
+@pytest.mark.lab
+def test_the_table_of_dials_is_the_recorded_one_and_nft_takes_it() -> None:
+    """A half, nothing, and one whose dial is over; made anew in the place of another."""
+    text = render_dials("anypop_any_dials", DIALLED)
+    assert text == _recorded("dials.nft", text)
+    assert nft_accepts(text)
+    there = ("dials", name_of(DIALLED), "kept4", "kept6", "keep50_4_learns", "keep0_4", "keep100_4", "keep50_6")
+    assert nft_accepts(text + render_dials("anypop_any_dials", DIALLED[:1], there))
+
+
+@pytest.mark.lab
+def test_nft_refuses_a_broken_table_of_dials() -> None:
+    """The check can fail: a set that is not declared is enough."""
+    assert not nft_accepts(render_dials("anypop_any_dials", DIALLED).replace("set tcp4 {", "set tcp {"))
 
 
 def _way(number: int, *anycast: str) -> ErrorWay:

@@ -19,7 +19,7 @@ from anypop.agent.act.network.guard_rules import RECEIVED
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.act.network.sockets import connections
-from anypop.agent.decide.elements import Member
+from anypop.agent.decide.elements import Entry, Member
 from anypop.agent.naming import (
     LOWEST_PEER_TABLE,
     SIBLING_MARK,
@@ -32,6 +32,7 @@ from anypop.agent.naming import (
 )
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
+from anypop.model.backbone import DialledPop
 from anypop.model.names import StackId
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container, Port
@@ -302,6 +303,40 @@ def test_a_host_that_is_lost_is_replaced_by_the_nearest_pop(lab: BackboneLab, ho
     assert requests.answers[made[far][0].name] > 20
 
 
+@pytest.mark.parametrize("percent", [0, 40])
+def test_a_dial_sends_its_share_of_new_connections_away_and_moves_no_other(
+    lab: BackboneLab, hosts: list[Host], percent: int
+) -> None:
+    """Amsterdam is dialled down under load, each bucket of its group in use, and back: the kernel's own counters say
+    what left, by TCP in both families; connections that stood stay where they were, and so do those that left.
+    """
+    first, _, far = hosts
+    made = _serve(lab, {first: 1, far: 1})
+    near, there = made[first][0].name, made[far][0].name
+    lab.enter_by(far)
+    lab.wait(lambda: all(lab.get(a) == there for a in BOTH), "clients are served where they come in")
+    with ExitStack() as stack:
+        load = [stack.enter_context(Requests(lab.core, address)) for address in BOTH]
+        stood = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(100)]
+        far.give(*made[far], dials=(DialledPop(pop=far.pop, percent=percent),))
+        lab.wait(lambda: far.dialled() == dict.fromkeys(BOTH, percent), "the dial is in force, and told")
+        counted = far.steered()
+        lab.wait(lambda: min(far.steered()[0] - counted[0], 300) == 300, "new connections have left")
+        left = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(100)]
+        gone, kept = (now - before for now, before in zip(far.steered(), counted, strict=True))
+        assert abs(100 * gone / (gone + kept) - (100 - percent)) < (8 if percent else 0.001)
+        assert {flow.host for flow in stood} == {there}
+        assert near in {flow.host for flow in left}
+        assert percent or {flow.host for flow in left} == {near}
+        assert all(flow.lives() for flow in (*stood, *left))
+        assert all(there not in r.last for r in load) or percent
+        far.give(*made[far])
+        lab.wait(lambda: far.dialled() == {}, "all that is new stays again")
+        assert {lab.get(a) for a in BOTH for _ in range(20)} == {there}
+        assert all(flow.lives() for flow in (*stood, *left)), "what has left goes on where it is"
+    assert [r.failures for r in load] == [[], []]
+
+
 def _led_newly(host: Host, other: Host) -> bool:
     """Whether new flows go to another host, or to hosts beside it that only keep what they have."""
     return all((there := host.members(a)) and max(there, key=lambda k: there[k]) == str(other.address) for a in BOTH)
@@ -321,7 +356,7 @@ def test_no_packet_goes_round_when_both_sides_are_wrong(lab: BackboneLab, hosts:
         with netns.inside(second.router), Netlink() as net:
             router = Router(net)
             router.set_next_hops(ANYCAST4, (Member(short="", peer=first.address),), {}, source=second.address)
-            router.remove_route(ANYCAST4, inbound=True)
+            router.remove_route(ANYCAST4, entry=Entry.TUNNEL)
         assert _rounds(lab, first, second) < 20
         for host in (first, second):
             ip.batch(["rule del pref 62"], netns=host.router)

@@ -68,6 +68,11 @@ SIBLING_MARK, SIBLING_PREFERENCE = 0xFF00_0000, 64
 there.
 """
 
+AWAY_TABLE, AWAY_PREFERENCE, AWAY_MARK = 158_504, 65, 0xFE00_0000
+"""How flows leave by a dial: the routing table with a way for each address, the preference of the rule that leads there
+(behind those of the tunnels: what came by one never leaves by a dial), and the mark, the last but one that drains could have.
+"""
+
 TUNNEL_PREFERENCE = 60
 """Preference of the first of the rules that lead there, just behind those of drains: a flow that is pinned stays so."""
 
@@ -155,6 +160,11 @@ def drain_table(prefix: str) -> str:
 def arrivals_table(prefix: str) -> str:
     """The nftables table that counts what comes in for prefixes that are drained; there only while some are."""
     return f"anypop_{prefix}_arrivals"
+
+
+def dials_table(prefix: str) -> str:
+    """The nftables table that marks the flows which leave by dials; there only while some do."""
+    return f"anypop_{prefix}_dials"
 
 
 INSIDE_TABLE = "anypop_udp"

@@ -25,7 +25,7 @@ from anypop.agent.act.instances.gate import written_addresses
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
-from anypop.agent.act.network import firewall, guard, inside, learnt, sysctl, tunnel
+from anypop.agent.act.network import firewall, guard, inside, learnt, steering, sysctl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.control_client import ControlClient
@@ -38,6 +38,7 @@ from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import decides, report_of
 from anypop.agent.decide.steps import (
+    DIALS,
     FIREWALL,
     GUARD,
     CreateContainer,
@@ -150,6 +151,8 @@ class Agent:
                 self._check_tunnel()
                 if guard.is_there(self._prefix):  # of an agent before us: by which order is not known
                     self._memory = memory.guard_doubted(self._memory)
+                if steering.is_there(self._prefix):
+                    self._memory = memory.steering_doubted(self._memory)
                 group.create_task(self._passes(monitor))
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
@@ -403,6 +406,7 @@ class Agent:
     async def _check_firewall(self) -> None:
         """Whether the rules are still those that we loaded; steps under way may have changed them meanwhile."""
         await self._check_guard()
+        await self._check_dials()
         believed = self._memory.firewall
         if believed is None or await firewall.holds(believed, self._prefix):
             return
@@ -417,6 +421,15 @@ class Agent:
             return
         if self._memory.guard is believed and GUARD not in self._lanes.busy:
             self._memory = memory.guard_doubted(self._memory)
+            self._count_drift = True
+
+    async def _check_dials(self) -> None:
+        """The same of those by which flows leave."""
+        believed = self._memory.steers
+        if believed is None or await steering.holds(self._net, believed, self._prefix):
+            return
+        if self._memory.steers is believed and DIALS not in self._lanes.busy:
+            self._memory = memory.steering_doubted(self._memory)
             self._count_drift = True
 
     async def _watch_firewall(self) -> None:

@@ -8,7 +8,7 @@ themselves, so nothing of that is here: control need not live for it.
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 from anypop.model.names import CityCode, HostName
 
 OVERHEAD = 36  # bytes around a packet in a tunnel: IPv4, UDP, VXLAN-GPE
@@ -51,16 +51,29 @@ class BackbonePeer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DialledPop:
+    """A PoP that keeps `percent` of new connections, and sends the others to other PoPs. `addresses`: of these alone;
+    empty: of all that are carried.
+    """
+
+    pop: CityCode
+    percent: int
+    addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
     """One host's part. `address`: its own end of the tunnels; `peers`: all other hosts, the nearest first. `carried`:
     the covering prefixes whose addresses hosts tell each other, one by one, and carry; what is not in them stays in
-    the PoP that serves it.
+    the PoP that serves it. `dials`: of all PoPs that are dialled down; the lowest that names an
+    address counts.
     """
 
     rules: BackboneRules
     address: IPv4Address
     peers: tuple[BackbonePeer, ...] = ()
     carried: tuple[Prefix, ...] = ()
+    dials: tuple[DialledPop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

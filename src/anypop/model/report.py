@@ -175,12 +175,14 @@ class PrefixReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CarriedReport:
     """An anycast address whose traffic this host sends to other hosts, all or in part. `local`: its own share, and
-    `shares` those of others, all in parts of their sum.
+    `shares` those of others, all in parts of their sum. `kept`: how much of the new connections its PoP's dial leaves
+    there, in percent, where one is in force.
     """
 
     address: Address
     local: int
     shares: tuple[tuple[HostName, int], ...]
+    kept: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

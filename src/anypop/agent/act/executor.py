@@ -10,7 +10,7 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import firewall, guard, inside, learnt, links, namespaces, rtnl, sysctl, tunnel
+from anypop.agent.act.network import firewall, guard, inside, learnt, links, namespaces, rtnl, steering, sysctl, tunnel
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
@@ -43,6 +43,7 @@ from anypop.agent.decide.steps import (
     SetRoute,
     SetSibling,
     SetSpeaker,
+    SetSteering,
     SetTunnel,
     StartContainer,
     Step,
@@ -80,14 +81,14 @@ class Executor:
             case SetNextHops():
                 grown = self._router.set_next_hops(
                     step.address, step.members, dict(step.gateways), step.expected,
-                    inbound=step.inbound, source=step.source,
+                    entry=step.entry, source=step.source,
                 )  # fmt: skip
                 if grown is not None:
                     self._told.append((asyncio.get_running_loop().time(), self._flows_moved(grown)))
             case SetRoute():
-                self._router.set_route(step.address, inbound=step.inbound)
+                self._router.set_route(step.address, entry=step.entry)
             case RemoveRoute():
-                self._router.remove_route(step.address, inbound=step.inbound)
+                self._router.remove_route(step.address, entry=step.entry)
             case Tell():
                 self._router.tell(step.address, step.count)
             case SetSibling():
@@ -123,6 +124,8 @@ class Executor:
                 await self._errors.set(step.ways)
             case SetGuard():
                 await guard.load(step.rules, step.before, self._prefix)
+            case SetSteering():
+                await steering.load(self._net, step.steers, self._prefix)
             case SetTunnel():
                 tunnel.prepare(self._net, step.tunnel)
             case SetSpeaker():

@@ -28,7 +28,9 @@ def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
             exports.append(export)
     return SpeakerConfig(
         asn=order.asn, router_id=order.router_id, upstreams=order.upstreams, exports=tuple(exports),
-        ours=ours_of(order), management=order.management, rpki=order.rpki, backbone=order.backbone,
+        ours=ours_of(order), management=order.management, rpki=order.rpki,
+        # it tells who serves what; who is to get a part of it is no business of its
+        backbone=replace(order.backbone, dials=()) if order.backbone is not None else None,
         own=(order.private4, order.private6, order.external4, order.external6) if order.backbone is not None else (),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.naming import SIBLING_NUMBERS, TUNNEL_NUMBER, tunnel_end
 from anypop.model.announce import Address, Prefix
 from anypop.model.backbone import BackbonePeer
+from anypop.model.names import CityCode
 from anypop.model.order import Order
 
 Offers = Mapping[IPv4Address, Mapping[Address, int]]
@@ -37,7 +38,7 @@ class Sibling:
     group: int
 
 
-FULL = 100  # the weight of a member that has its whole share
+FULL = 100  # the weight of a member that has its whole share; percent of a PoP that is not dialled down
 LINGER = 1  # of one that is to get no new flows, as near to that as a group can come, and keeps those that it has
 LINGER_S = 600.0
 # When it is asked whether any of these is left: nothing tells when the last one ends. A bucket counts as busy for a
@@ -74,15 +75,16 @@ def tunnel_for(order: Order) -> Tunnel | None:
 
 
 def guard_for(
-    order: Order, balanced: Mapping[Address, Iterable[Member]], siblings: Iterable[Sibling] = ()
+    order: Order, balanced: Mapping[Address, Iterable[Member]], siblings: Iterable[Sibling] = (),
+    away: Iterable[Address] = (),
 ) -> TunnelGuard | None:
     """What guards the tunnel of an order. `balanced`: the groups that there are; `siblings`: those to whom there is a
-    way.
+    way; `away`: addresses of which flows leave by dials.
     """
     tunnel = tunnel_for(order)
     if tunnel is None or order.backbone is None:
         return None
-    halves = (a for a, members in balanced.items() if any(m.peer is not None for m in members))
+    halves = {a for a, members in balanced.items() if any(m.peer is not None for m in members)}.union(away)
     return TunnelGuard(
         own=tunnel.own, end=tunnel.end, port=tunnel.port, mtu=tunnel.mtu,
         peers=tuple(sorted(own for own, _ in tunnel.targets)), ends=tuple(sorted(end for _, end in tunnel.targets)),
@@ -168,7 +170,7 @@ class Carriers:
         near = [(p, count) for p, count in self.serving(address) if p.pop == self._order.pop]
         if local:
             return self._surplus(near, local)
-        those = near or _nearest(self.serving(address))
+        those = near or self.nearest(address, self.serving(address))
         total = sum(count for _, count in those)
         if not total:
             return {}, Fraction(1)
@@ -176,8 +178,52 @@ class Carriers:
 
     def last_resort(self, address: Address) -> tuple[dict[IPv4Address, Fraction], Fraction]:
         """The same where nobody serves: the nearest PoP that holds the address all the same, each host alike."""
-        near = _nearest([(p, 1) for p in self.peers if address in self.held and self.holds(address, p.address)])
+        near = self.nearest(
+            address, [(p, 1) for p in self.peers if address in self.held and self.holds(address, p.address)]
+        )
         return {p.address: Fraction(1, len(near)) for p, _ in near}, Fraction(0 if near else 1)
+
+    def nearest(
+        self, address: Address, those: Sequence[tuple[BackbonePeer, int]]
+    ) -> list[tuple[BackbonePeer, int]]:  # fmt: skip
+        """Those of the nearest PoP; one that is dialled down comes last, however near."""
+        if not those:
+            return []
+        pop = min((self.kept(p.pop, address) < FULL, p.distance_km, str(p.pop)) for p, _ in those)[2]
+        return [(peer, count) for peer, count in those if str(peer.pop) == pop]
+
+    def kept(self, pop: CityCode, address: Address) -> int:
+        """How much of the new connections to an address a PoP keeps, in percent."""
+        return min(self._dials.get((pop, None), FULL), self._dials.get((pop, address), FULL))
+
+    @cached_property
+    def _dials(self) -> Mapping[tuple[CityCode, Address | None], int]:
+        found: dict[tuple[CityCode, Address | None], int] = {}
+        for dial in self._backbone.dials if self._backbone is not None else ():
+            for key in ((dial.pop, address) for address in dial.addresses or (None,)):
+                found[key] = min(dial.percent, found.get(key, FULL))
+        return found
+
+    def dialled(self, addresses: Iterable[Address]) -> Iterable[Address]:
+        """Those of these addresses of which this PoP does not keep all."""
+        if any(pop == self._order.pop for pop, _ in self._dials):
+            return (a for a in addresses if self.kept(self._order.pop, a) < FULL)
+        return ()
+
+    def is_near(self, address: Address) -> bool:
+        """Whether another host of this PoP serves an address."""
+        return any(peer.pop == self._order.pop for peer, _ in self.serving(address))
+
+    def takers(self, address: Address) -> list[tuple[BackbonePeer, int]]:
+        """Who gets what this PoP's dial does not keep: the nearest PoP that serves and is dialled higher. Nobody: what
+        cannot be taken is served here.
+        """
+        own = self.kept(self._order.pop, address)
+        those = [
+            (peer, count) for peer, count in self.serving(address)
+            if peer.pop != self._order.pop and self.kept(peer.pop, address) > own
+        ]  # fmt: skip
+        return self.nearest(address, those)
 
     def _surplus(
         self, near: Sequence[tuple[BackbonePeer, int]], local: int
@@ -214,14 +260,6 @@ def error_ways_away(carriers: Carriers, tunnel: int) -> list[ErrorWay]:
         )
         for peer, addresses in found.items()
     ]  # fmt: skip
-
-
-def _nearest(those: Sequence[tuple[BackbonePeer, int]]) -> list[tuple[BackbonePeer, int]]:
-    """Those of the nearest PoP."""
-    if not those:
-        return []
-    pop = min((peer.distance_km, str(peer.pop)) for peer, _ in those)[1]
-    return [(peer, count) for peer, count in those if str(peer.pop) == pop]
 
 
 def members(local: Sequence[str], away: Mapping[IPv4Address, Fraction], stays: Fraction) -> list[Member]:

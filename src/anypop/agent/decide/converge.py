@@ -10,9 +10,10 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
+from anypop.agent.decide import dials
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
-from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Leaving, Member
+from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.images import unneeded
 from anypop.agent.decide.inside import inside_for
@@ -44,6 +45,7 @@ from anypop.agent.decide.steps import (
     SetRoute,
     SetSibling,
     SetSpeaker,
+    SetSteering,
     SetTunnel,
     StartContainer,
     Step,
@@ -87,6 +89,9 @@ def converge(facts: Facts, now: float) -> list[Step]:
     # the guard goes last: no device is there without
     if (not memory.guard_known or memory.guard != facts.guard) and (facts.guard or facts.observed.tunnel is None):
         steps.append(SetGuard(rules=facts.guard, before=memory.guard))
+    steers = dials.steers_for(facts, now)
+    if memory.steers != steers:
+        steps.append(SetSteering(steers=steers))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
     steps += _images(facts)
@@ -109,6 +114,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [since + order.drain_s for since in memory.draining_since.values()]
     times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
     times += [since + after for since in memory.lingering.values() for after in LINGER_LOOKS_S]
+    times += [since + dials.LEARN_S for since in memory.steered_since.values()]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)
     return min((t for t in times if t > now), default=None)
@@ -128,6 +134,8 @@ def _router(facts: Facts, now: float) -> list[Step]:
     known = {a for i in facts.known.values() for a in i.anycast}
     for address in _sorted(known | set(seen.balanced) | set(facts.carriers.held)):
         steps += _group(address, members_for(address, facts, now), facts)
+    for address in _sorted(set(facts.carriers.dialled(known | set(facts.carriers.addresses))) | set(seen.away)):
+        steps += _group(address, dials.away_for(address, facts, now), facts, entry=Entry.AWAY)
     inbound = (known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)
     for address in _sorted(inbound - facts.own_told.keys()):
         steps += _inbound(address, facts)
@@ -150,21 +158,22 @@ def _sorted(addresses: set[Address]) -> list[Address]:
     return sorted(addresses, key=lambda a: (a.version, int(a)))
 
 
-def _group(address: Address, members: tuple[Member, ...], facts: Facts, *, inbound: bool = False) -> list[Step]:
+def _group(address: Address, members: tuple[Member, ...], facts: Facts, *, entry: Entry = Entry.CLIENTS) -> list[Step]:
     """From the members that there are to those that should be."""
-    there = facts.observed.inbound if inbound else facts.observed.balanced
+    seen = facts.observed
+    there = {Entry.CLIENTS: seen.balanced, Entry.TUNNEL: seen.inbound, Entry.AWAY: seen.away}[entry]
     if not members:
-        return [RemoveRoute(address=address, inbound=inbound)] if address in there else []
+        return [RemoveRoute(address=address, entry=entry)] if address in there else []
     if members == there.get(address):
         return []
     known = ((m.short, facts.known[m.short].private(address.version)) for m in members if m.short in facts.known)
     gateways = tuple((key, private) for key, private in known if private is not None)
     away = sum(m.peer is not None for m in members)
     set_hops = SetNextHops(
-        address=address, members=members, gateways=gateways, inbound=inbound,
+        address=address, members=members, gateways=gateways, entry=entry,
         expected=len(facts.behind.get(address, ())) + away, source=facts.tunnel.own if facts.tunnel and away else None,
     )  # fmt: skip
-    return [set_hops, *([SetRoute(address=address, inbound=inbound)] if address not in there else [])]
+    return [set_hops, *([SetRoute(address=address, entry=entry)] if address not in there else [])]
 
 
 def _inbound(address: Address, facts: Facts) -> list[Step]:
@@ -173,7 +182,7 @@ def _inbound(address: Address, facts: Facts) -> list[Step]:
     """
     told, there = told_for(address, facts), facts.observed.served.get(address)
     tell: list[Step] = [Tell(address=address, count=told)] if told != there else []
-    way = _group(address, inbound_for(address, facts), facts, inbound=True)
+    way = _group(address, inbound_for(address, facts), facts, entry=Entry.TUNNEL)
     return [*tell, *way]
 
 

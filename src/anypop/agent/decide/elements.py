@@ -7,7 +7,7 @@ since the epoch.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.announce import Address, Community, LargeCommunity, Prefix
@@ -97,6 +97,27 @@ class Member:
     short: str
     weight: int = 100
     peer: IPv4Address | None = None
+
+
+class Entry(Enum):
+    """Which packets meet a group of next hops: those of clients; those that came by the tunnel; those of flows that
+    leave by a dial.
+    """
+
+    CLIENTS = "clients"
+    TUNNEL = "tunnel"
+    AWAY = "away"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steer:
+    """What becomes of an address's flows here: `keep` percent of the new ones stay, the others leave by the group of
+    `Entry.AWAY`; flows that have left go on leaving. `learns`: flows of UDP that nobody knows are taken for old ones.
+    """
+
+    address: Address
+    keep: int
+    learns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ names.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from types import MappingProxyType
 from typing import TypeVar
 
 from anypop.agent.decide import flaps
@@ -23,6 +24,7 @@ from anypop.agent.decide.elements import (
     Member,
     Past,
     SpeakerConfig,
+    Steer,
     TunnelGuard,
 )
 from anypop.agent.decide.flaps import Uplink, Way
@@ -41,6 +43,7 @@ from anypop.agent.decide.steps import (
     SetFirewall,
     SetGuard,
     SetInside,
+    SetSteering,
     SetTunnel,
     StartContainer,
     Step,
@@ -51,6 +54,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Milestone, SessionReport
 
 V = TypeVar("V")
+NO_GROUPS: Mapping[Address, Collection[Member]] = MappingProxyType({})
 
 STEADY_S = 60.0  # a container that ran this long starts its restart back-off anew
 RESTART = BackOff(first_s=0.1, longest_s=60)
@@ -88,6 +92,8 @@ class Memory:
     `found`: containers that ran before this agent did, with their pids; `dead`: ids and pids of processes whose end we
     know. `pasts`: what the next life of a container will carry. `trouble` holds the lanes that rest; `failures` counts
     in a row, also of those that a new order let off their rest. `asked`: what each lane was last asked for.
+    `steers`: what becomes of flows by dials, as it was last loaded (None: not known); `steered_since`: since when
+    there is a way for those that leave.
     `lingering`: other hosts that are needed no more for an address and keep the flows that they have, and since when.
     `milestones`: the first time of each, of incarnations whose namespace this agent has made.
     """
@@ -111,6 +117,8 @@ class Memory:
     draining_since: Mapping[str, float] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
     lingering: Mapping[tuple[Address, IPv4Address], float] = field(default_factory=dict)
+    steers: tuple[Steer, ...] | None = ()
+    steered_since: Mapping[Address, float] = field(default_factory=dict)
     uplinks: Mapping[Way, Uplink] = field(default_factory=dict)
     trouble: Mapping[str, Trouble] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -155,11 +163,19 @@ def looked(
     )  # fmt: skip
 
 
-def groups_seen(memory: Memory, balanced: Mapping[Address, Collection[Member]], now: float) -> Memory:
-    """The groups as they are: other hosts in them that linger."""
-    those = {(a, m.peer) for a, members in balanced.items() for m in members if m.peer and m.weight == LINGER}
+def groups_seen(
+    memory: Memory, balanced: Mapping[Address, Collection[Member]], now: float, *,
+    away: Mapping[Address, Collection[Member]] = NO_GROUPS,
+) -> Memory:  # fmt: skip
+    """The groups as they are: other hosts in them that linger. `away`: for what leaves by dials."""
+    groups = (*balanced.items(), *away.items())
+    those = {(a, m.peer) for a, members in groups for m in members if m.peer and m.weight == LINGER}
     found = {key: memory.lingering.get(key, now) for key in those}
-    return replace(memory, lingering=found) if found or memory.lingering else memory
+    if found or memory.lingering:
+        memory = replace(memory, lingering=found)
+    if away or memory.steered_since:
+        memory = replace(memory, steered_since={a: memory.steered_since.get(a, now) for a in away})
+    return memory
 
 
 def sessions_seen(
@@ -234,6 +250,8 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, tunnel=step.tunnel, tunnel_ready=True)
         case SetGuard():
             return replace(memory, guard=step.rules, guard_known=True)
+        case SetSteering():
+            return replace(memory, steers=step.steers)
         case SetInside():
             return replace(memory, inside={**memory.inside, step.uid: step.inside})
         case FitLink():
@@ -310,6 +328,11 @@ def tunnel_checked(memory: Memory, tunnel: Tunnel | None, *, ready: bool) -> Mem
 def guard_doubted(memory: Memory) -> Memory:
     """The rules that guard the tunnels are not those that we loaded."""
     return replace(memory, guard=None, guard_known=False)
+
+
+def steering_doubted(memory: Memory) -> Memory:
+    """The rules of dials are not those that we loaded."""
+    return replace(memory, steers=None)
 
 
 def ruleset_checked(*, holds: bool, memory: Memory) -> Memory:

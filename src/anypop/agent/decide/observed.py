@@ -29,7 +29,8 @@ class Observed:
     that wrote more than they may, while the disk is nearly full.
 
     `tunnel`: the device of the tunnels is up (None: there is none); `tunnel_number`: the kernel's of that device;
-    `inbound`: members by address for what comes by it; `served`: what other hosts are told, `offers`: what they tell;
+    `inbound`: members by address for what comes by it; `away`: for what leaves by dials, and `away_lives`: whether
+    any such flow lives (None: not known); `served`: what other hosts are told, `offers`: what they tell;
     `siblings`: instances' own addresses that lead to other hosts;
     `tunnels`: how the sessions with them stand; `idle`: other hosts that linger in a group and have no flow any more.
 
@@ -63,6 +64,8 @@ class Observed:
     tunnel: bool | None = None
     tunnel_number: int = 0
     inbound: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
+    away: Mapping[Address, tuple[Member, ...]] = field(default_factory=dict)
+    away_lives: bool | None = None
     served: Mapping[Address, int] = field(default_factory=dict)
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
     offers: Offers = field(default_factory=dict)

@@ -5,13 +5,24 @@ report that control judges and every face shows.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import TypedDict
 
 from anypop.agent.decide import milestones
 from anypop.agent.decide.announcements import is_vacant, reason_for
-from anypop.agent.decide.elements import NO_PAST, UNKNOWN, ContainerSeen, ContainerState, Leaving, Past, ProbeVerdict
+from anypop.agent.decide.backbone import FULL
+from anypop.agent.decide.elements import (
+    NO_PAST,
+    UNKNOWN,
+    ContainerSeen,
+    ContainerState,
+    Leaving,
+    Member,
+    Past,
+    ProbeVerdict,
+)
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.observed import Observed
@@ -324,13 +335,31 @@ def _carried(facts: Facts) -> tuple[CarriedReport, ...]:
     """The addresses whose traffic goes to other hosts, by the groups that the kernel has."""
     backbone, found = facts.order.backbone, list[CarriedReport]()
     names = {peer.address: peer.host for peer in backbone.peers} if backbone is not None else {}
+    keeps = {s.address: s.keep for s in facts.observed.memory.steers or () if s.keep < FULL}
     for address in _in_order(facts.observed.balanced):
-        members = facts.observed.balanced[address]
-        shares = tuple((names.get(m.peer, HostName(str(m.peer))), m.weight) for m in members if m.peer is not None)
+        members, kept = facts.observed.balanced[address], keeps.get(address)
+        parts = {m.peer: m.weight for m in members if m.peer is not None}
+        local = sum(m.weight for m in members if m.peer is None)
+        if kept is not None:
+            local, parts = _dialled(local, parts, facts.observed.away.get(address, ()), kept)
+        shares = tuple((names.get(peer, HostName(str(peer))), part) for peer, part in parts.items())
         if shares:
-            local = sum(m.weight for m in members if m.peer is None)
-            found.append(CarriedReport(address=address, local=local, shares=shares))
+            found.append(CarriedReport(address=address, local=local, shares=shares, kept=kept))
     return tuple(found)
+
+
+def _dialled(
+    local: int, parts: Mapping[IPv4Address, int], away: Iterable[Member], kept: int
+) -> tuple[int, dict[IPv4Address, int]]:
+    """What the groups say, with what leaves by a dial before it comes to them; of ten thousand."""
+    leaves = {m.peer: m.weight for m in away if m.peer is not None}
+    stay, gone = local + sum(parts.values()), sum(leaves.values())
+    if not stay or not gone:
+        return local, dict(parts)
+    found = {peer: 100 * kept * weight // stay for peer, weight in parts.items()}
+    for peer, weight in leaves.items():
+        found[peer] = found.get(peer, 0) + 100 * (FULL - kept) * weight // gone
+    return 100 * kept * local // stay, found
 
 
 def _in_order(addresses: Iterable[Address]) -> tuple[Address, ...]:

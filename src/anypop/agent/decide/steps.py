@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from anypop.agent.decide.backbone import Tunnel
-from anypop.agent.decide.elements import NO_PAST, Firewall, Member, Past, SpeakerConfig, TunnelGuard
+from anypop.agent.decide.elements import (
+    NO_PAST,
+    Entry,
+    Firewall,
+    Member,
+    Past,
+    SpeakerConfig,
+    Steer,
+    TunnelGuard,
+)
 from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.decide.inside import Inside
 from anypop.agent.naming import short
@@ -22,7 +31,7 @@ ROUTER = "router"
 SPEAKER = "speaker"
 FIREWALL = "firewall"
 ERRORS = "ICMP errors"
-TUNNELS, GUARD = "tunnels", "guard of the tunnels"
+TUNNELS, GUARD, DIALS = "tunnels", "guard of the tunnels", "dials"
 
 
 def image_lane(image: str) -> str:
@@ -68,14 +77,14 @@ class RemoveCover:
 class SetNextHops:
     """The members behind an anycast address, all of them; replaced in place, so flows of those that stay do not move.
     `gateways`: the private address behind each member's link; `expected`: how many are to be there in the end.
-    `inbound`: for what comes by the tunnel; `source`: our end of it.
+    `entry`: for which packets; `source`: our end of the tunnels.
     """
 
     address: Address
     members: tuple[Member, ...]
     gateways: tuple[tuple[str, Address], ...]
     expected: int = 0
-    inbound: bool = False
+    entry: Entry = Entry.CLIENTS
     source: IPv4Address | None = None
     lane: str = ROUTER
 
@@ -85,7 +94,7 @@ class SetRoute:
     """The route of an anycast address to its group of next hops."""
 
     address: Address
-    inbound: bool = False
+    entry: Entry = Entry.CLIENTS
     lane: str = ROUTER
 
 
@@ -94,7 +103,7 @@ class RemoveRoute:
     """Take an anycast address's route and group away."""
 
     address: Address
-    inbound: bool = False
+    entry: Entry = Entry.CLIENTS
     lane: str = ROUTER
 
 
@@ -125,6 +134,14 @@ class SetGuard:
     rules: TunnelGuard | None
     before: TunnelGuard | None = None
     lane: str = GUARD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSteering:
+    """Which new flows leave by dials; those that have left stay known. Without any there is nothing of it."""
+
+    steers: tuple[Steer, ...]
+    lane: str = DIALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +333,7 @@ payload.
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
-    | SetTunnel | SetGuard | Tell | SetSibling
+    | SetTunnel | SetGuard | SetSteering | Tell | SetSibling
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
 )  # fmt: skip
@@ -329,7 +346,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     known = {i.uid: i for i in before.instances} if before else {}
     leaving = {r.uid for r in before.removed} if before else set()
     changed = [i for i in after.instances if known.get(i.uid) != i]
-    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS, TUNNELS, GUARD}
+    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS, TUNNELS, GUARD, DIALS}
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}

@@ -16,7 +16,7 @@ from pathlib import Path
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import drain, guard, links, pins
+from anypop.agent.act.network import drain, guard, links, pins, steering
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.held import Held
 from anypop.agent.act.network.namespaces import is_namespace
@@ -25,6 +25,7 @@ from anypop.agent.act.network.probe_ways import ProbeWays
 from anypop.agent.act.network.router import Router
 from anypop.agent.decide import disk
 from anypop.agent.decide.back_off import BackOff
+from anypop.agent.decide.backbone import FULL
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.memory import Memory, as_known
 from anypop.agent.decide.observed import Observed
@@ -80,6 +81,8 @@ class Observer:
         self.log_sizes: Mapping[str, LogSeen] = {}
         self._targets: dict[Key, tuple[InstanceOrder, Target]] = {}
         self.tunnel_bytes: Mapping[IPv4Address, tuple[int, int]] = {}
+        self.away_lives: bool | None = None
+        self._ends = False
 
     async def open(self) -> Sequence[ContainerSeen]:
         """The first look. Returns when containers and speaker are known: nothing may be done before, or it would be
@@ -101,6 +104,7 @@ class Observer:
         """
         with contextlib.suppress(WorldError, OSError):
             self.tunnel_bytes = guard.counted(self._prefix)
+            self.away_lives = steering.lives(self._prefix) if self._ends else None
         with contextlib.suppress(WorldError):
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
@@ -204,6 +208,9 @@ class Observer:
         self._follow(containers, instances, memory)
         uids = {*instances, *(x.removal.uid for x in page.leaving)}
         speaker = self._speaker.seen or SpeakerSeen(config=None)
+        # of flows that leave now nobody asks whether they have ended, and what was once known of it is no longer so
+        ends = self._ends = memory.steers is not None and any(s.keep >= FULL for s in memory.steers)
+        self.away_lives = self.away_lives if ends else None
         return Observed(
             containers=containers,
             namespaces=frozenset(short(u) for u in uids if is_namespace(netns.path_of(namespace_of(self._prefix, u)))),
@@ -216,7 +223,8 @@ class Observer:
             liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
             overfull=self.overfull,
             tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
-            inbound=kernel.inbound, served=kernel.served, siblings=kernel.siblings, idle=kernel.idle,
+            inbound=kernel.inbound, away=kernel.away, away_lives=self.away_lives, served=kernel.served,
+            siblings=kernel.siblings, idle=kernel.idle,
             offers=self.offers.offers(),
             tunnels=self._counted(backbone, speaker.tunnels),
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},

@@ -16,6 +16,7 @@ from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nftables import Kind
 from anypop.agent.act.network.rtnl import MarkRule
 from anypop.agent.naming import (
+    AWAY_MARK,
     DRAIN_MARK_MASK,
     DRAIN_MARK_SHIFT,
     DRAIN_PREFERENCE,
@@ -29,6 +30,7 @@ from anypop.agent.naming import (
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 
+_OF_DIALS = AWAY_MARK >> DRAIN_MARK_SHIFT
 _NAME = re.compile(r"talking_([0-9]{1,3})_([0-9a-f]{10})")  # each pin has one such set
 
 
@@ -185,7 +187,7 @@ def _left_slot(net: Netlink, uid: str, index: int, ruled: set[int]) -> int | Non
 def _order(uid: str) -> list[int]:
     """All slots, beginning at one that follows from the uid: the same again after an interruption."""
     first = int(short(uid), 16) % DRAIN_SLOTS
-    return [1 + (first + n) % DRAIN_SLOTS for n in range(DRAIN_SLOTS)]
+    return [slot for n in range(DRAIN_SLOTS) if (slot := 1 + (first + n) % DRAIN_SLOTS) != _OF_DIALS]
 
 
 def _our_rules(net: Netlink) -> list[MarkRule]:

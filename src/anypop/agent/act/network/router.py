@@ -15,8 +15,9 @@ from anypop.agent.act.network import netlink, rtnl, tunnel_hops
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE
 from anypop.agent.decide.backbone import LINGER, ordered
-from anypop.agent.decide.elements import Member
+from anypop.agent.decide.elements import Entry, Member
 from anypop.agent.naming import (
+    AWAY_TABLE,
     COVER_METRIC,
     ROUTE_PROTOCOL,
     SERVED_PROTOCOL,
@@ -48,15 +49,17 @@ IDLE_S = 60  # a bucket silent for so long carries no live flow that would notic
 # Kernels before 6.12 know weights up to 256 alone: there it keeps a two hundredth.
 _WIDE, _NARROW, _NARROWEST = 600, 2, 256
 # (0x30000000: next hops by the tunnel)
-_HOPS, _TWINS, _GROUPS, _INBOUND = 0x1000_0000, 0x2000_0000, 0x4000_0000, 0x8000_0000
+_HOPS, _TWINS, _GROUPS, _INBOUND, _AWAY = 0x1000_0000, 0x2000_0000, 0x4000_0000, 0x8000_0000, 0xC000_0000
+_FIRST = {Entry.CLIENTS: _GROUPS, Entry.TUNNEL: _INBOUND, Entry.AWAY: _AWAY}
+_TABLES = {Entry.CLIENTS: MAIN_TABLE, Entry.TUNNEL: TUNNEL_TABLE, Entry.AWAY: AWAY_TABLE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSeen:
     """What of ours is in the kernel. Instances by the ten hex digits of their link. `inbound`: as `balanced`, for what
-    comes by the tunnel; `served`: what is told to other hosts (see `Router.tell`); `siblings`: instances' own addresses
-    that lead to other hosts, and to which; `tunnel`: its device is up (None: there is none); `idle`: other hosts that
-    linger in the group of an address, and no flow goes to them.
+    comes by the tunnel, `away`: for what leaves by dials; `served`: what is told to other hosts (see `Router.tell`);
+    `siblings`: instances' own addresses that lead to other hosts, and to which; `tunnel`: its device is up (None: there
+    is none); `idle`: other hosts that linger in the group of an address, and no flow goes to them.
     """
 
     links: dict[str, bool]
@@ -66,6 +69,7 @@ class RouterSeen:
     covers: frozenset[Prefix]
     balanced: dict[Address, tuple[Member, ...]]
     inbound: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
+    away: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
     served: dict[Address, int] = field(default_factory=dict)
     siblings: dict[Address, IPv4Address] = field(default_factory=dict)
     tunnel: bool | None = None
@@ -73,9 +77,9 @@ class RouterSeen:
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
 
 
-def buckets_for(expected: int, *, inbound: bool = False) -> int:
+def buckets_for(expected: int, *, entry: Entry = Entry.CLIENTS) -> int:
     """How many buckets a group should be made with for so many members."""
-    counts = TUNNEL_COUNTS if inbound else COUNTS
+    counts = TUNNEL_COUNTS if entry is Entry.TUNNEL else COUNTS
     return next((count for count in counts if count >= EACH * expected), counts[-1])
 
 
@@ -110,7 +114,7 @@ class Router:
 
     def __init__(self, net: Netlink) -> None:
         self._net = net
-        self._groups: dict[tuple[Address, bool], int] = {}
+        self._groups: dict[tuple[Address, Entry], int] = {}
         self._wide = True
 
     def look(self) -> RouterSeen:
@@ -141,7 +145,8 @@ class Router:
             external=external,
             covers=frozenset(covers),
             balanced=balanced,
-            inbound=dict(self._inbound(hops, names)) if tunnel is not None else {},
+            inbound=dict(self._groups_in(TUNNEL_TABLE, hops, names)) if tunnel is not None else {},
+            away=dict(self._groups_in(AWAY_TABLE, hops, names)) if tunnel is not None else {},
             served=self._served() if tunnel is not None else {},
             siblings=dict(self._siblings(hops)) if tunnel is not None else {},
             tunnel=tunnel,
@@ -157,10 +162,10 @@ class Router:
         except WorldError:
             return False  # it has gone meanwhile, or this kernel does not tell
 
-    def _inbound(
-        self, hops: Mapping[int, rtnl.NextHop], names: Mapping[int, str]
+    def _groups_in(
+        self, table: int, hops: Mapping[int, rtnl.NextHop], names: Mapping[int, str]
     ) -> Iterator[tuple[Address, tuple[Member, ...]]]:
-        for route in rtnl.routes(self._net, ROUTE_PROTOCOL, TUNNEL_TABLE):
+        for route in rtnl.routes(self._net, ROUTE_PROTOCOL, table):
             if (group := hops.get(route.nexthop)) and group.group:
                 yield route.prefix.network_address, _members(group, hops, names)
 
@@ -218,16 +223,16 @@ class Router:
 
     def set_next_hops(
         self, address: Address, members: tuple[Member, ...], gateways: Mapping[str, Address], expected: int = 0, *,
-        inbound: bool = False, source: IPv4Address | None = None,
+        entry: Entry = Entry.CLIENTS, source: IPv4Address | None = None,
     ) -> Grown | None:  # fmt: skip
         """Make or replace the group behind `address`. `gateways`: each member's private address of the same family;
-        `expected`: how many members there are to be, which counts where the group is made. `inbound`: the group for
-        what comes by the tunnel; `source`: our end of it, where members are other hosts. What was replaced by a larger
+        `expected`: how many members there are to be, which counts where the group is made. `entry`: for
+        which packets; `source`: our end of the tunnels, where members are other hosts. What was replaced by a larger
         one, if so.
         """
         index = {link.name: link.index for link in rtnl.links(self._net)}
         known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
-        group = self._group_of(address, inbound) or self._free_group(address, inbound)
+        group = self._group_of(address, entry) or self._free_group(address, entry)
         there = known.get(group)
         among = {number for number, _ in there.group} if there else set()
         hops: list[tuple[Member, list[int]]] = []
@@ -242,15 +247,15 @@ class Router:
             self._write_group(number, hops, buckets)
 
         # the kernel refuses another count for a group that exists
-        wanted = buckets_for(max(expected, len(members)), inbound=inbound)
+        wanted = buckets_for(max(expected, len(members)), entry=entry)
         buckets = there.buckets if there and there.buckets else wanted
         if there and buckets < min(wanted, LEAST_EACH * len(members)):
-            self._succeed(ip_network(address), there, write, wanted, inbound)
+            self._succeed(ip_network(address), there, write, wanted, entry)
             return Grown(
                 address=address, members=tuple(m.short for m in members if not m.peer), before=buckets, after=wanted
             )
         write(group, buckets)
-        self._groups[address, inbound] = group
+        self._groups[address, entry] = group
         return None
 
     def _write_group(self, group: int, hops: list[tuple[Member, list[int]]], buckets: int) -> None:
@@ -317,31 +322,30 @@ class Router:
             self._succeed(route.prefix, old, write, buckets_for(len(old.group)))
 
     def _succeed(
-        self, prefix: Prefix, old: rtnl.NextHop, write: Callable[[int, int], None], buckets: int, inbound: bool = False
+        self, prefix: Prefix, old: rtnl.NextHop, write: Callable[[int, int], None], buckets: int,
+        entry: Entry = Entry.CLIENTS,
     ) -> None:
         """A new group in the place of an old one, which may be without a route yet."""
-        address, table = prefix.network_address, TUNNEL_TABLE if inbound else MAIN_TABLE
+        address, table = prefix.network_address, _TABLES[entry]
         routed = any(r.prefix == prefix and r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL, table))
-        new = self._free_group(address, inbound) if routed else old.id
+        new = self._free_group(address, entry) if routed else old.id
         if not routed:
             rtnl.delete_nexthop(self._net, old.id)
         write(new, buckets)
         if routed:
             rtnl.set_route(self._net, prefix, ROUTE_PROTOCOL, nexthop=new, table=table)
             rtnl.delete_nexthop(self._net, old.id)
-        self._groups[address, inbound] = new
+        self._groups[address, entry] = new
 
-    def set_route(self, address: Address, *, inbound: bool = False) -> None:
+    def set_route(self, address: Address, *, entry: Entry = Entry.CLIENTS) -> None:
         """The route to the group that `set_next_hops` made."""
-        group = self._groups.get((address, inbound)) or self._group_of(address, inbound)
-        group = group or self._free_group(address, inbound)
-        table = TUNNEL_TABLE if inbound else MAIN_TABLE
-        rtnl.set_route(self._net, ip_network(address), ROUTE_PROTOCOL, nexthop=group, table=table)
+        group = self._groups.get((address, entry)) or self._group_of(address, entry)
+        group = group or self._free_group(address, entry)
+        rtnl.set_route(self._net, ip_network(address), ROUTE_PROTOCOL, nexthop=group, table=_TABLES[entry])
 
-    def remove_route(self, address: Address, *, inbound: bool = False) -> None:
-        group = self._group_of(address, inbound)
-        table = TUNNEL_TABLE if inbound else MAIN_TABLE
-        rtnl.delete_route(self._net, ip_network(address), ROUTE_PROTOCOL, table=table)
+    def remove_route(self, address: Address, *, entry: Entry = Entry.CLIENTS) -> None:
+        group = self._group_of(address, entry)
+        rtnl.delete_route(self._net, ip_network(address), ROUTE_PROTOCOL, table=_TABLES[entry])
         if group:
             rtnl.delete_nexthop(self._net, group)
 
@@ -362,18 +366,18 @@ class Router:
                 rtnl.delete_nexthop(self._net, number)
         return True
 
-    def _group_of(self, address: Address, inbound: bool = False) -> int:
-        prefix, table = ip_network(address), TUNNEL_TABLE if inbound else MAIN_TABLE
+    def _group_of(self, address: Address, entry: Entry) -> int:
+        prefix, table = ip_network(address), _TABLES[entry]
         routes = rtnl.routes(self._net, ROUTE_PROTOCOL, table)
         # a route that somebody else has led to a single hop leads to no group
         groups = (r.nexthop for r in routes if r.prefix == prefix and not _HOPS <= r.nexthop < _GROUPS)
         return next((number for number in groups if number), 0)
 
-    def _free_group(self, address: Address, inbound: bool = False) -> int:
+    def _free_group(self, address: Address, entry: Entry) -> int:
         """The group id for an address without a route: from its hash, so that one left by an interrupted change is
         taken up again.
         """
-        first, table = (_INBOUND, TUNNEL_TABLE) if inbound else (_GROUPS, MAIN_TABLE)
+        first, table = _FIRST[entry], _TABLES[entry]
         used = {r.nexthop for r in rtnl.routes(self._net, ROUTE_PROTOCOL, table)}
         number = zlib.crc32(address.packed) & 0x3FFF_FFFF
         while first | number in used:  # two addresses with one hash

@@ -16,6 +16,7 @@ from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE, MarkRule, Rule
 from anypop.agent.decide.backbone import Tunnel
 from anypop.agent.naming import (
+    AWAY_TABLE,
     DRAIN_MARK_MASK,
     LOWEST_PEER_TABLE,
     ROUTE_PROTOCOL,
@@ -111,10 +112,11 @@ def remove(net: Netlink) -> None:
             rtnl.delete_route(net, route.prefix, _BIRD, route.metric, table)
     for route in rtnl.routes(net, ROUTE_PROTOCOL, SIBLINGS_TABLE):
         rtnl.delete_route(net, route.prefix, ROUTE_PROTOCOL, table=SIBLINGS_TABLE)
-    for route in rtnl.routes(net, ROUTE_PROTOCOL, TUNNEL_TABLE):
-        rtnl.delete_route(net, route.prefix, ROUTE_PROTOCOL, table=TUNNEL_TABLE)
-        if route.nexthop:
-            rtnl.delete_nexthop(net, route.nexthop)
+    for table in (TUNNEL_TABLE, AWAY_TABLE):
+        for route in rtnl.routes(net, ROUTE_PROTOCOL, table):
+            rtnl.delete_route(net, route.prefix, ROUTE_PROTOCOL, table=table)
+            if route.nexthop:
+                rtnl.delete_nexthop(net, route.nexthop)
     rtnl.delete_link(net, TUNNEL)  # its next hops and their routes go with it
     _set_rules(net, [])
     for marked in _MARKED:
