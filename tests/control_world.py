@@ -7,7 +7,7 @@ running and announced.
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import httpx
 from sqlalchemy import event
 
+from anypop.agent.decide.backbone import Carriers
 from anypop.api.app import make_app
 from anypop.api.context import Platform
 from anypop.control.accounts import Accounts
@@ -312,6 +313,7 @@ class FakeAgent:
         self.sent: dict[HostName, int] = {}
         self.capacity: Capacity | None = None
         self.packets: int | None = 0
+        self.used_millis: int | None = None
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
 
@@ -357,6 +359,7 @@ class FakeAgent:
             prefixes=tuple(self._prefixes(order)),
             gone=() if self.drains else self.gone,
             capacity=self.capacity,
+            used_millis=self.used_millis,
             **self._backbone(order),
         )
 
@@ -374,12 +377,25 @@ class FakeAgent:
                 CarriedReport(address=a, local=0, shares=((host, 1),))
                 for a, host in sorted(nearest.items(), key=lambda item: int(item[0]))
                 if a not in own
-            ),
+            )
+            + tuple(self._dialled(order, own)),
             "tunnels": tuple(
                 TunnelReport(host=peer.host, up=not self.cut, sent_bytes=self.sent.get(peer.host, 0), received_bytes=0)
                 for peer in peers
             ),
         }
+
+    def _dialled(self, order: Order, own: set[Address]) -> Iterator[CarriedReport]:
+        """What leaves by dials, of what is served here: as the agent decides it by who serves elsewhere."""
+        assert order.backbone is not None
+        offers = {} if self.cut else {
+            p.address: dict.fromkeys(self.world.serving.get(p.host, ()), 1) for p in order.backbone.peers
+        }  # fmt: skip
+        carriers = Carriers(order, offers)
+        for address in sorted(carriers.dialled(own), key=lambda a: (a.version, int(a))):
+            if takers := carriers.takers(address):
+                kept = carriers.kept(order.pop, address)
+                yield CarriedReport(address=address, local=kept, shares=((takers[0][0].host, 100 - kept),), kept=kept)
 
     def _instance(self, ordered: InstanceOrder) -> InstanceReport:
         template = self.made_from.get(ordered.uid, ordered.template)

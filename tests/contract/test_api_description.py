@@ -492,6 +492,8 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/readmit", {})
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/reset", {})
     drain = own.send("POST", "/anypop/v1/drains", {"drain": {"target": network["pops"][0]["city"]}})["drain"]["id"]
+    own.send("PUT", "/anypop/v1/dials", {"dial": {"pop": network["pops"][0]["city"], "percent": 100}})
+    own.get("/anypop/v1/dials")
     own.get("/anypop/v1/drains")
     own.get(f"/anypop/v1/drains/{drain}")
     own.send("POST", f"/anypop/v1/drains/{drain}/undrain", {})

@@ -339,6 +339,7 @@ def test_a_way_is_told_to_its_end_and_an_answer_that_was_carried_as_that(world: 
             "known": True,
             "local": 0,
             "shares": [{"host": "AMS", "pop": "AMS", "share": 1, "up": True}],
+            "kept": None,
         }
     ]
     assert found["sentences"][-1] == "In LHR: its host sends 100 % by tunnel to AMS."

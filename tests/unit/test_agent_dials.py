@@ -66,7 +66,7 @@ def test_what_a_dial_does_not_keep_goes_to_the_nearest_other_pop() -> None:
     assert host.guard is not None
     assert host.guard.halves == (A,)
     (told,) = report(host).carried
-    assert (told.local, told.shares, told.kept) == (3000, ((AMS.host, 7000),), 30)
+    assert (told.local, told.shares, told.kept) == (3, ((AMS.host, 7),), 30)
 
 
 def test_a_dial_of_nothing_sends_all_new_flows_away_and_announces_on() -> None:
@@ -75,7 +75,7 @@ def test_a_dial_of_nothing_sends_all_new_flows_away_and_announces_on() -> None:
     assert host.served == {A: 1}
     assert host.speaker is not None
     assert host.speaker.exports
-    assert [(c.local, c.shares) for c in report(host).carried] == [(0, ((AMS.host, 10_000),))]
+    assert [(c.local, c.shares) for c in report(host).carried] == [(0, ((AMS.host, 1),))]
 
 
 def test_nobody_else_who_can_take_it_means_that_it_is_served_here() -> None:

@@ -475,7 +475,7 @@ class Agent:
         report = report_of(
             seen, pop=self._pop, host=self._host, generation=generation, at=self._clock(), refused=self._refused,
             drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),
-            capacity=self._observer.capacity, began=self._began,
+            capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
         )  # fmt: skip
         return trimmed(report)
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl, steering, tunnel
+from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.bfd import orphans
 from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, arrivals_table, firewall_table, short, short_of_link
@@ -49,9 +49,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
                 namespaces.remove_name(netns.path_of(f"{prefix}-i-{key}"))
         with _tell(troubles):
             tunnel.remove(net)
-            steering.remove(net, prefix)
         with _tell(troubles):
-            nftables.delete_tunnels_table(prefix)
+            nftables.delete_tunnels_tables(prefix)
         with _tell(troubles):
             _remove_routes(net)
         with _tell(troubles):

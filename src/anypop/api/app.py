@@ -16,6 +16,7 @@ from anypop.api import (
     backbone,
     changes,
     communities,
+    dials,
     drains,
     errors,
     events,
@@ -47,7 +48,7 @@ ROUTERS = tuple(
     for part in (
         identity, stacks, workloads, logs,
         prices, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
-        healthz, pops, hosts, backbone, drains, events, audit, quotas, network, agents,
+        healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip
 

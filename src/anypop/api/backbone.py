@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from anypop.api.context import OperatorAccount, Platform, PlatformDep
+from anypop.api.dials import data_of, shown, stands
 from anypop.api.documentation import answers
 from anypop.api.models.platform import BackboneState
 from anypop.api.pops import tunnels_data
@@ -24,7 +25,7 @@ MOST_MONTHS = 24
 
 @router.get("/backbone")
 @answers(BackboneState)
-async def show_backbone(_: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+async def show_backbone(account: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
     """Show the tunnels between hosts, what is carried, and what was sent each month."""
     state = platform.core.state
     rules, plan = state.network.backbone, state.plan
@@ -40,6 +41,7 @@ async def show_backbone(_: OperatorAccount, platform: PlatformDep) -> dict[str, 
             for name in hosts
             for t in tunnels_data(platform, name).get("tunnels", ())
         ],
+        "dials": [data_of(state, d) for d in shown(platform, account) if stands(d)],
         "months": [_month(platform, month) for month in months(state.traffic.values())[:MOST_MONTHS]],
     }
 

@@ -43,6 +43,7 @@ TAGS = {
     "stacks": "The projects of an account.",
     "workloads": "Workloads, their instances, and where they can be.",
     "rollouts": "How changes are brought to instances and announcements.",
+    "dials": "How much of its new connections a PoP keeps, of one workload or of all.",
     "drains": "Taking the traffic from a PoP, a host, an upstream or an instance, and bringing it back.",
     "prices": "What a workload would cost.",
     "quotas": "What may be declared.",

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from anypop.api.announcements import shared_data
 from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.dials import words_of
 from anypop.api.documentation import answers
 from anypop.api.models.platform import Pops
 from anypop.control.accounts import Account
@@ -81,6 +82,7 @@ def _pop(platform: Platform, city: CityCode) -> dict[str, Any]:
         "location": place,
         **{key: worst[key] for key in alike},
         **({"drain": drain_words(drains)} if drains else {}),
+        **({"dial": words} if (words := words_of(platform.core.state, city)) else {}),
         "sessions": [session for host in hosts for session in host["sessions"]],
         "prefixes": [prefix for host in hosts for prefix in host["prefixes"]],
         "instances": {

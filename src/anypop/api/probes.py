@@ -304,4 +304,8 @@ def with_onward(platform: Platform, address: Address, why: Mapping[str, Any]) ->
         state.plan.sites.pop_of,
     )
     words = sentences(site.city, found)
-    return {**why, "onward": [codec.to_data(one) for one in found], "sentences": [*why.get("sentences", ()), *words]}
+    return {
+        **why,
+        "onward": [codec.to_data(one) for one in found],
+        "sentences": [*why.get("sentences", ()), *words],
+    }

@@ -5,7 +5,7 @@ In: nothing but the command. Out: control's answer as tables. Control counts and
 
 import typer
 
-from anypop.cli import views
+from anypop.cli import dials, views
 from anypop.cli.call import Call, command
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
@@ -28,6 +28,8 @@ def lines(found: views.Data) -> list[Shown]:
     carried = ", ".join(map(str, found.get("carried") or [])) or "nothing yet"
     head = "no backbone: each PoP is on its own (docs/backbone.md)" if not found.get("on") else f"carried: {carried}"
     shown: list[Shown] = [head, "", tunnels_table(found.get("tunnels") or [])]
+    if dialled := found.get("dials"):
+        shown += ["", dials.table(dialled)]
     if months := found.get("months"):
         shown += ["", months_table(months)]
     return shown

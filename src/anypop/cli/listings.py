@@ -78,6 +78,7 @@ def _trouble(pop: views.Data, *, trusted: bool) -> str:
         return views.text(pop.get("says") or pop.get("reason"))
     found = [f"refused an order: {pop['refused']}"] if pop.get("refused") else []
     found += [f"drain: {pop['drain']}"] if pop.get("drain") else []
+    found += [f"dial: {pop['dial']}"] if pop.get("dial") else []
     if pop.get("reason") in (Reason.NO_HEALTHY_INSTANCE, Reason.SESSION_DOWN):
         found.append(views.text(pop.get("says")))
     found += [

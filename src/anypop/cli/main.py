@@ -20,6 +20,7 @@ from anypop.cli import (
     backbone,
     backups,
     changes,  # noqa: F401
+    dials,
     drains,
     hosts,
     instances,
@@ -101,6 +102,7 @@ app.add_typer(hosts.quotas, name="quota")
 listings.register(app)
 drains.register(app)
 instances.register(app)
+dials.register(app)
 audit.register(app)
 probes.register(app)
 app.add_typer(announce.app, name="announce")

@@ -93,4 +93,5 @@ def _onward(one: views.Data) -> str:
         return "not known: no report of late"
     parts = [f"here {one['local']}"] if one.get("local") else []
     parts += [f"{s.get('host')} {s.get('share')}{'' if s.get('up') else ' (down)'}" for s in one.get("shares") or []]
-    return ", ".join(parts) or "nowhere"
+    dial = f" (dialled to {one['kept']} %)" if one.get("kept") is not None else ""
+    return (", ".join(parts) or "nowhere") + dial

@@ -95,6 +95,18 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
                 was=_asked(asked),
                 became=_asked(drain),
             )
+    for dialled in sorted(differing(before.dials, after.dials)):
+        was_dial, dial = before.dials.get(dialled), after.dials.get(dialled)
+        if dial is None or (was_dial is not None and was_dial.version == dial.version):
+            continue
+        mine = after.workloads.get(dial.workload_id) if dial.workload_id else None
+        declared = True
+        yield Noted(
+            subject=f"{mine.workload.slug} {dial.pop}" if mine else dial.pop,
+            stack_id=mine.stack_id if mine else None,
+            was=codec.to_data(was_dial) if was_dial else None,
+            became=codec.to_data(dial),
+        )
     for rollout in sorted(differing(before.rollouts, after.rollouts)) if not declared else ():
         began, goes = before.rollouts.get(rollout), after.rollouts.get(rollout)
         workload_of = (goes or began).workload_id if (goes or began) is not None else None  # type: ignore[union-attr]

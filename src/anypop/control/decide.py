@@ -12,6 +12,7 @@ from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
 from anypop.control.rolling import rolled, swept
+from anypop.control.shedding import with_shedding
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.control.traffic import with_traffic
 from anypop.judge.judged import Judged, Memory
@@ -79,7 +80,7 @@ def decide(
     draft = replace(draft, verdict=heard, rests=without_keys(draft.rests, draft.rests_over(now)))
     draft = rolled(before, draft, news | turned, now)
     draft = with_losses(before, draft, sites.hosts.keys(), news, now)
-    draft = with_drains(draft, now)
+    draft = with_shedding(with_drains(draft, now), now)
     changed = _Changed()
     touched = touched_between(before, draft)
     planned_anew = standing is None or sites is not standing.sites or bool(touched)
@@ -115,6 +116,9 @@ def decide(
     estranged = {h for h in {*before.strangers, *draft.strangers} if before.strangers.get(h) != draft.strangers.get(h)}
     proven = _proven_otherwise(before.history, memory, differing(judged.newcomers, verdict.newcomers))
     concerned = changed.hosts | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
+    may_differ = differing(before.dials, draft.dials) or (draft.dials and before.anycast is not draft.anycast)
+    if may_differ and before.dialled() != draft.dialled():
+        concerned |= planned.hosts.keys()  # each has to know who takes what another does not keep
     return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
 
 
@@ -236,6 +240,7 @@ def _without_finished(draft: State, now: float) -> State:
         rollouts=without_keys(draft.rollouts, [key for w in done for key in draft.rollouts_of(w)]),
         anycast=without_keys(draft.anycast, done),
         rules=without_keys(draft.rules, [key for w in done for key in draft.rules_of(w)]),
+        dials=without_keys(draft.dials, [key for w in done for key in draft.dials_of(w)]),
         rests=with_entries(draft.rests, released),
     )
 
@@ -249,6 +254,7 @@ def _ordered(
     Orders of hosts that have left the network stay, so that generations go on where they were if the host returns.
     """
     orders: dict[HostName, Issued] = {}
+    dials = draft.dialled()
     counting = Counting(
         owner_of=planned.owner_of,
         is_idle=_is_idle(draft, planned),
@@ -270,6 +276,7 @@ def _ordered(
             grants=draft.verdict.hosts[host].grants,
             counting=counting,
             rules=planned.network.instances,
+            dials=dials,
         )
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))

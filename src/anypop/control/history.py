@@ -7,6 +7,7 @@ An event's `kind` is stable for machines.
 from collections.abc import Collection, Iterator
 
 from anypop.control.blame import affected, because, dark, failing, is_carried, names
+from anypop.control.dial_events import dialled_between
 from anypop.control.drain_events import drained_between
 from anypop.control.sharing import shared, tenants
 from anypop.control.state import Declaration, State
@@ -32,6 +33,7 @@ def events_between(before: State, after: State) -> list[Event]:
         _declared,
         _rolled,
         drained_between,
+        dialled_between,
         _ruled,
         _noted,
         _shared,

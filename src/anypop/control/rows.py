@@ -16,6 +16,7 @@ from anypop.judge.judged import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
 from anypop.model import codec
 from anypop.model.announce import Prefix, Scope, ScopeRule
+from anypop.model.dial import Dial
 from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order_delta import apply, delta, written
@@ -121,6 +122,14 @@ def of_drain(drain: Drain) -> Row:
 
 def to_drain(row: RowMapping) -> Drain:
     return codec.from_json(Drain, row["body"])
+
+
+def of_dial(dial: Dial) -> Row:
+    return {"pop": dial.pop, "workload_id": dial.workload_id, "body": codec.to_json(dial).decode()}
+
+
+def to_dial(row: RowMapping) -> Dial:
+    return codec.from_json(Dial, row["body"])
 
 
 def _of_incarnation(incarnation: Incarnation) -> Row:

@@ -157,6 +157,15 @@ drains = Table(
     Column("body", Text, nullable=False),
 )
 
+# Without a workload: of a whole PoP.
+dials = Table(
+    "dials",
+    metadata,
+    Column("pop", String(16), primary_key=True),
+    Column("workload_id", String(36), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
 rollouts = Table(
     "rollouts",
     metadata,

@@ -15,6 +15,8 @@ from typing import Any
 from anypop.judge.judged import Judged, Memory
 from anypop.judge.verdict import Received
 from anypop.model.announce import ScopeRule
+from anypop.model.backbone import DialledPop
+from anypop.model.dial import Dial
 from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, StackId, WorkloadId
 from anypop.model.network import Network, Pop
@@ -25,6 +27,7 @@ from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
 from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.workload import Workload
+from anypop.plan.dials import dialled
 from anypop.plan.parse import Secret
 from anypop.plan.placement import removal_of
 from anypop.plan.planned import Planned
@@ -34,6 +37,7 @@ from anypop.plan.rooms import capacities_of
 RuleKey = tuple[WorkloadId, CityCode, str]
 RevisionKey = tuple[WorkloadId, int]
 TrafficKey = tuple[HostName, str]
+DialKey = tuple[CityCode, WorkloadId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +188,7 @@ class State:
     evicted: Mapping[HostName, float] = field(default_factory=dict)
     traffic: Mapping[TrafficKey, Traffic] = field(default_factory=dict)
     drains: Mapping[str, Drain] = field(default_factory=dict)
+    dials: Mapping[DialKey, Dial] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Planned | None = None
@@ -244,6 +249,7 @@ class State:
             lost=self.lost,
             moves=self.moves,
             drains=tuple(self.active_drains()),
+            dials=tuple(self.dials[key] for key in sorted(self.dials)),
             eases=self.eases,
             serial=self.serial,
         )
@@ -352,6 +358,17 @@ class State:
     def traffic_of(self, host: HostName) -> Mapping[TrafficKey, Traffic]:
         return grouped(self.traffic, "host", host)
 
+    def dials_of(self, workload_id: WorkloadId) -> Mapping[DialKey, Dial]:
+        return grouped(self.dials, "workload", workload_id)
+
+    def shedding(self) -> Mapping[DialKey, Dial]:
+        """Those that follow the load of their PoP."""
+        return grouped(self.dials, "sheds", True)
+
+    def dialled(self) -> tuple[DialledPop, ...]:
+        """As hosts are told."""
+        return dialled(self.dials.values(), self.anycast, (pop.city for pop in self.network.pops))
+
     def rules_of(self, workload_id: WorkloadId) -> Mapping[RuleKey, ScopeRule]:
         return grouped(self.rules, "workload", workload_id)
 
@@ -384,6 +401,7 @@ _GROUPS: Mapping[str, Groups] = {
         "active": lambda _, d: True if d.active else None,
         "pop": lambda _, d: d.pop if d.active else None,
     },
+    "dials": {"workload": lambda key, _: key[1], "sheds": lambda _, d: True if d.shed_above is not None else None},
     "orders": {},
     "reports": {},
 }

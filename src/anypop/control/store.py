@@ -49,7 +49,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0011"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0012"  # the newest module under migrations/versions; a test compares
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
@@ -219,6 +219,7 @@ class Store:
             received = [rows.to_received(r) for r in _all(link, schema.reports)]
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
+            dials = [rows.to_dial(r) for r in _all(link, schema.dials)]
             drained = [rows.to_drain(r) for r in _all(link, schema.drains)]
             evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
             carried = [rows.to_traffic(r) for r in _all(link, schema.traffic)]
@@ -235,6 +236,7 @@ class Store:
             evicted=evicted,
             traffic={(t.host, t.month): t for t in carried},
             drains={d.id: d for d in drained},
+            dials={(d.pop, d.workload_id): d for d in dials},
             orders={i.order.host: i for i in issued},
             reports={r.report.host: r for r in received},
             history=memory,

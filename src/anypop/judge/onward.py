@@ -37,7 +37,7 @@ def onward(
         shares = tuple(
             Share(host=host, pop=pop_of(host), share=share, up=host in up) for host, share in sent.shares if share
         )
-        found.append(Onward(host=part.host, known=True, local=sent.local, shares=shares))
+        found.append(Onward(host=part.host, known=True, local=sent.local, shares=shares, kept=sent.kept))
     return tuple(found)
 
 
@@ -61,7 +61,8 @@ def _sentence(pop: CityCode, one: Onward) -> str:
         for s in one.shares
     )
     kept = f"serves {_percent(one.local, total)} of the new connections itself and sends" if one.local else "sends"
-    return f"In {pop}: {name} {kept} {sent}."
+    dial = f", since {pop} is dialled to {one.kept} %" if one.kept is not None else ""
+    return f"In {pop}: {name} {kept} {sent}{dial}."
 
 
 def _percent(part: int, total: int) -> str:

@@ -89,10 +89,12 @@ class Share:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Onward:
     """How a host of the PoP where traffic came in passes it on: `local` parts to its own instances, the rest to other
-    hosts. `known`: its report may be believed; otherwise nothing is.
+    hosts. `known`: its report may be believed; otherwise nothing is. `kept`: in percent, where its
+    PoP's dial is in force.
     """
 
     host: HostName
     known: bool
     local: int
     shares: tuple[Share, ...] = ()
+    kept: int | None = None

@@ -35,6 +35,8 @@ class EventKind(StrEnum):
     DRAIN_STUCK = "drain-stuck"
     DRAIN_RETURNS = "drain-returns"
     DRAIN_OVER = "drain-over"
+    DIALLED = "dialled"
+    SHEDS = "sheds"
     SCOPE_CHANGED = "scope-changed"
     NOT_PLANNED = "not-planned"
     PREFIX_SHARED = "prefix-shared"

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.model.announce import Announcement, Prefix, ScopeRule
-from anypop.model.backbone import Backbone
+from anypop.model.backbone import Backbone, DialledPop
+from anypop.model.dial import Dial
 from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity, Network
@@ -69,8 +70,8 @@ class World:
     `resting_*` were released too short a time ago to be used again. `capacities`: what hosts have for instances; a
     host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed; `moves`:
     incarnations there that may be placed elsewhere now. `drains`: those that stand; `eases`: incarnations for which a
-    drain wants a successor beside them now. `serial` grows with every plan and goes into the uids of new
-    incarnations, so that a name which comes back is never taken for the one that went.
+    drain wants a successor beside them now. `dials`: all that were asked for. `serial` grows with every plan and goes
+    into the uids of new incarnations, so that a name which comes back is never taken for the one that went.
     """
 
     network: Network
@@ -90,6 +91,7 @@ class World:
     moves: frozenset[str] = frozenset()
     drains: tuple[Drain, ...] = ()
     eases: frozenset[str] = frozenset()
+    dials: tuple[Dial, ...] = ()
     serial: int = 0
 
 
@@ -130,7 +132,7 @@ class HostPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each
-    host of the network. `carried`: see `Backbone`.
+    host of the network. `carried`, `dials`: see `Backbone`.
     """
 
     network: Network
@@ -140,6 +142,7 @@ class Plan:
     removals: tuple[tuple[HostName, Removal], ...] = ()
     notes: tuple[PlanNote, ...] = ()
     carried: frozenset[Prefix] = frozenset()
+    dials: tuple[DialledPop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

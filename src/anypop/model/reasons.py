@@ -51,6 +51,13 @@ class Reason(StrEnum):
     RETURNING = "returning"
     UNDRAINED = "undrained"
     DEADLINE_PASSED = "deadline-passed"
+    # dials
+    DIALLED = "dialled"
+    UNDIALLED = "undialled"
+    SHEDS = "sheds"
+    DIAL_WAITS = "dial-waits"
+    NOBODY_TAKES = "nobody-takes"
+    NO_BACKBONE = "no-backbone"
     # instances
     SCHEDULED = "scheduled"
     PULLING = "pulling"
@@ -139,6 +146,12 @@ _SAYS: dict[Reason, str] = {
     Reason.RETURNING: "comes back, stage by stage",
     Reason.UNDRAINED: "is back, as it was",
     Reason.DEADLINE_PASSED: "was not through at its deadline, and nothing was done by force",
+    Reason.DIALLED: "sends a part of its new connections to other PoPs, as it is dialled",
+    Reason.UNDIALLED: "keeps all of its new connections",
+    Reason.SHEDS: "is above its set load, and sends a part of its new connections to other PoPs",
+    Reason.DIAL_WAITS: "waits until its hosts have told that they do it",
+    Reason.NOBODY_TAKES: "serves all of it, since nobody in another PoP can take it now",
+    Reason.NO_BACKBONE: "serves all of it, since there is no backbone",
     Reason.SCHEDULED: "waits for its PoP to report",
     Reason.PULLING: "its image is being pulled",
     Reason.PULL_FAILED: "its image cannot be pulled",

@@ -205,7 +205,8 @@ class Report:
     `generation` is the order it obeys (0: none yet). `gone`: uids whose removal is complete. `orphans`: names of our
     instances that no order explains. `drift`: one line for each difference that a full pass found and no event had told
     of. `capacity`: what the machine has for instances, less a reserve; None: not told. `began`: when the agent's
-    process did; None: not told.
+    process did; None: not told. `used_millis`: processor time of all instances at the last measure, in
+    thousandths of a core; None: not told.
     """
 
     pop: CityCode
@@ -224,3 +225,4 @@ class Report:
     began: float | None = None
     carried: tuple[CarriedReport, ...] = ()
     tunnels: tuple[TunnelReport, ...] = ()
+    used_millis: int | None = None

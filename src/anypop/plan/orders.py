@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from anypop.model.announce import Address, Announcement, Prefix
+from anypop.model.backbone import DialledPop
 from anypop.model.confinement import InstanceRules
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network
@@ -45,6 +46,7 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
             carried=plan.carried,
         ),
         rules=plan.network.instances,
+        dials=plan.dials,
     )
 
 
@@ -96,9 +98,11 @@ def cut(
     grants: tuple[Grant, ...],
     counting: Counting,
     rules: InstanceRules,
+    dials: tuple[DialledPop, ...] = (),
 ) -> Order:
     """The order of one host out of its part of a plan. `ours`: of the network, worked out once for all hosts; `grants`:
-    the judge's answers to it; `counting`: for all hosts as well; `rules`: the operator's for instances.
+    the judge's answers to it; `counting`: for all hosts as well; `rules`: the operator's for instances; `dials`: of all
+    PoPs.
     """
     told_here = {a.prefix for a in part.announcements}
     return Order(
@@ -121,7 +125,7 @@ def cut(
         management=network.management,
         rpki=network.rpki,
         rules=rules,
-        backbone=part.backbone,
+        backbone=replace(part.backbone, dials=dials) if part.backbone is not None and dials else part.backbone,
     )
 
 

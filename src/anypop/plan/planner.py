@@ -18,6 +18,7 @@ from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
 from anypop.plan.announcements import order_of, own, told_of
 from anypop.plan.anycast import allocate
+from anypop.plan.dials import dialled
 from anypop.plan.fields import filled
 from anypop.plan.ground import Ground, WorldGround
 from anypop.plan.placement import settle
@@ -95,6 +96,7 @@ def plan(world: World) -> Plan:
         removals=tuple(removals),
         notes=(*notes, *address_notes, *(note for of_prefix in told.values() for note in of_prefix.notes)),
         carried=carried,
+        dials=dialled(world.dials, table, sites.pops),
     )
 
 

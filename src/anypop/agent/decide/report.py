@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
+from math import gcd
 from typing import TypedDict
 
 from anypop.agent.decide import milestones
@@ -28,6 +29,7 @@ from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.repeats import TOLD_FROM, Asked
 from anypop.agent.decide.steps import (
+    DIALS,
     ERRORS,
     FIREWALL,
     GUARD,
@@ -65,7 +67,7 @@ class _Last(TypedDict, total=False):
     last_finished_at: float | None
 
 
-_OWN_LANES = (ROUTER, FIREWALL, ERRORS, SPEAKER, TUNNELS, GUARD)
+_OWN_LANES = (ROUTER, FIREWALL, ERRORS, SPEAKER, TUNNELS, GUARD, DIALS)
 UDP_IS_KEPT = (
     "answers by UDP leave from the address that was asked; on a wildcard socket each flow is tracked for that: a busy "
     "server binds to its addresses"
@@ -75,7 +77,7 @@ UDP_IS_KEPT = (
 def report_of(
     seen: Facts | Observed, *, pop: CityCode, host: HostName, generation: int, at: float, refused: Reason | None,
     drift: tuple[str, ...], errors: tuple[str, ...], capacity: Capacity | None = None,
-    began: float | None = None,
+    used_millis: int | None = None, began: float | None = None,
 ) -> Report:  # fmt: skip
     """The report at one moment. Given no more than `Observed`: there is no order, or nothing is known yet about what
     it names.
@@ -84,7 +86,7 @@ def report_of(
         orphans = tuple(sorted({str(c.instance) for c in seen.containers}))
         return Report(
             pop=pop, host=host, at=at, generation=generation, refused=refused, errors=errors, orphans=orphans,
-            capacity=capacity, began=began,
+            capacity=capacity, used_millis=used_millis, began=began,
         )  # fmt: skip
     facts, trouble, asked = seen, seen.observed.memory.trouble, seen.observed.memory.asked
     lanes = tuple(f"{lane}: {trouble[lane].message}" for lane in _OWN_LANES if lane in trouble)
@@ -95,8 +97,8 @@ def report_of(
         sessions=_sessions(facts, at),
         prefixes=_prefixes(facts, at),
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
-        orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity, began=began,
-        carried=_carried(facts), tunnels=facts.observed.tunnels,
+        orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity, used_millis=used_millis,
+        began=began, carried=_carried(facts), tunnels=facts.observed.tunnels,
     )  # fmt: skip
 
 
@@ -351,7 +353,7 @@ def _carried(facts: Facts) -> tuple[CarriedReport, ...]:
 def _dialled(
     local: int, parts: Mapping[IPv4Address, int], away: Iterable[Member], kept: int
 ) -> tuple[int, dict[IPv4Address, int]]:
-    """What the groups say, with what leaves by a dial before it comes to them; of ten thousand."""
+    """What the groups say, with what leaves by a dial before it comes to them."""
     leaves = {m.peer: m.weight for m in away if m.peer is not None}
     stay, gone = local + sum(parts.values()), sum(leaves.values())
     if not stay or not gone:
@@ -359,7 +361,8 @@ def _dialled(
     found = {peer: 100 * kept * weight // stay for peer, weight in parts.items()}
     for peer, weight in leaves.items():
         found[peer] = found.get(peer, 0) + 100 * (FULL - kept) * weight // gone
-    return 100 * kept * local // stay, found
+    shared = gcd(100 * kept * local // stay, *found.values()) or 1
+    return 100 * kept * local // stay // shared, {peer: part // shared for peer, part in found.items()}
 
 
 def _in_order(addresses: Iterable[Address]) -> tuple[Address, ...]:

@@ -38,6 +38,7 @@ from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.log_files import LogFiles, LogSeen
 from anypop.agent.observe.offers import Offers
 from anypop.agent.observe.probes import Probes, Target
+from anypop.agent.observe.processor import Processor
 from anypop.agent.observe.templates import Templates
 from anypop.host import control_groups, inventory, netns
 from anypop.model.announce import Address, Prefix
@@ -74,6 +75,8 @@ class Observer:
         self._looks_begun = self._look_kept = 0
         self.runtime_error = ""
         self.capacity: Capacity | None = None
+        self.used_millis: int | None = None
+        self._processor, self._clock = Processor(), clock
         self._logs = LogFiles()
         self._most_written = PLAIN_RULES.disk_bytes
         self.overfull: frozenset[str] = frozenset()
@@ -105,6 +108,8 @@ class Observer:
         with contextlib.suppress(WorldError, OSError):
             self.tunnel_bytes = guard.counted(self._prefix)
             self.away_lives = steering.lives(self._prefix) if self._ends else None
+        running = {c.key: c.pid for c in self.containers or () if c.state is ContainerState.RUNNING and c.pid}
+        self.used_millis = self._processor.used_millis(running, self._clock())
         with contextlib.suppress(WorldError):
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
@@ -224,8 +229,7 @@ class Observer:
             overfull=self.overfull,
             tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
             inbound=kernel.inbound, away=kernel.away, away_lives=self.away_lives, served=kernel.served,
-            siblings=kernel.siblings, idle=kernel.idle,
-            offers=self.offers.offers(),
+            siblings=kernel.siblings, idle=kernel.idle, offers=self.offers.offers(),
             tunnels=self._counted(backbone, speaker.tunnels),
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip

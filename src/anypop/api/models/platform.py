@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from anypop.api.models.announcements import SharedPrefix
 from anypop.api.models.common import Answer, Moment, Request, left_out
+from anypop.api.models.dials import DialState
 from anypop.api.models.workloads import InstancePhase, Location
 from anypop.model.backbone import BackboneRules
 from anypop.model.network import Capacity, Network
@@ -114,6 +115,7 @@ class PopState(Answer):
     report_age_s: float | None
     hosts: list[HostReport]
     drain: str = left_out("the drains that stand over it or one of its upstreams, and their stages")
+    dial: str = left_out("how much of its new connections it keeps, and whether that is in force")
     shared: list[SharedPrefix] = left_out("for the operator alone, where accounts share prefixes")
     tunnels: list[PopTunnel] = left_out("for the operator alone, where hosts carry for each other")
     drift: list[str] = left_out("for the operator alone")
@@ -146,12 +148,15 @@ class BackboneMonth(Answer):
 
 
 class BackboneState(Answer):
-    """The backbone: `carried` are the prefixes whose addresses hosts carry for each other."""
+    """The backbone: `carried` are the prefixes whose addresses hosts carry for each other, `dials` what PoPs
+    send to others though they serve it.
+    """
 
     on: bool
     rules: BackboneRules = left_out()
     carried: list[str]
     tunnels: list[BackboneTunnel]
+    dials: list[DialState]
     months: list[BackboneMonth]
 
 

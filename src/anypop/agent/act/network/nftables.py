@@ -10,7 +10,7 @@ from enum import Enum
 
 from anypop.agent.act.network import netlink as nl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import errors_table, tunnels_table
+from anypop.agent.naming import dials_table, errors_table, tunnels_table
 from anypop.model.errors import WorldError
 
 _SUBSYSTEM = 10
@@ -109,10 +109,11 @@ def delete_error_tables(prefix: str) -> None:
             delete_table(net, errors_table(prefix), family=family)
 
 
-def delete_tunnels_table(prefix: str) -> None:
-    """The one that guards the tunnels. Harmless when there is none."""
+def delete_tunnels_tables(prefix: str) -> None:
+    """The one that guards the tunnels, and that of the dials. Harmless when there are none."""
     with Netlink(nl.NETFILTER) as net:
-        delete_table(net, tunnels_table(prefix))
+        for table in (tunnels_table(prefix), dials_table(prefix)):
+            delete_table(net, table)
 
 
 def _dump(net: Netlink, what: str, message: int, body: bytes, family: int = INET) -> list[bytes]:

@@ -322,7 +322,11 @@ class Router:
             self._succeed(route.prefix, old, write, buckets_for(len(old.group)))
 
     def _succeed(
-        self, prefix: Prefix, old: rtnl.NextHop, write: Callable[[int, int], None], buckets: int,
+        self,
+        prefix: Prefix,
+        old: rtnl.NextHop,
+        write: Callable[[int, int], None],
+        buckets: int,
         entry: Entry = Entry.CLIENTS,
     ) -> None:
         """A new group in the place of an old one, which may be without a route yet."""

@@ -10,17 +10,10 @@ from anypop.agent.act.network import nftables, rtnl
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.nftables import Kind
-from anypop.agent.act.network.rtnl import MarkRule
 from anypop.agent.act.network.steering_rules import GONE, name_of, render
+from anypop.agent.act.network.tunnel import away_rules
 from anypop.agent.decide.elements import Steer
-from anypop.agent.naming import (
-    AWAY_MARK,
-    AWAY_PREFERENCE,
-    AWAY_TABLE,
-    DRAIN_MARK_MASK,
-    ROUTE_PROTOCOL,
-    dials_table,
-)
+from anypop.agent.naming import dials_table
 from anypop.model.errors import WorldError
 
 _shapes: dict[str, str] = {}  # by prefix: the table without its elements, as nft told it right after loading
@@ -33,7 +26,7 @@ async def load(net: Netlink, steers: Sequence[Steer], prefix: str) -> None:
     if not steers:
         remove(net, prefix)
         return
-    for rule in _rules():
+    for rule in away_rules():
         rtnl.add_mark_rule(net, rule)
     with Netlink(NETFILTER) as tables:
         chains = nftables.names(tables, table, Kind.CHAIN)
@@ -47,7 +40,7 @@ async def holds(net: Netlink, steers: Sequence[Steer], prefix: str) -> bool:
         return not is_there(prefix)
     shape = await _shape(prefix)
     return (
-        shape == _shapes.get(prefix) and name_of(steers) in shape and set(_rules()) <= set(rtnl.mark_rules(net))
+        shape == _shapes.get(prefix) and name_of(steers) in shape and set(away_rules()) <= set(rtnl.mark_rules(net))
     )  # fmt: skip
 
 
@@ -68,20 +61,10 @@ def lives(prefix: str) -> bool:
 
 def remove(net: Netlink, prefix: str) -> None:
     """Take all of it away, but the ways themselves. Harmless when there is nothing."""
-    for rule in _rules():
+    for rule in away_rules():
         rtnl.delete_mark_rule(net, rule)
     with Netlink(NETFILTER) as tables:
         nftables.delete_table(tables, dials_table(prefix))
-
-
-def _rules() -> list[MarkRule]:
-    return [
-        MarkRule(
-            version=version, preference=AWAY_PREFERENCE, table=AWAY_TABLE, mark=AWAY_MARK, mask=DRAIN_MARK_MASK,
-            protocol=ROUTE_PROTOCOL,
-        )
-        for version in (4, 6)
-    ]  # fmt: skip
 
 
 async def _shape(prefix: str) -> str:

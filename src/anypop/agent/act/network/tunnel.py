@@ -16,6 +16,8 @@ from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE, MarkRule, Rule
 from anypop.agent.decide.backbone import Tunnel
 from anypop.agent.naming import (
+    AWAY_MARK,
+    AWAY_PREFERENCE,
     AWAY_TABLE,
     DRAIN_MARK_MASK,
     LOWEST_PEER_TABLE,
@@ -119,10 +121,21 @@ def remove(net: Netlink) -> None:
                 rtnl.delete_nexthop(net, route.nexthop)
     rtnl.delete_link(net, TUNNEL)  # its next hops and their routes go with it
     _set_rules(net, [])
-    for marked in _MARKED:
+    for marked in (*_MARKED, *away_rules()):
         rtnl.delete_mark_rule(net, marked)
     for address in vxlan.labelled(net, TUNNEL_LABEL):
         vxlan.remove_labelled(net, _LOOPBACK, address, TUNNEL_LABEL)
+
+
+def away_rules() -> list[MarkRule]:
+    """Those that lead what leaves by a dial to its table; there only while something does."""
+    return [
+        MarkRule(
+            version=version, preference=AWAY_PREFERENCE, table=AWAY_TABLE, mark=AWAY_MARK, mask=DRAIN_MARK_MASK,
+            protocol=ROUTE_PROTOCOL,
+        )
+        for version in (4, 6)
+    ]  # fmt: skip
 
 
 def _device(net: Netlink, wanted: Tunnel) -> vxlan.Device:
