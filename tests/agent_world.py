@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
-from anypop.agent.decide import memory
+from anypop.agent.decide import memory, returning
 from anypop.agent.decide.backbone import LINGER, LINGER_S, Tunnel
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import (
@@ -239,6 +239,8 @@ class FakeHost:
             health=self._health(), leaving=self.page.leaving, memory=self.memory,
         )  # fmt: skip
         facts = Facts(self.page.order, seen)
+        if self.memory.returned_at is not None:
+            self.memory = memory.wellness_seen(self.memory, returning.well(facts), self.now)
         self.memory = memory.undrained(facts.resumed, self.memory)
         gone = {uid for uid in facts.going if not facts.has_remains(uid)}
         for uid in gone:

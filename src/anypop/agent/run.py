@@ -137,6 +137,7 @@ class Agent:
     async def run(self) -> None:
         """Restore the last order, look at the world, then obey until cancelled."""
         self._ledger.restore()
+        lived = self._ledger.page is not None
         monitor = KernelMonitor(self._wake.set)
         learnt_monitor = LearntMonitor(deleted=self._learnt_gone.set, ruled=self._rules_changed)
         ruleset = RulesetMonitor(self._foreign_rules.set)
@@ -148,6 +149,8 @@ class Agent:
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
                 self._memory = memory.began(await self._observer.open(), self._memory)
                 self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
+                if lived and not self._memory.found and self._speaker.pid() is None:  # its machine was dead meanwhile
+                    self._memory = replace(self._memory, returned_at=self._clock())
                 self._check_tunnel()
                 if guard.is_there(self._prefix):  # of an agent before us: by which order is not known
                     self._memory = memory.guard_doubted(self._memory)

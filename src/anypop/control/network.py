@@ -92,6 +92,10 @@ def _refuse_darkness(state: State, wanted: Network) -> None:
 def _names(network: Network) -> Iterator[Problem]:
     if not 0 < network.asn < 1 << 32:
         yield Problem(path="asn", message="must be an AS number, 1 to 4294967295")
+    if not 0 <= network.return_after_s <= _LONGEST_SILENCE_S:
+        yield Problem(
+            path="return_after_s", message=f"must be a number of seconds, 0 (at once) to {_LONGEST_SILENCE_S:.0f}"
+        )
     if not 0 <= network.lost_after_s <= _LONGEST_SILENCE_S:
         yield Problem(
             path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}"

@@ -145,11 +145,13 @@ class Network:
     announced as a whole.
 
     `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its
-    PoP; 0: never. `tenant_communities`: those that tenants may send; `harmless` stands for what the dictionaries know
-    as an action on a tenant's own route, `209:*` for all of that form. `instances`: what instances may have and may
-    ask for. `management`: where control, hosts and operators meet; no neighbour may tell a way there, and hosts
-    never follow one. `rpki`: caches that say whose a prefix is. `backbone`: hosts carry traffic for each other; None:
-    each PoP is on its own. `policies`: of covering prefixes; one that is not named may be announced everywhere.
+    PoP; 0: never. `return_after_s`: a host that comes back after its machine was dead is announced when it has been
+    well for so long, as long as others serve; 0: at once. `tenant_communities`: those that tenants may send; `harmless`
+    stands for what the dictionaries know as an action on a tenant's own route, `209:*` for all of that form.
+    `instances`: what instances may have and may ask for. `management`: where control, hosts and operators meet; no
+    neighbour may tell a way there, and hosts never follow one. `rpki`: caches that say whose a prefix is. `backbone`:
+    hosts carry traffic for each other; None: each PoP is on its own. `policies`: of covering prefixes; one that is not
+    named may be announced everywhere.
     """
 
     asn: int
@@ -157,6 +159,7 @@ class Network:
     anycast6: tuple[IPv6Network, ...]
     pops: tuple[Pop, ...]
     lost_after_s: float = 300.0
+    return_after_s: float = 10.0
     tenant_communities: tuple[str, ...] = ("harmless",)
     instances: InstanceRules = PLAIN_RULES
     management: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -121,7 +121,8 @@ class Order:
     before it is withdrawn on purpose; `drain_s`: how long an instance may go on at most for the flows that it still
     has. `rules`: the operator's for instances; they hold for containers that are made from now on. `ours`,
     `management`, `rpki`: see `Network`, for what may be learnt from neighbours. `backbone` None: the host carries
-    nothing for others, and others nothing for it.
+    nothing for others, and others nothing for it. `return_after_s`: how long a host that comes back after its machine
+    was dead has to be well before it is announced while others serve.
     """
 
     pop: CityCode
@@ -145,6 +146,7 @@ class Order:
     management: tuple[Prefix, ...] = ()
     rpki: tuple[RpkiCache, ...] = ()
     backbone: Backbone | None = None
+    return_after_s: float = 10.0
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

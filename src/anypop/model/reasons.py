@@ -83,6 +83,7 @@ class Reason(StrEnum):
     NOT_CARRIED = "not-carried"
     ROUTE_NOT_IN_KERNEL = "route-not-in-kernel"
     SESSION_DOWN = "session-down"
+    SETTLES = "settles"
     DRAINING = "draining"
     FLOOR_HOLDS = "floor-holds"
     LAST_ANNOUNCER = "last-announcer"
@@ -175,6 +176,7 @@ _SAYS: dict[Reason, str] = {
     Reason.NOT_CARRIED: "an address of it is neither served here nor carried from here",
     Reason.ROUTE_NOT_IN_KERNEL: "the local route is not in the kernel yet",
     Reason.SESSION_DOWN: "the BGP session is down",
+    Reason.SETTLES: "came back a moment ago, and is announced when it has been well for a while",
     Reason.DRAINING: "is being drained",
     Reason.FLOOR_HOLDS: "kept announced: one PoP less would fall below the floor",
     Reason.LAST_ANNOUNCER: "kept announced: this is the last PoP that announces it",

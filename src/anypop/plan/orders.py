@@ -124,6 +124,7 @@ def cut(
         ours=ours,
         management=network.management,
         rpki=network.rpki,
+        return_after_s=network.return_after_s,
         rules=rules,
         backbone=replace(part.backbone, dials=dials) if part.backbone is not None and dials else part.backbone,
     )

@@ -11,6 +11,7 @@ preference for `decay_s` (RFC 8326) and is then withdrawn. On a session that fla
 
 from dataclasses import replace
 
+from anypop.agent.decide import returning
 from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.agent.decide.facts import Facts
 from anypop.model.announce import Announcement, Prefix
@@ -70,7 +71,7 @@ def ours_of(order: Order) -> tuple[Prefix, ...]:
 def _export(key: tuple[Prefix, str], facts: Facts, now: float) -> Export | None:
     prefix, asked, current = key[0], facts.wanted.get(key), facts.exports.get(key)
     if asked is not None and prefix in facts.ready_prefixes and (current is not None or facts.is_proven(prefix)):
-        return as_asked(asked)
+        return None if returning.waits(key, facts, now) else as_asked(asked)
     if current is None:
         return None
     if asked is not None and not facts.is_abandoned(prefix):
@@ -120,6 +121,8 @@ def reason_for(prefix: Prefix, facts: Facts, now: float) -> tuple[Reason, bool]:
             return Reason.FLAP_COOLDOWN, True
         if not current and not facts.is_proven(prefix):
             return Reason.PROBE_PENDING, False
+        if not current and returning.waits_everywhere(prefix, facts, now):
+            return Reason.SETTLES, False
         return (Reason.ANNOUNCED if prefix in facts.sent_prefixes else Reason.SESSION_DOWN), False
     if not current:
         return _why_shut(prefix, facts), False

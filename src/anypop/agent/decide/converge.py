@@ -10,7 +10,7 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials
+from anypop.agent.decide import dials, returning
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
@@ -114,6 +114,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [since + order.drain_s for since in memory.draining_since.values()]
     times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
     times += [since + after for since in memory.lingering.values() for after in LINGER_LOOKS_S]
+    times += returning.due(facts)
     times += [since + dials.LEARN_S for since in memory.steered_since.values()]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)

@@ -95,7 +95,9 @@ class Memory:
     `steers`: what becomes of flows by dials, as it was last loaded (None: not known); `steered_since`: since when
     there is a way for those that leave.
     `lingering`: other hosts that are needed no more for an address and keep the flows that they have, and since when.
-    `milestones`: the first time of each, of incarnations whose namespace this agent has made.
+    `returned_at`: when this host came back after its machine was dead (None: it did not); since then `well_since` tells
+    of prefixes since when all of their instances here serve. `milestones`: the first time of each, of incarnations
+    whose namespace this agent has made.
     """
 
     router_ready: bool = False
@@ -119,6 +121,8 @@ class Memory:
     lingering: Mapping[tuple[Address, IPv4Address], float] = field(default_factory=dict)
     steers: tuple[Steer, ...] | None = ()
     steered_since: Mapping[Address, float] = field(default_factory=dict)
+    returned_at: float | None = None
+    well_since: Mapping[Prefix, float] = field(default_factory=dict)
     uplinks: Mapping[Way, Uplink] = field(default_factory=dict)
     trouble: Mapping[str, Trouble] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -176,6 +180,12 @@ def groups_seen(
     if away or memory.steered_since:
         memory = replace(memory, steered_since={a: memory.steered_since.get(a, now) for a in away})
     return memory
+
+
+def wellness_seen(memory: Memory, well: Collection[Prefix], now: float) -> Memory:
+    """Which prefixes are well; asked of a host that came back."""
+    found = {prefix: memory.well_since.get(prefix, now) for prefix in well}
+    return replace(memory, well_since=found) if found != memory.well_since else memory
 
 
 def sessions_seen(

@@ -7,7 +7,7 @@ simulates a host.
 
 from dataclasses import dataclass, replace
 
-from anypop.agent.decide import memory, milestones
+from anypop.agent.decide import memory, milestones, returning
 from anypop.agent.decide.converge import converge
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.memory import Memory
@@ -40,6 +40,9 @@ def turn_of(order: Order, seen: Observed, now: float) -> Turn:
     if (times := milestones.reached(facts, now)) is not known.milestones:
         known = replace(known, milestones=times)
         facts.observed = replace(facts.observed, memory=known)  # for the report of this very turn
+    if known.returned_at is not None:
+        known = memory.wellness_seen(known, returning.well(facts), now)
+        facts.observed = replace(facts.observed, memory=known)
     steps = converge(facts, now)
     known = memory.taken(steps, known, seen.busy, now)
     gone = frozenset(uid for uid in facts.going if not facts.has_remains(uid))
