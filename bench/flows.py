@@ -1,10 +1,10 @@
 """Established connections over the anycast address while what stands behind it changes: how many are broken, exactly.
 
 2,000 connections from a vantage ask several times a second. An instance is added, one is taken out, one is killed, all
-are replaced by a new revision, and another host gets an instance of what is carried there. An instance that drains ends
-after its time (10 s), whoever still talks: nobody waits for that here, and in an update, which takes longer, each
-connection lives half as long and is then made anew. Beside each stands the same act behind a plain multipath route,
-where it has to break some: a zero says something only beside that.
+are replaced by a new revision, another host gets an instance of what is carried there, and a PoP is dialled to a half,
+to nothing, and back. An instance that drains ends after its time (10 s), whoever still talks: nobody waits for that
+here, and in an update, which takes longer, each connection lives half as long and is then made anew. Beside each stands
+the same act behind a plain multipath route, where it has to break some: a zero says something only beside that.
 """
 
 import os
@@ -26,13 +26,13 @@ FRESH = 400  # new connections that show that an act has come into effect
 SETTLE_S = 4.0  # each connection has asked a dozen times since
 DRAINS_S = 9.0  # an instance on its way out is there for 10 s at least, whoever talks to it
 LIFE_S = 5.0
-SLUG, FAR = "near", "far"
+SLUG, FAR, BOTH = "near", "far", "both"
 NAMES = {f"{SLUG}-t-lhr-{n}" for n in range(4)}
 DEAD = f"{SLUG}-t-lhr-1"
 
 
 def rows() -> Iterable[Row]:
-    """Rows `add`, `drain`, `kill` (connections of others) and `update`; `remote_joins` where there is a backbone."""
+    """Rows `add`, `drain`, `kill` (connections of others), `update`, `remote_joins` and `pop_dial`."""
     prefix = f"b{os.getpid() % 46656:x}"
     with tempfile.TemporaryDirectory(prefix="anyp-", dir="/tmp") as name, flat(prefix, Path(name), backbone=True) as it:
         program = compiled(Path(name), "connections")
@@ -43,7 +43,6 @@ def rows() -> Iterable[Row]:
         floor = [float(one[act if act in one else "add"]) for one in plain]  # a remote one that joins is added
         assert min(floor) > 0, f"{act} breaks nothing behind a plain multipath route either: the run says nothing"
         yield row(act, broken, unit="connections", against=against, floor=floor, below=0.5)
-    print("no row pop_dial: there is no dial yet")
 
 
 class _Ours:
@@ -55,6 +54,7 @@ class _Ours:
     def measured(self) -> dict[str, list[float]]:
         self._create(SLUG, "LHR", 4)
         found: dict[str, list[float]] = {"add": [], "drain": [], "kill": [], "update": [], "remote_joins": []}
+        found["pop_dial"] = []
         for _ in range(RUNS):
             found["add"].append(
                 self._act("add", lambda: self._scale(SLUG, 5), lambda names: f"{SLUG}-t-lhr-4" in names)
@@ -76,7 +76,23 @@ class _Ours:
             )
             self._scale(FAR, 1)
             until(lambda: self._names() == {f"{FAR}-t-ams-0"}, timeout_s=60, what="one instance")
+        self.it.say("workload", "delete", FAR, "--yes", "--timeout", "60")
+        self._create(BOTH, "LHR,AMS", 1)
+        for _ in range(RUNS):
+            found["pop_dial"].append(self._dial())
         return found
+
+    def _dial(self) -> float:
+        """London's share of what comes in there: half of it, nothing, and all of it again."""
+        here, there = f"{BOTH}-t-lhr-0", f"{BOTH}-t-ams-0"
+        with self._connections(COUNT) as flows:
+            for percent, names in ((50, {here, there}), (0, {there}), (100, {here})):
+                self.it.say("dial", BOTH, "LHR", str(percent), "--yes", "--timeout", "30")
+                until(lambda wanted=names: self._names() == wanted, timeout_s=30, what=f"a dial of {percent}")  # type: ignore[misc]
+                time.sleep(SETTLE_S)
+            told = flows.told()
+        print(f"pop_dial: {told.lost} of {COUNT} broken {_by_name(told)}")
+        return float(told.lost)
 
     def _create(self, slug: str, city: str, replicas: int) -> None:
         self.it.say(
@@ -84,7 +100,7 @@ class _Ours:
             "--replicas", str(replicas), "--anycast", "--yes", "--timeout", "60",
         )  # fmt: skip
         self.address = self.it.anycast(slug)[0]
-        names = {f"{slug}-t-{city.lower()}-{n}" for n in range(replicas)}
+        names = {f"{slug}-t-{city.partition(',')[0].lower()}-{n}" for n in range(replicas)}
         until(lambda: self._names() == names, timeout_s=30, what=f"{slug} to be reached")
 
     def _names(self) -> set[str]:

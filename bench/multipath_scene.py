@@ -77,9 +77,17 @@ class Multipath(Scene):
 
 
 def broken(prefix: str, program: Path, *, count: int, settle_s: float) -> dict[str, int]:
-    """Connections broken by `add`, `drain`, `kill` (of the others', not the dead one's own) and `update`."""
+    """Connections broken by `add`, `drain`, `kill` (of the others', not the dead one's own), `update`, and `pop_dial`:
+    a half sent elsewhere, all of it, and back.
+    """
     found: dict[str, int] = {}
     with Multipath(prefix, program, servers=4) as scene:
+        scene.route(0)
+        with scene.connections(count) as flows:
+            for share in ((0, 4), (4,), (0,)):
+                scene.route(*share)
+                time.sleep(settle_s)
+            found["pop_dial"] = flows.told().lost
         for act, before, after in (
             ("add", (0, 1, 2, 3), (0, 1, 2, 3, 4)),
             ("drain", (0, 1, 2, 3), (1, 2, 3)),
