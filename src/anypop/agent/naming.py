@@ -70,7 +70,7 @@ there.
 
 AWAY_TABLE, AWAY_PREFERENCE, AWAY_MARK = 158_504, 65, 0xFE00_0000
 """How flows leave by a dial: the routing table with a way for each address, the preference of the rule that leads there
-(behind those of the tunnels: what came by one never leaves by a dial), and the mark, the last but one that drains could have.
+(behind those of the tunnels: what came by one never leaves by a dial), and the mark, the last but one of the drains'.
 """
 
 TUNNEL_PREFERENCE = 60

@@ -75,7 +75,9 @@ def tunnel_for(order: Order) -> Tunnel | None:
 
 
 def guard_for(
-    order: Order, balanced: Mapping[Address, Iterable[Member]], siblings: Iterable[Sibling] = (),
+    order: Order,
+    balanced: Mapping[Address, Iterable[Member]],
+    siblings: Iterable[Sibling] = (),
     away: Iterable[Address] = (),
 ) -> TunnelGuard | None:
     """What guards the tunnel of an order. `balanced`: the groups that there are; `siblings`: those to whom there is a

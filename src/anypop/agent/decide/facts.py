@@ -187,7 +187,9 @@ class Facts:
         """What is to guard the tunnel."""
         there = self.observed.siblings
         return guard_for(
-            self.order, self.observed.balanced, (s for s in self.siblings.values() if there.get(s.address) == s.peer),
+            self.order,
+            self.observed.balanced,
+            (s for s in self.siblings.values() if there.get(s.address) == s.peer),
             self.observed.away,
         )
 

@@ -23,6 +23,7 @@ from anypop.agent.naming import (
     DRAIN_SLOTS,
     DRAIN_TABLES,
     ROUTE_PROTOCOL,
+    SIBLING_MARK,
     drain_table,
     link_of,
     short,
@@ -30,7 +31,7 @@ from anypop.agent.naming import (
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 
-_OF_DIALS = AWAY_MARK >> DRAIN_MARK_SHIFT
+_OTHERS = {mark >> DRAIN_MARK_SHIFT for mark in (AWAY_MARK, SIBLING_MARK)}  # of dials and of siblings elsewhere
 _NAME = re.compile(r"talking_([0-9]{1,3})_([0-9a-f]{10})")  # each pin has one such set
 
 
@@ -187,7 +188,7 @@ def _left_slot(net: Netlink, uid: str, index: int, ruled: set[int]) -> int | Non
 def _order(uid: str) -> list[int]:
     """All slots, beginning at one that follows from the uid: the same again after an interruption."""
     first = int(short(uid), 16) % DRAIN_SLOTS
-    return [slot for n in range(DRAIN_SLOTS) if (slot := 1 + (first + n) % DRAIN_SLOTS) != _OF_DIALS]
+    return [slot for n in range(DRAIN_SLOTS) if (slot := 1 + (first + n) % DRAIN_SLOTS) not in _OTHERS]
 
 
 def _our_rules(net: Netlink) -> list[MarkRule]:
