@@ -89,6 +89,25 @@ def test_where_nobody_else_serves_it_is_announced_at_once() -> None:
     assert work(host, 1) is not None, "the last other one has gone meanwhile"
 
 
+def test_hosts_that_come_back_all_at_once_do_not_wait_for_each_other() -> None:
+    """Each tells that nobody new is to come while it waits, so in nobody's eyes does another one serve: it is announced
+    as soon as all have been heard, and tells what it serves from then on.
+    """
+    host = host_back()
+    host.offers[AMS.address] = {A: 0}
+    first = work(host, 5)
+    assert first is not None
+    assert first < 10 * HEALTHY_AFTER_S
+    waiting = host_back()
+    assert work(waiting, AFTER_S - 1) is None
+    assert waiting.served == {A: 0}
+    assert work(waiting, 3) is not None
+    assert work(waiting, 1) is not None
+    for step in converge(waiting.facts(tunnels=UP), waiting.now):
+        waiting.apply(step)
+    assert waiting.served == {A: 2}
+
+
 def test_one_that_never_becomes_well_does_not_keep_the_others_away_for_ever() -> None:
     host = host_back()
     host.sick.add(instance(1).uid)

@@ -139,7 +139,7 @@ def _router(facts: Facts, now: float) -> list[Step]:
         steps += _group(address, dials.away_for(address, facts, now), facts, entry=Entry.AWAY)
     inbound = (known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)
     for address in _sorted(inbound - facts.own_told.keys()):
-        steps += _inbound(address, facts)
+        steps += _inbound(address, facts, now)
     return [*steps, *_siblings(facts)]
 
 
@@ -177,11 +177,11 @@ def _group(address: Address, members: tuple[Member, ...], facts: Facts, *, entry
     return [set_hops, *([SetRoute(address=address, entry=entry)] if address not in there else [])]
 
 
-def _inbound(address: Address, facts: Facts) -> list[Step]:
+def _inbound(address: Address, facts: Facts, now: float) -> list[Step]:
     """The way of what comes by the tunnel, and then what other hosts are told: never before there is a way, and no
     longer than there is somebody to answer.
     """
-    told, there = told_for(address, facts), facts.observed.served.get(address)
+    told, there = told_for(address, facts, now), facts.observed.served.get(address)
     tell: list[Step] = [Tell(address=address, count=told)] if told != there else []
     way = _group(address, inbound_for(address, facts), facts, entry=Entry.TUNNEL)
     return [*tell, *way]

@@ -7,7 +7,7 @@ announced at once. Who else serves, hosts tell each other by the backbone; witho
 """
 
 from anypop.agent.decide.facts import Facts
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 
 # The sessions between hosts take some 3 s after a start; until then it is not known who else serves.
 ASK_S = 5.0
@@ -36,6 +36,15 @@ def waits_everywhere(prefix: Prefix, facts: Facts, now: float) -> bool:
     """Whether that holds for each upstream that is to hear of a prefix."""
     keys = [key for key in facts.wanted if key[0] == prefix]
     return bool(keys) and all(waits(key, facts, now) for key in keys)
+
+
+def holds_back(address: Address, facts: Facts, now: float) -> bool:
+    """Whether other hosts are not to send anybody new for an address yet: it lies in a prefix that waits. So hosts that
+    have come back all at once do not wait for each other: none of them serves in the others' eyes.
+    """
+    if facts.observed.memory.returned_at is None:
+        return False
+    return any(address in p and waits_everywhere(p, facts, now) for p in facts.wanted_prefixes)
 
 
 def well(facts: Facts) -> frozenset[Prefix]:

@@ -7,7 +7,7 @@ go elsewhere.
 
 from collections.abc import Collection
 
-from anypop.agent.decide import backbone
+from anypop.agent.decide import backbone, returning
 from anypop.agent.decide.backbone import LINGER, LINGER_S
 from anypop.agent.decide.elements import FamilyVerdict, Leaving, Member
 from anypop.agent.decide.facts import Facts
@@ -86,14 +86,15 @@ def inbound_for(address: Address, facts: Facts) -> tuple[Member, ...]:
     return tuple(backbone.ordered(Member(short=m.short) for m in local))
 
 
-def told_for(address: Address, facts: Facts) -> int | None:
+def told_for(address: Address, facts: Facts, now: float) -> int | None:
     """What other hosts are told of an address: how many instances here serve it and have the way for what comes by the
-    tunnel; 0 while some only finish what they have, or get the traffic since nobody serves; None: nothing.
+    tunnel; 0 while some only finish what they have, or get the traffic since nobody serves, or while this host waits
+    since it came back; None: nothing.
     """
     ways = {m.short for m in facts.observed.inbound.get(address, ())} & {m.short for m in inbound_for(address, facts)}
     serving = [i for i in facts.behind.get(address, ()) if short(i.uid) in ways and facts.is_serving(i, address)]
     if serving:
-        return len(serving)
+        return 0 if returning.holds_back(address, facts, now) else len(serving)
     ending = {key for key in facts.going_shorts if _is_alive(key, facts)} | set(_pinned_behind(address, facts))
     doubtful = {
         m.short for m in facts.observed.balanced.get(address, ()) if m.peer is None and _is_alive(m.short, facts)
