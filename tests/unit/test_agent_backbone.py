@@ -15,7 +15,7 @@ from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import FamilyVerdict, Member, ProbeVerdict
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import SetGuard, SetTunnel
-from anypop.agent.decide.traffic import members_for
+from anypop.agent.decide.traffic import AGREED_S, members_for
 from anypop.agent.naming import device_group_of, short, sibling_number, tunnel_end
 from anypop.model.announce import Address
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
@@ -482,3 +482,29 @@ def test_links_of_other_hosts_are_never_reached_by_an_uplink() -> None:
     plain = order(1, instance(0))
     open_to_all = joined(replace(plain, rules=replace(plain.rules, unreachable=())), THERE)
     assert set(firewall.firewall_for(open_to_all, ()).unreachable) == {THERE.private4, THERE.private6}
+
+
+def test_a_prefix_is_not_vacant_where_another_host_is_heard_to_serve() -> None:
+    """Its route is a step away: a leave that no floor holds must not be asked for meanwhile."""
+    host = host_with(instance(0))
+    host.offers = {}
+    host.die(instance(0).uid)
+    for address in list(host.groups):
+        host._keep(address, ())
+    (mine,) = [p for p in report(host).prefixes if p.prefix == COVERS[0]]
+    assert mine.vacant
+    host.offers = {AMS.address: {A: 1}}
+    (mine,) = [p for p in report(host).prefixes if p.prefix == COVERS[0]]
+    assert mine.wants_withdraw and not mine.vacant and not away(host)
+
+
+def test_who_leaves_counts_on_others_only_once_they_had_time_to_say_that_they_leave_too() -> None:
+    """Told in the same moment to let the address go, each would count on the other."""
+    host = host_with(instance(0))
+    host.offers = {AMS.address: {A: 1}}
+    host.obey(joined(order(2, removed=(instance(0),)), AMS))
+    settle_still(host)
+    assert locals_of(host) == [short(instance(0).uid)] and AMS.address in away(host)
+    host.now += AGREED_S + 0.1
+    settle_still(host)
+    assert not locals_of(host) and AMS.address in away(host)

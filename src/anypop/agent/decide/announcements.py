@@ -135,13 +135,15 @@ def reason_for(prefix: Prefix, facts: Facts, now: float) -> tuple[Reason, bool]:
 
 
 def is_vacant(prefix: Prefix, facts: Facts) -> bool:
-    """Whether nobody here could answer for any address of a prefix: no instance runs, and no route leads to one. That
-    is what processes and the kernel say; no probe that may be wrong is asked.
+    """Whether nobody could answer here for any address of a prefix: no instance runs, no route leads to one, and no
+    other host that a tunnel reaches tells that it answers one: its route is only a step away. That is what processes
+    and the kernel say; no probe that may be wrong is asked.
     """
     gates, seen = facts.gates(prefix), facts.observed
     here = (i for gate in gates for i in facts.behind.get(gate, ()))
     runs = any(i.uid in facts.running and facts.is_wired(i.uid) for i in here)
-    return bool(gates) and not runs and not any(seen.balanced.get(gate) for gate in gates)
+    led = any(seen.balanced.get(gate) or gate in facts.carriers.held for gate in gates)
+    return bool(gates) and not runs and not led
 
 
 def _starts(prefix: Prefix, facts: Facts) -> bool:

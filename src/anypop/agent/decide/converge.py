@@ -55,6 +55,7 @@ from anypop.agent.decide.steps import (
     instance_lane,
 )
 from anypop.agent.decide.traffic import (
+    AGREED_S,
     LOOK_S,
     inbound_for,
     is_drained,
@@ -112,6 +113,8 @@ def next_due(facts: Facts, now: float) -> float | None:
         times += [restarts.at, restarts.at + EXIT_KNOWN_S]
     times += [since + order.decay_s for since in memory.graceful_since.values()]
     times += [since + order.drain_s for since in memory.draining_since.values()]
+    if facts.tunnel is not None:
+        times += [since + AGREED_S for since in memory.draining_since.values()]
     times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
     times += [since + after for since in memory.lingering.values() for after in LINGER_LOOKS_S]
     times += returning.due(facts)

@@ -16,6 +16,8 @@ from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
 
+# Orders of one step of control reach all hosts, and what they then tell each other, within so long.
+AGREED_S = 1.0
 LOOK_S = 0.1  # how often one that drains is asked whether any flow lives: nothing tells when a connection ends
 
 
@@ -44,7 +46,7 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
         for x in facts.remains
         if short(x.removal.uid) in members
         and _goes_on(x, facts, now)
-        and not ((serving or away) and facts.is_pinned(x.removal.uid))
+        and not ((serving or (away and _may_rely(x, facts, now))) and facts.is_pinned(x.removal.uid))
     }
     if not (serving or leaving or away):
         away, stays = facts.carriers.last_resort(address)
@@ -54,6 +56,14 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
         found = backbone.members(sorted(serving), away, stays)
         found += [Member(short=key, weight=LINGER) for key in leaving - serving]
     return tuple(backbone.ordered((*found, *_lingering(address, found, facts, now))))
+
+
+def _may_rely(leaving: Leaving, facts: Facts, now: float) -> bool:
+    """Whether one that leaves may leave an address to other hosts alone. Not at once: those that are told to go in the
+    same moment still tell that they serve, and all would go since each counts on the others.
+    """
+    since = facts.observed.memory.draining_since.get(leaving.removal.uid)
+    return since is not None and now >= since + AGREED_S
 
 
 def _lingering(address: Address, found: Collection[Member], facts: Facts, now: float) -> list[Member]:
