@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from anypop.control.decide import ANYCAST_REST_S
 from anypop.control.draining import with_drains
 from anypop.control.ground import planned_by
+from anypop.control.returns import gets_no_order, serving_on, undecided, with_returns
 from anypop.control.rolling import rolled, swept
 from anypop.control.state import Issued, Placed, State, Tombstone
 from anypop.judge.memory import History
@@ -35,6 +36,8 @@ _INPUTS = (
     "lost",
     "moves",
     "eases",
+    "arrived",
+    "evicted",
 )
 
 
@@ -55,6 +58,7 @@ def decide_whole(
     was = before.state
     rests = {what: until for what, until in draft.rests.items() if until > now}
     draft = replace(draft, rests=rests)
+    draft = with_returns(draft, list(draft.reports), now)
     draft = _with_losses(rolled(was, draft, (), now), now)  # a state without a plan: every rollout is looked at
     draft = with_drains(draft, now)
     planned = before.plan
@@ -69,6 +73,8 @@ def decide_whole(
     draft = swept(draft, list(draft.workloads))
     orders = dict(draft.orders)
     for host in planned.hosts:
+        if gets_no_order(draft, host, now):
+            continue
         last = orders.get(host)
         generation, floor = last.order.generation if last is not None else 0, floors.get(host, 0)
         wanted = order_for(planned, host, generation, verdict)
@@ -142,13 +148,16 @@ def _with_losses(draft: State, now: float) -> State:
         silent[host.name] = 0.0 if heard or received is None else now - max(received.at, draft.started_at)
     found = losses(silent, draft.evicted, draft.network.lost_after_s)
     fresh = [r.report for r in draft.reports.values() if is_fresh(r, now)]
+    fresh_hosts = {host for host, r in draft.reports.items() if is_fresh(r, now)}
+    lost = found.lost | undecided(draft, fresh_hosts, now)
     moves = movable(
-        found.lost,
+        lost,
         (p.incarnation for p in draft.incarnations.values()),
         ((t.incarnation.host, t.removal) for t in draft.tombstones.values()),
         frozenset(i.uid for report in fresh for i in report.instances if i.healthy),
+        serving_on(draft, draft.evicted, now),
     )
-    return replace(draft, lost=found.lost, moves=moves, losses_frozen=found.frozen)
+    return replace(draft, lost=lost, moves=moves, losses_frozen=found.frozen)
 
 
 def normal(history: History) -> History:

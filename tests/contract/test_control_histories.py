@@ -89,6 +89,8 @@ def remembered(state: State, now: float) -> State:
         "started_at": 0.0,
         "lost": frozenset(),
         "moves": frozenset(),
+        "eases": frozenset(),
+        "arrived": frozenset(),
         "losses_frozen": False,
     }
     assert loaded == replace(state, **kept)
@@ -113,6 +115,12 @@ class Instance:
         """A good one is so with the second report that tells of it."""
         return self.image.startswith("good") and self.reports > 1 and not self.sick
 
+    def _says(self) -> Reason:
+        if self.healthy:
+            return Reason.PROBE_PASSED
+        is_asked = self.sick or not self.image.startswith("good")
+        return Reason.PROBE_FAILED if is_asked else Reason.PROBE_PENDING
+
     def report(self) -> InstanceReport:
         self.reports += 1
         if self.image == CRASHES:
@@ -130,7 +138,7 @@ class Instance:
             uid=self.order.uid,
             phase=Phase.FAILED if broken else Phase.RUNNING,
             healthy=self.healthy,
-            reason=Reason.PULL_FAILED if broken else Reason.PROBE_PASSED if self.healthy else Reason.PROBE_PENDING,
+            reason=Reason.PULL_FAILED if broken else self._says(),
             template=self.order.template,
             containers=() if broken else (container,),
         )
@@ -468,7 +476,7 @@ class Histories(RuleBasedStateMachine):
     def is_the_right_end(self, platform: Platform) -> None:
         state = platform.state
         assert not any(d.delete_requested_at is not None for d in state.workloads.values()), "what was deleted is gone"
-        assert {t.reason for t in state.tombstones.values()} <= {Reason.HOST_LOST}
+        assert {t.reason for t in state.tombstones.values()} <= {Reason.HOST_LOST, Reason.HOST_EVICTED}
         notes = {n.subject: n for n in state.plan.notes} if state.plan is not None else {}
         for declared in state.workloads.values():
             rolling = state.rollout_of(declared.id, RolloutKind.UPDATE)

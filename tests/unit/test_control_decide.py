@@ -398,7 +398,7 @@ def assert_same(state: State, whole: Whole) -> None:
         "reports",
     ):
         assert getattr(state, name) == getattr(whole.state, name), name
-    for name in ("serial", "lost", "moves", "eases", "losses_frozen", "network"):
+    for name in ("serial", "lost", "moves", "eases", "arrived", "losses_frozen", "network"):
         assert getattr(state, name) == getattr(whole.state, name), name
     made = state.plan.whole()
     for name in ("incarnations", "anycast", "removals", "notes", "hosts", "network", "carried"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
+from anypop.control.returns import gets_no_order, is_left_with, with_returns
 from anypop.control.rolling import rolled, swept
 from anypop.control.shedding import with_shedding
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
@@ -78,6 +79,7 @@ def decide(
     heard = listened(judged, draft.reports, news, now)
     turned = {host for host in differing(judged.fresh, heard.fresh) if (host in judged.fresh) != (host in heard.fresh)}
     draft = replace(draft, verdict=heard, rests=without_keys(draft.rests, draft.rests_over(now)))
+    draft = with_returns(draft, news, now)
     draft = rolled(before, draft, news | turned, now)
     draft = with_losses(before, draft, sites.hosts.keys(), news, now)
     draft = with_shedding(with_drains(draft, now), now)
@@ -115,7 +117,8 @@ def decide(
     draft = _met(draft, news)
     estranged = {h for h in {*before.strangers, *draft.strangers} if before.strangers.get(h) != draft.strangers.get(h)}
     proven = _proven_otherwise(before.history, memory, differing(judged.newcomers, verdict.newcomers))
-    concerned = changed.hosts | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
+    waited = {h for h in news if is_left_with(draft, h)}
+    concerned = changed.hosts | waited | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
     may_differ = differing(before.dials, draft.dials) or (draft.dials and before.anycast is not draft.anycast)
     if may_differ and before.dialled() != draft.dialled():
         concerned |= planned.hosts.keys()  # each has to know who takes what another does not keep
@@ -249,7 +252,7 @@ def _ordered(
     draft: State, planned: Planned, hosts: Iterable[HostName], floors: Mapping[HostName, int], now: float
 ) -> Mapping[HostName, Issued]:
     """A new order for each of `hosts` whose order has changed in content, or that has already obeyed a generation as
-    high as ours or higher.
+    high as ours or higher. A host that may be all that answers gets none: see `returns`.
 
     Orders of hosts that have left the network stay, so that generations go on where they were if the host returns.
     """
@@ -262,7 +265,7 @@ def _ordered(
         carried=planned.carried,
     )
     for host in hosts:
-        if host not in planned.hosts:
+        if host not in planned.hosts or gets_no_order(draft, host, now):
             continue
         last = draft.orders.get(host)
         generation = last.order.generation if last is not None else 0

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from anypop.control.returns import serving_on
 from anypop.control.state import State
 from anypop.judge.verdict import is_fresh
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
@@ -243,13 +244,15 @@ def slot_of(state: State, drain: Drain) -> list[Incarnation]:
     return sorted((i for i in found if i.name == drain.instance), key=lambda i: i.life)
 
 
-def eases_of(state: State) -> frozenset[str]:
+def eases_of(state: State, now: float) -> frozenset[str]:
     """For whom a successor is to be placed now: of each workload in each PoP one at a time, and the next when that one
-    is ready and the one before it has gone.
+    is ready and the one before it has gone. They are on hosts that a drain empties, or serve on one that was given up.
     """
     found: set[str] = set()
     hosts = {host for d in state.active_drains() if (host := emptied_by(d)) is not None}
     stranded = [p.incarnation for host in hosts for p in state.incarnations_on(host).values()]
+    serving = serving_on(state, state.evicted, now)
+    stranded += [state.incarnations[uid].incarnation for uid in sorted(serving) if uid in state.incarnations]
     single = {d.uid for d in state.active_drains() if d.stage is DrainStage.REPLACING}
     stranded += [state.incarnations[uid].incarnation for uid in single if uid in state.incarnations]
     where: dict[tuple[WorkloadId, CityCode], list[Incarnation]] = defaultdict(list)
@@ -262,6 +265,18 @@ def eases_of(state: State) -> frozenset[str]:
             slots[life.name] += 1
         if all(count == 1 for count in slots.values()):
             found.add(min(lives, key=lambda i: (i.name, i.life)).uid)
+    return frozenset(found)
+
+
+def arrived_of(state: State, now: float) -> frozenset[str]:
+    """Who is healthy now in place of one that is on a host which was given up."""
+    lives = [p.incarnation for host in state.evicted for p in state.incarnations_on(host).values()]
+    found: set[str] = set()
+    for workload, slots in {i.workload_id: {j.slot for j in lives} for i in lives}.items():
+        here = [p.incarnation for p in state.incarnations_of(workload).values()]
+        others = [i for i in here if i.slot in slots and i.host not in state.evicted]
+        for host in {i.host for i in others}:
+            found |= _healthy_on(state, host, now) & {i.uid for i in others}
     return frozenset(found)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from anypop.control.drain_facts import (
     Teller,
+    arrived_of,
     eases_of,
     found_of,
     ready_of,
@@ -34,10 +35,15 @@ SHORTEST_S = 0.5
 
 
 def with_drains(draft: State, now: float) -> State:
-    """The draft with every drain moved on as far as it goes now; the draft itself where none stands."""
+    """The draft with every drain moved on as far as it goes now; the draft itself where none stands and no host that
+    was given up has to be emptied."""
     active = draft.active_drains()
+    arrived = arrived_of(draft, now)
+    if arrived != draft.arrived:
+        draft = replace(draft, arrived=arrived)
     if not active:
-        return replace(draft, eases=frozenset()) if draft.eases else draft
+        eases = eases_of(draft, now) if draft.evicted else frozenset[str]()
+        return replace(draft, eases=eases) if eases != draft.eases else draft
     moved = [_moved(draft, drain, now) for drain in active]
     here = {d.id: _told_at(draft, d, now) for d in moved}
     prefixes = frozenset(p for told in here.values() for p in told)
@@ -49,7 +55,7 @@ def with_drains(draft: State, now: float) -> State:
         for was, now_ in zip(active, settled, strict=True):
             if was.stage.leaves and not now_.stage.leaves:
                 draft = without_successors(draft, was, now)
-    return swept_of_drains(replace(draft, eases=eases_of(draft)))
+    return swept_of_drains(replace(draft, eases=eases_of(draft, now)))
 
 
 def _moved(draft: State, drain: Drain, now: float) -> Drain:

@@ -33,6 +33,7 @@ class StateGround:
         self.serial = state.serial
         self.lost = state.lost
         self.moves = state.moves
+        self.evicted = state.evicted
         self.eases = state.eases
         self.emptied = frozenset(host for d in state.active_drains() if (host := emptied_by(d)) is not None)
 
@@ -62,7 +63,9 @@ class StateGround:
 
     def ready(self, workload: WorkloadId) -> Collection[str]:
         found = frozenset(uid for rollout in self._state.rollouts_of(workload).values() for uid in rollout.ready)
-        return found | frozenset(uid for drain in self._state.drains.values() for uid in drain.ready)
+        return (
+            found | self._state.arrived | frozenset(uid for drain in self._state.drains.values() for uid in drain.ready)
+        )
 
     def incarnations_of(self, workload: WorkloadId) -> Iterable[Incarnation]:
         return [placed.incarnation for placed in self._state.incarnations_of(workload).values()]
@@ -110,7 +113,7 @@ def touched_between(before: State, after: State) -> Touched:
             workloads |= {t.incarnation.workload_id for t in state.tombstones_on(host).values()}
     for key in differing(before.rollouts, after.rollouts):
         workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
-    for uid in (before.moves ^ after.moves) | (before.eases ^ after.eases):
+    for uid in (before.moves ^ after.moves) | (before.eases ^ after.eases) | (before.arrived ^ after.arrived):
         workloads |= {
             state.incarnations[uid].incarnation.workload_id for state in (before, after) if uid in state.incarnations
         }

@@ -1,20 +1,20 @@
 """Hosts that are lost or given up: the book of them, and what a person may ask.
 
-In: a draft of control's state and the time; or a host's name. Out: the draft with its lost hosts and the incarnations
-that may move; or the `alter` step for `Core.change`. Which these are is `plan.evacuation`'s to say. Pure.
+In: a host's name. Out: the `alter` step for `Core.change`. What follows is said in `losses` and `returns`. Pure.
 """
 
 from dataclasses import replace
 
 from anypop.control.core import Alter
 from anypop.control.refusals import NotFound, Precondition
+from anypop.control.returns import without_newcomers
 from anypop.control.state import State
 from anypop.model.names import HostName
 
 
 def evict(host: HostName) -> Alter:
-    """Give a host up: its instances are placed on the other hosts of its PoP. What it still runs stays its own until it
-    returns and removes it.
+    """Give a host up: its instances are placed on the other hosts of its PoP. What it still runs goes when the new one
+    is healthy; where it is silent, once it is heard again.
 
     The step raises `NotFound`, and `Precondition` where the PoP has no other host.
     """
@@ -36,11 +36,14 @@ def evict(host: HostName) -> Alter:
 
 
 def readmit(host: HostName) -> Alter:
-    """Take a host that was given up back into use: new instances may be placed there again."""
+    """Take a host that was given up back into use: new instances may be placed there again. What lives elsewhere by now
+    stays there; who was about to take over is not needed any more.
+    """
 
     def alter(state: State, now: float) -> State:
         if host not in state.evicted:
             raise NotFound(f"{host} is not evicted")
+        state = without_newcomers(state, host, now)
         return replace(state, evicted={name: at for name, at in state.evicted.items() if name != host})
 
     return alter

@@ -172,8 +172,9 @@ class State:
     free. `evicted`: hosts that a person gave up, and when.
     `traffic`: what the backbone carried, by host and month. `template_key`: see `plan.template`. `serial` counts the
     plans made; see `World`. Not stored: `started_at`, since when this control listens; `lost`, `moves` and
-    `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `strangers`, what hosts that were reset are to take
-    down although nothing here knows of it (their ledgers keep the tokens).
+    `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place of one on a host
+    that was given up; `strangers`, what hosts that were reset are to take down although nothing here knows of it (their
+    ledgers keep the tokens).
     """
 
     network: Network = NO_NETWORK
@@ -201,6 +202,7 @@ class State:
     moves: frozenset[str] = frozenset()
     losses_frozen: bool = False
     eases: frozenset[str] = frozenset()
+    arrived: frozenset[str] = frozenset()
     strangers: Mapping[HostName, tuple[Removal, ...]] = field(default_factory=dict)
     awaited: frozenset[HostName] = field(default=frozenset(), compare=False)
     stirred: frozenset[WorkloadId] = field(default=frozenset(), compare=False)
@@ -232,7 +234,8 @@ class State:
                 sorted((p.incarnation for p in self.incarnations.values()), key=lambda i: (i.host, i.index, i.life))
             ),
             ready=frozenset(uid for rollout in self.rollouts.values() for uid in rollout.ready)
-            | frozenset(uid for drain in self.drains.values() for uid in drain.ready),
+            | frozenset(uid for drain in self.drains.values() for uid in drain.ready)
+            | self.arrived,
             anycast=tuple(sorted(self.anycast.values(), key=lambda a: a.address4)),
             rules=tuple(self.rules[key] for key in sorted(self.rules)),
             removals=tuple(
@@ -248,6 +251,7 @@ class State:
             capacities=capacities_of({host.name: host.capacity for _, host in self.network.hosts()}, told),
             lost=self.lost,
             moves=self.moves,
+            evicted=frozenset(self.evicted),
             drains=tuple(self.active_drains()),
             dials=tuple(self.dials[key] for key in sorted(self.dials)),
             eases=self.eases,

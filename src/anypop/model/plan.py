@@ -69,9 +69,10 @@ class World:
     `removals`: per host, the incarnations that were asked to go and whose host has not yet reported them gone.
     `resting_*` were released too short a time ago to be used again. `capacities`: what hosts have for instances; a
     host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed; `moves`:
-    incarnations there that may be placed elsewhere now. `drains`: those that stand; `eases`: incarnations for which a
-    drain wants a successor beside them now. `dials`: all that were asked for. `serial` grows with every plan and goes
-    into the uids of new incarnations, so that a name which comes back is never taken for the one that went.
+    incarnations there that may be placed elsewhere now; `evicted`: those of them that a person gave up. `drains`: those
+    that stand; `eases`: incarnations for which a successor is wanted beside them now. `dials`: all that were asked for.
+    `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
+    taken for the one that went.
     """
 
     network: Network
@@ -89,6 +90,7 @@ class World:
     capacities: Mapping[HostName, Capacity] = field(default_factory=dict)
     lost: frozenset[HostName] = frozenset()
     moves: frozenset[str] = frozenset()
+    evicted: frozenset[HostName] = frozenset()
     drains: tuple[Drain, ...] = ()
     eases: frozenset[str] = frozenset()
     dials: tuple[Dial, ...] = ()

@@ -31,6 +31,8 @@ class Ground(Protocol):
     @property
     def moves(self) -> Collection[str]: ...
     @property
+    def evicted(self) -> Collection[HostName]: ...
+    @property
     def eases(self) -> Collection[str]: ...
     @property
     def emptied(self) -> Collection[HostName]:
@@ -73,6 +75,7 @@ class WorldGround:
         self.serial = world.serial
         self.lost = world.lost
         self.moves = world.moves
+        self.evicted = world.evicted
         self.eases = world.eases
         self.emptied = frozenset(host for d in world.drains if (host := emptied_by(d)) is not None)
         self._newest = {w.id: w for w in world.workloads}

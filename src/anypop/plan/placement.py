@@ -148,14 +148,16 @@ class _Turn:
                 # what may still run on a host that is cut off keeps its addresses there; the name and the anycast
                 # address go on
                 if placed:
-                    self.step.remove(incarnation, Reason.HOST_LOST, incarnation.host)
+                    self._leave(incarnation)
                 else:
                     self.step.kept.append(incarnation)
             return
+        lives = self._off_lost_hosts(lives, city)
         right = [i for i in lives if i.template in ("", self.workload.template)]
-        if right and len(lives) == 1 and right[0].uid in self.ground.eases:
-            self.step.kept.append(right[0])
-            self._place_successor(right[0])
+        alone = lives[0] if len(lives) == 1 and lives[0].uid in self.ground.eases else None
+        if alone is not None and (right or alone.host in self.ground.lost):
+            self.step.kept.append(alone)
+            self._place_successor(alone)
             return
         if right:
             self._keep(right[-1], [i for i in lives if i is not right[-1]])
@@ -170,6 +172,36 @@ class _Turn:
         # otherwise its turn comes when the one before it is through
         if self.step.changing[current.host] < self.rollout.strategy.surge:
             self._place_beside(current)
+
+    def _off_lost_hosts(self, lives: list[Incarnation], city: CityCode) -> list[Incarnation]:
+        """Those that are to live on, where others of the slot are on a host that was given up: these go once one of the
+        former is ready, and stay until then where they serve.
+        """
+        left = [i for i in lives if i.host in self.ground.lost]
+        on = [i for i in lives if i.host not in self.ground.lost]
+        if not left or not on:
+            return lives
+        over = any(i.uid in self.step.ready for i in on)
+        for incarnation in [i for i in left if over or i.uid in self.ground.moves]:
+            self._leave(incarnation)
+            left.remove(incarnation)
+        if not left:
+            return on
+        if self._is_to_change(city) and all(i.template != self.workload.template for i in on):
+            # overtaken by a newer template before it served: the one that stays gets another successor
+            for incarnation in on:
+                self.step.remove(incarnation, Reason.SUPERSEDED)
+            return left
+        self.step.kept.extend(left)
+        return on
+
+    def _leave(self, incarnation: Incarnation) -> None:
+        """Its host is lost or was given up, and it lives elsewhere now."""
+        evicted = incarnation.host in self.ground.evicted
+        self.step.remove(incarnation, Reason.HOST_EVICTED if evicted else Reason.HOST_LOST, incarnation.host)
+
+    def _is_to_change(self, city: CityCode) -> bool:
+        return self.rollout is not None and changes_at(self.rollout, city)
 
     def _adopted(self, incarnation: Incarnation) -> Incarnation:
         """One that has the newest template needs no new process to be on the newest revision."""
@@ -285,6 +317,9 @@ class _Turn:
         """
         lost, emptied = self.ground.lost, self.ground.emptied
         made_from = self.ground.revision(self.workload.id, current.revision) or self.workload
+        template = current.template or made_from.template
+        if current.host in lost and self._is_to_change(current.pop):
+            made_from, template = self.workload, self.workload.template
         needs = needs_of(made_from)
         own = self.step.rooms.of(current.host)
         link = None
@@ -313,10 +348,11 @@ class _Turn:
                 current,
                 host=room.host,
                 index=index,
-                uid=self._new_uid(current.name, current.template or made_from.template, index, link),
+                uid=self._new_uid(current.name, template, index, link),
                 link=link,
                 life=max(self.ground.serial, current.life + 1),
-                template=current.template or made_from.template,
+                template=template,
+                revision=made_from.revision,
             ),
         )
 
