@@ -6,7 +6,6 @@ between any effect and its being noted, and what the runtime was asked for befor
 
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from anypop.agent.control_client import COALESCE_S
@@ -18,16 +17,10 @@ from anypop.agent.decide.images import EMPTY, ImageBook
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
 from anypop.agent.decide.steps import (
-    ROUTER,
-    AddLink,
-    BeginDrain,
+    GUARD,
     CreateContainer,
-    EndDrain,
-    MakeNamespace,
     PayloadStep,
-    PullImage,
     RemoveContainer,
-    SetSpeaker,
     StartContainer,
     Step,
     lanes_changed,
@@ -35,25 +28,22 @@ from anypop.agent.decide.steps import (
 from anypop.agent.decide.traffic import LOOK_S
 from anypop.agent.decide.turn import turn_of
 from anypop.agent.ledger import relieved, turn
-from anypop.agent.naming import link_of, short
-from anypop.agent.observe.observer import _announced
-from anypop.agent.observe.probes import Target
+from anypop.agent.naming import short
 from anypop.agent.run import FIRST_PROBE_S, FULL_PASS_S
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 from tests.simulate import invariants
-from tests.simulate.described import described
 from tests.simulate.host import CAPACITY, Host
+from tests.simulate.lanes import Lanes
 from tests.simulate.line import ControlLine
+from tests.simulate.looking import observed_by
 from tests.simulate.probing import SimulatedProbes
 from tests.simulate.world import Do
 
 if TYPE_CHECKING:
     from tests.simulate.lives import Platform
-
-_HANGS_S = 15.0
 
 
 class Agent:
@@ -77,15 +67,18 @@ class Agent:
         self.order_error = ""
         self.drift: tuple[str, ...] = ()
         self.count_drift = False
-        self.busy: dict[str, Step] = {}
-        self._orders = 0
+        self.lanes = Lanes(self)
         self._pass_at: float | None = None
         self._report: Report | None = None
         self._told_at = 0.0
         self.line = ControlLine(self)
         neighbours = self.host.neighbours
-        self._sessions, self._exported = neighbours.sessions(), neighbours.exported()
-        self._told_how = neighbours.told_how()
+        self.sessions, self.exported = neighbours.sessions(), neighbours.exported()
+        self.told_how = neighbours.told_how()
+
+    @property
+    def busy(self) -> dict[str, Step]:
+        return self.lanes.busy
 
     # its process
 
@@ -108,7 +101,7 @@ class Agent:
         self.probes = SimulatedProbes(host, self.wake)
         self._began = host.clock()
         begun = memory.began(host.containers.values(), replace(memory.NOTHING, unfit=frozenset(host.unfit)))
-        host.memory = replace(begun, book=self.book)
+        host.memory = replace(begun, book=self.book, guard_known=host.guard is None, tunnel=host.tunnel)
         self.world.tell(host.name, "the agent starts", f"with order {host.page.order.generation}" if host.page else "")
         self.wake()
         self.line.open()
@@ -217,13 +210,13 @@ class Agent:
     def sessions_changed(self) -> None:
         """BIRD sends no events: it is asked now and then."""
         if self.alive:
-            self.later(self.world.between(0.03, 1.0), self._look_at_speaker)
+            self.later(self.world.between(0.03, 1.0), self.look_at_speaker)
 
-    def _look_at_speaker(self) -> None:
+    def look_at_speaker(self) -> None:
         neighbours = self.host.neighbours
         seen = neighbours.sessions(), neighbours.exported(), neighbours.told_how()
-        if seen != (self._sessions, self._exported, self._told_how):
-            self._sessions, self._exported, self._told_how = seen
+        if seen != (self.sessions, self.exported, self.told_how):
+            self.sessions, self.exported, self.told_how = seen
             self.wake()
 
     # a pass
@@ -240,7 +233,7 @@ class Agent:
             self.drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in made.steps)
             self.count_drift = False
         if made.steps:
-            self._run(made.steps)
+            self.lanes.run(made.steps)
         if not self.alive:
             return
         for uid in made.gone:
@@ -254,47 +247,7 @@ class Agent:
             self._pass_in(max(due - now, 0.001) if due != now + LOOK_S else 1.0)
 
     def _observe(self) -> Observed:
-        host = self.host
-        page = host.page
-        assert page is not None
-        containers = tuple(memory.as_known(c, host.memory) for c in host.containers.values())
-        running = {c.key: c.pid for c in containers if c.state is ContainerState.RUNNING}
-        targets = {}
-        for instance in page.order.instances:
-            for container in instance.containers:
-                key = (instance.uid, container.name)
-                if (pid := running.get(key)) is not None:
-                    targets[key] = Target(
-                        container=container,
-                        address=next(instance.addresses()).private,
-                        pid=pid,
-                        found=(key, pid) in host.memory.found,
-                        link=link_of(instance.uid),
-                        announced=_announced(instance),
-                    )
-        self.probes.set(targets)
-        going = [x.removal.uid for x in page.leaving if short(x.removal.uid) in host.pins]
-        return Observed(
-            containers=containers,
-            namespaces=frozenset(host.namespaces),
-            links=dict(host.links),
-            groups=dict(host.device_groups),
-            external=dict(host.external),
-            covers=frozenset(host.covers),
-            balanced={a: host.groups[a] for a in host.routed},
-            pins=dict.fromkeys(host.pins, True),
-            live={short(uid): uid in host.busy for uid in going},
-            speaker=host.speaker,
-            fallen=host.fallen if host.speaker is None else None,
-            sessions=self._sessions,
-            exported=self._exported,
-            told=self._told_how,
-            health={i.uid: self.probes.verdict(i.uid, (c.name for c in i.containers)) for i in page.order.instances},
-            leaving=page.leaving,
-            busy=frozenset(self.busy),
-            overfull=host.overfull(),
-            memory=host.memory,
-        )
+        return observed_by(self)
 
     def _full_pass(self) -> None:
         """Trusts no event."""
@@ -303,93 +256,12 @@ class Agent:
         )
         if self.host.firewall != self.host.memory.firewall and "firewall" not in self.busy:
             self.host.memory = memory.ruleset_checked(holds=False, memory=self.host.memory)
-        self._look_at_speaker()
+        if self.host.guard != self.host.memory.guard and GUARD not in self.busy:
+            self.host.memory = memory.guard_doubted(self.host.memory)
+        self.look_at_speaker()
         self.count_drift = True
         self.wake()
         self.later(FULL_PASS_S, self._full_pass)
-
-    # lanes
-
-    def _run(self, steps: list[Step]) -> None:
-        for lane, own in groupby(sorted(steps, key=lambda s: s.lane), key=lambda s: s.lane):
-            mine = list(own)
-            if lane == ROUTER:
-                well = all(self._does(step) for step in mine)
-                if self.alive:
-                    self._lane_ended(lane, well=well)
-                else:
-                    return
-            else:
-                self._next(lane, mine, self._orders)
-
-    def _next(self, lane: str, steps: list[Step], orders: int) -> None:
-        self.busy[lane] = steps[0]
-
-        def do() -> None:
-            if orders != self._orders:
-                self._lane_ended(lane, well=True)
-                return
-            well = self._does(steps[0])
-            if not self.alive:
-                return
-            if well and len(steps) > 1:
-                self._next(lane, steps[1:], orders)
-            else:
-                self._lane_ended(lane, well=well)
-
-        self.later(self._takes_s(steps[0]), do)
-
-    def _lane_ended(self, lane: str, *, well: bool) -> None:
-        self.busy.pop(lane, None)
-        if well:
-            self.host.memory = memory.lane_succeeded(lane, self.host.memory)
-        self.wake()
-
-    def _does(self, step: Step) -> bool:
-        """One step: its effect, then its being noted. False where it failed, or where the agent died of it."""
-        host = self.host
-        refusal = host.refusal(step)
-        if refusal is not None:
-            self.world.tell(host.name, f"{type(step).__name__} fails", refusal.why)
-            host.memory = memory.step_failed(step, str(refusal), host.memory, host.clock())
-            return False
-        invariants.at_step(self, step)
-        life = self.life
-        with invariants.refused_by_the_kernel():
-            host.effect(step)
-        if self.world.story is not None:
-            self.world.tell(host.name, described(step))
-        if self.dies_after is not None:
-            self.dies_after -= 1
-            if self.dies_after <= 0:
-                self.dies_after = None
-                self.killed(f"right after {type(step).__name__}")
-        if self.life != life:
-            return False
-        host.memory = memory.step_done(step, host.memory, host.clock())
-        if isinstance(step, PullImage):
-            self._keep(images.fetched(host.memory.book, {step.image}))
-        self._keep(host.memory.book)
-        if isinstance(step, SetSpeaker):
-            self._look_at_speaker()
-        return True
-
-    def _keep(self, book: ImageBook) -> None:
-        self.host.memory = replace(self.host.memory, book=book)
-        if book != self.book and not self.host.disk_full:
-            self.book = book
-
-    def _takes_s(self, step: Step) -> float:
-        between = self.world.between
-        match step:
-            case PullImage():
-                return between(0.05, 2.0)
-            case CreateContainer() | StartContainer() | RemoveContainer():
-                return _HANGS_S if self.host.runtime_hangs else between(0.02, 0.3)
-            case BeginDrain() | EndDrain() | MakeNamespace() | AddLink():
-                return 0.005
-            case _:
-                return between(0.002, 0.03)
 
     # orders and reports
 
@@ -415,12 +287,14 @@ class Agent:
         elif host.page is not before and host.page is not None:
             self.world.tell(host.name, f"obeys order {order.generation}")
             host.told = host.page
+            asked = (x.removal.uid for x in host.page.leaving)
+            host.told_to_go = {uid: host.told_to_go.get(uid, self.world.now) for uid in asked}
             host.ordered_at = {i.uid: host.ordered_at.get(i.uid, self.world.now) for i in order.instances}
-            self._orders += 1
+            self.lanes.orders += 1
             lanes = lanes_changed(before.order if before else None, order)
             host.memory = replace(memory.order_changed(lanes, host.memory, dropped=self.busy), router_ready=True)
             gone = (x.instance for x in host.page.leaving if x.instance is not None)
-            self._keep(images.turned(host.memory.book, order, gone))
+            self.lanes.keep(images.turned(host.memory.book, order, gone))
         self.wake()
         return True
 

@@ -49,6 +49,8 @@ def as_loaded(state: State) -> State:
         started_at=0.0,
         lost=frozenset(),
         moves=frozenset(),
+        eases=frozenset(),
+        arrived=frozenset(),
         losses_frozen=False,
         strangers={},
         awaited=frozenset(),
@@ -68,6 +70,7 @@ class Control:
         self.copies: list[State] = []
         self.state = self.stored
         self.up = False
+        self.up_since = 0.0
         self.life = 0
         self.wall_off_s = 0.0
         self.store_full = False
@@ -92,6 +95,7 @@ class Control:
             return
         self.life += 1
         self.up = True
+        self.up_since = self.world.now
         self._clear()
         self.clock = SteadyClock(lambda: BEGAN + self.world.now + self.wall_off_s, lambda: self.world.now)
         self.state = as_loaded(self.stored)

@@ -1,5 +1,6 @@
 """Steps of agents in the words of a story."""
 
+from anypop.agent.decide.elements import Entry
 from anypop.agent.decide.steps import AddLink, CreateContainer, SetSpeaker, Step
 
 
@@ -17,5 +18,7 @@ def described(step: Step) -> str:
             )
             return f"{name}: announces {says or 'nothing'}"
     parts = [getattr(step, p) for p in ("uid", "address", "prefix", "image") if hasattr(step, p)]
-    members = [m.short for m in getattr(step, "members", ())]
+    members = [m.short or f"by tunnel to {m.peer} ({m.weight})" for m in getattr(step, "members", ())]
+    if getattr(step, "entry", None) is Entry.TUNNEL:
+        name += " for what comes by tunnels"
     return " ".join(map(str, [name, *parts, *members]))

@@ -200,6 +200,22 @@ def wire_is_bad(platform: "Platform", dice: Random) -> None:
     platform.world.after(dice.uniform(5.0, 40.0), host.wire.heal)
 
 
+def tunnels_are_cut(platform: "Platform", dice: Random) -> None:
+    """Of one host with another or with all, in both directions or in one; the agents and control hear each other."""
+    if not platform.tunnels.used:
+        return
+    name = _host(platform, dice).name
+    others = [HostName(other) for other in sorted(platform.hosts) if other != name]
+    others = others if dice.random() < 0.5 else [dice.choice(others)]
+    out, into = {(name, other) for other in others}, {(other, name) for other in others}
+    pairs = dice.choice((out, into, out | into))
+    platform.world.tell(name, f"{len(pairs)} tunnels are cut", "one way" if len(pairs) == len(others) else "both ways")
+    platform.tunnels.cuts(pairs)
+    platform.world.after(
+        dice.choice((dice.uniform(0.3, 5.0), dice.uniform(5.0, 60.0))), lambda: platform.tunnels.heals(pairs)
+    )
+
+
 def control_dies(platform: "Platform", dice: Random) -> None:
     control, world = platform.control, platform.world
     if dice.random() < 0.5:
@@ -229,18 +245,22 @@ def store_is_restored(platform: "Platform", dice: Random) -> None:
 def somebody_meddles(platform: "Platform", dice: Random) -> None:
     """A route, a group, a cover or a namespace is deleted behind the agent's back."""
     host = _host(platform, dice)
-    what = dice.choice(("route", "cover", "external", "namespace", "firewall"))
+    kinds = ("route", "cover", "external", "namespace", "firewall", "tunnel")
+    what = dice.choice(kinds if platform.tunnels.used else kinds[:-1])
     host.troubled_at = platform.world.now
     platform.world.tell(host.name, f"somebody deletes: {what}")
     if what == "route" and host.routed:
         address = sorted(host.routed, key=str)[0]
         host.routed.discard(address)
+        host.groups[address] = tuple(m for m in host.groups[address] if m.peer is None)  # whose flows are lost with it
     elif what == "cover" and host.covers:
         host.covers.discard(sorted(host.covers, key=str)[0])
     elif what == "external" and host.external:
         host.external.pop(sorted(host.external, key=str)[0])
     elif what == "namespace" and host.ready:
         host.loses_namespace(min(host.ready), link=dice.random() < 0.5)
+    elif what == "tunnel":
+        host.loses_tunnel()
     elif what == "firewall":
         host.firewall = None
         platform.agents[host.name].rules_changed()
@@ -308,3 +328,5 @@ ACTS = (
     (2, somebody_forges),
     (1, answers_get_lost),
 )
+
+WHERE_HOSTS_CARRY = ((8, tunnels_are_cut),)

@@ -7,9 +7,10 @@ happen; here it is lived in: programs start slowly, die and lie, and power goes.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Protocol
 
-from anypop.agent.decide.elements import ContainerSeen, ContainerState, SpeakerConfig
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Member, SpeakerConfig
 from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
@@ -17,8 +18,10 @@ from anypop.agent.decide.steps import (
     RemoveContainer,
     SetFirewall,
     SetSpeaker,
+    SetTunnel,
     StartContainer,
     Step,
+    Tell,
     image_lane,
     instance_lane,
 )
@@ -34,6 +37,7 @@ from tests.agent_world import FakeHost
 from tests.simulate.images import Behaviour, behaviour_of
 from tests.simulate.invariants import REMEMBERED_S
 from tests.simulate.speaker import Neighbours
+from tests.simulate.tunnels import Tunnels
 from tests.simulate.world import BEGAN, Wire, World
 
 CAPACITY = Capacity(cpu_millis=64_000, memory_bytes=1 << 40, disk_bytes=1 << 40)
@@ -59,6 +63,7 @@ class Host(FakeHost):
         super().__init__(now=BEGAN)
         self.world, self.name, self.pop = world, name, pop
         self.neighbours = Neighbours(world, name)
+        self.tunnels: Tunnels
         self.wire = Wire()
         self.powered = True
         self.wall_off_s = 0.0
@@ -77,6 +82,7 @@ class Host(FakeHost):
         self.said_well: set[str] = set()  # of which control has been told that they are healthy
         self.told: Page | None = None  # what was on its disk, unless that was damaged
         self.ordered_at: dict[str, float] = {}
+        self.told_to_go: dict[str, float] = {}
         self.troubled_at = 0.0  # when something was last wrong with the machine itself
         self.lives = 0
         self.clock = self.new_clock()
@@ -105,13 +111,51 @@ class Host(FakeHost):
         return self.answers(uid) and self.agent.believes(uid) is not False
 
     def may_be_well(self, uid: str) -> bool:
-        return self.agent.believes(uid) is True or self.world.now - self.answered.get(uid, -1e9) < REMEMBERED_S
+        lately = self.world.now - self.answered.get(uid, -1e9) < REMEMBERED_S
+        return self.agent.believes(uid) is True or lately or self.answers(uid)
 
     def serves(self, address: Address) -> bool:
         """Whether a packet to an anycast address that comes in here gets an answer."""
         members = self.groups.get(address, ()) if address in self.routed else ()
-        uids = {short(uid): uid for uid in self.ready}
-        return any(m.short in uids and self.answers(uids[m.short], address.version) for m in members)
+        return any(self.leads(member, address) for member in members)
+
+    def surely_serves(self, address: Address) -> bool:
+        """The same, where nobody here has a reason to doubt it: none of its own that answers is damped, say."""
+        members = self.groups.get(address, ()) if address in self.routed else ()
+        known = {short(uid): self.agent.believes(uid) for uid in self.ready}
+        return any(self.leads(m, address) and (m.peer is not None or known.get(m.short) is True) for m in members)
+
+    def is_to_carry(self, address: Address) -> bool:
+        """Whether its order says so."""
+        backbone = self.page.order.backbone if self.page is not None else None
+        return backbone is not None and any(p.version == address.version and address in p for p in backbone.carried)
+
+    def leads(self, member: Member, address: Address) -> bool:
+        """Whether what a group gives to one of its members is answered."""
+        if member.peer is None:
+            return self.answers_at(member.short, address)
+        there = self.tunnels.names.get(member.peer)
+        return self.tunnel is not None and there is not None and self.tunnels.carries(self.name, there, address)
+
+    def answers_at(self, key: str, address: Address) -> bool:
+        """Whether the instance behind a link answers."""
+        uid = next((uid for uid in self.ready if short(uid) == key), None)
+        return uid is not None and self.answers(uid, address.version)
+
+    def _offers(self, address: Address, peer: IPv4Address | None) -> bool:
+        """Whether another host answers, or did a moment ago: what it told may be on its way still."""
+        there = self.tunnels.names.get(peer) if peer is not None else None
+        if there is None:
+            return False
+        now = self.world.now
+        return (
+            self.tunnels.carries(self.name, there, address)
+            or self.tunnels.is_lied_to(there)
+            or (
+                now - self.tunnels.troubled_at[there] < REMEMBERED_S
+                or any(now - when < REMEMBERED_S for when in self.tunnels.answered(there, address))
+            )
+        )
 
     def attracts(self, prefix: Prefix) -> bool:
         """Whether any neighbour sends traffic for it here."""
@@ -204,6 +248,7 @@ class Host(FakeHost):
         if self.speaker is not None:
             super().bird_dies()
             self.neighbours.died()
+            self.tunnels.changed(self.name)
             self.agent.wake()
 
     def power_off(self) -> None:
@@ -215,7 +260,9 @@ class Host(FakeHost):
             lost.clear()
         for gone in (self.groups, self.routed, self.pins, self.busy, self.let_go, self.ready, self.well_since):
             gone.clear()
-        self.firewall = self.speaker = self.fallen = None
+        for told in (self.inbound, self.served, self.offers, self.lingers, self.siblings, self.away, self.away_groups):
+            told.clear()
+        self.firewall = self.speaker = self.fallen = self.tunnel = self.guard = None
         self.containers = {
             key: replace(seen, state=ContainerState.EXITED, pid=0, exit_code=255, finished_at=self.clock())
             if seen.state is ContainerState.RUNNING
@@ -223,11 +270,19 @@ class Host(FakeHost):
             for key, seen in self.containers.items()
         }
         self.neighbours.dark()
+        self.tunnels.changed(self.name)
 
     def power_on(self) -> None:
         if not self.powered:
             self.powered = True
             self.agent.start_in(self.world.between(0.5, 3.0))
+
+    def loses_tunnel(self) -> None:
+        """Somebody deletes its device: what led out by it is gone with it."""
+        self.tunnel = None
+        for address, members in list(self.groups.items()):
+            self._keep(address, tuple(m for m in members if m.peer is None))
+        self.tunnels.changed(self.name)
 
     def loses_namespace(self, uid: str, *, link: bool) -> None:
         """Somebody deletes its name, and perhaps the link too: then the process goes on where nobody reaches it."""
@@ -278,6 +333,10 @@ class Host(FakeHost):
         if isinstance(step, BeginDrain) and not step.behind:
             return  # nobody knows its addresses any more: there is nothing to pin
         self._take_effect(step)
+        if isinstance(step, Tell):
+            self.tunnels.told(self.name)
+        elif isinstance(step, SetTunnel | SetSpeaker):
+            self.tunnels.changed(self.name)
         if isinstance(step, BeginDrain) and self.world.chance(0.5):
             self.busy.add(step.uid)
             self.world.after(self.world.between(0.1, 14.0), lambda: self._flows_end(step.uid))

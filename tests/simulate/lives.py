@@ -6,7 +6,7 @@ are drawn first, each with dice of its own, so that a story can be told again wi
 
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from anypop.control import drains, rollouts
@@ -14,21 +14,20 @@ from anypop.control.state import State
 from anypop.judge.announced import announced
 from anypop.model.announce import Address, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
-from anypop.model.network import Capacity, Network
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase
 from anypop.model.table import differing
-from tests.control_world import a_network
 from tests.simulate import faults, invariants, people
 from tests.simulate.agent import Agent
 from tests.simulate.control import Control
 from tests.simulate.host import Host
 from tests.simulate.images import behaviour_of
+from tests.simulate.networks import HOSTS_CARRY_FROM, network_of
+from tests.simulate.tunnels import Tunnels
 from tests.simulate.world import World
 
-CITIES = ("AMS", "LHR", "JFK")
 BEGINS_S = 4.0
 LONGEST_REST_S = 400.0
 SLICE_S = 5.0
@@ -62,34 +61,13 @@ class Life:
     lasted_s: float = 0.0
 
 
-def network_of(dice: Random) -> tuple[Network, bool]:
-    """Three PoPs; in London there may be two hosts, one of them small."""
-    plain = a_network({city: (1299, 3356) if dice.random() < 0.5 else (1299,) for city in CITIES})
-    small = Capacity(cpu_millis=3000, memory_bytes=1 << 40, disk_bytes=1 << 40)
-    pops = list(plain.pops)
-    if dice.random() < 0.4:
-        second = a_network(dict.fromkeys((*CITIES, "LAX"), (1299,))).pops[-1].hosts[0]
-        pops[1] = replace(
-            pops[1],
-            hosts=(
-                replace(pops[1].hosts[0], name=HostName("LHR-1")),
-                replace(second, name=HostName("LHR-2"), capacity=small if dice.random() < 0.5 else None),
-            ),
-        )
-    if dice.random() < 0.3:
-        pops[0] = replace(pops[0], hosts=(replace(pops[0].hosts[0], capacity=small),))
-    if dice.random() < 0.4:  # then both workloads share it, or one has none
-        plain = replace(plain, anycast4=plain.anycast4[:1], anycast6=plain.anycast6[:1])
-    return replace(plain, pops=tuple(pops), lost_after_s=dice.choice((0.0, 20.0, 60.0))), dice.random() < 0.4
-
-
 class Platform:
     """Everything that is simulated, and the truth about it that invariants ask for."""
 
     def __init__(self, seed: int) -> None:
         self.world = World(seed)
         dice = Random(f"platform {seed}")
-        network, self.both_anycast = network_of(dice)
+        network, self.both_anycast = network_of(dice, carries=seed >= HOSTS_CARRY_FROM)
         self.without_ports = dice.random() < 0.2
         self.vantages_blind = dice.random() < 0.1
         self.cities = tuple(pop.city for pop in network.pops)
@@ -99,6 +77,8 @@ class Platform:
         self.templates: dict[str, str] = {}
         self.served: set[tuple[CityCode, WorkloadId]] = set()
         self.turned_bad_at: dict[tuple[HostName, Prefix], float] = {}
+        self._answers: dict[tuple[HostName, Address], float] = {}
+        self._answered: dict[tuple[HostName, Address], float] = {}
         self._good: set[tuple[HostName, Prefix]] = set()
         self.rests: dict[Address, float] = {}
         self.hosts: dict[HostName, Host] = {}
@@ -108,6 +88,9 @@ class Platform:
             host = Host(self.world, machine.name, pop.city)
             self.hosts[machine.name] = host
             self.agents[machine.name] = Agent(self, host)
+        self.tunnels = Tunnels(self.world, network, self.hosts)
+        for host in self.hosts.values():
+            host.tunnels = self.tunnels
         ways = [(h, u.name) for _, h in network.hosts() for u in h.upstreams]
         self.vantages = [(f"v{n}", dice.sample(ways, len(ways))) for n in range(3)]
 
@@ -238,7 +221,32 @@ class Platform:
             agent.start_in(self.world.between(0.0, 0.5))
         self.world.after(3.0, self._every_few_seconds)
 
+    def answered_for(self, host: Host, address: Address) -> float:
+        """For how long a host has answered an address without any doubt, by its own or others' instances."""
+        if not host.powered or not host.surely_serves(address):
+            return 0.0
+        return self.world.now - self._answers.get((host.name, address), self.world.now)
+
+    def answered_lately(self, host: Host, address: Address, seconds: float) -> bool:
+        """Whether it has answered it within this time, as far as anybody has looked."""
+        if host.powered and host.serves(address):
+            return True
+        return self.world.now - self._answered.get((host.name, address), -1e9) < seconds
+
+    def _look_who_answers(self) -> None:
+        found = {}
+        for host in self.hosts.values():
+            for address in host.groups:
+                key = host.name, address
+                if host.powered and host.serves(address):
+                    self._answered[key] = self.world.now
+                    if host.surely_serves(address):
+                        found[key] = self._answers.get(key, self.world.now)
+        self._answers = found
+
     def _every_few_seconds(self) -> None:
+        if self.tunnels.used:
+            self._look_who_answers()
         invariants.now_and_then(self)
         if self.control.up:
             people.looks(self)
@@ -252,6 +260,7 @@ class Platform:
         self.world.tell("", "everything is mended")
         self.healed, self.loses_answers = True, False
         self.control.store_full, self.control.dies_at = False, None
+        self.tunnels.heals(set(self.tunnels.cut))
         for host in self.hosts.values():
             host.wire.heal()
             host.disk_full = host.registry_away = host.nft_refuses = host.runtime_refuses = host.runtime_hangs = False
@@ -308,7 +317,8 @@ class Platform:
 def planned(seed: int) -> tuple[Planned, ...]:
     """The acts of a seed's story, in their order."""
     dice = Random(f"story {seed}")
-    weights, acts = zip(*(*faults.ACTS, *people.ACTS), strict=True)
+    more = (*faults.WHERE_HOSTS_CARRY, *people.WHERE_HOSTS_CARRY) if seed >= HOSTS_CARRY_FROM else ()
+    weights, acts = zip(*(*faults.ACTS, *people.ACTS, *more), strict=True)
     # most lives are short and rough; a few are long, with time for what takes its time
     length, count = (
         (dice.uniform(8.0, 30.0), dice.randint(3, 10)) if dice.random() < 0.9 else (140.0, dice.randint(3, 8))

@@ -213,6 +213,14 @@ def evicts(platform: "Platform", dice: Random) -> None:
     platform.control.ask(f"{'readmit' if back else 'evict'} {host}", hosts.readmit(host) if back else hosts.evict(host))
 
 
+def evicts_where_it_serves(platform: "Platform", dice: Random) -> None:
+    """A host of London where something answers is given up; or the one that was is taken back."""
+    back = sorted(platform.control.state.evicted)
+    busy = sorted(host.name for host in platform.hosts.values() if host.pop == "LHR" and host.ready)
+    if back or busy:
+        platform.control.ask("evict", hosts.readmit(back[0]) if back else hosts.evict(busy[0]))
+
+
 def begins_a_drain(platform: "Platform", dice: Random) -> None:
     """Of a PoP, a host, an upstream or an instance."""
     state = platform.control.state
@@ -247,6 +255,15 @@ def begins_a_drain(platform: "Platform", dice: Random) -> None:
     platform.control.ask(f"drain {what}", asked)
 
 
+def asks_for_all_at_once(platform: "Platform", dice: Random) -> None:
+    """A drain, an update, a scale and a way back within some seconds, in any order: they must commute."""
+    acts = [begins_a_drain, updates, scales, rolls_back]
+    dice.shuffle(acts)
+    for act in acts:
+        later, own = dice.uniform(0.0, 6.0), Random(dice.getrandbits(32))
+        platform.world.after(later, lambda act=act, own=own: act(platform, own))  # type: ignore[misc]
+
+
 def ends_drains(platform: "Platform", dice: Random) -> None:
     for drain in list(platform.control.state.drains.values()):
         if drain.active:
@@ -276,3 +293,5 @@ ACTS = (
     (2, ends_drains),
     (2, is_hasty),
 )
+
+WHERE_HOSTS_CARRY = ((8, asks_for_all_at_once),)

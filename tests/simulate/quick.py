@@ -1,12 +1,14 @@
 """Makes a process that only simulates quicker; it changes no result.
 
 Networks and addresses are asked for their hash and their text hundreds of thousands of times in a life, and each time
-the standard library works it out anew; here it is kept, or worked out in one step. And the garbage of a life is
-collected when the life is over. For worker processes of the simulator alone.
+the standard library works it out anew; here it is kept, or worked out in one step. What is worked
+out once for an object takes no lock, and the garbage of a life is collected when the life is over. For worker
+processes of the simulator alone.
 """
 
 import gc
-from functools import lru_cache
+import sys
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
@@ -17,7 +19,17 @@ def be_quick() -> None:
         _keep_of_network(network)
     for address in (IPv4Address, IPv6Address):
         _keep_of_address(address)
+    if sys.version_info < (3, 12):
+        cached_property.__get__ = _kept_without_lock  # type: ignore[method-assign]
     gc.disable()
+
+
+def _kept_without_lock(self: Any, instance: Any, owner: Any = None) -> Any:
+    """As from Python 3.12 on: nobody else works out the same property meanwhile."""
+    if instance is None:
+        return self
+    found = instance.__dict__[self.attrname] = self.func(instance)
+    return found
 
 
 def _keep_of_network(kind: Any) -> None:

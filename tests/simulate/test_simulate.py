@@ -7,9 +7,11 @@ import pytest
 
 from anypop.model.reasons import Reason
 from tests.simulate.mutations import MUTATIONS
+from tests.simulate.networks import HOSTS_CARRY_FROM
 from tests.simulate.workers import Found, broken, sweep
 
 SEEDS = 1000
+CARRYING = 60  # lives of platforms with a backbone
 ROOT = Path(__file__).parents[2]
 
 NOT_SIMULATED = {
@@ -17,13 +19,17 @@ NOT_SIMULATED = {
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
     Reason.POP_FULL: "a host has 254 places here, and lives are short",
-    Reason.HOST_EVICTED: "no decision gives it: who lived on an evicted host goes as host-lost",
 }
 
 
 @pytest.fixture(scope="module")
 def lives() -> Found:
     return sweep(0, SEEDS)
+
+
+@pytest.fixture(scope="module")
+def carrying() -> Found:
+    return sweep(HOSTS_CARRY_FROM, CARRYING)
 
 
 @pytest.mark.timeout(900)  # some 40 s on two idle cores
@@ -33,8 +39,15 @@ def test_every_invariant_holds_in_a_thousand_lives(lives: Found) -> None:
     assert lives.seeds == SEEDS
 
 
-def test_every_reason_is_given(lives: Found) -> None:
-    assert {*Reason} - lives.reasons == {*NOT_SIMULATED}
+@pytest.mark.timeout(300)
+def test_every_invariant_holds_where_hosts_carry_for_each_other(carrying: Found) -> None:
+    """Drains, updates, scales and ways back come at once there, too."""
+    assert carrying.failures == []
+    assert carrying.seeds == CARRYING
+
+
+def test_every_reason_is_given(lives: Found, carrying: Found) -> None:
+    assert {*Reason} - lives.reasons - carrying.reasons == {*NOT_SIMULATED}
 
 
 @pytest.fixture(scope="module")

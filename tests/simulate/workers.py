@@ -107,7 +107,7 @@ def _chunk(asked: tuple[int, int]) -> Found:
 def _first_notice(name: str) -> str:
     mutation, lived = MUTATIONS[name], 0
     with broken_on_purpose(name):
-        for seed in range(MOST_TRIED):
+        for seed in range(mutation.first, mutation.first + MOST_TRIED):
             if lived < MOST_LIVED and mutation.only(Platform(seed)):
                 lived += 1
                 life = live(seed, script=mutation.script)

@@ -1,7 +1,8 @@
 """What may never happen on a simulated platform: each invariant of the design as a function with a sentence.
 
 A sentence begins with the invariant's number. `at_hosts` asks before an effect, `at_control` after a step is stored,
-`over_time` now and then and in the end. The kernel's model refuses steps too (`refused_by_the_kernel`).
+`over_time` now and then and in the end; `carried` all of it where hosts carry for each other. The kernel's model
+refuses steps too (`refused_by_the_kernel`).
 """
 
 from tests.simulate.invariants.at_control import at_control

@@ -17,6 +17,7 @@ from anypop.model.report import Phase
 from anypop.model.rollout import RolloutKind, RolloutPhase
 from anypop.model.table import differing
 from tests.simulate.invariants.broken import broken
+from tests.simulate.invariants.carried import holders, new_leaves, no_neighbour_pays
 
 if TYPE_CHECKING:
     from tests.simulate.lives import Platform
@@ -26,8 +27,8 @@ def grants_within_the_floor(platform: "Platform", before: State, after: State, w
     """2: A leave to withdraw is given only while as many PoPs as the floor announce for sure and hold none; to a host
     where nothing runs that could answer, while one does.
     """
-    for host, prefix in _new_leaves(before, after):
-        entitled, holding = _entitled(after, prefix), _holders(after, prefix)
+    for host, prefix in new_leaves(before, after):
+        entitled, holding = _entitled(after, prefix), holders(after, prefix)
         stay = {entitled[h] for h in entitled if h not in holding and _announces(platform, after, h, prefix)}
         floor = 1 if _is_vacant(after, host, prefix) else floor_of(len(set(entitled.values())))
         if len(stay) < floor:
@@ -39,19 +40,6 @@ def _is_vacant(state: State, host: HostName, prefix: Prefix) -> bool:
     """Whether its host said so: what it says of processes is held true by `tells_the_truth_of_processes`."""
     received = state.reports.get(host)
     return received is not None and any(p.prefix == prefix and p.vacant for p in received.report.prefixes)
-
-
-def _holders(state: State, prefix: Prefix) -> set[str]:
-    """The hosts that have a leave which they may use at any moment."""
-    known = state.history.prefixes.get(prefix)
-    return {leave.host for leave in known.leaves} if known is not None else set()
-
-
-def _new_leaves(before: State, after: State) -> list[tuple[HostName, Prefix]]:
-    found = []
-    for prefix in differing(before.history.prefixes, after.history.prefixes):
-        found += [(HostName(h), prefix) for h in sorted(_holders(after, prefix) - _holders(before, prefix))]
-    return found
 
 
 def _entitled(state: State, prefix: Prefix) -> dict[str, str]:
@@ -73,7 +61,7 @@ def _announces(platform: "Platform", state: State, host: str, prefix: Prefix) ->
 
 def freezes_when_most_turn_bad(platform: "Platform", before: State, after: State, why: str) -> None:
     """3: While more than half of a prefix's PoPs have turned bad within a minute, no leave is given."""
-    for host, prefix in _new_leaves(before, after):
+    for host, prefix in new_leaves(before, after):
         entitled, lately = _entitled(after, prefix), platform.control.clock() - 55.0
         bad = {entitled[h] for h in entitled if platform.turned_bad_at.get((HostName(h), prefix), -1e9) > lately}
         if 2 * len(bad) > len(set(entitled.values())) and not _is_vacant(after, host, prefix):
@@ -103,7 +91,7 @@ def removes_no_last_healthy_one(platform: "Platform", before: State, after: Stat
         if gone.uid not in healthy:
             continue
         lives = [p.incarnation for p in after.incarnations_of(gone.workload_id).values()]
-        if stone.reason in (Reason.SUPERSEDED, Reason.REVERTED):
+        if stone.reason in (Reason.SUPERSEDED, Reason.REVERTED, Reason.HOST_LOST, Reason.HOST_EVICTED):
             if not any(i.name == gone.name and i.uid in healthy for i in lives):
                 raise broken(9, removes_no_last_healthy_one, f"{gone.name} {gone.uid} is {stone.reason.value}")
         elif stone.reason is Reason.REPLACED:
@@ -196,7 +184,7 @@ def loses_nothing_that_is_wanted(platform: "Platform", before: State, after: Sta
 
 def leaves_the_neighbour_alone(platform: "Platform", before: State, after: State, why: str) -> None:
     """19: No leave is given for the sake of one that has never served there while others of its prefix do."""
-    for name, prefix in _new_leaves(before, after):
+    for name, prefix in new_leaves(before, after):
         host, now = platform.hosts[name], platform.world.now
         lives: dict[WorkloadId, list[str]] = {}
         for workload, held in after.anycast.items():
@@ -223,6 +211,8 @@ AT_CONTROL = (
 
 
 def at_control(platform: "Platform", before: State, after: State, why: str) -> None:
+    if platform.tunnels.used:
+        no_neighbour_pays(platform, before, after)
     for check in AT_CONTROL:
         check(platform, before, after, why)
     platform.note_reasons_at(before, after)

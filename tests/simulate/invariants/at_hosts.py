@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from anypop.agent.decide.steps import CreateContainer, RemoveContainer, SetSpeaker, Step
 from anypop.agent.ledger import Page
 from anypop.agent.naming import short
+from anypop.judge.verdict import FRESH_S
 from anypop.model.announce import Address
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
+from anypop.plan.evacuation import LEFT_BEHIND
 from tests.simulate.invariants.broken import broken
+from tests.simulate.invariants.carried import carries_nothing_twice, keeps_what_it_answers
 
 if TYPE_CHECKING:
     from tests.simulate.agent import Agent
@@ -38,8 +41,6 @@ def withdraws_for_ill_health_by_leave_alone(agent: "Agent", step: Step) -> None:
     host = agent.host
     if not isinstance(step, SetSpeaker) or host.speaker is None or host.page is None or agent.facts is None:
         return
-    if agent.platform.restored:
-        return  # an older store asks for what was on its way out
     kept = {(e.prefix, e.upstream) for e in step.config.exports if not e.graceful}
     granted = {g.prefix for g in host.page.order.grants if g.allowed}
     able = {a for i in host.ordered() if not agent.facts.is_blocked(i) for a in i.anycast}
@@ -77,6 +78,8 @@ def _answered_lately(agent: "Agent", address: Address) -> bool:
     for uid in {uid for uid, _ in host.containers}:
         if short(uid) in members and host.may_be_well(uid) and address.version in host.last_ready.get(uid, ()):
             return True
+    if any(m.peer is not None and host._offers(address, m.peer) for m in host.groups.get(address, ())):
+        return True
     return host.probes_lie is True or agent.world.now - host.lied_at < REMEMBERED_S
 
 
@@ -97,8 +100,11 @@ def stops_no_last_healthy_one(agent: "Agent", step: Step) -> None:
     declared = platform.control.state.workloads.get(workload)
     if declared is None or declared.workload.deleting:
         return
+    since = agent.world.now
+    if leaving.removal.reason in LEFT_BEHIND:  # the other one is on another host, of which the last report was believed
+        since = host.told_to_go.get(step.uid, since) - FRESH_S
     if not any(
-        other.may_be_well(i.uid) or i.uid in other.ready
+        other.may_be_well(i.uid) or i.uid in other.ready or other.answered.get(i.uid, -1e9) >= since
         for other in platform.hosts.values()
         for i in other.ordered()
         if i.workload_id == workload and i.uid != step.uid
@@ -106,8 +112,9 @@ def stops_no_last_healthy_one(agent: "Agent", step: Step) -> None:
         raise broken(9, stops_no_last_healthy_one, f"{host.name} stops {leaving.removal.name}: nobody else answers")
 
 
-# A host that was lost and returns lets go what is placed elsewhere, also where that is not up yet: not held here.
-_BY_THE_PLATFORM = frozenset({Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED})
+_BY_THE_PLATFORM = frozenset(
+    {Reason.SUPERSEDED, Reason.REPLACED, Reason.REVERTED, Reason.HOST_LOST, Reason.HOST_EVICTED}
+)
 
 
 def makes_what_was_declared(agent: "Agent", step: Step) -> None:
@@ -119,6 +126,8 @@ def makes_what_was_declared(agent: "Agent", step: Step) -> None:
 
 
 AT_STEP = (
+    carries_nothing_twice,
+    keeps_what_it_answers,
     exports_only_what_is_ours,
     withdraws_for_ill_health_by_leave_alone,
     announces_what_is_ready_in_its_family,

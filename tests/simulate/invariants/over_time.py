@@ -11,6 +11,7 @@ from anypop.agent.decide.elements import ContainerState
 from anypop.judge.verdict import FRESH_S
 from anypop.model.announce import Address, Mode, Prefix
 from tests.simulate.invariants.broken import broken
+from tests.simulate.invariants.carried import where_hosts_carry
 
 if TYPE_CHECKING:
     from tests.simulate.host import Host
@@ -90,6 +91,7 @@ EVERY_FEW_SECONDS = (
 def now_and_then(platform: "Platform") -> None:
     for check in EVERY_FEW_SECONDS:
         check(platform)
+    where_hosts_carry(platform)
 
 
 # when everything is well again and time has passed
@@ -146,6 +148,8 @@ def every_deadline_has_ended(platform: "Platform") -> None:
             raise broken(
                 9, every_deadline_has_ended, f"{stone.incarnation.name} {stone.incarnation.uid} is still going"
             )
+    for drain in state.active_drains():
+        raise broken(9, every_deadline_has_ended, f"the drain of {drain.target} still is {drain.stage.value}")
     for rollout in state.active_rollouts():
         if not platform.may_stay_open(rollout):
             raise broken(
@@ -190,6 +194,7 @@ AT_THE_END = (
 def at_the_end(platform: "Platform") -> None:
     for check in AT_THE_END:
         check(platform)
+    where_hosts_carry(platform, in_the_end=True)
 
 
 assert FRESH_S < STEADY_S

@@ -18,6 +18,7 @@ from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network import drain, guard, links, pins, steering
 from anypop.agent.act.network.error_ways import ErrorWays
+from anypop.agent.act.network.held import Held
 from anypop.agent.act.network.namespaces import is_namespace
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.probe_ways import ProbeWays
@@ -66,6 +67,7 @@ class Observer:
         self._deaths = DeathWatch(self._died, self._is_its)
         self.probes = Probes(wake=wake, clock=clock, run_inside=runtime.run_inside, ways=ProbeWays(net))
         self._templates = Templates(runtime, wake)
+        self._held = Held(clock)
         self.containers: Sequence[ContainerSeen] | None = None
         self._stale = asyncio.Event()
         self._looked = asyncio.Event()
@@ -253,12 +255,13 @@ class Observer:
         gets no new one.
         """
         found = {}
+        self._held.keep({namespace_of(self._prefix, x.removal.uid) for x in page.leaving})
         for leaving in page.leaving:
             key, instance = short(leaving.removal.uid), leaving.instance
             if instance is not None and pinned.get(key):
                 addresses = [*(a.external for a in instance.addresses()), *instance.anycast]
                 try:
-                    flows = drain.live_flows(self._prefix, instance.uid, addresses)
+                    flows = drain.live_flows(self._prefix, instance.uid, addresses, self._held)
                     found[key] = flows.inbound > 0 or flows.udp or flows.unanswered
                 except WorldError:
                     found[key] = True  # not known: its time will end it

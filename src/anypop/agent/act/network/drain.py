@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from anypop.agent.act.network import drain_rules, nftables, pins, rtnl
+from anypop.agent.act.network.held import Held
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.nftables import Kind
@@ -102,11 +103,15 @@ class Drains:
         await nft(what, "-f", "-", stdin=drain_rules.render(table, those, chains, sets))
 
 
-def live_flows(prefix: str, uid: str, addresses: Collection[Address]) -> LiveFlows:
+def live_flows(prefix: str, uid: str, addresses: Collection[Address], held: Held | None = None) -> LiveFlows:
     """What still lives on these addresses: TCP by the sockets in its namespace, UDP by what passed while it was
-    pinned.
+    pinned. `held`: knows which connections have no client any more.
     """
-    pending = [c for c in connections(namespace_of(prefix, uid), addresses) if c.pending and not c.udp]
+    space = namespace_of(prefix, uid)
+    pending = [c for c in connections(space, addresses) if c.pending and not c.udp]
+    if held is not None and any(c.inbound for c in pending):
+        gone = held.gone(space, addresses)
+        pending = [c for c in pending if c.ends not in gone]
     table, key = drain_table(prefix), f"_{short(uid)}"
     with Netlink(NETFILTER) as tables:
         mine = [name for name in nftables.names(tables, table, Kind.SET) if name.endswith(key)]

@@ -107,7 +107,8 @@ def _chains(pin: Pin) -> list[str]:
 
     A flow in which the client's last words (PSH) are not acknowledged is remembered for a while, and so is one whose
     SYN was just answered: where the server's queue is full, the answer is a cookie, and no socket tells of the
-    connection that the client has.
+    connection that the client has. An answer that the server sends again by itself says nothing new of the client: a
+    SYN that is sent again does.
     """
     lines, delivered, sent = [], [], []
     for v in sorted({address.version for address in pin.addresses}):
@@ -126,13 +127,14 @@ def _chains(pin: Pin) -> list[str]:
         lines += _chain(pin.set_name(f"pin{v}"), arriving)
         to, by = f"{ip} daddr {{ {own} }}", f"{ip} saddr {{ {own} }}"
         delivered += [
+            f"{to} tcp flags & (fin | syn | rst | ack) == syn {tcp} @{tcps} update @{asked} {{ {tcp} }}",
             f"{to} tcp flags & (syn | ack) != syn add @{tcps} {{ {tcp} }}",
             f"{to} tcp flags & (syn | rst | psh) == psh {tcp} != @{closed} update @{asked} {{ {tcp} }}",
             f"{to} update @{udps} {{ {udp} }} update @{talking} {{ meta l4proto }}",
         ]
         sent += [
+            f"{by} tcp flags & (syn | ack) == syn | ack {tcp_back} != @{tcps} update @{asked} {{ {tcp_back} }}",
             f"{by} add @{tcps} {{ {tcp_back} }}",
-            f"{by} tcp flags & (syn | ack) == syn | ack update @{asked} {{ {tcp_back} }}",
             f"{by} tcp flags & syn == 0 delete @{asked} {{ {tcp_back} }}",
             f"{by} tcp flags & (fin | rst) != 0 add @{closed} {{ {tcp_back} }}",
             f"{by} update @{udps} {{ {udp_back} }} update @{talking} {{ meta l4proto }}",
