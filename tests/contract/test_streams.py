@@ -75,6 +75,10 @@ def dial(process: Process, path: str, headers: Any) -> Iterator[Connection]:
         yield there
 
 
+def to_bytes(message: bytes | str) -> bytes:
+    return message.encode() if isinstance(message, str) else message
+
+
 def opened(stream: Connection, **more: Any) -> None:
     stream.send(to_json(Opened(**more)), text=True)
 
@@ -169,6 +173,18 @@ def test_a_host_that_is_away_is_told_within_seconds(process: Process) -> None:
     answer = logs(process)
     assert answer.status_code == 503
     assert "its agent does not answer" in answer.json()["message"]
+
+
+def test_what_was_asked_over_a_connection_that_is_dead_is_asked_again(process: Process) -> None:
+    """An agent that comes back (its host was cut off, say) is asked what its former connection never answered."""
+    answers: list[Any] = []
+    with dial(process, "/anypop/v1/agents/AMS/streams", process.agent("AMS")) as dead:
+        asker = threading.Thread(target=lambda: answers.append(logs(process)))
+        asker.start()
+        assert b"log" in to_bytes(dead.recv(10))
+        with agent(process, says(b"here\n")):
+            asker.join(20)
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"here\n")]
 
 
 def test_whoever_leaves_a_followed_log_ends_it_at_its_host(process: Process) -> None:

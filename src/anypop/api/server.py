@@ -49,6 +49,10 @@ class Server(uvicorn.Server):
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
+        if self.config.ssl is not None:
+            # Nobody resumes a session here; and a ticket that comes while a client's two threads begin to read and to
+            # write can cost what is written (OpenSSL allows one at a time).
+            self.config.ssl.num_tickets = 0
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(

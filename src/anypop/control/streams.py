@@ -100,14 +100,33 @@ class Streams:
             if not self._of_accounts[account]:
                 del self._of_accounts[account]
 
+    async def _answered(self, stream: _Stream, asked: str) -> Socket:
+        """The host's end. Asked again over each channel that takes the place of one: what was sent over a connection
+        that had ended is lost, and nothing tells.
+        """
+        channel: Socket | None = None
+
+        async def another() -> Socket:
+            async with self._connected:
+                await self._connected.wait_for(lambda: self._channels.get(stream.host) not in (None, channel))
+            return self._channels[stream.host]
+
+        while not stream.arrived.done():
+            newer = asyncio.create_task(another())
+            try:
+                await asyncio.wait((stream.arrived, newer), return_when=asyncio.FIRST_COMPLETED)
+                if newer.done() and not stream.arrived.done():
+                    channel = newer.result()
+                    await channel.send(asked)
+            finally:
+                newer.cancel()
+        return stream.arrived.result()
+
     async def _begun(self, stream: _Stream, asked: StreamRequest) -> Socket:
         host = stream.host
         try:
             async with asyncio.timeout(self.patience_s):
-                async with self._connected:
-                    await self._connected.wait_for(lambda: host in self._channels)
-                await self._channels[host].send(to_json(asked).decode())
-                socket = await stream.arrived
+                socket = await self._answered(stream, to_json(asked).decode())
                 first = await socket.receive()
         except TimeoutError as error:
             raise WorldError(f"reach host {host}", "its agent does not answer now; see `anypop host list`") from error
