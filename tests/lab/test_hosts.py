@@ -227,6 +227,13 @@ def test_a_host_on_which_nothing_runs_any_more_leaves_its_share_to_the_other(
     its upstreams, and back when they have been started anew.
     """
     before, edge = updates(lab.folder), lab.plan.sites[0].netns
+    speaker = shell.place.home("LHR-1") / "bird" / "bird.ctl"
+    # a speaker that has been started just now tells nothing until it knows what its neighbours tell
+    wait_until(
+        lambda: "raceful restart" not in birdc.ask(speaker, "show status"),
+        timeout_s=30,
+        reason="the speaker tells what changes",
+    )
     with (
         (tmp_path / "routes").open("w+") as heard,
         subprocess.Popen(netns.command(edge, "ip", "monitor", "route"), stdout=heard) as monitor,

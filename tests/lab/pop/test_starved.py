@@ -35,7 +35,8 @@ def lab() -> Iterator[PopLab]:
 
 def test_a_tenant_that_takes_all_processors_makes_no_session_fall(lab: PopLab) -> None:
     """Forty-eight busy processes on two cores: BFD, which may be 30 ms late at most, is never late, and BIRD answers.
-    Without what puts them before others the same load ends the session at once.
+    Whether the kernel lets a process be late that has no such priority differs from one to the next: so it is looked at
+    too what they have.
     """
     told = lab.state / "bird" / "bfd"
     calm = instance(0)
@@ -54,9 +55,10 @@ def test_a_tenant_that_takes_all_processors_makes_no_session_fall(lab: PopLab) -
     assert {s.state for s in lab.control.report.sessions} == {"established"} if lab.control.report else False
     nice = [os.getpriority(os.PRIO_PROCESS, p or 0) for p in (process.alive(told.parent / "bird.pid"), lab.agent_pid())]
     assert nice == [-15, -10], "BIRD goes before the agent, and both before tenants"
-    for pid in (process.alive(told / "bfd.pid"), files.read_told(told).worker):
-        _come(pid or 0, os.SCHED_OTHER, 0, 0)
-    wait_until(lambda: _FELL.findall(lab.upstreams.log("one")), timeout_s=30, reason="it falls without its priority")
+    worker = files.read_told(told).worker
+    assert worker is not None
+    threads = [int(task.name) for task in Path(f"/proc/{worker}/task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_RR}, "BFD goes before all of them"
 
 
 def _busy_s() -> float:
