@@ -4,7 +4,7 @@ holds it to that.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
@@ -160,7 +160,7 @@ class FakeCommand:
         if not self._echoes:
             self._said.put_nowait(None)
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes, None]:
         while (piece := await self._said.get()) is not None:
             yield bytes([Frame.OUTPUT]) + piece
         yield bytes([Frame.EXIT]) + f'{{"code": {self._code}}}'.encode()

@@ -1,6 +1,8 @@
 """Logs: what is shown of conmon's entries, where the last lines begin, and how a log is followed."""
 
 import asyncio
+import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +130,19 @@ def test_a_log_is_followed_over_a_new_one_and_to_the_end_of_its_process(tmp_path
             return told
 
     assert asyncio.run(test()) == [b"one\n", b"two\n", b"three\n", b"four\n", b"five\n"]
+
+
+def test_who_stops_early_leaves_no_file_open(tmp_path: Path) -> None:
+    """In the middle of the full log before this one, with and without an end of what is followed."""
+    (tmp_path / "ctr.log.1").write_bytes(entry("x" * 90) * 2000)
+    (tmp_path / "ctr.log").write_bytes(entry("three"))
+
+    async def some_of_it(**more: object) -> None:
+        async with contextlib.aclosing(read_log(tmp_path, wanted(**more), os.getpid())) as pieces:
+            await anext(pieces)
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - their number alone
+    for _ in range(3):
+        asyncio.run(some_of_it())
+        asyncio.run(some_of_it(follow=True))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -8,7 +8,7 @@ a host needs no open port. Nothing of this touches what the order wants; without
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -141,13 +141,14 @@ class Streams:
                     await take(frame)
 
     @staticmethod
-    async def _send_all(stream: ClientConnection, pieces: AsyncIterator[bytes]) -> None:
+    async def _send_all(stream: ClientConnection, pieces: AsyncGenerator[bytes, None]) -> None:
         """Until they end or nobody reads them any more."""
 
         async def send() -> None:
-            await stream.send(to_json(Opened()), text=True)
-            async for piece in pieces:
-                await stream.send(piece)
+            async with contextlib.aclosing(pieces):
+                await stream.send(to_json(Opened()), text=True)
+                async for piece in pieces:
+                    await stream.send(piece)
 
         sending, gone = asyncio.create_task(send()), asyncio.create_task(stream.wait_closed())
         try:

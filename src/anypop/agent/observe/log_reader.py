@@ -10,7 +10,7 @@ import ctypes
 import mmap
 import os
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 
 from anypop.agent.decide.log_lines import LogLines, last_lines
@@ -25,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 LAST_WORDS_S = 2.0  # conmon writes down what a process said before its end, and then closes the log
 
 
-async def read_log(folder: Path, wanted: LogRequest, pid: int) -> AsyncIterator[bytes]:
+async def read_log(folder: Path, wanted: LogRequest, pid: int) -> AsyncGenerator[bytes, None]:
     """The pieces. `pid`: of the process whose log is followed; 0: none runs, so nothing more comes. Raises
     `FileNotFoundError` where there is no log.
     """
@@ -35,11 +35,11 @@ async def read_log(folder: Path, wanted: LogRequest, pid: int) -> AsyncIterator[
         current = os.open(folder / LOG, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(lambda: os.close(current))
         for file, at in _beginnings(folder, current, wanted.tail):
+            if file != current:
+                stack.callback(os.close, file)
             os.lseek(file, at, os.SEEK_SET)
             async for piece in _rest_of(file, lines):
                 yield piece
-            if file != current:
-                os.close(file)
         while news is not None and not lines.over:
             over = news.over
             async for piece in _rest_of(current, lines):

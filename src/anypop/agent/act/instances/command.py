@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Command:
         begun = {"Detach": False, "Tty": wanted.terminal, "h": wanted.rows, "w": wanted.columns}
         return cls(ask, session, await _attached(socket, f"/exec/{session}/start", begun), terminal=wanted.terminal)
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes, None]:
         """Output and errors as they come, then the exit code."""
         try:
             while self._terminal and (piece := await self._reader.read(LARGEST_FRAME)):

@@ -5,7 +5,7 @@ changes by itself. `Podman` is behind it in production, a fake in unit tests; on
 step may be repeated, and what fails raises `WorldError` in words that a user can act on.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ STOP_GRACE_S = 2
 class Running(Protocol):
     """A command that runs in an instance. Frames: see `model.streams`."""
 
-    def frames(self) -> AsyncIterator[bytes]:
+    def frames(self) -> AsyncGenerator[bytes, None]:
         """What it says, as it comes, and at last how it ended."""
         ...
 
