@@ -421,6 +421,8 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
         f"{BASE}/fun/instances",
         f"{BASE}/fun/instances/fun-eu-lhr-0",
         "/workload/v1/locations",
+        "/workload/v1/stacks/default/images",
+        "/workload/v1/stacks/default/metrics?end_date=2020-01-01T00:00:00Z",
     ):
         own.get(path)
     own.send(

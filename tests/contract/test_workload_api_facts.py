@@ -368,19 +368,24 @@ def test_a_registrys_password_stays_with_its_registry(client: httpx.Client, cont
 
 
 def test_what_has_no_effect_yet_is_said_in_headers(client: httpx.Client) -> None:
-    """On POST and PUT, each field by name, whatever text stands in it; the document itself is not touched."""
+    """On POST, PUT and GET, each field by name, whatever text stands in it, and beside the workload for those who read
+    no headers; the document itself is not touched.
+    """
     body = terraform()
     body["workload"]["spec"]["containers"]["app"]["ports"]["web"]["protocol"] = 'ü"\r\nX: 1'
     body["workload"]["spec"]["containers"]["app"]["terminationMessagePath"] = "/why"
-    for response in (client.post(BASE, json=body), client.put(f"{BASE}/my-anycast-workload", json=with_version(body))):
+    path = f"{BASE}/my-anycast-workload"
+    for response in (client.post(BASE, json=body), client.put(path, json=with_version(body)), client.get(path)):
         warnings = response.headers.get_list("warning")
         for field in ("terminationMessagePath", "imagePullCredentials", "ports.web.protocol", "scaleSettings"):
             assert any(re.fullmatch(rf'299 anypop "[^"]*{field}: [^"]+"', warning) for warning in warnings), field
         assert "x" not in response.headers
+        assert len(response.json()["warnings"]) == len(warnings)
     quoted = client.post("/anypop/v1/quote", json=body).json()
     assert len(quoted["without_effect"]) == len(warnings)
-    client.delete(f"{BASE}/my-anycast-workload")
-    assert "warning" not in client.post(BASE, json=a_body("plain")).headers
+    client.delete(path)
+    plain = client.post(BASE, json=a_body("plain"))
+    assert "warning" not in plain.headers and plain.json().keys() == {"workload"}
 
 
 def test_a_slug_that_is_not_sent_stays_as_it_is(client: httpx.Client) -> None:

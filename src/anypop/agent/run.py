@@ -58,6 +58,7 @@ from anypop.agent.observe.learnt_monitor import LearntMonitor
 from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
+from anypop.agent.observe.usage import Usage
 from anypop.agent.streams import Streams
 from anypop.host import log_files
 from anypop.model.errors import Invalid, WorldError
@@ -120,6 +121,7 @@ class Agent:
             containers=lambda: self._observer.containers or (),
             logs_in=self._observer.log_of,
             kept=state / KEPT_LOGS,
+            usage=Usage(processes=self._observer.processes, clock=clock, monotonic=time.monotonic),
         )
         self._runtime, self._images = runtime, ImageFile(state / "images.json")
         self._book = self._images.read()

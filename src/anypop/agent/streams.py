@@ -1,4 +1,4 @@
-"""What people ask of single instances by way of control: logs, and commands run inside.
+"""What people ask of single instances by way of control: logs, commands run inside, and what they use now.
 
 In: one connection to control that is always open, on which control asks; what runs here. Out: for each thing asked a
 connection of its own to control, on which it is answered until either side has enough. The agent opens all of them, so
@@ -22,9 +22,10 @@ from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.log_names import LOG
 from anypop.agent.observe.log_reader import read_log
+from anypop.agent.observe.usage import Usage
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.streams import CommandRequest, LogRequest, Opened, Refusal, StreamRequest
+from anypop.model.streams import CommandRequest, LogRequest, Opened, Refusal, StreamRequest, UseRequest
 
 log = logging.getLogger("anypop.agent")
 MOST = 64  # at once; each costs a connection, and a command a process
@@ -49,7 +50,7 @@ class Dials(Protocol):
 
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
-    the logs of earlier lives.
+    the logs of earlier lives. `usage`: tells what incarnations use.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class Streams:
         containers: Callable[[], Sequence[ContainerSeen]],
         logs_in: Callable[[str], Path | None],
         kept: Path,
+        usage: Usage,
     ) -> None:
         self._control, self._runtime = control, runtime
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
+        self._usage = usage
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -97,6 +100,10 @@ class Streams:
                     await self._log(stream, asked.wanted)
                 case CommandRequest():
                     await self._command(stream, asked.wanted)
+                case UseRequest():
+                    used = await self._usage.read(asked.wanted.uids)
+                    await stream.send(to_json(Opened()), text=True)
+                    await stream.send(to_json(used))
         except Refused as refused:
             await stream.send(to_json(Opened(refusal=refused.why, message=str(refused))), text=True)
         except WebSocketException:

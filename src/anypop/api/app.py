@@ -23,7 +23,9 @@ from anypop.api import (
     healthz,
     hosts,
     identity,
+    images,
     logs,
+    metrics,
     network,
     openapi,
     pops,
@@ -46,7 +48,7 @@ from anypop.control.acts import Act
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads, logs,
+        identity, stacks, workloads, logs, metrics, images,
         prices, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )

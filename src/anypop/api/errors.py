@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from anypop.api.not_here import not_here
 from anypop.api.seldom import Seldom
 from anypop.control import acts
 from anypop.control.rates import TooMany
@@ -188,12 +189,12 @@ async def _world_failed(_: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     """What the router itself refuses. A method that a path does not have is `unimplemented`, as in grpc-gateway."""
+    if (absent := not_here(request.method, request.url.path)) is not None:
+        return answer(Code.NOT_FOUND if absent.nothing_there else Code.UNIMPLEMENTED, absent.message)
     if isinstance(error, HTTPException) and error.status_code == 405:
         headers = dict(error.headers) if error.headers else None
         return answer(Code.UNIMPLEMENTED, f"{request.url.path} has no method {request.method}", headers=headers)
     if isinstance(error, HTTPException) and error.status_code == 404:
-        if request.url.path.startswith("/storage/v1/"):
-            return answer(Code.UNIMPLEMENTED, "there are no storage buckets here")
         return answer(Code.NOT_FOUND, f"there is nothing at {request.url.path}")
     return answer(Code.INVALID_ARGUMENT, getattr(error, "detail", None) or "the request cannot be read")
 

@@ -28,9 +28,9 @@ from anypop.api.models.workloads import (
 from anypop.control import declare
 from anypop.control.accounts import Account, Stack
 from anypop.control.refusals import NotFound
-from anypop.control.state import Declaration
+from anypop.control.state import Declaration, State
 from anypop.plan.fields import location
-from anypop.plan.parse import Parsed
+from anypop.plan.parse import without_effect
 
 router = APIRouter(prefix="/workload/v1", tags=["workloads"])
 
@@ -71,15 +71,16 @@ async def create_workload(
     state = await platform.core.change(
         platform.within_quota(declare.create(made), stack), accept=declare.refuse_without_address(made.workload.id)
     )
-    _warn(response, made)
-    return {"workload": shapes.workload(state, state.workloads[made.workload.id])}
+    return _answered(response, state, state.workloads[made.workload.id])
 
 
 @router.get("/stacks/{stack_id}/workloads/{workload_id}")
-@answers(WorkloadAnswer)
-async def get_workload(workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+@answers(WorkloadAnswer, headers=WARNED)
+async def get_workload(
+    workload_id: WorkloadId, stack: CallerStack, platform: PlatformDep, response: Response
+) -> dict[str, Any]:
     """Get one workload."""
-    return {"workload": shapes.workload(platform.core.state, platform.workload(stack, workload_id))}
+    return _answered(response, platform.core.state, platform.workload(stack, workload_id))
 
 
 @router.put("/stacks/{stack_id}/workloads/{workload_id}")
@@ -144,13 +145,16 @@ async def _redeclare(
         platform.within_quota(declare.replace_with(current, made, by=account.name), stack),
         confirmed=frozenset([current.id]),
     )
-    _warn(response, made)
-    return {"workload": shapes.workload(state, state.workloads[current.id])}
+    return _answered(response, state, state.workloads[current.id])
 
 
-def _warn(response: Response, made: Parsed) -> None:
-    """A header for each field that was accepted and has no effect."""
-    notes.warn(response, list(map(str, made.unacted)))
+def _answered(response: Response, state: State, declared: Declaration) -> dict[str, Any]:
+    """The workload, and each field of it that was accepted and has no effect: in headers, and beside it for those who
+    read none.
+    """
+    warnings = [str(problem) for problem in without_effect(declared.document)]
+    notes.warn(response, warnings)
+    return {"workload": shapes.workload(state, declared)} | ({"warnings": warnings} if warnings else {})
 
 
 @router.delete("/stacks/{stack_id}/workloads/{workload_id}", status_code=204)

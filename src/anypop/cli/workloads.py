@@ -184,7 +184,8 @@ def list_workloads(call: Call) -> None:
 def show(call: Call, workload: KnownWorkload) -> None:
     """One workload and its instances."""
     what = f"show workload {workload}"
-    found = call.client.get(call.workload_path(workload), what=what)["workload"]
+    answer = call.client.get(call.workload_path(workload), what=what)
+    found, warnings = answer["workload"], list(answer.get("warnings") or [])
     parts = list(views.by_name(call.client.every(f"{call.workload_path(workload)}/instances", what=what)))
     status = call.client.get(f"{call.workload_path(workload, 'anypop')}/rollouts", what=what)
     under_way = [r for r in status.get("results") or [] if r.get("phase") in ("running", "paused")]
@@ -193,9 +194,11 @@ def show(call: Call, workload: KnownWorkload) -> None:
         "instances": parts,
         **{key: status.get(key) for key in ("revision", "instances_on_it")},
         "rollouts": under_way,
+        "warnings": warnings,
     }
+    idle: list[Shown] = [f"without effect here: {warning}" for warning in warnings]
     call.screen.result(
-        data, lambda: [views.workload(found), *views.revision(status, under_way), "", views.instances(parts)]
+        data, lambda: [views.workload(found), *views.revision(status, under_way), *idle, "", views.instances(parts)]
     )
 
 

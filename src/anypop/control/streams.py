@@ -16,7 +16,7 @@ from anypop.control.refusals import Busy, NotFound, Precondition
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import WorldError
 from anypop.model.names import HostName
-from anypop.model.streams import CommandRequest, LogRequest, Opened, Refusal, StreamRequest
+from anypop.model.streams import Opened, Refusal, StreamRequest, Wanted
 
 PATIENCE_S = 3.0
 MOST_OF_ACCOUNT = 32
@@ -80,7 +80,7 @@ class Streams:
         await stream.over.wait()
 
     @asynccontextmanager
-    async def ask(self, host: HostName, wanted: LogRequest | CommandRequest, account: str) -> AsyncIterator[Socket]:
+    async def ask(self, host: HostName, wanted: Wanted, account: str) -> AsyncIterator[Socket]:
         """The host's end of a stream that has begun. Raises `Refused` where the host opens none or too many are open,
         and `WorldError` where it does not answer.
         """

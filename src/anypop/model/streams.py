@@ -1,9 +1,10 @@
-"""What control asks a host for that is no order: the log of a container, a command run in one.
+"""What control asks a host for that is no order: the log of a container, a command run in one, what instances use now.
 
 In: nothing; these are words. Out: a request that control sends to the agent of a host, which answers over a stream of
 its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
 
-A log is the bytes themselves. A command's frames begin with a byte that says what the rest is (`Frame`).
+A log is the bytes themselves. A command's frames begin with a byte that says what the rest is (`Frame`). What is used
+is one frame, a `Used`.
 """
 
 from dataclasses import dataclass
@@ -46,11 +47,44 @@ class CommandRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UseRequest:
+    """What these incarnations use now."""
+
+    kind: Literal["use"] = "use"
+    uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceUse:
+    """One incarnation, all its containers together; what its host cannot count is None. `cpu_millis`: thousandths of a
+    core; `memory_bytes`: what it holds and the kernel could not take back at once; bytes of its link in a second, as
+    the instance sees them.
+    """
+
+    uid: str
+    cpu_millis: int | None = None
+    memory_bytes: int | None = None
+    received_per_s: int | None = None
+    sent_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """`at`: when it was read, by the host's own clock. What is no amount but a rate is that of the time just before."""
+
+    at: float
+    instances: tuple[InstanceUse, ...]
+
+
+Wanted = LogRequest | CommandRequest | UseRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRequest:
     """`id`: names the stream on which the agent answers."""
 
     id: str
-    wanted: LogRequest | CommandRequest
+    wanted: Wanted
 
 
 class Refusal(StrEnum):

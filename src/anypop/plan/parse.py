@@ -25,7 +25,7 @@ from anypop.plan.schema import FIELD_NAMES, Deployments, WorkloadBody
 from anypop.plan.security import refusals
 from anypop.plan.unacted import unacted
 
-__all__ = ["Parsed", "Secret", "document_with_anycast", "parse"]
+__all__ = ["Parsed", "Secret", "document_with_anycast", "parse", "without_effect"]
 
 # A plan is made anew at each change, in time linear in all instances: more than this from one workload would keep
 # everyone waiting.
@@ -102,6 +102,16 @@ def parse(
     return Parsed(
         workload=workload, document=document, secrets=tuple(_secrets(checked)), unacted=tuple(unacted(checked))
     )
+
+
+def without_effect(document: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """What of a kept document was accepted and has no effect: what its `Parsed` said, or would say today. One that an
+    earlier version took and this one would refuse is told as that; it runs as it did.
+    """
+    try:
+        return tuple(unacted(WorkloadBody.model_validate(document)))
+    except ValidationError as error:
+        return tuple(codec.in_words(error.errors(), FIELD_NAMES))
 
 
 def _without_nulls(value: Any) -> Any:

@@ -155,6 +155,14 @@ class Observer:
             await asyncio.sleep(1)
             self._stale.set()
 
+    def processes(self) -> Mapping[str, Collection[int]]:
+        """The main process of each container that runs, by the uid of its instance."""
+        found: dict[str, list[int]] = {}
+        for seen in self.containers or ():
+            if seen.state is ContainerState.RUNNING and seen.pid:
+                found.setdefault(seen.uid, []).append(seen.pid)
+        return found
+
     def log_of(self, id_: str) -> Path | None:
         """The folder of a container's log."""
         return self._logs.place(id_)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anypop.agent.decide.elements import Key
 
-_ROOT = Path("/sys/fs/cgroup")
+ROOT = Path("/sys/fs/cgroup")
 
 
 class Processor:
@@ -39,11 +39,11 @@ def used_s(pid: int) -> float | None:
             _, controllers, path = line.split(":", 2)
             if "cpuacct" in controllers.split(","):  # version 1; where the two are mounted as one, and where not
                 for name in dict.fromkeys((controllers, "cpuacct")):
-                    file = _ROOT / name / path.lstrip("/") / "cpuacct.usage"
+                    file = ROOT / name / path.lstrip("/") / "cpuacct.usage"
                     if file.exists():
                         return int(file.read_text()) / 1e9
             elif not controllers:  # version 2
-                file = _ROOT / path.lstrip("/") / "cpu.stat"
+                file = ROOT / path.lstrip("/") / "cpu.stat"
                 if file.exists():
                     return int(dict(row.split() for row in file.read_text().splitlines())["usage_usec"]) / 1e6
     return None

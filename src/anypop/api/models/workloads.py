@@ -76,7 +76,10 @@ class Workload(CamelAnswer):
 
 
 class WorkloadAnswer(CamelAnswer):
+    """`warnings`: what of it was accepted and has no effect, as the headers say too."""
+
     workload: Workload
+    warnings: list[str] = left_out()
 
 
 class WorkloadPage(Page):
@@ -170,3 +173,14 @@ class InstanceAnswer(CamelAnswer):
 
 class InstancePage(Page):
     results: list[Instance]
+
+
+class Image(CamelAnswer):
+    """An image of virtual machines."""
+
+    family: str
+    tag: str
+
+
+class ImagePage(Page):
+    results: list[Image]
