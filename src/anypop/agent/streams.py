@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +26,16 @@ from anypop.agent.observe.log_reader import read_log
 from anypop.agent.observe.usage import Usage
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid, WorldError
-from anypop.model.streams import CommandRequest, LogRequest, Opened, Refusal, StreamRequest, UseRequest
+from anypop.model.streams import (
+    USED_IN_FRAME,
+    CommandRequest,
+    LogRequest,
+    Opened,
+    Refusal,
+    StreamRequest,
+    Used,
+    UseRequest,
+)
 
 log = logging.getLogger("anypop.agent")
 MOST = 64  # at once; each costs a connection, and a command a process
@@ -102,8 +112,7 @@ class Streams:
                     await self._command(stream, asked.wanted)
                 case UseRequest():
                     used = await self._usage.read(asked.wanted.uids)
-                    await stream.send(to_json(Opened()), text=True)
-                    await stream.send(to_json(used))
+                    await self._send_all(stream, pieces_of(used))
         except Refused as refused:
             await stream.send(to_json(Opened(refusal=refused.why, message=str(refused))), text=True)
         except WebSocketException:
@@ -172,3 +181,9 @@ class Streams:
         if found is None:
             raise Refused(Refusal.NOT_YET, f"container {name} is not there yet, or not any more")
         return found
+
+
+async def pieces_of(used: Used) -> AsyncGenerator[bytes, None]:
+    """As many frames as it needs."""
+    for first in range(0, len(used.instances), USED_IN_FRAME):
+        yield to_json(replace(used, instances=used.instances[first : first + USED_IN_FRAME]))

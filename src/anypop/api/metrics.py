@@ -7,7 +7,7 @@ does not answer is named; where none does, there are no metrics.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -22,11 +22,12 @@ from anypop.api.regions import PLACES, Region, lies_in
 from anypop.control.accounts import Stack
 from anypop.control.refusals import Refused
 from anypop.control.state import Declaration
+from anypop.control.streams import Socket
 from anypop.model.codec import from_json
 from anypop.model.errors import Invalid, Problem, WorldError
 from anypop.model.names import HostName
 from anypop.model.plan import Incarnation
-from anypop.model.streams import InstanceUse, Used, UseRequest
+from anypop.model.streams import USED_IN_FRAME, InstanceUse, Used, UseRequest
 
 router = APIRouter(prefix="/workload/v1", tags=["workloads"])
 
@@ -178,14 +179,11 @@ async def _asked_of_hosts(
         by_host[one.life.host].append(one.life.uid)
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(host: HostName, uids: list[str]) -> Used | str:
+    async def ask(host: HostName, uids: list[str]) -> list[InstanceUse] | str:
         try:
             async with places, platform.streams.ask(host, UseRequest(uids=tuple(uids)), account) as there:
                 async with asyncio.timeout(platform.streams.patience_s):
-                    told = await there.receive()
-                if not told:
-                    return f"host {host} told nothing"
-                return from_json(Used, told)
+                    return [one async for part in _parts(there, len(uids)) for one in part.instances]
         except (Refused, WorldError, Invalid, TimeoutError) as error:
             return f"host {host} tells nothing now: {error or 'it is too slow'}"
 
@@ -194,11 +192,19 @@ async def _asked_of_hosts(
         # of its own instances alone, whatever it says
         one.uid: one
         for host, told in answered.items()
-        if isinstance(told, Used)
-        for one in told.instances
+        if not isinstance(told, str)
+        for one in told
         if one.uid in by_host[host]
     }
     return used, [told for _, told in sorted(answered.items()) if isinstance(told, str)]
+
+
+async def _parts(there: Socket, most: int) -> AsyncIterator[Used]:
+    """What a host tells, to its end; of a host that goes on and on, no more than there can be."""
+    for _ in range(0, most, USED_IN_FRAME):
+        if not (told := await there.receive()):
+            return
+        yield from_json(Used, told)
 
 
 def _series(

@@ -4,7 +4,7 @@ In: nothing; these are words. Out: a request that control sends to the agent of 
 its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
 
 A log is the bytes themselves. A command's frames begin with a byte that says what the rest is (`Frame`). What is used
-is one frame, a `Used`.
+comes as one `Used` after the other.
 """
 
 from dataclasses import dataclass
@@ -66,6 +66,10 @@ class InstanceUse:
     memory_bytes: int | None = None
     received_per_s: int | None = None
     sent_per_s: int | None = None
+
+
+USED_IN_FRAME = 100
+"""Instances in one `Used`: 200 bytes each, so that it fits into a frame whatever the figures are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

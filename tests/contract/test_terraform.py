@@ -1,0 +1,239 @@
+"""The acceptance steps of StackPath's Terraform provider, replayed: what it sends at each step, and whether its next
+plan would be empty.
+
+Bodies are what the provider makes of a configuration. After each step it reads the workload back and plans again: what
+it finds must be what it sent, where what is absent counts as zero; what only the API sets, and secrets, it does not
+compare. Applying the same configuration once more changes nothing.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.control_world import World
+
+BASE = "/workload/v1/stacks/default/workloads"
+ANYCAST = "anycast.platform.stackpath.net"
+SIZE = {"requests": {"cpu": "1", "memory": "2Gi"}}
+
+
+def container(**more: Any) -> dict[str, Any]:
+    """A container block: what was not written in it is sent as empty."""
+    plain = {"args": [], "command": [], "env": {}, "image": "nginx:latest", "ports": {}, "resources": SIZE}
+    return {**plain, "volumeMounts": [], **more}
+
+
+def port(number: int, protocol: str = "TCP", *, implicit: bool = False) -> dict[str, Any]:
+    return {"port": number, "protocol": protocol, "enableImplicitNetworkPolicy": implicit}
+
+
+def interface(**more: Any) -> dict[str, Any]:
+    plain = {"network": "default", "enableOneToOneNat": True, "ipFamilies": [], "assignments": []}
+    return {**plain, "subnet": "", "ipv6Subnet": "", **more}
+
+
+def target(replicas: int, *cities: str, **deployments: Any) -> dict[str, Any]:
+    selectors = [{"key": "cityCode", "operator": "in", "values": list(cities or ("AMS",))}]
+    wanted = {"minReplicas": replicas, "selectors": selectors, **deployments}
+    return {"spec": {"deploymentScope": "cityCode", "deployments": wanted}}
+
+
+def workload(
+    *, containers: dict[str, Any], targets: dict[str, Any], annotations: dict[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    return {
+        "name": "My Compute Workload",
+        "slug": "my-compute-workload",
+        "metadata": {"annotations": annotations or {}, "labels": {}},
+        "spec": {
+            "containers": containers,
+            "networkInterfaces": [interface()],
+            "imagePullCredentials": [],
+            "volumeClaimTemplates": [],
+            "runtime": {},
+            **spec,
+        },
+        "targets": targets,
+    }
+
+
+HTTP, HTTPS = {"http": port(80)}, {"https": port(443)}
+PROBE = {"periodSeconds": 60, "successThreshold": 1, "failureThreshold": 4, "initialDelaySeconds": 60}
+BY_HTTP = {"httpGet": {"port": 80, "path": "/", "scheme": "HTTP", "httpHeaders": {"content-type": "application/json"}}}
+PROBES = {
+    "livenessProbe": {**PROBE, "timeoutSeconds": 0, **BY_HTTP},
+    "readinessProbe": {**PROBE, "timeoutSeconds": 75, "tcpSocket": {"port": 80}},
+}
+LOGIN = {"server": "docker.io", "username": "me", "password": "a registry's password", "email": "me@example.net"}
+ENV = {
+    "PLAIN": {"value": "x"},
+    "SECRET": {"secretValue": "hush-hush"},
+    "CITY": {"valueFrom": {"instanceFieldRef": {"fieldPath": ".location.cityCode", "optional": False}}},
+}
+SECURITY = {
+    "runAsUser": "1000",
+    "runAsGroup": "1000",
+    "runAsNonRoot": True,
+    "readOnlyRootFilesystem": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]},
+}
+FOR_ALL = {
+    "securityContext": {
+        "runAsUser": "1000",
+        "supplementalGroups": ["2000", "3000"],
+        "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}],
+    }
+}
+SCALES = {"metrics": [{"metric": "cpu", "averageUtilization": 50}]}
+LABELS = {"metadata": {"annotations": {"who": "me"}, "labels": {"app": "web", "tier": "edge"}}}
+
+# Each: what the configuration says then. They follow each other on one workload, as the provider's own steps do.
+STEPS: dict[str, dict[str, Any]] = {
+    "basic": workload(
+        containers={"app": container(ports=HTTP, env={"MY_VARIABLE": {"value": "value"}})}, targets={"us": target(1)}
+    ),
+    "another port, another value, two instances": workload(
+        containers={"app": container(ports=HTTP | HTTPS, env={"MY_VARIABLE": {"value": "some value"}})},
+        targets={"us": target(2)},
+    ),
+    "no variable, one port": workload(containers={"app": container(ports=HTTP)}, targets={"us": target(2)}),
+    "probes": workload(containers={"app": container(ports=HTTP, **PROBES)}, targets={"us": target(2)}),
+    "no probes, a registry's login": workload(
+        containers={"app": container()}, targets={"us": target(1)}, imagePullCredentials=[{"dockerRegistry": LOGIN}]
+    ),
+    "a second container": workload(
+        containers={"app": container(), "app-2": container(image="nginx:v1.15.0")}, targets={"us": target(1)}
+    ),
+    "command and arguments": workload(
+        containers={"app": container(command=["/bin/web"], args=["--port", "80"], ports=HTTP)},
+        targets={"us": target(1)},
+    ),
+    "variables of each kind": workload(containers={"app": container(ports=HTTP, env=ENV)}, targets={"us": target(1)}),
+    "ports of both protocols, with policies": workload(
+        containers={"app": container(ports={"dns": port(53, "UDP", implicit=True), "web": port(80, implicit=True)})},
+        targets={"us": target(1)},
+    ),
+    "securityContext of a container": workload(
+        containers={"app": container(securityContext=SECURITY)}, targets={"us": target(1)}
+    ),
+    "securityContext of all": workload(
+        containers={"app": container()}, targets={"us": target(1)}, runtime={"containers": FOR_ALL}
+    ),
+    "two targets": workload(
+        containers={"app": container(ports=HTTP)}, targets={"us": target(1, "JFK", "LAX"), "eu": target(2, "AMS")}
+    ),
+    "autoscaling": workload(
+        containers={"app": container(ports=HTTP)}, targets={"us": target(1, maxReplicas=4, scaleSettings=SCALES)}
+    ),
+    "no replicas": workload(containers={"app": container(ports=HTTP)}, targets={"us": target(0)}),
+    "both families": workload(
+        containers={"app": container(ports=HTTP)},
+        targets={"us": target(1)},
+        networkInterfaces=[interface(ipFamilies=["IPv4", "IPv6"])],
+    ),
+    "labels and annotations": workload(containers={"app": container(ports=HTTP)}, targets={"us": target(1)}) | LABELS,
+}
+
+
+def zeroless(value: Any) -> Any:
+    """As the provider compares: what is empty, zero or false is as good as absent."""
+    if isinstance(value, dict):
+        less = {key: zeroless(member) for key, member in value.items()}
+        return {key: member for key, member in less.items() if member not in (None, "", [], {}) and member is not False}
+    if isinstance(value, list):
+        return [zeroless(member) for member in value]
+    return None if value == 0 and not isinstance(value, bool) else value
+
+
+def drift(sent: dict[str, Any], found: dict[str, Any]) -> tuple[Any, Any]:
+    """Both sides of the provider's next plan; it is empty where they are equal."""
+    wanted, read = copy.deepcopy(sent), copy.deepcopy(found)
+    for of_the_api in ("id", "stackId", "status"):
+        assert read.pop(of_the_api)
+    for of_the_api in ("version", "createdAt", "updatedAt"):
+        read["metadata"].pop(of_the_api, None)
+    wanted["metadata"].pop("version", None)
+    read["metadata"].get("annotations", {}).pop(f"{ANYCAST}/subnets", None)
+    for made in wanted["spec"]["networkInterfaces"]:
+        made["ipFamilies"] = made["ipFamilies"] or ["IPv4"]
+    for one in wanted["spec"]["containers"].values():
+        one["env"] = {name: value for name, value in one["env"].items() if "secretValue" not in value}
+    for name, one in read["spec"]["containers"].items():
+        secret = {n for n, v in sent["spec"]["containers"][name]["env"].items() if "secretValue" in v}
+        assert all(one["env"].pop(n) == {} for n in secret), "a secret is read back"
+    for pull in wanted["spec"]["imagePullCredentials"]:
+        pull["dockerRegistry"].pop("password")
+    return zeroless(wanted), zeroless(read)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("terraform")) as made:
+        yield made
+
+
+def read(world: World, ref: str) -> dict[str, Any]:
+    found: dict[str, Any] = world.get(f"{BASE}/{ref}")["workload"]
+    return found
+
+
+def test_each_step_leaves_an_empty_plan_and_applied_twice_changes_nothing(world: World) -> None:
+    """One workload goes through all of them, by PUT with the version that was read, as the provider updates."""
+    made: dict[str, Any] = {}
+    for name, sent in STEPS.items():
+        body = copy.deepcopy(sent)
+        if not made:
+            answer = world.call("POST", BASE, json={"workload": body})
+        else:
+            body["metadata"]["version"] = made["metadata"]["version"]
+            answer = world.call("PUT", f"{BASE}/{made['id']}", json={"workload": body})
+        assert answer.status_code == 200, (name, answer.text)
+        found = read(world, answer.json()["workload"]["id"])
+        assert found == answer.json()["workload"], name
+        wanted, shown = drift(sent, found)
+        assert shown == wanted, name
+        assert int(found["metadata"]["version"]) == int(made["metadata"]["version"]) + 1 if made else 1, name
+        assert "maxReplicas" in str(sent) or "maxReplicas" not in str(found), name
+        again = copy.deepcopy(sent)
+        again["metadata"]["version"] = found["metadata"]["version"]
+        same = world.send("PUT", f"{BASE}/{found['id']}", {"workload": again})["workload"]
+        assert same == found, f"{name}: the same configuration once more"
+        made = found
+    empty: list[dict[str, Any]] = [
+        {},
+        {"metadata": {}},
+        {"spec": {}},
+        {"metadata": {"version": made["metadata"]["version"]}},
+    ]
+    for patch in empty:
+        assert world.send("PATCH", f"{BASE}/{made['id']}", {"workload": patch})["workload"] == made, patch
+
+
+def test_a_workload_with_an_anycast_address_is_planned_empty_and_destroyed(world: World) -> None:
+    """The address is in the answer to the creation; after the 204 the provider accepts 404, or deleteRequestedAt."""
+    sent = workload(
+        containers={"app": container(ports=HTTP)}, targets={"us": target(1)}, annotations={ANYCAST: "true"}
+    ) | {"name": "anycast", "slug": "anycast"}
+    made = world.send("POST", BASE, {"workload": copy.deepcopy(sent)})["workload"]
+    address, length = made["metadata"]["annotations"][f"{ANYCAST}/subnets"].split("/")
+    assert address.count(".") == 3 and length == "32"
+    wanted, shown = drift(sent, read(world, "anycast"))
+    assert shown == wanted
+    assert world.call("DELETE", f"{BASE}/anycast").status_code == 204
+    left = world.call("GET", f"{BASE}/anycast")
+    assert left.status_code == 404 or left.json()["workload"]["metadata"]["deleteRequestedAt"]
+    world.settle()
+    assert world.call("GET", f"{BASE}/anycast").status_code == 404
+
+
+def test_a_virtual_machine_is_refused_in_words_the_provider_prints(world: World) -> None:
+    """The step of the provider that makes one: nothing is created."""
+    body = workload(containers={}, targets={"us": target(1)}) | {"name": "vm", "slug": "vm"}
+    machine = {"image": "stackpath-edge/centos-7:v201905012051", "ports": HTTP, "resources": SIZE}
+    body["spec"]["virtualMachines"] = {"app": machine}
+    answer = world.call("POST", BASE, json={"workload": body})
+    assert answer.status_code == 400 and "virtual machines" in answer.json()["message"]
+    assert world.call("GET", f"{BASE}/vm").status_code == 404
