@@ -45,7 +45,7 @@ def table(rows: list[views.Data]) -> Table:
         Column(head="AS", right=True, drop=2),
         Column(head="SCOPE"),
         Column(head="OUT"),
-        Column(head="WHY", drop=1, maybe=True),
+        Column(head="WHY", prose=True, maybe=True),
     ]
     cells: list[list[Cell]] = [
         [

@@ -136,7 +136,7 @@ def table(found: list[views.Data]) -> Table:
         Column(head="VERSION", right=True, drop=3),
         Column(head="BY", drop=2),
         Column(head="SHEDS ABOVE", right=True, drop=4, maybe=True),
-        Column(head="WHY"),
+        Column(head="WHY", prose=True),
     ]
     rows: list[list[Cell]] = [
         [

@@ -221,7 +221,7 @@ def table(found: list[views.Data]) -> Table:
         Column(head="SINCE", right=True, drop=2),
         Column(head="PACKETS/S", right=True, drop=1),
         Column(head="UNTIL", drop=3, maybe=True),
-        Column(head="WHY"),
+        Column(head="WHY", prose=True),
     ]
     rows: list[list[Cell]] = [
         [

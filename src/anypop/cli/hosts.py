@@ -225,7 +225,7 @@ def table(found: list[views.Data]) -> Table:
         Column(head="DISK GIB", right=True, drop=3),
         Column(head="TUNNELS", right=True, maybe=True),
         Column(head="SENT GB", right=True, drop=4, maybe=True),
-        Column(head="WHY", drop=1, maybe=True),
+        Column(head="WHY", prose=True, maybe=True),
     ]
     rows: list[list[Cell]] = [
         [

@@ -203,7 +203,7 @@ def table(found: list[views.Data]) -> Table:
         Column(head="BEGAN", drop=2),
         Column(head="SECONDS", right=True, drop=3),
         Column(head="BY", drop=4),
-        Column(head="WHY", drop=1, maybe=True),
+        Column(head="WHY", prose=True, maybe=True),
     ]
     rows: list[list[Cell]] = [
         [

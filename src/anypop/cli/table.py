@@ -1,8 +1,8 @@
 """Tables as people read them: aligned, without boxes, as wide as the place they are shown in.
 
 In: columns, rows of cells, a width. Out: lines of styled pieces. Pure: it prints nothing and knows no terminal;
-`screen` does that. Where there is no width (a pipe, a file) nothing is ever cut, so that `grep` and `awk` see whole
-values. A cell is one line, whatever text came in.
+`screen` does that. Where there is no width (a pipe, a file) each row is one line, so that `grep` and `awk` see whole
+values; in a narrow place a cell goes on below itself. Nothing is ever cut. A text is one line, whatever came in.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from anypop.model.visible import visible_line
 
 GAP = "  "
-MIN_WIDTH = 8  # a cut column keeps this many characters: enough to tell two values apart
+MIN_WIDTH = 8  # a wrapped column keeps this many characters: below that a word is a column of letters
+PROSE_WIDTH = 24  # a wrapped sentence keeps this many while less important columns can go
+_BREAKS = " ,;:/-"  # a line may end after these
 
 Cell = str | tuple[str, str]  # text, or text and its style
 Piece = tuple[str, str]
@@ -19,8 +21,8 @@ Piece = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`drop`: in a narrow place columns go in falling order of this number; 0 stays always. `right`: numbers line up on
-    the right.
+    """`drop`: in a narrow place columns go in falling order of this number; 0 stays always, as whatever a decision
+    hangs on must. `right`: numbers line up on the right. `prose`: sentences, which are wrapped before a column goes.
 
     `maybe`: not shown at all where no row has anything to say in it.
     """
@@ -29,6 +31,7 @@ class Column:
     right: bool = False
     drop: int = 0
     maybe: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +69,12 @@ def lines(table: Table, width: int | None) -> list[list[Piece]]:
         return [*title, [(visible_line(table.empty), "dim")]]
     layout = _fit(table, width)
     heads: list[Cell] = [(column.head, "bold") for column in table.columns]
-    found = [*title, _line(table, layout, heads)] if any(column.head for column in table.columns) else title
+    found = [*title, *_lines(table, layout, heads)] if any(column.head for column in table.columns) else title
     first_sum = len(table.rows) - table.foot
     for number, row in enumerate(table.rows):
         if table.foot and number == first_sum:
             found.append([("─" * layout.total, "dim")])
-        found.append(_line(table, layout, row))
+        found += _lines(table, layout, row)
     return found
 
 
@@ -86,12 +89,16 @@ def _fit(table: Table, width: int | None) -> _Layout:
         if not column.maybe or any(text_of(row[i]) not in ("", "-") for row in table.rows)
     ]
     layout = _measure(table, shown)
-    while width is not None and layout.total > width:
+    while width is not None and _least(table, layout) > width:
         droppable = [i for i in layout.kept if table.columns[i].drop]
         if not droppable:
             break
         gone = max(droppable, key=lambda i: table.columns[i].drop)
         layout = _measure(table, [i for i in layout.kept if i != gone])
+    for place, index in enumerate(layout.kept):  # sentences give way first
+        if width is not None and table.columns[index].prose and layout.total > width:
+            room = layout.widths[place] - (layout.total - width)
+            layout.widths[place] = max(min(PROSE_WIDTH, layout.widths[place]), room)
     while width is not None and layout.total > width:
         widest = max(range(len(layout.widths)), key=lambda i: layout.widths[i])
         if layout.widths[widest] <= MIN_WIDTH:
@@ -105,18 +112,44 @@ def _measure(table: Table, kept: list[int]) -> _Layout:
     return _Layout(kept, [max(len(text) for text in column) for column in cells])
 
 
-def _line(table: Table, layout: _Layout, row: Sequence[Cell]) -> list[Piece]:
-    pieces: list[Piece] = []
-    for place, (index, width) in enumerate(zip(layout.kept, layout.widths, strict=True)):
-        cell = row[index]
-        text, style = (cell, "") if isinstance(cell, str) else cell
-        if len(text) > width:
-            text = text[: width - 1] + "…"
-        last = place == len(layout.kept) - 1
-        padded = text.rjust(width) if table.columns[index].right else text if last else text.ljust(width)
-        pieces.append((padded if place == 0 else GAP + padded, style))
-    while pieces and not pieces[-1][0].strip():
-        pieces.pop()
-    if pieces:
-        pieces[-1] = (pieces[-1][0].rstrip(), pieces[-1][1])
-    return pieces
+def _least(table: Table, layout: _Layout) -> int:
+    """The width that is needed where sentences are wrapped."""
+    spared = sum(
+        max(0, width - PROSE_WIDTH)
+        for index, width in zip(layout.kept, layout.widths, strict=True)
+        if table.columns[index].prose
+    )
+    return layout.total - spared
+
+
+def _lines(table: Table, layout: _Layout, row: Sequence[Cell]) -> list[list[Piece]]:
+    """A row: as many lines as its longest cell needs."""
+    cells = [_wrapped(text_of(row[index]), width) for index, width in zip(layout.kept, layout.widths, strict=True)]
+    found = []
+    for number in range(max(map(len, cells), default=0)):
+        pieces: list[Piece] = []
+        for place, (index, width) in enumerate(zip(layout.kept, layout.widths, strict=True)):
+            cell, style = row[index], ""
+            if not isinstance(cell, str):
+                style = cell[1]
+            text = cells[place][number] if number < len(cells[place]) else ""
+            last = place == len(layout.kept) - 1
+            padded = text.rjust(width) if table.columns[index].right else text if last else text.ljust(width)
+            pieces.append((padded if place == 0 else GAP + padded, style))
+        while pieces and not pieces[-1][0].strip():
+            pieces.pop()
+        if pieces:
+            pieces[-1] = (pieces[-1][0].rstrip(), pieces[-1][1])
+        found.append(pieces)
+    return found
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width`, all of it; a line ends after a blank or a mark where there is one."""
+    found: list[str] = []
+    while len(text) > width:
+        end = max((text.rfind(mark, 0, width + (mark == " ")) for mark in _BREAKS), default=-1) + 1
+        end = end if end > 0 else width
+        found.append(text[:end].rstrip(" "))
+        text = text[end:].lstrip(" ")
+    return [*found, text]

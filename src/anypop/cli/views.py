@@ -137,7 +137,7 @@ def instances(found: Sequence[Data], *, title: str = "") -> Table:
         Column(head="EXTERNAL"),
         Column(head="EXTERNAL IPV6", drop=2),
         Column(head="STARTED", drop=4, maybe=True),
-        Column(head="WHY", drop=1, maybe=True),
+        Column(head="WHY", prose=True, maybe=True),
     ]
     rows: list[list[Cell]] = [
         [
