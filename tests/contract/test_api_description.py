@@ -516,4 +516,5 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     changing = {route.name for method, route in operations() if method != "GET"} - CHANGE_NOTHING
     assert changing <= in_the_log, "whatever changes something stands in the audit log"
     # streams: tests of the process read them
-    assert {route.name for route in documented.routes()} - seen == {"watch_instances", "read_logs"}
+    streams = {"watch_instances", "watch_events", "watch_announcements", "read_logs"}
+    assert {route.name for route in documented.routes()} - seen == streams

@@ -1,21 +1,29 @@
-"""/anypop/v1/events: what happened, as it was stored.
+"""/anypop/v1/events: what happened, as it was stored, and what happens from now on.
 
-In: how many, and after which. Out: events, oldest first. A tenant sees those of its own stacks, the operator all.
+In: how many, and after which. Out: events, oldest first; or a stream of them (server-sent events). A tenant sees those
+of its own stacks, the operator all.
 """
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 
-from anypop.api.context import CallerAccount, PlatformDep
+from anypop.api.context import CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
-from anypop.api.models.platform import Events
+from anypop.api.models.platform import Event, Events
 from anypop.api.parameters import whole
+from anypop.control.accounts import Account
+from anypop.control.core import ANY_CHANGE
 
 router = APIRouter(prefix="/anypop/v1", tags=["platform"])
 
 DEFAULT, MOST = 100, 1000
+PACE_S = 0.05  # changes come in bursts: one look serves all of a burst
+SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 
 
 @router.get("/events")
@@ -27,6 +35,43 @@ async def list_events(
     after: Annotated[int, whole(15), Query(description="only those with a higher id", ge=0)] = 0,
 ) -> dict[str, Any]:
     """List the newest events, oldest first; a tenant sees those of its own stacks."""
+    return {"results": await _stored(platform, account, after, min(limit, MOST))}
+
+
+@router.get("/events/watch")
+@answers(Event, media_type="text/event-stream")
+async def watch_events(
+    account: CallerAccount,
+    platform: PlatformDep,
+    after: Annotated[int, whole(15), Query(description="those with a higher id; default: from now on", ge=0)] = 0,
+) -> StreamingResponse:
+    """Watch what happens.
+
+    Server-sent events: `event` with each of them, in their order; a comment is a sign of life.
+    """
+    if not after:
+        newest = await _stored(platform, account, 0, 1)
+        after = newest[-1]["id"] if newest else 0
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(_as_they_come(platform, account, after), media_type="text/event-stream", headers=headers)
+
+
+async def _as_they_come(platform: Platform, account: Account, after: int) -> AsyncIterator[str]:
+    core = platform.core
+    while not core.bell.closed:
+        state = core.state
+        while found := await _stored(platform, account, after, MOST, first=True):
+            after = found[-1]["id"]
+            for row in found:
+                yield f"event: event\ndata: {json.dumps(row)}\n\n"
+        if core.state is state and not await core.bell.wait(ANY_CHANGE, SIGN_OF_LIFE_S):
+            yield ": still here\n\n"
+        await asyncio.sleep(PACE_S)
+
+
+async def _stored(
+    platform: Platform, account: Account, after: int, limit: int, *, first: bool = False
+) -> list[dict[str, Any]]:
     own = None if account.operator else [stack.id for stack in platform.accounts.stacks(account.id)]
-    found = await asyncio.to_thread(platform.core.store.events, after=after, limit=min(limit, MOST), stacks=own)
-    return {"results": found}
+    events = platform.core.store.events
+    return list(await asyncio.to_thread(events, after=after, limit=limit, stacks=own, first=first))

@@ -262,15 +262,21 @@ class Store:
                     self._unpruned = 0
         self._vault.stored(gone)  # not before it is on disk: a step that fails has changed nothing
 
-    def events(self, *, after: int = 0, limit: int = 100, stacks: Collection[str] | None = None) -> list[Row]:
-        """The newest `limit` events with an id above `after`, oldest first; with `stacks` only theirs."""
+    def events(
+        self, *, after: int = 0, limit: int = 100, stacks: Collection[str] | None = None, first: bool = False
+    ) -> list[Row]:
+        """The newest `limit` events with an id above `after` (`first`: the oldest ones), oldest first; with `stacks`
+        only theirs.
+        """
         table = schema.events
         query = select(table).where(table.c.id > after)
         if stacks is not None:
             query = query.where(table.c.stack_id.in_(stacks))
         with self.reading() as link:
-            found = link.execute(query.order_by(table.c.id.desc()).limit(limit)).mappings().all()
-        return [{**row, "fields": json.loads(row["fields"])} for row in reversed(found)]
+            order = table.c.id.asc() if first else table.c.id.desc()
+            found = link.execute(query.order_by(order).limit(limit)).mappings().all()
+        rows = found if first else reversed(found)
+        return [{**row, "fields": json.loads(row["fields"])} for row in rows]
 
     def audit_log(
         self,
