@@ -19,6 +19,7 @@ from urllib.parse import quote
 import typer
 
 from anypop.cli import settings as where
+from anypop.cli.failure import usage
 from anypop.cli.screen import Format, Screen
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 Output = Annotated[
     Format,
     typer.Option(
-        "--output", "-o", metavar="table|json", help="A table for people, or JSON for programs.", show_default=True
+        "--output",
+        "-o",
+        metavar="table|wide|json|yaml",
+        help="A table for people (wide: all of its columns), or JSON or YAML for programs.",
+        show_default=True,
     ),
 ]
 State = Annotated[
@@ -99,10 +104,10 @@ def called() -> str:
 
 
 def command(
-    app: typer.Typer, name: str, *, stack: bool = True, examples: str = "", words: bool = False
+    app: typer.Typer, name: str, *, stack: bool = True, examples: str = "", words: bool = False, names: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `function(call, ...)` as a command. `stack=False`: it knows no stack. `examples`: command lines, one
-    a line. `words`: what follows the first argument is not looked at for options.
+    a line. `words`: what follows the first argument is not looked at for options. `names`: it knows `-o name`.
     """
     common = _COMMON if stack else _COMMON[:-1]
 
@@ -116,6 +121,8 @@ def command(
                 state=values.pop("state"),
                 stack=values.pop("stack", ""),
             )
+            if call.screen.output is Format.NAME and not names:
+                raise usage(f"'{name}' has no -o name", advice="'anypop get KIND -o name' prints names.")
             try:
                 function(call, **values)
             finally:

@@ -37,13 +37,35 @@ def apply(call: Call, *, file: File = None, yes: Yes = False, wait: Wait = True,
     slug = str(document.get("slug") or document.get("name") or "")
     if not slug:
         raise usage("the workload has neither a name nor a slug", advice="Give it a name.")
-    current = _there(call, slug)
+    current = there(call, slug)
     if current is None:
         _create(call, document, slug, yes=yes, wait=wait, timeout=timeout)
         return
-    version = (current.get("metadata") or {}).get("version")
-    body = document | {"metadata": {**(document.get("metadata") or {}), "version": version}}
+    replace(call, current, document, yes=yes, wait=wait, timeout=timeout)
+
+
+def replace(
+    call: Call, current: views.Data, document: dict[str, Any], *, yes: bool, wait: bool, timeout: float
+) -> None:
+    """Put a document in place of the workload that is there, and watch it come about."""
+    body = at_version(document, current)
     _change(call, str(current.get("slug")), "PUT", body, yes=yes, wait=wait, timeout=timeout)
+
+
+def at_version(document: dict[str, Any], current: views.Data) -> dict[str, Any]:
+    """A document that replaces the version that was looked at, and no other."""
+    version = (current.get("metadata") or {}).get("version")
+    return document | {"metadata": {**(document.get("metadata") or {}), "version": version}}
+
+
+def preview(call: Call, slug: str, body: dict[str, Any], *, merge: bool = False) -> views.Data:
+    """What a change would do."""
+    path = f"{call.workload_path(slug, 'anypop')}/preview"
+    query: dict[str, str | int] = {"merge": "true"} if merge else {}
+    found: views.Data = call.client.call(
+        "POST", path, what=f"change workload {slug}", body={"workload": body}, query=query
+    )
+    return found
 
 
 @command(
@@ -132,7 +154,7 @@ def rollback(
     body = {"revision": revision} if revision else {}
     path = f"{call.workload_path(workload, 'anypop')}/rollback"
     answer = call.client.call("POST", path, what=f"roll back {workload}", body=body)
-    _ended(call, answer["workload"], wait=wait, timeout=timeout)
+    ended(call, answer["workload"], wait=wait, timeout=timeout)
 
 
 def revisions(kept: list[views.Data]) -> Table:
@@ -154,7 +176,8 @@ def revisions(kept: list[views.Data]) -> Table:
     return Table(columns=columns, rows=rows, empty="no revisions")
 
 
-def _there(call: Call, slug: str) -> views.Data | None:
+def there(call: Call, slug: str) -> views.Data | None:
+    """The workload of that name, if there is one."""
     try:
         found: views.Data = call.client.get(call.workload_path(slug), what=f"look for {slug}")["workload"]
     except Failure as failure:
@@ -181,9 +204,7 @@ def _create(call: Call, document: dict[str, Any], slug: str, *, yes: bool, wait:
 
 def _change(call: Call, slug: str, method: str, body: dict[str, Any], *, yes: bool, wait: bool, timeout: float) -> None:
     what = f"change workload {slug}"
-    path = f"{call.workload_path(slug, 'anypop')}/preview"
-    merge: dict[str, str | int] = {"merge": "true"} if method == "PATCH" else {}
-    told = call.client.call("POST", path, what=what, body={"workload": body}, query=merge)
+    told = preview(call, slug, body, merge=method == "PATCH")
     if not told.get("changes"):
         found = call.client.get(call.workload_path(slug), what=what)["workload"]
         call.screen.result({"workload": found, "changes": []}, lambda: [f"{slug} is so already: nothing changes"])
@@ -191,10 +212,10 @@ def _change(call: Call, slug: str, method: str, body: dict[str, Any], *, yes: bo
     call.screen.note(*difference(told), "")
     call.screen.agree("Change it?", yes=yes)
     made = call.client.call(method, call.workload_path(slug), what=what, body={"workload": body})["workload"]
-    _ended(call, made, wait=wait, timeout=timeout, changes=told["changes"])
+    ended(call, made, wait=wait, timeout=timeout, changes=told["changes"])
 
 
-def _ended(call: Call, made: views.Data, *, wait: bool, timeout: float, changes: Any = None) -> None:
+def ended(call: Call, made: views.Data, *, wait: bool, timeout: float, changes: Any = None) -> None:
     """Watch the change to its end and say what came of it."""
     slug, revision = str(made.get("slug")), int((made.get("metadata") or {}).get("version") or 0)
     rollout = None

@@ -89,13 +89,29 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
 
 def of_file(path: Path) -> dict[str, Any]:
     """The workload in a YAML or JSON file (`-` is standard input), with or without the outer "workload"."""
-    name = "standard input" if str(path) == "-" else str(path)
+    documents = documents_of(path)
+    if len(documents) > 1:
+        raise usage(f"{named(path)} holds {len(documents)} documents", advice="'anypop apply -f' takes several.")
+    return unwrapped(documents[0] if documents else None, named(path))
+
+
+def named(path: Path) -> str:
+    """How a file is called in a message."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
+def documents_of(path: Path) -> list[Any]:
+    """What a file holds: one JSON document, or YAML documents; empty ones are left out."""
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise usage(f"{name} cannot be read: {why}") from error
-    found = _parsed(text, name)
+        raise usage(f"{named(path)} cannot be read: {why}") from error
+    return [found for found in parsed(text, named(path)) if found is not None]
+
+
+def unwrapped(found: Any, name: str) -> dict[str, Any]:
+    """A workload without the outer "workload"."""
     if isinstance(found, dict) and isinstance(found.get("workload"), dict):
         found = found["workload"]
     if not isinstance(found, dict):
@@ -105,9 +121,10 @@ def of_file(path: Path) -> dict[str, Any]:
     return found
 
 
-def _parsed(text: str, name: str) -> Any:
+def parsed(text: str, name: str) -> list[Any]:
+    """The documents of a text: one of JSON, or those of YAML. `name`: whose, for a message."""
     try:
-        return json.loads(text)
+        return [json.loads(text)]
     except RecursionError as error:
         raise usage(f"{name} is nested too deep for a workload") from error
     except ValueError as error:
@@ -116,7 +133,7 @@ def _parsed(text: str, name: str) -> Any:
     import yaml  # noqa: PLC0415 - most calls need none
 
     try:
-        return yaml.safe_load(text)
+        return list(yaml.safe_load_all(text))
     except RecursionError as error:
         raise usage(f"{name} is nested too deep for a workload") from error
     except yaml.YAMLError as error:

@@ -17,7 +17,6 @@ import anypop
 from anypop.cli import views
 from anypop.cli.call import Call, called, command
 from anypop.cli.failure import Exit, Failure, usage
-from anypop.cli.screen import Format
 from anypop.cli.table import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def register(root: typer.Typer) -> None:
             report=report,
         )
         found = story.run(call, wish)
-        if call.screen.output is Format.JSON:
+        if call.screen.for_programs:
             call.screen.result(found, tuple)
 
 

@@ -5,6 +5,10 @@ In: nothing but names. Out: what control knows. A PoP whose report is missing or
 healthy; that judgement is control's, here it only gets its colour.
 """
 
+import json
+import sys
+import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -16,10 +20,14 @@ from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.reasons import Reason
+from anypop.model.visible import visible_json
 
 communities = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What action communities mean to a network."
 )
+
+
+_PAUSE_S = 1.0  # before a stream that broke is asked for again
 
 
 def pops_table(found: list[views.Data]) -> Table:
@@ -31,7 +39,7 @@ def pops_table(found: list[views.Data]) -> Table:
         Column(head="SESSIONS", right=True),
         Column(head="ORDER", right=True, drop=3),
         Column(head="TUNNELS", right=True, maybe=True),
-        Column(head="WHY", drop=1, maybe=True),
+        Column(head="WHY", prose=True, maybe=True),
     ]
     rows: list[list[Cell]] = []
     for pop in found:
@@ -116,8 +124,13 @@ def vantages_table(found: list[views.Data]) -> Table:
 
 
 def events_table(found: list[views.Data]) -> Table:
-    columns = [Column(head="TIME"), Column(head="EVENT", drop=1), Column(head="SUBJECT"), Column(head="WHAT HAPPENED")]
-    columns.append(Column(head="BY", drop=2, maybe=True))
+    columns = [
+        Column(head="TIME"),
+        Column(head="EVENT", drop=1),
+        Column(head="SUBJECT"),
+        Column(head="WHAT HAPPENED", prose=True),
+        Column(head="BY", drop=2, maybe=True),
+    ]
     rows: list[list[Cell]] = [
         [
             (views.moment(e.get("at")), "dim"),
@@ -191,16 +204,59 @@ def register(root: typer.Typer) -> None:
         found = call.client.get("/anypop/v1/vantages", what="list vantages").get("results") or []
         call.screen.result(found, lambda: [vantages_table(found)])
 
-    @command(root, "events", stack=False, examples="anypop events --limit 20")
+    @command(
+        root, "events", stack=False, examples="anypop events --limit 20\nanypop events -f\nanypop events -f -o json"
+    )
     def events(
         call: Call,
         *,
-        limit: Annotated[int, typer.Option("--limit", metavar="N", help="The last N events.", min=1, max=1000)] = 50,
+        limit: Annotated[int, typer.Option("--limit", metavar="N", help="The last N events.", min=0, max=1000)] = 50,
+        follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens from now on.")] = False,
     ) -> None:
-        """What happened lately, oldest first."""
-        found = call.client.get("/anypop/v1/events", what="list events", limit=limit).get("results") or []
+        """What happened lately, oldest first; with -f also what happens now (with '-o json' one object a line)."""
+        found = call.client.get("/anypop/v1/events", what="list events", limit=max(1, limit)).get("results") or []
         found = sorted(found, key=lambda e: (e.get("at") or 0, e.get("id") or 0))
-        call.screen.result(found, lambda: [events_table(found)])
+        newest = max((int(e.get("id") or 0) for e in found), default=0)
+        found = found if limit else []
+        if not follow:
+            call.screen.result(found, lambda: [events_table(found)])
+            return
+        for event in found:
+            _happened(call, event)
+        for event in events_after(call, newest):
+            _happened(call, event)
+
+
+def newest_event(call: Call) -> int:
+    """The id of the last one; 0 where nothing has happened yet."""
+    found = call.client.get("/anypop/v1/events", what="list events", limit=1).get("results") or []
+    return max((int(e.get("id") or 0) for e in found), default=0)
+
+
+def events_after(call: Call, newest: int) -> Iterator[views.Data]:
+    """What happens, as it happens, for ever: a stream that breaks is asked for again, from where it was. `Failure`
+    where control cannot be reached.
+    """
+    while True:
+        began = time.monotonic()
+        path = f"/anypop/v1/events/watch?after={newest}"
+        for _, event in call.client.events(path, what="watch what happens"):
+            newest = int(event.get("id") or newest)
+            yield event
+        # a stream that ends at once must not become a storm of requests
+        time.sleep(max(0.0, began + _PAUSE_S - time.monotonic()))
+
+
+def _happened(call: Call, event: views.Data) -> None:
+    if call.screen.for_programs:
+        sys.stdout.write(visible_json(json.dumps(event, ensure_ascii=False)) + "\n")
+    else:
+        columns = (views.moment(event.get("at")), str(event.get("kind")), str(event.get("subject")))
+        text = str(event.get("message") or event.get("kind"))
+        call.screen.result(
+            event, lambda: [[(columns[0], "dim"), (f"  {columns[1]}  ", ""), (columns[2], "bold"), (f"  {text}", "")]]
+        )
+    sys.stdout.flush()
 
 
 @command(communities, "show", stack=False, examples="anypop communities show 1299\nanypop communities show 209 -o json")

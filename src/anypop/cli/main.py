@@ -16,12 +16,17 @@ import typer
 # changes and timeline add their commands to workloads
 from anypop.cli import (
     announce,
+    applying,
     audit,
     backbone,
     backups,
     changes,  # noqa: F401
+    deleting,
     dials,
     drains,
+    editing,
+    following,
+    get,
     hosts,
     instances,
     labs,
@@ -30,6 +35,7 @@ from anypop.cli import (
     rollouts,
     routes,
     timeline,  # noqa: F401
+    waiting,
     workloads,
 )
 from anypop.cli.call import Output, Root
@@ -49,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"max_content_width": 110},
+    context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
     help="Run containers in many cities behind one anycast address, on your own machines and your own AS number.\n\n"
     "\b\nExamples:\n"
     "  sudo anypop up                                        an internet and the platform, on this machine\n"
@@ -93,6 +99,8 @@ def root(
     found.state, found.stack, found.output = state, stack, output
 
 
+for part in (get, applying, editing, deleting, waiting, following):
+    part.register(app)
 workloads.register(app)
 app.add_typer(workloads.app, name="workload")
 app.add_typer(rollouts.app, name="rollout")

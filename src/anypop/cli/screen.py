@@ -1,8 +1,9 @@
 """What a command says and where: results on standard output, everything else on standard error.
 
 In: data of control and the tables made of it. Out: text. With `-o json` standard output holds one JSON document and
-nothing else. Colour and width come from the terminal; a pipe gets neither. Decides nothing about the content, but
-that none of it steers the terminal (`model.visible`).
+nothing else, with `-o yaml` the same as YAML. Width and styles come from the terminal; a pipe gets neither, and
+`NO_COLOR` means no styles. Decides nothing about the content, but that none of it steers the terminal
+(`model.visible`).
 """
 
 import json
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
+    """`wide`: the table with all its columns, each row on one line. `name`: names alone."""
+
     TABLE = "table"
     JSON = "json"
+    YAML = "yaml"
+    WIDE = "wide"
+    NAME = "name"
 
 
 Shown = Table | str | list[Piece]
@@ -37,21 +43,29 @@ class Screen:
         self._consoles: dict[str, Console] = {}
 
     def result(self, data: object, shown: Callable[[], Iterable[Shown]]) -> None:
-        """The command's answer: `data` as JSON, or what `shown` makes of it."""
-        if self.output is Format.JSON:
-            sys.stdout.write(visible_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
-            return
-        self._print("stdout", shown())
+        """The command's answer: `data` as JSON or YAML, or what `shown` makes of it."""
+        match self.output:
+            case Format.JSON:
+                sys.stdout.write(visible_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
+            case Format.YAML:
+                sys.stdout.write(in_yaml(data))
+            case _:
+                self._print("stdout", shown())
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether standard output holds one document and nothing else."""
+        return self.output in (Format.JSON, Format.YAML, Format.NAME)
 
     def note(self, *shown: Shown) -> None:
         """Progress, previews and questions: for people, on standard error."""
         self._print("stderr", shown)
 
     def preview(self, *shown: Shown) -> None:
-        """What is about to happen: before the answer on standard output, or on standard error when that carries
-        JSON.
+        """What is about to happen: before the answer on standard output, or on standard error when that is for
+        programs.
         """
-        self._print("stderr" if self.output is Format.JSON else "stdout", shown)
+        self._print("stderr" if self.for_programs else "stdout", shown)
 
     @property
     def interactive(self) -> bool:
@@ -79,12 +93,15 @@ class Screen:
             from rich.console import Console  # noqa: PLC0415 - see the class
 
             self._consoles[stream] = Console(
-                file=_stream(stream), highlight=False, markup=False, emoji=False, soft_wrap=True
-            )
+                file=_stream(stream), highlight=False, markup=False, emoji=False, soft_wrap=True,
+                color_system=None if os.environ.get("NO_COLOR") else "auto",
+            )  # fmt: skip
         return self._consoles[stream]
 
     def width(self, stream: str) -> int | None:
         """Characters in a line; None where lines have no end."""
+        if self.output is Format.WIDE and stream == "stdout":
+            return None
         return self.console(stream).width if _stream(stream).isatty() or os.environ.get("COLUMNS") else None
 
     def text(self, shown: Iterable[Shown], stream: str = "stderr") -> "Text":
@@ -106,6 +123,15 @@ class Screen:
         text = self.text(shown, stream)
         if text.plain or stream == "stdout":
             self.console(stream).print(text)
+
+
+def in_yaml(data: object) -> str:
+    """One YAML document."""
+    import yaml  # noqa: PLC0415 - most calls need none
+
+    text = str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120))
+    # what would steer a terminal is spelt out, and then every other letter beyond ASCII, too
+    return text if visible(text) == text else str(yaml.safe_dump(data, sort_keys=False, width=120))
 
 
 def _stream(name: str) -> IO[str]:

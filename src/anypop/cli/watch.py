@@ -20,6 +20,7 @@ Instances = list[dict[str, Any]]
 # between two looks where no stream tells of changes: short beside a start (seconds), long beside a request
 # (milliseconds)
 POLL_S = 0.25
+_SILENCE_S = 30.0  # three signs of life that did not come: the connection is dead
 
 
 def until_running(call: Call, workload: str, count: int, *, timeout_s: float) -> Instances:
@@ -27,7 +28,7 @@ def until_running(call: Call, workload: str, count: int, *, timeout_s: float) ->
     deadline = time.monotonic() + timeout_s
     seen: Instances = []
     with _drawn(call.screen) as draw:
-        for seen in _states(call, workload, deadline):
+        for seen in states(call, workload, deadline):
             draw(seen)
             if seen and len(seen) >= count and all(i.get("phase") == "RUNNING" for i in seen):
                 return seen
@@ -78,9 +79,9 @@ def _told_gone(call: Call, workload: str, deadline: float) -> bool:
         raise
 
 
-def _states(call: Call, workload: str, deadline: float) -> Iterator[Instances]:
+def states(call: Call, workload: str, deadline: float, *, end_with_it: bool = False) -> Iterator[Instances]:
     """Each state that control tells of, until `deadline`: by the stream where it has one, by asking again where it
-    has not.
+    has not. `end_with_it`: also until the workload is gone.
     """
     what = f"watch {workload}"
     streams = True
@@ -91,9 +92,11 @@ def _states(call: Call, workload: str, deadline: float) -> Iterator[Instances]:
             continue
         began = time.monotonic()
         try:
-            for _, data in call.client.events(
-                f"{call.workload_path(workload, 'anypop')}/watch", what=what, silence_s=left
+            for event, data in call.client.events(
+                f"{call.workload_path(workload, 'anypop')}/watch", what=what, silence_s=min(left, _SILENCE_S)
             ):
+                if event == "gone" and end_with_it:
+                    return
                 if isinstance(data, dict) and isinstance(data.get("instances"), list):
                     yield data["instances"]
                 if time.monotonic() > deadline:

@@ -1,0 +1,237 @@
+"""`anypop apply`, `anypop diff`: files with workloads and what is there, brought together or shown apart.
+
+In: files. Out: first what would change and what it costs, then the changes, in the order of the files. All files are
+checked before anything is sent; what was declared before goes only with `--prune`, is shown, and is asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from anypop.cli import changes, kinds, rollouts, views, watch
+from anypop.cli.call import Call, command
+from anypop.cli.compose import Wishes
+from anypop.cli.deleting import losses, take_down
+from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.manifests import Manifest, read
+from anypop.cli.options import Files, Timeout, Wait, Yes
+from anypop.cli.screen import Shown
+from anypop.cli.workloads import without_effect
+
+Cities = Annotated[
+    str,
+    typer.Option("--cities", metavar="CITY,CITY", help="Where the services of a Compose file run.", show_default=False),
+]
+Anycast = Annotated[
+    bool, typer.Option("--anycast", help="Services of a Compose file that publish ports get an anycast address each.")
+]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Workloads of the stack that are in none of the files go. It shows and asks.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One workload of the files beside what is there. `told`: control's price or difference."""
+
+    manifest: Manifest
+    current: views.Data | None
+    told: views.Data
+
+    @property
+    def action(self) -> str:
+        return "create" if self.current is None else "change" if self.told.get("changes") else "nothing"
+
+    @property
+    def slug(self) -> str:
+        return str((self.current or {}).get("slug") or self.manifest.slug)
+
+
+def register(root: typer.Typer) -> None:
+    """The commands of this file, at the top level."""
+    command(
+        root,
+        "apply",
+        examples="""
+    anypop apply -f web.yaml -f api.yaml
+    anypop apply -f workloads/ --prune
+    anypop apply -f compose.yaml --cities AMS,LHR --anycast
+    cat *.yaml | anypop apply -f - --yes --no-wait
+    """,
+    )(apply)
+    command(
+        root,
+        "diff",
+        examples="""
+    anypop diff -f workloads/
+    anypop diff -f web.yaml --prune -o json
+    """,
+    )(diff)
+
+
+def apply(
+    call: Call,
+    *,
+    file: Files = None,
+    cities: Cities = "",
+    anycast: Anycast = False,
+    prune: Prune = False,
+    yes: Yes = False,
+    wait: Wait = True,
+    timeout: Timeout = 300,
+) -> None:
+    """Create the workloads of files, or bring those that are there to them: first differences and prices, then the
+    changes, then their end. Nothing is changed where anything in the files is wrong.
+    """
+    planned = _planned(call, read(file or (), _wishes(cities, anycast)))
+    leaving = _leaving(call, planned) if prune else []
+    ahead = [p for p in planned if p.action != "nothing"]
+    call.screen.note(*_differences(planned), *losses(call, leaving), "")
+    if ahead and not leaving:
+        call.screen.agree(_question(ahead), yes=yes)
+    elif leaving:
+        _agree_to_lose(call, leaving, yes=yes)
+    made = _sent(call, ahead)
+    if wait:
+        for one, workload in zip(ahead, made, strict=True):
+            _arrived(call, one, workload, timeout)
+    take_down(call, leaving, wait=wait, timeout=timeout)
+    data = {
+        "applied": [
+            {"workload": p.slug, "action": _DONE[p.action], "changes": p.told.get("changes") or []} for p in planned
+        ],
+        "pruned": [str(row.get("slug")) for row in leaving],
+    }
+    lines = [f"{p.slug} {_DONE[p.action]}" for p in planned] + [f"{row.get('slug')} pruned" for row in leaving]
+    call.screen.result(data, lambda: lines)
+
+
+def diff(
+    call: Call, *, file: Files = None, cities: Cities = "", anycast: Anycast = False, prune: Prune = False
+) -> None:
+    """What 'apply' would change, and its price. Exit code 1 where there is a difference, 0 where there is none."""
+    planned = _planned(call, read(file or (), _wishes(cities, anycast)))
+    leaving = _leaving(call, planned) if prune else []
+    data = {
+        "workloads": [{"workload": p.slug, "action": p.action, **p.told} for p in planned],
+        "pruned": [str(row.get("slug")) for row in leaving],
+    }
+    call.screen.result(data, lambda: [*_differences(planned), *losses(call, leaving)])
+    if leaving or any(p.action != "nothing" for p in planned):
+        raise typer.Exit(Exit.FAILED)
+
+
+_DONE = {"create": "created", "change": "changed", "nothing": "unchanged"}
+
+
+def _wishes(cities: str, anycast: bool) -> Wishes:
+    return Wishes(cities=tuple(c.strip().upper() for c in cities.split(",") if c.strip()), anycast=anycast)
+
+
+def _planned(call: Call, manifests: Sequence[Manifest]) -> list[Planned]:
+    """What is there beside each, and what control says of it. `Failure` with all that it finds wrong."""
+    found: list[Planned] = []
+    problems: list[str] = []
+    for one in manifests:
+        try:
+            found.append(_beside(call, one))
+        except Failure as failure:
+            if failure.code is not Exit.USAGE and failure.code is not Exit.FAILED:
+                raise
+            problems += [f"{one.where}: {text}" for text in failure.problems or [failure.message]]
+    if problems:
+        alone = len(problems) == 1
+        raise usage(
+            problems[0] if alone else f"{len(problems)} problems",
+            problems=() if alone else problems,
+            advice="Nothing was changed.",
+        )
+    return found
+
+
+def _beside(call: Call, one: Manifest) -> Planned:
+    current = changes.there(call, one.slug)
+    if current is not None and (current.get("metadata") or {}).get("deleteRequestedAt"):
+        raise Failure(
+            f"{one.slug} is being taken down: 'anypop wait workload/{one.slug} --for gone' tells when it is gone"
+        )
+    if current is None:
+        told = call.client.call("POST", "/anypop/v1/quote", what=one.slug, body={"workload": one.document})
+    else:
+        told = changes.preview(call, str(current.get("slug")), changes.at_version(one.document, current))
+    return Planned(manifest=one, current=current, told=told)
+
+
+def _differences(planned: Sequence[Planned]) -> Iterator[Shown]:
+    for one in planned:
+        yield [(f"{one.slug}: ", "bold"), (_AHEAD[one.action], "")]
+        yield from one.manifest.notes
+        if one.action == "create":
+            yield views.quote(one.told)
+            yield from without_effect(one.told)
+        elif one.action == "change":
+            yield from changes.difference(one.told)
+
+
+_AHEAD = {"create": "is not there yet", "change": "is another", "nothing": "is so already"}
+
+
+def _leaving(call: Call, planned: Sequence[Planned]) -> list[views.Data]:
+    stay = {p.slug for p in planned}
+    return [
+        row
+        for row in kinds.workloads_of(call, "")
+        if row.get("slug") not in stay and not (row.get("metadata") or {}).get("deleteRequestedAt")
+    ]
+
+
+def _question(ahead: Sequence[Planned]) -> str:
+    words = [(verb, [p.slug for p in ahead if p.action == action]) for action, verb in _VERBS.items()]
+    return ", ".join(f"{verb} {', '.join(slugs)}" for verb, slugs in words if slugs).capitalize() + "?"
+
+
+_VERBS = {"create": "create", "change": "change"}
+
+
+def _agree_to_lose(call: Call, leaving: Sequence[views.Data], *, yes: bool) -> None:
+    """Who is not asked has to have said so: a script that lost its files must not empty a stack."""
+    names = ", ".join(str(row.get("slug")) for row in leaving)
+    if not yes and not call.screen.interactive:
+        raise Failure(f"--prune would take {names} away, and nobody is here to ask", advice="Say --yes if it shall.")
+    call.screen.agree(f"Do all of this, and take {names} away?", yes=yes)
+
+
+def _sent(call: Call, ahead: Sequence[Planned]) -> list[views.Data]:
+    made: list[views.Data] = []
+    for one in ahead:
+        try:
+            made.append(_send(call, one))
+        except Failure as failure:
+            done = ", ".join(p.slug for p in ahead[: len(made)])
+            told = f"Before it, {done} went well; the same call again goes on from here." if done else failure.advice
+            raise Failure(
+                f"{one.manifest.where}: {failure.message}", code=failure.code, problems=failure.problems, advice=told
+            ) from failure
+    return made
+
+
+def _send(call: Call, one: Planned) -> views.Data:
+    document, what = one.manifest.document, f"{one.action} {one.slug}"
+    if one.current is None:
+        method, path = "POST", f"{call.stack_path('workload')}/workloads"
+    else:
+        method, path = "PUT", call.workload_path(one.slug)
+        document = changes.at_version(document, one.current)
+    found: views.Data = call.client.call(method, path, what=what, body={"workload": document})["workload"]
+    return found
+
+
+def _arrived(call: Call, one: Planned, made: views.Data, timeout: float) -> None:
+    slug = str(made.get("slug"))
+    if one.current is not None:
+        revision = int((made.get("metadata") or {}).get("version") or 0)
+        rollouts.until_ended(call, slug, revision, timeout_s=timeout)
+    if views.expected(made):
+        watch.until_running(call, slug, views.expected(made), timeout_s=timeout)
