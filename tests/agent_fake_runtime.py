@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from anypop.agent.act.instances.shutting_in import first_user
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import (
     CreateContainer,
@@ -20,6 +21,7 @@ from anypop.agent.decide.steps import (
 )
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
+from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest, Frame
 from anypop.model.workload import Container
 
@@ -92,6 +94,9 @@ class FakeRuntime:
         seen = self._known("start", key)
         if seen.state is ContainerState.CREATED:
             self._all[key] = replace(seen, state=ContainerState.RUNNING, pid=next(self._numbers), started_at=1.0)
+
+    async def first_user(self, instance: InstanceOrder, before: Confinement | None) -> int:
+        return first_user(instance) if before in (None, Confinement.OWN_USERS) else 0
 
     async def is_made_of(self, seen: ContainerSeen, container: Container) -> bool:
         return seen.key in self._made_from and self._made_from[seen.key] == replace(

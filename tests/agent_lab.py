@@ -260,7 +260,7 @@ class PopLab:
             self.upstreams = Upstreams(prefix, self.router, self.folder, upstreams, bfd_ms)
             self._closers.append(self.upstreams.close)
             self.upstreams.open()
-            self.podman = PodmanService(self.folder / "podman")
+            self.podman = PodmanService(self.folder / "podman", volumes_of=self.state)
             self._closers.append(self.podman.stop)
             self.podman.start()
             self.podman.import_web_image()

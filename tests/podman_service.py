@@ -18,6 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from anypop.host import inventory, process
+from anypop.host.shared_mounts import share, volumes_top
 from anypop.lab.podman import end_monitors
 from tests.wait import wait_until
 
@@ -30,10 +31,12 @@ _COMMAND = json.dumps(["/bin/sh", "-c", f"{SERVE}; {STAY}"])
 
 
 class PodmanService:
-    """A service in `folder` (keep its path short: a UNIX socket's has at most 107 characters)."""
+    """A service in `folder` (keep its path short: a UNIX socket's has at most 107 characters). `volumes_of`: the state
+    folder of an agent whose mounts it is to see.
+    """
 
-    def __init__(self, folder: Path, env: dict[str, str] | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, env: dict[str, str] | None = None, volumes_of: Path | None = None) -> None:
+        self.folder, self._volumes_of = folder, volumes_of
         self.socket = folder / "podman.sock"
         self._pid = folder / "podman.pid"
         self._env = env or {}
@@ -41,6 +44,8 @@ class PodmanService:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._volumes_of is not None:
+            share(volumes_top(self._volumes_of))
         # locks in files of its own: the usual ones in shared memory are common to all services of a host, and a fresh
         # one resets them
         config = self.folder / "containers.conf"

@@ -18,6 +18,7 @@ from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.lanes import Lanes
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
+from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import CreateContainer, MakeNamespace, PrepareRouter, PullImage, Step
 from anypop.agent.observe.ask import ask
@@ -381,7 +382,7 @@ def test_an_older_list_of_containers_never_replaces_a_newer_one() -> None:
         runtime = _Slow()
         observer = Observer(
             prefix="t", net=cast(Netlink, None), runtime=runtime, router=cast(Router, None),
-            speaker=cast(Speaker, None), clock=time.time,
+            speaker=cast(Speaker, None), keeper=Keeper(Path("/nonexistent"), None), clock=time.time,
             wake=lambda: None, died=lambda _: None,
         )  # fmt: skip
         old = asyncio.create_task(observer.look_at_containers(quietly=True))
@@ -428,7 +429,7 @@ def test_a_disk_that_is_nearly_full_tells_who_wrote_too_much(tmp_path: Path, mon
             await runtime.carry_out(CreateContainer(instance=instance(n), container=web(), lane="x"))
         observer = Observer(
             prefix="t", net=cast(Netlink, None), runtime=runtime, router=cast(Router, None),
-            speaker=cast(Speaker, None), clock=time.time,
+            speaker=cast(Speaker, None), keeper=Keeper(Path("/nonexistent"), None), clock=time.time,
             wake=lambda: None, died=lambda _: None,
         )  # fmt: skip
         await observer.look_at_containers(quietly=True)

@@ -28,6 +28,7 @@ from anypop.agent.act.lanes import Lanes
 from anypop.agent.act.network import firewall, guard, inside, learnt, steering, sysctl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
+from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.control_client import ControlClient
 from anypop.agent.decide import images, memory
 from anypop.agent.decide.backbone import tunnel_for
@@ -61,6 +62,7 @@ from anypop.agent.observe.ruleset_monitor import RulesetMonitor
 from anypop.agent.observe.usage import Usage
 from anypop.agent.streams import Streams
 from anypop.host import log_files
+from anypop.host.shared_mounts import volumes_top
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.names import CityCode, HostName
 from anypop.model.order import Order
@@ -92,7 +94,7 @@ class Agent:
 
     def __init__(
         self, *, prefix: str, pop: CityCode, host: HostName, state: Path, runtime: InstanceRuntime,
-        control: ControlClient,
+        control: ControlClient, keeper: Keeper,
         clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._prefix, self._pop, self._host, self._control, self._clock = prefix, pop, host, control, clock
@@ -107,12 +109,13 @@ class Agent:
             runtime=runtime,
             router=self._router,
             speaker=self._speaker,
+            keeper=keeper,
             clock=clock,
             wake=self._wake.set,
             died=self._died,
         )
         self._executor = executor = Executor(
-            prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker
+            prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker, keeper=keeper
         )
         self._lanes = Lanes(executor, self)
         self._streams = Streams(
@@ -123,6 +126,7 @@ class Agent:
             kept=state / KEPT_LOGS,
             usage=Usage(processes=self._observer.processes, clock=clock, monotonic=time.monotonic),
         )
+        self._keeper = keeper
         self._runtime, self._images = runtime, ImageFile(state / "images.json")
         self._book = self._images.read()
         self._memory = memory.NOTHING
@@ -139,6 +143,7 @@ class Agent:
     async def run(self) -> None:
         """Restore the last order, look at the world, then obey until cancelled."""
         self._ledger.restore()
+        self._keeper.begin()
         lived = self._ledger.page is not None
         monitor = KernelMonitor(self._wake.set)
         learnt_monitor = LearntMonitor(deleted=self._learnt_gone.set, ruled=self._rules_changed)
@@ -524,8 +529,10 @@ async def _live(
     agent = Agent(
         prefix=prefix, pop=pop, host=host, state=state,
         runtime=Podman(
-            podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS
+            podman, prefix=prefix, pop=pop, forbidden=written_addresses(url, *others), kept=state / KEPT_LOGS,
+            volumes=volumes_top(state.resolve()),  # noqa: ASYNC240 - nothing else runs in this loop yet
         ),
+        keeper=Keeper(state.resolve(), podman),  # noqa: ASYNC240 - as above
         control=ControlClient(host=host, control=url, others=others, ca=ca, token_file=token_file, state=state),
         clock=SteadyClock(time.time, time.monotonic),
     )  # fmt: skip

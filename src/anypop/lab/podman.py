@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anypop.host import inventory, process
+from anypop.host.shared_mounts import share, volumes_top
 from anypop.model.errors import WorldError
 
 # Each service runs in a mount namespace of its own. There Podman's cache and its locks, which have one fixed place for
@@ -58,6 +59,8 @@ class PodmanHome:
         for folder in (self.run, self.run / "shared", self.locks, self.store):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         SHARED.mkdir(exist_ok=True)
+        # what the agent mounts for instances later has to be seen in the service's own mount namespace
+        share(volumes_top(self.store.parent))
         # not containers.conf: what an older version left running goes on with its own
         (self.run / "engine.conf").write_text(ENGINE)
 

@@ -17,6 +17,7 @@ from anypop.model.names import CityCode, HostName, InstanceName, StackId, Worklo
 from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
 from anypop.model.reasons import Reason
+from anypop.model.volume import VolumeOrder, VolumeRemoval
 from anypop.model.workload import Container
 
 
@@ -80,6 +81,11 @@ class InstanceOrder:
     def containers(self) -> tuple[Container, ...]:
         return self.payload.containers
 
+    @property
+    def claims(self) -> frozenset[str]:
+        """The claims whose volumes its containers mount."""
+        return frozenset(mount.claim for container in self.containers for mount in container.mounts)
+
     def addresses(self) -> Iterator[LinkAddress]:
         """Of all links."""
         return (address for link in self.links for address in link.addresses)
@@ -122,7 +128,8 @@ class Order:
     has. `rules`: the operator's for instances; they hold for containers that are made from now on. `ours`,
     `management`, `rpki`: see `Network`, for what may be learnt from neighbours. `backbone` None: the host carries
     nothing for others, and others nothing for it. `return_after_s`: how long a host that comes back after its machine
-    was dead has to be well before it is announced while others serve.
+    was dead has to be well before it is announced while others serve. `volumes`: those that the host keeps;
+    `volumes_removed`: those that it may take away.
     """
 
     pop: CityCode
@@ -147,6 +154,8 @@ class Order:
     rpki: tuple[RpkiCache, ...] = ()
     backbone: Backbone | None = None
     return_after_s: float = 10.0
+    volumes: tuple[VolumeOrder, ...] = ()
+    volumes_removed: tuple[VolumeRemoval, ...] = ()
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

@@ -41,6 +41,11 @@ class Reason(StrEnum):
     NOT_AS_PREDICTED = "not-as-predicted"
     ASKED_BY_OPERATOR = "asked-by-operator"
     WAITS_FOR_ROOM = "waits-for-room"
+    # volumes
+    WAITS_FOR_VOLUME = "waits-for-volume"
+    VOLUME_STAYS = "volume-stays"
+    VOLUME_LOST = "volume-lost"
+    STOPS_FIRST = "stops-first"
     # drains
     COUNTING = "counting"
     LOWERED = "lowered"
@@ -138,6 +143,10 @@ _SAYS: dict[Reason, str] = {
     Reason.ASKED_BY_OPERATOR: "asked for by a person",
     Reason.WAITS_FOR_ROOM: "waits: the host has no room for two, and taking the old one first would take it out of "
     "service",
+    Reason.WAITS_FOR_VOLUME: "waits for its volume",
+    Reason.VOLUME_STAYS: "stays where its volume is: a volume does not travel to another host",
+    Reason.VOLUME_LOST: "waits for the host that has its volume; volume release lets that go, with what is in it",
+    Reason.STOPS_FIRST: "is stopped before the one after it starts, since both have one volume",
     Reason.COUNTING: "has its traffic counted, so that it can be seen to go",
     Reason.LOWERED: "is told at the lowest preference, so that its traffic goes elsewhere",
     Reason.DECAYING: "waits for its traffic to go elsewhere",

@@ -11,6 +11,7 @@ from anypop.model.confinement import Confinement
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.network import Capacity
 from anypop.model.reasons import Reason
+from anypop.model.volume import VolumeReport
 
 
 class Phase(StrEnum):
@@ -206,7 +207,8 @@ class Report:
     instances that no order explains. `drift`: one line for each difference that a full pass found and no event had told
     of. `capacity`: what the machine has for instances, less a reserve; None: not told. `began`: when the agent's
     process did; None: not told. `used_millis`: processor time of all instances at the last measure, in
-    thousandths of a core; None: not told.
+    thousandths of a core; None: not told. `volumes`: of the order, those that are there; `volumes_gone`: ids of those
+    that were to go and are not there.
     """
 
     pop: CityCode
@@ -226,3 +228,5 @@ class Report:
     carried: tuple[CarriedReport, ...] = ()
     tunnels: tuple[TunnelReport, ...] = ()
     used_millis: int | None = None
+    volumes: tuple[VolumeReport, ...] = ()
+    volumes_gone: tuple[str, ...] = ()

@@ -18,6 +18,8 @@ MOST_SESSIONS = 1024
 MOST_CARRIED = 65_536  # addresses of a whole platform
 MOST_TUNNELS = 4096
 MOST_CONTAINERS = 64  # of one instance
+MOST_VOLUMES = 65_536
+MOST_SNAPSHOTS = 64  # of one volume
 MOST_LINES = 8192
 LONGEST_LINE = 65_536
 # What an agent cuts its own to, and what becomes events: of errors, drift and orphans whoever reads them reads the
@@ -34,6 +36,8 @@ _MOST = {
     "errors": MOST_LINES,
     "carried": MOST_CARRIED,
     "tunnels": MOST_TUNNELS,
+    "volumes": MOST_VOLUMES,
+    "volumes_gone": MOST_VOLUMES,
 }
 _HIGHEST = 2**62  # the store keeps numbers of 64 bits
 _LATEST = 1e11  # seconds since the epoch that still have a date (year 5138)
@@ -58,6 +62,13 @@ def excess(report: Report) -> list[Problem]:
             wrong = wrong or _wrong(c.message, c.started_at, c.finished_at, c.last_finished_at)
         if wrong:
             problems.append(Problem(path=f"instances[{at}]", message=wrong))
+    for at, volume in enumerate(report.volumes):
+        wrong = _wrong(volume.message, *(s.at for s in volume.snapshots[:MOST_SNAPSHOTS]))
+        sizes = (volume.size_bytes, volume.used_bytes or 0, volume.restored, *(s.size_bytes for s in volume.snapshots))
+        if len(volume.snapshots) > MOST_SNAPSHOTS or not all(0 <= size <= _HIGHEST for size in sizes):
+            wrong = wrong or "is no volume that a host can have"
+        if wrong:
+            problems.append(Problem(path=f"volumes[{at}]", message=wrong))
     for at, session in enumerate(report.sessions):
         if wrong := _wrong(session.error, session.since):
             problems.append(Problem(path=f"sessions[{at}]", message=wrong))

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
+from anypop.model.volume import Claim, Mount
 
 
 class Protocol(StrEnum):
@@ -63,7 +64,7 @@ class Probe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """One container of every instance. `cpu_millis` in thousandths of a core, `memory_bytes` in bytes. Secret values
-    are in `secrets`, apart from `env`.
+    are in `secrets`, apart from `env`. `mounts`: volumes that it sees.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Container:
     memory_bytes: int = 2 << 30
     always_pull: bool = False
     security: Security = PLAIN
+    mounts: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ class Workload:
     `revision` counts its declared versions; `template` is the hash of all that an instance's processes are made from
     (`plan.template`), so two revisions with one template need no new process. `account_id`: whose stack it is.
     `local_only`: its anycast address is served where it has instances and carried nowhere, in a prefix of its own.
+    `volumes`: what every instance keeps.
     """
 
     id: WorkloadId
@@ -117,3 +120,4 @@ class Workload:
     annotations: tuple[tuple[str, str], ...] = ()
     account_id: str = ""
     local_only: bool = False
+    volumes: tuple[Claim, ...] = ()

@@ -16,12 +16,17 @@ from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Grown, Router
 from anypop.agent.act.network.sockets import connections
+from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.decide.steps import (
     AddLink,
+    AttachVolume,
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    DeleteVolume,
+    DetachVolumes,
     DropImage,
+    DropSnapshot,
     EndDrain,
     FitLink,
     GroupLink,
@@ -33,6 +38,7 @@ from anypop.agent.decide.steps import (
     RemoveCover,
     RemoveExternal,
     RemoveRoute,
+    RestoreVolume,
     SetCover,
     SetErrorWays,
     SetExternal,
@@ -47,6 +53,7 @@ from anypop.agent.decide.steps import (
     SetTunnel,
     StartContainer,
     Step,
+    TakeSnapshot,
     Tell,
 )
 from anypop.agent.naming import link_of, namespace_of, short
@@ -60,9 +67,11 @@ class Executor:
     """Acts on one host. `net` is a socket in the router's namespace."""
 
     def __init__(
-        self, *, prefix: str, net: Netlink, router: Router, runtime: InstanceRuntime, speaker: Speaker
-    ) -> None:
+        self, *, prefix: str, net: Netlink, router: Router, runtime: InstanceRuntime, speaker: Speaker,
+        keeper: Keeper,
+    ) -> None:  # fmt: skip
         self._prefix, self._net, self._router, self._runtime, self._speaker = prefix, net, router, runtime, speaker
+        self._keeper = keeper
         self._drains = Drains(net, prefix)
         self._errors = ErrorWays(prefix)
         self._told: list[tuple[float, str]] = []
@@ -118,6 +127,11 @@ class Executor:
                 await self._runtime.carry_out(step)
             case PullImage() | DropImage() | StartContainer() | RemoveContainer():
                 await self._runtime.carry_out(step)
+            case AttachVolume():
+                user = await self._runtime.first_user(step.instance, step.confinement)
+                await self._keeper.perform(step, user)
+            case DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
+                await self._keeper.perform(step)
             case SetFirewall():
                 await firewall.load(step.rules, step.before, self._prefix)
             case SetErrorWays():

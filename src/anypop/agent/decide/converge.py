@@ -10,7 +10,7 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials, returning
+from anypop.agent.decide import dials, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
@@ -23,6 +23,7 @@ from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    DetachVolumes,
     DropImage,
     EndDrain,
     FitLink,
@@ -96,6 +97,7 @@ def converge(facts: Facts, now: float) -> list[Step]:
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
     steps += _images(facts)
+    steps += volumes.upkeep(facts)
     config = speaker_for(facts, now)
     if facts.observed.speaker != config and facts.observed.speaker_answers:
         steps.append(SetSpeaker(config=config))
@@ -239,6 +241,10 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     pulls = [pull for c in instance.containers if c.name not in there and (pull := _pull(c, uid, facts))]
     if pulls:
         return [*steps, *pulls]
+    before, may = volumes.may_have_containers(instance, facts)
+    steps += before
+    if not may:
+        return steps
     for container in instance.containers:
         steps += _container_steps(instance, container, there.get(container.name), facts, now)
     return steps
@@ -354,6 +360,8 @@ def _take_down(leaving: Leaving, facts: Facts, now: float) -> list[Step]:
         return [EndDrain(uid=uid, drained=True, lane=lane)]
     steps: list[Step] = [RemoveExternal(prefix=p, lane=lane) for p in routes]
     steps += [RemoveContainer(uid=uid, container=container, lane=lane) for container in facts.containers_of(uid)]
+    if key in facts.observed.volumes.mounted:
+        steps.append(DetachVolumes(uid=uid, lane=lane))
     if key in facts.observed.namespaces or key in facts.observed.links:
         steps.append(DeleteNamespace(uid=uid, lane=lane))
     if key in facts.observed.pins:

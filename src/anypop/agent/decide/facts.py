@@ -251,6 +251,7 @@ class Facts:
         """Whether anything of this incarnation is still in the world."""
         key, seen = short(uid), self.observed
         in_kernel = key in seen.namespaces or key in seen.links or key in seen.pins
+        in_kernel = in_kernel or key in seen.volumes.mounted
         return uid in self.containers or in_kernel or key in self.external or key in self.memberships
 
     @cached_property

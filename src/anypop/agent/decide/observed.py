@@ -12,6 +12,7 @@ from anypop.agent.decide.backbone import Offers
 from anypop.agent.decide.elements import ContainerSeen, Key, Leaving, Member, ProbeVerdict, SpeakerConfig
 from anypop.agent.decide.error_ways import ErrorTable
 from anypop.agent.decide.memory import NOTHING, Memory
+from anypop.agent.decide.volumes_seen import NO_VOLUMES, VolumesSeen
 from anypop.model.announce import Address, Prefix
 from anypop.model.report import Arrived, Exported, SessionReport, TunnelReport
 
@@ -71,4 +72,5 @@ class Observed:
     offers: Offers = field(default_factory=dict)
     siblings: Mapping[Address, IPv4Address] = field(default_factory=dict)
     tunnels: tuple[TunnelReport, ...] = ()
+    volumes: VolumesSeen = NO_VOLUMES
     memory: Memory = NOTHING

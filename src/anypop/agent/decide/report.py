@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from math import gcd
 from typing import TypedDict
 
-from anypop.agent.decide import milestones
+from anypop.agent.decide import milestones, volumes
 from anypop.agent.decide.announcements import is_vacant, reason_for
 from anypop.agent.decide.backbone import FULL
 from anypop.agent.decide.elements import (
@@ -99,6 +99,7 @@ def report_of(
         gone=tuple(sorted(uid for uid in facts.going if not facts.has_remains(uid))),
         orphans=_orphans(facts), drift=drift, errors=(*errors, *lanes), capacity=capacity, used_millis=used_millis,
         began=began, carried=_carried(facts), tunnels=facts.observed.tunnels,
+        volumes=volumes.told(facts), volumes_gone=volumes.gone(facts),
     )  # fmt: skip
 
 
@@ -106,7 +107,8 @@ def decides(report: Report) -> Report:
     """What control acts upon, or somebody waits for: all of it but the way of instances that are still on their way,
     and when each of its steps was reached.
     """
-    return replace(report, at=0, instances=tuple(_decides(i) for i in report.instances))
+    held = tuple(replace(v, used_bytes=None) for v in report.volumes)
+    return replace(report, at=0, instances=tuple(_decides(i) for i in report.instances), volumes=held)
 
 
 def _decides(instance: InstanceReport) -> InstanceReport:
@@ -170,6 +172,8 @@ def _phase(
     ended = next((c for c in containers if c.phase is Phase.FAILED), None)
     if ended is not None:
         return Phase.FAILED, ended.reason, f"{ended.name}: {ended.message}"
+    if not is_made and (waits := volumes.waits_for(instance, facts)):
+        return Phase.SCHEDULING, Reason.WAITS_FOR_VOLUME, waits
     if not is_made:
         pulling = any(image_lane(c.image) in facts.observed.busy for c in instance.containers)
         return Phase.STARTING, Reason.PULLING if pulling else Reason.STARTING, ""

@@ -22,9 +22,10 @@ from anypop.agent.decide.error_ways import ErrorWay
 from anypop.agent.decide.inside import Inside
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
-from anypop.model.confinement import PLAIN_RULES, InstanceRules
+from anypop.model.confinement import PLAIN_RULES, Confinement, InstanceRules
 from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder, Order
+from anypop.model.volume import VolumeOrder
 from anypop.model.workload import Container
 
 ROUTER = "router"
@@ -41,6 +42,11 @@ def image_lane(image: str) -> str:
 def instance_lane(name: InstanceName, uid: str) -> str:
     """Each incarnation has its own: a new one comes up beside the old one."""
     return f"{name} {short(uid)}"
+
+
+def volume_lane(id_: str) -> str:
+    """Of what is done with a volume apart from any incarnation."""
+    return f"volume {id_}"
 
 
 def inside_lane(name: InstanceName, uid: str) -> str:
@@ -321,6 +327,59 @@ class EndDrain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttachVolume:
+    """Mount a volume for an incarnation, as large as it is to be; make it where it has never been. `confinement`: how
+    its containers were shut in before (None: there were none).
+    """
+
+    instance: InstanceOrder
+    volume: VolumeOrder
+    confinement: Confinement | None
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachVolumes:
+    """Unmount all volumes of an incarnation that has no container any more."""
+
+    uid: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeSnapshot:
+    """A copy of a volume; who writes to it waits meanwhile."""
+
+    volume: VolumeOrder
+    name: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSnapshot:
+    volume: VolumeOrder
+    name: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreVolume:
+    """Make a volume that nobody has what its snapshot is."""
+
+    volume: VolumeOrder
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteVolume:
+    """Take away a volume that nobody has, and its snapshots."""
+
+    id: str
+    path: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteNamespace:
     uid: str
     lane: str
@@ -331,11 +390,13 @@ PayloadStep = PullImage | DropImage | CreateContainer | StartContainer | RemoveC
 payload.
 """
 
+VolumeStep = AttachVolume | DetachVolumes | TakeSnapshot | DropSnapshot | RestoreVolume | DeleteVolume
+
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
     | SetTunnel | SetGuard | SetSteering | Tell | SetSibling
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
-    | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep
+    | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep | VolumeStep
 )  # fmt: skip
 
 
@@ -350,4 +411,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}
-    return frozenset(lanes | {image_lane(c.image) for i in changed for c in i.containers})
+    lanes |= {image_lane(c.image) for i in changed for c in i.containers}
+    had = {v.id: v for v in before.volumes} if before else {}
+    lanes |= {volume_lane(v.id) for v in after.volumes if had.get(v.id) != v}
+    return frozenset(lanes | {volume_lane(v.id) for v in after.volumes_removed})

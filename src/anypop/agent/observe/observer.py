@@ -23,6 +23,7 @@ from anypop.agent.act.network.namespaces import is_namespace
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.probe_ways import ProbeWays
 from anypop.agent.act.network.router import Router
+from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.decide import disk
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.backbone import FULL
@@ -57,10 +58,11 @@ class Observer:
 
     def __init__(
         self, *, prefix: str, net: Netlink, runtime: InstanceRuntime, router: Router, speaker: Speaker,
+        keeper: Keeper,
         clock: Callable[[], float], wake: Callable[[], None], died: Callable[[ContainerSeen], None],
     ) -> None:  # fmt: skip
         self._prefix, self._net, self._runtime, self._router, self._speaker = prefix, net, runtime, router, speaker
-        self._wake, self._tell_death = wake, died
+        self._wake, self._tell_death, self._keeper = wake, died, keeper
         self._errors = ErrorWays(prefix)
         self.arrivals = Arrivals(prefix, wake, clock)
         self.offers = Offers(net, wake)
@@ -110,6 +112,8 @@ class Observer:
             self.away_lives = steering.lives(self._prefix) if self._ends else None
         running = {c.key: c.pid for c in self.containers or () if c.state is ContainerState.RUNNING and c.pid}
         self.used_millis = self._processor.used_millis(running, self._clock())
+        with contextlib.suppress(OSError):
+            self._keeper.measure()
         with contextlib.suppress(WorldError):
             self.capacity = capacity.read(await self._runtime.disk_bytes())
             self._logs.folder = await self._runtime.storage()
@@ -239,6 +243,7 @@ class Observer:
             inbound=kernel.inbound, away=kernel.away, away_lives=self.away_lives, served=kernel.served,
             siblings=kernel.siblings, idle=kernel.idle, offers=self.offers.offers(),
             tunnels=self._counted(backbone, speaker.tunnels),
+            volumes=self._keeper.look(page.order),
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip
 

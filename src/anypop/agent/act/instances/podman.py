@@ -23,6 +23,7 @@ from anypop.agent.act.instances.labels import asked_in, confinement_in, past_in,
 from anypop.agent.act.instances.limits import allowed_limits
 from anypop.agent.act.instances.puller import Puller
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
+from anypop.agent.act.instances.shutting_in import first_user
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
 from anypop.agent.decide.steps import (
@@ -40,6 +41,7 @@ from anypop.model.announce import Address
 from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, InstanceName
+from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
@@ -63,7 +65,7 @@ _STATES = {
 class Podman:
     """One PoP's containers; with `pop` None those of all PoPs of the prefix. `socket`: of `podman system service`,
     which may be restarted at any time. `forbidden`: addresses that no image may come from, beside those that never may.
-    `kept`: the folder for the logs of earlier lives; None: they are not kept.
+    `kept`: the folder for the logs of earlier lives; None: they are not kept. `volumes`: where volumes are mounted.
     """
 
     def __init__(
@@ -74,9 +76,10 @@ class Podman:
         pop: CityCode | None,
         forbidden: Collection[Address] = (),
         kept: Path | None = None,
+        volumes: Path | None = None,
     ) -> None:
         self._socket = socket
-        self._kept = kept
+        self._kept, self._volumes = kept, volumes
         self._prefix = prefix
         self._pop = pop
         limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
@@ -186,12 +189,17 @@ class Podman:
             if step.container.security.non_root and step.container.security.user is None:
                 await self._refuse_root(what, image)
             body = body_for(
-                step, prefix=self._prefix, pop=self._pop or "", name=name, limits=limits, confinement=confinement
-            ) | {"image": image}
+                step, prefix=self._prefix, pop=self._pop or "", name=name, limits=limits, confinement=confinement,
+                volumes=self._volumes,
+            ) | {"image": image}  # fmt: skip
             answer = await self._ask(what, "POST", "/containers/create", json=body, good=(201, 404, 409, 500))
             if answer.status_code == 201 or "already in use" in answer.text:
                 return
         raise WorldError(what, _said(answer.content))
+
+    async def first_user(self, instance: InstanceOrder, before: Confinement | None) -> int:
+        born = before or await self._confinement()
+        return first_user(instance) if born is Confinement.OWN_USERS else 0
 
     async def _confinement(self) -> Confinement:
         """How new incarnations are shut in here; tried once."""

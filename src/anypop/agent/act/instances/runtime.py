@@ -11,6 +11,8 @@ from typing import Protocol
 
 from anypop.agent.decide.elements import ContainerSeen, Key
 from anypop.agent.decide.steps import PayloadStep
+from anypop.model.confinement import Confinement
+from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest
 from anypop.model.workload import Container
 
@@ -48,6 +50,12 @@ class InstanceRuntime(Protocol):
     def fetched(self) -> Collection[str]:
         """Images that came from registries since it began: names, and ids of those that lost their name to a newer
         one.
+        """
+        ...
+
+    async def first_user(self, instance: InstanceOrder, before: Confinement | None) -> int:
+        """The host's user that is root in an instance; 0: it has the host's users. `before`: how its containers were
+        shut in, None: there were none.
         """
         ...
 

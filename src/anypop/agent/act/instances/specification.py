@@ -6,16 +6,20 @@ workload asks for have been filled in by the planner; those that every instance 
 that they are no part of what a container is made from.
 """
 
+from pathlib import Path
 from typing import Any
 
 from anypop.agent.act.instances.labels import labels_for
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
 from anypop.agent.act.instances.shutting_in import resources, shut_in
+from anypop.agent.act.volumes.mounts import place
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.naming import namespace_of
 from anypop.host import netns
 from anypop.model.confinement import Confinement
 from anypop.model.order import InstanceOrder
+from anypop.model.volume import volume_id
+from anypop.model.workload import Container
 
 OWN = "ANYPOP_"  # what the names of these variables begin with
 _SUFFIX = {4: "IP", 6: "IPV6"}
@@ -30,8 +34,9 @@ def body_for(
     name: str,
     limits: tuple[tuple[str, int], ...],
     confinement: Confinement = Confinement.OWN_USERS,
+    volumes: Path | None = None,
 ) -> dict[str, Any]:
-    """The request's body. Contains secrets: never log it."""
+    """The request's body. Contains secrets: never log it. `volumes`: where volumes are mounted for instances."""
     instance, container = step.instance, step.container
     body: dict[str, Any] = {
         "name": name,
@@ -57,9 +62,25 @@ def body_for(
     if container.command:
         # replaces the image's entry point and, with it, the image's arguments
         body["entrypoint"] = list(container.command)
+    if container.mounts:
+        body["mounts"] = [*body.get("mounts", ()), *_mounts(instance, container, volumes)]
     if container.args:
         body["command"] = list(container.args)
     return body
+
+
+def _mounts(instance: InstanceOrder, container: Container, volumes: Path | None) -> list[dict[str, Any]]:
+    """Its volumes. What is mounted elsewhere later never shows inside, nor the other way round."""
+    assert volumes is not None  # whoever makes containers with volumes has mounted them
+    return [
+        {
+            "destination": mount.path,
+            "type": "bind",
+            "source": str(place(volumes, instance.uid, volume_id(instance.workload_id, instance.name, mount.claim))),
+            "options": ["rbind", "rprivate", "rw", "nosuid", "nodev"],
+        }
+        for mount in container.mounts
+    ]
 
 
 def own_environment(instance: InstanceOrder, pop: str) -> dict[str, str]:

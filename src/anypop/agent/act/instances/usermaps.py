@@ -10,7 +10,8 @@ import os
 import platform
 import re
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from anypop.agent.act.instances.shutting_in import FIRST_USER
@@ -36,36 +37,50 @@ def can_map(folder: Path) -> bool:
     release = re.match(r"(\d+)\.(\d+)", platform.release())
     if release is None or (int(release[1]), int(release[2])) < _OVERLAY_SINCE:
         return False
-    with suppress(OSError, subprocess.SubprocessError), _users_of_their_own() as child:
+    with suppress(OSError, subprocess.SubprocessError), users(FIRST_USER) as handle:
+        tree = clone(folder)
+        try:
+            return lend(tree, handle)
+        finally:
+            os.close(tree)  # a detached mount goes with its handle
+    return False
+
+
+@contextmanager
+def users(first: int) -> Iterator[int]:
+    """A handle of a user namespace whose root is the host's user `first`. Raises `OSError`."""
+    with _users_of_their_own() as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(b"x")
         child.stdin.flush()
         child.stdout.read(1)  # it runs, so it is in its namespace
         for kind in ("uid_map", "gid_map"):
-            Path(f"/proc/{child.pid}/{kind}").write_text(f"0 {FIRST_USER} {MOST_USERS}\n")
-        users = os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            Path(f"/proc/{child.pid}/{kind}").write_text(f"0 {first} {MOST_USERS}\n")
+        handle = os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return _mapped(folder, users)
+            yield handle
         finally:
-            os.close(users)
+            os.close(handle)
             child.stdin.close()
-    return False
+
+
+def clone(folder: Path) -> int:
+    """A detached mount of `folder`, by its handle. Raises `OSError`."""
+    tree = int(_libc.syscall(_OPEN_TREE, _AT_FDCWD, bytes(folder), _CLONE_TREE | os.O_CLOEXEC))
+    if tree < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return tree
+
+
+def lend(tree: int, users: int) -> bool:
+    """Have a detached mount show its files as those of other users; whether this kernel and file system can."""
+    wanted = _MountAttr(attr_set=_ATTR_IDMAP, userns_fd=users)
+    size = ctypes.sizeof(wanted)
+    return bool(_libc.syscall(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(wanted), size) == 0)
 
 
 def _users_of_their_own() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         ["unshare", "--user", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-
-
-def _mapped(folder: Path, users: int) -> bool:
-    tree = _libc.syscall(_OPEN_TREE, _AT_FDCWD, bytes(folder), _CLONE_TREE | os.O_CLOEXEC)
-    if tree < 0:
-        return False
-    try:
-        wanted = _MountAttr(attr_set=_ATTR_IDMAP, userns_fd=users)
-        size = ctypes.sizeof(wanted)
-        return bool(_libc.syscall(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(wanted), size) == 0)
-    finally:
-        os.close(tree)  # a detached mount goes with its handle
