@@ -20,11 +20,13 @@ from anypop.agent.decide.elements import (
     Entry,
     Export,
     Firewall,
+    Joining,
     Member,
     ProbeVerdict,
     SpeakerConfig,
     Steer,
     TunnelGuard,
+    Who,
 )
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.memory import Memory
@@ -35,9 +37,11 @@ from anypop.agent.decide.steps import (
     CreateContainer,
     DeleteNamespace,
     DropImage,
+    DropNewcomer,
     EndDrain,
     FitLink,
     GroupLink,
+    LeadNewcomer,
     MakeNamespace,
     NameNamespace,
     PrepareRouter,
@@ -50,6 +54,7 @@ from anypop.agent.decide.steps import (
     SetExternal,
     SetFirewall,
     SetGuard,
+    SetJoinings,
     SetNextHops,
     SetRoute,
     SetSibling,
@@ -179,6 +184,10 @@ class FakeHost:
     siblings: dict[Address, IPv4Address] = field(default_factory=dict)
     lingers: dict[tuple[Address, IPv4Address], float] = field(default_factory=dict)
     idle: set[tuple[Address, IPv4Address]] = field(default_factory=set)
+    buckets: dict[tuple[Address, Entry], dict[Who, int]] = field(default_factory=dict)
+    newcomers: dict[Address, dict[int, Member]] = field(default_factory=dict)
+    remembered: dict[tuple[Address, int], bool] = field(default_factory=dict)
+    joinings: tuple[Joining, ...] = ()
     busy: set[str] = field(default_factory=set)
     let_go: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
@@ -199,7 +208,11 @@ class FakeHost:
     def kill(self) -> None:
         """kill -9 of the agent, and a new one: what runs goes on, what was remembered is lost."""
         self.memory = replace(
-            memory.NOTHING, unfit=frozenset(self.unfit), guard_known=self.guard is None, tunnel=self.tunnel
+            memory.NOTHING,
+            unfit=frozenset(self.unfit),
+            guard_known=self.guard is None,
+            tunnel=self.tunnel,
+            joinings=None if self.joinings else (),
         )
         self.began_probing.clear()
 
@@ -225,7 +238,7 @@ class FakeHost:
             self.memory, containers=containers, speaker=self.speaker, pins=self.pins, uids=uids, now=self.now
         )  # fmt: skip
         balanced = {a: self.groups[a] for a in self.routed}
-        self.memory = memory.groups_seen(self.memory, balanced, self.now, away=self.away)
+        self.memory = memory.groups_seen(self.memory, balanced, self.now, away=self.away, newcomers=self.newcomers)
         going = {x.removal.uid for x in self.page.leaving if short(x.removal.uid) in self.pins}
         seen = Observed(
             containers=tuple(self.containers.values()), namespaces=frozenset(self.namespaces),
@@ -236,6 +249,8 @@ class FakeHost:
             tunnel=True if self.tunnel is not None else None, offers={p: dict(o) for p, o in self.offers.items()},
             pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
+            newcomers={a: dict(there) for a, there in self.newcomers.items()}, remembered=dict(self.remembered),
+            buckets=dict(self.buckets),
             health=self._health(), leaving=self.page.leaving, memory=self.memory,
         )  # fmt: skip
         facts = Facts(self.page.order, seen)
@@ -368,6 +383,20 @@ class FakeHost:
             case SetSteering():
                 assert all(s.keep == 100 or s.address in self.away for s in step.steers), "7: it leaves to nowhere"
                 self.steers = step.steers
+            case LeadNewcomer():
+                assert step.member.who in {m.who for m in self.groups[step.address]}, "7: a way to nobody"
+                assert (step.address, step.slot) not in self.remembered, "11: flows of another would follow"
+                self.newcomers.setdefault(step.address, {})[step.slot] = step.member
+            case DropNewcomer():
+                self.newcomers.get(step.address, {}).pop(step.slot, None)
+                if not self.newcomers.get(step.address):
+                    self.newcomers.pop(step.address, None)
+            case SetJoinings():
+                there = {(j.address, slot) for j in step.joinings for slot in j.slots}
+                led = {(j.address, slot) for j in step.joinings for slot, _ in j.parts}
+                assert led <= there <= {(a, slot) for a, own in self.newcomers.items() for slot in own}, "7"
+                self.remembered = {key: self.remembered.get(key, False) for key in there}
+                self.joinings = step.joinings
             case Tell():
                 has_way = step.address in self.inbound or self._is_own(step.address)
                 assert step.count is None or has_way, f"8: {step.address} is told without a way"
@@ -598,6 +627,10 @@ class FakeHost:
         )
 
     def _drop(self, key: str) -> None:
+        for there in self.newcomers.values():
+            for slot in [slot for slot, m in there.items() if m.short == key]:
+                del there[slot]  # with its next hop
+        self.newcomers = {a: there for a, there in self.newcomers.items() if there}
         for address, members in list(self.groups.items()):
             left = tuple(m for m in members if m.short != key)
             # where hosts carry for each other the last one is left to the pass

@@ -24,10 +24,21 @@ from anypop.agent.act.network.drain_rules import render as render_drain
 from anypop.agent.act.network.error_rules import render as render_errors
 from anypop.agent.act.network.firewall_rules import render as render_nft
 from anypop.agent.act.network.guard_rules import render as render_guard
+from anypop.agent.act.network.newcomer_rules import render as render_newcomers
 from anypop.agent.act.network.pins import Pin
 from anypop.agent.act.network.steering_rules import name_of
 from anypop.agent.act.network.steering_rules import render as render_dials
-from anypop.agent.decide.elements import Export, Firewall, GuardedLink, Opening, SpeakerConfig, Steer, TunnelGuard
+from anypop.agent.decide.elements import (
+    Entry,
+    Export,
+    Firewall,
+    GuardedLink,
+    Joining,
+    Opening,
+    SpeakerConfig,
+    Steer,
+    TunnelGuard,
+)
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.naming import tunnel_end
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
@@ -339,6 +350,37 @@ def test_the_table_of_dials_is_the_recorded_one_and_nft_takes_it() -> None:
 def test_nft_refuses_a_broken_table_of_dials() -> None:
     """The check can fail: a set that is not declared is enough."""
     assert not nft_accepts(render_dials("anypop_any_dials", DIALLED).replace("set tcp4 {", "set tcp {"))
+
+
+JOINED = (
+    Joining(address=ip_address("192.0.2.1"), entry=Entry.CLIENTS, slots=(0xC0, 0xC1), parts=((0xC0, 2500), (0xC1, 50))),
+    Joining(address=ip_address("192.0.2.1"), entry=Entry.TUNNEL, slots=(0xC0,), parts=((0xC0, 3333),)),
+    Joining(address=ip_address("192.0.2.2"), entry=Entry.CLIENTS, slots=(0xC0,)),
+    Joining(
+        address=ip_address("2001:db8:a::1"), entry=Entry.CLIENTS, slots=(0xC0,), parts=((0xC0, 3333),), learns=True
+    ),
+)
+
+
+@pytest.mark.lab
+def test_the_table_of_newcomers_is_the_recorded_one_and_nft_takes_it() -> None:
+    """Two of an address, one of them another host; one that clients reach by the tunnel, too; one that has its buckets;
+    made anew in the place of another.
+    """
+    text = render_newcomers("anypop_any_newcomers", JOINED)
+    assert text == _recorded("newcomers.nft", text)
+    assert nft_accepts(text)
+    own = {
+        kind: [line.split()[1] for line in text.splitlines() if line.startswith(f"\t{kind} ")]
+        for kind in ("chain", "set")
+    }
+    assert nft_accepts(text + render_newcomers("anypop_any_newcomers", JOINED[3:], own["chain"], own["set"]))
+
+
+@pytest.mark.lab
+def test_nft_refuses_a_broken_table_of_newcomers() -> None:
+    """The check can fail: a set that is not declared is enough."""
+    assert not nft_accepts(render_newcomers("anypop_any_newcomers", JOINED).replace("set begun4 {", "set begun {"))
 
 
 def _way(number: int, *anycast: str) -> ErrorWay:

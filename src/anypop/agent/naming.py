@@ -73,6 +73,17 @@ AWAY_TABLE, AWAY_PREFERENCE, AWAY_MARK = 158_504, 65, 0xFE00_0000
 (behind those of the tunnels: what came by one never leaves by a dial), and the mark, the last but one of the drains'.
 """
 
+NEWCOMER_TABLES, NEWCOMER_PREFERENCE = 158_600, 59
+"""How new flows reach members that have not got their share of a group's buckets: a routing table for each mark (this
+number plus the mark's byte), and the preference of the rules that lead there: behind those of drains, and before those
+of the tunnels, since what came by one goes to a newcomer of this host as well.
+"""
+
+NEWCOMER_SLOTS = range(0xC0, 0xF0)
+"""The bytes of those marks, under the mask of the drains' marks; no drain gets one of them. An address has as many
+newcomers at once as there are of these.
+"""
+
 TUNNEL_PREFERENCE = 60
 """Preference of the first of the rules that lead there, just behind those of drains: a flow that is pinned stays so."""
 
@@ -165,6 +176,13 @@ def arrivals_table(prefix: str) -> str:
 def dials_table(prefix: str) -> str:
     """The nftables table that marks the flows which leave by dials; there only while some do."""
     return f"anypop_{prefix}_dials"
+
+
+def newcomers_table(prefix: str) -> str:
+    """The nftables table that marks the flows of newcomers; there only while one of them has too few buckets, or has
+    such flows still.
+    """
+    return f"anypop_{prefix}_newcomers"
 
 
 INSIDE_TABLE = "anypop_udp"

@@ -25,7 +25,7 @@ from anypop.agent.act.instances.gate import written_addresses
 from anypop.agent.act.instances.podman import Podman
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.lanes import Lanes
-from anypop.agent.act.network import firewall, guard, inside, learnt, steering, sysctl, tunnel
+from anypop.agent.act.network import firewall, guard, inside, learnt, newcomers, steering, sysctl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
@@ -42,6 +42,7 @@ from anypop.agent.decide.steps import (
     DIALS,
     FIREWALL,
     GUARD,
+    NEWCOMERS,
     CreateContainer,
     RemoveContainer,
     StartContainer,
@@ -163,6 +164,8 @@ class Agent:
                     self._memory = memory.guard_doubted(self._memory)
                 if steering.is_there(self._prefix):
                     self._memory = memory.steering_doubted(self._memory)
+                if newcomers.is_there(self._prefix):
+                    self._memory = memory.joinings_doubted(self._memory)
                 group.create_task(self._passes(monitor))
                 group.create_task(self._observer.watch())
                 group.create_task(self._observer.listen())
@@ -417,6 +420,7 @@ class Agent:
         """Whether the rules are still those that we loaded; steps under way may have changed them meanwhile."""
         await self._check_guard()
         await self._check_dials()
+        await self._check_newcomers()
         believed = self._memory.firewall
         if believed is None or await firewall.holds(believed, self._prefix):
             return
@@ -440,6 +444,15 @@ class Agent:
             return
         if self._memory.steers is believed and DIALS not in self._lanes.busy:
             self._memory = memory.steering_doubted(self._memory)
+            self._count_drift = True
+
+    async def _check_newcomers(self) -> None:
+        """The same of those by which flows reach newcomers."""
+        believed = self._memory.joinings
+        if believed is None or await newcomers.holds(self._net, believed, self._prefix):
+            return
+        if self._memory.joinings is believed and NEWCOMERS not in self._lanes.busy:
+            self._memory = memory.joinings_doubted(self._memory)
             self._count_drift = True
 
     async def _watch_firewall(self) -> None:

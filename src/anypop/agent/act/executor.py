@@ -10,7 +10,19 @@ from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import firewall, guard, inside, learnt, links, namespaces, rtnl, steering, sysctl, tunnel
+from anypop.agent.act.network import (
+    firewall,
+    guard,
+    inside,
+    learnt,
+    links,
+    namespaces,
+    newcomers,
+    rtnl,
+    steering,
+    sysctl,
+    tunnel,
+)
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.netlink import Netlink
@@ -26,10 +38,12 @@ from anypop.agent.decide.steps import (
     DeleteVolume,
     DetachVolumes,
     DropImage,
+    DropNewcomer,
     DropSnapshot,
     EndDrain,
     FitLink,
     GroupLink,
+    LeadNewcomer,
     MakeNamespace,
     NameNamespace,
     PrepareRouter,
@@ -45,6 +59,7 @@ from anypop.agent.decide.steps import (
     SetFirewall,
     SetGuard,
     SetInside,
+    SetJoinings,
     SetNextHops,
     SetRoute,
     SetSibling,
@@ -98,6 +113,8 @@ class Executor:
                 self._router.set_route(step.address, entry=step.entry)
             case RemoveRoute():
                 self._router.remove_route(step.address, entry=step.entry)
+            case DropNewcomer():
+                self._router.drop_newcomer(step.address, step.slot)
             case Tell():
                 self._router.tell(step.address, step.count)
             case SetSibling():
@@ -117,6 +134,7 @@ class Executor:
                 | SetNextHops()
                 | SetRoute()
                 | RemoveRoute()
+                | DropNewcomer()
                 | GroupLink()
                 | Tell()
                 | SetSibling()
@@ -140,6 +158,10 @@ class Executor:
                 await guard.load(step.rules, step.before, self._prefix)
             case SetSteering():
                 await steering.load(self._net, step.steers, self._prefix)
+            case LeadNewcomer():
+                self._router.lead_newcomer(step.address, step.slot, step.member, step.source)
+            case SetJoinings():
+                await newcomers.load(self._net, step.joinings, self._prefix)
             case SetTunnel():
                 tunnel.prepare(self._net, step.tunnel)
             case SetSpeaker():

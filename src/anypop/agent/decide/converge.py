@@ -10,7 +10,7 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials, returning, volumes
+from anypop.agent.decide import dials, newcomers, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
@@ -42,6 +42,7 @@ from anypop.agent.decide.steps import (
     SetFirewall,
     SetGuard,
     SetInside,
+    SetJoinings,
     SetNextHops,
     SetRoute,
     SetSibling,
@@ -94,6 +95,9 @@ def converge(facts: Facts, now: float) -> list[Step]:
     steers = dials.steers_for(facts, now)
     if memory.steers != steers:
         steps.append(SetSteering(steers=steers))
+    joinings = newcomers.joinings_for(facts, now, steps)
+    if memory.joinings != joinings:
+        steps.append(SetJoinings(joinings=joinings))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
     steps += _images(facts)
@@ -120,6 +124,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
     times += [since + after for since in memory.lingering.values() for after in LINGER_LOOKS_S]
     times += returning.due(facts)
+    times += newcomers.due(facts, now)
     times += [since + dials.LEARN_S for since in memory.steered_since.values()]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)
@@ -138,8 +143,10 @@ def _router(facts: Facts, now: float) -> list[Step]:
     if not facts.is_tunnelled and (facts.tunnel is None or facts.is_tunnel_guarded):
         steps.append(SetTunnel(tunnel=facts.tunnel))
     known = {a for i in facts.known.values() for a in i.anycast}
-    for address in _sorted(known | set(seen.balanced) | set(facts.carriers.held)):
-        steps += _group(address, members_for(address, facts, now), facts)
+    for address in _sorted(known | set(seen.balanced) | set(facts.carriers.held) | set(seen.newcomers)):
+        wanted = members_for(address, facts, now)
+        steps += _group(address, wanted, facts)
+        steps += newcomers.ways(address, wanted, facts)
     for address in _sorted(set(facts.carriers.dialled(known | set(facts.carriers.addresses))) | set(seen.away)):
         steps += _group(address, dials.away_for(address, facts, now), facts, entry=Entry.AWAY)
     inbound = (known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)

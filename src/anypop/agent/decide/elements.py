@@ -98,6 +98,14 @@ class Member:
     weight: int = 100
     peer: IPv4Address | None = None
 
+    @property
+    def who(self) -> "Who":
+        return self.short, self.peer
+
+
+Who = tuple[str, IPv4Address | None]
+"""A member without its weight."""
+
 
 class Entry(Enum):
     """Which packets meet a group of next hops: those of clients; those that came by the tunnel; those of flows that
@@ -117,6 +125,20 @@ class Steer:
 
     address: Address
     keep: int
+    learns: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """What becomes of an address's flows while newcomers join its group: of 10,000 new ones so many go to the member
+    that has each slot, the others by the group's buckets. `slots`: of all that have one; their flows go on to them.
+    `learns`: flows of UDP that nobody knows are taken for old ones.
+    """
+
+    address: Address
+    entry: Entry
+    slots: tuple[int, ...] = ()
+    parts: tuple[tuple[int, int], ...] = ()
     learns: bool = False
 
 

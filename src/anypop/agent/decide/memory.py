@@ -20,6 +20,7 @@ from anypop.agent.decide.elements import (
     ContainerState,
     Ending,
     Firewall,
+    Joining,
     Key,
     Member,
     Past,
@@ -43,6 +44,7 @@ from anypop.agent.decide.steps import (
     SetFirewall,
     SetGuard,
     SetInside,
+    SetJoinings,
     SetSteering,
     SetTunnel,
     StartContainer,
@@ -93,7 +95,7 @@ class Memory:
     know. `pasts`: what the next life of a container will carry. `trouble` holds the lanes that rest; `failures` counts
     in a row, also of those that a new order let off their rest. `asked`: what each lane was last asked for.
     `steers`: what becomes of flows by dials, as it was last loaded (None: not known); `steered_since`: since when
-    there is a way for those that leave.
+    there is a way for those that leave. `joinings`, `joined_since`: the same of flows that go to newcomers.
     `lingering`: other hosts that are needed no more for an address and keep the flows that they have, and since when.
     `returned_at`: when this host came back after its machine was dead (None: it did not); since then `well_since` tells
     of prefixes since when all of their instances here serve. `milestones`: the first time of each, of incarnations
@@ -121,6 +123,8 @@ class Memory:
     lingering: Mapping[tuple[Address, IPv4Address], float] = field(default_factory=dict)
     steers: tuple[Steer, ...] | None = ()
     steered_since: Mapping[Address, float] = field(default_factory=dict)
+    joinings: tuple[Joining, ...] | None = ()
+    joined_since: Mapping[Address, float] = field(default_factory=dict)
     returned_at: float | None = None
     well_since: Mapping[Prefix, float] = field(default_factory=dict)
     uplinks: Mapping[Way, Uplink] = field(default_factory=dict)
@@ -169,9 +173,11 @@ def looked(
 
 def groups_seen(
     memory: Memory, balanced: Mapping[Address, Collection[Member]], now: float, *,
-    away: Mapping[Address, Collection[Member]] = NO_GROUPS,
+    away: Mapping[Address, Collection[Member]] = NO_GROUPS, newcomers: Collection[Address] = (),
 ) -> Memory:  # fmt: skip
-    """The groups as they are: other hosts in them that linger. `away`: for what leaves by dials."""
+    """The groups as they are: other hosts in them that linger. `away`: for what leaves by dials; `newcomers`: addresses
+    with ways to some.
+    """
     groups = (*balanced.items(), *away.items())
     those = {(a, m.peer) for a, members in groups for m in members if m.peer and m.weight == LINGER}
     found = {key: memory.lingering.get(key, now) for key in those}
@@ -179,6 +185,8 @@ def groups_seen(
         memory = replace(memory, lingering=found)
     if away or memory.steered_since:
         memory = replace(memory, steered_since={a: memory.steered_since.get(a, now) for a in away})
+    if newcomers or memory.joined_since:
+        memory = replace(memory, joined_since={a: memory.joined_since.get(a, now) for a in newcomers})
     return memory
 
 
@@ -262,6 +270,8 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, guard=step.rules, guard_known=True)
         case SetSteering():
             return replace(memory, steers=step.steers)
+        case SetJoinings():
+            return replace(memory, joinings=step.joinings)
         case SetInside():
             return replace(memory, inside={**memory.inside, step.uid: step.inside})
         case FitLink():
@@ -343,6 +353,11 @@ def guard_doubted(memory: Memory) -> Memory:
 def steering_doubted(memory: Memory) -> Memory:
     """The rules of dials are not those that we loaded."""
     return replace(memory, steers=None)
+
+
+def joinings_doubted(memory: Memory) -> Memory:
+    """The rules for newcomers are not those that we loaded."""
+    return replace(memory, joinings=None)
 
 
 def ruleset_checked(*, holds: bool, memory: Memory) -> Memory:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from anypop.agent.decide.backbone import Offers
-from anypop.agent.decide.elements import ContainerSeen, Key, Leaving, Member, ProbeVerdict, SpeakerConfig
+from anypop.agent.decide.elements import ContainerSeen, Entry, Key, Leaving, Member, ProbeVerdict, SpeakerConfig, Who
 from anypop.agent.decide.error_ways import ErrorTable
 from anypop.agent.decide.memory import NOTHING, Memory
 from anypop.agent.decide.volumes_seen import NO_VOLUMES, VolumesSeen
@@ -34,6 +34,10 @@ class Observed:
     any such flow lives (None: not known); `served`: what other hosts are told, `offers`: what they tell;
     `siblings`: instances' own addresses that lead to other hosts;
     `tunnels`: how the sessions with them stand; `idle`: other hosts that linger in a group and have no flow any more.
+
+    `newcomers`: members that have a way of their own to an address, by its slot (as `Member` without a weight);
+    `remembered`: addresses and slots whose flows are remembered, and whether there are any (None: not known);
+    `buckets`: how many each member has, of groups in which some have too few.
 
     `logs`: by container bytes, and how often a log was full; as of the last full look.
     """
@@ -73,4 +77,7 @@ class Observed:
     siblings: Mapping[Address, IPv4Address] = field(default_factory=dict)
     tunnels: tuple[TunnelReport, ...] = ()
     volumes: VolumesSeen = NO_VOLUMES
+    newcomers: Mapping[Address, Mapping[int, Member]] = field(default_factory=dict)
+    remembered: Mapping[tuple[Address, int], bool] | None = field(default_factory=dict)
+    buckets: Mapping[tuple[Address, Entry], Mapping[Who, int]] = field(default_factory=dict)
     memory: Memory = NOTHING

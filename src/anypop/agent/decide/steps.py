@@ -12,6 +12,7 @@ from anypop.agent.decide.elements import (
     NO_PAST,
     Entry,
     Firewall,
+    Joining,
     Member,
     Past,
     SpeakerConfig,
@@ -32,7 +33,7 @@ ROUTER = "router"
 SPEAKER = "speaker"
 FIREWALL = "firewall"
 ERRORS = "ICMP errors"
-TUNNELS, GUARD, DIALS = "tunnels", "guard of the tunnels", "dials"
+TUNNELS, GUARD, DIALS, NEWCOMERS = "tunnels", "guard of the tunnels", "dials", "newcomers"
 
 
 def image_lane(image: str) -> str:
@@ -148,6 +149,36 @@ class SetSteering:
 
     steers: tuple[Steer, ...]
     lane: str = DIALS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadNewcomer:
+    """A way of its own to a member that is in an address's group: by the mark of its slot. `source`: our end of the
+    tunnels.
+    """
+
+    address: Address
+    slot: int
+    member: Member
+    source: IPv4Address | None = None
+    lane: str = NEWCOMERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropNewcomer:
+    """Take that way away: flows that have the mark go by the group, as all others."""
+
+    address: Address
+    slot: int
+    lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetJoinings:
+    """Which new flows go to newcomers; those that have gone there stay known. Without any there is nothing of it."""
+
+    joinings: tuple[Joining, ...]
+    lane: str = NEWCOMERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,7 +425,7 @@ VolumeStep = AttachVolume | DetachVolumes | TakeSnapshot | DropSnapshot | Restor
 
 Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
-    | SetTunnel | SetGuard | SetSteering | Tell | SetSibling
+    | SetTunnel | SetGuard | SetSteering | LeadNewcomer | DropNewcomer | SetJoinings | Tell | SetSibling
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
     | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep | VolumeStep
 )  # fmt: skip
@@ -407,7 +438,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     known = {i.uid: i for i in before.instances} if before else {}
     leaving = {r.uid for r in before.removed} if before else set()
     changed = [i for i in after.instances if known.get(i.uid) != i]
-    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS, TUNNELS, GUARD, DIALS}
+    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS, TUNNELS, GUARD, DIALS, NEWCOMERS}
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}

@@ -238,5 +238,7 @@ def _gets_new_flows(uid: str, facts: Facts) -> bool:
     key = short(uid)
     if any(address in facts.open_gates for address in facts.memberships.get(key, ())):
         return True
+    if any(m.short == key for there in facts.observed.newcomers.values() for m in there.values()):
+        return True
     owners = (facts.external_owners.get(prefix) for prefix in facts.external.get(key, ()))
     return any(owner is not None and facts.serves(owner) for owner in owners)

@@ -34,7 +34,7 @@ def turn_of(order: Order, seen: Observed, now: float) -> Turn:
     )
     if seen.speaker_answers:
         known = memory.sessions_seen(known, seen.sessions, speaks=seen.speaker is not None, now=now)
-    known = memory.groups_seen(known, seen.balanced, now, away=seen.away)
+    known = memory.groups_seen(known, seen.balanced, now, away=seen.away, newcomers=seen.newcomers)
     facts = Facts(order, replace(seen, memory=known))
     known = memory.undrained(facts.resumed, known)
     if (times := milestones.reached(facts, now)) is not known.milestones:

@@ -16,7 +16,7 @@ from pathlib import Path
 from anypop.agent.act.bgp.bird import SpeakerSeen
 from anypop.agent.act.bgp.speaker import Speaker
 from anypop.agent.act.instances.runtime import InstanceRuntime
-from anypop.agent.act.network import drain, guard, links, pins, steering
+from anypop.agent.act.network import drain, guard, links, newcomers, pins, steering
 from anypop.agent.act.network.error_ways import ErrorWays
 from anypop.agent.act.network.held import Held
 from anypop.agent.act.network.namespaces import is_namespace
@@ -228,6 +228,10 @@ class Observer:
         # of flows that leave now nobody asks whether they have ended, and what was once known of it is no longer so
         ends = self._ends = memory.steers is not None and any(s.keep >= FULL for s in memory.steers)
         self.away_lives = self.away_lives if ends else None
+        joined = kernel.newcomers or memory.joinings != ()
+        remembered = newcomers.remembered(self._prefix) if joined else {}
+        kept = {(a, m.peer) for a, there in kernel.newcomers.items() for slot, m in there.items()
+                if remembered is None or remembered.get((a, slot))}  # fmt: skip
         return Observed(
             containers=containers,
             namespaces=frozenset(short(u) for u in uids if is_namespace(netns.path_of(namespace_of(self._prefix, u)))),
@@ -241,9 +245,10 @@ class Observer:
             overfull=self.overfull,
             tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
             inbound=kernel.inbound, away=kernel.away, away_lives=self.away_lives, served=kernel.served,
-            siblings=kernel.siblings, idle=kernel.idle, offers=self.offers.offers(),
+            siblings=kernel.siblings, idle=kernel.idle - kept, offers=self.offers.offers(),
             tunnels=self._counted(backbone, speaker.tunnels),
             volumes=self._keeper.look(page.order),
+            newcomers=kernel.newcomers, remembered=remembered, buckets=kernel.buckets,
             memory=memory, logs={id_: (log.size, log.turns) for id_, log in self.log_sizes.items()},
         )  # fmt: skip
 

@@ -170,6 +170,17 @@ class Netlink:
             if whole:
                 return found
 
+    def first(self, what: str, kind: int, body: bytes) -> bytes:
+        """The payload of the first message of a dump; empty where there is none. The socket is of no use afterwards."""
+        sequence = self._send(kind, REQUEST | DUMP, body)
+        for number, kind_, payload in self._receive():
+            if number == sequence and kind_ in (_DONE, _ERROR):
+                _raise_for(what, payload, words_at=4 if kind_ == _DONE else 4 + 16)
+                break
+            if number == sequence:
+                return payload
+        return b""
+
     _torn = False
 
     def _send(self, kind: int, flags: int, body: bytes) -> int:

@@ -10,7 +10,7 @@ from enum import Enum
 
 from anypop.agent.act.network import netlink as nl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import dials_table, errors_table, tunnels_table
+from anypop.agent.naming import dials_table, errors_table, newcomers_table, tunnels_table
 from anypop.model.errors import WorldError
 
 _SUBSYSTEM = 10
@@ -48,6 +48,18 @@ def has_elements(net: Netlink, table: str, name: str) -> bool:
     """Whether a set has elements whose time is not over; no when set or table are gone."""
     answers = _dump(net, f"list set {name}", _GET_ELEMENTS, nl.text(1, table) + nl.text(2, name))
     return any(nl.attributes(payload[4:]).get(3) for payload in answers)
+
+
+def has_any(table: str, name: str) -> bool:
+    """The same of a set that may be large: the kernel is asked for the first part of it alone."""
+    with Netlink(nl.NETFILTER) as net:
+        body = _HEADER.pack(INET, 0, 0) + nl.text(1, table) + nl.text(2, name)
+        try:
+            return bool(nl.attributes(net.first(f"list set {name}", _GET_ELEMENTS, body)[4:]).get(3))
+        except WorldError as error:
+            if not nl.is_gone(error):
+                raise
+            return False
 
 
 def elements(net: Netlink, table: str, name: str, *, family: int = INET) -> dict[bytes, bytes]:
@@ -110,9 +122,9 @@ def delete_error_tables(prefix: str) -> None:
 
 
 def delete_tunnels_tables(prefix: str) -> None:
-    """The one that guards the tunnels, and that of the dials. Harmless when there are none."""
+    """The one that guards the tunnels, that of the dials, and that of newcomers. Harmless when there are none."""
     with Netlink(nl.NETFILTER) as net:
-        for table in (tunnels_table(prefix), dials_table(prefix)):
+        for table in (tunnels_table(prefix), dials_table(prefix), newcomers_table(prefix)):
             delete_table(net, table)
 
 

@@ -22,6 +22,7 @@ from anypop.agent.naming import (
     DRAIN_PREFERENCE,
     DRAIN_SLOTS,
     DRAIN_TABLES,
+    NEWCOMER_SLOTS,
     ROUTE_PROTOCOL,
     SIBLING_MARK,
     drain_table,
@@ -31,7 +32,8 @@ from anypop.agent.naming import (
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 
-_OTHERS = {mark >> DRAIN_MARK_SHIFT for mark in (AWAY_MARK, SIBLING_MARK)}  # of dials and of siblings elsewhere
+# of dials, of siblings elsewhere, and of newcomers
+_OTHERS = {*(mark >> DRAIN_MARK_SHIFT for mark in (AWAY_MARK, SIBLING_MARK)), *NEWCOMER_SLOTS}
 _NAME = re.compile(r"talking_([0-9]{1,3})_([0-9a-f]{10})")  # each pin has one such set
 
 
@@ -172,7 +174,7 @@ def _slot_of(net: Netlink, prefix: str, uid: str, index: int) -> int:
     free = (n for n in _order(uid) if n not in taken and not rtnl.routes(net, ROUTE_PROTOCOL, DRAIN_TABLES + n))
     if slot := next(free, None):
         return slot
-    raise WorldError(f"pin the flows of {link_of(uid)}", f"all {DRAIN_SLOTS} marks are in use")
+    raise WorldError(f"pin the flows of {link_of(uid)}", f"all {len(_order(uid))} marks are in use")
 
 
 def _left_slot(net: Netlink, uid: str, index: int, ruled: set[int]) -> int | None:

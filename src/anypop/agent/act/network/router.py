@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 
-from anypop.agent.act.network import netlink, rtnl, tunnel_hops
+from anypop.agent.act.network import netlink, newcomer_ways, rtnl, tunnel_hops
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE
 from anypop.agent.decide.backbone import LINGER, ordered
-from anypop.agent.decide.elements import Entry, Member
+from anypop.agent.decide.elements import Entry, Member, Who
 from anypop.agent.naming import (
     AWAY_TABLE,
     COVER_METRIC,
@@ -59,7 +59,8 @@ class RouterSeen:
     """What of ours is in the kernel. Instances by the ten hex digits of their link. `inbound`: as `balanced`, for what
     comes by the tunnel, `away`: for what leaves by dials; `served`: what is told to other hosts (see `Router.tell`);
     `siblings`: instances' own addresses that lead to other hosts, and to which; `tunnel`: its device is up (None: there
-    is none); `idle`: other hosts that linger in the group of an address, and no flow goes to them.
+    is none); `idle`: other hosts that linger in the group of an address, and no flow goes to them; `newcomers`: members
+    with ways of their own, by address and slot; `buckets`: how many each member has, of groups that are unbalanced.
     """
 
     links: dict[str, bool]
@@ -75,6 +76,8 @@ class RouterSeen:
     tunnel: bool | None = None
     tunnel_number: int = 0
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
+    newcomers: dict[Address, dict[int, Member]] = field(default_factory=dict)
+    buckets: dict[tuple[Address, Entry], Mapping[Who, int]] = field(default_factory=dict)
 
 
 def buckets_for(expected: int, *, entry: Entry = Entry.CLIENTS) -> int:
@@ -116,6 +119,7 @@ class Router:
         self._net = net
         self._groups: dict[tuple[Address, Entry], int] = {}
         self._wide = True
+        self._buckets = newcomer_ways.Buckets(net)
 
     def look(self) -> RouterSeen:
         """Everything of ours in this kernel, read anew."""
@@ -128,16 +132,20 @@ class Router:
         balanced: dict[Address, tuple[Member, ...]] = {}
         covers: set[Prefix] = set()
         idle: set[tuple[Address, IPv4Address]] = set()
+        led: dict[int, tuple[Address, Entry]] = {}
         for route in rtnl.routes(self._net, ROUTE_PROTOCOL):
             if route.unreachable and route.metric == COVER_METRIC:
                 covers.add(route.prefix)
             elif (group := hops.get(route.nexthop)) and group.group:
                 address = route.prefix.network_address
-                balanced[address] = _members(group, hops, names)
+                balanced[address], led[group.id] = _members(group, hops, names), (address, Entry.CLIENTS)
                 idle |= {(address, peer) for peer in _lingering(balanced[address]) if self._is_idle(group, hops, peer)}
             elif route.interface in links:
                 external[route.prefix] = links[route.interface][0]
         tunnel = next((link.up for link in every if link.name == TUNNEL), None)
+        inbound = dict(self._groups_in(TUNNEL_TABLE, hops, names)) if tunnel is not None else {}
+        led |= {number: (address, Entry.TUNNEL) for address, (number, _) in inbound.items()}
+        counted = self._buckets.of({number: hops[number] for number in led}, hops, names)
         return RouterSeen(
             links=dict(links.values()),
             numbers={key: link.index for key, link in here.items()},
@@ -145,14 +153,17 @@ class Router:
             external=external,
             covers=frozenset(covers),
             balanced=balanced,
-            inbound=dict(self._groups_in(TUNNEL_TABLE, hops, names)) if tunnel is not None else {},
-            away=dict(self._groups_in(AWAY_TABLE, hops, names)) if tunnel is not None else {},
+            inbound={address: members for address, (_, members) in inbound.items()},
+            away={a: members for a, (_, members) in self._groups_in(AWAY_TABLE, hops, names)}
+            if tunnel is not None else {},
             served=self._served() if tunnel is not None else {},
             siblings=dict(self._siblings(hops)) if tunnel is not None else {},
             tunnel=tunnel,
             tunnel_number=next((link.index for link in every if link.name == TUNNEL), 0),
             idle=frozenset(idle),
-        )
+            newcomers=newcomer_ways.look(self._net, hops, names),
+            buckets={led[number]: counts for number, counts in counted},
+        )  # fmt: skip
 
     def _is_idle(self, group: rtnl.NextHop, hops: Mapping[int, rtnl.NextHop], peer: IPv4Address) -> bool:
         """Whether no bucket that leads to another host has seen a packet of late."""
@@ -164,10 +175,10 @@ class Router:
 
     def _groups_in(
         self, table: int, hops: Mapping[int, rtnl.NextHop], names: Mapping[int, str]
-    ) -> Iterator[tuple[Address, tuple[Member, ...]]]:
+    ) -> Iterator[tuple[Address, tuple[int, tuple[Member, ...]]]]:
         for route in rtnl.routes(self._net, ROUTE_PROTOCOL, table):
             if (group := hops.get(route.nexthop)) and group.group:
-                yield route.prefix.network_address, _members(group, hops, names)
+                yield route.prefix.network_address, (group.id, _members(group, hops, names))
 
     def _siblings(self, hops: Mapping[int, rtnl.NextHop]) -> Iterator[tuple[Address, IPv4Address]]:
         for route in rtnl.routes(self._net, ROUTE_PROTOCOL, SIBLINGS_TABLE):
@@ -301,6 +312,18 @@ class Router:
                 )
         return numbers
 
+    def lead_newcomer(self, address: Address, slot: int, member: Member, source: IPv4Address | None) -> None:
+        """A way of its own to a member of the group behind `address`. `source`: our end of the tunnels."""
+        index = {link.name: link.index for link in rtnl.links(self._net)}
+        known = {hop.id: hop for hop in rtnl.nexthops(self._net, ROUTE_PROTOCOL)}
+        (hop,) = self._hops_of(
+            address, member, index=index, known=known, gateways={}, source=source, among=set(), alone=False
+        )
+        newcomer_ways.lead(self._net, address, slot, hop)
+
+    def drop_newcomer(self, address: Address, slot: int) -> None:
+        newcomer_ways.drop(self._net, address, slot)
+
     def renew_groups(self) -> None:
         """Give every group that was made with another count of buckets a successor with the same members, and its
         route to that one.
@@ -396,10 +419,8 @@ def _members(
     weights: defaultdict[tuple[str, IPv4Address | None], int] = defaultdict(int)
     for number, weight in group.group:
         hop = hops.get(number)
-        if hop is not None and isinstance(hop.target, IPv4Address):
-            weights["", hop.target] += weight
-        elif hop is not None and hop.interface in names:
-            weights[names[hop.interface], None] += weight
+        if hop is not None and (who := newcomer_ways.who_of(hop, names)) is not None:
+            weights[who] += weight
     unit = _WIDE if any(weight > _NARROWEST for _, weight in group.group) else _NARROW
     return tuple(
         ordered(

@@ -103,7 +103,8 @@ class Rule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextHop:
     """A next-hop object of ours: single (interface and gateway, or through a tunnel from `source` to `target`) or a
-    resilient group of (id, weight) with its count of buckets.
+    resilient group of (id, weight) with its count of buckets. `unbalanced`: some member has fewer buckets than its
+    weight says, since those that are too many elsewhere are busy.
     """
 
     id: int
@@ -114,6 +115,7 @@ class NextHop:
     version: int = 0
     group: tuple[tuple[int, int], ...] = ()
     buckets: int = 0
+    unbalanced: bool = False
 
 
 def family_of(address: Address | Prefix) -> int:
@@ -495,7 +497,8 @@ def _read_nexthop(payload: bytes) -> NextHop:
     wrap = nl.attributes(attributes.get(8, b"")) if _number(attributes, 7) == 2 else {}  # NHA_ENCAP
     return NextHop(
         id=_number(attributes, 1), interface=_number(attributes, 5), gateway=gateway, group=group,
-        buckets=_number(resilient, 1), version=6 if payload[0] == socket.AF_INET6 else 4,
+        buckets=_number(resilient, 1), unbalanced=_number(resilient, 4) > 0,
+        version=6 if payload[0] == socket.AF_INET6 else 4,
         target=ip_address(wrap[2]) if 2 in wrap else None, source=ip_address(wrap[3]) if 3 in wrap else None,
     )  # fmt: skip
 
@@ -506,6 +509,17 @@ def idle_times(net: Netlink, group: int, hop: int) -> list[float]:
     told = net.dump(f"list buckets of {group}", GET_BUCKET, _NEXTHOP_HEADER.pack(0, 0, 0, 0, 0) + which)
     buckets = (nl.attributes(nl.attributes(payload[8:]).get(13, b"")) for payload in told)
     return [_number(bucket, 2) / 100 for bucket in buckets]  # clock_t
+
+
+def bucket_count(net: Netlink, group: int, hop: int) -> int:
+    """How many buckets of a group lead to a next hop."""
+    which = nl.u32(1, group) + nl.nested(13, nl.u32(3, hop))  # NHA_RES_BUCKET_NH_ID
+    try:
+        return len(net.dump(f"count buckets of {group}", GET_BUCKET, _NEXTHOP_HEADER.pack(0, 0, 0, 0, 0) + which))
+    except WorldError as error:
+        if not nl.is_gone(error):
+            raise
+        return 0
 
 
 def _name(attributes: dict[int, bytes], kind: int) -> str:

@@ -1,0 +1,121 @@
+"""Who of a group gets new flows beyond its buckets, since it joined while they were all busy. Pure.
+
+In: `Facts`, the time; how many buckets each member of a group has that the kernel could not yet balance. Out: the ways
+that members get or lose, and what becomes of each address's flows (`Joining`). No bucket is moved: a part of the new
+flows goes to the newcomer by a way of its own, is remembered, and goes on there. As its buckets come, the part becomes
+less; when it has them the part is nothing, and the way stays for the flows that took it, until the last one ends.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from anypop.agent.decide.backbone import LINGER
+from anypop.agent.decide.elements import Entry, Joining, Member, Who
+from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.steps import DropNewcomer, LeadNewcomer, Step
+from anypop.agent.naming import NEWCOMER_SLOTS
+from anypop.model.announce import Address
+
+WHOLE = 10_000  # parts of new flows are told in these
+# Of the buckets that are due to a member, so many it has when it needs a way no more, and so few when it gets one. What
+# is between is no reason to begin: buckets are never shared out to the last one.
+ENOUGH, TOO_FEW = Fraction(15, 16), Fraction(3, 4)
+STEPS = 16  # buckets are counted in these parts of what is due: each of them loads the rules once at most
+LOOK_S = 5.0  # how often buckets are counted while some have too few: nothing tells that one has moved
+# A flow of UDP has no beginning that a packet shows: what sends within so long was there before. A bucket has to be
+# silent for as long before it moves.
+LEARN_S = 60.0
+
+
+def ways(address: Address, wanted: Collection[Member], facts: Facts) -> list[Step]:
+    """Those that are missing for an address, and those that lead to nobody any more, or have done their work. `wanted`:
+    who is to be in its group.
+    """
+    seen = facts.observed
+    there = seen.newcomers.get(address, {})
+    stay, steps, left = {m.who for m in wanted}, list[Step](), dict[int, Member]()
+    for slot, member in sorted(there.items()):
+        done = seen.remembered is not None and not seen.remembered.get((address, slot))
+        if member.who not in stay or (done and not _lacks(address, member.who, ENOUGH, facts)):
+            steps.append(DropNewcomer(address=address, slot=slot))
+        else:
+            left[slot] = member
+    if seen.remembered is None:
+        return steps
+    # flows that are remembered by a slot would follow whoever has it next
+    taken = there.keys() | {slot for a, slot in seen.remembered if a == address}
+    for one in wanted:
+        if one.who not in {m.who for m in left.values()} and _lacks(address, one.who, TOO_FEW, facts):
+            free = (slot for slot in NEWCOMER_SLOTS if slot not in taken)
+            if (chosen := next(free, None)) is not None:
+                taken |= {chosen}
+                member = Member(short=one.short, peer=one.peer)
+                source = facts.tunnel.own if facts.tunnel is not None and one.peer else None
+                steps.append(LeadNewcomer(address=address, slot=chosen, member=member, source=source))
+    return steps
+
+
+def joinings_for(facts: Facts, now: float, steps: Iterable[Step] = ()) -> tuple[Joining, ...]:
+    """What the flows of each address with such ways are to do, but for the ways that these steps take away."""
+    seen, found = facts.observed, list[Joining]()
+    dropped = {(s.address, s.slot) for s in steps if isinstance(s, DropNewcomer)}
+    for address, there in sorted(seen.newcomers.items(), key=lambda item: (item[0].version, int(item[0]))):
+        learns = now < seen.memory.joined_since.get(address, now) + LEARN_S
+        for entry in (Entry.CLIENTS, Entry.TUNNEL):
+            slots = {
+                slot: m.who for slot, m in sorted(there.items())
+                if (address, slot) not in dropped and (entry is Entry.CLIENTS or m.peer is None)
+            }  # fmt: skip
+            if address in _groups(entry, facts) and slots:
+                parts = tuple(_parts(address, entry, slots, facts))
+                found.append(Joining(address=address, entry=entry, slots=tuple(slots), parts=parts, learns=learns))
+    return tuple(found)
+
+
+def due(facts: Facts, now: float) -> list[float]:
+    """The moments at which an answer may change although nothing happens."""
+    times = [since + LEARN_S for since in facts.observed.memory.joined_since.values()]
+    return [*times, now + LOOK_S] if any(j.parts for j in facts.observed.memory.joinings or ()) else times
+
+
+def _parts(address: Address, entry: Entry, slots: Mapping[int, Who], facts: Facts) -> Iterator[tuple[int, int]]:
+    """What goes beside the buckets, so that a newcomer has its share by both together.
+
+    Who is due f and has s of the buckets gets d beside them and (1 - D) s by them, where D is all that goes beside
+    them: d = f - (1 - D) s, and so D = (F - S) / (1 - S) with the sums of f and s.
+    """
+    shares = _shares(address, entry, facts)
+    those = {slot: shares[who] for slot, who in slots.items() if who in shares and _is_less(shares[who], ENOUGH)}
+    stepped = {slot: (due, Fraction(int(STEPS * has / due), STEPS) * due) for slot, (due, has) in those.items()}
+    all_due, all_has = (sum((pair[n] for pair in stepped.values()), Fraction(0)) for n in (0, 1))
+    if all_has >= 1:
+        return
+    beside = (all_due - all_has) / (1 - all_has)
+    for slot, (due_, has) in stepped.items():
+        if part := round(WHOLE * (due_ - (1 - beside) * has)):
+            yield slot, part
+
+
+def _lacks(address: Address, who: Who, enough: Fraction, facts: Facts) -> bool:
+    """Whether a member has less than that part of the buckets that are due to it, for any packets."""
+    shares = (_shares(address, entry, facts).get(who) for entry in (Entry.CLIENTS, Entry.TUNNEL))
+    return any(one is not None and _is_less(one, enough) for one in shares)
+
+
+def _is_less(share: tuple[Fraction, Fraction], enough: Fraction) -> bool:
+    due_, has = share
+    return has < enough * due_
+
+
+def _shares(address: Address, entry: Entry, facts: Facts) -> Mapping[Who, tuple[Fraction, Fraction]]:
+    """What part of the buckets is due to each member, and what it has; of a group that is balanced, nothing."""
+    counts, members = facts.observed.buckets.get((address, entry)), _groups(entry, facts).get(address, ())
+    weights = {m.who: m.weight for m in members if m.weight > LINGER}
+    buckets, whole = sum(counts.values()) if counts else 0, sum(weights.values())
+    if counts is None or not buckets or len(weights) < 2:
+        return {}
+    return {who: (Fraction(w, whole), Fraction(counts.get(who, 0), buckets)) for who, w in weights.items()}
+
+
+def _groups(entry: Entry, facts: Facts) -> Mapping[Address, Sequence[Member]]:
+    return facts.observed.inbound if entry is Entry.TUNNEL else facts.observed.balanced
