@@ -150,18 +150,10 @@ class Executor:
                 await self._keeper.perform(step, user)
             case DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
                 await self._keeper.perform(step)
-            case SetFirewall():
-                await firewall.load(step.rules, step.before, self._prefix)
-            case SetErrorWays():
-                await self._errors.set(step.ways)
-            case SetGuard():
-                await guard.load(step.rules, step.before, self._prefix)
-            case SetSteering():
-                await steering.load(self._net, step.steers, self._prefix)
+            case SetFirewall() | SetErrorWays() | SetGuard() | SetSteering() | SetJoinings():
+                await self._load(step)
             case LeadNewcomer():
                 self._router.lead_newcomer(step.address, step.slot, step.member, step.source)
-            case SetJoinings():
-                await newcomers.load(self._net, step.joinings, self._prefix)
             case SetTunnel():
                 tunnel.prepare(self._net, step.tunnel)
             case SetSpeaker():
@@ -189,6 +181,20 @@ class Executor:
                 await asyncio.to_thread(self._delete_namespace, step.uid)
             case _:
                 assert_never(step)
+
+    async def _load(self, step: SetFirewall | SetErrorWays | SetGuard | SetSteering | SetJoinings) -> None:
+        """Tables of nftables."""
+        match step:
+            case SetFirewall():
+                await firewall.load(step.rules, step.before, self._prefix)
+            case SetErrorWays():
+                await self._errors.set(step.ways)
+            case SetGuard():
+                await guard.load(step.rules, step.before, self._prefix)
+            case SetSteering():
+                await steering.load(self._net, step.steers, self._prefix)
+            case SetJoinings():
+                await newcomers.load(self._net, step.joinings, self._prefix)
 
     def told(self) -> tuple[str, ...]:
         """What its operator should know of what was done of late."""
