@@ -19,8 +19,8 @@ def _programs() -> Path:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """The address of an empty database."""
+def running(*, durable: bool = False) -> Iterator[str]:
+    """The address of an empty database. `durable`: it waits for its disk."""
     folder = Path(mkdtemp(prefix="anypop-pg-", dir="/tmp"))
     programs, user = _programs(), "postgres" if os.geteuid() == 0 else None
     if user is not None:
@@ -34,7 +34,8 @@ def running() -> Iterator[str]:
         )  # fmt: skip
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"],
+                [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=",
+                 "-c", f"fsync={'on' if durable else 'off'}"],
                 user=user, stdout=log, stderr=log, cwd=folder,
             )  # fmt: skip
         try:

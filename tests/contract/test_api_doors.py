@@ -9,7 +9,10 @@ import ssl
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.contract.test_api_process import Process, running
+from tests.contract.test_streams import dial
 from tests.half_open import CUT_BODY, CUT_HEADERS, HURRIED, WITHOUT, half_open
 from tests.wait import wait_until
 
@@ -104,3 +107,28 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_one_line(tmp_path: Pa
             link.sendall(CUT_BODY)
         wait_until(lambda: "ended before its body did" in process.log(), timeout_s=10, reason="it is told")
         assert "Traceback" not in process.log() and len(process.log().splitlines()) == 2
+
+
+def test_a_stream_outlives_the_deadlines_of_requests(tmp_path: Path) -> None:
+    """An agent's channel is silent for twice as long as a body may take, and works on."""
+    path = "/anypop/v1/agents/AMS/streams"
+    with (
+        running(tmp_path, program=("-c", HURRIED)) as process,
+        dial(process, path, process.agent("AMS")) as channel,
+    ):
+        with pytest.raises(TimeoutError):
+            channel.recv(timeout=3)
+        assert channel.ping().wait(10), "it still answers"
+
+
+def test_what_is_no_http_and_what_is_far_too_long_is_answered_in_the_usual_shape(tmp_path: Path) -> None:
+    """400 with code 3, the gateway's header and an id, as for all that is wrong with a request."""
+    with running(tmp_path) as process:
+        # no more than is too much: whoever sends on while he is answered may hear of the closing alone
+        for head in (b"NONSENSE\r\n\r\n", b"GET /" + b"x" * ((64 << 10) + 10)):
+            with connected(process) as link:
+                link.sendall(head)
+                told = answer(link)
+            lines, _, body = told.partition(b"\r\n\r\n")
+            assert lines.startswith(b"HTTP/1.1 400") and b"grpc-metadata-content-type: application/grpc" in lines
+            assert json.loads(body)["code"] == 3 and json.loads(body)["details"]

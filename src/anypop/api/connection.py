@@ -14,7 +14,9 @@ from typing import Any, ClassVar, Literal
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from anypop.api.errors import GATEWAY, REQUEST_ID, Code
 from anypop.api.seldom import Seldom
+from anypop.control import acts
 from anypop.control.agent_certificates import named_by
 from anypop.control.joins import Shown
 
@@ -61,6 +63,20 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._look()
 
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP, or has too long a head, is answered in the usual shape, and its connection ends."""
+        request_id = acts.new_request_id()
+        details = [{"@type": "stackpath.rpc.RequestInfo", "requestId": request_id, "servingData": ""}]
+        message = "the request is no HTTP, or its address and headers are too long"
+        body = json.dumps({"code": int(Code.INVALID_ARGUMENT), "message": message, "details": details}).encode()
+        headers = [
+            ("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close"),
+            GATEWAY, (REQUEST_ID, request_id),
+        ]  # fmt: skip
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._look()
@@ -70,7 +86,12 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        """What is the client's to send next? Between two requests it is nothing; uvicorn closes what is idle."""
+        """What is the client's to send next? Between two requests it is nothing; uvicorn closes what is idle. A
+        WebSocket is no request any more: it may be silent for as long as it likes.
+        """
+        if self.transport.get_protocol() is not self:
+            self._wait_for("")
+            return
         match self.conn.their_state:
             case h11.IDLE:
                 first = self.cycle is None

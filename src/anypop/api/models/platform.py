@@ -92,7 +92,7 @@ class HostReport(Answer):
     prefixes: list[PopPrefix]
     instances: PopInstances
     report_age_s: float | None
-    agent_age_s: Annotated[float | None, Field(description="since the agent's process began; null: not told")] = None
+    agent_age_s: Annotated[float | None, Field(description="since the agent's process began; null: not told")]
     drain: str = left_out("the drain that stands over it, and its stage")
 
 
