@@ -46,6 +46,11 @@ def secrets_of(agent: FakeAgent) -> list[tuple[str, str]]:
     return [secret for i in agent.order.instances for c in i.containers for secret in c.secrets]
 
 
+def passwords_of(agent: FakeAgent) -> list[str]:
+    assert agent.order is not None
+    return [login.password for i in agent.order.instances for login in i.payload.around.logins]
+
+
 def test_no_secret_is_in_the_database_and_every_agent_gets_its_own(world: World) -> None:
     """Environment and registry's password, from the moment of creation, over restarts and over whole and differing
     orders. What is no secret is found, so the search finds.
@@ -54,6 +59,7 @@ def test_no_secret_is_in_the_database_and_every_agent_gets_its_own(world: World)
     agent = FakeAgent(world, HostName("LHR"))
     agent.obey()
     assert secrets_of(agent) == [("TOKEN", SECRET)]
+    assert passwords_of(agent) == [PASSWORD]
     for _ in range(2):
         assert files_with(world.folder, SECRET) == files_with(world.folder, PASSWORD) == set()
         assert files_with(world.folder, "registry.example/web:1")
@@ -61,6 +67,7 @@ def test_no_secret_is_in_the_database_and_every_agent_gets_its_own(world: World)
     agent.order = None
     agent.obey()
     assert secrets_of(agent) == [("TOKEN", SECRET)]
+    assert passwords_of(agent) == [PASSWORD]
     key = world.folder / "secret.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     found = world.platform.core.state.find(world.stack.id, "fun")
@@ -120,7 +127,7 @@ def test_what_an_earlier_version_stored_in_the_clear_is_sealed_at_the_start(worl
     key = world.platform.core.state.template_key.hex()
     world.platform.core.store.close()
     _in_the_clear(world, key)
-    assert "anypop.db" in files_with(world.folder, SECRET)
+    assert "anypop.db" in files_with(world.folder, SECRET) & files_with(world.folder, PASSWORD)
     world._open()
     assert (
         files_with(world.folder, SECRET) == files_with(world.folder, PASSWORD) == files_with(world.folder, key) == set()
@@ -137,6 +144,8 @@ def _in_the_clear(world: World, key: str) -> None:
         for instance in data.get("instances", ()):
             for container in instance["payload"]["containers"]:
                 container["secrets"] = [[name, SECRET] for name, _ in container["secrets"]]
+            for login in instance["payload"]["around"]["logins"]:
+                login["password"] = PASSWORD
         text = json.dumps(data, separators=(",", ":"))
         link.execute("UPDATE orders SET body = ? WHERE host = ? AND generation = ?", (text, host, generation))
     for path in [row[0] for row in link.execute("SELECT path FROM workload_secrets").fetchall()]:

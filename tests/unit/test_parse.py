@@ -220,7 +220,6 @@ def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
         (f"{APP}.livenessProbe", {}, f"{APP}.livenessProbe", "exactly one"),
         ("name", 7, "name", "must be text"),
         ("slug", "-a", "slug", "no DNS label"),
-        ("slug", "a" * 60, "targets.global", "names of 73 letters"),
         ("spec.runtime.containers", {"terminationGracePeriodSeconds": "301"},
         "spec.runtime.containers.terminationGracePeriodSeconds",
          "0 to 300"),

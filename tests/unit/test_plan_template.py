@@ -1,6 +1,7 @@
 """Templates: what makes a process another one, and what changes under it while it runs."""
 
 from dataclasses import fields, replace
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from anypop.model.confinement import Security
 from anypop.model.names import StackId, WorkloadId
+from anypop.model.surroundings import HostAlias, Login, Resolving, Surroundings
+from anypop.model.volume import Claim, Mount
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Target, Workload
 from anypop.plan.template import template_of
 from tests.worlds import KEY, LHR, workload
@@ -32,12 +35,18 @@ OF_THE_PROCESS: dict[str, Any] = {
     "memory_bytes": 1 << 30,
     "always_pull": True,
     "security": Security(user=1000),
+    "mounts": (Mount(claim="data", path="/data"),),
+    "working_dir": "/srv",
+    "cpu_limit_millis": 4000,
+    "memory_limit_bytes": 8 << 30,
 }
+NEWER = frozenset({"security", "mounts", "working_dir", "cpu_limit_millis", "memory_limit_bytes"})
 UNDER_THE_PROCESS: dict[str, Any] = {"ports": (Port(name="http", port=8080),), "readiness": PROBE, "liveness": PROBE}
 MADE_FROM: dict[str, Any] = {
     "containers": (replace(PLAIN, image="registry.example/web:2"),),
     "anycast": False,
     "dual_stack": False,
+    "around": Surroundings(aliases=(HostAlias(address=IPv4Address("192.0.2.9"), names=("db",)),)),
 }
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),
@@ -53,6 +62,7 @@ ABOUT_IT: dict[str, Any] = {
     "template": "another",
     "labels": (("a", "b"),),
     "annotations": (("a", "b"),),
+    "volumes": (Claim(slug="data", size_bytes=1 << 30),),
 }
 
 
@@ -88,6 +98,14 @@ def test_a_workload_is_made_from_its_containers_and_the_families_of_its_address(
 def test_what_is_said_about_a_workload_leaves_its_template(name: str) -> None:
     """Where it runs, how often, what it is called and labelled: none of it is in a process."""
     assert template_of(replace(workload(containers=(PLAIN,)), **{name: ABOUT_IT[name]}), KEY) == template()
+
+
+def test_how_names_are_resolved_is_part_of_a_process_and_who_pulls_its_image_is_not() -> None:
+    """A registry's new password reaches a workload that runs; nothing of it has to be made anew."""
+    login = Login(server="registry.example", username="me", password="hush")
+    assert template(around=Surroundings(logins=(login,))) == template(around=Surroundings()) == template()
+    asked = Resolving(options=(("ndots", "2"),))
+    assert template(around=Surroundings(resolving=asked)) != template()
 
 
 def test_without_an_anycast_address_its_families_are_nothing() -> None:
@@ -128,7 +146,7 @@ def test_a_template_outlives_the_version_that_made_it() -> None:
     fields are added.
     """
     assert template() == "c04c4336110720029d49"
-    full = replace(PLAIN, **{name: value for name, value in OF_THE_PROCESS.items() if name != "security"})
+    full = replace(PLAIN, **{name: value for name, value in OF_THE_PROCESS.items() if name not in NEWER})
     assert template(full, anycast=False) == "8569213ceef4bcb5a14e"
     assert template(replace(PLAIN, security=Security(user=1000, drop=("ALL",)))) == "cbeaa6273ed917ff7e42"
 

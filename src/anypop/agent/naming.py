@@ -91,6 +91,7 @@ SERVED_PROTOCOL = 160
 """The routing-protocol number of what this host serves: it is not routed by, so no change that anybody waits for."""
 
 LABEL = "anypop."
+_OWN_FILES = "/run/anypop"  # gone at a reboot
 _HEX = re.compile(r"[0-9a-f]{10}")
 _LINK = re.compile(r"i([0-9a-f]{10})")
 
@@ -153,6 +154,11 @@ def inside_mac(uid: str) -> bytes:
 def router_mac(uid: str) -> bytes:
     """The same of the router's end."""
     return b"\x06" + bytes.fromhex(short(uid))
+
+
+def own_files_of(prefix: str, uid: str) -> str:
+    """The host's folder for the files that an instance's containers get as their own."""
+    return f"{_OWN_FILES}/{prefix}/{short(uid)}"
 
 
 def container_of(prefix: str, uid: str, container: str) -> str:

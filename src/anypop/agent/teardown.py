@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -21,7 +22,15 @@ from urllib.parse import urlencode
 from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.bfd import orphans
-from anypop.agent.naming import LABEL, ROUTE_PROTOCOL, arrivals_table, firewall_table, short, short_of_link
+from anypop.agent.naming import (
+    LABEL,
+    ROUTE_PROTOCOL,
+    arrivals_table,
+    firewall_table,
+    own_files_of,
+    short,
+    short_of_link,
+)
 from anypop.host import inventory, netns, process
 from anypop.model.errors import WorldError
 
@@ -44,9 +53,12 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         if killed:
             troubles.append(f"ended {killed} processes of instances directly")
         for key in sorted(shorts):
+            shutil.rmtree(own_files_of(prefix, key), ignore_errors=True)
             with _tell(troubles):
                 rtnl.delete_link(net, f"i{key}")
                 namespaces.remove_name(netns.path_of(f"{prefix}-i-{key}"))
+        with contextlib.suppress(OSError):  # another host's, on one machine
+            Path(own_files_of(prefix, "")).parent.rmdir()
         with _tell(troubles):
             tunnel.remove(net)
         with _tell(troubles):

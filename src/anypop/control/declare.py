@@ -23,6 +23,7 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.table import with_entries
+from anypop.model.workload import Workload
 from anypop.plan.fields import LOCAL_ONLY
 from anypop.plan.parse import Parsed, Secret, parse
 from anypop.plan.template import template_of
@@ -117,12 +118,21 @@ def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
                 "workload",
             )
         revision = _revision(made, state, current.version + 1, now)
-        if revision.document == current.document and revision.secrets == current.secrets:
+        if (
+            revision.document == current.document
+            and revision.secrets == current.secrets
+            and _same_processes(made.workload, current.workload)
+        ):
             return state  # nothing was changed, so nothing is declared anew
         state = with_revision(state, current, revision, now)
         return begun(state, current.id, previous=current.good, by=by, strategy=current.strategy, now=now)
 
     return alter
+
+
+def _same_processes(one: Workload, other: Workload) -> bool:
+    """They differ with one document where an older version of Anypop kept a field that it did nothing for."""
+    return one.containers == other.containers and one.around == other.around
 
 
 def _revision(made: Parsed, state: State, number: int, now: float) -> Revision:

@@ -77,7 +77,12 @@ def secrets_of(revision: Revision) -> dict[SecretKey, str]:
 def to_revision(row: RowMapping, secrets: tuple[Secret, ...], accounts: Mapping[str, str]) -> Revision:
     """`secrets`: those of this revision. `accounts`: whose each stack is; an older version did not write it down."""
     values = {secret.path: secret.value for secret in secrets}
-    workload = _with_secrets(codec.from_json(Workload, row["workload"]), lambda path: values[path])
+
+    def value(path: str) -> str:
+        # a login may stand there without a password
+        return values.get(path, "") if path.startswith("spec.imagePullCredentials") else values[path]
+
+    workload = _with_secrets(codec.from_json(Workload, row["workload"]), value)
     return Revision(
         workload=replace(workload, account_id=accounts.get(workload.stack_id, "")),
         document=json.loads(row["document"]),
@@ -99,6 +104,13 @@ def _with_secrets(workload: Workload, value: Callable[[str], str]) -> Workload:
                 ),
             )
             for c in workload.containers
+        ),
+        around=replace(
+            workload.around,
+            logins=tuple(
+                replace(one, password=value(f"spec.imagePullCredentials[{n}].dockerRegistry.password"))
+                for n, one in enumerate(workload.around.logins)
+            ),
         ),
     )
 

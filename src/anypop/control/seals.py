@@ -8,7 +8,7 @@ their secrets.
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
 
 from anypop.control import schema
 from anypop.control.vault import Vault
@@ -16,7 +16,7 @@ from anypop.model.names import WorkloadId
 from anypop.model.sealing import Conceal
 
 SEALED = "secrets_sealed"  # the setting that says it is done
-_SECRET = '"secrets":[['
+_SECRETS = ('"secrets":[[', '"logins":[{')  # of environments, of registries
 
 
 def seal_what_is_clear(engine: Engine, vault: Vault) -> None:
@@ -73,7 +73,8 @@ def _secrets(link: Connection, vault: Vault) -> int:
 def _orders(link: Connection, change: Conceal) -> int:
     table = schema.orders
     count = 0
-    for row in link.execute(select(table).where(table.c.body.contains(_SECRET, autoescape=True))).mappings().all():
+    some = or_(*(table.c.body.contains(text, autoescape=True) for text in _SECRETS))
+    for row in link.execute(select(table).where(some)).mappings().all():
         body = json.loads(row["body"])
         for instance in body.get("instances", ()):
             _change_within(instance, WorkloadId(instance["workload_id"]), change)
@@ -94,6 +95,8 @@ def _change_within(part: Any, workload: WorkloadId, change: Conceal) -> None:
         for name, value in part.items():
             if name == "secrets" and isinstance(value, list):
                 part[name] = [[key, change(workload, secret)] for key, secret in value]
+            elif name == "logins" and isinstance(value, list):
+                part[name] = [{**login, "password": change(workload, login["password"])} for login in value]
             else:
                 _change_within(value, workload, change)
 

@@ -7,10 +7,10 @@ operator lets it have) and of the agent (what a container is made with). Pure. I
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from anypop.model import registries
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 from anypop.model.errors import Problem
 
 # Linux's own, by number (linux/capability.h)
@@ -86,6 +86,14 @@ PRIVATE: tuple[Prefix, ...] = (
 )
 
 
+# of three operators, since an instance may open nothing to most resolvers that a host itself asks (`unreachable`)
+PUBLIC_RESOLVERS: tuple[Address, ...] = (
+    IPv4Address("1.1.1.1"),
+    IPv4Address("9.9.9.9"),
+    IPv6Address("2001:4860:4860::8888"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRules:
     """The operator's rules for instances, a part of the network document.
@@ -94,7 +102,8 @@ class InstanceRules:
     HOST or HOST:PORT, from which images may come although their address is not a public one. `log_bytes`: how large a
     log may be; a container has two, the one that is written and the one before. `unreachable`: networks to which an
     instance may open nothing, whatever the routes say; it answers who asks from there.
-    `disk_bytes`: what a container may write beside its image, once its host's disk is nearly full.
+    `disk_bytes`: what a container may write beside its image, once its host's disk is nearly full. `nameservers`: whom
+    an instance asks for names where its workload names none.
     """
 
     capabilities: tuple[str, ...] = ADDABLE
@@ -103,11 +112,13 @@ class InstanceRules:
     log_bytes: int = 10 << 20
     unreachable: tuple[Prefix, ...] = PRIVATE
     disk_bytes: int = 10 << 30
+    nameservers: tuple[Address, ...] = PUBLIC_RESOLVERS
 
 
 PLAIN_RULES = InstanceRules()
 _SMALLEST_LOG, _LARGEST_LOG = 64 << 10, 1 << 40  # a line of conmon's has up to 8 KiB
 _LEAST_DISK, _MOST_DISK = 1 << 20, 1 << 50
+_MOST_NAMESERVERS = 3  # of glibc
 _FEWEST_PROCESSES, _MOST_PROCESSES = 8, 1 << 20
 
 
@@ -123,4 +134,7 @@ def problems(rules: InstanceRules, path: str) -> Iterator[Problem]:
         yield Problem(path=f"{path}.log_bytes", message=f"must be {_SMALLEST_LOG} to {_LARGEST_LOG}")
     if not _LEAST_DISK <= rules.disk_bytes <= _MOST_DISK:
         yield Problem(path=f"{path}.disk_bytes", message=f"must be {_LEAST_DISK} to {_MOST_DISK}")
+    if len(rules.nameservers) > _MOST_NAMESERVERS:
+        message = f"has more than {_MOST_NAMESERVERS}; resolvers ask the first {_MOST_NAMESERVERS} alone"
+        yield Problem(path=f"{path}.nameservers", message=message)
     yield from registries.problems(rules.registries, f"{path}.registries")

@@ -4,6 +4,7 @@ An instance is named `<workload>-<target>-<city>-<n>`, lower case, and that is a
 DNS labels (RFC 1123).
 """
 
+import hashlib
 import re
 from typing import NewType
 
@@ -13,6 +14,7 @@ InstanceName = NewType("InstanceName", str)
 CityCode = NewType("CityCode", str)  # IATA, upper case: LHR
 HostName = NewType("HostName", str)  # LHR for the only host of a PoP, LHR-1 and LHR-2 where there are several
 
+LONGEST_LABEL = 63
 SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -24,6 +26,16 @@ def is_slug(text: str) -> bool:
 def slug_of(name: str) -> str:
     """A slug made from a free name; empty where nothing usable is left."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
+
+
+def host_label(name: str) -> str:
+    """The name as one label of a host name (RFC 1123: at most 63 letters): itself where it fits, else its beginning
+    and eight digits of its hash, the same wherever it is worked out.
+    """
+    if len(name) <= LONGEST_LABEL:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST_LABEL - 9].rstrip('-')}-{digest}"
 
 
 def instance_name(workload_slug: str, target: str, city: CityCode, ordinal: int) -> InstanceName:

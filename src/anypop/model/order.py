@@ -17,6 +17,7 @@ from anypop.model.names import CityCode, HostName, InstanceName, StackId, Worklo
 from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
 from anypop.model.reasons import Reason
+from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import VolumeOrder, VolumeRemoval
 from anypop.model.workload import Container
 
@@ -49,6 +50,7 @@ class Containers:
 
     kind: Literal["containers"] = "containers"
     containers: tuple[Container, ...]
+    around: Surroundings = NO_SURROUNDINGS
 
 
 Payload = Containers

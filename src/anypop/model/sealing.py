@@ -69,7 +69,7 @@ def is_sealed(text: str) -> bool:
 
 
 def holds_secrets(payload: Payload) -> bool:
-    return any(c.secrets for c in payload.containers)
+    return bool(payload.around.logins) or any(c.secrets for c in payload.containers)
 
 
 def with_secrets(payload: Payload, value: Callable[[str], str]) -> Payload:
@@ -80,7 +80,8 @@ def with_secrets(payload: Payload, value: Callable[[str], str]) -> Payload:
         replace(c, secrets=tuple((name, value(secret)) for name, secret in c.secrets)) if c.secrets else c
         for c in payload.containers
     )
-    return replace(payload, containers=containers)
+    logins = tuple(replace(one, password=value(one.password)) for one in payload.around.logins)
+    return replace(payload, containers=containers, around=replace(payload.around, logins=logins))
 
 
 def order_with_secrets(order: Order, value: Conceal) -> Order:

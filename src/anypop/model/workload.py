@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
+from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import Claim, Mount
 
 
@@ -63,8 +64,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container of every instance. `cpu_millis` in thousandths of a core, `memory_bytes` in bytes. Secret values
-    are in `secrets`, apart from `env`. `mounts`: volumes that it sees.
+    """One container of every instance. `cpu_millis` in thousandths of a core, `memory_bytes` in bytes: what it is sure
+    of; `cpu_limit_millis`, `memory_limit_bytes`: up to what it may go while nobody else wants it (0: no further).
+    Secret values are in `secrets`, apart from `env`. `working_dir` "": as the image says. `mounts`: volumes that it
+    sees.
     """
 
     name: str
@@ -82,6 +85,17 @@ class Container:
     always_pull: bool = False
     security: Security = PLAIN
     mounts: tuple[Mount, ...] = ()
+    working_dir: str = ""
+    cpu_limit_millis: int = 0
+    memory_limit_bytes: int = 0
+
+    @property
+    def most_cpu_millis(self) -> int:
+        return self.cpu_limit_millis or self.cpu_millis
+
+    @property
+    def most_memory_bytes(self) -> int:
+        return self.memory_limit_bytes or self.memory_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,3 +135,4 @@ class Workload:
     account_id: str = ""
     local_only: bool = False
     volumes: tuple[Claim, ...] = ()
+    around: Surroundings = NO_SURROUNDINGS

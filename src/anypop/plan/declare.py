@@ -121,8 +121,7 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
 
 def _container(name: str, declared: schema.Container) -> Container:
     env = declared.env or {}
-    amounts = (declared.resources and declared.resources.requests) or schema.Amounts()
-    plain = Container(name=name, image=declared.image)
+    plain = _sized(Container(name=name, image=declared.image), declared.resources or schema.Resources())
     return replace(
         plain,
         command=tuple(declared.command or ()),
@@ -143,9 +142,26 @@ def _container(name: str, declared: schema.Container) -> Container:
         ),
         readiness=_probe(declared.readiness_probe),
         liveness=_probe(declared.liveness_probe),
-        cpu_millis=cpu_millis(amounts.cpu) if amounts.cpu else plain.cpu_millis,
-        memory_bytes=memory_bytes(amounts.memory) if amounts.memory else plain.memory_bytes,
         always_pull=declared.image_pull_policy == "ALWAYS",
+        working_dir=declared.working_dir or "",
+    )
+
+
+def _sized(plain: Container, asked: schema.Resources) -> Container:
+    """With what it is sure of and its limits. A limit alone is the request as well, and a request alone the limit."""
+    least, most = asked.requests or schema.Amounts(), asked.limits or schema.Amounts()
+    cpu, memory = least.cpu or most.cpu, least.memory or most.memory
+    sure = replace(
+        plain,
+        cpu_millis=cpu_millis(cpu) if cpu else plain.cpu_millis,
+        memory_bytes=memory_bytes(memory) if memory else plain.memory_bytes,
+    )
+    cpu_limit = cpu_millis(most.cpu) if most.cpu else 0
+    memory_limit = memory_bytes(most.memory) if most.memory else 0
+    return replace(
+        sure,
+        cpu_limit_millis=cpu_limit if cpu_limit > sure.cpu_millis else 0,
+        memory_limit_bytes=memory_limit if memory_limit > sure.memory_bytes else 0,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from anypop.model.cities import country_name, find_city
 from anypop.model.names import CityCode
-from anypop.model.order import Containers, InstanceOrder
+from anypop.model.order import InstanceOrder
 from anypop.model.plan import Incarnation
 from anypop.model.workload import Container, Workload
 from anypop.plan.jsonpath import steps_of, value_at
@@ -30,7 +30,8 @@ def filled(order: InstanceOrder, slot: Incarnation, workload: Workload) -> Insta
     if not any(c.env_from_instance for c in order.containers):
         return order
     fields = instance_fields(order, slot, workload)
-    return replace(order, payload=Containers(containers=tuple(_with_env(c, fields) for c in order.containers)))
+    containers = tuple(_with_env(c, fields) for c in order.containers)
+    return replace(order, payload=replace(order.payload, containers=containers))
 
 
 def instance_fields(order: InstanceOrder | None, slot: Incarnation, workload: Workload) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from anypop.model import codec, limits
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid, Problem
-from anypop.model.names import CityCode, StackId, WorkloadId, instance_name, is_slug, slug_of
+from anypop.model.names import CityCode, StackId, WorkloadId, is_slug, slug_of
 from anypop.model.workload import Workload
-from anypop.plan import declare
+from anypop.plan import declare, surroundings
 from anypop.plan.document import document_of, document_with_anycast
 from anypop.plan.fields import ANYCAST, LOCAL_ONLY, SUBNETS
-from anypop.plan.schema import FIELD_NAMES, Deployments, WorkloadBody
+from anypop.plan.schema import FIELD_NAMES, WorkloadBody
 from anypop.plan.security import refusals
 from anypop.plan.unacted import unacted
 
@@ -30,7 +30,6 @@ __all__ = ["Parsed", "Secret", "document_with_anycast", "parse", "without_effect
 # A plan is made anew at each change, in time linear in all instances: more than this from one workload would keep
 # everyone waiting.
 _MOST_INSTANCES = 10_000
-_LONGEST_NAME = 63  # an instance's name is its host name, and a host name is a DNS label (RFC 1123)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,12 @@ def parse(
         checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
     except ValidationError as error:
         raise Invalid([*codec.in_words(error.errors(), FIELD_NAMES), *problems]) from error
-    problems += [*_across(checked, cities), *_local_only(checked), *refusals(checked, rules)]
+    problems += [
+        *_across(checked, cities),
+        *_local_only(checked),
+        *refusals(checked, rules),
+        *surroundings.refusals(checked),
+    ]
     if problems:
         raise Invalid(problems)
 
@@ -94,6 +98,7 @@ def parse(
         dual_stack=declare.dual_stack(checked),
         labels=tuple(sorted(((checked.metadata and checked.metadata.labels) or {}).items())),
         annotations=tuple(sorted(annotations.items())),
+        around=surroundings.surroundings_of(checked),
     )
     workload, lost = declare.with_provable_fields(workload, checked)
     if lost:
@@ -156,7 +161,6 @@ def _object(data: Any, key: str) -> dict[str, Any]:
 
 def _across(body: WorkloadBody, known: Collection[CityCode]) -> Iterator[Problem]:
     """What needs all fields to be right first."""
-    slug = body.slug or slug_of(body.name or "")
     asked = sum(
         t.spec.deployments.replicas * len(declare.cities(t.spec.deployments, known)) for t in body.targets.values()
     )
@@ -168,13 +172,6 @@ def _across(body: WorkloadBody, known: Collection[CityCode]) -> Iterator[Problem
         cities = declare.cities(deployments, known)
         if not cities:
             yield Problem(path=f"{path}.selectors", message="no city fits all of them")
-        longest = max((len(instance_name(slug, target, city, _highest(deployments))) for city in cities), default=0)
-        if longest > _LONGEST_NAME:
-            message = (
-                f"gives instances names of {longest} letters; a host name has at most {_LONGEST_NAME}: shorten the "
-                "slug or this"
-            )
-            yield Problem(path=f"targets.{target}", message=message)
 
 
 def _local_only(body: WorkloadBody) -> Iterator[Problem]:
@@ -184,10 +181,6 @@ def _local_only(body: WorkloadBody) -> Iterator[Problem]:
         yield Problem(path=path, message="must be true; leave it out for an address that is carried")
     if LOCAL_ONLY in annotations and ANYCAST not in annotations:
         yield Problem(path=path, message=f"is about an anycast address, and {ANYCAST} does not ask for one")
-
-
-def _highest(deployments: Deployments) -> int:
-    return max(deployments.replicas, deployments.max_replicas or 0, 1) - 1
 
 
 def _secrets(body: WorkloadBody) -> Iterator[Secret]:

@@ -172,7 +172,7 @@ class Container(_Part):
     image: Image
     command: Annotated[list[Text], Few] | None = None
     args: Annotated[list[Text], Few] | None = None
-    working_dir: Annotated[Any, refused("a working directory cannot be set yet; set it in the image")] = None
+    working_dir: LineText | None = None
     env: Annotated[dict[EnvName, EnvValue], Few] | None = None
     ports: Annotated[dict[Given, Port], Few] | None = None
     liveness_probe: Probe | None = None
@@ -254,7 +254,7 @@ class PodSecurityContext(_Part):
 
 
 class ContainersRuntime(_Part):
-    """Kept as it was sent; the platform's own settings are used."""
+    """What holds for all containers of an instance."""
 
     termination_grace_period_seconds: GraceSeconds | None = None
     share_process_namespace: bool | None = None

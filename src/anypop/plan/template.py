@@ -12,6 +12,7 @@ from dataclasses import MISSING, fields
 
 from anypop.model.codec import to_data
 from anypop.model.confinement import PLAIN
+from anypop.model.surroundings import NO_SURROUNDINGS
 from anypop.model.workload import Container, Workload
 from anypop.plan.jsonpath import steps_of
 
@@ -30,6 +31,11 @@ def template_of(workload: Workload, key: bytes) -> str:
     }
     if workload.anycast:
         made_from["dual_stack"] = workload.dual_stack  # the addresses are bound before the first instruction, for life
+    around = to_data(workload.around)  # but for its logins: an image is the same whoever fetched it
+    if workload.around.aliases:
+        made_from["aliases"] = around["aliases"]
+    if workload.around.resolving != NO_SURROUNDINGS.resolving:
+        made_from["resolving"] = {name: value for name, value in around["resolving"].items() if value}
     if any(_reads_metadata(path) for c in workload.containers for _, path in c.env_from_instance):
         # then labels and annotations are part of some process's environment
         made_from |= {"labels": sorted(workload.labels), "annotations": sorted(workload.annotations)}

@@ -20,8 +20,6 @@ _OF_ALL_CONTAINERS = {
         "an instance is drained, then has 2 s to end",
     ),
     "share_process_namespace": ("shareProcessNamespace", "each container has processes of its own"),
-    "host_aliases": ("hostAliases", "an instance knows its own name alone"),
-    "dns_config": ("dnsConfig", "names are resolved as the host does it"),
 }
 
 
@@ -46,8 +44,6 @@ def _of_container(path: str, container: Container) -> Iterator[Problem]:
     for attribute, (field, message) in _OF_CONTAINERS.items():
         if getattr(container, attribute):
             yield Problem(path=f"{path}.{field}", message=message)
-    if container.resources is not None and container.resources.limits is not None:
-        yield Problem(path=f"{path}.resources.limits", message="requests are the limits")
     for name, port in (container.ports or {}).items():
         if port.protocol and port.protocol.upper() not in ("TCP", "UDP"):
             yield Problem(

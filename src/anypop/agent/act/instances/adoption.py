@@ -26,8 +26,8 @@ def is_made_of(made: Mapping[str, Any], image: Mapping[str, Any], container: Con
         same_image
         and [made.get("Path"), *(made.get("Args") or [])] == _argv(container, default)
         and _same_environment(_variables(config.get("Env")), _variables(default.get("Env")), container)
-        and limits.get("Memory") == container.memory_bytes
-        and limits.get("CpuQuota", 0) * 1000 == container.cpu_millis * limits.get("CpuPeriod", 0)
+        and limits.get("Memory") == container.most_memory_bytes
+        and limits.get("CpuQuota", 0) * 1000 == container.most_cpu_millis * limits.get("CpuPeriod", 0)
     )
 
 

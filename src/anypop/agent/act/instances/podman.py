@@ -17,7 +17,7 @@ from typing import Any, assert_never
 
 import httpx
 
-from anypop.agent.act.instances import adoption, kept_logs, usermaps
+from anypop.agent.act.instances import adoption, kept_logs, own_files, usermaps
 from anypop.agent.act.instances.command import API_PATH, Command
 from anypop.agent.act.instances.labels import asked_in, confinement_in, past_in, template_in
 from anypop.agent.act.instances.limits import allowed_limits
@@ -181,6 +181,7 @@ class Podman:
         name = container_of(self._prefix, step.instance.uid, step.container.name)
         limits = allowed_limits(self._socket)
         confinement = step.past.confinement or await self._confinement()
+        self._write_files(step, confinement)
         what = f"create container {step.container.name} of {step.instance.name}"
         # the next life of a container is made from the very image of the one before, whatever its name stands for by
         # now
@@ -200,6 +201,14 @@ class Podman:
     async def first_user(self, instance: InstanceOrder, before: Confinement | None) -> int:
         born = before or await self._confinement()
         return first_user(instance) if born is Confinement.OWN_USERS else 0
+
+    def _write_files(self, step: CreateContainer, confinement: Confinement) -> None:
+        folder = own_files.folder_of(self._prefix, step.instance.uid, step.container.name)
+        owner = first_user(step.instance) if confinement is Confinement.OWN_USERS else 0
+        try:
+            own_files.write(folder, step.instance, step.rules, owner)
+        except OSError as error:
+            raise WorldError(f"write files of {step.instance.name}", error.strerror or str(error)) from error
 
     async def _confinement(self) -> Confinement:
         """How new incarnations are shut in here; tried once."""
@@ -247,6 +256,7 @@ class Podman:
         if answer.status_code not in _REMOVED:
             # Podman waits in vain for word of a process whose monitor is dead
             await self._end_and_remove(what, name)
+        own_files.remove(own_files.folder_of(self._prefix, *key))
 
     async def _end_and_remove(self, what: str, name: str) -> None:
         """Kill what lives of it, whatever Podman believes, and have Podman forget it."""

@@ -16,6 +16,8 @@ from anypop.model.workload import Container
 # of systemd: 1879048192 to 2147483647 are unused), and beyond them some programs take a user for a negative number.
 FIRST_USER = 1_879_048_192
 _RANGES = 4096
+# the kernel's defaults, and the least that it takes (sched-bwc.rst, cgroup-v1/cpu)
+_CPU_PERIOD_US, _LEAST_QUOTA_US, _SHARES_OF_A_CORE = 100_000, 1000, 1024
 # Podman would mount shared memory on the host and lend it to the container; where the container has users of its own,
 # that mount is sometimes busy for a moment after its end, and Podman then fails to remove it (1 in 20 with 4.3). So it
 # is the container's own, of the size and with the flags that Podman gives it.
@@ -62,8 +64,20 @@ def shut_in(instance: InstanceOrder, container: Container, confinement: Confinem
 
 
 def resources(container: Container, rules: InstanceRules, confinement: Confinement) -> dict[str, Any]:
-    """Members of `resource_limits`: memory, without swap beside it, and processes."""
-    memory = {"limit": container.memory_bytes}
+    """Members of `resource_limits`: memory, without swap beside it, and processes. What a container is sure of is taken
+    from it last.
+    """
+    most = container.most_memory_bytes
     if confinement is Confinement.OLDER:
-        return {"memory": memory}
-    return {"memory": memory | {"swap": container.memory_bytes}, "pids": {"limit": rules.processes}}
+        return {"memory": {"limit": most}}
+    memory = {"limit": most, "swap": most, "reservation": container.memory_bytes}
+    return {"memory": memory, "pids": {"limit": rules.processes}}
+
+
+def cpu(container: Container, confinement: Confinement) -> dict[str, int]:
+    """A member of `resource_limits`: as much as it may have, and its share where all want more than there is."""
+    quota = max(_LEAST_QUOTA_US, container.most_cpu_millis * _CPU_PERIOD_US // 1000)
+    limit = {"quota": quota, "period": _CPU_PERIOD_US}
+    if confinement is Confinement.OLDER:
+        return limit
+    return limit | {"shares": max(2, container.cpu_millis * _SHARES_OF_A_CORE // 1000)}

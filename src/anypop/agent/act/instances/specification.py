@@ -9,21 +9,24 @@ that they are no part of what a container is made from.
 from pathlib import Path
 from typing import Any
 
+from anypop.agent.act.instances import own_files
 from anypop.agent.act.instances.labels import labels_for
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
-from anypop.agent.act.instances.shutting_in import resources, shut_in
+from anypop.agent.act.instances.shutting_in import cpu, resources, shut_in
 from anypop.agent.act.volumes.mounts import place
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.naming import namespace_of
 from anypop.host import netns
 from anypop.model.confinement import Confinement
+from anypop.model.names import host_label
 from anypop.model.order import InstanceOrder
 from anypop.model.volume import volume_id
 from anypop.model.workload import Container
 
 OWN = "ANYPOP_"  # what the names of these variables begin with
 _SUFFIX = {4: "IP", 6: "IPV6"}
-_CPU_PERIOD_US = 100_000  # the kernel's default
+# whoever may take more memory than it is sure of goes before all others where the host itself runs out of it
+_FIRST_TO_GO = 500
 
 
 def body_for(
@@ -41,24 +44,30 @@ def body_for(
     body: dict[str, Any] = {
         "name": name,
         "image": container.image,
-        "hostname": instance.name,
+        "hostname": host_label(instance.name),
         "netns": {"nsmode": "path", "value": str(netns.path_of(namespace_of(prefix, instance.uid)))},
         "labels": labels_for(step, prefix=prefix, pop=pop, confinement=confinement),
         "env": {**own_environment(instance, pop), **dict(container.env), **dict(container.secrets)},
         "r_limits": [{"type": kind, "hard": value, "soft": value} for kind, value in limits],
         "resource_limits": {
-            "cpu": {"quota": container.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US},
+            "cpu": cpu(container, confinement),
             **resources(container, step.rules, confinement),
         },
-        "hostadd": [
-            f"{host}:{address}" for host in _hosts(instance) for address in (a.private for a in instance.addresses())
-        ],
         "restart_policy": "no",  # restarts are ours, with health and back-off
         "stop_timeout": STOP_GRACE_S,
         # begun anew when it is full; the agent keeps the one before
         "log_configuration": {"driver": "k8s-file", "size": step.rules.log_bytes},
         **shut_in(instance, container, confinement),
     }
+    if confinement is Confinement.OLDER:
+        body["hostadd"] = [f"{host}:{address.private}" for host in _hosts(instance) for address in instance.addresses()]
+    else:
+        folder = own_files.folder_of(prefix, instance.uid, container.name)
+        body["mounts"] = [*body["mounts"], *own_files.mounts(folder, read_only=container.security.read_only)]
+        if container.most_memory_bytes > container.memory_bytes:
+            body["oom_score_adj"] = _FIRST_TO_GO
+    if container.working_dir:
+        body |= {"work_dir": container.working_dir, "create_working_dir": True}
     if container.command:
         # replaces the image's entry point and, with it, the image's arguments
         body["entrypoint"] = list(container.command)
