@@ -465,6 +465,9 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
         "events",
         "audit",
         "quota",
+        "usage",
+        "stacks/default/usage",
+        f"accounts/{account}/usage",
     ):
         own.get(f"/anypop/v1/{path}")
     own.get("/anypop/v1/healthz", headers={})

@@ -37,6 +37,7 @@ from anypop.api import (
     stacks,
     streams,
     timelines,
+    usage,
     watch,
     workloads,
 )
@@ -49,7 +50,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, stacks, workloads, logs, metrics, images,
-        prices, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
+        prices, usage, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

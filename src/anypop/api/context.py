@@ -30,6 +30,7 @@ from anypop.control.sharing import alone
 from anypop.control.standby import Standby
 from anypop.control.state import Declaration
 from anypop.control.streams import Streams
+from anypop.control.usage import Metering
 from anypop.model import limits
 from anypop.model.confinement import InstanceRules
 from anypop.model.names import CityCode, HostName, WorkloadId
@@ -63,9 +64,11 @@ class Platform:
     streams: Streams = field(default_factory=Streams)
     quotas: Quotas = field(init=False)
     joins: Joins = field(init=False)
+    metering: Metering = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
+        self.metering = Metering(self.core.store)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
     def cities(self) -> list[CityCode]:

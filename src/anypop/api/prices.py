@@ -57,10 +57,10 @@ async def get_prices(_: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
 async def replace_prices(
     _: OperatorAccount, platform: PlatformDep, body: Annotated[bytes, Depends(RawBody({"application/yaml": BookText}))]
 ) -> dict[str, Any]:
-    """Replace the price book, for quotes from now on."""
+    """Replace the price book, for quotes from now on, and for what runs from now on."""
     text = body.decode("utf-8", "replace")
     book = read_price_book(text)
     limits.check(as_data(book))
-    await asyncio.to_thread(platform.core.store.put_setting, "price_book", text)
+    await asyncio.to_thread(platform.metering.put_book, text, platform.clock())
     platform.prices = book
     return as_data(book)

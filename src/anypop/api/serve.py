@@ -43,6 +43,7 @@ from anypop.control.network import change_network
 from anypop.control.standby import Standby, keep
 from anypop.control.state import State
 from anypop.control.store import Store, open_store
+from anypop.control.usage import Metering
 from anypop.host import log_files
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode
@@ -50,7 +51,7 @@ from anypop.model.network import Network, network_from
 from anypop.model.steady import SteadyClock
 from anypop.model.streams import LARGEST_FRAME
 from anypop.plan.fields import location
-from anypop.plan.price import PriceBook, default_price_book, read_price_book
+from anypop.plan.price import default_book_text, read_price_book
 
 log = logging.getLogger("anypop.api")
 
@@ -139,6 +140,9 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         if wanted is not None and active:
             with acts.acting(replace(STARTED, at=clock())):
                 await core.change(change_network(wanted))
+        book = _prices(settings.prices, store)
+        if active:
+            Metering(store).begin(book, clock())
         renew = partial(_certificate, settings, store)
         with _in_words(f"keep certificates in {settings.state}"):
             credentials = renew()
@@ -146,7 +150,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             core=core,
             accounts=accounts,
             clock=clock,
-            prices=_prices(settings.prices, store),
+            prices=read_price_book(book),
             on_network=lambda hosts: accounts.ensure_agents(
                 settings.state / "agents", [host for host in hosts if not platform.joins.knows(host)]
             ),
@@ -272,14 +276,15 @@ def _network(path: Path | None) -> Network | None:
     return network_from(data)
 
 
-def _prices(path: Path | None, store: Store) -> PriceBook:
-    """The operator's file, else the book that was last put over the API, else the one that comes with Anypop."""
+def _prices(path: Path | None, store: Store) -> str:
+    """The text of the operator's file, else of the book that was last put over the API, else of Anypop's own."""
     if path is not None:
         with _in_words(f"read the price book {path}"):
             text = path.read_text(encoding="utf-8")
-        return read_price_book(text)
+        read_price_book(text)
+        return text
     saved = store.setting("price_book")
-    return read_price_book(saved) if saved is not None else default_price_book()
+    return saved if saved is not None else default_book_text()
 
 
 def _certificate(settings: Settings, store: Store) -> ca.Credentials:

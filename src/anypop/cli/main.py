@@ -35,6 +35,7 @@ from anypop.cli import (
     rollouts,
     routes,
     timeline,  # noqa: F401
+    usage,
     waiting,
     workloads,
 )
@@ -106,6 +107,7 @@ app.add_typer(workloads.app, name="workload")
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(hosts.app, name="host")
 backbone.register(app)
+usage.register(app)
 app.add_typer(hosts.quotas, name="quota")
 listings.register(app)
 drains.register(app)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
+from anypop.control.meters import with_meters
 from anypop.control.returns import gets_no_order, is_left_with, with_returns
 from anypop.control.rolling import rolled, swept
 from anypop.control.shedding import with_shedding
@@ -109,6 +110,7 @@ def decide(
     stirred = changed.workloads | (touched_between(before, draft) if planned_anew else touched).workloads
     draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
     draft = swept(draft, stirred if standing is not None else draft.workloads)
+    draft = with_meters(before, draft, news, now, begins=standing is None)
     ahead = {
         host
         for host, floor in (floors or {}).items()

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from anypop.control.meters import Meter
 from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone, Traffic
 from anypop.judge.judged import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
@@ -18,7 +19,7 @@ from anypop.model import codec
 from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.dial import Dial
 from anypop.model.drain import Drain
-from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
 from anypop.model.order_delta import apply, delta, written
 from anypop.model.order_read import OrderReader
 from anypop.model.order_text import OrderWriter
@@ -287,6 +288,34 @@ def to_memory(found: Iterable[RowMapping]) -> Memory:
         else:
             workloads[WorkloadId(row["key"])] = codec.from_json(WorkloadMemory, row["body"])
     return Memory(prefixes=Table(prefixes), workloads=Table(workloads))
+
+
+def of_meter(meter: Meter) -> Row:
+    return {
+        "account_id": meter.account_id,
+        "stack_id": meter.stack_id,
+        "workload_id": meter.workload_id,
+        "slug": meter.slug,
+        "item": meter.item,
+        "name": meter.name,
+        "cpu_millis": meter.cpu_millis,
+        "memory_bytes": meter.memory_bytes,
+        "begun_at": meter.begun_at,
+    }
+
+
+def to_meter(row: RowMapping) -> Meter:
+    return Meter(
+        workload_id=WorkloadId(row["workload_id"]),
+        stack_id=StackId(row["stack_id"]),
+        account_id=row["account_id"],
+        slug=row["slug"],
+        item=row["item"],
+        name=row["name"],
+        cpu_millis=row["cpu_millis"],
+        memory_bytes=row["memory_bytes"],
+        begun_at=row["begun_at"],
+    )
 
 
 def of_traffic(traffic: Traffic) -> Row:

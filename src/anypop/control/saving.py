@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from anypop.control import rows, schema
 from anypop.control.rows import Row
@@ -71,6 +71,19 @@ def save_difference(link: Connection, before: State, after: State, vault: Vault)
     for change in changes:
         change.put(link)
     _save_orders(link, before, after, vault)
+
+
+def save_meters(link: Connection, before: State, after: State, at: float) -> None:
+    """What ended is written as that and stays; what began, or goes on with other amounts, is a new row."""
+    table = schema.usage
+    changed = sorted(differing(before.meters, after.meters))
+    ended = [{"w": w, "i": item, "n": name} for w, item, name in changed if (w, item, name) in before.meters]
+    if ended:
+        of_it = (table.c.workload_id == bindparam("w"), table.c.item == bindparam("i"), table.c.name == bindparam("n"))
+        link.execute(update(table).where(*of_it, table.c.ended_at.is_(None)).values(ended_at=at), ended)
+    begun = [rows.of_meter(after.meters[key]) for key in changed if key in after.meters]
+    if begun:
+        send(link, insertion(table, tuple(begun[0]), link.dialect), begun)
 
 
 class _Change:

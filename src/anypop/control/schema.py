@@ -286,6 +286,29 @@ reports = Table(
     Column("body", Text, nullable=False),
 )
 
+# Written when something begins to be metered, and once more when it ends; kept when its workload is gone.
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", String(36), nullable=False),
+    Column("stack_id", String(36), nullable=False),
+    Column("workload_id", String(36), nullable=False),
+    Column("slug", String(63), nullable=False),
+    Column("item", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("cpu_millis", BigInteger, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("begun_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Index("ix_usage_stack_id", "stack_id"),
+    Index("ix_usage_workload_id", "workload_id"),
+)
+
+price_books = Table(
+    "price_books", metadata, Column("at", Float, primary_key=True), Column("book", Text, nullable=False)
+)
+
 events = Table(
     "events",
     metadata,

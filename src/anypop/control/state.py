@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
+from anypop.control.meters import Meter, MeterKey
 from anypop.judge.judged import Judged, Memory
 from anypop.judge.verdict import Received
 from anypop.model.announce import ScopeRule
@@ -170,7 +171,8 @@ class State:
     """All of it. `revisions`: older ones that are kept, by workload and number. `rests` maps what must not be used
     again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
     free. `evicted`: hosts that a person gave up, and when.
-    `traffic`: what the backbone carried, by host and month. `template_key`: see `plan.template`. `serial` counts the
+    `traffic`: what the backbone carried, by host and month; `meters`: what is metered and has not ended.
+    `template_key`: see `plan.template`. `serial` counts the
     plans made; see `World`. Not stored: `started_at`, since when this control listens; `lost`, `moves` and
     `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place of one on a host
     that was given up; `strangers`, what hosts that were reset are to take down although nothing here knows of it (their
@@ -188,6 +190,7 @@ class State:
     rules: Mapping[RuleKey, ScopeRule] = field(default_factory=dict)
     evicted: Mapping[HostName, float] = field(default_factory=dict)
     traffic: Mapping[TrafficKey, Traffic] = field(default_factory=dict)
+    meters: Mapping[MeterKey, Meter] = field(default_factory=dict)
     drains: Mapping[str, Drain] = field(default_factory=dict)
     dials: Mapping[DialKey, Dial] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
@@ -401,6 +404,7 @@ _GROUPS: Mapping[str, Groups] = {
     "rules": {"workload": lambda key, _: key[0]},
     "evicted": {},
     "traffic": {"host": lambda key, _: key[0]},
+    "meters": {"workload": lambda key, _: key[0]},
     "drains": {
         "active": lambda _, d: True if d.active else None,
         "pop": lambda _, d: d.pop if d.active else None,

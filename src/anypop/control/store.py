@@ -34,7 +34,7 @@ from anypop.control.database import (
 )
 from anypop.control.lease import Lease
 from anypop.control.rows import Row
-from anypop.control.saving import ORDERS_KEPT, put_setting, save_difference, save_keys
+from anypop.control.saving import ORDERS_KEPT, put_setting, save_difference, save_keys, save_meters
 from anypop.control.seals import seal_what_is_clear
 from anypop.control.state import NO_NETWORK, State
 from anypop.control.statements import insertion, send
@@ -49,7 +49,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0012"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0013"  # the newest module under migrations/versions; a test compares
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
@@ -223,6 +223,8 @@ class Store:
             drained = [rows.to_drain(r) for r in _all(link, schema.drains)]
             evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
             carried = [rows.to_traffic(r) for r in _all(link, schema.traffic)]
+            open_now = select(schema.usage).where(schema.usage.c.ended_at.is_(None))
+            metered = [rows.to_meter(r) for r in link.execute(open_now).mappings()]
         return State(
             network=codec.from_json(Network, settings["network"]) if "network" in settings else NO_NETWORK,
             workloads={d.id: d for d in declared},
@@ -235,6 +237,7 @@ class Store:
             rules={(r.workload_id, r.pop, r.upstream): r for r in ruled},
             evicted=evicted,
             traffic={(t.host, t.month): t for t in carried},
+            meters={m.key: m for m in metered},
             drains={d.id: d for d in drained},
             dials={(d.pop, d.workload_id): d for d in dials},
             orders={i.order.host: i for i in issued},
@@ -253,6 +256,7 @@ class Store:
                 audit.write(link, act, list(audit.changes_between(before, after)), at=at)
             gone = differing(before.workloads, after.workloads) - after.workloads.keys()
             save_difference(link, before, after, self._vault)
+            save_meters(link, before, after, at)
             save_keys(link, gone, self._vault)
             if events:
                 _append(link, events, at, act.shown if act is not None else "")

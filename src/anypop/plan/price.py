@@ -106,16 +106,39 @@ def read_price_book(text: str) -> PriceBook:
 @cache
 def default_price_book() -> PriceBook:
     """The price book that comes with Anypop: package data, as constant as code."""
-    return read_price_book(files("anypop.plan").joinpath("pricebook.yaml").read_text(encoding="utf-8"))
+    return read_price_book(default_book_text())
+
+
+def default_book_text() -> str:
+    return files("anypop.plan").joinpath("pricebook.yaml").read_text(encoding="utf-8")
+
+
+def amounts_of(workload: Workload) -> tuple[int, int]:
+    """Thousandths of a core and bytes of memory that one instance asks for, all its containers together."""
+    return sum(c.cpu_millis for c in workload.containers), sum(c.memory_bytes for c in workload.containers)
+
+
+def size_for(cpu_millis: int, memory_bytes: int, book: PriceBook) -> Size | None:
+    """The smallest size that holds so much; None where there is none."""
+    return next((s for s in book.sizes if cpu_millis <= s.cpu_millis and memory_bytes <= s.memory_bytes), None)
+
+
+def item_hourly(book: PriceBook, item: str, cpu_millis: int, memory_bytes: int) -> Decimal | None:
+    """The price of what is metered; None: an instance that fits no size of this book."""
+    match item:
+        case "anycast":
+            return book.anycast_hourly
+        case "prefix":
+            return book.local_only_hourly
+    size = size_for(cpu_millis, memory_bytes, book)
+    return size.hourly if size is not None else None
 
 
 def size_of(workload: Workload, book: PriceBook) -> Size:
     """The smallest size that holds all containers of one instance. Raises `Invalid` where there is none."""
-    cpu = sum(c.cpu_millis for c in workload.containers)
-    memory = sum(c.memory_bytes for c in workload.containers)
-    for size in book.sizes:
-        if cpu <= size.cpu_millis and memory <= size.memory_bytes:
-            return size
+    cpu, memory = amounts_of(workload)
+    if (size := size_for(cpu, memory, book)) is not None:
+        return size
     largest = book.sizes[-1]
     raise Invalid.one(
         "spec.containers",

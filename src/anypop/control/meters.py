@@ -1,0 +1,122 @@
+"""What is metered: each instance that runs, each anycast address that is held, each prefix of one's own.
+
+In: the state before a step, the draft of the next one, which hosts have reported. Out: the draft with the meters that
+stand then. A meter begins when a host first tells that an instance runs, and ends when the instance is told to go: what
+never ran costs nothing, and a slot whose instance is being replaced counts once. An address counts from the step in
+which it is given to that in which it is released. Pure; the store writes when each begins and ends. Its cost follows
+what changed.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from anypop.model.names import HostName, StackId, WorkloadId
+from anypop.model.report import Phase
+from anypop.model.table import differing, grouped, with_entries, without_keys
+from anypop.plan.price import amounts_of
+
+if TYPE_CHECKING:
+    from anypop.control.state import State
+    from anypop.judge.verdict import Received
+
+Item = Literal["instance", "anycast", "prefix"]
+MeterKey = tuple[WorkloadId, Item, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """One that runs. `name`: of the instance. The amounts are what an instance asks for; its price follows from them
+    and the price book of each moment. `slug` is kept for when the workload is gone.
+    """
+
+    workload_id: WorkloadId
+    stack_id: StackId
+    account_id: str
+    slug: str
+    item: Item
+    name: str = ""
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+    begun_at: float
+
+    @property
+    def key(self) -> MeterKey:
+        return self.workload_id, self.item, self.name
+
+
+def with_meters(before: "State", draft: "State", news: Collection[HostName], now: float, *, begins: bool) -> "State":
+    """`begins`: control has just started, so everything is looked at once."""
+    running = _Running(draft.reports)
+    if begins:
+        workloads = {*draft.workloads, *(key[0] for key in draft.meters)}
+    else:
+        workloads = differing(before.anycast, draft.anycast)
+        for uid in differing(before.incarnations, draft.incarnations):
+            placed = draft.incarnations.get(uid) or before.incarnations[uid]
+            workloads.add(placed.incarnation.workload_id)
+        earlier = _Running(before.reports)
+        for uid in (uid for host in news for uid in running.on(host) - earlier.on(host)):
+            if (known := draft.incarnations.get(uid)) is not None:
+                workloads.add(known.incarnation.workload_id)
+    begun: dict[MeterKey, Meter] = {}
+    ended: list[MeterKey] = []
+    for workload in workloads:
+        have = grouped(draft.meters, "workload", workload)
+        wanted = {meter.key: meter for meter in _wanted(draft, workload, have, running, now)}
+        begun |= {key: meter for key, meter in wanted.items() if key not in have or have[key] != meter}
+        ended += [key for key in have if key not in wanted]
+    if not begun and not ended:
+        return draft
+    return replace(draft, meters=with_entries(without_keys(draft.meters, ended), begun))
+
+
+class _Running:
+    """The incarnations that a host last told to run."""
+
+    def __init__(self, reports: Mapping[HostName, "Received"]) -> None:
+        self._reports = reports
+        self._found: dict[HostName, frozenset[str]] = {}
+
+    def on(self, host: HostName) -> frozenset[str]:
+        if host not in self._found:
+            received = self._reports.get(host)
+            told = received.report.instances if received is not None else ()
+            self._found[host] = frozenset(i.uid for i in told if i.phase is Phase.RUNNING)
+        return self._found[host]
+
+
+def _wanted(
+    draft: "State", workload: WorkloadId, have: Mapping[MeterKey, Meter], running: _Running, now: float
+) -> Iterable[Meter]:
+    declared = draft.workloads.get(workload)
+    if declared is None:
+        return
+    about = declared.workload
+    plain = Meter(
+        workload_id=workload, stack_id=about.stack_id, account_id=about.account_id, slug=about.slug, item="instance",
+        begun_at=now,
+    )  # fmt: skip
+    newest: dict[str, int] = {}
+    amounts: dict[str, tuple[int, int]] = {}
+    slots = set()
+    for uid, placed in draft.incarnations_of(workload).items():
+        life = placed.incarnation
+        slots.add(life.name)
+        if uid in running.on(life.host) and life.life >= newest.get(life.name, 0):
+            newest[life.name] = life.life
+            amounts[life.name] = amounts_of((draft.revision(workload, life.revision) or declared.newest).workload)
+    for name in sorted(slots):
+        standing = have.get((workload, "instance", name))
+        if name in amounts:
+            cpu, memory = amounts[name]
+            if standing is not None and (standing.cpu_millis, standing.memory_bytes) == (cpu, memory):
+                yield standing
+            else:
+                yield replace(plain, name=name, cpu_millis=cpu, memory_bytes=memory)
+        elif standing is not None:
+            yield standing  # its instance is on its way: the slot is kept for it
+    if workload in draft.anycast:
+        yield have.get((workload, "anycast", "")) or replace(plain, item="anycast")
+        if about.local_only:
+            yield have.get((workload, "prefix", "")) or replace(plain, item="prefix")
