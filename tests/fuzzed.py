@@ -33,8 +33,7 @@ CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance",
 )  # fmt: skip
-# An answer that goes on for ever, and what would end the token of the run itself.
-LEFT_OUT = ("watch_instances", "rotate_credential")
+LEFT_OUT = ("rotate_credential",)  # it would end the token of the run itself
 SLOW = ("predict_landings", "propose_repairs", "probe")  # each starts processes of its own, or waits for vantages
 THERE = {
     "stack_id": ["default", "none"],
@@ -58,8 +57,14 @@ class Ran:
 
 
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
-    """The description with names in paths of which some are there, less the paths that are agents' alone."""
-    paths = {path: found for path, found in document["paths"].items() if not path.startswith("/anypop/v1/agents/")}
+    """The description with names in paths of which some are there, less the paths that are agents' alone, and answers
+    that go on for ever.
+    """
+    paths = {
+        path: {method: one for method, one in found.items() if "text/event-stream" not in json.dumps(one["responses"])}
+        for path, found in document["paths"].items()
+        if not path.startswith("/anypop/v1/agents/")
+    }
     for methods in paths.values():
         for operation in methods.values():
             names = {**THERE, **OF_OPERATION.get(operation["operationId"], {})}

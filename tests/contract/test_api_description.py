@@ -80,7 +80,7 @@ def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
 
 # They answer a question; and a report of a host is no act of anybody.
 CHANGE_NOTHING = {
-    "quote_workload", "preview_change", "probe", "predict_landings", "propose_repairs", "take_report",
+    "quote_workload", "preview_change", "plan_workload", "probe", "predict_landings", "propose_repairs", "take_report",
 }  # fmt: skip
 
 with_json = [(m, r) for m, r in operations() if JSON in content_of(r)]
@@ -413,6 +413,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     body["workload"]["spec"]["runtime"] = {"containers": {"terminationGracePeriodSeconds": "30"}}
     body["workload"]["metadata"]["labels"] = {"a": "b"}
     own.send("POST", "/anypop/v1/quote", body)
+    own.send("POST", "/anypop/v1/stacks/default/plan", body)
     made = own.send("POST", BASE, body)["workload"]
     own.settle(agents)
     for path in (

@@ -28,6 +28,7 @@ from anypop.api import (
     metrics,
     network,
     openapi,
+    plans,
     pops,
     predictions,
     prices,
@@ -50,7 +51,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, stacks, workloads, logs, metrics, images,
-        prices, usage, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
+        prices, usage, plans, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

@@ -45,7 +45,7 @@ async def preview_change(
     pops = {city: target.replicas for target in made.workload.targets for city in target.cities}
     return shapes.filled(
         {
-            "changes": list(_differences(current, made)),
+            "changes": list(differences(current, made)),
             "new_processes": anew,
             "waves": [list(wave) for wave in waves_of(pops)] if anew else [],
             "instances": {"before": _count(current.workload.targets), "after": _count(made.workload.targets)},
@@ -62,8 +62,8 @@ def _count(targets: Any) -> int:
     return sum(t.replicas * len(t.cities) for t in targets)
 
 
-def _differences(current: Declaration, made: Parsed) -> Iterator[dict[str, Any]]:
-    """Field by field, with the path; of secrets only that they differ."""
+def differences(current: Declaration, made: Parsed) -> Iterator[dict[str, Any]]:
+    """What differs, field by field, with the path; of secrets only that they differ."""
     before, after = dict(_leaves(current.document)), dict(_leaves(made.document))
     for path in sorted({*before, *after}):
         if before.get(path) != after.get(path):

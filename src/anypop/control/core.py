@@ -142,6 +142,17 @@ class Core:
         behind = act if act is not None and act.operation else None
         return await self._step(alter, confirmed=confirmed, floors={}, accept=accept, act=behind)
 
+    async def tried(self, alter: Alter, *, confirmed: frozenset[WorkloadId] = frozenset()) -> tuple[State, State]:
+        """The newest state, and the one that `change` would make of it: decided in the same way, and nothing of it is
+        kept. Raises what `change` would.
+        """
+
+        def decided() -> tuple[State, State]:
+            now, before = self._clock(), self._latest
+            return before, decide(before, alter(before, now), now=now, confirmed=confirmed)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, decided)
+
     async def take(self, report: Report, body: bytes = b"") -> None:
         """A host's report, and the JSON as which it came. Returns when it is stored and judged; reports that arrive
         meanwhile are judged together in the next step.
