@@ -87,7 +87,7 @@ class FakeRuntime:
             id=f"fake-{next(self._numbers)}", instance=step.instance.name, uid=key[0], container=key[1],
             state=ContainerState.CREATED, image=f"id-of-{step.container.image}", past=past,
             template=step.instance.template, confinement=step.past.confinement or Confinement.OWN_USERS,
-            image_digest=f"sha256:{step.container.image}",
+            image_digest=f"sha256:{step.container.image}", init=step.container in step.instance.init,
         )  # fmt: skip
 
     def _start(self, key: Key) -> None:
@@ -102,6 +102,11 @@ class FakeRuntime:
         return seen.key in self._made_from and self._made_from[seen.key] == replace(
             container, ports=(), readiness=None, liveness=None
         )
+
+    async def stop(self, key: Key, grace_s: int) -> None:
+        """Its process heeds the signal, where it has time to."""
+        if key in self._all and self._all[key].state is ContainerState.RUNNING:
+            self.die(key, 0 if grace_s else 137)
 
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
         if self._known("run", key).state is not ContainerState.RUNNING:

@@ -6,7 +6,7 @@ AssertionError with its number. Time is a number that the test moves. Instances 
 start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
@@ -21,6 +21,7 @@ from anypop.agent.decide.elements import (
     Export,
     Firewall,
     Joining,
+    Key,
     Member,
     ProbeVerdict,
     SpeakerConfig,
@@ -50,6 +51,7 @@ from anypop.agent.decide.steps import (
     RemoveCover,
     RemoveExternal,
     RemoveRoute,
+    RunHook,
     SetCover,
     SetExternal,
     SetFirewall,
@@ -63,6 +65,7 @@ from anypop.agent.decide.steps import (
     SetTunnel,
     StartContainer,
     Step,
+    StopContainers,
     Tell,
 )
 from anypop.agent.ledger import Page, turn
@@ -218,13 +221,18 @@ class FakeHost:
 
     def die(self, uid: str, code: int = 137) -> None:
         """An instance's processes end; the death watch takes its next hops out at once."""
+        self.end({key for key in self.containers if key[0] == uid}, code)
+
+    def end(self, keys: Collection[Key], code: int = 0) -> None:
+        """The processes of these containers end."""
         for key, seen in self.containers.items():
-            if seen.uid == uid and seen.state is ContainerState.RUNNING:
+            if key in keys and seen.state is ContainerState.RUNNING:
                 self.memory = memory.process_died(seen, Reason.EXITED, self.memory, self.now)
                 self.containers[key] = replace(
                     seen, state=ContainerState.EXITED, pid=0, exit_code=code, finished_at=self.now
                 )
-        self._drop(short(uid))
+        for uid in {key[0] for key in keys}:
+            self._drop(short(uid))
 
     def bird_dies(self) -> None:
         """kill -9 of the speaker; the agent lives and remembers what it said."""
@@ -450,6 +458,11 @@ class FakeHost:
                 self._start(step)
             case RemoveContainer():
                 self._remove(step)
+            case RunHook():
+                assert self.containers[step.uid, step.container].state is ContainerState.RUNNING
+            case StopContainers():
+                self._guard_removal(step.uid, "stop")
+                self.end({(step.uid, stop.container) for stop in step.stops})
             case DeleteNamespace():
                 self._guard_removal(step.uid, "unbind")
                 key = short(step.uid)
@@ -471,6 +484,7 @@ class FakeHost:
                 state=ContainerState.CREATED,
                 past=replace(step.past, confinement=None), template=step.instance.template,
                 asked=step.instance.restarts, confinement=step.past.confinement or Confinement.OWN_USERS,
+                init=step.container in step.instance.init,
             )  # fmt: skip
 
     def _remove(self, step: RemoveContainer) -> None:

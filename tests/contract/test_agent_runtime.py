@@ -328,6 +328,99 @@ def test_commands_run_inside_and_give_their_code(case: Case) -> None:
     case.run(test)
 
 
+def test_a_process_is_asked_to_end_and_killed_when_it_does_not(case: Case) -> None:
+    """It stays there as one that has ended; where nothing runs there is nothing to do."""
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.stop(KEY, 5)
+        await runtime.carry_out(create())
+        await runtime.stop(KEY, 5)
+        assert (await only(runtime)).state is ContainerState.CREATED
+        for grace_s, code in ((5, 0), (0, 137)):
+            await runtime.carry_out(START)
+            await runtime.stop(KEY, grace_s)
+            assert (await becomes(runtime, ContainerState.EXITED)).exit_code == code
+            await runtime.carry_out(REMOVE)
+            await runtime.carry_out(create())
+
+    case.run(test)
+
+
+def test_an_init_container_is_known_as_one(case: Case) -> None:
+    """By who looks at it later, too; the others are not."""
+    first = replace(web(), name="first", command=("/bin/true",), args=())
+    one = replace(instance(0), payload=Containers(containers=(web(),), init=(first,)))
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(replace(create(one), container=first))
+        await runtime.carry_out(create(one))
+        assert {seen.container: seen.init for seen in await runtime.seen()} == {"first": True, "web": False}
+
+    case.run(test)
+
+
+@pytest.mark.lab
+def test_a_command_that_takes_too_long_is_ended_and_may_say_anything(service: PodmanService) -> None:
+    """With what it has begun; what it says is not kept."""
+    mark = "97531"
+
+    async def test(runtime: InstanceRuntime) -> None:
+        await runtime.carry_out(create())
+        await runtime.carry_out(START)
+        with pytest.raises(WorldError, match="too long"):
+            await runtime.run_inside(KEY, ("/bin/sh", "-c", f"sleep {mark} & while true; do echo much; done"), 0.5)
+        wait_until(lambda: not _sleeping(mark), timeout_s=10, reason="what it began is ended too")
+
+    Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
+
+
+@pytest.mark.lab
+def test_what_a_process_says_of_its_end_is_read_within_its_own_root(service: PodmanService) -> None:
+    """The last 4096 bytes of a plain file that was there before the first instruction, whoever runs inside; no link
+    leads elsewhere, and what is the host's is not read. A later agent finds the file as well.
+    """
+    cases = {
+        "test -e /dev/termination-log && echo why > /dev/termination-log; exit 3": ("/dev/termination-log", "why"),
+        "busybox yes | busybox head -c 9000 > /tmp/why; exit 3": ("/tmp/why", "y\n" * 2047 + "y"),
+        "busybox rm /tmp/why; busybox ln -s /etc/hostname /tmp/why; exit 3": ("/tmp/why", ""),
+        "busybox rm /tmp/why; busybox mkfifo /tmp/why; exit 3": ("/tmp/why", ""),
+        "exit 3": ("/proc/version", ""),
+        "exit 4": ("/no/such/folder/why", ""),
+        "echo said; exit 3": ("/why", "said"),
+    }
+
+    def go(pid: int) -> None:
+        Path(f"/proc/{pid}/root/tmp/go").touch()
+
+    async def test(runtime: InstanceRuntime) -> None:
+        for script, (path, said) in cases.items():
+            waits = f"while ! test -e /tmp/go; do sleep 0.02; done; {script}"
+            container = replace(
+                web(), command=("/bin/sh", "-c", waits), message_path=path, message_from_log=path == "/why"
+            )
+            one = replace(instance(0), payload=Containers(containers=(container,)))
+            await runtime.carry_out(create(one))
+            await runtime.carry_out(START)
+            later = Podman(service.socket, prefix=PREFIX, pop=POP)
+            try:
+                await later.seen()
+                go((await only(runtime)).pid)
+                for who in (runtime, later):
+                    seen = await becomes(who, ContainerState.EXITED)
+                    assert seen.message == said, script
+                    assert seen.exit_code in (3, 4), script
+            finally:
+                await later.close()
+            await runtime.carry_out(REMOVE)
+
+    Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
+
+
+def _sleeping(seconds: str) -> int:
+    lines = [folder / "cmdline" for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    return sum(b"\0".join([b"sleep", seconds.encode()]) in _read(line) for line in lines)
+
+
 def test_a_command_has_input_output_and_a_code(case: Case) -> None:
     """Frames of output as they come, and the code at last; input reaches it, and its end too."""
 
@@ -375,8 +468,7 @@ def test_a_command_that_nobody_waits_for_any_more_is_ended(service: PodmanServic
             await runtime.close()
 
     def sleeping() -> int:
-        lines = [folder / "cmdline" for folder in Path("/proc").iterdir() if folder.name.isdigit()]
-        return sum(b"\0".join([b"sleep", b"98765"]) in _read(line) for line in lines)
+        return _sleeping("98765")
 
     asyncio.run(test())
 

@@ -194,8 +194,22 @@ def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
         (f"{APP}.image", "two words", f"{APP}.image", "no image reference"),
         (f"{APP}.volumeMounts", [{"slug": "v", "mountPath": "/v"}], f"{APP}.volumeMounts", "no volumes yet"),
         ("spec.volumeClaimTemplates", [{"slug": "v"}], "spec.volumeClaimTemplates", "no volumes yet"),
-        ("spec.initContainers", {"i": {"image": "x"}}, "spec.initContainers", "not run yet"),
-        (f"{APP}.lifecycle", {"preStop": {}}, f"{APP}.lifecycle", "not run yet"),
+        ("spec.initContainers", {"app": {"image": "x"}}, "spec.initContainers.app", "has that name too"),
+        ("spec.initContainers", {"i": {"image": ""}}, "spec.initContainers.i.image", "is required"),
+        ("spec.initContainers", {"i": {"image": "x", "ports": {"a": {"port": 1}}}}, "spec.initContainers.i.ports",
+         "ends before"),
+        ("spec.initContainers", {"i": {"image": "x", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}},
+         "spec.initContainers.i.securityContext.capabilities.add[0]", "NET_ADMIN is not given"),
+        ("spec.initContainers", {"i": {"image": "x", "env": {"A": {"valueFrom": {"instanceFieldRef":
+         {"fieldPath": ".nme"}}}}}}, "spec.initContainers.i.env.A.valueFrom.instanceFieldRef.fieldPath",
+         "an instance has nothing at .nme"),
+        (f"{APP}.lifecycle", {"preStop": {}}, f"{APP}.lifecycle.preStop", "exactly one of exec, httpGet and tcpSocket"),
+        (f"{APP}.lifecycle", {"postStart": {"exec": {"command": []}}}, f"{APP}.lifecycle.postStart.exec.command",
+         "must not be empty"),
+        (f"{APP}.startupProbe", {"tcpSocket": {"port": 80}, "successThreshold": 2},
+         f"{APP}.startupProbe.successThreshold", "must be 1"),
+        (f"{APP}.terminationMessagePath", "why", f"{APP}.terminationMessagePath", "the whole path of a file"),
+        (f"{APP}.terminationMessagePath", "/a/../b", f"{APP}.terminationMessagePath", "the whole path of a file"),
         ("targets", {}, "targets", "must not be empty"),
         ("spec.containers", {}, "spec.containers", "at least one container"),
         ("spec.containers", DELETE, "spec.containers", "at least one container"),
@@ -314,12 +328,10 @@ def test_numbers_may_be_text_and_text_may_be_numbers() -> None:
 
 def test_what_has_no_effect_yet_is_said() -> None:
     """Accepted, shown again, and named."""
-    body = put(terraform(), f"{APP}.terminationMessagePath", "/why")
-    body = put(body, f"{APP}.ports.odd", {"port": 9, "protocol": "SCTP"})
+    body = put(terraform(), f"{APP}.ports.odd", {"port": 9, "protocol": "SCTP"})
     found = read(body)
     assert {p.path for p in found.unacted} == {
         f"{WHERE}.scaleSettings",
-        f"{APP}.terminationMessagePath",
         f"{APP}.ports.odd.protocol",
     }
     assert found.document["spec"]["containers"]["app"]["ports"]["odd"] == {"port": 9, "protocol": "SCTP"}

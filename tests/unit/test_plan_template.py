@@ -34,19 +34,34 @@ OF_THE_PROCESS: dict[str, Any] = {
     "cpu_millis": 2000,
     "memory_bytes": 1 << 30,
     "always_pull": True,
+    "post_start": Probe(kind=ProbeKind.EXEC, command=("/warm",)),
+    "message_path": "/why",
+    "message_from_log": True,
     "security": Security(user=1000),
     "mounts": (Mount(claim="data", path="/data"),),
     "working_dir": "/srv",
     "cpu_limit_millis": 4000,
     "memory_limit_bytes": 8 << 30,
 }
-NEWER = frozenset({"security", "mounts", "working_dir", "cpu_limit_millis", "memory_limit_bytes"})
-UNDER_THE_PROCESS: dict[str, Any] = {"ports": (Port(name="http", port=8080),), "readiness": PROBE, "liveness": PROBE}
+# what the version that made the first templates did not know
+NEWER = frozenset({
+    "security", "mounts", "working_dir", "cpu_limit_millis", "memory_limit_bytes", "post_start", "message_path",
+    "message_from_log",
+})  # fmt: skip
+UNDER_THE_PROCESS: dict[str, Any] = {
+    "ports": (Port(name="http", port=8080),),
+    "readiness": PROBE,
+    "liveness": PROBE,
+    "startup": PROBE,
+    "pre_stop": PROBE,
+}
 MADE_FROM: dict[str, Any] = {
     "containers": (replace(PLAIN, image="registry.example/web:2"),),
     "anycast": False,
     "dual_stack": False,
     "around": Surroundings(aliases=(HostAlias(address=IPv4Address("192.0.2.9"), names=("db",)),)),
+    "init": (replace(PLAIN, name="first"),),
+    "shared_processes": True,
 }
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),
@@ -62,6 +77,7 @@ ABOUT_IT: dict[str, Any] = {
     "template": "another",
     "labels": (("a", "b"),),
     "annotations": (("a", "b"),),
+    "grace_s": 30,
     "volumes": (Claim(slug="data", size_bytes=1 << 30),),
 }
 

@@ -29,11 +29,12 @@ from anypop.agent.act.network import firewall, guard, inside, learnt, newcomers,
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
+from anypop.agent.begun_file import Begun, BegunFile
 from anypop.agent.control_client import ControlClient
 from anypop.agent.decide import images, memory
 from anypop.agent.decide.backbone import tunnel_for
 from anypop.agent.decide.converge import next_due
-from anypop.agent.decide.elements import ContainerSeen
+from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.observed import Observed
@@ -54,6 +55,7 @@ from anypop.agent.image_file import ImageFile
 from anypop.agent.ledger import Ledger
 from anypop.agent.ledger_key import ledger_key
 from anypop.agent.naming import short
+from anypop.agent.observe.ask import ask
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.learnt_monitor import LearntMonitor
@@ -116,7 +118,13 @@ class Agent:
             died=self._died,
         )
         self._executor = executor = Executor(
-            prefix=prefix, net=net, router=self._router, runtime=runtime, speaker=self._speaker, keeper=keeper
+            prefix=prefix,
+            net=net,
+            router=self._router,
+            runtime=runtime,
+            speaker=self._speaker,
+            keeper=keeper,
+            ask=ask,
         )
         self._lanes = Lanes(executor, self)
         self._streams = Streams(
@@ -130,6 +138,7 @@ class Agent:
         self._keeper = keeper
         self._runtime, self._images = runtime, ImageFile(state / "images.json")
         self._book = self._images.read()
+        self._begun = BegunFile(state / "begun.json")
         self._memory = memory.NOTHING
         self._refused: Reason | None = None
         self._refused_generation = 0
@@ -155,7 +164,11 @@ class Agent:
                 group.create_task(self._control.fetch(self._newest_generation, self._take_order, self._standing_order))
                 group.create_task(self._control.deliver(self._report_now))
                 group.create_task(self._control.keep_certificate(lambda: datetime.now(UTC).timestamp()))
-                self._memory = memory.began(await self._observer.open(), self._memory)
+                found = await self._observer.open()
+                self._memory = memory.began(found, self._memory)
+                running = frozenset(c.id for c in found if c.state is ContainerState.RUNNING)
+                begun = self._begun.read() or Begun(hooked=running, started=running)
+                self._memory = replace(self._memory, hooked=begun.hooked, started=begun.started)
                 self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
                 if lived and not self._memory.found and self._speaker.pid() is None:  # its machine was dead meanwhile
                     self._memory = replace(self._memory, returned_at=self._clock())
@@ -217,6 +230,7 @@ class Agent:
         # the look itself may have met deaths that nobody could watch
         turn = turn_of(page.order, replace(seen, memory=self._memory), now)
         self._facts, self._memory, steps = turn.facts, turn.memory, turn.steps
+        self._begun.keep(Begun(hooked=self._memory.hooked, started=self._memory.started))
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
             self._count_drift = False
@@ -269,7 +283,8 @@ class Agent:
             self._router.drop_member(short(seen.uid), but_last=carries)
             if carries:
                 self._urgent.set()
-        reason = self._observer.why_ended(seen, self._ledger.page.order.instances if self._ledger.page else ())
+        ordered = self._ledger.page.order.instances if self._ledger.page else ()
+        reason = self._observer.why_ended(seen, ordered, self._memory)
         self._memory = memory.process_died(seen, reason, self._memory, self._clock())
 
     def _take_order(self, order: Order) -> None:

@@ -129,7 +129,7 @@ def _remove_containers(prefix: str, pop: str | None, podman: Path) -> None:
     """By Podman, as long as it answers."""
     labels = [f"{LABEL}prefix={prefix}", *([f"{LABEL}pop={pop.upper()}"] if pop else [])]
     rows = json.loads(_ask(podman, "GET", "/json", {"all": "true", "filters": json.dumps({"label": labels})})) or []
-    query = {"force": "true", "timeout": "0", "ignore": "true", "v": "true"}
+    query = {"force": "true", "timeout": "0", "ignore": "true", "v": "true", "depend": "true"}
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(_ask, podman, "DELETE", f"/{row['Id']}", query) for row in rows]:
             done.result()

@@ -126,23 +126,38 @@ def _instance(
         "startedAt": moment(seen.started_at) if seen.started_at is not None else None,
         "deletedAt": moment(asked_at) if asked_at is not None else None,
         "containers": spec.get("containers", {}),
+        "initContainers": spec.get("initContainers", {}),
         "virtualMachines": spec.get("virtualMachines", {}),
-        "containerStatuses": [_container(c) for c in seen.containers],
+        "containerStatuses": [container_status(c) for c in seen.containers],
+        "initContainerStatuses": [container_status(c) for c in seen.init],
         "runtime": spec.get("runtime", {}),
     }
     return filled(data)
 
 
 def _metadata(metadata: Mapping[str, Any], seen: Shown) -> dict[str, Any]:
-    """With what the host tells of each container that the API has no field for: how it is shut in, and its logs."""
+    """With what the host tells of each container that the API has no field for: how it is shut in, its logs, and how
+    its process before this one ended.
+    """
     told = {f"confinement.anypop/{c.name}": c.confinement.value for c in seen.containers if c.confinement is not None}
     for c in seen.containers:
         if c.log_bytes is not None:
             told[f"log.anypop/{c.name}"] = f"{c.log_bytes} bytes, begun anew {c.log_turns} times"
+    for c in (*seen.init, *seen.containers):
+        if c.last_reason is not None and c.finished_at is None:
+            told[f"last-end.anypop/{c.name}"] = _last_end(c)
     return {**metadata, "annotations": {**metadata.get("annotations", {}), **told}} if told else dict(metadata)
 
 
-def _container(seen: ContainerReport) -> dict[str, Any]:
+def _last_end(seen: ContainerReport) -> str:
+    code = f"exit code {seen.last_exit_code}" if seen.last_exit_code is not None else ""
+    at = str(moment(seen.last_finished_at)) if seen.last_finished_at is not None else ""
+    reason = seen.last_reason.value if seen.last_reason is not None else ""
+    return ", ".join(part for part in (reason, code, at, seen.last_message) if part)
+
+
+def container_status(seen: ContainerReport) -> dict[str, Any]:
+    """As the API shows a container."""
     data: dict[str, Any] = {
         "name": seen.name,
         "phase": seen.phase.value,
@@ -159,12 +174,14 @@ def _container(seen: ContainerReport) -> dict[str, Any]:
             data["terminated"] = filled(
                 {
                     "exitCode": seen.exit_code,
-                    "reason": seen.reason.value,
+                    "reason": (seen.last_reason or seen.reason).value,
                     "message": seen.message,
                     "startedAt": data["startedAt"],
                     "finishedAt": data["finishedAt"],
                 }
             )
+            if seen.phase is Phase.FAILED:  # it is to be started anew
+                data["waiting"] = {"reason": Reason.BACK_OFF.value, "message": Reason.BACK_OFF.says}
         case _:
             data["waiting"] = filled({"reason": seen.reason.value, "message": seen.message or seen.reason.says})
     return filled(data)

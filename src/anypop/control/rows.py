@@ -95,25 +95,18 @@ def to_revision(row: RowMapping, secrets: tuple[Secret, ...], accounts: Mapping[
 
 def _with_secrets(workload: Workload, value: Callable[[str], str]) -> Workload:
     """The workload with each secret's value as `value` gives it for the path where the client wrote it."""
-    return replace(
-        workload,
-        containers=tuple(
-            replace(
-                c,
-                secrets=tuple(
-                    (name, value(f"spec.containers.{c.name}.env.{name}.secretValue")) for name, _ in c.secrets
-                ),
-            )
-            for c in workload.containers
-        ),
-        around=replace(
-            workload.around,
-            logins=tuple(
-                replace(one, password=value(f"spec.imagePullCredentials[{n}].dockerRegistry.password"))
-                for n, one in enumerate(workload.around.logins)
-            ),
-        ),
+    main, init = (
+        tuple(
+            replace(c, secrets=tuple((name, value(f"{path}.{c.name}.env.{name}.secretValue")) for name, _ in c.secrets))
+            for c in all_
+        )
+        for path, all_ in (("spec.containers", workload.containers), ("spec.initContainers", workload.init))
     )
+    logins = tuple(
+        replace(one, password=value(f"spec.imagePullCredentials[{n}].dockerRegistry.password"))
+        for n, one in enumerate(workload.around.logins)
+    )
+    return replace(workload, containers=main, init=init, around=replace(workload.around, logins=logins))
 
 
 def of_rollout(rollout: Rollout) -> Row:

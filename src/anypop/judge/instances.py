@@ -22,6 +22,7 @@ class Shown:
     message: str = ""
     started_at: float | None = None
     containers: tuple[ContainerReport, ...] = ()
+    init: tuple[ContainerReport, ...] = ()
 
     @property
     def word(self) -> str:
@@ -35,17 +36,19 @@ def shown(name: InstanceName, uid: str, received: Received | None, *, now: float
     if received is not None:
         found = next((i for i in received.report.instances if i.uid == uid and i.name == name), None)
     started_at = found.started_at if found else None
-    containers = found.containers if found else ()
+    containers, init = (found.containers, found.init) if found else ((), ())
     if removing:
         return Shown(
-            phase=Phase.DELETING, healthy=False, reason=Reason.STOPPING, started_at=started_at, containers=containers
-        )
+            phase=Phase.DELETING, healthy=False, reason=Reason.STOPPING, started_at=started_at, containers=containers,
+            init=init,
+        )  # fmt: skip
     if received is None:
         return Shown(phase=Phase.SCHEDULING, healthy=False, reason=Reason.SCHEDULED)
     if not is_fresh(received, now):
         return Shown(
-            phase=None, healthy=False, reason=Reason.REPORT_STALE, started_at=started_at, containers=containers
-        )
+            phase=None, healthy=False, reason=Reason.REPORT_STALE, started_at=started_at, containers=containers,
+            init=init,
+        )  # fmt: skip
     if found is None:
         return Shown(phase=Phase.SCHEDULING, healthy=False, reason=Reason.SCHEDULED)
     return Shown(
@@ -55,4 +58,5 @@ def shown(name: InstanceName, uid: str, received: Received | None, *, now: float
         message=found.message,
         started_at=started_at,
         containers=containers,
+        init=init,
     )

@@ -19,7 +19,7 @@ from anypop.model.peering import RpkiCache
 from anypop.model.reasons import Reason
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import VolumeOrder, VolumeRemoval
-from anypop.model.workload import Container
+from anypop.model.workload import Container, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +46,32 @@ class InstanceLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Containers:
-    """A payload of containers. Their `env` is complete: values from instance fields have been filled in."""
+    """A payload of containers. Their `env` is complete: values from instance fields have been filled in. `init`,
+    `grace_s`, `shared_processes`: as in `Workload`.
+    """
 
     kind: Literal["containers"] = "containers"
     containers: tuple[Container, ...]
     around: Surroundings = NO_SURROUNDINGS
+    init: tuple[Container, ...] = ()
+    grace_s: int | None = None
+    shared_processes: bool = False
+
+    @classmethod
+    def of(cls, workload: Workload) -> "Containers":
+        """What the instances of a workload are made from, before anything is filled in."""
+        return cls(
+            containers=workload.containers,
+            around=workload.around,
+            init=workload.init,
+            grace_s=workload.grace_s,
+            shared_processes=workload.shared_processes,
+        )
+
+    @property
+    def every(self) -> tuple[Container, ...]:
+        """Those that run first, and those that run on."""
+        return (*self.init, *self.containers)
 
 
 Payload = Containers
@@ -84,9 +105,18 @@ class InstanceOrder:
         return self.payload.containers
 
     @property
+    def init(self) -> tuple[Container, ...]:
+        """Those that end before the others begin."""
+        return self.payload.init
+
+    @property
+    def every_container(self) -> tuple[Container, ...]:
+        return self.payload.every
+
+    @property
     def claims(self) -> frozenset[str]:
         """The claims whose volumes its containers mount."""
-        return frozenset(mount.claim for container in self.containers for mount in container.mounts)
+        return frozenset(mount.claim for container in self.every_container for mount in container.mounts)
 
     def addresses(self) -> Iterator[LinkAddress]:
         """Of all links."""

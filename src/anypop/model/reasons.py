@@ -72,6 +72,9 @@ class Reason(StrEnum):
     PROBE_PENDING = "probe-pending"
     PROBE_FAILED = "probe-failed"
     RESTART_ASKED = "restart-asked"
+    HOOK_FAILED = "hook-failed"
+    INITIALIZING = "initializing"
+    COMPLETED = "completed"
     PROBE_PASSED = "probe-passed"
     NOT_ASKED = "not-asked"
     EXITED = "exited"
@@ -170,6 +173,9 @@ _SAYS: dict[Reason, str] = {
     Reason.PROBE_PENDING: "has not answered its first probe yet",
     Reason.PROBE_FAILED: "does not answer its probe",
     Reason.RESTART_ASKED: "somebody asked that it be started anew",
+    Reason.HOOK_FAILED: "its postStart hook failed",
+    Reason.INITIALIZING: "waits for its init containers",
+    Reason.COMPLETED: "its process ended as it should",
     Reason.PROBE_PASSED: "answers its probe",
     Reason.NOT_ASKED: "runs; nobody has asked whether it answers",
     Reason.EXITED: "its process ended",

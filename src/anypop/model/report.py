@@ -54,7 +54,7 @@ class Reached:
 class ContainerReport:
     """One container. `image_digest`: of the image that it was made from, as pulled; `confinement`: how it was shut in
     (None: not told). `log_bytes`: of its logs (None: not told); `log_turns`: how often one was full and begun anew.
-    `last_*`: how its process before this one ended.
+    `last_*`: how its process before this one ended; `last_message` is what it said itself of that.
     """
 
     name: str
@@ -74,6 +74,7 @@ class ContainerReport:
     last_exit_code: int | None = None
     last_reason: Reason | None = None
     last_finished_at: float | None = None
+    last_message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class InstanceReport:
 
     `families`: where they differ in health, or may; without any it is the same in all.
     `template`: what its containers were really made from, by their own labels. `serving`: it holds the slot's
-    addresses. `milestones`: of one that the agent has made since it began.
+    addresses. `milestones`: of one that the agent has made since it began. `init`: its init containers.
     """
 
     name: InstanceName
@@ -108,6 +109,11 @@ class InstanceReport:
     containers: tuple[ContainerReport, ...] = ()
     families: tuple[FamilyReport, ...] = ()
     milestones: tuple[Reached, ...] = ()
+    init: tuple[ContainerReport, ...] = ()
+
+    @property
+    def every_container(self) -> tuple[ContainerReport, ...]:
+        return (*self.init, *self.containers)
 
     def healthy_in(self, version: int) -> bool:
         """Whether it answers in a family."""

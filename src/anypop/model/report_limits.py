@@ -8,7 +8,7 @@ what the report is about.
 from dataclasses import replace
 
 from anypop.model.errors import Problem
-from anypop.model.report import InstanceReport, Milestone, Report
+from anypop.model.report import ContainerReport, InstanceReport, Milestone, Report
 
 # A host has a /20 of private addresses at most in any network document so far, and as many prefixes need as many
 # neighbours: both numbers are above what one machine runs.
@@ -56,10 +56,12 @@ def excess(report: Report) -> list[Problem]:
         wrong = _wrong(one.message, one.started_at, *(reached.at for reached in one.milestones[: len(Milestone)]))
         if len(one.milestones) > len(Milestone):
             wrong = f"has {len(one.milestones)} milestones; {len(Milestone)} are allowed"
-        if len(one.containers) > MOST_CONTAINERS:
-            wrong = f"has {len(one.containers)} containers; {MOST_CONTAINERS} are allowed"
-        for c in one.containers:
+        every = (*one.init, *one.containers)
+        if len(every) > MOST_CONTAINERS:
+            wrong = f"has {len(every)} containers; {MOST_CONTAINERS} are allowed"
+        for c in every:
             wrong = wrong or _wrong(c.message, c.started_at, c.finished_at, c.last_finished_at)
+            wrong = wrong or _wrong(c.last_message)
         if wrong:
             problems.append(Problem(path=f"instances[{at}]", message=wrong))
     for at, volume in enumerate(report.volumes):
@@ -106,7 +108,7 @@ def trimmed(report: Report) -> Report:
     orphans, drift, errors = _lines(report.orphans), _lines(report.drift), _lines(report.errors)
     if orphans is not report.orphans or drift is not report.drift or errors is not report.errors:
         report = replace(report, orphans=orphans, drift=drift, errors=errors)
-    if any(len(i.message) > TOLD_LENGTH or any(len(c.message) > TOLD_LENGTH for c in i.containers)
+    if any(len(i.message) > TOLD_LENGTH or any(_is_long(c) for c in (*i.init, *i.containers))
            for i in report.instances):  # fmt: skip
         report = replace(report, instances=tuple(map(_instance, report.instances)))
     if any(len(s.error) > TOLD_LENGTH for s in report.sessions):
@@ -121,8 +123,15 @@ def _lines(found: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _instance(one: InstanceReport) -> InstanceReport:
-    containers = tuple(replace(c, message=_cut(c.message)) for c in one.containers)
-    return replace(one, message=_cut(one.message), containers=containers)
+    init, containers = (
+        tuple(replace(c, message=_cut(c.message), last_message=_cut(c.last_message)) for c in all_)
+        for all_ in (one.init, one.containers)
+    )
+    return replace(one, message=_cut(one.message), containers=containers, init=init)
+
+
+def _is_long(one: ContainerReport) -> bool:
+    return max(len(one.message), len(one.last_message)) > TOLD_LENGTH
 
 
 def _cut(text: str) -> str:

@@ -69,19 +69,22 @@ def is_sealed(text: str) -> bool:
 
 
 def holds_secrets(payload: Payload) -> bool:
-    return bool(payload.around.logins) or any(c.secrets for c in payload.containers)
+    return bool(payload.around.logins) or any(c.secrets for c in payload.every)
 
 
 def with_secrets(payload: Payload, value: Callable[[str], str]) -> Payload:
     """The payload with what `value` makes of each of its secrets."""
     if not holds_secrets(payload):
         return payload
-    containers = tuple(
-        replace(c, secrets=tuple((name, value(secret)) for name, secret in c.secrets)) if c.secrets else c
-        for c in payload.containers
+    containers, init = (
+        tuple(
+            replace(c, secrets=tuple((name, value(secret)) for name, secret in c.secrets)) if c.secrets else c
+            for c in all_
+        )
+        for all_ in (payload.containers, payload.init)
     )
     logins = tuple(replace(one, password=value(one.password)) for one in payload.around.logins)
-    return replace(payload, containers=containers, around=replace(payload.around, logins=logins))
+    return replace(payload, containers=containers, init=init, around=replace(payload.around, logins=logins))
 
 
 def order_with_secrets(order: Order, value: Conceal) -> Order:

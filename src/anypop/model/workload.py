@@ -68,6 +68,11 @@ class Container:
     of; `cpu_limit_millis`, `memory_limit_bytes`: up to what it may go while nobody else wants it (0: no further).
     Secret values are in `secrets`, apart from `env`. `working_dir` "": as the image says. `mounts`: volumes that it
     sees.
+
+    `startup`: holds the other probes back until it is answered once. `post_start`, `pre_stop`: hooks; what is asked of
+    a container once, when its process has begun and before it is ended. `message_path`: the file in which its process
+    says why it ends ("": nobody reads one), `message_from_log`: and where it is empty and the end no good one, the end
+    of its log.
     """
 
     name: str
@@ -80,6 +85,11 @@ class Container:
     ports: tuple[Port, ...] = ()
     readiness: Probe | None = None
     liveness: Probe | None = None
+    startup: Probe | None = None
+    post_start: Probe | None = None
+    pre_stop: Probe | None = None
+    message_path: str = ""
+    message_from_log: bool = False
     cpu_millis: int = 1000
     memory_bytes: int = 2 << 30
     always_pull: bool = False
@@ -115,7 +125,9 @@ class Workload:
     `revision` counts its declared versions; `template` is the hash of all that an instance's processes are made from
     (`plan.template`), so two revisions with one template need no new process. `account_id`: whose stack it is.
     `local_only`: its anycast address is served where it has instances and carried nowhere, in a prefix of its own.
-    `volumes`: what every instance keeps.
+    `volumes`: what every instance keeps. `init`: containers that end, one after the other, before the others begin.
+    `grace_s`: how long a process may take to end (None: not declared). `shared_processes`: its containers see each
+    other's processes.
     """
 
     id: WorkloadId
@@ -136,3 +148,6 @@ class Workload:
     local_only: bool = False
     volumes: tuple[Claim, ...] = ()
     around: Surroundings = NO_SURROUNDINGS
+    init: tuple[Container, ...] = ()
+    grace_s: int | None = None
+    shared_processes: bool = False

@@ -4,7 +4,7 @@ In: what `plan.schema` let through. Out: frozen nouns with the API's defaults fi
 them). Zero counts as absent, as in protobuf's JSON.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -13,7 +13,7 @@ from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress
 from anypop.model.plan import Incarnation
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
-from anypop.plan import schema
+from anypop.plan import life, schema
 from anypop.plan.fields import instance_fields
 from anypop.plan.jsonpath import steps_of, value_at
 from anypop.plan.quantity import cpu_millis, memory_bytes
@@ -26,6 +26,25 @@ def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
     return tuple(
         replace(_container(name, c), security=security_of(c, body)) for name, c in (body.spec.containers or {}).items()
     )
+
+
+def init_containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
+    """In the order in which they run. One that asks for nothing may have what the others have together afterwards."""
+    main = containers(body)
+    cpu, memory = sum(c.cpu_millis for c in main), sum(c.memory_bytes for c in main)
+    found = []
+    for name, declared in life.in_order(body.spec.init_containers or {}):
+        one = replace(_container(name, declared), security=security_of(declared, body))
+        asked = declared.resources or schema.Resources()
+        least, most = asked.requests or schema.Amounts(), asked.limits or schema.Amounts()
+        found.append(
+            replace(
+                one,
+                cpu_millis=one.cpu_millis if least.cpu or most.cpu else cpu,
+                memory_bytes=one.memory_bytes if least.memory or most.memory else memory,
+            )
+        )
+    return tuple(found)
 
 
 def targets(body: schema.WorkloadBody, known: Collection[CityCode]) -> tuple[Target, ...]:
@@ -69,10 +88,18 @@ def with_provable_fields(workload: Workload, body: schema.WorkloadBody) -> tuple
     """`workload` less the optional variables that no instance could fill, and a problem for each required one. All
     instances of a workload have the same fields, so one made-up instance proves it for all.
     """
+    main, problems = _proved("spec.containers", body.spec.containers or {}, workload.containers, workload)
+    init, more = _proved("spec.initContainers", body.spec.init_containers or {}, workload.init, workload)
+    return replace(workload, containers=main, init=init), [*problems, *more]
+
+
+def _proved(
+    parent: str, all_: Mapping[str, schema.Container], containers: Iterable[Container], workload: Workload
+) -> tuple[tuple[Container, ...], list[Problem]]:
     problems: list[Problem] = []
     proved = []
-    for container in workload.containers:
-        declared = (body.spec.containers or {})[container.name].env or {}
+    for container in containers:
+        declared = all_[container.name].env or {}
         kept = []
         for variable, path in container.env_from_instance:
             if any(value_at(steps_of(path), _specimen(workload, t)) is not None for t in workload.targets):
@@ -80,10 +107,10 @@ def with_provable_fields(workload: Workload, body: schema.WorkloadBody) -> tuple
                 continue
             wanted = declared[variable].value_from
             if wanted is not None and not wanted.instance_field_ref.optional:
-                where = f"spec.containers.{container.name}.env.{variable}.valueFrom.instanceFieldRef.fieldPath"
+                where = f"{parent}.{container.name}.env.{variable}.valueFrom.instanceFieldRef.fieldPath"
                 problems.append(Problem(path=where, message=f"an instance has nothing at {path}"))
         proved.append(replace(container, env_from_instance=tuple(kept)))
-    return replace(workload, containers=tuple(proved)), problems
+    return tuple(proved), problems
 
 
 def _specimen(workload: Workload, target: Target) -> dict[str, object]:
@@ -122,7 +149,7 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
 def _container(name: str, declared: schema.Container) -> Container:
     env = declared.env or {}
     plain = _sized(Container(name=name, image=declared.image), declared.resources or schema.Resources())
-    return replace(
+    full = replace(
         plain,
         command=tuple(declared.command or ()),
         args=tuple(declared.args or ()),
@@ -142,9 +169,11 @@ def _container(name: str, declared: schema.Container) -> Container:
         ),
         readiness=_probe(declared.readiness_probe),
         liveness=_probe(declared.liveness_probe),
+        startup=_probe(declared.startup_probe),
         always_pull=declared.image_pull_policy == "ALWAYS",
         working_dir=declared.working_dir or "",
     )
+    return life.with_life(full, declared)
 
 
 def _sized(plain: Container, asked: schema.Resources) -> Container:
@@ -178,16 +207,7 @@ def _probe(declared: schema.Probe | None) -> Probe | None:
         failure_threshold=declared.failure_threshold or plain.failure_threshold,
     )
     if declared.http_get is not None:
-        asked = declared.http_get
-        path = asked.path or plain.path
-        return replace(
-            timed,
-            kind=ProbeKind.HTTP,
-            port=asked.port,
-            path=path if path.startswith("/") else f"/{path}",
-            scheme=asked.scheme or plain.scheme,
-            headers=tuple((asked.http_headers or {}).items()),
-        )
+        return life.http(timed, declared.http_get)
     if declared.exec_ is not None:
         return replace(timed, kind=ProbeKind.EXEC, command=tuple(declared.exec_.command))
     if declared.udp is not None:

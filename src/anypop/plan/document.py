@@ -12,7 +12,7 @@ from anypop.plan.fields import SUBNETS, subnets
 from anypop.plan.schema import WorkloadBody
 
 # maps whose keys are the user's: an entry says something even when empty
-_KEYED = frozenset({"env", "ports", "containers", "targets"})
+_KEYED = frozenset({"env", "ports", "containers", "initContainers", "targets"})
 _VERBATIM = frozenset({"labels", "annotations", "httpHeaders"})  # maps whose values are the user's, empty text included
 _SERVERS_OWN = ("id", "stackId", "status")
 
@@ -26,7 +26,7 @@ def document_of(body: WorkloadBody, *, name: str, slug: str) -> dict[str, Any]:
     metadata = data.get("metadata", {})
     metadata.get("annotations", {}).pop(SUBNETS, None)  # ours to tell, also when it is sent back
     data["metadata"] = {key: metadata[key] for key in ("annotations", "labels") if metadata.get(key)}
-    for container in data["spec"].get("containers", {}).values():
+    for container in _containers(data):
         for value in container.get("env", {}).values():
             value.pop("secretValue", None)
         capabilities = container.get("securityContext", {}).get("capabilities")
@@ -37,9 +37,14 @@ def document_of(body: WorkloadBody, *, name: str, slug: str) -> dict[str, Any]:
     for interface in data["spec"].get("networkInterfaces", ()):
         interface["ipFamilies"] = interface.get("ipFamilies") or ["IPv4"]
     shown: dict[str, Any] = _pruned(data)
-    for container in shown["spec"]["containers"].values():
+    for container in _containers(shown):
         container.setdefault("resources", {})
     return shown
+
+
+def _containers(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    spec = document["spec"]
+    return [*spec.get("containers", {}).values(), *spec.get("initContainers", {}).values()]
 
 
 def document_with_anycast(

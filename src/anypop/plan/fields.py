@@ -27,11 +27,11 @@ def filled(order: InstanceOrder, slot: Incarnation, workload: Workload) -> Insta
     """`order` with values from instance fields written into each container's `env`. Paths were proved at parsing; one
     without a value is left out.
     """
-    if not any(c.env_from_instance for c in order.containers):
+    if not any(c.env_from_instance for c in order.every_container):
         return order
     fields = instance_fields(order, slot, workload)
-    containers = tuple(_with_env(c, fields) for c in order.containers)
-    return replace(order, payload=replace(order.payload, containers=containers))
+    main, init = (tuple(_with_env(c, fields) for c in all_) for all_ in (order.containers, order.init))
+    return replace(order, payload=replace(order.payload, containers=main, init=init))
 
 
 def instance_fields(order: InstanceOrder | None, slot: Incarnation, workload: Workload) -> dict[str, Any]:

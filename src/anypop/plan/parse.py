@@ -18,10 +18,10 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, StackId, WorkloadId, is_slug, slug_of
 from anypop.model.workload import Workload
-from anypop.plan import declare, surroundings
+from anypop.plan import declare, life, surroundings
 from anypop.plan.document import document_of, document_with_anycast
 from anypop.plan.fields import ANYCAST, LOCAL_ONLY, SUBNETS
-from anypop.plan.schema import FIELD_NAMES, WorkloadBody
+from anypop.plan.schema import FIELD_NAMES, WorkloadBody, every_container
 from anypop.plan.security import refusals
 from anypop.plan.unacted import unacted
 
@@ -77,6 +77,7 @@ def parse(
         *_local_only(checked),
         *refusals(checked, rules),
         *surroundings.refusals(checked),
+        *life.refusals(checked),
     ]
     if problems:
         raise Invalid(problems)
@@ -92,6 +93,9 @@ def parse(
         slug=slug,
         name=name,
         containers=declare.containers(checked),
+        init=declare.init_containers(checked),
+        grace_s=life.grace_of(checked),
+        shared_processes=life.shares_processes(checked),
         targets=declare.targets(checked, cities),
         anycast=ANYCAST in annotations,
         local_only=LOCAL_ONLY in annotations,
@@ -184,10 +188,10 @@ def _local_only(body: WorkloadBody) -> Iterator[Problem]:
 
 
 def _secrets(body: WorkloadBody) -> Iterator[Secret]:
-    for name, container in (body.spec.containers or {}).items():
+    for path, container in every_container(body):
         for variable, value in (container.env or {}).items():
             if value.secret_value:
-                yield Secret(path=f"spec.containers.{name}.env.{variable}.secretValue", value=value.secret_value)
+                yield Secret(path=f"{path}.env.{variable}.secretValue", value=value.secret_value)
     for n, credentials in enumerate(body.spec.image_pull_credentials or ()):
         if credentials.docker_registry.password:
             path = f"spec.imagePullCredentials[{n}].dockerRegistry.password"

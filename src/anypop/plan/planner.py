@@ -126,7 +126,7 @@ class Instances:
     def _payload(self, workload: Workload) -> Containers:
         known = self._payloads.get(id(workload))
         if known is None:
-            known = self._payloads[id(workload)] = workload, _payload_of(workload)
+            known = self._payloads[id(workload)] = workload, Containers.of(workload)
         return known[1]
 
 
@@ -152,14 +152,10 @@ def instance_order(
         restarts=incarnation.restarts,
         links=(InstanceLink(addresses=numbers.addresses(incarnation.index, incarnation.link)),),
         anycast=_anycast(workload, anycast),
-        payload=payload or _payload_of(workload),
+        payload=payload or Containers.of(workload),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
     )
     return filled(order, incarnation, workload)
-
-
-def _payload_of(workload: Workload) -> Containers:
-    return Containers(containers=workload.containers, around=workload.around)
 
 
 def _anycast(workload: Workload, held: AnycastAddress | None) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -17,6 +17,7 @@ from anypop.model.codec import problems_of
 from anypop.model.errors import Invalid, Problem
 from anypop.model.plan import PriceLine, Quote
 from anypop.model.workload import Workload
+from anypop.plan.life import taken
 from anypop.plan.quantity import cpu_millis, memory_bytes
 
 
@@ -114,8 +115,8 @@ def default_book_text() -> str:
 
 
 def amounts_of(workload: Workload) -> tuple[int, int]:
-    """Thousandths of a core and bytes of memory that one instance asks for, all its containers together."""
-    return sum(c.cpu_millis for c in workload.containers), sum(c.memory_bytes for c in workload.containers)
+    """Thousandths of a core and bytes of memory that one instance takes."""
+    return taken(workload)
 
 
 def size_for(cpu_millis: int, memory_bytes: int, book: PriceBook) -> Size | None:

@@ -204,7 +204,7 @@ def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tu
         if (
             own
             and report is not None
-            and (ended := next((c for c in report.containers if c.restarts or c.phase is Phase.FAILED), None))
+            and (ended := next((c for c in report.every_container if c.restarts or c.phase is Phase.FAILED), None))
         ):
             why = (ended.last_reason or ended.reason).says
             code = ended.last_exit_code if ended.last_exit_code is not None else ended.exit_code

@@ -13,6 +13,7 @@ from anypop.model.network import Capacity
 from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
 from anypop.plan.ground import Ground
+from anypop.plan.life import taken
 from anypop.plan.sites import Sites
 
 NOTHING = Capacity(cpu_millis=0, memory_bytes=0, disk_bytes=0)
@@ -21,11 +22,8 @@ ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may 
 
 def needs_of(workload: Workload) -> Capacity:
     """What one instance takes."""
-    return Capacity(
-        cpu_millis=sum(c.cpu_millis for c in workload.containers),
-        memory_bytes=sum(c.memory_bytes for c in workload.containers),
-        disk_bytes=ROOT_DISK_BYTES,
-    )
+    cpu, memory = taken(workload)
+    return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=ROOT_DISK_BYTES)
 
 
 @dataclass(slots=True, kw_only=True)

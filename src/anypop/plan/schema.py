@@ -95,6 +95,27 @@ class Exec(_Part):
     command: Annotated[list[Text], Field(min_length=1, max_length=MOST_ENTRIES)]
 
 
+class Hook(_Part):
+    """What is done once: `exec` in the container, or `httpGet` or `tcpSocket` at its private address."""
+
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    exec_: Annotated[Exec | None, Field(alias="exec")] = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Hook":
+        if sum(way is not None for way in (self.http_get, self.tcp_socket, self.exec_)) != 1:
+            raise ValueError("needs exactly one of exec, httpGet and tcpSocket")
+        return self
+
+
+class Lifecycle(_Part):
+    """`postStart`: when the process has begun; one that fails ends the container. `preStop`: before it is ended."""
+
+    post_start: Hook | None = None
+    pre_stop: Hook | None = None
+
+
 class UdpRequest(_Part):
     """What is sent, as text or as hex digits (nothing: an empty datagram), and a text that the answer has in it."""
 
@@ -182,7 +203,7 @@ class Container(_Part):
     volume_mounts: Annotated[
         Any, refused("there are no volumes yet: what an application writes is lost with its instance")
     ] = None
-    lifecycle: Annotated[Any, refused("hooks are not run yet; let the image's entry point do this")] = None
+    lifecycle: Lifecycle | None = None
     termination_message_path: LineText | None = None
     termination_message_policy: Annotated[str, one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR")] | None = None
     image_pull_policy: Annotated[str, one_of("ALWAYS", "IF_NOT_PRESENT")] | None = None
@@ -276,9 +297,7 @@ class Spec(_Part):
 
     network_interfaces: Annotated[list[Interface], Field(max_length=1)] | None = None
     containers: Annotated[dict[Name, Container], Few] | None = None
-    init_containers: Annotated[
-        Any, refused("init containers are not run yet; let the image's entry point do their work")
-    ] = None
+    init_containers: Annotated[dict[Name, Container], Few] | None = None
     virtual_machines: Annotated[Any, refused(_NO_VMS)] = None
     volume_claim_templates: Annotated[
         Any, refused("there are no volumes yet: nothing would keep what is written there")
@@ -370,6 +389,16 @@ class WorkloadBody(_Part):
     id: Any = None
     stack_id: Any = None
     status: Any = None
+
+
+def every_container(body: WorkloadBody) -> list[tuple[str, Container]]:
+    """All that are declared, each with its path: those that run first, and those that run on."""
+    spec = body.spec
+    return [
+        (f"spec.{kind}.{name}", container)
+        for kind, all_ in (("containers", spec.containers), ("initContainers", spec.init_containers))
+        for name, container in (all_ or {}).items()
+    ]
 
 
 FIELD_NAMES = frozenset(

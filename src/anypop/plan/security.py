@@ -44,14 +44,14 @@ def refusals(body: schema.WorkloadBody, rules: InstanceRules) -> Iterator[Proble
         yield Problem(path=f"{_FOR_ALL}.supplementalGroups", message=f"has more than {_LONGEST_LIST} groups")
     for n, sysctl in enumerate(common.sysctls or ()):
         yield from _sysctl(f"{_FOR_ALL}.sysctls[{n}]", sysctl)
-    for name, container in (body.spec.containers or {}).items():
-        path, own = f"spec.containers.{name}.securityContext", container.security_context
+    for place, container in schema.every_container(body):
+        path, own = f"{place}.securityContext", container.security_context
         if own is not None:
             yield from _users(path, own.run_as_user, own.run_as_group)
             yield from _capabilities(f"{path}.capabilities", own.capabilities or schema.Capabilities(), rules)
         asked = security_of(container, body)
         if why := literal_refusal(container.image, rules.registries):
-            yield Problem(path=f"spec.containers.{name}.image", message=why)
+            yield Problem(path=f"{place}.image", message=why)
         if asked.non_root and asked.user == 0:
             yield Problem(path=f"{path}.runAsNonRoot", message="is true, and runAsUser is 0, which is root")
         if asked.group is not None and asked.user is None:

@@ -58,8 +58,7 @@ def refusals(body: schema.WorkloadBody) -> Iterator[Problem]:
         yield from _resolving(f"{_RUNTIME}.dnsConfig", runtime.dns_config)
     for n, pull in enumerate(body.spec.image_pull_credentials or ()):
         yield from _login(f"spec.imagePullCredentials[{n}].dockerRegistry", pull.docker_registry)
-    for name, container in (body.spec.containers or {}).items():
-        path = f"spec.containers.{name}"
+    for path, container in schema.every_container(body):
         yield from _limits(f"{path}.resources.limits", container.resources or schema.Resources())
         if container.working_dir and not container.working_dir.startswith("/"):
             yield Problem(path=f"{path}.workingDir", message="must be a whole path, as /srv/app")

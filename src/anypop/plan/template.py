@@ -16,7 +16,7 @@ from anypop.model.surroundings import NO_SURROUNDINGS
 from anypop.model.workload import Container, Workload
 from anypop.plan.jsonpath import steps_of
 
-_LIVE = frozenset({"ports", "readiness", "liveness"})  # what changes without a new process
+_LIVE = frozenset({"ports", "readiness", "liveness", "startup", "pre_stop"})  # what changes without a new process
 _UNORDERED = frozenset({"env", "env_from_instance", "secrets"})
 _DIGEST_BYTES = 10  # 80 bits: a workload has some hundred templates in its life
 
@@ -26,9 +26,14 @@ def template_of(workload: Workload, key: bytes) -> str:
 
     Containers and variables have names and no order: a client that writes them down in another order changes nothing.
     """
+    every = (*workload.init, *workload.containers)
     made_from: dict[str, object] = {
         "containers": sorted((_process(c) for c in workload.containers), key=lambda c: str(c["name"]))
     }
+    if workload.init:
+        made_from["init"] = [_process(c) for c in workload.init]  # in the order of their names already
+    if workload.shared_processes:
+        made_from["shared_processes"] = True
     if workload.anycast:
         made_from["dual_stack"] = workload.dual_stack  # the addresses are bound before the first instruction, for life
     around = to_data(workload.around)  # but for its logins: an image is the same whoever fetched it
@@ -36,7 +41,7 @@ def template_of(workload: Workload, key: bytes) -> str:
         made_from["aliases"] = around["aliases"]
     if workload.around.resolving != NO_SURROUNDINGS.resolving:
         made_from["resolving"] = {name: value for name, value in around["resolving"].items() if value}
-    if any(_reads_metadata(path) for c in workload.containers for _, path in c.env_from_instance):
+    if any(_reads_metadata(path) for c in every for _, path in c.env_from_instance):
         # then labels and annotations are part of some process's environment
         made_from |= {"labels": sorted(workload.labels), "annotations": sorted(workload.annotations)}
     text = json.dumps(made_from, sort_keys=True, separators=(",", ":")).encode()

@@ -9,6 +9,7 @@ import contextlib
 from typing import assert_never
 
 from anypop.agent.act.bgp.speaker import Speaker
+from anypop.agent.act.instances.hooks import Ask, Hooks
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network import (
     firewall,
@@ -53,6 +54,7 @@ from anypop.agent.decide.steps import (
     RemoveExternal,
     RemoveRoute,
     RestoreVolume,
+    RunHook,
     SetCover,
     SetErrorWays,
     SetExternal,
@@ -68,6 +70,7 @@ from anypop.agent.decide.steps import (
     SetTunnel,
     StartContainer,
     Step,
+    StopContainers,
     TakeSnapshot,
     Tell,
 )
@@ -79,15 +82,15 @@ _TOLD_FOR_S = 600.0
 
 
 class Executor:
-    """Acts on one host. `net` is a socket in the router's namespace."""
+    """Acts on one host. `net` is a socket in the router's namespace; `ask` asks an instance once."""
 
     def __init__(
         self, *, prefix: str, net: Netlink, router: Router, runtime: InstanceRuntime, speaker: Speaker,
-        keeper: Keeper,
+        keeper: Keeper, ask: Ask,
     ) -> None:  # fmt: skip
         self._prefix, self._net, self._router, self._runtime, self._speaker = prefix, net, router, runtime, speaker
         self._keeper = keeper
-        self._drains = Drains(net, prefix)
+        self._drains, self._hooks = Drains(net, prefix), Hooks(runtime, ask)
         self._errors = ErrorWays(prefix)
         self._told: list[tuple[float, str]] = []
 
@@ -145,6 +148,10 @@ class Executor:
                 await self._runtime.carry_out(step)
             case PullImage() | DropImage() | StartContainer() | RemoveContainer():
                 await self._runtime.carry_out(step)
+            case RunHook():
+                await self._hooks.run(step)
+            case StopContainers():
+                await self._hooks.stop(step)
             case AttachVolume():
                 user = await self._runtime.first_user(step.instance, step.confinement)
                 await self._keeper.perform(step, user)

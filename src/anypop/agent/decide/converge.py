@@ -10,7 +10,7 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials, newcomers, returning, volumes
+from anypop.agent.decide import dials, lives, newcomers, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
@@ -51,6 +51,7 @@ from anypop.agent.decide.steps import (
     SetTunnel,
     StartContainer,
     Step,
+    StopContainers,
     Tell,
     image_lane,
     inside_lane,
@@ -245,14 +246,16 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     lacking = [p for a in instance.addresses() if facts.observed.external.get(p := network_of(a.external)) != key]
     if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
         steps.append(SetExternal(instance=instance, lane=lane))
-    pulls = [pull for c in instance.containers if c.name not in there and (pull := _pull(c, uid, facts))]
+    if there and (ending := lives.stale(instance, facts)):
+        return [*steps, *ending]
+    pulls = [pull for c in instance.every_container if c.name not in there and (pull := _pull(c, uid, facts))]
     if pulls:
         return [*steps, *pulls]
     before, may = volumes.may_have_containers(instance, facts)
     steps += before
     if not may:
         return steps
-    for container in instance.containers:
+    for container in lives.next_ones(instance, facts):
         steps += _container_steps(instance, container, there.get(container.name), facts, now)
     return steps
 
@@ -280,7 +283,7 @@ def _container_steps(
     last = there.id if there is not None else ""
     remove = RemoveContainer(uid=instance.uid, container=container.name, again=last, lane=lane)
     due = memory.restart_at(key)
-    start = (
+    start: list[Step] = (
         [StartContainer(uid=instance.uid, container=container.name, lane=lane)]
         if facts.is_guarded and now >= due
         else []
@@ -288,11 +291,9 @@ def _container_steps(
     if there is None:
         return [create, *start]
     if there.state is ContainerState.CREATED:
-        return [remove] if there.asked < instance.restarts else [*start]
+        return [*start]
     if there.state is ContainerState.RUNNING:
-        seen = facts.observed
-        must_go = key in seen.liveness_failed or there.id in seen.overfull or there.asked < instance.restarts
-        return [remove] if must_go else []
+        return lives.hook_of(instance, container, there, facts)
     # it ended: its disk is ephemeral, so a fresh one takes its place
     is_told = there.exit_code is not None or now >= due + EXIT_KNOWN_S
     return [remove, create, *start] if now >= due and is_told else []
@@ -365,8 +366,11 @@ def _take_down(leaving: Leaving, facts: Facts, now: float) -> list[Step]:
     if key in facts.observed.pins and facts.has_process(uid):
         # a connection request that found a full queue here is sent again: it must not find a closed port
         return [EndDrain(uid=uid, drained=True, lane=lane)]
-    steps: list[Step] = [RemoveExternal(prefix=p, lane=lane) for p in routes]
-    steps += [RemoveContainer(uid=uid, container=container, lane=lane) for container in facts.containers_of(uid)]
+    ends = lives.ended(facts.containers_of(uid).values(), name, uid, leaving.instance, again=False)
+    # whoever says good-bye may still reach others, and be answered
+    stop = [step for step in ends if isinstance(step, StopContainers)]
+    steps: list[Step] = [*stop, *(RemoveExternal(prefix=p, lane=lane) for p in routes)]
+    steps += [step for step in ends if not isinstance(step, StopContainers)]
     if key in facts.observed.volumes.mounted:
         steps.append(DetachVolumes(uid=uid, lane=lane))
     if key in facts.observed.namespaces or key in facts.observed.links:

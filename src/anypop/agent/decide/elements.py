@@ -32,11 +32,12 @@ class ContainerState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a process ended. `code` None: nobody knows it."""
+    """How a process ended. `code` None: nobody knows it. `message`: what it said itself of why."""
 
     reason: Reason
     code: int | None = None
     at: float | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,8 @@ templates.
 class ContainerSeen:
     """One container that carries our labels. `container` is its name in the workload; `pid` is 0 unless it runs;
     `image` is the id of the image that it was made from, `asked` how often somebody had asked for a restart by then. A
-    container lives once: when it has ended, a fresh one takes its place.
+    container lives once: when it has ended, a fresh one takes its place. `init`: it is to end before others begin;
+    `message`: what one that has ended said of why.
     """
 
     id: str
@@ -82,10 +84,17 @@ class ContainerSeen:
     out_of_memory: bool = False
     asked: int = 0
     past: Past = NO_PAST
+    init: bool = False
+    message: str = ""
 
     @property
     def key(self) -> Key:
         return self.uid, self.container
+
+    @property
+    def has_completed(self) -> bool:
+        """It has done what it was there for."""
+        return self.init and self.state is ContainerState.EXITED and self.exit_code == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ def unneeded(book: ImageBook, instances: Iterable[InstanceOrder], ids: Collectio
 
 
 def images_of(one: InstanceOrder) -> tuple[str, ...]:
-    return tuple(sorted({container.image for container in one.containers}))
+    return tuple(sorted({container.image for container in one.every_container}))
 
 
 def _with(before: tuple[tuple[str, ...], ...], now: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

@@ -41,6 +41,7 @@ from anypop.agent.decide.steps import (
     MakeNamespace,
     PrepareRouter,
     PullImage,
+    RunHook,
     SetFirewall,
     SetGuard,
     SetInside,
@@ -92,8 +93,10 @@ class Memory:
     with the time of the last pull that an instance asked for (0: none); `book`: which of them may go one day.
 
     `found`: containers that ran before this agent did, with their pids; `dead`: ids and pids of processes whose end we
-    know. `pasts`: what the next life of a container will carry. `trouble` holds the lanes that rest; `failures` counts
-    in a row, also of those that a new order let off their rest. `asked`: what each lane was last asked for.
+    know. `pasts`: what the next life of a container will carry. `hooked`: ids of containers whose hook has been run
+    well, `hook_failed` those where it was not, and why; `started`: those whose startup probe was answered. `trouble`
+    holds the lanes that rest; `failures` counts in a row, also of those that a new order let off their rest. `asked`:
+    what each lane was last asked for.
     `steers`: what becomes of flows by dials, as it was last loaded (None: not known); `steered_since`: since when
     there is a way for those that leave. `joinings`, `joined_since`: the same of flows that go to newcomers.
     `lingering`: other hosts that are needed no more for an address and keep the flows that they have, and since when.
@@ -117,6 +120,9 @@ class Memory:
     dead: frozenset[tuple[str, int]] = frozenset()
     restarts: Mapping[Key, Restarts] = field(default_factory=dict)
     pasts: Mapping[Key, Past] = field(default_factory=dict)
+    hooked: frozenset[str] = frozenset()
+    hook_failed: Mapping[str, str] = field(default_factory=dict)
+    started: frozenset[str] = frozenset()
     graceful_since: Mapping[tuple[Prefix, str], float] = field(default_factory=dict)
     draining_since: Mapping[str, float] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
@@ -149,15 +155,20 @@ def began(containers: Iterable[ContainerSeen], memory: Memory) -> Memory:
 
 def looked(
     memory: Memory, *, containers: Collection[ContainerSeen], speaker: SpeakerConfig | None, pins: Collection[str],
-    uids: Iterable[str], now: float,
+    uids: Iterable[str], now: float, started: Collection[str] = (),
 ) -> Memory:  # fmt: skip
-    """A look was taken. `pins`: what is pinned, by short uid; `uids`: all incarnations that the ledger knows."""
+    """A look was taken. `pins`: what is pinned, by short uid; `uids`: all incarnations that the ledger knows;
+    `started`: ids of containers whose startup probe has been answered since the last look.
+    """
     fading = {(e.prefix, e.upstream) for e in speaker.exports if e.graceful} if speaker else set()
     graceful = {key: memory.graceful_since.get(key, now) for key in fading}
     ordered = {uid: memory.ordered_at.get(uid, now) for uid in uids}
     draining = {uid: now for uid in ordered if short(uid) in pins} | dict(memory.draining_since)
     ids, buried = {c.id for c in containers}, {id_ for id_, _ in memory.dead}
-    over = [c for c in containers if c.state is ContainerState.EXITED]
+    done = {c.key: c for c in containers if c.has_completed}
+    if done:  # what has completed has not died, whatever its process looked like at first
+        memory = replace(memory, restarts={key: r for key, r in memory.restarts.items() if key not in done})
+    over = [c for c in containers if c.state is ContainerState.EXITED and c.key not in done]
     for container in over:
         if container.id not in buried:  # it ended before anybody saw it run: that counts as a death all the same
             reason = Reason.OUT_OF_MEMORY if container.out_of_memory else Reason.EXITED
@@ -165,9 +176,13 @@ def looked(
     pasts = dict(memory.pasts)
     for container in over:
         pasts[container.key] = _ended(container, pasts.get(container.key))
+    for container in done.values():
+        pasts[container.key] = _ended(container, None)
     dead = frozenset(d for d in memory.dead if d[0] in ids)
     return replace(
-        memory, graceful_since=graceful, ordered_at=ordered, draining_since=draining, pasts=pasts, dead=dead
+        memory, graceful_since=graceful, ordered_at=ordered, draining_since=draining, pasts=pasts, dead=dead,
+        hooked=memory.hooked & ids, started=(memory.started | frozenset(started)) & ids,
+        hook_failed={id_: why for id_, why in memory.hook_failed.items() if id_ in ids},
     )  # fmt: skip
 
 
@@ -215,9 +230,11 @@ def _ended(seen: ContainerSeen, known: Past | None) -> Past:
     """
     restarts = seen.past.restarts + 1
     before = known.last if known is not None and known.restarts == restarts else None
-    reason = Reason.OUT_OF_MEMORY if seen.out_of_memory else before.reason if before else Reason.EXITED
+    usual = Reason.COMPLETED if seen.has_completed else Reason.EXITED
+    reason = Reason.OUT_OF_MEMORY if seen.out_of_memory else before.reason if before else usual
     at = seen.finished_at if seen.finished_at is not None else before.at if before else None
-    last = Ending(reason=reason, code=seen.exit_code, at=at)
+    message = seen.message or (before.message if before is not None else "")
+    last = Ending(reason=reason, code=seen.exit_code, at=at, message=message)
     return Past(restarts=restarts, last=last, image=seen.image, confinement=seen.confinement)
 
 
@@ -227,7 +244,7 @@ def process_died(seen: ContainerSeen, reason: Reason, memory: Memory, now: float
     # Since it might be started, by our own clock: the runtime's times follow the wall, which may have been set.
     steady = before is not None and now - before.at > STEADY_S
     failures = before.failures if before and not steady else 0
-    last = Ending(reason=reason, at=now)
+    last = Ending(reason=reason, at=now, message=memory.hook_failed.get(seen.id, ""))
     past = Past(restarts=seen.past.restarts + 1, last=last, image=seen.image, confinement=seen.confinement)
     return replace(
         memory,
@@ -258,6 +275,8 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, milestones={step.uid: begun, **memory.milestones})
         case CreateContainer():
             return _passed(step.instance.uid, Milestone.CREATED, memory, now)
+        case RunHook():
+            return replace(memory, hooked=memory.hooked | {step.id})
         case StartContainer():
             return _passed(step.uid, Milestone.STARTED, memory, now)
         case PrepareRouter():
@@ -305,6 +324,8 @@ def step_failed(step: Step, message: str, memory: Memory, now: float) -> Memory:
     count = memory.failures.get(step.lane, 0)
     until = now + (PULL if pull else RETRY).wait_s(count)
     draining, images = memory.draining_since, memory.images
+    if isinstance(step, RunHook):
+        return replace(memory, hook_failed={**memory.hook_failed, step.id: message})
     if isinstance(step, BeginDrain):  # its time runs all the same: nobody waits for ever
         draining = {step.uid: now, **draining}
     if isinstance(step, CreateContainer):  # perhaps somebody removed its image: ask for it again

@@ -39,7 +39,8 @@ class Observed:
     `remembered`: addresses and slots whose flows are remembered, and whether there are any (None: not known);
     `buckets`: how many each member has, of groups in which some have too few.
 
-    `logs`: by container bytes, and how often a log was full; as of the last full look.
+    `started`: ids of containers whose startup probe has been answered. `logs`: by container bytes, and how often a log
+    was full; as of the last full look.
     """
 
     containers: tuple[ContainerSeen, ...] = ()
@@ -65,6 +66,7 @@ class Observed:
     leaving: tuple[Leaving, ...] = ()
     busy: frozenset[str] = frozenset()
     overfull: frozenset[str] = frozenset()
+    started: frozenset[str] = frozenset()
     logs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     tunnel: bool | None = None
     tunnel_number: int = 0

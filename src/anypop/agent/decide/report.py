@@ -65,6 +65,7 @@ class _Last(TypedDict, total=False):
     last_exit_code: int | None
     last_reason: Reason | None
     last_finished_at: float | None
+    last_message: str
 
 
 _OWN_LANES = (ROUTER, FIREWALL, ERRORS, SPEAKER, TUNNELS, GUARD, DIALS)
@@ -115,7 +116,7 @@ def _decides(instance: InstanceReport) -> InstanceReport:
     if instance.phase in (Phase.SCHEDULING, Phase.STARTING):
         return replace(
             instance, phase=Phase.STARTING, reason=Reason.STARTING, message="", template="", started_at=None,
-            containers=(), milestones=(),
+            containers=(), init=(), milestones=(),
         )  # fmt: skip
     return replace(instance, milestones=())
 
@@ -134,15 +135,16 @@ def _orphans(facts: Facts) -> tuple[str, ...]:
 
 
 def _instance(instance: InstanceOrder, facts: Facts, at: float) -> InstanceReport:
+    init = tuple(_init_container(instance, c.name, facts) for c in instance.init)
     containers = tuple(_container(instance, c.name, facts) for c in instance.containers)
-    phase, reason, message = _phase(instance, containers, facts, at)
+    phase, reason, message = _phase(instance, (*init, *containers), facts, at)
     starts = [c.started_at for c in containers if c.started_at is not None]
     verdict = facts.observed.health.get(instance.uid)
     healthy = bool(verdict and verdict.healthy) and instance.uid in facts.running and not facts.loses_family(instance)
     return InstanceReport(
         name=instance.name, uid=instance.uid, phase=phase, healthy=healthy, reason=reason, message=message,
         template=_template(instance.uid, facts), serving=_has_slot(instance, facts),
-        started_at=max(starts, default=None), containers=containers,
+        started_at=max(starts, default=None), containers=containers, init=init,
         milestones=milestones.told(instance.uid, facts.observed.memory.milestones),
         families=tuple(
             FamilyReport(version=f.version, healthy=healthy and f.healthy is True, reason=f.reason, message=f.message)
@@ -161,7 +163,7 @@ def _phase(
     if facts.is_blocked(instance):
         return Phase.SCHEDULING, Reason.SCHEDULED, "waits for its predecessor to be taken down"
     is_made = _is_made(instance, facts)
-    for image in dict.fromkeys(c.image for c in instance.containers):
+    for image in dict.fromkeys(c.image for c in instance.every_container):
         trouble = troubles.get(image_lane(image))
         if trouble is not None and not is_made:
             wait = f"; next try in {max(trouble.until - at, 0):.0f} s" if trouble.until > at else ""
@@ -175,7 +177,9 @@ def _phase(
     if not is_made and (waits := volumes.waits_for(instance, facts)):
         return Phase.SCHEDULING, Reason.WAITS_FOR_VOLUME, waits
     if not is_made:
-        pulling = any(image_lane(c.image) in facts.observed.busy for c in instance.containers)
+        pulling = any(image_lane(c.image) in facts.observed.busy for c in instance.every_container)
+        if not pulling and (current := _initializing(instance, facts)):
+            return Phase.STARTING, Reason.INITIALIZING, f"init container {current}"
         return Phase.STARTING, Reason.PULLING if pulling else Reason.STARTING, ""
     if instance.uid not in facts.running:
         return Phase.STARTING, Reason.STARTING, ""
@@ -246,9 +250,8 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     seen = facts.containers_of(instance.uid).get(name)
     past = facts.observed.memory.pasts.get((instance.uid, name), NO_PAST)
     if seen is None:  # it was removed, and its successor is about to be made
-        return ContainerReport(
-            name=name, phase=Phase.STARTING, reason=Reason.STARTING, restarts=past.restarts, **_last(past)
-        )
+        waits = Reason.INITIALIZING if _initializing(instance, facts) else Reason.STARTING
+        return ContainerReport(name=name, phase=Phase.STARTING, reason=waits, restarts=past.restarts, **_last(past))
     ended = seen.state is ContainerState.EXITED
     verdict = facts.observed.health.get(instance.uid)
     ready = seen.state is ContainerState.RUNNING and bool(verdict and verdict.healthy)
@@ -263,11 +266,33 @@ def _container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerRep
     )  # fmt: skip
 
 
+def _init_container(instance: InstanceOrder, name: str, facts: Facts) -> ContainerReport:
+    """One that has completed stands there as it ended, and is ready."""
+    told = _container(instance, name, facts)
+    seen = facts.containers_of(instance.uid).get(name)
+    if seen is None or not seen.has_completed:
+        return replace(told, ready=False)
+    return replace(told, phase=Phase.STOPPED, reason=Reason.COMPLETED, message=seen.message, ready=True)
+
+
+def _initializing(instance: InstanceOrder, facts: Facts) -> str:
+    """The init container that the others wait for; empty: none."""
+    there = facts.containers_of(instance.uid)
+    if any(c.name in there for c in instance.containers):
+        return ""
+    return next((c.name for c in instance.init if (s := there.get(c.name)) is None or not s.has_completed), "")
+
+
 def _last(past: Past) -> _Last:
     last = past.last
     if last is None:
         return {}
-    return {"last_exit_code": last.code, "last_reason": last.reason, "last_finished_at": last.at}
+    return {
+        "last_exit_code": last.code,
+        "last_reason": last.reason,
+        "last_finished_at": last.at,
+        "last_message": last.message,
+    }
 
 
 def _container_phase(seen: ContainerSeen, past: Past) -> tuple[Phase, Reason, str]:
@@ -279,9 +304,10 @@ def _container_phase(seen: ContainerSeen, past: Past) -> tuple[Phase, Reason, st
         case ContainerState.EXITED:
             code = f"exit code {seen.exit_code}" if seen.exit_code is not None else "its process ended"
             reason = past.last.reason if past.last else Reason.EXITED
+            said = past.last.message if past.last else ""
             if reason is not Reason.EXITED:
-                return Phase.FAILED, reason, f"{reason.says} ({code})"
-            return Phase.FAILED, Reason.BACK_OFF if past.restarts > 1 else Reason.EXITED, code
+                return Phase.FAILED, reason, said or f"{reason.says} ({code})"
+            return Phase.FAILED, Reason.BACK_OFF if past.restarts > 1 else Reason.EXITED, said or code
 
 
 def _departing(leaving: Leaving, facts: Facts) -> InstanceReport:

@@ -27,7 +27,7 @@ from anypop.model.confinement import PLAIN_RULES, Confinement, InstanceRules
 from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.volume import VolumeOrder
-from anypop.model.workload import Container
+from anypop.model.workload import Container, Probe
 
 ROUTER = "router"
 SPEAKER = "speaker"
@@ -53,6 +53,11 @@ def volume_lane(id_: str) -> str:
 def inside_lane(name: InstanceName, uid: str) -> str:
     """What is made inside a namespace while the instance comes up."""
     return f"{instance_lane(name, uid)} inside"
+
+
+def hook_lane(name: InstanceName, uid: str, container: str) -> str:
+    """What a container's process is asked once; nobody waits for it but the probes."""
+    return f"{instance_lane(name, uid)} {container} hook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +341,39 @@ class RemoveContainer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunHook:
+    """The hook of a container whose process has begun; `id` tells its life. `address`: where it is asked by network."""
+
+    uid: str
+    container: str
+    id: str
+    hook: Probe
+    address: Address
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """A container that is to end, and the hook that is run before."""
+
+    container: str
+    hook: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopContainers:
+    """End the processes of these, side by side: hook, stop signal, and after `grace_s` seconds SIGKILL. Steps that
+    follow remove them.
+    """
+
+    uid: str
+    stops: tuple[Stop, ...]
+    address: Address
+    grace_s: int
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BeginDrain:
     """Pin the live flows of an incarnation to it, so that its addresses may lead elsewhere. `behind`: its external
     and anycast addresses, each with the private one behind its link. From then on its drain time runs.
@@ -427,7 +465,8 @@ Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
     | SetTunnel | SetGuard | SetSteering | LeadNewcomer | DropNewcomer | SetJoinings | Tell | SetSibling
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
-    | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | PayloadStep | VolumeStep
+    | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | RunHook | StopContainers | PayloadStep
+    | VolumeStep
 )  # fmt: skip
 
 
@@ -442,7 +481,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}
-    lanes |= {image_lane(c.image) for i in changed for c in i.containers}
+    lanes |= {image_lane(c.image) for i in changed for c in i.every_container}
     had = {v.id: v for v in before.volumes} if before else {}
     lanes |= {volume_lane(v.id) for v in after.volumes if had.get(v.id) != v}
     return frozenset(lanes | {volume_lane(v.id) for v in after.volumes_removed})

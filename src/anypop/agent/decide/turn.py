@@ -30,8 +30,9 @@ def turn_of(order: Order, seen: Observed, now: float) -> Turn:
     """`seen.memory`: what was remembered before this look."""
     uids = (*(i.uid for i in order.instances), *(x.removal.uid for x in seen.leaving))
     known = memory.looked(
-        seen.memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now
-    )
+        seen.memory, containers=seen.containers, speaker=seen.speaker, pins=seen.pins, uids=uids, now=now,
+        started=seen.started,
+    )  # fmt: skip
     if seen.speaker_answers:
         known = memory.sessions_seen(known, seen.sessions, speaks=seen.speaker is not None, now=now)
     known = memory.groups_seen(known, seen.balanced, now, away=seen.away, newcomers=seen.newcomers)

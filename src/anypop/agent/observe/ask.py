@@ -34,6 +34,9 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
     try:
         if probe.kind is ProbeKind.TCP:  # hundreds of these a second must cost next to nothing
             return await _connect(probe, address, link)
+        if probe.kind is ProbeKind.EXEC:  # who runs it ends it when its time is over
+            code = await run_inside(probe.command, probe.timeout_s)
+            return None if code == 0 else f"exit code {code}"
         async with asyncio.timeout(probe.timeout_s):
             match probe.kind:
                 case ProbeKind.HTTP:
@@ -42,16 +45,16 @@ async def ask(probe: Probe, address: Address, run_inside: RunInside, link: str =
                     return await _exchange(probe, address, link)
                 case ProbeKind.DNS:
                     return await _resolve(probe, address, link)
-                case ProbeKind.EXEC:
-                    code = await run_inside(probe.command, probe.timeout_s)
-                    return None if code == 0 else f"exit code {code}"
     except TimeoutError:
         return f"no answer within {probe.timeout_s:g} s"
     except (OSError, asyncio.IncompleteReadError) as error:
         number = getattr(error, "errno", None)
         return f"port {probe.port}: {os.strerror(number) if number else error}"
+    except ValueError:  # a line without end
+        return f"port {probe.port}: an answer that nobody can read"
     except WorldError as error:
         return str(error)
+    raise AssertionError(probe.kind)
 
 
 def _socket(address: Address, kind: socket.SocketKind, link: str) -> socket.socket:
@@ -155,7 +158,9 @@ async def _get(probe: Probe, address: Address, link: str) -> str | None:
     reader, writer = await _open(address, probe.port, link, secure)
     try:
         host = f"[{address}]" if address.version == 6 else str(address)
-        headers = {"Host": host, "User-Agent": "anypop-probe", "Connection": "close"} | dict(probe.headers)
+        own, told = {"Host": host, "User-Agent": "anypop-probe", "Connection": "close"}, dict(probe.headers)
+        declared = {name.lower() for name in told}  # names of headers have no case
+        headers = {name: value for name, value in own.items() if name.lower() not in declared} | told
         lines = [f"GET {probe.path or '/'} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode())
         await writer.drain()

@@ -28,7 +28,7 @@ from anypop.agent.decide import disk
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.backbone import FULL
 from anypop.agent.decide.elements import ContainerSeen, ContainerState, Key
-from anypop.agent.decide.memory import Memory, as_known
+from anypop.agent.decide.memory import NOTHING, Memory, as_known
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import CreateContainer
 from anypop.agent.ledger import Page
@@ -204,7 +204,7 @@ class Observer:
         key = step.instance.uid, step.container.name
         made = ContainerSeen(
             id="", instance=step.instance.name, uid=key[0], container=key[1], state=ContainerState.CREATED,
-            past=step.past, template=step.instance.template,
+            past=step.past, template=step.instance.template, init=step.container in step.instance.init,
         )  # fmt: skip
         self.containers = (*self.containers, made)
 
@@ -241,8 +241,9 @@ class Observer:
             speaker=speaker.config, fallen=speaker.fallen, speaker_answers=speaker.answers, sessions=speaker.sessions,
             exported=speaker.exported, told=_by_prefix(speaker.told), arrived=self.arrivals.seen,
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
-            liveness_failed=frozenset(self.probes.liveness_failed), leaving=page.leaving, busy=frozenset(busy),
-            overfull=self.overfull,
+            liveness_failed=frozenset(self.probes.liveness_failed),
+            started=frozenset(c.id for c in containers if (c.key, c.pid) in self.probes.started),
+            leaving=page.leaving, busy=frozenset(busy), overfull=self.overfull,
             tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
             inbound=kernel.inbound, away=kernel.away, away_lives=self.away_lives, served=kernel.served,
             siblings=kernel.siblings, idle=kernel.idle - kept, offers=self.offers.offers(),
@@ -298,12 +299,14 @@ class Observer:
         leaving = (x.instance for x in page.leaving if x.instance is not None) if page else ()
         return links.unfit(self._net, (*leaving, *(page.order.instances if page else ())))
 
-    def why_ended(self, seen: ContainerSeen, instances: Iterable[InstanceOrder]) -> Reason:
+    def why_ended(self, seen: ContainerSeen, instances: Iterable[InstanceOrder], memory: Memory = NOTHING) -> Reason:
         """Why the process of this container has ended just now, by what is known here. `instances`: those ordered."""
         if any(i.uid == seen.uid and i.restarts > seen.asked for i in instances):
             return Reason.RESTART_ASKED
         if seen.key in self.probes.liveness_failed:
             return Reason.PROBE_FAILED
+        if seen.id in memory.hook_failed:
+            return Reason.HOOK_FAILED
         if seen.id in self.overfull:
             return Reason.OUT_OF_DISK
         return Reason.OUT_OF_MEMORY if seen.out_of_memory else Reason.EXITED
@@ -317,6 +320,7 @@ class Observer:
 
     def _follow(self, containers: Sequence[ContainerSeen], instances: dict[str, InstanceOrder], memory: Memory) -> None:
         running = {c.key: c.pid for c in containers if c.state is ContainerState.RUNNING and c.pid}
+        ids = {c.key: c.id for c in containers}
         self._deaths.set(running)
         self._logs.follow({c.id for c in containers if c.key in running})
         targets = {}
@@ -324,19 +328,23 @@ class Observer:
             for container in instance.containers:
                 key = (uid, container.name)
                 pid = running.get(key)
-                if pid is not None:
-                    targets[key] = self._target(instance, container, pid, found=(key, pid) in memory.found)
+                # before its hook has been run it is not asked anything
+                if pid is not None and (container.post_start is None or ids[key] in memory.hooked):
+                    found, started = (key, pid) in memory.found, ids[key] in memory.started
+                    targets[key] = self._target(instance, container, pid, found=found, started=started)
         self._targets = {key: (instances[key[0]], target) for key, target in targets.items()}
         self.probes.set(targets)
 
-    def _target(self, instance: InstanceOrder, container: Container, pid: int, *, found: bool) -> Target:
+    def _target(self, instance: InstanceOrder, container: Container, pid: int, *, found: bool, started: bool) -> Target:
         """What is asked of it: the same as in the last pass, unless its order or its process is another one."""
         known, target = self._targets.get((instance.uid, container.name), (None, None))
-        if known is instance and target is not None and (target.pid, target.found) == (pid, found):
+        if known is instance and target is not None and (target.pid, target.found, target.started) == (
+            pid, found, started
+        ):  # fmt: skip
             return target
         return Target(
             container=container, address=next(instance.addresses()).private, pid=pid, found=found,
-            link=link_of(instance.uid), announced=_announced(instance),
+            link=link_of(instance.uid), announced=_announced(instance), started=started,
         )  # fmt: skip
 
     def _is_its(self, key: Key, pid: int) -> bool:

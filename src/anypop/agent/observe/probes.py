@@ -45,9 +45,10 @@ class Ways(Shape):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A container that runs: `pid` tells one life of it from the next. `found`: it ran before this agent did. `link`:
-    the interface that leads to it; `announced`: the addresses that clients ask, one for each family, each with the
-    private one that it is behind. Without any, `address` is asked.
+    """A container that runs: `pid` tells one life of it from the next. `found`: it ran before this agent did;
+    `started`: its startup probe is known to have been answered. `link`: the interface that leads to it; `announced`:
+    the addresses that clients ask, one for each family, each with the private one that it is behind. Without any,
+    `address` is asked.
     """
 
     container: Container
@@ -56,6 +57,7 @@ class Target:
     found: bool
     link: str = ""
     announced: tuple[tuple[Address, Address], ...] = ()
+    started: bool = False
 
 
 def readiness_of(container: Container) -> Probe | None:
@@ -116,6 +118,8 @@ class Probes:
         self._unasked: set[Key] = set()
         self._readiness: dict[Place, asyncio.Task[None]] = {}
         self._liveness: dict[Place, asyncio.Task[None]] = {}
+        self._starting: dict[Place, asyncio.Task[None]] = {}
+        self.started: set[tuple[Key, int]] = set()
         self._health: dict[Place, Health] = {}
         self._said: dict[Place, str] = {}
         self._ever: set[Place] = set()
@@ -206,24 +210,43 @@ class Probes:
                 self._health[key, version] = Health(
                     falls=before.falls, fell_at=before.fell_at, cool_until=before.cool_until
                 )
-        self._ask_readiness(key, target)
-        self._ask_liveness(key, target, delayed=True)
+        self._go(key, target)
+
+    def _go(self, key: Key, target: Target) -> None:
+        """From the beginning: nothing else is asked before the startup probe is answered."""
+        probe = target.container.startup
+        if probe is None or target.started or (key, target.pid) in self.started:
+            self._ask_readiness(key, target)
+            self._ask_liveness(key, target, delayed=True)
+        else:
+            self._starting[key, 0] = asyncio.create_task(self._start_up(key, target, probe))
 
     def _change(self, key: Key, before: Target, target: Target) -> None:
         """The same process is to be asked otherwise."""
         self._keep(key, target)
-        moved = replace(before, container=target.container) != target
+        if (key, 0) in self._starting:
+            _cancel(self._starting, (key, 0))
+            self._ask_elsewhere(key, target)
+            self._go(key, target)
+            return
+        if target.container.startup is not None:  # declared for one that has started
+            self.started.add((key, target.pid))
+        moved = replace(before, container=target.container, started=target.started) != target
         if moved or _questions(before.container) != _questions(target.container):
             for version in self._asked[key]:
                 _cancel(self._readiness, (key, version))
-            was, self._asked[key] = self._asked[key], _families(target)
-            for version in set(self._asked[key]) - set(was):
-                self._health[key, version] = self._health[key, was[0]]  # what it answered before, it answered
+            self._ask_elsewhere(key, target)
             self._ask_readiness(key, target)
         if moved or before.container.liveness != target.container.liveness:
             _cancel(self._liveness, (key, 0))
             # a delay is for the start of a process; one that has answered has started
             self._ask_liveness(key, target, delayed=self._all_pending(key))
+
+    def _ask_elsewhere(self, key: Key, target: Target) -> None:
+        """In the families in which it is to be asked now."""
+        was, self._asked[key] = self._asked[key], _families(target)
+        for version in set(self._asked[key]) - set(was):
+            self._health[key, version] = self._health[key, was[0]]  # what it answered before, it answered
 
     def _all_pending(self, key: Key) -> bool:
         return all(self._health[key, version].stage is Stage.PENDING for version in self._asked[key])
@@ -247,13 +270,16 @@ class Probes:
             self._liveness[key, 0] = asyncio.create_task(self._watch_life(key, target, probe, delayed=delayed))
 
     def _drop(self, key: Key) -> None:
-        self._targets.pop(key, None)
+        target = self._targets.pop(key, None)
+        if target is not None:
+            self.started.discard((key, target.pid))
         self._unasked.discard(key)
         self._begun.pop(key, None)
         self.liveness_failed.discard(key)
         for version in self._asked.get(key, ()):
             _cancel(self._readiness, (key, version))
         _cancel(self._liveness, (key, 0))
+        _cancel(self._starting, (key, 0))
 
     def _rest_of_delay_s(self, key: Key, probe: Probe) -> float:
         return max(0.0, self._begun[key] + probe.initial_delay_s - self._clock())
@@ -303,28 +329,51 @@ class Probes:
             await asyncio.sleep(max(QUICK_S, self._health[place].cool_until - self._clock()))
             self._move(place, Event.SUCCESS, Thresholds())
 
+    async def _start_up(self, key: Key, target: Target, probe: Probe) -> None:
+        """Until it answers once in some family. It has as long as its failures may take; then it is to be restarted."""
+        await asyncio.sleep(self._rest_of_delay_s(key, probe))
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        while trouble := await self._ask_in_some(key, target, probe):
+            if clock() - begun >= max(1, probe.failure_threshold) * max(probe.period_s, QUICK_S):
+                self._fail(key, f"startup probe: {trouble}")
+                return
+            quick = QUICK_S if clock() - begun < QUICK_FOR_S and probe.kind is not ProbeKind.EXEC else 1.0
+            await asyncio.sleep(min(max(probe.period_s, QUICK_S), quick))
+        self._starting.pop((key, 0), None)
+        self.started.add((key, target.pid))
+        self._ask_readiness(key, target)
+        self._ask_liveness(key, target, delayed=True)
+        self._wake()
+
+    async def _ask_in_some(self, key: Key, target: Target, probe: Probe) -> str | None:
+        """One that answers in one family lives."""
+        addresses = tuple(_addresses(target).values()) if probe.kind is not ProbeKind.EXEC else (target.address,)
+        trouble = None
+        for address in addresses:
+            trouble = await self._ask(key, target, probe, address)
+            if trouble is None:
+                break
+        return trouble
+
+    def _fail(self, key: Key, trouble: str) -> None:
+        """It is to be restarted: out of traffic at once."""
+        self.liveness_failed.add(key)
+        for version in self._asked[key]:
+            self._said[key, version] = trouble
+            self._move((key, version), Event.DEATH, Thresholds())
+        self._wake()
+
     async def _watch_life(self, key: Key, target: Target, probe: Probe, *, delayed: bool) -> None:
-        """A liveness probe: fails `failure_threshold` times in a row, then the container is to be restarted. One that
-        answers in one family lives.
-        """
+        """A liveness probe: fails `failure_threshold` times in a row, then the container is to be restarted."""
         if delayed:
             await asyncio.sleep(self._rest_of_delay_s(key, probe))
-        addresses = tuple(_addresses(target).values()) if probe.kind is not ProbeKind.EXEC else (target.address,)
         failures = 0
         while True:
-            trouble = None
-            for address in addresses:
-                trouble = await self._ask(key, target, probe, address)
-                if trouble is None:
-                    break
+            trouble = await self._ask_in_some(key, target, probe)
             failures = failures + 1 if trouble else 0
             if failures >= max(1, probe.failure_threshold) and key not in self.liveness_failed:
-                self.liveness_failed.add(key)
-                for version in self._asked[key]:
-                    self._said[key, version] = trouble or ""
-                    # out of traffic at once: it is about to be stopped
-                    self._move((key, version), Event.DEATH, Thresholds())
-                self._wake()
+                self._fail(key, trouble or "")
             await asyncio.sleep(max(probe.period_s, QUICK_S))
 
     def _runs(self, key: Key) -> Callable[[tuple[str, ...], float], Awaitable[int]]:

@@ -125,7 +125,9 @@ class Terminated(CamelAnswer):
 
 
 class ContainerStatus(CamelAnswer):
-    """One container by its PoP's last report; one of `waiting`, `running` and `terminated` is there."""
+    """One container by its PoP's last report: `waiting`, `running` or `terminated`; of one that ended and is to be
+    started anew `terminated` with `waiting` beside it.
+    """
 
     name: str
     phase: InstancePhase
@@ -163,7 +165,9 @@ class Instance(CamelAnswer):
     started_at: Moment = left_out()
     deleted_at: Moment = left_out("its removal was asked for")
     containers: dict[str, Container] = left_out()
+    init_containers: dict[str, Container] = left_out()
     container_statuses: list[ContainerStatus] = left_out()
+    init_container_statuses: list[ContainerStatus] = left_out()
     runtime: Runtime = left_out()
 
 

@@ -138,6 +138,23 @@ class Command:
         return dict((await self._ask("look at a command", "GET", f"/exec/{self._session}/json")).json())
 
 
+async def end_session(ask: Ask, session: str) -> None:
+    """Kill a command that takes too long, with what it has begun."""
+    with contextlib.suppress(WorldError, OSError, ValueError):
+        told = (await ask("look at a command", "GET", f"/exec/{session}/json")).json()
+        if not told.get("Running") or not (pid := int(told.get("Pid") or 0)):
+            return
+        process = os.pidfd_open(pid)
+        try:
+            group = os.getpgid(pid)
+            signal.pidfd_send_signal(process, signal.SIGSTOP)  # it lives, so the group was its own
+            if group == os.getsid(pid):  # that of the session which the runtime made for this command alone
+                os.killpg(group, signal.SIGKILL)
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        finally:
+            os.close(process)
+
+
 async def _ended(process: int, within_s: float) -> bool:
     over = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -27,6 +27,12 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str, confinement: Con
         "container": step.container.name,
         "confinement": confinement,
     }
+    if any(c.name == step.container.name for c in step.instance.init):
+        told["init"] = "true"
+    if step.container.message_path:
+        told["message-path"] = step.container.message_path
+    if step.container.message_from_log:
+        told["message-from-log"] = "true"
     if step.instance.restarts:
         told["asked-restarts"] = str(step.instance.restarts)
     if step.past.restarts:
@@ -38,12 +44,24 @@ def labels_for(step: CreateContainer, *, prefix: str, pop: str, confinement: Con
             "last-exit-code": _text(last.code),
             "last-finished-at": _text(last.at),
         }
+        if last.message:
+            told["last-message"] = last.message
     return {LABEL + key: value for key, value in told.items()}
 
 
 def template_in(labels: Mapping[str, str]) -> str:
     """The template of what a container was made from; empty where an older version made it."""
     return labels.get(f"{LABEL}template", "")
+
+
+def is_init(labels: Mapping[str, str]) -> bool:
+    """Whether it is to end before others begin."""
+    return f"{LABEL}init" in labels
+
+
+def message_in(labels: Mapping[str, str]) -> tuple[str, bool]:
+    """The file in which its process says why it ends, and whether its log may stand for it."""
+    return labels.get(f"{LABEL}message-path", ""), f"{LABEL}message-from-log" in labels
 
 
 def asked_in(labels: Mapping[str, str]) -> int:
@@ -68,7 +86,12 @@ def past_in(labels: Mapping[str, str]) -> Past:
         if reason is None:
             return Past(restarts=restarts)
         code, at = labels.get(f"{LABEL}last-exit-code", ""), labels.get(f"{LABEL}last-finished-at", "")
-        last = Ending(reason=Reason(reason), code=int(code) if code else None, at=float(at) if at else None)
+        last = Ending(
+            reason=Reason(reason),
+            code=int(code) if code else None,
+            at=float(at) if at else None,
+            message=labels.get(f"{LABEL}last-message", ""),
+        )
         return Past(restarts=restarts, last=last)
     except ValueError:
         return Past()

@@ -18,9 +18,10 @@ from typing import Any, assert_never
 import httpx
 
 from anypop.agent.act.instances import adoption, kept_logs, own_files, usermaps
-from anypop.agent.act.instances.command import API_PATH, Command
-from anypop.agent.act.instances.labels import asked_in, confinement_in, past_in, template_in
+from anypop.agent.act.instances.command import API_PATH, Command, end_session
+from anypop.agent.act.instances.labels import asked_in, confinement_in, is_init, message_in, past_in, template_in
 from anypop.agent.act.instances.limits import allowed_limits
+from anypop.agent.act.instances.messages import Messages, end_of_log
 from anypop.agent.act.instances.puller import Puller
 from anypop.agent.act.instances.runtime import STOP_GRACE_S
 from anypop.agent.act.instances.shutting_in import first_user
@@ -49,7 +50,8 @@ _API = f"http://podman{API_PATH}"
 _ANY = range(100, 600)
 _NOT_FOUND = 404
 _REMOVED = (200, 204, _NOT_FOUND)
-_BY_FORCE = {"force": "true", "ignore": "true", "v": "true"}
+# with whatever shares its processes, which cannot live on
+_BY_FORCE = {"force": "true", "ignore": "true", "v": "true", "depend": "true"}
 _PATIENCE_S = 120.0  # creating or starting one container on a machine under heavy load
 
 _STATES = {
@@ -91,13 +93,22 @@ class Podman:
         self._fetched: set[str] = set()
         self._root = ""
         self._puller = Puller(socket, forbidden)
+        self._messages = Messages()
+        self._said: dict[str, str] = {}  # by containers that have ended, by id
+        self._told: dict[Key, str] = {}  # where those that were made here say why they end
 
     async def close(self) -> None:
+        self._messages.close()
         await self._http.aclose()
 
     async def seen(self) -> Sequence[ContainerSeen]:
-        found = [_seen(row) for row in await self._rows()]
+        rows = await self._rows()
+        found = [_seen(row) for row in rows]
         ids = {c.id for c in found}
+        for seen, row in zip(found, rows, strict=True):
+            await self._listen(seen, row.get("Labels") or {})
+        self._said = {id_: said for id_, said in self._said.items() if id_ in ids}
+        self._messages.keep(ids)
         self._out_of_memory = {id_: value for id_, value in self._out_of_memory.items() if id_ in ids}
         return await asyncio.gather(*(self._completed(c) for c in found))
 
@@ -145,7 +156,23 @@ class Podman:
             if over:
                 self._out_of_memory[seen.id] = bool((told.get("State") or {}).get("OOMKilled"))
         killed = over and self._out_of_memory.get(seen.id, False)
-        return replace(seen, image_digest=self._digests.get(seen.image, ""), out_of_memory=killed)
+        digest, said = self._digests.get(seen.image, ""), self._said.get(seen.id, "")
+        return replace(seen, image_digest=digest, out_of_memory=killed, message=said)
+
+    async def _listen(self, seen: ContainerSeen, labels: Mapping[str, str]) -> None:
+        """Be there for what it says of its end, and read it once it has ended."""
+        path, from_log = message_in(labels)
+        if not path or seen.id in self._said:
+            return
+        if seen.state is ContainerState.EXITED:
+            said = self._messages.read(seen.id)
+            if not said and from_log and seen.exit_code != 0:
+                said = end_of_log(log_folder(Path(await self._storage()), seen.id))
+            self._said[seen.id] = said
+        elif seen.state is ContainerState.CREATED:
+            self._told[seen.key] = path
+        elif seen.pid:
+            self._messages.hold(seen.id, seen.pid, path, make=False)
 
     async def _inspect(self, seen: ContainerSeen) -> dict[str, Any]:
         """Empty for one that has just gone."""
@@ -195,6 +222,8 @@ class Podman:
             ) | {"image": image}  # fmt: skip
             answer = await self._ask(what, "POST", "/containers/create", json=body, good=(201, 404, 409, 500))
             if answer.status_code == 201 or "already in use" in answer.text:
+                if step.container.message_path:
+                    self._told[step.instance.uid, step.container.name] = step.container.message_path
                 return
         raise WorldError(what, _said(answer.content))
 
@@ -235,6 +264,8 @@ class Podman:
         """
         name = container_of(self._prefix, *key)
         what = f"start container {key[1]} of {short(key[0])}"
+        if key in self._told:
+            await self._prepare_message(what, name, key)
         answer = await self._ask(what, "POST", f"/containers/{name}/start", good=_ANY)
         if answer.status_code in (204, 304):
             return
@@ -243,8 +274,22 @@ class Podman:
                 await self._end_and_remove(what, name)
         raise WorldError(what, _said(answer.content))
 
+    async def _prepare_message(self, what: str, name: str, key: Key) -> None:
+        """The file for its last words is there before its first instruction."""
+        await self._ask(what, "POST", f"/containers/{name}/init", good=_ANY)
+        told = await self._ask(what, "GET", f"/containers/{name}/json", good=(200, _NOT_FOUND))
+        if told.status_code == 200 and (pid := int((told.json().get("State") or {}).get("Pid") or 0)):
+            self._messages.hold(str(told.json()["Id"]), pid, self._told[key], make=True)
+
+    async def stop(self, key: Key, grace_s: int) -> None:
+        what = f"stop container {key[1]} of {short(key[0])}"
+        path, query = f"/containers/{container_of(self._prefix, *key)}/stop", {"timeout": str(grace_s)}
+        # whatever cannot be stopped so is ended by force when it is removed
+        await self._ask(what, "POST", path, params=query, good=_ANY, timeout=grace_s + _PATIENCE_S)
+
     async def _remove(self, step: RemoveContainer) -> None:
         key = step.uid, step.container
+        self._told.pop(key, None)
         name = container_of(self._prefix, *key)
         what = f"remove container {key[1]} of {short(key[0])}"
         if step.again and self._kept is not None:
@@ -269,9 +314,28 @@ class Podman:
         what = f"run {command[0] if command else 'nothing'} in {key[1]}"
         asked = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True}
         path = f"/containers/{container_of(self._prefix, *key)}/exec"
-        session = (await self._ask(what, "POST", path, json=asked, good=(201,))).json()["Id"]
-        await self._ask(what, "POST", f"/exec/{session}/start", json={"Detach": False}, timeout=timeout_s)
+        session = str((await self._ask(what, "POST", path, json=asked, good=(201,))).json()["Id"])
+        following = asyncio.create_task(self._follow(what, f"/exec/{session}/start"))
+        try:
+            if not (await asyncio.wait({following}, timeout=timeout_s))[0]:
+                await end_session(self._ask, session)  # before nobody reads any more, which would end it alone
+                raise WorldError(what, "took too long")
+            following.result()
+        finally:
+            following.cancel()
         return int((await self._ask(what, "GET", f"/exec/{session}/json")).json()["ExitCode"])
+
+    async def _follow(self, what: str, path: str) -> None:
+        """To the end of what a command says, of which nothing is kept: it may say anything, for ever."""
+        try:
+            request = self._http.stream("POST", _API + path, json={"Detach": False}, timeout=_PATIENCE_S)
+            async with request as answer:
+                if answer.status_code != 200:
+                    raise WorldError(what, _said(await answer.aread()))
+                async for _ in answer.aiter_raw():
+                    pass
+        except httpx.HTTPError as error:
+            raise self._unreachable(what, error) from error
 
     async def begin(self, key: Key, wanted: CommandRequest) -> Command:
         return await Command.begin(self._socket, self._ask, container_of(self._prefix, *key), wanted)
@@ -346,7 +410,7 @@ def _seen(row: dict[str, Any]) -> ContainerSeen:
         pid=pid,
         exit_code=int(row.get("ExitCode", 0)) if over and not unwatched else None,
         started_at=started, finished_at=exited if over else None, past=past_in(labels),
-        template=template_in(labels), confinement=confinement_in(labels), asked=asked_in(labels),
+        template=template_in(labels), confinement=confinement_in(labels), asked=asked_in(labels), init=is_init(labels),
     )  # fmt: skip
 
 

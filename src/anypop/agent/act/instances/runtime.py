@@ -63,8 +63,16 @@ class InstanceRuntime(Protocol):
         """Whether one whose template is not known was made from exactly this."""
         ...
 
+    async def stop(self, key: Key, grace_s: int) -> None:
+        """End its process: its stop signal, and SIGKILL when it still runs after `grace_s` seconds. It stays there as
+        one that has ended. Harmless where nothing runs.
+        """
+        ...
+
     async def run_inside(self, key: Key, command: tuple[str, ...], timeout_s: float) -> int:
-        """The exit code of a command run beside the application. Raises `WorldError` when it does not end in time."""
+        """The exit code of a command run beside the application. One that does not end in time is ended, and
+        `WorldError` raised.
+        """
         ...
 
     async def begin(self, key: Key, wanted: CommandRequest) -> "Running":

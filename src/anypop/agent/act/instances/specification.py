@@ -15,7 +15,7 @@ from anypop.agent.act.instances.runtime import STOP_GRACE_S
 from anypop.agent.act.instances.shutting_in import cpu, resources, shut_in
 from anypop.agent.act.volumes.mounts import place
 from anypop.agent.decide.steps import CreateContainer
-from anypop.agent.naming import namespace_of
+from anypop.agent.naming import container_of, namespace_of
 from anypop.host import netns
 from anypop.model.confinement import Confinement
 from anypop.model.names import host_label
@@ -58,6 +58,7 @@ def body_for(
         # begun anew when it is full; the agent keeps the one before
         "log_configuration": {"driver": "k8s-file", "size": step.rules.log_bytes},
         **shut_in(instance, container, confinement),
+        **_processes(instance, container, prefix, confinement),
     }
     if confinement is Confinement.OLDER:
         body["hostadd"] = [f"{host}:{address.private}" for host in _hosts(instance) for address in instance.addresses()]
@@ -90,6 +91,20 @@ def _mounts(instance: InstanceOrder, container: Container, volumes: Path | None)
         }
         for mount in container.mounts
     ]
+
+
+def _processes(instance: InstanceOrder, container: Container, prefix: str, confinement: Confinement) -> dict[str, Any]:
+    """Where an instance's containers see each other's processes, all but the first join the first one's, and its
+    users with them: nobody else may look into them.
+    """
+    owner = instance.containers[0].name
+    is_main = any(c.name == container.name for c in instance.containers)
+    if not instance.payload.shared_processes or container.name == owner or not is_main:
+        return {}
+    joined = {"nsmode": "container", "value": container_of(prefix, instance.uid, owner)}
+    if confinement is not Confinement.OWN_USERS:
+        return {"pidns": joined}
+    return {"pidns": joined, "userns": joined, "idmappings": None}
 
 
 def own_environment(instance: InstanceOrder, pop: str) -> dict[str, str]:
