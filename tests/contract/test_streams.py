@@ -20,7 +20,7 @@ from websockets.sync.connection import Connection
 from anypop.control.accounts import Accounts, Credential
 from anypop.control.store import open_store
 from anypop.model.codec import from_json, to_json
-from anypop.model.streams import CommandRequest, Frame, LogRequest, Opened, Refusal, StreamRequest
+from anypop.model.streams import CommandRequest, Frame, LogRequest, Opened, PortRequest, Refusal, StreamRequest
 from tests.contract.test_api_process import BASE, Process, running
 from tests.control_world import a_body
 from tests.wait import wait_until
@@ -125,6 +125,10 @@ def logs(process: Process, **query: Any) -> Any:
     return process.client.get(f"{BASE}/fun/instances/{INSTANCE}/logs", params=query)
 
 
+def port_path(port: str, instance: str = INSTANCE) -> str:
+    return f"/anypop/v1/stacks/default/workloads/fun/instances/{instance}/port-forward?port={port}"
+
+
 def exec_path(command: str, instance: str = INSTANCE) -> str:
     return f"/anypop/v1/stacks/default/workloads/fun/instances/{instance}/exec?{command}"
 
@@ -224,6 +228,36 @@ def test_a_command_has_its_input_its_output_and_its_code(process: Process) -> No
     assert (rows[-1]["subject"], rows[-1]["after"]["command"]) == (INSTANCE, ["cat", "-"])
 
 
+def test_a_connection_to_a_port_is_carried_both_ways_and_is_in_the_audit_log(process: Process) -> None:
+    def echo(stream: Connection, wanted: PortRequest) -> None:
+        opened(stream)
+        for frame in stream:
+            assert isinstance(frame, bytes)
+            if frame[0] == Frame.END:
+                break
+            stream.send(bytes([Frame.OUTPUT]) + frame[1:].upper())
+        stream.send(bytes([Frame.END]))
+
+    with agent(process, echo) as there:
+        with dial(process, port_path("8080"), process.client.headers) as stream:
+            stream.send(bytes([Frame.INPUT]) + b"hello")
+            assert stream.recv(10) == bytes([Frame.OUTPUT]) + b"HELLO"
+            stream.send(bytes([Frame.END]))
+            assert stream.recv(10) == bytes([Frame.END])
+        assert there.asked[0].port == 8080
+    rows = process.client.get("/anypop/v1/audit", params={"operation": "forward_port"}).json()["results"]
+    assert (rows[-1]["subject"], rows[-1]["after"]) == (INSTANCE, {"port": 8080})
+
+
+@pytest.mark.parametrize("port", ["", "0", "65536", "x", "-1", "99999999999"])
+def test_a_port_that_is_none_is_refused(process: Process, port: str) -> None:
+    with agent(process, says()) as there:
+        with pytest.raises(InvalidStatus) as refused, dial(process, port_path(port), process.client.headers):
+            pass
+        assert refused.value.response.status_code == 400
+        assert there.asked == []
+
+
 def test_a_command_that_may_not_be_is_refused_before_any_stream(process: Process) -> None:
     """As a request is: with a status, and every problem. No host is asked."""
     with agent(process, says()) as there:
@@ -233,6 +267,9 @@ def test_a_command_that_may_not_be_is_refused_before_any_stream(process: Process
             (exec_path("command=&rows=0&columns=x&tty=maybe"), process.client.headers, 400),
             (exec_path("command=id&container_name=db"), process.client.headers, 404),
             (exec_path("command=id"), process.agent("AMS"), 401),
+            (port_path("80"), {}, 401),
+            (port_path("80", "other-0"), process.client.headers, 404),
+            (port_path("80"), process.agent("AMS"), 401),
         ]
         for path, headers, status in cases:
             with pytest.raises(InvalidStatus) as refused, dial(process, path, headers):
@@ -248,9 +285,10 @@ def test_another_account_reaches_no_instance_of_this_one(process: Process, stran
     with agent(process, says(b"secret\n")) as there:
         path = f"{BASE}/fun/instances/{INSTANCE}/logs"
         assert process.client.get(path, headers=other).status_code == 404
-        with pytest.raises(InvalidStatus) as refused, dial(process, exec_path("command=id"), other):
-            pass
-        assert refused.value.response.status_code == 404
+        for way in (exec_path("command=id"), port_path("80")):
+            with pytest.raises(InvalidStatus) as refused, dial(process, way, other):
+                pass
+            assert refused.value.response.status_code == 404
         assert there.asked == []
 
 

@@ -134,6 +134,7 @@ class Agent:
             logs_in=self._observer.log_of,
             kept=state / KEPT_LOGS,
             usage=Usage(processes=self._observer.processes, clock=clock, monotonic=time.monotonic),
+            prefix=prefix,
         )
         self._keeper = keeper
         self._runtime, self._images = runtime, ImageFile(state / "images.json")

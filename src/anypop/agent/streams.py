@@ -1,4 +1,5 @@
-"""What people ask of single instances by way of control: logs, commands run inside, and what they use now.
+"""What people ask of single instances by way of control: logs, commands run inside, connections to ports, and what
+they use now.
 
 In: one connection to control that is always open, on which control asks; what runs here. Out: for each thing asked a
 connection of its own to control, on which it is answered until either side has enough. The agent opens all of them, so
@@ -18,10 +19,12 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from anypop.agent.act.instances.kept_logs import place_of
-from anypop.agent.act.instances.runtime import InstanceRuntime
+from anypop.agent.act.instances.runtime import InstanceRuntime, Running
+from anypop.agent.act.network.forward import PortConnection
 from anypop.agent.decide.back_off import BackOff
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.log_names import LOG
+from anypop.agent.naming import namespace_of
 from anypop.agent.observe.log_reader import read_log
 from anypop.agent.observe.usage import Usage
 from anypop.model.codec import from_json, to_json
@@ -31,6 +34,7 @@ from anypop.model.streams import (
     CommandRequest,
     LogRequest,
     Opened,
+    PortRequest,
     Refusal,
     StreamRequest,
     Used,
@@ -60,7 +64,7 @@ class Dials(Protocol):
 
 class Streams:
     """`containers`: those that are here now. `logs_in`: the folder of a container's log, by its id; `kept`: that of
-    the logs of earlier lives. `usage`: tells what incarnations use.
+    the logs of earlier lives. `usage`: tells what incarnations use. `prefix`: of the names of their namespaces.
     """
 
     def __init__(
@@ -72,8 +76,9 @@ class Streams:
         logs_in: Callable[[str], Path | None],
         kept: Path,
         usage: Usage,
+        prefix: str,
     ) -> None:
-        self._control, self._runtime = control, runtime
+        self._control, self._runtime, self._prefix = control, runtime, prefix
         self._containers, self._logs_in, self._kept = containers, logs_in, kept
         self._usage = usage
         self._open: set[asyncio.Task[None]] = set()
@@ -110,6 +115,8 @@ class Streams:
                     await self._log(stream, asked.wanted)
                 case CommandRequest():
                     await self._command(stream, asked.wanted)
+                case PortRequest():
+                    await self._port(stream, asked.wanted)
                 case UseRequest():
                     used = await self._usage.read(asked.wanted.uids)
                     await self._send_all(stream, pieces_of(used))
@@ -134,14 +141,24 @@ class Streams:
         with contextlib.suppress(FileNotFoundError):  # it went at this moment
             await self._send_all(stream, read_log(folder, wanted, pid))
 
+    async def _port(self, stream: ClientConnection, wanted: PortRequest) -> None:
+        self._running(wanted.uid, wanted.container)
+        try:
+            there = await PortConnection.begin(namespace_of(self._prefix, wanted.uid), wanted.port)
+        except WorldError as error:
+            raise Refused(Refusal.NOT_YET, str(error)) from error
+        await self._talk(stream, there)
+
     async def _command(self, stream: ClientConnection, wanted: CommandRequest) -> None:
-        seen = self._container(wanted.uid, wanted.container)
-        if seen.state is not ContainerState.RUNNING:
-            raise Refused(Refusal.NOT_YET, f"container {wanted.container} does not run")
+        seen = self._running(wanted.uid, wanted.container)
         try:
             running = await self._runtime.begin(seen.key, wanted)
         except WorldError as error:
             raise Refused(Refusal.NOT_THERE, str(error)) from error
+        await self._talk(stream, running)
+
+    async def _talk(self, stream: ClientConnection, running: Running) -> None:
+        """Both ways, until it has said all, or nobody listens any more."""
         taking = asyncio.create_task(self._take(stream, running.take))
         try:
             await self._send_all(stream, running.frames())
@@ -175,6 +192,12 @@ class Streams:
             for task in (sending, gone):
                 task.cancel()
             await asyncio.gather(sending, gone, return_exceptions=True)
+
+    def _running(self, uid: str, name: str) -> ContainerSeen:
+        seen = self._container(uid, name)
+        if seen.state is not ContainerState.RUNNING:
+            raise Refused(Refusal.NOT_YET, f"container {name} does not run")
+        return seen
 
     def _container(self, uid: str, name: str) -> ContainerSeen:
         found = next((c for c in self._containers() if c.key == (uid, name)), None)

@@ -1,13 +1,16 @@
-"""WebSockets (RFC 6455): agents that wait for what is asked of their hosts, and commands that people run in instances.
+"""WebSockets (RFC 6455): agents that wait for what is asked of their hosts, and commands that people run in instances,
+or connections to ports of theirs.
 
 In: connections. Out: those that may be here, tied together by `control.streams`; the others are answered as any request
-is, before there is a stream. A command stands in the audit log before it begins. It reads nothing of what goes by.
+is, before there is a stream. Each stands in the audit log before it begins. It reads nothing of what goes by.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.routing import WebSocketRoute
@@ -15,17 +18,20 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from anypop.api import errors, running
 from anypop.api.context import Platform, agents_own, known
+from anypop.control.accounts import Account, Stack
 from anypop.control.audit import Noted
 from anypop.control.streams import Socket
 from anypop.model import limits
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName
-from anypop.model.streams import CommandRequest
+from anypop.model.streams import CommandRequest, PortRequest
 
 OF_AGENTS = "/anypop/v1/agents/{host}/streams"
-COMMAND = "/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/instances/{name}/exec"
+_INSTANCE = "/anypop/v1/stacks/{stack_id}/workloads/{workload_id}/instances/{name}"
+COMMAND, PORT = f"{_INSTANCE}/exec", f"{_INSTANCE}/port-forward"
 LONGEST_COMMAND = 64  # words
 LARGEST_SIDE = 1000  # rows or columns of a terminal
+LAST_PORT = 65535
 
 
 class WebSocketEnd:
@@ -55,7 +61,7 @@ class WebSocketEnd:
 def routes(platform: Platform) -> list[WebSocketRoute]:
     """Where streams begin."""
     served: dict[str, Callable[[Platform, WebSocket], Awaitable[None]]] = {
-        OF_AGENTS: _listen, f"{OF_AGENTS}/{{stream}}": _arrived, COMMAND: _command,
+        OF_AGENTS: _listen, f"{OF_AGENTS}/{{stream}}": _arrived, COMMAND: _command, PORT: _port,
     }  # fmt: skip
     return [WebSocketRoute(path, partial(_answered, platform, serve)) for path, serve in served.items()]
 
@@ -96,20 +102,47 @@ async def _own(platform: Platform, socket: WebSocket) -> HostName:
     return await agents_own(socket, socket.path_params["host"], platform)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Who asks, and for which container of an instance of theirs."""
+
+    account: Account
+    stack: Stack
+    container: running.Running
+
+
 async def _command(platform: Platform, socket: WebSocket) -> None:
-    account = known(socket, platform, "run_command")
+    asked = _asked(platform, socket, "run_command")
+    wanted = _wanted(socket, asked.container)
+    became = {"container": asked.container.name, "command": list(wanted.command), "terminal": wanted.terminal}
+    await _tied(platform, socket, asked, wanted, became)
+
+
+async def _port(platform: Platform, socket: WebSocket) -> None:
+    asked = _asked(platform, socket, "forward_port")
+    text = socket.query_params.get("port", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) <= LAST_PORT):
+        raise Invalid.one("port", f"must be a whole number from 1 to {LAST_PORT}")
+    wanted = PortRequest(uid=asked.container.uid, container=asked.container.name, port=int(text))
+    await _tied(platform, socket, asked, wanted, {"port": wanted.port})
+
+
+def _asked(platform: Platform, socket: WebSocket, operation: str) -> _Asked:
+    account = known(socket, platform, operation)
     stack = platform.accounts.stack(account.id, socket.path_params["stack_id"])
     declared = platform.workload(stack, socket.path_params["workload_id"])
-    container = running.container(
-        platform, declared, socket.path_params["name"], socket.query_params.get("container_name", "")
-    )
-    wanted = _wanted(socket, container)
-    noted = Noted(
-        subject=container.instance, stack_id=stack.id,
-        became={"container": container.name, "command": list(wanted.command), "terminal": wanted.terminal},
-    )  # fmt: skip
+    name = socket.query_params.get("container_name", "")
+    found = running.container(platform, declared, socket.path_params["name"], name)
+    return _Asked(account=account, stack=stack, container=found)
+
+
+async def _tied(
+    platform: Platform, socket: WebSocket, asked: _Asked, wanted: CommandRequest | PortRequest, became: dict[str, Any]
+) -> None:
+    """The host's end and this one, tied together until either is over. `became`: for the audit log."""
+    noted = Noted(subject=asked.container.instance, stack_id=asked.stack.id, became=became)
     await asyncio.to_thread(platform.core.store.note, noted)
-    async with platform.streams.ask(container.host, wanted, account.id) as there:
+    async with platform.streams.ask(asked.container.host, wanted, asked.account.id) as there:
         await socket.accept()
         here = WebSocketEnd(socket)
         ways = [asyncio.create_task(_carry(here, there)), asyncio.create_task(_carry(there, here))]

@@ -77,6 +77,8 @@ def publish_hello(home: PodmanHome, port: int, scratch: Path) -> str:
         "ps",
         "sleep",
         "stty",
+        "tar",
+        "test",
         "wget",
     ):
         (programs / name).symlink_to("busybox")  # for whoever looks around inside

@@ -1,9 +1,11 @@
-"""What control asks a host for that is no order: the log of a container, a command run in one, what instances use now.
+"""What control asks a host for that is no order: the log of a container, a command run in one, a connection to a port
+of an instance, what instances use now.
 
 In: nothing; these are words. Out: a request that control sends to the agent of a host, which answers over a stream of
 its own: first an `Opened`, then frames. Nothing of it is desired state: it is gone with the connection.
 
-A log is the bytes themselves. A command's frames begin with a byte that says what the rest is (`Frame`). What is used
+A log is the bytes themselves. The frames of a command and of a connection begin with a byte that says what the rest is
+(`Frame`). What is used
 comes as one `Used` after the other.
 """
 
@@ -47,6 +49,16 @@ class CommandRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortRequest:
+    """A TCP connection to a port of the incarnation `uid`, opened inside it; `container`: one that has to run."""
+
+    kind: Literal["port"] = "port"
+    uid: str
+    container: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UseRequest:
     """What these incarnations use now."""
 
@@ -80,7 +92,7 @@ class Used:
     instances: tuple[InstanceUse, ...]
 
 
-Wanted = LogRequest | CommandRequest | UseRequest
+Wanted = LogRequest | CommandRequest | PortRequest | UseRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +120,9 @@ class Opened:
 
 
 class Frame(IntEnum):
-    """The first byte of a command's frames. INPUT, END (of input) and SIZE (`{"rows": 24, "columns": 80}`) go to it;
-    OUTPUT, ERRORS and EXIT (`{"code": 0}`, the last one) come from it.
+    """The first byte of a frame. INPUT, END (of input) and SIZE (`{"rows": 24, "columns": 80}`) go to a command;
+    OUTPUT, ERRORS and EXIT (`{"code": 0}`, the last one) come from it. To a port go INPUT and END; OUTPUT and END come
+    from it.
     """
 
     INPUT = 0
