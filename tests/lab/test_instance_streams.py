@@ -8,11 +8,14 @@ import json
 import os
 import pty
 import select
+import socket
 import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -152,6 +155,72 @@ def test_a_terminal_is_the_instances_own(shell: Shell, place: Platform) -> None:
         finally:
             program.kill()
             os.close(here)
+
+
+def _give(here: socket.socket, content: bytes) -> None:
+    here.sendall(content)
+    here.shutdown(socket.SHUT_WR)
+
+
+def test_a_port_is_reached_from_here_through_control(shell: Shell, place: Platform) -> None:
+    """Real TCP to a server whose port is open to nobody: both directions, half-closed, two at once; a port without a
+    listener fails alone and is told. Each stands in the audit log.
+    """
+    name = "talker-eu1-lhr-0"
+    serve = "nc -ll -p 7777 -e cat >/dev/null 2>&1 &"
+    assert shell.try_("exec", name, "sh", "-c", serve).code == 0
+    argv = [sys.executable, "-m", "anypop.cli.main", "--state", str(place.state)]
+    argv += ["port-forward", name, ":7777", ":7778", "-o", "json"]
+    content = os.urandom(300_000)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        try:
+            assert program.stdout is not None and program.stderr is not None
+            told = [json.loads(program.stdout.readline()) for _ in range(2)]
+
+            def connected() -> socket.socket:
+                return socket.create_connection(("127.0.0.1", told[0]["local"]), timeout=30)
+
+            def echoes(here: socket.socket) -> bool:
+                with here, here.makefile("rwb", buffering=0) as both, contextlib.suppress(OSError):
+                    both.write(b"hello")
+                    return both.read(5) == b"hello"
+                return False
+
+            wait_until(lambda: echoes(connected()), timeout_s=30, reason="the server listens")
+            with connected() as first, connected() as second:
+                giving = [threading.Thread(target=_give, args=(one, content)) for one in (first, second)]
+                for thread in giving:
+                    thread.start()
+                for one in (first, second):
+                    with one.makefile("rb") as back:
+                        assert back.read() == content
+                for thread in giving:
+                    thread.join()
+            with socket.create_connection(("127.0.0.1", told[1]["local"]), timeout=30) as here:
+                assert here.recv(1) == b""
+            assert b"reach port 7778" in program.stderr.readline()
+        finally:
+            program.kill()
+    ports = [row["after"]["port"] for row in shell.json("audit", "--operation", "forward_port")]
+    assert 7777 in ports and 7778 in ports
+
+
+def test_files_are_copied_to_an_instance_and_back(shell: Shell, tmp_path: Path) -> None:
+    """Whole, with their folders; into a folder that is there, or under the name given. Links are left out and told."""
+    name, content = "talker-eu1-ams-0", os.urandom(700_000)
+    (tmp_path / "site" / "deep").mkdir(parents=True)
+    (tmp_path / "site" / "deep" / "data").write_bytes(content)
+    assert shell.json("cp", str(tmp_path / "site"), f"{name}:/bin")["files"] == 1
+    assert shell.json("cp", f"{name}:/bin/site", str(tmp_path / "back"))["files"] == 1
+    assert (tmp_path / "back" / "deep" / "data").read_bytes() == content
+    assert shell.json("cp", f"{name}:/bin/site/deep/data", str(tmp_path))["files"] == 1
+    assert (tmp_path / "data").read_bytes() == content
+    assert shell.try_("exec", name, "busybox", "ln", "-s", "/etc/passwd", "/bin/site/link").code == 0
+    again = shell.try_("cp", f"{name}:/bin/site", str(tmp_path / "again"))
+    assert again.code == 1 and "site/link: it is a link" in again.err
+    assert not (tmp_path / "again" / "link").exists()
+    missing = shell.try_("cp", f"{name}:/nothing", str(tmp_path))
+    assert missing.code == 1 and "nothing" in missing.err
 
 
 def test_a_restart_makes_new_processes_of_one_instance_and_keeps_the_log_before(shell: Shell) -> None:

@@ -8,7 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import takewhile
 from math import inf
 from pathlib import Path
@@ -139,18 +139,26 @@ class Client:
         address = f"{self.settings.url.replace('http', 'ws', 1)}{path}?{urlencode(query)}"
         verify = _verify(self.settings)
         context = verify if isinstance(verify, ssl.SSLContext) else ssl.create_default_context()
-        headers = {"Authorization": f"Bearer {self._bearer(what)}"}
-        try:
-            with connect(
-                address, ssl=context if address.startswith("wss:") else None, additional_headers=headers,
-                compression=None, open_timeout=PATIENCE_S, max_size=1 << 20, proxy=None,
-            ) as there:  # fmt: skip
-                yield there
-        except InvalidStatus as error:
-            answer = httpx.Response(error.response.status_code, content=bytes(error.response.body or b""))
-            raise refused(answer.status_code, _parsed(answer), what=what) from error
-        except OSError as error:
-            raise self._unreachable(error) from error
+        with ExitStack() as left:
+            for attempt in (1, 2):
+                headers = {"Authorization": f"Bearer {self._bearer(what)}"}
+                try:
+                    there = left.enter_context(
+                        connect(
+                            address, ssl=context if address.startswith("wss:") else None, additional_headers=headers,
+                            compression=None, open_timeout=PATIENCE_S, max_size=1 << 20, proxy=None,
+                        )
+                    )  # fmt: skip
+                    break
+                except InvalidStatus as error:
+                    answer = httpx.Response(error.response.status_code, content=bytes(error.response.body or b""))
+                    if answer.status_code == 401 and attempt == 1:  # it is older than the hour that it counts
+                        self._token = ""
+                        continue
+                    raise refused(answer.status_code, _parsed(answer), what=what) from error
+                except OSError as error:
+                    raise self._unreachable(error) from error
+            yield there
 
     def _send(
         self, method: str, path: str, *, what: str, body: object, query: dict[str, str | int] | None, patience_s: float

@@ -13,11 +13,10 @@ from urllib.parse import quote
 
 import typer
 
-from anypop.cli import terminal
+from anypop.cli import attaching, terminal
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.options import Yes
-from anypop.cli.screen import Format
 from anypop.model.visible import visible, visible_json
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
@@ -63,7 +62,7 @@ def register(root: typer.Typer) -> None:
             query["tail_lines"] = tail
         if since:
             query["since_seconds"] = _seconds(since)
-        workload, instances = _meant(call, name)
+        workload, instances = attaching.meant(call, name)
         if not instances:
             raise Failure(f"{name} has no instances", code=Exit.NOT_FOUND)
         _Printer(call, alone=len(instances) == 1).run(call, workload, instances, query)
@@ -90,16 +89,14 @@ def register(root: typer.Typer) -> None:
         """Run a command in an instance; its exit code is that of this command."""
         if tty and not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise usage("-t needs a terminal here", advice="Leave it away: -i alone passes input on.")
-        workload, found = _meant(call, instance)
-        if found != [instance]:
-            raise usage(f"{instance} is a workload", advice=f"Name one of its instances: {', '.join(found)}")
+        workload = attaching.one(call, instance)
         query = [("command", word) for word in words]
         if container:
             query.append(("container_name", container))
         if tty:
             rows, columns = terminal.size()
             query += [("tty", "true"), ("rows", str(rows)), ("columns", str(columns))]
-        path = f"{call.workload_path(workload, 'anypop')}/instances/{quote(instance, safe='')}/exec"
+        path = attaching.path_of(call, workload, instance, "exec")
         with call.client.socket(path, query, what=f"run a command in {instance}") as there:
             code = terminal.attached(there, stdin=stdin or tty, tty=tty)
         if code is None:
@@ -112,9 +109,7 @@ def register(root: typer.Typer) -> None:
         call: Call, instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="Its name.")], *, yes: Yes = False
     ) -> None:
         """Start an instance's containers anew, in its place, with its addresses. What is connected to it is cut off."""
-        workload, found = _meant(call, instance)
-        if found != [instance]:
-            raise usage(f"{instance} is a workload", advice=f"Name one of its instances: {', '.join(found)}")
+        workload = attaching.one(call, instance)
         call.screen.agree(f"Restart {instance}? Its connections are cut off.", yes=yes)
         path = f"{call.workload_path(workload)}/instances/{quote(instance, safe='')}/power/restart"
         call.client.call("POST", path, what=f"restart {instance}")
@@ -128,23 +123,11 @@ def _seconds(text: str) -> int:
     return int(text[:-1]) * unit
 
 
-def _meant(call: Call, name: str) -> tuple[str, list[str]]:
-    """The workload, and the names of the instances meant: all of a workload, or one."""
-    workloads = call.client.every(f"{call.stack_path('workload')}/workloads", what=f"look for {name}")
-    slugs = [str(w.get("slug")) for w in workloads]
-    for slug in sorted((s for s in slugs if name == s or name.startswith(f"{s}-")), key=len, reverse=True):
-        rows = call.client.every(f"{call.workload_path(slug)}/instances", what=f"look for {name}")
-        found = [str(row.get("name")) for row in rows]
-        if name == slug or name in found:
-            return slug, sorted(found) if name == slug else [name]
-    raise Failure(f"there is no workload or instance {name}", code=Exit.NOT_FOUND, advice="See: anypop workload list")
-
-
 class _Printer:
     """Lines of several instances on one screen, each whole, and told apart where there is more than one."""
 
     def __init__(self, call: Call, *, alone: bool) -> None:
-        self._json = call.screen.output is Format.JSON
+        self._json = call.screen.for_programs
         self._alone = alone
         self._tame = sys.stdout.isatty()
         self._console = call.screen.console("stdout") if self._tame and not alone else None
