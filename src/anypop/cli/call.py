@@ -53,6 +53,7 @@ class Root:
     """What stands before the command's name, and what a test puts in place of the network."""
 
     state: Path | None = None
+    context: str = ""
     stack: str = ""
     output: Format = Format.TABLE
     transport: "httpx.BaseTransport | None" = None
@@ -64,15 +65,19 @@ class Call:
     def __init__(self, root: Root, *, output: Format, state: Path | None, stack: str) -> None:
         self.screen = Screen(output if output is not Format.TABLE else root.output)
         self.state = state or root.state
+        self.context = "" if state else root.context
         self._stack = stack or root.stack
         self._transport = root.transport
 
     @cached_property
     def client(self) -> "Client":
-        # httpx costs a quarter of a second, and --help needs none of it
-        from anypop.cli.client import Client  # noqa: PLC0415
+        return self.client_of(where.load(self.state, os.environ, stack=self._stack, context=self.context))
 
-        return Client(where.load(self.state, os.environ, stack=self._stack), transport=self._transport)
+    def client_of(self, settings: where.Settings) -> "Client":
+        """A client of a platform that is told apart from the usual one."""
+        from anypop.cli.client import Client  # noqa: PLC0415 - httpx costs a quarter of a second
+
+        return Client(settings, transport=self._transport)
 
     @property
     def folder(self) -> Path:

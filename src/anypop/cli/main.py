@@ -1,47 +1,23 @@
 """The command line's entry: the tree of commands, and how a call ends.
 
-In: argv. Out: an exit code (see `failure`). Every command lives in a file that imports no HTTP client and no table
-renderer until it runs, so that `anypop --help` stays quick. Nothing here knows what a command does.
+In: argv. Out: an exit code (see `failure`). A command's file is imported when that command is called, and no other
+(`tree` has the names); none imports an HTTP client or a table renderer before it runs. Nothing here knows what a
+command does.
 """
 
 import difflib
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-# changes and timeline add their commands to workloads
-from anypop.cli import (
-    announce,
-    applying,
-    audit,
-    backbone,
-    backups,
-    changes,  # noqa: F401
-    deleting,
-    dials,
-    drains,
-    editing,
-    following,
-    get,
-    hosts,
-    instances,
-    labs,
-    listings,
-    probes,
-    rollouts,
-    routes,
-    timeline,  # noqa: F401
-    usage,
-    waiting,
-    workloads,
-)
+from anypop.cli import tree
 from anypop.cli.call import Output, Root
-from anypop.cli.catchment import commands as catchment
-from anypop.cli.catchment import doctor
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.screen import Format
 from anypop.model.errors import Invalid, WorldError
@@ -50,22 +26,47 @@ from anypop.model.visible import visible
 if TYPE_CHECKING:
     import httpx
 
+
+class Commands(TyperGroup):
+    """The commands of `tree`, each made when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return tree.names()
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        made_by = tree.made_by(cmd_name)
+        if cmd_name not in self.commands and made_by is not None:
+            (first, *rest), member = made_by
+            module = importlib.import_module(f"anypop.cli.{first}")
+            for other in rest:
+                importlib.import_module(f"anypop.cli.{other}")
+            holder = typer.Typer(rich_markup_mode=None, add_completion=False)
+            made = getattr(module, member)
+            if isinstance(made, typer.Typer):
+                holder.add_typer(made, name=cmd_name)
+            else:
+                made(holder)
+            holder.callback()(_nothing)
+            self.commands[cmd_name] = typer.main.get_group(holder).commands[cmd_name]
+        return self.commands.get(cmd_name)
+
+    def get_help(self, ctx: Any) -> str:
+        return tree.help_text(tree.width_here()).rstrip("\n")
+
+
+def _nothing() -> None:
+    """Keeps a group of one command a group."""
+
+
 app = typer.Typer(
     name="anypop",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
-    help="Run containers in many cities behind one anycast address, on your own machines and your own AS number.\n\n"
-    "\b\nExamples:\n"
-    "  sudo anypop up                                        an internet and the platform, on this machine\n"
-    "  anypop workload create web --image IMAGE --port 80 --target eu1=AMS,LHR --anycast\n"
-    "  anypop probe --all                                    where does each vantage land?\n"
-    "  anypop why london                                     and why there?\n"
-    "  anypop announce scope web --pop JFK,LAX --upstream 209 --keep-in NA\n\n"
-    "Exit codes: 0 done, 1 failed or declined, 2 wrong input, 3 control not reachable, 4 not allowed, 5 no such thing, "
-    "6 not in time.",
+    help=tree.ABOUT,
 )
 
 # ClickException and UsageError: the parents of the one error class that every version of typer exports, wherever it
@@ -87,6 +88,9 @@ def root(
     state: Annotated[
         Path | None, typer.Option("--state", metavar="DIR", help="State folder of the platform meant, for any command.")
     ] = None,
+    context: Annotated[
+        str, typer.Option("--context", metavar="NAME", help="A platform that 'anypop context list' shows.")
+    ] = "",
     stack: Annotated[str, typer.Option("--stack", metavar="STACK", help="Stack, by id or slug, for any command.")] = "",
     output: Output = Format.TABLE,
     _: Annotated[
@@ -97,32 +101,15 @@ def root(
     ] = False,
 ) -> None:
     found = ctx.ensure_object(Root)
-    found.state, found.stack, found.output = state, stack, output
+    found.state, found.context, found.stack, found.output = state, context, stack, output
 
 
-for part in (get, applying, editing, deleting, waiting, following):
-    part.register(app)
-workloads.register(app)
-app.add_typer(workloads.app, name="workload")
-app.add_typer(rollouts.app, name="rollout")
-app.add_typer(hosts.app, name="host")
-backbone.register(app)
-usage.register(app)
-app.add_typer(hosts.quotas, name="quota")
-listings.register(app)
-drains.register(app)
-instances.register(app)
-dials.register(app)
-audit.register(app)
-probes.register(app)
-app.add_typer(announce.app, name="announce")
-app.add_typer(listings.communities, name="communities")
-app.add_typer(catchment.app, name="catchment")
-doctor.register(app)
-app.add_typer(routes.app, name="route")
-app.add_typer(labs.app, name="lab")
-labs.register(app)
-backups.register(app)
+def whole() -> Any:
+    """The tree with all of its commands made: for what is written from it."""
+    group: Any = typer.main.get_command(app)
+    for name in tree.names():
+        group.get_command(None, name)
+    return group
 
 
 def run(argv: Sequence[str], *, transport: "httpx.BaseTransport | None" = None) -> int:
@@ -165,7 +152,8 @@ def _misused(error: Exception) -> Failure:
     message = message.replace("Value error, ", "")
     path = ctx.command_path if ctx is not None else "anypop"
     if "did you mean" not in message.lower() and ctx is not None:
-        message += _suggestion(message, list(getattr(ctx.command, "commands", {})))
+        known = ctx.command.list_commands(ctx) if hasattr(ctx.command, "list_commands") else []
+        message += _suggestion(message, list(known))
     return Failure(message[:1].lower() + message[1:], code=Exit.USAGE, advice=f"'{path} --help' shows how.")
 
 

@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from anypop.cli.main import app
+from anypop.cli.main import whole
 
 MARK = "<!-- From here on written by: python -m anypop.cli.reference docs/cli.md -->"
 
 
 def commands() -> Iterator[tuple[str, Any]]:
     """(name as typed, command) of every command that does something, in the order of the help."""
-    yield from _under("anypop", typer.main.get_command(app))
+    yield from _under("anypop", whole())
 
 
 def _under(name: str, found: Any) -> Iterator[tuple[str, Any]]:

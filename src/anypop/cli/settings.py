@@ -1,8 +1,9 @@
 """Where control is and who we are: read before the first request.
 
-In: `--state DIR`, the environment, the `client.json` that a platform writes. Out: `Settings`. A value of the
-environment wins over the same value in the file, except that `--state` names a platform on purpose: then only the file
-counts.
+In: `--state DIR`, `--context NAME`, the environment, the `client.json` that a platform writes, the contexts that were
+kept. Out: `Settings`. What names a platform on purpose (`--state`, `--context`) is taken alone; else a value of the
+environment wins over the same value of the folder that ANYPOP_STATE names, of the current context, or of the usual
+folder, whichever of these comes first.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from anypop.cli import kept
 from anypop.cli.failure import Exit, Failure
 
 DEFAULT_STATE = Path("/var/lib/anypop")
@@ -32,12 +34,16 @@ def state_dir(state: Path | None, environment: Mapping[str, str]) -> Path:
     return state or Path(environment.get("ANYPOP_STATE") or DEFAULT_STATE)
 
 
-def load(state: Path | None, environment: Mapping[str, str], *, stack: str = "") -> Settings:
+def load(state: Path | None, environment: Mapping[str, str], *, stack: str = "", context: str = "") -> Settings:
     """Settings for this call. Raises `Failure` that says which value is missing and where it can come from."""
-    values = {} if state else {key: environment.get(f"ANYPOP_{key.upper()}", "") for key in _KEYS}
-    if state or not all(values.get(key) for key in ("url", "client_id", "client_secret")):
+    named = context or ("" if state else environment.get("ANYPOP_CONTEXT", ""))
+    values = {} if state or named else {key: environment.get(f"ANYPOP_{key.upper()}", "") for key in _KEYS}
+    if state or named or not all(values.get(key) for key in ("url", "client_id", "client_secret")):
+        usual = "" if environment.get("ANYPOP_STATE") else kept.current(environment)
+        current = "" if state else named or usual
         folder = state_dir(state, environment)
-        values = _of_file(folder / "client.json", folder) | {key: value for key, value in values.items() if value}
+        found = kept.one(current, environment) if current else _of_file(folder / "client.json", folder)
+        values = found | {key: value for key, value in values.items() if value}
     if stack:
         values["stack"] = stack
     missing = [key for key in _KEYS if key != "ca" and not values.get(key)]
@@ -47,7 +53,7 @@ def load(state: Path | None, environment: Mapping[str, str], *, stack: str = "")
             code=Exit.USAGE,
             advice="Set "
             + ", ".join(f"ANYPOP_{key.upper()}" for key in missing)
-            + ", or name a platform's folder with --state DIR.",
+            + ", or name a platform's folder with --state DIR, or a kept one with --context NAME.",
         )
     url = values["url"].rstrip("/")
     if not url.startswith(("https://", "http://")):
@@ -73,8 +79,8 @@ def _of_file(path: Path, folder: Path) -> dict[str, str]:
             f"no platform runs from {folder} (there is no {path.name} in it)",
             code=Exit.UNREACHABLE,
             advice=(
-                "Start one with 'sudo anypop up', name another folder with --state DIR, or set ANYPOP_URL and the "
-                "credentials."
+                "Start one with 'sudo anypop up', name another folder with --state DIR, sign in to one elsewhere with "
+                "'anypop login URL', or set ANYPOP_URL and the credentials."
             ),
         ) from None
     except PermissionError:

@@ -1,0 +1,226 @@
+"""`anypop login`, `anypop context ...`: platforms kept by name, and which one is meant.
+
+In: an address, the credentials of a client. Out: an entry in the user's file of contexts, tried before it is kept. A
+secret comes from a prompt, a file, or the environment, never from the command line, and is never shown.
+"""
+
+import getpass
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from anypop.cli import kept
+from anypop.cli.call import Call, command
+from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.options import Yes
+from anypop.cli.settings import Settings
+from anypop.cli.table import Cell, Column, Table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, use, set and delete platforms kept by name.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The context's name.")]
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="Control's address.", show_default=False)]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", metavar="FILE", help="The authority that signed control's certificate.", show_default=False),
+]
+ClientId = Annotated[
+    str,
+    typer.Option("--client-id", metavar="ID", help="Default: $ANYPOP_CLIENT_ID, else asked for.", show_default=False),
+]
+SecretFile = Annotated[
+    str,
+    typer.Option(
+        "--secret-file", metavar="FILE|-", help="Holds the secret. Default: $ANYPOP_CLIENT_SECRET, else asked for.",
+        show_default=False,
+    ),
+]  # fmt: skip
+OfStack = Annotated[
+    str, typer.Option("--of-stack", metavar="STACK", help="Its stack, by id or slug.", show_default=False)
+]
+
+
+def register(root: typer.Typer) -> None:
+    """The command of this file that stands at the top level."""
+    examples = """
+    anypop login https://control.example:8443 --ca ca.pem --client-id 6129025bbbb44218a912484c990e1c55
+    anypop login https://127.0.0.1:8443 --ca ca.pem --name lab --secret-file secret
+    """
+    command(root, "login", stack=False, examples=examples)(login)
+
+
+def login(
+    call: Call,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Control's address, as https://control.example:8443.")],
+    *,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Of the context (default: its host).", show_default=False)
+    ] = "",
+    ca: Ca = None,
+    client_id: ClientId = "",
+    secret_file: SecretFile = "",
+    of_stack: OfStack = "",
+) -> None:
+    """Sign in to a platform, and keep its address and credentials as the context that is meant from now on."""
+    identity = client_id or os.environ.get("ANYPOP_CLIENT_ID") or _asked_for("Client id: ", secret=False)
+    values = {
+        "url": _address(url),
+        "ca": _text_of(ca),
+        "client_id": identity,
+        "client_secret": _secret(secret_file) or _asked_for("Client secret: ", secret=True),
+        "stack": of_stack,
+    }
+    client = call.client_of(Settings(**values | {"stack": of_stack or "none"}))
+    try:
+        slugs = [str(stack.get("slug")) for stack in client.every("/stack/v1/stacks", what="sign in")]
+        if of_stack:
+            client.get(f"/stack/v1/stacks/{of_stack}", what="sign in")
+    finally:
+        client.close()
+    values["stack"] = of_stack or ("default" if "default" in slugs or not slugs else slugs[0])
+    found = kept.read(os.environ)
+    chosen = name or str(urlsplit(url).hostname)
+    found.contexts[_good(chosen)] = values
+    found.current = chosen
+    kept.write(found, os.environ)
+    call.screen.result(_told(chosen, found), lambda: [f"signed in: context {chosen}, stack {values['stack']}"])
+
+
+@command(app, "list", stack=False, examples="anypop context list\nanypop context list -o json")
+def list_contexts(call: Call) -> None:
+    """All contexts; the one that is meant where nothing else is said is marked. Secrets are not shown."""
+    found = kept.read(os.environ)
+    rows = [_told(name, found) for name in sorted(found.contexts)]
+    call.screen.result(rows, lambda: [_table(rows)])
+
+
+@command(app, "use", stack=False, examples="anypop context use lab")
+def use(call: Call, name: Name) -> None:
+    """Mean this one from now on."""
+    kept.one(name, os.environ)
+    found = kept.read(os.environ)
+    found.current = name
+    kept.write(found, os.environ)
+    call.screen.result(_told(name, found), lambda: [f"context {name} is meant from now on"])
+
+
+@command(
+    app,
+    "set",
+    stack=False,
+    examples="anypop context set lab --of-stack shop\nanypop context set lab --url https://127.0.0.1:8443 --ca ca.pem",
+)
+def set_context(
+    call: Call,
+    name: Name,
+    *,
+    url: Url = "",
+    ca: Ca = None,
+    client_id: ClientId = "",
+    secret_file: SecretFile = "",
+    of_stack: OfStack = "",
+) -> None:
+    """Change a context, or make one, without asking the platform. What is not given stays."""
+    found = kept.read(os.environ)
+    given = {
+        "url": _address(url) if url else "",
+        "ca": _text_of(ca),
+        "client_id": client_id,
+        "client_secret": _secret(secret_file) if secret_file else "",
+        "stack": of_stack,
+    }
+    values = found.contexts.get(name, {}) | {key: value for key, value in given.items() if value}
+    missing = [option for key, option in _NEEDED.items() if not values.get(key)]
+    if missing:
+        raise usage(f"context {name} is new: say {', '.join(missing)}", advice="'anypop login URL' asks for all of it.")
+    found.contexts[_good(name)] = {"stack": "default"} | values
+    kept.write(found, os.environ)
+    call.screen.result(_told(name, found), lambda: [f"context {name} is set"])
+
+
+@command(app, "delete", stack=False, examples="anypop context delete lab --yes")
+def delete(call: Call, name: Name, *, yes: Yes = False) -> None:
+    """Forget a context and its credentials here. The platform keeps the credentials: 'anypop delete credential' ends
+    them there.
+    """
+    kept.one(name, os.environ)
+    call.screen.agree(f"Forget context {name}?", yes=yes)
+    found = kept.read(os.environ)
+    del found.contexts[name]
+    found.current = "" if found.current == name else found.current
+    kept.write(found, os.environ)
+    call.screen.result({"context": name, "deleted": True}, lambda: [f"context {name} is forgotten"])
+
+
+_NEEDED = {"url": "--url", "client_id": "--client-id", "client_secret": "--secret-file"}
+
+
+def _told(name: str, found: kept.Kept) -> dict[str, Any]:
+    """All but what is secret."""
+    values = found.contexts[name]
+    return {
+        "context": name,
+        "current": found.current == name,
+        **{key: values.get(key, "") for key in ("url", "stack", "client_id")},
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    cells: list[list[Cell]] = [
+        [("*" if row["current"] else "", "green"), row["context"], row["url"], row["stack"], row["client_id"]]
+        for row in rows
+    ]
+    columns = [Column(head=""), *(Column(head=head) for head in ("CONTEXT", "URL", "STACK", "CLIENT ID"))]
+    return Table(columns=columns, rows=cells, empty="no contexts: 'anypop login URL' makes one")
+
+
+def _good(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise usage(f"'{name}' is no name of a context", advice="Letters, digits, '.', '_' and '-', as in --name lab.")
+    return name
+
+
+def _address(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+/?", url):
+        raise usage(f"'{url}' is not the address of a control process", advice="It looks like https://127.0.0.1:8443.")
+    return url.rstrip("/")
+
+
+def _text_of(ca: Path | None) -> str:
+    """The certificates themselves: the file may go."""
+    if ca is None:
+        return ""
+    try:
+        text = ca.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise usage(f"{ca} cannot be read: {why}") from error
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise usage(f"{ca} holds no certificate", advice="Control's own is ca.pem in its state folder.")
+    return text[text.index("-----BEGIN") :]
+
+
+def _secret(file: str) -> str:
+    if not file:
+        return os.environ.get("ANYPOP_CLIENT_SECRET", "")
+    try:
+        return (sys.stdin.read() if file == "-" else Path(file).read_text()).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise usage(f"{file} cannot be read: {why}") from error
+
+
+def _asked_for(question: str, *, secret: bool) -> str:
+    if not sys.stdin.isatty():
+        option = "--secret-file FILE, or ANYPOP_CLIENT_SECRET" if secret else "--client-id ID, or ANYPOP_CLIENT_ID"
+        raise Failure("nobody is here to ask for the credentials", code=Exit.USAGE, advice=f"Say {option}.")
+    if secret:
+        return getpass.getpass(question).strip()
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
