@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.cli import completion, manual, tree
+from anypop.cli import completion, manual, reference, tree
 from anypop.cli.main import whole
 from tests.cli_calls import Caller
 from tests.fake_control import FakeControl
@@ -71,6 +71,13 @@ def test_the_help_has_every_command_and_fits(width: int) -> None:
     words = set(re.findall(r"-{1,2}[a-z]+", text))
     root = {name for parameter in whole().params for name in parameter.opts}
     assert root <= words | {"--help"}
+
+
+def test_every_command_has_an_output_for_programs() -> None:
+    """`-o json`, or that of its group; and nothing that is hidden is in the help."""
+    for name, found in reference.commands():
+        assert "-o" in {option for parameter in found.params for option in parameter.opts}, name
+        assert not found.hidden, name
 
 
 @pytest.mark.parametrize("ask", ["-h", "--help"])

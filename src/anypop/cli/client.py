@@ -210,7 +210,11 @@ class Client:
             case _:
                 token = (_parsed(response) or {}).get("access_token")
         if not token:
-            raise Failure(f"{self.settings.url} is not a control process: it gives no token", code=Exit.UNREACHABLE)
+            raise Failure(
+                f"{self.settings.url} is not a control process: it gives no token",
+                code=Exit.UNREACHABLE,
+                advice="Is ANYPOP_URL (or the context) the address of one?",
+            )
         self._token = str(token)
         return self._token
 

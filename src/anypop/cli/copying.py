@@ -95,7 +95,7 @@ class _Place:
             raise usage(f"{self._path}: name a file or a folder, not the whole container")
         into, own = (target, name) if target.is_dir() else (target.parent, target.name)
         if not into.is_dir():
-            raise usage(f"{into} is no folder here")
+            raise usage(f"{into} is no folder here", advice="Make it first, or name one that is there.")
         with self._tar("-cf", "-", "-C", folder or ".", "--", name) as spoken:
             try:
                 with tarfile.open(mode="r|", fileobj=cast("IO[bytes]", spoken), bufsize=LARGEST_FRAME) as archive:
@@ -162,7 +162,10 @@ class _Place:
 
     def _failed(self, spoken: "Spoken", otherwise: str) -> Failure:
         said = bytes(spoken.errors[:500]).decode(errors="replace").strip()
-        return Failure(f"copy {self._instance}:{self._path}: {said or otherwise}")
+        return Failure(
+            f"copy {self._instance}:{self._path}: {said or otherwise}",
+            advice=f"'anypop exec {self._instance} ls -l {posixpath.dirname(self._path) or '.'}' shows what is there.",
+        )
 
 
 class Spoken(io.RawIOBase):

@@ -64,7 +64,11 @@ def register(root: typer.Typer) -> None:
             query["since_seconds"] = _seconds(since)
         workload, instances = attaching.meant(call, name)
         if not instances:
-            raise Failure(f"{name} has no instances", code=Exit.NOT_FOUND)
+            raise Failure(
+                f"{name} has no instances",
+                code=Exit.NOT_FOUND,
+                advice=f"'anypop describe workload {name}' tells why; 'anypop workload scale' makes some.",
+            )
         _Printer(call, alone=len(instances) == 1).run(call, workload, instances, query)
 
     @command(

@@ -58,7 +58,9 @@ def write(kept: Kept, environment: Mapping[str, str]) -> None:
             os.fsync(made.fileno())
         Path(name).replace(file)
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror or error}") from error
+        raise Failure(
+            f"{file} cannot be written: {error.strerror or error}", advice="XDG_CONFIG_HOME=DIR names another place."
+        ) from error
 
 
 def current(environment: Mapping[str, str]) -> str:

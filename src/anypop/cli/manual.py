@@ -33,7 +33,9 @@ def man(call: Call, folder: Annotated[Path, typer.Argument(metavar="DIR", help="
         for name, text in found.items():
             (folder / name).write_text(text)
     except OSError as error:
-        raise Failure(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise Failure(
+            f"{folder} cannot be written: {error.strerror or error}", advice="Name a folder of your own, or use sudo."
+        ) from error
     call.screen.result({"folder": str(folder), "pages": list(found)}, lambda: [f"{len(found)} pages in {folder}"])
 
 

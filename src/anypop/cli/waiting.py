@@ -108,7 +108,10 @@ def _until_announced(call: Call, name: str, timeout: float) -> list[views.Data]:
     for rows in _told(call, name, time.monotonic() + timeout):
         wanted = [row for row in rows if (row.get("scope") or {}).get("mode") != "withhold"]
         if not rows:
-            raise Failure(f"{name} has no anycast address: nothing of it is announced", code=Exit.USAGE)
+            raise usage(
+                f"{name} has no anycast address: nothing of it is announced",
+                advice="An address is asked for at creation, with --anycast.",
+            )
         if all(row.get("announced") and not row.get("dark") for row in wanted):
             return rows
     missing = [
@@ -116,7 +119,12 @@ def _until_announced(call: Call, name: str, timeout: float) -> list[views.Data]:
         for row in rows
         if not row.get("announced") or row.get("dark")
     ]
-    raise Failure(f"{name} is not announced everywhere after {timeout:g} s", code=Exit.TIMEOUT, problems=missing)
+    raise Failure(
+        f"{name} is not announced everywhere after {timeout:g} s",
+        code=Exit.TIMEOUT,
+        problems=missing,
+        advice=f"'anypop announce list {name}' shows each of them, 'anypop pops' the sessions.",
+    )
 
 
 def _told(call: Call, name: str, deadline: float) -> Iterator[list[views.Data]]:

@@ -62,7 +62,11 @@ def site_of(internet: Internet, asn: int, city: str) -> int:
     """The site of a network in a city, given by its code or its name."""
     sites = internet.sites_of(asn)
     if not sites:
-        raise Failure(f"AS{asn} is not in the graph", code=Exit.NOT_FOUND)
+        raise Failure(
+            f"AS{asn} is not in the graph",
+            code=Exit.NOT_FOUND,
+            advice="Name a network of it, or another graph with --graph FILE.",
+        )
     codes = [internet.city[site] for site in sites]
     if not city:
         if len(sites) == 1:
