@@ -2,9 +2,11 @@
 
 2,000 connections from a vantage ask several times a second. An instance is added, one is taken out, one is killed, all
 are replaced by a new revision, another host gets an instance of what is carried there, and a PoP is dialled to a half,
-to nothing, and back. An instance that drains ends after its time (10 s), whoever still talks: nobody waits for that
-here, and in an update, which takes longer, each connection lives half as long and is then made anew. Beside each stands
-the same act behind a plain multipath route, where it has to break some: a zero says something only beside that.
+to nothing, and back. Two rows tell what an instance that joins under 20,000 new connections a minute gets of them, as a
+part of its fair share, and what it breaks. An instance that drains ends after its time (10 s), whoever still talks:
+nobody waits for that here, and in an update, which takes longer, each connection lives half as long and is then made
+anew. Beside each stands the same act behind a plain multipath route, where it has to break some: a zero says something
+only beside that.
 """
 
 import os
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from anypop.cli.demo import kill_container
 from anypop.lab.until import until
-from bench import multipath_scene
+from bench import multipath_scene, newcomer_share
 from bench.connections import Connections, Told
 from bench.flat import Flat, compiled, flat
 from bench.harness import Row, row
@@ -32,17 +34,29 @@ DEAD = f"{SLUG}-t-lhr-1"
 
 
 def rows() -> Iterable[Row]:
-    """Rows `add`, `drain`, `kill` (connections of others), `update`, `remote_joins` and `pop_dial`."""
+    """Rows `add`, `drain`, `kill` (connections of others), `update`, `remote_joins`, `pop_dial`, `newcomer_share` and
+    `newcomer_broken`.
+    """
     prefix = f"b{os.getpid() % 46656:x}"
     with tempfile.TemporaryDirectory(prefix="anyp-", dir="/tmp") as name, flat(prefix, Path(name), backbone=True) as it:
         program = compiled(Path(name), "connections")
-        ours = _Ours(it, program).measured()
+        acts = _Ours(it, program)
+        ours = acts.measured()
         plain = [multipath_scene.broken(f"{prefix}p", program, count=COUNT, settle_s=SETTLE_S) for _ in range(RUNS)]
+        alone = newcomer_share.alone(f"{prefix}r", program)
     against = f"of {COUNT}, behind a plain multipath route"
     for act, broken in ours.items():
         floor = [float(one[act if act in one else "add"]) for one in plain]  # a remote one that joins is added
         assert min(floor) > 0, f"{act} breaks nothing behind a plain multipath route either: the run says nothing"
         yield row(act, broken, unit="connections", against=against, floor=floor, below=0.5)
+    yield row(
+        "newcomer_share", [one.share for one in acts.joined], unit="of its fair share", at_least=0.5,
+        against=f"after {newcomer_share.AFTER_S:g} s, a resilient group alone", floor=[one.share for one in alone],
+    )  # fmt: skip
+    yield row(
+        "newcomer_broken", [float(one.broken) for one in acts.joined], unit="connections", below=0.5, against=against,
+        floor=[float(one["add"]) for one in plain],
+    )  # fmt: skip
 
 
 class _Ours:
@@ -50,6 +64,7 @@ class _Ours:
         self.it, self.program = it, program
         self.first, self.second = it.publish(program, "1"), it.publish(program, "2", "second")
         self.address = ""
+        self.joined: list[newcomer_share.Joined] = []
 
     def measured(self) -> dict[str, list[float]]:
         self._create(SLUG, "LHR", 4)
@@ -65,8 +80,10 @@ class _Ours:
             self._settled(4)
             found["kill"].append(self._act("kill", self._kill, lambda _: True, own=DEAD))
             self._settled(4)
-        # Last: in an update so many connections are made anew that every bucket was in use within the last minute, and
-        # a newcomer gets those that were not.
+        with self._connections(newcomer_share.AT_ONCE, newcomer_share.LIFE_S) as load:
+            for one in newcomer_share.measured(load, f"{SLUG}-t-lhr-4", self._join, self._leave):
+                print(f"newcomer: {one.share:.2f} of its fair share, {one.broken} connections broken")
+                self.joined.append(one)
         found["update"] = [self._update() for _ in range(RUNS)]
         self.it.say("workload", "delete", SLUG, "--yes", "--timeout", "60")
         self._create(FAR, "AMS", 1)
@@ -140,6 +157,14 @@ class _Ours:
             told = flows.told()
         print(f"update: {told.lost} broken of {COUNT} at any time {_by_name(told)}")
         return float(told.lost)
+
+    def _join(self) -> None:
+        self._scale(SLUG, 5)
+        self._settled(5)
+
+    def _leave(self) -> None:
+        self._scale(SLUG, 4)
+        self._settled(4)
 
     def _scale(self, slug: str, replicas: int) -> None:
         self.it.say("workload", "scale", slug, str(replicas), "--yes", "--no-wait")

@@ -23,21 +23,21 @@ class Multipath(Scene):
     def __init__(self, prefix: str, program: Path, *, servers: int) -> None:
         super().__init__()
         self._program, self._prefix = program, prefix
-        self._router, self._client = f"{prefix}-router", f"{prefix}-client"
+        self.router, self._client = f"{prefix}-router", f"{prefix}-client"
         self._all = range(servers + 1)  # the last one waits
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def make(self) -> None:
-        spaces = [self._router, self._client, *(self._space(n) for n in self._all)]
+        spaces = [self.router, self._client, *(self._space(n) for n in self._all)]
         ip.batch([f"netns add {space}" for space in spaces])
         self.undo.callback(ip.batch, [f"netns del {space}" for space in spaces], force=True)
-        ip.batch([f"link add c netns {self._router} type veth peer name eth0 netns {self._client}"])
+        ip.batch([f"link add c netns {self.router} type veth peer name eth0 netns {self._client}"])
         lines = ["link set lo up", "addr add 10.90.0.1/30 dev c", "link set c up"]
         for n in self._all:
-            ip.batch([f"link add s{n} netns {self._router} type veth peer name eth0 netns {self._space(n)}"])
+            ip.batch([f"link add s{n} netns {self.router} type veth peer name eth0 netns {self._space(n)}"])
             lines += [f"addr add 10.91.{n}.1/30 dev s{n}", f"link set s{n} up"]
-        ip.batch(lines, netns=self._router)
-        with netns.inside(self._router):
+        ip.batch(lines, netns=self.router)
+        with netns.inside(self.router):
             sysctl.prepare(())
         here = [
             "link set lo up",
@@ -70,10 +70,10 @@ class Multipath(Scene):
     def route(self, *servers: int) -> None:
         """To these, as a script would set it."""
         hops = " ".join(f"nexthop via 10.91.{n}.2" for n in servers)
-        ip.batch([f"route replace {ADDRESS}/32 {hops}"], netns=self._router)
+        ip.batch([f"route replace {ADDRESS}/32 {hops}"], netns=self.router)
 
-    def connections(self, count: int) -> Connections:
-        return Connections(self._program, self._client, ADDRESS, count=count)
+    def connections(self, count: int, life_s: float = 0) -> Connections:
+        return Connections(self._program, self._client, ADDRESS, count=count, life_s=life_s)
 
 
 def broken(prefix: str, program: Path, *, count: int, settle_s: float) -> dict[str, int]:
