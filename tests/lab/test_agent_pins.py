@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from anypop.agent.act.network import drain_rules, pins, rtnl
+from anypop.agent.act.network import drain, drain_rules, pins, rtnl
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.pins import Pin
-from anypop.agent.naming import DRAIN_TABLES, ROUTE_PROTOCOL, drain_table, short
+from anypop.agent.naming import DRAIN_PREFERENCE, DRAIN_TABLES, ROUTE_PROTOCOL, drain_table, short
 from anypop.agent.teardown import take_down
 from anypop.host import ip, netns, process
 from tests.drain_lab import (
@@ -105,6 +106,33 @@ def test_a_pin_that_lost_a_part_is_made_whole(net: Netlink, lost: str) -> None:
         asyncio.run(Drains(net, PREFIX).unpin(OLD))
     assert kernel() == before
     assert pins.pinned(net, PREFIX) == {}
+
+
+def test_a_mark_has_a_way_before_the_first_packet_has_it(net: Netlink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the pin is made, too: not all flows that are marked meanwhile have a bucket that leads there. Nobody takes
+    it for whole by then.
+    """
+    seen = []
+
+    async def watched(*words: str, **more: str) -> str:
+        ruled = {(r.version, r.table) for r in rtnl.mark_rules(net) if r.protocol == ROUTE_PROTOCOL}
+        said = await nft(*words, **more)
+        seen.append((ruled, pins.pinned(net, PREFIX)))
+        return said
+
+    async def scenario() -> None:
+        async with serving(old=BOTH[0].space):
+            client = await Client(EXTERNAL[4]).open()
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind)
+            client.sock.close()
+
+    monkeypatch.setattr(drain, "nft", watched)
+    asyncio.run(scenario())
+    (pin,) = pins.recorded(net, PREFIX)
+    assert seen == [({(4, pin.table), (6, pin.table)}, {short(OLD): False})] * 2
+    ours = [rule for rule in rtnl.mark_rules(net) if rule.protocol == ROUTE_PROTOCOL]
+    assert sorted(rule.preference for rule in ours) == [DRAIN_PREFERENCE] * 2
+    asyncio.run(Drains(net, PREFIX).unpin(OLD))
 
 
 def test_each_has_a_mark_of_its_own_and_what_others_made_stays(net: Netlink) -> None:

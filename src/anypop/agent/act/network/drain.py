@@ -57,6 +57,9 @@ class Drains:
         """
         what = f"pin the flows of {link_of(uid)}"
         mine, space = pins.reserve(self._net, self._prefix, uid, behind), namespace_of(self._prefix, uid)
+        versions = sorted({address.version for address in behind})
+        for version in versions:
+            rtnl.add_mark_rule(self._net, mine.rule(version, early=True))
         await self._change(what, mine.key, mine)
         if full_queues(space):
             # A connection whose SYN was answered with a cookie, and whose next packets found the queue full, has no
@@ -65,8 +68,9 @@ class Drains:
         flows = connections(space, behind)
         if flows:
             await nft(what, "-f", "-", stdin=drain_rules.elements(drain_table(self._prefix), mine, flows))
-        for version in sorted({address.version for address in behind}):
+        for version in versions:
             rtnl.add_mark_rule(self._net, mine.rule(version))
+            rtnl.delete_mark_rule(self._net, mine.rule(version, early=True))
         return len(flows)
 
     async def unpin(self, uid: str) -> None:

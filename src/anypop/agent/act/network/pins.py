@@ -22,6 +22,7 @@ from anypop.agent.naming import (
     DRAIN_PREFERENCE,
     DRAIN_SLOTS,
     DRAIN_TABLES,
+    NEWCOMER_PREFERENCE,
     NEWCOMER_SLOTS,
     ROUTE_PROTOCOL,
     SIBLING_MARK,
@@ -57,10 +58,13 @@ class Pin:
         """The name of its nftables set (or chain) of that kind."""
         return f"{kind}_{self.slot}_{self.key}"
 
-    def rule(self, version: int) -> MarkRule:
+    def rule(self, version: int, *, early: bool = False) -> MarkRule:
+        """`early`: the one that is there while the pin is made: by the group's buckets not all flows that are marked by
+        then would come to its link; those of a newcomer had another mark until now.
+        """
         return MarkRule(
             version=version,
-            preference=DRAIN_PREFERENCE,
+            preference=NEWCOMER_PREFERENCE if early else DRAIN_PREFERENCE,
             table=self.table,
             mark=self.mark,
             mask=DRAIN_MARK_MASK,
@@ -75,7 +79,7 @@ def pinned(net: Netlink, prefix: str) -> dict[str, bool]:
     pins = recorded(net, prefix)
     if not pins:
         return {}
-    ruled = {(rule.table, rule.version) for rule in _our_rules(net)}
+    ruled = {(rule.table, rule.version) for rule in _our_rules(net) if rule.preference == DRAIN_PREFERENCE}
     return {
         pin.key: bool(pin.addresses) and all((pin.table, a.version) in ruled for a in pin.addresses) for pin in pins
     }
@@ -124,7 +128,8 @@ def find(net: Netlink, prefix: str, uid: str) -> Pin | None:
 def delete_rules(net: Netlink, pin: Pin) -> None:
     """From now on its marks mean nothing: what is left of its flows goes where the main table says."""
     for version in (4, 6):
-        rtnl.delete_mark_rule(net, pin.rule(version))
+        for early in (False, True):
+            rtnl.delete_mark_rule(net, pin.rule(version, early=early))
 
 
 def delete_routes(net: Netlink, slot: int) -> None:
