@@ -18,10 +18,14 @@ from anypop.judge.memory import History
 from anypop.judge.verdict import is_fresh, judge
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.plan import Plan, Verdict
+from anypop.model.policy import HostRules
 from anypop.plan.check import check
 from anypop.plan.evacuation import losses, movable
+from anypop.plan.ground import WorldGround
 from anypop.plan.orders import order_for
 from anypop.plan.planner import plan
+from anypop.plan.policies import whole as rules_of_all
+from anypop.plan.sites import Sites
 
 _INPUTS = (
     "network",
@@ -68,6 +72,8 @@ def decide_whole(
         draft, planned = _planned(draft, now, confirmed)
         while (finished := _without_finished(draft, now)) is not draft:
             draft, planned = _planned(finished, now, confirmed)
+    elif was.policies != draft.policies:
+        planned = replace(planned, ruled=_ruled(draft, planned))  # nobody is placed otherwise for it
     generations = {host: issued.order.generation for host, issued in draft.orders.items()}
     verdict, history = judge(planned, draft.reports, now=now, history=before.history, generations=generations)
     draft = swept(draft, list(draft.workloads))
@@ -82,6 +88,18 @@ def decide_whole(
             wanted = replace(wanted, generation=max(generation, floor) + 1)
             orders[host] = Issued(order=wanted, at=now)
     return Whole(state=replace(draft, orders=orders), plan=planned, verdict=verdict, history=history)
+
+
+def _ruled(draft: State, planned: Plan) -> Mapping[HostName, HostRules]:
+    ground = WorldGround(draft.world())
+    return rules_of_all(
+        ground,
+        Sites.of(draft.network).hosts,
+        draft.world().policies,
+        workloads=ground.workload_ids(),
+        kept=lambda workload: [i for i in planned.incarnations if i.workload_id == workload],
+        removals=ground.removals_of,
+    )
 
 
 def _capacities(state: State) -> dict[HostName, object]:

@@ -40,6 +40,7 @@ REAL = {
     "user_id": "me",
     "host": "LHR",
     "asn": "209",
+    "policy_id": "unknown",
 }
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
@@ -504,6 +505,12 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.get(f"/anypop/v1/drains/{drain}")
     own.send("POST", f"/anypop/v1/drains/{drain}/undrain", {})
     own.send("POST", f"{BASE}/fun/instances/fun-eu-ams-0/power/restart", {})
+    policies, policy = "/ipam/v1/stacks/default/network_policies", {"priority": 7, "policyTypes": ["EGRESS"]}
+    own.send("POST", policies, {"networkPolicy": {"name": "one", "spec": policy}})
+    own.send("PUT", f"{policies}/one", {"networkPolicy": {"name": "one", "spec": {**policy, "priority": 8}}})
+    own.get(f"{policies}/one")
+    own.get(policies)
+    own.send("DELETE", f"{policies}/one")
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
     asked = {"csr": ask(second["name"]).request}

@@ -252,6 +252,22 @@ def test_a_wrong_workload_is_refused_with_every_problem(call: Callable[..., Ran]
     assert call("workload", "show", "bad").code == 5
 
 
+def test_a_policy_is_applied_listed_shown_and_deleted(call: Callable[..., Ran], tmp_path: Path) -> None:
+    """From a file; applied again it stays as it was; `get` and `delete` know it as well."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        "name: front door\nspec:\n  priority: 1000\n  ingress:\n  - action: ALLOW\n"
+        "    protocols: {tcp: {destinationPorts: [443]}}\n"
+    )
+    for done in ("created", "as it was"):
+        applied = call("policy", "apply", "-f", str(file), "--yes")
+        assert applied.code == 0 and f"network policy front-door is {done}" in applied.out, applied.err
+    assert "allow in: tcp 443 from everybody" in call("policy", "show", "front-door").out
+    assert "every instance" in call("policy", "list").out and "front-door" in call("get", "policies").out
+    assert call("policy", "delete", "front-door", "--yes").code == 0
+    assert call("policy", "show", "front-door").code == 5
+
+
 def test_without_a_lab_a_probe_says_so(call: Callable[..., Ran]) -> None:
     """It is no mistake of the user's: exit code 1, and what to do."""
     ran = call("probe", "--all", "--address", "198.51.100.1")

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from anypop.control import policies
 from anypop.control.core import Alter
 from anypop.control.decide import decide, without_gone
 from anypop.control.declare import delete, set_rules
@@ -264,6 +265,30 @@ def returned(a: int) -> Alter:
     return alter
 
 
+def guarded(number: int, a: int, b: int) -> Alter:
+    """A network policy that names workloads: made, changed, or taken away."""
+
+    def alter(state: State, now: float) -> State:
+        identity, stack = f"policy-{number}", StackId("stack")
+        if b & 1 and identity in state.policies:
+            return policies.delete(stack, identity)(state, now)
+        slugs = [f"w{n}" for n in range(6) if (b >> n) & 2]
+        named = [{"key": "workload.platform.stackpath.net/workload-slug", "operator": "In", "values": slugs or ["w0"]}]
+        rules = [{"action": "ALLOW", "from": {"instanceSelectors": named}}]
+        body = {
+            "slug": identity,
+            "spec": {
+                "priority": 1 + number + 10 * a,
+                "ingress": rules,
+                **({"instanceSelectors": named} if a & 1 else {}),
+            },
+        }
+        make = policies.replace_with if identity in state.policies else policies.create
+        return make(body, stack, identity)(state, now)
+
+    return alter
+
+
 def action(state: State, kind: int, number: int, a: int, b: int) -> Alter:
     names = sorted(h.name for _, h in state.network.hosts())
     match kind:
@@ -291,12 +316,14 @@ def action(state: State, kind: int, number: int, a: int, b: int) -> Alter:
             return returned(a)
         case 18:
             return reported([names[number % len(names)]], a, b)  # one host alone
+        case 19:
+            return guarded(number, a, b)
     return lambda state, now: state  # time alone
 
 
 steps = st.lists(
     st.tuples(
-        st.integers(0, 17),
+        st.sampled_from([*range(18), 19]),
         st.integers(0, 5),
         st.integers(0, 31),
         st.integers(0, 511),

@@ -27,6 +27,7 @@ from anypop.api import (
     logs,
     metrics,
     network,
+    network_policies,
     openapi,
     plans,
     pops,
@@ -50,7 +51,7 @@ from anypop.control.acts import Act
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads, logs, metrics, images,
+        identity, stacks, workloads, logs, metrics, images, network_policies,
         prices, usage, plans, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )

@@ -42,6 +42,7 @@ TAGS = {
     "identity": "Tokens and credentials.",
     "stacks": "The projects of an account.",
     "workloads": "Workloads, their instances, and where they can be.",
+    "network policies": "Who may send what to instances, and what they may send.",
     "rollouts": "How changes are brought to instances and announcements.",
     "dials": "How much of its new connections a PoP keeps, of one workload or of all.",
     "drains": "Taking the traffic from a PoP, a host, an upstream or an instance, and bringing it back.",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from anypop.cli import announcements, dials, drains, hosts, listings, rollouts, views
+from anypop.cli import announcements, dials, drains, hosts, listings, policies, rollouts, views
 from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.table import Cell, Column, Table
@@ -162,6 +162,11 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="dial", plural="dials", about="how much PoPs keep of their new connections",
         listed=_results("/anypop/v1/dials"), table=dials.table, key="pop", other=("workload",),
+    ),
+    Kind(
+        name="policy", plural="policies", short=("pol",), about="who may send what to instances",
+        listed=_of_stack("ipam", "network_policies"), table=policies.table, key="slug",
+        deleted_at=lambda call, row: policies.path_of(call, str(row.get("id"))),
     ),
     Kind(
         name="location", plural="locations", short=("loc", "city", "cities"), about="the cities that have a PoP",

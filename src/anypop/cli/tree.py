@@ -49,6 +49,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
             ("probe", ("probes",), "register", "where vantages land, and how quickly"),
             ("why", ("probes",), "register", "why a network lands where it lands"),
             ("announce", ("announce",), "app", "scope, withhold, prepend announcements"),
+            ("policy", ("policies",), "app", "who may send what to instances"),
             ("drain", ("drains",), "register", "take the traffic from a PoP, a host, ..."),
             ("undrain", ("drains",), "register", "bring it back"),
             ("dial", ("dials",), "register", "how much of its connections a PoP keeps"),

@@ -107,6 +107,15 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
             was=codec.to_data(was_dial) if was_dial else None,
             became=codec.to_data(dial),
         )
+    for policy in sorted(differing(before.policies, after.policies)):
+        was_policy, new_policy = before.policies.get(policy), after.policies.get(policy)
+        if (either := new_policy or was_policy) is not None:
+            yield Noted(
+                subject=either.policy.slug,
+                stack_id=either.policy.stack_id,
+                was=dict(was_policy.document) if was_policy else None,
+                became=dict(new_policy.document) if new_policy else None,
+            )
     for rollout in sorted(differing(before.rollouts, after.rollouts)) if not declared else ():
         began, goes = before.rollouts.get(rollout), after.rollouts.get(rollout)
         workload_of = (goes or began).workload_id if (goes or began) is not None else None  # type: ignore[union-attr]

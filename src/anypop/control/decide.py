@@ -12,6 +12,7 @@ from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
 from anypop.control.meters import with_meters
+from anypop.control.policies import ruled_between
 from anypop.control.returns import gets_no_order, is_left_with, with_returns
 from anypop.control.rolling import rolled, swept
 from anypop.control.shedding import with_shedding
@@ -107,8 +108,10 @@ def decide(
         generation_of=lambda host: issued.order.generation if (issued := draft.orders.get(host)) is not None else 0,
         now=now,
     )
+    ruled = ruled_between(before, draft, planned, changed.workloads)
+    ruled_hosts = {host for _, host in differing(draft.ruled, ruled)}
     stirred = changed.workloads | (touched_between(before, draft) if planned_anew else touched).workloads
-    draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
+    draft = replace(draft, ruled=ruled, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
     draft = swept(draft, stirred if standing is not None else draft.workloads)
     draft = with_meters(before, draft, news, now, begins=standing is None)
     ahead = {
@@ -120,7 +123,9 @@ def decide(
     estranged = {h for h in {*before.strangers, *draft.strangers} if before.strangers.get(h) != draft.strangers.get(h)}
     proven = _proven_otherwise(before.history, memory, differing(judged.newcomers, verdict.newcomers))
     waited = {h for h in news if is_left_with(draft, h)}
-    concerned = changed.hosts | waited | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
+    concerned = (
+        changed.hosts | ruled_hosts | waited | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
+    )
     may_differ = differing(before.dials, draft.dials) or (draft.dials and before.anycast is not draft.anycast)
     if may_differ and before.dialled() != draft.dialled():
         concerned |= planned.hosts.keys()  # each has to know who takes what another does not keep
@@ -282,6 +287,7 @@ def _ordered(
             counting=counting,
             rules=planned.network.instances,
             dials=dials,
+            ruled=draft.ruled_on(host),
         )
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))

@@ -30,6 +30,7 @@ class StateGround:
     def __init__(self, state: State, sites: Sites) -> None:
         self._state = state
         self._own = sites.hosts
+        self.sites = sites
         self.serial = state.serial
         self.lost = state.lost
         self.moves = state.moves

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from anypop.control.meters import Meter
-from anypop.control.state import Declaration, Issued, Placed, Revision, Tombstone, Traffic
+from anypop.control.state import Declaration, DeclaredPolicy, Issued, Placed, Revision, Tombstone, Traffic
 from anypop.judge.judged import Memory, PrefixMemory, WorkloadMemory
 from anypop.judge.verdict import Received
 from anypop.model import codec
@@ -24,6 +24,7 @@ from anypop.model.order_delta import apply, delta, written
 from anypop.model.order_read import OrderReader
 from anypop.model.order_text import OrderWriter
 from anypop.model.plan import AnycastAddress, Incarnation
+from anypop.model.policy import NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
@@ -136,6 +137,27 @@ def of_dial(dial: Dial) -> Row:
 
 def to_dial(row: RowMapping) -> Dial:
     return codec.from_json(Dial, row["body"])
+
+
+def of_policy(declared: DeclaredPolicy) -> Row:
+    return {
+        "id": declared.policy.id,
+        "stack_id": declared.policy.stack_id,
+        "slug": declared.policy.slug,
+        "version": declared.version,
+        "updated_at": declared.updated_at,
+        "policy": codec.to_json(declared.policy).decode(),
+        "document": json.dumps(declared.document),
+    }
+
+
+def to_policy(row: RowMapping) -> DeclaredPolicy:
+    return DeclaredPolicy(
+        policy=codec.from_json(NetworkPolicy, row["policy"]),
+        document=json.loads(row["document"]),
+        version=row["version"],
+        updated_at=row["updated_at"],
+    )
 
 
 def _of_incarnation(incarnation: Incarnation) -> Row:

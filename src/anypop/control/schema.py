@@ -166,6 +166,19 @@ dials = Table(
     Column("body", Text, nullable=False),
 )
 
+network_policies = Table(
+    "network_policies",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("stack_id", String(36), ForeignKey("stacks.id"), nullable=False),
+    Column("slug", String(63), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", Float),
+    Column("policy", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("stack_id", "slug"),
+)
+
 rollouts = Table(
     "rollouts",
     metadata,

@@ -24,6 +24,7 @@ from anypop.model.network import Network, Pop
 from anypop.model.order import Order, Removal
 from anypop.model.order_text import OrderWriter
 from anypop.model.plan import AnycastAddress, Incarnation, World
+from anypop.model.policy import NO_RULES, HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
 from anypop.model.table import Groups, Table, grouped, settled, tabled
@@ -32,6 +33,7 @@ from anypop.plan.dials import dialled
 from anypop.plan.parse import Secret
 from anypop.plan.placement import removal_of
 from anypop.plan.planned import Planned
+from anypop.plan.policies import joined
 from anypop.plan.rollout import wants_look
 from anypop.plan.rooms import capacities_of
 
@@ -39,6 +41,7 @@ RuleKey = tuple[WorkloadId, CityCode, str]
 RevisionKey = tuple[WorkloadId, int]
 TrafficKey = tuple[HostName, str]
 DialKey = tuple[CityCode, WorkloadId]
+RuledKey = tuple[StackId, HostName]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,16 @@ class Declaration:
     @property
     def stack_id(self) -> StackId:
         return self.workload.stack_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredPolicy:
+    """A network policy that was declared: the noun, and the document to answer with."""
+
+    policy: NetworkPolicy
+    document: Mapping[str, Any]
+    version: int = 1
+    updated_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +184,9 @@ class State:
     """All of it. `revisions`: older ones that are kept, by workload and number. `rests` maps what must not be used
     again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
     free. `evicted`: hosts that a person gave up, and when.
-    `traffic`: what the backbone carried, by host and month; `meters`: what is metered and has not ended.
-    `template_key`: see `plan.template`. `serial` counts the
-    plans made; see `World`. Not stored: `started_at`, since when this control listens; `lost`, `moves` and
+    `traffic`: what the backbone carried, by host and month; `meters`: what is metered and has not ended. `policies`: of
+    networks, by id. `template_key`: see `plan.template`. `serial` counts the plans made; see `World`. Not stored:
+    `started_at`, since when this control listens; `ruled`, what `policies` mean for each host; `lost`, `moves` and
     `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place of one on a host
     that was given up; `strangers`, what hosts that were reset are to take down although nothing here knows of it (their
     ledgers keep the tokens).
@@ -193,6 +206,8 @@ class State:
     meters: Mapping[MeterKey, Meter] = field(default_factory=dict)
     drains: Mapping[str, Drain] = field(default_factory=dict)
     dials: Mapping[DialKey, Dial] = field(default_factory=dict)
+    policies: Mapping[str, DeclaredPolicy] = field(default_factory=dict)
+    ruled: Mapping[RuledKey, HostRules] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Planned | None = None
@@ -257,6 +272,7 @@ class State:
             evicted=frozenset(self.evicted),
             drains=tuple(self.active_drains()),
             dials=tuple(self.dials[key] for key in sorted(self.dials)),
+            policies=tuple(self.policies[key].policy for key in sorted(self.policies)),
             eases=self.eases,
             serial=self.serial,
         )
@@ -376,6 +392,15 @@ class State:
         """As hosts are told."""
         return dialled(self.dials.values(), self.anycast, (pop.city for pop in self.network.pops))
 
+    def policies_of(self, stack_id: StackId) -> Mapping[str, DeclaredPolicy]:
+        """The network policies of a stack."""
+        return grouped(self.policies, "stack", stack_id)
+
+    def ruled_on(self, host: HostName) -> HostRules:
+        """What a host holds of the network policies of all stacks."""
+        found = grouped(self.ruled, "host", host)
+        return joined(found[key] for key in sorted(found)) if found else NO_RULES
+
     def rules_of(self, workload_id: WorkloadId) -> Mapping[RuleKey, ScopeRule]:
         return grouped(self.rules, "workload", workload_id)
 
@@ -410,6 +435,8 @@ _GROUPS: Mapping[str, Groups] = {
         "pop": lambda _, d: d.pop if d.active else None,
     },
     "dials": {"workload": lambda key, _: key[1], "sheds": lambda _, d: True if d.shed_above is not None else None},
+    "policies": {"stack": lambda _, d: d.policy.stack_id},
+    "ruled": {"stack": lambda key, _: key[0], "host": lambda key, _: key[1]},
     "orders": {},
     "reports": {},
 }

@@ -16,6 +16,7 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
 from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
+from anypop.model.policy import AddressGroup, HostPolicy, Ruling
 from anypop.model.reasons import Reason
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import VolumeOrder, VolumeRemoval
@@ -130,7 +131,7 @@ class InstanceOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """An explicit token to take one incarnation down, and why. Until its host reports the uid gone, `index` (its
-    external addresses) and `link` (its private ones) stay taken; -1: none.
+    external addresses) and `link` (its private ones) stay taken; -1: none. `target`: of its workload ("": not told).
     """
 
     name: InstanceName
@@ -140,6 +141,7 @@ class Removal:
     workload_id: WorkloadId = WorkloadId("")
     index: int = -1
     link: int = -1
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,8 @@ class Order:
     `management`, `rpki`: see `Network`, for what may be learnt from neighbours. `backbone` None: the host carries
     nothing for others, and others nothing for it. `return_after_s`: how long a host that comes back after its machine
     was dead has to be well before it is announced while others serve. `volumes`: those that the host keeps;
-    `volumes_removed`: those that it may take away.
+    `volumes_removed`: those that it may take away. `policies`, `rulings`, `groups`: the network policies of the stacks
+    that have some, see `HostRules`.
     """
 
     pop: CityCode
@@ -188,6 +191,9 @@ class Order:
     return_after_s: float = 10.0
     volumes: tuple[VolumeOrder, ...] = ()
     volumes_removed: tuple[VolumeRemoval, ...] = ()
+    policies: tuple[HostPolicy, ...] = ()
+    rulings: tuple[Ruling, ...] = ()
+    groups: tuple[AddressGroup, ...] = ()
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

@@ -6,18 +6,30 @@ Pure.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
 from anypop.model import codec
-from anypop.model.announce import Announcement
+from anypop.model.announce import Address, Announcement
 from anypop.model.names import HostName
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
 from anypop.model.order_text import OrderWriter, filled
+from anypop.model.policy import AddressGroup, HostPolicy, Ruling
 
 BASE_HEADER = "x-anypop-base"  # by which an agent sees that it got a difference, and from which generation
 _DIGEST_BYTES = 16  # nobody has an interest in two orders with one digest; chance alone must not make them
-_PARTS = frozenset({"generation", "instances", "removed", "announcements", "grants"})
+_PARTS = frozenset({
+    "generation", "instances", "removed", "announcements", "grants", "policies", "rulings", "groups",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupChange:
+    """Which addresses came to a group of them, and which are gone from it. One that was not there is new."""
+
+    name: str
+    come: tuple[Address, ...] = ()
+    gone: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +37,8 @@ class OrderDelta:
     """From the order of generation `base` to that of `generation`.
 
     `instances`: those that are new or otherwise than before, each with its place in the new order under `places`;
-    `left`: uids that are not in it any more. What is None is as it was. `frame`: the new order without its parts,
+    `left`: uids that are not in it any more. `groups`: those of which some addresses differ; `groups_left`: those that
+    are no more. What is None is as it was. `frame`: the new order without its parts,
     where anything else of it differs. `digest`: of the new order; "": not told.
     """
 
@@ -38,6 +51,10 @@ class OrderDelta:
     removed: tuple[Removal, ...] | None = None
     announcements: tuple[Announcement, ...] | None = None
     grants: tuple[Grant, ...] | None = None
+    policies: tuple[HostPolicy, ...] | None = None
+    rulings: tuple[Ruling, ...] | None = None
+    groups: tuple[GroupChange, ...] = ()
+    groups_left: tuple[str, ...] = ()
     frame: Order | None = None
     digest: str = ""
 
@@ -61,8 +78,44 @@ def delta(before: Order, after: Order) -> OrderDelta:
         removed=after.removed if after.removed != before.removed else None,
         announcements=after.announcements if after.announcements != before.announcements else None,
         grants=after.grants if after.grants != before.grants else None,
-        frame=replace(after, instances=(), removed=(), announcements=(), grants=()) if framed else None,
+        policies=after.policies if after.policies != before.policies else None,
+        rulings=after.rulings if after.rulings != before.rulings else None,
+        groups=tuple(_changed_groups(before.groups, after.groups)),
+        groups_left=tuple(sorted({g.name for g in before.groups} - {g.name for g in after.groups})),
+        frame=_frame(after) if framed else None,
     )
+
+
+def _frame(order: Order) -> Order:
+    """An order without its parts."""
+    return replace(order, instances=(), removed=(), announcements=(), grants=(), policies=(), rulings=(), groups=())
+
+
+def _changed_groups(before: Iterable[AddressGroup], after: Iterable[AddressGroup]) -> Iterator[GroupChange]:
+    was = {group.name: group for group in before}
+    for group in after:
+        old = was.get(group.name)
+        if old is group or old == group:
+            continue
+        had, has = frozenset(old.addresses if old is not None else ()), frozenset(group.addresses)
+        yield GroupChange(
+            name=group.name,
+            come=tuple(a for a in group.addresses if a not in had),
+            gone=tuple(a for a in (old.addresses if old is not None else ()) if a not in has),
+        )
+
+
+def _with_groups(before: tuple[AddressGroup, ...], change: OrderDelta) -> tuple[AddressGroup, ...]:
+    if not change.groups and not change.groups_left:
+        return before
+    found = {group.name: group for group in before if group.name not in change.groups_left}
+    for one in change.groups:
+        old = found.get(one.name)
+        gone = frozenset(one.gone)
+        addresses = {a for a in (old.addresses if old is not None else ()) if a not in gone} | {*one.come}
+        sorted_ = tuple(sorted(addresses, key=lambda a: (a.version, int(a))))
+        found[one.name] = AddressGroup(name=one.name, addresses=sorted_)
+    return tuple(found[name] for name in sorted(found))
 
 
 def apply(before: Order, change: OrderDelta) -> Order:
@@ -82,6 +135,9 @@ def apply(before: Order, change: OrderDelta) -> Order:
         removed=change.removed if change.removed is not None else before.removed,
         announcements=change.announcements if change.announcements is not None else before.announcements,
         grants=change.grants if change.grants is not None else before.grants,
+        policies=change.policies if change.policies is not None else before.policies,
+        rulings=change.rulings if change.rulings is not None else before.rulings,
+        groups=_with_groups(before.groups, change),
     )
 
 

@@ -15,6 +15,7 @@ from anypop.model.drain import Drain
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity, Network
 from anypop.model.order import Grant, InstanceOrder, Removal
+from anypop.model.policy import HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout
 from anypop.model.workload import Workload
@@ -71,6 +72,7 @@ class World:
     host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed; `moves`:
     incarnations there that may be placed elsewhere now; `evicted`: those of them that a person gave up. `drains`: those
     that stand; `eases`: incarnations for which a successor is wanted beside them now. `dials`: all that were asked for.
+    `policies`: the network policies of all stacks.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
     """
@@ -94,6 +96,7 @@ class World:
     drains: tuple[Drain, ...] = ()
     eases: frozenset[str] = frozenset()
     dials: tuple[Dial, ...] = ()
+    policies: tuple[NetworkPolicy, ...] = ()
     serial: int = 0
 
 
@@ -134,7 +137,7 @@ class HostPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each
-    host of the network. `carried`, `dials`: see `Backbone`.
+    host of the network. `carried`, `dials`: see `Backbone`. `ruled`: what hosts hold of network policies.
     """
 
     network: Network
@@ -145,6 +148,7 @@ class Plan:
     notes: tuple[PlanNote, ...] = ()
     carried: frozenset[Prefix] = frozenset()
     dials: tuple[DialledPop, ...] = ()
+    ruled: Mapping[HostName, HostRules] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

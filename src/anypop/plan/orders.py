@@ -16,6 +16,7 @@ from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network
 from anypop.model.order import Grant, Order
 from anypop.model.plan import HostPlan, Plan, Verdict
+from anypop.model.policy import NO_RULES, HostRules
 
 
 def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> Order:
@@ -47,6 +48,7 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
         ),
         rules=plan.network.instances,
         dials=plan.dials,
+        ruled=plan.ruled.get(host, NO_RULES),
     )
 
 
@@ -99,10 +101,11 @@ def cut(
     counting: Counting,
     rules: InstanceRules,
     dials: tuple[DialledPop, ...] = (),
+    ruled: HostRules = NO_RULES,
 ) -> Order:
     """The order of one host out of its part of a plan. `ours`: of the network, worked out once for all hosts; `grants`:
     the judge's answers to it; `counting`: for all hosts as well; `rules`: the operator's for instances; `dials`: of all
-    PoPs.
+    PoPs; `ruled`: its part of the network policies.
     """
     told_here = {a.prefix for a in part.announcements}
     return Order(
@@ -127,6 +130,9 @@ def cut(
         return_after_s=network.return_after_s,
         rules=rules,
         backbone=replace(part.backbone, dials=dials) if part.backbone is not None and dials else part.backbone,
+        policies=ruled.policies,
+        rulings=ruled.rulings,
+        groups=ruled.groups,
     )
 
 

@@ -53,6 +53,7 @@ def removal_of(incarnation: Incarnation, reason: Reason, detail: str = "") -> Re
         workload_id=incarnation.workload_id,
         index=incarnation.index,
         link=incarnation.link,
+        target=incarnation.target,
     )
 
 

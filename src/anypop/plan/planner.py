@@ -22,6 +22,7 @@ from anypop.plan.dials import dialled
 from anypop.plan.fields import filled
 from anypop.plan.ground import Ground, WorldGround
 from anypop.plan.placement import settle
+from anypop.plan.policies import whole
 from anypop.plan.rooms import Rooms
 from anypop.plan.sites import Sites
 
@@ -86,6 +87,9 @@ def plan(world: World) -> Plan:
             ),
             backbone=sites.backbone_of(name, in_order),
         )
+    leaving: dict[WorkloadId, list[tuple[HostName, Removal]]] = defaultdict(list)
+    for name, removal in removals:
+        leaving[removal.workload_id].append((name, removal))
     had = [held.workload_id for held in world.anycast if held.workload_id in table]
     notes = [note for settled in placed.values() for note in settled.notes]
     return Plan(
@@ -97,6 +101,14 @@ def plan(world: World) -> Plan:
         notes=(*notes, *address_notes, *(note for of_prefix in told.values() for note in of_prefix.notes)),
         carried=carried,
         dials=dialled(world.dials, table, sites.pops),
+        ruled=whole(
+            ground,
+            sites.hosts,
+            world.policies,
+            workloads=ground.workload_ids(),
+            kept=lambda workload: placed[workload].kept if workload in placed else (),
+            removals=lambda workload: leaving.get(workload, ()),
+        ),
     )
 
 

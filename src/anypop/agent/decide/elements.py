@@ -17,6 +17,7 @@ from anypop.model.names import InstanceName
 from anypop.model.network import Upstream
 from anypop.model.order import InstanceOrder, Removal
 from anypop.model.peering import RpkiCache
+from anypop.model.policy import AddressGroup, HostPolicy
 from anypop.model.reasons import Reason
 from anypop.model.workload import Protocol
 
@@ -204,6 +205,14 @@ class GuardedLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuledLinks:
+    """The links of instances to which the same network policies apply, these in the order in which they are asked."""
+
+    policies: tuple[str, ...]
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Firewall:
     """Everything that guards instances, the host and its neighbours.
 
@@ -212,7 +221,8 @@ class Firewall:
     and BFD with the host, and where ("": some hops away, by whatever interface); `ours`: the prefixes for which it
     forwards; `hidden`: those of the links, which are reached inside a stack alone. `services`: what instances may
     ask of the host itself. `carries`: other hosts carry traffic for this one, so some answers belong to flows of which
-    this host has seen nothing.
+    this host has seen nothing. `policies`, `groups`, `rulings`: network policies, and who is under which; `inner`:
+    prefixes that nobody outside has, where there are any.
     """
 
     links: tuple[GuardedLink, ...] = ()
@@ -226,6 +236,10 @@ class Firewall:
     unreachable: tuple[Prefix, ...] = ()
     services: tuple[Opening, ...] = ()
     carries: bool = False
+    policies: tuple[HostPolicy, ...] = ()
+    groups: tuple[AddressGroup, ...] = ()
+    rulings: tuple[RuledLinks, ...] = ()
+    inner: tuple[Prefix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ In: the order and the instances here, also those that are leaving (they go on an
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from ipaddress import collapse_addresses
 
-from anypop.agent.decide.elements import Firewall, GuardedLink, Opening
+from anypop.agent.decide.elements import Firewall, GuardedLink, Opening, RuledLinks
 from anypop.agent.naming import TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
 from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder, Order
@@ -29,6 +30,7 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
     if order.backbone is not None:
         ours |= set(order.backbone.carried)
         neighbors |= {(TUNNEL, tunnel_end(peer.router_id)) for peer in order.backbone.peers}
+    rulings = tuple(_ruled(order, all_))
     return Firewall(
         links=tuple(_link(i) for i in all_),
         openings=_openings((i, a, False) for i in all_ for a in _public(i)),
@@ -40,7 +42,25 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         hidden=(order.private4, order.private6),
         unreachable=(*order.rules.unreachable, *_private_elsewhere(order)),
         carries=order.backbone is not None,
+        policies=order.policies if rulings else (),
+        groups=order.groups if rulings else (),
+        rulings=rulings,
+        inner=_inner(order) if rulings else (),
     )
+
+
+def _ruled(order: Order, instances: Iterable[InstanceOrder]) -> Iterator[RuledLinks]:
+    """Of the instances that are here: their links by the policies that apply to them."""
+    here = {i.uid for i in instances}
+    for ruling in order.rulings:
+        if links := tuple(link_of(uid) for uid in ruling.uids if uid in here):
+            yield RuledLinks(policies=ruling.policies, links=links)
+
+
+def _inner(order: Order) -> tuple[Prefix, ...]:
+    """What this host's own instances have, and the private addresses of others: no source out there is one of these."""
+    own: set[Prefix] = {order.private4, order.private6, order.external4, order.external6, *_private_elsewhere(order)}
+    return tuple(p for v in (4, 6) for p in collapse_addresses(sorted(p for p in own if p.version == v)))  # type: ignore[type-var]
 
 
 def _private_elsewhere(order: Order) -> Iterator[Prefix]:

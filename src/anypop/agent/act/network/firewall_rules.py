@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses, ip_address, ip_network
 
-from anypop.agent.act.network import sets
+from anypop.agent.act.network import policy_rules, sets
 from anypop.agent.act.network.sets import ARP, INET, Place
 from anypop.agent.decide.elements import Firewall, Opening
 from anypop.agent.naming import (
@@ -79,6 +79,7 @@ def render(rules: Firewall, prefix: str, networks: Iterable[Prefix] = ()) -> str
             ),
             *_fixed_sets(rules, near),
             *_chains(rules),
+            *policy_rules.lines(rules),
             "}",
             "",
         ]
@@ -97,6 +98,7 @@ def digest(rules: Firewall, networks: Iterable[Prefix] = ()) -> str:
         tuple(networks),
         _VERSION,
         *((True,) if rules.carries else ()),
+        *policy_rules.fixed(rules),
     )
     return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]
 
@@ -116,7 +118,7 @@ def elements(rules: Firewall) -> dict[Place, frozenset[bytes]]:
         found[INET, f"own{v}"] = frozenset(_at(name, a) for name, a in own if a.version == v)
         found[INET, f"open{v}"] = frozenset(_port(o) for o in rules.openings if o.address.version == v)
         found[INET, f"inside{v}"] = frozenset(_port(o) for o in rules.inside if o.address.version == v)
-    return found
+    return found | policy_rules.elements(rules)
 
 
 def _written(rules: Firewall) -> dict[Place, list[str]]:
@@ -213,6 +215,7 @@ def _chains(rules: Firewall) -> Iterator[str]:
     )
     yield from _chain(
         "arriving",
+        *(["oifname vmap @ingress"] if rules.rulings else []),
         "ct state established,related accept",
         "iifgroup . oifgroup @kin jump kin",
         *(

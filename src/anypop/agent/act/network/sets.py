@@ -17,7 +17,12 @@ _SUBSYSTEM = 10
 _BEGIN, _END = 0x10, 0x11
 _NEW_ELEMENT, _GET_ELEMENTS, _DELETE_ELEMENT = (_SUBSYSTEM << 8 | n for n in (12, 13, 14))
 _HEADER = struct.Struct(">BBH")
+_NAME = 16  # bytes of an interface's name
+_JUMP = struct.pack(">i", -3)  # NFT_JUMP
 _IN_ONE = 500  # elements in a message: an attribute holds 64 KiB
+
+JUMPS = frozenset({"ingress", "egress"})
+"""Maps from an interface to the chain that a packet jumps to; all else is a set."""
 
 Place = tuple[int, str]
 """A set: the family of its table and its name."""
@@ -38,6 +43,11 @@ def port_key(protocol: int, port: int) -> bytes:
 
 def group_key(group: int) -> bytes:
     return struct.pack("=I", group)
+
+
+def jump_key(key: bytes, chain: str) -> bytes:
+    """An element of one of `JUMPS`: the key, and the chain that it jumps to."""
+    return key + chain.encode()
 
 
 def change(
@@ -64,16 +74,21 @@ def keys(net: Netlink, table: str, place: Place) -> frozenset[bytes]:
         if not nl.is_gone(error):
             raise
         return frozenset()
-    return frozenset(key for payload in answers for key in _keys(nl.attributes(payload[4:]).get(3, b"")))
+    jumps = name in JUMPS
+    return frozenset(key for payload in answers for key in _keys(nl.attributes(payload[4:]).get(3, b""), jumps=jumps))
 
 
-def _keys(elements: bytes) -> Iterator[bytes]:
+def _keys(elements: bytes, *, jumps: bool) -> Iterator[bytes]:
     at = 0
     while at + 4 <= len(elements):
         length = struct.unpack_from("=H", elements, at)[0]
         if length < 4:
             return
-        key = nl.attributes(nl.attributes(elements[at + 4 : at + length])[1])[1]
+        parts = nl.attributes(elements[at + 4 : at + length])
+        key = nl.attributes(parts[1])[1]
+        if jumps:  # NFTA_SET_ELEM_DATA, NFTA_DATA_VERDICT, NFTA_VERDICT_CHAIN
+            verdict = nl.attributes(nl.attributes(parts[2])[2])
+            key = jump_key(key, verdict.get(2, b"").rstrip(b"\0").decode(errors="replace"))
         yield key
         at += (length + 3) & ~3
 
@@ -82,5 +97,12 @@ def _bodies(table: str, sets: Mapping[Place, Iterable[bytes]]) -> Iterator[bytes
     for (family, name), all_ in sets.items():
         found = list(all_)
         for at in range(0, len(found), _IN_ONE):
-            elements = (nl.nested(1, nl.nested(1, nl.attribute(1, key))) for key in found[at : at + _IN_ONE])
+            elements = (_element(key, jumps=name in JUMPS) for key in found[at : at + _IN_ONE])
             yield _HEADER.pack(family, 0, 0) + nl.text(1, table) + nl.text(2, name) + nl.nested(3, *elements)
+
+
+def _element(key: bytes, *, jumps: bool) -> bytes:
+    if not jumps:
+        return nl.nested(1, nl.nested(1, nl.attribute(1, key)))
+    verdict = nl.nested(2, nl.attribute(1, _JUMP) + nl.text(2, key[_NAME:].decode()))
+    return nl.nested(1, nl.nested(1, nl.attribute(1, key[:_NAME])) + nl.nested(2, verdict))

@@ -1,0 +1,207 @@
+"""Network policies resolved: whose policies apply to which instance, and which addresses their selectors mean now.
+
+In: the policies of a stack, and its instances with their labels, hosts and addresses. Out: each host's `HostRules`.
+Selectors see instances of their own stack alone, so no policy can open or read another tenant's. The work follows the
+stack: its policies times the kinds of its instances, and once through its instances. Pure.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from anypop.model.announce import Address
+from anypop.model.names import HostName, StackId, WorkloadId
+from anypop.model.order import Removal
+from anypop.model.plan import Incarnation
+from anypop.model.policy import (
+    AddressGroup,
+    HostPolicy,
+    HostRule,
+    HostRules,
+    LabelSelector,
+    NetworkPolicy,
+    Operator,
+    Peers,
+    PolicyRule,
+    Ruling,
+)
+from anypop.model.workload import Workload
+from anypop.plan.fields import NETWORK, instance_labels
+from anypop.plan.ground import Ground
+from anypop.plan.sites import Site
+
+NETWORK_LABEL = "ipam.platform.stackpath.net/network-slug"
+"""The label that every network has, so that policies can name it."""
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An incarnation of a stack, also one that is leaving. `labels` is one object for all that have the same."""
+
+    uid: str
+    host: HostName
+    labels: Labels
+    addresses: tuple[Address, ...]
+
+
+def rules_of_stack(policies: Iterable[NetworkPolicy], members: Sequence[Member]) -> dict[HostName, HostRules]:
+    """What each host of the stack's instances holds. A host to whose instances nothing applies has no entry."""
+    turn = sorted(policies, key=lambda p: (p.priority, p.created_at, p.id))
+    kinds: dict[int, Labels] = {id(m.labels): m.labels for m in members}
+    applied = {key: tuple(p.id for p in turn if _applies(p, labels)) for key, labels in kinds.items()}
+    held = {p.id: _held(p) for p in turn}
+    groups: dict[str, AddressGroup] = {}
+    for policy in turn:
+        for rule in policy.rules:
+            if (name := _group_of(policy.stack_id, rule.peers)) and name not in groups:
+                fits = {key for key, labels in kinds.items() if _fits_peers(rule.peers, labels)}
+                addresses = {a for m in members if id(m.labels) in fits for a in m.addresses}
+                groups[name] = AddressGroup(name=name, addresses=tuple(sorted(addresses, key=_turn_of)))
+    on: defaultdict[HostName, defaultdict[tuple[str, ...], list[str]]] = defaultdict(lambda: defaultdict(list))
+    for member in members:
+        if ids := applied[id(member.labels)]:
+            on[member.host][ids].append(member.uid)
+    found = {}
+    for host, rulings in on.items():
+        used = {policy for ids in rulings for policy in ids}
+        mine = tuple(held[p.id] for p in turn if p.id in used)
+        names = sorted({r.group for p in mine for r in (*p.ingress, *p.egress) if r.group})
+        found[host] = HostRules(
+            policies=mine,
+            rulings=tuple(Ruling(policies=ids, uids=tuple(sorted(uids))) for ids, uids in sorted(rulings.items())),
+            groups=tuple(groups[name] for name in names),
+        )
+    return found
+
+
+def joined(parts: Iterable[HostRules]) -> HostRules:
+    """Those of several stacks on one host. They have nothing in common."""
+    found = list(parts)
+    if len(found) == 1:
+        return found[0]
+    return HostRules(
+        policies=tuple(policy for part in found for policy in part.policies),
+        rulings=tuple(ruling for part in found for ruling in part.rulings),
+        groups=tuple(sorted((group for part in found for group in part.groups), key=lambda g: g.name)),
+    )
+
+
+def members_of(
+    ground: Ground,
+    sites: Mapping[HostName, Site],
+    workload: WorkloadId,
+    kept: Iterable[Incarnation],
+    removals: Iterable[tuple[HostName, Removal]],
+) -> list[Member]:
+    """The instances of a workload, those that leave included: they serve until their flows are over, and are guarded to
+    the last. What leaves is known by the labels of the newest revision.
+    """
+    newest = ground.workload(workload)
+    if newest is None:
+        return []
+    known: dict[tuple[str, int], Labels] = {}
+
+    def labels(target: str, of: Workload) -> Labels:
+        key = target, of.revision
+        if key not in known:
+            known[key] = instance_labels(target, of)
+        return known[key]
+
+    places = [
+        (i.uid, i.host, i.index, i.link, labels(i.target, ground.revision(workload, i.revision) or newest))
+        for i in kept
+    ]
+    places += [(r.uid, host, r.index, r.link, labels(r.target, newest)) for host, r in removals]
+    return [
+        Member(uid=uid, host=host, labels=shown, addresses=_addresses(sites[host], index, link))
+        for uid, host, index, link, shown in places
+        if host in sites
+    ]
+
+
+def whole(
+    ground: Ground,
+    sites: Mapping[HostName, Site],
+    policies: Iterable[NetworkPolicy],
+    *,
+    workloads: Iterable[WorkloadId],
+    kept: Callable[[WorkloadId], Iterable[Incarnation]],
+    removals: Callable[[WorkloadId], Iterable[tuple[HostName, Removal]]],
+) -> dict[HostName, HostRules]:
+    """All stacks at once: what each host holds."""
+    by_stack: defaultdict[StackId, list[NetworkPolicy]] = defaultdict(list)
+    for policy in policies:
+        by_stack[policy.stack_id].append(policy)
+    members: defaultdict[StackId, list[Member]] = defaultdict(list)
+    for workload in workloads:
+        declared = ground.workload(workload)
+        if declared is not None and declared.stack_id in by_stack:
+            members[declared.stack_id] += members_of(ground, sites, workload, kept(workload), removals(workload))
+    parts: defaultdict[HostName, list[HostRules]] = defaultdict(list)
+    for stack in sorted(by_stack):
+        for host, rules in rules_of_stack(by_stack[stack], members[stack]).items():
+            parts[host].append(rules)
+    return {host: joined(found) for host, found in parts.items()}
+
+
+def selects(selectors: Iterable[LabelSelector], labels: Labels) -> bool:
+    """Whether all of them hold."""
+    return all(_holds(selector, labels) for selector in selectors)
+
+
+def _holds(selector: LabelSelector, labels: Labels) -> bool:
+    value = labels.get(selector.key)
+    match selector.operator:
+        case Operator.IN:
+            return value is not None and value in selector.values
+        case Operator.NOT_IN:
+            return value is None or value not in selector.values
+        case Operator.EXISTS:
+            return value is not None
+        case _:
+            return value is None
+
+
+def _applies(policy: NetworkPolicy, labels: Labels) -> bool:
+    return selects(policy.networks, _NETWORK) and selects(policy.instances, labels)
+
+
+def _fits_peers(peers: Peers, labels: Labels) -> bool:
+    return selects(peers.networks or (), _NETWORK) and selects(peers.instances or (), labels)
+
+
+_NETWORK: Labels = {NETWORK_LABEL: NETWORK}
+
+
+def _held(policy: NetworkPolicy) -> HostPolicy:
+    def held(rule: PolicyRule) -> HostRule:
+        return HostRule(
+            action=rule.action,
+            everybody=rule.peers.everybody,
+            ranges=rule.peers.ranges,
+            group=_group_of(policy.stack_id, rule.peers),
+            traffic=rule.traffic,
+        )
+
+    return HostPolicy(id=policy.id, ingress=tuple(map(held, policy.ingress)), egress=tuple(map(held, policy.egress)))
+
+
+def _group_of(stack_id: StackId, peers: Peers) -> str:
+    """The name of the group that selectors make in a stack; empty where there are none."""
+    if peers.instances is None and peers.networks is None:
+        return ""
+    text = repr((stack_id, peers.instances, peers.networks))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _addresses(site: Site, index: int, link: int) -> tuple[Address, ...]:
+    """Its own: an anycast address is not one instance's."""
+    found = site.numbers.addresses(index, link) if link >= 0 and index >= 0 else ()
+    return tuple(a for one in found for a in (one.private, one.external))
+
+
+def _turn_of(address: Address) -> tuple[int, int]:
+    return address.version, int(address)
