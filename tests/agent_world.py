@@ -300,8 +300,10 @@ class FakeHost:
                 found[i.uid] = ProbeVerdict(healthy=False, reason=Reason.PROBE_PENDING)
         return found
 
-    def is_well(self, uid: str) -> bool:
-        """Whether the instance really runs and answers, whatever anybody believes."""
+    def is_well(self, uid: str, version: int | None = None) -> bool:
+        """Whether the instance really runs and answers, whatever anybody believes: in that family, or in any (here it
+        answers in both or in none).
+        """
         running = [c for c in self.containers.values() if c.uid == uid and c.state is ContainerState.RUNNING]
         return bool(running) and uid not in self.sick and short(uid) in self.links
 
@@ -604,7 +606,7 @@ class FakeHost:
         self.lingers = others | {key: self.lingers.get(key, now) for key in lingers}
         before = {m.short for m in self.groups.get(address, ()) if m.peer is None}
         after = {m.short for m in step.members if m.peer is None}
-        well = {key for key in before | after if self.is_well(self._uid_of(key))}
+        well = {key for key in before | after if self.is_well(self._uid_of(key), address.version)}
         assert (before - after) & well <= set(self.pins), (
             f"11: {before - after} leaves {step.address} and loses its flows"
         )

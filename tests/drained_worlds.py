@@ -65,7 +65,7 @@ def a_workload(image: int = 1, replicas: int = 1, cities: tuple[str, ...] = ("AM
 class Platform:
     """See the module. `ran`: by host, the incarnations that it has reported, and in how many reports. `packets`: what
     arrives at each host in a second, while their counters are read. `stubborn`: whose speakers leave the communities
-    out.
+    out. `bad`: images that answer nowhere (any more).
     """
 
     network: Network = field(default_factory=a_network)
@@ -73,6 +73,7 @@ class Platform:
     obeyed: dict[HostName, Order] = field(default_factory=dict)
     ran: dict[HostName, dict[str, int]] = field(default_factory=dict)
     ill: set[HostName] = field(default_factory=set)
+    bad: set[str] = field(default_factory=set)
     stubborn: set[HostName] = field(default_factory=set)
     packets: dict[HostName, float] = field(default_factory=dict)
     read: bool = True
@@ -154,7 +155,10 @@ class Platform:
         order = self.obeyed.get(name)
         if order is None or name in self.ill:
             return []
-        return [i.uid for i in order.instances if self.ran.get(name, {}).get(i.uid, 0) > 1]
+        ran = self.ran.get(name, {})
+        return [
+            i.uid for i in order.instances if ran.get(i.uid, 0) > 1 and self.bad.isdisjoint(c.image for c in i.containers)
+        ]
 
     def told(self, name: HostName) -> list[tuple[Prefix, str]]:
         """What really goes out of a host: what its order lets it tell, while somebody answers there."""

@@ -191,8 +191,8 @@ class Agent:
                 host.containers[key] = replace(seen, out_of_memory=True)
         host.die(uid)
 
-    def believes(self, uid: str) -> bool | None:
-        return self.probes.knows(uid) if self.alive else None
+    def believes(self, uid: str, version: int | None = None) -> bool | None:
+        return self.probes.knows(uid, version) if self.alive else None
 
     def damps(self, uid: str) -> bool:
         return self.probes.damps(uid)

@@ -10,12 +10,13 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Protocol
 
-from anypop.agent.decide.elements import ContainerSeen, ContainerState, Member, SpeakerConfig
+from anypop.agent.decide.elements import ContainerSeen, ContainerState, Entry, Member, SpeakerConfig
 from anypop.agent.decide.steps import (
     BeginDrain,
     CreateContainer,
     PullImage,
     RemoveContainer,
+    RemoveRoute,
     SetFirewall,
     SetSpeaker,
     SetTunnel,
@@ -46,7 +47,7 @@ CAPACITY = Capacity(cpu_millis=64_000, memory_bytes=1 << 40, disk_bytes=1 << 40)
 class AgentLike(Protocol):
     """What a machine asks of the agent on it."""
 
-    def believes(self, uid: str) -> bool | None: ...
+    def believes(self, uid: str, version: int | None = None) -> bool | None: ...
     def damps(self, uid: str) -> bool: ...
     def ask_again(self, uid: str) -> None: ...
     def hears_of_death(self, seen: ContainerSeen) -> None: ...
@@ -84,6 +85,7 @@ class Host(FakeHost):
         self.ordered_at: dict[str, float] = {}
         self.told_to_go: dict[str, float] = {}
         self.troubled_at = 0.0  # when something was last wrong with the machine itself
+        self.let_in: dict[Address, float] = {}  # when it last answered what came by a tunnel, of what it does not now
         self.lives = 0
         self.clock = self.new_clock()
         self.agent: AgentLike
@@ -104,11 +106,13 @@ class Host(FakeHost):
             short(uid) in self.links and self.runs(uid) and (bool(families) if version is None else version in families)
         )
 
-    def is_well(self, uid: str) -> bool:
-        """It answers, and nobody here has a reason to doubt it. Where probes lie, as they say."""
+    def is_well(self, uid: str, version: int | None = None) -> bool:
+        """It answers (in that family, or in any), and nobody here has a reason to doubt it. Where probes lie, as they
+        say.
+        """
         if self.probes_lie or self.world.now - self.lied_at < REMEMBERED_S:
-            return self.runs(uid) and self.agent.believes(uid) is True
-        return self.answers(uid) and self.agent.believes(uid) is not False
+            return self.runs(uid) and self.agent.believes(uid, version) is True
+        return self.answers(uid, version) and self.agent.believes(uid, version) is not False
 
     def may_be_well(self, uid: str) -> bool:
         lately = self.world.now - self.answered.get(uid, -1e9) < REMEMBERED_S
@@ -120,9 +124,11 @@ class Host(FakeHost):
         return any(self.leads(member, address) for member in members)
 
     def surely_serves(self, address: Address) -> bool:
-        """The same, where nobody here has a reason to doubt it: none of its own that answers is damped, say."""
+        """The same, where nobody here has a reason to doubt it: none of its own that answers is damped, say, or is to
+        go: before that one goes its prefix does.
+        """
         members = self.groups.get(address, ()) if address in self.routed else ()
-        known = {short(uid): self.agent.believes(uid) for uid in self.ready}
+        known = {short(i.uid): self.agent.believes(i.uid) for i in self.ordered() if i.uid in self.ready}
         return any(self.leads(m, address) and (m.peer is not None or known.get(m.short) is True) for m in members)
 
     def is_to_carry(self, address: Address) -> bool:
@@ -332,6 +338,9 @@ class Host(FakeHost):
                 self.unasked.add(step.instance.uid)
         if isinstance(step, BeginDrain) and not step.behind:
             return  # nobody knows its addresses any more: there is nothing to pin
+        if isinstance(step, RemoveRoute) and step.entry is Entry.TUNNEL:
+            if any(self.answers_at(m.short, step.address) for m in self.inbound.get(step.address, ())):
+                self.let_in[step.address] = self.world.now
         self._take_effect(step)
         if isinstance(step, Tell):
             self.tunnels.told(self.name)

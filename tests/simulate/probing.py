@@ -44,8 +44,9 @@ class SimulatedProbes(Probes):
             if key[0] == uid:
                 self._ask_readiness(key, target)
 
-    def knows(self, uid: str) -> bool | None:
-        found = [self._health[p].healthy for p in self._health if p[0][0] == uid]
+    def knows(self, uid: str, version: int | None = None) -> bool | None:
+        """Whether it is known to answer: in that family, or in any."""
+        found = [h.healthy for (key, asked), h in self._health.items() if key[0] == uid and version in (None, asked)]
         return True if True in found else None if not found or None in found else False
 
     def _ask_readiness(self, key: Key, target: Target) -> None:

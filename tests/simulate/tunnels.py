@@ -138,9 +138,12 @@ class Tunnels:
         return host.probes_lie is True or self._world.now - host.lied_at < LATE_S
 
     def answered(self, name: HostName, address: Address) -> list[float]:
-        """When each instance of an address there last answered, or was known to."""
+        """When each instance of an address there last answered, or was known to; and one that is to go, as long as it
+        had what came by tunnels.
+        """
         host = self._hosts[name]
-        return [host.answered.get(i.uid, -1e9) for i in host.ordered() if address in i.anycast]
+        stay = [host.answered.get(i.uid, -1e9) for i in host.ordered() if address in i.anycast]
+        return [*stay, host.let_in.get(address, -1e9)]
 
     def carries(self, here: HostName, there: HostName, address: Address) -> bool:
         """Whether a packet that `here` sends by the tunnel is answered: it goes to instances of `there` alone."""

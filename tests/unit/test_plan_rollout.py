@@ -13,7 +13,7 @@ from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, Strategy
-from anypop.plan.rollout import Seen, advance, changes_at, next_due, progress, vantages_worse, waves_of
+from anypop.plan.rollout import Seen, advance, changes_at, next_due, progress, vantages_worse, wants_look, waves_of
 from tests.worlds import AMS, JFK, LAX, LHR
 
 OLD, NEW = "old-template", "new-template"
@@ -403,6 +403,31 @@ def test_vantages_that_never_look_hold_it_up_no_longer_than_the_deadline() -> No
     at = step(rollout(baseline=(look("london"),)), one(AMS, NEW), now=100)
     assert step(at, one(AMS, NEW), now=159.9).wave == 0
     assert step(at, one(AMS, NEW), now=160).wave == 1
+
+
+def test_a_vantage_that_says_nothing_is_no_pass() -> None:
+    """Inconclusive is neither well nor worse: a look without it does not let the wave through before the deadline, and
+    those that look go on counting.
+    """
+    at = step(rollout(baseline=(look("london"), look("oslo"))), one(AMS, NEW), now=100)
+    for seen in ((), (look("oslo"),)):
+        half = replace(at, seen=seen, seen_at=103)
+        waits = step(half, one(AMS, NEW), now=110)
+        assert (waits.wave, waits.phase, waits.reason) == (0, RolloutPhase.RUNNING, Reason.BAKING)
+        assert wants_look(waits) is False, "they are asked again"
+        assert step(half, one(AMS, NEW), now=160).wave == 1, "a vantage that is gone for good keeps nobody for ever"
+    worse = step(replace(at, seen=(look("oslo", 0),), seen_at=103), one(AMS, NEW), now=110)
+    assert (worse.phase, worse.reason) == (RolloutPhase.REVERTED, Reason.VANTAGES_WORSE)
+    broken_before = step(rollout(baseline=(look("london"), look("oslo", 2))), one(AMS, NEW), now=100)
+    told = replace(broken_before, seen=(look("london"),), seen_at=103)
+    assert step(told, one(AMS, NEW), now=110).wave == 1, "it proves nothing either way"
+
+
+def test_what_vantages_see_counts_after_the_deadline_too() -> None:
+    """A look that comes in as late as the deadline passes is a look all the same."""
+    at = step(rollout(baseline=(look("london"),)), one(AMS, NEW), now=100)
+    late = step(replace(at, seen=(look("london", 0),), seen_at=159), one(AMS, NEW), now=161)
+    assert (late.phase, late.reason) == (RolloutPhase.REVERTED, Reason.VANTAGES_WORSE)
 
 
 # when to look again

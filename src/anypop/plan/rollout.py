@@ -105,10 +105,12 @@ def _onward(
     rollout = replace(rollout, well_since=well_since, reason=Reason.BAKING, message="", may_stop_first=frozenset())
     if now < well_since + rollout.strategy.bake_s:
         return rollout
-    if rollout.baseline and now < well_since + rollout.strategy.deadline_s:
-        if rollout.seen_at is None or rollout.seen_at < well_since:
-            return rollout  # the vantages have not looked yet
-        worse = vantages_worse(rollout.baseline, rollout.seen)
+    if rollout.baseline:
+        looked = rollout.seen_at is not None and rollout.seen_at >= well_since
+        worse = vantages_worse(rollout.baseline, rollout.seen) if looked else []
+        unknown = not looked or _silent(rollout.baseline, rollout.seen)
+        if unknown and not worse and now < well_since + rollout.strategy.deadline_s:
+            return rollout  # they have not looked yet, or not all that could tell: that is neither well nor worse
         if worse and rollout.previous:
             return replace(
                 rollout,
@@ -151,8 +153,9 @@ def wants_look(rollout: Rollout) -> bool | None:
     if rollout.phase is not RolloutPhase.RUNNING:
         return None
     if rollout.baseline:
-        waits = rollout.well_since is not None and (rollout.seen_at is None or rollout.seen_at < rollout.well_since)
-        return False if waits else None
+        since, seen_at = rollout.well_since, rollout.seen_at
+        unknown = since is not None and (seen_at is None or seen_at < since or _silent(rollout.baseline, rollout.seen))
+        return False if unknown else None
     return True if not rollout.ready and rollout.wave == 0 and rollout.seen_at is None else None
 
 
@@ -164,6 +167,12 @@ def vantages_worse(before: Iterable[Landing], now: Iterable[Landing]) -> list[st
         for look in now
         if not look.whole and (old := was.get(look.vantage)) is not None and old.whole
     ]
+
+
+def _silent(before: Iterable[Landing], now: Iterable[Landing]) -> bool:
+    """Whether a vantage that got all its answers before does not tell now."""
+    told = {look.vantage for look in now}
+    return any(look.whole and look.vantage not in told for look in before)
 
 
 def progress(revision: int, incarnations: Iterable[Incarnation]) -> tuple[int, int]:
