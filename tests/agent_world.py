@@ -81,6 +81,7 @@ from anypop.model.workload import Container, Port
 POP = CityCode("LHR")
 HOST = HostName(POP)
 HEALTHY_AFTER_S = 0.2
+SETTLES_S = 30.0  # so long nobody doubts that one which was started anew will answer
 COVERS = (IPv4Network("192.0.2.0/24"), IPv4Network("203.0.113.0/24"))
 UPSTREAMS = tuple(
     Upstream(
@@ -227,7 +228,8 @@ class FakeHost:
         """The processes of these containers end."""
         for key, seen in self.containers.items():
             if key in keys and seen.state is ContainerState.RUNNING:
-                self.memory = memory.process_died(seen, Reason.EXITED, self.memory, self.now)
+                why = Reason.RESTART_ASKED if self._is_asked_to_end(seen) else Reason.EXITED
+                self.memory = memory.process_died(seen, why, self.memory, self.now)
                 self.containers[key] = replace(
                     seen, state=ContainerState.EXITED, pid=0, exit_code=code, finished_at=self.now
                 )
@@ -464,6 +466,7 @@ class FakeHost:
                 assert self.containers[step.uid, step.container].state is ContainerState.RUNNING
             case StopContainers():
                 self._guard_removal(step.uid, "stop")
+                self._guard_restart(step.uid)
                 self.end({(step.uid, stop.container) for stop in step.stops})
             case DeleteNamespace():
                 self._guard_removal(step.uid, "unbind")
@@ -495,6 +498,7 @@ class FakeHost:
             return
         if seen.state is ContainerState.RUNNING:
             self._guard_removal(step.uid, "stop")
+            self._guard_restart(step.uid)
             self.die(step.uid)
         elif self.page is not None and step.uid in {x.removal.uid for x in self.page.leaving}:
             self._guard_removal(step.uid, "remove")
@@ -578,9 +582,35 @@ class FakeHost:
 
     def _must_end(self, uid: str) -> bool:
         """Whether it is stopped to be started anew: since somebody asked for it, or for what it does to its host."""
+        return any(c.uid == uid and self._is_asked_to_end(c) for c in self.containers.values())
+
+    def _is_asked_to_end(self, seen: ContainerSeen) -> bool:
+        """Whether somebody has asked for a restart since it was made."""
         ordered = self.page.order.instances if self.page is not None else ()
-        asked = {i.uid: i.restarts for i in ordered}
-        return any(c.uid == uid and c.asked < asked.get(uid, 0) for c in self.containers.values())
+        return any(i.uid == seen.uid and seen.asked < i.restarts for i in ordered)
+
+    def _guard_restart(self, uid: str) -> None:
+        """Of those of one workload that somebody wants restarted, no two are down where that leaves nobody."""
+        ordered = self.page.order.instances if self.page is not None else ()
+        mine = next((i for i in ordered if i.uid == uid), None)
+        if mine is None or self._is_leaving(uid) or not self._must_end(uid) or not self.may_be_well(uid):
+            return
+        mates = [i for i in ordered if i.workload_id == mine.workload_id and i.name != mine.name]
+        if not any(self.may_be_well(i.uid) for i in mates):
+            down = [i.name for i in mates if self._goes_on_restarting(i)]
+            assert not down, f"9: {mine.name} is started anew while {down[0]} is, and nobody else serves"
+
+    def _goes_on_restarting(self, instance: InstanceOrder) -> bool:
+        """Whether it was taken down for a restart a moment ago and has not come back."""
+        if not instance.restarts or self._is_leaving(instance.uid):
+            return False
+        there = [c for c in self.containers.values() if c.uid == instance.uid]
+        return all(
+            c.state is ContainerState.CREATED
+            or (c.state is ContainerState.RUNNING and self.now - (c.started_at or self.now) < SETTLES_S)
+            for c in there
+            if c.past.last is None or c.past.last.reason is Reason.RESTART_ASKED
+        ) and not any(c.state is ContainerState.EXITED for c in there)
 
     def _is_leaving(self, uid: str) -> bool:
         assert self.page is not None

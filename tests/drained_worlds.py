@@ -157,7 +157,9 @@ class Platform:
             return []
         ran = self.ran.get(name, {})
         return [
-            i.uid for i in order.instances if ran.get(i.uid, 0) > 1 and self.bad.isdisjoint(c.image for c in i.containers)
+            i.uid
+            for i in order.instances
+            if ran.get(i.uid, 0) > 1 and self.bad.isdisjoint(c.image for c in i.containers)
         ]
 
     def told(self, name: HostName) -> list[tuple[Prefix, str]]:

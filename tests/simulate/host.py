@@ -338,9 +338,8 @@ class Host(FakeHost):
                 self.unasked.add(step.instance.uid)
         if isinstance(step, BeginDrain) and not step.behind:
             return  # nobody knows its addresses any more: there is nothing to pin
-        if isinstance(step, RemoveRoute) and step.entry is Entry.TUNNEL:
-            if any(self.answers_at(m.short, step.address) for m in self.inbound.get(step.address, ())):
-                self.let_in[step.address] = self.world.now
+        if isinstance(step, RemoveRoute) and step.entry is Entry.TUNNEL and self._lets_in(step.address):
+            self.let_in[step.address] = self.world.now
         self._take_effect(step)
         if isinstance(step, Tell):
             self.tunnels.told(self.name)
@@ -349,6 +348,10 @@ class Host(FakeHost):
         if isinstance(step, BeginDrain) and self.world.chance(0.5):
             self.busy.add(step.uid)
             self.world.after(self.world.between(0.1, 14.0), lambda: self._flows_end(step.uid))
+
+    def _lets_in(self, address: Address) -> bool:
+        """Whether what comes by a tunnel is answered here."""
+        return any(self.answers_at(member.short, address) for member in self.inbound.get(address, ()))
 
     def _flows_end(self, uid: str) -> None:
         self.busy.discard(uid)

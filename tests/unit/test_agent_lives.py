@@ -126,7 +126,7 @@ def test_a_restart_of_the_instance_begins_with_its_init_containers() -> None:
     assert (one.uid, "web") not in host.containers
     settle(host)
     assert not before & {seen.id for seen in host.containers.values()}
-    assert (told(host).init[0].restarts, told(host).containers[0].last_reason) == (1, Reason.EXITED)
+    assert (told(host).init[0].restarts, told(host).containers[0].last_reason) == (1, Reason.RESTART_ASKED)
 
 
 def test_who_says_nothing_of_its_end_ends_as_before() -> None:

@@ -1,5 +1,5 @@
-"""Drains, updates, scales and ways back that are asked for within a moment: they commute. And a way back out of a revision
-that was good once and answers nowhere now: nothing holds it up.
+"""Drains, updates, scales and ways back that are asked for within a moment commute; and a way back out of a revision
+that was good once and answers nowhere now is open: nothing holds it up.
 """
 
 from collections.abc import Callable
@@ -115,7 +115,7 @@ EVERY_ORDER = tuple(permutations(ACTS))
 def test_a_drain_an_update_a_scale_and_a_way_back_commute(
     late: HostName, cpu_millis: int, orders: tuple[tuple[Act, ...], ...]
 ) -> None:
-    """In each of their twenty-four orders the end is the same but for the one thing in which two of them contradict each
+    """In each of their orders the end is the same but for the one thing in which two of them contradict each
     other: the later of update and way back says which image it is.
     """
     ends = {acts: in_this_order(acts, late=late, cpu_millis=cpu_millis) for acts in orders}

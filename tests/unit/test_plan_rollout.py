@@ -219,6 +219,25 @@ def test_one_that_ends_and_starts_again_ends_it_at_once() -> None:
     assert "exit code 3" in at.message
 
 
+def test_a_restart_that_somebody_asked_for_is_no_fault_of_the_change() -> None:
+    """It neither ends the rollout nor counts as ready meanwhile: the instance proves itself again, in time."""
+    at = step(rollout(), one(AMS, NEW, life=1), now=101)
+    assert at.ready
+    asked = container(restarts=1, last_reason=Reason.RESTART_ASKED)
+    for phase, reason in (
+        (Phase.STARTING, Reason.STARTING), (Phase.STARTING, Reason.PROBE_PENDING), (Phase.FAILED, Reason.RESTART_ASKED),
+    ):  # fmt: skip
+        comes = one(AMS, NEW, life=1, healthy=False, phase=phase, reason=reason, containers=(asked,))
+        after = step(at, comes, now=102)
+        assert (after.phase, after.ready, after.wave) == (RolloutPhase.RUNNING, frozenset(), 0)
+        late = step(after, comes, now=163)
+        assert (late.phase, late.reason) == (RolloutPhase.REVERTED, Reason.DOES_NOT_BECOME_HEALTHY)
+    back = step(at, one(AMS, NEW, life=1, containers=(asked,)), now=104)
+    assert (back.phase, len(back.ready)) == (RolloutPhase.RUNNING, 1)
+    ill = one(AMS, NEW, life=1, healthy=False, containers=(asked,))
+    assert step(at, ill, now=102).phase is RolloutPhase.REVERTED, "one that runs and answers no more is another matter"
+
+
 def test_one_that_was_healthy_and_is_no_longer_ends_it() -> None:
     """While baking, and in any wave before the one under way."""
     at = step(rollout(), one(AMS, NEW), now=100)

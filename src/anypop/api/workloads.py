@@ -206,6 +206,8 @@ async def restart_instance(
     """Start an instance's containers anew.
 
     In its place and with its addresses. What is connected to it is cut off; others of its PoP take the new connections.
+    Those of one host that are asked for at once go one after the other. Refused while one on another host of the PoP is
+    being started anew and nobody else serves there.
     """
     declared = platform.workload(stack, workload_id)
     found = running.container(platform, declared, name, "")

@@ -16,6 +16,7 @@ from typing import Any
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter, Look
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
+from anypop.control.restarts import restarts_beside
 from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
 from anypop.control.state import Declaration, Revision, State
 from anypop.model.announce import Scope, ScopeRule
@@ -158,13 +159,21 @@ def delete(workload_id: WorkloadId) -> Alter:
 
 
 def restart(uid: str) -> Alter:
-    """Have the containers of an incarnation started anew, in its place and with its addresses."""
+    """Have the containers of an incarnation started anew, in its place and with its addresses. Those of one host are
+    started one after the other by their agent. The step raises `Precondition` where another host of the PoP does so at
+    this moment and nobody would be left there.
+    """
 
     def alter(before: State, now: float) -> State:
         placed = before.incarnations.get(uid)
         if placed is None:
             raise Precondition("it is being taken down")
         life = placed.incarnation
+        if beside := restarts_beside(before, life, now):
+            raise Precondition(
+                f"{beside.name} on {beside.host} is being started anew at this moment, and no other instance serves in "
+                f"{life.pop}: wait until that one serves"
+            )
         again = replace(placed, incarnation=replace(life, restarts=life.restarts + 1))
         return replace(before, incarnations=with_entries(before.incarnations, {uid: again}))
 

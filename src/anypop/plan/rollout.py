@@ -197,7 +197,14 @@ def _is_not_asked(seen: Seen) -> bool:
     it has to prove itself again, within the deadline.
     """
     report = seen.report
-    return seen.trusted and not seen.healthy and report is not None and report.reason is Reason.PROBE_PENDING
+    if report is None or not seen.trusted or seen.healthy:
+        return False
+    return report.reason is Reason.PROBE_PENDING or (report.phase is not Phase.RUNNING and _is_restarted(report))
+
+
+def _is_restarted(report: InstanceReport) -> bool:
+    """Whether its last life ended since somebody asked for that: no fault of what it is made from."""
+    return any((c.last_reason or c.reason) is Reason.RESTART_ASKED for c in report.every_container)
 
 
 def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tuple[Reason, str]]:
@@ -213,6 +220,7 @@ def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tu
         if (
             own
             and report is not None
+            and not _is_restarted(report)
             and (ended := next((c for c in report.every_container if c.restarts or c.phase is Phase.FAILED), None))
         ):
             why = (ended.last_reason or ended.reason).says
@@ -225,6 +233,7 @@ def _worse(rollout: Rollout, changed: Sequence[Seen], now: float) -> Iterator[tu
             and uid in rollout.ready
             and not seen.healthy
             and report is not None
+            and not _is_not_asked(seen)
             and report.phase is not Phase.DELETING
         ):
             yield Reason.DOES_NOT_BECOME_HEALTHY, f"{name} was healthy and is no longer: {report.reason.says}"

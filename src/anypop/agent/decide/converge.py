@@ -10,7 +10,7 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials, lives, newcomers, returning, volumes
+from anypop.agent.decide import dials, lives, newcomers, restarts, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
@@ -116,8 +116,8 @@ def next_due(facts: Facts, now: float) -> float | None:
     memory, order = facts.observed.memory, facts.order
     times = [t.until for t in memory.trouble.values()]
     times += [last.until for last in memory.asked.values()]
-    for restarts in memory.restarts.values():
-        times += [restarts.at, restarts.at + EXIT_KNOWN_S]
+    for ended in memory.restarts.values():
+        times += [ended.at, ended.at + EXIT_KNOWN_S]
     times += [since + order.decay_s for since in memory.graceful_since.values()]
     times += [since + order.drain_s for since in memory.draining_since.values()]
     if facts.tunnel is not None:
@@ -126,6 +126,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [since + after for since in memory.lingering.values() for after in LINGER_LOOKS_S]
     times += returning.due(facts)
     times += newcomers.due(facts, now)
+    times += restarts.due(facts)
     times += [since + dials.LEARN_S for since in memory.steered_since.values()]
     if any(facts.observed.live.values()):
         times.append(now + LOOK_S)
@@ -246,7 +247,7 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     lacking = [p for a in instance.addresses() if facts.observed.external.get(p := network_of(a.external)) != key]
     if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
         steps.append(SetExternal(instance=instance, lane=lane))
-    if there and (ending := lives.stale(instance, facts)):
+    if there and (ending := lives.stale(instance, facts, now)):
         return [*steps, *ending]
     pulls = [pull for c in instance.every_container if c.name not in there and (pull := _pull(c, uid, facts))]
     if pulls:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
 from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.restarts import waits_for
 from anypop.agent.decide.steps import RemoveContainer, RunHook, Step, Stop, StopContainers, hook_lane, instance_lane
 from anypop.model.announce import Address
 from anypop.model.names import InstanceName
@@ -25,10 +26,11 @@ def first(instance: InstanceOrder) -> Container | None:
     return instance.containers[0] if shares else None
 
 
-def stale(instance: InstanceOrder, facts: Facts) -> list[Step]:
+def stale(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     """The end of all that must end before anything else is done."""
     there = facts.containers_of(instance.uid)
-    ending = [seen for seen in there.values() if _must_end(seen, instance, facts)]
+    restarts_now = waits_for(instance, facts, now) is None
+    ending = [seen for seen in there.values() if _must_end(seen, instance, facts, restarts_now)]
     owner = first(instance)
     if owner is not None:
         holder = there.get(owner.name)
@@ -103,8 +105,8 @@ def ended(
     return [stop, *removals]
 
 
-def _must_end(seen: ContainerSeen, instance: InstanceOrder, facts: Facts) -> bool:
-    asked = seen.asked < instance.restarts
+def _must_end(seen: ContainerSeen, instance: InstanceOrder, facts: Facts, restarts_now: bool) -> bool:
+    asked = seen.asked < instance.restarts and restarts_now
     match seen.state:
         case ContainerState.RUNNING:
             failed = seen.key in facts.observed.liveness_failed or seen.id in facts.observed.memory.hook_failed

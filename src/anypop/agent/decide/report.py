@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from math import gcd
 from typing import TypedDict
 
-from anypop.agent.decide import milestones, volumes
+from anypop.agent.decide import milestones, restarts, volumes
 from anypop.agent.decide.announcements import is_vacant, reason_for
 from anypop.agent.decide.backbone import FULL
 from anypop.agent.decide.elements import (
@@ -191,15 +191,19 @@ def _phase(
     if verdict.healthy:
         drains = instance.uid in facts.superseded and facts.is_pinned(instance.uid)
         runs = Reason.NOT_ASKED if verdict.reason is Reason.NOT_ASKED else Reason.RUNNING
-        return Phase.RUNNING, Reason.DRAINING if drains else runs, _notes(instance, verdict, facts)
+        return Phase.RUNNING, Reason.DRAINING if drains else runs, _notes(instance, verdict, facts, at)
     return (
         (Phase.STARTING if verdict.reason is Reason.PROBE_PENDING else Phase.RUNNING), verdict.reason, verdict.message
     )  # fmt: skip
 
 
-def _notes(instance: InstanceOrder, verdict: ProbeVerdict, facts: Facts) -> str:
-    """What its owner should know of one that runs: where it does not answer, what is not asked, what it costs."""
+def _notes(instance: InstanceOrder, verdict: ProbeVerdict, facts: Facts, at: float) -> str:
+    """What its owner should know of one that runs: where it does not answer, what is not asked, what it waits for, what
+    it costs.
+    """
     notes = [verdict.message] if verdict.message else []
+    if first := restarts.waits_for(instance, facts, at):
+        notes.append(f"its restart waits until {first.name}, which is started anew too, serves again")
     if unasked := unasked_ports(instance):
         notes.append(f"not asked: {', '.join(f'UDP {port}' for port in unasked)} (a dns or udp readiness probe does)")
     trouble = facts.observed.memory.trouble.get(inside_lane(instance.name, instance.uid))
