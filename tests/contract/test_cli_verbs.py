@@ -80,6 +80,8 @@ def test_a_difference_is_shown_and_nothing_is_sent_where_any_file_is_wrong(call:
     (there / "both.yaml").write_text(yaml.safe_dump_all([workload("web", replicas=2, anycast=True), workload("api")]))
     ran = call("diff", "-f", str(there))
     assert ran.code == 1 and "minReplicas" in ran.out and "api: is so already" in ran.out
+    assert "creates 2 instances: web-eu-ams-1, web-eu-lhr-1" in ran.out and "touches no process that stays" in ran.out
+    assert "price: " in ran.out
     wrong = there / "wrong.json"
     wrong.write_text(json.dumps(workload("new", image="") | {"colour": "red"}))
     refused = call("apply", "-f", str(there))
@@ -113,6 +115,19 @@ def test_what_get_prints_as_yaml_is_what_apply_takes(call: Call, there: Path) ->
     again = call("apply", "-f", "-", "-o", "json", stdin=printed)
     assert again.code == 0, again.err
     assert [one["action"] for one in json.loads(again.out)["applied"]] == ["unchanged", "unchanged"]
+
+
+def test_a_name_and_what_was_read_of_another_make_a_workload_of_their_own(call: Call, there: Path) -> None:
+    """A name becomes a slug as control makes it; the id of the one that was copied is not taken along."""
+    named = {key: value for key, value in workload("Mine, too!").items() if key != "slug"}
+    (there / "both.yaml").write_text(yaml.safe_dump(named))
+    assert "mine-too created" in call("apply", "-f", str(there), "--timeout", "30").out
+    assert "mine-too unchanged" in call("apply", "-f", str(there)).out
+    copied = yaml.safe_load(call("get", "workload", "api", "-o", "yaml").out)
+    copied["spec"]["containers"]["app"].pop("env")
+    ran = call("apply", "-f", "-", "--timeout", "30", stdin=yaml.safe_dump(copied | {"slug": "copy", "name": "copy"}))
+    assert "copy created" in ran.out, ran.err
+    assert {"workload/api", "workload/copy", "workload/mine-too"} < set(names(call("get", "workloads", "-o", "name")))
 
 
 def test_every_kind_can_be_listed_and_described(call: Call, there: Path) -> None:

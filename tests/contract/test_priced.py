@@ -31,9 +31,10 @@ def test_an_address_that_there_is_none_of_is_an_error_and_nothing_is_created(wor
     """
     first = views.anycast_of(world.create("first", cities=("AMS",)))
     assert len(first) == 2
-    refused = world.call("POST", BASE, json=a_body("second", cities=("LHR",)))
-    assert refused.status_code == 400
-    assert refused.json()["code"] == 9 and "Nothing was created" in refused.json()["message"]
+    for path in ("/anypop/v1/stacks/default/plan", BASE):
+        refused = world.call("POST", path, json=a_body("second", cities=("LHR",)))
+        assert refused.status_code == 400
+        assert refused.json()["code"] == 9 and "Nothing was created" in refused.json()["message"]
     assert [w["slug"] for w in world.get(BASE)["results"]] == ["first"]
     assert views.anycast_of(world.get(f"{BASE}/first")["workload"]) == first
     assert views.anycast_of(world.create("plain", cities=("LHR",), anycast=False)) == []
@@ -51,6 +52,8 @@ def test_a_city_that_is_written_twice_is_one(world: World) -> None:
     names = [i["name"] for i in world.instances("twice")]
     assert names == ["twice-eu-ams-0", "twice-eu-ams-1", "twice-eu-lhr-0", "twice-eu-lhr-1"]
     assert views.expected(made) == len(names)  # for so many the command line waits
+    dry = world.send("POST", "/anypop/v1/stacks/default/plan", once)
+    assert (dry["created"], dry["deleted"], dry["replaced"], dry["price"]["difference"]) == ([], [], [], 0)
     told = world.send("POST", "/anypop/v1/stacks/default/workloads/twice/preview", once)
     assert told["instances"] == {"before": 4, "after": 4}
     assert told["quote"]["before"] == told["quote"]["after"]

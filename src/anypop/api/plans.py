@@ -63,6 +63,8 @@ async def plan_workload(
         alter = platform.within_quota(alter, stack)
     confirmed = frozenset([workload]) if current is not None else frozenset[WorkloadId]()
     before, after = await platform.core.tried(alter, confirmed=confirmed)
+    if current is None:
+        declare.refuse_without_address(workload)(after)
     changes = before.workloads.get(workload) != after.workloads.get(workload)
     action = _action(current, made, changes=changes)
     return {"action": action} | _told(platform, before, after, current=current, made=made)

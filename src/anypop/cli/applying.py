@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from anypop.cli import changes, kinds, rollouts, views, watch
+from anypop.cli import changes, dry_runs, kinds, rollouts, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.compose import Wishes
 from anypop.cli.deleting import losses, take_down
@@ -18,7 +18,6 @@ from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.manifests import Manifest, read
 from anypop.cli.options import Files, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
-from anypop.cli.workloads import without_effect
 
 Cities = Annotated[
     str,
@@ -34,7 +33,7 @@ Prune = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One workload of the files beside what is there. `told`: control's price or difference."""
+    """One workload of the files beside what is there. `told`: control's dry run of it."""
 
     manifest: Manifest
     current: views.Data | None
@@ -42,7 +41,7 @@ class Planned:
 
     @property
     def action(self) -> str:
-        return "create" if self.current is None else "change" if self.told.get("changes") else "nothing"
+        return str(self.told.get("action"))
 
     @property
     def slug(self) -> str:
@@ -157,10 +156,8 @@ def _beside(call: Call, one: Manifest) -> Planned:
         raise Failure(
             f"{one.slug} is being taken down: 'anypop wait workload/{one.slug} --for gone' tells when it is gone"
         )
-    if current is None:
-        told = call.client.call("POST", "/anypop/v1/quote", what=one.slug, body={"workload": one.document})
-    else:
-        told = changes.preview(call, str(current.get("slug")), changes.at_version(one.document, current))
+    path = f"{call.stack_path('anypop')}/plan"
+    told = call.client.call("POST", path, what=one.slug, body={"workload": one.document})
     return Planned(manifest=one, current=current, told=told)
 
 
@@ -168,11 +165,8 @@ def _differences(planned: Sequence[Planned]) -> Iterator[Shown]:
     for one in planned:
         yield [(f"{one.slug}: ", "bold"), (_AHEAD[one.action], "")]
         yield from one.manifest.notes
-        if one.action == "create":
-            yield views.quote(one.told)
-            yield from without_effect(one.told)
-        elif one.action == "change":
-            yield from changes.difference(one.told)
+        if one.action != "nothing":
+            yield from dry_runs.lines(one.told)
 
 
 _AHEAD = {"create": "is not there yet", "change": "is another", "nothing": "is so already"}

@@ -5,6 +5,7 @@ In: a file or a few words. Out: one request to control, which rolls the change o
 watches, and may be interrupted at any time without harm.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -229,12 +230,7 @@ def ended(call: Call, made: views.Data, *, wait: bool, timeout: float, changes: 
 
 def difference(told: views.Data) -> list[Shown]:
     """What changes, whether processes are made anew for it, and the price if that changes."""
-    rows: list[list[Cell]] = [
-        [str(c.get("path")), ("(secret)" if c.get("secret") else views.text(c.get("before")), "red"),
-         ("(another)" if c.get("secret") else views.text(c.get("after")), "green")]
-        for c in told.get("changes") or []
-    ]  # fmt: skip
-    shown: list[Shown] = [Table(columns=[Column(head="FIELD"), Column(head="NOW"), Column(head="THEN")], rows=rows)]
+    shown: list[Shown] = [fields(told.get("changes") or [])]
     count = told.get("instances") or {}
     if told.get("new_processes"):
         waves = ", then ".join(" ".join(wave) for wave in told.get("waves") or [])
@@ -250,3 +246,13 @@ def difference(told: views.Data) -> list[Shown]:
             "then"
         )
     return [*shown, *without_effect(told)]
+
+
+def fields(changed: Sequence[views.Data]) -> Table:
+    """Each field that changes, as it is and as it will be; of a secret only that it does."""
+    rows: list[list[Cell]] = [
+        [str(c.get("path")), ("(secret)" if c.get("secret") else views.text(c.get("before")), "red"),
+         ("(another)" if c.get("secret") else views.text(c.get("after")), "green")]
+        for c in changed
+    ]  # fmt: skip
+    return Table(columns=[Column(head="FIELD"), Column(head="NOW"), Column(head="THEN")], rows=rows)

@@ -12,6 +12,7 @@ from typing import Any
 from anypop.cli.compose import Wishes, is_compose, workloads_of
 from anypop.cli.declaration import documents_of, named, unwrapped
 from anypop.cli.failure import Failure, usage
+from anypop.model.names import slug_of
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -70,7 +71,14 @@ def _manifests(path: Path, where: str, document: Any, wishes: Wishes) -> Iterato
     several = document if isinstance(document, list) else [document]
     for found in several:
         workload = unwrapped(found, where)
-        slug = str(workload.get("slug") or workload.get("name") or "")
+        slug = str(workload.get("slug") or slug_of(str(workload.get("name") or "")))
         if not slug:
             raise usage(f"{where}: the workload has neither a name nor a slug")
-        yield Manifest(where=where if len(several) == 1 else f"{where}: {slug}", slug=slug, document=workload)
+        # of what was read from control its own members: they belong to the one that was read
+        own = {key: value for key, value in workload.items() if key not in _OF_CONTROL}
+        yield Manifest(
+            where=where if len(several) == 1 else f"{where}: {slug}", slug=slug, document=own | {"slug": slug}
+        )
+
+
+_OF_CONTROL = ("id", "stackId", "status", "warnings")
