@@ -26,6 +26,13 @@ Words = Annotated[
         help="What to look at: workloads, instances, pops, hosts, ... as 'workload web' or 'workload/web'.",
     ),
 ]
+OrNone = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KIND NAME...]",
+        help="What to look at: workloads, instances, pops, hosts, ... as 'workload web' or 'workload/web'.",
+    ),
+]
 OfWorkload = Annotated[
     str,
     typer.Option(
@@ -54,14 +61,19 @@ def register(root: typer.Typer) -> None:
         anypop get workload web -o yaml > web.yaml
         anypop get pop LHR -o json
         anypop get workloads -o name
+        anypop get
         """,
     )
-    def get(call: Call, words: Words, *, workload: OfWorkload = "") -> None:
+    def get(call: Call, words: OrNone = None, *, workload: OfWorkload = "") -> None:
         """Rows of any kind, as a table or as control has them. '-o name' prints KIND/NAME alone.
 
-        Kinds: workloads, instances, stacks, pops, hosts, rollouts, revisions, announcements, drains, dials, locations,
-        vantages, credentials, events.
+        Without words: the kinds that there are.
         """
+        if not words:
+            told = [{"kind": k.plural, "short": [k.name, *k.short], "about": k.about} for k in kinds.KINDS]
+            table = kinds.plain(("KIND", "kind"), ("ALSO", "short"), ("WHAT", "about"), empty="none")
+            call.screen.result(told, lambda: [table(told)])
+            return
         kind, names = kinds.split(words)
         show(call, kind, kinds.chosen(call, kind, names, workload), one=len(names) == 1)
 

@@ -182,6 +182,8 @@ def workload(found: Data) -> Table:
         )
         rows.append([f"container {name}", text(container.get("image"))])
         rows.append(["  asks for", f"{text(asked.get('cpu'))} vCPU, {text(asked.get('memory'))}"])
+        if most := (container.get("resources") or {}).get("limits"):
+            rows.append(["  at most", f"{text(most.get('cpu'))} vCPU, {text(most.get('memory'))}"])
         rows.append(["  ports", text(ports)])
     for name, target in (found.get("targets") or {}).items():
         rows.append([f"target {name}", f"{', '.join(cities_of(target))} x {replicas_of(target)}"])
