@@ -70,7 +70,9 @@ def register(root: typer.Typer) -> None:
         Without words: the kinds that there are.
         """
         if not words:
-            told = [{"kind": k.plural, "short": [k.name, *k.short], "about": k.about} for k in kinds.KINDS]
+            told: list[views.Data] = [
+                {"kind": k.plural, "short": [k.name, *k.short], "about": k.about} for k in kinds.KINDS
+            ]
             table = kinds.plain(("KIND", "kind"), ("ALSO", "short"), ("WHAT", "about"), empty="none")
             call.screen.result(told, lambda: [table(told)])
             return
