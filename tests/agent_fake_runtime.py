@@ -23,17 +23,24 @@ from anypop.model.confinement import Confinement
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
 from anypop.model.streams import CommandRequest, Frame
+from anypop.model.surroundings import Login
 from anypop.model.workload import Container
 
 
 class FakeRuntime:
-    """`images`: those that are here; `registry`: those that can be pulled. Commands run inside are `true`, `false`
-    and `sleep`.
+    """`images`: those that are here; `registry`: those that can be pulled, `logins`: as whom some of them are.
+    Commands run inside are `true`, `false` and `sleep`.
     """
 
-    def __init__(self, images: set[str] | None = None, registry: set[str] | None = None) -> None:
+    def __init__(
+        self,
+        images: set[str] | None = None,
+        registry: set[str] | None = None,
+        logins: dict[str, Login] | None = None,
+    ) -> None:
         self.images = images or set()
         self.registry = registry or set()
+        self.logins = logins or {}
         self._fetched: set[str] = set()
         self._all: dict[Key, ContainerSeen] = {}
         self._made_from: dict[Key, Container] = {}
@@ -67,6 +74,8 @@ class FakeRuntime:
             return
         if step.image not in self.registry:
             raise WorldError(f"pull {step.image}", "no such image in the registry")
+        if step.image in self.logins and step.login != self.logins[step.image]:
+            raise WorldError(f"pull {step.image}", "unauthorized: authentication required")
         self.images.add(step.image)
         self._fetched.add(step.image)
 

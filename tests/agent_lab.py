@@ -246,7 +246,14 @@ class Control:
 class PopLab:
     """Everything together. `name` is one test module's; with the process it is unique, so two runs go side by side."""
 
-    def __init__(self, name: str, upstreams: tuple[str, ...] = ("one",), *, bfd_ms: int = 100) -> None:
+    def __init__(
+        self,
+        name: str,
+        upstreams: tuple[str, ...] = ("one",),
+        *,
+        bfd_ms: int = 100,
+        podman_env: dict[str, str] | None = None,
+    ) -> None:
         self.prefix = prefix = f"{name}{os.getpid() % 46656:x}"
         self.router = f"{prefix}-pop-lhr"
         self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
@@ -260,7 +267,7 @@ class PopLab:
             self.upstreams = Upstreams(prefix, self.router, self.folder, upstreams, bfd_ms)
             self._closers.append(self.upstreams.close)
             self.upstreams.open()
-            self.podman = PodmanService(self.folder / "podman", volumes_of=self.state)
+            self.podman = PodmanService(self.folder / "podman", podman_env, volumes_of=self.state)
             self._closers.append(self.podman.stop)
             self.podman.start()
             self.podman.import_web_image()

@@ -28,6 +28,7 @@ from anypop.model.workload import Probe, ProbeKind
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
 from tests.podman_service import WEB, PodmanService
+from tests.private_registry import PrivateRegistry
 from tests.wait import wait_until
 
 PREFIX = "agc"
@@ -495,6 +496,49 @@ def test_an_image_that_is_here_is_enough_and_a_failed_pull_says_why(case: Case) 
             await runtime.carry_out(create(lost))
         with pytest.raises(WorldError):
             await runtime.carry_out(StartContainer(uid="ffffffffff", container="web", lane=""))
+
+    case.run(test)
+
+
+@pytest.fixture(params=["fake", pytest.param("podman", marks=pytest.mark.lab)])
+def guarded(request: pytest.FixtureRequest) -> Iterator[tuple[Case, PrivateRegistry]]:
+    """A runtime, and a registry that wants a password."""
+    folder = Path(tempfile.mkdtemp(prefix="agp-", dir="/tmp"))
+    registry = PrivateRegistry(folder / "registry")
+    if request.param == "fake":
+        fake = FakeRuntime(images={WEB}, registry={registry.image}, logins={registry.image: registry.login})
+        yield Case(make=lambda: fake, kill=lambda *_: None), registry
+        return
+    podman = PodmanService(folder, registry.environment)
+    try:
+        registry.open()
+        podman.start()
+        podman.import_web_image()
+        registry.publish(podman)
+        yield Case(make=lambda: Podman(podman.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None), registry
+    finally:
+        registry.close()
+        podman.stop()
+
+
+def test_an_image_that_is_guarded_comes_with_its_password_alone(guarded: tuple[Case, PrivateRegistry]) -> None:
+    """Without one, or with a wrong one, it is told why, and the password stands in no word of it."""
+    case, registry = guarded
+    wrong = replace(registry.login, password="close sesame")
+
+    async def test(runtime: InstanceRuntime) -> None:
+        pull = PullImage(image=registry.image, registries=(registry.host,), lane="")
+        for login in (None, wrong, replace(registry.login, server="127.0.0.2:1")):
+            with pytest.raises(WorldError, match="authentication required") as error:
+                await runtime.carry_out(replace(pull, login=login, whose="s"))
+            assert "sesame" not in str(error.value)
+        assert not runtime.fetched()
+        await runtime.carry_out(replace(pull, login=registry.login, whose="s"))
+        assert registry.image in runtime.fetched()
+        # what is here is asked for again only where that is wanted, and then it needs the password again
+        await runtime.carry_out(pull)
+        with pytest.raises(WorldError, match="authentication required"):
+            await runtime.carry_out(replace(pull, anew=True))
 
     case.run(test)
 

@@ -124,6 +124,9 @@ class Place:
         folder = Path(tempfile.mkdtemp(prefix="rgs-", dir="/tmp"))
         hosts = [f"{name}:{server.port}" for server in (self.registry, self.secret) for name in ("127.0.0.1", "127.1")]
         told = "".join(f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in hosts)
+        told += (
+            f'[[registry]]\nlocation = "hub.invalid"\n[[registry.mirror]]\nlocation = "{hosts[0]}"\ninsecure = true\n'
+        )
         (folder / "registries.conf").write_text(told)
         self.podman = PodmanService(folder, {"CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf")})
         self.podman.start()
@@ -211,6 +214,16 @@ def test_a_tenant_cannot_find_out_what_listens_where(place: Place) -> None:
     }
     assert told == {"no registry can be reached at HOST, or none that images may come from"}
     assert (asked, place.secret.asked) == ([], [])
+
+
+def test_a_mirror_that_the_operator_sets_is_asked(place: Place) -> None:
+    """In place of a registry that nobody could reach; without being listed it is not."""
+    ours = f"127.0.0.1:{place.registry.port}"
+    place.registry.asked.clear()
+    assert place.pull(whole="hub.invalid/team/mirrored:1")
+    assert place.registry.asked == []
+    assert place.pull(ours, whole="hub.invalid/team/mirrored:1") == ""
+    assert any("/team/mirrored/manifests/" in path for path in place.registry.asked)
 
 
 def test_a_registrys_own_words_are_told(place: Place) -> None:

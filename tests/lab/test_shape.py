@@ -2,8 +2,10 @@
 whom it knows by name. An agent, Podman and the kernel are real; the order is what control would give.
 """
 
+import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -15,12 +17,14 @@ import pytest
 from anypop.agent.naming import namespace_of, own_files_of
 from anypop.host import netns
 from anypop.model.confinement import InstanceRules
-from anypop.model.names import host_label
+from anypop.model.names import StackId, WorkloadId, host_label
 from anypop.model.order import InstanceOrder
+from anypop.model.reasons import Reason
 from anypop.model.surroundings import HostAlias, Resolving, Surroundings
 from anypop.model.workload import Container
 from tests.agent_lab import PopLab, container_pids, instance, tokens, web
 from tests.podman_service import STAY
+from tests.private_registry import PASSWORD, PrivateRegistry
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
@@ -98,15 +102,34 @@ class Inside:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[PopLab]:
-    lab = PopLab("shp")
+def registry() -> Iterator[PrivateRegistry]:
+    registry = PrivateRegistry(Path(tempfile.mkdtemp(prefix="shr-", dir="/tmp")))
     try:
+        registry.open()
+        yield registry
+    finally:
+        registry.close()
+        shutil.rmtree(registry.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def lab(registry: PrivateRegistry) -> Iterator[PopLab]:
+    lab = PopLab("shp", podman_env=registry.environment)
+    try:
+        published(lab, registry, "localhost/guarded:1")
         lab.start_agent()
         lab.give(SHAPED, PLAIN, rules=RULES)
         lab.wait_running(SHAPED.name, PLAIN.name)
         yield lab
     finally:
         lab.close()
+
+
+def published(lab: PopLab, registry: PrivateRegistry, name: str) -> None:
+    """An image of its own, that is in the registry alone."""
+    lab.podman.import_web_image(name)
+    registry.publish(lab.podman, name)
+    assert lab.podman.ask("DELETE", f"/images/{name}").status_code == 200
 
 
 def inside(lab: PopLab, order: InstanceOrder) -> Inside:
@@ -171,3 +194,74 @@ def test_its_files_go_with_it(lab: PopLab) -> None:
     wait_until(lambda: LONG not in container_pids(lab), timeout_s=20, reason="it is gone")
     wait_until(lambda: not files.exists(), timeout_s=10, reason="its files are gone")
     assert inside(lab, PLAIN).text("/etc/hosts")
+
+
+def guarded(
+    registry: PrivateRegistry, n: int, *, stack: str = "a", password: bool = True, always: bool = False
+) -> InstanceOrder:
+    """Instance `n` of a stack, with the image of the registry."""
+    one = instance(n, anycast=False, containers=(replace(web(registry.image), ports=(), always_pull=always),))
+    around = Surroundings(logins=(registry.login,) if password else ())
+    mine = replace(one, stack_id=StackId(stack), workload_id=WorkloadId(f"of {stack}"))
+    return replace(mine, payload=replace(one.payload, around=around))
+
+
+def digest(lab: PopLab, one: InstanceOrder) -> str:
+    """Of the image that it was made from, as it is reported."""
+
+    def told() -> str:
+        report = lab.reported(one.name)
+        return report.containers[0].image_digest if report is not None and report.containers else ""
+
+    return wait_until(told, timeout_s=40, reason="the runtime was asked for the image's digest")
+
+
+def test_a_guarded_image_runs_for_whoever_has_its_password_and_for_nobody_else(
+    lab: PopLab, registry: PrivateRegistry
+) -> None:
+    """Not for a neighbour on the host where it lies already. The password is nowhere to be read."""
+    rules = replace(RULES, registries=(registry.host,))
+    ours, theirs = guarded(registry, 2), guarded(registry, 3, stack="b", password=False)
+    lab.give(PLAIN, ours, theirs, rules=rules)
+    lab.wait_running(ours.name)
+    assert digest(lab, ours).startswith("sha256:")  # as its registry knows it
+
+    def refused() -> str:
+        report = lab.reported(theirs.name)
+        return report.message if report is not None and report.reason is Reason.PULL_FAILED else ""
+
+    wait_until(refused, timeout_s=20, reason="the neighbour is refused")
+    assert "authentication required" in refused()
+    lab.give(PLAIN, ours, removed=tokens(theirs), rules=rules)
+    files = [file for file in (*lab.state.rglob("*"), lab.folder / "agent.log") if file.is_file()]
+    assert lab.state / "images.json" in files, "the search looks where things are kept"
+    assert [file for file in files if PASSWORD.encode() in file.read_bytes()] == []
+    assert PASSWORD not in str(lab.control.reports)
+
+
+def test_an_image_is_pulled_again_where_that_is_asked_for(lab: PopLab, registry: PrivateRegistry) -> None:
+    """The tag stands for another image by now: who does not ask gets the one that is here, who runs keeps his."""
+    rules = replace(RULES, registries=(registry.host,))
+    ours, same, fresh = guarded(registry, 2), guarded(registry, 4), guarded(registry, 5, always=True)
+    published(lab, registry, "localhost/guarded:2")
+    lab.give(PLAIN, ours, same, rules=rules)
+    lab.wait_running(ours.name, same.name)
+    lab.give(PLAIN, ours, same, fresh, rules=rules)
+    lab.wait_running(fresh.name)
+    assert digest(lab, same) == digest(lab, ours) != digest(lab, fresh)
+
+
+def test_an_image_stays_for_a_redeploy_and_then_goes(lab: PopLab, registry: PrivateRegistry) -> None:
+    """With its last instance gone and its registry dead, it runs again; once nobody keeps it, it is off the disk."""
+    rules = replace(RULES, registries=(registry.host,))
+    before, again = [guarded(registry, n) for n in (2, 4, 5)], guarded(registry, 6)
+    lab.give(PLAIN, removed=tokens(*before), rules=rules)
+    wait_until(lambda: len(container_pids(lab)) == 1, timeout_s=20, reason="all but one are gone")
+    registry.close()
+    lab.give(PLAIN, again, rules=rules)
+    lab.wait_running(again.name)
+    lab.give(PLAIN, removed=tokens(again), rules=rules)
+    wait_until(lambda: len(container_pids(lab)) == 1, timeout_s=20, reason="that one is gone as well")
+    lab.give(PLAIN, rules=replace(rules, images_kept_s=0))  # control has heard of it
+    gone = f"/images/{registry.image}/exists"
+    wait_until(lambda: lab.podman.ask("GET", gone).status_code == 404, timeout_s=20, reason="the image is off the disk")

@@ -136,10 +136,11 @@ def _instance(
 
 
 def _metadata(metadata: Mapping[str, Any], seen: Shown) -> dict[str, Any]:
-    """With what the host tells of each container that the API has no field for: how it is shut in, its logs, and how
-    its process before this one ended.
+    """With what the host tells of each container that the API has no field for: how it is shut in, the digest of the
+    image that runs, its logs, and how its process before this one ended.
     """
     told = {f"confinement.anypop/{c.name}": c.confinement.value for c in seen.containers if c.confinement is not None}
+    told |= {f"image-digest.anypop/{c.name}": c.image_digest for c in seen.containers if c.image_digest}
     for c in seen.containers:
         if c.log_bytes is not None:
             told[f"log.anypop/{c.name}"] = f"{c.log_bytes} bytes, begun anew {c.log_turns} times"

@@ -7,6 +7,7 @@ default is given to each. It decides nothing about containers: those belong to t
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,14 @@ _ENTER = (
 # Locks: in shared memory. In files, the other kind, one stays for ever whenever a container is looked at in the moment
 # of its removal. After a command run inside a container (an exec probe) its two monitor processes stay, by default for
 # 300 s, so that its exit code can be asked for: 10 s are plenty.
+_BEGIN, _END = "# made by anypop up, and made anew by it:\n", "# until here\n"
+_SEARCH = "unqualified-search-registries"
+# an earlier version wrote no marks, and nothing else
+_OURS = re.compile(
+    rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}"
+    r'|\A[a-z-]+ = \["docker\.io"\]\n\n\[\[registry\]\]\nlocation = "127\.0\.0\.1:\d+"\ninsecure = true\n',
+    re.DOTALL,
+)
 ENGINE = '[engine]\nlock_type = "shm"\nexit_command_delay = 10\n'
 
 
@@ -95,10 +104,13 @@ class PodmanHome:
 
 
 def write_registries(path: Path, insecure: str) -> None:
-    """A registries.conf that lets Podman speak plain HTTP to the lab's registry, and to no other."""
-    path.write_text(
-        f'unqualified-search-registries = ["docker.io"]\n\n[[registry]]\nlocation = "{insecure}"\ninsecure = true\n'
-    )
+    """A registries.conf that lets Podman speak plain HTTP to the lab's registry. What else stands in it is the
+    operator's (mirrors, other registries) and stays.
+    """
+    kept = _OURS.sub("", path.read_text()) if path.exists() else ""
+    search = "" if _SEARCH in kept else f'{_BEGIN}{_SEARCH} = ["docker.io"]\n{_END}'
+    own = f'{_BEGIN}[[registry]]\nlocation = "{insecure}"\ninsecure = true\n{_END}'
+    path.write_text(f"{search}{kept}{own}")
 
 
 def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:

@@ -103,7 +103,8 @@ class InstanceRules:
     log may be; a container has two, the one that is written and the one before. `unreachable`: networks to which an
     instance may open nothing, whatever the routes say; it answers who asks from there.
     `disk_bytes`: what a container may write beside its image, once its host's disk is nearly full. `nameservers`: whom
-    an instance asks for names where its workload names none.
+    an instance asks for names where its workload names none. `images_kept_s`: how long an image stays on a
+    host where nobody needs it any more.
     """
 
     capabilities: tuple[str, ...] = ADDABLE
@@ -113,11 +114,13 @@ class InstanceRules:
     unreachable: tuple[Prefix, ...] = PRIVATE
     disk_bytes: int = 10 << 30
     nameservers: tuple[Address, ...] = PUBLIC_RESOLVERS
+    images_kept_s: float = 600.0
 
 
 PLAIN_RULES = InstanceRules()
 _SMALLEST_LOG, _LARGEST_LOG = 64 << 10, 1 << 40  # a line of conmon's has up to 8 KiB
 _LEAST_DISK, _MOST_DISK = 1 << 20, 1 << 50
+_LONGEST_KEPT_S = 30 * 86_400
 _MOST_NAMESERVERS = 3  # of glibc
 _FEWEST_PROCESSES, _MOST_PROCESSES = 8, 1 << 20
 
@@ -137,4 +140,6 @@ def problems(rules: InstanceRules, path: str) -> Iterator[Problem]:
     if len(rules.nameservers) > _MOST_NAMESERVERS:
         message = f"has more than {_MOST_NAMESERVERS}; resolvers ask the first {_MOST_NAMESERVERS} alone"
         yield Problem(path=f"{path}.nameservers", message=message)
+    if not 0 <= rules.images_kept_s <= _LONGEST_KEPT_S:
+        yield Problem(path=f"{path}.images_kept_s", message=f"must be 0 to {_LONGEST_KEPT_S}")
     yield from registries.problems(rules.registries, f"{path}.registries")

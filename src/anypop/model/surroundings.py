@@ -67,9 +67,16 @@ def server_of(told: str) -> str:
 
 def login_for(image: str, logins: Iterable[Login]) -> Login | None:
     """The one whose server is the image's registry; of several the one that tells most of its name, then the first."""
-    name = _whole(image)
-    fitting = [one for one in logins if name == one.server or name.startswith(f"{one.server}/")]
+    known = tuple(logins)
+    name = _whole(image) if known else ""
+    fitting = [one for one in known if name == one.server or name.startswith(f"{one.server}/")]
     return max(fitting, key=lambda one: len(one.server), default=None)
+
+
+def repository_of(image: str) -> str:
+    """The whole name of a reference without its tag and its digest."""
+    folder, slash, last = _whole(image).partition("@")[0].rpartition("/")
+    return f"{folder}{slash}{last.partition(':')[0]}"
 
 
 def _whole(image: str) -> str:

@@ -125,6 +125,9 @@ def _image(value: str) -> str:
         raise ValueError("is required")
     if re.search(r"\s", value) or value.startswith("-") or len(value) > 512:
         raise ValueError(f"{_cut(value)!r} is no image reference; it looks like registry.example/team/web:1.0")
+    if re.fullmatch("(sha256:)?[0-9a-f]{1,64}", value):
+        # a host would look among the images that others have pulled
+        raise ValueError(f"{value!r} could be the id of an image; write it with its registry, as docker.io/library/web")
     return value
 
 

@@ -16,8 +16,6 @@ def unacted(body: WorkloadBody) -> Iterator[Problem]:
     for path, container in every_container(body):
         yield from _of_container(path, container)
     yield from notes(body)
-    if body.spec.image_pull_credentials:
-        yield Problem(path="spec.imagePullCredentials", message="images are pulled without credentials")
     for name, target in body.targets.items():
         deployments = target.spec.deployments
         if deployments.max_replicas or deployments.scale_settings:

@@ -15,7 +15,7 @@ from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
 from anypop.agent.decide.facts import Facts, network_of
-from anypop.agent.decide.images import unneeded
+from anypop.agent.decide.images import may_use, unneeded
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.repeats import rested
 from anypop.agent.decide.steps import (
@@ -56,6 +56,7 @@ from anypop.agent.decide.steps import (
     image_lane,
     inside_lane,
     instance_lane,
+    puller_of,
 )
 from anypop.agent.decide.traffic import (
     AGREED_S,
@@ -101,7 +102,7 @@ def converge(facts: Facts, now: float) -> list[Step]:
         steps.append(SetJoinings(joinings=joinings))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
-    steps += _images(facts)
+    steps += _images(facts, now)
     steps += volumes.upkeep(facts)
     config = speaker_for(facts, now)
     if facts.observed.speaker != config and facts.observed.speaker_answers:
@@ -125,6 +126,7 @@ def next_due(facts: Facts, now: float) -> float | None:
     times += [u.until for u in memory.uplinks.values() if u.up and u.hold_s]
     times += [since + after for since in memory.lingering.values() for after in LINGER_LOOKS_S]
     times += returning.due(facts)
+    times += [since + _kept_s(facts) for since in memory.idle_images.values()]
     times += newcomers.due(facts, now)
     times += restarts.due(facts)
     times += [since + dials.LEARN_S for since in memory.steered_since.values()]
@@ -249,7 +251,7 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
         steps.append(SetExternal(instance=instance, lane=lane))
     if there and (ending := lives.stale(instance, facts, now)):
         return [*steps, *ending]
-    pulls = [pull for c in instance.every_container if c.name not in there and (pull := _pull(c, uid, facts))]
+    pulls = [pull for c in instance.every_container if c.name not in there and (pull := _pull(c, instance, facts))]
     if pulls:
         return [*steps, *pulls]
     before, may = volumes.may_have_containers(instance, facts)
@@ -300,22 +302,37 @@ def _container_steps(
     return [remove, create, *start] if now >= due and is_told else []
 
 
-def _pull(container: Container, uid: str, facts: Facts) -> PullImage | None:
+def _pull(container: Container, instance: InstanceOrder, facts: Facts) -> PullImage | None:
     """The step that is missing before a container of this image can be made for this incarnation."""
     memory, image = facts.observed.memory, container.image
-    anew = container.always_pull and memory.images.get(image, 0) < memory.ordered_at.get(uid, 0)
+    whose, login = puller_of(instance, container)
+    anew = container.always_pull and memory.images.get(image, 0) < memory.ordered_at.get(instance.uid, 0)
+    anew = anew or not may_use(memory.book, image, whose)
     if not anew and image in memory.images:
         return None
-    return PullImage(image=image, anew=anew, registries=facts.order.rules.registries, lane=image_lane(image))
+    registries, lane = facts.order.rules.registries, image_lane(image, whose)
+    return PullImage(image=image, anew=anew, registries=registries, whose=whose, login=login, lane=lane)
 
 
-def _images(facts: Facts) -> list[Step]:
-    """Images that may go."""
+def _images(facts: Facts, now: float) -> list[Step]:
+    """Images that nobody has needed for a while; where the disk is nearly full, at once."""
+    since, kept_s = facts.observed.memory.idle_images, 0.0 if facts.observed.disk_is_short else _kept_s(facts)
+    gone = [image for image in idle_images(facts) if now >= since.get(image, now) + kept_s]
+    return [DropImage(image=image, lane=image_lane(image)) for image in gone]
+
+
+def _kept_s(facts: Facts) -> float:
+    return facts.order.rules.images_kept_s
+
+
+def idle_images(facts: Facts) -> list[str]:
+    """Images that nobody needs now."""
     memory = facts.observed.memory
+    if not memory.book.fetched:
+        return []
     ids = {c.image for c in facts.observed.containers} | {past.image for past in memory.pasts.values()}
-    leaving = (x.instance for x in facts.observed.leaving if x.instance is not None)
-    found = unneeded(memory.book, (*facts.order.instances, *leaving), ids)
-    return [DropImage(image=image, lane=image_lane(image)) for image in found]
+    leaving = (x.instance for x in facts.remains if x.instance is not None)
+    return unneeded(memory.book, (*facts.order.instances, *leaving), ids)
 
 
 def _drains(facts: Facts) -> list[Step]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from anypop.model.order import InstanceOrder, Order
+from anypop.model.surroundings import repository_of
 
 KEPT_REVISIONS = 2  # the one that runs, and the one before it
 
@@ -16,11 +17,14 @@ KEPT_REVISIONS = 2  # the one that runs, and the one before it
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBook:
     """`fetched`: names, and ids of what lost its name to a newer one. `used`: for each workload that has instances
-    here the images of its latest revisions here, the newest first.
+    here the images of its latest revisions here, the newest first. `proved`: for each repository from which something
+    came with a password, the stacks whose own password opened it, and "" where it opens without: nobody gets an image
+    because somebody else could pull it.
     """
 
     fetched: frozenset[str] = frozenset()
     used: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    proved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 EMPTY = ImageBook()
@@ -43,8 +47,29 @@ def fetched(book: ImageBook, images: Collection[str]) -> ImageBook:
 
 
 def dropped(book: ImageBook, image: str) -> ImageBook:
-    """It is gone."""
-    return replace(book, fetched=book.fetched - {image})
+    """It is gone; what was proved for its repository is forgotten with the last of it."""
+    left = book.fetched - {image}
+    if not book.proved:
+        return replace(book, fetched=left)
+    there = {repository_of(one) for one in left}
+    return replace(book, fetched=left, proved={r: who for r, who in book.proved.items() if r in there})
+
+
+def may_use(book: ImageBook, image: str, whose: str) -> bool:
+    """Whether an image that is here is `whose` to use without asking its registry: a stack's that has a password for
+    it, or "" for anybody's who has none.
+    """
+    proofs = book.proved.get(repository_of(image), ()) if book.proved else ()
+    return whose in proofs if whose or proofs else True
+
+
+def proved(book: ImageBook, image: str, whose: str) -> ImageBook:
+    """Its registry has just given it to `whose`."""
+    repository = repository_of(image)
+    known = book.proved.get(repository, ())
+    if whose in known or not (whose or known):
+        return book
+    return replace(book, proved={**book.proved, repository: (*known, whose)})
 
 
 def unneeded(book: ImageBook, instances: Iterable[InstanceOrder], ids: Collection[str]) -> list[str]:
@@ -53,9 +78,18 @@ def unneeded(book: ImageBook, instances: Iterable[InstanceOrder], ids: Collectio
     """
     if not book.fetched:
         return []
-    needed = {image for sets in book.used.values() for images in sets for image in images}
-    needed |= {image for one in instances for image in images_of(one)}
+    known = tuple(instances)
+    here = {one.workload_id for one in known}  # the book is turned with an order, and the last one goes after that
+    needed = {image for w, sets in book.used.items() if w in here for images in sets for image in images}
+    needed |= {image for one in known for image in images_of(one)}
     return sorted(book.fetched - needed - set(ids))
+
+
+def idle_since(idle: Collection[str], before: Mapping[str, float], now: float) -> Mapping[str, float]:
+    """Since when nobody needs each of them; the very same where nothing is new."""
+    if before.keys() == set(idle):
+        return before
+    return {image: before.get(image, now) for image in idle}
 
 
 def images_of(one: InstanceOrder) -> tuple[str, ...]:

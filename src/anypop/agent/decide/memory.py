@@ -29,7 +29,7 @@ from anypop.agent.decide.elements import (
     TunnelGuard,
 )
 from anypop.agent.decide.flaps import Uplink, Way
-from anypop.agent.decide.images import EMPTY, ImageBook, dropped
+from anypop.agent.decide.images import EMPTY, ImageBook, dropped, proved
 from anypop.agent.decide.inside import Inside
 from anypop.agent.decide.repeats import Asked, asked_for
 from anypop.agent.decide.steps import (
@@ -90,7 +90,8 @@ class Memory:
     to have loaded; `tunnel`: the tunnel that was last made, and `tunnel_ready` whether all of it was right when last
     looked at; `guard`, `guard_known`: the same of the rules that guard it; `unfit`: incarnations whose link lacked
     something; `inside`: what the namespace of each incarnation was last known to hold. `images`: those that are here,
-    with the time of the last pull that an instance asked for (0: none); `book`: which of them may go one day.
+    with the time of the last pull that an instance asked for (0: none); `book`: which of them may go one day;
+    `idle_images`: those that nobody needs, and since when.
 
     `found`: containers that ran before this agent did, with their pids; `dead`: ids and pids of processes whose end we
     know. `pasts`: what the next life of a container will carry. `hooked`: ids of containers whose hook has been run
@@ -115,6 +116,7 @@ class Memory:
     unfit: frozenset[str] = frozenset()
     images: Mapping[str, float] = field(default_factory=dict)
     book: ImageBook = EMPTY
+    idle_images: Mapping[str, float] = field(default_factory=dict)
     ordered_at: Mapping[str, float] = field(default_factory=dict)
     found: frozenset[tuple[Key, int]] = frozenset()
     dead: frozenset[tuple[str, int]] = frozenset()
@@ -297,7 +299,8 @@ def step_done(step: Step, memory: Memory, now: float) -> Memory:
             return replace(memory, unfit=memory.unfit - {step.instance.uid})
         case PullImage():
             at = now if step.anew else memory.images.get(step.image, 0.0)
-            return replace(memory, images={**memory.images, step.image: at})
+            book = proved(memory.book, step.image, step.whose) if step.anew else memory.book
+            return replace(memory, images={**memory.images, step.image: at}, book=book)
         case DropImage():
             kept = {image: at for image, at in memory.images.items() if image != step.image}
             return replace(memory, images=kept, book=dropped(memory.book, step.image))

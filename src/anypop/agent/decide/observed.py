@@ -27,7 +27,8 @@ class Observed:
     `speaker_answers` False: it runs and does not answer, so what it announces is only what we last knew. `exported`:
     (prefix, upstream) that are really sent now; `told`: how, of those over which a drain stands. `arrived`: what came
     in for these by each upstream; None: not counted. `busy`: lanes with steps under way. `overfull`: ids of containers
-    that wrote more than they may, while the disk is nearly full.
+    that wrote more than they may, while the disk is nearly full
+    (`disk_is_short`).
 
     `tunnel`: the device of the tunnels is up (None: there is none); `tunnel_number`: the kernel's of that device;
     `inbound`: members by address for what comes by it; `away`: for what leaves by dials, and `away_lives`: whether
@@ -67,6 +68,7 @@ class Observed:
     busy: frozenset[str] = frozenset()
     overfull: frozenset[str] = frozenset()
     started: frozenset[str] = frozenset()
+    disk_is_short: bool = False
     logs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     tunnel: bool | None = None
     tunnel_number: int = 0

@@ -36,9 +36,9 @@ from anypop.agent.decide.steps import (
     ROUTER,
     SPEAKER,
     TUNNELS,
-    image_lane,
     inside_lane,
     instance_lane,
+    pull_lane,
 )
 from anypop.agent.decide.traffic import is_needed
 from anypop.agent.naming import short
@@ -163,8 +163,8 @@ def _phase(
     if facts.is_blocked(instance):
         return Phase.SCHEDULING, Reason.SCHEDULED, "waits for its predecessor to be taken down"
     is_made = _is_made(instance, facts)
-    for image in dict.fromkeys(c.image for c in instance.every_container):
-        trouble = troubles.get(image_lane(image))
+    for lane in dict.fromkeys(pull_lane(instance, c) for c in instance.every_container):
+        trouble = troubles.get(lane)
         if trouble is not None and not is_made:
             wait = f"; next try in {max(trouble.until - at, 0):.0f} s" if trouble.until > at else ""
             return Phase.FAILED, Reason.PULL_FAILED, trouble.message + wait
@@ -177,7 +177,7 @@ def _phase(
     if not is_made and (waits := volumes.waits_for(instance, facts)):
         return Phase.SCHEDULING, Reason.WAITS_FOR_VOLUME, waits
     if not is_made:
-        pulling = any(image_lane(c.image) in facts.observed.busy for c in instance.every_container)
+        pulling = any(pull_lane(instance, c) in facts.observed.busy for c in instance.every_container)
         if not pulling and (current := _initializing(instance, facts)):
             return Phase.STARTING, Reason.INITIALIZING, f"init container {current}"
         return Phase.STARTING, Reason.PULLING if pulling else Reason.STARTING, ""

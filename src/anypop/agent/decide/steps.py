@@ -26,6 +26,7 @@ from anypop.model.announce import Address, Prefix
 from anypop.model.confinement import PLAIN_RULES, Confinement, InstanceRules
 from anypop.model.names import InstanceName
 from anypop.model.order import InstanceOrder, Order
+from anypop.model.surroundings import Login, login_for
 from anypop.model.volume import VolumeOrder
 from anypop.model.workload import Container, Probe
 
@@ -36,8 +37,19 @@ ERRORS = "ICMP errors"
 TUNNELS, GUARD, DIALS, NEWCOMERS = "tunnels", "guard of the tunnels", "dials", "newcomers"
 
 
-def image_lane(image: str) -> str:
-    return f"image {image}"
+def image_lane(image: str, whose: str = "") -> str:
+    """`whose`: the stack that pulls it with a password of its own, so that nobody waits for another's wrong one."""
+    return f"image {image} for {whose}" if whose else f"image {image}"
+
+
+def puller_of(instance: InstanceOrder, container: Container) -> tuple[str, Login | None]:
+    """With whose password its image is pulled, and the password; "" and None: with none."""
+    login = login_for(container.image, instance.payload.around.logins)
+    return (instance.stack_id, login) if login is not None else ("", None)
+
+
+def pull_lane(instance: InstanceOrder, container: Container) -> str:
+    return image_lane(container.image, puller_of(instance, container)[0])
 
 
 def instance_lane(name: InstanceName, uid: str) -> str:
@@ -290,13 +302,15 @@ class RemoveExternal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullImage:
     """Have the image here. `anew`: from the registry, also when some version of it is here. `registries`: the
-    operator's list.
+    operator's list. `login`: as whom it is asked, and `whose` password that is.
     """
 
     image: str
     lane: str
     anew: bool = False
     registries: tuple[str, ...] = ()
+    whose: str = ""
+    login: Login | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -481,7 +495,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}
-    lanes |= {image_lane(c.image) for i in changed for c in i.every_container}
+    lanes |= {pull_lane(i, c) for i in changed for c in i.every_container}
     had = {v.id: v for v in before.volumes} if before else {}
     lanes |= {volume_lane(v.id) for v in after.volumes if had.get(v.id) != v}
     return frozenset(lanes | {volume_lane(v.id) for v in after.volumes_removed})

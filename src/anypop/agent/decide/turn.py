@@ -7,8 +7,8 @@ simulates a host.
 
 from dataclasses import dataclass, replace
 
-from anypop.agent.decide import memory, milestones, returning
-from anypop.agent.decide.converge import converge
+from anypop.agent.decide import images, memory, milestones, returning
+from anypop.agent.decide.converge import converge, idle_images
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.memory import Memory
 from anypop.agent.decide.observed import Observed
@@ -43,6 +43,10 @@ def turn_of(order: Order, seen: Observed, now: float) -> Turn:
         facts.observed = replace(facts.observed, memory=known)  # for the report of this very turn
     if known.returned_at is not None:
         known = memory.wellness_seen(known, returning.well(facts), now)
+        facts.observed = replace(facts.observed, memory=known)
+    idle = images.idle_since(idle_images(facts), known.idle_images, now)
+    if idle is not known.idle_images:
+        known = replace(known, idle_images=idle)
         facts.observed = replace(facts.observed, memory=known)
     steps = converge(facts, now)
     known = memory.taken(steps, known, seen.busy, now)

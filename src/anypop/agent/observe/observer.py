@@ -243,7 +243,7 @@ class Observer:
             health={uid: self.probes.verdict(uid, (c.name for c in i.containers)) for uid, i in instances.items()},
             liveness_failed=frozenset(self.probes.liveness_failed),
             started=frozenset(c.id for c in containers if (c.key, c.pid) in self.probes.started),
-            leaving=page.leaving, busy=frozenset(busy), overfull=self.overfull,
+            leaving=page.leaving, busy=frozenset(busy), overfull=self.overfull, disk_is_short=bool(self.disk_error),
             tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
             inbound=kernel.inbound, away=kernel.away, away_lives=self.away_lives, served=kernel.served,
             siblings=kernel.siblings, idle=kernel.idle - kept, offers=self.offers.offers(),

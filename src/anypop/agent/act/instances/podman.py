@@ -89,6 +89,7 @@ class Podman:
         self._http = httpx.AsyncClient(transport=transport, timeout=_PATIENCE_S)
         self._out_of_memory: dict[str, bool] = {}  # of containers that have ended, by id: each is asked about once
         self._digests: dict[str, str] = {}  # of images, by id
+        self._asked: set[str] = set()  # ids of containers that were asked for it
         self._born: Confinement | None = None
         self._fetched: set[str] = set()
         self._root = ""
@@ -110,6 +111,7 @@ class Podman:
         self._said = {id_: said for id_, said in self._said.items() if id_ in ids}
         self._messages.keep(ids)
         self._out_of_memory = {id_: value for id_, value in self._out_of_memory.items() if id_ in ids}
+        self._asked &= ids
         return await asyncio.gather(*(self._completed(c) for c in found))
 
     async def _rows(self, **more: str) -> list[dict[str, Any]]:
@@ -150,9 +152,12 @@ class Podman:
         much memory.
         """
         over = seen.state is ContainerState.EXITED
-        if seen.image not in self._digests or (over and seen.id not in self._out_of_memory):
+        asks = seen.image not in self._digests and seen.id not in self._asked
+        if asks or (over and seen.id not in self._out_of_memory):
             told = await self._inspect(seen)
-            self._digests[seen.image] = str(told.get("ImageDigest") or "")
+            self._asked.add(seen.id)
+            if digest := str(told.get("ImageDigest") or ""):  # one that was built here has none until it is pushed
+                self._digests[seen.image] = digest
             if over:
                 self._out_of_memory[seen.id] = bool((told.get("State") or {}).get("OOMKilled"))
         killed = over and self._out_of_memory.get(seen.id, False)
@@ -187,7 +192,7 @@ class Podman:
     async def _pull(self, step: PullImage) -> None:
         """May take any time as long as it makes progress."""
         before = await self._image_id(step.image)
-        await self._puller.pull(step.image, step.registries)
+        await self._puller.pull(step.image, step.registries, step.login)
         self._fetched.add(step.image)
         if before and before != await self._image_id(step.image):
             self._fetched.add(before)

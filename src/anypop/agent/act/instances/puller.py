@@ -9,6 +9,7 @@ answers, or the place is none that images may come from.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import re
@@ -17,7 +18,8 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from base64 import b64encode
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,6 +31,7 @@ from anypop.agent.act.network.netlink import Netlink
 from anypop.host import netns
 from anypop.model.errors import WorldError
 from anypop.model.registries import Address, domain_of
+from anypop.model.surroundings import Login
 
 _LOG = logging.getLogger(__name__)
 _SILENCE_S = 300.0  # a pull to which nobody has sent a byte for so long is given up and tried again later
@@ -80,8 +83,8 @@ class Puller:
     def __init__(self, socket_path: Path, forbidden: Collection[Address] = ()) -> None:
         self._socket, self._forbidden = socket_path, tuple(forbidden)
 
-    async def pull(self, image: str, registries: Collection[str]) -> None:
-        """Raises `WorldError`."""
+    async def pull(self, image: str, registries: Collection[str], login: Login | None = None) -> None:
+        """`login`: as whom; None: as Podman's configuration says. Raises `WorldError`."""
         service = service_behind(self._socket)
         outside = Outside(service.network, self._forbidden)
         gate = Gate(outside, registries, time.monotonic)
@@ -92,26 +95,19 @@ class Puller:
                 with netns.inside_path(path), Netlink() as net:
                     rtnl.set_up(net, next(link.index for link in rtnl.links(net) if link.name == "lo"))
                 proxy = await gate.open(lambda host, port: _listening(path, host, port))
-                await self._run(image, service, gate, proxy, space=space, scratch=scratch)
+                await self._run(image, service, gate, proxy, login, space=space, scratch=scratch)
         finally:
             gate.close()
             outside.close()
             shutil.rmtree(scratch, ignore_errors=True)
 
-    async def _run(self, image: str, service: Service, gate: Gate, proxy: str, *, space: int, scratch: str) -> None:
+    async def _run(
+        self, image: str, service: Service, gate: Gate, proxy: str, login: Login | None, *, space: int, scratch: str
+    ) -> None:
         what = f"pull {image}"
-        argv = [
-            *("setpriv", "--pdeathsig", "TERM", "nsenter", f"--mount={service.mounts}", f"--net=/proc/self/fd/{space}"),
-            *("--", *service.command, "pull", "--quiet", "--", image),
-        ]
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *argv, env=_environment(service.environment, proxy, scratch), pass_fds=(space,),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise WorldError(what, f"{error.filename}: {error.strerror}") from error
+        with _kept_in_memory(login) as (passed, options):
+            environment = _environment(service.environment, proxy, scratch)
+            child = await _started(what, service, [*options, "--", image], environment, (space, *passed))
         try:
             said = await self._until_ended(child, gate)
         finally:
@@ -141,6 +137,39 @@ class Puller:
         if gate.failures or _NOT_REACHED.search(said):
             return f"no registry can be reached at {domain_of(image)}, or none that images may come from"
         return said.strip().removeprefix("Error: ") or "no reason given"
+
+
+async def _started(
+    what: str, service: Service, words: Collection[str], environment: Mapping[str, str], passed: tuple[int, ...]
+) -> asyncio.subprocess.Process:
+    """Podman's pull. `passed`: the network namespace, and what else it is to have."""
+    argv = [
+        *("setpriv", "--pdeathsig", "TERM", "nsenter", f"--mount={service.mounts}", f"--net=/proc/self/fd/{passed[0]}"),
+        *("--", *service.command, "pull", "--quiet", *words),
+    ]
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv, env=environment, pass_fds=passed,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise WorldError(what, f"{error.filename}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _kept_in_memory(login: Login | None) -> Iterator[tuple[tuple[int, ...], tuple[str, ...]]]:
+    """A password as Podman reads one, in a file that no disk ever holds: its handle, and the options that name it."""
+    if login is None:
+        yield (), ()
+        return
+    word = b64encode(f"{login.username}:{login.password}".encode()).decode()
+    file = os.memfd_create("anypop-login", os.MFD_CLOEXEC)
+    try:
+        os.write(file, json.dumps({"auths": {login.server: {"auth": word}}}).encode())
+        yield (file,), ("--authfile", f"/proc/self/fd/{file}")
+    finally:
+        os.close(file)
 
 
 async def _read(stream: asyncio.StreamReader) -> str:
