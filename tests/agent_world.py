@@ -34,11 +34,15 @@ from anypop.agent.decide.memory import Memory
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import (
     AddLink,
+    AttachVolume,
     BeginDrain,
     CreateContainer,
     DeleteNamespace,
+    DeleteVolume,
+    DetachVolumes,
     DropImage,
     DropNewcomer,
+    DropSnapshot,
     EndDrain,
     FitLink,
     GroupLink,
@@ -51,6 +55,7 @@ from anypop.agent.decide.steps import (
     RemoveCover,
     RemoveExternal,
     RemoveRoute,
+    RestoreVolume,
     RunHook,
     SetCover,
     SetExternal,
@@ -66,6 +71,7 @@ from anypop.agent.decide.steps import (
     StartContainer,
     Step,
     StopContainers,
+    TakeSnapshot,
     Tell,
 )
 from anypop.agent.ledger import Page, turn
@@ -77,6 +83,7 @@ from anypop.model.network import Upstream
 from anypop.model.order import Containers, Grant, InstanceLink, InstanceOrder, LinkAddress, Order, Removal
 from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Port
+from tests.agent_volumes import FakeVolumes
 
 POP = CityCode("LHR")
 HOST = HostName(POP)
@@ -196,6 +203,7 @@ class FakeHost:
     let_go: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
     bad_images: set[str] = field(default_factory=set)
+    volumes: FakeVolumes = field(default_factory=FakeVolumes)
     applied: list[Step] = field(default_factory=list)
     # remembered by the process only
     memory: Memory = memory.NOTHING
@@ -261,7 +269,7 @@ class FakeHost:
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
             newcomers={a: dict(there) for a, there in self.newcomers.items()}, remembered=dict(self.remembered),
             buckets=dict(self.buckets),
-            health=self._health(), leaving=self.page.leaving, memory=self.memory,
+            health=self._health(), leaving=self.page.leaving, memory=self.memory, volumes=self.volumes.seen(),
         )  # fmt: skip
         facts = Facts(self.page.order, seen)
         if self.memory.returned_at is not None:
@@ -456,7 +464,11 @@ class FakeHost:
                     self.external[ip_network(address.external)] = short(step.instance.uid)
             case RemoveExternal():
                 self.external.pop(step.prefix, None)
+            case AttachVolume() | DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
+                self.volumes.apply(step, {uid for uid, _ in self.containers})
             case CreateContainer():
+                mounted = self.volumes.mounted.get(short(step.instance.uid), set())
+                assert step.instance.volumes <= mounted, "no container without its volumes"
                 self._create(step)
             case StartContainer():
                 self._start(step)
@@ -582,6 +594,11 @@ class FakeHost:
 
     def _must_end(self, uid: str) -> bool:
         """Whether it is stopped to be started anew: since somebody asked for it, or for what it does to its host."""
+        ordered = self.page.order.instances if self.page is not None else ()
+        volumes = self.page.order.volumes if self.page is not None else ()
+        restored = {v.id for v in volumes if (t := self.volumes.there.get(v.id)) and t.restored < v.restore.count}
+        if any(i.uid == uid and not restored.isdisjoint(i.volumes) for i in ordered):
+            return True
         return any(c.uid == uid and self._is_asked_to_end(c) for c in self.containers.values())
 
     def _is_asked_to_end(self, seen: ContainerSeen) -> bool:

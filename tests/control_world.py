@@ -45,6 +45,7 @@ from anypop.model.report import (
     SessionReport,
     TunnelReport,
 )
+from anypop.model.volume import SnapshotReport, VolumeReport
 from anypop.plan.price import default_price_book
 from tests import documented
 from tests.wait import wait_until
@@ -316,6 +317,7 @@ class FakeAgent:
         self.used_millis: int | None = None
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
+        self.volumes: set[str] = set()
 
     @property
     def headers(self) -> dict[str, str]:
@@ -360,7 +362,25 @@ class FakeAgent:
             gone=() if self.drains else self.gone,
             capacity=self.capacity,
             used_millis=self.used_millis,
+            volumes=self._volumes(order),
+            volumes_gone=tuple(token.id for token in order.volumes_removed),
             **self._backbone(order),
+        )
+
+    def _volumes(self, order: Order) -> tuple[VolumeReport, ...]:
+        """Made when an instance first has them, and kept until a token takes them away."""
+        mounted = {id_ for i in order.instances for id_ in i.volumes}
+        self.volumes = (self.volumes | mounted) - {token.id for token in order.volumes_removed}
+        return tuple(
+            VolumeReport(
+                id=v.id,
+                size_bytes=v.size_bytes,
+                mounted=v.id in mounted,
+                snapshots=tuple(SnapshotReport(name=n, at=self.world.clock(), size_bytes=1) for n in v.snapshots),
+                restored=v.restore.count,
+            )
+            for v in order.volumes
+            if v.id in self.volumes
         )
 
     def _backbone(self, order: Order) -> dict[str, Any]:

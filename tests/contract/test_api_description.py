@@ -27,6 +27,7 @@ from anypop.model.names import CityCode, HostName
 from anypop.routing.explain import explain
 from tests import documented
 from tests.contract.test_api_predictions import graph_in
+from tests.contract.test_volumes import with_volume
 from tests.control_world import FakeAgent, World, a_body
 from tests.unit.test_routing_explain import article
 
@@ -72,7 +73,8 @@ def operations() -> list[tuple[str, APIRoute]]:
 def path_of(world: World, route: APIRoute) -> str:
     unknown = "00000000-0000-0000-0000-000000000000"
     account = world.platform.accounts.first_account().id
-    return route.path.format(**REAL, credential_id=unknown, rollout_id=unknown, account_id=account)
+    nobodys = dict.fromkeys(("credential_id", "rollout_id", "volume_id"), unknown)
+    return route.path.format(**REAL, **nobodys, account_id=account)
 
 
 def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
@@ -511,6 +513,14 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.get(f"{policies}/one")
     own.get(policies)
     own.send("DELETE", f"{policies}/one")
+    own.send("POST", "/workload/v1/stacks/default/workloads", with_volume("kept", replicas=1))
+    volume = own.get("/anypop/v1/stacks/default/volumes")["results"][0]["id"]
+    path = f"/anypop/v1/stacks/default/volumes/{volume}"
+    own.send("POST", f"{path}/snapshots", {"snapshot": {"name": "early"}})
+    own.send("POST", f"{path}/restore", {"snapshot": "early"})
+    own.send("DELETE", f"{path}/snapshots/early")
+    own.send("PATCH", f"{BASE}/kept", {"workload": own.replicas(0)})
+    own.send("DELETE", path)
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
     asked = {"csr": ask(second["name"]).request}

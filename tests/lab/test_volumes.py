@@ -35,7 +35,7 @@ def lab() -> Iterator[PopLab]:
 
 def with_volume(uid: str = "a" * 32, *, life: int = 0, link: int = 0) -> InstanceOrder:
     box = web(command=("/bin/sh", "-c", COUNTS), mounts=(Mount(claim="data", path="/srv/data"),))
-    return instance(0, uid=uid, life=life, link=link, anycast=False, containers=(box,))
+    return instance(0, uid=uid, life=life, link=link, containers=(box,))
 
 
 ID = volume_id(with_volume().workload_id, with_volume().name, "data")

@@ -17,6 +17,13 @@ from tests.worlds import network
 
 CITIES = [CityCode(c) for c in ("AMS", "LHR", "JFK", "LAX")]
 
+CLAIM = "spec.volumeClaimTemplates[0]"
+
+
+def claim(size: str = "1Gi", kind: str = "") -> dict[str, Any]:
+    """A volume claim as clients send it."""
+    return {"slug": "data", "spec": {"resources": {"requests": {"storage": size}}, "storageClass": kind}}
+
 
 def terraform() -> dict[str, Any]:
     """A body with everything that Terraform's provider sends, empty parts included."""
@@ -192,8 +199,6 @@ def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
     [
         (f"{APP}.image", "", f"{APP}.image", "is required"),
         (f"{APP}.image", "two words", f"{APP}.image", "no image reference"),
-        (f"{APP}.volumeMounts", [{"slug": "v", "mountPath": "/v"}], f"{APP}.volumeMounts", "no volumes yet"),
-        ("spec.volumeClaimTemplates", [{"slug": "v"}], "spec.volumeClaimTemplates", "no volumes yet"),
         ("spec.initContainers", {"app": {"image": "x"}}, "spec.initContainers.app", "has that name too"),
         ("spec.initContainers", {"i": {"image": ""}}, "spec.initContainers.i.image", "is required"),
         ("spec.initContainers", {"i": {"image": "x", "ports": {"a": {"port": 1}}}}, "spec.initContainers.i.ports",
@@ -210,6 +215,11 @@ def test_all_problems_are_told_at_once_by_their_own_paths() -> None:
          f"{APP}.startupProbe.successThreshold", "must be 1"),
         (f"{APP}.terminationMessagePath", "why", f"{APP}.terminationMessagePath", "the whole path of a file"),
         (f"{APP}.terminationMessagePath", "/a/../b", f"{APP}.terminationMessagePath", "the whole path of a file"),
+        (f"{APP}.volumeMounts", [{"slug": "v", "mountPath": "/v"}], f"{APP}.volumeMounts[0].slug", "no volume claim v"),
+        ("spec.volumeClaimTemplates", [{"slug": "v"}], f"{CLAIM}.spec.resources.requests.storage", "is required"),
+        ("spec.volumeClaimTemplates", [claim("1Mi")], f"{CLAIM}.spec.resources.requests.storage", "must be 32Mi"),
+        ("spec.volumeClaimTemplates", [claim(), claim()], "spec.volumeClaimTemplates[1].slug", "there already"),
+        ("spec.volumeClaimTemplates", [claim(kind="gold")], f"{CLAIM}.spec.storageClass", "there are standard"),
         ("targets", {}, "targets", "must not be empty"),
         ("spec.containers", {}, "spec.containers", "at least one container"),
         ("spec.containers", DELETE, "spec.containers", "at least one container"),

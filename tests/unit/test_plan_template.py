@@ -62,6 +62,7 @@ MADE_FROM: dict[str, Any] = {
     "around": Surroundings(aliases=(HostAlias(address=IPv4Address("192.0.2.9"), names=("db",)),)),
     "init": (replace(PLAIN, name="first"),),
     "shared_processes": True,
+    "volumes": (Claim(slug="data", size_bytes=1 << 30),),
 }
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),

@@ -40,6 +40,7 @@ from anypop.api import (
     streams,
     timelines,
     usage,
+    volumes,
     watch,
     workloads,
 )
@@ -52,7 +53,8 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, stacks, workloads, logs, metrics, images, network_policies,
-        prices, usage, plans, changes, rollouts, watch, timelines, announcements, communities, probes, predictions,
+        prices, usage, plans, changes, rollouts, volumes, watch, timelines, announcements, communities, probes,
+        predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

@@ -46,6 +46,7 @@ TAGS = {
     "rollouts": "How changes are brought to instances and announcements.",
     "dials": "How much of its new connections a PoP keeps, of one workload or of all.",
     "drains": "Taking the traffic from a PoP, a host, an upstream or an instance, and bringing it back.",
+    "volumes": "What instances keep, and copies of it.",
     "prices": "What a workload would cost.",
     "quotas": "What may be declared.",
     "audit": "Who did what.",

@@ -12,6 +12,7 @@ from typing import Any
 from anypop.control.accounts import Stack
 from anypop.control.drain_facts import drains_over, is_drained
 from anypop.control.state import Declaration, Revision, State
+from anypop.control.volume_book import phase_of_claim
 from anypop.judge.instances import Shown, shown
 from anypop.model.order import InstanceOrder
 from anypop.model.plan import Incarnation
@@ -51,7 +52,17 @@ def workload(state: State, declared: Declaration) -> dict[str, Any]:
         metadata["updatedAt"] = moment(declared.updated_at)
     if declared.delete_requested_at is not None:
         metadata["deleteRequestedAt"] = moment(declared.delete_requested_at)
-    return {**document, "metadata": metadata, "status": "ACTIVE"}
+    return {**_with_phases(state, declared, document), "metadata": metadata, "status": "ACTIVE"}
+
+
+def _with_phases(state: State, declared: Declaration, document: Mapping[str, Any]) -> dict[str, Any]:
+    """With how the volumes of each claim are."""
+    spec = document.get("spec", {})
+    claims = spec.get("volumeClaimTemplates")
+    if not claims:
+        return dict(document)
+    told = [{**claim, "phase": phase_of_claim(state, declared.id, claim["slug"])} for claim in claims]
+    return {**document, "spec": {**spec, "volumeClaimTemplates": told}}
 
 
 def instances(state: State, declared: Declaration, now: float) -> list[tuple[Incarnation, dict[str, Any]]]:

@@ -35,6 +35,7 @@ _LIMITS = {
     "memory_bytes": ("memory-gib", float(1 << 30)),
     "anycast": ("anycast", 1.0),
     "local_only": ("local-only", 1.0),
+    "volume_bytes": ("volumes-gib", float(1 << 30)),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),
     "requests_per_second": ("requests/s", 1.0),
@@ -189,6 +190,9 @@ def set_quota(
             min=0,
         ),
     ] = None,
+    volumes_gib: Annotated[
+        float | None, typer.Option("--volumes-gib", metavar="GIB", help="Volumes of all instances.", min=0)
+    ] = None,
     workloads: Annotated[int | None, typer.Option("--workloads", metavar="N", help="Workloads.", min=0)] = None,
     stacks: Annotated[int | None, typer.Option("--stacks", metavar="N", help="Stacks of the account.", min=0)] = None,
     requests_per_second: Annotated[
@@ -204,7 +208,7 @@ def set_quota(
     given = dict(
         zip(
             _LIMITS,
-            (instances, cpu, memory_gib, anycast, local_only, workloads, stacks, requests_per_second),
+            (instances, cpu, memory_gib, anycast, local_only, volumes_gib, workloads, stacks, requests_per_second),
             strict=True,
         )
     )

@@ -23,6 +23,7 @@ from anypop.control.statements import insertion, send
 from anypop.model import codec
 from anypop.model.drain import Drain
 from anypop.model.table import differing
+from anypop.model.volume import Volume
 
 DONE, REFUSED = "done", "refused"
 # What can be asked for, each by its whole value.
@@ -116,6 +117,12 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
                 was=dict(was_policy.document) if was_policy else None,
                 became=dict(new_policy.document) if new_policy else None,
             )
+    for place in sorted(differing(before.volumes, after.volumes)):
+        had, has = before.volumes.get(place), after.volumes.get(place)
+        if had is not None and has is not None and _wanted(had) != _wanted(has):
+            declared = True
+            subject = f"{has.instance}:{has.claim}"
+            yield Noted(subject=subject, stack_id=has.stack_id, was=_wanted(had), became=_wanted(has))
     for rollout in sorted(differing(before.rollouts, after.rollouts)) if not declared else ():
         began, goes = before.rollouts.get(rollout), after.rollouts.get(rollout)
         workload_of = (goes or began).workload_id if (goes or began) is not None else None  # type: ignore[union-attr]
@@ -138,6 +145,17 @@ def _asked(drain: Drain | None) -> dict[str, Any] | None:
         "until": drain.until,
         "deadline_s": drain.deadline_s,
         "calm_s": drain.calm_s,
+    }
+
+
+def _wanted(volume: Volume) -> dict[str, Any]:
+    """What a person asks of a volume."""
+    return {
+        "volume": volume.id,
+        "host": volume.host,
+        "snapshots": list(volume.snapshots),
+        "restored": [volume.restore.count, volume.restore.snapshot],
+        "let_go": volume.doomed_at is not None,
     }
 
 

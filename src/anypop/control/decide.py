@@ -18,6 +18,7 @@ from anypop.control.rolling import rolled, swept
 from anypop.control.shedding import with_shedding
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.control.traffic import with_traffic
+from anypop.control.volume_book import ordered, with_told, with_volumes
 from anypop.judge.judged import Judged, Memory
 from anypop.judge.rejudge import listened, rejudge
 from anypop.judge.verdict import Received
@@ -126,6 +127,7 @@ def decide(
     concerned = (
         changed.hosts | ruled_hosts | waited | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
     )
+    concerned |= {host for host, _ in differing(before.volumes, draft.volumes)}
     may_differ = differing(before.dials, draft.dials) or (draft.dials and before.anycast is not draft.anycast)
     if may_differ and before.dialled() != draft.dialled():
         concerned |= planned.hosts.keys()  # each has to know who takes what another does not keep
@@ -166,7 +168,7 @@ def _planned(
         w: held for w in made.workloads if (held := draft.anycast.get(w)) is not None and w not in made.plan.anycast
     }
     given = {w: held for w in made.workloads if (held := made.plan.anycast.get(w)) is not None}
-    return replace(
+    draft = replace(
         draft,
         plan=made.plan,
         incarnations=with_entries(without_keys(draft.incarnations, gone), placed),
@@ -174,6 +176,7 @@ def _planned(
         anycast=with_entries(without_keys(draft.anycast, released), given),
         rests=with_entries(draft.rests, {str(held.address4): now + ANYCAST_REST_S for held in released.values()}),
     )
+    return with_volumes(draft, made.workloads, now)
 
 
 def with_reports(
@@ -182,6 +185,8 @@ def with_reports(
     """The state after these reports came in. `gone`: what each host said is gone, in any of its reports."""
     for host, uids in gone.items():
         state = without_gone(state, host, uids, now)
+    for received in reports.values():
+        state = with_told(state, received.report)
     state = with_traffic(state, reports, now)
     return replace(state, reports=with_entries(state.reports, reports))
 
@@ -239,7 +244,11 @@ def _without_finished(draft: State, now: float) -> State:
     """Forget workloads whose deletion was asked for and of which nothing is left anywhere. `draft` itself when there
     are none.
     """
-    done = [w for w in draft.being_deleted() if not draft.incarnations_of(w) and not draft.tombstones_of(w)]
+    done = [
+        w
+        for w in draft.being_deleted()
+        if not draft.incarnations_of(w) and not draft.tombstones_of(w) and not draft.volumes_of(w)
+    ]
     if not done:
         return draft
     released = {str(held.address4): now + ANYCAST_REST_S for w in done if (held := draft.anycast.get(w)) is not None}
@@ -277,6 +286,7 @@ def _ordered(
         last = draft.orders.get(host)
         generation = last.order.generation if last is not None else 0
         floor = floors.get(host, 0)
+        kept, dropped = ordered(draft, host)
         wanted = cut(
             planned.network,
             planned.sites.hosts[host].host,
@@ -289,6 +299,8 @@ def _ordered(
             dials=dials,
             ruled=draft.ruled_on(host),
         )
+        if kept or dropped:
+            wanted = replace(wanted, volumes=kept, volumes_removed=dropped)
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))
         if last is not None and wanted == last.order and floor <= generation:

@@ -24,7 +24,9 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, WorkloadId
 from anypop.model.table import with_entries
+from anypop.model.volume import Claim
 from anypop.model.workload import Workload
+from anypop.plan.claims import changed_badly
 from anypop.plan.fields import LOCAL_ONLY
 from anypop.plan.parse import Parsed, Secret, parse
 from anypop.plan.template import template_of
@@ -118,6 +120,13 @@ def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
                 "is asked for at creation and lasts for the workload's life, as its address does; create another "
                 "workload",
             )
+        kept = [
+            Claim(slug=v.claim, size_bytes=v.size_bytes, storage_class=v.storage_class)
+            for v in state.volumes_of(current.id).values()
+            if v.doomed_at is None
+        ]
+        if wrong := list(changed_badly([*current.workload.volumes, *kept], made.workload)):
+            raise Invalid(wrong)
         revision = _revision(made, state, current.version + 1, now)
         if (
             revision.document == current.document

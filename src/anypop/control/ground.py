@@ -16,6 +16,7 @@ from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.rollout import Rollout, RolloutKind
 from anypop.model.table import Table, differing
+from anypop.model.volume import Volume
 from anypop.model.workload import Workload
 from anypop.plan.drain import emptied_by
 from anypop.plan.planned import Touched
@@ -97,6 +98,12 @@ class StateGround:
     def rules_of(self, workload: WorkloadId) -> Iterable[ScopeRule]:
         return self._state.rules_of(workload).values()
 
+    def volumes_of(self, workload: WorkloadId) -> Iterable[Volume]:
+        return self._state.volumes_of(workload).values()
+
+    def volumes_on(self, host: HostName) -> Iterable[Volume]:
+        return self._state.volumes_on(host).values()
+
     def capacity(self, host: HostName) -> Capacity | None:
         site, received = self._own.get(host), self._state.reports.get(host)
         own = site.host.capacity if site is not None else None
@@ -112,6 +119,9 @@ def touched_between(before: State, after: State) -> Touched:
         for state in (before, after):
             workloads |= {p.incarnation.workload_id for p in state.incarnations_on(host).values()}
             workloads |= {t.incarnation.workload_id for t in state.tombstones_on(host).values()}
+    for place in differing(before.volumes, after.volumes):
+        hosts.add(place[0])
+        workloads |= {state.volumes[place].workload_id for state in (before, after) if place in state.volumes}
     for key in differing(before.rollouts, after.rollouts):
         workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
     for uid in (before.moves ^ after.moves) | (before.eases ^ after.eases) | (before.arrived ^ after.arrived):

@@ -338,9 +338,15 @@ def seen_of(draft: State, workload_id: WorkloadId, now: float) -> list[Seen]:
                 trusted=is_fresh(received, now),
                 report=reports[incarnation.host].get(incarnation.uid),
                 carries=_carries(draft, incarnation),
+                has_volume=_has_volume(draft, incarnation),
             )
         )
     return sorted(found, key=lambda s: (s.incarnation.name, s.incarnation.life))
+
+
+def _has_volume(draft: State, incarnation: Incarnation) -> bool:
+    runs = draft.revision(incarnation.workload_id, incarnation.revision)
+    return runs is not None and bool(runs.workload.volumes)
 
 
 def _carries(draft: State, incarnation: Incarnation) -> bool:

@@ -29,6 +29,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
 from anypop.model.table import Table
+from anypop.model.volume import Volume
 from anypop.model.workload import Workload
 from anypop.plan.parse import Secret
 
@@ -331,6 +332,14 @@ def to_meter(row: RowMapping) -> Meter:
         memory_bytes=row["memory_bytes"],
         begun_at=row["begun_at"],
     )
+
+
+def of_volume(volume: Volume) -> Row:
+    return {"host": volume.host, "id": volume.id, "body": codec.to_json(volume).decode()}
+
+
+def to_volume(row: RowMapping) -> Volume:
+    return codec.from_json(Volume, row["body"])
 
 
 def of_traffic(traffic: Traffic) -> Row:

@@ -179,6 +179,14 @@ network_policies = Table(
     UniqueConstraint("stack_id", "slug"),
 )
 
+volumes = Table(
+    "volumes",
+    metadata,
+    Column("host", String(63), primary_key=True),
+    Column("id", String(16), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
 rollouts = Table(
     "rollouts",
     metadata,

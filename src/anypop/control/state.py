@@ -28,6 +28,7 @@ from anypop.model.policy import NO_RULES, HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
 from anypop.model.table import Groups, Table, grouped, settled, tabled
+from anypop.model.volume import Volume
 from anypop.model.workload import Workload
 from anypop.plan.dials import dialled
 from anypop.plan.parse import Secret
@@ -42,6 +43,7 @@ RevisionKey = tuple[WorkloadId, int]
 TrafficKey = tuple[HostName, str]
 DialKey = tuple[CityCode, WorkloadId]
 RuledKey = tuple[StackId, HostName]
+VolumeKey = tuple[HostName, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,9 +187,10 @@ class State:
     again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
     free. `evicted`: hosts that a person gave up, and when.
     `traffic`: what the backbone carried, by host and month; `meters`: what is metered and has not ended. `policies`: of
-    networks, by id. `template_key`: see `plan.template`. `serial` counts the plans made; see `World`. Not stored:
-    `started_at`, since when this control listens; `ruled`, what `policies` mean for each host; `lost`, `moves` and
-    `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place of one on a host
+    networks, by id; `volumes`: by host and id. `template_key`: see `plan.template`. `serial` counts the plans made; see
+    `World`. Not stored: `started_at`, since when this control listens; `ruled`, what `policies` mean for each host;
+    `lost`, `moves` and `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place
+    of one on a host
     that was given up; `strangers`, what hosts that were reset are to take down although nothing here knows of it (their
     ledgers keep the tokens).
     """
@@ -208,6 +211,7 @@ class State:
     dials: Mapping[DialKey, Dial] = field(default_factory=dict)
     policies: Mapping[str, DeclaredPolicy] = field(default_factory=dict)
     ruled: Mapping[RuledKey, HostRules] = field(default_factory=dict)
+    volumes: Mapping[VolumeKey, Volume] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Planned | None = None
@@ -273,6 +277,7 @@ class State:
             drains=tuple(self.active_drains()),
             dials=tuple(self.dials[key] for key in sorted(self.dials)),
             policies=tuple(self.policies[key].policy for key in sorted(self.policies)),
+            volumes=tuple(self.volumes[key] for key in sorted(self.volumes)),
             eases=self.eases,
             serial=self.serial,
         )
@@ -401,6 +406,15 @@ class State:
         found = grouped(self.ruled, "host", host)
         return joined(found[key] for key in sorted(found)) if found else NO_RULES
 
+    def volumes_of(self, workload_id: WorkloadId) -> Mapping[VolumeKey, Volume]:
+        return grouped(self.volumes, "workload", workload_id)
+
+    def volumes_on(self, host: HostName) -> Mapping[VolumeKey, Volume]:
+        return grouped(self.volumes, "host", host)
+
+    def volumes_in(self, stack_id: StackId) -> Mapping[VolumeKey, Volume]:
+        return grouped(self.volumes, "stack", stack_id)
+
     def rules_of(self, workload_id: WorkloadId) -> Mapping[RuleKey, ScopeRule]:
         return grouped(self.rules, "workload", workload_id)
 
@@ -437,6 +451,11 @@ _GROUPS: Mapping[str, Groups] = {
     "dials": {"workload": lambda key, _: key[1], "sheds": lambda _, d: True if d.shed_above is not None else None},
     "policies": {"stack": lambda _, d: d.policy.stack_id},
     "ruled": {"stack": lambda key, _: key[0], "host": lambda key, _: key[1]},
+    "volumes": {
+        "workload": lambda _, v: v.workload_id,
+        "host": lambda key, _: key[0],
+        "stack": lambda _, v: v.stack_id,
+    },
     "orders": {},
     "reports": {},
 }

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from anypop.model import registries
+from anypop.model import registries, volume
 from anypop.model.announce import Address, Prefix
 from anypop.model.errors import Problem
+from anypop.model.volume import StorageClass
 
 # Linux's own, by number (linux/capability.h)
 CAPABILITIES = (
@@ -105,6 +106,7 @@ class InstanceRules:
     `disk_bytes`: what a container may write beside its image, once its host's disk is nearly full. `nameservers`: whom
     an instance asks for names where its workload names none. `images_kept_s`: how long an image stays on a
     host where nobody needs it any more.
+    `storage_classes`: kinds of storage for volumes, beside the one that every host has.
     """
 
     capabilities: tuple[str, ...] = ADDABLE
@@ -115,6 +117,7 @@ class InstanceRules:
     disk_bytes: int = 10 << 30
     nameservers: tuple[Address, ...] = PUBLIC_RESOLVERS
     images_kept_s: float = 600.0
+    storage_classes: tuple[StorageClass, ...] = ()
 
 
 PLAIN_RULES = InstanceRules()
@@ -142,4 +145,5 @@ def problems(rules: InstanceRules, path: str) -> Iterator[Problem]:
         yield Problem(path=f"{path}.nameservers", message=message)
     if not 0 <= rules.images_kept_s <= _LONGEST_KEPT_S:
         yield Problem(path=f"{path}.images_kept_s", message=f"must be 0 to {_LONGEST_KEPT_S}")
+    yield from volume.problems(rules.storage_classes, f"{path}.storage_classes")
     yield from registries.problems(rules.registries, f"{path}.registries")

@@ -19,7 +19,7 @@ from anypop.model.peering import RpkiCache
 from anypop.model.policy import AddressGroup, HostPolicy, Ruling
 from anypop.model.reasons import Reason
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
-from anypop.model.volume import VolumeOrder, VolumeRemoval
+from anypop.model.volume import VolumeOrder, VolumeRemoval, volume_id
 from anypop.model.workload import Container, Workload
 
 
@@ -115,9 +115,10 @@ class InstanceOrder:
         return self.payload.every
 
     @property
-    def claims(self) -> frozenset[str]:
-        """The claims whose volumes its containers mount."""
-        return frozenset(mount.claim for container in self.every_container for mount in container.mounts)
+    def volumes(self) -> frozenset[str]:
+        """The ids of the volumes that its containers mount."""
+        mounts = (mount for container in self.every_container for mount in container.mounts)
+        return frozenset(volume_id(self.workload_id, self.name, mount.claim) for mount in mounts)
 
     def addresses(self) -> Iterator[LinkAddress]:
         """Of all links."""

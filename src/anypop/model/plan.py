@@ -18,6 +18,7 @@ from anypop.model.order import Grant, InstanceOrder, Removal
 from anypop.model.policy import HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout
+from anypop.model.volume import Volume
 from anypop.model.workload import Workload
 
 
@@ -73,6 +74,7 @@ class World:
     incarnations there that may be placed elsewhere now; `evicted`: those of them that a person gave up. `drains`: those
     that stand; `eases`: incarnations for which a successor is wanted beside them now. `dials`: all that were asked for.
     `policies`: the network policies of all stacks.
+    `volumes`: those that are there, or are being taken away.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
     """
@@ -97,6 +99,7 @@ class World:
     eases: frozenset[str] = frozenset()
     dials: tuple[Dial, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
+    volumes: tuple[Volume, ...] = ()
     serial: int = 0
 
 

@@ -45,7 +45,6 @@ class Reason(StrEnum):
     WAITS_FOR_VOLUME = "waits-for-volume"
     VOLUME_STAYS = "volume-stays"
     VOLUME_LOST = "volume-lost"
-    STOPS_FIRST = "stops-first"
     # drains
     COUNTING = "counting"
     LOWERED = "lowered"
@@ -149,7 +148,6 @@ _SAYS: dict[Reason, str] = {
     Reason.WAITS_FOR_VOLUME: "waits for its volume",
     Reason.VOLUME_STAYS: "stays where its volume is: a volume does not travel to another host",
     Reason.VOLUME_LOST: "waits for the host that has its volume; volume release lets that go, with what is in it",
-    Reason.STOPS_FIRST: "is stopped before the one after it starts, since both have one volume",
     Reason.COUNTING: "has its traffic counted, so that it can be seen to go",
     Reason.LOWERED: "is told at the lowest preference, so that its traffic goes elsewhere",
     Reason.DECAYING: "waits for its traffic to go elsewhere",

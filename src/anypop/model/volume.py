@@ -5,9 +5,11 @@ taken away only when its id stands under `volumes_removed` of an order: leaving 
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId
+from anypop.model.errors import Problem
+from anypop.model.names import CityCode, HostName, InstanceName, StackId, WorkloadId, is_slug
 
 DEFAULT_CLASS = "standard"
 """The storage class that is there on every host without anybody's doing: a folder of the agent's own."""
@@ -36,17 +38,34 @@ class Mount:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageClass:
     """A kind of storage that the operator has on some hosts. `path`: the folder there that holds the volumes, made by
-    the operator; `hosts`: those that have it, by name (none named: all). `volume_gib_monthly`: its price, in the price
-    book's currency and as text; None: the price book's.
+    the operator; `hosts`: those that have it, by name (none named: all).
     """
 
     name: str
     path: str = ""
     hosts: tuple[HostName, ...] = ()
-    volume_gib_monthly: str | None = None
 
     def is_on(self, host: HostName) -> bool:
         return not self.hosts or host in self.hosts
+
+
+def problems(classes: Sequence[StorageClass], path: str) -> Iterator[Problem]:
+    """What is wrong with the storage classes that an operator wrote."""
+    names = [c.name for c in classes]
+    for n, one in enumerate(classes):
+        if one.name == DEFAULT_CLASS:
+            yield Problem(path=f"{path}[{n}].name", message=f"{DEFAULT_CLASS} is there on every host already")
+        elif not is_slug(one.name) or one.name in names[:n]:
+            yield Problem(path=f"{path}[{n}].name", message=f"{one.name!r} must be a name of its own: a-z, 0-9 and -")
+        if not one.path.startswith("/") or ".." in one.path.split("/"):
+            yield Problem(path=f"{path}[{n}].path", message="must be an absolute path of a folder on the hosts")
+
+
+def class_named(classes: Sequence[StorageClass], name: str) -> StorageClass | None:
+    """None: there is no such class any more."""
+    if name == DEFAULT_CLASS:
+        return _DEFAULT
+    return next((c for c in classes if c.name == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +77,7 @@ class Restore:
 
 
 NEVER_RESTORED = Restore()
+_DEFAULT = StorageClass(name=DEFAULT_CLASS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

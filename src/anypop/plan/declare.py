@@ -14,6 +14,7 @@ from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddr
 from anypop.model.plan import Incarnation
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
 from anypop.plan import life, schema
+from anypop.plan.claims import mounts
 from anypop.plan.fields import instance_fields
 from anypop.plan.jsonpath import steps_of, value_at
 from anypop.plan.quantity import cpu_millis, memory_bytes
@@ -24,7 +25,8 @@ DNS_PORT = 53
 
 def containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
     return tuple(
-        replace(_container(name, c), security=security_of(c, body)) for name, c in (body.spec.containers or {}).items()
+        replace(_container(name, c), security=security_of(c, body), mounts=mounts(c))
+        for name, c in (body.spec.containers or {}).items()
     )
 
 
@@ -34,7 +36,7 @@ def init_containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
     cpu, memory = sum(c.cpu_millis for c in main), sum(c.memory_bytes for c in main)
     found = []
     for name, declared in life.in_order(body.spec.init_containers or {}):
-        one = replace(_container(name, declared), security=security_of(declared, body))
+        one = replace(_container(name, declared), security=security_of(declared, body), mounts=mounts(declared))
         asked = declared.resources or schema.Resources()
         least, most = asked.requests or schema.Amounts(), asked.limits or schema.Amounts()
         found.append(

@@ -7,6 +7,7 @@ container, capabilities kept even when empty. It must not fill in any other defa
 from collections.abc import Mapping
 from typing import Any
 
+from anypop.model.names import slug_of
 from anypop.model.plan import AnycastAddress
 from anypop.plan.fields import SUBNETS, subnets
 from anypop.plan.schema import WorkloadBody
@@ -36,7 +37,15 @@ def document_of(body: WorkloadBody, *, name: str, slug: str) -> dict[str, Any]:
         credentials["dockerRegistry"].pop("password", None)
     for interface in data["spec"].get("networkInterfaces", ()):
         interface["ipFamilies"] = interface.get("ipFamilies") or ["IPv4"]
+    for claim in data["spec"].get("volumeClaimTemplates", ()):
+        claim.pop("phase", None)
+        claim["slug"] = claim.get("slug") or slug_of(claim.get("name", ""))
+        metadata = claim.get("metadata", {})
+        claim["metadata"] = {key: metadata[key] for key in ("annotations", "labels") if metadata.get(key)}
     shown: dict[str, Any] = _pruned(data)
+    for claim in shown["spec"].get("volumeClaimTemplates", ()):
+        claim.setdefault("spec", {})
+        claim.setdefault("metadata", {})
     for container in _containers(shown):
         container.setdefault("resources", {})
     return shown

@@ -17,6 +17,7 @@ from anypop.model.network import Capacity
 from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.rollout import Rollout, RolloutKind
+from anypop.model.volume import Volume
 from anypop.model.workload import Workload
 from anypop.plan.drain import emptied_by
 
@@ -64,6 +65,8 @@ class Ground(Protocol):
     def rests(self, address: IPv4Address) -> bool: ...
     def held(self, workload: WorkloadId) -> AnycastAddress | None: ...
     def rules_of(self, workload: WorkloadId) -> Iterable[ScopeRule]: ...
+    def volumes_of(self, workload: WorkloadId) -> Iterable[Volume]: ...
+    def volumes_on(self, host: HostName) -> Iterable[Volume]: ...
     def capacity(self, host: HostName) -> Capacity | None: ...
 
 
@@ -150,6 +153,12 @@ class WorldGround:
 
     def rules_of(self, workload: WorkloadId) -> Iterable[ScopeRule]:
         return self._rules.get(workload, ())
+
+    def volumes_of(self, workload: WorkloadId) -> Iterable[Volume]:
+        return [v for v in self.world.volumes if v.workload_id == workload]
+
+    def volumes_on(self, host: HostName) -> Iterable[Volume]:
+        return [v for v in self.world.volumes if v.host == host]
 
     def capacity(self, host: HostName) -> Capacity | None:
         return self.world.capacities.get(host)

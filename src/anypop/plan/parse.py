@@ -18,7 +18,7 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, StackId, WorkloadId, is_slug, slug_of
 from anypop.model.workload import Workload
-from anypop.plan import declare, life, surroundings
+from anypop.plan import claims, declare, life, surroundings
 from anypop.plan.document import document_of, document_with_anycast
 from anypop.plan.fields import ANYCAST, LOCAL_ONLY, SUBNETS
 from anypop.plan.schema import FIELD_NAMES, WorkloadBody, every_container
@@ -79,6 +79,7 @@ def parse(
         *surroundings.refusals(checked),
         *life.refusals(checked),
     ]
+    problems += claims.refusals(checked, rules)
     if problems:
         raise Invalid(problems)
 
@@ -100,6 +101,7 @@ def parse(
         anycast=ANYCAST in annotations,
         local_only=LOCAL_ONLY in annotations,
         dual_stack=declare.dual_stack(checked),
+        volumes=claims.claims(checked),
         labels=tuple(sorted(((checked.metadata and checked.metadata.labels) or {}).items())),
         annotations=tuple(sorted(annotations.items())),
         around=surroundings.surroundings_of(checked),

@@ -18,6 +18,7 @@ from anypop.model.network import Capacity
 from anypop.model.order import Removal
 from anypop.model.plan import Homes, Incarnation, PlanNote
 from anypop.model.reasons import Reason
+from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
 from anypop.plan.ground import Ground
 from anypop.plan.rollout import changes_at
@@ -87,6 +88,11 @@ class _Step:
         self.ready = ground.ready(workload)
         self.rollout = ground.update_of(workload)
         self.present: dict[InstanceName, list[Incarnation]] = {}
+        # where a slot's volumes are: it lives there or nowhere
+        self.volumes: dict[InstanceName, list[Volume]] = defaultdict(list)
+        for volume in ground.volumes_of(workload):
+            if volume.doomed_at is None:
+                self.volumes[volume.instance].append(volume)
         self.buried: set[str] = set()
         # of each host, how many of the workload are on their way out or have a successor beside them
         self.changing: dict[HostName, int] = defaultdict(int)
@@ -142,7 +148,9 @@ class _Turn:
     ) -> None:
         """Decide who lives in one slot."""
         lives = sorted((self._adopted(i) for i in lives), key=lambda i: i.life)
-        moves = self.ground.moves
+        moves, stays = self.ground.moves, self._stays(name, lives)
+        if stays:
+            moves = frozenset()
         if not lives or all(i.uid in moves for i in lives):
             placed = self._place_new(target, city, ordinal, name, moving=bool(lives))
             for incarnation in lives:
@@ -155,7 +163,7 @@ class _Turn:
             return
         lives = self._off_lost_hosts(lives, city)
         right = [i for i in lives if i.template in ("", self.workload.template)]
-        alone = lives[0] if len(lives) == 1 and lives[0].uid in self.ground.eases else None
+        alone = lives[0] if len(lives) == 1 and lives[0].uid in self.ground.eases and not stays else None
         if alone is not None and (right or alone.host in self.ground.lost):
             self.step.kept.append(alone)
             self._place_successor(alone)
@@ -173,6 +181,18 @@ class _Turn:
         # otherwise its turn comes when the one before it is through
         if self.step.changing[current.host] < self.rollout.strategy.surge:
             self._place_beside(current)
+
+    def _stays(self, name: InstanceName, lives: list[Incarnation]) -> bool:
+        """Whether a slot's volumes keep it where it lives; told where something else would have it live elsewhere."""
+        homes = {v.host for v in self.step.volumes.get(name, ())}
+        held = next((i for i in lives if i.host in homes), None)
+        if held is None:
+            return False
+        if held.uid in self.ground.moves or held.host in self.ground.lost:
+            self.step.note(name, Reason.VOLUME_LOST, f"{held.host} has it, and is lost or given up")
+        elif held.uid in self.ground.eases:
+            self.step.note(name, Reason.VOLUME_STAYS, f"{held.host} has it")
+        return True
 
     def _off_lost_hosts(self, lives: list[Incarnation], city: CityCode) -> list[Incarnation]:
         """Those that are to live on, where others of the slot are on a host that was given up: these go once one of the
@@ -244,6 +264,24 @@ class _Turn:
         if not rooms and not moving:
             rooms = all_rooms  # a PoP that is silent as a whole gets its instances when it returns
         needs = needs_of(made_from)
+        if there := self.step.volumes.get(name):
+            home = there[0].host
+            rooms = [r for r in all_rooms if r.host == home and r.host not in self.ground.lost]
+            if not rooms:
+                self.step.waits.add(city)
+                self.step.note(name, Reason.VOLUME_LOST, f"{home} has it, and is lost, given up or out of the network")
+                return False
+            claimed = {c.slug for c in made_from.volumes}
+            known = sum(v.size_bytes for v in there if v.claim in claimed and v.host == home)
+            needs = replace(needs, disk_bytes=needs.disk_bytes - known)  # its volumes are counted there already
+        elif made_from.volumes:
+            offering = [r for r in rooms if self.step.rooms.offers(r.host, made_from)]
+            if rooms and not offering:
+                self.step.waits.add(city)
+                names = ", ".join(sorted({c.storage_class for c in made_from.volumes}))
+                self.step.note(name, Reason.NO_ROOM, f"{city}: no host in reach has the storage classes {names}")
+                return False
+            rooms = offering
         room = best(rooms, self.workload.id, needs)
         if room is None:
             reason = Reason.NO_ROOM if any(not r.fits(needs) for r in rooms) or not rooms else Reason.POP_FULL
@@ -280,8 +318,19 @@ class _Turn:
             return  # its host is gone for now: it changes when that returns, or elsewhere
         lacking = room.lacking(self.needs)
         may_stop_first = current.uid in self.rollout.may_stop_first
-        if lacking and may_stop_first:
-            runs = self.ground.revision(self.workload.id, current.revision) or self.workload
+        runs = self.ground.revision(self.workload.id, current.revision) or self.workload
+        shared = {c.slug for c in runs.volumes} & {c.slug for c in self.workload.volumes}
+        if shared:
+            # two must never write to one volume
+            lacking = room.lacking(self.needs, instead_of=needs_of(runs))
+            if not lacking and not may_stop_first:
+                self.step.waits.add(current.pop)
+                why = "both would have one volume, and nobody else serves while it is stopped"
+                self.step.note(current.name, Reason.WAITS_FOR_VOLUME, why)
+                return
+            if lacking:
+                may_stop_first = False
+        elif lacking and may_stop_first:
             may_stop_first = not room.lacking(self.needs, instead_of=needs_of(runs))  # else it would go for nothing
         if lacking and not may_stop_first:
             self.step.waits.add(current.pop)
@@ -295,10 +344,11 @@ class _Turn:
             )
             return
         self.step.changing[current.host] += 1
-        if lacking:
+        if lacking or shared:
             # the new one is ordered when the old one is gone: see `planner`
             self.step.kept.remove(current)
-            self.step.remove(current, Reason.REPLACED, "; ".join(lacking))
+            why = "; ".join(lacking) or f"both have volume {', '.join(sorted(shared))}"
+            self.step.remove(current, Reason.REPLACED, why)
         self._add(
             room,
             self.needs,

@@ -35,7 +35,8 @@ class Size:
 class PriceBook:
     """Prices in `currency`. `hours_per_month` makes a month of hours (730 = 365 x 24 / 12). `sizes` from small to
     large. `local_only_hourly`: of a covering prefix for one workload alone; `backbone_gb`: of 10^9 bytes that one host
-    sends to another through a tunnel.
+    sends to another through a tunnel; `volume_gib_month`: of a GiB of a volume for a month, in those storage classes
+    that have no price of their own under `volume_classes`.
     """
 
     currency: str
@@ -44,6 +45,12 @@ class PriceBook:
     sizes: tuple[Size, ...]
     local_only_hourly: Decimal = Decimal(0)
     backbone_gb: Decimal = Decimal(0)
+    volume_gib_month: Decimal = Decimal(0)
+    volume_classes: tuple[tuple[str, Decimal], ...] = ()
+
+    def volume_gib(self, storage_class: str) -> Decimal:
+        """Of a GiB of a volume for a month."""
+        return dict(self.volume_classes).get(storage_class, self.volume_gib_month)
 
 
 # a YAML number goes through its shortest text, so that 0.09 means 0.09 and not the nearest binary fraction
@@ -71,6 +78,8 @@ class BookText(BaseModel):
     anycast_hourly: _Price
     local_only_hourly: _Price = Decimal(0)
     backbone_gb: _Price = Decimal(0)
+    volume_gib_month: _Price = Decimal(0)
+    volume_classes: Annotated[dict[str, _Price], Field(max_length=1000)] = {}
     sizes: Annotated[list[SizeText], Field(min_length=1)]
 
 
@@ -101,6 +110,8 @@ def read_price_book(text: str) -> PriceBook:
         sizes=tuple(sizes),
         local_only_hourly=book.local_only_hourly,
         backbone_gb=book.backbone_gb,
+        volume_gib_month=book.volume_gib_month,
+        volume_classes=tuple(sorted(book.volume_classes.items())),
     )
 
 
@@ -149,14 +160,19 @@ def size_of(workload: Workload, book: PriceBook) -> Size:
 
 
 def quote(workload: Workload, book: PriceBook) -> Quote:
-    """What `workload` costs while all its instances run, one line for each target, one for anycast and one for a prefix
-    of its own. Raises `Invalid` where an instance fits no size.
+    """What `workload` costs while all its instances run, one line for each target, one for each volume claim, one for
+    anycast and one for a prefix of its own. Raises `Invalid` where an instance fits no size.
     """
     size = size_of(workload, book)
     rows: list[tuple[str, int, Decimal]] = [
         (f"{size.name} instance, target {t.name} ({', '.join(t.cities)})", t.replicas * len(t.cities), size.hourly)
         for t in workload.targets
     ]
+    count = sum(t.replicas * len(t.cities) for t in workload.targets)
+    for claim in workload.volumes:
+        gib = Decimal(claim.size_bytes) / 2**30
+        unit = gib * book.volume_gib(claim.storage_class) / book.hours_per_month
+        rows.append((f"volume {claim.slug} ({gib:.4g} GiB, {claim.storage_class})", count, unit))
     if workload.anycast:
         rows.append(("anycast address", 1, book.anycast_hourly))
     if workload.local_only:
@@ -202,6 +218,8 @@ def as_data(book: PriceBook) -> dict[str, Any]:
         "anycastHourly": float(book.anycast_hourly),
         "localOnlyHourly": float(book.local_only_hourly),
         "backboneGb": float(book.backbone_gb),
+        "volumeGibMonth": float(book.volume_gib_month),
+        "volumeClasses": {name: float(price) for name, price in book.volume_classes},
         "sizes": [
             {"name": s.name, "cpuMillis": s.cpu_millis, "memoryBytes": s.memory_bytes, "hourly": float(s.hourly)}
             for s in book.sizes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 from anypop.model.errors import Problem
 from anypop.model.workload import Workload
-from anypop.plan.rooms import needs_of
+from anypop.plan.rooms import needs_of, volume_bytes
 
 # Of an account to which the operator set no other limit: covering prefixes are few, and one workload takes a whole one.
 LOCAL_ONLY_BY_DEFAULT = 1
@@ -26,6 +26,7 @@ class Quota:
     memory_bytes: int | None = None
     anycast: int | None = None
     local_only: int | None = None
+    volume_bytes: int | None = None
     workloads: int | None = None
     stacks: int | None = None
     # of each credential of the account; None: the default
@@ -43,6 +44,7 @@ class Usage:
     memory_bytes: int = 0
     anycast: int = 0
     local_only: int = 0
+    volume_bytes: int = 0
     workloads: int = 0
     stacks: int = 0
 
@@ -53,6 +55,7 @@ _WORDS = {
     "memory_bytes": ("GiB of memory", float(1 << 30)),
     "anycast": ("anycast addresses", 1.0),
     "local_only": ("workloads with a covering prefix of their own (local only)", 1.0),
+    "volume_bytes": ("GiB of volumes", float(1 << 30)),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),
 }
@@ -74,6 +77,7 @@ def usage_of(workloads: Iterable[Workload], *, stacks: int = 0) -> Usage:
         totals["instances"] += count
         totals["cpu_millis"] += count * needs.cpu_millis
         totals["memory_bytes"] += count * needs.memory_bytes
+        totals["volume_bytes"] += count * volume_bytes(workload)
         totals["anycast"] += workload.anycast
         totals["workloads"] += 1
     return Usage(**totals)

@@ -23,13 +23,15 @@ _MADE_BADLY = frozenset({Reason.PULL_FAILED, Reason.CREATE_FAILED})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One living incarnation and what its host says of it. `trusted` False: the host is silent, and nothing is
-    known. `carries` False: a drain takes its traffic, so nobody may count on it.
+    known. `carries` False: a drain takes its traffic, so nobody may count on it. `has_volume`: its successor has its
+    volume, so it has to go first.
     """
 
     incarnation: Incarnation
     trusted: bool
     report: InstanceReport | None = None
     carries: bool = True
+    has_volume: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -100,7 +102,8 @@ def _onward(
     if any(s.trusted for s in pending) or (last and silent):
         waits = f"waits for {', '.join(silent)}: no report" if silent and not any(s.trusted for s in pending) else ""
         first = _may_stop_first(pending, template, seen) if not going else frozenset()
-        return replace(rollout, well_since=None, reason=Reason.ROLLING_OUT, message=waits, may_stop_first=first)
+        price = waits or _price(seen)
+        return replace(rollout, well_since=None, reason=Reason.ROLLING_OUT, message=price, may_stop_first=first)
     well_since = rollout.well_since if rollout.well_since is not None else now
     rollout = replace(rollout, well_since=well_since, reason=Reason.BAKING, message="", may_stop_first=frozenset())
     if now < well_since + rollout.strategy.bake_s:
@@ -258,9 +261,20 @@ def _pending(rollout: Rollout, template: str, seen: Sequence[Seen], going: Colle
     ]
 
 
+def _price(seen: Sequence[Seen]) -> str:
+    """What it costs that instances have volumes, in words; empty: they have none."""
+    if not any(s.has_volume for s in seen):
+        return ""
+    alone = len({s.incarnation.name for s in seen}) == 1
+    return "each is stopped before its successor starts, since both have its volume" + (
+        "; it is the only one, so nobody serves meanwhile" if alone else "; others serve meanwhile"
+    )
+
+
 def _may_stop_first(pending: Sequence[Seen], template: str, seen: Sequence[Seen]) -> frozenset[str]:
-    """The one incarnation that may go before its successor is there, where a host has no room for two: another instance
-    of its PoP is healthy, or enough other PoPs are. Only one at a time: none while another slot has two, or has its new
+    """The one incarnation that may go before its successor is there, where a host has no room for two or both would
+    have one volume: another instance of its PoP is healthy, or enough other PoPs are. Where the workload has a single
+    one, with a volume, there is no other way. Only one at a time: none while another slot has two, or has its new
     one alone and that is not healthy yet.
     """
     names = [s.incarnation.name for s in seen]
@@ -275,6 +289,7 @@ def _may_stop_first(pending: Sequence[Seen], template: str, seen: Sequence[Seen]
             continue
         pop = one.incarnation.pop
         left = {city for city, count in healthy.items() if count - (city == pop and one.healthy and one.carries) > 0}
-        if not one.healthy or pop in left or len(left) >= floor_of(len(pops)):
+        alone = one.has_volume and len(names) == 1
+        if not one.healthy or pop in left or len(left) >= floor_of(len(pops)) or alone:
             return frozenset([one.incarnation.uid])
     return frozenset()

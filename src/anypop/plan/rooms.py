@@ -10,6 +10,8 @@ from operator import attrgetter
 
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
+from anypop.model.plan import Incarnation
+from anypop.model.volume import Claim, class_named
 from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
 from anypop.plan.ground import Ground
@@ -23,7 +25,12 @@ ROOT_DISK_BYTES = 1 << 30  # an instance's writable layer and logs: what it may 
 def needs_of(workload: Workload) -> Capacity:
     """What one instance takes."""
     cpu, memory = taken(workload)
-    return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=ROOT_DISK_BYTES)
+    return Capacity(cpu_millis=cpu, memory_bytes=memory, disk_bytes=ROOT_DISK_BYTES + volume_bytes(workload))
+
+
+def volume_bytes(workload: Workload) -> int:
+    """What the volumes of one instance take."""
+    return sum(claim.size_bytes for claim in workload.volumes)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,10 +145,16 @@ class Rooms:
     def _counted(self, host: HostName) -> Room:
         ground = self._ground
         room = Room.of(host, self._sites.hosts[host].numbers, ground.capacity(host))
+        claimed: set[tuple[WorkloadId, str, str]] = set()
         for incarnation in ground.incarnations_on(host):
+            claimed |= {(*incarnation.slot, c.slug) for c in self._claims_of(incarnation)}
             room.indexes.taken.add(incarnation.index)
             room.links.taken.add(incarnation.link)
             room.add(incarnation.workload_id, self._needs_of(incarnation.workload_id, incarnation.revision))
+        for volume in ground.volumes_on(host):
+            # what an instance claims is counted with it already
+            claims = (volume.workload_id, volume.instance, volume.claim) in claimed
+            room.disk_bytes += volume.taken_bytes - (volume.size_bytes if claims else 0)
         for removal in ground.removals_on(host):
             room.indexes.taken.add(removal.index)
             room.links.taken.add(removal.link)
@@ -149,6 +162,16 @@ class Rooms:
         room.indexes.taken.update(indexes)
         room.links.taken.update(links)
         return room
+
+    def offers(self, host: HostName, workload: Workload) -> bool:
+        """Whether a host has the storage classes of all volumes of a workload."""
+        classes = self._sites.network.instances.storage_classes
+        found = (class_named(classes, claim.storage_class) for claim in workload.volumes)
+        return all(one is not None and one.is_on(host) for one in found)
+
+    def _claims_of(self, incarnation: Incarnation) -> tuple[Claim, ...]:
+        made_from = self._ground.revision(incarnation.workload_id, incarnation.revision)
+        return made_from.volumes if made_from is not None else ()
 
     def _needs_of(self, workload: WorkloadId, number: int) -> Capacity:
         """What is not known any more is counted by the newest revision; without one it takes nothing."""

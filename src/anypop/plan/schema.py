@@ -187,6 +187,53 @@ class SecurityContext(_Part):
     capabilities: Capabilities | None = None
 
 
+class VolumeMount(_Part):
+    """Where a container sees the volume of a claim."""
+
+    slug: Given
+    mount_path: Annotated[LineText, Field(min_length=1)]
+
+
+class Storage(_Part):
+    storage: Memory | None = None
+
+
+class StorageResources(_Part):
+    requests: Storage | None = None
+    limits: Annotated[Any, refused("a volume is as large as it is requested")] = None
+
+
+class VolumeSpec(_Part):
+    """How large a volume is, and of which of the operator's storage classes."""
+
+    resources: StorageResources | None = None
+    storage_class: Word | None = None
+
+
+class VolumeMetadata(_Part):
+    """Kept as it was sent."""
+
+    annotations: Annotated[dict[Key, Text], Few] | None = None
+    labels: Annotated[dict[Key, ShortText], Few] | None = None
+    # the server's own, as in `Metadata`
+    version: Any = None
+    created_at: Any = None
+    updated_at: Any = None
+    delete_requested_at: Any = None
+    resource_name: Any = None
+
+
+class VolumeClaim(_Part):
+    """A volume that every instance has: one for each name of an instance, for the workload's whole life."""
+
+    name: Title | None = None
+    slug: Slug | None = None
+    metadata: VolumeMetadata | None = None
+    spec: VolumeSpec | None = None
+    # the server's own
+    phase: Word | None = None
+
+
 class Container(_Part):
     """One container of every instance."""
 
@@ -200,9 +247,7 @@ class Container(_Part):
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
     resources: Resources | None = None
-    volume_mounts: Annotated[
-        Any, refused("there are no volumes yet: what an application writes is lost with its instance")
-    ] = None
+    volume_mounts: Annotated[list[VolumeMount], Few] | None = None
     lifecycle: Lifecycle | None = None
     termination_message_path: LineText | None = None
     termination_message_policy: Annotated[str, one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR")] | None = None
@@ -299,9 +344,7 @@ class Spec(_Part):
     containers: Annotated[dict[Name, Container], Few] | None = None
     init_containers: Annotated[dict[Name, Container], Few] | None = None
     virtual_machines: Annotated[Any, refused(_NO_VMS)] = None
-    volume_claim_templates: Annotated[
-        Any, refused("there are no volumes yet: nothing would keep what is written there")
-    ] = None
+    volume_claim_templates: Annotated[list[VolumeClaim], Few] | None = None
     image_pull_credentials: Annotated[list[PullCredentials], Few] | None = None
     runtime: Runtime | None = None
 

@@ -41,6 +41,8 @@ def template_of(workload: Workload, key: bytes) -> str:
         made_from["aliases"] = around["aliases"]
     if workload.around.resolving != NO_SURROUNDINGS.resolving:
         made_from["resolving"] = {name: value for name, value in around["resolving"].items() if value}
+    if workload.volumes:
+        made_from["volumes"] = sorted((c.slug, c.size_bytes, c.storage_class) for c in workload.volumes)
     if any(_reads_metadata(path) for c in every for _, path in c.env_from_instance):
         # then labels and annotations are part of some process's environment
         made_from |= {"labels": sorted(workload.labels), "annotations": sorted(workload.annotations)}

@@ -7,6 +7,7 @@ application could not work without is refused by `plan.schema` instead. A field 
 from collections.abc import Iterator
 
 from anypop.model.errors import Problem
+from anypop.plan.claims import unmounted
 from anypop.plan.life import notes
 from anypop.plan.schema import Container, WorkloadBody, every_container
 
@@ -16,6 +17,7 @@ def unacted(body: WorkloadBody) -> Iterator[Problem]:
     for path, container in every_container(body):
         yield from _of_container(path, container)
     yield from notes(body)
+    yield from unmounted(body)
     for name, target in body.targets.items():
         deployments = target.spec.deployments
         if deployments.max_replicas or deployments.scale_settings:

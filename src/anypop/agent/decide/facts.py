@@ -265,10 +265,21 @@ class Facts:
         leaving = (x.instance for x in self.remains if x.instance is not None)
         return frozenset(a.private for i in leaving for a in i.addresses())
 
+    @cached_property
+    def _held_volumes(self) -> frozenset[str]:
+        """Volumes that incarnations under removal still hold."""
+        mounted = self.observed.volumes.mounted
+        return frozenset(id_ for x in self.remains for id_ in mounted.get(short(x.removal.uid), ()))
+
     def is_blocked(self, instance: InstanceOrder) -> bool:
         """Whether one that leaves still holds a private address that this one needs."""
         held = self._held
         return bool(held) and any(a.private in held for a in instance.addresses())  # mostly nobody leaves
+
+    def waits_for_volume(self, instance: InstanceOrder) -> bool:
+        """Whether one that leaves still holds a volume that this one needs, which cannot begin before."""
+        held = self._held_volumes
+        return bool(held) and not held.isdisjoint(instance.volumes)
 
     @cached_property
     def lives(self) -> Mapping[str, tuple[InstanceOrder, ...]]:
@@ -413,7 +424,8 @@ class Facts:
     @cached_property
     def able(self) -> frozenset[Address]:
         """Anycast addresses of instances that stay and that nothing keeps from coming up."""
-        return frozenset(a for i in self.staying if not self.is_blocked(i) for a in i.anycast)
+        coming = (i for i in self.staying if not self.is_blocked(i) and not self.waits_for_volume(i))
+        return frozenset(a for i in coming for a in i.anycast)
 
     def is_proven(self, prefix: Prefix) -> bool:
         """Whether every gate is carried, or has an instance of which this agent knows that it answers. What an earlier

@@ -6,13 +6,13 @@ away for what an order leaves out.
 
 from collections.abc import Iterable
 
+from anypop.agent.decide import lives
 from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.steps import (
     AttachVolume,
     DeleteVolume,
     DetachVolumes,
     DropSnapshot,
-    RemoveContainer,
     RestoreVolume,
     Step,
     TakeSnapshot,
@@ -21,17 +21,12 @@ from anypop.agent.decide.steps import (
 )
 from anypop.agent.naming import short
 from anypop.model.order import InstanceOrder
-from anypop.model.volume import VolumeOrder, VolumeReport, volume_id
-
-
-def volumes_of(instance: InstanceOrder) -> frozenset[str]:
-    """The ids of the volumes that an instance mounts."""
-    return frozenset(volume_id(instance.workload_id, instance.name, claim) for claim in instance.claims)
+from anypop.model.volume import VolumeOrder, VolumeReport
 
 
 def may_have_containers(instance: InstanceOrder, facts: Facts) -> tuple[list[Step], bool]:
     """The steps before an incarnation's containers, and whether these may be made after them."""
-    wanted, lane = volumes_of(instance), instance_lane(instance.name, instance.uid)
+    wanted, lane = instance.volumes, instance_lane(instance.name, instance.uid)
     if not wanted:
         return [], True
     ordered = {v.id: v for v in facts.order.volumes}
@@ -39,9 +34,7 @@ def may_have_containers(instance: InstanceOrder, facts: Facts) -> tuple[list[Ste
     key, there = short(instance.uid), facts.containers_of(instance.uid)
     has = facts.observed.volumes.mounted.get(key, frozenset())
     if any(is_to_be_restored(v, facts) for v in own):
-        steps: list[Step] = [
-            RemoveContainer(uid=instance.uid, container=name, again=seen.id, lane=lane) for name, seen in there.items()
-        ]
+        steps = lives.ended(there.values(), instance.name, instance.uid, instance, again=True)
         return [*steps, *([DetachVolumes(uid=instance.uid, lane=lane)] if has else [])], False
     if facts.has_process(instance.uid) or wanted <= has:
         return [], True  # what a process has, it keeps, whoever has unmounted it here
@@ -57,7 +50,9 @@ def may_have_containers(instance: InstanceOrder, facts: Facts) -> tuple[list[Ste
 def why_not(volume: VolumeOrder, uid: str, facts: Facts) -> str:
     """Why an incarnation cannot have a volume now; empty: it can."""
     holders = _holders(volume.id, facts) - {short(uid)}
-    if holders:
+    # of two that are ordered at once the older one comes first
+    turns = [i for i in facts.lives.get(volume.instance, ()) if volume.id in i.volumes]
+    if holders or (turns and turns[-1].uid != uid):
         return f"volume {volume.claim} is still with the incarnation before it"
     if volume_lane(volume.id) in facts.observed.busy:
         return f"volume {volume.claim} is being copied or put back"
@@ -70,7 +65,7 @@ def why_not(volume: VolumeOrder, uid: str, facts: Facts) -> str:
 
 def waits_for(instance: InstanceOrder, facts: Facts) -> str:
     """What an incarnation without containers waits for, in words."""
-    wanted = volumes_of(instance)
+    wanted = instance.volumes
     ordered = [v for v in facts.order.volumes if v.id in wanted]
     if any(is_to_be_restored(v, facts) for v in ordered):
         return "a volume is being put back to a snapshot"
@@ -83,7 +78,7 @@ def _holders(id_: str, facts: Facts) -> set[str]:
     """Incarnations, by `short(uid)`, that have a volume mounted, or a container that may have it."""
     found = {key for key, ids in facts.observed.volumes.mounted.items() if id_ in ids}
     for key, instance in facts.known.items():
-        if id_ in volumes_of(instance) and facts.containers_of(instance.uid):
+        if id_ in instance.volumes and facts.containers_of(instance.uid):
             found.add(key)
     return found
 
@@ -117,7 +112,7 @@ def upkeep(facts: Facts) -> list[Step]:
 def _needed(facts: Facts) -> frozenset[str]:
     """The volumes of all that stays, and of what is still there of those that leave."""
     leaving = (x.instance for x in facts.remains if x.instance is not None)
-    return frozenset(id_ for instance in (*facts.staying, *leaving) for id_ in volumes_of(instance))
+    return frozenset(id_ for instance in (*facts.staying, *leaving) for id_ in instance.volumes)
 
 
 def told(facts: Facts) -> tuple[VolumeReport, ...]:

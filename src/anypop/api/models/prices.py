@@ -47,4 +47,6 @@ class PriceBook(CamelAnswer):
     anycast_hourly: float
     local_only_hourly: float
     backbone_gb: float
+    volume_gib_month: float
+    volume_classes: dict[str, float]
     sizes: list[PricedSize]

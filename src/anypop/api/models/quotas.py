@@ -29,6 +29,7 @@ class StackQuotaRequest(Request):
             f"out: {LOCAL_ONLY_BY_DEFAULT}"
         ),
     ] = None
+    volume_bytes: Annotated[Limit, Field(description="of all volumes that instances claim")] = None
     workloads: Limit = None
 
 
@@ -61,6 +62,7 @@ class StackLimits(Answer):
     memory_bytes: int = left_out()
     anycast: int = left_out()
     local_only: int = left_out()
+    volume_bytes: int = left_out()
     workloads: int = left_out()
 
 
@@ -79,6 +81,7 @@ class StackUsage(Answer):
     memory_bytes: int
     anycast: int
     local_only: int
+    volume_bytes: int
     workloads: int
 
 
