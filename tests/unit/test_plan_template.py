@@ -79,7 +79,6 @@ ABOUT_IT: dict[str, Any] = {
     "labels": (("a", "b"),),
     "annotations": (("a", "b"),),
     "grace_s": 30,
-    "volumes": (Claim(slug="data", size_bytes=1 << 30),),
 }
 
 

@@ -237,6 +237,7 @@ def test_a_restore_waits_until_nobody_has_it() -> None:
     assert kinds(asked(done, ONE, volumes=(wanted,))) == ["AttachVolume", "CreateContainer"]
 
 
+@settings(deadline=None)
 @given(st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_only_a_token_takes_it_away_and_only_when_nobody_needs_it(
     token: bool, runs: bool, is_mounted: bool, has_container: bool
@@ -257,7 +258,7 @@ def test_what_is_gone_is_told_and_what_nobody_can_see_is_not() -> None:
     assert volumes.gone(Facts(given, Observed(volumes=replace(seen, there=ON_DISK.there)))) == ()
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data())
 def test_whatever_dies_meanwhile_nobody_ever_shares_it(data: st.DataObject) -> None:
     """Incarnations of one slot come, go, and are told together by mistake; restores and snapshots are asked for; the
