@@ -204,6 +204,7 @@ class FakeHost:
     sick: set[str] = field(default_factory=set)
     bad_images: set[str] = field(default_factory=set)
     volumes: FakeVolumes = field(default_factory=FakeVolumes)
+    init_ends: bool = False  # init containers have done their work as soon as they run
     applied: list[Step] = field(default_factory=list)
     # remembered by the process only
     memory: Memory = memory.NOTHING
@@ -527,6 +528,8 @@ class FakeHost:
             self.containers[key] = replace(
                 self.containers[key], state=ContainerState.RUNNING, pid=self.next_pid, started_at=self.now
             )
+            if self.init_ends and self.containers[key].init:
+                self.end({key})
 
     def _announce(self, config: SpeakerConfig) -> None:
         assert self.page is not None

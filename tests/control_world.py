@@ -286,6 +286,13 @@ class World:
         raise AssertionError("orders never come to rest")
 
 
+def _done(name: str, at: float) -> ContainerReport:
+    """An init container that has done its work."""
+    return ContainerReport(
+        name=name, phase=Phase.STOPPED, reason=Reason.COMPLETED, exit_code=0, ready=True, started_at=at, finished_at=at
+    )
+
+
 class FakeAgent:
     """A host's agent without a host. What it reports can be bent: `broken` names instances whose probe fails, `ill`
     does so by uid, `four_only` names those that do not answer in IPv6; `missing` images cannot be pulled, instances of
@@ -441,6 +448,7 @@ class FakeAgent:
             template=template,
             started_at=started,
             containers=(container,),
+            init=tuple(_done(c.name, started) for c in ordered.init),
             families=tuple(
                 FamilyReport(version=v, healthy=healthy and v == 4, reason=reason)
                 for v in ((4, 6) if ordered.name in self.four_only else ())

@@ -412,8 +412,11 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
         },
         readinessProbe={"httpGet": {"path": "/", "port": 80, "httpHeaders": {"a": ""}}, "periodSeconds": 5},
         securityContext={"runAsUser": "0", "capabilities": {"drop": ["ALL"]}},
+        startupProbe={"tcpSocket": {"port": 80}},
+        lifecycle={"preStop": {"exec": {"command": ["/bye"]}}},
     )
     body["workload"]["spec"]["runtime"] = {"containers": {"terminationGracePeriodSeconds": "30"}}
+    body["workload"]["spec"]["initContainers"] = {"first": {"image": "registry.example/first:1"}}
     body["workload"]["metadata"]["labels"] = {"a": "b"}
     own.send("POST", "/anypop/v1/quote", body)
     own.send("POST", "/anypop/v1/stacks/default/plan", body)

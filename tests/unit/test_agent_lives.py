@@ -106,7 +106,8 @@ def test_what_has_completed_is_no_death_and_is_not_run_again_for_a_restart_of_th
     settle(host)
     assert host.containers[one.uid, "first"] == first
     assert told(host).containers[0].restarts == 1
-    assert told(host).init[0].restarts == 0
+    assert (told(host).init[0].restarts, told(host).init[0].last_reason) == (0, Reason.COMPLETED)
+    assert (one.uid, "first") not in host.memory.restarts
 
 
 def test_a_restart_of_the_instance_begins_with_its_init_containers() -> None:
@@ -127,6 +128,29 @@ def test_a_restart_of_the_instance_begins_with_its_init_containers() -> None:
     settle(host)
     assert not before & {seen.id for seen in host.containers.values()}
     assert (told(host).init[0].restarts, told(host).containers[0].last_reason) == (1, Reason.RESTART_ASKED)
+
+
+@pytest.mark.parametrize("kill_after", range(1, 26, 2))
+def test_an_agent_that_dies_on_the_way_comes_to_the_same_end(kill_after: int) -> None:
+    """After any step: up, through a restart, and down again; nothing is left, and nothing waits for ever."""
+    one = made_of(
+        replace(web(), post_start=HOOK, pre_stop=HOOK), side("beside"), init=(side("first"), side("second")),
+        shared_processes=True, grace_s=5,
+    )  # fmt: skip
+    host = FakeHost(init_ends=True)
+    host.obey(order(1, one))
+    settle(host, kill_after=frozenset({kill_after}))
+    assert told(host).healthy
+    assert host.containers[one.uid, "web"].id in host.memory.hooked
+    before = {seen.id for seen in host.containers.values()}
+    host.obey(order(2, replace(one, restarts=1)))
+    settle(host, kill_after=frozenset({kill_after}))
+    assert told(host).healthy
+    assert not before & {seen.id for seen in host.containers.values()}
+    host.obey(order(3, removed=(one,)))
+    settle(host, kill_after=frozenset({kill_after}))
+    assert not host.containers
+    assert not host.namespaces
 
 
 def test_who_says_nothing_of_its_end_ends_as_before() -> None:

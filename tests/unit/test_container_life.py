@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from anypop.control.rows import of_revision
+from anypop.control.rows import of_revision, to_revision
 from anypop.control.state import Revision
 from anypop.model.codec import from_json, to_json
 from anypop.model.errors import Invalid
@@ -106,10 +106,12 @@ def test_secrets_of_init_containers_are_neither_shown_nor_written_down() -> None
     assert [(s.path, s.value) for s in found.secrets] == [("spec.initContainers.first.env.T.secretValue", "hush")]
     row = of_revision(Revision(workload=found.workload, document=found.document, secrets=found.secrets, created_at=1.0))
     assert "hush" not in json.dumps(row)
+    assert to_revision(row, found.secrets, {}).workload == found.workload
     payload = Containers.of(found.workload)
     assert payload.init[0].secrets == (("T", "hush"),)
     sealed = with_secrets(payload, lambda _: "sealed")
     assert "hush" not in to_json(sealed).decode()
+    assert sealed.init[0].secrets == (("T", "sealed"),)
     assert from_json(Containers, to_json(payload)) == payload
 
 

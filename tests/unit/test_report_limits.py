@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from anypop.model.codec import to_json
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase, Report, SessionReport
@@ -36,6 +37,22 @@ def test_what_the_agent_cuts_control_takes() -> None:
     cut = trimmed(loud)
     assert excess(cut) == []
     assert cut.drift[-1] == "and 10 more" and cut.errors[0].endswith(" ...")
+
+
+def test_what_processes_say_of_their_end_never_makes_a_report_too_long() -> None:
+    """However many of them there are: each says less then, and no other instance says nothing."""
+    said = replace(CONTAINER, message="\N{FIRE}" * 4000, last_message="\N{FIRE}" * 4000)
+    loud = replace(INSTANCE, containers=(said,) * 32, init=(said,) * 32, message="\N{FIRE}" * 4000)
+    cut = trimmed(replace(REPORT, instances=(*(loud,) * 60, replace(INSTANCE, message="waits"))))
+    assert len(to_json(cut)) < 4 << 20
+    assert cut.instances[-1].message == "waits"
+    assert cut.instances[0].containers[0].last_message.endswith(" ...")
+    assert trimmed(replace(REPORT, instances=(replace(INSTANCE, containers=(said,)),))).instances[0].containers == (
+        said,
+    )
+    assert [p.path for p in excess(replace(REPORT, instances=(replace(INSTANCE, init=(CONTAINER,) * 65),)))] == [
+        "instances[0]"
+    ]
 
 
 def test_each_excess_is_told_with_its_path() -> None:

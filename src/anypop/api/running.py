@@ -32,7 +32,8 @@ def container(platform: Platform, declared: Declaration, instance: str, name: st
     if life is None:
         raise NotFound(f"no instance {instance}")
     revision = state.revision(declared.id, life.revision) or declared.newest
-    names = list(revision.document.get("spec", {}).get("containers", {}))
+    spec = revision.document.get("spec", {})
+    names = [*spec.get("containers", {}), *spec.get("initContainers", {})]
     if name and name not in names:
         raise NotFound(f"no container {name} in {life.name}; it has {', '.join(names)}")
     return Running(host=life.host, instance=life.name, uid=life.uid, name=name or names[0])

@@ -94,14 +94,16 @@ def set_image(
 ) -> None:
     """Give a container another image, PoP by PoP; a bad one is taken back by itself."""
     found = call.client.get(call.workload_path(workload), what=f"change {workload}")["workload"]
-    names = list((found.get("spec") or {}).get("containers") or {})
-    if container and container not in names:
-        raise usage(f"{workload} has no container {container}", advice=f"It has {', '.join(names)}.")
+    spec = found.get("spec") or {}
+    names, before = list(spec.get("containers") or {}), list(spec.get("initContainers") or {})
+    if container and container not in (*names, *before):
+        raise usage(f"{workload} has no container {container}", advice=f"It has {', '.join((*names, *before))}.")
     if not container and len(names) != 1:
         raise usage(
             f"{workload} has {len(names)} containers", advice=f"Say which with --container: {', '.join(names)}."
         )
-    body = {"spec": {"containers": {container or names[0]: {"image": image}}}}
+    kind = "initContainers" if container in before else "containers"
+    body = {"spec": {kind: {container or names[0]: {"image": image}}}}
     _change(call, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 
 

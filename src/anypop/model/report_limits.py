@@ -26,6 +26,8 @@ LONGEST_LINE = 65_536
 # first.
 TOLD_LINES = 256
 TOLD_LENGTH = 4096
+TOLD_BY_INSTANCES = 1 << 18  # characters of all texts about instances; control takes reports of 4 MiB
+_SHORTEST = 64
 _MOST = {
     "instances": MOST_INSTANCES,
     "sessions": MOST_SESSIONS,
@@ -111,6 +113,11 @@ def trimmed(report: Report) -> Report:
     if any(len(i.message) > TOLD_LENGTH or any(_is_long(c) for c in (*i.init, *i.containers))
            for i in report.instances):  # fmt: skip
         report = replace(report, instances=tuple(map(_instance, report.instances)))
+    texts = [len(text) for i in report.instances for text in _texts(i) if text]
+    if sum(texts) > TOLD_BY_INSTANCES:
+        # what tenants' processes say must not make the report of their host too long to be heard
+        most = max(TOLD_BY_INSTANCES // len(texts), _SHORTEST)
+        report = replace(report, instances=tuple(_instance(i, most) for i in report.instances))
     if any(len(s.error) > TOLD_LENGTH for s in report.sessions):
         report = replace(report, sessions=tuple(replace(s, error=_cut(s.error)) for s in report.sessions))
     return report
@@ -122,17 +129,21 @@ def _lines(found: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(_cut, found)) if any(len(line) > TOLD_LENGTH for line in found) else found
 
 
-def _instance(one: InstanceReport) -> InstanceReport:
+def _texts(one: InstanceReport) -> tuple[str, ...]:
+    return (one.message, *(text for c in one.every_container for text in (c.message, c.last_message)))
+
+
+def _instance(one: InstanceReport, most: int = TOLD_LENGTH) -> InstanceReport:
     init, containers = (
-        tuple(replace(c, message=_cut(c.message), last_message=_cut(c.last_message)) for c in all_)
+        tuple(replace(c, message=_cut(c.message, most), last_message=_cut(c.last_message, most)) for c in all_)
         for all_ in (one.init, one.containers)
     )
-    return replace(one, message=_cut(one.message), containers=containers, init=init)
+    return replace(one, message=_cut(one.message, most), containers=containers, init=init)
 
 
 def _is_long(one: ContainerReport) -> bool:
     return max(len(one.message), len(one.last_message)) > TOLD_LENGTH
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= TOLD_LENGTH else text[: TOLD_LENGTH - 4] + " ..."
+def _cut(text: str, most: int = TOLD_LENGTH) -> str:
+    return text if len(text) <= most else text[: most - 4] + " ..."

@@ -142,5 +142,6 @@ def _tail(file: Path) -> str:
 
 
 def _text(said: bytes) -> str:
-    """As text that every store takes."""
-    return said.decode(errors="replace").replace("\0", "\ufffd").strip()
+    """As text that every store takes, and that is no longer anywhere else."""
+    said_so = said.decode(errors="replace").strip()
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in said_so)
