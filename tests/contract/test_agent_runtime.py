@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from anypop.agent.decide.steps import CreateContainer, DropImage, PullImage, Rem
 from anypop.agent.naming import namespace_of
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.host import control_groups, inventory, netns
+from anypop.model.confinement import Security
 from anypop.model.errors import WorldError
 from anypop.model.order import Containers, InstanceOrder
 from anypop.model.reasons import Reason
 from anypop.model.streams import CommandRequest, Frame
-from anypop.model.workload import Probe, ProbeKind
+from anypop.model.workload import Container, Probe, ProbeKind
 from tests.agent_fake_runtime import FakeRuntime
 from tests.agent_lab import POP, instance, web
 from tests.podman_service import WEB, PodmanService
@@ -108,6 +109,16 @@ async def becomes(runtime: InstanceRuntime, state: ContainerState) -> ContainerS
     async with asyncio.timeout(10):
         while (seen := await only(runtime)).state is not state:  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.02)
+    return seen
+
+
+async def all_become(runtime: InstanceRuntime, state: ContainerState) -> Sequence[ContainerSeen]:
+    """The same of all that there are."""
+    seen = await runtime.seen()
+    async with asyncio.timeout(20):
+        while {one.state for one in seen} != {state}:
+            await asyncio.sleep(0.02)
+            seen = await runtime.seen()
     return seen
 
 
@@ -393,26 +404,34 @@ def test_what_a_process_says_of_its_end_is_read_within_its_own_root(service: Pod
     def go(pid: int) -> None:
         Path(f"/proc/{pid}/root/tmp/go").touch()
 
+    made = [
+        replace(
+            web(), name=f"c{n}", command=("/bin/sh", "-c", f"while ! test -e /tmp/go; do sleep 0.02; done; {script}"),
+            message_path=path, message_from_log=path == "/why",
+            security=Security(user=1000 if path == "/dev/termination-log" else None),
+        )
+        for n, (script, (path, _)) in enumerate(cases.items())
+    ]  # fmt: skip
+    one = replace(instance(0), payload=Containers(containers=tuple(made)))
+
+    async def begin(runtime: InstanceRuntime, container: Container) -> None:
+        await runtime.carry_out(replace(create(one), container=container))
+        await runtime.carry_out(replace(START, container=container.name))
+
     async def test(runtime: InstanceRuntime) -> None:
-        for script, (path, said) in cases.items():
-            waits = f"while ! test -e /tmp/go; do sleep 0.02; done; {script}"
-            container = replace(
-                web(), command=("/bin/sh", "-c", waits), message_path=path, message_from_log=path == "/why"
-            )
-            one = replace(instance(0), payload=Containers(containers=(container,)))
-            await runtime.carry_out(create(one))
-            await runtime.carry_out(START)
-            later = Podman(service.socket, prefix=PREFIX, pop=POP)
-            try:
-                await later.seen()
-                go((await only(runtime)).pid)
-                for who in (runtime, later):
-                    seen = await becomes(who, ContainerState.EXITED)
-                    assert seen.message == said, script
-                    assert seen.exit_code in (3, 4), script
-            finally:
-                await later.close()
-            await runtime.carry_out(REMOVE)
+        await asyncio.gather(*(begin(runtime, container) for container in made))
+        later = Podman(service.socket, prefix=PREFIX, pop=POP)
+        try:
+            await later.seen()
+            for seen in await runtime.seen():
+                go(seen.pid)
+            for who in (runtime, later):
+                ended = {seen.container: seen for seen in await all_become(who, ContainerState.EXITED)}
+                told = [ended[container.name].message for container in made]
+                assert told == [said for _, said in cases.values()]
+                assert {seen.exit_code for seen in ended.values()} == {3, 4}
+        finally:
+            await later.close()
 
     Case(make=lambda: Podman(service.socket, prefix=PREFIX, pop=POP), kill=lambda *_: None).run(test)
 

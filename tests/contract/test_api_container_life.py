@@ -1,5 +1,5 @@
-"""The life of containers by the Workload API: what is declared comes back as it was sent, reaches the hosts in orders, and
-is shown of instances.
+"""The life of containers by the Workload API: what is declared comes back as it was sent, is ordered, and is shown of
+instances.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
 """What a workload says of the life of its containers: what becomes of it, what is refused, what is never shown."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import RowMapping
 
 from anypop.control.rows import of_revision, to_revision
 from anypop.control.state import Revision
@@ -106,7 +107,7 @@ def test_secrets_of_init_containers_are_neither_shown_nor_written_down() -> None
     assert [(s.path, s.value) for s in found.secrets] == [("spec.initContainers.first.env.T.secretValue", "hush")]
     row = of_revision(Revision(workload=found.workload, document=found.document, secrets=found.secrets, created_at=1.0))
     assert "hush" not in json.dumps(row)
-    assert to_revision(row, found.secrets, {}).workload == found.workload
+    assert to_revision(cast(RowMapping, row), found.secrets, {}).workload == found.workload
     payload = Containers.of(found.workload)
     assert payload.init[0].secrets == (("T", "hush"),)
     sealed = with_secrets(payload, lambda _: "sealed")

@@ -8,6 +8,7 @@ moment, whatever its hook does. It decides nothing.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from math import ceil
 
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.decide.elements import Key
@@ -48,7 +49,7 @@ class Hooks:
         if stop.hook is not None and step.grace_s > 0:
             # one that fails keeps nobody from ending
             await self._run(key, stop.hook, step.address, step.grace_s)
-            left_s = max(LEFT_S, round(step.grace_s - (clock() - begun)))
+            left_s = max(min(LEFT_S, step.grace_s), ceil(step.grace_s - (clock() - begun)))
         await self._runtime.stop(key, left_s)
 
     async def _run(self, key: Key, hook: Probe, address: Address, within_s: float) -> str | None:
