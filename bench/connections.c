@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,7 @@ int main(int count, char **words) {
   getrlimit(RLIMIT_NOFILE, &most);
   most.rlim_cur = most.rlim_max;
   setrlimit(RLIMIT_NOFILE, &most);
+  signal(SIGPIPE, SIG_IGN); /* one connection that was reset is no reason to end all others */
   if (count == 3 && !strcmp(words[1], "serve")) serve(atoi(words[2]));
   if (count == 7 && !strcmp(words[1], "drive")) {
     total = atoi(words[4]), every_s = atoi(words[5]) / 1000.0, life_s = atoi(words[6]) / 1000.0;

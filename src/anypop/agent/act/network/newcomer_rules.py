@@ -21,6 +21,7 @@ BASE = "newcomers"
 _FLOWS = 1 << 20  # most flows of one kind that are known; memory is used as they come
 _QUIET_S = 3600  # a connection that is silent for longer is forgotten
 _BEGINS_S = 30  # a SYN alone makes no connection: who sends many fills no memory for long
+_AGAIN_S = 5  # a SYN is sent again after a second, and then after twice as long; soon others may have its port
 _ENDED_S = 30  # behind the last words of one side, for those of the other
 _UDP_S = 120
 # Of hashes that nobody else uses; two, since what another host has sent here by this very hash comes by the tunnel.
@@ -28,7 +29,7 @@ _SEEDS = {Entry.CLIENTS: 0x6E6577, Entry.TUNNEL: 0x636F6D}
 _REST = ~DRAIN_MARK_MASK & 0xFFFF_FFFF
 _IP = {4: "ip", 6: "ip6"}
 _BEGINS, _GOES_ON = "tcp flags & (fin | syn | rst | ack) == syn", "tcp flags & (fin | syn | rst | ack) != syn"
-_COMMON = {"ended": _ENDED_S, "begun": _BEGINS_S, "stay": _UDP_S}
+_COMMON = {"ended": _ENDED_S, "begun": _AGAIN_S, "stay": _UDP_S}
 _OWN = {"tcp": _QUIET_S, "udp": _UDP_S}
 _NAME = re.compile(r"(?:tcp|udp)_([0-9a-f]{2})_([0-9a-f]{8}|[0-9a-f]{32})")
 _VERSION = 1  # of the rules themselves
@@ -127,7 +128,7 @@ def _rules(joining: Joining) -> Iterator[str]:
             yield f"{flow} @{_set(kind, address, slot)} goto {_chain_of('on', address, slot)}"
     yield f"{_GOES_ON} accept"
     # a SYN that is sent again goes where it went, also when parts are others meanwhile
-    yield f"{tcp} @begun{v} accept"
+    yield f"{tcp} @begun{v} update @begun{v} {{ {tcp} }} accept"
     yield f"{udp} @stay{v} update @stay{v} {{ {udp} }} accept"
     yield "meta l4proto != { tcp, udp } accept"
     entries, at = list[str](), 0
