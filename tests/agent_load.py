@@ -5,11 +5,14 @@ is written down.
 """
 
 import http.client
+import socket
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
 from anypop.host import netns
+from anypop.model.announce import Address
 
 EVERY_S = 0.002
 TIMEOUT_S = 3.0  # long enough for a lost packet to be sent again: what the kernel mends is no failure
@@ -57,3 +60,15 @@ class Requests:
         finally:
             with suppress(OSError):
                 connection.close()
+
+
+def pour(namespace: str, addresses: Collection[Address]) -> None:
+    """Packets of so many flows that each bucket of the groups on their way has seen one: for a minute all are busy."""
+    with netns.inside(namespace):
+        for address in addresses:
+            family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+            for _ in range(30):
+                with socket.socket(family, socket.SOCK_DGRAM) as sender:
+                    for port in range(1000, 1500):
+                        with suppress(OSError):
+                            sender.sendto(b"", (str(address), port))

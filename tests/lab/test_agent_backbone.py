@@ -37,7 +37,7 @@ from anypop.model.names import StackId
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container, Port
 from tests.agent_lab import ANYCAST4, ANYCAST6, tokens, web
-from tests.agent_load import Requests
+from tests.agent_load import Requests, pour
 from tests.backbone_lab import CLIENT4, CLIENT6, BackboneLab, Host, container_pids
 from tests.podman_service import SERVE, STAY
 
@@ -335,6 +335,32 @@ def test_a_dial_sends_its_share_of_new_connections_away_and_moves_no_other(
         assert {lab.get(a) for a in BOTH for _ in range(20)} == {there}
         assert all(flow.lives() for flow in (*stood, *left)), "what has left goes on where it is"
     assert [r.failures for r in load] == [[], []]
+
+
+def test_a_host_that_joins_gets_its_share_while_every_bucket_is_busy(lab: BackboneLab, hosts: list[Host]) -> None:
+    """Three instances come up at the other host of a PoP, which is due half of the traffic then: by buckets it gets
+    nothing, by its way what is due. What stands stays.
+    """
+    first, second, _ = hosts
+    made = _serve(lab, {first: 1})
+    lab.enter_by(first)
+    lab.wait(lambda: all(lab.get(a) == made[first][0].name for a in BOTH), "clients are served where they come in")
+    with ExitStack() as stack:
+        stood = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(30)]
+        pour(lab.core, BOTH)
+        made |= _serve(lab, {second: 3})
+        there = {i.name for i in made[second]}
+        lab.wait(
+            lambda: all(any(lab.get(a) in there for _ in range(10)) for a in BOTH),
+            f"new connections reach {second.name}",
+        )
+        with netns.inside(first.router), Netlink() as net:
+            seen = Router(net).look()
+        assert {m.peer for a in BOTH for m in seen.newcomers[a].values()} == {second.address}
+        assert all(seen.buckets[a, Entry.CLIENTS]["", second.address] < 20 for a in BOTH), "buckets are idle"
+        after = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(60)]
+        assert sum(flow.host in there for flow in after) >= len(after) / 4
+        assert all(flow.lives() for flow in (*stood, *after))
 
 
 def _led_newly(host: Host, other: Host) -> bool:
