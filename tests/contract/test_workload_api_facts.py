@@ -611,3 +611,56 @@ def test_files_of_control_are_its_owners_alone(control: Process) -> None:
     open_to_others = {path.name for path in state.rglob("*") if path.is_file() and path.stat().st_mode & 0o077}
     assert open_to_others <= {"ca.pem", "server.pem"}
     assert (control.folder / "client.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_words_of_the_api_are_taken_in_any_case_and_known_as_they_are_written(client: httpx.Client) -> None:
+    """Numbers as texts and zeros left out, too, wherever protobuf's JSON has them."""
+    body = terraform("cases")
+    spec = body["workload"]["spec"]
+    app = spec["containers"]["app"]
+    app |= {"imagePullPolicy": "always", "terminationMessagePolicy": "File"}
+    app["readinessProbe"] = {
+        "httpGet": {"port": "8000", "scheme": "https"}, "periodSeconds": "5", "failureThreshold": "0",
+    }  # fmt: skip
+    app["ports"]["web"] = {"port": "8000"}
+    spec["networkInterfaces"] = [{"network": "default", "ipFamilies": ["ipv4", "IPV6"]}]
+    spec["runtime"] = {"containers": {"terminationGracePeriodSeconds": 30}}
+    target = body["workload"]["targets"]["global"]["spec"]
+    target["deploymentScope"] = "CityCode"
+    target["deployments"] = {"selectors": [{"key": "citycode", "operator": "IN", "values": ["JFK"]}]}
+    made = post(client, body)
+    shown = made["spec"]["containers"]["app"]
+    assert (shown["imagePullPolicy"], shown["terminationMessagePolicy"]) == ("ALWAYS", "FILE")
+    assert shown["readinessProbe"]["httpGet"] == {"port": 8000, "scheme": "HTTPS"}
+    assert shown["readinessProbe"]["periodSeconds"] == 5 and shown["ports"]["web"]["port"] == 8000
+    assert made["spec"]["networkInterfaces"][0]["ipFamilies"] == ["IPv4", "IPv6"]
+    assert made["spec"]["runtime"]["containers"]["terminationGracePeriodSeconds"] == "30"
+    assert made["targets"]["global"]["spec"]["deploymentScope"] == "cityCode"
+    assert "minReplicas" not in made["targets"]["global"]["spec"]["deployments"]
+    assert client.get(f"{BASE}/cases/instances").json()["pageInfo"]["totalCount"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "near"),
+    [
+        ("spec.containers.app", "imgae", "image"),
+        ("spec.containers.app.ports.web", "protocoll", "protocol"),
+        ("spec.containers.app.readinessProbe", "periodSecond", "periodSeconds"),
+        ("spec.containers.app.securityContext", "runAsUsr", "runAsUser"),
+        ("spec.networkInterfaces.0", "ipFamilys", "ipFamilies"),
+        ("targets.global.spec.deployments", "minReplica", "minReplicas"),
+        ("metadata", "label", "labels"),
+    ],
+)
+def test_an_unknown_field_is_refused_with_the_nearest_name(
+    client: httpx.Client, path: str, wrong: str, near: str
+) -> None:
+    """Wherever it stands: nothing is dropped in silence."""
+    body = terraform()
+    part: Any = body["workload"]
+    for step in path.split("."):
+        part = part[int(step) if step.isdigit() else step]
+    part[wrong] = "x"
+    answer = client.post(BASE, json=body)
+    (field,) = refusal(answer, 400, 3)
+    assert field.endswith(wrong) and f"is {near} meant?" in answer.text

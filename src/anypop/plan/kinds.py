@@ -80,14 +80,17 @@ def _not_below_zero(value: int) -> int:
     return value
 
 
-def one_of(*words: str, fold: bool = False, required: bool = False) -> Checked:
-    """Text that is one of `words`; with `fold` in any case. An empty one counts as absent (protobuf), or is refused:
+def one_of(*words: str, fold: bool = False, enum: bool = False, required: bool = False) -> Checked:
+    """Text that is one of `words`; with `fold` in any case, and kept as it was written. `enum`: a word of the API's
+    own, taken in any case and known as it is written there. An empty one counts as absent (protobuf), or is refused:
     `required`.
     """
+    known = {word.lower(): word for word in words} if enum else {}
 
     def checked(value: str) -> str:
         if required and not value:
             raise ValueError(f"is required; it may be {' or '.join(words)}")
+        value = known.get(value.lower(), value)
         if value and (value.lower() if fold else value) not in words:
             raise ValueError(f"is {_cut(value)!r}; it may be {' or '.join(words)}")
         return value

@@ -83,7 +83,7 @@ class Port(_Part):
 class HttpGet(_Part):
     path: LineText | None = None
     port: PortNumber
-    scheme: Annotated[str, one_of("HTTP", "HTTPS")] | None = None
+    scheme: Annotated[str, one_of("HTTP", "HTTPS", enum=True)] | None = None
     http_headers: Annotated[dict[Word, LineText], Few] | None = None
 
 
@@ -250,8 +250,8 @@ class Container(_Part):
     volume_mounts: Annotated[list[VolumeMount], Few] | None = None
     lifecycle: Lifecycle | None = None
     termination_message_path: LineText | None = None
-    termination_message_policy: Annotated[str, one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR")] | None = None
-    image_pull_policy: Annotated[str, one_of("ALWAYS", "IF_NOT_PRESENT")] | None = None
+    termination_message_policy: Annotated[str, one_of("FILE", "FALLBACK_TO_LOGS_ON_ERROR", enum=True)] | None = None
+    image_pull_policy: Annotated[str, one_of("ALWAYS", "IF_NOT_PRESENT", enum=True)] | None = None
     security_context: SecurityContext | None = None
 
 
@@ -259,7 +259,7 @@ class Interface(_Part):
     """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families."""
 
     network: Annotated[str, one_of("default")] | None = None
-    ip_families: Annotated[list[Annotated[str, one_of("IPv4", "IPv6", required=True)]], Few] | None = None
+    ip_families: Annotated[list[Annotated[str, one_of("IPv4", "IPv6", enum=True, required=True)]], Few] | None = None
     subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
     ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
     enable_one_to_one_nat: bool | None = None
@@ -364,7 +364,7 @@ class Selector(_Part):
     selectors must all fit.
     """
 
-    key: Annotated[str, one_of("cityCode", required=True)]
+    key: Annotated[str, one_of("cityCode", enum=True, required=True)]
     operator: Annotated[str, one_of("in", "notin", "exists", "doesnotexist", fold=True, required=True)]
     values: Annotated[list[City], Field(max_length=MOST_ENTRIES)] | None = None
 
@@ -397,7 +397,7 @@ class Deployments(_Part):
 
 
 class TargetSpec(_Part):
-    deployment_scope: Annotated[str, one_of("cityCode")] | None = None
+    deployment_scope: Annotated[str, one_of("cityCode", enum=True)] | None = None
     deployments: Deployments
 
 

@@ -20,12 +20,20 @@ def unacted(body: WorkloadBody) -> Iterator[Problem]:
     yield from unmounted(body)
     for name, target in body.targets.items():
         deployments = target.spec.deployments
-        if deployments.max_replicas or deployments.scale_settings:
-            message = "nothing scales by itself yet: minReplicas run in each city"
+        message = "nothing scales by itself yet: minReplicas run in each city"
+        if deployments.scale_settings:
             yield Problem(path=f"targets.{name}.spec.deployments.scaleSettings", message=message)
+        elif (deployments.max_replicas or 0) > deployments.replicas:
+            yield Problem(path=f"targets.{name}.spec.deployments.maxReplicas", message=message)
 
 
 def _of_container(path: str, container: Container) -> Iterator[Problem]:
+    resources = container.resources
+    for side in ("requests", "limits"):
+        amounts = getattr(resources, side) if resources is not None else None
+        if amounts is not None and amounts.ephemeral_storage:
+            message = "is deprecated and has no effect: how much an instance may write is the operator's to say"
+            yield Problem(path=f"{path}.resources.{side}.ephemeral-storage", message=message)
     for name, port in (container.ports or {}).items():
         if port.protocol and port.protocol.upper() not in ("TCP", "UDP"):
             yield Problem(
