@@ -32,7 +32,7 @@ class Named(Process):
     """A control whose certificate has the name that the clients ask for."""
 
     def argv(self) -> list[str]:
-        return [*super().argv(), "--answers-at", f"https://{NAME}"]
+        return [*super().argv(), "--public-name", NAME, "--public-name", "198.51.100.7"]
 
 
 @pytest.fixture(scope="module")

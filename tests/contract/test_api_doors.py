@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from anypop.api.__main__ import main
 from tests.contract.test_api_process import Process, running
 from tests.contract.test_streams import dial
 from tests.half_open import CUT_BODY, CUT_HEADERS, HURRIED, WITHOUT, half_open
@@ -132,3 +133,22 @@ def test_what_is_no_http_and_what_is_far_too_long_is_answered_in_the_usual_shape
             lines, _, body = told.partition(b"\r\n\r\n")
             assert lines.startswith(b"HTTP/1.1 400") and b"grpc-metadata-content-type: application/grpc" in lines
             assert json.loads(body)["code"] == 3 and json.loads(body)["details"]
+
+
+def test_a_public_name_stands_in_the_certificate_and_nothing_else_is_one(tmp_path: Path) -> None:
+    """Names and addresses; a client that asks for another is told by TLS. A word that is none is refused at start."""
+    for wrong in ("a b", "-x.example", "x..example", ""):
+        with pytest.raises(SystemExit):
+            main(["--state", str(tmp_path), "--listen", "127.0.0.1:0", "--public-name", wrong])
+    process = Process(tmp_path, program=("-m", "anypop.api", "--public-name", "gateway.example"))
+    try:
+        process.start()
+        context = ssl.create_default_context(cafile=str(tmp_path / "control" / "ca.pem"))
+        for name, known in (("gateway.example", True), ("localhost", True), ("other.example", False)):
+            refused = contextlib.nullcontext() if known else pytest.raises(ssl.SSLCertVerificationError)
+            with refused, socket.create_connection(("127.0.0.1", process.port), 10) as plain:
+                context.wrap_socket(plain, server_hostname=name).close()
+    finally:
+        process.child.kill()
+        process.child.wait(20)
+        process.client.close()

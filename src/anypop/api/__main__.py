@@ -1,7 +1,7 @@
 """`python -m anypop.api`: the control process.
 
     python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE]
-    [--prices FILE] [--lab DIR] [--graph DIR] [--client-file FILE]
+    [--prices FILE] [--lab DIR] [--graph DIR] [--client-file FILE] [--public-name NAME]
 
 Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2. A worker
 process of control imports this module again, and must not load all of control with it: hence the late imports.
@@ -59,6 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--certificate-days", type=float, default=90, metavar="N", help="how long an agent's certificate counts"
     )
+    options.add_argument(
+        "--public-name",
+        action="append",
+        default=[],
+        type=listen.public_name,
+        metavar="NAME",
+        help="a further name or address that clients know it by, for its certificate; repeatable",
+    )
     given = options.parse_args(argv)
     bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
@@ -78,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 client_file=given.client_file,
                 answers_at=given.answers_at,
                 certificate_days=given.certificate_days,
+                public_names=tuple(given.public_name),
                 bounds=bounds,
             )
         )

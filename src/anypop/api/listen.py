@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from anypop.api.door import Door
 from anypop.host import netns
 from anypop.model.errors import Invalid, WorldError
+from anypop.model.names import is_public_name
 
 BACKLOG = 512
 
@@ -25,6 +26,13 @@ class ListenAddress:
     host: str
     port: int
     namespace: str | None = None
+
+
+def public_name(text: str) -> str:
+    """A host name or an address, for a certificate. Raises `ValueError`."""
+    if not is_public_name(text):
+        raise ValueError(f"{text!r} is neither a host name nor an address")
+    return text
 
 
 def read(text: str) -> ListenAddress:

@@ -76,6 +76,7 @@ class Settings:
     bounds: door.Bounds = field(default_factory=door.Bounds)
     answers_at: str = ""
     certificate_days: float = 90
+    public_names: tuple[str, ...] = ()
 
 
 def serve(settings: Settings) -> None:
@@ -288,7 +289,7 @@ def _prices(path: Path | None, store: Store) -> str:
 
 
 def _certificate(settings: Settings, store: Store) -> ca.Credentials:
-    names = [*ca.local_names(), *(place.host for place in settings.listen)]
+    names = [*ca.local_names(), *(place.host for place in settings.listen), *settings.public_names]
     if settings.answers_at and (named := urlsplit(settings.answers_at).hostname):
         names.append(named)
     if store.lease is not None:

@@ -66,6 +66,14 @@ def register(root: typer.Typer) -> None:
         unsupervised: Annotated[
             bool, typer.Option("--unsupervised", help="Of a new platform: what dies stays dead until the next `up`.")
         ] = False,
+        public_name: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--public-name",
+                metavar="NAME",
+                help="Of a new platform: a further name that clients know it by, for its certificate. Repeatable.",
+            ),
+        ] = None,
     ) -> None:
         """Start an internet and the platform on this machine (as root); what runs already is left alone."""
         from anypop.lab import platform  # noqa: PLC0415 - see above
@@ -77,6 +85,7 @@ def register(root: typer.Typer) -> None:
             api_port=port,
             registry_port=registry_port,
             supervised=not unsupervised,
+            public_names=tuple(public_name or ()),
             progress=lambda step: call.screen.note(f"starting: {step}"),
         )
         again = called() + (f" --state {place.state}" if place.state != platform.DEFAULT_STATE else "")

@@ -22,7 +22,7 @@ class Platform:
     from every PoP.
 
     `hosts`: by their names; the only host of a PoP is called like its city. `supervised`: a supervisor starts anew what
-    dies.
+    dies. `public_names`: further ones for control's certificate.
     """
 
     state: Path
@@ -33,6 +33,7 @@ class Platform:
     cities: tuple[str, ...]
     hosts: tuple[str, ...]
     supervised: bool = True
+    public_names: tuple[str, ...] = ()
 
     @property
     def api(self) -> str:

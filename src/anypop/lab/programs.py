@@ -146,6 +146,7 @@ def _control(place: Platform) -> list[str]:
     argv += ["--listen", f"127.0.0.1:{place.api_port}"]
     argv += ["--listen", f"netns={place.prefix}-mgmt,{CONTROL_ADDRESS}:{CONTROL_PORT}"]
     argv += ["--network", str(state / "network.yaml"), "--lab", str(state / "lab"), "--graph", str(state)]
+    argv += [part for name in place.public_names for part in ("--public-name", name)]
     return [*argv, "--client-file", str(state / "client.json")]
 
 

@@ -6,6 +6,8 @@ DNS labels (RFC 1123).
 
 import hashlib
 import re
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import NewType
 
 WorkloadId = NewType("WorkloadId", str)
@@ -21,6 +23,13 @@ SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 def is_slug(text: str) -> bool:
     """Whether `text` is a DNS label of RFC 1123: 1 to 63 of a-z, 0-9 and inner hyphens."""
     return SLUG.fullmatch(text) is not None
+
+
+def is_public_name(text: str) -> bool:
+    """Whether a certificate may be for it: a host name, or an IP address."""
+    with suppress(ValueError):
+        return bool(ip_address(text))
+    return len(text) <= 253 and all(is_slug(label) for label in text.lower().split("."))
 
 
 def slug_of(name: str) -> str:
