@@ -237,3 +237,76 @@ def test_a_virtual_machine_is_refused_in_words_the_provider_prints(world: World)
     answer = world.call("POST", BASE, json={"workload": body})
     assert answer.status_code == 400 and "virtual machines" in answer.json()["message"]
     assert world.call("GET", f"{BASE}/vm").status_code == 404
+
+
+POLICIES = "/ipam/v1/stacks/default/network_policies"
+WEB = [{"key": "workload.platform.stackpath.net/workload-slug", "operator": "in", "values": ["my-compute-workload"]}]
+
+
+def policy(priority: int, description: str = "", **spec: Any) -> dict[str, Any]:
+    """As the provider sends one: lists that were not written are empty."""
+    plain = {"instanceSelectors": [], "networkSelectors": [], "policyTypes": ["INGRESS"], "ingress": [], "egress": []}
+    return {
+        "name": "My network policy",
+        "slug": "my-network-policy",
+        "description": description,
+        "metadata": {"annotations": {}, "labels": {}},
+        "spec": {**plain, "priority": priority, **spec},
+    }
+
+
+def block(cidr: str, *but: str) -> dict[str, Any]:
+    return {"ipBlock": [{"cidr": cidr, "except": list(but)}], "instanceSelectors": [], "networkSelectors": []}
+
+
+def rule(action: str, protocols: dict[str, Any], **of: Any) -> dict[str, Any]:
+    return {"action": action, "description": "", "protocols": protocols, **of}
+
+
+TCP = {"tcp": {"destinationPorts": ["80", "8000-8080"], "sourcePorts": []}}
+POLICY_STEPS: dict[str, dict[str, Any]] = {
+    "one rule": policy(20000, ingress=[rule("ALLOW", TCP, **{"from": block("0.0.0.0/0")})]),
+    "another priority, a description, an exception": policy(
+        20001, "who may come", ingress=[rule("BLOCK", TCP, **{"from": block("10.0.0.0/8", "10.1.0.0/16")})]
+    ),
+    "selected instances, both directions": policy(
+        20001,
+        instanceSelectors=WEB,
+        policyTypes=["INGRESS", "EGRESS"],
+        ingress=[
+            rule("ALLOW", {"udp": {"destinationPorts": ["53"], "sourcePorts": []}}, **{"from": block("0.0.0.0/0")})
+        ],
+        egress=[rule("ALLOW", {"icmp": {}}, to=block("192.0.2.0/24"))],
+    ),
+    "from instances, each other protocol": policy(
+        64000,
+        ingress=[
+            rule("ALLOW", {name: {}}, **{"from": {"ipBlock": [], "instanceSelectors": WEB, "networkSelectors": []}})
+            for name in ("ah", "esp", "gre", "icmp")
+        ]
+        + [rule("ALLOW", {"tcpUdp": {"destinationPorts": ["443"], "sourcePorts": ["1024-65535"]}})],
+    ),
+    "no rules: nothing comes in": policy(64000),
+}
+
+
+def test_each_step_of_a_network_policy_leaves_an_empty_plan(world: World) -> None:
+    """Created, changed by PUT, applied twice, destroyed; the metadata of one that has none holds no empty members."""
+    made: dict[str, Any] = {}
+    for name, sent in POLICY_STEPS.items():
+        method, path = ("PUT", f"{POLICIES}/{made['id']}") if made else ("POST", POLICIES)
+        answer = world.call(method, path, json={"networkPolicy": copy.deepcopy(sent)})
+        assert answer.status_code == 200, (name, answer.text)
+        found = world.get(f"{POLICIES}/{answer.json()['networkPolicy']['id']}")["networkPolicy"]
+        assert found == answer.json()["networkPolicy"], name
+        assert not {"labels", "annotations"} & found["metadata"].keys(), name
+        less = {key: value for key, value in found.items() if key not in ("id", "stackId", "metadata")}
+        wanted = {key: value for key, value in sent.items() if key != "metadata"}
+        assert zeroless(less) == zeroless(wanted), name
+        for way in ("ingress", "egress"):  # what a protocol holds may be nothing, and means all of it
+            told = [list(one["protocols"]) for one in found["spec"].get(way, ())]
+            assert told == [list(one["protocols"]) for one in sent["spec"][way]], name
+        assert world.send("PUT", f"{POLICIES}/{found['id']}", {"networkPolicy": sent})["networkPolicy"] == found, name
+        made = found
+    assert world.call("DELETE", f"{POLICIES}/{made['id']}").status_code == 204
+    assert world.call("GET", f"{POLICIES}/{made['id']}").status_code == 404
