@@ -27,6 +27,8 @@ _late_lines = Seldom(log)
 HEADERS_S = 10.0
 BODY_S = 30.0
 
+LINGER_S = 1.0  # so long a request that was refused may go on coming, unread
+
 # Each costs some 60 kB. An honest one is here within milliseconds, so the oldest of so many is none; but a large body
 # over a slow line is left in peace where there is no crowd.
 MOST_UNFINISHED = 96
@@ -48,6 +50,7 @@ class Connection(H11Protocol):
         super().__init__(*args, **kwargs)
         self._waiting: Waiting = ""
         self._deadline: asyncio.TimerHandle | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -60,6 +63,8 @@ class Connection(H11Protocol):
         self._wait_for("headers")
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         super().data_received(data)
         self._look()
 
@@ -75,7 +80,9 @@ class Connection(H11Protocol):
         ]  # fmt: skip
         for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        # Closed at once, what is still on its way here would reset the connection, and the answer with it.
+        self._refused = True
+        self.loop.call_later(LINGER_S, self.transport.close)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

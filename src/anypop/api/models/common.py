@@ -36,15 +36,17 @@ class CamelAnswer(Answer):
 
 
 class Request(BaseModel):
-    """What is sent. A member that nobody asks for is of no interest; a null one is as good as absent."""
+    """What is sent: these members and no others, since one that is dropped in silence is a wish that nobody hears. A
+    null one is as good as absent.
+    """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CamelRequest(Request):
-    """What clients of the Workload API send."""
+    """What clients of the Workload API send. Around what they mean they may send more than anybody asks for."""
 
-    model_config = ConfigDict(alias_generator=to_camel)
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore")
 
 
 class PageInfo(CamelAnswer):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from anypop.api.models.common import Answer, CamelAnswer, CamelRequest, Id, Moment, Name, Page, Request, left_out
 from anypop.model.limits import LONGEST_NAME
@@ -10,7 +10,9 @@ from anypop.plan.kinds import Given, Slug, Word
 
 
 class TokenRequest(Request):
-    """Client credentials (RFC 6749, section 4.4)."""
+    """Client credentials (RFC 6749, section 4.4). What else there is, a `scope` say, is of no interest."""
+
+    model_config = ConfigDict(extra="ignore")
 
     grant_type: Literal["client_credentials"] = "client_credentials"
     client_id: Annotated[Given, Field(description="32 hex digits")]
@@ -27,6 +29,8 @@ class Token(Answer):
 
 class CredentialRequest(Request):
     """A new credential."""
+
+    model_config = ConfigDict(extra="ignore")
 
     name: Annotated[str, Field(max_length=LONGEST_NAME, description="what to call it, for people")] = ""
 
