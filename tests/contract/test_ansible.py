@@ -4,8 +4,11 @@ The plugin is not touched: it asks `gateway.stackpath.com`, a name that leads to
 certificate is by its own authority. `script/setup --dev` puts Ansible and the plugin into `.venv-clients`.
 """
 
+import contextlib
 import json
 import os
+import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from anypop.api.__main__ import main
 from tests.contract.test_api_process import BASE, Process
 from tests.control_world import a_body
 
@@ -109,3 +113,15 @@ def test_the_plugin_lists_the_instances_that_run_in_its_groups(control: Named) -
     assert groups["continent_europe"] == set(wanted) and "citycode_jfk" not in groups
     assert groups[f"workloadid_{made['id'].replace('-', '_')}"] == set(wanted)
     assert "name_fun_eu_lhr_5" in groups
+
+
+def test_a_public_name_stands_in_the_certificate_and_nothing_else_is_one(control: Named, tmp_path: Path) -> None:
+    """Names and addresses; a client that asks for another is told by TLS. A word that is none is refused at start."""
+    for wrong in ("a b", "-x.example", "x..example", ""):
+        with pytest.raises(SystemExit):
+            main(["--state", str(tmp_path), "--listen", "127.0.0.1:0", "--public-name", wrong])
+    context = ssl.create_default_context(cafile=str(control.folder / "control" / "ca.pem"))
+    for name, known in ((NAME, True), ("198.51.100.7", True), ("localhost", True), ("other.example", False)):
+        refused = contextlib.nullcontext() if known else pytest.raises(ssl.SSLCertVerificationError)
+        with refused, socket.create_connection(("127.0.0.1", control.port), 10) as plain:
+            context.wrap_socket(plain, server_hostname=name).close()

@@ -9,9 +9,6 @@ import ssl
 import time
 from pathlib import Path
 
-import pytest
-
-from anypop.api.__main__ import main
 from tests.contract.test_api_process import Process, running
 from tests.contract.test_streams import dial
 from tests.half_open import CUT_BODY, CUT_HEADERS, HURRIED, WITHOUT, half_open
@@ -72,9 +69,10 @@ def test_half_requests_cost_little_and_honest_clients_see_nothing_of_them(tmp_pa
 
 def test_headers_and_bodies_have_deadlines_and_nothing_else_has(tmp_path: Path) -> None:
     """408 in the usual shape, in time; who idles between two requests, waits for an order, or is slow within the time
-    is not hurried.
+    is not hurried, nor is a stream, which is no request any more.
     """
     with running(tmp_path, program=("-c", HURRIED)) as process, contextlib.ExitStack() as links:
+        stream = links.enter_context(dial(process, "/anypop/v1/agents/AMS/streams", process.agent("AMS")))
         idle, slow, silent, head, body = (links.enter_context(connected(process)) for _ in range(5))
         idle.sendall(HEALTH + b"\r\n")
         assert reply(idle).startswith(b"HTTP/1.1 200")
@@ -98,34 +96,19 @@ def test_headers_and_bodies_have_deadlines_and_nothing_else_has(tmp_path: Path) 
         assert reply(idle).startswith(b"HTTP/1.1 200"), "between two requests there is no deadline but uvicorn's"
         idle.sendall(HEALTH)
         assert answer(idle).startswith(b"HTTP/1.1 408"), "the second request on a connection has one again"
+        assert stream.ping().wait(10), "an agent's channel was silent for all that time, and works on"
         assert "Traceback" not in process.log()
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_is_one_line(tmp_path: Path) -> None:
-    """Not a traceback of thirty."""
+def test_a_client_that_leaves_in_the_middle_is_one_line_and_one_who_makes_no_sense_is_answered(tmp_path: Path) -> None:
+    """Not a traceback of thirty. What is no HTTP, and what is far too long, is answered as all that is wrong with a
+    request: 400 with code 3, the gateway's header and an id; also to whoever sends on meanwhile.
+    """
     with running(tmp_path) as process:
         with connected(process) as link:
             link.sendall(CUT_BODY)
         wait_until(lambda: "ended before its body did" in process.log(), timeout_s=10, reason="it is told")
         assert "Traceback" not in process.log() and len(process.log().splitlines()) == 2
-
-
-def test_a_stream_outlives_the_deadlines_of_requests(tmp_path: Path) -> None:
-    """An agent's channel is silent for twice as long as a body may take, and works on."""
-    path = "/anypop/v1/agents/AMS/streams"
-    with (
-        running(tmp_path, program=("-c", HURRIED)) as process,
-        dial(process, path, process.agent("AMS")) as channel,
-    ):
-        with pytest.raises(TimeoutError):
-            channel.recv(timeout=3)
-        assert channel.ping().wait(10), "it still answers"
-
-
-def test_what_is_no_http_and_what_is_far_too_long_is_answered_in_the_usual_shape(tmp_path: Path) -> None:
-    """400 with code 3, the gateway's header and an id, as for all that is wrong with a request."""
-    with running(tmp_path) as process:
-        # who sends on while he is answered gets the answer too
         for head in (b"NONSENSE\r\n\r\n", b"GET /" + b"x" * (256 << 10)):
             with connected(process) as link:
                 link.sendall(head)
@@ -133,22 +116,3 @@ def test_what_is_no_http_and_what_is_far_too_long_is_answered_in_the_usual_shape
             lines, _, body = told.partition(b"\r\n\r\n")
             assert lines.startswith(b"HTTP/1.1 400") and b"grpc-metadata-content-type: application/grpc" in lines
             assert json.loads(body)["code"] == 3 and json.loads(body)["details"]
-
-
-def test_a_public_name_stands_in_the_certificate_and_nothing_else_is_one(tmp_path: Path) -> None:
-    """Names and addresses; a client that asks for another is told by TLS. A word that is none is refused at start."""
-    for wrong in ("a b", "-x.example", "x..example", ""):
-        with pytest.raises(SystemExit):
-            main(["--state", str(tmp_path), "--listen", "127.0.0.1:0", "--public-name", wrong])
-    process = Process(tmp_path, program=("-m", "anypop.api", "--public-name", "gateway.example"))
-    try:
-        process.start()
-        context = ssl.create_default_context(cafile=str(tmp_path / "control" / "ca.pem"))
-        for name, known in (("gateway.example", True), ("localhost", True), ("other.example", False)):
-            refused = contextlib.nullcontext() if known else pytest.raises(ssl.SSLCertVerificationError)
-            with refused, socket.create_connection(("127.0.0.1", process.port), 10) as plain:
-                context.wrap_socket(plain, server_hostname=name).close()
-    finally:
-        process.child.kill()
-        process.child.wait(20)
-        process.client.close()

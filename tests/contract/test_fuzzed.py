@@ -11,6 +11,6 @@ from tests import fuzzed
 def test_every_operation_answers_as_described(tmp_path: Path) -> None:
     """No error of ours, and no answer with another status, type, header or body than docs/openapi.json says."""
     assert fuzzed.PROGRAM.exists(), "run script/setup --dev"
-    ran = fuzzed.fuzz(tmp_path, examples=2, seed=1, left_out=fuzzed.SLOW)
+    ran = fuzzed.fuzz(tmp_path, examples=1, seed=1, left_out=fuzzed.SLOW)
     assert not ran.failed, ran.output
-    assert ran.sent > 100
+    assert ran.sent > 50
