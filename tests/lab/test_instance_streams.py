@@ -157,6 +157,29 @@ def test_a_terminal_is_the_instances_own(shell: Shell, place: Platform) -> None:
             os.close(here)
 
 
+def test_what_an_instance_uses_is_counted_by_its_host(shell: Shell) -> None:
+    """By its control group and its link: the one that is busy and sends is told from the one that is idle."""
+    busy, idle = "talker-eu1-ams-0", "talker-eu1-lhr-0"
+    loops = "(while :; do :; done) >/dev/null 2>&1 & echo $! > /dev/shm/loops; "
+    sends = "(while :; do nc -w 1 192.0.2.1 9 </dev/null; done) >/dev/null 2>&1 & echo $! >> /dev/shm/loops"
+    assert shell.try_("exec", busy, "sh", "-c", loops + sends).code == 0
+
+    def told() -> bool:
+        rows = {row["instance"]: row for row in shell.json("top", "talker")}
+        assert set(rows) == {busy, idle}
+        assert all(row["memory_bytes"] > 0 and row["in_bits_per_s"] >= 0 for row in rows.values())
+        return (
+            rows[busy]["cpu_cores"] > 0.05 > rows[idle]["cpu_cores"]
+            and rows[busy]["out_bits_per_s"] > 0
+            and rows[idle]["memory_bytes"] < 1 << 28
+        )
+
+    try:
+        wait_until(told, timeout_s=40, reason="the busy one is told as that")
+    finally:
+        shell.try_("exec", busy, "sh", "-c", "kill $(cat /dev/shm/loops)")
+
+
 def _give(here: socket.socket, content: bytes) -> None:
     here.sendall(content)
     here.shutdown(socket.SHUT_WR)
