@@ -229,6 +229,34 @@ def test_a_workload_with_an_anycast_address_is_planned_empty_and_destroyed(world
     assert world.call("GET", f"{BASE}/anycast").status_code == 404
 
 
+def claim(size: str) -> dict[str, Any]:
+    return {"name": "volume", "slug": "volume", "metadata": {}, "spec": {"resources": {"requests": {"storage": size}}}}
+
+
+def test_a_volume_is_claimed_grows_and_is_planned_empty(world: World) -> None:
+    """What a claim has of the API, its phase and its metadata, the provider does not compare."""
+    made: dict[str, Any] = {}
+    for size in ("10Gi", "20Gi"):
+        sent = workload(
+            containers={"app": container(volumeMounts=[{"slug": "volume", "mountPath": "/var/log"}])},
+            targets={"us": target(1)},
+            volumeClaimTemplates=[claim(size)],
+        ) | {"name": "With volume", "slug": "with-volume"}
+        if made:
+            sent["metadata"]["version"] = made["metadata"]["version"]
+        method, path = ("PUT", f"{BASE}/{made['id']}") if made else ("POST", BASE)
+        answer = world.call(method, path, json={"workload": copy.deepcopy(sent)})
+        assert answer.status_code == 200, answer.text
+        made = read(world, "with-volume")
+        (told,) = made["spec"]["volumeClaimTemplates"]
+        assert told["phase"] == "PENDING" and told["metadata"] == {} and told["spec"], "clients look into both unasked"
+        (shown,) = copy.deepcopy(made)["spec"]["volumeClaimTemplates"]
+        del shown["phase"]
+        wanted, found = drift(sent, {**made, "spec": {**made["spec"], "volumeClaimTemplates": [shown]}})
+        assert found == wanted
+    assert world.call("DELETE", f"{BASE}/with-volume").status_code == 204
+
+
 def test_a_virtual_machine_is_refused_in_words_the_provider_prints(world: World) -> None:
     """The step of the provider that makes one: nothing is created."""
     body = workload(containers={}, targets={"us": target(1)}) | {"name": "vm", "slug": "vm"}

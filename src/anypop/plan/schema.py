@@ -38,6 +38,7 @@ from anypop.plan.kinds import (
     one_of,
     refused,
 )
+from anypop.plan.quantity import memory_bytes
 
 
 class _Part(BaseModel):
@@ -199,8 +200,18 @@ class Storage(_Part):
 
 
 class StorageResources(_Part):
+    """A limit may say the same as the request, as some clients send it."""
+
     requests: Storage | None = None
-    limits: Annotated[Any, refused("a volume is as large as it is requested")] = None
+    limits: Storage | None = None
+
+    @model_validator(mode="after")
+    def _as_large_as_requested(self) -> "StorageResources":
+        limit = self.limits.storage if self.limits is not None else None
+        request = self.requests.storage if self.requests is not None else None
+        if limit and (not request or memory_bytes(limit) != memory_bytes(request)):
+            raise ValueError("limits: a volume is as large as it is requested; leave it out, or say the same")
+        return self
 
 
 class VolumeSpec(_Part):
