@@ -125,6 +125,7 @@ class Keeper:
         if volume.id not in mounts.mounted(self._top).get(short(step.instance.uid), ()):
             mounts.release(self._top, files.data, volume.id)
             files.grow(volume.size_bytes)
+            files.hold()
         mounts.attach(self._top, files.data, volume.id, short(step.instance.uid), first_user)
         if self._podman is not None:
             mounts.must_be_seen(self._top, volume.id, short(step.instance.uid), self._podman)

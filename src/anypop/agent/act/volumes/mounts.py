@@ -25,7 +25,7 @@ _MOVE_MOUNT = 429  # one number on every architecture (asm-generic/unistd.h)
 _AT_FDCWD, _EMPTY_PATH = -100, 4
 _FREEZE, _THAW = 0xC0045877, 0xC0045878  # linux/fs.h
 _INSIDE = "data"  # what instances see; beside it lies lost+found
-_OPTIONS = "loop,nodev,nosuid,relatime,errors=remount-ro"
+_OPTIONS = "loop,nodev,nosuid,relatime,errors=remount-ro,noinit_itable"
 _BASES = "base"  # where a file system is mounted for the moment in which it is lent
 _libc = ctypes.CDLL(None, use_errno=True)
 
