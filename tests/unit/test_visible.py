@@ -108,7 +108,7 @@ def answering(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json=page | row | {key: [row] for key in many} | {"workload": row, "instance": row})
 
 
-@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -117,6 +117,9 @@ def answering(request: httpx.Request) -> httpx.Response:
         "rollout list",  "announce show web", "workload create web --image a --target e=LHR",
         "workload delete web --yes", "workload revisions web", "instance web-eu-lhr-0", "why london", "probe --all",
         "announce withhold web --pop LHR", "stacks", f"workload show {HOSTILE!r}", f"{HOSTILE!r}",
+        "get workloads", "get instances -w web", "get hosts", "get rollouts -w web", "get workloads -o name",
+        f"describe workload {HOSTILE!r}", f"describe pop {HOSTILE!r}", f"delete workload {HOSTILE!r} --yes",
+        "wait web --timeout 0.1", "top", "_complete get workload ''", "_complete logs ''",
     ],
 )  # fmt: skip
 def test_no_command_prints_what_a_terminal_obeys(

@@ -5,6 +5,7 @@ what each means after a tab; or `:files`, for the shell to name files. Names of 
 of control; where it does not answer there are none. It never fails, since nobody could read why.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from anypop.cli.failure import Failure, usage
 from anypop.cli.screen import Format
 
 FILES = ":files"
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 Row = tuple[str, str]
 
 _BASH = """\
@@ -206,8 +208,8 @@ def _named(word: str, settings: dict[str, str], root: Any) -> Iterator[Row]:
         kind = kinds.kind_of(word.partition("/")[0])
         call = Call(asks, output=Format.TABLE, state=Path(state) if state else None, stack=stack)
         try:
-            for row in kind.listed(call, ""):
-                yield kind.named(row), ""
+            # what a shell would put into a line that is about to be run has to be a plain word
+            yield from ((name, "") for name in map(kind.named, kind.listed(call, "")) if _PLAIN.fullmatch(name))
         finally:
             call.client.close()
     except Failure:
