@@ -70,6 +70,8 @@ def _manifests(path: Path, where: str, document: Any, wishes: Wishes) -> Iterato
         return
     several = document if isinstance(document, list) else [document]
     for found in several:
+        if isinstance(found, dict) and "networkPolicy" in found:
+            raise usage(f"{where}: is a network policy, which 'anypop policy apply -f' takes")
         workload = unwrapped(found, where)
         slug = str(workload.get("slug") or slug_of(str(workload.get("name") or "")))
         if not slug:
