@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from anypop.cli import announcements, dials, drains, hosts, listings, policies, rollouts, views
+from anypop.cli import announcements, dials, drains, hosts, listings, policies, rollouts, views, volumes
 from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.table import Cell, Column, Table
@@ -57,6 +57,15 @@ def _results(path: str) -> Callable[[Call, str], Rows]:
 def _of_stack(service: str, path: str) -> Callable[[Call, str], Rows]:
     def listed(call: Call, _: str) -> Rows:
         return call.client.every(f"{call.stack_path(service)}/{path}", what=f"list {path}")
+
+    return listed
+
+
+def _own(path: str) -> Callable[[Call, str], Rows]:
+    """A list in one answer, of what is Anypop's own in a stack."""
+
+    def listed(call: Call, _: str) -> Rows:
+        return call.client.get(f"{call.stack_path('anypop')}/{path}", what=f"list {path}").get("results") or []
 
     return listed
 
@@ -167,6 +176,10 @@ KINDS: tuple[Kind, ...] = (
         name="policy", plural="policies", short=("pol",), about="who may send what to instances",
         listed=_of_stack("ipam", "network_policies"), table=policies.table, key="slug",
         deleted_at=lambda call, row: policies.path_of(call, str(row.get("id"))),
+    ),
+    Kind(
+        name="volume", plural="volumes", short=("vol",), about="what instances keep",
+        listed=_own("volumes"), table=volumes.table, key="id", other=("instance", "claim"),
     ),
     Kind(
         name="location", plural="locations", short=("loc", "city", "cities"), about="the cities that have a PoP",
