@@ -99,8 +99,16 @@ def test_what_changes_under_a_process_makes_no_new_one(world: World) -> None:
     assert [i["id"] for i in instances] == [before]
     (ordered,) = [i for a in world.agents() for i in world.platform.core.state.orders[a.host].order.instances]
     assert ordered.payload.grace_s == 7
-    other = {"lifecycle": {"postStart": {"exec": {"command": ["/other"]}}}}
+    other: dict[str, Any] = {"lifecycle": {"postStart": {"exec": {"command": ["/other"]}}}}
     world.send("PATCH", f"{BASE}/life", {"workload": {"spec": {"containers": {"web": other}}}})
     world.settle()
     templates = {i.template for a in world.agents() for i in world.platform.core.state.orders[a.host].order.instances}
     assert templates - {ordered.template}
+    state = world.platform.core.state
+    (declared,) = state.workloads.values()
+    rollout = state.rollout_of(declared.id)
+    assert rollout is not None
+    assert rollout.strategy.deadline_s == 60 + 60, "its startup probe gives a process a minute beside the usual one"
+    world.send("PUT", "/anypop/v1/stacks/default/workloads/life/strategy", {"deadline_s": 10})
+    rollout = world.platform.core.state.rollout_of(declared.id)
+    assert rollout is None or rollout.strategy.deadline_s == 10 + 60

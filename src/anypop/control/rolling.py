@@ -24,6 +24,7 @@ from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase, Strategy
 from anypop.model.table import with_entries, without_keys
 from anypop.model.workload import Workload
 from anypop.plan.drain import supports
+from anypop.plan.life import starts_within_s
 from anypop.plan.rollout import Seen, advance, next_due, waves_of
 from anypop.plan.scope_waves import advance_scopes, after_absence
 from anypop.plan.template import template_of
@@ -61,6 +62,11 @@ def rolled(before: State, draft: State, heard: Collection[HostName], now: float)
     return draft
 
 
+def patient(strategy: Strategy, workload: Workload) -> Strategy:
+    """With the time beside its deadline that the workload's startup probes give a process."""
+    return replace(strategy, deadline_s=strategy.deadline_s + starts_within_s(workload))
+
+
 def begun(
     draft: State, workload_id: WorkloadId, *, previous: int, by: str, strategy: Strategy, now: float, back: bool = False
 ) -> State:
@@ -96,7 +102,7 @@ def begun(
         kind=RolloutKind.UPDATE,
         revision=declared.version,
         previous=0 if _template_of(draft, workload_id, previous) == wanted else previous,
-        strategy=strategy,
+        strategy=patient(strategy, declared.workload),
         waves=(tuple(sorted(pops)),) if back else waves_of(pops),
         by=by,
         created_at=now,
@@ -125,7 +131,7 @@ def taken_back(draft: State, rollout: Rollout, now: float) -> State:
         declared.id,
         previous=rollout.previous,
         by="platform",
-        strategy=rollout.strategy,
+        strategy=declared.strategy,
         now=now,
         back=True,
     )

@@ -13,6 +13,7 @@ from anypop.control.core import Alter
 from anypop.control.refusals import NotFound, Precondition
 from anypop.control.rolling import (
     begun,
+    patient,
     redeclared,
     refuse_beside_waves,
     taken_back,
@@ -195,7 +196,11 @@ def set_strategy(workload_id: WorkloadId, strategy: Strategy) -> Alter:
             raise NotFound(f"no workload {workload_id}")
         state = with_declaration(state, replace(declared, strategy=strategy))
         running = state.rollout_of(workload_id)
-        return state if running is None else with_rollout(state, replace(running, strategy=strategy))
+        return (
+            state
+            if running is None
+            else with_rollout(state, replace(running, strategy=patient(strategy, declared.workload)))
+        )
 
     return alter
 

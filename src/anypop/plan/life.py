@@ -56,6 +56,12 @@ def taken(workload: Workload) -> tuple[int, int]:
     )
 
 
+def starts_within_s(workload: Workload) -> float:
+    """How long its startup probes let a process take at most; 0: it declares none."""
+    probes = [c.startup for c in workload.containers if c.startup is not None]
+    return max((p.initial_delay_s + p.failure_threshold * p.period_s for p in probes), default=0.0)
+
+
 def in_order(declared: dict[str, schema.Container]) -> list[tuple[str, schema.Container]]:
     """Init containers in the order in which they run: that of their names."""
     return sorted(declared.items())
