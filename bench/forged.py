@@ -368,7 +368,7 @@ def _own(one: InstanceOrder) -> list[Address]:
 
 
 def _external(one: InstanceOrder, version: int) -> Address:
-    return next(a.external for a in one.addresses() if a.external.version == version)
+    return next(a for a in one.externals() if a.version == version)
 
 
 def _heard(ear: socket.socket) -> list[bytes]:

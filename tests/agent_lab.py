@@ -77,7 +77,7 @@ def instance(
 
 def external(order: InstanceOrder, version: int = 4) -> Address:
     """Its external address of a family."""
-    return next(a.external for a in order.addresses() if a.external.version == version)
+    return next(a for a in order.externals() if a.version == version)
 
 
 class Upstreams:

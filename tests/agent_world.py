@@ -461,8 +461,8 @@ class FakeHost:
             case SetExternal():
                 assert self.links.get(short(step.instance.uid))
                 self._guard_external(step.instance)
-                for address in step.instance.addresses():
-                    self.external[ip_network(address.external)] = short(step.instance.uid)
+                for address in step.instance.externals():
+                    self.external[ip_network(address)] = short(step.instance.uid)
             case RemoveExternal():
                 self.external.pop(step.prefix, None)
             case AttachVolume() | DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
@@ -668,15 +668,13 @@ class FakeHost:
         """The same of external addresses: they leave one that is well when its flows are pinned, for one that is well
         too, or for good.
         """
-        for address in instance.addresses():
-            key = self.external.get(ip_network(address.external), short(instance.uid))
+        for address in instance.externals():
+            key = self.external.get(ip_network(address), short(instance.uid))
             uid = self._uid_of(key)
             if uid != instance.uid and self.is_well(uid):
-                assert key in self.pins or uid in self.let_go, (
-                    f"11: {address.external} leaves {uid} and it loses its flows"
-                )
+                assert key in self.pins or uid in self.let_go, f"11: {address} leaves {uid} and it loses its flows"
                 assert self.may_be_well(instance.uid) or self._is_leaving(uid), (
-                    f"7: {address.external} leaves {uid} for one that is not well"
+                    f"7: {address} leaves {uid} for one that is not well"
                 )
 
     def _announces(self, prefix: Prefix) -> bool:

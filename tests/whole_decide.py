@@ -96,6 +96,7 @@ def _ruled(draft: State, planned: Plan) -> Mapping[HostName, HostRules]:
         ground,
         Sites.of(draft.network).hosts,
         draft.world().policies,
+        networks=draft.world().networks,
         workloads=ground.workload_ids(),
         kept=lambda workload: [i for i in planned.incarnations if i.workload_id == workload],
         removals=ground.removals_of,

@@ -42,6 +42,7 @@ REAL = {
     "host": "LHR",
     "asn": "209",
     "policy_id": "unknown",
+    "network_id": "unknown",
 }
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
@@ -524,6 +525,12 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("DELETE", f"{path}/snapshots/early")
     own.send("PATCH", f"{BASE}/kept", {"workload": own.replicas(0)})
     own.send("DELETE", path)
+    networks = "/ipam/v1/stacks/default/networks"
+    own.send("POST", networks, {"name": "Blue"})
+    own.send("PATCH", f"{networks}/blue", {"metadata": {"labels": {"a": "b"}}})
+    own.get(f"{networks}/blue")
+    own.get(networks)
+    own.send("DELETE", f"{networks}/blue")
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
     asked = {"csr": ask(second["name"]).request}

@@ -277,6 +277,7 @@ class Platform:
                         (address.private, uid),
                         (address.external, f"{running.order.workload_id}/{running.order.name}"),
                     ):
+                        assert one is not None
                         assert owners.setdefault((agent.host, one), owner) == owner, f"15: {one} has two owners"
 
     def settle(self) -> None:

@@ -176,24 +176,6 @@ def test_an_update_stops_the_old_one_first_and_only_where_somebody_else_serves(w
     assert images == {"registry.example/web:3"}
 
 
-def test_a_dry_run_tells_what_it_costs(world: World) -> None:
-    """Who is stopped first, what is left behind, what is lost."""
-    declared(world, cities=("AMS", "LHR"))
-
-    def planned(**asked: Any) -> dict[str, Any]:
-        found: dict[str, Any] = world.send("POST", "/anypop/v1/stacks/default/plan", asked)
-        return {key: found.get(key) for key in ("stops_first", "volumes_kept", "volumes_deleted")}
-
-    both, volumes = ["db-eu-ams-0", "db-eu-lhr-0"], ["db-eu-ams-0:data", "db-eu-lhr-0:data"]
-    document = copy.deepcopy(world.get(f"{WORKLOADS}/db")["workload"])
-    next(iter(document["spec"]["containers"].values()))["image"] = "registry.example/web:2"
-    assert planned(workload=document) == {"stops_first": both, "volumes_kept": None, "volumes_deleted": None}
-    document = copy.deepcopy(world.get(f"{WORKLOADS}/db")["workload"])
-    document["targets"]["eu"]["spec"]["deployments"]["selectors"][0]["values"] = ["LHR"]
-    assert planned(workload=document)["volumes_kept"] == volumes[:1]
-    assert planned(delete="db") == {"stops_first": None, "volumes_kept": None, "volumes_deleted": volumes}
-
-
 def test_it_stays_with_its_host_until_somebody_lets_it_go(world: World) -> None:
     """A host that is lost: the slot waits and says so. Let go, it lives on the other host, with another volume, and the
     old one goes by its token when the host is heard again.

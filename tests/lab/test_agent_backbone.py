@@ -558,7 +558,7 @@ class _Family:
 
 def _own(instance: InstanceOrder) -> list[Address]:
     """Private addresses, then external ones."""
-    return [*(a.private for a in instance.addresses()), *(a.external for a in instance.addresses())]
+    return [*(a.private for a in instance.addresses()), *instance.externals()]
 
 
 def _siblings(host: Host) -> set[str]:

@@ -52,8 +52,19 @@ def made(n: int, stack: str, slug: str) -> InstanceOrder:
     )  # fmt: skip
 
 
+def inward(one: InstanceOrder) -> InstanceOrder:
+    """The same without public addresses."""
+    (link,) = one.links
+    return replace(one, links=(replace(link, addresses=tuple(replace(a, external=None) for a in link.addresses)),))
+
+
 WEB, DB, OTHER = made(0, "s", "web"), made(1, "s", "db"), made(2, "t", "other")
-ALL = (WEB, DB, OTHER)
+INWARD = inward(made(3, "s", "inward"))
+BLUE, AZURE = (
+    replace(one, links=(replace(one.links[0], network="blue"),))
+    for one in (made(4, "s", "blue"), made(5, "s", "azure"))
+)
+ALL = (WEB, DB, OTHER, INWARD, BLUE, AZURE)
 
 
 class Lab:
@@ -71,7 +82,7 @@ class Lab:
         members = [
             Member(
                 uid=one.uid, host=HostName("LHR"), labels={"app": one.workload_id},
-                addresses=tuple(x for a in one.addresses() for x in (a.private, a.external)),
+                addresses=(*(a.private for a in one.addresses()), *one.externals()),
             )
             for one in ALL if one.stack_id == "s"
         ]  # fmt: skip
@@ -150,7 +161,7 @@ def lab() -> Iterator[Lab]:
             made = Lab(net)
             try:
                 made.rule()
-                for one in ALL:
+                for one in (WEB, DB, OTHER, BLUE):
                     for version in (4, 6):
                         _warm(made, one, version)
                 yield made
@@ -181,7 +192,7 @@ def inside(one: InstanceOrder) -> str:
 
 def own(one: InstanceOrder, version: int) -> Address:
     """Its external address."""
-    return next(a.external for a in one.addresses() if a.external.version == version)
+    return next(a for a in one.externals() if a.version == version)
 
 
 def private(one: InstanceOrder, version: int) -> Address:
@@ -285,6 +296,41 @@ def test_nobody_outside_passes_for_an_instance(lab: Lab) -> None:
     forged = (CLIENT, own(DB, 4), own(WEB, 4), HIDDEN)
     assert arrive(lab, forged, (CLIENT, NEAR[4], own(WEB, 4), HIDDEN), at=inside(WEB)) == [False, True]
     ip.batch([f"addr del {own(DB, 4)}/32 dev lo"], netns=CLIENT)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_without_a_public_address_an_instance_is_its_stacks_alone(lab: Lab, version: int) -> None:
+    """It reaches siblings and is reached by them at its private address; nothing of it goes out, and nobody outside or
+    of another stack comes in, whatever a policy allows. It has no public address, and no route leads to one.
+    """
+    me, sibling = private(INWARD, version), private(DB, version)
+    out = [(inside(INWARD), me, NEAR[version], HIDDEN)]
+    for policies in ((), ({"priority": 5, "ingress": [{"action": "ALLOW"}], "egress": [{"action": "ALLOW"}]},)):
+        lab.rule(*policies)
+        assert arrive(lab, *out, (inside(DB), own(DB, version), NEAR[version], HIDDEN), at=CLIENT) == [False, True]
+        assert arrive(lab, (inside(INWARD), me, sibling, OPEN), at=inside(DB)) == [True]
+        ask = [(CLIENT, NEAR[version], me, OPEN), (inside(OTHER), own(OTHER, version), me, OPEN)]
+        assert arrive(lab, *ask, (inside(DB), sibling, me, OPEN), at=inside(INWARD)) == [False, False, True]
+    shown = ip.query(f"-{version}", "addr", "show", "scope", "global", netns=inside(INWARD))
+    assert {a["local"] for link in shown for a in link["addr_info"] if "local" in a} == {str(me)}
+    ways = ip.query(f"-{version}", "route", "show", "dev", link_of(INWARD.uid), "proto", "158", netns=ROUTER)
+    assert ways == []
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_two_networks_of_a_stack_are_strangers(lab: Lab, version: int) -> None:
+    """In one network private addresses are reached; from the other one they are not, either way, whatever a policy
+    allows; public ones are reached as by anybody.
+    """
+    everything = {"priority": 5, "ingress": [{"action": "ALLOW"}]}
+    for policies in ((), (everything,)):
+        lab.rule(*policies)
+        ask = [(inside(DB), private(DB, version), private(BLUE, version), OPEN)]
+        ask += [(inside(AZURE), private(AZURE, version), private(BLUE, version), OPEN)]
+        assert arrive(lab, *ask, at=inside(BLUE)) == [False, True]
+        back = [(inside(BLUE), private(BLUE, version), private(DB, version), OPEN)]
+        back += [(inside(BLUE), own(BLUE, version), own(DB, version), OPEN)]
+        assert arrive(lab, *back, at=inside(DB)) == [False, True]
 
 
 @pytest.mark.parametrize("version", [4, 6])

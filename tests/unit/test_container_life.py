@@ -13,7 +13,6 @@ from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, StackId, WorkloadId
 from anypop.model.order import Containers
 from anypop.model.sealing import with_secrets
-from anypop.model.volume import Mount
 from anypop.model.workload import Probe, ProbeKind
 from anypop.plan.life import taken
 from anypop.plan.parse import Parsed, parse
@@ -21,16 +20,13 @@ from tests.worlds import LHR
 
 
 def read(
-    container: dict[str, Any], *, init: dict[str, Any] | None = None, runtime: dict[str, Any] | None = None,
-    claims: list[Any] | None = None,
-) -> Parsed:  # fmt: skip
+    container: dict[str, Any], *, init: dict[str, Any] | None = None, runtime: dict[str, Any] | None = None
+) -> Parsed:
     spec: dict[str, Any] = {"containers": {"web": {"image": "web:1", **container}}}
     if init is not None:
         spec["initContainers"] = init
     if runtime is not None:
         spec["runtime"] = {"containers": runtime}
-    if claims is not None:
-        spec["volumeClaimTemplates"] = claims
     selector = {"key": "cityCode", "operator": "in", "values": [LHR]}
     body = {
         "name": "fun",
@@ -100,15 +96,6 @@ def test_an_instance_takes_what_runs_at_once() -> None:
     assert taken(plain) == (500, 1 << 30)
     larger = {"image": "a:1", "resources": {"requests": {"memory": "3Gi"}}}
     assert taken(read(requests, init={"first": larger}).workload) == (500, 3 << 30)
-
-
-def test_init_containers_prepare_volumes() -> None:
-    """A claim that they alone mount is one of the workload's."""
-    mount = {"slug": "data", "mountPath": "/data"}
-    claim = {"slug": "data", "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
-    found = read({}, init={"first": {"image": "a:1", "volumeMounts": [mount]}}, claims=[claim]).workload
-    assert found.init[0].mounts == (Mount(claim="data", path="/data"),)
-    assert [c.slug for c in found.volumes] == ["data"]
 
 
 def test_secrets_of_init_containers_are_neither_shown_nor_written_down() -> None:

@@ -17,7 +17,8 @@ from anypop.model.names import HostName, StackId
 from anypop.model.order import Order
 from anypop.model.order_delta import apply, delta
 from anypop.model.policy import Action, HostRules, NetworkPolicy, PortRange
-from anypop.plan.policies import NETWORK_LABEL, Member, joined, rules_of_stack
+from anypop.model.stack_network import NETWORK_LABEL
+from anypop.plan.policies import Member, joined, rules_of_stack
 from anypop.plan.policy_read import read
 from tests.agent_world import order
 

@@ -74,7 +74,7 @@ def test_instances_are_spread_over_the_hosts_of_a_pop() -> None:
         assert sorted(len(part.instances) for part in parts) == expected
         for part, site in zip(parts, planned.network.pops[0].hosts, strict=True):
             for address in (a for order in part.instances for a in order.addresses()):
-                assert address.external in (site.external4 if address.external.version == 4 else site.external6)
+                assert address.external in (site.external4 if address.private.version == 4 else site.external6)
                 assert address.private in (site.private4 if address.private.version == 4 else site.private6)
 
 
@@ -101,11 +101,7 @@ def test_an_edge_router_is_told_single_addresses_and_the_covering_prefix() -> No
     planned = plan(given_world)
     (held,) = planned.anycast
     for name in ("LHR-1", "LHR-2"):
-        own = [
-            f"{a.external}/{a.external.max_prefixlen}"
-            for i in planned.hosts[HostName(name)].instances
-            for a in i.addresses()
-        ]
+        own = [f"{a}/{a.max_prefixlen}" for i in planned.hosts[HostName(name)].instances for a in i.externals()]
         expected = {*own, f"{held.address4}/32", f"{held.address6}/128", str(held.prefix4), str(held.prefix6)}
         assert announced(given_world, name) == {(prefix, "edge"): Scope() for prefix in expected}
 

@@ -63,6 +63,8 @@ MADE_FROM: dict[str, Any] = {
     "init": (replace(PLAIN, name="first"),),
     "shared_processes": True,
     "volumes": (Claim(slug="data", size_bytes=1 << 30),),
+    "external": False,
+    "network": "blue",
 }
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),

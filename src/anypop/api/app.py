@@ -28,6 +28,7 @@ from anypop.api import (
     metrics,
     network,
     network_policies,
+    networks,
     openapi,
     plans,
     pops,
@@ -52,7 +53,7 @@ from anypop.control.acts import Act
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads, logs, metrics, images, network_policies,
+        identity, stacks, workloads, logs, metrics, images, network_policies, networks,
         prices, usage, plans, changes, rollouts, volumes, watch, timelines, announcements, communities, probes,
         predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,

@@ -42,6 +42,7 @@ TAGS = {
     "identity": "Tokens and credentials.",
     "stacks": "The projects of an account.",
     "workloads": "Workloads, their instances, and where they can be.",
+    "networks": "Which instances of a stack are among themselves.",
     "network policies": "Who may send what to instances, and what they may send.",
     "rollouts": "How changes are brought to instances and announcements.",
     "dials": "How much of its new connections a PoP keeps, of one workload or of all.",

@@ -123,28 +123,11 @@ def _told(
     more = {
         "changes": list(differences(current, made)) if current is not None and made is not None else [],
         "waves": [list(wave) for wave in waves_of(_pops(new))] if anew and new is not None else [],
-        "stops_first": sorted(was & will) if anew and _share_volumes(old, new) else [],
-        **_volumes(before, current, new, will),
         "without_effect": [
             {"field": problem.path, "description": problem.message} for problem in (made.unacted if made else ())
         ],
     }
     return told | shapes.filled(more)
-
-
-def _share_volumes(old: Workload | None, new: Workload | None) -> bool:
-    """Whether the successor of an instance has its volume."""
-    slugs = [{claim.slug for claim in one.volumes} if one is not None else set() for one in (old, new)]
-    return bool(slugs[0] & slugs[1])
-
-
-def _volumes(before: State, current: Declaration | None, new: Workload | None, will: set[str]) -> dict[str, list[str]]:
-    """The volumes that would be left behind, and those that would be deleted."""
-    book = before.volumes_of(current.id).values() if current is not None else ()
-    there = [v for v in book if v.doomed_at is None]
-    claims = {claim.slug for claim in new.volumes} if new is not None else set()
-    left = sorted(f"{v.instance}:{v.claim}" for v in there if v.instance not in will or v.claim not in claims)
-    return {"volumes_kept": left if new is not None else [], "volumes_deleted": left if new is None else []}
 
 
 def _action(current: Declaration | None, made: Parsed | None, *, changes: bool) -> str:

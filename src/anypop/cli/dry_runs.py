@@ -25,13 +25,6 @@ def lines(told: views.Data) -> Iterator[Shown]:
         yield f"makes {_counted(told['replaced'])} anew, wave by wave: {waves}"
     elif told.get("action") == "change":
         yield "touches no process that stays"
-    if stopped := told.get("stops_first"):
-        alone = "; it is the only one, so nobody serves meanwhile" if len(stopped) == 1 else ""
-        yield [(f"each is stopped before its successor starts, since both have its volume{alone}", "yellow")]
-    if kept := told.get("volumes_kept"):
-        yield f"keeps what nobody has then: {', '.join(kept)} ('anypop volume release' lets it go)"
-    if lost := told.get("volumes_deleted"):
-        yield [(f"deletes with all that is in it: {', '.join(lost)}", "yellow")]
     for verb, rows in (("announces", told.get("announced")), ("withdraws", told.get("withdrawn"))):
         yield from _announcements(verb, rows or [])
     for one in told.get("not_placed") or []:

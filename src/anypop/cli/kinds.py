@@ -173,6 +173,12 @@ KINDS: tuple[Kind, ...] = (
         listed=_results("/anypop/v1/dials"), table=dials.table, key="pop", other=("workload",),
     ),
     Kind(
+        name="network", plural="networks", short=("net",), about="which instances of the stack are among themselves",
+        listed=_of_stack("ipam", "networks"), key="slug",
+        table=plain(("NETWORK", "slug"), ("NAME", "name"), ("NUMBER", "virtualNetworkIdentifier"), empty="none"),
+        deleted_at=lambda call, row: f"{call.stack_path('ipam')}/networks/{row.get('id')}",
+    ),
+    Kind(
         name="policy", plural="policies", short=("pol",), about="who may send what to instances",
         listed=_of_stack("ipam", "network_policies"), table=policies.table, key="slug",
         deleted_at=lambda call, row: policies.path_of(call, str(row.get("id"))),

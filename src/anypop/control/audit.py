@@ -108,6 +108,15 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
             was=codec.to_data(was_dial) if was_dial else None,
             became=codec.to_data(dial),
         )
+    for network in sorted(differing(before.networks, after.networks)):
+        was_network, new_network = before.networks.get(network), after.networks.get(network)
+        if (declared_one := new_network or was_network) is not None:
+            yield Noted(
+                subject=declared_one.slug,
+                stack_id=declared_one.stack_id,
+                was=codec.to_data(was_network) if was_network else None,
+                became=codec.to_data(new_network) if new_network else None,
+            )
     for policy in sorted(differing(before.policies, after.policies)):
         was_policy, new_policy = before.policies.get(policy), after.policies.get(policy)
         if (either := new_policy or was_policy) is not None:

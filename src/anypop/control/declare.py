@@ -15,6 +15,7 @@ from typing import Any
 
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter, Look
+from anypop.control.networks import check_network
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.restarts import restarts_beside
 from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
@@ -146,6 +147,8 @@ def _same_processes(one: Workload, other: Workload) -> bool:
 
 
 def _revision(made: Parsed, state: State, number: int, now: float) -> Revision:
+    """Raises `Invalid` where its network is not there."""
+    check_network(state, made.workload)
     workload = replace(made.workload, revision=number)
     workload = replace(workload, template=template_of(workload, state.template_key))
     return Revision(workload=workload, document=made.document, secrets=_sorted(made.secrets), created_at=now)

@@ -18,7 +18,7 @@ from anypop.model.names import HostName, StackId, WorkloadId
 from anypop.model.policy import SHARED_PRIORITY, HostRules, NetworkPolicy
 from anypop.model.table import differing, grouped, with_entries, without_keys
 from anypop.plan.planned import Planned
-from anypop.plan.policies import Member, members_of, rules_of_stack
+from anypop.plan.policies import Member, Networks, members_of, rules_of_stack
 from anypop.plan.policy_read import read
 
 Alter = Callable[[State, float], State]
@@ -103,6 +103,12 @@ def ruled_between(
     """What each host holds of each stack, after `planned`. `changed`: workloads that were planned otherwise."""
     touched = differing(before.policies, draft.policies)
     stacks = {d.policy.stack_id for s in (before, draft) for key in touched if (d := s.policies.get(key)) is not None}
+    stacks |= {
+        n.stack_id
+        for s in (before, draft)
+        for key in differing(before.networks, draft.networks)
+        if (n := s.networks.get(key)) is not None and draft.policies_of(n.stack_id)
+    }
     if before.plan is None or before.plan.sites is not planned.sites:
         stacks |= {d.policy.stack_id for d in draft.policies.values()}
     elif draft.policies:
@@ -124,6 +130,7 @@ def ruled_between(
 def _members(draft: State, ground: StateGround, stack: StackId) -> list[Member]:
     if not draft.policies_of(stack):
         return []
+    networks = Networks(draft.networks_of(stack).values())
     return [
         member
         for declared in draft.in_stack(stack)
@@ -131,8 +138,9 @@ def _members(draft: State, ground: StateGround, stack: StackId) -> list[Member]:
             ground,
             ground.sites.hosts,
             declared.id,
-            ground.incarnations_of(declared.id),
-            ground.removals_of(declared.id),
+            networks=networks,
+            kept=ground.incarnations_of(declared.id),
+            removals=ground.removals_of(declared.id),
         )
     ]
 

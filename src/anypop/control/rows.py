@@ -28,6 +28,7 @@ from anypop.model.policy import NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
+from anypop.model.stack_network import StackNetwork
 from anypop.model.table import Table
 from anypop.model.volume import Volume
 from anypop.model.workload import Workload
@@ -159,6 +160,19 @@ def to_policy(row: RowMapping) -> DeclaredPolicy:
         version=row["version"],
         updated_at=row["updated_at"],
     )
+
+
+def of_network(network: StackNetwork) -> Row:
+    return {
+        "id": network.id,
+        "stack_id": network.stack_id,
+        "slug": network.slug,
+        "body": codec.to_json(network).decode(),
+    }
+
+
+def to_network(row: RowMapping) -> StackNetwork:
+    return codec.from_json(StackNetwork, row["body"])
 
 
 def _of_incarnation(incarnation: Incarnation) -> Row:

@@ -187,6 +187,16 @@ volumes = Table(
     Column("body", Text, nullable=False),
 )
 
+networks = Table(
+    "networks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("stack_id", String(36), ForeignKey("stacks.id"), nullable=False),
+    Column("slug", String(63), nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("stack_id", "slug"),
+)
+
 rollouts = Table(
     "rollouts",
     metadata,

@@ -27,6 +27,7 @@ from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.policy import NO_RULES, HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
+from anypop.model.stack_network import StackNetwork
 from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.volume import Volume
 from anypop.model.workload import Workload
@@ -187,12 +188,11 @@ class State:
     again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
     free. `evicted`: hosts that a person gave up, and when.
     `traffic`: what the backbone carried, by host and month; `meters`: what is metered and has not ended. `policies`: of
-    networks, by id; `volumes`: by host and id. `template_key`: see `plan.template`. `serial` counts the plans made; see
-    `World`. Not stored: `started_at`, since when this control listens; `ruled`, what `policies` mean for each host;
-    `lost`, `moves` and `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place
-    of one on a host
-    that was given up; `strangers`, what hosts that were reset are to take down although nothing here knows of it (their
-    ledgers keep the tokens).
+    networks, by id; `networks`: of stacks, by id; `volumes`: by host and id. `template_key`: see `plan.template`.
+    `serial` counts the plans made; see `World`. Not stored: `started_at`, since when this control listens; `ruled`:
+    what `policies` mean for each host; `lost`, `moves` and `losses_frozen`, see `plan.evacuation`; `eases`, see
+    `World`; `arrived`, who is healthy in place of one on a host that was given up; `strangers`, what hosts that were
+    reset are to take down although nothing here knows of it (their ledgers keep the tokens).
     """
 
     network: Network = NO_NETWORK
@@ -210,6 +210,7 @@ class State:
     drains: Mapping[str, Drain] = field(default_factory=dict)
     dials: Mapping[DialKey, Dial] = field(default_factory=dict)
     policies: Mapping[str, DeclaredPolicy] = field(default_factory=dict)
+    networks: Mapping[str, StackNetwork] = field(default_factory=dict)
     ruled: Mapping[RuledKey, HostRules] = field(default_factory=dict)
     volumes: Mapping[VolumeKey, Volume] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
@@ -278,6 +279,7 @@ class State:
             dials=tuple(self.dials[key] for key in sorted(self.dials)),
             policies=tuple(self.policies[key].policy for key in sorted(self.policies)),
             volumes=tuple(self.volumes[key] for key in sorted(self.volumes)),
+            networks=tuple(self.networks[key] for key in sorted(self.networks)),
             eases=self.eases,
             serial=self.serial,
         )
@@ -401,6 +403,10 @@ class State:
         """The network policies of a stack."""
         return grouped(self.policies, "stack", stack_id)
 
+    def networks_of(self, stack_id: StackId) -> Mapping[str, StackNetwork]:
+        """Those that a stack has declared."""
+        return grouped(self.networks, "stack", stack_id)
+
     def ruled_on(self, host: HostName) -> HostRules:
         """What a host holds of the network policies of all stacks."""
         found = grouped(self.ruled, "host", host)
@@ -450,6 +456,7 @@ _GROUPS: Mapping[str, Groups] = {
     },
     "dials": {"workload": lambda key, _: key[1], "sheds": lambda _, d: True if d.shed_above is not None else None},
     "policies": {"stack": lambda _, d: d.policy.stack_id},
+    "networks": {"stack": lambda _, n: n.stack_id},
     "ruled": {"stack": lambda key, _: key[0], "host": lambda key, _: key[1]},
     "volumes": {
         "workload": lambda _, v: v.workload_id,

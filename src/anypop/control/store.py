@@ -49,7 +49,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0015"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0016"  # the newest module under migrations/versions; a test compares
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
@@ -220,6 +220,7 @@ class Store:
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
             dials = [rows.to_dial(r) for r in _all(link, schema.dials)]
+            networks = [rows.to_network(r) for r in _all(link, schema.networks)]
             policies = [rows.to_policy(r) for r in _all(link, schema.network_policies)]
             kept = [rows.to_volume(r) for r in _all(link, schema.volumes)]
             drained = [rows.to_drain(r) for r in _all(link, schema.drains)]
@@ -242,6 +243,7 @@ class Store:
             meters={m.key: m for m in metered},
             drains={d.id: d for d in drained},
             dials={(d.pop, d.workload_id): d for d in dials},
+            networks={n.id: n for n in networks},
             policies={p.policy.id: p for p in policies},
             volumes={(v.host, v.id): v for v in kept},
             orders={i.order.host: i for i in issued},

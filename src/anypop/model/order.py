@@ -18,6 +18,7 @@ from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
 from anypop.model.policy import AddressGroup, HostPolicy, Ruling
 from anypop.model.reasons import Reason
+from anypop.model.stack_network import DEFAULT_NETWORK
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import VolumeOrder, VolumeRemoval, volume_id
 from anypop.model.workload import Container, Workload
@@ -26,19 +27,19 @@ from anypop.model.workload import Container, Workload
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkAddress:
     """One family of a link: a /31 (or /127) with the router's end `gateway`, and the public address that is the
-    instance's own.
+    instance's own (None: its workload asks for none).
     """
 
     private: Address
     gateway: Address
-    external: Address
+    external: Address | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceLink:
     """One interface of an instance. `addresses`: one for each family, IPv4 first."""
 
-    network: str = "default"
+    network: str = DEFAULT_NETWORK
     addresses: tuple[LinkAddress, ...]
 
     def of(self, version: int) -> LinkAddress | None:
@@ -120,9 +121,21 @@ class InstanceOrder:
         mounts = (mount for container in self.every_container for mount in container.mounts)
         return frozenset(volume_id(self.workload_id, self.name, mount.claim) for mount in mounts)
 
+    @property
+    def domain(self) -> str:
+        """Whom it reaches inside: those who have the same, which are those of its stack in the same network ("":
+        nobody).
+        """
+        network = self.links[0].network
+        return self.stack_id if network == DEFAULT_NETWORK or not self.stack_id else f"{self.stack_id}/{network}"
+
     def addresses(self) -> Iterator[LinkAddress]:
         """Of all links."""
         return (address for link in self.links for address in link.addresses)
+
+    def externals(self) -> Iterator[Address]:
+        """Its public addresses, which it may have none of."""
+        return (address.external for address in self.addresses() if address.external is not None)
 
     def private(self, version: int) -> Address | None:
         """Its first private address of a family."""

@@ -83,7 +83,7 @@ class OrderReader:
                                 LinkAddress(
                                     private=address_of(a["private"]),
                                     gateway=address_of(a["gateway"]),
-                                    external=address_of(a["external"]),
+                                    external=None if a["external"] is None else address_of(a["external"]),
                                 )
                                 for a in link["addresses"]
                             ]

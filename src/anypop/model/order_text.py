@@ -61,7 +61,7 @@ class OrderWriter:
             f'{{"network":{text_of(link.network)},"addresses":['
             + ",".join(
                 f'{{"private":"{address(a.private)}",'
-                f'"gateway":"{address(a.gateway)}","external":"{address(a.external)}"}}'
+                f'"gateway":"{address(a.gateway)}","external":{_optional(a.external)}}}'
                 for a in link.addresses
             )
             + "]}"
@@ -108,6 +108,10 @@ def filled(document: str, empty: str, full: str) -> str:
     """
     before, _, after = document.partition(empty)
     return f"{before}{full}{after}"
+
+
+def _optional(one: Address | None) -> str:
+    return "null" if one is None else f'"{address(one)}"'
 
 
 def address(one: Address) -> str:

@@ -18,6 +18,7 @@ from anypop.model.order import Grant, InstanceOrder, Removal
 from anypop.model.policy import HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout
+from anypop.model.stack_network import StackNetwork
 from anypop.model.volume import Volume
 from anypop.model.workload import Workload
 
@@ -73,7 +74,7 @@ class World:
     host without an entry takes what fits its addresses. `lost`: hosts where nothing new is placed; `moves`:
     incarnations there that may be placed elsewhere now; `evicted`: those of them that a person gave up. `drains`: those
     that stand; `eases`: incarnations for which a successor is wanted beside them now. `dials`: all that were asked for.
-    `policies`: the network policies of all stacks.
+    `policies`: the network policies of all stacks; `networks`: the networks that they declared.
     `volumes`: those that are there, or are being taken away.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
@@ -100,6 +101,7 @@ class World:
     dials: tuple[Dial, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    networks: tuple[StackNetwork, ...] = ()
     serial: int = 0
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
+from anypop.model.stack_network import DEFAULT_NETWORK
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import Claim, Mount
 
@@ -127,7 +128,8 @@ class Workload:
     `local_only`: its anycast address is served where it has instances and carried nowhere, in a prefix of its own.
     `volumes`: what every instance keeps. `init`: containers that end, one after the other, before the others begin.
     `grace_s`: how long a process may take to end (None: not declared). `shared_processes`: its containers see each
-    other's processes.
+    other's processes. `external`: each instance has public addresses of its own. `network`: of its
+    stack, by slug.
     """
 
     id: WorkloadId
@@ -151,3 +153,5 @@ class Workload:
     init: tuple[Container, ...] = ()
     grace_s: int | None = None
     shared_processes: bool = False
+    external: bool = True
+    network: str = DEFAULT_NETWORK

@@ -149,7 +149,7 @@ def _owners(plan: Plan) -> Iterator[Problem]:
                     (address.gateway, order.uid),
                     (address.external, slot),
                 ):
-                    other = owner.setdefault(one, holder)
+                    other = owner.setdefault(one, holder) if one is not None else holder
                     if other != holder:
                         yield Problem(
                             path=host, message=f"{one} would belong to both {other} and {holder} ({order.name})"
@@ -192,7 +192,8 @@ def _strangers(plan: Plan, sites: Sites) -> Iterator[Problem]:
         for order in part.instances:
             for address in order.addresses():
                 private, external = ours[address.private.version]
-                if address.private in private and address.gateway in private and address.external in external:
+                outside = address.external is not None and address.external not in external
+                if address.private in private and address.gateway in private and not outside:
                     continue
                 yield Problem(
                     path=name,

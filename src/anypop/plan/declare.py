@@ -12,6 +12,7 @@ from anypop.model.errors import Problem
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress
 from anypop.model.plan import Incarnation
+from anypop.model.stack_network import DEFAULT_NETWORK
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
 from anypop.plan import life, schema
 from anypop.plan.claims import mounts
@@ -81,6 +82,16 @@ def dual_stack(body: schema.WorkloadBody) -> bool:
     return any("IPv6" in (i.ip_families or ()) for i in body.spec.network_interfaces or ())
 
 
+def has_external(body: schema.WorkloadBody) -> bool:
+    """Whether instances have public addresses: unless their interface says that they have not."""
+    return all(i.enable_one_to_one_nat is not False for i in body.spec.network_interfaces or ())
+
+
+def network(body: schema.WorkloadBody) -> str:
+    """That its instances are in, by slug."""
+    return next((i.network for i in body.spec.network_interfaces or () if i.network), DEFAULT_NETWORK)
+
+
 def protocol(text: str) -> Protocol:
     """UDP where that is written; TCP where it is absent or unknown, as the API has it."""
     return Protocol.UDP if text.upper() == "UDP" else Protocol.TCP
@@ -125,10 +136,11 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
         workload_id=workload.id,
         links=(
             InstanceLink(
+                network=workload.network,
                 addresses=(
                     LinkAddress(private=four, gateway=four, external=four),
                     LinkAddress(private=six, gateway=six, external=six),
-                )
+                ),
             ),
         ),
         anycast=((four, six) if workload.dual_stack else (four,)) if workload.anycast else (),

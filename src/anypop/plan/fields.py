@@ -20,7 +20,6 @@ LABELS = "workload.platform.stackpath.net"
 ANYCAST = "anycast.platform.stackpath.net"
 SUBNETS = f"{ANYCAST}/subnets"
 LOCAL_ONLY = "anypop/local-only"  # ours: StackPath carried every anycast address
-NETWORK = "default"  # the one network there is
 
 
 def filled(order: InstanceOrder, slot: Incarnation, workload: Workload) -> InstanceOrder:
@@ -66,7 +65,7 @@ def _addresses(order: InstanceOrder) -> dict[str, Any]:
         interfaces.append(shown)
     for address in order.links[0].addresses:
         ip, _, external, aliases = _KEYS[address.private.version]
-        found |= {ip: str(address.private), external: str(address.external)}
+        found |= {ip: str(address.private)} | ({external: str(address.external)} if address.external else {})
         if also := [str(a) for a in order.anycast if a.version == address.private.version]:
             interfaces[0][aliases] = also
     return found | {"networkInterfaces": interfaces}

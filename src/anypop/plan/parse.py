@@ -102,6 +102,8 @@ def parse(
         local_only=LOCAL_ONLY in annotations,
         dual_stack=declare.dual_stack(checked),
         volumes=claims.claims(checked),
+        external=declare.has_external(checked),
+        network=declare.network(checked),
         labels=tuple(sorted(((checked.metadata and checked.metadata.labels) or {}).items())),
         annotations=tuple(sorted(annotations.items())),
         around=surroundings.surroundings_of(checked),

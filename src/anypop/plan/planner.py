@@ -7,11 +7,12 @@ same plan, in time linear in its instances.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.announce import Announcement, Prefix
 from anypop.model.names import HostName, InstanceName, WorkloadId
-from anypop.model.order import Containers, InstanceLink, InstanceOrder, Removal
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Removal
 from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.workload import Workload
@@ -79,7 +80,7 @@ def plan(world: World) -> Plan:
                 *own(
                     site.pop,
                     site.host,
-                    (i.index for i in standing[name]),
+                    (i.index for i in standing[name] if is_outside(ground, i)),
                     ground.drains_at(site.pop.city),
                     tunnels=bool(sites.backbones),
                 ),
@@ -105,6 +106,7 @@ def plan(world: World) -> Plan:
             ground,
             sites.hosts,
             world.policies,
+            networks=world.networks,
             workloads=ground.workload_ids(),
             kept=lambda workload: placed[workload].kept if workload in placed else (),
             removals=lambda workload: leaving.get(workload, ()),
@@ -162,12 +164,24 @@ def instance_order(
         template=incarnation.template or workload.template,
         revision=incarnation.revision,
         restarts=incarnation.restarts,
-        links=(InstanceLink(addresses=numbers.addresses(incarnation.index, incarnation.link)),),
+        links=(InstanceLink(network=workload.network, addresses=_addresses(workload, numbers, incarnation)),),
         anycast=_anycast(workload, anycast),
         payload=payload or Containers.of(workload),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
     )
     return filled(order, incarnation, workload)
+
+
+def is_outside(ground: Ground, incarnation: Incarnation) -> bool:
+    """Whether it has public addresses of its own, which somebody has to be told."""
+    workload = incarnation.workload_id
+    made_from = ground.revision(workload, incarnation.revision) or ground.workload(workload)
+    return made_from is None or made_from.external
+
+
+def _addresses(workload: Workload, numbers: Numbering, incarnation: Incarnation) -> tuple[LinkAddress, ...]:
+    found = numbers.addresses(incarnation.index, incarnation.link)
+    return found if workload.external else tuple(replace(one, external=None) for one in found)
 
 
 def _anycast(workload: Workload, held: AnycastAddress | None) -> tuple[IPv4Address | IPv6Address, ...]:

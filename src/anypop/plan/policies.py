@@ -8,7 +8,7 @@ stack: its policies times the kinds of its instances, and once through its insta
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anypop.model.announce import Address
 from anypop.model.names import HostName, StackId, WorkloadId
@@ -26,43 +26,63 @@ from anypop.model.policy import (
     PolicyRule,
     Ruling,
 )
+from anypop.model.stack_network import StackNetwork, labels_of
 from anypop.model.workload import Workload
-from anypop.plan.fields import NETWORK, instance_labels
+from anypop.plan.fields import instance_labels
 from anypop.plan.ground import Ground
 from anypop.plan.sites import Site
 
-NETWORK_LABEL = "ipam.platform.stackpath.net/network-slug"
-"""The label that every network has, so that policies can name it."""
-
 Labels = Mapping[str, str]
+DEFAULT: Labels = labels_of("default", None)
+
+
+class Networks:
+    """The labels of networks, one object for each."""
+
+    def __init__(self, declared: Iterable[StackNetwork]) -> None:
+        self._known: dict[tuple[StackId, str], Labels] = {(n.stack_id, n.slug): labels_of(n.slug, n) for n in declared}
+
+    def of(self, stack_id: StackId, slug: str) -> Labels:
+        key = stack_id, slug
+        if key not in self._known:
+            self._known[key] = labels_of(slug, None)
+        return self._known[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """An incarnation of a stack, also one that is leaving. `labels` is one object for all that have the same."""
+    """An incarnation of a stack, also one that is leaving. `labels`, and those of its `network`, are one object for all
+    that have the same.
+    """
 
     uid: str
     host: HostName
     labels: Labels
     addresses: tuple[Address, ...]
+    network: Labels = field(default_factory=lambda: DEFAULT)
+
+    @property
+    def kind(self) -> tuple[int, int]:
+        """The same for all that policies cannot tell apart."""
+        return id(self.labels), id(self.network)
 
 
 def rules_of_stack(policies: Iterable[NetworkPolicy], members: Sequence[Member]) -> dict[HostName, HostRules]:
     """What each host of the stack's instances holds. A host to whose instances nothing applies has no entry."""
     turn = sorted(policies, key=lambda p: (p.priority, p.created_at, p.id))
-    kinds: dict[int, Labels] = {id(m.labels): m.labels for m in members}
-    applied = {key: tuple(p.id for p in turn if _applies(p, labels)) for key, labels in kinds.items()}
+    kinds = {m.kind: (m.labels, m.network) for m in members}
+    applied = {key: tuple(p.id for p in turn if _applies(p, *labels)) for key, labels in kinds.items()}
     held = {p.id: _held(p) for p in turn}
     groups: dict[str, AddressGroup] = {}
     for policy in turn:
         for rule in policy.rules:
             if (name := _group_of(policy.stack_id, rule.peers)) and name not in groups:
-                fits = {key for key, labels in kinds.items() if _fits_peers(rule.peers, labels)}
-                addresses = {a for m in members if id(m.labels) in fits for a in m.addresses}
+                fits = {key for key, labels in kinds.items() if _fits_peers(rule.peers, *labels)}
+                addresses = {a for m in members if m.kind in fits for a in m.addresses}
                 groups[name] = AddressGroup(name=name, addresses=tuple(sorted(addresses, key=_turn_of)))
     on: defaultdict[HostName, defaultdict[tuple[str, ...], list[str]]] = defaultdict(lambda: defaultdict(list))
     for member in members:
-        if ids := applied[id(member.labels)]:
+        if ids := applied[member.kind]:
             on[member.host][ids].append(member.uid)
     found = {}
     for host, rulings in on.items():
@@ -93,6 +113,8 @@ def members_of(
     ground: Ground,
     sites: Mapping[HostName, Site],
     workload: WorkloadId,
+    *,
+    networks: Networks,
     kept: Iterable[Incarnation],
     removals: Iterable[tuple[HostName, Removal]],
 ) -> list[Member]:
@@ -110,14 +132,17 @@ def members_of(
             known[key] = instance_labels(target, of)
         return known[key]
 
-    places = [
-        (i.uid, i.host, i.index, i.link, labels(i.target, ground.revision(workload, i.revision) or newest))
-        for i in kept
-    ]
-    places += [(r.uid, host, r.index, r.link, labels(r.target, newest)) for host, r in removals]
+    places = [(i.uid, i.host, i.index, i.link, i.target, ground.revision(workload, i.revision) or newest) for i in kept]
+    places += [(r.uid, host, r.index, r.link, r.target, newest) for host, r in removals]
     return [
-        Member(uid=uid, host=host, labels=shown, addresses=_addresses(sites[host], index, link))
-        for uid, host, index, link, shown in places
+        Member(
+            uid=uid,
+            host=host,
+            labels=labels(target, made_from),
+            addresses=_addresses(sites[host], index, link, external=made_from.external),
+            network=networks.of(newest.stack_id, made_from.network),
+        )
+        for uid, host, index, link, target, made_from in places
         if host in sites
     ]
 
@@ -127,6 +152,7 @@ def whole(
     sites: Mapping[HostName, Site],
     policies: Iterable[NetworkPolicy],
     *,
+    networks: Iterable[StackNetwork],
     workloads: Iterable[WorkloadId],
     kept: Callable[[WorkloadId], Iterable[Incarnation]],
     removals: Callable[[WorkloadId], Iterable[tuple[HostName, Removal]]],
@@ -136,10 +162,13 @@ def whole(
     for policy in policies:
         by_stack[policy.stack_id].append(policy)
     members: defaultdict[StackId, list[Member]] = defaultdict(list)
+    named = Networks(networks)
     for workload in workloads:
         declared = ground.workload(workload)
         if declared is not None and declared.stack_id in by_stack:
-            members[declared.stack_id] += members_of(ground, sites, workload, kept(workload), removals(workload))
+            members[declared.stack_id] += members_of(
+                ground, sites, workload, networks=named, kept=kept(workload), removals=removals(workload)
+            )
     parts: defaultdict[HostName, list[HostRules]] = defaultdict(list)
     for stack in sorted(by_stack):
         for host, rules in rules_of_stack(by_stack[stack], members[stack]).items():
@@ -165,15 +194,12 @@ def _holds(selector: LabelSelector, labels: Labels) -> bool:
             return value is None
 
 
-def _applies(policy: NetworkPolicy, labels: Labels) -> bool:
-    return selects(policy.networks, _NETWORK) and selects(policy.instances, labels)
+def _applies(policy: NetworkPolicy, labels: Labels, network: Labels) -> bool:
+    return selects(policy.networks, network) and selects(policy.instances, labels)
 
 
-def _fits_peers(peers: Peers, labels: Labels) -> bool:
-    return selects(peers.networks or (), _NETWORK) and selects(peers.instances or (), labels)
-
-
-_NETWORK: Labels = {NETWORK_LABEL: NETWORK}
+def _fits_peers(peers: Peers, labels: Labels, network: Labels) -> bool:
+    return selects(peers.networks or (), network) and selects(peers.instances or (), labels)
 
 
 def _held(policy: NetworkPolicy) -> HostPolicy:
@@ -197,10 +223,10 @@ def _group_of(stack_id: StackId, peers: Peers) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _addresses(site: Site, index: int, link: int) -> tuple[Address, ...]:
+def _addresses(site: Site, index: int, link: int, *, external: bool) -> tuple[Address, ...]:
     """Its own: an anycast address is not one instance's."""
     found = site.numbers.addresses(index, link) if link >= 0 and index >= 0 else ()
-    return tuple(a for one in found for a in (one.private, one.external))
+    return tuple(a for one in found for a in (one.private, one.external if external else None) if a is not None)
 
 
 def _turn_of(address: Address) -> tuple[int, int]:

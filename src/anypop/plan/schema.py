@@ -267,9 +267,11 @@ class Container(_Part):
 
 
 class Interface(_Part):
-    """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families."""
+    """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families. `enableOneToOneNat`
+    false: instances have no public addresses of their own.
+    """
 
-    network: Annotated[str, one_of("default")] | None = None
+    network: Slug | None = None
     ip_families: Annotated[list[Annotated[str, one_of("IPv4", "IPv6", enum=True, required=True)]], Few] | None = None
     subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
     ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
@@ -282,8 +284,6 @@ class Interface(_Part):
     def _as_we_do_it(self) -> "Interface":
         if self.ip_families and "IPv4" not in self.ip_families:
             raise ValueError("ipFamilies may be [IPv4] or [IPv4, IPv6]; an instance always has IPv4")
-        if self.enable_one_to_one_nat is False:
-            raise ValueError("enableOneToOneNat cannot be false: every instance has an external address here")
         return self
 
 

@@ -12,6 +12,7 @@ from dataclasses import MISSING, fields
 
 from anypop.model.codec import to_data
 from anypop.model.confinement import PLAIN
+from anypop.model.stack_network import DEFAULT_NETWORK
 from anypop.model.surroundings import NO_SURROUNDINGS
 from anypop.model.workload import Container, Workload
 from anypop.plan.jsonpath import steps_of
@@ -36,6 +37,10 @@ def template_of(workload: Workload, key: bytes) -> str:
         made_from["shared_processes"] = True
     if workload.anycast:
         made_from["dual_stack"] = workload.dual_stack  # the addresses are bound before the first instruction, for life
+    if workload.network != DEFAULT_NETWORK:
+        made_from["network"] = workload.network
+    if not workload.external:
+        made_from["external"] = False
     around = to_data(workload.around)  # but for its logins: an image is the same whoever fetched it
     if workload.around.aliases:
         made_from["aliases"] = around["aliases"]

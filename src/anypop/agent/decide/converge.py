@@ -209,7 +209,7 @@ def _links(facts: Facts) -> list[Step]:
     for key, instance in facts.known.items():
         if not seen.links.get(key):
             continue
-        if seen.groups.get(key) != (group := device_group_of(instance.stack_id)):
+        if seen.groups.get(key) != (group := device_group_of(instance.domain)):
             steps.append(GroupLink(uid=instance.uid, group=group))
         if instance.uid in seen.memory.unfit:
             steps.append(FitLink(instance=instance, lane=instance_lane(instance.name, instance.uid)))
@@ -246,7 +246,7 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     elif facts.observed.memory.inside.get(uid) != (inside := inside_for(instance)):
         # beside the rest: its application need not wait for it
         steps.append(SetInside(uid=uid, inside=inside, lane=inside_lane(instance.name, uid)))
-    lacking = [p for a in instance.addresses() if facts.observed.external.get(p := network_of(a.external)) != key]
+    lacking = [p for a in instance.externals() if facts.observed.external.get(p := network_of(a)) != key]
     if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
         steps.append(SetExternal(instance=instance, lane=lane))
     if there and (ending := lives.stale(instance, facts, now)):
@@ -365,7 +365,7 @@ def _behind(instance: InstanceOrder | None) -> tuple[tuple[Address, Address], ..
     """Its external and anycast addresses, each with the private one that they are behind."""
     if instance is None:
         return ()
-    external = [(a.external, a.private) for a in instance.addresses()]
+    external = [(a.external, a.private) for a in instance.addresses() if a.external is not None]
     anycast = [(a, private) for a in instance.anycast if (private := instance.private(a.version)) is not None]
     return (*external, *anycast)
 

@@ -197,11 +197,14 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardedLink:
-    """An instance's link, and the only addresses that it lets out. `mac`: of the instance's end, when we made it."""
+    """An instance's link, and the only addresses that it lets out. `mac`: of the instance's end, when we made it.
+    `inward`: it has no public address of its own, and what it sends from its private one stays inside.
+    """
 
     name: str
     own: tuple[Address, ...] = ()
     mac: bytes = b""
+    inward: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

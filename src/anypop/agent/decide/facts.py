@@ -196,7 +196,7 @@ class Facts:
     @cached_property
     def siblings(self) -> Mapping[Address, Sibling]:
         """Instances at other hosts whose stacks have some here, by each of their own addresses."""
-        stacks = {stack for i in self.known.values() if (stack := i.stack_id)}
+        stacks = {stack for i in self.known.values() if (stack := i.domain)}
         # two stacks with one device group cannot be told apart here: neither reaches anybody
         groups = {sibling_number(stack): device_group_of(stack) for stack in stacks}
         groups = {number: group for number, group in groups.items() if group in self.firewall.kin}
@@ -211,12 +211,12 @@ class Facts:
         if not self.has_tunnel:
             return found
         for key, instance in self.known.items():
-            if not instance.stack_id or not self.observed.links.get(key):
+            if not instance.domain or not self.observed.links.get(key):
                 continue
-            number, leading = sibling_number(instance.stack_id), self.external.get(key, ())
+            number, leading = sibling_number(instance.domain), self.external.get(key, ())
             for address in instance.addresses():
                 found[address.private] = number
-                if network_of(address.external) in leading:
+                if address.external is not None and network_of(address.external) in leading:
                     found[address.external] = number
         return found
 
@@ -361,7 +361,7 @@ class Facts:
     @cached_property
     def external_owners(self) -> Mapping[Prefix, InstanceOrder]:
         """Where each external route is to lead: to the front of the slot that has the address."""
-        return {network_of(a.external): i for i in self.fronts.values() for a in i.addresses()}
+        return {network_of(a): i for i in self.fronts.values() for a in i.externals()}
 
     @cached_property
     def wanted(self) -> Mapping[tuple[Prefix, str], Announcement]:

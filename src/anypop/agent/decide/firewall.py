@@ -71,7 +71,10 @@ def _private_elsewhere(order: Order) -> Iterator[Prefix]:
 
 def _link(instance: InstanceOrder) -> GuardedLink:
     return GuardedLink(
-        name=link_of(instance.uid), own=(*_private(instance), *_public(instance)), mac=inside_mac(instance.uid)
+        name=link_of(instance.uid),
+        own=(*_private(instance), *_public(instance)),
+        mac=inside_mac(instance.uid),
+        inward=not any(True for _ in instance.externals()),
     )
 
 
@@ -79,8 +82,8 @@ def _kin(instances: Iterable[InstanceOrder]) -> tuple[int, ...]:
     """Device groups inside which links may reach each other. One that two stacks happen to have is none."""
     stacks: defaultdict[int, set[str]] = defaultdict(set)
     for instance in instances:
-        if instance.stack_id:
-            stacks[device_group_of(instance.stack_id)].add(instance.stack_id)
+        if instance.domain:
+            stacks[device_group_of(instance.domain)].add(instance.domain)
     return tuple(sorted(group for group, found in stacks.items() if len(found) == 1))
 
 
@@ -104,4 +107,4 @@ def _private(instance: InstanceOrder) -> list[Address]:
 
 
 def _public(instance: InstanceOrder) -> list[Address]:
-    return [*(a.external for a in instance.addresses()), *instance.anycast]
+    return [*instance.externals(), *instance.anycast]

@@ -37,7 +37,7 @@ def inside_for(instance: InstanceOrder) -> Inside:
         udp=tuple(
             UdpFamily(
                 anycast=tuple(a for a in instance.anycast if a.version == address.private.version),
-                external=address.external,
+                external=address.external or address.private,  # by whichever it speaks first
                 private=address.private,
                 gateway=address.gateway,
             )

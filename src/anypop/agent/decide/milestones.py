@@ -39,10 +39,12 @@ def _seen(instance: InstanceOrder, facts: Facts) -> list[Milestone]:
     if verdict is None or not verdict.healthy:
         return []
     found, key = [Milestone.HEALTHY], short(instance.uid)
+    addresses = instance.anycast or tuple(instance.externals())
+    if not addresses:
+        return [*found, Milestone.ROUTED]  # its link is all the way there is, and nobody is told of it
     if key not in (facts.memberships if instance.anycast else facts.external):
         return found
     found.append(Milestone.ROUTED)
-    addresses = instance.anycast or tuple(a.external for a in instance.addresses())
     served = [a for a in addresses if not instance.anycast or a in facts.memberships[key]]
     covers = [facts.covers_of(address) for address in served]
     if not all(covers):

@@ -240,7 +240,7 @@ def _has_slot(instance: InstanceOrder, facts: Facts) -> bool:
     key, verdict = short(instance.uid), facts.observed.health.get(instance.uid)
     routes = facts.external.get(key, ())
     anycast = facts.memberships.get(key, frozenset())
-    return all(network_of(a.external) in routes for a in instance.addresses()) and all(
+    return all(network_of(a) in routes for a in instance.externals()) and all(
         a in anycast or (verdict is not None and verdict.never_answered(a.version)) for a in instance.anycast
     )
 

@@ -278,7 +278,7 @@ class Observer:
         for leaving in page.leaving:
             key, instance = short(leaving.removal.uid), leaving.instance
             if instance is not None and pinned.get(key):
-                addresses = [*(a.external for a in instance.addresses()), *instance.anycast]
+                addresses = [*instance.externals(), *instance.anycast]
                 try:
                     flows = drain.live_flows(self._prefix, instance.uid, addresses, self._held)
                     found[key] = flows.inbound > 0 or flows.udp or flows.unanswered
@@ -366,9 +366,9 @@ class Observer:
 
 def _announced(instance: InstanceOrder) -> tuple[tuple[Address, Address], ...]:
     """The addresses at which clients ask an instance, each with the private one that it is behind: the anycast
-    addresses, or its own where it has none.
+    addresses, or its own where it has none; private ones where it has no others.
     """
-    asked = instance.anycast or tuple(a.external for a in instance.addresses())
+    asked = instance.anycast or tuple(instance.externals()) or tuple(a.private for a in instance.addresses())
     return tuple((a, private) for a in asked if (private := instance.private(a.version)) is not None)
 
 

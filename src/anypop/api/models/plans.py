@@ -55,8 +55,5 @@ class WorkloadPlan(Answer):
     not_placed: Annotated[list[NotPlaced], Field(description="what there is no room for, or no address")]
     changes: list[Difference] = left_out()
     waves: list[list[str]] = left_out()
-    stops_first: list[str] = left_out("replaced ones that are stopped before their successors start, by their volumes")
-    volumes_kept: list[str] = left_out("INSTANCE:CLAIM of those that nobody would have any more")
-    volumes_deleted: list[str] = left_out("INSTANCE:CLAIM")
     price: PriceChange
     without_effect: list[WithoutEffect] = left_out()

@@ -98,7 +98,7 @@ class InstanceMetadata(CamelAnswer):
 class InstanceInterface(CamelAnswer):
     """The instance's link. Aliases are the anycast addresses."""
 
-    network: Literal["default"]
+    network: str
     ip_address: str
     gateway: str
     ipv6_address: str

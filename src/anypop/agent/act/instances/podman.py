@@ -95,7 +95,6 @@ class Podman:
         self._root = ""
         self._puller = Puller(socket, forbidden)
         self._messages = Messages()
-        self._ending: set[asyncio.Task[None]] = set()
         self._said: dict[str, str] = {}  # by containers that have ended, by id
         self._told: dict[Key, str] = {}  # where those that were made here say why they end
 
@@ -323,22 +322,13 @@ class Podman:
         session = str((await self._ask(what, "POST", path, json=asked, good=(201,))).json()["Id"])
         following = asyncio.create_task(self._follow(what, f"/exec/{session}/start"))
         try:
-            in_time = (await asyncio.wait({following}, timeout=timeout_s))[0]
-        except asyncio.CancelledError:  # another probe is asked from now on
-            self._end_soon(session, following)
-            raise
-        if not in_time:
-            await end_session(self._ask, session)  # before nobody reads any more, which would end it alone
+            if not (await asyncio.wait({following}, timeout=timeout_s))[0]:
+                await end_session(self._ask, session)  # before nobody reads any more, which would end it alone
+                raise WorldError(what, "took too long")
+            following.result()
+        finally:
             following.cancel()
-            raise WorldError(what, "took too long")
-        following.result()
         return int((await self._ask(what, "GET", f"/exec/{session}/json")).json()["ExitCode"])
-
-    def _end_soon(self, session: str, following: asyncio.Task[None]) -> None:
-        ending = asyncio.create_task(end_session(self._ask, session))
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
-        ending.add_done_callback(lambda _: following.cancel())
 
     async def _follow(self, what: str, path: str) -> None:
         """To the end of what a command says, of which nothing is kept: it may say anything, for ever."""

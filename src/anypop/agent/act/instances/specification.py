@@ -112,7 +112,10 @@ def own_environment(instance: InstanceOrder, pop: str) -> dict[str, str]:
     found = {f"{OWN}INSTANCE": str(instance.name), f"{OWN}POP": pop, f"{OWN}CITY": pop}
     for address in instance.links[0].addresses:
         suffix = _SUFFIX[address.private.version]
-        found |= {f"{OWN}PRIVATE_{suffix}": str(address.private), f"{OWN}EXTERNAL_{suffix}": str(address.external)}
+        found |= {
+            f"{OWN}PRIVATE_{suffix}": str(address.private),
+            f"{OWN}EXTERNAL_{suffix}": str(address.external or ""),
+        }
     for anycast in instance.anycast:
         found.setdefault(f"{OWN}ANYCAST_{_SUFFIX[anycast.version]}", str(anycast))
     return dict(sorted((name, value) for name, value in found.items() if value))

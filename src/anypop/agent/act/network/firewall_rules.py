@@ -78,6 +78,7 @@ def render(rules: Firewall, prefix: str, networks: Iterable[Prefix] = ()) -> str
                 for line in _set(name, kind, elements[family, name])
             ),
             *_fixed_sets(rules, near),
+            *(_set(INWARD, "ifname", _inward(rules)) if _has_inward(rules) else ()),
             *_chains(rules),
             *policy_rules.lines(rules),
             "}",
@@ -99,11 +100,18 @@ def digest(rules: Firewall, networks: Iterable[Prefix] = ()) -> str:
         _VERSION,
         *((True,) if rules.carries else ()),
         *policy_rules.fixed(rules),
+        *((INWARD,) if _has_inward(rules) else ()),
     )
     return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]
 
 
 _VERSION = 2  # of the rules themselves
+INWARD = "inward"
+"""The set of links whose instances have no public addresses; there only while some have none."""
+
+
+def _has_inward(rules: Firewall) -> bool:
+    return any(link.inward for link in rules.links)
 
 
 def elements(rules: Firewall) -> dict[Place, frozenset[bytes]]:
@@ -118,6 +126,8 @@ def elements(rules: Firewall) -> dict[Place, frozenset[bytes]]:
         found[INET, f"own{v}"] = frozenset(_at(name, a) for name, a in own if a.version == v)
         found[INET, f"open{v}"] = frozenset(_port(o) for o in rules.openings if o.address.version == v)
         found[INET, f"inside{v}"] = frozenset(_port(o) for o in rules.inside if o.address.version == v)
+    if _has_inward(rules):
+        found[INET, INWARD] = frozenset(sets.name_key(link.name) for link in rules.links if link.inward)
     return found | policy_rules.elements(rules)
 
 
@@ -134,6 +144,10 @@ def _written(rules: Firewall) -> dict[Place, list[str]]:
         found[INET, f"open{v}"] = [_opening(o) for o in rules.openings if o.address.version == v]
         found[INET, f"inside{v}"] = [_opening(o) for o in rules.inside if o.address.version == v]
     return found
+
+
+def _inward(rules: Firewall) -> list[str]:
+    return [f'"{link.name}"' for link in rules.links if link.inward]
 
 
 def _fixed_sets(rules: Firewall, networks: Iterable[Prefix]) -> Iterator[str]:
@@ -210,6 +224,12 @@ def _chains(rules: Firewall) -> Iterator[str]:
         ),
         *([f'oifname "{TUNNEL}" return'] if rules.carries else []),  # to whom it leads decides what it lets in
         "oifname != @uplinks counter drop",
+        *(
+            # nobody out there could answer to a private address
+            f"iifname @{INWARD} {ip} saddr @hidden{v} counter drop"
+            for ip, v in (("ip", 4), ("ip6", 6))
+            if _has_inward(rules)
+        ),
         "ip daddr @closed4 counter drop",
         "ip6 daddr @closed6 counter drop",
     )

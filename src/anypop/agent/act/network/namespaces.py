@@ -125,7 +125,7 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
             net,
             name,
             mac=router_mac(order.uid),
-            group=device_group_of(order.stack_id),
+            group=device_group_of(order.domain),
             peer=INSIDE,
             peer_mac=inside_mac(order.uid),
             peer_namespace=handle.fileno(),
@@ -143,7 +143,8 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
 def set_external_routes(net: Netlink, index: int, order: InstanceOrder) -> None:
     """External addresses go straight to their one instance."""
     for address in order.addresses():
-        rtnl.set_route(net, ip_network(address.external), ROUTE_PROTOCOL, gateway=address.private, interface=index)
+        if address.external is not None:
+            rtnl.set_route(net, ip_network(address.external), ROUTE_PROTOCOL, gateway=address.private, interface=index)
 
 
 def _furnish(prefix: str, order: InstanceOrder) -> None:
@@ -158,14 +159,13 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
         rtnl.set_up(inside, wire)
         for address in order.addresses():
             everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
-            rtnl.set_route(
-                inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=address.external
-            )
+            own = address.external or address.private
+            rtnl.set_route(inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=own)
 
 
 def own_addresses(order: InstanceOrder) -> list[Address]:
     """External and anycast addresses: those that stand on the instance's loopback."""
-    return [*(a.external for a in order.addresses()), *order.anycast]
+    return [*order.externals(), *order.anycast]
 
 
 def _share_folder() -> None:

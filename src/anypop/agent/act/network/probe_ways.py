@@ -28,6 +28,8 @@ class ProbeWays:
     def open(self, link: str, address: Address, via: Address) -> None:
         """Have the way. OSError where there is no such link."""
         index = socket.if_nametoindex(link)  # another one when the link was made anew
+        if address == via:
+            return  # the link itself leads there
         if self._open.get((link, address)) == index:
             return
         if address.version not in self._ruled:

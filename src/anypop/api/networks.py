@@ -1,0 +1,122 @@
+"""/ipam/v1/.../networks: which instances of a stack are among themselves.
+
+In: requests of the Workload API; a network is sent bare. Out: networks, wrapped. Who is in one is said by the interface
+of each workload; hosts keep networks apart as they keep stacks apart.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from anypop.api import pages, shapes
+from anypop.api.bodies import JsonBody
+from anypop.api.context import CallerStack, PlatformDep
+from anypop.api.documentation import answers
+from anypop.api.errors import Code
+from anypop.api.models import networks as models
+from anypop.api.models.networks import NetworkAnswer, NetworkBody, NetworkPage
+from anypop.control import networks
+from anypop.model.errors import Invalid, Problem
+from anypop.model.stack_network import StackNetwork
+
+router = APIRouter(prefix="/ipam/v1/stacks/{stack_id}/networks", tags=["networks"])
+
+NetworkId = Annotated[str, Path(description="id or slug")]
+Body = Annotated[NetworkBody, Depends(JsonBody(NetworkBody))]
+FAMILIES = ("IPv4", "IPv6")
+
+
+@router.get("")
+@answers(NetworkPage)
+async def list_stack_networks(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """List the networks of a stack."""
+    found = networks.in_stack(platform.core.state, stack.id, since=stack.created_at)
+    return pages.page(found, query, shown, models.StackNetwork)
+
+
+@router.post("")
+@answers(NetworkAnswer, Code.ALREADY_EXISTS, Code.FAILED_PRECONDITION)
+async def create_stack_network(stack: CallerStack, platform: PlatformDep, body: Body) -> dict[str, Any]:
+    """Create a network.
+
+    The body is the network itself, not wrapped. Instances of a workload whose interface names it reach each other's
+    private addresses, in all PoPs, and nobody else's of the stack.
+    """
+    _check(body)
+    if not body.name and not body.slug:
+        raise Invalid.one("name", "is required (or slug)")
+    identity, metadata = networks.new_id(), body.metadata
+    made = networks.create(
+        stack.id,
+        identity,
+        name=body.name or "",
+        slug=body.slug or "",
+        labels=networks.words(metadata.labels if metadata else None) or (),
+        annotations=networks.words(metadata.annotations if metadata else None) or (),
+    )
+    state = await platform.core.change(made)
+    return {"network": shown(state.networks[identity])}
+
+
+@router.get("/{network_id}")
+@answers(NetworkAnswer)
+async def get_stack_network(network_id: NetworkId, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+    """Get one network."""
+    return {"network": shown(networks.of(platform.core.state, stack.id, network_id, since=stack.created_at))}
+
+
+@router.patch("/{network_id}")
+@answers(NetworkAnswer)
+async def change_stack_network(
+    network_id: NetworkId, stack: CallerStack, platform: PlatformDep, body: Body
+) -> dict[str, Any]:
+    """Change a network's name, labels or annotations.
+
+    The body is not wrapped. What changes nothing is no new version.
+    """
+    _check(body)
+    metadata = body.metadata
+    step = networks.change(
+        stack.id,
+        network_id,
+        name=body.name,
+        slug=body.slug,
+        labels=networks.words(metadata.labels if metadata else None),
+        annotations=networks.words(metadata.annotations if metadata else None),
+        since=stack.created_at,
+    )
+    state = await platform.core.change(step)
+    return {"network": shown(networks.of(state, stack.id, network_id, since=stack.created_at))}
+
+
+@router.delete("/{network_id}", status_code=204)
+@answers(None, Code.FAILED_PRECONDITION)
+async def delete_stack_network(network_id: NetworkId, stack: CallerStack, platform: PlatformDep) -> Response:
+    """Delete a network that no workload is in."""
+    await platform.core.change(networks.delete(stack.id, network_id))
+    return Response(status_code=204)
+
+
+def _check(body: NetworkBody) -> None:
+    if body.ip_families and set(body.ip_families) != {*FAMILIES}:
+        raise Invalid([Problem(path="ipFamilies", message="instances have both families: leave it out, or say both")])
+
+
+def shown(network: StackNetwork) -> dict[str, Any]:
+    """As the API has it."""
+    metadata: dict[str, Any] = {
+        "labels": dict(network.labels),
+        "annotations": dict(network.annotations),
+        "version": str(network.version),
+        "createdAt": shapes.moment(network.created_at),
+        "updatedAt": shapes.moment(network.updated_at) if network.updated_at is not None else None,
+    }
+    return {
+        "id": network.id,
+        "stackId": network.stack_id,
+        "name": network.name,
+        "slug": network.slug,
+        "metadata": shapes.filled(metadata),
+        "ipFamilies": [*FAMILIES],
+        "virtualNetworkIdentifier": network.number,
+    }
