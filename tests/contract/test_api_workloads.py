@@ -418,3 +418,25 @@ def test_what_belongs_to_virtual_machines_is_answered_in_words(
     assert answer.status_code == status
     assert "there is nothing at" not in answer.json()["message"]
     assert world.get("/workload/v1/stacks/default/images")["results"] == []
+
+
+def test_a_slug_of_63_letters_works_from_end_to_end(world: World) -> None:
+    """Its instances have whole names in the API and in orders, are found by them, and report by them; over a restart
+    of control, drained, started anew and deleted like any other.
+    """
+    slug = "a" * 63
+    name = f"{slug}-eu-lhr-0"
+    world.create(slug, cities=("LHR",), replicas=1)
+    world.settle()
+    world.restart()
+    assert [(i["name"], i["phase"]) for i in world.instances(slug)] == [(name, "RUNNING")]
+    ordered = [i.name for issued in world.state.orders.values() for i in issued.order.instances]
+    assert ordered == [name]
+    path = f"{BASE}/{slug}/instances/{name}"
+    assert world.get(path)["instance"]["metadata"]["labels"]["workload.platform.stackpath.net/workload-slug"] == slug
+    assert world.call("POST", f"{path}/power/restart").status_code == 204
+    assert world.call("POST", "/anypop/v1/drains", json={"drain": {"target": name}}).status_code == 200
+    world.settle()
+    world.send("DELETE", f"{BASE}/{slug}")
+    world.settle()
+    assert world.call("GET", f"{BASE}/{slug}").status_code == 404
