@@ -508,3 +508,10 @@ def test_replicas_that_are_left_out_are_none() -> None:
     made = read(put(terraform(), f"{WHERE}.minReplicas", DELETE))
     assert made.workload.targets[0].replicas == 0
     assert "minReplicas" not in made.document["targets"]["global"]["spec"]["deployments"]
+
+
+@pytest.mark.parametrize("image", ["cafe", "0123456789ab", f"sha256:{'a' * 64}"])
+def test_what_could_be_the_id_of_an_image_is_refused(image: str) -> None:
+    """A host would look among the images that others have pulled; with a registry or a tag it is a name."""
+    assert "could be the id of an image" in wrong(put(terraform(), f"{APP}.image", image))[f"{APP}.image"]
+    assert read(put(terraform(), f"{APP}.image", f"docker.io/library/{image.partition(':')[0]}:1"))
