@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from anypop.agent.act.network import drain, drain_rules, pins, rtnl
+from anypop.agent.act.network import drain, drain_rules, newcomer_ways, pins, rtnl
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.pins import Pin
-from anypop.agent.naming import DRAIN_PREFERENCE, DRAIN_TABLES, ROUTE_PROTOCOL, drain_table, short
+from anypop.agent.naming import DRAIN_PREFERENCE, DRAIN_TABLES, NEWCOMER_SLOTS, ROUTE_PROTOCOL, drain_table, short
 from anypop.agent.teardown import take_down
 from anypop.host import ip, netns, process
 from tests.drain_lab import (
@@ -195,7 +195,7 @@ def test_a_look_is_cheap(net: Netlink) -> None:
 
 
 def test_a_teardown_takes_pins_along(tmp_path: Path) -> None:
-    """Also one of an incarnation whose link is gone already."""
+    """Also one of an incarnation whose link is gone already; and the rules of a newcomer's way."""
     space, lonely = f"{PREFIX}-end", pin_in(77)
     ip.batch([f"netns add {space}"])
     try:
@@ -203,6 +203,8 @@ def test_a_teardown_takes_pins_along(tmp_path: Path) -> None:
             before = kernel()
             for version in (4, 6):
                 rtnl.add_mark_rule(net, lonely.rule(version))
+            for rule in newcomer_ways.rules_of(NEWCOMER_SLOTS.start):
+                rtnl.add_mark_rule(net, rule)
             process.run(["nft", "-f", "-"], stdin=drain_rules.render(drain_table(PREFIX), [lonely]))
             assert pins.pinned(net, PREFIX) == {short(OLD): False}
             assert take_down(prefix=PREFIX, pop=None, state=tmp_path, podman=tmp_path / "none") == []

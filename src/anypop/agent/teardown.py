@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from anypop.agent.act.network import learnt, namespaces, nftables, pins, probe_ways, rtnl, tunnel
+from anypop.agent.act.network import learnt, namespaces, newcomer_ways, nftables, pins, probe_ways, rtnl, tunnel
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.bfd import orphans
 from anypop.agent.naming import (
@@ -67,6 +67,7 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
             _remove_routes(net)
         with _tell(troubles):
             pins.unpin_all(net, prefix)
+            newcomer_ways.remove(net)
             learnt.remove(net)
         with _tell(troubles):
             probe_ways.close_all(net)

@@ -94,6 +94,12 @@ def unrule(net: Netlink, slot: int) -> None:
         rtnl.delete_route(net, route.prefix, ROUTE_PROTOCOL, table=table_of(slot))
 
 
+def remove(net: Netlink) -> None:
+    """The same of all slots. Harmless when there is nothing."""
+    for slot in ruled(net):
+        unrule(net, slot)
+
+
 class Buckets:
     """How many buckets each member has, of groups that the kernel could not balance yet: counted now and then."""
 

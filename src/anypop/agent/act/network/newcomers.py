@@ -70,8 +70,7 @@ def remembered(prefix: str) -> Mapping[tuple[Address, int], bool] | None:
 
 def remove(net: Netlink, prefix: str) -> None:
     """Take all of it away. Harmless when there is nothing."""
-    for slot in newcomer_ways.ruled(net):
-        newcomer_ways.unrule(net, slot)
+    newcomer_ways.remove(net)
     with Netlink(NETFILTER) as tables:
         nftables.delete_table(tables, newcomers_table(prefix))
 
