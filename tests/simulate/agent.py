@@ -102,6 +102,12 @@ class Agent:
         self._began = host.clock()
         begun = memory.began(host.containers.values(), replace(memory.NOTHING, unfit=frozenset(host.unfit)))
         host.memory = replace(begun, book=self.book, guard_known=host.guard is None, tunnel=host.tunnel)
+        if host.steers:
+            host.memory = memory.steering_doubted(host.memory)
+        # its machine was dead meanwhile
+        host.booted_at = self.world.now if host.page is not None and not begun.found and host.speaker is None else None
+        if host.booted_at is not None:
+            host.memory = replace(host.memory, returned_at=self._began)
         self.world.tell(host.name, "the agent starts", f"with order {host.page.order.generation}" if host.page else "")
         self.wake()
         self.line.open()
@@ -177,6 +183,8 @@ class Agent:
         host = self.host
         over = seen.id in host.overfull()
         reason = Reason.OUT_OF_DISK if over else Reason.OUT_OF_MEMORY if seen.out_of_memory else Reason.EXITED
+        if any(i.uid == seen.uid and seen.asked < i.restarts for i in host.ordered()):
+            reason = Reason.RESTART_ASKED
         host.now = host.clock()
         host._drop(short(seen.uid))
         host.memory = memory.process_died(seen, reason, host.memory, host.now)
@@ -329,8 +337,15 @@ class Agent:
                 drift=self.drift,
                 errors=(self.order_error,) if self.order_error else (),
                 capacity=CAPACITY,
+                used_millis=self.used_millis(),
             )
         )
+
+    def used_millis(self) -> int:
+        """What its instances use of what the machine has for them."""
+        machine = self.control.state.network.host(self.host.name)
+        room = machine.capacity if machine is not None and machine.capacity is not None else CAPACITY
+        return room.cpu_millis * self.host.load // 100
 
     def last_report(self) -> Report:
         """The one of the last pass, if that was just now."""

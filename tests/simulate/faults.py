@@ -252,7 +252,7 @@ def somebody_meddles(platform: "Platform", dice: Random) -> None:
     if what == "route" and host.routed:
         address = sorted(host.routed, key=str)[0]
         host.routed.discard(address)
-        host.groups[address] = tuple(m for m in host.groups[address] if m.peer is None)  # whose flows are lost with it
+        host.groups.pop(address)  # whose flows are lost with it
     elif what == "cover" and host.covers:
         host.covers.discard(sorted(host.covers, key=str)[0])
     elif what == "external" and host.external:

@@ -85,6 +85,9 @@ class Host(FakeHost):
         self.ordered_at: dict[str, float] = {}
         self.told_to_go: dict[str, float] = {}
         self.troubled_at = 0.0  # when something was last wrong with the machine itself
+        self.load = 10  # percent of the machine, by what instances use
+        self.comes_back: dict[str, float] = {}  # since when one that answered is away for a restart
+        self.booted_at: float | None = None  # when the machine began anew, with an order, for the agent that runs now
         self.let_in: dict[Address, float] = {}  # when it last answered what came by a tunnel, of what it does not now
         self.lives = 0
         self.clock = self.new_clock()
@@ -198,6 +201,7 @@ class Host(FakeHost):
         """Note who answers now. Called whenever that may have changed."""
         for uid in {*self.ready, *self.well_since}:
             if self.answers(uid):
+                self.comes_back.pop(uid, None)
                 self.answered[uid] = self.world.now
                 self.well_since.setdefault(uid, self.world.now)
                 self.ever_well.add(uid)
@@ -250,6 +254,13 @@ class Host(FakeHost):
                 self.look()
                 self.agent.hears_of_death(seen)
 
+    def _guard_restart(self, uid: str) -> None:
+        """Asked of what is true, beside (`features.restarts`)."""
+
+    def rests(self) -> None:
+        """Its instances have little to do again."""
+        self.load = 10
+
     def bird_dies(self) -> None:
         if self.speaker is not None:
             super().bird_dies()
@@ -268,6 +279,8 @@ class Host(FakeHost):
             gone.clear()
         for told in (self.inbound, self.served, self.offers, self.lingers, self.siblings, self.away, self.away_groups):
             told.clear()
+        self.steers, self.joinings = (), ()
+        self.comes_back.clear()
         self.firewall = self.speaker = self.fallen = self.tunnel = self.guard = None
         self.containers = {
             key: replace(seen, state=ContainerState.EXITED, pid=0, exit_code=255, finished_at=self.clock())
@@ -288,6 +301,8 @@ class Host(FakeHost):
         self.tunnel = None
         for address, members in list(self.groups.items()):
             self._keep(address, tuple(m for m in members if m.peer is None))
+        self.away.clear()
+        self.away_groups.clear()
         self.tunnels.changed(self.name)
 
     def loses_namespace(self, uid: str, *, link: bool) -> None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from random import Random
 
 from anypop.control import drains, rollouts
+from anypop.control.dials import in_force
 from anypop.control.state import State
 from anypop.judge.announced import announced
-from anypop.model.announce import Address, Prefix
+from anypop.model.announce import Address, Mode, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
@@ -22,6 +23,7 @@ from anypop.model.table import differing
 from tests.simulate import faults, invariants, people
 from tests.simulate.agent import Agent
 from tests.simulate.control import Control
+from tests.simulate.features import FEATURES
 from tests.simulate.host import Host
 from tests.simulate.images import behaviour_of
 from tests.simulate.networks import HOSTS_CARRY_FROM, network_of
@@ -81,6 +83,10 @@ class Platform:
         self._answered: dict[tuple[HostName, Address], float] = {}
         self._good: set[tuple[HostName, Prefix]] = set()
         self.rests: dict[Address, float] = {}
+        self.marks: dict[tuple[str, HostName, Address], float] = {}  # when an invariant of a feature last held
+        self.restarted: dict[tuple[str, str], set[int]] = {}  # which wishes for a restart each container was ended for
+        self.settles_s = network.return_after_s if network.backbone is not None else 0.0
+        self.lasts_until = 0.0
         self.hosts: dict[HostName, Host] = {}
         self.agents: dict[HostName, Agent] = {}
         self.control = Control(self, network)
@@ -125,6 +131,14 @@ class Platform:
         """Whether what is declared never answers: then whoever answers until then is not taken away by force."""
         declared = self.control.state.workloads.get(going.workload_id)
         return declared is not None and not self.serves_in_the_end(declared.workload.containers[0].image)
+
+    def lasts(self, seconds: float) -> None:
+        """What is under way takes so much longer: the rest of its life begins no sooner."""
+        self.lasts_until = max(self.lasts_until, self.world.now + seconds)
+
+    def settles(self, host: Host) -> bool:
+        """Whether its machine was dead until a while ago: then it may wait to be announced, while others serve."""
+        return self.settles_s > 0 and host.booted_at is not None and self.world.now - host.booted_at < 65.0
 
     def obeys_the_newest(self, host: Host) -> bool:
         issued = self.control.state.orders.get(host.name)
@@ -212,6 +226,8 @@ class Platform:
                 verdict = state.verdict.hosts.get(name)
                 report = received.report if received is not None else None
                 self.reasons.add(announced(told, told.scope, verdict, report)[1])
+        for dial in state.dials.values():
+            self.reasons.add(in_force(state, dial)[1])
 
     # its life
 
@@ -262,6 +278,7 @@ class Platform:
         self.control.store_full, self.control.dies_at = False, None
         self.tunnels.heals(set(self.tunnels.cut))
         for host in self.hosts.values():
+            host.rests()
             host.wire.heal()
             host.disk_full = host.registry_away = host.nft_refuses = host.runtime_refuses = host.runtime_hangs = False
             host.greedy.clear()
@@ -310,15 +327,30 @@ class Platform:
             )
             waiting = any(not self.may_stay_open(r) for r in after.active_rollouts()) or bool(after.tombstones)
             waiting = waiting or any(d.active for d in after.drains.values())
+            waiting = waiting or any(self._waits_still(host) for host in self.hosts.values())
             waiting = waiting or any(not self.obeys_the_newest(host) for host in self.hosts.values())
             quiet = quiet + 1 if still and idle and not waiting else 0
+
+    def _waits_still(self, host: Host) -> bool:
+        """Whether it is to be announced when it has been back for a while, or has something to start anew."""
+        page = host.page
+        if page is None:
+            return False
+        wanted = {a.prefix for a in page.order.announcements if a.scope.mode is Mode.ANNOUNCE and a.gates}
+        asked = {i.uid: i.restarts for i in host.ordered()}
+        return (self.settles(host) and not all(host.attracts(p) for p in wanted)) or any(
+            c.asked < asked.get(c.uid, 0) for c in host.containers.values()
+        )
 
 
 def planned(seed: int) -> tuple[Planned, ...]:
     """The acts of a seed's story, in their order."""
     dice = Random(f"story {seed}")
     more = (*faults.WHERE_HOSTS_CARRY, *people.WHERE_HOSTS_CARRY) if seed >= HOSTS_CARRY_FROM else ()
-    weights, acts = zip(*(*faults.ACTS, *people.ACTS, *more), strict=True)
+    own = [act for feature in FEATURES for act in feature.acts]
+    if seed >= HOSTS_CARRY_FROM:
+        own += [act for feature in FEATURES for act in feature.where_hosts_carry]
+    weights, acts = zip(*(*faults.ACTS, *people.ACTS, *more, *own), strict=True)
     # most lives are short and rough; a few are long, with time for what takes its time
     length, count = (
         (dice.uniform(8.0, 30.0), dice.randint(3, 10)) if dice.random() < 0.9 else (140.0, dice.randint(3, 8))
@@ -350,6 +382,7 @@ def live(seed: int, *, without: Collection[int] = (), told: bool = False, script
             if each.number not in without:
                 world.after(each.at, lambda each=each: each.act(platform, Random(each.seed)))  # type: ignore[misc]
         world.run_until(life.acts[-1].at + dice.uniform(1.0, 10.0))
+        world.run_until(platform.lasts_until)
         platform.heal()
         platform.settle()
         invariants.at_the_end(platform)

@@ -14,6 +14,7 @@ from anypop.agent.decide.announcements import as_asked
 from anypop.agent.decide.steps import DeleteNamespace
 from tests.simulate import faults, people, scenes, wrong
 from tests.simulate.carried_mutations import WHERE_HOSTS_CARRY
+from tests.simulate.features import FEATURES
 from tests.simulate.mutation import Mutation, always, of
 
 MUTATIONS: dict[str, Mutation] = {
@@ -238,6 +239,7 @@ MUTATIONS: dict[str, Mutation] = {
         only=scenes.tight,
     ),
     **WHERE_HOSTS_CARRY,
+    **{name: mutation for feature in FEATURES for name, mutation in feature.mutations.items()},
 }
 
 

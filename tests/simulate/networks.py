@@ -36,5 +36,5 @@ def network_of(dice: Random, *, carries: bool) -> tuple[Network, bool]:
     plain = replace(plain, pops=tuple(pops), lost_after_s=dice.choice((0.0, 20.0, 60.0)))
     both_anycast = dice.random() < 0.4
     if carries:
-        plain = replace(plain, backbone=BackboneRules())
+        plain = replace(plain, backbone=BackboneRules(), return_after_s=dice.choice((0.0, 0.0, 8.0)))
     return plain, both_anycast

@@ -115,6 +115,12 @@ def london_is_dark(platform: Any, dice: Random) -> None:
             host.power_off()
 
 
+def london_returns(platform: Any, dice: Random) -> None:
+    for host in platform.hosts.values():
+        if host.pop == "LHR":
+            host.power_on()
+
+
 def new_york_is_apart(platform: Any, dice: Random) -> None:
     """From all other hosts; control hears it."""
     others = [name for name, host in platform.hosts.items() if host.pop != "JFK"]

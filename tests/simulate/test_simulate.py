@@ -15,17 +15,10 @@ CARRYING = 60  # lives of platforms with a backbone
 ROOT = Path(__file__).parents[2]
 
 NOT_SIMULATED = {
-    Reason.DIALLED: "nobody dials here",
-    Reason.UNDIALLED: "nobody dials here",
-    Reason.SHEDS: "nobody dials here, and no load is counted",
-    Reason.DIAL_WAITS: "nobody dials here",
-    Reason.NOBODY_TAKES: "nobody dials here",
-    Reason.NO_BACKBONE: "nobody dials here",
-    Reason.RESTART_ASKED: "nobody asks for a restart here",
     Reason.HOOK_FAILED: "no workload declares hooks or init containers here",
     Reason.INITIALIZING: "no workload declares hooks or init containers here",
     Reason.COMPLETED: "no workload declares hooks or init containers here",
-    Reason.SETTLES: "no network here lets what returns settle",
+    Reason.NO_BACKBONE: "no backbone is taken away while a dial stands",
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",

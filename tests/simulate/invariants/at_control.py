@@ -16,6 +16,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Phase
 from anypop.model.rollout import RolloutKind, RolloutPhase
 from anypop.model.table import differing
+from tests.simulate import features
 from tests.simulate.invariants.broken import broken
 from tests.simulate.invariants.carried import holders, new_leaves, no_neighbour_pays
 
@@ -215,4 +216,7 @@ def at_control(platform: "Platform", before: State, after: State, why: str) -> N
         no_neighbour_pays(platform, before, after)
     for check in AT_CONTROL:
         check(platform, before, after, why)
+    for feature in features.FEATURES:
+        for asked in feature.at_control:
+            asked(platform, before, after)
     platform.note_reasons_at(before, after)

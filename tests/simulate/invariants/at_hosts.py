@@ -16,6 +16,7 @@ from anypop.model.announce import Address
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.plan.evacuation import LEFT_BEHIND
+from tests.simulate import features
 from tests.simulate.invariants.broken import broken
 from tests.simulate.invariants.carried import carries_nothing_twice, keeps_what_it_answers
 
@@ -139,6 +140,9 @@ AT_STEP = (
 def at_step(agent: "Agent", step: Step) -> None:
     for check in AT_STEP:
         check(agent, step)
+    for feature in features.FEATURES:
+        for asked in feature.at_step:
+            asked(agent, step)
 
 
 # when an instance turns healthy

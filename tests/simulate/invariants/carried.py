@@ -57,7 +57,7 @@ def keeps_what_it_answers(agent: "Agent", step: Step) -> None:
 
 def no_neighbour_pays(platform: "Platform", before: State, after: State) -> None:
     """19: No leave is given for the sake of an address that nobody else answers: who shares the prefix would pay, and
-    nobody be helped.
+    nobody be helped. Another host of the same PoP is somebody else: it is announced by sessions of its own.
     """
     now = platform.world.now
     if after.history.prefixes is before.history.prefixes or any(
@@ -68,7 +68,7 @@ def no_neighbour_pays(platform: "Platform", before: State, after: State) -> None
         host, told = platform.hosts[name], _told(after, name, prefix)
         if not is_carried(platform, prefix) or told is None or told.reason is Reason.FLAP_COOLDOWN:
             continue
-        others = [other for other in platform.hosts.values() if other.pop != host.pop]
+        others = [other for other in platform.hosts.values() if other is not host]
         if told.shut and not any(platform.answered_lately(h, g, FRESH_S + 5.0) for h in others for g in told.shut):
             raise broken(19, no_neighbour_pays, f"{name} may withdraw {prefix}: nobody answers {told.shut[0]} either")
 
@@ -106,7 +106,7 @@ def who_attracts_answers(platform: "Platform", seconds: float) -> None:
     reach; so does every host of it.
     """
     for host in platform.hosts.values():
-        if not _is_calm(platform, host, seconds):
+        if not is_calm(platform, host, seconds):
             continue
         for address, there in _served_elsewhere(platform, host, seconds):
             if host.covers_announced(address) and not platform.answered_lately(host, address, FOUND_S):
@@ -116,25 +116,26 @@ def who_attracts_answers(platform: "Platform", seconds: float) -> None:
 def who_can_carry_announces(platform: "Platform", seconds: float) -> None:
     """7: A PoP that is to announce a prefix does so while each of its addresses is healthy anywhere in its reach."""
     for host in platform.hosts.values():
-        if not _is_calm(platform, host, seconds) or host.page is None or not host.ways_are_calm():
+        if not is_calm(platform, host, seconds) or host.page is None or not host.ways_are_calm():
             continue
         elsewhere = {address for address, _ in _served_elsewhere(platform, host, seconds)}
         for prefix in {a.prefix for a in host.page.order.announcements if a.scope.mode is Mode.ANNOUNCE and a.gates}:
             gates = host._gates_of(prefix)
-            if is_carried(platform, prefix) and gates <= elsewhere and not host.attracts(prefix):
+            settled = not platform.settles(host)
+            if settled and is_carried(platform, prefix) and gates <= elsewhere and not host.attracts(prefix):
                 raise broken(7, who_can_carry_announces, f"{host.name} does not announce {prefix}, and can carry it")
 
 
 def what_is_local_stays(platform: "Platform", seconds: float) -> None:
     """7: Local first: what a PoP can answer goes to no other PoP."""
     for host in platform.hosts.values():
-        if not _is_calm(platform, host, seconds) or host.tunnel is None:
+        if not is_calm(platform, host, seconds) or host.tunnel is None:
             continue
         for address, members in host.groups.items():
             away = [platform.tunnels.names.get(m.peer) for m in members if m.peer is not None and m.weight > LINGER]
             pops = {platform.hosts[name].pop for name in away if name is not None}
-            near = [h for h in platform.hosts.values() if h.pop == host.pop and _is_calm(platform, h, seconds)]
-            local = [h.name for h in near if _has_steady(platform, h, address, seconds)]
+            near = [h for h in platform.hosts.values() if h.pop == host.pop and is_calm(platform, h, seconds)]
+            local = [h.name for h in near if has_steady(platform, h, address, seconds)]
             if local and pops - {host.pop}:
                 raise broken(7, what_is_local_stays, f"{host.name} carries {address} to {sorted(pops)}, {local} has it")
 
@@ -156,13 +157,14 @@ def who_is_cut_off_withdraws(platform: "Platform", seconds: float) -> None:
             gates = host._gates_of(prefix)
             lacking = [g for g in gates if not any(g in i.anycast for i in host.ordered())]
             well = all(
-                h.attracts(prefix) and all(_has_steady(platform, h, gate, seconds) for gate in gates) for h in others
+                h.attracts(prefix) and all(has_steady(platform, h, gate, seconds) for gate in gates) for h in others
             )
             if lacking and well and platform.obeys_the_newest(host):
                 raise broken(7, who_is_cut_off_withdraws, f"{host.name} attracts {lacking[0]} and cannot carry it")
 
 
-def _is_calm(platform: "Platform", host: "Host", seconds: float) -> bool:
+def is_calm(platform: "Platform", host: "Host", seconds: float) -> bool:
+    """Whether nothing has disturbed a host or its tunnels for so long."""
     return platform.is_calm(host, seconds) and platform.tunnels.is_calm(host.name, seconds)
 
 
@@ -170,15 +172,16 @@ def _served_elsewhere(platform: "Platform", host: "Host", seconds: float) -> lis
     """The addresses that another host answers for long enough, with tunnels that work."""
     found = []
     for there in platform.hosts.values():
-        if there is host or not _is_calm(platform, there, seconds):
+        if there is host or not is_calm(platform, there, seconds):
             continue
         for address in {a for i in there.ordered() for a in i.anycast}:
-            if host.is_to_carry(address) and _has_steady(platform, there, address, seconds):
+            if host.is_to_carry(address) and has_steady(platform, there, address, seconds):
                 found.append((address, there))
     return found
 
 
-def _has_steady(platform: "Platform", host: "Host", address: Address, seconds: float) -> bool:
+def has_steady(platform: "Platform", host: "Host", address: Address, seconds: float) -> bool:
+    """Whether an instance there has answered an address for so long, without any doubt."""
     now = platform.world.now
     return host.probes_lie is None and any(
         address in i.anycast

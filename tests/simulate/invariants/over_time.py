@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from anypop.agent.decide.elements import ContainerState
 from anypop.judge.verdict import FRESH_S
 from anypop.model.announce import Address, Mode, Prefix
+from tests.simulate import features
 from tests.simulate.invariants.broken import broken
 from tests.simulate.invariants.carried import where_hosts_carry
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tests.simulate.lives import Platform
 
 STEADY_S = 35.0  # a full pass, and the time for its steps
+AT_REST_S = 5.0  # in the end
 
 
 def a_calm_host_runs_what_it_is_told(platform: "Platform") -> None:
@@ -62,6 +64,8 @@ def a_calm_host_announces_what_it_can(platform: "Platform") -> None:
     for host in platform.hosts.values():
         if not platform.is_calm(host, STEADY_S) or host.page is None or not host.ways_are_calm():
             continue
+        if platform.settles(host):
+            continue
         gates: dict[Prefix, set[Address]] = defaultdict(set)
         for told in host.page.order.announcements:
             if told.scope.mode is Mode.ANNOUNCE and told.gates:
@@ -92,6 +96,9 @@ def now_and_then(platform: "Platform") -> None:
     for check in EVERY_FEW_SECONDS:
         check(platform)
     where_hosts_carry(platform)
+    for feature in features.FEATURES:
+        for asked in feature.now_and_then:
+            asked(platform, STEADY_S)
 
 
 # when everything is well again and time has passed
@@ -195,6 +202,11 @@ def at_the_end(platform: "Platform") -> None:
     for check in AT_THE_END:
         check(platform)
     where_hosts_carry(platform, in_the_end=True)
+    for feature in features.FEATURES:
+        for asked in feature.now_and_then:
+            asked(platform, AT_REST_S)
+        for last in feature.at_the_end:
+            last(platform)
 
 
 assert FRESH_S < STEADY_S

@@ -36,6 +36,9 @@ def _text_of(prefix: Prefix) -> str:
     return str(prefix)
 
 
+_NO_GATES = frozenset[Address]()
+
+
 class _Firewalls:
     """The rules follow from the order and from who leaves alone, and both stay the same for most passes."""
 
@@ -389,7 +392,7 @@ class Facts:
         found: defaultdict[Prefix, set[Address]] = defaultdict(set)
         for announcement in self.order.announcements:
             found[announcement.prefix].update(announcement.gates)
-        return {prefix: frozenset(gates) for prefix, gates in found.items()}
+        return {prefix: frozenset(gates - self.mute or gates) for prefix, gates in found.items()}
 
     def gates(self, prefix: Prefix) -> frozenset[Address]:
         """The anycast addresses that must work here for `prefix` to be announced.
@@ -397,8 +400,7 @@ class Facts:
         Whose instances answer in the other family and have never answered in this one keeps nobody else's prefix back:
         such an address counts only where it is alone.
         """
-        all_ = self._gates.get(prefix, frozenset())
-        return all_ - self.mute or all_
+        return self._gates.get(prefix, _NO_GATES)
 
     @cached_property
     def mute(self) -> frozenset[Address]:
