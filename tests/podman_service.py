@@ -76,7 +76,7 @@ class PodmanService:
             ]
         environment = os.environ | {"CONTAINERS_CONF": str(config)} | self._env
         self.socket.unlink(missing_ok=True)  # of one that was killed: nobody listens there
-        process.spawn(program, pid_file=self._pid, log=self.folder / "podman.log", env=environment)
+        process.spawn(program, pid_file=self._pid, log=self.folder / "podman.log", env=environment, cwd=self.folder)
         wait_until(self._answers, timeout_s=20, reason="podman's service answers")
 
     def ask(self, method: str, path: str, **more: object) -> httpx.Response:

@@ -150,7 +150,7 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
     other = instance(2, uid="00000003aa", containers=(replace(serves, env=(("A", "2"),)),))
     # 0.1 kept running what it had, whatever was declared
     declared = replace(other, payload=replace(other.payload, containers=(serves,)))
-    lab.state.mkdir(parents=True)
+    lab.state.mkdir(parents=True, exist_ok=True)  # Podman's service has made it, for the mounts of volumes
     page = older_page(lab.order(*ones, declared))
     (lab.state / "order.json").write_text(json.dumps(page))
     for one in (*ones, other):

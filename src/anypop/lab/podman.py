@@ -124,7 +124,8 @@ def start(home: PodmanHome, *, pid_file: Path, log: Path) -> None:
     home.make()
     home.socket.unlink(missing_ok=True)
     argv = home.command("--log-level", "error", "system", "service", "--time", "0", f"unix://{home.socket}")
-    process.spawn(argv, pid_file=pid_file, log=log, env=home.environment())
+    # cwd: conmon leaves a file named `oom` where it was started when the kernel kills a container for its memory
+    process.spawn(argv, pid_file=pid_file, log=log, env=home.environment(), cwd=home.run)
 
 
 def end_monitors(folder: Path) -> None:
