@@ -221,12 +221,14 @@ class VolumeSpec(_Part):
     storage_class: Word | None = None
 
 
-class VolumeMetadata(_Part):
-    """Kept as it was sent."""
+class Metadata(_Part):
+    """Labels and annotations. A workload's annotation `anycast.platform.stackpath.net` asks for an anycast address; those of
+    a volume claim are kept as they were sent.
+    """
 
     annotations: Annotated[dict[Key, Text], Few] | None = None
     labels: Annotated[dict[Key, ShortText], Few] | None = None
-    # the server's own, as in `Metadata`
+    # the server's own: accepted, since clients send back what they read, and never looked at
     version: Any = None
     created_at: Any = None
     updated_at: Any = None
@@ -239,7 +241,7 @@ class VolumeClaim(_Part):
 
     name: Title | None = None
     slug: Slug | None = None
-    metadata: VolumeMetadata | None = None
+    metadata: Metadata | None = None
     spec: VolumeSpec | None = None
     # the server's own
     phase: Word | None = None
@@ -416,19 +418,6 @@ class Target(_Part):
     """A named group of cities."""
 
     spec: TargetSpec
-
-
-class Metadata(_Part):
-    """Labels and annotations. The annotation `anycast.platform.stackpath.net` asks for an anycast address."""
-
-    annotations: Annotated[dict[Key, Text], Few] | None = None
-    labels: Annotated[dict[Key, ShortText], Few] | None = None
-    # the server's own: accepted, since clients send back what they read, and never looked at
-    version: Any = None
-    created_at: Any = None
-    updated_at: Any = None
-    delete_requested_at: Any = None
-    resource_name: Any = None
 
 
 class WorkloadBody(_Part):
