@@ -23,7 +23,17 @@ LONG = {"value", "secretValue", "command", "args", "annotations"}
 # A change, which is put into what is there: the whole is asked.
 CHANGES = {"merge_workload.workload", "preview_change.workload"}
 # Accepted since clients send back what they read, and not even looked at.
-DROPPED = {"version", "createdAt", "updatedAt", "deleteRequestedAt", "resourceName", "id", "stackId", "status"}
+DROPPED = {
+    "virtualNetworkIdentifier",
+    "version",
+    "createdAt",
+    "updatedAt",
+    "deleteRequestedAt",
+    "resourceName",
+    "id",
+    "stackId",
+    "status",
+}
 
 Found = tuple[str, str, dict[str, Any]]
 

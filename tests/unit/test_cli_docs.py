@@ -1,5 +1,7 @@
 """The command line's docs: whole, and written from what it really does."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from anypop.cli import reference
@@ -54,3 +56,10 @@ def test_every_command_line_of_the_tutorial_is_one_that_exists() -> None:
             option for parameter in known[name].params for option in (*parameter.opts, *parameter.secondary_opts)
         }
         assert {word for word in line.split() if word.startswith("-") and word != "-"} <= options, line
+
+
+def test_commands_stand_in_the_same_order_whichever_file_of_theirs_is_imported_first() -> None:
+    """The reference is written in a process that has imported nothing else; others have."""
+    said = "import anypop.cli.timeline, sys; from anypop.cli import reference; sys.stdout.write(reference.markdown())"
+    done = subprocess.run([sys.executable, "-c", said], check=True, capture_output=True, text=True)
+    assert reference.MARK + DOCS.partition(reference.MARK)[2] == done.stdout

@@ -47,11 +47,19 @@ class Commands(TyperGroup):
             else:
                 made(holder)
             holder.callback()(_nothing)
-            self.commands[cmd_name] = typer.main.get_group(holder).commands[cmd_name]
+            found: Any = typer.main.get_group(holder).commands[cmd_name]
+            if rest:  # whichever of them was imported first
+                turn = [f"anypop.cli.{name}" for name in (first, *rest)]
+                found.commands = dict(sorted(found.commands.items(), key=lambda one: turn.index(_module_of(one[1]))))
+            self.commands[cmd_name] = found
         return self.commands.get(cmd_name)
 
     def get_help(self, ctx: Any) -> str:
         return tree.help_text(tree.width_here()).rstrip("\n")
+
+
+def _module_of(command: Any) -> str:
+    return str(command.callback.__module__)
 
 
 def _nothing() -> None:
