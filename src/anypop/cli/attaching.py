@@ -15,7 +15,7 @@ from anypop.cli.failure import Exit, Failure, usage
 from anypop.model.streams import Frame
 
 if TYPE_CHECKING:
-    from websockets.sync.connection import Connection
+    from anypop.cli.websocket import WebSocket
 
 
 def meant(call: Call, name: str) -> tuple[str, list[str]]:
@@ -46,7 +46,7 @@ def path_of(call: Call, workload: str, instance: str, what: str) -> str:
 @contextmanager
 def command(
     call: Call, workload: str, instance: str, words: Sequence[str], *, container: str = ""
-) -> "Iterator[Connection]":
+) -> "Iterator[WebSocket]":
     """A command without a terminal."""
     query = [("command", word) for word in words] + ([("container_name", container)] if container else [])
     path = path_of(call, workload, instance, "exec")

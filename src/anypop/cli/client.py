@@ -21,7 +21,7 @@ from anypop.cli.failure import Exit, Failure, refused
 from anypop.cli.settings import Settings
 
 if TYPE_CHECKING:
-    from websockets.sync.connection import Connection
+    from anypop.cli.websocket import WebSocket
 
 CONNECT_S = 5.0  # connecting is quick or hopeless
 PATIENCE_S = 60.0  # an answer may take long where control asks many daemons for it
@@ -131,10 +131,11 @@ class Client:
             yield from response.iter_raw()
 
     @contextmanager
-    def socket(self, path: str, query: Sequence[tuple[str, str]], *, what: str) -> "Iterator[Connection]":
+    def socket(self, path: str, query: Sequence[tuple[str, str]], *, what: str) -> "Iterator[WebSocket]":
         """A WebSocket."""
         from websockets.exceptions import InvalidStatus  # noqa: PLC0415 - one command needs it
-        from websockets.sync.client import connect  # noqa: PLC0415
+
+        from anypop.cli.websocket import WebSocket  # noqa: PLC0415
 
         address = f"{self.settings.url.replace('http', 'ws', 1)}{path}?{urlencode(query)}"
         verify = _verify(self.settings)
@@ -143,12 +144,8 @@ class Client:
             for attempt in (1, 2):
                 headers = {"Authorization": f"Bearer {self._bearer(what)}"}
                 try:
-                    there = left.enter_context(
-                        connect(
-                            address, ssl=context if address.startswith("wss:") else None, additional_headers=headers,
-                            compression=None, open_timeout=PATIENCE_S, max_size=1 << 20, proxy=None,
-                        )
-                    )  # fmt: skip
+                    trust = context if address.startswith("wss:") else None
+                    there = left.enter_context(WebSocket(address, trust, headers, patience_s=PATIENCE_S))
                     break
                 except InvalidStatus as error:
                     answer = httpx.Response(error.response.status_code, content=bytes(error.response.body or b""))

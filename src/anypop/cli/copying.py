@@ -24,7 +24,7 @@ from anypop.cli.failure import Failure, usage
 from anypop.model.streams import LARGEST_FRAME, Frame
 
 if TYPE_CHECKING:
-    from websockets.sync.connection import Connection
+    from anypop.cli.websocket import WebSocket
 
 _PIECE = 1 << 20
 
@@ -173,7 +173,7 @@ class Spoken(io.RawIOBase):
     `code`: how it ended, None before.
     """
 
-    def __init__(self, there: "Connection") -> None:
+    def __init__(self, there: "WebSocket") -> None:
         super().__init__()
         self._there = there
         self._rest = b""

@@ -22,7 +22,7 @@ from anypop.cli.failure import Exit, Failure, usage
 from anypop.model.streams import LARGEST_FRAME, Frame
 
 if TYPE_CHECKING:
-    from websockets.sync.connection import Connection
+    from anypop.cli.websocket import WebSocket
 
 LAST_PORT = 65535
 
@@ -148,7 +148,7 @@ class _Way:
                 self.call.screen.note(*failure.lines())
 
 
-def _give(here: socket.socket, there: "Connection") -> None:
+def _give(here: socket.socket, there: "WebSocket") -> None:
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
 
     with contextlib.suppress(ConnectionClosed):
@@ -158,7 +158,7 @@ def _give(here: socket.socket, there: "Connection") -> None:
         there.send(bytes([Frame.END]))
 
 
-def _take(there: "Connection", here: socket.socket) -> None:
+def _take(there: "WebSocket", here: socket.socket) -> None:
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
 
     with contextlib.suppress(ConnectionClosed, OSError):

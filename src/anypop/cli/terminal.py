@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from anypop.model.streams import LARGEST_FRAME, Frame
 
 if TYPE_CHECKING:
-    from websockets.sync.connection import Connection
+    from anypop.cli.websocket import WebSocket
 
 
 def size() -> tuple[int, int]:
@@ -27,7 +27,7 @@ def size() -> tuple[int, int]:
     return found.lines, found.columns
 
 
-def attached(there: "Connection", *, stdin: bool, tty: bool) -> int | None:
+def attached(there: "WebSocket", *, stdin: bool, tty: bool) -> int | None:
     """The exit code. `stdin`: what is typed or piped here goes there; `tty`: key by key."""
     with _raw() if tty else contextlib.nullcontext():
         if tty:
@@ -37,7 +37,7 @@ def attached(there: "Connection", *, stdin: bool, tty: bool) -> int | None:
         return _take(there)
 
 
-def _take(there: "Connection") -> int | None:
+def _take(there: "WebSocket") -> int | None:
     for frame in there:
         if not isinstance(frame, bytes) or not frame:
             continue
@@ -56,7 +56,7 @@ def _write(file: int, content: bytes) -> None:
         content = content[os.write(file, content) :]
 
 
-def _give(there: "Connection") -> None:
+def _give(there: "WebSocket") -> None:
     from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
 
     with contextlib.suppress(ConnectionClosed, OSError):
@@ -65,7 +65,7 @@ def _give(there: "Connection") -> None:
         there.send(bytes([Frame.END]))
 
 
-def _tell_size(there: "Connection") -> None:
+def _tell_size(there: "WebSocket") -> None:
     rows, columns = size()
     content = json.dumps({"rows": rows, "columns": columns}).encode()
     # a signal may come in the middle of a send: another thread waits its turn
