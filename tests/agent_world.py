@@ -592,7 +592,9 @@ class FakeHost:
         for address in gone.anycast if gone else ():
             others = [m.short for m in self.groups.get(address, ()) if m.short != short(uid)]
             if self._announces_for(address) and not others:
-                was = any(m.short == short(uid) for m in self.groups.get(address, ())) or what != "remove"
+                # one that is in no group and does not answer draws nobody, and nobody misses it
+                member = any(m.short == short(uid) for m in self.groups.get(address, ()))
+                was = member or (what != "remove" and self.may_be_well(uid))
                 assert not (was and running), f"9: {what} of the last instance behind {address} while it is announced"
 
     def _must_end(self, uid: str) -> bool:

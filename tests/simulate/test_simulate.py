@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from anypop.model.reasons import Reason
+from tests.simulate.lives import live
 from tests.simulate.mutations import MUTATIONS
 from tests.simulate.networks import HOSTS_CARRY_FROM
 from tests.simulate.workers import Found, broken, sweep
@@ -19,6 +20,9 @@ NOT_SIMULATED = {
     Reason.INITIALIZING: "no workload declares hooks or init containers here",
     Reason.COMPLETED: "no workload declares hooks or init containers here",
     Reason.NO_BACKBONE: "no backbone is taken away while a dial stands",
+    Reason.VOLUME_STAYS: "no workload declares volumes here",
+    Reason.VOLUME_LOST: "no workload declares volumes here",
+    Reason.WAITS_FOR_VOLUME: "no workload declares volumes here",
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",
     Reason.NO_SUCH_POP: "the API knows the cities and refuses others; no network document is changed here",
@@ -51,7 +55,9 @@ def test_every_invariant_holds_where_hosts_carry_for_each_other(carrying: Found)
 
 
 def test_every_reason_is_given(lives: Found, carrying: Found) -> None:
-    assert {*Reason} - lives.reasons - carrying.reasons == {*NOT_SIMULATED}
+    """Stale orders come seldom: lives in which wires double nearly all are looked at for them."""
+    doubled = [live(seed, script=MUTATIONS["any order is obeyed"].script).reasons for seed in range(6)]
+    assert {*Reason} - lives.reasons - carrying.reasons - set().union(*doubled) == {*NOT_SIMULATED}
 
 
 @pytest.fixture(scope="module")
