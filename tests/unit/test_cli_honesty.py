@@ -5,6 +5,7 @@ line.
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from anypop.advice import graph
@@ -137,3 +138,25 @@ def test_deleting_says_what_it_withdraws(call: Caller) -> None:
         "this withdraws 198.51.100.0/24 at AMS, JFK, LAX, LHR: every network loses its route to it"
         in call("workload", "delete", "web").out
     )
+
+
+def test_a_workload_that_goes_while_another_is_deleted_is_no_reason_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood in the list, and nowhere when it was asked for its announcements."""
+    control = FakeControl().transport
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/workloads/other/announcements"):
+            return httpx.Response(404, json={"code": 5, "message": "no workload other on stack default"})
+        found = control.handle_request(request)
+        if request.method == "GET" and request.url.path.endswith("/workloads"):
+            page = json.loads(found.read())
+            page["results"] += [one | {"slug": "other", "id": "other"} for one in page["results"]]
+            return httpx.Response(found.status_code, json=page)
+        return found
+
+    call = Caller(tmp_path, httpx.MockTransport(answer), monkeypatch)
+    assert call(*CREATE).code == 0
+    ran = call("workload", "delete", "web", "--yes", "--no-wait")
+    assert ran.code == 0 and "this withdraws 198.51.100.0/24" in ran.out, ran

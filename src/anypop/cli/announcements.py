@@ -8,6 +8,7 @@ from typing import Any
 
 from anypop.cli import views
 from anypop.cli.call import Call
+from anypop.cli.failure import Exit, Failure
 from anypop.cli.table import Cell, Column, Table
 from anypop.model.scopes import scope_of, scope_says
 
@@ -73,7 +74,7 @@ def withdrawn_with(call: Call, workload: str) -> list[str]:
     listed = call.client.every(f"{call.stack_path('workload')}/workloads", what="find other workloads")
     others = [str(w.get("slug")) for w in listed if views.anycast_of(w) and w.get("slug") != workload]
     mine = _out(call, workload)
-    kept = {slug: _out(call, slug) for slug in others}
+    kept = {slug: _out_if_there(call, slug) for slug in others}
     lines = []
     for prefix in sorted({prefix for prefix, _ in mine}):
         pops = {pop for one, pop in mine if one == prefix}
@@ -95,3 +96,13 @@ def withdrawn_with(call: Call, workload: str) -> list[str]:
 def _out(call: Call, workload: str) -> set[tuple[str, str]]:
     """Where which prefix is announced."""
     return {(str(row["prefix"]), str(row["pop"])) for row in rows_of(call, workload) if row.get("announced")}
+
+
+def _out_if_there(call: Call, workload: str) -> set[tuple[str, str]]:
+    """The same of one that may be gone since it was listed: it announces nothing any more."""
+    try:
+        return _out(call, workload)
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        return set()
