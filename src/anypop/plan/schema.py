@@ -222,8 +222,8 @@ class VolumeSpec(_Part):
 
 
 class Metadata(_Part):
-    """Labels and annotations. A workload's annotation `anycast.platform.stackpath.net` asks for an anycast address; those of
-    a volume claim are kept as they were sent.
+    """Labels and annotations. A workload's annotation `anycast.platform.stackpath.net` asks for an anycast address;
+    those of a volume claim are kept as they were sent.
     """
 
     annotations: Annotated[dict[Key, Text], Few] | None = None
