@@ -4,6 +4,7 @@ locks go with their containers.
 
 import os
 import shutil
+import subprocess
 import tempfile
 import threading
 from contextlib import suppress
@@ -101,4 +102,6 @@ def test_locks_do_not_pile_up_when_containers_are_looked_at_while_they_go() -> N
     finally:
         process.end(folder / "podman.pid")
         podman.erase(home)
+        for mount in inventory.mounts_below(folder):  # where an agent would mount volumes
+            subprocess.run(["umount", mount], check=True)
         shutil.rmtree(folder, ignore_errors=True)
