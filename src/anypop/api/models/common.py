@@ -63,3 +63,13 @@ class Page(CamelAnswer):
     """One page of a list."""
 
     page_info: PageInfo
+
+
+class ResourceMetadata(CamelAnswer):
+    """The user's labels and annotations, and what the platform tells of the thing that has them."""
+
+    labels: dict[str, str] = left_out()
+    annotations: dict[str, str] = left_out()
+    version: Annotated[CountText, Field(description="1 at first, one more with each change")]
+    created_at: Moment
+    updated_at: Moment = left_out()

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from anypop.api.models.common import CamelAnswer, CamelRequest, CountText, Id, Moment, Page, left_out
+from anypop.api.models.common import CamelAnswer, CamelRequest, Id, Page, ResourceMetadata
 from anypop.plan.kinds import Key, ShortText, Slug, Text, Title, one_of, refused
 
 _OURS = "addresses inside a network follow from the hosts of its instances; a subnet of one's own cannot be given yet"
@@ -35,14 +35,6 @@ class NetworkBody(CamelRequest):
     virtual_network_identifier: Any = None
 
 
-class NetworkMetadata(CamelAnswer):
-    labels: dict[str, str] = left_out()
-    annotations: dict[str, str] = left_out()
-    version: Annotated[CountText, Field(description="1 at first, one more with each change")]
-    created_at: Moment
-    updated_at: Moment = left_out()
-
-
 class StackNetwork(CamelAnswer):
     """A network of a stack."""
 
@@ -50,7 +42,7 @@ class StackNetwork(CamelAnswer):
     stack_id: Id
     name: str
     slug: str
-    metadata: NetworkMetadata
+    metadata: ResourceMetadata
     ip_families: list[Literal["IPv4", "IPv6"]]
     virtual_network_identifier: Annotated[int, Field(ge=1, le=(1 << 24) - 1)]
 
