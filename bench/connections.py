@@ -46,9 +46,13 @@ class Connections:
             Path("/proc/sys/net/ipv4/tcp_tw_reuse").write_text("1")
             Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("1024 65535")
         self._process = subprocess.Popen(self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.first = self._heard()
-        missing = self._count - sum(self.first.whole.values())  # those that are being made anew just then
-        assert missing == 0 or (self._life_s and missing < self._count / 10), self.first
+        try:
+            self.first = self._heard()
+            missing = self._count - sum(self.first.whole.values())  # those that are being made anew just then
+            assert missing == 0 or (self._life_s and missing < self._count / 10), self.first
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
