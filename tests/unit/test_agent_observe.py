@@ -84,7 +84,7 @@ def test_http_is_good_from_200_to_399(answer: bytes, trouble: str | None) -> Non
     """The status decides; what is not HTTP, or never comes, is said in words."""
 
     async def test(port: int) -> None:
-        probe = Probe(kind=ProbeKind.HTTP, port=port, timeout_s=0.05)
+        probe = Probe(kind=ProbeKind.HTTP, port=port, timeout_s=10 if answer else 0.05)
         assert await ask(probe, HERE, _nobody) == trouble
 
     asyncio.run(_served(answer, test))
@@ -254,11 +254,11 @@ def test_a_process_that_has_not_answered_yet_keeps_the_rest_of_its_delay() -> No
 
     async def test(probes: Probes) -> None:
         begun = time.monotonic()
-        await asyncio.sleep(0.1)  # the process grows older
-        later = replace(container, readiness=Probe(kind=ProbeKind.EXEC, command=("x",), initial_delay_s=0.3))
+        await asyncio.sleep(0.5)  # the process grows older
+        later = replace(container, readiness=Probe(kind=ProbeKind.EXEC, command=("x",), initial_delay_s=1))
         probes.set({KEY: Target(container=later, address=HERE, pid=1, found=False)})
         await _until(lambda: bool(asked))
-        assert 0.28 < asked[0] - begun < 0.38
+        assert 0.9 < asked[0] - begun < 1.45
 
     container = replace(web(), readiness=Probe(kind=ProbeKind.EXEC, command=("x",), initial_delay_s=60))
     asyncio.run(_probed(container, test, run=_inside(run)))

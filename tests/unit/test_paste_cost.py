@@ -2,13 +2,10 @@
 square of its length.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -16,6 +13,7 @@ from anypop.model.errors import Invalid
 from anypop.routing.paste import sentences
 from anypop.routing.paste.explained import explain
 from anypop.routing.paste.read import LONGEST_LINE, read
+from tests.counted import calls
 from tests.recorded.routes import written
 
 PASTES = {
@@ -30,22 +28,6 @@ def answered(text: str) -> int:
     for found in explain(pasted):
         sentences.data(found)
     return len(pasted.routes)
-
-
-def calls(work: Callable[[], object]) -> int:
-    """How many functions `work` calls, those written in C included: the same on every machine."""
-    count = 0
-
-    def counted(_: FrameType, event: str, __: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(counted)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def one_prefix(paste: str, times: int) -> str:

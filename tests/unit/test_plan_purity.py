@@ -1,8 +1,7 @@
-"""The pure core stays pure, and fast."""
+"""The pure core stays pure, and cheap."""
 
 import ast
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from anypop.judge.verdict import Received, judge
 from anypop.model.plan import World
 from anypop.plan.check import check
 from anypop.plan.planner import plan
+from tests.counted import calls
 from tests.worlds import HOSTS, after, network, report, workload
 
 PURE = ("plan", "judge")
@@ -47,30 +47,24 @@ def test_nothing_under_plan_or_judge_does_io(path: Path) -> None:
         assert not members & DICE, f"{path.name} rolls dice"
 
 
-def test_a_thousand_instances_are_planned_in_less_than_fifty_milliseconds() -> None:
-    """Of processor time, from nothing and again from what is there; the best of five, since other work shares the
-    machine.
-    """
+# Calls for each of a thousand instances, with a quarter of room. Where they were counted, a million calls took a sixth
+# of a second: a plan 40 ms, a judgement 3.
+MOST_TO_PLAN, MOST_TO_PLAN_AGAIN, MOST_TO_JUDGE = 300, 205, 23
+
+
+def test_a_thousand_instances_are_planned_in_so_many_calls() -> None:
+    """From nothing, and again from what is there."""
     world = World(network=network(external_bits=20), workloads=tuple(workload(f"w{n}") for n in range(125)))
     planned = plan(world)
     assert len(planned.incarnations) == 1000
-    for start in (world, after(world, planned)):
-        took = []
-        for _ in range(5):
-            began = time.process_time()
-            check(plan(start), planned.incarnations)
-            took.append(time.process_time() - began)
-        assert min(took) < 0.050
+    again = after(world, planned)
+    assert calls(lambda: check(plan(world), planned.incarnations)) < MOST_TO_PLAN * 1000
+    assert calls(lambda: check(plan(again), planned.incarnations)) < MOST_TO_PLAN_AGAIN * 1000
 
 
-def test_a_thousand_instances_are_judged_in_less_than_fifty_milliseconds() -> None:
+def test_a_thousand_instances_are_judged_in_so_many_calls() -> None:
     """Every report of every PoP leads to a judgement, so it must be cheap."""
     world = World(network=network(external_bits=20), workloads=tuple(workload(f"w{n}") for n in range(125)))
     planned = plan(world)
     reports = {h: Received(report=report(planned, h), at=0) for h in HOSTS}
-    took = []
-    for _ in range(5):
-        began = time.process_time()
-        judge(planned, reports, now=1, history=History(), generations={})
-        took.append(time.process_time() - began)
-    assert min(took) < 0.050
+    assert calls(lambda: judge(planned, reports, now=1, history=History(), generations={})) < MOST_TO_JUDGE * 1000
