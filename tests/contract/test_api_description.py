@@ -447,6 +447,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/abort")):
         own.send(method, f"{anypop}/rollouts/{rollout['id']}{path}", {} if method == "POST" else None)
     own.send("POST", f"{anypop}/rollback", {"revision": 1})
+    own.send("POST", f"{anypop}/restart")
     own.send("PUT", f"{anypop}/strategy", {"strategy": {"bake_s": 1, "surge": 2}})
     rules = [{"pop": "LHR", "upstream": "as1299", "scope": {"prepend": 1, "communities": ["209:7100"]}, "note": "stay"}]
     own.send("PUT", f"{anypop}/announcements", {"rules": rules})

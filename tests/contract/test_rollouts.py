@@ -469,6 +469,44 @@ def test_rollback_without_a_number_undoes_the_last_change(story: Story) -> None:
     assert story.image() == OLD and story.runs() == {city: [OLD, OLD] for city in CITIES}
 
 
+def test_a_restart_of_a_workload_is_a_rollout_of_what_is_declared(story: Story) -> None:
+    """Every instance is made anew, wave by wave, and nowhere are there fewer that serve than before; the document stays
+    as it is, and a later change does not take the restart back. Asked twice at once it goes on as one.
+    """
+    before, born = story.world.get(WORKLOAD)["workload"], story.uids()
+    told = story.world.send("POST", f"{OURS}/restart")
+    assert told["revision"] == 2 and told["instances_on_it"] == 0
+    assert len(story.rollout().waves) > 1
+    while not story.rollout().phase.ended:
+        story.second()
+        serving = [i["location"]["cityCode"] for i in story.world.instances() if i["phase"] == "RUNNING"]
+        assert all(serving.count(city) >= 2 for city in CITIES), serving
+    assert story.rollouts() == [(2, "done")]
+    assert not story.uids() & born and len(story.uids()) == 6
+    after = story.world.get(WORKLOAD)["workload"]
+    assert after["spec"] == before["spec"] and after["targets"] == before["targets"]
+    anew = story.uids()
+    story.patch(**story.world.replicas(3))
+    story.second()
+    story.second()
+    assert anew < story.uids() and len(story.uids()) == 9
+    story.put(image=NEW)
+    story.ends()
+    story.world.send("POST", f"{OURS}/restart")
+    story.world.send("POST", f"{OURS}/restart")
+    assert story.ends().phase is RolloutPhase.DONE
+    assert story.runs() == {city: [NEW] * 3 for city in CITIES}
+
+
+def test_a_restart_that_goes_badly_is_taken_back(story: Story) -> None:
+    """The image does not start any more: what ran goes on, and the restart is told as reverted."""
+    story.bend("crashing", OLD)
+    story.world.send("POST", f"{OURS}/restart")
+    story.until(lambda: any(r.phase is RolloutPhase.REVERTED for r in story.world.state.rollouts.values()))
+    served = [i for i in story.world.instances() if i["phase"] == "RUNNING"]
+    assert len(served) >= 4
+
+
 def test_a_change_during_a_rollout_overtakes_it(story: Story) -> None:
     """The newest is what all come to; never three in a slot; if it is bad, they go back to what was good before
     both.

@@ -28,6 +28,7 @@ WITHOUT_BODY = {
     "revoke_host",
     "undrain",
     "restart_instance",
+    "restart_workload",
 }
 WITHOUT_TOKEN = {"issue_token", "get_health"}
 each = pytest.mark.parametrize(

@@ -65,6 +65,7 @@ MADE_FROM: dict[str, Any] = {
     "volumes": (Claim(slug="data", size_bytes=1 << 30),),
     "external": False,
     "network": "blue",
+    "restarts": 1,
 }
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),

@@ -1,4 +1,4 @@
-"""/anypop/v1/.../rollouts, revisions, rollback, strategy: how a workload's changes are brought out, wave by wave.
+"""/anypop/v1/.../rollouts, revisions, rollback, restart, strategy: how changes of a workload are brought out.
 
 In: requests about one workload. Out: what has been, what is under way and how far it is; or the change that was asked
 for. What may change when is `plan.rollout`'s to say; nothing here waits for a rollout, whoever wants to see it to its
@@ -20,9 +20,9 @@ from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.landings import landings_of
 from anypop.api.models.rollouts import (
+    Redeclared,
     Revisions,
     RollbackRequest,
-    RolledBack,
     RolloutRequest,
     Rollouts,
     RolloutStarted,
@@ -151,7 +151,7 @@ async def abort_rollout(
 
 
 @router.post("/rollback")
-@answers(RolledBack, Code.FAILED_PRECONDITION)
+@answers(Redeclared, Code.FAILED_PRECONDITION)
 async def roll_back(
     workload_id: WorkloadRef,
     stack: CallerStack,
@@ -164,9 +164,23 @@ async def roll_back(
     state = await platform.core.change(
         rollouts.roll_back(declared.id, body.revision, by=account.name), confirmed=frozenset([declared.id])
     )
-    return {"workload": shapes.workload(state, state.workloads[declared.id])} | status(
-        state, state.workloads[declared.id]
-    )
+    return _redeclared(state, declared.id)
+
+
+@router.post("/restart")
+@answers(Redeclared, Code.FAILED_PRECONDITION)
+async def restart_workload(
+    workload_id: WorkloadRef, stack: CallerStack, account: CallerAccount, platform: PlatformDep
+) -> dict[str, Any]:
+    """Make every instance of a workload anew.
+
+    As a rollout: wave by wave, each new instance serves before the old one drains, and images are looked for again
+    where their pull policy says so.
+    """
+    declared = platform.workload(stack, workload_id)
+    step = rollouts.restart(declared.id, by=account.name)
+    state = await platform.core.change(step, confirmed=frozenset([declared.id]))
+    return _redeclared(state, declared.id)
 
 
 @router.get("/strategy")
@@ -189,6 +203,11 @@ async def replace_strategy(
     strategy = _strategy(body.get("strategy", body), Strategy())
     await platform.core.change(rollouts.set_strategy(declared.id, strategy))
     return {"strategy": strategy_data(strategy)}
+
+
+def _redeclared(state: State, workload_id: WorkloadId) -> dict[str, Any]:
+    declared = state.workloads[workload_id]
+    return {"workload": shapes.workload(state, declared)} | status(state, declared)
 
 
 def status(state: State, declared: Declaration) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`anypop logs` and `anypop exec`: what instances say, and commands run in them.
+"""`anypop logs`, `exec` and `restart`: what instances say, commands run in them, and their processes made anew.
 
 In: names of instances or of a workload. Out: lines as they come, or the command's own input, output and exit code. What
 instances say is made harmless where a terminal shows it; a terminal that was asked for with `-t` is the instance's own.
@@ -13,15 +13,16 @@ from urllib.parse import quote
 
 import typer
 
-from anypop.cli import attaching, terminal
+from anypop.cli import attaching, changes, terminal
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
-from anypop.cli.options import Yes
+from anypop.cli.options import Timeout, Wait, Yes
 from anypop.model.visible import visible, visible_json
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
+Named = Annotated[str, typer.Argument(metavar="NAME", help="A workload (all its instances), or one instance.")]
 Container = Annotated[
     str,
     typer.Option("--container", "-c", metavar="NAME", help="Which container; default: the first.", show_default=False),
@@ -43,7 +44,7 @@ def register(root: typer.Typer) -> None:
     )
     def logs(
         call: Call,
-        name: Annotated[str, typer.Argument(metavar="NAME", help="A workload (all its instances), or one instance.")],
+        name: Named,
         *,
         follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is said from now on.")] = False,
         tail: Annotated[int, typer.Option("--tail", metavar="N", help="The last N lines of each; -1: all.")] = -1,
@@ -108,16 +109,24 @@ def register(root: typer.Typer) -> None:
         if code:
             raise typer.Exit(code)
 
-    @command(root, "restart", examples="anypop restart web-eu1-lhr-0")
-    def restart(
-        call: Call, instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="Its name.")], *, yes: Yes = False
-    ) -> None:
-        """Start an instance's containers anew, in its place, with its addresses. What is connected to it is cut off."""
-        workload = attaching.one(call, instance)
-        call.screen.agree(f"Restart {instance}? Its connections are cut off.", yes=yes)
-        path = f"{call.workload_path(workload)}/instances/{quote(instance, safe='')}/power/restart"
-        call.client.call("POST", path, what=f"restart {instance}")
-        call.screen.result({"instance": instance, "restarted": True}, lambda: [f"{instance} is being started anew"])
+    @command(root, "restart", examples="anypop restart web\nanypop restart web-eu1-lhr-0")
+    def restart(call: Call, name: Named, *, yes: Yes = False, wait: Wait = True, timeout: Timeout = 300) -> None:
+        """Start an instance anew, or all of a workload.
+
+        One instance: its containers are started anew in its place, with its addresses, and what is connected to it is
+        cut off. A workload: its instances are made anew by a rollout, and no connection is cut off.
+        """
+        workload, instances = attaching.meant(call, name)
+        if name not in instances:
+            call.screen.agree(f"Make the {len(instances)} instances of {name} anew, wave by wave?", yes=yes)
+            path = f"{call.workload_path(workload, 'anypop')}/restart"
+            answer = call.client.call("POST", path, what=f"restart {name}")
+            changes.ended(call, answer["workload"], wait=wait, timeout=timeout)
+            return
+        call.screen.agree(f"Restart {name}? Its connections are cut off.", yes=yes)
+        path = f"{call.workload_path(workload)}/instances/{quote(name, safe='')}/power/restart"
+        call.client.call("POST", path, what=f"restart {name}")
+        call.screen.result({"instance": name, "restarted": True}, lambda: [f"{name} is being started anew"])
 
 
 def _seconds(text: str) -> int:

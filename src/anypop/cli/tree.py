@@ -40,7 +40,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
             ("exec", ("instances",), "register", "a command in an instance"),
             ("port-forward", ("forwarding",), "register", "a port of an instance, reached from here"),
             ("cp", ("copying",), "register", "files to and from an instance"),
-            ("restart", ("instances",), "register", "start an instance anew in its place"),
+            ("restart", ("instances",), "register", "a workload's instances anew by a rollout, or one in its place"),
             ("volume", ("volumes",), "app", "what instances keep; snapshots of it"),
         ),
     ),

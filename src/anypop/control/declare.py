@@ -128,7 +128,7 @@ def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
         ]
         if wrong := list(changed_badly([*current.workload.volumes, *kept], made.workload)):
             raise Invalid(wrong)
-        revision = _revision(made, state, current.version + 1, now)
+        revision = _revision(made, state, current.version + 1, now, restarts=current.workload.restarts)
         if (
             revision.document == current.document
             and revision.secrets == current.secrets
@@ -146,10 +146,10 @@ def _same_processes(one: Workload, other: Workload) -> bool:
     return one.containers == other.containers and one.around == other.around
 
 
-def _revision(made: Parsed, state: State, number: int, now: float) -> Revision:
+def _revision(made: Parsed, state: State, number: int, now: float, *, restarts: int = 0) -> Revision:
     """Raises `Invalid` where its network is not there."""
     check_network(state, made.workload)
-    workload = replace(made.workload, revision=number)
+    workload = replace(made.workload, revision=number, restarts=restarts)
     workload = replace(workload, template=template_of(workload, state.template_key))
     return Revision(workload=workload, document=made.document, secrets=_sorted(made.secrets), created_at=now)
 

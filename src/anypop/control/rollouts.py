@@ -1,5 +1,5 @@
-"""What people may ask of rollouts: pause, resume, abort, go back to a revision, change scopes in waves, set the
-strategy of a workload.
+"""What people may ask of rollouts: pause, resume, abort, go back to a revision, make all instances anew, change scopes
+in waves, set the strategy of a workload.
 
 In: names and values from a request. Out: the `alter` step for `Core.change`; each checks against what is there inside
 the step. What follows is `rolling`'s and the planner's. Nothing here does I/O.
@@ -19,6 +19,7 @@ from anypop.control.rolling import (
     taken_back,
     with_declaration,
     with_ready,
+    with_revision,
     with_rollout,
     with_scopes,
 )
@@ -27,6 +28,7 @@ from anypop.model.names import WorkloadId
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, ScopeChange, ScopeWave, Strategy
 from anypop.plan.scope_waves import ended, landed_back
+from anypop.plan.template import template_of
 
 
 def find(state: State, workload_id: WorkloadId, identity: str = "") -> Rollout:
@@ -120,6 +122,25 @@ def roll_back(workload_id: WorkloadId, number: int | None, *, by: str) -> Alter:
         back = good is not None and good.workload.template == source.workload.template
         state = redeclared(state, declared, source, note=f"back to revision {wanted}", now=now)
         return begun(state, workload_id, previous=declared.good, by=by, strategy=declared.strategy, now=now, back=back)
+
+    return alter
+
+
+def restart(workload_id: WorkloadId, *, by: str) -> Alter:
+    """Have every instance made anew, brought out as any change is: what is declared stays as it is."""
+
+    def alter(state: State, now: float) -> State:
+        declared = state.workloads.get(workload_id)
+        if declared is None:
+            raise NotFound(f"no workload {workload_id}")
+        if declared.delete_requested_at is not None:
+            raise Precondition(f"workload {declared.workload.slug} is being deleted")
+        number = declared.version + 1
+        workload = replace(declared.workload, revision=number, restarts=declared.workload.restarts + 1)
+        workload = replace(workload, template=template_of(workload, state.template_key))
+        revision = replace(declared.newest, workload=workload, created_at=now, note=f"revision {declared.version} anew")
+        state = with_revision(state, declared, revision, now)
+        return begun(state, workload_id, previous=declared.good, by=by, strategy=declared.strategy, now=now)
 
     return alter
 

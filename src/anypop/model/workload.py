@@ -129,7 +129,7 @@ class Workload:
     `volumes`: what every instance keeps. `init`: containers that end, one after the other, before the others begin.
     `grace_s`: how long a process may take to end (None: not declared). `shared_processes`: its containers see each
     other's processes. `external`: each instance has public addresses of its own. `network`: of its
-    stack, by slug.
+    stack, by slug. `restarts`: how often all its instances were to be made anew although nothing else changed.
     """
 
     id: WorkloadId
@@ -155,3 +155,4 @@ class Workload:
     shared_processes: bool = False
     external: bool = True
     network: str = DEFAULT_NETWORK
+    restarts: int = 0

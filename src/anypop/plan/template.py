@@ -41,6 +41,8 @@ def template_of(workload: Workload, key: bytes) -> str:
         made_from["network"] = workload.network
     if not workload.external:
         made_from["external"] = False
+    if workload.restarts:
+        made_from["restarts"] = workload.restarts
     around = to_data(workload.around)  # but for its logins: an image is the same whoever fetched it
     if workload.around.aliases:
         made_from["aliases"] = around["aliases"]

@@ -144,7 +144,7 @@ class RolloutStarted(Answer):
     rollout: Rollout
 
 
-class RolledBack(RolloutStatus):
+class Redeclared(RolloutStatus):
     workload: Workload
 
 
