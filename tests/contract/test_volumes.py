@@ -236,3 +236,33 @@ def test_what_a_volume_cannot_follow_is_refused_and_nobody_elses_is_seen(world: 
     price = world.send("POST", "/anypop/v1/quote", with_volume("more", replicas=2))
     (line,) = [x for x in price["lines"] if x["item"] == "volume data (1 GiB, standard)"]
     assert (line["quantity"], round(line["monthly"], 6)) == (2, 0.212)
+
+
+def test_a_volume_costs_from_when_it_is_there_until_it_is_told_to_go(world: World) -> None:
+    """By its size and for as long as it is kept, also while no instance has it; a larger one costs more from then."""
+    agents = declared(world, replicas=2)
+    hourly = 0.106 / 730
+
+    def used() -> dict[str, Any]:
+        found: dict[str, Any] = world.get("/anypop/v1/stacks/default/usage")["results"][0]
+        return found
+
+    def volumes_cost(found: dict[str, Any]) -> float:
+        instances_cost = 0.09 * float(found["instance_hours"]) + 0.14 * float(found.get("anycast_hours", 0))
+        return float(found["costs"]["USD"]) - instances_cost
+
+    begun = used()["volume_gib_hours"]
+    seconds(world, agents, 60)
+    grown = used()
+    assert abs(grown["volume_gib_hours"] - begun - 2 * 60 / 3600) < 1e-6
+    assert abs(volumes_cost(grown) - grown["volume_gib_hours"] * hourly) < 1e-9
+    world.send("PATCH", f"{WORKLOADS}/db", {"workload": world.replicas(1)})
+    seconds(world, agents, 60)
+    kept = used()["volume_gib_hours"] - grown["volume_gib_hours"]
+    assert abs(kept - 2 * 60 / 3600) < 1e-6, "what the smaller scale left behind is kept, and costs"
+    world.call("DELETE", f"{WORKLOADS}/db")
+    seconds(world, agents, 10)
+    ended = used()
+    assert ended["gone"] and ended["volume_gib_hours"] >= grown["volume_gib_hours"] + kept
+    seconds(world, agents, 60)
+    assert used() == ended

@@ -98,6 +98,7 @@ def _shown(one: Used, stack: str, *, gone: bool) -> dict[str, Any]:
     held = {
         "anycast_hours": _hours(one.seconds.get("anycast", Decimal(0))),
         "prefix_hours": _hours(one.seconds.get("prefix", Decimal(0))),
+        "volume_gib_hours": _hours(one.gib_seconds),
         "unpriced_hours": _hours(one.unpriced_s),
     }
     return {

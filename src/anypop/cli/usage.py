@@ -66,6 +66,7 @@ def table(found: list[views.Data]) -> Table:
         Column(head="NOW"),
         Column(head="INSTANCE-HOURS", right=True),
         Column(head="ANYCAST-HOURS", right=True, drop=1),
+        Column(head="GIB-HOURS", right=True, drop=1, maybe=True),
         Column(head="COST", right=True),
     ]
     rows: list[list[Cell]] = [
@@ -75,6 +76,7 @@ def table(found: list[views.Data]) -> Table:
             "gone" if row.get("gone") else f"{row.get('running')} run",
             f"{float(row.get('instance_hours') or 0):.2f}",
             f"{float(row.get('anycast_hours') or 0):.2f}",
+            f"{float(row['volume_gib_hours']):.2f}" if row.get("volume_gib_hours") else "",
             costs(row.get("costs")),
         ]
         for row in found

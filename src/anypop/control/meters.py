@@ -1,9 +1,10 @@
-"""What is metered: each instance that runs, each anycast address that is held, each prefix of one's own.
+"""What is metered: each instance that runs, each anycast address that is held, each prefix of one's own, each volume.
 
 In: the state before a step, the draft of the next one, which hosts have reported. Out: the draft with the meters that
 stand then. A meter begins when a host first tells that an instance runs, and ends when the instance is told to go: what
 never ran costs nothing, and a slot whose instance is being replaced counts once. An address counts from the step in
-which it is given to that in which it is released. Pure; the store writes when each begins and ends. Its cost follows
+which it is given to that in which it is released; a volume from when its host first tells that it is there until it is
+told to go. Pure; the store writes when each begins and ends. Its cost follows
 what changed.
 """
 
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from anypop.control.state import State
     from anypop.judge.verdict import Received
 
-Item = Literal["instance", "anycast", "prefix"]
+Item = Literal["instance", "anycast", "prefix", "volume"]
 MeterKey = tuple[WorkloadId, Item, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
-    """One that runs. `name`: of the instance. The amounts are what an instance asks for; its price follows from them
-    and the price book of each moment. `slug` is kept for when the workload is gone.
+    """One that runs. `name`: of the instance; of a volume its id, host and storage class, with blanks between. The
+    amounts are what an instance asks for, and `memory_bytes` the size of a volume; its price follows from them and the
+    price book of each moment. `slug` is kept for when the workload is gone.
     """
 
     workload_id: WorkloadId
@@ -55,6 +57,8 @@ def with_meters(before: "State", draft: "State", news: Collection[HostName], now
         for uid in differing(before.incarnations, draft.incarnations):
             placed = draft.incarnations.get(uid) or before.incarnations[uid]
             workloads.add(placed.incarnation.workload_id)
+        for key in differing(before.volumes, draft.volumes):
+            workloads.add((draft.volumes.get(key) or before.volumes[key]).workload_id)
         earlier = _Running(before.reports)
         for uid in (uid for host in news for uid in running.on(host) - earlier.on(host)):
             if (known := draft.incarnations.get(uid)) is not None:
@@ -116,6 +120,14 @@ def _wanted(
                 yield replace(plain, name=name, cpu_millis=cpu, memory_bytes=memory)
         elif standing is not None:
             yield standing  # its instance is on its way: the slot is kept for it
+    for volume in draft.volumes_of(workload).values():
+        if volume.made and volume.doomed_at is None:
+            wanted = replace(
+                plain, item="volume", memory_bytes=volume.size_bytes,
+                name=f"{volume.id} {volume.host} {volume.storage_class}",
+            )  # fmt: skip
+            standing = have.get(wanted.key)
+            yield standing if standing is not None and standing.memory_bytes == volume.size_bytes else wanted
     if workload in draft.anycast:
         yield have.get((workload, "anycast", "")) or replace(plain, item="anycast")
         if about.local_only:

@@ -31,6 +31,7 @@ class Period:
     stack_id: str
     slug: str
     item: Item
+    name: str = ""
     cpu_millis: int
     memory_bytes: int
     begun_at: float
@@ -40,8 +41,8 @@ class Period:
 
 @dataclass(slots=True, kw_only=True)
 class Used:
-    """Of one workload. `seconds`: by item, of all its instances together. `unpriced_s`: of instances that fitted no
-    size of the book then.
+    """Of one workload. `seconds`: by item, of all its instances together. `gib_seconds`: of its volumes, seconds times
+    their sizes. `unpriced_s`: of instances that fitted no size of the book then.
     """
 
     workload_id: str
@@ -50,6 +51,7 @@ class Used:
     running: int = 0
     seconds: dict[Item, Decimal] = field(default_factory=dict)
     costs: dict[str, Decimal] = field(default_factory=dict)
+    gib_seconds: Decimal = Decimal(0)
     unpriced_s: Decimal = Decimal(0)
 
 
@@ -62,7 +64,9 @@ def used(periods: Iterable[Period], books: Sequence[tuple[float, PriceBook]]) ->
         sums.running += one.runs and one.item == "instance"
         for seconds, book in _parts(one, books):
             sums.seconds[one.item] = sums.seconds.get(one.item, Decimal(0)) + seconds
-            hourly = item_hourly(book, one.item, one.cpu_millis, one.memory_bytes)
+            if one.item == "volume":
+                sums.gib_seconds += seconds * one.memory_bytes / 2**30
+            hourly = item_hourly(book, one.item, one.cpu_millis, one.memory_bytes, one.name)
             if hourly is None:
                 sums.unpriced_s += seconds
             else:
@@ -101,7 +105,7 @@ class Metering:
             texts = link.execute(select(schema.price_books).order_by(schema.price_books.c.at)).all()
         periods = (
             Period(
-                workload_id=r["workload_id"], stack_id=r["stack_id"], slug=r["slug"], item=r["item"],
+                workload_id=r["workload_id"], stack_id=r["stack_id"], slug=r["slug"], item=r["item"], name=r["name"],
                 cpu_millis=r["cpu_millis"], memory_bytes=r["memory_bytes"], begun_at=max(r["begun_at"], since),
                 ended_at=until if r["ended_at"] is None else min(r["ended_at"], until), runs=r["ended_at"] is None,
             )

@@ -135,15 +135,23 @@ def size_for(cpu_millis: int, memory_bytes: int, book: PriceBook) -> Size | None
     return next((s for s in book.sizes if cpu_millis <= s.cpu_millis and memory_bytes <= s.memory_bytes), None)
 
 
-def item_hourly(book: PriceBook, item: str, cpu_millis: int, memory_bytes: int) -> Decimal | None:
-    """The price of what is metered; None: an instance that fits no size of this book."""
+def item_hourly(book: PriceBook, item: str, cpu_millis: int, memory_bytes: int, name: str = "") -> Decimal | None:
+    """The price of what is metered; None: an instance that fits no size of this book. Of a volume `memory_bytes` is its
+    size, and its storage class the last word of `name`.
+    """
     match item:
+        case "volume":
+            return _volume_hourly(book, memory_bytes, name.rpartition(" ")[2])
         case "anycast":
             return book.anycast_hourly
         case "prefix":
             return book.local_only_hourly
     size = size_for(cpu_millis, memory_bytes, book)
     return size.hourly if size is not None else None
+
+
+def _volume_hourly(book: PriceBook, size_bytes: int, storage_class: str) -> Decimal:
+    return Decimal(size_bytes) / 2**30 * book.volume_gib(storage_class) / book.hours_per_month
 
 
 def size_of(workload: Workload, book: PriceBook) -> Size:
@@ -171,7 +179,7 @@ def quote(workload: Workload, book: PriceBook) -> Quote:
     count = sum(t.replicas * len(t.cities) for t in workload.targets)
     for claim in workload.volumes:
         gib = Decimal(claim.size_bytes) / 2**30
-        unit = gib * book.volume_gib(claim.storage_class) / book.hours_per_month
+        unit = _volume_hourly(book, claim.size_bytes, claim.storage_class)
         rows.append((f"volume {claim.slug} ({gib:.4g} GiB, {claim.storage_class})", count, unit))
     if workload.anycast:
         rows.append(("anycast address", 1, book.anycast_hourly))

@@ -21,6 +21,7 @@ class WorkloadUsage(Answer):
     instance_hours: float
     anycast_hours: float = left_out("an anycast address was held so long")
     prefix_hours: float = left_out("a covering prefix of its own was held so long")
+    volume_gib_hours: float = left_out("GiB of its volumes times the hours for which they were there")
     unpriced_hours: float = left_out("instances that fitted no size of the price book then ran so long")
     costs: Costs
 
