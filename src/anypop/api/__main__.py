@@ -2,6 +2,7 @@
 
     python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE]
     [--prices FILE] [--lab DIR] [--graph DIR] [--client-file FILE] [--public-name NAME]
+    [--certificate FILE --key FILE]
 
 Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2. A worker
 process of control imports this module again, and must not load all of control with it: hence the late imports.
@@ -29,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--state", type=Path, required=True, metavar="DIR", help="folder of the store, the certificates and the tokens"
     )
     options.add_argument(
-        "--listen", action="append", required=True, metavar="[netns=NAME,]HOST:PORT", help="where to listen; repeatable"
+        "--listen",
+        action="append",
+        required=True,
+        metavar="[own-ca,][netns=NAME,]HOST:PORT",
+        help="where to listen; repeatable",
     )
     options.add_argument(
         "--network", type=Path, metavar="FILE", help="the operator's network (YAML); replaces the stored one"
@@ -64,9 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         type=listen.public_name,
-        metavar="NAME",
+        metavar="[own-ca,]NAME",
         help="a further name or address that clients know it by, for its certificate; repeatable",
     )
+    options.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="the certificate of each --public-name, then those that signed it",
+    )
+    options.add_argument("--key", type=Path, metavar="FILE", help="the private key of --certificate")
     given = options.parse_args(argv)
     bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
@@ -87,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 answers_at=given.answers_at,
                 certificate_days=given.certificate_days,
                 public_names=tuple(given.public_name),
+                certificate=given.certificate,
+                key=given.key,
                 bounds=bounds,
             )
         )

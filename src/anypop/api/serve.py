@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,13 +25,14 @@ from urllib.parse import urlsplit
 import uvicorn
 import yaml
 
-from anypop.api import door, listen
+from anypop.api import certificates, door, listen
 from anypop.api.app import make_app
 from anypop.api.connection import Connection
 from anypop.api.context import Platform
 from anypop.api.graphs import Graphs
 from anypop.api.landings import keep_looking
 from anypop.api.server import Server
+from anypop.api.tls import Contexts
 from anypop.control import acts, ca, collector
 from anypop.control.accounts import Accounts
 from anypop.control.acts import Act
@@ -46,7 +46,7 @@ from anypop.control.store import Store, open_store
 from anypop.control.usage import Metering
 from anypop.host import log_files
 from anypop.model.errors import WorldError
-from anypop.model.names import CityCode
+from anypop.model.names import OWN_CA, CityCode
 from anypop.model.network import Network, network_from
 from anypop.model.steady import SteadyClock
 from anypop.model.streams import LARGEST_FRAME
@@ -57,13 +57,12 @@ log = logging.getLogger("anypop.api")
 
 # Whoever may start control may do what its command line says.
 STARTED = Act(actor="control", operator=True, operation="start")
-RENEWAL_CHECK_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder, `graph`
-    the one of graph.yaml (None: the state folder).
+    the one of graph.yaml (None: the state folder). `certificate` and `key`: files of the public certificate.
     """
 
     state: Path
@@ -77,6 +76,8 @@ class Settings:
     answers_at: str = ""
     certificate_days: float = 90
     public_names: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 def serve(settings: Settings) -> None:
@@ -84,6 +85,7 @@ def serve(settings: Settings) -> None:
     os.umask(0o077)
     collector.seldom()
     door.Door.bounds = door.prepare(settings.bounds)
+    public = certificates.public_of(settings.public_names, certificate=settings.certificate, key=settings.key)
     with _in_words(f"use the folder {settings.state}"):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
@@ -93,7 +95,7 @@ def serve(settings: Settings) -> None:
         ]
         store = open_store(settings.state, answers_at=settings.answers_at or _address(settings, sockets))
         try:
-            deposed = asyncio.run(_run(settings, store, sockets))
+            deposed = asyncio.run(_run(settings, store, sockets, public))
         finally:
             store.close()
     if deposed:
@@ -126,7 +128,7 @@ def _only_one(state: Path) -> Iterator[None]:
         yield
 
 
-async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -> bool:
+async def _run(settings: Settings, store: Store, sockets: list[socket.socket], public: certificates.Public) -> bool:
     """Whether it ended since another control is the active one."""
     wanted = _network(settings.network)
     clock = SteadyClock(time.time, time.monotonic)
@@ -147,6 +149,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
         renew = partial(_certificate, settings, store)
         with _in_words(f"keep certificates in {settings.state}"):
             credentials = renew()
+        contexts = Contexts(credentials, public.shown)
         platform = Platform(
             core=core,
             accounts=accounts,
@@ -164,31 +167,18 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
             _attach_lab(platform, settings.lab)
             with acts.acting(replace(STARTED, at=clock())):
                 _bootstrap(settings, accounts, credentials, sockets)
-        config = uvicorn.Config(
-            make_app(platform),
-            http=Connection,
-            ssl_certfile=str(credentials.certificate),
-            ssl_keyfile=str(credentials.key),
-            ssl_ca_certs=str(credentials.ca),
-            ssl_cert_reqs=ssl.CERT_OPTIONAL,  # agents that have joined show one, and nobody else need
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="websockets-sansio",
-            ws_max_size=LARGEST_FRAME + 1,
-            ws_per_message_deflate=False,
-            server_header=False,
-            timeout_keep_alive=75,  # above an agent's longest wait, so that its connection lives from poll to poll
-            timeout_graceful_shutdown=1,
+        server = Server(
+            _config(platform), core, [contexts.own if p.own_ca else contexts.named for p in settings.listen]
         )
-        server = Server(config, core)
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         # the table of cities takes 60 ms to read
         warm = asyncio.create_task(asyncio.to_thread(location, CityCode("LHR")))
         beside = [
-            asyncio.create_task(_keep_certificate(config, renew)),
+            asyncio.create_task(certificates.keep_own(contexts, renew)),
             asyncio.create_task(_keep_logs_small(settings.lab)),
         ]
+        if public.keeper is not None:
+            beside.append(asyncio.create_task(public.keeper.keep(certificates.telling(platform))))
         if store.lease is not None:
             if not active:
                 platform.standby = Standby(core, accounts, store.lease)
@@ -209,6 +199,22 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket]) -
     finally:
         await core.stop()
     return server.deposed
+
+
+def _config(platform: Platform) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(platform),
+        http=Connection,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_FRAME + 1,
+        ws_per_message_deflate=False,
+        server_header=False,
+        timeout_keep_alive=75,  # above an agent's longest wait, so that its connection lives from poll to poll
+        timeout_graceful_shutdown=1,
+    )
 
 
 async def _keep_logs_small(lab: Path | None) -> None:
@@ -289,22 +295,13 @@ def _prices(path: Path | None, store: Store) -> str:
 
 
 def _certificate(settings: Settings, store: Store) -> ca.Credentials:
-    names = [*ca.local_names(), *(place.host for place in settings.listen), *settings.public_names]
-    if settings.answers_at and (named := urlsplit(settings.answers_at).hostname):
-        names.append(named)
+    named = [name.removeprefix(OWN_CA) for name in settings.public_names]
+    names = [*ca.local_names(), *(place.host for place in settings.listen), *named]
+    if settings.answers_at and (answers := urlsplit(settings.answers_at).hostname):
+        names.append(answers)
     if store.lease is not None:
         shared_authority(settings.state, store, datetime.now(UTC))
     return ca.ensure(settings.state, names, now=datetime.now(UTC))
-
-
-async def _keep_certificate(config: uvicorn.Config, renew: partial[ca.Credentials]) -> None:
-    """A process that runs for a year must not outlive its certificate: new connections get the new one."""
-    while True:
-        await asyncio.sleep(RENEWAL_CHECK_S)
-        made = await asyncio.to_thread(renew)
-        if made.renewed and config.ssl is not None:
-            config.ssl.load_cert_chain(made.certificate, made.key)
-            log.info("the server's certificate was renewed")
 
 
 def _attach_lab(platform: Platform, folder: Path | None) -> None:

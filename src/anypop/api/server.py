@@ -8,7 +8,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import uvicorn
@@ -27,11 +28,14 @@ GOODBYE_S = 2.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but a signal first wakes everyone who waits for news, and ends the process with code 0."""
+    """uvicorn, but a signal first wakes everyone who waits for news, and ends the process with code 0. `contexts`: of
+    TLS, one for each socket that it will be given.
+    """
 
-    def __init__(self, config: uvicorn.Config, core: Core) -> None:
+    def __init__(self, config: uvicorn.Config, core: Core, contexts: Sequence[ssl.SSLContext]) -> None:
         super().__init__(config)
         self._core = core
+        self._contexts = contexts
         self.deposed = False
 
     def depose(self) -> None:
@@ -49,21 +53,17 @@ class Server(uvicorn.Server):
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
-        if self.config.ssl is not None:
-            # Nobody resumes a session here; and a ticket that comes while a client's two threads begin to read and to
-            # write can cost what is written (OpenSSL allows one at a time).
-            self.config.ssl.num_tickets = 0
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(
                 made,
                 sock=place,
-                ssl=self.config.ssl,
+                ssl=context,
                 backlog=self.config.backlog,
                 ssl_handshake_timeout=HANDSHAKE_S,
                 ssl_shutdown_timeout=GOODBYE_S,
             )
-            for place in sockets or []
+            for place, context in zip(sockets or [], self._contexts, strict=True)
         ]
         self.started = True
         for place in sockets or []:

@@ -8,6 +8,7 @@ import difflib
 import ipaddress
 import os
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,10 +75,28 @@ def register(root: typer.Typer) -> None:
                 help="Of a new platform: a further name that clients know it by, for its certificate. Repeatable.",
             ),
         ] = None,
+        certificate: Annotated[
+            Path | None,
+            typer.Option(
+                "--certificate",
+                metavar="FILE",
+                help="Of a new platform: the certificate of each --public-name, then those that signed it.",
+            ),
+        ] = None,
+        key: Annotated[
+            Path | None,
+            typer.Option("--key", metavar="FILE", help="Of a new platform: the private key of --certificate."),
+        ] = None,
     ) -> None:
         """Start an internet and the platform on this machine (as root); what runs already is left alone."""
-        from anypop.lab import platform  # noqa: PLC0415 - see above
+        from anypop.control import public_certificate  # noqa: PLC0415 - see above
+        from anypop.lab import platform  # noqa: PLC0415
 
+        names = tuple(public_name or ())
+        files = public_certificate.files_of(certificate, key, names)
+        if files is not None:
+            wanted = public_certificate.real(names)
+            public_certificate.read(files.certificate, files.key, wanted, now=datetime.now(UTC))
         place = platform.up(
             _readable(topology or article()),
             state=call.folder,
@@ -85,7 +104,8 @@ def register(root: typer.Typer) -> None:
             api_port=port,
             registry_port=registry_port,
             supervised=not unsupervised,
-            public_names=tuple(public_name or ()),
+            public_names=names,
+            certificate=(files.certificate, files.key) if files is not None else None,
             progress=lambda step: call.screen.note(f"starting: {step}"),
         )
         again = called() + (f" --state {place.state}" if place.state != platform.DEFAULT_STATE else "")

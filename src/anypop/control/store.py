@@ -123,6 +123,11 @@ class Store:
         with self.writing(noted=noted):
             pass
 
+    def tell(self, events: Sequence[Event], *, at: float) -> None:
+        """Append events that are of no step of the state. Raises `WorldError`."""
+        with self.writing() as link:
+            _append(link, events, at, "")
+
     def prepare(self, folder: Path) -> None:
         """Migrate, and seal what an earlier version left readable: the work of the active control alone. Raises
         `WorldError`.

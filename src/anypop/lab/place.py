@@ -22,7 +22,8 @@ class Platform:
     from every PoP.
 
     `hosts`: by their names; the only host of a PoP is called like its city. `supervised`: a supervisor starts anew what
-    dies. `public_names`: further ones for control's certificate.
+    dies. `public_names`: further ones for control's certificate; `certificate` and `key`: files for those that are real
+    (empty: none).
     """
 
     state: Path
@@ -34,6 +35,8 @@ class Platform:
     hosts: tuple[str, ...]
     supervised: bool = True
     public_names: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
 
     @property
     def api(self) -> str:

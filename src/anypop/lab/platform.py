@@ -27,7 +27,7 @@ from anypop.lab.until import until
 from anypop.model import codec
 from anypop.model.confinement import InstanceRules
 from anypop.model.errors import Invalid, Problem, WorldError
-from anypop.model.names import is_public_name
+from anypop.model.names import OWN_CA, is_public_name
 
 __all__ = ["DEFAULT_STATE", "LAB_READY", "Platform", "down", "find", "up"]
 
@@ -49,16 +49,18 @@ def up(
     progress: Progress,
     supervised: bool = True,
     public_names: tuple[str, ...] = (),
+    certificate: tuple[Path, Path] | None = None,
 ) -> Platform:
     """Start everything that does not run yet. Of a new platform: `supervised`, whether what dies is started anew;
-    `public_names`, further names that control's certificate has. Raises `Invalid` with every problem found,
+    `public_names`, further names that control's certificate has; `certificate`: files for the real ones, and of their
+    key. Raises `Invalid` with every problem found,
     `WorldError` when a part does not start.
     """
     topology = load(topology_file.read_text(), name=str(topology_file))
     wrong = [
         Problem(path="public_name", message=f"{name!r} is neither a host name nor an address")
         for name in public_names
-        if not is_public_name(name)
+        if not is_public_name(name.removeprefix(OWN_CA))
     ]
     if found := [*build.prefix_problems(prefix), *wrong, *preflight.problems()]:
         raise Invalid(found)
@@ -69,7 +71,7 @@ def up(
         if place is None:
             place = _claim(
                 topology_file, topology, state=state, prefix=prefix, api_port=api_port,
-                registry_port=registry_port, supervised=supervised, public_names=public_names,
+                registry_port=registry_port, supervised=supervised, public_names=public_names, certificate=certificate,
             )  # fmt: skip
         elif not place.dead() and build.attach(state / "lab").whole() and _has_image(place):
             raise WorldError(
@@ -171,7 +173,7 @@ def _take_down(place: Platform, *, progress: Progress, purge: bool) -> None:
 
 def _claim(
     topology_file: Path, topology: Topology, *, state: Path, prefix: str, api_port: int, registry_port: int,
-    supervised: bool, public_names: tuple[str, ...],
+    supervised: bool, public_names: tuple[str, ...], certificate: tuple[Path, Path] | None,
 ) -> Platform:  # fmt: skip
     """Write down what is about to be started, before anything is, so that `down` can find it whatever happens."""
     ports = {"port": api_port, "registry_port": registry_port}
@@ -194,6 +196,8 @@ def _claim(
         hosts=tuple(name for pop in topology.own.pops for name in address.host_names(pop)),
         supervised=supervised,
         public_names=public_names,
+        certificate=str(certificate[0].absolute()) if certificate else "",
+        key=str(certificate[1].absolute()) if certificate else "",
     )
     for part in ("run", "log", "pops"):
         (state / part).mkdir(exist_ok=True, mode=0o700)

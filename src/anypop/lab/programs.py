@@ -147,6 +147,8 @@ def _control(place: Platform) -> list[str]:
     argv += ["--listen", f"netns={place.prefix}-mgmt,{CONTROL_ADDRESS}:{CONTROL_PORT}"]
     argv += ["--network", str(state / "network.yaml"), "--lab", str(state / "lab"), "--graph", str(state)]
     argv += [part for name in place.public_names for part in ("--public-name", name)]
+    if place.certificate:
+        argv += ["--certificate", place.certificate, "--key", place.key]
     return [*argv, "--client-file", str(state / "client.json")]
 
 

@@ -17,6 +17,7 @@ CityCode = NewType("CityCode", str)  # IATA, upper case: LHR
 HostName = NewType("HostName", str)  # LHR for the only host of a PoP, LHR-1 and LHR-2 where there are several
 
 LONGEST_LABEL = 63
+OWN_CA = "own-ca,"  # before a name or an address: of the platform's own authority, whatever others there are
 SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
