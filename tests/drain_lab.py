@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -172,10 +173,10 @@ def own(net: Netlink, one: Incarnation) -> None:
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def made_in(space: str, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+def made_in(space: str, family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
     """A socket of that namespace, wherever it is used."""
     with netns.inside(space):
-        made = socket.socket(family, kind)
+        made = socket.socket(family, kind, protocol)
     made.setblocking(False)
     return made
 
@@ -276,6 +277,37 @@ class Client:
         """The server closes first."""
         await self.hear_the_end()
         self.sock.close()
+
+
+@contextlib.contextmanager
+def dropped(rule: str, table: str = "t", *, space: str = CLIENT) -> Iterator[None]:
+    """What is sent from there and this rule of nftables drops; by default, what the client sends."""
+    process.run(
+        netns.command(space, "nft", "-f", "-"),
+        stdin=f"table inet {table} {{ chain c {{ type filter hook output priority 0; {rule}; }}; }}",
+    )
+    try:
+        yield
+    finally:
+        process.run(netns.command(space, "nft", "delete", "table", "inet", table))
+
+
+FIN, PSH, ACK = 0x01, 0x08, 0x10
+
+
+def segment(space: str, source: tuple[Address, int], to: tuple[Address, int], flags: int, data: bytes = b"") -> None:
+    """One TCP segment of a connection that nobody knows."""
+    (here, port), (there, other) = source, to
+    pseudo = here.packed + there.packed + struct.pack("!LL", 20 + len(data), socket.IPPROTO_TCP)
+    words = struct.pack("!HHLLBBHHH", port, other, 1, 1, 5 << 4, flags, 1024, 0, 0) + data
+    total = sum(struct.unpack(f"!{(len(pseudo + words) + 1) // 2}H", pseudo + words + bytes(len(words) % 2)))
+    total = (total & 0xFFFF) + (total >> 16)
+    check = ~(total + (total >> 16)) & 0xFFFF
+    with made_in(
+        space, socket.AF_INET if here.version == 4 else socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_TCP
+    ) as raw:
+        raw.bind((str(here), 0))
+        raw.sendto(words[:16] + struct.pack("!H", check) + words[18:], (str(there), 0))
 
 
 @dataclass

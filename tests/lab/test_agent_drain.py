@@ -34,6 +34,7 @@ from tests.drain_lab import (
     Load,
     answer_all,
     balance,
+    dropped,
     fresh,
     made_in,
     own,
@@ -464,19 +465,6 @@ def test_a_client_that_a_full_queue_did_not_take_is_there(net: Netlink) -> None:
         return list(said)
 
     assert asyncio.run(scenario()) == ["old"] * 5
-
-
-@contextlib.contextmanager
-def dropped(rule: str, table: str = "t") -> Iterator[None]:
-    """What the client sends and this rule of nftables drops."""
-    process.run(
-        netns.command(CLIENT, "nft", "-f", "-"),
-        stdin=f"table inet {table} {{ chain c {{ type filter hook output priority 0; {rule}; }}; }}",
-    )
-    try:
-        yield
-    finally:
-        process.run(netns.command(CLIENT, "nft", "delete", "table", "inet", table))
 
 
 @contextlib.contextmanager

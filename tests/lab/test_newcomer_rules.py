@@ -98,6 +98,34 @@ def test_a_half_goes_to_the_newcomer_and_stays_there(net: Netlink, version: int)
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_port_of_an_ended_connection_leads_nobody_to_one_that_leaves(net: Netlink, version: int) -> None:
+    """Who gets no new flows may be leaving: a connection from a port that it served before is new like any other. Where
+    it gets them, the next one from there goes where that one went; and what has not ended stays in any case.
+    """
+    ports = (41001, 41002, 41003)
+
+    async def scenario() -> None:
+        async with serving(old=OLD.space, new=NEW.space):
+            await load(net, 10_000)
+            stays, again, leaves = [await Client(ANYCAST[version], port=port).open() for port in ports]
+            await again.end()
+            await leaves.end()
+            again = await Client(ANYCAST[version], port=ports[1]).open()
+            await load(net, 0)
+            later = await Client(ANYCAST[version], port=ports[2]).open()
+            assert [c.server for c in (stays, again, leaves, later)] == ["new", "new", "new", "old"]
+            assert all([await flow.is_whole() for flow in (stays, again, later)])
+            for flow in (stays, again, later):
+                await flow.end()
+            last = [await Client(ANYCAST[version], port=port).open() for port in ports]
+            assert {flow.server for flow in last} == {"old"}
+            for flow in last:
+                flow.sock.close()
+
+    asyncio.run(scenario())
+
+
 def test_what_was_loaded_is_known_again_and_goes_without_a_trace(net: Netlink) -> None:
     """Also a rule or a chain that somebody has taken away is missed."""
 

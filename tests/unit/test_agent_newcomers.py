@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anypop.agent.act.network.newcomer_rules import render, whose
+from anypop.agent.decide.backbone import LINGER
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.elements import Entry, Joining, Member
 from anypop.agent.decide.newcomers import LEARN_S, LOOK_S, WHOLE, joinings_for
@@ -214,16 +215,49 @@ def test_other_hosts_get_ways_too_and_what_came_by_a_tunnel_never_goes_to_one() 
     assert parts(served, Entry.TUNNEL) == {key(1): pytest.approx(1 / 2, abs=0.001)}
 
 
-def test_a_host_that_lingers_is_due_nothing() -> None:
+def lingering(*, old: int = 821) -> FakeHost:
+    """One of two other hosts serves no more, and so many of the buckets are busy with its flows."""
     host = FakeHost(offers={AMS.address: {A: 1}, AMS2.address: {A: 1}})
     host.obey(joined(replace(order(1, instance(0)), instances=()), AMS, AMS2))
     settle(host)
     host.offers[AMS2.address] = {A: 0}
     work(host)
     assert {m.peer: m.weight for m in host.groups[A]} == {AMS.address: 100, AMS2.address: 1}
-    host.buckets[A, C] = {("", AMS.address): 200, ("", AMS2.address): 821}
+    host.buckets[A, C] = {("", AMS.address): 1021 - old, ("", AMS2.address): old}
+    work(host)
+    return host
+
+
+def test_a_host_that_lingers_gets_no_new_flow() -> None:
+    """While its buckets are busy all new ones go by a way to the other; then by the buckets again, and the way goes
+    with the last of its flows.
+    """
+    host = lingering()
+    assert parts(host) == {str(AMS.address): 1.0}
+    host.remembered[A, FIRST] = True
+    host.buckets[A, C] = {("", AMS.address): 1021, ("", AMS2.address): 0}
     work(host)
     assert parts(host) == {}
+    assert [j.slots for j in host.joinings] == [(FIRST,)]
+    host.remembered[A, FIRST] = False
+    work(host)
+    assert (host.newcomers, host.joinings) == ({}, ())
+    assert lingering(old=0).newcomers == {}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_while_one_lingers_each_other_has_its_share_of_all_new_flows(count: int) -> None:
+    """All of them together, to the last one of 10,000; nothing is left to the buckets."""
+    host, last = lingering(), replace(AMS2, address=IPv4Address("10.77.0.99"))
+    others = [("", IPv4Address(f"10.77.1.{n}")) for n in range(count)]
+    members = tuple(Member(short="", peer=peer) for _, peer in others)
+    group = (*members, Member(short="", peer=last.address, weight=LINGER))
+    ways = {FIRST + n: member for n, member in enumerate(members)}
+    buckets = {(A, C): dict.fromkeys(others, 100) | {("", last.address): 50}}
+    facts = host.facts(newcomers={A: ways}, balanced={A: group}, buckets=buckets)
+    (joining,) = joinings_for(facts, host.now)
+    assert sum(part for _, part in joining.parts) == WHOLE
+    assert {round(part * count / WHOLE, 2) for _, part in joining.parts} == {1.0}
 
 
 def test_flows_of_udp_that_were_there_before_stay_for_a_minute() -> None:

@@ -4,6 +4,8 @@ In: `Facts`, the time; how many buckets each member of a group has that the kern
 that members get or lose, and what becomes of each address's flows (`Joining`). No bucket is moved: a part of the new
 flows goes to the newcomer by a way of its own, is remembered, and goes on there. As its buckets come, the part becomes
 less; when it has them the part is nothing, and the way stays for the flows that took it, until the last one ends.
+Where another host is to get no new flows and has buckets that are busy, all others get ways, and new flows go by these
+alone.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +38,7 @@ def ways(address: Address, wanted: Collection[Member], facts: Facts) -> list[Ste
     stay, steps, left = {m.who for m in wanted}, list[Step](), dict[int, Member]()
     for slot, member in sorted(there.items()):
         done = seen.remembered is not None and not seen.remembered.get((address, slot))
-        if member.who not in stay or (done and not _lacks(address, member.who, ENOUGH, facts)):
+        if member.who not in stay or (done and not _needs_way(address, member.who, ENOUGH, facts)):
             steps.append(DropNewcomer(address=address, slot=slot))
         else:
             left[slot] = member
@@ -45,7 +47,7 @@ def ways(address: Address, wanted: Collection[Member], facts: Facts) -> list[Ste
     # flows that are remembered by a slot would follow whoever has it next
     taken = there.keys() | {slot for a, slot in seen.remembered if a == address}
     for one in wanted:
-        if one.who not in {m.who for m in left.values()} and _lacks(address, one.who, TOO_FEW, facts):
+        if one.who not in {m.who for m in left.values()} and _needs_way(address, one.who, TOO_FEW, facts):
             free = (slot for slot in NEWCOMER_SLOTS if slot not in taken)
             if (chosen := next(free, None)) is not None:
                 taken |= {chosen}
@@ -82,9 +84,17 @@ def _parts(address: Address, entry: Entry, slots: Mapping[int, Who], facts: Fact
     """What goes beside the buckets, so that a newcomer has its share by both together.
 
     Who is due f and has s of the buckets gets d beside them and (1 - D) s by them, where D is all that goes beside
-    them: d = f - (1 - D) s, and so D = (F - S) / (1 - S) with the sums of f and s.
+    them: d = f - (1 - D) s, and so D = (F - S) / (1 - S) with the sums of f and s. While somebody lingers nothing goes
+    by the buckets, but where not everybody has a way.
     """
     shares = _shares(address, entry, facts)
+    if _lingers(address, entry, facts):
+        at = Fraction(0)
+        for slot, who in slots.items():
+            before, at = round(WHOLE * at), at + shares.get(who, (Fraction(0), Fraction(0)))[0]
+            if part := round(WHOLE * at) - before:
+                yield slot, part
+        return
     those = {slot: shares[who] for slot, who in slots.items() if who in shares and _is_less(shares[who], ENOUGH)}
     stepped = {slot: (due, Fraction(int(STEPS * has / due), STEPS) * due) for slot, (due, has) in those.items()}
     all_due, all_has = (sum((pair[n] for pair in stepped.values()), Fraction(0)) for n in (0, 1))
@@ -96,10 +106,21 @@ def _parts(address: Address, entry: Entry, slots: Mapping[int, Who], facts: Fact
             yield slot, part
 
 
-def _lacks(address: Address, who: Who, enough: Fraction, facts: Facts) -> bool:
-    """Whether a member has less than that part of the buckets that are due to it, for any packets."""
-    shares = (_shares(address, entry, facts).get(who) for entry in (Entry.CLIENTS, Entry.TUNNEL))
-    return any(one is not None and _is_less(one, enough) for one in shares)
+def _needs_way(address: Address, who: Who, enough: Fraction, facts: Facts) -> bool:
+    """Whether a member has less than that part of the buckets that are due to it, for any packets; or others linger."""
+    for entry in (Entry.CLIENTS, Entry.TUNNEL):
+        one = _shares(address, entry, facts).get(who)
+        if one is not None and (_lingers(address, entry, facts) or _is_less(one, enough)):
+            return True
+    return False
+
+
+def _lingers(address: Address, entry: Entry, facts: Facts) -> bool:
+    """Whether another host that is to get no new flows has buckets. What it would answer them with may end in a moment;
+    under load its buckets do not fall idle.
+    """
+    counts, members = facts.observed.buckets.get((address, entry), {}), _groups(entry, facts).get(address, ())
+    return any(counts.get(m.who) for m in members if m.peer is not None and m.weight <= LINGER)
 
 
 def _is_less(share: tuple[Fraction, Fraction], enough: Fraction) -> bool:
@@ -112,7 +133,7 @@ def _shares(address: Address, entry: Entry, facts: Facts) -> Mapping[Who, tuple[
     counts, members = facts.observed.buckets.get((address, entry)), _groups(entry, facts).get(address, ())
     weights = {m.who: m.weight for m in members if m.weight > LINGER}
     buckets, whole = sum(counts.values()) if counts else 0, sum(weights.values())
-    if counts is None or not buckets or len(weights) < 2:
+    if counts is None or not buckets or (len(weights) < 2 and not _lingers(address, entry, facts)):
         return {}
     return {who: (Fraction(w, whole), Fraction(counts.get(who, 0), buckets)) for who, w in weights.items()}
 

@@ -15,13 +15,15 @@ from anypop.model.announce import Address
 
 BASE_CHAINS = ("prerouting", "output", "postrouting")
 KINDS = ("tcp4", "tcp6", "closed4", "closed6", "asked4", "asked6", "udp4", "udp6", "talking")
-"""The sets of each pin. `closed`: flows in which the incarnation has said its last; `asked`: those in which it has not
-acknowledged the client's last words, or has only answered the SYN; `talking`: is filled while UDP passes.
+"""The sets of each pin. `closed`: flows in which the incarnation has said its last, or which the client has reset;
+`asked`: those in which it has not acknowledged the client's last words, or has only answered the SYN; `talking`: is
+filled while UDP passes.
 """
 
 _FLOWS = 1 << 20  # most flows of one kind that are recorded; memory is used as they come
 _UDP_S = 120  # a UDP flow that is silent for longer is over (what connection tracking takes for one, too)
 _TALKING_S = 1
+_BARE = 120  # bytes of a packet that has no data, at most: headers of IP and TCP with all options
 _ASKED_S = 3  # a client sends again what was lost after 0.2 s, and then after twice the time before
 _AT_ONCE = 1000  # elements in one line
 _REST = ~DRAIN_MARK_MASK & 0xFFFF_FFFF
@@ -128,13 +130,15 @@ def _chains(pin: Pin) -> list[str]:
         to, by = f"{ip} daddr {{ {own} }}", f"{ip} saddr {{ {own} }}"
         delivered += [
             f"{to} tcp flags & (fin | syn | rst | ack) == syn {tcp} @{tcps} update @{asked} {{ {tcp} }}",
+            f"{to} tcp flags & rst != 0 add @{closed} {{ {tcp} }} return",
+            f"{to} tcp flags & (syn | rst | psh | ack) == ack meta length <= {_BARE} return",
             f"{to} tcp flags & (syn | ack) != syn add @{tcps} {{ {tcp} }}",
             f"{to} tcp flags & (syn | rst | psh) == psh {tcp} != @{closed} update @{asked} {{ {tcp} }}",
             f"{to} update @{udps} {{ {udp} }} update @{talking} {{ meta l4proto }}",
         ]
         sent += [
             f"{by} tcp flags & (syn | ack) == syn | ack {tcp_back} != @{tcps} update @{asked} {{ {tcp_back} }}",
-            f"{by} add @{tcps} {{ {tcp_back} }}",
+            f"{by} tcp flags & (fin | rst) == 0 add @{tcps} {{ {tcp_back} }}",
             f"{by} tcp flags & syn == 0 delete @{asked} {{ {tcp_back} }}",
             f"{by} tcp flags & (fin | rst) != 0 add @{closed} {{ {tcp_back} }}",
             f"{by} update @{udps} {{ {udp_back} }} update @{talking} {{ meta l4proto }}",

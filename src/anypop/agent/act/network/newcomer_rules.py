@@ -32,7 +32,7 @@ _BEGINS, _GOES_ON = "tcp flags & (fin | syn | rst | ack) == syn", "tcp flags & (
 _COMMON = {"ended": _ENDED_S, "begun": _AGAIN_S, "stay": _UDP_S}
 _OWN = {"tcp": _QUIET_S, "udp": _UDP_S}
 _NAME = re.compile(r"(?:tcp|udp)_([0-9a-f]{2})_([0-9a-f]{8}|[0-9a-f]{32})")
-_VERSION = 1  # of the rules themselves
+_VERSION = 2  # of the rules themselves
 
 
 def name_of(joinings: Sequence[Joining]) -> str:
@@ -123,7 +123,12 @@ def _by_address(version: int, joinings: Iterable[Joining], entry: Entry) -> list
 def _rules(joining: Joining) -> Iterator[str]:
     address, v = joining.address, joining.address.version
     tcp, udp = _flow(v, "tcp"), _flow(v, "udp")
+    leads = {slot for slot, _ in joining.parts}
     for slot in joining.slots:
+        if slot not in leads:
+            # the old port of a connection that has ended begins another one: whoever gets no new ones may be leaving
+            own = _set("tcp", address, slot)
+            yield f"{_BEGINS} {tcp} @{own} {tcp} @ended{v} delete @ended{v} {{ {tcp} }} delete @{own} {{ {tcp} }}"
         for kind, flow in (("tcp", tcp), ("udp", udp)):
             yield f"{flow} @{_set(kind, address, slot)} goto {_chain_of('on', address, slot)}"
     yield f"{_GOES_ON} accept"
@@ -149,8 +154,9 @@ def _goes_on(address: Address, slot: int) -> list[str]:
     own, own_udp = _set("tcp", address, slot), _set("udp", address, slot)
     return [
         _mark(slot),
-        # the old port of a connection that has ended begins another one, which goes where that one went
-        f"{_BEGINS} {tcp} @ended{v} delete @ended{v} {{ {tcp} }}",
+        # the old port of a connection that has ended begins another one, which goes where that one went: for a while
+        # again, however little was left of the time of the other
+        f"{_BEGINS} {tcp} @ended{v} delete @ended{v} {{ {tcp} }} update @{own} {{ {tcp} timeout {_BEGINS_S}s }} accept",
         f"{_BEGINS} accept",
         f"tcp flags & (fin | rst) != 0 update @ended{v} {{ {tcp} }}",
         f"{tcp} @ended{v} update @ended{v} {{ {tcp} }} update @{own} {{ {tcp} timeout {_ENDED_S}s }} accept",
