@@ -26,7 +26,7 @@ DEFAULT, MOST = 100, 1000
 _Same = Query(description="only this one, by its whole value")
 
 
-def filters_of(
+async def filters_of(
     *,
     account_id: Annotated[str, _Same] = "",
     actor: Annotated[str, _Same] = "",

@@ -102,7 +102,7 @@ class Platform:
         return found
 
 
-def platform_of(request: Request) -> Platform:
+async def platform_of(request: Request) -> Platform:
     found = request.app.state.platform
     assert isinstance(found, Platform)
     return found

@@ -28,7 +28,7 @@ LONGEST_NUMBER = 15  # digits
 NEVER = datetime(1, 1, 1, tzinfo=UTC)  # what clients written in Go send for a time that they were not given
 
 
-def parameters(
+async def parameters(
     *,
     follow: Annotated[str, Query(description="true: go on with what it says from now on, until it ends")] = "",
     previous: Annotated[str, Query(description="true: of the container's life before this one")] = "",

@@ -50,7 +50,7 @@ def _of(name: str) -> Any:
     return Query(alias=name, description=f"{', '.join(WORDS[name])}; the first is the default")
 
 
-def parameters(
+async def parameters(
     *,
     workload_id: Annotated[str, Query(description="id or slug; default: all of the stack")] = "",
     instance_name: Annotated[str, Query(description="of one instance")] = "",

@@ -24,7 +24,7 @@ _TERM = re.compile(
 )
 
 
-def page_query(
+async def page_query(
     first: Annotated[
         str,
         Query(

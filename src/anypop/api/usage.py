@@ -28,7 +28,7 @@ router = APIRouter(prefix="/anypop/v1", tags=["prices"])
 LATEST = 253_402_300_799.0  # the end of the year 9999
 
 
-def parameters(
+async def parameters(
     *,
     workload: Annotated[str, Query(description="id or slug of one, also of one that is gone")] = "",
     since: Annotated[str, Query(description="RFC 3339; default: since it is metered")] = "",
