@@ -105,7 +105,8 @@ class Lanes:
         return True
 
     def keep(self, book: ImageBook) -> None:
-        self.agent.host.memory = replace(self.agent.host.memory, book=book)
+        if book is not self.agent.host.memory.book:
+            self.agent.host.memory = replace(self.agent.host.memory, book=book)
         if book != self.agent.book and not self.agent.host.disk_full:
             self.agent.book = book
 

@@ -12,7 +12,8 @@ from anypop.agent.decide.steps import CreateContainer, RemoveContainer, SetSpeak
 from anypop.agent.ledger import Page
 from anypop.agent.naming import short
 from anypop.judge.verdict import FRESH_S
-from anypop.model.announce import Address
+from anypop.model.announce import Address, Prefix
+from anypop.model.network import Network
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.plan.evacuation import LEFT_BEHIND
@@ -26,10 +27,20 @@ if TYPE_CHECKING:
 REMEMBERED_S = 6.0  # three probes, a second apart each, and the time of a step: so late may a decision rest on what was
 
 
+_asked: list[tuple[Network, tuple[Prefix, ...]]] = []
+
+
+def _ours_of(network: Network) -> tuple[Prefix, ...]:
+    """What is ours in the network of this life, worked out once."""
+    if not _asked or _asked[0][0] is not network:
+        _asked[:] = [(network, network.ours())]
+    return _asked[0][1]
+
+
 def exports_only_what_is_ours(agent: "Agent", step: Step) -> None:
     """10: The speaker is told to export our own prefixes and nothing else."""
     if isinstance(step, SetSpeaker):
-        ours = agent.control.state.network.ours()
+        ours = _ours_of(agent.control.state.network)
         for export in step.config.exports:
             if not any(p.version == export.prefix.version and export.prefix.subnet_of(p) for p in ours):  # type: ignore[arg-type]
                 raise broken(10, exports_only_what_is_ours, f"{agent.host.name} would export {export.prefix}")

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from anypop.agent.decide import returning
 from anypop.agent.decide.elements import Export, SpeakerConfig
-from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.facts import Facts, text_of
 from anypop.model.announce import Announcement, Prefix
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
@@ -23,7 +23,7 @@ def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
     """The speaker's configuration as it should be now."""
     order, exports = facts.order, []
     known = {u.name for u in order.upstreams}
-    for key in sorted(facts.wanted.keys() | facts.exports.keys(), key=str):
+    for key in sorted(facts.wanted.keys() | facts.exports.keys(), key=_in_turn):
         export = _export(key, facts, now)
         if export is not None and export.upstream in known and not rests(key, facts, now):
             exports.append(export)
@@ -34,6 +34,11 @@ def speaker_for(facts: Facts, now: float) -> SpeakerConfig:
         backbone=replace(order.backbone, dials=()) if order.backbone is not None else None,
         own=(order.private4, order.private6, order.external4, order.external6) if order.backbone is not None else (),
     )  # fmt: skip
+
+
+def _in_turn(key: tuple[Prefix, str]) -> tuple[int, str, str]:
+    prefix, upstream = key
+    return prefix.version, text_of(prefix), upstream
 
 
 def rests(key: tuple[Prefix, str], facts: Facts, now: float) -> bool:
@@ -50,14 +55,14 @@ def rests(key: tuple[Prefix, str], facts: Facts, now: float) -> bool:
 
 def _has_calm_way(prefix: Prefix, facts: Facts, now: float) -> bool:
     uplinks = facts.observed.memory.uplinks
-    ways = (uplinks.get((name, prefix.version)) for told, name in facts.wanted if told == prefix)
+    ways = (uplinks.get((name, prefix.version)) for name in facts.ways_of.get(prefix, ()))
     return any(way is not None and way.up and not way.rests(now) for way in ways)
 
 
 def flaps_alone(prefix: Prefix, facts: Facts, now: float) -> bool:
     """Whether all ways by which a prefix could be announced here flap or are down, and one at least flaps."""
     uplinks = facts.observed.memory.uplinks
-    ways = [uplinks.get((name, prefix.version)) for told, name in facts.wanted if told == prefix]
+    ways = [uplinks.get((name, prefix.version)) for name in facts.ways_of.get(prefix, ())]
     return any(way is not None and way.rests(now) for way in ways) and not _has_calm_way(prefix, facts, now)
 
 

@@ -19,6 +19,7 @@ from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import instance_lane
 from anypop.agent.naming import device_group_of, short, sibling_number
 from anypop.model.announce import Address, Announcement, Mode, Prefix
+from anypop.model.names import HostName
 from anypop.model.order import Grant, InstanceOrder, Order
 from anypop.model.peering import UpstreamKind
 
@@ -31,8 +32,8 @@ def network_of(address: Address) -> Prefix:
     return ip_network(address)
 
 
-@lru_cache(maxsize=1 << 16)  # by it all external routes are sorted in each pass
-def _text_of(prefix: Prefix) -> str:
+@lru_cache(maxsize=1 << 16)  # by it all external routes and announcements are sorted in each pass
+def text_of(prefix: Prefix) -> str:
     return str(prefix)
 
 
@@ -43,16 +44,17 @@ class _Firewalls:
     """The rules follow from the order and from who leaves alone, and both stay the same for most passes."""
 
     def __init__(self) -> None:
-        self._last: tuple[Order, tuple[InstanceOrder, ...], Firewall] | None = None
+        # of a host: an agent's process has one, and one that simulates many lets them take turns
+        self._last: dict[HostName, tuple[Order, tuple[InstanceOrder, ...], Firewall]] = {}
 
     def of(self, order: Order, leaving: tuple[InstanceOrder, ...]) -> Firewall:
-        """Those of the last pass where nothing that they follow from is another object."""
-        if self._last is not None:
-            known, left, rules = self._last
+        """Those of the host's last pass where nothing that they follow from is another object."""
+        if (last := self._last.get(order.host)) is not None:
+            known, left, rules = last
             if known is order and len(left) == len(leaving) and all(a is b for a, b in zip(left, leaving, strict=True)):
                 return rules
         rules = firewall_for(order, {i.uid: i for i in (*leaving, *order.instances)}.values())
-        self._last = order, leaving, rules
+        self._last[order.host] = order, leaving, rules
         return rules
 
 
@@ -119,7 +121,7 @@ class Facts:
     def external(self) -> Mapping[str, tuple[Prefix, ...]]:
         """External routes that lead to a link, by its short name; sorted."""
         found: defaultdict[str, list[Prefix]] = defaultdict(list)
-        for prefix, owner in sorted(self.observed.external.items(), key=lambda item: _text_of(item[0])):
+        for prefix, owner in sorted(self.observed.external.items(), key=lambda item: text_of(item[0])):
             found[owner].append(prefix)
         return {key: tuple(prefixes) for key, prefixes in found.items()}
 
@@ -374,6 +376,14 @@ class Facts:
         return {(a.prefix, a.upstream): a for a in asked}
 
     @cached_property
+    def ways_of(self) -> Mapping[Prefix, tuple[str, ...]]:
+        """The upstreams to which each prefix is to be announced."""
+        found: defaultdict[Prefix, list[str]] = defaultdict(list)
+        for prefix, upstream in self.wanted:
+            found[prefix].append(upstream)
+        return {prefix: tuple(upstreams) for prefix, upstreams in found.items()}
+
+    @cached_property
     def edges(self) -> frozenset[str]:
         """Sessions with the PoP's own edge router, by name."""
         return frozenset(u.name for u in self.order.upstreams if u.kind is UpstreamKind.EDGE)
@@ -385,7 +395,7 @@ class Facts:
 
     @cached_property
     def wanted_prefixes(self) -> frozenset[Prefix]:
-        return frozenset(prefix for prefix, _ in self.wanted)
+        return frozenset(self.ways_of)
 
     @cached_property
     def _gates(self) -> Mapping[Prefix, frozenset[Address]]:

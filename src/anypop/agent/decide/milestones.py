@@ -29,7 +29,9 @@ def reached(facts: Facts, now: float) -> Times:
 
 def told(uid: str, times: Times) -> tuple[Reached, ...]:
     """As the report has them, in their order."""
-    own = times.get(uid, {})
+    own = times.get(uid)
+    if not own:
+        return ()
     return tuple(Reached(milestone=stone, at=own[stone]) for stone in Milestone if stone in own)
 
 

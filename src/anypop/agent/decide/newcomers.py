@@ -35,19 +35,21 @@ def ways(address: Address, wanted: Collection[Member], facts: Facts) -> list[Ste
     """
     seen = facts.observed
     there = seen.newcomers.get(address, {})
-    stay, steps, left = {m.who for m in wanted}, list[Step](), dict[int, Member]()
+    stay, steps, left = {m.who for m in wanted}, list[Step](), set[Who]()
+    still = _in_need(address, ENOUGH, facts) if there else frozenset[Who]()
     for slot, member in sorted(there.items()):
         done = seen.remembered is not None and not seen.remembered.get((address, slot))
-        if member.who not in stay or (done and not _needs_way(address, member.who, ENOUGH, facts)):
+        if member.who not in stay or (done and member.who not in still):
             steps.append(DropNewcomer(address=address, slot=slot))
         else:
-            left[slot] = member
+            left.add(member.who)
     if seen.remembered is None:
         return steps
     # flows that are remembered by a slot would follow whoever has it next
     taken = there.keys() | {slot for a, slot in seen.remembered if a == address}
+    needy = _in_need(address, TOO_FEW, facts)
     for one in wanted:
-        if one.who not in {m.who for m in left.values()} and _needs_way(address, one.who, TOO_FEW, facts):
+        if one.who in needy and one.who not in left:
             free = (slot for slot in NEWCOMER_SLOTS if slot not in taken)
             if (chosen := next(free, None)) is not None:
                 taken |= {chosen}
@@ -106,13 +108,14 @@ def _parts(address: Address, entry: Entry, slots: Mapping[int, Who], facts: Fact
             yield slot, part
 
 
-def _needs_way(address: Address, who: Who, enough: Fraction, facts: Facts) -> bool:
-    """Whether a member has less than that part of the buckets that are due to it, for any packets; or others linger."""
+def _in_need(address: Address, enough: Fraction, facts: Facts) -> frozenset[Who]:
+    """Who has less than that part of the buckets that are due to him, for any packets; all, while others linger."""
+    found = set[Who]()
     for entry in (Entry.CLIENTS, Entry.TUNNEL):
-        one = _shares(address, entry, facts).get(who)
-        if one is not None and (_lingers(address, entry, facts) or _is_less(one, enough)):
-            return True
-    return False
+        shares = _shares(address, entry, facts)
+        lingers = bool(shares) and _lingers(address, entry, facts)
+        found |= {who for who, one in shares.items() if lingers or _is_less(one, enough)}
+    return frozenset(found)
 
 
 def _lingers(address: Address, entry: Entry, facts: Facts) -> bool:
@@ -130,10 +133,12 @@ def _is_less(share: tuple[Fraction, Fraction], enough: Fraction) -> bool:
 
 def _shares(address: Address, entry: Entry, facts: Facts) -> Mapping[Who, tuple[Fraction, Fraction]]:
     """What part of the buckets is due to each member, and what it has; of a group that is balanced, nothing."""
-    counts, members = facts.observed.buckets.get((address, entry)), _groups(entry, facts).get(address, ())
-    weights = {m.who: m.weight for m in members if m.weight > LINGER}
-    buckets, whole = sum(counts.values()) if counts else 0, sum(weights.values())
-    if counts is None or not buckets or (len(weights) < 2 and not _lingers(address, entry, facts)):
+    counts = facts.observed.buckets.get((address, entry))
+    if not counts:
+        return {}
+    weights = {m.who: m.weight for m in _groups(entry, facts).get(address, ()) if m.weight > LINGER}
+    buckets, whole = sum(counts.values()), sum(weights.values())
+    if not buckets or (len(weights) < 2 and not _lingers(address, entry, facts)):
         return {}
     return {who: (Fraction(w, whole), Fraction(counts.get(who, 0), buckets)) for who, w in weights.items()}
 

@@ -238,9 +238,8 @@ def _template(uid: str, facts: Facts) -> str:
 def _has_slot(instance: InstanceOrder, facts: Facts) -> bool:
     """Whether all addresses of the slot lead to it, but for those of a family in which it does not answer."""
     key, verdict = short(instance.uid), facts.observed.health.get(instance.uid)
-    routes = facts.external.get(key, ())
-    anycast = facts.memberships.get(key, frozenset())
-    return all(network_of(a) in routes for a in instance.externals()) and all(
+    routes, anycast = facts.observed.external, facts.memberships.get(key, frozenset())
+    return all(routes.get(network_of(a)) == key for a in instance.externals()) and all(
         a in anycast or (verdict is not None and verdict.never_answered(a.version)) for a in instance.anycast
     )
 
