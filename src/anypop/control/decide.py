@@ -131,7 +131,7 @@ def decide(
     may_differ = differing(before.dials, draft.dials) or (draft.dials and before.anycast is not draft.anycast)
     if may_differ and before.dialled() != draft.dialled():
         concerned |= planned.hosts.keys()  # each has to know who takes what another does not keep
-    return replace(draft, orders=_ordered(draft, planned, concerned, floors or {}, now)).settled(before)
+    return draft.settled(before, orders=_ordered(draft, planned, concerned, floors or {}, now))
 
 
 def _planned(

@@ -394,6 +394,8 @@ def swept(draft: State, workloads: Iterable[WorkloadId]) -> State:
         used = {p.incarnation.revision for p in draft.incarnations_of(workload).values()} | {declared.good}
         used |= {number for r in mine if not r.phase.ended for number in (r.revision, r.previous)}
         revisions += [key for key in kept if key[1] not in used and key[1] <= declared.version - REVISIONS_KEPT]
+    if not revisions and not rollouts:
+        return draft
     return replace(
         draft, revisions=without_keys(draft.revisions, revisions), rollouts=without_keys(draft.rollouts, rollouts)
     )

@@ -10,6 +10,7 @@ it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from operator import attrgetter
 from typing import Any
 
 from anypop.control.meters import Meter, MeterKey
@@ -285,18 +286,26 @@ class State:
         )
 
     def __post_init__(self) -> None:
-        for name, groups in _GROUPS.items():
-            entries = getattr(self, name)
+        for name, groups, entries in zip(_GROUPS, _GROUPS.values(), _TABLES(self), strict=True):
             if type(entries) is not Table or entries.groups is not groups:
                 object.__setattr__(self, name, tabled(entries, groups))
 
-    def settled(self, before: "State") -> "State":
-        """This state as the beginning of the next step. A mapping that came out as it was in `before` is that very
-        object.
+    def settled(self, before: "State", *, orders: Mapping[HostName, Issued]) -> "State":
+        """This state, with these orders, as the beginning of the next step. A mapping that came out as it was in
+        `before` is that very object.
         """
-        changes: dict[str, Any] = {name: settled(getattr(before, name), getattr(self, name)) for name in _GROUPS}
-        plan = self.plan.settled() if self.plan is not None else None
-        return replace(self, **changes, plan=plan, verdict=self.verdict.settled(), history=self.history.settled())
+        changes: dict[str, Any] = {
+            name: settled(was, now)
+            for name, was, now in zip(_GROUPS, _TABLES(before), _TABLES(self), strict=True)
+            if now is not was
+        }
+        return replace(
+            self,
+            **{**changes, "orders": settled(before.orders, orders)},
+            plan=self.plan.settled() if self.plan is not None else None,
+            verdict=self.verdict.settled(),
+            history=self.history.settled(),
+        )
 
     def in_stack(self, stack_id: StackId) -> list[Declaration]:
         """The stack's workloads, oldest first."""
@@ -466,6 +475,7 @@ _GROUPS: Mapping[str, Groups] = {
     "orders": {},
     "reports": {},
 }
+_TABLES = attrgetter(*_GROUPS)
 
 
 def place_name(incarnation: Incarnation) -> str:

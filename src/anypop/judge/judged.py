@@ -7,7 +7,7 @@ judge's memory, of which control stores the pieces that change; and what a plan 
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, get_origin
 
 from anypop.judge.memory import Bad, History, Leave
 from anypop.judge.verdict import FRESH_S, Silent, answering
@@ -156,15 +156,18 @@ class Judged:
 
     def settled(self) -> "Judged":
         """The same judgement as the beginning of the next step: see `Table.settled`."""
-        tables: dict[str, Any] = {
-            f.name: value.settled() for f in fields(self) if isinstance(value := getattr(self, f.name), Table)
+        touched: dict[str, Any] = {
+            name: table.settled() for name in _TABLES if (table := getattr(self, name)).is_touched
         }
-        return replace(self, **tables)
+        return replace(self, **touched) if touched else self
 
     def next_stale(self) -> float | None:
         """The moment after which the next report may no longer be believed."""
         first = min(self.fresh.group_names("second"), default=None)
         return None if first is None else min(self.fresh.group("second", first).values()) + FRESH_S
+
+
+_TABLES = tuple(f.name for f in fields(Judged) if get_origin(f.type) is Table)
 
 
 def order_of(prefix: Prefix) -> tuple[int, Prefix]:

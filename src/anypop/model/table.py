@@ -93,6 +93,11 @@ class Table(Mapping[K, V]):
         gone = [key for key in keys if key in self._entries]
         return self._with({}, gone) if gone else self
 
+    @property
+    def is_touched(self) -> bool:
+        """Whether anything was touched since it was last `settled`."""
+        return bool(self._touched)
+
     def settled(self) -> "Table[K, V]":
         """The same entries as a beginning: what is touched from now on is told from here."""
         if not self._touched:

@@ -6,7 +6,7 @@ could not be done), and the whole of it as the planner gives it (`whole`). It de
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
 from anypop.model.announce import Address, Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
@@ -95,10 +95,10 @@ class Planned:
 
     def settled(self) -> "Planned":
         """The same plan as the beginning of the next step: see `Table.settled`."""
-        tables: dict[str, Any] = {
-            f.name: value.settled() for f in fields(self) if isinstance(value := getattr(self, f.name), Table)
+        touched: dict[str, Any] = {
+            name: table.settled() for name in _TABLES if (table := getattr(self, name)).is_touched
         }
-        return replace(self, **tables)
+        return replace(self, **touched) if touched else self
 
     def owner_of(self, address: Address) -> WorkloadId | None:
         """Whose anycast address it is."""
@@ -185,3 +185,6 @@ class Planned:
             (p for p in prefixes if (told := self.told.get(p)) is not None and told.notes), key=order_of
         ):
             yield from self.told[prefix].notes
+
+
+_TABLES = tuple(f.name for f in fields(Planned) if get_origin(f.type) is Table)
