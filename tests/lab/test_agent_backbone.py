@@ -28,6 +28,7 @@ from anypop.agent.naming import (
     TUNNEL_TABLE,
     device_group_of,
     namespace_of,
+    short,
     tunnels_table,
 )
 from anypop.host import ip, netns, process
@@ -35,6 +36,7 @@ from anypop.model.announce import Address
 from anypop.model.backbone import DialledPop
 from anypop.model.names import StackId
 from anypop.model.order import InstanceOrder
+from anypop.model.reasons import Reason
 from anypop.model.workload import Container, Port
 from tests.agent_lab import ANYCAST4, ANYCAST6, tokens, web
 from tests.agent_load import Requests, pour
@@ -361,6 +363,97 @@ def test_a_host_that_joins_gets_its_share_while_every_bucket_is_busy(lab: Backbo
         after = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(60)]
         assert sum(flow.host in there for flow in after) >= len(after) / 4
         assert all(flow.lives() for flow in (*stood, *after))
+
+
+def test_a_newcomer_gets_its_share_of_what_comes_by_the_tunnel(lab: BackboneLab, hosts: list[Host]) -> None:
+    """Clients reach Amsterdam, which has no instance; in London a second one joins a first while each bucket there is
+    busy. What stands stays where it is, and new connections are shared.
+    """
+    first, _, far = hosts
+    (old,) = _serve(lab, {first: 1})[first]
+    lab.wait(lambda: _led(far, first), f"{far.name} carries")
+    lab.enter_by(far)
+    with ExitStack() as stack:
+        stood = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(30)]
+        pour(lab.core, BOTH)
+        new = first.instance(1, containers=(_web(),))
+        first.give(old, new)
+        lab.wait(
+            lambda: all(any(lab.get(a) == new.name for _ in range(10)) for a in BOTH),
+            "new connections reach the newcomer",
+        )
+        with netns.inside(first.router), Netlink() as net:
+            seen = Router(net).look()
+        assert all(seen.buckets[a, Entry.TUNNEL][short(new.uid), None] < 20 for a in BOTH), "buckets are idle"
+        after = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(60)]
+        assert sum(flow.host == new.name for flow in after) >= len(after) / 4
+        assert all(flow.lives() for flow in (*stood, *after))
+
+
+def test_a_host_that_leaves_gets_no_new_connection_while_every_bucket_is_busy(
+    lab: BackboneLab, hosts: list[Host]
+) -> None:
+    """Amsterdam carries to two hosts in London, one of which drains: a connection that began there now would end with
+    it. Those that it has go on.
+    """
+    first, second, far = hosts
+    made = _serve(lab, {first: 1, second: 1})
+    lab.wait(lambda: _led(far, first, second), f"{far.name} carries to both")
+    lab.enter_by(far)
+    stays, leaves = made[first][0], made[second][0]
+    with ExitStack() as stack:
+        stood = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(60)]
+        assert {flow.host for flow in stood} == {stays.name, leaves.name}
+        pour(lab.core, BOTH)
+        second.give(removed=tokens(leaves), gated=False, drain_s=60.0)
+
+        def all_led() -> bool:
+            with netns.inside(far.router), Netlink() as net:
+                seen = Router(net).look()
+            busy = [seen.buckets.get((a, Entry.CLIENTS), {}).get(("", second.address), 0) for a in BOTH]
+            led = [{m.peer for m in seen.newcomers.get(a, {}).values()} for a in BOTH]
+            return min(busy) > 100 and led == [{first.address}] * 2
+
+        lab.wait(all_led, "new connections are led to who stays, and none of the buckets of the other is idle")
+        lab.wait(lambda: {_host(lab, a) for a in BOTH * 20} == {stays.name}, "new connections reach who stays")
+        after = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(100)]
+        assert {flow.host for flow in after} == {stays.name}
+        assert all(flow.lives() for flow in (*stood, *after))
+
+
+def _host(lab: BackboneLab, address: Address) -> str:
+    with closing(_Echo(lab, address)) as flow:
+        return flow.host
+
+
+def test_a_host_that_settles_goes_on_with_that_when_its_agent_dies(lab: BackboneLab, hosts: list[Host]) -> None:
+    """Its machine was dead: its containers and its speaker are gone. While it has not been well for long enough its
+    agent is killed, and the next one waits as well: until nobody wants it to.
+    """
+    first, second, _ = hosts
+    made = _serve(lab, {first: 1, second: 1})
+    order = first.give(*made[first], return_after_s=50.0)
+    lab.wait(lambda: (r := first.report) and r.generation == order.generation, "the order is obeyed")
+    assert not _settles(first), "it has not been away"
+    first.kill_agent()
+    process.end(first.state / "bird" / "bird.pid", grace_s=0)
+    names = {one.name for one in made[first]}
+    for row in lab.podman.ask("GET", "/containers/json?all=true").json():
+        if row["Labels"]["anypop.instance"] in names:
+            lab.podman.ask("DELETE", f"/containers/{row['Id']}?force=true&timeout=0")
+    for agent in ("the one that meets this", "the next one"):
+        first.kill_agent()
+        first.control.reports.clear()
+        first.start_agent()
+        lab.wait(lambda: all(first.members(a, table=INBOUND) for a in BOTH) and _settles(first), f"{agent} settles")
+    first.give(*made[first], return_after_s=0.0)
+    lab.wait(lambda: not _settles(first), "it is announced")
+
+
+def _settles(host: Host) -> bool:
+    """Whether each of its prefixes waits since the host has come back."""
+    told = host.report.prefixes if host.report else ()
+    return bool(told) and all(one.reason is Reason.SETTLES for one in told)
 
 
 def _led_newly(host: Host, other: Host) -> bool:

@@ -16,6 +16,7 @@ from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.images import EMPTY, ImageBook
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.report import report_of
+from anypop.agent.decide.returning import settles_since
 from anypop.agent.decide.steps import (
     GUARD,
     CreateContainer,
@@ -105,9 +106,11 @@ class Agent:
         if host.steers:
             host.memory = memory.steering_doubted(host.memory)
         # its machine was dead meanwhile
-        host.booted_at = self.world.now if host.page is not None and not begun.found and host.speaker is None else None
-        if host.booted_at is not None:
-            host.memory = replace(host.memory, returned_at=self._began)
+        if host.page is not None and not begun.found and host.speaker is None:
+            host.booted_at, host.settles_since = self.world.now, self._began
+        elif host.settles_since is None:
+            host.booted_at = None
+        host.memory = replace(host.memory, returned_at=host.settles_since)
         self.world.tell(host.name, "the agent starts", f"with order {host.page.order.generation}" if host.page else "")
         self.wake()
         self.line.open()
@@ -240,6 +243,8 @@ class Agent:
         if self.count_drift:
             self.drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in made.steps)
             self.count_drift = False
+        if not host.disk_full:
+            host.settles_since = settles_since(made.facts, now)
         if made.steps:
             self.lanes.run(made.steps)
         if not self.alive:

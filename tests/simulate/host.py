@@ -87,6 +87,7 @@ class Host(FakeHost):
         self.troubled_at = 0.0  # when something was last wrong with the machine itself
         self.load = 10  # percent of the machine, by what instances use
         self.comes_back: dict[str, float] = {}  # since when one that answered is away for a restart
+        self.settles_since: float | None = None  # as the agents keep it on disk
         self.booted_at: float | None = None  # when the machine began anew, with an order, for the agent that runs now
         self.let_in: dict[Address, float] = {}  # when it last answered what came by a tunnel, of what it does not now
         self.lives = 0

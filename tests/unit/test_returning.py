@@ -3,13 +3,15 @@ nobody else serves.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from anypop.agent.decide.announcements import reason_for
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.flaps import Uplink
-from anypop.agent.decide.returning import ASK_S, MOST_S
+from anypop.agent.decide.returning import ASK_S, MOST_S, settles_since
+from anypop.agent.return_file import ReturnFile
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
 from anypop.model.report import TunnelReport
@@ -54,6 +56,34 @@ def test_a_host_that_comes_back_is_announced_when_it_has_been_well_for_a_while()
     assert work(host, 3) is not None
     host.now += 1
     assert work(host, 1) is not None, "and stays so"
+
+
+def test_a_host_settles_on_when_its_agent_dies(tmp_path: Path) -> None:
+    """The next agent knows since when, and waits until all has been well before its eyes; when nothing waits any more
+    there is nothing to know.
+    """
+    host, file = host_back(), ReturnFile(tmp_path / "returned")
+    assert work(host, AFTER_S / 2) is None
+    file.keep(settles_since(host.facts(tunnels=UP), host.now))
+    ways, began = host.memory.uplinks, host.memory.returned_at
+    host.kill()
+    found = ReturnFile(tmp_path / "returned").read(host.now)
+    assert found == began
+    host.memory = replace(host.memory, returned_at=found, uplinks=ways)
+    assert work(host, AFTER_S - 1) is None
+    assert work(host, 3) is not None
+    host.memory = replace(host.memory, returned_at=found)
+    file.keep(settles_since(host.facts(tunnels=UP), host.now))
+    assert list(tmp_path.iterdir()) == []
+    assert file.read(host.now) is None
+
+
+def test_a_moment_that_has_not_come_is_now(tmp_path: Path) -> None:
+    """Somebody has set the clock: nobody waits for longer than usual."""
+    ReturnFile(tmp_path / "returned").keep(2e9)
+    assert ReturnFile(tmp_path / "returned").read(1e9) == 1e9
+    (tmp_path / "returned").write_text("soon")
+    assert ReturnFile(tmp_path / "returned").read(1e9) is None
 
 
 def test_each_of_its_instances_has_to_be_well_for_so_long() -> None:

@@ -31,7 +31,7 @@ from anypop.agent.act.network.router import Router
 from anypop.agent.act.volumes.keeper import Keeper
 from anypop.agent.begun_file import Begun, BegunFile
 from anypop.agent.control_client import ControlClient
-from anypop.agent.decide import images, memory
+from anypop.agent.decide import images, memory, returning
 from anypop.agent.decide.backbone import tunnel_for
 from anypop.agent.decide.converge import next_due
 from anypop.agent.decide.elements import ContainerSeen, ContainerState
@@ -63,6 +63,7 @@ from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
 from anypop.agent.observe.usage import Usage
+from anypop.agent.return_file import ReturnFile
 from anypop.agent.streams import Streams
 from anypop.host import log_files
 from anypop.host.shared_mounts import volumes_top
@@ -139,7 +140,7 @@ class Agent:
         self._keeper = keeper
         self._runtime, self._images = runtime, ImageFile(state / "images.json")
         self._book = self._images.read()
-        self._begun = BegunFile(state / "begun.json")
+        self._begun, self._returned = BegunFile(state / "begun.json"), ReturnFile(state / "returned")
         self._memory = memory.NOTHING
         self._refused: Reason | None = None
         self._refused_generation = 0
@@ -171,8 +172,10 @@ class Agent:
                 begun = self._begun.read() or Begun(hooked=running, started=running)
                 self._memory = replace(self._memory, hooked=begun.hooked, started=begun.started)
                 self._memory = replace(self._memory, book=self._book, unfit=self._observer.unfit(self._ledger.page))
+                returned_at = self._returned.read(self._clock())
                 if lived and not self._memory.found and self._speaker.pid() is None:  # its machine was dead meanwhile
-                    self._memory = replace(self._memory, returned_at=self._clock())
+                    returned_at = self._clock()
+                self._memory = replace(self._memory, returned_at=returned_at)
                 self._check_tunnel()
                 if guard.is_there(self._prefix):  # of an agent before us: by which order is not known
                     self._memory = memory.guard_doubted(self._memory)
@@ -232,6 +235,7 @@ class Agent:
         turn = turn_of(page.order, replace(seen, memory=self._memory), now)
         self._facts, self._memory, steps = turn.facts, turn.memory, turn.steps
         self._begun.keep(Begun(hooked=self._memory.hooked, started=self._memory.started))
+        self._returned.keep(returning.settles_since(turn.facts, now))
         if self._count_drift:
             self._drift = tuple(f"{type(s).__name__} in lane {s.lane}" for s in steps)
             self._count_drift = False

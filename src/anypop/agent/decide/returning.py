@@ -38,6 +38,12 @@ def waits_everywhere(prefix: Prefix, facts: Facts, now: float) -> bool:
     return bool(keys) and all(waits(key, facts, now) for key in keys)
 
 
+def settles_since(facts: Facts, now: float) -> float | None:
+    """What the next agent has to know, if this one dies now: when this host came back, while anything waits."""
+    since = facts.observed.memory.returned_at
+    return since if since is not None and any(waits(key, facts, now) for key in facts.wanted) else None
+
+
 def holds_back(address: Address, facts: Facts, now: float) -> bool:
     """Whether other hosts are not to send anybody new for an address yet: it lies in a prefix that waits. So hosts that
     have come back all at once do not wait for each other: none of them serves in the others' eyes.
