@@ -62,7 +62,7 @@ def test_files_that_change_are_served_at_the_next_look_without_any_signal(
             place.told.append(event)
             came.set()
 
-        keeping: Awaitable[None] = asyncio.create_task(place.keeper.keep(tell))
+        keeping: Awaitable[None] = asyncio.create_task(place.keeper.keep(tell, lambda: True))
         change()
         async with asyncio.timeout(20):
             await came.wait()

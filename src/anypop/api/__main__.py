@@ -2,7 +2,7 @@
 
     python -m anypop.api --state DIR --listen 127.0.0.1:8443 [--listen netns=NAME,ADDRESS:PORT] [--network FILE]
     [--prices FILE] [--lab DIR] [--graph DIR] [--client-file FILE] [--public-name NAME]
-    [--certificate FILE --key FILE]
+    [--certificate FILE --key FILE | --acme URL]
 
 Logs to standard error. What is in the way at start is one line and exit code 1; wrong options are exit code 2. A worker
 process of control imports this module again, and must not load all of control with it: hence the late imports.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     from anypop.api import listen  # noqa: PLC0415 - see the module
+    from anypop.api.certificates import Acme  # noqa: PLC0415
     from anypop.api.door import Bounds  # noqa: PLC0415
     from anypop.api.serve import Settings, serve  # noqa: PLC0415
     from anypop.control.refusals import Refused  # noqa: PLC0415
@@ -79,6 +80,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the certificate of each --public-name, then those that signed it",
     )
     options.add_argument("--key", type=Path, metavar="FILE", help="the private key of --certificate")
+    options.add_argument(
+        "--acme",
+        default="",
+        metavar="URL",
+        help="the directory of an authority that signs for each --public-name (ACME); it agrees to that one's terms",
+    )
+    options.add_argument("--acme-email", default="", metavar="ADDRESS", help="where that authority may write to")
+    options.add_argument(
+        "--acme-listen",
+        action="append",
+        default=[],
+        metavar="[netns=NAME,]HOST:PORT",
+        help="where that authority asks, by HTTP (port 80 of every address); repeatable",
+    )
+    options.add_argument(
+        "--acme-ca", type=Path, metavar="FILE", help="who signed that authority's own certificate, if nobody public"
+    )
     given = options.parse_args(argv)
     bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
@@ -101,6 +119,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 public_names=tuple(given.public_name),
                 certificate=given.certificate,
                 key=given.key,
+                acme=Acme(
+                    directory=given.acme,
+                    email=given.acme_email,
+                    ca=given.acme_ca,
+                    listen=tuple(listen.read(text) for text in given.acme_listen),
+                )
+                if given.acme
+                else None,
                 bounds=bounds,
             )
         )

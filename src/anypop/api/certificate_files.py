@@ -47,16 +47,18 @@ class Endings:
         self._told = told
         verb = "has ended" if over else "ends"
         message = f"the certificate of {', '.join(certificate.names)} {verb} at {moment(certificate.ends)}"
-        await self._tell(event(EventKind.CERTIFICATE_ENDS, certificate, message))
+        await self._tell(event(EventKind.CERTIFICATE_ENDS, certificate.names, certificate, message))
 
 
 def moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def event(kind: EventKind, certificate: PublicCertificate, message: str) -> Event:
-    fields: dict[str, Field] = {"names": ", ".join(certificate.names), "ends_at": int(certificate.ends.timestamp())}
-    return Event(kind=kind, subject=certificate.names[0], message=message, fields=fields)
+def event(kind: EventKind, names: tuple[str, ...], certificate: PublicCertificate | None, message: str) -> Event:
+    """About the certificate that is shown for `names`, if there is one."""
+    ends_at = int(certificate.ends.timestamp()) if certificate is not None else None
+    fields: dict[str, Field] = {"names": ", ".join(names), "ends_at": ends_at}
+    return Event(kind=kind, subject=names[0], message=message, fields=fields)
 
 
 class FileKeeper:
@@ -74,8 +76,8 @@ class FileKeeper:
         self._stamp = self._content()
         self._shown.put(self._read())
 
-    async def keep(self, tell: Tell) -> None:
-        """For ever. SIGHUP: look now."""
+    async def keep(self, tell: Tell, _active: Callable[[], bool]) -> None:
+        """For ever. SIGHUP: look now. A control that stands by shows its own files too."""
         ends = Endings(tell)
         asked = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
@@ -108,11 +110,11 @@ class FileKeeper:
                 standing = self._shown.certificate
                 assert standing is not None
                 message = f"the new files cannot be used, the former certificate stays: {self._shown.trouble}"
-                await tell(event(EventKind.CERTIFICATE_NOT_RENEWED, standing, message))
+                await tell(event(EventKind.CERTIFICATE_NOT_RENEWED, standing.names, standing, message))
             return
         self._stamp, self._refused, self._told = stamp, "", ""
         message = f"the certificate of {', '.join(found.names)} counts until {moment(found.ends)}"
-        await tell(event(EventKind.CERTIFICATE_RENEWED, found, message))
+        await tell(event(EventKind.CERTIFICATE_RENEWED, found.names, found, message))
 
     def _read(self) -> PublicCertificate:
         return public_certificate.read(self._files.certificate, self._files.key, self._shown.names, now=_now())

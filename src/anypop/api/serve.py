@@ -62,7 +62,8 @@ STARTED = Act(actor="control", operator=True, operation="start")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder, `graph`
-    the one of graph.yaml (None: the state folder). `certificate` and `key`: files of the public certificate.
+    the one of graph.yaml (None: the state folder). `certificate` and `key`: files of the public certificate;
+    `acme`: who signs it.
     """
 
     state: Path
@@ -78,6 +79,7 @@ class Settings:
     public_names: tuple[str, ...] = ()
     certificate: Path | None = None
     key: Path | None = None
+    acme: certificates.Acme | None = None
 
 
 def serve(settings: Settings) -> None:
@@ -85,7 +87,13 @@ def serve(settings: Settings) -> None:
     os.umask(0o077)
     collector.seldom()
     door.Door.bounds = door.prepare(settings.bounds)
-    public = certificates.public_of(settings.public_names, certificate=settings.certificate, key=settings.key)
+    public = certificates.public_of(
+        settings.public_names,
+        state=settings.state,
+        certificate=settings.certificate,
+        key=settings.key,
+        acme=settings.acme,
+    )
     with _in_words(f"use the folder {settings.state}"):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
@@ -93,6 +101,8 @@ def serve(settings: Settings) -> None:
         sockets = [
             open_sockets.enter_context(contextlib.closing(listen.open_socket(place))) for place in settings.listen
         ]
+        if public.challenges is not None:
+            public.challenges.open(open_sockets)
         store = open_store(settings.state, answers_at=settings.answers_at or _address(settings, sockets))
         try:
             deposed = asyncio.run(_run(settings, store, sockets, public))
@@ -178,7 +188,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket], p
             asyncio.create_task(_keep_logs_small(settings.lab)),
         ]
         if public.keeper is not None:
-            beside.append(asyncio.create_task(public.keeper.keep(certificates.telling(platform))))
+            beside.append(asyncio.create_task(certificates.keep_public(public, platform)))
         if store.lease is not None:
             if not active:
                 platform.standby = Standby(core, accounts, store.lease)
