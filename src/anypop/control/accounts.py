@@ -1,43 +1,31 @@
-"""Accounts, credentials, tokens and stacks: who asks, and what belongs to whom.
+"""Accounts, credentials and stacks: who asks, and what belongs to whom.
 
-OAuth2 client credentials: a client id (32 hex) and a secret (64 hex) give a bearer token for an hour. Agents have
-lasting tokens of their own, one for each host, in files that only root can read. What is stored is a hash, so the store
-alone opens nothing. Blocking: the caller uses a thread for whatever writes; `account_of` and `host_of` read memory
-only.
+OAuth2 client credentials: a client id (32 hex) and a secret (64 hex) give a bearer token for an hour (`tokens`); people
+sign in as users (`users`). Agents have lasting tokens of their own, one for each host, in files that only root can
+read. What is stored is a hash, so the store alone opens nothing. Blocking: the caller uses a thread for whatever
+writes; `caller` and `host_of` read memory only.
 """
 
-import hashlib
-import logging
 import secrets
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from hmac import compare_digest
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
-from anypop.control import schema
-from anypop.control.audit import REFUSED, Noted
+from anypop.control import schema, schema_accounts
+from anypop.control.audit import Noted
 from anypop.control.ca import write_whole
-from anypop.control.refusals import Exists, NotFound, OverQuota, Unauthenticated, WrongSecret
+from anypop.control.refusals import Exists, NotFound, OverQuota, Unauthenticated
+from anypop.control.roles import Role, Scope, effective
 from anypop.control.store import Store
-from anypop.model.errors import Invalid, Problem, WorldError
+from anypop.control.tokens import Token, Tokens, hash_of
+from anypop.control.users import User, Users
+from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName, StackId, is_slug, slug_of
 
-TOKEN_LIFE_S = 3600
-READ_LIFE_S = 60  # short: such a sign-in is in no audit log, and ends with this process
 MOST_CREDENTIALS = 1000
-
-log = logging.getLogger("anypop.control")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """A bearer token, and for how many seconds it lasts."""
-
-    text: str = field(repr=False)
-    life_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +53,47 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """A client id of an account. `secret` is filled in only in the answer to its creation."""
+    """A client id of an account. `user_id`: whose it is, with that user's role; None: the account's own, as an owner.
+    `stack_id`: for nothing but that stack. `expires_at`: its end, if it has one. `secret` is filled in only in the
+    answer to its creation.
+    """
 
     id: str
     account_id: str
     client_id: str
     name: str
     created_at: float
+    user_id: str | None = None
+    stack_id: StackId | None = None
+    scope: Scope = Scope.WRITE
+    expires_at: float | None = None
     secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. `role`: what it may do here, by its user's role and its credential's scope. `client_id`: of the
+    credential; empty: a session of the user. `user`: None where the credential is the account's own. `stack_id`: it is
+    for that stack alone. `ends_at`: when the credential ends, if ever.
+    """
+
+    account: Account
+    role: Role
+    scope: Scope
+    user: User | None
+    client_id: str
+    stack_id: StackId | None
+    ends_at: float | None
+
+    @property
+    def name(self) -> str:
+        """As the audit log has it."""
+        return " ".join(filter(None, (self.account.name, self.user.name if self.user else "", self.client_id)))
+
+    @property
+    def key(self) -> str:
+        """Whose requests are counted together."""
+        return self.client_id or (self.user.id if self.user is not None else self.account.id)
 
 
 class Accounts:
@@ -81,76 +102,51 @@ class Accounts:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
+        self.tokens = Tokens(store, clock)
+        self.users = Users(store, clock, self.tokens)
         self.read()
 
     def read(self) -> None:
         """Everything anew from the store, where another control may have written it."""
         with self._store.reading() as link:
-            self._accounts = {r["id"]: Account(**r) for r in link.execute(select(schema.accounts)).mappings()}
+            self._accounts = {r["id"]: Account(**r) for r in link.execute(select(schema_accounts.accounts)).mappings()}
             self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
-            self._tokens = _alive(link, self._clock())
             self._agents = {
                 r["hash"]: HostName(r["host"]) for r in link.execute(select(schema.agent_tokens)).mappings()
             }
+        self.users.read()
+        self.tokens.read()
 
-    # tokens
+    # who asks
 
     def issue_token(self, client_id: str, secret: str) -> Token:
-        """A bearer token for `TOKEN_LIFE_S`. Raises `NotFound` for an unknown client id and `WrongSecret`.
+        """See `Tokens.issue`."""
+        return self.tokens.issue(client_id, secret)
 
-        While the store cannot be written (its disk is full, say) one that this process alone knows, for `READ_LIFE_S`:
-        who has to see what is wrong must be let in to read, and changes are refused anyway.
-        """
-        now, token = self._clock(), secrets.token_urlsafe(32)
-        noted = Noted(subject=client_id, account_id=self._owner(client_id))
-        try:
-            with self._store.writing(noted=noted) as link:
-                row = _proven(link, client_id, secret)
-                entry = {
-                    "hash": _hash(token),
-                    "account_id": row["account_id"],
-                    "credential_id": row["id"],
-                    "expires_at": now + TOKEN_LIFE_S,
-                }
-                link.execute(delete(schema.tokens).where(schema.tokens.c.expires_at <= now))
-                link.execute(insert(schema.tokens), entry)
-            life_s = TOKEN_LIFE_S
-        except WorldError:
-            if not self._store.trouble:
-                raise
-            with self._store.reading() as link:
-                row = _proven(link, client_id, secret)
-            log.warning("%s signed in to read: in no audit log, since the store cannot be written", client_id)
-            life_s = READ_LIFE_S
-        alive = {key: value for key, value in self._tokens.items() if value[1] > now}
-        self._tokens = {**alive, _hash(token): (row["account_id"], now + life_s, client_id)}
-        return Token(text=token, life_s=life_s)
-
-    def note_refusal(self, client_id: str, why: str) -> None:
-        """A sign-in was refused: into the audit log. It need not wait for the disk."""
-        noted = Noted(subject=client_id, account_id=self._owner(client_id), outcome=REFUSED, became={"why": why})
-        with self._store.writing(synchronous=False, noted=noted):
-            pass
-
-    def _owner(self, client_id: str) -> str | None:
-        with self._store.reading() as link:
-            query = select(schema.credentials.c.account_id).where(schema.credentials.c.client_id == client_id)
-            return link.execute(query).scalar_one_or_none()
-
-    def account_of(self, token: str) -> Account:
-        """Who holds this token. Raises `Unauthenticated`."""
-        return self.caller(token)[0]
-
-    def caller(self, token: str) -> tuple[Account, str]:
-        """Who holds this token, and the client id that it was issued to. Raises `Unauthenticated`."""
-        account_id, expires_at, client_id = self._tokens.get(_hash(token), ("", 0.0, ""))
-        if expires_at <= self._clock():
-            raise Unauthenticated("the access token is unknown or has expired")
-        return self._accounts[account_id], client_id
+    def caller(self, token: str) -> Caller:
+        """Who holds this token, and with which role. Raises `Unauthenticated`."""
+        grant = self.tokens.grant(token)
+        account, user, role = self._accounts[grant.account_id], None, Role.OWNER
+        if grant.user_id:
+            found = self.users.role(grant.user_id, account.id)
+            if found is None:
+                raise Unauthenticated("you are in this account no more")
+            user, role = self.users.user(grant.user_id), found
+        one_stack = grant.stack_id is not None
+        return Caller(
+            # what is for one stack has nothing of the operator's
+            account=replace(account, operator=False) if one_stack else account,
+            role=effective(role, grant.scope, one_stack=one_stack),
+            scope=grant.scope,
+            user=user,
+            client_id=grant.client_id,
+            stack_id=grant.stack_id,
+            ends_at=grant.ends_at,
+        )
 
     def host_of(self, token: str) -> HostName:
         """Which host's agent holds this token. Raises `Unauthenticated`."""
-        host = self._agents.get(_hash(token))
+        host = self._agents.get(hash_of(token))
         if host is None:
             raise Unauthenticated("the agent token is unknown")
         return host
@@ -175,15 +171,15 @@ class Accounts:
         for host in hosts:
             path = folder / f"{host}.token"
             token = path.read_text().strip() if path.exists() else ""
-            if (token and self._agents.get(_hash(token)) == host) or (not token and host in known):
+            if (token and self._agents.get(hash_of(token)) == host) or (not token and host in known):
                 continue
             token = secrets.token_urlsafe(32)
             # The store first: a file with a token that control does not know would look valid and be refused.
             with self._store.writing() as link:
                 link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.host == host))
-                link.execute(insert(schema.agent_tokens), {"host": host, "hash": _hash(token)})
+                link.execute(insert(schema.agent_tokens), {"host": host, "hash": hash_of(token)})
             write_whole(path, token.encode() + b"\n", mode=0o600)
-            self._agents = {**{h: other for h, other in self._agents.items() if other != host}, _hash(token): host}
+            self._agents = {**{h: other for h, other in self._agents.items() if other != host}, hash_of(token): host}
 
     # accounts and credentials
 
@@ -198,11 +194,20 @@ class Accounts:
         """A new account."""
         account = Account(id=str(uuid.uuid4()), name=name, operator=operator, created_at=self._clock())
         with self._store.writing(noted=Noted(subject=account.id, became=_columns(account))) as link:
-            link.execute(insert(schema.accounts), _columns(account))
+            link.execute(insert(schema_accounts.accounts), _columns(account))
         self._accounts = {**self._accounts, account.id: account}
         return account
 
-    def create_credential(self, account_id: str, name: str) -> Credential:
+    def create_credential(
+        self,
+        account_id: str,
+        name: str,
+        *,
+        user_id: str | None = None,
+        stack_id: StackId | None = None,
+        scope: Scope = Scope.WRITE,
+        expires_at: float | None = None,
+    ) -> Credential:
         """A new client id and secret. The secret is in this answer and nowhere else. Raises `OverQuota`."""
         if len(self.credentials(account_id)) >= MOST_CREDENTIALS:
             message = f"{MOST_CREDENTIALS} credentials are the most of one account; delete those that nobody uses"
@@ -213,20 +218,16 @@ class Accounts:
             client_id=secrets.token_hex(16),
             name=name,
             created_at=self._clock(),
+            user_id=user_id,
+            stack_id=stack_id,
+            scope=scope,
+            expires_at=expires_at,
             secret=secrets.token_hex(32),
         )
+        row = _columns(made)
+        row["secret_hash"] = hash_of(str(row.pop("secret")))
         with self._store.writing(noted=Noted(subject=made.client_id, became=_of_credential(made))) as link:
-            link.execute(
-                insert(schema.credentials),
-                {
-                    "id": made.id,
-                    "client_id": made.client_id,
-                    "account_id": account_id,
-                    "name": name,
-                    "secret_hash": _hash(made.secret),
-                    "created_at": made.created_at,
-                },
-            )
+            link.execute(insert(schema_accounts.credentials), row)
         return made
 
     def rotate_credential(self, account_id: str, credential_id: str) -> Credential:
@@ -236,29 +237,29 @@ class Accounts:
         known = _of_credential(found)
         with self._store.writing(noted=Noted(subject=found.client_id, was=known, became=known)) as link:
             link.execute(
-                update(schema.credentials).where(schema.credentials.c.id == found.id).values(secret_hash=_hash(secret))
+                update(schema_accounts.credentials)
+                .where(schema_accounts.credentials.c.id == found.id)
+                .values(secret_hash=hash_of(secret))
             )
-            link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
-        self._read_tokens()
+            link.execute(delete(schema_accounts.tokens).where(schema_accounts.tokens.c.credential_id == found.id))
+        self.tokens.read()
         return replace(found, secret=secret)
 
     def delete_credential(self, account_id: str, credential_id: str) -> None:
         """Remove a credential and its tokens. Raises `NotFound`."""
         found = self.credential(account_id, credential_id)
         with self._store.writing(noted=Noted(subject=found.client_id, was=_of_credential(found))) as link:
-            link.execute(delete(schema.tokens).where(schema.tokens.c.credential_id == found.id))
-            link.execute(delete(schema.credentials).where(schema.credentials.c.id == found.id))
-        self._read_tokens()
+            link.execute(delete(schema_accounts.tokens).where(schema_accounts.tokens.c.credential_id == found.id))
+            link.execute(delete(schema_accounts.credentials).where(schema_accounts.credentials.c.id == found.id))
+        self.tokens.read()
 
     def credentials(self, account_id: str) -> list[Credential]:
         """An account's credentials, oldest first, without secrets."""
-        table = schema.credentials
-        columns = (table.c.id, table.c.account_id, table.c.client_id, table.c.name, table.c.created_at)
+        table = schema_accounts.credentials
+        columns = [table.c[f.name] for f in fields(Credential) if f.name != "secret"]
         with self._store.reading() as link:
-            found = link.execute(
-                select(*columns).where(table.c.account_id == account_id).order_by(table.c.created_at, table.c.id)
-            )
-            return [Credential(**row) for row in found.mappings()]
+            query = select(*columns).where(table.c.account_id == account_id).order_by(table.c.created_at, table.c.id)
+            return [Credential(**{**row, "scope": Scope(row["scope"])}) for row in link.execute(query).mappings()]
 
     def credential(self, account_id: str, credential_id: str) -> Credential:
         """One of the account's credentials, by its id or its client id. Raises `NotFound`."""
@@ -266,17 +267,6 @@ class Accounts:
             if credential_id in (found.id, found.client_id):
                 return found
         raise NotFound("no such credential")
-
-    def secret_fits(self, client_id: str, secret: str) -> bool:
-        """Whether the pair would get a token."""
-        with self._store.reading() as link:
-            query = select(schema.credentials.c.secret_hash).where(schema.credentials.c.client_id == client_id)
-            stored = link.execute(query).scalar_one_or_none()
-        return stored is not None and compare_digest(stored, _hash(secret))
-
-    def _read_tokens(self) -> None:
-        with self._store.reading() as link:
-            self._tokens = _alive(link, self._clock())
 
     # stacks
 
@@ -350,39 +340,17 @@ class Accounts:
         return renamed
 
 
-def _proven(link: Connection, client_id: str, secret: str) -> RowMapping:
-    """The credential of a client that knows its secret."""
-    query = select(schema.credentials).where(schema.credentials.c.client_id == client_id)
-    row = link.execute(query).mappings().one_or_none()
-    if row is None:
-        raise NotFound("no credential with this client id")
-    if not compare_digest(row["secret_hash"], _hash(secret)):
-        raise WrongSecret("the client secret is wrong")
-    return row
-
-
-def _alive(link: Connection, now: float) -> dict[str, tuple[str, float, str]]:
-    """The tokens that have not expired. None lives for longer than a new one, also where the clock was set back."""
-    columns = (*schema.tokens.c, schema.credentials.c.client_id)
-    alive = select(*columns).join_from(schema.tokens, schema.credentials).where(schema.tokens.c.expires_at > now)
-    latest = now + TOKEN_LIFE_S
-    return {
-        r["hash"]: (r["account_id"], min(r["expires_at"], latest), r["client_id"])
-        for r in link.execute(alive).mappings()
-    }
-
-
-def _hash(secret: str) -> str:
-    """A plain SHA-256: every secret here is 256 random bits of our own making, so there is nothing that a slow hash
-    would slow down.
-    """
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 def _of_credential(found: Credential) -> dict[str, object]:
     """What the audit log tells of it: never its secret."""
-    return {"id": found.id, "client_id": found.client_id, "name": found.name}
+    told: dict[str, object] = {"id": found.id, "client_id": found.client_id, "name": found.name}
+    narrower = {
+        "user": found.user_id,
+        "stack": found.stack_id,
+        "scope": found.scope.value if found.scope is not Scope.WRITE else None,
+        "expires_at": found.expires_at,
+    }
+    return told | {name: value for name, value in narrower.items() if value is not None}
 
 
-def _columns(record: Account | Stack) -> dict[str, object]:
+def _columns(record: Account | Stack | Credential) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}

@@ -74,32 +74,41 @@ class _Patience:
 _OF_BOTH = _Patience(free=3, longest_s=900.0)
 _OF_SOURCE = _Patience(free=20, longest_s=900.0)
 _OF_CLIENT = _Patience(free=50, longest_s=60.0)
+# A user that anybody fails for: a password, unlike a secret of ours, can be guessed from many addresses at once.
+_OF_USER = _Patience(free=10, longest_s=300.0)
 
 
 class SignIns:
     """Failed sign-ins: slower and slower for the address, then refused for a quarter of an hour.
 
     A credential as such is never closed: who has its secret and comes from an address that has not failed gets in,
-    whatever others try. Secrets are 256 random bits, so that what is held off here is load, not luck.
+    whatever others try. Secrets are 256 random bits, so that what is held off here is load, not luck. `guessed`: what
+    is tried are passwords. Then a user is closed for some minutes to addresses from which it has not got in before.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, guessed: bool = False) -> None:
         self._clock = clock
+        self._guessed = guessed
         self._lock = threading.Lock()  # sign-ins are checked in threads
         # how often it failed, and when last
         self._failed: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        # from where a user has got in before: there nobody is kept waiting for what others try
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def check(self, source: str, client_id: str) -> None:
         """Raises `TooMany` where this address has to wait; nothing was looked up then."""
         with self._lock:
             wait = max(self._wait((source, client_id), _OF_BOTH), self._wait((source, ""), _OF_SOURCE))
+            if self._guessed and (source, client_id) not in self._known:
+                wait = max(wait, self._wait(("", client_id), _OF_USER))
         if wait > 0:
-            raise TooMany("too many sign-ins have failed from your address", wait)
+            raise TooMany("too many sign-ins have failed: come again later", wait)
 
     def failed(self, source: str, client_id: str) -> float:
         """A sign-in failed. Seconds until another one is answered with more than a refusal."""
         with self._lock:
-            keys = (((source, client_id), _OF_BOTH), ((source, ""), _OF_SOURCE), (("", client_id), _OF_CLIENT))
+            of_name = _OF_USER if self._guessed else _OF_CLIENT
+            keys = (((source, client_id), _OF_BOTH), ((source, ""), _OF_SOURCE), (("", client_id), of_name))
             for key, patience in keys:
                 count, since = self._failed.pop(key, (0, 0.0))
                 if self._clock() - since > 2 * patience.longest_s:
@@ -113,6 +122,11 @@ class SignIns:
         """Whoever has the secret may have mistyped it before."""
         with self._lock:
             self._failed.pop((source, client_id), None)
+            if self._guessed:
+                self._known.pop((source, client_id), None)
+                self._known[source, client_id] = None
+                while len(self._known) > MOST_REMEMBERED:
+                    self._known.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._failed)

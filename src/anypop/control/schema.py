@@ -7,59 +7,23 @@ that no query for anything else can bring one along; there and in orders they ar
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Float,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from anypop.control import schema_accounts
+
+metadata = schema_accounts.metadata
 
 settings = Table(
     "settings", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False)
-)
-
-accounts = Table(
-    "accounts",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("operator", Boolean, nullable=False),
-    Column("created_at", Float, nullable=False),
-)
-
-credentials = Table(
-    "credentials",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("client_id", String(32), nullable=False, unique=True),
-    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("secret_hash", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
-)
-
-tokens = Table(
-    "tokens",
-    metadata,
-    Column("hash", String(64), primary_key=True),
-    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
-    Column("credential_id", String(36), ForeignKey("credentials.id", ondelete="CASCADE"), nullable=False),
-    Column("expires_at", Float, nullable=False),
 )
 
 agent_tokens = Table(

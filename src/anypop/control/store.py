@@ -49,7 +49,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0016"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0017"  # the newest module under migrations/versions; a test compares
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while

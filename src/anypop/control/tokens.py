@@ -1,0 +1,229 @@
+"""Bearer tokens: what each opens, for how long, and how they come to an end.
+
+In: a credential's secret, or a user who has shown who it is (by a password, by a provider). Out: a token, shown once
+and stored as a hash; and for each request, out of memory alone, what its token opens. Blocking but for `grant`. The
+lock is held from before the store is written until memory says the same: what was ended in the store lives on in no
+memory.
+"""
+
+import hashlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hmac import compare_digest
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select
+
+from anypop.control.audit import REFUSED, Noted
+from anypop.control.refusals import Forbidden, NotFound, Unauthenticated, WrongSecret
+from anypop.control.roles import Scope
+from anypop.control.schema_accounts import credentials, memberships, sessions, tokens, users
+from anypop.control.store import Store
+from anypop.model.errors import WorldError
+from anypop.model.names import StackId
+
+TOKEN_LIFE_S = 3600
+SESSION_LIFE_S = 12 * 3600  # of a user: a working day, and not the next one
+READ_LIFE_S = 60  # short: such a sign-in is in no audit log, and ends with this process
+
+log = logging.getLogger("anypop.control")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A bearer token, and for how many seconds it lasts."""
+
+    text: str = field(repr=False)
+    life_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a token opens. `client_id`: the credential's; empty: a session of a user. `user_id`: empty where it is
+    nobody's, but the account's own. `stack_id`: nothing but that stack. `ends_at`: when the credential itself ends.
+    """
+
+    account_id: str
+    expires_at: float
+    client_id: str = ""
+    user_id: str = ""
+    scope: Scope = Scope.WRITE
+    stack_id: StackId | None = None
+    ends_at: float | None = None
+
+
+class Tokens:
+    """All that have not expired, in memory and in the store."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._grants: dict[str, Grant] = {}
+
+    def read(self) -> None:
+        """Everything anew from the store: after something was ended there, or another control wrote to it."""
+        with self._lock, self._store.reading() as link:
+            self._grants = _alive(link, self._clock())
+
+    def grant(self, token: str) -> Grant:
+        """What this token opens. Raises `Unauthenticated`."""
+        found = self._grants.get(hash_of(token))
+        if found is None or found.expires_at <= self._clock():
+            raise Unauthenticated("the access token is unknown or has expired")
+        return found
+
+    def issue(self, client_id: str, secret: str) -> Token:
+        """For a credential, for `TOKEN_LIFE_S` or to the end of the credential. Raises `NotFound` for an unknown
+        client id and `WrongSecret`.
+
+        While the store cannot be written (its disk is full, say) one that this process alone knows, for `READ_LIFE_S`:
+        who has to see what is wrong must be let in to read, and changes are refused anyway.
+        """
+        now, token = self._clock(), secrets.token_urlsafe(32)
+        noted = Noted(subject=client_id, account_id=self._owner(client_id))
+        with self._lock:
+            try:
+                with self._store.writing(noted=noted) as link:
+                    row = _proven(link, client_id, secret, now)
+                    found = _of_credential(row, now + TOKEN_LIFE_S)
+                    entry = {
+                        "hash": hash_of(token), "account_id": row["account_id"], "credential_id": row["id"],
+                        "expires_at": found.expires_at,
+                    }  # fmt: skip
+                    link.execute(delete(tokens).where(tokens.c.expires_at <= now))
+                    link.execute(insert(tokens), entry)
+            except WorldError:
+                if not self._store.trouble:
+                    raise
+                with self._store.reading() as link:
+                    found = _of_credential(_proven(link, client_id, secret, now), now + READ_LIFE_S)
+                log.warning("%s signed in to read: in no audit log, since the store cannot be written", client_id)
+            self._keep(token, found, now)
+        return Token(text=token, life_s=int(found.expires_at - now))
+
+    def begin_session(
+        self, user_id: str, account_id: str, *, via: str, subject: str = "", password_hash: str | None = None
+    ) -> Token:
+        """For a user who has shown who it is, in an account of theirs. `via`: how (`password`, `oidc`).
+        `password_hash`: the one that fitted; where it is no longer the user's, a change of the password has overtaken
+        this. Raises `Forbidden` where the user is not in that account, and `Unauthenticated`.
+        """
+        now, token = self._clock(), secrets.token_urlsafe(32)
+        found = Grant(account_id=account_id, expires_at=now + SESSION_LIFE_S, user_id=user_id)
+        noted = Noted(subject=subject or user_id, account_id=account_id, became={"via": via})
+        with self._lock:
+            with self._store.writing(noted=noted) as link:
+                member = (memberships.c.user_id == user_id) & (memberships.c.account_id == account_id)
+                if link.execute(select(memberships.c.role).where(member)).scalar_one_or_none() is None:
+                    raise Forbidden("you are not in this account")
+                stored = link.execute(select(users.c.password_hash).where(users.c.id == user_id)).scalar_one()
+                if password_hash is not None and stored != password_hash:
+                    raise Unauthenticated("the password was changed meanwhile: sign in again")
+                entry = {
+                    "hash": hash_of(token), "user_id": user_id, "account_id": account_id, "via": via[:32],
+                    "created_at": now, "expires_at": found.expires_at,
+                }  # fmt: skip
+                link.execute(delete(sessions).where(sessions.c.expires_at <= now))
+                link.execute(insert(sessions), entry)
+            self._keep(token, found, now)
+        return Token(text=token, life_s=SESSION_LIFE_S)
+
+    def end(self, token: str) -> None:
+        """This one counts no more."""
+        key = hash_of(token)
+        with self._lock:
+            with self._store.writing() as link:
+                for table in (sessions, tokens):
+                    link.execute(delete(table).where(table.c.hash == key))
+            self._grants.pop(key, None)
+
+    def note_refusal(self, subject: str, why: str, *, client: bool = True) -> None:
+        """A sign-in was refused: into the audit log. It need not wait for the disk. `client`: the subject is the id
+        of a client.
+        """
+        owner = self._owner(subject) if client else None
+        noted = Noted(subject=subject, account_id=owner, outcome=REFUSED, became={"why": why})
+        with self._store.writing(synchronous=False, noted=noted):
+            pass
+
+    def secret_fits(self, client_id: str, secret: str) -> bool:
+        """Whether the pair would get a token."""
+        with self._store.reading() as link:
+            try:
+                _proven(link, client_id, secret, self._clock())
+            except (NotFound, WrongSecret):
+                return False
+        return True
+
+    def _keep(self, token: str, found: Grant, now: float) -> None:
+        self._grants = {key: one for key, one in self._grants.items() if one.expires_at > now}
+        self._grants[hash_of(token)] = found
+
+    def _owner(self, client_id: str) -> str | None:
+        with self._store.reading() as link:
+            query = select(credentials.c.account_id).where(credentials.c.client_id == client_id)
+            return link.execute(query).scalar_one_or_none()
+
+
+def end_tokens(link: Connection, user_id: str, account_id: str | None = None) -> None:
+    """In a transaction of the caller's: the user's sessions, and tokens of its credentials, everywhere or in one
+    account. `Tokens.read` must follow.
+    """
+    own = credentials.c.user_id == user_id
+    here = sessions.c.user_id == user_id
+    if account_id is not None:
+        own, here = own & (credentials.c.account_id == account_id), here & (sessions.c.account_id == account_id)
+    link.execute(delete(sessions).where(here))
+    link.execute(delete(tokens).where(tokens.c.credential_id.in_(select(credentials.c.id).where(own))))
+
+
+def hash_of(secret: str) -> str:
+    """A plain SHA-256: every secret here is 256 random bits of our own making, so there is nothing that a slow hash
+    would slow down.
+    """
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _proven(link: Connection, client_id: str, secret: str, now: float) -> RowMapping:
+    """The credential of a client that knows its secret."""
+    row = link.execute(select(credentials).where(credentials.c.client_id == client_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("no credential with this client id")
+    if not compare_digest(row["secret_hash"], hash_of(secret)):
+        raise WrongSecret("the client secret is wrong")
+    if row["expires_at"] is not None and row["expires_at"] <= now:
+        raise WrongSecret("this credential has ended")
+    return row
+
+
+def _of_credential(row: RowMapping, until: float) -> Grant:
+    ends_at = row["expires_at"]
+    return Grant(
+        account_id=row["account_id"],
+        expires_at=until if ends_at is None else min(until, ends_at),
+        client_id=row["client_id"],
+        user_id=row["user_id"] or "",
+        scope=Scope(row["scope"]),
+        stack_id=StackId(row["stack_id"]) if row["stack_id"] else None,
+        ends_at=ends_at,
+    )
+
+
+def _alive(link: Connection, now: float) -> dict[str, Grant]:
+    """None lives for longer than a new one, also where the clock was set back."""
+    columns = (tokens.c.hash, tokens.c.expires_at.label("until"), *credentials.c)
+    issued = select(*columns).join_from(tokens, credentials).where(tokens.c.expires_at > now)
+    begun = select(sessions).where(sessions.c.expires_at > now)
+    return {
+        r["hash"]: _of_credential(r, min(r["until"], now + TOKEN_LIFE_S)) for r in link.execute(issued).mappings()
+    } | {
+        r["hash"]: Grant(
+            account_id=r["account_id"],
+            expires_at=min(r["expires_at"], now + SESSION_LIFE_S),
+            user_id=r["user_id"],
+        )
+        for r in link.execute(begun).mappings()
+    }
