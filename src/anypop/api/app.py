@@ -18,6 +18,7 @@ from anypop.api import (
     communities,
     dials,
     drains,
+    entitlements,
     errors,
     events,
     healthz,
@@ -37,6 +38,7 @@ from anypop.api import (
     probes,
     quotas,
     rollouts,
+    signing_in,
     stacks,
     streams,
     timelines,
@@ -53,7 +55,7 @@ from anypop.control.acts import Act
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, stacks, workloads, logs, metrics, images, network_policies, networks,
+        identity, signing_in, stacks, workloads, logs, metrics, images, network_policies, networks,
         prices, usage, plans, changes, rollouts, volumes, watch, timelines, announcements, communities, probes,
         predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
@@ -88,6 +90,7 @@ def make_app(platform: Platform) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    entitlements.refuse_unknown(ROUTERS)
     app.router.routes.extend(streams.routes(platform))
     app.add_middleware(ReadsAlone, platform=platform)
     app.add_middleware(Labels, clock=platform.clock)

@@ -15,14 +15,16 @@ from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
 from fastapi.security import HTTPBearer, OAuth2
 from starlette.requests import HTTPConnection
 
+from anypop.api import entitlements
 from anypop.api.graphs import Graphs
 from anypop.api.vantages import LookingGlass, Vantages
 from anypop.api.workers import Workers
 from anypop.control import acts
-from anypop.control.accounts import Account, Accounts, Stack
+from anypop.control.accounts import Account, Accounts, Caller, Stack
 from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
+from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
 from anypop.control.rates import CREDENTIALS_AT_ONCE, REQUESTS_PER_S, Buckets, SignIns, TooMany
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
@@ -35,6 +37,14 @@ from anypop.model import limits
 from anypop.model.confinement import InstanceRules
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.plan.price import PriceBook
+
+
+@dataclass(slots=True, kw_only=True)
+class Hashing:
+    """Where passwords are hashed, two at once, and how many are there or wait."""
+
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    waiting: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +68,9 @@ class Platform:
     workers: Workers = field(default_factory=Workers)
     buckets: Buckets = field(default_factory=Buckets)
     sign_ins: SignIns = field(default_factory=SignIns)
+    passwords: Passwords = field(default_factory=Passwords)
+    hashing: Hashing = field(default_factory=Hashing)
+    password_tries: SignIns = field(default_factory=lambda: SignIns(guessed=True))
     # apart from `buckets`: anybody can name clients that are none
     tokens: Buckets = field(default_factory=Buckets)
     certificate_life_s: float = CERTIFICATE_LIFE_S
@@ -70,6 +83,11 @@ class Platform:
         self.quotas = Quotas(self.core.store)
         self.metering = Metering(self.core.store)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
+
+    def stacks_of(self, caller: Caller) -> list[Stack]:
+        """The account's, oldest first; of a credential for one stack that one."""
+        found = self.accounts.stacks(caller.account.id)
+        return [stack for stack in found if caller.stack_id in (None, stack.id)]
 
     def cities(self) -> list[CityCode]:
         return [pop.city for pop in self.core.state.network.pops]
@@ -134,19 +152,20 @@ def bearer(request: HTTPConnection) -> str:
     return token.strip()
 
 
-async def account_of(request: Request, platform: PlatformDep, _: Annotated[str | None, Depends(CLIENT)]) -> Account:
+async def caller_of(request: Request, platform: PlatformDep, _: Annotated[str | None, Depends(CLIENT)]) -> Caller:
     return known(request, platform, request.scope["route"].name)
 
 
-def known(request: HTTPConnection, platform: Platform, operation: str) -> Account:
-    """The account that asks, whose act `operation` is from here on. Raises `Refused`."""
-    account, client_id = platform.accounts.caller(bearer(request))
+def known(request: HTTPConnection, platform: Platform, operation: str) -> Caller:
+    """Who asks, whose act `operation` is from here on, and who may do it. Raises `Refused`."""
+    caller = platform.accounts.caller(bearer(request))
+    account = caller.account
     request.state.caller = account.id
     acts.begin(
         replace(
             acts.current() or Act(),
             account_id=account.id,
-            actor=f"{account.name} {client_id}",
+            actor=caller.name,
             operator=account.operator,
             operation=operation,
             subject=" ".join(request.path_params.values()),
@@ -155,12 +174,22 @@ def known(request: HTTPConnection, platform: Platform, operation: str) -> Accoun
     # The operator's own road is never narrowed by it, and an agent's is another one.
     if not account.operator:
         rate = platform.quotas.of(account.id).requests_per_second or REQUESTS_PER_S
-        if wait := platform.buckets.take(client_id, rate):
+        if wait := platform.buckets.take(caller.key, rate):
             raise TooMany(f"this credential may make {rate} requests in a second", wait)
         together = rate * CREDENTIALS_AT_ONCE
         if wait := platform.buckets.take(account.id, together):
             raise TooMany(f"all credentials of this account may make {together} requests in a second", wait)
-    return account
+    entitlements.check(caller, operation)
+    if caller.stack_id is not None and (ref := request.path_params.get("stack_id")) is not None:
+        entitlements.check_stack(caller, ref, platform.accounts.stack(account.id, ref).id)
+    return caller
+
+
+AskingCaller = Annotated[Caller, Depends(caller_of)]
+
+
+async def account_of(caller: AskingCaller) -> Account:
+    return caller.account
 
 
 CallerAccount = Annotated[Account, Depends(account_of)]

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.platform import Event, Events
 from anypop.api.parameters import whole
-from anypop.control.accounts import Account
+from anypop.control.accounts import Caller
 from anypop.control.core import ANY_CHANGE
 
 router = APIRouter(prefix="/anypop/v1", tags=["platform"])
@@ -29,19 +29,19 @@ SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 @router.get("/events")
 @answers(Events)
 async def list_events(
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     limit: Annotated[int, whole(15, default=DEFAULT), Query(description=f"how many; at most {MOST}", ge=0)] = DEFAULT,
     after: Annotated[int, whole(15), Query(description="only those with a higher id", ge=0)] = 0,
 ) -> dict[str, Any]:
     """List the newest events, oldest first; a tenant sees those of its own stacks."""
-    return {"results": await _stored(platform, account, after, min(limit, MOST))}
+    return {"results": await _stored(platform, caller, after, min(limit, MOST))}
 
 
 @router.get("/events/watch")
 @answers(Event, media_type="text/event-stream")
 async def watch_events(
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     after: Annotated[int, whole(15), Query(description="those with a higher id; default: from now on", ge=0)] = 0,
 ) -> StreamingResponse:
@@ -50,17 +50,17 @@ async def watch_events(
     Server-sent events: `event` with each of them, in their order; a comment is a sign of life.
     """
     if not after:
-        newest = await _stored(platform, account, 0, 1)
+        newest = await _stored(platform, caller, 0, 1)
         after = newest[-1]["id"] if newest else 0
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_as_they_come(platform, account, after), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_as_they_come(platform, caller, after), media_type="text/event-stream", headers=headers)
 
 
-async def _as_they_come(platform: Platform, account: Account, after: int) -> AsyncIterator[str]:
+async def _as_they_come(platform: Platform, caller: Caller, after: int) -> AsyncIterator[str]:
     core = platform.core
     while not core.bell.closed:
         state = core.state
-        while found := await _stored(platform, account, after, MOST, first=True):
+        while found := await _stored(platform, caller, after, MOST, first=True):
             after = found[-1]["id"]
             for row in found:
                 yield f"event: event\ndata: {json.dumps(row)}\n\n"
@@ -70,8 +70,8 @@ async def _as_they_come(platform: Platform, account: Account, after: int) -> Asy
 
 
 async def _stored(
-    platform: Platform, account: Account, after: int, limit: int, *, first: bool = False
+    platform: Platform, caller: Caller, after: int, limit: int, *, first: bool = False
 ) -> list[dict[str, Any]]:
-    own = None if account.operator else [stack.id for stack in platform.accounts.stacks(account.id)]
+    own = None if caller.account.operator else [stack.id for stack in platform.stacks_of(caller)]
     events = platform.core.store.events
     return list(await asyncio.to_thread(events, after=after, limit=limit, stacks=own, first=first))

@@ -88,7 +88,7 @@ async def issue_token(
         # a flood from many addresses must not become one of the disk: ten in a second are told
         if not platform.tokens.take("refused", 10):
             with contextlib.suppress(WorldError):  # a store that cannot be written makes no other answer of it
-                await asyncio.to_thread(platform.accounts.note_refusal, body.client_id, error.message)
+                await asyncio.to_thread(platform.accounts.tokens.note_refusal, body.client_id, error.message)
         if wait:
             raise TooMany(f"{error.message}; and too many sign-ins have failed", wait) from error
         raise

@@ -61,7 +61,7 @@ TAGS = {
 
 # What a dependency refuses, whatever its endpoint does.
 _REFUSALS: Mapping[object, Collection[Code]] = {
-    context.account_of: [Code.UNAUTHENTICATED],
+    context.caller_of: [Code.UNAUTHENTICATED, Code.PERMISSION_DENIED],
     context.operator_of: [Code.PERMISSION_DENIED],
     context.stack_of: [Code.NOT_FOUND],
     context.any_stack_of: [Code.NOT_FOUND, Code.PERMISSION_DENIED],

@@ -334,7 +334,7 @@ def _bootstrap(
     if settings.client_file is None:
         return
     client_id, secret = _saved_credential(settings.client_file)
-    if not client_id or not accounts.secret_fits(client_id, secret):
+    if not client_id or not accounts.tokens.secret_fits(client_id, secret):
         made = accounts.create_credential(account.id, "command line")
         client_id, secret = made.client_id, made.secret
     content = {

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends
 
 from anypop.api import pages, shapes
 from anypop.api.bodies import JsonBody
-from anypop.api.context import CallerAccount, CallerStack, PlatformDep
+from anypop.api.context import AskingCaller, CallerAccount, CallerStack, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.identity import Stack, StackAnswer, StackPage, StackPatch, StackRequest
@@ -22,9 +22,9 @@ router = APIRouter(tags=["stacks"])
 
 @router.get("/stack/v1/stacks")
 @answers(StackPage)
-async def list_stacks(query: pages.PageQuery, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
-    """List the account's stacks, oldest first."""
-    return pages.page(platform.accounts.stacks(account.id), query, shapes.stack, Stack)
+async def list_stacks(query: pages.PageQuery, caller: AskingCaller, platform: PlatformDep) -> dict[str, Any]:
+    """List the account's stacks, oldest first; to a credential for one stack that one."""
+    return pages.page(platform.stacks_of(caller), query, shapes.stack, Stack)
 
 
 @router.post("/stack/v1/stacks")

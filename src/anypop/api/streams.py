@@ -128,7 +128,7 @@ async def _port(platform: Platform, socket: WebSocket) -> None:
 
 
 def _asked(platform: Platform, socket: WebSocket, operation: str) -> _Asked:
-    account = known(socket, platform, operation)
+    account = known(socket, platform, operation).account
     stack = platform.accounts.stack(account.id, socket.path_params["stack_id"])
     declared = platform.workload(stack, socket.path_params["workload_id"])
     name = socket.query_params.get("container_name", "")

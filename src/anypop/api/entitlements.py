@@ -1,0 +1,181 @@
+"""Who may do what: each operation of the API, with the role that it needs and what it has to do with a single stack.
+
+In: the name of an operation, and who asks. Out: nothing, or a refusal. This is the one place where it is said: an
+operation without a row is not served (`app` refuses to start), and a test calls every one of them with every role. What
+is the operator's alone is said by the dependency `operator_of`; in the operator's own account the roles of this table
+count.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from anypop.control.accounts import Caller
+from anypop.control.refusals import Forbidden, NotFound
+from anypop.control.roles import Role, Scope
+
+
+class Reach(Enum):
+    """What a credential that is for one stack alone has of an operation."""
+
+    STACK = "the path names a stack: that one, and others are not there"
+    NARROWED = "what it answers is narrowed to the stack"
+    ALL = "it tells or does nothing of any account"
+    NONE = "it is about the account: refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """`role`: None where nobody has to sign in, or an agent asks with a key of its own."""
+
+    role: Role | None
+    reach: Reach = Reach.NONE
+
+
+_OPEN = Rule(role=None)
+_SEE, _SEE_STACK = Rule(role=Role.VIEWER), Rule(role=Role.VIEWER, reach=Reach.STACK)
+_SEE_ALL, _SEE_NARROWED = Rule(role=Role.VIEWER, reach=Reach.ALL), Rule(role=Role.VIEWER, reach=Reach.NARROWED)
+_EDIT, _EDIT_STACK = Rule(role=Role.EDITOR), Rule(role=Role.EDITOR, reach=Reach.STACK)
+_OWN = Rule(role=Role.OWNER)
+
+OPERATIONS: Mapping[str, Rule] = {
+    # signing in
+    "issue_token": _OPEN,
+    "sign_in": _OPEN,
+    "sign_out": _SEE_ALL,
+    "who_am_i": _SEE_ALL,
+    "change_password": _SEE_ALL,
+    "list_credentials": _SEE,
+    "get_credential": _SEE,
+    "create_credential": _EDIT,
+    "rotate_credential": _EDIT,
+    "delete_credential": _EDIT,
+    # stacks and what is in them
+    "list_stacks": _SEE_NARROWED,
+    "create_stack": _EDIT,
+    "get_stack": _SEE_STACK,
+    "rename_stack": _EDIT_STACK,
+    "list_locations": _SEE_ALL,
+    "list_workloads": _SEE_STACK,
+    "create_workload": _EDIT_STACK,
+    "get_workload": _SEE_STACK,
+    "replace_workload": _EDIT_STACK,
+    "merge_workload": _EDIT_STACK,
+    "delete_workload": _EDIT_STACK,
+    "list_instances": _SEE_STACK,
+    "get_instance": _SEE_STACK,
+    "restart_instance": _EDIT_STACK,
+    "read_logs": _SEE_STACK,
+    "run_command": _EDIT_STACK,
+    "forward_port": _EDIT_STACK,
+    "get_metrics": _SEE_STACK,
+    "list_images": _SEE_STACK,
+    "list_network_policies": _SEE_STACK,
+    "create_network_policy": _EDIT_STACK,
+    "get_network_policy": _SEE_STACK,
+    "replace_network_policy": _EDIT_STACK,
+    "delete_network_policy": _EDIT_STACK,
+    "list_stack_networks": _SEE_STACK,
+    "create_stack_network": _EDIT_STACK,
+    "get_stack_network": _SEE_STACK,
+    "change_stack_network": _EDIT_STACK,
+    "delete_stack_network": _EDIT_STACK,
+    "list_volumes": _SEE_STACK,
+    "take_snapshot": _EDIT_STACK,
+    "delete_snapshot": _EDIT_STACK,
+    "restore_volume": _EDIT_STACK,
+    "release_volume": _EDIT_STACK,
+    "watch_instances": _SEE_STACK,
+    "get_timeline": _SEE_STACK,
+    # changes of workloads and announcements
+    "plan_workload": _SEE_STACK,
+    "preview_change": _SEE_STACK,
+    "list_revisions": _SEE_STACK,
+    "list_rollouts": _SEE_STACK,
+    "get_rollout": _SEE_STACK,
+    "change_scopes": _EDIT_STACK,
+    "pause_rollout": _EDIT_STACK,
+    "resume_rollout": _EDIT_STACK,
+    "abort_rollout": _EDIT_STACK,
+    "roll_back": _EDIT_STACK,
+    "get_strategy": _SEE_STACK,
+    "replace_strategy": _EDIT_STACK,
+    "list_announcements": _SEE_STACK,
+    "watch_announcements": _SEE_STACK,
+    "replace_rules": _EDIT_STACK,
+    "merge_rules": _EDIT_STACK,
+    "reset_rules": _EDIT_STACK,
+    # prices, use, quotas
+    "quote_workload": _SEE_ALL,
+    "get_prices": _SEE_ALL,
+    "replace_prices": _OWN,
+    "get_usage": _SEE,
+    "get_account_usage": _SEE,
+    "get_stack_usage": _SEE_STACK,
+    "get_quota": _SEE,
+    "get_account_quota": _SEE,
+    "replace_account_quota": _OWN,
+    "get_stack_quota": _SEE_STACK,
+    "replace_stack_quota": Rule(role=Role.OWNER, reach=Reach.STACK),
+    # questions
+    "list_dictionaries": _SEE_ALL,
+    "get_dictionary": _SEE_ALL,
+    "list_vantages": _SEE_ALL,
+    "probe": _SEE,
+    "explain_landing": _SEE,
+    "predict_landings": _SEE,
+    "propose_repairs": _SEE,
+    # the platform
+    "get_health": _OPEN,
+    "list_pops": _SEE_ALL,
+    "list_hosts": _SEE,
+    "evict_host": _EDIT,
+    "readmit_host": _EDIT,
+    "reset_host": _EDIT,
+    "give_join_token": _OWN,
+    "revoke_host": _OWN,
+    "show_backbone": _SEE,
+    "list_drains": _SEE,
+    "get_drain": _SEE,
+    "begin_drain": _EDIT,
+    "undrain": _EDIT,
+    "list_dials": _SEE,
+    "set_dial": _EDIT,
+    "list_events": _SEE_NARROWED,
+    "watch_events": _SEE_NARROWED,
+    "list_audit": _SEE,
+    "prune_audit": _OWN,
+    "get_network": _SEE,
+    "replace_network": _OWN,
+    # agents show a certificate or a token of their own
+    "sign_certificate": _OPEN,
+    "get_order": _OPEN,
+    "take_report": _OPEN,
+}
+
+
+def refuse_unknown(routers: Iterable[APIRouter]) -> None:
+    """Raises `LookupError` for an operation without a row: nobody has said who may do it."""
+    served = {route.name for router in routers for route in router.routes if isinstance(route, APIRoute)}
+    if unknown := sorted(served - OPERATIONS.keys()):
+        raise LookupError(f"api/entitlements.py says of no role that it may {', '.join(unknown)}")
+
+
+def check(caller: Caller, operation: str) -> None:
+    """Raises `Forbidden` where this is not for the caller's role, or not for a credential of one stack."""
+    rule = OPERATIONS[operation]
+    assert rule.role is not None, f"{operation} asks nobody to sign in"
+    if caller.stack_id is not None and rule.reach is Reach.NONE:
+        raise Forbidden("this credential is for one stack alone, and this is about the account")
+    if not caller.role.holds(rule.role):
+        why = ": this credential is for reading" if caller.scope is Scope.READ else ""
+        raise Forbidden(f"this needs the role {rule.role}, and here you have {caller.role}{why}")
+
+
+def check_stack(caller: Caller, ref: str, found: str | None) -> None:
+    """Raises `NotFound` where the caller is for one stack, and the one of the path (`found`: its id) is another."""
+    if caller.stack_id is not None and found != caller.stack_id:
+        raise NotFound(f"no stack {ref}")
