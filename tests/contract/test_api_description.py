@@ -20,6 +20,7 @@ from anypop.api.models.errors import Error
 from anypop.api.openapi import content_of
 from anypop.api.vantages import Answer, Probed, Vantage
 from anypop.control.refusals import Exists
+from anypop.control.roles import Role
 from anypop.model import codec, limits
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
@@ -29,6 +30,7 @@ from tests import documented
 from tests.contract.test_api_predictions import graph_in
 from tests.contract.test_volumes import with_volume
 from tests.control_world import FakeAgent, World, a_body
+from tests.people import PASSWORD, a_user, quick
 from tests.unit.test_routing_explain import article
 
 BASE = "/workload/v1/stacks/default/workloads"
@@ -86,6 +88,9 @@ def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
 CHANGE_NOTHING = {
     "quote_workload", "preview_change", "plan_workload", "probe", "predict_landings", "propose_repairs", "take_report",
 }  # fmt: skip
+
+# Who asks has not said yet who it is.
+WITHOUT_TOKEN = {"issue_token", "sign_in"}
 
 with_json = [(m, r) for m, r in operations() if JSON in content_of(r)]
 named = [f"{method} {route.path}" for method, route in with_json]
@@ -153,7 +158,7 @@ def test_nobodys_body_is_read_before_it_is_known_who_it_is(world: World) -> None
     """401, whatever the body: of who has no token nothing is kept here while it comes. Only who asks for a token sends
     one.
     """
-    asked = [(method, route) for method, route in operations() if content_of(route) and route.name != "issue_token"]
+    asked = [(method, route) for method, route in operations() if content_of(route) and route.name not in WITHOUT_TOKEN]
     assert len(asked) > 20
     for method, route in asked:
         answer = world.call(method, path_of(world, route), content=b"{", headers={"content-type": JSON})
@@ -371,6 +376,19 @@ class Vantages:
         return Probed(answers=tuple(Answer(body="fun-eu-lhr-0\n", seconds=0.01) for _ in range(requests)), seconds=0.1)
 
 
+def people(own: World, account: str) -> None:
+    """The part of the story that is about users."""
+    quick(own)
+    a_user(own, account, "ada", Role.OWNER, PASSWORD)
+    signed_in = own.send("POST", "/anypop/v1/sign-in", {"name": "ada", "password": PASSWORD})
+    session = {"headers": {"authorization": f"Bearer {signed_in['access_token']}"}}
+    assert own.get("/anypop/v1/who-am-i", **session)["user"]["name"] == "ada"
+    changed = {"password": PASSWORD, "new": PASSWORD[::-1]}
+    assert own.call("POST", "/anypop/v1/password", json=changed, **session).status_code == 204
+    own.send("POST", "/anypop/v1/sign-out", None)
+    own.headers = own.login(own.credential.client_id, own.credential.secret)
+
+
 def test_each_operation_answers_what_is_documented(own: World) -> None:
     """All of them, in one story: every answer that is right has been seen, and held to its model."""
     seen: set[str] = set()
@@ -543,6 +561,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", f"/anypop/v1/hosts/{second['name']}/revoke", {})
     own.send("DELETE", f"{BASE}/fun")
     own.get(f"{BASE}/fun/instances")
+    people(own, account)
 
     in_the_log = {entry["operation"] for entry in own.get("/anypop/v1/audit?limit=1000")["results"]}
     changing = {route.name for method, route in operations() if method != "GET"} - CHANGE_NOTHING

@@ -29,8 +29,9 @@ WITHOUT_BODY = {
     "undrain",
     "restart_instance",
     "restart_workload",
+    "sign_out",
 }
-WITHOUT_TOKEN = {"issue_token", "get_health"}
+WITHOUT_TOKEN = {"issue_token", "sign_in", "get_health"}
 each = pytest.mark.parametrize(
     ("method", "path", "found"), OPERATIONS, ids=[found["operationId"] for *_, found in OPERATIONS]
 )

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from anypop.api.models.common import Answer, CamelAnswer, CamelRequest, Id, Moment, Name, Page, Request, left_out
 from anypop.model.limits import LONGEST_NAME
@@ -28,15 +29,25 @@ class Token(Answer):
 
 
 class CredentialRequest(Request):
-    """A new credential."""
+    """A new credential. An unknown member is refused: a limit that is misspelt would be none."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(alias_generator=to_camel)
 
     name: Annotated[str, Field(max_length=LONGEST_NAME, description="what to call it, for people")] = ""
+    scope: Annotated[Literal["read", "write"], Field(description="`read`: it changes nothing")] = "write"
+    stack: Annotated[
+        str, Field(max_length=LONGEST_NAME, description="id or slug: it is for this stack alone; default: for all")
+    ] = ""
+    expires_at: Annotated[AwareDatetime | None, Field(description="when it ends; default: never")] = None
 
 
 class Credential(CamelAnswer):
     """A client id of an account. The secret is in the answer to its creation and to its rotation, and nowhere else."""
+
+    scope: Literal["read", "write"]
+    user_id: str = left_out("whose it is; none: the account's own")
+    stack_id: str = left_out("the only stack that it is for")
+    expires_at: Moment = left_out("when it ends; none: never")
 
     id: Id
     name: str
