@@ -299,7 +299,8 @@ class FakeAgent:
     `crashing` ones end and are started again, of `sick` ones never answer. By uid too: `restarts` that are counted, and
     `made_from`, a template that is not the order's. While it `drains`, nothing that was to go is gone. Where there is a
     backbone it carries what another host said it serves when it last reported, unless one of the two is `cut` off the
-    others. `packets`: what has arrived for each prefix (None: not counted).
+    others. `packets`: what has arrived for each prefix (None: not counted). `cpu`: what instances use by name, told of
+    those that are to be measured.
     """
 
     def __init__(self, world: World, host: HostName) -> None:
@@ -325,6 +326,7 @@ class FakeAgent:
         self.restarts: dict[str, int] = {}
         self.made_from: dict[str, str] = {}
         self.volumes: set[str] = set()
+        self.cpu: dict[str, int] = {}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -369,6 +371,11 @@ class FakeAgent:
             gone=() if self.drains else self.gone,
             capacity=self.capacity,
             used_millis=self.used_millis,
+            measured=tuple(
+                (i.uid, self.cpu[i.name])
+                for i in order.instances
+                if i.workload_id in order.measured and i.name in self.cpu
+            ),
             volumes=self._volumes(order),
             volumes_gone=tuple(token.id for token in order.volumes_removed),
             **self._backbone(order),

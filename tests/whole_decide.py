@@ -42,6 +42,7 @@ _INPUTS = (
     "eases",
     "arrived",
     "evicted",
+    "scaled",
 )
 
 

@@ -34,8 +34,9 @@ FULL["workload"]["spec"]["runtime"] = {
         "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
     }
 }
-FULL["workload"]["targets"]["eu"]["spec"]["deployments"]["scaleSettings"] = {
-    "metrics": [{"metric": "cpu", "averageUtilization": 50}]
+FULL["workload"]["targets"]["eu"]["spec"]["deployments"] |= {
+    "maxReplicas": 3,
+    "scaleSettings": {"metrics": [{"metric": "cpu", "averageUtilization": 50}]},
 }
 STRANGE = st.one_of(
     st.sampled_from(

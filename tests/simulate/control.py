@@ -56,6 +56,8 @@ def as_loaded(state: State) -> State:
         awaited=frozenset(),
         stirred=frozenset(),
         decided_at=0.0,
+        looks={},
+        looked_at=0.0,
         orders={host: replace(issued, earlier=()) for host, issued in state.orders.items()},
     )
 

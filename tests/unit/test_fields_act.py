@@ -25,7 +25,6 @@ THE_DEFAULT = {
     "spec.networkInterfaces.0.network": "default",
     "targets.eu.spec.deploymentScope": "there is no other",
     "spec.imagePullCredentials.0.dockerRegistry.email": "no registry asks for it",
-    "targets.eu.spec.deployments.maxReplicas": "told with scaleSettings",
     "spec.containers.web.env.C.valueFrom.instanceFieldRef.optional": "it only says what is refused",
 }
 

@@ -340,7 +340,6 @@ def test_what_has_no_effect_yet_is_said() -> None:
     body = put(terraform(), f"{APP}.ports.odd", {"port": 9, "protocol": "SCTP"})
     found = read(body)
     assert {p.path for p in found.unacted} == {
-        f"{WHERE}.scaleSettings",
         f"{APP}.ports.odd.protocol",
     }
     assert found.document["spec"]["containers"]["app"]["ports"]["odd"] == {"port": 9, "protocol": "SCTP"}
@@ -449,7 +448,7 @@ def test_a_workload_has_at_most_ten_thousand_instances() -> None:
     """However many targets they are asked for by."""
     body = terraform()
     deployments = body["targets"]["global"]["spec"]["deployments"]
-    deployments |= {"minReplicas": 1000, "maxReplicas": 0}
+    deployments |= {"minReplicas": 1000, "maxReplicas": 1000}
     body["targets"] = {f"t{n}": body["targets"]["global"] for n in range(5)}
     read(body)
     body["targets"]["t5"] = body["targets"]["t0"]
@@ -505,7 +504,8 @@ def test_selectors_that_fit_no_city_are_told() -> None:
 
 def test_replicas_that_are_left_out_are_none() -> None:
     """Protobuf's JSON leaves out a zero; nothing is added to what was sent."""
-    made = read(put(terraform(), f"{WHERE}.minReplicas", DELETE))
+    fixed = put(terraform(), f"{WHERE}.scaleSettings", DELETE)  # where nothing runs no load is measured
+    made = read(put(fixed, f"{WHERE}.minReplicas", DELETE))
     assert made.workload.targets[0].replicas == 0
     assert "minReplicas" not in made.document["targets"]["global"]["spec"]["deployments"]
 

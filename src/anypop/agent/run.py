@@ -59,6 +59,7 @@ from anypop.agent.observe.ask import ask
 from anypop.agent.observe.deaths import DeathWatch
 from anypop.agent.observe.kernel_monitor import KernelMonitor
 from anypop.agent.observe.learnt_monitor import LearntMonitor
+from anypop.agent.observe.measured import Measured
 from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
@@ -118,6 +119,7 @@ class Agent:
             wake=self._wake.set,
             died=self._died,
         )
+        self._measured = Measured(self._observer.processes, time.monotonic, self._wake.set)
         self._executor = executor = Executor(
             prefix=prefix,
             net=net,
@@ -194,6 +196,7 @@ class Agent:
                 group.create_task(self._watch_firewall())
                 group.create_task(self._streams.run())
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
+                group.create_task(self._measured.follow(self._standing_order))
         finally:
             monitor.close()
             learnt_monitor.close()
@@ -311,6 +314,7 @@ class Agent:
             changed = lanes_changed(before.order if before else None, order)
             self._memory = memory.order_changed(changed, self._memory, dropped=self._lanes.busy)
             self._observer.arrivals.order_changed()
+            self._measured.order_changed()
             self._memory = replace(self._memory, router_ready=self._is_prepared())
             self._check_tunnel()
             leaving = self._ledger.page.leaving if self._ledger.page else ()
@@ -520,7 +524,7 @@ class Agent:
             drift=self._drift, errors=(*(e for e in errors if e), *self._executor.told()),
             capacity=self._observer.capacity, used_millis=self._observer.used_millis, began=self._began,
         )  # fmt: skip
-        return trimmed(report)
+        return trimmed(replace(report, measured=self._measured.millis))
 
 
 def live(

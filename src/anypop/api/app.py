@@ -38,6 +38,7 @@ from anypop.api import (
     probes,
     quotas,
     rollouts,
+    scaling,
     signing_in,
     stacks,
     streams,
@@ -56,7 +57,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, stacks, workloads, logs, metrics, images, network_policies, networks,
-        prices, usage, plans, changes, rollouts, volumes, watch, timelines, announcements, communities, probes,
+        prices, usage, plans, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities, probes,
         predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )

@@ -17,7 +17,6 @@ from anypop.api.models.rollouts import Preview
 from anypop.api.models.workloads import WorkloadPatch, WorkloadRequest
 from anypop.control import declare
 from anypop.control.state import Declaration
-from anypop.model import codec
 from anypop.plan.parse import Parsed
 from anypop.plan.price import quote
 from anypop.plan.rollout import waves_of
@@ -48,18 +47,14 @@ async def preview_change(
             "changes": list(differences(current, made)),
             "new_processes": anew,
             "waves": [list(wave) for wave in waves_of(pops)] if anew else [],
-            "instances": {"before": _count(current.workload.targets), "after": _count(made.workload.targets)},
+            "instances": {"before": state.count_of(current.workload), "after": state.count_of(made.workload)},
             "quote": {
-                "before": codec.to_data(quote(current.workload, platform.prices)),
-                "after": codec.to_data(quote(made.workload, platform.prices)),
+                "before": shapes.quoted(quote(current.workload, platform.prices)),
+                "after": shapes.quoted(quote(made.workload, platform.prices)),
             },
             "without_effect": [{"field": problem.path, "description": problem.message} for problem in made.unacted],
         }
     ) | {"new_processes": anew}
-
-
-def _count(targets: Any) -> int:
-    return sum(t.replicas * len(t.cities) for t in targets)
 
 
 def differences(current: Declaration, made: Parsed) -> Iterator[dict[str, Any]]:

@@ -81,6 +81,7 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
+        self.core.limits = self.quotas.limits
         self.metering = Metering(self.core.store)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 

@@ -21,7 +21,6 @@ from anypop.control import declare
 from anypop.control.accounts import Account, Stack
 from anypop.control.core import Alter
 from anypop.control.state import Declaration, State
-from anypop.model import codec
 from anypop.model.errors import Invalid
 from anypop.model.names import WorkloadId, instance_name
 from anypop.model.table import differing
@@ -103,7 +102,7 @@ def _told(
 ) -> dict[str, Any]:
     old = current.workload if current is not None and current.delete_requested_at is None else None
     new = made.workload if made is not None else None
-    was, will = set(_names(old)), set(_names(new))
+    was, will = set(_names(old, before)), set(_names(new, after))
     anew = old is not None and new is not None and template_of(new, before.template_key) != old.template
     announced, shall = _announced(before, after)
     prices = {side: quote(one, platform.prices) for side, one in (("before", old), ("after", new)) if one is not None}
@@ -116,7 +115,7 @@ def _told(
         "withdrawn": _rows(announced - shall),
         "not_placed": list(_not_placed(before, after)),
         "price": {
-            **{side: codec.to_data(one) for side, one in prices.items()},
+            **{side: shapes.quoted(one) for side, one in prices.items()},
             "difference": round(months.get("after", 0.0) - months.get("before", 0.0), 6),
         },
     }
@@ -136,11 +135,11 @@ def _action(current: Declaration | None, made: Parsed | None, *, changes: bool) 
     return "delete" if made is None else "create" if current is None else "change"
 
 
-def _names(workload: Workload | None) -> Iterator[str]:
+def _names(workload: Workload | None, state: State) -> Iterator[str]:
     for target in workload.targets if workload is not None else ():
         for city in target.cities:
-            for ordinal in range(target.replicas):
-                assert workload is not None
+            assert workload is not None
+            for ordinal in range(state.replicas(workload.id, target, city)):
                 yield str(instance_name(workload.slug, target.name, city, ordinal))
 
 

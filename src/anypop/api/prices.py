@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
+from anypop.api import shapes
 from anypop.api.bodies import JsonObject, RawBody
 from anypop.api.context import CallerAccount, OperatorAccount, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.prices import PriceBook, Quote
 from anypop.api.models.workloads import WorkloadRequest
 from anypop.control import declare
-from anypop.model import codec, limits
+from anypop.model import limits
 from anypop.model.names import StackId
 from anypop.plan.parse import parse
 from anypop.plan.price import BookText, as_data, quote, read_price_book
@@ -42,7 +43,7 @@ async def quote_workload(
         rules=platform.rules(),
     )
     idle = [{"field": problem.path, "description": problem.message} for problem in made.unacted]
-    return codec.to_data(quote(made.workload, platform.prices)) | ({"without_effect": idle} if idle else {})
+    return shapes.quoted(quote(made.workload, platform.prices)) | ({"without_effect": idle} if idle else {})
 
 
 @router.get("/prices")

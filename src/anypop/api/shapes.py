@@ -14,8 +14,9 @@ from anypop.control.drain_facts import drains_over, is_drained
 from anypop.control.state import Declaration, Revision, State
 from anypop.control.volume_book import phase_of_claim
 from anypop.judge.instances import Shown, shown
+from anypop.model import codec
 from anypop.model.order import InstanceOrder
-from anypop.model.plan import Incarnation
+from anypop.model.plan import Incarnation, Quote
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, Phase
 from anypop.plan.document import document_with_anycast
@@ -197,6 +198,12 @@ def container_status(seen: ContainerReport) -> dict[str, Any]:
         case _:
             data["waiting"] = filled({"reason": seen.reason.value, "message": seen.message or seen.reason.says})
     return filled(data)
+
+
+def quoted(price: Quote) -> dict[str, Any]:
+    """A price as it is answered: what does not grow by itself has no most."""
+    lines = [{k: v for k, v in codec.to_data(line).items() if v is not None} for line in price.lines]
+    return {k: v for k, v in codec.to_data(price).items() if v is not None} | {"lines": lines}
 
 
 def filled(data: Mapping[str, Any]) -> dict[str, Any]:

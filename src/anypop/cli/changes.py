@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import rollouts, views, watch
+from anypop.cli import bounds, rollouts, scaling, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.declaration import of_file
 from anypop.cli.failure import Exit, Failure, usage
@@ -107,12 +107,29 @@ def set_image(
     _change(call, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
 
 
-@command(app, "scale", examples="anypop workload scale web 4\nanypop workload scale web 1 --target na1")
+@command(
+    app,
+    "scale",
+    examples="""
+    anypop workload scale web 4
+    anypop workload scale web 1 --target na1
+    anypop workload scale web --min 2 --max 6 --cpu 50%
+    anypop workload scale web 3 --fixed
+    """,
+)
 def scale(
     call: Call,
     workload: KnownWorkload,
-    replicas: Annotated[int, typer.Argument(metavar="N", help="Instances in each city.", min=0)],
+    replicas: Annotated[
+        int | None, typer.Argument(metavar="N", help="Instances in each city.", min=0, show_default=False)
+    ] = None,
     *,
+    least: Annotated[
+        int | None, typer.Option("--min", metavar="N", help="The same as N.", min=0, show_default=False)
+    ] = None,
+    most: bounds.Most = 0,
+    cpu: bounds.Cpu = "",
+    fixed: Annotated[bool, typer.Option("--fixed", help="Their number follows no load any more.")] = False,
     target: Annotated[
         str, typer.Option("--target", metavar="NAME", help="Only this target (default: all).", show_default=False)
     ] = "",
@@ -120,14 +137,38 @@ def scale(
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
-    """Run more or fewer instances in each city. No instance that stays is touched."""
+    """Run more or fewer instances in each city, or let their number follow their load. None that stays is touched.
+
+    Where the number follows the load already, N is the least that there are.
+    """
+    if replicas is not None and least is not None:
+        raise usage("N and --min say the same", advice="Give one of them.")
+    if fixed and (most or cpu):
+        raise usage("--fixed excludes --max and --cpu", advice="Give a number, or bounds and a threshold.")
+    asked: dict[str, Any] = {"maxReplicas": None, "scaleSettings": None} if fixed else _bounds(most, cpu)
+    wanted = replicas if replicas is not None else least
+    if wanted is not None:
+        asked["minReplicas"] = wanted
+    if not asked:
+        raise usage("say how many", advice="'anypop workload scale web 4', or --min 2 --max 6 --cpu 50%.")
     found = call.client.get(call.workload_path(workload), what=f"scale {workload}")["workload"]
     names = list(found.get("targets") or {})
     if target and target not in names:
         raise usage(f"{workload} has no target {target}", advice=f"It has {', '.join(names)}.")
-    deployments = {"spec": {"deployments": {"minReplicas": replicas}}}
-    body = {"targets": dict.fromkeys([target] if target else names, deployments)}
+    chosen = [target] if target else names
+    if wanted is not None and not fixed:
+        for name in chosen:
+            if scaling.follows((found.get("targets") or {})[name]):
+                call.screen.note(f"target {name} follows its load: {wanted} is the least in each of its cities")
+    body = {"targets": {name: {"spec": {"deployments": asked}} for name in chosen}}
     _change(call, str(found.get("slug")), "PATCH", body, yes=yes, wait=wait, timeout=timeout)
+
+
+def _bounds(most: int, cpu: str) -> dict[str, Any]:
+    try:
+        return bounds.deployments(most, cpu)
+    except ValueError as error:
+        raise usage(str(error)) from error
 
 
 @command(app, "rollback", examples="anypop workload rollback web\nanypop workload rollback web --revision 3 --yes")
@@ -242,11 +283,8 @@ def difference(told: views.Data) -> list[Shown]:
     if count.get("before") != count.get("after"):
         shown.append(f"instances: {count.get('before')} now, {count.get('after')} then")
     before, after = ((told.get("quote") or {}).get(key) or {} for key in ("before", "after"))
-    if before.get("monthly") != after.get("monthly"):
-        shown.append(
-            f"price: {before.get('monthly', 0):.2f} {after.get('currency')} a month now, {after.get('monthly', 0):.2f} "
-            "then"
-        )
+    if views.months(before) != views.months(after):
+        shown.append(f"price: {views.months(before)} {after.get('currency')} a month now, {views.months(after)} then")
     return [*shown, *without_effect(told)]
 
 

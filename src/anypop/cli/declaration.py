@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anypop.cli import bounds
 from anypop.cli.failure import usage
 from anypop.cli.sizes import requests_of
 
@@ -32,6 +33,8 @@ class Wanted:
     size: str = "SP-1"
     targets: Sequence[str] = ()
     replicas: int = 1
+    most: int = 0
+    cpu: str = ""
     anycast: bool = False
     local_only: bool = False
     env: Sequence[str] = ()
@@ -52,6 +55,13 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
         problems.append("--local-only: is about an anycast address; add --anycast")
     if not wanted.targets:
         problems.append("--target: say where, for example --target eu1=AMS,LHR")
+    follows: dict[str, Any] = {}
+    try:
+        follows = bounds.deployments(wanted.most, wanted.cpu)
+    except ValueError as error:
+        problems.append(str(error))
+    if wanted.most and not wanted.cpu:
+        problems.append("--max: says how far their number follows the load; add --cpu 50%")
     command: list[str] = []
     for text in wanted.command:
         try:
@@ -83,7 +93,9 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
         "containers": {"app": container},
         "networkInterfaces": [{"network": "default", "enableOneToOneNat": True, "ipFamilies": ["IPv4", "IPv6"]}],
     }
-    body["targets"] = {name: _target_spec(cities, wanted.replicas) for name, cities in targets}
+    body["targets"] = {
+        name: _target_spec(cities, {"minReplicas": wanted.replicas} | follows) for name, cities in targets
+    }
     return body
 
 
@@ -188,12 +200,12 @@ def _target(text: str) -> tuple[str, list[str]]:
     return name, codes
 
 
-def _target_spec(cities: list[str], replicas: int) -> dict[str, Any]:
+def _target_spec(cities: list[str], deployments: dict[str, Any]) -> dict[str, Any]:
     return {
         "spec": {
             "deploymentScope": "cityCode",
             "deployments": {
-                "minReplicas": replicas,
+                **deployments,
                 "selectors": [{"key": "cityCode", "operator": "in", "values": cities}],
             },
         }

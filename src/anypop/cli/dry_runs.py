@@ -51,6 +51,5 @@ def _price(price: views.Data) -> Iterator[Shown]:
     before, after = price.get("before"), price.get("after")
     if after and not before:
         yield views.quote(after)
-    elif before and after and before.get("monthly") != after.get("monthly"):
-        currency = after.get("currency")
-        yield f"price: {before['monthly']:.2f} {currency} a month now, {after['monthly']:.2f} then"
+    elif before and after and views.months(before) != views.months(after):
+        yield f"price: {views.months(before)} {after.get('currency')} a month now, {views.months(after)} then"

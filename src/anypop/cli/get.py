@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import announcements, kinds, rollouts, views
+from anypop.cli import announcements, kinds, rollouts, scaling, views
 from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.kinds import Kind, Row
@@ -45,6 +45,7 @@ OfWorkload = Annotated[
 ]
 _LATEST = 10  # events beside a thing
 _LOOKED_AT = 1000  # events among which those are looked for
+_LABELS = "workload.platform.stackpath.net"
 _MARKS = ("name", "slug", "id")
 
 
@@ -120,11 +121,33 @@ def _whole(call: Call, kind: Kind, row: Row) -> dict[str, Any]:
         what = f"describe {name}"
         found["instances"] = views.by_name(call.client.every(f"{call.workload_path(name)}/instances", what=what))
         found["status"] = call.client.get(f"{call.workload_path(name, 'anypop')}/rollouts", what=what)
+        if any(scaling.follows(target) for target in (row.get("targets") or {}).values()):
+            found["scaling"] = _scaling(call, name)
         found["announcements"] = announcements.rows_of(call, name) if views.anycast_of(row) else []
+    if kind.name == "instance":
+        found |= _scaled(call, row)
     if kind.name != "event":
         events = call.client.get("/anypop/v1/events", what="list events", limit=_LOOKED_AT).get("results") or []
         found["events"] = [e for e in events if _is_about(e, kind, name)][-_LATEST:]
     return found
+
+
+def _scaling(call: Call, workload: str) -> list[Row]:
+    path = f"{call.workload_path(workload, 'anypop')}/scaling"
+    rows: list[Row] = call.client.get(path, what=f"describe {workload}").get("results") or []
+    return rows
+
+
+def _scaled(call: Call, instance: Row) -> dict[str, Any]:
+    """Why there are as many as there are where an instance stands, where that follows their load."""
+    labels = (instance.get("metadata") or {}).get("labels") or {}
+    target, pop = labels.get(f"{_LABELS}/target-name"), views.city_code(instance)
+    rows = [
+        r
+        for r in _scaling(call, str(labels.get(f"{_LABELS}/workload-slug")))
+        if (r.get("target"), r.get("pop")) == (target, pop)
+    ]
+    return {"scaling": rows} if rows else {}
 
 
 def _is_about(event: Row, kind: Kind, name: str) -> bool:
@@ -141,6 +164,7 @@ def _described(kind: Kind, whole: dict[str, Any]) -> Iterator[Shown]:
         under_way = [r for r in status.get("results") or [] if r.get("phase") in ("running", "paused")]
         yield views.workload(row)
         yield from views.revision(status, under_way)
+        yield from scaling.part(whole.get("scaling") or [])
         yield from _part("INSTANCES", views.instances(whole["instances"]))
         if whole["announcements"]:
             yield from _part("ANNOUNCEMENTS", announcements.table(whole["announcements"]))
@@ -148,6 +172,7 @@ def _described(kind: Kind, whole: dict[str, Any]) -> Iterator[Shown]:
             yield from _part("ROLLOUTS", rollouts.table(status["results"]))
     else:
         yield views.pairs([[path, text] for path, text in _members(row)])
+        yield from scaling.part(whole.get("scaling") or [])
     if whole.get("events"):
         yield from _part("LATELY", events_table(whole["events"]))
     yield ""

@@ -58,6 +58,13 @@ def replicas_of(target: Data) -> int:
     return int((((target.get("spec") or {}).get("deployments")) or {}).get("minReplicas") or 0)
 
 
+def bounds(target: Data) -> str:
+    """`2`, or `2 to 6` where their number follows their load."""
+    declared = ((target.get("spec") or {}).get("deployments")) or {}
+    most, metrics = declared.get("maxReplicas"), (declared.get("scaleSettings") or {}).get("metrics")
+    return f"{replicas_of(target)} to {most}" if most and metrics else str(replicas_of(target))
+
+
 def expected(workload: Data) -> int:
     """How many instances the workload asks for at least: replicas are per city; one city where a target names none."""
     targets = (workload.get("targets") or {}).values()
@@ -74,7 +81,7 @@ def quote(found: Data) -> Table:
     rows: list[list[Cell]] = [
         [
             text(line["item"]),
-            str(line["quantity"]),
+            f"{line['quantity']} to {line['most']}" if line.get("most") else str(line["quantity"]),
             _money(line["unit_hourly"], 4),
             _money(line["hourly"], 4),
             _money(line["monthly"], 2),
@@ -82,6 +89,9 @@ def quote(found: Data) -> Table:
         for line in found.get("lines") or []
     ]
     rows.append([("total", "bold"), "", "", _money(found["hourly"], 4), (_money(found["monthly"], 2), "bold")])
+    if found.get("most_monthly") is not None:
+        hour, month = _money(found["most_hourly"], 4), _money(found["most_monthly"], 2)
+        rows.append([("at most, when the load asks for it", "bold"), "", "", hour, (month, "bold")])
     columns = [
         Column(head="ITEM"),
         Column(head="QUANTITY", right=True),
@@ -89,7 +99,13 @@ def quote(found: Data) -> Table:
         Column(head="HOUR", right=True, drop=1),
         Column(head=f"MONTH {currency}", right=True),
     ]
-    return Table(columns=columns, rows=rows, foot=1)
+    return Table(columns=columns, rows=rows, foot=2 if found.get("most_monthly") is not None else 1)
+
+
+def months(price: Data) -> str:
+    """`65.70`, or `65.70 (at most 197.10)`."""
+    most = f" (at most {price['most_monthly']:.2f})" if price.get("most_monthly") is not None else ""
+    return f"{price.get('monthly') or 0:.2f}{most}"
 
 
 def _money(value: float, places: int) -> str:
@@ -186,7 +202,7 @@ def workload(found: Data) -> Table:
             rows.append(["  at most", f"{text(most.get('cpu'))} vCPU, {text(most.get('memory'))}"])
         rows.append(["  ports", text(ports)])
     for name, target in (found.get("targets") or {}).items():
-        rows.append([f"target {name}", f"{', '.join(cities_of(target))} x {replicas_of(target)}"])
+        rows.append([f"target {name}", f"{', '.join(cities_of(target))} x {bounds(target)}"])
     rows.append(["created", moment(metadata.get("createdAt"))])
     return pairs(rows)
 

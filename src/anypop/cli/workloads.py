@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import announcements, declaration, views, watch
+from anypop.cli import announcements, bounds, declaration, scaling, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.failure import usage
 from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
@@ -46,7 +46,7 @@ Targets = Annotated[
     list[str] | None,
     typer.Option("--target", metavar="NAME=CITY,CITY", help="A named group of cities (IATA codes). Repeatable."),
 ]
-Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="Instances in each city.")]
+Replicas = Annotated[int, typer.Option("--replicas", "--min", metavar="N", help="Instances in each city.")]
 Anycast = Annotated[bool, typer.Option("--anycast", help="One address, the same in every city.")]
 LocalOnly = Annotated[
     bool,
@@ -61,13 +61,28 @@ class Goal(StrEnum):
     GONE = "gone"
 
 
+_OPTIONS = {"most": "max"}
+
+
 def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
     """The workload that the options or the file describe; `Failure` where both or neither do."""
     if file is None:
         return declaration.of_options(options)
     mixed = [
-        f"--{name.replace('_', '-')}"
-        for name in ("image", "ports", "targets", "anycast", "local_only", "env", "secrets", "command", "name")
+        f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
+        for name in (
+            "image",
+            "ports",
+            "targets",
+            "most",
+            "cpu",
+            "anycast",
+            "local_only",
+            "env",
+            "secrets",
+            "command",
+            "name",
+        )
         if getattr(options, name)
     ]
     if mixed:
@@ -84,6 +99,7 @@ def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
     "create",
     examples="""
     anypop workload create web --image registry.example/web:1 --port 80 --target eu1=AMS,LHR --replicas 2 --anycast
+    anypop workload create web --image registry.example/web:1 --target eu1=AMS --min 2 --max 6 --cpu 50%
     anypop workload create web --image registry.example/web:1 --target na1=JFK,LAX --env MODE=live --secret TOKEN
     anypop workload create -f workload.yaml --yes -o json
     """,
@@ -101,6 +117,8 @@ def create(
     size: Size = "SP-1",
     target: Targets = None,
     replicas: Replicas = 1,
+    most: bounds.Most = 0,
+    cpu: bounds.Cpu = "",
     anycast: Anycast = False,
     local_only: LocalOnly = False,
     env: Annotated[
@@ -130,6 +148,8 @@ def create(
         size=size,
         targets=target or (),
         replicas=replicas,
+        most=most,
+        cpu=cpu,
         anycast=anycast,
         local_only=local_only,
         env=env or (),
@@ -196,9 +216,20 @@ def show(call: Call, workload: KnownWorkload) -> None:
         "rollouts": under_way,
         "warnings": warnings,
     }
+    if any(scaling.follows(target) for target in (found.get("targets") or {}).values()):
+        path = f"{call.workload_path(workload, 'anypop')}/scaling"
+        data["scaling"] = call.client.get(path, what=what).get("results") or []
     idle: list[Shown] = [f"without effect here: {warning}" for warning in warnings]
     call.screen.result(
-        data, lambda: [views.workload(found), *views.revision(status, under_way), *idle, "", views.instances(parts)]
+        data,
+        lambda: [
+            views.workload(found),
+            *views.revision(status, under_way),
+            *idle,
+            *scaling.part(data.get("scaling") or []),
+            "",
+            views.instances(parts),
+        ],
     )
 
 
@@ -256,12 +287,20 @@ def register(root: typer.Typer) -> None:
         size: Size = "SP-1",
         target: Targets = None,
         replicas: Replicas = 1,
+        most: bounds.Most = 0,
+        cpu: bounds.Cpu = "",
         anycast: Anycast = False,
         local_only: LocalOnly = False,
     ) -> None:
         """The price of a workload, line by line, before anything starts."""
         options = declaration.Wanted(
-            size=size, targets=target or (), replicas=replicas, anycast=anycast, local_only=local_only
+            size=size,
+            targets=target or (),
+            replicas=replicas,
+            most=most,
+            cpu=cpu,
+            anycast=anycast,
+            local_only=local_only,
         )
         document = wanted(file, options)
         if file is None:

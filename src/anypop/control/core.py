@@ -19,6 +19,7 @@ from functools import partial
 
 from anypop.control import acts
 from anypop.control.acts import Act
+from anypop.control.allowance import NO_LIMITS, Limits
 from anypop.control.bell import Bell
 from anypop.control.decide import decide, with_reports, with_strangers
 from anypop.control.due import due_at
@@ -75,13 +76,16 @@ class _Inbox:
 
 
 class Core:
-    """Holds the last decided state. `state` may be read from anywhere at any time; it is never half of something."""
+    """Holds the last decided state. `state` may be read from anywhere at any time; it is never half of something.
+    `limits`: the quotas in force.
+    """
 
     def __init__(self, store: Store, state: State, clock: Callable[[], float]) -> None:
         self.state = state
         self.bell = Bell()
         self.store = store
         self._clock = clock
+        self.limits: Limits = NO_LIMITS
         self._latest = state  # the writer thread's own: ahead of `state` until the loop has published
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self._inbox = _Inbox()
@@ -149,7 +153,7 @@ class Core:
 
         def decided() -> tuple[State, State]:
             now, before = self._clock(), self._latest
-            return before, decide(before, alter(before, now), now=now, confirmed=confirmed)
+            return before, decide(before, alter(before, now), now=now, confirmed=confirmed, limits=self.limits)
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, decided)
 
@@ -268,7 +272,7 @@ class Core:
             now = self._clock()
             before = self._latest
             draft = alter(before, now)
-            after = decide(before, draft, now=now, confirmed=confirmed, floors=floors)
+            after = decide(before, draft, now=now, confirmed=confirmed, floors=floors, limits=self.limits)
             if accept is not None:
                 accept(after)
             self.store.save(before, after, events_between(before, after), at=now, act=act)

@@ -8,6 +8,7 @@ one of those functions should take. Its cost follows what differs between the tw
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from anypop.control.allowance import NO_LIMITS, Limits
 from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
@@ -15,6 +16,7 @@ from anypop.control.meters import with_meters
 from anypop.control.policies import ruled_between
 from anypop.control.returns import gets_no_order, is_left_with, with_returns
 from anypop.control.rolling import rolled, swept
+from anypop.control.scaling import measured_on, shrunk, with_scaling, within_bounds
 from anypop.control.shedding import with_shedding
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.control.traffic import with_traffic
@@ -68,11 +70,13 @@ def decide(
     now: float,
     confirmed: frozenset[WorkloadId] = frozenset(),
     floors: Mapping[HostName, int] | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> State:
     """`draft` with rollouts, plan, verdict and orders that follow from it.
 
     `before`: the last decided state. `confirmed`: workloads that a person deleted or shrank in this step. `floors`:
-    generations that hosts say they have obeyed; an order below its host's is issued anew above it. Raises `Unsafe`:
+    generations that hosts say they have obeyed; an order below its host's is issued anew above it. `limits`: the quotas
+    in force. Raises `Unsafe`:
     then nothing may be kept of `draft`.
     """
     standing = draft.plan
@@ -83,9 +87,11 @@ def decide(
     turned = {host for host in differing(judged.fresh, heard.fresh) if (host in judged.fresh) != (host in heard.fresh)}
     draft = replace(draft, verdict=heard, rests=without_keys(draft.rests, draft.rests_over(now)))
     draft = with_returns(draft, news, now)
-    draft = rolled(before, draft, news | turned, now)
+    draft = within_bounds(before, draft, now, begins=standing is None)
+    draft = within_bounds(before, rolled(before, draft, news | turned, now), now, begins=False)
     draft = with_losses(before, draft, sites.hosts.keys(), news, now)
-    draft = with_shedding(with_drains(draft, now), now)
+    draft = with_scaling(with_shedding(with_drains(draft, now), now), now, limits)
+    confirmed = confirmed | shrunk(before, draft)
     changed = _Changed()
     touched = touched_between(before, draft)
     planned_anew = standing is None or sites is not standing.sites or bool(touched)
@@ -128,6 +134,9 @@ def decide(
         changed.hosts | ruled_hosts | waited | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
     )
     concerned |= {host for host, _ in differing(before.volumes, draft.volumes)}
+    if before.scaled is not draft.scaled:
+        rescaled = {key[0] for key in before.scaled.keys() ^ draft.scaled.keys()}
+        concerned |= {p.incarnation.host for w in rescaled for p in draft.incarnations_of(w).values()}
     may_differ = differing(before.dials, draft.dials) or (draft.dials and before.anycast is not draft.anycast)
     if may_differ and before.dialled() != draft.dialled():
         concerned |= planned.hosts.keys()  # each has to know who takes what another does not keep
@@ -301,6 +310,8 @@ def _ordered(
         )
         if kept or dropped:
             wanted = replace(wanted, volumes=kept, volumes_removed=dropped)
+        if measured := measured_on(draft, host):
+            wanted = replace(wanted, measured=measured, measure_s=planned.network.scale_look_s)
         if strangers := draft.strangers.get(host):
             wanted = replace(wanted, removed=(*wanted.removed, *strangers))
         if last is not None and wanted == last.order and floor <= generation:

@@ -4,13 +4,14 @@ In: a decided state and the time. Out: that moment, for the core's one timer; No
 """
 
 from anypop.control.draining import next_drain_due
+from anypop.control.scaling import next_look
 from anypop.control.state import State
 from anypop.plan.rollout import next_due
 
 
 def due_at(state: State, now: float) -> float | None:
     """A report turns stale, a host is lost, a rest ends that a plan waits for, or a rollout or a drain may go on or has
-    run out of time.
+    run out of time, or loads are to be looked at.
     """
     patience = state.network.lost_after_s
     moments = [state.verdict.next_stale()]
@@ -18,7 +19,7 @@ def due_at(state: State, now: float) -> float | None:
         lost_at = [max(at, state.started_at) + patience for at in state.verdict.silent.values()]
         moments.append(min((at for at in lost_at if at > now), default=None))
     moments += [next_due(rollout, now) for rollout in state.active_rollouts()]
-    moments.append(next_drain_due(state, now))
+    moments += [next_drain_due(state, now), next_look(state)]
     if state.plan is not None and state.plan.is_short:
         moments.append(state.next_rest_over())
     return min((moment for moment in moments if moment is not None), default=None)

@@ -17,7 +17,7 @@ from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.rollout import Rollout, RolloutKind
 from anypop.model.table import Table, differing
 from anypop.model.volume import Volume
-from anypop.model.workload import Workload
+from anypop.model.workload import Target, Workload
 from anypop.plan.drain import emptied_by
 from anypop.plan.planned import Touched
 from anypop.plan.sites import Sites
@@ -38,6 +38,9 @@ class StateGround:
         self.evicted = state.evicted
         self.eases = state.eases
         self.emptied = frozenset(host for d in state.active_drains() if (host := emptied_by(d)) is not None)
+
+    def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
+        return self._state.replicas(workload, target, city)
 
     def drains_at(self, pop: CityCode) -> Iterable[Drain]:
         return self._state.drains_at(pop)
@@ -122,6 +125,10 @@ def touched_between(before: State, after: State) -> Touched:
     for place in differing(before.volumes, after.volumes):
         hosts.add(place[0])
         workloads |= {state.volumes[place].workload_id for state in (before, after) if place in state.volumes}
+    for scaled in differing(before.scaled, after.scaled):
+        was, now = before.scaled.get(scaled), after.scaled.get(scaled)
+        if was is None or now is None or was.replicas != now.replicas:
+            workloads.add(scaled[0])
     for key in differing(before.rollouts, after.rollouts):
         workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
     for uid in (before.moves ^ after.moves) | (before.eases ^ after.eases) | (before.arrived ^ after.arrived):

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from anypop.control.blame import affected, because, dark, failing, is_carried, names
 from anypop.control.dial_events import dialled_between
 from anypop.control.drain_events import drained_between
+from anypop.control.scaling_events import scaled_between
 from anypop.control.sharing import shared, tenants
 from anypop.control.state import Declaration, State
 from anypop.judge.verdict import Received
@@ -34,6 +35,7 @@ def events_between(before: State, after: State) -> list[Event]:
         _rolled,
         drained_between,
         dialled_between,
+        scaled_between,
         _ruled,
         _noted,
         _shared,

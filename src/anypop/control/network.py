@@ -26,6 +26,7 @@ from anypop.plan.sites import Sites
 from anypop.routing.tenant_communities import is_listable
 
 _LONGEST_SILENCE_S = 7 * 86_400.0
+_SHORTEST_LOOK_S = 0.5  # control groups count their processor time in ticks of some ms
 MOST_TOLD = 8  # workloads in one sentence
 
 
@@ -100,6 +101,13 @@ def _names(network: Network) -> Iterator[Problem]:
         yield Problem(
             path="lost_after_s", message=f"must be a number of seconds, 0 (never) to {_LONGEST_SILENCE_S:.0f}"
         )
+    if not _SHORTEST_LOOK_S <= network.scale_look_s <= _LONGEST_SILENCE_S:
+        yield Problem(
+            path="scale_look_s",
+            message=f"must be a number of seconds, {_SHORTEST_LOOK_S:g} to {_LONGEST_SILENCE_S:.0f}",
+        )
+    if not 0 <= network.scale_down_after_s <= _LONGEST_SILENCE_S:
+        yield Problem(path="scale_down_after_s", message=f"must be a number of seconds, 0 to {_LONGEST_SILENCE_S:.0f}")
     for number, entry in enumerate(network.tenant_communities):
         if not is_listable(entry):
             message = f"{entry[:60]}: write harmless, a community (209:7100), or one with * for any number (209:*)"

@@ -14,6 +14,7 @@ from anypop.control.state import State
 from anypop.judge.judged import Memory
 from anypop.model.drain import Drain
 from anypop.model.rollout import Rollout
+from anypop.model.scaling import Scaled
 from anypop.model.table import with_entries
 
 K = TypeVar("K")
@@ -32,8 +33,15 @@ def in_the_past(state: State, now: float) -> State:
             state.rollouts, {k: moved for k, r in state.rollouts.items() if (moved := _rollout(r, now)) is not r}
         ),
         drains=_with(state.drains, {k: _drain(d, now) for k, d in state.drains.items()}),
+        scaled=_with(
+            state.scaled, {k: _scaled(s, now) for k, s in state.scaled.items() if s.acted_at > now or s.since > now}
+        ),
         history=_memory(state.history, now),
     )
+
+
+def _scaled(one: Scaled, now: float) -> Scaled:
+    return replace(one, acted_at=min(one.acted_at, now), since=min(one.since, now))
 
 
 def _drain(one: Drain, now: float) -> Drain:

@@ -42,6 +42,10 @@ class Quotas:
         quota = self.of(account)
         return quota if quota.local_only is not None else replace(quota, local_only=LOCAL_ONLY_BY_DEFAULT)
 
+    def limits(self, account: str, stack: str) -> tuple[Quota, Quota]:
+        """Of an account and of a stack."""
+        return self.of_account(account), self.of(stack)
+
     def put(self, subject: str, quota: Quota) -> None:
         """Blocking. Raises `WorldError`."""
         limits = {**self._limits, subject: quota}
@@ -86,11 +90,11 @@ class Quotas:
 def _usage_among(workloads: Collection[WorkloadId], state: State, stacks: Collection[StackId]) -> Usage:
     """What those of the workloads take that belong to the stacks."""
     found = (d for w in workloads if (d := state.workloads.get(w)) is not None)
-    return usage_of(d.workload for d in found if d.stack_id in stacks)
+    return usage_of((d.workload for d in found if d.stack_id in stacks), count_of=state.count_of)
 
 
 def _usage(state: State, stacks: Collection[StackId]) -> Usage:
-    return usage_of(d.workload for stack in stacks for d in state.in_stack(stack))
+    return usage_of((d.workload for stack in stacks for d in state.in_stack(stack)), count_of=state.count_of)
 
 
 def used(state: State, stacks: Collection[StackId]) -> Usage:

@@ -273,7 +273,7 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     if rollout.kind is RolloutKind.SCOPES:
         return advance_scopes(rollout, not_in_effect(draft, rollout, now), now)
     # what is no longer asked for goes with this step: it is not waited for, and nobody may count on it
-    seen = [s for s in seen_of(draft, declared.id, now) if _is_wanted(declared.workload, s.incarnation)]
+    seen = [s for s in seen_of(draft, declared.id, now) if _is_wanted(draft, declared.workload, s.incarnation)]
     cities = _cities_so_far(rollout)
     going = {
         InstanceName(t.incarnation.name)
@@ -285,9 +285,11 @@ def _moved(draft: State, rollout: Rollout, now: float) -> Rollout:
     return advance(rollout, declared.workload.template, seen, going, now)
 
 
-def _is_wanted(workload: Workload, incarnation: Incarnation) -> bool:
+def _is_wanted(draft: State, workload: Workload, incarnation: Incarnation) -> bool:
     return any(
-        t.name == incarnation.target and incarnation.pop in t.cities and incarnation.ordinal < t.replicas
+        t.name == incarnation.target
+        and incarnation.pop in t.cities
+        and incarnation.ordinal < draft.replicas(workload.id, t, incarnation.pop)
         for t in workload.targets
     )
 

@@ -28,11 +28,12 @@ from anypop.model.policy import NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.rollout import Rollout, Strategy
+from anypop.model.scaling import Scaled
 from anypop.model.stack_network import StackNetwork
 from anypop.model.table import Table
 from anypop.model.volume import Volume
 from anypop.model.workload import Workload
-from anypop.plan.parse import Secret
+from anypop.plan.parse import Secret, with_declared_scales
 
 Row = dict[str, Any]
 SecretKey = tuple[WorkloadId, int, str]
@@ -86,10 +87,11 @@ def to_revision(row: RowMapping, secrets: tuple[Secret, ...], accounts: Mapping[
         # a login may stand there without a password
         return values.get(path, "") if path.startswith("spec.imagePullCredentials") else values[path]
 
+    document = json.loads(row["document"])
     workload = _with_secrets(codec.from_json(Workload, row["workload"]), value)
     return Revision(
-        workload=replace(workload, account_id=accounts.get(workload.stack_id, "")),
-        document=json.loads(row["document"]),
+        workload=with_declared_scales(replace(workload, account_id=accounts.get(workload.stack_id, "")), document),
+        document=document,
         secrets=secrets,
         created_at=row["created_at"],
         note=row["note"],
@@ -135,6 +137,15 @@ def to_drain(row: RowMapping) -> Drain:
 
 def of_dial(dial: Dial) -> Row:
     return {"pop": dial.pop, "workload_id": dial.workload_id, "body": codec.to_json(dial).decode()}
+
+
+def of_scaled(one: Scaled) -> Row:
+    body = codec.to_json(one).decode()
+    return {"workload_id": one.workload_id, "target": one.target, "pop": one.pop, "body": body}
+
+
+def to_scaled(row: RowMapping) -> Scaled:
+    return codec.from_json(Scaled, row["body"])
 
 
 def to_dial(row: RowMapping) -> Dial:

@@ -49,6 +49,7 @@ def save_difference(link: Connection, before: State, after: State, vault: Vault)
         _Change(schema.dials, before.dials, after.dials, lambda k, v: rows.of_dial(v)),
         _Change(schema.network_policies, before.policies, after.policies, lambda k, v: rows.of_policy(v)),
         _Change(schema.volumes, before.volumes, after.volumes, lambda k, v: rows.of_volume(v)),
+        _Change(schema.scaled, before.scaled, after.scaled, lambda k, v: rows.of_scaled(v)),
         _Change(schema.networks, before.networks, after.networks, lambda k, v: rows.of_network(v)),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),

@@ -130,6 +130,15 @@ dials = Table(
     Column("body", Text, nullable=False),
 )
 
+scaled = Table(
+    "scaled",
+    metadata,
+    Column("workload_id", String(36), primary_key=True),
+    Column("target", String(63), primary_key=True),
+    Column("pop", String(16), primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
 network_policies = Table(
     "network_policies",
     metadata,

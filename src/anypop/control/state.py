@@ -28,10 +28,11 @@ from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.policy import NO_RULES, HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
+from anypop.model.scaling import Scaled, ScaleKey
 from anypop.model.stack_network import StackNetwork
 from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.volume import Volume
-from anypop.model.workload import Workload
+from anypop.model.workload import Target, Workload
 from anypop.plan.dials import dialled
 from anypop.plan.parse import Secret
 from anypop.plan.placement import removal_of
@@ -39,6 +40,7 @@ from anypop.plan.planned import Planned
 from anypop.plan.policies import joined
 from anypop.plan.rollout import wants_look
 from anypop.plan.rooms import capacities_of
+from anypop.plan.scaling import Seen, replicas_of
 
 RuleKey = tuple[WorkloadId, CityCode, str]
 RevisionKey = tuple[WorkloadId, int]
@@ -189,10 +191,12 @@ class State:
     again yet (`LHR/3`, a slot's place; `LHR/link/3`, a private link; or an anycast address) to the moment it is
     free. `evicted`: hosts that a person gave up, and when.
     `traffic`: what the backbone carried, by host and month; `meters`: what is metered and has not ended. `policies`: of
-    networks, by id; `networks`: of stacks, by id; `volumes`: by host and id. `template_key`: see `plan.template`.
+    networks, by id; `networks`: of stacks, by id; `volumes`: by host and id; `scaled`: how many instances follow their
+    load. `template_key`: see `plan.template`.
     `serial` counts the plans made; see `World`. Not stored: `started_at`, since when this control listens; `ruled`:
-    what `policies` mean for each host; `lost`, `moves` and `losses_frozen`, see `plan.evacuation`; `eases`, see
-    `World`; `arrived`, who is healthy in place of one on a host that was given up; `strangers`, what hosts that were
+    what `policies` mean for each host; `looks`, the last loads of what is `scaled`, and `looked_at`, when that was;
+    `lost`, `moves` and `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place
+    of one on a host that was given up; `strangers`, what hosts that were
     reset are to take down although nothing here knows of it (their ledgers keep the tokens).
     """
 
@@ -214,6 +218,7 @@ class State:
     networks: Mapping[str, StackNetwork] = field(default_factory=dict)
     ruled: Mapping[RuledKey, HostRules] = field(default_factory=dict)
     volumes: Mapping[VolumeKey, Volume] = field(default_factory=dict)
+    scaled: Mapping[ScaleKey, Scaled] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Planned | None = None
@@ -231,6 +236,8 @@ class State:
     awaited: frozenset[HostName] = field(default=frozenset(), compare=False)
     stirred: frozenset[WorkloadId] = field(default=frozenset(), compare=False)
     decided_at: float = field(default=0.0, compare=False)
+    looks: Mapping[ScaleKey, tuple[Seen, ...]] = field(default_factory=dict, compare=False)
+    looked_at: float = field(default=0.0, compare=False)
 
     def world(self) -> World:
         """The planner's input.
@@ -281,6 +288,7 @@ class State:
             policies=tuple(self.policies[key].policy for key in sorted(self.policies)),
             volumes=tuple(self.volumes[key] for key in sorted(self.volumes)),
             networks=tuple(self.networks[key] for key in sorted(self.networks)),
+            scaled=tuple(self.scaled[key] for key in sorted(self.scaled)),
             eases=self.eases,
             serial=self.serial,
         )
@@ -430,6 +438,18 @@ class State:
     def volumes_in(self, stack_id: StackId) -> Mapping[VolumeKey, Volume]:
         return grouped(self.volumes, "stack", stack_id)
 
+    def scaled_of(self, workload_id: WorkloadId) -> Mapping[ScaleKey, Scaled]:
+        """Of its targets that follow their load, in each of their PoPs."""
+        return grouped(self.scaled, "workload", workload_id)
+
+    def replicas(self, workload_id: WorkloadId, target: Target, city: CityCode) -> int:
+        """How many instances a target has in a city."""
+        return replicas_of(target, self.scaled.get((workload_id, target.name, city)))
+
+    def count_of(self, workload: Workload) -> int:
+        """How many instances a workload has."""
+        return sum(self.replicas(workload.id, t, city) for t in workload.targets for city in set(t.cities))
+
     def rules_of(self, workload_id: WorkloadId) -> Mapping[RuleKey, ScopeRule]:
         return grouped(self.rules, "workload", workload_id)
 
@@ -472,6 +492,7 @@ _GROUPS: Mapping[str, Groups] = {
         "host": lambda key, _: key[0],
         "stack": lambda _, v: v.stack_id,
     },
+    "scaled": {"workload": lambda key, _: key[0]},
     "orders": {},
     "reports": {},
 }

@@ -49,9 +49,11 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0017"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0018"  # the newest module under migrations/versions; a test compares
 EVENTS_KEPT = 5000
-_TOLD_ANEW = frozenset({"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at"})
+_TOLD_ANEW = frozenset(
+    {"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at", "looks", "looked_at"}
+)
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
 ROOM = 1 << 20  # bytes that must be there before a store that was full counts as writable again
 LOOKED_AT_EVERY_S = 5.0  # hosts report as often, so a store that works has been written since
@@ -225,6 +227,7 @@ class Store:
             memory = rows.to_memory(_all(link, schema.memories))
             rests = {r["what"]: r["until"] for r in _all(link, schema.rests)}
             dials = [rows.to_dial(r) for r in _all(link, schema.dials)]
+            scaled = [rows.to_scaled(r) for r in _all(link, schema.scaled)]
             networks = [rows.to_network(r) for r in _all(link, schema.networks)]
             policies = [rows.to_policy(r) for r in _all(link, schema.network_policies)]
             kept = [rows.to_volume(r) for r in _all(link, schema.volumes)]
@@ -248,6 +251,7 @@ class Store:
             meters={m.key: m for m in metered},
             drains={d.id: d for d in drained},
             dials={(d.pop, d.workload_id): d for d in dials},
+            scaled={s.key: s for s in scaled},
             networks={n.id: n for n in networks},
             policies={p.policy.id: p for p in policies},
             volumes={(v.host, v.id): v for v in kept},

@@ -37,6 +37,8 @@ class EventKind(StrEnum):
     DRAIN_OVER = "drain-over"
     DIALLED = "dialled"
     SHEDS = "sheds"
+    SCALED = "scaled"
+    SCALING_HELD = "scaling-held"
     SCOPE_CHANGED = "scope-changed"
     NOT_PLANNED = "not-planned"
     PREFIX_SHARED = "prefix-shared"

@@ -146,7 +146,9 @@ class Network:
 
     `lost_after_s`: a host that has been silent for so long is lost, and its instances are placed on other hosts of its
     PoP; 0: never. `return_after_s`: a host that comes back after its machine was dead is announced when it has been
-    well for so long, as long as others serve; 0: at once. `tenant_communities`: those that tenants may send; `harmless`
+    well for so long, as long as others serve; 0: at once. `scale_look_s`: how often the load of targets that follow it
+    is looked at; `scale_down_after_s`: how long after the last change of a number of instances at least some may go.
+    `tenant_communities`: those that tenants may send; `harmless`
     stands for what the dictionaries know as an action on a tenant's own route, `209:*` for all of that form.
     `instances`: what instances may have and may ask for. `management`: where control, hosts and operators meet; no
     neighbour may tell a way there, and hosts never follow one. `rpki`: caches that say whose a prefix is. `backbone`:
@@ -160,6 +162,8 @@ class Network:
     pops: tuple[Pop, ...]
     lost_after_s: float = 300.0
     return_after_s: float = 10.0
+    scale_look_s: float = 15.0
+    scale_down_after_s: float = 300.0
     tenant_communities: tuple[str, ...] = ("harmless",)
     instances: InstanceRules = PLAIN_RULES
     management: tuple[IPv4Network | IPv6Network, ...] = ()

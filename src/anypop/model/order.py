@@ -178,7 +178,8 @@ class Order:
     nothing for others, and others nothing for it. `return_after_s`: how long a host that comes back after its machine
     was dead has to be well before it is announced while others serve. `volumes`: those that the host keeps;
     `volumes_removed`: those that it may take away. `policies`, `rulings`, `groups`: the network policies of the stacks
-    that have some, see `HostRules`.
+    that have some, see `HostRules`. `measured`: workloads whose instances are to have their use of processor told, each
+    by its mean over `measure_s`.
     """
 
     pop: CityCode
@@ -208,6 +209,8 @@ class Order:
     policies: tuple[HostPolicy, ...] = ()
     rulings: tuple[Ruling, ...] = ()
     groups: tuple[AddressGroup, ...] = ()
+    measured: tuple[WorkloadId, ...] = ()
+    measure_s: float = 15.0
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

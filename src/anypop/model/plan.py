@@ -18,6 +18,7 @@ from anypop.model.order import Grant, InstanceOrder, Removal
 from anypop.model.policy import HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout
+from anypop.model.scaling import Scaled
 from anypop.model.stack_network import StackNetwork
 from anypop.model.volume import Volume
 from anypop.model.workload import Workload
@@ -75,7 +76,8 @@ class World:
     incarnations there that may be placed elsewhere now; `evicted`: those of them that a person gave up. `drains`: those
     that stand; `eases`: incarnations for which a successor is wanted beside them now. `dials`: all that were asked for.
     `policies`: the network policies of all stacks; `networks`: the networks that they declared.
-    `volumes`: those that are there, or are being taken away.
+    `volumes`: those that are there, or are being taken away. `scaled`: how many instances targets have that follow
+    their load.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
     """
@@ -102,6 +104,7 @@ class World:
     policies: tuple[NetworkPolicy, ...] = ()
     volumes: tuple[Volume, ...] = ()
     networks: tuple[StackNetwork, ...] = ()
+    scaled: tuple[Scaled, ...] = ()
     serial: int = 0
 
 
@@ -158,23 +161,30 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceLine:
-    """One line of a quote. `monthly` = quantity x hourly x 730, in `Quote.currency`."""
+    """One line of a quote. `monthly` = quantity x hourly x 730, in `Quote.currency`. `most`: what the quantity may grow
+    to by itself; None: it does not.
+    """
 
     item: str
     quantity: int
     unit_hourly: float
     hourly: float
     monthly: float
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """The price of a workload, line by line, before anything starts."""
+    """The price of a workload, line by line, before anything starts: of what runs at least. `most_hourly`,
+    `most_monthly`: of all that may run, where the number of its instances follows their load.
+    """
 
     currency: str
     lines: tuple[PriceLine, ...]
     hourly: float
     monthly: float
+    most_hourly: float | None = None
+    most_monthly: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,13 @@ class Reason(StrEnum):
     NOT_AS_PREDICTED = "not-as-predicted"
     ASKED_BY_OPERATOR = "asked-by-operator"
     WAITS_FOR_ROOM = "waits-for-room"
+    # autoscaling
+    LOAD_ROSE = "load-rose"
+    LOAD_FELL = "load-fell"
+    LOAD_STEADY = "load-steady"
+    LOAD_UNKNOWN = "load-unknown"
+    AT_MOST_REPLICAS = "at-most-replicas"
+    SCALING_HELD = "scaling-held"
     # volumes
     WAITS_FOR_VOLUME = "waits-for-volume"
     VOLUME_STAYS = "volume-stays"
@@ -145,6 +152,12 @@ _SAYS: dict[Reason, str] = {
     Reason.ASKED_BY_OPERATOR: "asked for by a person",
     Reason.WAITS_FOR_ROOM: "waits: the host has no room for two, and taking the old one first would take it out of "
     "service",
+    Reason.LOAD_ROSE: "has more instances: their use of processor was above the threshold",
+    Reason.LOAD_FELL: "has fewer instances: their use of processor has been well below the threshold",
+    Reason.LOAD_STEADY: "has as many instances as their use of processor asks for",
+    Reason.LOAD_UNKNOWN: "is left as it is, since it is not known what its instances use",
+    Reason.AT_MOST_REPLICAS: "is above the threshold, and has as many instances as it may",
+    Reason.SCALING_HELD: "is left as it is for now, although its load asks for another number",
     Reason.WAITS_FOR_VOLUME: "waits for its volume",
     Reason.VOLUME_STAYS: "stays where its volume is: a volume does not travel to another host",
     Reason.VOLUME_LOST: "waits for the host that has its volume; volume release lets that go, with what is in it",

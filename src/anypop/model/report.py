@@ -214,7 +214,8 @@ class Report:
     of. `capacity`: what the machine has for instances, less a reserve; None: not told. `began`: when the agent's
     process did; None: not told. `used_millis`: processor time of all instances at the last measure, in
     thousandths of a core; None: not told. `volumes`: of the order, those that are there; `volumes_gone`: ids of those
-    that were to go and are not there.
+    that were to go and are not there. `measured`: of the incarnations that the order wants measured, by uid, their use
+    of processor in thousandths of a core.
     """
 
     pop: CityCode
@@ -236,3 +237,4 @@ class Report:
     used_millis: int | None = None
     volumes: tuple[VolumeReport, ...] = ()
     volumes_gone: tuple[str, ...] = ()
+    measured: tuple[tuple[str, int], ...] = ()

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
+from anypop.model.scaling import Scale
 from anypop.model.stack_network import DEFAULT_NETWORK
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import Claim, Mount
@@ -111,11 +112,19 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A named group of cities with replicas per city."""
+    """A named group of cities with replicas per city. `scale`: how far their number follows the load, from `replicas`
+    on; None: it does not.
+    """
 
     name: str
     cities: tuple[CityCode, ...]
     replicas: int
+    scale: Scale | None = None
+
+    @property
+    def most(self) -> int:
+        """In each city."""
+        return self.replicas if self.scale is None else max(self.replicas, self.scale.most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,10 @@ from anypop.model.errors import Problem
 from anypop.model.names import CityCode, HostName, InstanceName
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress
 from anypop.model.plan import Incarnation
+from anypop.model.scaling import Scale
 from anypop.model.stack_network import DEFAULT_NETWORK
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
-from anypop.plan import life, schema
+from anypop.plan import life, schema, target_schema
 from anypop.plan.claims import mounts
 from anypop.plan.fields import instance_fields
 from anypop.plan.jsonpath import steps_of, value_at
@@ -52,12 +53,28 @@ def init_containers(body: schema.WorkloadBody) -> tuple[Container, ...]:
 
 def targets(body: schema.WorkloadBody, known: Collection[CityCode]) -> tuple[Target, ...]:
     return tuple(
-        Target(name=name, cities=cities(t.spec.deployments, known), replicas=t.spec.deployments.replicas)
+        Target(
+            name=name,
+            cities=cities(t.spec.deployments, known),
+            replicas=t.spec.deployments.replicas,
+            scale=scale_of(t.spec.deployments),
+        )
         for name, t in body.targets.items()
     )
 
 
-def cities(deployments: schema.Deployments, known: Collection[CityCode]) -> tuple[CityCode, ...]:
+def scale_of(deployments: target_schema.Deployments) -> Scale | None:
+    """How the number of instances follows their load; None: it does not."""
+    if not deployments.metrics:
+        return None
+    percents = [m.average_utilization for m in deployments.metrics if m.average_utilization]
+    values = [cpu_millis(m.average_value) for m in deployments.metrics if m.average_value]
+    return Scale(
+        most=deployments.max_replicas or 0, percent=min(percents, default=None), millis=min(values, default=None)
+    )
+
+
+def cities(deployments: target_schema.Deployments, known: Collection[CityCode]) -> tuple[CityCode, ...]:
     """Each city once; several selectors must all fit, as label selectors do. In the order of the first that names them,
     else by their codes. `known`: those that have a PoP.
     """
@@ -66,7 +83,7 @@ def cities(deployments: schema.Deployments, known: Collection[CityCode]) -> tupl
     return tuple(CityCode(c) for c in found if all(_selects(s, c) for s in deployments.selectors))
 
 
-def _selects(selector: schema.Selector, city: str) -> bool:
+def _selects(selector: target_schema.Selector, city: str) -> bool:
     match selector.operator.lower():
         case "in":
             return city in (selector.values or ())

@@ -18,8 +18,9 @@ from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Incarnation, World
 from anypop.model.rollout import Rollout, RolloutKind
 from anypop.model.volume import Volume
-from anypop.model.workload import Workload
+from anypop.model.workload import Target, Workload
 from anypop.plan.drain import emptied_by
+from anypop.plan.scaling import replicas_of
 
 
 class Ground(Protocol):
@@ -68,6 +69,8 @@ class Ground(Protocol):
     def volumes_of(self, workload: WorkloadId) -> Iterable[Volume]: ...
     def volumes_on(self, host: HostName) -> Iterable[Volume]: ...
     def capacity(self, host: HostName) -> Capacity | None: ...
+    def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
+        """How many instances a target has in a city."""
 
 
 class WorldGround:
@@ -85,6 +88,7 @@ class WorldGround:
         self._ranks = {w.id: rank for rank, w in enumerate(world.workloads)}
         self._revisions = {(w.id, w.revision): w for w in (*world.revisions, *world.workloads)}
         self._updates = {r.workload_id: r for r in world.rollouts if r.kind is RolloutKind.UPDATE}
+        self._scaled = {s.key: s for s in world.scaled}
         self._held = {a.workload_id: a for a in world.anycast}
         self._of: dict[WorkloadId, list[Incarnation]] = defaultdict(list)
         self._on: dict[HostName, list[Incarnation]] = defaultdict(list)
@@ -105,6 +109,9 @@ class WorldGround:
             self._indexes[host].append(index)
         for host, link in world.resting_links:
             self._links[host].append(link)
+
+    def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
+        return replicas_of(target, self._scaled.get((workload, target.name, city)))
 
     def drains_at(self, pop: CityCode) -> Iterable[Drain]:
         return [d for d in self.world.drains if d.pop == pop]

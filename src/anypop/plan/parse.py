@@ -8,7 +8,7 @@ see as drift.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,12 +17,13 @@ from anypop.model import codec, limits
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, StackId, WorkloadId, is_slug, slug_of
-from anypop.model.workload import Workload
+from anypop.model.workload import Target, Workload
 from anypop.plan import claims, declare, life, surroundings
 from anypop.plan.document import document_of, document_with_anycast
 from anypop.plan.fields import ANYCAST, LOCAL_ONLY, SUBNETS
 from anypop.plan.schema import FIELD_NAMES, WorkloadBody, every_container
 from anypop.plan.security import refusals
+from anypop.plan.target_schema import Deployments
 from anypop.plan.unacted import unacted
 
 __all__ = ["Parsed", "Secret", "document_with_anycast", "parse", "without_effect"]
@@ -117,6 +118,27 @@ def parse(
     )
 
 
+def with_declared_scales(workload: Workload, document: Mapping[str, Any]) -> Workload:
+    """A workload with what its document says of its load: an earlier version kept the document, and did nothing by it.
+    What today would be refused of that stays without effect.
+    """
+    declared = _object(document, "targets")
+    found = [t if t.scale is not None else _with_scale(t, declared) for t in workload.targets]
+    same = all(one is t for one, t in zip(found, workload.targets, strict=True))
+    return workload if same else replace(workload, targets=tuple(found))
+
+
+def _with_scale(target: Target, declared: Mapping[str, Any]) -> Target:
+    data = _object(_object(_object(declared, target.name), "spec"), "deployments")
+    if "scaleSettings" not in data:
+        return target
+    try:
+        scale = declare.scale_of(Deployments.model_validate(data))
+    except ValidationError:
+        return target
+    return target if scale is None else replace(target, scale=scale)
+
+
 def without_effect(document: Mapping[str, Any]) -> tuple[Problem, ...]:
     """What of a kept document was accepted and has no effect: what its `Parsed` said, or would say today. One that an
     earlier version took and this one would refuse is told as that; it runs as it did.
@@ -170,7 +192,9 @@ def _object(data: Any, key: str) -> dict[str, Any]:
 def _across(body: WorkloadBody, known: Collection[CityCode]) -> Iterator[Problem]:
     """What needs all fields to be right first."""
     asked = sum(
-        t.spec.deployments.replicas * len(declare.cities(t.spec.deployments, known)) for t in body.targets.values()
+        max(t.spec.deployments.replicas, t.spec.deployments.max_replicas or 0)
+        * len(declare.cities(t.spec.deployments, known))
+        for t in body.targets.values()
     )
     if asked > _MOST_INSTANCES:
         yield Problem(path="targets", message=f"ask for {asked} instances; one workload may have {_MOST_INSTANCES}")

@@ -112,7 +112,7 @@ class _Step:
             turn = _Turn(self, workload)
             for target, city in _cities(workload):
                 found_no_pop = False
-                for ordinal in range(target.replicas):
+                for ordinal in range(self.ground.replicas(workload.id, target, city)):
                     name = instance_name(workload.slug, target.name, city, ordinal)
                     lives = self.present.pop(name, [])
                     if not lives and not self.rooms.has(city):
@@ -123,7 +123,7 @@ class _Step:
                     self.note(workload.slug, Reason.NO_SUCH_POP, f"target {target.name} asks for {city}")
         for lives in self.present.values():
             for incarnation in lives:
-                self.remove(incarnation, *_why_gone(incarnation, workload))
+                self.remove(incarnation, *_why_gone(incarnation, workload, self.ground))
 
     def remove(self, incarnation: Incarnation, reason: Reason, detail: str = "") -> None:
         if incarnation.uid not in self.buried:
@@ -437,7 +437,7 @@ def _cities(workload: Workload) -> Iterator[tuple[Target, CityCode]]:
     return ((target, city) for target in workload.targets for city in dict.fromkeys(target.cities))
 
 
-def _why_gone(incarnation: Incarnation, workload: Workload | None) -> tuple[Reason, str]:
+def _why_gone(incarnation: Incarnation, workload: Workload | None, ground: Ground) -> tuple[Reason, str]:
     if workload is None or workload.deleting:
         return Reason.WORKLOAD_DELETED, ""
     target = next((t for t in workload.targets if t.name == incarnation.target), None)
@@ -445,4 +445,7 @@ def _why_gone(incarnation: Incarnation, workload: Workload | None) -> tuple[Reas
         return Reason.TARGET_REMOVED, f"target {incarnation.target}"
     if incarnation.pop not in target.cities:
         return Reason.CITY_REMOVED, f"{incarnation.pop} of target {incarnation.target}"
+    if target.scale is not None:
+        count = ground.replicas(workload.id, target, incarnation.pop)
+        return Reason.LOAD_FELL, f"{count} in {incarnation.pop} of target {incarnation.target}"
     return Reason.SCALED_DOWN, f"{target.replicas} in each city of target {incarnation.target}"

@@ -168,27 +168,39 @@ def size_of(workload: Workload, book: PriceBook) -> Size:
 
 
 def quote(workload: Workload, book: PriceBook) -> Quote:
-    """What `workload` costs while all its instances run, one line for each target, one for each volume claim, one for
-    anycast and one for a prefix of its own. Raises `Invalid` where an instance fits no size.
+    """What `workload` costs while as many of its instances run as are declared at least, and what at most: one line for
+    each target, one for each volume claim, one for anycast and one for a prefix of its own. Raises `Invalid` where an
+    instance fits no size.
     """
     size = size_of(workload, book)
-    rows: list[tuple[str, int, Decimal]] = [
-        (f"{size.name} instance, target {t.name} ({', '.join(t.cities)})", t.replicas * len(t.cities), size.hourly)
+    rows: list[tuple[str, int, int, Decimal]] = [
+        (
+            f"{size.name} instance, target {t.name} ({', '.join(t.cities)})",
+            t.replicas * len(t.cities),
+            t.most * len(t.cities),
+            size.hourly,
+        )
         for t in workload.targets
     ]
-    count = sum(t.replicas * len(t.cities) for t in workload.targets)
+    count, most = sum(least for _, least, _, _ in rows), sum(most for _, _, most, _ in rows)
     for claim in workload.volumes:
         gib = Decimal(claim.size_bytes) / 2**30
         unit = _volume_hourly(book, claim.size_bytes, claim.storage_class)
-        rows.append((f"volume {claim.slug} ({gib:.4g} GiB, {claim.storage_class})", count, unit))
+        rows.append((f"volume {claim.slug} ({gib:.4g} GiB, {claim.storage_class})", count, most, unit))
     if workload.anycast:
-        rows.append(("anycast address", 1, book.anycast_hourly))
+        rows.append(("anycast address", 1, 1, book.anycast_hourly))
     if workload.local_only:
-        rows.append(("covering prefix of its own (local only)", 1, book.local_only_hourly))
-    lines = [_line(item, quantity, unit, book) for item, quantity, unit in rows]
-    hourly = sum((quantity * unit for _, quantity, unit in rows), Decimal(0))
+        rows.append(("covering prefix of its own (local only)", 1, 1, book.local_only_hourly))
+    hourly = sum((quantity * unit for _, quantity, _, unit in rows), Decimal(0))
+    highest = sum((most * unit for _, _, most, unit in rows), Decimal(0))
+    follows = any(t.most > t.replicas for t in workload.targets)
     return Quote(
-        currency=book.currency, lines=tuple(lines), hourly=float(hourly), monthly=float(hourly * book.hours_per_month)
+        currency=book.currency,
+        lines=tuple(_line(*row, book) for row in rows),
+        hourly=float(hourly),
+        monthly=float(hourly * book.hours_per_month),
+        most_hourly=float(highest) if follows else None,
+        most_monthly=float(highest * book.hours_per_month) if follows else None,
     )
 
 
@@ -199,7 +211,8 @@ def backbone_price(sent_bytes: int, book: PriceBook) -> float:
 
 def in_words(priced: Quote) -> str:
     """One line for people, cents and whole: `0.86 USD an hour, 627.80 USD a month`."""
-    return f"{priced.hourly:.2f} {priced.currency} an hour, {priced.monthly:.2f} {priced.currency} a month"
+    most = f", at most {priced.most_monthly:.2f} {priced.currency}" if priced.most_monthly is not None else ""
+    return f"{priced.hourly:.2f} {priced.currency} an hour, {priced.monthly:.2f} {priced.currency} a month{most}"
 
 
 def about(priced: Quote) -> str:
@@ -207,7 +220,7 @@ def about(priced: Quote) -> str:
     return f"about {int(priced.monthly)} {priced.currency} a month"
 
 
-def _line(item: str, quantity: int, unit: Decimal, book: PriceBook) -> PriceLine:
+def _line(item: str, quantity: int, most: int, unit: Decimal, book: PriceBook) -> PriceLine:
     hourly = quantity * unit
     return PriceLine(
         item=item,
@@ -215,6 +228,7 @@ def _line(item: str, quantity: int, unit: Decimal, book: PriceBook) -> PriceLine
         unit_hourly=float(unit),
         hourly=float(hourly),
         monthly=float(hourly * book.hours_per_month),
+        most=most if most > quantity else None,
     )
 
 

@@ -4,8 +4,8 @@ In: declared workloads and a quota. Out: what they take, and each limit that wou
 whose quota holds and when it is asked is control's.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 
 from anypop.model.errors import Problem
 from anypop.model.workload import Workload
@@ -65,14 +65,21 @@ _WAYS_OUT = {
 }
 
 
-def usage_of(workloads: Iterable[Workload], *, stacks: int = 0) -> Usage:
-    """What these workloads take together."""
+def declared_count(workload: Workload) -> int:
+    """How many instances a workload has at least."""
+    return sum(target.replicas * len(set(target.cities)) for target in workload.targets)
+
+
+def usage_of(
+    workloads: Iterable[Workload], *, stacks: int = 0, count_of: Callable[[Workload], int] = declared_count
+) -> Usage:
+    """What these workloads take together. `count_of`: how many instances each has."""
     totals = dict.fromkeys((f.name for f in fields(Usage)), 0) | {"stacks": stacks}
     for workload in workloads:
         totals["local_only"] += workload.anycast and workload.local_only
         if workload.deleting:
             continue
-        count = sum(target.replicas * len(set(target.cities)) for target in workload.targets)
+        count = count_of(workload)
         needs = needs_of(workload)
         totals["instances"] += count
         totals["cpu_millis"] += count * needs.cpu_millis
@@ -81,6 +88,29 @@ def usage_of(workloads: Iterable[Workload], *, stacks: int = 0) -> Usage:
         totals["anycast"] += workload.anycast
         totals["workloads"] += 1
     return Usage(**totals)
+
+
+def with_more(usage: Usage, workload: Workload, count: int) -> Usage:
+    """The usage with so many more instances of a workload."""
+    needs = needs_of(workload)
+    return replace(
+        usage,
+        instances=usage.instances + count,
+        cpu_millis=usage.cpu_millis + count * needs.cpu_millis,
+        memory_bytes=usage.memory_bytes + count * needs.memory_bytes,
+        volume_bytes=usage.volume_bytes + count * volume_bytes(workload),
+    )
+
+
+def room_for(workload: Workload, quota: Quota, usage: Usage) -> int | None:
+    """How many more instances of a workload fit below a quota; None: any number."""
+    one = with_more(Usage(), workload, 1)
+    found = [
+        max(0, limit - getattr(usage, name)) // need
+        for name in ("instances", "cpu_millis", "memory_bytes", "volume_bytes")
+        if (limit := getattr(quota, name)) is not None and (need := getattr(one, name)) > 0
+    ]
+    return min(found, default=None)
 
 
 def grows(quota: Quota, before: Usage, after: Usage) -> bool:

@@ -7,13 +7,11 @@ yet is listed by `plan.parse`. No defaults are filled in.
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 
 from anypop.model.limits import MOST_ENTRIES
 from anypop.model.workload import DNS_TYPES
 from anypop.plan.kinds import (
-    City,
     Count,
     Cpu,
     EnvName,
@@ -29,7 +27,6 @@ from anypop.plan.kinds import (
     Name,
     Password,
     PortNumber,
-    Replicas,
     ShortText,
     Slug,
     Text,
@@ -38,11 +35,9 @@ from anypop.plan.kinds import (
     one_of,
     refused,
 )
+from anypop.plan.part import Part as _Part
 from anypop.plan.quantity import memory_bytes
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
+from anypop.plan.target_schema import Target
 
 
 class FieldRef(_Part):
@@ -360,64 +355,6 @@ class Spec(_Part):
     volume_claim_templates: Annotated[list[VolumeClaim], Few] | None = None
     image_pull_credentials: Annotated[list[PullCredentials], Few] | None = None
     runtime: Runtime | None = None
-
-
-class ScaleMetric(_Part):
-    metric: Annotated[str, one_of("cpu", fold=True, required=True)]
-    average_utilization: Count | None = None
-    average_value: Cpu | None = None
-
-
-class ScaleSettings(_Part):
-    metrics: Annotated[list[ScaleMetric], Few] | None = None
-
-
-class Selector(_Part):
-    """Cities that have a PoP when it is declared: those in `values`, those not in it, all of them, or none. Several
-    selectors must all fit.
-    """
-
-    key: Annotated[str, one_of("cityCode", enum=True, required=True)]
-    operator: Annotated[str, one_of("in", "notin", "exists", "doesnotexist", fold=True, required=True)]
-    values: Annotated[list[City], Field(max_length=MOST_ENTRIES)] | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Selector":
-        names = self.operator.lower() in ("in", "notin")
-        if names is not bool(self.values):
-            raise ValueError("values: is required, at least one city" if names else f"values: {self.operator} has none")
-        return self
-
-
-class Deployments(_Part):
-    """How many instances, in each of the selected cities."""
-
-    min_replicas: Replicas | None = None
-    max_replicas: Replicas | None = None
-    scale_settings: ScaleSettings | None = None
-    selectors: Annotated[list[Selector], Field(min_length=1, max_length=MOST_ENTRIES)]
-
-    @property
-    def replicas(self) -> int:
-        """In each city. Protobuf's JSON leaves out a zero."""
-        return self.min_replicas or 0
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Deployments":
-        if self.max_replicas and self.max_replicas < self.replicas:
-            raise ValueError(f"maxReplicas is {self.max_replicas}, less than minReplicas {self.min_replicas}")
-        return self
-
-
-class TargetSpec(_Part):
-    deployment_scope: Annotated[str, one_of("cityCode", enum=True)] | None = None
-    deployments: Deployments
-
-
-class Target(_Part):
-    """A named group of cities."""
-
-    spec: TargetSpec
 
 
 class WorkloadBody(_Part):

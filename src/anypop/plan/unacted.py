@@ -20,11 +20,15 @@ def unacted(body: WorkloadBody) -> Iterator[Problem]:
     yield from unmounted(body)
     for name, target in body.targets.items():
         deployments = target.spec.deployments
-        message = "nothing scales by itself yet: minReplicas run in each city"
-        if deployments.scale_settings:
-            yield Problem(path=f"targets.{name}.spec.deployments.scaleSettings", message=message)
-        elif (deployments.max_replicas or 0) > deployments.replicas:
-            yield Problem(path=f"targets.{name}.spec.deployments.maxReplicas", message=message)
+        path = f"targets.{name}.spec.deployments"
+        if deployments.metrics and deployments.max_replicas == deployments.replicas:
+            message = "maxReplicas is minReplicas: their number follows no load"
+            yield Problem(path=f"{path}.scaleSettings", message=message)
+        elif deployments.scale_settings and not deployments.metrics:
+            yield Problem(path=f"{path}.scaleSettings", message="names no metric: minReplicas run in each city")
+        elif (deployments.max_replicas or 0) > deployments.replicas and not deployments.metrics:
+            message = "without scaleSettings nothing asks for more: minReplicas run in each city"
+            yield Problem(path=f"{path}.maxReplicas", message=message)
 
 
 def _of_container(path: str, container: Container) -> Iterator[Problem]:

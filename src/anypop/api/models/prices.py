@@ -11,6 +11,7 @@ class QuoteLine(Answer):
     unit_hourly: float
     hourly: float
     monthly: float
+    most: int = left_out("what the quantity may grow to by itself, with the load")
 
 
 class WithoutEffect(Answer):
@@ -21,12 +22,16 @@ class WithoutEffect(Answer):
 
 
 class Quote(Answer):
-    """What a workload costs while all its instances run."""
+    """What a workload costs while as many instances run as are declared at least. Where their number follows their
+    load, `most_hourly` and `most_monthly` say what it costs while all run that may.
+    """
 
     currency: str
     lines: list[QuoteLine]
     hourly: float
     monthly: float
+    most_hourly: float = left_out()
+    most_monthly: float = left_out()
     without_effect: list[WithoutEffect] = left_out()
 
 

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from anypop.api.models.common import CamelAnswer, CamelRequest, CountText, Id, Moment, Page, left_out
 from anypop.model.reasons import Reason
-from anypop.plan.schema import Container, Runtime, Spec, Target, WorkloadBody
+from anypop.plan.schema import Container, Runtime, Spec, WorkloadBody
+from anypop.plan.target_schema import Target
 
 InstancePhase = Literal[
     "INSTANCE_PHASE_UNSPECIFIED", "SCHEDULING", "STARTING", "RUNNING", "FAILED", "COMPLETED", "STOPPED", "DELETING"
