@@ -373,9 +373,7 @@ def test_what_has_no_effect_yet_is_said_in_headers(client: httpx.Client) -> None
     """
     body = terraform()
     body["workload"]["spec"]["containers"]["app"]["ports"]["web"]["protocol"] = 'ü"\r\nX: 1'
-    del body["workload"]["targets"]["global"]["spec"]["deployments"][
-        "scaleSettings"
-    ]
+    del body["workload"]["targets"]["global"]["spec"]["deployments"]["scaleSettings"]
     path = f"{BASE}/my-anycast-workload"
     for response in (client.post(BASE, json=body), client.put(path, json=with_version(body)), client.get(path)):
         warnings = response.headers.get_list("warning")

@@ -12,8 +12,11 @@ SOURCE = Path(anypop.__file__).parent
 def test_every_kind_can_happen_and_only_these() -> None:
     """Each stands in the one place that makes events; those of rollouts that ended follow from the phase."""
     text = "".join(
-        (SOURCE / "control" / name).read_text()
-        for name in ("history.py", "drain_events.py", "dial_events.py", "scaling_events.py")
+        (SOURCE / name).read_text()
+        for name in (
+            *(f"control/{of}.py" for of in ("history", "drain_events", "dial_events", "scaling_events")),
+            *(f"api/{of}.py" for of in ("acme", "certificates", "certificate_files")),
+        )
     )
     made = set(re.findall(r"EventKind\.([A-Z_]+)", text))
     by_phase = {

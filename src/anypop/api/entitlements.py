@@ -90,6 +90,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "release_volume": _EDIT_STACK,
     "watch_instances": _SEE_STACK,
     "get_timeline": _SEE_STACK,
+    "get_scaling": _SEE_STACK,
     # changes of workloads and announcements
     "plan_workload": _SEE_STACK,
     "preview_change": _SEE_STACK,
