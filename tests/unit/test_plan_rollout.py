@@ -13,7 +13,8 @@ from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.report import ContainerReport, InstanceReport, Phase
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, Strategy
-from anypop.plan.rollout import Seen, advance, changes_at, next_due, progress, vantages_worse, wants_look, waves_of
+from anypop.plan.evidence import looked, worse
+from anypop.plan.rollout import Seen, advance, changes_at, next_due, progress, wants_look, waves_of
 from tests.worlds import AMS, JFK, LAX, LHR
 
 OLD, NEW = "old-template", "new-template"
@@ -392,14 +393,57 @@ def test_the_leave_ends_with_the_wave() -> None:
 
 
 def look(name: str, answered: int = 5, pop: CityCode | None = AMS) -> Landing:
-    return Landing(vantage=name, pop=pop, answered=answered, asked=5)
+    return few(name, answered, 5, pop)
+
+
+def few(name: str, answered: int, asked: int, pop: CityCode | None = AMS) -> Landing:
+    return Landing(vantage=name, pop=pop, answered=answered, asked=asked)
 
 
 def test_vantages_are_worse_only_where_they_were_whole() -> None:
     """One that was broken before, or is new, says nothing about the change."""
     before = (look("london"), look("oslo", 4))
-    assert vantages_worse(before, (look("london"), look("oslo", 0), look("new", 0))) == []
-    assert vantages_worse(before, (look("london", 3),)) == ["london gets 3 of 5 answers"]
+    assert worse(before, (look("london"), look("oslo", 0), look("new", 0))) == []
+    assert worse(before, (look("london", 2),)) == ["london gets 2 of 5 answers"]
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3, 5, 9])
+def test_one_lost_answer_takes_nothing_back(asked: int) -> None:
+    """However few are asked in a look: it is asked again, and whoever gets its answers then has fared well."""
+    at = step(rollout(baseline=(few("london", asked, asked), few("oslo", asked, asked))), one(AMS, NEW), now=100)
+    at, looks = looked(at, (few("london", asked - 1, asked), few("oslo", asked, asked)), 103), 1
+    while wants_look(at) is False:
+        waits = step(at, one(AMS, NEW), now=110)
+        assert (waits.wave, waits.phase, waits.reason) == (0, RolloutPhase.RUNNING, Reason.BAKING)
+        at, looks = looked(at, (few("london", asked, asked), few("oslo", asked, asked)), 103 + looks), looks + 1
+    assert step(at, one(AMS, NEW), now=115).wave == 1
+    assert looks == -(-9 // asked), "nobody is asked for longer than it takes"
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_answers_that_go_on_missing_take_it_back(lost: int) -> None:
+    """In each look of three questions: three lost answers are evidence, wherever they were lost."""
+    at, looks = step(rollout(baseline=(few("london", 3, 3),)), one(AMS, NEW), now=100), 0
+    while wants_look(at) is False:
+        assert step(at, one(AMS, NEW), now=110).wave == 0
+        looks += 1
+        at = looked(at, (few("london", 3 - lost, 3),), 102 + looks)
+    assert looks == -(-3 // lost)
+    over = step(at, one(AMS, NEW), now=115)
+    assert (over.phase, over.reason) == (RolloutPhase.REVERTED, Reason.VANTAGES_WORSE)
+    assert over.message == f"london gets {looks * (3 - lost)} of {looks * 3} answers"
+
+
+def test_a_doubt_does_not_outlive_its_wave() -> None:
+    """What was lost before a wave was well, or in the last one, is no evidence against this one; a vantage that says
+    nothing when it is asked again keeps its doubt.
+    """
+    at = step(rollout(baseline=(few("london", 3, 3),)), one(AMS, NEW), now=100)
+    early = looked(looked(at, (few("london", 1, 3),), 99), (few("london", 2, 3),), 103)
+    assert early.seen == (few("london", 2, 3),)
+    assert looked(early, (), 104).seen == early.seen
+    assert looked(replace(early, well_since=None), (few("london", 2, 3),), 105).seen == (few("london", 2, 3),)
+    assert looked(replace(early, well_since=104), (few("london", 2, 3),), 105).seen == (few("london", 2, 3),)
 
 
 def test_a_wave_waits_for_the_vantages_to_look_and_is_taken_back_when_they_fare_worse() -> None:

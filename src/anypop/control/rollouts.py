@@ -27,6 +27,7 @@ from anypop.control.state import State
 from anypop.model.names import WorkloadId
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase, ScopeChange, ScopeWave, Strategy
+from anypop.plan.evidence import looked
 from anypop.plan.scope_waves import ended, landed_back
 from anypop.plan.template import template_of
 
@@ -203,6 +204,8 @@ def saw(identity: str, looks: Sequence[Landing], *, began_at: float, baseline: b
             return state if back is rollout else with_rollout(state, back)
         if baseline:
             return with_rollout(state, replace(rollout, baseline=tuple(looks)))
+        if rollout.kind is RolloutKind.UPDATE:
+            return with_rollout(state, looked(rollout, looks, began_at))
         return with_rollout(state, replace(rollout, seen=tuple(looks), seen_at=began_at))
 
     return alter

@@ -14,8 +14,8 @@ from anypop.model.names import CityCode, InstanceName
 from anypop.model.plan import Incarnation, floor_of
 from anypop.model.reasons import Reason
 from anypop.model.report import InstanceReport, Phase
-from anypop.model.rollout import Landing, Rollout, RolloutKind, RolloutPhase
-from anypop.plan import scope_waves
+from anypop.model.rollout import Rollout, RolloutKind, RolloutPhase
+from anypop.plan import evidence, scope_waves
 
 _MADE_BADLY = frozenset({Reason.PULL_FAILED, Reason.CREATE_FAILED})
 
@@ -110,8 +110,8 @@ def _onward(
         return rollout
     if rollout.baseline:
         looked = rollout.seen_at is not None and rollout.seen_at >= well_since
-        worse = vantages_worse(rollout.baseline, rollout.seen) if looked else []
-        unknown = not looked or _silent(rollout.baseline, rollout.seen)
+        worse = evidence.worse(rollout.baseline, rollout.seen) if looked else []
+        unknown = not looked or _leaves_open(rollout)
         if unknown and not worse and now < well_since + rollout.strategy.deadline_s:
             return rollout  # they have not looked yet, or not all that could tell: that is neither well nor worse
         if worse and rollout.previous:
@@ -157,25 +157,15 @@ def wants_look(rollout: Rollout) -> bool | None:
         return None
     if rollout.baseline:
         since, seen_at = rollout.well_since, rollout.seen_at
-        unknown = since is not None and (seen_at is None or seen_at < since or _silent(rollout.baseline, rollout.seen))
+        unknown = since is not None and (seen_at is None or seen_at < since or _leaves_open(rollout))
         return False if unknown else None
     return True if not rollout.ready and rollout.wave == 0 and rollout.seen_at is None else None
 
 
-def vantages_worse(before: Iterable[Landing], now: Iterable[Landing]) -> list[str]:
-    """Vantages that got all their answers before and no longer do, in words."""
-    was = {landing.vantage: landing for landing in before}
-    return [
-        f"{look.vantage} gets {look.answered} of {look.asked} answers"
-        for look in now
-        if not look.whole and (old := was.get(look.vantage)) is not None and old.whole
-    ]
-
-
-def _silent(before: Iterable[Landing], now: Iterable[Landing]) -> bool:
-    """Whether a vantage that got all its answers before does not tell now."""
-    told = {look.vantage for look in now}
-    return any(look.whole and look.vantage not in told for look in before)
+def _leaves_open(rollout: Rollout) -> bool:
+    """Whether the last look says neither that the vantages fare well nor that they do not."""
+    seen = rollout.baseline, rollout.seen
+    return evidence.silent(*seen) or evidence.in_doubt(*seen)
 
 
 def progress(revision: int, incarnations: Iterable[Incarnation]) -> tuple[int, int]:
