@@ -405,7 +405,8 @@ class FakeHost:
                 assert all(s.keep == 100 or s.address in self.away for s in step.steers), "7: it leaves to nowhere"
                 self.steers = step.steers
             case LeadNewcomer():
-                assert step.member.who in {m.who for m in self.groups[step.address]}, "7: a way to nobody"
+                takers = self.away.get(step.address, ())
+                assert step.member.who in {m.who for m in (*self.groups[step.address], *takers)}, "7: a way to nobody"
                 assert (step.address, step.slot) not in self.remembered, "11: flows of another would follow"
                 self.newcomers.setdefault(step.address, {})[step.slot] = step.member
             case DropNewcomer():

@@ -355,6 +355,7 @@ def test_nft_refuses_a_broken_table_of_dials() -> None:
 JOINED = (
     Joining(address=ip_address("192.0.2.1"), entry=Entry.CLIENTS, slots=(0xC0, 0xC1), parts=((0xC0, 2500), (0xC1, 50))),
     Joining(address=ip_address("192.0.2.1"), entry=Entry.TUNNEL, slots=(0xC0,), parts=((0xC0, 3333),)),
+    Joining(address=ip_address("192.0.2.1"), entry=Entry.AWAY, slots=(0xC1,), parts=((0xC1, 6667),)),
     Joining(address=ip_address("192.0.2.2"), entry=Entry.CLIENTS, slots=(0xC0,)),
     Joining(
         address=ip_address("2001:db8:a::1"), entry=Entry.CLIENTS, slots=(0xC0,), parts=((0xC0, 3333),), learns=True
@@ -364,8 +365,8 @@ JOINED = (
 
 @pytest.mark.lab
 def test_the_table_of_newcomers_is_the_recorded_one_and_nft_takes_it() -> None:
-    """Two of an address, one of them another host; one that clients reach by the tunnel, too; one that has its buckets;
-    made anew in the place of another.
+    """Two of an address, one of them another host, which takes what leaves by a dial as well; one that clients reach by
+    the tunnel, too; one that has its buckets; made anew in the place of another.
     """
     text = render_newcomers("anypop_any_newcomers", JOINED)
     assert text == _recorded("newcomers.nft", text)
@@ -374,7 +375,7 @@ def test_the_table_of_newcomers_is_the_recorded_one_and_nft_takes_it() -> None:
         kind: [line.split()[1] for line in text.splitlines() if line.startswith(f"\t{kind} ")]
         for kind in ("chain", "set")
     }
-    assert nft_accepts(text + render_newcomers("anypop_any_newcomers", JOINED[3:], own["chain"], own["set"]))
+    assert nft_accepts(text + render_newcomers("anypop_any_newcomers", JOINED[4:], own["chain"], own["set"]))
 
 
 @pytest.mark.lab

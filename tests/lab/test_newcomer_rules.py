@@ -12,7 +12,8 @@ import pytest
 from anypop.agent.act.network import newcomer_ways, newcomers
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.decide.elements import Entry, Joining
-from anypop.agent.naming import NEWCOMER_SLOTS
+from anypop.agent.naming import AWAY_MARK, NEWCOMER_SLOTS
+from anypop.host import process
 from tests.drain_lab import ANYCAST, BOTH, CLIENT, PORT, PREFIX, Client, balance, fresh, made_in, serving, wired
 
 pytestmark = pytest.mark.lab
@@ -96,6 +97,37 @@ def test_a_half_goes_to_the_newcomer_and_stays_there(net: Netlink, version: int)
                 sock.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_of_what_leaves_by_a_dial_the_newcomer_gets_its_part(net: Netlink, version: int) -> None:
+    """Here the clients' ports say what leaves: of that a half goes to the newcomer among the takers, and stays there;
+    of the rest nothing.
+    """
+    leaves = f"tcp sport >= 50000 meta mark set meta mark & 0x00ffffff | {AWAY_MARK:#010x}"
+    dial = f"table inet dial {{ chain c {{ type filter hook prerouting priority dstnat - 5; {leaves}; }}; }}"
+
+    async def opened(first: int) -> list[Client]:
+        return [await Client(ANYCAST[version], port=first + n).open() for n in range(EACH)]
+
+    async def scenario() -> None:
+        async with serving(old=OLD.space, new=NEW.space):
+            process.run(["nft", dial])
+            both = (
+                Joining(address=a, entry=Entry.AWAY, slots=(SLOT,), parts=((SLOT, 5000),)) for a in ANYCAST.values()
+            )
+            await newcomers.load(net, tuple(both), PREFIX)
+            gone, kept = await opened(50_000), await opened(45_000)
+            assert EACH / 4 <= sum(flow.server == "new" for flow in gone) <= 3 * EACH / 4
+            assert {flow.server for flow in kept} == {"old"}
+            assert all([await flow.is_whole() for flow in (*gone, *kept)])
+            for flow in (*gone, *kept):
+                flow.sock.close()
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        process.run(["nft", "delete table inet dial"])
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -10,7 +10,7 @@ from anypop.agent.act.network.steering_rules import render
 from anypop.agent.decide.backbone import FULL, LINGER, LINGER_S, Carriers
 from anypop.agent.decide.converge import converge, next_due
 from anypop.agent.decide.dials import LEARN_S
-from anypop.agent.decide.elements import Steer
+from anypop.agent.decide.elements import Entry, Steer
 from anypop.agent.decide.steps import SetSteering
 from anypop.model.backbone import BackbonePeer, DialledPop
 from anypop.model.names import CityCode
@@ -127,6 +127,27 @@ def test_flows_that_have_left_go_on_leaving_when_the_dial_is_back() -> None:
     host.away_lives = False
     settle(host)
     assert (away(host), keeps(host)) == ({}, {})
+
+
+def test_a_newcomer_among_those_that_take_them_gets_its_share_at_once() -> None:
+    """A second host of the nearest PoP begins to serve while the buckets of the first are busy: of what leaves a half
+    goes to it by a way, and nothing of what comes in by the tunnel or stays. When it serves no more its way goes.
+    """
+    second, host = AMS2, FakeHost(offers={AMS.address: {A: 1}})
+    host.obey(dialled(order(1, instance(0)), DialledPop(pop=LHR, percent=20), peers=(SIBLING, AMS, AMS2)))
+    settle(host)
+    host.offers[second.address] = {A: 1}
+    work(host)
+    assert away(host) == {AMS.address: FULL, second.address: FULL}
+    host.buckets[A, Entry.AWAY] = {("", AMS.address): 1021, ("", second.address): 0}
+    work(host)
+    (slot,) = host.newcomers[A]
+    assert host.newcomers[A][slot].peer == second.address
+    assert [(j.entry, j.parts) for j in host.joinings if j.parts] == [(Entry.AWAY, ((slot, 5000),))]
+    assert {j.entry for j in host.joinings} == {Entry.CLIENTS, Entry.AWAY}
+    host.offers[second.address] = {}
+    work(host)
+    assert (host.newcomers, host.joinings) == ({}, ())
 
 
 def test_who_took_flows_keeps_them_when_a_nearer_pop_takes_over() -> None:

@@ -147,12 +147,14 @@ def _router(facts: Facts, now: float) -> list[Step]:
     if not facts.is_tunnelled and (facts.tunnel is None or facts.is_tunnel_guarded):
         steps.append(SetTunnel(tunnel=facts.tunnel))
     known = {a for i in facts.known.values() for a in i.anycast}
+    away = set(facts.carriers.dialled(known | set(facts.carriers.addresses))) | set(seen.away)
+    takers = {address: dials.away_for(address, facts, now) for address in away}
     for address in _sorted(known | set(seen.balanced) | set(facts.carriers.held) | set(seen.newcomers)):
         wanted = members_for(address, facts, now)
         steps += _group(address, wanted, facts)
-        steps += newcomers.ways(address, wanted, facts)
-    for address in _sorted(set(facts.carriers.dialled(known | set(facts.carriers.addresses))) | set(seen.away)):
-        steps += _group(address, dials.away_for(address, facts, now), facts, entry=Entry.AWAY)
+        steps += newcomers.ways(address, (*wanted, *takers.get(address, ())), facts)
+    for address in _sorted(away):
+        steps += _group(address, takers[address], facts, entry=Entry.AWAY)
     inbound = (known if facts.tunnel is not None else set()) | set(seen.inbound) | set(seen.served)
     for address in _sorted(inbound - facts.own_told.keys()):
         steps += _inbound(address, facts, now)

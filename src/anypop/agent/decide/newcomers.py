@@ -31,7 +31,7 @@ LEARN_S = 60.0
 
 def ways(address: Address, wanted: Collection[Member], facts: Facts) -> list[Step]:
     """Those that are missing for an address, and those that lead to nobody any more, or have done their work. `wanted`:
-    who is to be in its group.
+    who is to be in its groups, once or more.
     """
     seen = facts.observed
     there = seen.newcomers.get(address, {})
@@ -55,6 +55,7 @@ def ways(address: Address, wanted: Collection[Member], facts: Facts) -> list[Ste
                 taken |= {chosen}
                 member = Member(short=one.short, peer=one.peer)
                 source = facts.tunnel.own if facts.tunnel is not None and one.peer else None
+                left.add(one.who)
                 steps.append(LeadNewcomer(address=address, slot=chosen, member=member, source=source))
     return steps
 
@@ -65,15 +66,23 @@ def joinings_for(facts: Facts, now: float, steps: Iterable[Step] = ()) -> tuple[
     dropped = {(s.address, s.slot) for s in steps if isinstance(s, DropNewcomer)}
     for address, there in sorted(seen.newcomers.items(), key=lambda item: (item[0].version, int(item[0]))):
         learns = now < seen.memory.joined_since.get(address, now) + LEARN_S
-        for entry in (Entry.CLIENTS, Entry.TUNNEL):
-            slots = {
-                slot: m.who for slot, m in sorted(there.items())
-                if (address, slot) not in dropped and (entry is Entry.CLIENTS or m.peer is None)
-            }  # fmt: skip
+        ways_left = {slot: m for slot, m in sorted(there.items()) if (address, slot) not in dropped}
+        for entry in Entry:
+            met = _met(ways_left.values(), address, entry, facts)
+            slots = {slot: m.who for slot, m in ways_left.items() if m.who in met}
             if address in _groups(entry, facts) and slots:
                 parts = tuple(_parts(address, entry, slots, facts))
                 found.append(Joining(address=address, entry=entry, slots=tuple(slots), parts=parts, learns=learns))
     return tuple(found)
+
+
+def _met(those: Iterable[Member], address: Address, entry: Entry, facts: Facts) -> Collection[Who]:
+    """To whom packets of this kind may go, of those: what came by the tunnel never goes to another host,
+    what leaves by a dial only to those that take it.
+    """
+    if entry is Entry.AWAY:
+        return {m.who for m in facts.observed.away.get(address, ())}
+    return {m.who for m in those if entry is Entry.CLIENTS or m.peer is None}
 
 
 def due(facts: Facts, now: float) -> list[float]:
@@ -111,7 +120,7 @@ def _parts(address: Address, entry: Entry, slots: Mapping[int, Who], facts: Fact
 def _in_need(address: Address, enough: Fraction, facts: Facts) -> frozenset[Who]:
     """Who has less than that part of the buckets that are due to him, for any packets; all, while others linger."""
     found = set[Who]()
-    for entry in (Entry.CLIENTS, Entry.TUNNEL):
+    for entry in Entry:
         shares = _shares(address, entry, facts)
         lingers = bool(shares) and _lingers(address, entry, facts)
         found |= {who for who, one in shares.items() if lingers or _is_less(one, enough)}
@@ -144,4 +153,5 @@ def _shares(address: Address, entry: Entry, facts: Facts) -> Mapping[Who, tuple[
 
 
 def _groups(entry: Entry, facts: Facts) -> Mapping[Address, Sequence[Member]]:
-    return facts.observed.inbound if entry is Entry.TUNNEL else facts.observed.balanced
+    seen = facts.observed
+    return {Entry.CLIENTS: seen.balanced, Entry.TUNNEL: seen.inbound, Entry.AWAY: seen.away}[entry]

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 from anypop.agent.decide.elements import Entry, Joining
 from anypop.agent.decide.newcomers import WHOLE
-from anypop.agent.naming import DRAIN_MARK_MASK, DRAIN_MARK_SHIFT, TUNNEL
+from anypop.agent.naming import AWAY_MARK, DRAIN_MARK_MASK, DRAIN_MARK_SHIFT, TUNNEL
 from anypop.model.announce import Address
 
 BASE = "newcomers"
@@ -24,15 +24,16 @@ _BEGINS_S = 30  # a SYN alone makes no connection: who sends many fills no memor
 _AGAIN_S = 5  # a SYN is sent again after a second, and then after twice as long; soon others may have its port
 _ENDED_S = 30  # behind the last words of one side, for those of the other
 _UDP_S = 120
-# Of hashes that nobody else uses; two, since what another host has sent here by this very hash comes by the tunnel.
-_SEEDS = {Entry.CLIENTS: 0x6E6577, Entry.TUNNEL: 0x636F6D}
+# Of hashes that nobody else uses; what another host has sent here by one of them comes by the tunnel and meets another.
+_SEEDS = {Entry.CLIENTS: 0x6E6577, Entry.TUNNEL: 0x636F6D, Entry.AWAY: 0x676F6E}
+_CHAINS = {Entry.CLIENTS: "at", Entry.TUNNEL: "tunnel", Entry.AWAY: "away"}
 _REST = ~DRAIN_MARK_MASK & 0xFFFF_FFFF
 _IP = {4: "ip", 6: "ip6"}
 _BEGINS, _GOES_ON = "tcp flags & (fin | syn | rst | ack) == syn", "tcp flags & (fin | syn | rst | ack) != syn"
 _COMMON = {"ended": _ENDED_S, "begun": _AGAIN_S, "stay": _UDP_S}
 _OWN = {"tcp": _QUIET_S, "udp": _UDP_S}
 _NAME = re.compile(r"(?:tcp|udp)_([0-9a-f]{2})_([0-9a-f]{8}|[0-9a-f]{32})")
-_VERSION = 2  # of the rules themselves
+_VERSION = 3  # of the rules themselves
 
 
 def name_of(joinings: Sequence[Joining]) -> str:
@@ -73,11 +74,14 @@ def render(
             *(line for place in places for line in _chain(_chain_of("to", *place), _goes(*place))),
             *(line for j in joinings for line in _chain(_name(j), _rules(j))),
             *_chain("by_tunnel", [line for v in (4, 6) for line in _by_address(v, joinings, Entry.TUNNEL)]),
+            *_chain("by_dial", [line for v in (4, 6) for line in _by_address(v, joinings, Entry.AWAY)]),
             *_chain(
                 BASE,
                 [
-                    # late: what others mark before is kept, and what drains and dials have marked stays theirs
+                    # late: what others mark before is kept, and what drains have marked stays theirs; of what a dial
+                    # sends away newcomers among the takers get their part
                     "type filter hook prerouting priority dstnat - 4; policy accept;",
+                    f"meta mark & {DRAIN_MARK_MASK:#010x} == {AWAY_MARK:#010x} goto by_dial",
                     f"meta mark & {DRAIN_MARK_MASK:#010x} != 0 accept",
                     f'iifname "{TUNNEL}" goto by_tunnel',
                     *(line for v in (4, 6) for line in _by_address(v, joinings, Entry.CLIENTS)),
@@ -102,7 +106,7 @@ _chain_of = _set
 
 
 def _name(joining: Joining) -> str:
-    return f"{'at' if joining.entry is Entry.CLIENTS else 'tunnel'}_{joining.address.packed.hex()}"
+    return f"{_CHAINS[joining.entry]}_{joining.address.packed.hex()}"
 
 
 def _flow(version: int, protocol: str) -> str:

@@ -144,7 +144,9 @@ class Router:
                 external[route.prefix] = links[route.interface][0]
         tunnel = next((link.up for link in every if link.name == TUNNEL), None)
         inbound = dict(self._groups_in(TUNNEL_TABLE, hops, names)) if tunnel is not None else {}
-        led |= {number: (address, Entry.TUNNEL) for address, (number, _) in inbound.items()}
+        away = dict(self._groups_in(AWAY_TABLE, hops, names)) if tunnel is not None else {}
+        for entry, groups in ((Entry.TUNNEL, inbound), (Entry.AWAY, away)):
+            led |= {number: (address, entry) for address, (number, _) in groups.items()}
         counted = self._buckets.of({number: hops[number] for number in led}, hops, names)
         return RouterSeen(
             links=dict(links.values()),
@@ -154,8 +156,7 @@ class Router:
             covers=frozenset(covers),
             balanced=balanced,
             inbound={address: members for address, (_, members) in inbound.items()},
-            away={a: members for a, (_, members) in self._groups_in(AWAY_TABLE, hops, names)}
-            if tunnel is not None else {},
+            away={address: members for address, (_, members) in away.items()},
             served=self._served() if tunnel is not None else {},
             siblings=dict(self._siblings(hops)) if tunnel is not None else {},
             tunnel=tunnel,
