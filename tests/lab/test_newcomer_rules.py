@@ -100,6 +100,24 @@ def test_a_half_goes_to_the_newcomer_and_stays_there(net: Netlink, version: int)
 
 
 @pytest.mark.parametrize("version", [4, 6])
+def test_what_was_learnt_before_the_newcomer_came_stays(net: Netlink, version: int) -> None:
+    """Of UDP, while nobody had a way yet; whoever speaks first when the newcomer is there is new."""
+
+    async def scenario() -> None:
+        async with serving(old=OLD.space, new=NEW.space):
+            await newcomers.load(net, (Joining(address=ANYCAST[version], entry=Entry.CLIENTS, learns=True),), PREFIX)
+            stood, talk, late = await Client(ANYCAST[version]).open(), Talk(version), Talk(version)
+            assert (stood.server, await talk.ask()) == ("old", "old")
+            await load(net, 10_000)
+            assert (await talk.ask(), await late.ask()) == ("old", "new")
+            assert await stood.is_whole()
+            for sock in (stood.sock, talk.sock, late.sock):
+                sock.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("version", [4, 6])
 def test_of_what_leaves_by_a_dial_the_newcomer_gets_its_part(net: Netlink, version: int) -> None:
     """Here the clients' ports say what leaves: of that a half goes to the newcomer among the takers, and stays there;
     of the rest nothing.

@@ -15,6 +15,8 @@ from anypop.agent.decide.elements import Entry, Joining, Member
 from anypop.agent.decide.newcomers import LEARN_S, LOOK_S, WHOLE, joinings_for
 from anypop.agent.decide.steps import DropNewcomer, SetJoinings, SetNextHops
 from anypop.agent.naming import NEWCOMER_SLOTS, short
+from anypop.model.order import InstanceOrder
+from anypop.model.workload import Port, Protocol
 from tests.agent_world import FakeHost, instance, order, settle
 from tests.examples import examples
 from tests.unit.test_agent_backbone import AMS, AMS2, A, joined
@@ -269,6 +271,52 @@ def test_flows_of_udp_that_were_there_before_stay_for_a_minute() -> None:
     host.now += LEARN_S
     work(host)
     assert [j.learns for j in host.joinings] == [False]
+
+
+DNS = Port(name="dns", port=53, protocol=Protocol.UDP)
+
+
+def loaded(host: FakeHost) -> list[Joining]:
+    return [j for j in host.joinings if j.address == A]
+
+
+def with_udp(n: int) -> InstanceOrder:
+    (plain,) = instance(n).containers
+    return instance(n, containers=(replace(plain, ports=(*plain.ports, DNS)),))
+
+
+def test_flows_of_udp_are_learnt_before_the_newcomer_is_there() -> None:
+    """From the moment at which it is ordered: one that takes a minute to become healthy has its share of UDP as soon as
+    of TCP. What is learnt stays known until it has joined, and when it has its buckets nothing of that is left.
+    """
+    host = FakeHost()
+    host.obey(order(1, with_udp(0), with_udp(1)))
+    settle(host)
+    assert loaded(host) == []
+    host.obey(order(2, *(with_udp(n) for n in range(3))))
+    work(host)
+    assert key(2) not in {m.short for m in host.groups[A]}
+    assert loaded(host) == [Joining(address=A, entry=C, learns=True)]
+    host.now += LEARN_S
+    host.buckets[A, C] = {(key(0), None): 511, (key(1), None): 510, (key(2), None): 0}
+    for _ in range(100):
+        host.now += 0.1
+        for step in converge(host.facts(), host.now):
+            assert not isinstance(step, SetJoinings) or A in {j.address for j in step.joinings}, "it would be forgotten"
+            host.apply(step)
+    assert parts(host) == {key(2): pytest.approx(1 / 3, abs=0.001)}
+    assert [(j.learns, j.slots) for j in loaded(host)] == [(False, (FIRST,))]
+    host.buckets.clear()
+    settle(host)
+    assert host.joinings == ()
+
+
+def test_nothing_is_learnt_for_who_takes_no_udp() -> None:
+    host = host_of(2)
+    host.obey(order(2, *(instance(n) for n in range(3))))
+    work(host)
+    assert key(2) not in {m.short for m in host.groups[A]}
+    assert loaded(host) == []
 
 
 def test_a_set_tells_whose_flows_it_holds() -> None:

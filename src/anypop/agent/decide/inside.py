@@ -29,9 +29,13 @@ class Inside:
     udp: tuple[UdpFamily, ...] = ()
 
 
+def takes_udp(instance: InstanceOrder) -> bool:
+    return any(p.protocol is Protocol.UDP for c in instance.containers for p in c.ports)
+
+
 def inside_for(instance: InstanceOrder) -> Inside:
     """Only who declares a port of UDP is reached by UDP, so nobody else pays for it."""
-    if not any(p.protocol is Protocol.UDP for c in instance.containers for p in c.ports):
+    if not takes_udp(instance):
         return Inside()
     return Inside(
         udp=tuple(

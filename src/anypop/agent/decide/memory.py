@@ -99,7 +99,8 @@ class Memory:
     holds the lanes that rest; `failures` counts in a row, also of those that a new order let off their rest. `asked`:
     what each lane was last asked for.
     `steers`: what becomes of flows by dials, as it was last loaded (None: not known); `steered_since`: since when
-    there is a way for those that leave. `joinings`, `joined_since`: the same of flows that go to newcomers.
+    there is a way for those that leave. `joinings`, `joined_since`: the same of flows that go to newcomers, or are
+    learnt for one that is to come.
     `lingering`: other hosts that are needed no more for an address and keep the flows that they have, and since when.
     `returned_at`: when this host came back after its machine was dead (None: it did not); since then `well_since` tells
     of prefixes since when all of their instances here serve. `milestones`: the first time of each, of incarnations
@@ -202,8 +203,9 @@ def groups_seen(
         memory = replace(memory, lingering=found)
     if away or memory.steered_since:
         memory = replace(memory, steered_since={a: memory.steered_since.get(a, now) for a in away})
-    if newcomers or memory.joined_since:
-        memory = replace(memory, joined_since={a: memory.joined_since.get(a, now) for a in newcomers})
+    joined = {*newcomers, *(j.address for j in memory.joinings or ())}
+    if joined or memory.joined_since:
+        memory = replace(memory, joined_since={a: memory.joined_since.get(a, now) for a in joined})
     return memory
 
 

@@ -14,8 +14,9 @@ from fractions import Fraction
 from anypop.agent.decide.backbone import LINGER
 from anypop.agent.decide.elements import Entry, Joining, Member, Who
 from anypop.agent.decide.facts import Facts
+from anypop.agent.decide.inside import takes_udp
 from anypop.agent.decide.steps import DropNewcomer, LeadNewcomer, Step
-from anypop.agent.naming import NEWCOMER_SLOTS
+from anypop.agent.naming import NEWCOMER_SLOTS, short
 from anypop.model.announce import Address
 
 WHOLE = 10_000  # parts of new flows are told in these
@@ -25,7 +26,8 @@ ENOUGH, TOO_FEW = Fraction(15, 16), Fraction(3, 4)
 STEPS = 16  # buckets are counted in these parts of what is due: each of them loads the rules once at most
 LOOK_S = 5.0  # how often buckets are counted while some have too few: nothing tells that one has moved
 # A flow of UDP has no beginning that a packet shows: what sends within so long was there before. A bucket has to be
-# silent for as long before it moves.
+# silent for as long before it moves. The time begins when somebody is ordered, so for one who takes a minute to become
+# healthy it is over by then.
 LEARN_S = 60.0
 
 
@@ -64,16 +66,31 @@ def joinings_for(facts: Facts, now: float, steps: Iterable[Step] = ()) -> tuple[
     """What the flows of each address with such ways are to do, but for the ways that these steps take away."""
     seen, found = facts.observed, list[Joining]()
     dropped = {(s.address, s.slot) for s in steps if isinstance(s, DropNewcomer)}
-    for address, there in sorted(seen.newcomers.items(), key=lambda item: (item[0].version, int(item[0]))):
+    awaited = frozenset(_awaited(facts))
+    for address in sorted({*seen.newcomers, *awaited}, key=lambda a: (a.version, int(a))):
+        there = seen.newcomers.get(address, {})
         learns = now < seen.memory.joined_since.get(address, now) + LEARN_S
         ways_left = {slot: m for slot, m in sorted(there.items()) if (address, slot) not in dropped}
         for entry in Entry:
             met = _met(ways_left.values(), address, entry, facts)
             slots = {slot: m.who for slot, m in ways_left.items() if m.who in met}
-            if address in _groups(entry, facts) and slots:
+            if address in _groups(entry, facts) and (slots or (address in awaited and entry is not Entry.AWAY)):
                 parts = tuple(_parts(address, entry, slots, facts))
                 found.append(Joining(address=address, entry=entry, slots=tuple(slots), parts=parts, learns=learns))
     return tuple(found)
+
+
+def _awaited(facts: Facts) -> Iterator[Address]:
+    """The addresses for whose newcomers flows of UDP are learnt ahead: somebody who takes UDP is ordered and not in the
+    group yet, or is there since a moment and has no way.
+    """
+    learnt = {j.address for j in facts.observed.memory.joinings or ()} - facts.observed.newcomers.keys()
+    for address, members in facts.observed.balanced.items():
+        there = {m.short for m in members}
+        here = facts.behind.get(address, ())
+        comes = any(short(i.uid) not in there and takes_udp(i) for i in here)
+        if comes or (address in learnt and _in_need(address, TOO_FEW, facts)):
+            yield address
 
 
 def _met(those: Iterable[Member], address: Address, entry: Entry, facts: Facts) -> Collection[Who]:
