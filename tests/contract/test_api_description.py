@@ -90,7 +90,7 @@ CHANGE_NOTHING = {
 }  # fmt: skip
 
 # Who asks has not said yet who it is.
-WITHOUT_TOKEN = {"issue_token", "sign_in"}
+WITHOUT_TOKEN = {"issue_token", "sign_in", "accept_invitation", "request_account"}
 
 with_json = [(m, r) for m, r in operations() if JSON in content_of(r)]
 named = [f"{method} {route.path}" for method, route in with_json]
@@ -376,6 +376,9 @@ class Vantages:
         return Probed(answers=tuple(Answer(body="fun-eu-lhr-0\n", seconds=0.01) for _ in range(requests)), seconds=0.1)
 
 
+ADA = {"name": "ada", "password": PASSWORD[::-1]}
+
+
 def people(own: World, account: str) -> None:
     """The part of the story that is about users."""
     quick(own)
@@ -385,6 +388,31 @@ def people(own: World, account: str) -> None:
     assert own.get("/anypop/v1/who-am-i", **session)["user"]["name"] == "ada"
     changed = {"password": PASSWORD, "new": PASSWORD[::-1]}
     assert own.call("POST", "/anypop/v1/password", json=changed, **session).status_code == 204
+    accounts = "/anypop/v1/accounts"
+    made = own.send("POST", accounts, {"name": "Shop"})["account"]["id"]
+    own.get(accounts)
+    own.send("PATCH", f"{accounts}/{made}", {"name": "Store"})
+    own.get(f"{accounts}/{made}")
+    invited = own.send("POST", f"{accounts}/{made}/invitations", {"role": "owner", "note": "to Bob"})["invitation"]
+    own.get(f"{accounts}/{made}/invitations")
+    coming = {"token": invited["token"], "name": "bob", "password": PASSWORD}
+    bob = own.send("POST", "/anypop/v1/invitations/accept", coming)["user"]["id"]
+    again = own.send("POST", f"{accounts}/{made}/invitations", {"role": "viewer"})["invitation"]
+    joining = {"authorization": f"Bearer {own.send('POST', '/anypop/v1/sign-in', ADA)['access_token']}"}
+    body = {"token": again["token"]}
+    assert own.call("POST", "/anypop/v1/invitations/join", json=body, headers=joining).status_code == 204
+    own.get(f"{accounts}/{made}/users")
+    own.get(f"{accounts}/{made}/users/bob")
+    own.send("PATCH", f"{accounts}/{made}/users/ada", {"role": "owner"})
+    own.send("DELETE", f"{accounts}/{made}/users/{bob}")
+    open_one = own.send("POST", f"{accounts}/{made}/invitations", {"role": "viewer"})["invitation"]["id"]
+    own.send("DELETE", f"{accounts}/{made}/invitations/{open_one}")
+    own.send("POST", "/anypop/v1/users/bob/reset", None)
+    own.send("POST", "/anypop/v1/invitations", {"account": "Third", "days": 1})
+    asked = own.send("POST", "/anypop/v1/account-requests", {"account": "Fourth", "note": "me"})["invitation"]["id"]
+    own.get("/anypop/v1/invitations")
+    own.send("POST", f"/anypop/v1/invitations/{asked}/approve", None)
+    own.send("DELETE", f"/anypop/v1/invitations/{asked}")
     own.send("POST", "/anypop/v1/sign-out", None)
     own.headers = own.login(own.credential.client_id, own.credential.secret)
 

@@ -15,12 +15,15 @@ from anypop.control.roles import Role, Scope, effective
 ROUTES = {r.name: r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)}
 SOCKETS = {"run_command", "forward_port"}  # no part of the description: connections, not requests
 ASK = {"quote_workload", "plan_workload", "preview_change", "probe", "predict_landings", "propose_repairs"}
-OF_ONESELF = {"sign_out", "change_password"}
+OF_ONESELF = {"sign_out", "change_password", "join_account"}
 OF_OWNERS = {
     "replace_prices", "replace_account_quota", "replace_stack_quota", "give_join_token", "revoke_host",
-    "prune_audit", "replace_network",
+    "prune_audit", "replace_network", "create_account", "rename_account", "set_role", "remove_user", "reset_password",
+    "list_invitations", "invite_user", "withdraw_invitation", "invite_to_new_account", "approve_request",
+    "refuse_request",
 }  # fmt: skip
-WITHOUT_ROLE = {"issue_token", "sign_in", "get_health", "sign_certificate", "get_order", "take_report"}
+OPEN = {"issue_token", "sign_in", "accept_invitation", "request_account", "get_health"}
+WITHOUT_ROLE = OPEN | {"sign_certificate", "get_order", "take_report"}
 
 
 def named(**wanted: object) -> set[str]:
@@ -40,7 +43,7 @@ def test_a_viewer_changes_nothing_and_reads_all() -> None:
     """But for its own sign-in; what only asks is a POST where the question is long."""
     changing = {name for name, route in ROUTES.items() if route.methods != {"GET"}} | SOCKETS
     assert named(role=Role.VIEWER) & changing == ASK | OF_ONESELF
-    assert ROUTES.keys() - changing - named(role=Role.VIEWER) == {"get_health", "get_order"}
+    assert ROUTES.keys() - changing - named(role=Role.VIEWER) == {"get_health", "get_order", "list_invitations"}
 
 
 def test_what_is_for_owners_and_for_nobody() -> None:

@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anypop.api import (
+    accounts,
     agents,
     announcements,
     audit,
@@ -25,6 +26,7 @@ from anypop.api import (
     hosts,
     identity,
     images,
+    invitations,
     logs,
     metrics,
     network,
@@ -44,6 +46,7 @@ from anypop.api import (
     streams,
     timelines,
     usage,
+    users,
     volumes,
     watch,
     workloads,
@@ -56,7 +59,8 @@ from anypop.control.acts import Act
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, signing_in, stacks, workloads, logs, metrics, images, network_policies, networks,
+        identity, signing_in, accounts, users, invitations,
+        stacks, workloads, logs, metrics, images, network_policies, networks,
         prices, usage, plans, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities, probes,
         predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,

@@ -23,6 +23,7 @@ from anypop.control import acts
 from anypop.control.accounts import Account, Accounts, Caller, Stack
 from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
+from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
@@ -76,12 +77,14 @@ class Platform:
     certificate_life_s: float = CERTIFICATE_LIFE_S
     streams: Streams = field(default_factory=Streams)
     quotas: Quotas = field(init=False)
+    invitations: Invitations = field(init=False)
     joins: Joins = field(init=False)
     metering: Metering = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
         self.core.limits = self.quotas.limits
+        self.invitations = Invitations(self.core.store, self.clock, self.accounts)
         self.metering = Metering(self.core.store)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
@@ -204,6 +207,22 @@ async def operator_of(account: CallerAccount) -> Account:
 
 
 OperatorAccount = Annotated[Account, Depends(operator_of)]
+
+
+async def named_account_of(
+    account_id: Annotated[str, Path(description="an account's id, or `mine`")],
+    account: CallerAccount,
+    platform: PlatformDep,
+) -> Account:
+    """The account of the path: the caller's own, or for the operator anybody's. Raises `NotFound`."""
+    if account_id in (account.id, "mine"):
+        return account
+    if not account.operator:
+        raise NotFound(f"no account {account_id}")
+    return platform.accounts.account(account_id)
+
+
+NamedAccount = Annotated[Account, Depends(named_account_of)]
 
 
 async def stack_of(

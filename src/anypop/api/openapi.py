@@ -40,6 +40,7 @@ Workload API; in requests null counts as absent.
 """
 TAGS = {
     "identity": "Tokens and credentials.",
+    "accounts": "Accounts, their users, and invitations into them.",
     "stacks": "The projects of an account.",
     "workloads": "Workloads, their instances, and where they can be.",
     "networks": "Which instances of a stack are among themselves.",
@@ -63,6 +64,7 @@ TAGS = {
 _REFUSALS: Mapping[object, Collection[Code]] = {
     context.caller_of: [Code.UNAUTHENTICATED, Code.PERMISSION_DENIED],
     context.operator_of: [Code.PERMISSION_DENIED],
+    context.named_account_of: [Code.NOT_FOUND],
     context.stack_of: [Code.NOT_FOUND],
     context.any_stack_of: [Code.NOT_FOUND, Code.PERMISSION_DENIED],
     context.announced_stack_of: [Code.NOT_FOUND],

@@ -90,9 +90,17 @@ def _account(platform: Platform, account_id: str) -> dict[str, Any]:
     stacks = platform.accounts.stacks(account_id)
     return {
         "account": account_id,
+        **limits_and_use(platform, account_id),
+        "stacks": [_stack(platform, stack) for stack in stacks],
+    }
+
+
+def limits_and_use(platform: Platform, account_id: str) -> dict[str, Any]:
+    """What an account may declare, and has declared."""
+    stacks = platform.accounts.stacks(account_id)
+    return {
         "quota": _limits(platform.quotas.of_account(account_id)),
         "used": asdict(used(platform.core.state, {s.id for s in stacks})),
-        "stacks": [_stack(platform, stack) for stack in stacks],
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from anypop.control import schema, schema_accounts
 from anypop.control.audit import Noted
@@ -192,11 +192,47 @@ class Accounts:
 
     def create_account(self, name: str, *, operator: bool = False) -> Account:
         """A new account."""
-        account = Account(id=str(uuid.uuid4()), name=name, operator=operator, created_at=self._clock())
+        account = self.new_account(name, operator=operator)
         with self._store.writing(noted=Noted(subject=account.id, became=_columns(account))) as link:
-            link.execute(insert(schema_accounts.accounts), _columns(account))
+            self.insert_account(link, account)
         self._accounts = {**self._accounts, account.id: account}
         return account
+
+    def new_account(self, name: str, *, operator: bool = False) -> Account:
+        """One that is not stored yet."""
+        return Account(id=str(uuid.uuid4()), name=name, operator=operator, created_at=self._clock())
+
+    def insert_account(self, link: Connection, account: Account) -> None:
+        """In a transaction of the caller's; `read` must follow."""
+        link.execute(insert(schema_accounts.accounts), _columns(account))
+
+    def check_name(self, name: str, *, of: str = "") -> None:
+        """Raises `Exists` where another account than `of` has the name: two would be one in the audit log."""
+        wanted = name.strip().casefold()
+        if any(a.name.strip().casefold() == wanted for a in self._accounts.values() if a.id != of):
+            raise Exists(f"there is an account {name} already")
+
+    def accounts(self) -> list[Account]:
+        """All, oldest first."""
+        return sorted(self._accounts.values(), key=lambda a: (a.created_at, a.id))
+
+    def account(self, account_id: str) -> Account:
+        """Raises `NotFound`."""
+        if account_id not in self._accounts:
+            raise NotFound(f"no account {account_id}")
+        return self._accounts[account_id]
+
+    def rename_account(self, account_id: str, name: str) -> Account:
+        """Raises `NotFound` and `Exists`."""
+        known = self.account(account_id)
+        self.check_name(name, of=account_id)
+        renamed = replace(known, name=name)
+        noted = Noted(subject=known.id, account_id=known.id, was=_columns(known), became=_columns(renamed))
+        with self._store.writing(noted=noted) as link:
+            this = schema_accounts.accounts.c.id == account_id
+            link.execute(update(schema_accounts.accounts).where(this).values(name=name))
+        self._accounts = {**self._accounts, account_id: renamed}
+        return renamed
 
     def create_credential(
         self,

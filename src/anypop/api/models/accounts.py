@@ -4,9 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from anypop.api.models.common import Answer, Id, Moment, Request, left_out
+from anypop.api.models.common import Answer, Id, Moment, Name, Request, left_out
+from anypop.api.models.quotas import Limits, Usage
+from anypop.control.invitations import LONGEST_DAYS
 from anypop.control.passwords import LONGEST, SHORTEST
-from anypop.model.limits import LONGEST_NAME
+from anypop.model.limits import LONGEST_NAME, LONGEST_NOTE
 
 RoleName = Literal["viewer", "editor", "owner"]
 Password = Annotated[str, Field(max_length=LONGEST, json_schema_extra={"format": "password"})]
@@ -75,3 +77,126 @@ class WhoAmI(Answer):
     stack: str = left_out("id of the stack that the credential is for")
     expires_at: Moment = left_out("when the credential ends")
     accounts: list[Place] = left_out("all that the user is in")
+
+
+class AccountRequest(Request):
+    """What can be said of an account."""
+
+    name: Name
+
+
+class Account(Answer):
+    """An account, with what it may declare and has declared."""
+
+    id: Id
+    name: str
+    operator: bool
+    created_at: Moment
+    role: RoleName = left_out("of the caller in it")
+    users: int
+    stacks: int
+    quota: Limits
+    used: Usage
+
+
+class Accounts(Answer):
+    results: list[Account]
+
+
+class AccountAnswer(Answer):
+    account: Account
+
+
+class User(Answer):
+    """A user in an account."""
+
+    id: Id
+    name: str
+    role: RoleName
+    since: Moment
+
+
+class Users(Answer):
+    results: list[User]
+
+
+class UserAnswer(Answer):
+    user: User
+
+
+class RoleRequest(Request):
+    """A user's role in the account from now on."""
+
+    role: RoleName
+
+
+Days = Annotated[float, Field(gt=0, le=LONGEST_DAYS, description="for so many days the token counts")]
+Note = Annotated[str, Field(max_length=LONGEST_NOTE, description="for people: to whom, why")]
+
+
+class InvitationRequest(Request):
+    """An invitation into an account."""
+
+    role: RoleName
+    note: Note = ""
+    days: Days = 7
+
+
+class NewAccountRequest(Request):
+    """An invitation to an account that is made when somebody comes; who comes owns it."""
+
+    account: Name
+    note: Note = ""
+    days: Days = 7
+
+
+class AskRequest(Request):
+    """Somebody asks for an account."""
+
+    account: Name
+    note: Annotated[Note, Field(description="for the operator: who asks, and how to reach them")] = ""
+
+
+class Invitation(Answer):
+    """What opens an account once. `token` is in the answer to its creation, and nowhere else."""
+
+    id: Id
+    kind: Annotated[
+        Literal["user", "account", "request", "password"],
+        Field(
+            description="user: into an account; account: to a new one; request: the same, asked for; password: a new "
+            "password of a user"
+        ),
+    ]
+    account: str = left_out("the account's id, or the name of the one that will be made")
+    role: RoleName = left_out()
+    user: str = left_out("whose password")
+    note: str
+    made_by: str
+    created_at: Moment
+    approved: bool
+    expires_at: Moment
+    token: str = left_out("shown this once")
+
+
+class Invitations(Answer):
+    results: list[Invitation]
+
+
+class InvitationAnswer(Answer):
+    invitation: Invitation
+
+
+class TokenOnly(Request):
+    """The token of an invitation."""
+
+    token: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+
+
+class AcceptRequest(TokenOnly):
+    """The token of an invitation, and who comes: a new user, or one that is there, with its password. To choose a new
+    password the name is not needed.
+    """
+
+    name: UserName = ""
+    password: NewPassword
