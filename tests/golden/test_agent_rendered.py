@@ -40,6 +40,7 @@ from anypop.agent.decide.elements import (
     TunnelGuard,
 )
 from anypop.agent.decide.error_ways import ErrorWay, error_table
+from anypop.agent.decide.firewall import RESOLVER
 from anypop.agent.naming import tunnel_end
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
 from anypop.model.names import CityCode, HostName
@@ -174,6 +175,7 @@ FIREWALLS = {
         hidden=(ip_network("10.64.0.0/16"), ip_network("fd00:64::/64")),
     ),
     "carries": Firewall(uplinks=("up-level3",), neighbors=(("anypop-vx", ip_address("fe80::a40:ff02")),), carries=True),
+    "resolver": Firewall(services=RESOLVER),
 }
 
 

@@ -12,12 +12,13 @@ from anypop.model import codec
 from anypop.model.announce import Announcement, Scope
 from anypop.model.backbone import Backbone, BackboneRules
 from anypop.model.errors import Invalid
-from anypop.model.names import WorkloadId
+from anypop.model.names import CityCode, InstanceName, StackId, WorkloadId
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
 from anypop.model.order_delta import Digests, OrderDelta, apply, delta, written
 from anypop.model.order_read import INSTANCE, OrderReader
 from anypop.model.order_text import OrderWriter, address
 from anypop.model.reasons import Reason
+from anypop.model.stack_names import NamedInstance, NamedWorkload
 from anypop.model.workload import Container
 from tests.agent_world import instance, order
 from tests.examples import examples
@@ -54,6 +55,13 @@ def orders(draw: st.DrawFn) -> Order:
     backbone = Backbone(
         rules=BackboneRules(port=draw(st.integers(1, 2))), address=IPv4Address("192.0.2.1"), carried=(prefix,)
     )
+    names = tuple(
+        NamedWorkload(
+            id=WorkloadId(f"w{n}"), stack_id=StackId("s"), stack="fun", slug=f"web{n}",
+            instances=(NamedInstance(name=InstanceName(draw(texts)), pop=CityCode("LHR"), addresses=gates),),
+        )
+        for n in sorted(draw(st.sets(st.integers(0, 3))))
+    )  # fmt: skip
     grants = (Grant(prefix=prefix, allowed=True, reason=Reason.GRANTED),) if draw(st.booleans()) else ()
     return replace(
         order(draw(st.integers(1, 9))),
@@ -61,6 +69,7 @@ def orders(draw: st.DrawFn) -> Order:
         removed=removed,
         announcements=told,
         grants=grants,
+        names=names,
         asn=draw(st.integers(1, 2)),
         backbone=backbone if draw(st.booleans()) else None,
     )

@@ -9,8 +9,9 @@ import pytest
 from anypop.agent.act.instances import own_files
 from anypop.agent.act.instances.specification import body_for
 from anypop.agent.decide.steps import CreateContainer
+from anypop.agent.naming import RESOLVER4, RESOLVER6
 from anypop.model.codec import to_json
-from anypop.model.confinement import Confinement, InstanceRules, Security
+from anypop.model.confinement import Confinement, Security
 from anypop.model.errors import Invalid
 from anypop.model.names import CityCode, StackId, WorkloadId, host_label
 from anypop.model.order import Containers, InstanceOrder
@@ -167,14 +168,17 @@ def test_hosts_has_the_instance_and_its_aliases_and_nothing_of_the_host() -> Non
     ]
 
 
-def test_resolv_conf_has_the_workloads_servers_or_the_operators() -> None:
-    """And searches and options alone where somebody asked for them."""
-    rules = InstanceRules(nameservers=(ip_address("192.0.2.53"), ip_address("2001:db8::53")))
-    assert own_files.resolv_conf_text(around(), rules) == "nameserver 192.0.2.53\nnameserver 2001:db8::53\n"
+def test_resolv_conf_has_the_workloads_servers_or_the_hosts_resolver() -> None:
+    """With the stack's names behind the searches that somebody asked for, unless other servers are asked."""
+    own = f"nameserver {RESOLVER4}\nnameserver {RESOLVER6}\n"
+    assert own_files.resolv_conf_text(around()) == own + "search stack.edgeengine.internal\n"
+    assert own_files.resolv_conf_text(replace(around(), hosts_domain="")) == own
+    found = own_files.resolv_conf_text(around(resolving=Resolving(searches=("a.example",))))
+    assert found == own + "search a.example stack.edgeengine.internal\n"
     asked = Resolving(
         nameservers=(ip_address("192.0.2.1"),), searches=("a.example", "b"), options=(("ndots", "2"), ("rotate", ""))
     )
-    told = own_files.resolv_conf_text(around(resolving=asked), rules)
+    told = own_files.resolv_conf_text(around(resolving=asked))
     assert told == "nameserver 192.0.2.1\nsearch a.example b\noptions ndots:2 rotate\n"
 
 

@@ -90,6 +90,11 @@ TUNNEL_PREFERENCE = 60
 SERVED_PROTOCOL = 160
 """The routing-protocol number of what this host serves: it is not routed by, so no change that anybody waits for."""
 
+RESOLVER4, RESOLVER6 = IPv4Address("169.254.158.53"), IPv6Address("fd8b:3f17:a19e::53")
+"""Where instances ask their host for names: the same on every host, on `lo`, and no route leads there from outside. Not
+one of a link's own addresses: a host may have a name server of its own on all of these.
+"""
+
 LABEL = "anypop."
 _OWN_FILES = "/run/anypop"  # gone at a reboot
 _HEX = re.compile(r"[0-9a-f]{10}")

@@ -64,6 +64,7 @@ from anypop.agent.observe.namespace_monitor import NamespaceMonitor
 from anypop.agent.observe.observer import Observer
 from anypop.agent.observe.ruleset_monitor import RulesetMonitor
 from anypop.agent.observe.usage import Usage
+from anypop.agent.resolving import Resolving
 from anypop.agent.return_file import ReturnFile
 from anypop.agent.streams import Streams
 from anypop.host import log_files
@@ -76,7 +77,7 @@ from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 from anypop.model.steady import SteadyClock
 
-KEPT_LOGS = "logs"
+KEPT_LOGS, NAMES = "logs", "names"
 FULL_PASS_S = 30.0
 FIRST_PROBE_S = 1.0
 LONGEST_REST_S = 0.02
@@ -140,6 +141,7 @@ class Agent:
             prefix=prefix,
         )
         self._keeper = keeper
+        self._resolving = Resolving(state / NAMES, net)
         self._runtime, self._images = runtime, ImageFile(state / "images.json")
         self._book = self._images.read()
         self._begun, self._returned = BegunFile(state / "begun.json"), ReturnFile(state / "returned")
@@ -195,6 +197,7 @@ class Agent:
                 group.create_task(self._keep_logs_small())
                 group.create_task(self._watch_firewall())
                 group.create_task(self._streams.run())
+                group.create_task(self._resolving.run(self._wake.set))
                 group.create_task(self._observer.arrivals.follow(self._standing_order))
                 group.create_task(self._measured.follow(self._standing_order))
         finally:
@@ -244,6 +247,7 @@ class Agent:
             self._count_drift = False
         if steps:
             self._lanes.run(steps)
+        self._resolving.set(turn.facts)
         for uid in turn.gone:
             self._observer.probes.forget(uid)
             kept_logs.forget(self._state / KEPT_LOGS, uid)
@@ -415,7 +419,7 @@ class Agent:
     async def _keep_logs_small(self) -> None:
         """This process's own, and what BIRD says before it has a log."""
         while True:
-            files = [*log_files.own(), self._state / "bird" / "bird.out"]
+            files = [*log_files.own(), self._state / "bird" / "bird.out", self._state / NAMES / "resolver.out"]
             await asyncio.to_thread(log_files.cut, files)
             await asyncio.sleep(log_files.LOOKED_AT_EVERY_S)
 
@@ -517,6 +521,7 @@ class Agent:
             self._order_error,
             self._observer.runtime_error,
             self._observer.disk_error,
+            self._resolving.troubles(),
             speaker.error if speaker else "",
         )
         report = report_of(

@@ -19,7 +19,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
-from anypop.agent.act.network import learnt, namespaces, newcomer_ways, nftables, pins, probe_ways, rtnl, tunnel
+from anypop.agent.act.network import (
+    learnt,
+    loopback,
+    namespaces,
+    newcomer_ways,
+    nftables,
+    pins,
+    probe_ways,
+    rtnl,
+    tunnel,
+)
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.bfd import orphans
 from anypop.agent.naming import (
@@ -46,6 +56,7 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         process.end(state / "bird" / "bird.pid")
         process.end(state / "bird" / "bfd" / "bfd.pid")
         orphans.end(state / "bird" / "bfd")
+        process.end(state / "names" / "resolver.pid", grace_s=1)
         if podman.exists():
             with _tell(troubles):
                 _remove_containers(prefix, pop, podman)
@@ -63,6 +74,8 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
             tunnel.remove(net)
         with _tell(troubles):
             nftables.delete_tunnels_tables(prefix)
+        with _tell(troubles):
+            loopback.remove(net)
         with _tell(troubles):
             _remove_routes(net)
         with _tell(troubles):

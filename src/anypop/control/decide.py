@@ -18,6 +18,7 @@ from anypop.control.returns import gets_no_order, is_left_with, with_returns
 from anypop.control.rolling import rolled, swept
 from anypop.control.scaling import measured_on, shrunk, with_scaling, within_bounds
 from anypop.control.shedding import with_shedding
+from anypop.control.stack_names import named_between, names_for
 from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
 from anypop.control.traffic import with_traffic
 from anypop.control.volume_book import ordered, with_told, with_volumes
@@ -116,9 +117,11 @@ def decide(
         now=now,
     )
     ruled = ruled_between(before, draft, planned, changed.workloads)
+    named, named_counts, renamed = named_between(before, draft, planned, changed.workloads)
     ruled_hosts = {host for _, host in differing(draft.ruled, ruled)}
     stirred = changed.workloads | (touched_between(before, draft) if planned_anew else touched).workloads
-    draft = replace(draft, ruled=ruled, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
+    draft = replace(draft, ruled=ruled, named=named, named_counts=named_counts)
+    draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
     draft = swept(draft, stirred if standing is not None else draft.workloads)
     draft = with_meters(before, draft, news, now, begins=standing is None)
     ahead = {
@@ -131,7 +134,13 @@ def decide(
     proven = _proven_otherwise(before.history, memory, differing(judged.newcomers, verdict.newcomers))
     waited = {h for h in news if is_left_with(draft, h)}
     concerned = (
-        changed.hosts | ruled_hosts | waited | ahead | estranged | _answered_otherwise(judged, verdict, planned, proven)
+        changed.hosts
+        | ruled_hosts
+        | renamed
+        | waited
+        | ahead
+        | estranged
+        | _answered_otherwise(judged, verdict, planned, proven)
     )
     concerned |= {host for host, _ in differing(before.volumes, draft.volumes)}
     if before.scaled is not draft.scaled:
@@ -282,7 +291,7 @@ def _ordered(
     Orders of hosts that have left the network stay, so that generations go on where they were if the host returns.
     """
     orders: dict[HostName, Issued] = {}
-    dials = draft.dialled()
+    dials, told = draft.dialled(), names_for(draft, planned)
     counting = Counting(
         owner_of=planned.owner_of,
         is_idle=_is_idle(draft, planned),
@@ -307,6 +316,7 @@ def _ordered(
             rules=planned.network.instances,
             dials=dials,
             ruled=draft.ruled_on(host),
+            names=told(host),
         )
         if kept or dropped:
             wanted = replace(wanted, volumes=kept, volumes_removed=dropped)

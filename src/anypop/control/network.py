@@ -14,7 +14,7 @@ from anypop.control.core import Alter
 from anypop.control.ground import StateGround
 from anypop.control.refusals import Precondition
 from anypop.control.state import State
-from anypop.model import confinement
+from anypop.model import confinement, resolver_check
 from anypop.model.announce import Prefix
 from anypop.model.backbone_check import backbone_problems, policy_problems
 from anypop.model.errors import Invalid, Problem
@@ -38,6 +38,7 @@ def change_network(wanted: Network, *, darken: bool = False) -> Alter:
     problems = [*_names(wanted), *_prefixes(wanted), *_sessions(wanted)]
     problems += [*backbone_problems(wanted), *policy_problems(wanted)]
     problems += confinement.problems(wanted.instances, "instances")
+    problems += resolver_check.problems(wanted)
     if problems:
         raise Invalid(problems)
 

@@ -29,6 +29,7 @@ from anypop.model.policy import NO_RULES, HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout, RolloutKind, Strategy
 from anypop.model.scaling import Scaled, ScaleKey
+from anypop.model.stack_names import NamedWorkload
 from anypop.model.stack_network import StackNetwork
 from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.volume import Volume
@@ -194,7 +195,8 @@ class State:
     networks, by id; `networks`: of stacks, by id; `volumes`: by host and id; `scaled`: how many instances follow their
     load. `template_key`: see `plan.template`.
     `serial` counts the plans made; see `World`. Not stored: `started_at`, since when this control listens; `ruled`:
-    what `policies` mean for each host; `looks`, the last loads of what is `scaled`, and `looked_at`, when that was;
+    what `policies` mean for each host; `named`, `named_counts`: what instances are called, by workload, and how many a
+    stack has; `looks`, the last loads of what is `scaled`, and `looked_at`, when that was;
     `lost`, `moves` and `losses_frozen`, see `plan.evacuation`; `eases`, see `World`; `arrived`, who is healthy in place
     of one on a host that was given up; `strangers`, what hosts that were
     reset are to take down although nothing here knows of it (their ledgers keep the tokens).
@@ -217,6 +219,8 @@ class State:
     policies: Mapping[str, DeclaredPolicy] = field(default_factory=dict)
     networks: Mapping[str, StackNetwork] = field(default_factory=dict)
     ruled: Mapping[RuledKey, HostRules] = field(default_factory=dict)
+    named: Mapping[WorkloadId, tuple[NamedWorkload, ...]] = field(default_factory=dict)
+    named_counts: Mapping[StackId, int] = field(default_factory=dict)
     volumes: Mapping[VolumeKey, Volume] = field(default_factory=dict)
     scaled: Mapping[ScaleKey, Scaled] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
@@ -487,6 +491,8 @@ _GROUPS: Mapping[str, Groups] = {
     "policies": {"stack": lambda _, d: d.policy.stack_id},
     "networks": {"stack": lambda _, n: n.stack_id},
     "ruled": {"stack": lambda key, _: key[0], "host": lambda key, _: key[1]},
+    "named": {"stack": lambda _, found: found[0].stack_id if found else None},
+    "named_counts": {},
     "volumes": {
         "workload": lambda _, v: v.workload_id,
         "host": lambda key, _: key[0],

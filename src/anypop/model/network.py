@@ -90,7 +90,7 @@ class Host:
 
     `capacity`: the operator's own figure; without one the host's agent tells what the machine has, less a reserve.
     `backbone_address`: its end of the tunnels to other hosts; None: the first address of `external4`, which no instance
-    gets.
+    gets. `resolvers`: see `Network`, of this host alone.
     """
 
     name: HostName
@@ -102,6 +102,7 @@ class Host:
     upstreams: tuple[Upstream, ...]
     capacity: Capacity | None = None
     backbone_address: IPv4Address | None = None
+    resolvers: tuple[IPv4Address | IPv6Address, ...] | None = None
 
     @property
     def tunnel_address(self) -> IPv4Address:
@@ -153,7 +154,8 @@ class Network:
     `instances`: what instances may have and may ask for. `management`: where control, hosts and operators meet; no
     neighbour may tell a way there, and hosts never follow one. `rpki`: caches that say whose a prefix is. `backbone`:
     hosts carry traffic for each other; None: each PoP is on its own. `policies`: of covering prefixes; one that is not
-    named may be announced everywhere.
+    named may be announced everywhere. `resolvers`: whom a host asks for names that its instances ask for and
+    the platform does not know; None: those of its own resolv.conf; empty: nobody.
     """
 
     asn: int
@@ -170,6 +172,7 @@ class Network:
     rpki: tuple[RpkiCache, ...] = ()
     backbone: BackboneRules | None = None
     policies: tuple[PrefixPolicy, ...] = ()
+    resolvers: tuple[IPv4Address | IPv6Address, ...] | None = None
 
     def pop(self, city: CityCode) -> Pop | None:
         return next((p for p in self.pops if p.city == city), None)

@@ -18,7 +18,8 @@ from anypop.model.network import Upstream
 from anypop.model.peering import RpkiCache
 from anypop.model.policy import AddressGroup, HostPolicy, Ruling
 from anypop.model.reasons import Reason
-from anypop.model.stack_network import DEFAULT_NETWORK
+from anypop.model.stack_names import NamedWorkload
+from anypop.model.stack_network import DEFAULT_NETWORK, domain_of
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import VolumeOrder, VolumeRemoval, volume_id
 from anypop.model.workload import Container, Workload
@@ -126,8 +127,7 @@ class InstanceOrder:
         """Whom it reaches inside: those who have the same, which are those of its stack in the same network ("":
         nobody).
         """
-        network = self.links[0].network
-        return self.stack_id if network == DEFAULT_NETWORK or not self.stack_id else f"{self.stack_id}/{network}"
+        return domain_of(self.stack_id, self.links[0].network)
 
     def addresses(self) -> Iterator[LinkAddress]:
         """Of all links."""
@@ -179,7 +179,8 @@ class Order:
     was dead has to be well before it is announced while others serve. `volumes`: those that the host keeps;
     `volumes_removed`: those that it may take away. `policies`, `rulings`, `groups`: the network policies of the stacks
     that have some, see `HostRules`. `measured`: workloads whose instances are to have their use of processor told, each
-    by its mean over `measure_s`.
+    by its mean over `measure_s`. `names`: whom instances here may call by name. `resolvers`: whom this host asks
+    for all other names that they ask for; None: its own resolv.conf; empty: nobody.
     """
 
     pop: CityCode
@@ -211,6 +212,8 @@ class Order:
     groups: tuple[AddressGroup, ...] = ()
     measured: tuple[WorkloadId, ...] = ()
     measure_s: float = 15.0
+    names: tuple[NamedWorkload, ...] = ()
+    resolvers: tuple[Address, ...] | None = None
 
     def instance(self, name: InstanceName) -> InstanceOrder | None:
         """The newest incarnation of a slot."""

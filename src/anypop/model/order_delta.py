@@ -15,11 +15,13 @@ from anypop.model.names import HostName
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
 from anypop.model.order_text import OrderWriter, filled
 from anypop.model.policy import AddressGroup, HostPolicy, Ruling
+from anypop.model.stack_names import NamedWorkload, in_order
 
 BASE_HEADER = "x-anypop-base"  # by which an agent sees that it got a difference, and from which generation
 _DIGEST_BYTES = 16  # nobody has an interest in two orders with one digest; chance alone must not make them
 _PARTS = frozenset({
     "generation", "instances", "removed", "announcements", "grants", "policies", "rulings", "groups",
+    "names",
 })  # fmt: skip
 
 
@@ -38,8 +40,8 @@ class OrderDelta:
 
     `instances`: those that are new or otherwise than before, each with its place in the new order under `places`;
     `left`: uids that are not in it any more. `groups`: those of which some addresses differ; `groups_left`: those that
-    are no more. What is None is as it was. `frame`: the new order without its parts,
-    where anything else of it differs. `digest`: of the new order; "": not told.
+    are no more; `names`, `names_left` likewise, by their keys. What is None is as it was. `frame`: the new order
+    without its parts, where anything else of it differs. `digest`: of the new order; "": not told.
     """
 
     host: HostName
@@ -55,6 +57,8 @@ class OrderDelta:
     rulings: tuple[Ruling, ...] | None = None
     groups: tuple[GroupChange, ...] = ()
     groups_left: tuple[str, ...] = ()
+    names: tuple[NamedWorkload, ...] = ()
+    names_left: tuple[str, ...] = ()
     frame: Order | None = None
     digest: str = ""
 
@@ -82,13 +86,36 @@ def delta(before: Order, after: Order) -> OrderDelta:
         rulings=after.rulings if after.rulings != before.rulings else None,
         groups=tuple(_changed_groups(before.groups, after.groups)),
         groups_left=tuple(sorted({g.name for g in before.groups} - {g.name for g in after.groups})),
+        names=tuple(_changed_names(before.names, after.names)),
+        names_left=tuple(sorted({n.key for n in before.names} - {n.key for n in after.names}))
+        if before.names is not after.names
+        else (),
         frame=_frame(after) if framed else None,
     )
 
 
 def _frame(order: Order) -> Order:
     """An order without its parts."""
-    return replace(order, instances=(), removed=(), announcements=(), grants=(), policies=(), rulings=(), groups=())
+    return replace(
+        order, instances=(), removed=(), announcements=(), grants=(), policies=(), rulings=(), groups=(), names=()
+    )
+
+
+def _changed_names(before: tuple[NamedWorkload, ...], after: tuple[NamedWorkload, ...]) -> Iterator[NamedWorkload]:
+    if before is after:
+        return
+    was = {one.key: one for one in before}
+    for one in after:
+        old = was.get(one.key)
+        if old is not one and old != one:
+            yield one
+
+
+def _with_names(before: tuple[NamedWorkload, ...], change: OrderDelta) -> tuple[NamedWorkload, ...]:
+    if not change.names and not change.names_left:
+        return before
+    found = {one.key: one for one in before if one.key not in change.names_left}
+    return in_order((found | {one.key: one for one in change.names}).values())
 
 
 def _changed_groups(before: Iterable[AddressGroup], after: Iterable[AddressGroup]) -> Iterator[GroupChange]:
@@ -138,14 +165,15 @@ def apply(before: Order, change: OrderDelta) -> Order:
         policies=change.policies if change.policies is not None else before.policies,
         rulings=change.rulings if change.rulings is not None else before.rulings,
         groups=_with_groups(before.groups, change),
+        names=_with_names(before.names, change),
     )
 
 
 def written(change: OrderDelta, writer: OrderWriter) -> str:
     """As JSON: the very bytes that `codec.to_json` gives, with what the writer knows already."""
     told = change.announcements
-    bare = replace(change, instances=(), announcements=None if told is None else (), frame=None)
-    document = codec.to_json(bare).decode()
+    bare = replace(change, instances=(), announcements=None if told is None else (), names=(), frame=None)
+    document = writer.with_names(codec.to_json(bare).decode(), change.names)
     if change.frame is not None:
         document = filled(document, '"frame":null', f'"frame":{writer.order(change.frame)}')
     return writer.with_parts(document, change.instances, told or ())  # its own parts stand before the frame's
@@ -159,6 +187,7 @@ class Digests:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[InstanceOrder, bytes]] = {}
+        self._names: dict[str, tuple[NamedWorkload, bytes]] = {}
         self._frames = OrderWriter()
         self._last: tuple[tuple[Order, str], ...] = ()
 
@@ -168,8 +197,9 @@ class Digests:
             if known is order:
                 return digest
         found = self._of_instances(order.instances)
-        frame = self._frames.order(replace(order, instances=())).encode()
-        digest = hashlib.blake2b(b"".join((frame, *found)), digest_size=_DIGEST_BYTES).hexdigest()
+        frame = self._frames.order(replace(order, instances=(), names=())).encode()
+        named = self._of_names(order.names)
+        digest = hashlib.blake2b(b"".join((frame, *found, *named)), digest_size=_DIGEST_BYTES).hexdigest()
         self._last = (order, digest), *self._last[:1]
         return digest
 
@@ -186,3 +216,13 @@ class Digests:
             found.append(known[1])
         self._known = kept
         return found
+
+    def _of_names(self, names: Iterable[NamedWorkload]) -> list[bytes]:
+        kept: dict[str, tuple[NamedWorkload, bytes]] = {}
+        for one in names:
+            known = self._names.get(one.key)
+            if known is None or known[0] is not one:
+                known = one, hashlib.blake2b(codec.to_json(one), digest_size=_DIGEST_BYTES).digest()
+            kept[one.key] = known
+        self._names = kept
+        return [digest for _, digest in kept.values()]

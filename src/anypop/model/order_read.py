@@ -19,6 +19,7 @@ from anypop.model.names import WorkloadId
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Order
 from anypop.model.order_delta import OrderDelta
 from anypop.model.sealing import Conceal, with_secrets
+from anypop.model.stack_names import NamedWorkload
 
 # What `_quickly` reads. A field that is new in the type makes it leave all instances to the codec.
 INSTANCE = frozenset({
@@ -39,16 +40,25 @@ class OrderReader:
         self._reveal = reveal
         self._payloads: dict[tuple[WorkloadId, str], Containers] = {}
         self._addresses: dict[str, Address] = {}  # of anycast, which instances share
+        self._names: dict[str, NamedWorkload] = {}  # hosts of a stack have the same
 
     def order(self, text: str) -> Order:
         """The whole order. Raises `Invalid`."""
-        instances, frame = _apart(text)
-        return replace(codec.from_json(Order, frame), instances=tuple(map(self.instance, instances)))
+        instances, names, frame = _apart(text)
+        return replace(
+            codec.from_json(Order, frame),
+            instances=tuple(map(self.instance, instances)),
+            names=tuple(map(self._named, names)),
+        )
 
     def change(self, text: str) -> OrderDelta:
         """The whole difference. Raises `Invalid`."""
-        instances, frame = _apart(text)
-        return replace(codec.from_json(OrderDelta, frame), instances=tuple(map(self.instance, instances)))
+        instances, names, frame = _apart(text)
+        return replace(
+            codec.from_json(OrderDelta, frame),
+            instances=tuple(map(self.instance, instances)),
+            names=tuple(map(self._named, names)),
+        )
 
     def instance(self, data: Any) -> InstanceOrder:
         """One out of plain data."""
@@ -97,6 +107,13 @@ class OrderReader:
             hosts_domain=data["hosts_domain"],
         )
 
+    def _named(self, data: Any) -> NamedWorkload:
+        key = repr(data)
+        known = self._names.get(key)
+        if known is None:
+            known = self._names[key] = codec.from_data(NamedWorkload, data)
+        return known
+
     def _payload(self, workload: WorkloadId, data: Any) -> Containers:
         key = workload, repr(data)  # the quickest text of it; JSON takes five times as long
         known = self._payloads.get(key)
@@ -115,12 +132,13 @@ class OrderReader:
         return known
 
 
-def _apart(text: str) -> tuple[list[Any], str]:
-    """The instances of a document as plain data, and the document without them."""
+def _apart(text: str) -> tuple[list[Any], list[Any], str]:
+    """The instances and the names of a document as plain data, and the document without them."""
     data = json.loads(text)
     instances: list[Any] = data.get("instances") or []
-    data["instances"] = []
-    return instances, json.dumps(data)
+    names: list[Any] = data.get("names") or []
+    data["instances"], data["names"] = [], []
+    return instances, names, json.dumps(data)
 
 
 def address_of(text: str) -> Address:

@@ -18,11 +18,14 @@ from anypop.model.announce import Address, Announcement
 from anypop.model.backbone import Backbone
 from anypop.model.order import InstanceOrder, Order, Payload
 from anypop.model.sealing import Conceal, with_secrets
+from anypop.model.stack_names import NamedWorkload
 
 _NO_INSTANCES = '"instances":[]'
 _NO_ANNOUNCEMENTS = '"announcements":[]'
 _NO_GATES = '"gates":[]'
 _NO_BACKBONE = '"backbone":null'
+_NO_NAMES = '"names":[]'
+_NAMES_KEPT = 1 << 16
 _GATES_KEPT = 64  # texts of gates that a writer remembers: a host announces a few prefixes
 
 
@@ -39,13 +42,19 @@ class OrderWriter:
         ] = {}  # by identity: equal ones are mostly the same object, and hashing one costs more
         self._gates: dict[int, tuple[tuple[Address, ...], str]] = {}  # by identity as well
         self._backbone: tuple[Backbone, str] | None = None  # the last one
+        self._names: dict[int, tuple[NamedWorkload, str]] = {}  # by identity, as payloads: hosts share them
 
     def order(self, order: Order) -> str:
         """The whole order."""
-        document = codec.to_json(replace(order, instances=(), announcements=(), backbone=None)).decode()
+        document = codec.to_json(replace(order, instances=(), announcements=(), backbone=None, names=())).decode()
         if order.backbone is not None:
             document = filled(document, _NO_BACKBONE, f'"backbone":{self._backbone_text(order.backbone)}')
-        return self.with_parts(document, order.instances, order.announcements)
+        return self.with_parts(self.with_names(document, order.names), order.instances, order.announcements)
+
+    def with_names(self, document: str, names: Iterable[NamedWorkload]) -> str:
+        """A document that was written without its names, with them."""
+        texts = [self._named(one) for one in names]
+        return filled(document, _NO_NAMES, f'"names":[{",".join(texts)}]') if texts else document
 
     def with_parts(
         self, document: str, instances: Iterable[InstanceOrder], announcements: Iterable[Announcement] = ()
@@ -74,6 +83,14 @@ class OrderWriter:
             f'"template":{text_of(one.template)},"revision":{one.revision},"restarts":{one.restarts},"links":[{links}],"anycast":[{anycast}],'
             f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)}}}'
         )
+
+    def _named(self, one: NamedWorkload) -> str:
+        known = self._names.get(id(one))
+        if known is None:
+            if len(self._names) >= _NAMES_KEPT:
+                self._names.clear()
+            known = self._names[id(one)] = one, codec.to_json(one).decode()
+        return known[1]
 
     def _announcement(self, one: Announcement) -> str:
         document = codec.to_json(replace(one, gates=())).decode()

@@ -19,6 +19,7 @@ from anypop.model.policy import HostRules, NetworkPolicy
 from anypop.model.reasons import Reason
 from anypop.model.rollout import Rollout
 from anypop.model.scaling import Scaled
+from anypop.model.stack_names import NamedWorkload
 from anypop.model.stack_network import StackNetwork
 from anypop.model.volume import Volume
 from anypop.model.workload import Workload
@@ -145,7 +146,8 @@ class HostPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What should be. `incarnations` and `anycast` are the full new allocation tables; `hosts` has one entry for each
-    host of the network. `carried`, `dials`: see `Backbone`. `ruled`: what hosts hold of network policies.
+    host of the network. `carried`, `dials`: see `Backbone`. `ruled`: what hosts hold of network policies; `named`: whom
+    their instances may call by name.
     """
 
     network: Network
@@ -157,6 +159,7 @@ class Plan:
     carried: frozenset[Prefix] = frozenset()
     dials: tuple[DialledPop, ...] = ()
     ruled: Mapping[HostName, HostRules] = field(default_factory=dict)
+    named: Mapping[HostName, tuple[NamedWorkload, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

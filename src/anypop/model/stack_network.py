@@ -35,6 +35,11 @@ class StackNetwork:
         return int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:3], "big") or 1
 
 
+def domain_of(stack_id: str, network: str) -> str:
+    """Who reaches each other inside: instances of the same domain."""
+    return stack_id if network == DEFAULT_NETWORK or not stack_id else f"{stack_id}/{network}"
+
+
 def labels_of(slug: str, network: StackNetwork | None) -> Mapping[str, str]:
     """What policies know a network by."""
     return {**dict(network.labels if network is not None else ()), NETWORK_LABEL: slug}

@@ -17,6 +17,7 @@ from anypop.model.network import Host, Network
 from anypop.model.order import Grant, Order
 from anypop.model.plan import HostPlan, Plan, Verdict
 from anypop.model.policy import NO_RULES, HostRules
+from anypop.model.stack_names import NamedWorkload
 
 
 def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> Order:
@@ -49,6 +50,7 @@ def order_for(plan: Plan, host: HostName, generation: int, verdict: Verdict) -> 
         rules=plan.network.instances,
         dials=plan.dials,
         ruled=plan.ruled.get(host, NO_RULES),
+        names=plan.named.get(host, ()),
     )
 
 
@@ -102,10 +104,11 @@ def cut(
     rules: InstanceRules,
     dials: tuple[DialledPop, ...] = (),
     ruled: HostRules = NO_RULES,
+    names: tuple[NamedWorkload, ...] = (),
 ) -> Order:
     """The order of one host out of its part of a plan. `ours`: of the network, worked out once for all hosts; `grants`:
     the judge's answers to it; `counting`: for all hosts as well; `rules`: the operator's for instances; `dials`: of all
-    PoPs; `ruled`: its part of the network policies.
+    PoPs; `ruled`: its part of the network policies; `names`: whom its instances may call.
     """
     told_here = {a.prefix for a in part.announcements}
     return Order(
@@ -133,6 +136,8 @@ def cut(
         policies=ruled.policies,
         rulings=ruled.rulings,
         groups=ruled.groups,
+        names=names,
+        resolvers=site.resolvers if site.resolvers is not None else network.resolvers,
     )
 
 

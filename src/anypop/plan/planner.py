@@ -15,6 +15,7 @@ from anypop.model.names import HostName, InstanceName, WorkloadId
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Removal
 from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
+from anypop.model.stack_names import DOMAIN
 from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
 from anypop.plan.announcements import order_of, own, told_of
@@ -26,8 +27,7 @@ from anypop.plan.placement import settle
 from anypop.plan.policies import whole
 from anypop.plan.rooms import Rooms
 from anypop.plan.sites import Sites
-
-DOMAIN = "edgeengine.internal"  # the suffix by which instances of one stack know each other
+from anypop.plan.stack_names import whole as named
 
 
 def plan(world: World) -> Plan:
@@ -110,6 +110,13 @@ def plan(world: World) -> Plan:
             workloads=ground.workload_ids(),
             kept=lambda workload: placed[workload].kept if workload in placed else (),
             removals=lambda workload: leaving.get(workload, ()),
+        ),
+        named=named(
+            ground,
+            sites.hosts,
+            hosts,
+            workloads=ground.workload_ids(),
+            kept=lambda workload: placed[workload].kept if workload in placed else (),
         ),
     )
 

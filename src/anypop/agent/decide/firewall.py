@@ -10,10 +10,17 @@ from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses
 
 from anypop.agent.decide.elements import Firewall, GuardedLink, Opening, RuledLinks
-from anypop.agent.naming import TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
+from anypop.agent.naming import RESOLVER4, RESOLVER6, TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
 from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.workload import Protocol
+
+RESOLVER = tuple(
+    Opening(address=address, protocol=protocol, port=53)
+    for address in (RESOLVER4, RESOLVER6)
+    for protocol in (Protocol.TCP, Protocol.UDP)
+)
+"""What instances may ask of their host."""
 
 
 def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
@@ -41,6 +48,7 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         ours=tuple(sorted(ours, key=str)),
         hidden=(order.private4, order.private6),
         unreachable=(*order.rules.unreachable, *_private_elsewhere(order)),
+        services=RESOLVER,
         carries=order.backbone is not None,
         policies=order.policies if rulings else (),
         groups=order.groups if rulings else (),

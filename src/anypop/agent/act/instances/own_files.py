@@ -1,6 +1,6 @@
 """The files of an instance that name others for it: /etc/hosts and /etc/resolv.conf, never the host's.
 
-In: the instance's order and the operator's rules. Out: their texts (pure), and the files on the host that a container
+In: the instance's order. Out: their texts (pure), and the files on the host that a container
 gets in their place. They lie below /run, so what a process writes into them is memory of its own where that is a tmpfs,
 and a reboot takes them away. Who asks for a container writes them first; who removes it takes them away.
 """
@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from anypop.agent.naming import own_files_of
-from anypop.model.confinement import InstanceRules
+from anypop.agent.naming import RESOLVER4, RESOLVER6, own_files_of
 from anypop.model.names import host_label
 from anypop.model.order import InstanceOrder
 
@@ -31,12 +30,19 @@ def hosts_text(instance: InstanceOrder) -> str:
     return "\n".join(lines) + "\n"
 
 
-def resolv_conf_text(instance: InstanceOrder, rules: InstanceRules) -> str:
-    """The workload's nameservers, or else the operator's; its searches and options."""
+def resolv_conf_text(instance: InstanceOrder) -> str:
+    """The workload's nameservers, or else the host's resolver, which knows the stack's own names; its searches, before
+    the stack's, and its options.
+    """
     asked = instance.payload.around.resolving
-    lines = [f"nameserver {address}" for address in asked.nameservers or rules.nameservers]
-    if asked.searches:
-        lines.append(f"search {' '.join(asked.searches)}")
+    families = {address.private.version for address in instance.addresses()}
+    own = [address for address in (RESOLVER4, RESOLVER6) if address.version in families]
+    lines = [f"nameserver {address}" for address in asked.nameservers or own]
+    searches = list(asked.searches)
+    if not asked.nameservers and instance.hosts_domain:
+        searches = list(dict.fromkeys((*searches, instance.hosts_domain)))
+    if searches:
+        lines.append(f"search {' '.join(searches)}")
     if asked.options:
         lines.append("options " + " ".join(f"{name}:{value}" if value else name for name, value in asked.options))
     return "\n".join(lines) + "\n"
@@ -46,10 +52,10 @@ def folder_of(prefix: str, uid: str, container: str) -> Path:
     return Path(own_files_of(prefix, uid)) / container
 
 
-def write(folder: Path, instance: InstanceOrder, rules: InstanceRules, owner: int) -> None:
+def write(folder: Path, instance: InstanceOrder, owner: int) -> None:
     """Both files anew. `owner`: the host's user that is root in the container."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o711)
-    for name, text in ((HOSTS, hosts_text(instance)), (RESOLV_CONF, resolv_conf_text(instance, rules))):
+    for name, text in ((HOSTS, hosts_text(instance)), (RESOLV_CONF, resolv_conf_text(instance))):
         file = folder / Path(name).name
         file.unlink(missing_ok=True)  # a process of a life before may have it still
         file.write_text(text)

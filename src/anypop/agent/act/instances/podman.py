@@ -240,7 +240,7 @@ class Podman:
         folder = own_files.folder_of(self._prefix, step.instance.uid, step.container.name)
         owner = first_user(step.instance) if confinement is Confinement.OWN_USERS else 0
         try:
-            own_files.write(folder, step.instance, step.rules, owner)
+            own_files.write(folder, step.instance, owner)
         except OSError as error:
             raise WorldError(f"write files of {step.instance.name}", error.strerror or str(error)) from error
 

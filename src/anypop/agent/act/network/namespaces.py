@@ -15,7 +15,16 @@ from pathlib import Path
 from anypop.agent.act.network import links, rtnl
 from anypop.agent.act.network.links import INSIDE
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import ROUTE_PROTOCOL, device_group_of, inside_mac, link_of, namespace_of, router_mac
+from anypop.agent.naming import (
+    RESOLVER4,
+    RESOLVER6,
+    ROUTE_PROTOCOL,
+    device_group_of,
+    inside_mac,
+    link_of,
+    namespace_of,
+    router_mac,
+)
 from anypop.host import netns
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
@@ -161,6 +170,11 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
             everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
             own = address.external or address.private
             rtnl.set_route(inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=own)
+            # asked from the private address: of two incarnations only one gets what comes for the external one
+            resolver = ip_network(RESOLVER4 if address.private.version == 4 else RESOLVER6)
+            rtnl.set_route(
+                inside, resolver, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=address.private
+            )
 
 
 def own_addresses(order: InstanceOrder) -> list[Address]:
