@@ -47,7 +47,7 @@ from anypop.model.report import (
 )
 from anypop.model.volume import SnapshotReport, VolumeReport
 from anypop.plan.price import default_price_book
-from tests import documented
+from tests import databases, documented
 from tests.wait import wait_until
 
 T = TypeVar("T")
@@ -149,6 +149,8 @@ def _quick_store(folder: Path) -> Store:
     """The real store without its two slow parts: migrations are run once for all tests, and nothing waits for the
     disk.
     """
+    if databases.ON_POSTGRESQL:
+        return open_store(folder, databases.address_of(folder))
     if not (folder / "anypop.db").exists():
         (folder / "anypop.db").write_bytes(_migrated())
     store = open_store(folder)
@@ -212,6 +214,8 @@ class World:
         self._loop.call_soon_threadsafe(self.platform.workers.close)
         self.run(self.platform.core.stop())
         self.platform.core.store.close()
+        if databases.ON_POSTGRESQL:
+            databases.is_closed(self.folder)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()

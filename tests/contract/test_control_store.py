@@ -1,8 +1,5 @@
-"""The store: what is saved is what is loaded, on SQLite always and on PostgreSQL where ANYPOP_TEST_DATABASE_URL
-names one.
-"""
+"""The store: what is saved is what is loaded, on SQLite and on PostgreSQL."""
 
-import os
 import re
 import sqlite3
 import stat
@@ -23,7 +20,6 @@ from anypop.control.decide import decide, without_gone
 from anypop.control.declare import create, delete, parsed, redeclared, replace_with, set_rules
 from anypop.control.history import events_between
 from anypop.control.saving import ORDERS_KEPT
-from anypop.control.seals import SEALED
 from anypop.control.state import State
 from anypop.control.store import EVENTS_KEPT, SCHEMA_HEAD, Store, open_store
 from anypop.judge.verdict import Received
@@ -31,26 +27,21 @@ from anypop.model.announce import Mode, Scope, ScopeRule
 from anypop.model.errors import WorldError
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.report import Report
+from tests import databases
 from tests.control_world import a_body, a_network
 
 LHR = HostName("LHR")
 NOW = 1_700_000_000.0
-SERVERS = ["sqlite", *(["postgresql"] if os.environ.get("ANYPOP_TEST_DATABASE_URL") else [])]
+SERVERS = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(params=SERVERS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        opened = open_store(tmp_path)
-    else:
-        opened = open_store(tmp_path, os.environ["ANYPOP_TEST_DATABASE_URL"])
-        with opened.writing() as link:
-            for table in reversed(schema.metadata.sorted_tables):
-                if table is not schema.leases:  # it says that this very store may write
-                    link.execute(table.delete())
-        opened.put_setting(SEALED, "1")
+    opened = open_store(tmp_path, None if request.param == "sqlite" else databases.address_of(tmp_path))
     yield opened
     opened.close()
+    if request.param != "sqlite":
+        databases.is_closed(tmp_path)
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """A database of an older version: read, written back, and taken over by a control of today without touching what runs.
 
-The recorded one is described in `tests/recorded/v0_1/README.md`. PostgreSQL too, where ANYPOP_TEST_DATABASE_URL names
-one.
+The recorded one is described in `tests/recorded/v0_1/README.md`. Each on SQLite and on PostgreSQL.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,11 +22,12 @@ from anypop.control.state import State
 from anypop.control.store import Store, open_store
 from anypop.model.names import HostName, WorkloadId
 from anypop.model.reasons import Reason
+from tests import databases
 from tests.control_world import FakeAgent, World
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "v0_1"
 RECORDED_AT = 1_700_000_020.0
-SERVERS = ["sqlite", *(["postgresql"] if os.environ.get("ANYPOP_TEST_DATABASE_URL") else [])]
+SERVERS = ["sqlite", "postgresql"]
 # what the first version wrote down and a migration to and fro may lose: agents tell it anew
 TOLD_ANEW = {"reports", "orders", "events", "alembic_version"}
 
@@ -110,16 +109,15 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         copy.close()
         made = Database(_sqlite(tmp_path / "anypop.db"), tmp_path)
     else:
-        url = make_url(os.environ["ANYPOP_TEST_DATABASE_URL"]).set(drivername="postgresql+psycopg")
+        url = make_url(databases.address_of(tmp_path, empty=True)).set(drivername="postgresql+psycopg")
         made = Database(create_engine(url), tmp_path)
-        _emptied(made.engine)
         made.migrate("0001")
         _copied(recorded, made.engine)
     recorded.close()
     yield made
-    if request.param != "sqlite":
-        _emptied(made.engine)
     made.engine.dispose()
+    if request.param != "sqlite":
+        databases.is_closed(tmp_path)
 
 
 def _sqlite(path: Path) -> Engine:
@@ -136,12 +134,6 @@ def _sqlite(path: Path) -> Engine:
         link.exec_driver_sql("BEGIN")
 
     return engine
-
-
-def _emptied(engine: Engine) -> None:
-    with engine.begin() as link:
-        link.execute(text("DROP SCHEMA public CASCADE"))
-        link.execute(text("CREATE SCHEMA public"))
 
 
 def _copied(source: sqlite3.Connection, engine: Engine) -> None:
