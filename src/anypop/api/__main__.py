@@ -97,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument(
         "--acme-ca", type=Path, metavar="FILE", help="who signed that authority's own certificate, if nobody public"
     )
+    options.add_argument(
+        "--oidc", type=Path, metavar="FILE", help="by whom people sign in, besides passwords (YAML; OpenID Connect)"
+    )
     given = options.parse_args(argv)
     bounds = Bounds(per_address=max(1, given.connections_per_address), altogether=max(1, given.connections))
     lines = logging.StreamHandler(sys.stderr)
@@ -127,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
                 if given.acme
                 else None,
+                oidc=given.oidc,
                 bounds=bounds,
             )
         )

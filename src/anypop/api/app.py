@@ -32,6 +32,7 @@ from anypop.api import (
     network,
     network_policies,
     networks,
+    oidc,
     openapi,
     plans,
     pops,
@@ -59,7 +60,7 @@ from anypop.control.acts import Act
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, signing_in, accounts, users, invitations,
+        identity, signing_in, oidc, accounts, users, invitations,
         stacks, workloads, logs, metrics, images, network_policies, networks,
         prices, usage, plans, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities, probes,
         predictions,

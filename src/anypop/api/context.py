@@ -25,6 +25,8 @@ from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
 from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
+from anypop.control.oidc_provider import Provider
+from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
 from anypop.control.rates import CREDENTIALS_AT_ONCE, REQUESTS_PER_S, Buckets, SignIns, TooMany
@@ -74,18 +76,22 @@ class Platform:
     password_tries: SignIns = field(default_factory=lambda: SignIns(guessed=True))
     # apart from `buckets`: anybody can name clients that are none
     tokens: Buckets = field(default_factory=Buckets)
+    # people sign in by it; None: this platform knows no provider
+    provider: Provider | None = None
     certificate_life_s: float = CERTIFICATE_LIFE_S
     streams: Streams = field(default_factory=Streams)
     quotas: Quotas = field(init=False)
     invitations: Invitations = field(init=False)
     joins: Joins = field(init=False)
     metering: Metering = field(init=False)
+    waiting: Waiting = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
         self.core.limits = self.quotas.limits
         self.invitations = Invitations(self.core.store, self.clock, self.accounts)
         self.metering = Metering(self.core.store)
+        self.waiting = Waiting(self.clock)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
     def stacks_of(self, caller: Caller) -> list[Stack]:

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documented:
     """`model` None: an answer without a body. `headers`: name and meaning. `empty`: when the answer is 204 in place of
-    the model.
+    the model; `leads`: where a 302 leads, in place of it or beside it.
     """
 
     model: Any
@@ -25,6 +25,7 @@ class Documented:
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     empty: str = ""
+    leads: str = ""
 
 
 _ENDPOINTS: dict[Callable[..., Any], Documented] = {}
@@ -36,12 +37,18 @@ def answers(
     media_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
     empty: str = "",
+    leads: str = "",
 ) -> Callable[[F], F]:
     """Says what the endpoint below answers."""
 
     def documented(endpoint: F) -> F:
         _ENDPOINTS[endpoint] = Documented(
-            model=model, refusals=frozenset(refusals), media_type=media_type, headers=headers or {}, empty=empty
+            model=model,
+            refusals=frozenset(refusals),
+            media_type=media_type,
+            headers=headers or {},
+            empty=empty,
+            leads=leads,
         )
         return endpoint
 

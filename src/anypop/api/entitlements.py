@@ -45,6 +45,9 @@ OPERATIONS: Mapping[str, Rule] = {
     # signing in
     "issue_token": _OPEN,
     "sign_in": _OPEN,
+    "begin_oidc_sign_in": _OPEN,
+    "finish_oidc_sign_in": _OPEN,
+    "collect_oidc_sign_in": _OPEN,
     "sign_out": _SEE_ALL,
     "who_am_i": _SEE_ALL,
     "change_password": _SEE_ALL,

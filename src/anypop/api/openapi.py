@@ -280,7 +280,10 @@ def _responses(route: APIRoute, schemas: Schemas) -> dict[str, Any]:
             "headers": gateway | own,
             "content": {documented.media_type: {"schema": schema}},
         }
-    if documented.model is None or documented.empty:
+    if documented.leads:
+        where = {"Location": {"description": documented.leads, "schema": {"type": "string", "format": "uri"}}}
+        responses["302"] = {"description": documented.leads, "headers": gateway | where}
+    if (documented.model is None and not documented.leads) or documented.empty:
         responses["204"] = {"description": documented.empty or "done", "headers": gateway}
     for status in sorted({STATUS[code] for code in refusals(route)}):
         responses[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}

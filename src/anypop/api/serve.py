@@ -33,13 +33,14 @@ from anypop.api.graphs import Graphs
 from anypop.api.landings import keep_looking
 from anypop.api.server import Server
 from anypop.api.tls import Contexts
-from anypop.control import acts, ca, collector
+from anypop.control import acts, ca, collector, oidc_settings
 from anypop.control.accounts import Accounts
 from anypop.control.acts import Act
 from anypop.control.authority import shared_authority
 from anypop.control.core import Core
 from anypop.control.lease import Lease
 from anypop.control.network import change_network
+from anypop.control.oidc_provider import Provider
 from anypop.control.standby import Standby, keep
 from anypop.control.state import State
 from anypop.control.store import Store, open_store
@@ -63,7 +64,8 @@ STARTED = Act(actor="control", operator=True, operation="start")
 class Settings:
     """What the command line says. `network` and `prices` are files of the operator; `lab` is a lab's folder, `graph`
     the one of graph.yaml (None: the state folder). `certificate` and `key`: files of the public certificate;
-    `acme`: who signs it.
+    `acme`: who signs it;
+    `oidc`: a file, the provider of sign-ins.
     """
 
     state: Path
@@ -80,6 +82,7 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     acme: certificates.Acme | None = None
+    oidc: Path | None = None
 
 
 def serve(settings: Settings) -> None:
@@ -94,6 +97,7 @@ def serve(settings: Settings) -> None:
         key=settings.key,
         acme=settings.acme,
     )
+    provider = Provider(oidc_settings.read(settings.oidc)) if settings.oidc is not None else None
     with _in_words(f"use the folder {settings.state}"):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
@@ -105,7 +109,7 @@ def serve(settings: Settings) -> None:
             public.challenges.open(open_sockets)
         store = open_store(settings.state, answers_at=settings.answers_at or _address(settings, sockets))
         try:
-            deposed = asyncio.run(_run(settings, store, sockets, public))
+            deposed = asyncio.run(_run(settings, store, sockets, public, provider))
         finally:
             store.close()
     if deposed:
@@ -138,7 +142,13 @@ def _only_one(state: Path) -> Iterator[None]:
         yield
 
 
-async def _run(settings: Settings, store: Store, sockets: list[socket.socket], public: certificates.Public) -> bool:
+async def _run(
+    settings: Settings,
+    store: Store,
+    sockets: list[socket.socket],
+    public: certificates.Public,
+    provider: Provider | None,
+) -> bool:
     """Whether it ended since another control is the active one."""
     wanted = _network(settings.network)
     clock = SteadyClock(time.time, time.monotonic)
@@ -169,6 +179,7 @@ async def _run(settings: Settings, store: Store, sockets: list[socket.socket], p
                 settings.state / "agents", [host for host in hosts if not platform.joins.knows(host)]
             ),
             authority=settings.state,
+            provider=provider,
             certificate_life_s=settings.certificate_days * 86_400,
             graphs=Graphs(folder=settings.graph or settings.state, lab=settings.lab, environment=dict(os.environ)),
         )

@@ -29,6 +29,13 @@ class SignInRequest(Request):
     ] = ""
 
 
+class CollectRequest(Request):
+    """What a command line got at its own address, and what it alone knows of the sign-in that it began."""
+
+    code: Annotated[str, Field(max_length=128, description="from the answer that came to `port`")]
+    verifier: Annotated[str, Field(max_length=128, description="whose challenge the sign-in began with (RFC 7636)")]
+
+
 class PasswordRequest(Request):
     """One's own password, and the one that takes its place."""
 

@@ -1,0 +1,141 @@
+"""What the operator says about a provider of sign-ins (OpenID Connect): one file, read at the start of control.
+
+In: YAML. Out: `OidcSettings`, or every problem at once with its path. The client's secret stands in a file of its own,
+which nobody else may read; it is in no message. Rules say who may come in without an invitation, by what the provider
+says of them.
+"""
+
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from anypop.control.roles import Role
+from anypop.model.errors import Invalid, Problem, WorldError
+
+Text = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Whoever has `value` in the claim is in the account, with this role. `account`: its id (names can be
+    given twice), or `operator`, the operator's own.
+    """
+
+    claim: str
+    value: str
+    account: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSettings:
+    """`url`: where people reach this control, to which the provider sends them back. `names`: the claims of which the
+    first that is there names a new user. `ca`: who signed the provider's certificate, where that is nobody public.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    url: str
+    scopes: tuple[str, ...]
+    names: tuple[str, ...]
+    ca: Path | None = None
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def callback(self) -> str:
+        return f"{self.url}/anypop/v1/sign-in/oidc/callback"
+
+
+class _Given(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Rule(_Given):
+    claim: Text
+    value: Text
+    account: Text
+    role: Role
+
+
+class _File(_Given):
+    issuer: Text
+    client_id: Text
+    client_secret_file: Path
+    url: Text
+    scopes: list[Text] = ["openid", "profile", "email"]
+    names: list[Text] = ["preferred_username", "email", "name"]
+    ca: Path | None = None
+    rules: list[_Rule] = []
+
+
+def read(path: Path) -> OidcSettings:
+    """Raises `WorldError` for a file that cannot be read, and `Invalid` with all that is wrong in it."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WorldError(f"read {path}", error.strerror or str(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise WorldError(f"read {path}", f"it is not YAML: {error}") from error
+    return settings_from(found)
+
+
+def settings_from(data: Any) -> OidcSettings:
+    """Raises `Invalid` with all that is wrong."""
+    try:
+        given = _File.model_validate(data if data is not None else {})
+    except ValidationError as error:
+        raise Invalid(Problem(path=_path(e["loc"]), message=e["msg"]) for e in error.errors()) from error
+    problems = [*_address("issuer", given.issuer), *_address("url", given.url)]
+    if urlsplit(given.url).path not in ("", "/"):
+        problems.append(Problem(path="oidc.url", message="is control's own address, with nothing behind the port"))
+    if "openid" not in given.scopes:
+        problems.append(Problem(path="oidc.scopes", message="must have openid"))
+    if given.ca is not None and not given.ca.is_file():
+        problems.append(Problem(path="oidc.ca", message=f"there is no file {given.ca}"))
+    secret = _secret(given.client_secret_file, problems)
+    if problems:
+        raise Invalid(problems)
+    return OidcSettings(
+        issuer=given.issuer,
+        client_id=given.client_id,
+        client_secret=secret,
+        url=given.url.rstrip("/"),
+        scopes=tuple(given.scopes),
+        names=tuple(given.names),
+        ca=given.ca,
+        rules=tuple(Rule(claim=r.claim, value=r.value, account=r.account, role=r.role) for r in given.rules),
+    )
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return "oidc" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _address(name: str, text: str) -> list[Problem]:
+    """HTTPS alone: what comes and goes there opens accounts."""
+    parts = urlsplit(text)
+    if parts.scheme == "https" and parts.hostname and not parts.query and not parts.fragment and parts.username is None:
+        return []
+    return [Problem(path=f"oidc.{name}", message="must be an address like https://id.example")]
+
+
+def _secret(path: Path, problems: list[Problem]) -> str:
+    where = "oidc.client_secret_file"
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        problems.append(Problem(path=where, message=f"{path} cannot be read: {why}"))
+        return ""
+    if mode & 0o077:
+        problems.append(Problem(path=where, message=f"others can use {path} (mode {mode:04o}): chmod 600 {path}"))
+    if not found:
+        problems.append(Problem(path=where, message=f"{path} is empty"))
+    return found
