@@ -55,10 +55,10 @@ class Glewlwyd:
         self.admin.post("mod/plugin/", json=plugin).raise_for_status()
         self.add_client(CLIENT)
 
-    def add_client(self, client_id: str) -> None:
+    def add_client(self, client_id: str, callback: str = "") -> None:
         client = {
             "client_id": client_id, "name": client_id, "confidential": True, "enabled": True, "client_secret": SECRET,
-            "redirect_uri": [self.callback], "authorization_type": ["code"], "scope": [],
+            "redirect_uri": [callback or self.callback], "authorization_type": ["code"], "scope": [],
             "token_endpoint_auth_method": ["client_secret_basic"],
         }  # fmt: skip
         self.admin.post("client/", params={"source": "database"}, json=client).raise_for_status()
@@ -107,7 +107,7 @@ class Glewlwyd:
         answer = self.people[name].get(f"{where}&g_continue=1")
         assert answer.status_code == 302, answer.text
         back = answer.headers["location"]
-        assert back.startswith(self.callback), back
+        assert back.partition("?")[0].endswith(urlsplit(self.callback).path), back
         return {key: values[0] for key, values in parse_qs(urlsplit(back).query).items()}
 
     def close(self) -> None:

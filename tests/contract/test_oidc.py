@@ -2,6 +2,11 @@
 
 import base64
 import hashlib
+import json
+import os
+import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import yaml
 
 from anypop.control.oidc_provider import Provider
 from anypop.control.oidc_settings import OidcSettings, Rule
 from anypop.control.roles import Role
 from tests import glewlwyd
+from tests.contract.test_api_process import Process
 from tests.control_world import World
 from tests.people import a_user
 
@@ -145,6 +152,28 @@ def test_a_user_who_is_linked_gets_in_without_a_rule(place: Place) -> None:
     assert place.who(place.sign_in("bob"))["role"] == "owner"
 
 
+def test_an_invitation_lets_somebody_in_once(place: Place) -> None:
+    """A new one, and one who is here already; what is unknown or used up lets in nobody, and makes no user."""
+    world, accounts = place.world, place.world.platform.accounts
+    account = place.account
+
+    def token(role: Role) -> str:
+        made = accounts.create_account(f"of {role}").id if role is Role.OWNER else account
+        stood = world.platform.invitations.to_account(accounts.account(made), role, note="", days=1, by="test")
+        return stood[1]
+
+    assert place.sign_in("ada", invitation="unknown").status_code == 404
+    first = token(Role.VIEWER)
+    found = place.who(place.sign_in("ada", invitation=first))
+    assert (found["account"]["id"], found["role"]) == (account, "viewer")
+    assert place.sign_in("bob", invitation=first).status_code == 404
+    assert accounts.users.named("bob@example.net") is None
+    other = place.who(place.sign_in("ada", invitation=token(Role.OWNER)))
+    assert (other["account"]["name"], other["user"]) == ("of owner", found["user"])
+    again = place.sign_in("ada", invitation=token(Role.EDITOR))
+    assert again.status_code == 409 and place.who(place.sign_in("ada"))["role"] == "viewer"
+
+
 def test_an_answer_that_is_not_this_sign_ins_opens_nothing(place: Place) -> None:
     """Another state or none, another browser or none, a second time, too late, from another provider, with a code of
     another sign-in, and an error in place of a code. What was tried with is over.
@@ -259,6 +288,67 @@ def test_a_platform_without_a_provider_says_so(place: Place) -> None:
     for method, path in (("GET", BEGIN), ("GET", BACK), ("POST", COLLECT)):
         body = {"json": {"code": "x", "verifier": "y"}} if method == "POST" else {}
         assert place.call(method, path, **body).status_code == 404
+
+
+class Known(Process):
+    """A control process that knows the provider; its file is written when its port is known."""
+
+    def argv(self) -> list[str]:
+        return [*super().argv(), "--oidc", str(self.folder / "oidc.yaml")]
+
+
+def test_the_command_line_signs_in_by_a_browser_on_its_machine(tmp_path: Path, provider: glewlwyd.Glewlwyd) -> None:
+    """The real program, the real process, the real provider; the browser is the test. The session does what a client's
+    credentials do, no secret is printed, and it can be kept by its owner alone.
+    """
+    control = Known(tmp_path)
+    url = f"https://localhost:{control.port}"
+    provider.add_client("by-the-process", f"{url}{BACK}")
+    provider.grant("ada", "by-the-process")
+    (tmp_path / "secret").write_text(glewlwyd.SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    rule = {"claim": "group", "value": "ada@example.net", "account": "operator", "role": "viewer"}
+    told = {
+        "issuer": provider.issuer, "client_id": "by-the-process", "client_secret_file": str(tmp_path / "secret"),
+        "url": url, "ca": str(provider.ca), "scopes": ["openid"], "names": ["email"], "rules": [rule],
+    }  # fmt: skip
+    (tmp_path / "oidc.yaml").write_text(yaml.safe_dump(told))
+    home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    program = [sys.executable, "-m", "anypop.cli.entry"]
+    try:
+        control.start()
+        ca = tmp_path / "control" / "ca.pem"
+        trust = ssl.create_default_context(cafile=str(ca))
+        asking = subprocess.Popen(
+            [*program, "login", url, "--oidc", "--no-browser", "--ca", str(ca)],
+            env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert asking.stderr is not None and "open this address" in asking.stderr.readline()
+            where = asking.stderr.readline().strip()
+            with httpx.Client(verify=trust, trust_env=False, timeout=20) as browser:
+                led = browser.get(where)
+                cookie = {"cookie": led.headers["set-cookie"].partition(";")[0]}
+                answer = provider.sign_in("ada", led.headers["location"])
+                back = browser.get(url + BACK, params=answer, headers=cookie)
+                shown = browser.get(back.headers["location"])
+            assert "You are signed in" in shown.text, shown.text
+            out, err = asking.communicate(timeout=60)
+        finally:
+            asking.kill()
+            asking.wait(20)
+        assert asking.returncode == 0 and "signed in: context localhost" in out, err
+        kept = tmp_path / "config" / "anypop" / "contexts.json"
+        assert kept.stat().st_mode & 0o777 == 0o600
+        (context,) = json.loads(kept.read_text())["contexts"].values()
+        assert context["token"] and context["token"] not in out + err
+        done = subprocess.run([*program, "pops"], env=home, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 and "LHR" in done.stdout, done.stderr
+        assert context["token"] not in control.log() and glewlwyd.SECRET not in control.log()
+    finally:
+        control.child.kill()
+        control.child.wait(20)
+        control.client.close()
 
 
 def test_a_new_key_of_the_provider_counts_at_once(place: Place, provider: glewlwyd.Glewlwyd) -> None:

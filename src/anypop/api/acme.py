@@ -141,7 +141,7 @@ class AcmeKeeper:
             rest = max(rest, LIMITED_S)
         self._failures = Failures(count=count, again_at=self._now() + rest)
         words = str(error).replace("\n", "; ")
-        self._shown.trouble, self._shown.tried_again_at = words, self._failures.again_at
+        self._shown.trouble = words
         kept = {"for": self._for, "count": count, "again_at": self._failures.again_at}
         with contextlib.suppress(OSError):  # a full disk: only the next process would try sooner
             await asyncio.to_thread(write_whole, self._failed_file, json.dumps(kept).encode(), mode=0o600)

@@ -19,8 +19,6 @@ from anypop.control.public_certificate import Files, PublicCertificate
 from anypop.model.errors import Invalid
 from anypop.model.events import Event, EventKind, Field
 
-FILES = "files"
-
 # Two small files. Whoever renews certificates swaps links or writes them one after the other, on any file system, also
 # one of the network, so there is no event to wait for.
 LOOK_S = 5.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from anypop.api.acme import ACME, AcmeKeeper
-from anypop.api.certificate_files import FILES, FileKeeper, Tell
+from anypop.api.certificate_files import FileKeeper, Tell
 from anypop.api.challenges import Challenges
 from anypop.api.context import Platform
 from anypop.api.listen import ListenAddress
@@ -66,7 +66,7 @@ def public_of(
     files = files_of(certificate, key, names)
     if files is None:
         return Public(shown=Shown())
-    shown = Shown(real(names), by=FILES)
+    shown = Shown(real(names))
     keeper = FileKeeper(files, shown)
     keeper.begin()
     return Public(shown=shown, keeper=keeper)
@@ -95,7 +95,7 @@ def _check(acme: Acme, names: tuple[str, ...], certificate: Path | None, key: Pa
 def _by_acme(acme: Acme, names: tuple[str, ...], folder: Path) -> Public:
     from anypop.control.acme_orders import Authority  # noqa: PLC0415 - its library is for those alone who want it
 
-    shown = Shown(real(names), by=ACME)
+    shown = Shown(real(names))
     challenges = Challenges(acme.listen)
     authority = Authority(directory=acme.directory, email=acme.email, ca=acme.ca)
     keeper = AcmeKeeper(authority, shown, folder, challenges)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
@@ -30,7 +31,7 @@ from anypop.control.acts import Act
 from anypop.control.oidc_provider import Provider, WrongIdentityError
 from anypop.control.oidc_waiting import LIFE_S, Started
 from anypop.control.rates import TooMany
-from anypop.control.refusals import Forbidden, NotFound, Unauthenticated
+from anypop.control.refusals import NotFound, Refused, Unauthenticated
 from anypop.control.users import Member
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.limits import LONGEST_NAME
@@ -53,6 +54,9 @@ Port = Annotated[
 Challenge = Annotated[
     str, Query(description="with `port`: the code challenge (RFC 7636, S256) of a verifier that is shown later")
 ]
+Invited = Annotated[
+    str, Query(description="the token of an invitation, for somebody new in an account", max_length=128)
+]
 Wanted = Annotated[
     str, Query(description="account, by id or name; default: as for a password", max_length=LONGEST_NAME)
 ]
@@ -61,7 +65,13 @@ Wanted = Annotated[
 @router.get("", response_model=None, status_code=302)
 @answers(None, Code.NOT_FOUND, leads="to the provider, where the browser signs in")
 async def begin_oidc_sign_in(
-    request: Request, platform: PlatformDep, port: Port = 0, challenge: Challenge = "", account: Wanted = ""
+    request: Request,
+    platform: PlatformDep,
+    *,
+    port: Port = 0,
+    challenge: Challenge = "",
+    account: Wanted = "",
+    invitation: Invited = "",
 ) -> Response:
     """Sign in by the provider: leads the browser there."""
     provider = _provider(platform)
@@ -70,7 +80,7 @@ async def begin_oidc_sign_in(
     source = source_of(request.client.host if request.client is not None else "")
     if wait := platform.tokens.take(f"{source} oidc", BEGINNINGS_PER_S):
         raise TooMany(f"{BEGINNINGS_PER_S} sign-ins in a second may begin at one address", wait)
-    begun, browser = platform.waiting.begin(port=port, challenge=challenge, account=account)
+    begun, browser = platform.waiting.begin(port=port, challenge=challenge, account=account, invitation=invitation)
     where = await _asked(lambda: provider.address(begun))
     led = _led(where)
     led.set_cookie(COOKIE, browser, max_age=int(LIFE_S), path="/", secure=True, httponly=True, samesite="lax")
@@ -80,6 +90,7 @@ async def begin_oidc_sign_in(
 @router.get("/callback", response_model=None)
 @answers(
     SignedIn, Code.NOT_FOUND, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED,
+    Code.FAILED_PRECONDITION, Code.ALREADY_EXISTS,
     leads="to the command line that began the sign-in, at 127.0.0.1",
 )  # fmt: skip
 async def finish_oidc_sign_in(
@@ -101,7 +112,7 @@ async def finish_oidc_sign_in(
     started = platform.waiting.back(state, request.cookies.get(COOKIE, ""))
     try:
         place = await _shown(platform, provider, started, code=code, iss=iss, error=error)
-    except (Unauthenticated, Forbidden, WorldError) as refused:
+    except (Refused, WorldError) as refused:
         if not platform.tokens.take("refused", 10):
             with contextlib.suppress(WorldError):  # a store that cannot be written makes no other answer of it
                 words = str(refused)
@@ -140,9 +151,12 @@ async def _shown(
     except WrongIdentityError as wrong:
         log.warning("a sign-in by the provider is refused: %s", wrong)
         raise Unauthenticated(REFUSED) from wrong
-    accounts, store = platform.accounts, platform.core.store
-    user = await asyncio.to_thread(oidc_users.user_of, accounts, store, provider.settings, identity)
-    return place_of(accounts, user, started.account)
+    accounts, store, token = platform.accounts, platform.core.store, started.invitation
+    if token:
+        await asyncio.to_thread(platform.invitations.look, token)
+    invited = partial(platform.invitations.let_in, token) if token else None
+    user, place = await asyncio.to_thread(oidc_users.user_of, accounts, store, provider.settings, identity, invited)
+    return place_of(accounts, user, started.account or place)
 
 
 async def _session(platform: Platform, place: Member) -> dict[str, Any]:

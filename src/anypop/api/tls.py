@@ -13,22 +13,20 @@ from anypop.control.public_certificate import PublicCertificate, context_of
 
 
 class Shown:
-    """The public certificate that is shown now, if any. `names`: those that it is shown for. `by`: where it comes from.
-    `trouble`: why the next one is not there, in words; empty while nothing is wrong.
+    """The public certificate that is shown now, if any. `names`: those that it is shown for. `trouble`: why the next
+    one is not there, in words; empty while nothing is wrong.
     """
 
-    def __init__(self, names: tuple[str, ...] = (), *, by: str = "") -> None:
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
         self.names = tuple(name.lower() for name in names)
-        self.by = by
         self.certificate: PublicCertificate | None = None
         self.trouble = ""
-        self.tried_again_at: float | None = None
         self._context: ssl.SSLContext | None = None
 
     def put(self, certificate: PublicCertificate) -> None:
         """From the next connection on. Raises `ssl.SSLError`."""
         self._context = context_of(certificate)
-        self.certificate, self.trouble, self.tried_again_at = certificate, "", None
+        self.certificate, self.trouble = certificate, ""
 
     def choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         """For `SSLContext.sni_callback`: `name` is what the client asks for."""

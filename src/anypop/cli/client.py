@@ -75,6 +75,13 @@ class Client:
             )
         return found
 
+    def post_open(self, path: str, body: object, *, what: str) -> Any:
+        """The parsed answer to somebody who has not said yet who it is."""
+        response = self._patiently(self._http.build_request("POST", path, json=body))
+        if response.status_code >= 400:
+            raise refused(response.status_code, _parsed(response), what=what)
+        return _parsed(response)
+
     def every(self, path: str, *, what: str, **query: str | int) -> list[Any]:
         """All `results` of a list, page after page."""
         found: list[Any] = []
@@ -167,6 +174,8 @@ class Client:
             response = self._patiently(request)
             if response.status_code != 401 or attempt == 2:
                 break
+            if self.settings.token:
+                raise Failure("your session is over", code=Exit.DENIED, advice=f"'anypop login {self.settings.url}'")
             self._token = ""
         return response
 
@@ -187,8 +196,8 @@ class Client:
             waited += wait
 
     def _bearer(self, what: str) -> str:
-        if self._token:
-            return self._token
+        if self._token or self.settings.token:
+            return self._token or self.settings.token
         who = {
             "grant_type": "client_credentials",
             "client_id": self.settings.client_id,

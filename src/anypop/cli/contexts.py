@@ -1,7 +1,8 @@
 """`anypop login`, `anypop context ...`: platforms kept by name, and which one is meant.
 
-In: an address, the credentials of a client. Out: an entry in the user's file of contexts, tried before it is kept. A
-secret comes from a prompt, a file, or the environment, never from the command line, and is never shown.
+In: an address, the credentials of a client, or a person who signs in by the platform's provider. Out: an entry in the
+user's file of contexts, tried before it is kept. A secret comes from a prompt, a file, or the environment, never from
+the command line, and is never shown.
 """
 
 import getpass
@@ -50,6 +51,7 @@ def register(root: typer.Typer) -> None:
     examples = """
     anypop login https://control.example:8443 --ca ca.pem --client-id 6129025bbbb44218a912484c990e1c55
     anypop login https://127.0.0.1:8443 --ca ca.pem --name lab --secret-file secret
+    anypop login https://control.example --oidc
     """
     command(root, "login", stack=False, examples=examples)(login)
 
@@ -65,16 +67,37 @@ def login(
     client_id: ClientId = "",
     secret_file: SecretFile = "",
     of_stack: OfStack = "",
+    oidc: Annotated[
+        bool, typer.Option("--oidc", help="Sign in by the platform's provider, in a browser on this machine.")
+    ] = False,
+    account: Annotated[
+        str,
+        typer.Option("--account", metavar="ID|NAME", help="With --oidc: one of your accounts.", show_default=False),
+    ] = "",
+    invitation_file: Annotated[
+        str,
+        typer.Option(
+            "--invitation-file",
+            metavar="FILE|-",
+            help="With --oidc: holds the token of an invitation.",
+            show_default=False,
+        ),
+    ] = "",
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="With --oidc: start none; the address is shown.")
+    ] = False,
 ) -> None:
-    """Sign in to a platform, and keep its address and credentials as the context that is meant from now on."""
-    identity = client_id or os.environ.get("ANYPOP_CLIENT_ID") or _asked_for("Client id: ", secret=False)
-    values = {
-        "url": _address(url),
-        "ca": _text_of(ca),
-        "client_id": identity,
-        "client_secret": _secret(secret_file) or _asked_for("Client secret: ", secret=True),
-        "stack": of_stack,
-    }
+    """Sign in to a platform, and keep its address and credentials as the context that is meant from now on. By --oidc
+    it is a session that is kept, for twelve hours.
+    """
+    values = {"url": _address(url), "ca": _text_of(ca), "client_id": "", "client_secret": "", "stack": of_stack}
+    if oidc:
+        values["token"] = _by_provider(
+            call, values, account=account, invitation_file=invitation_file, opens=not no_browser
+        )
+    else:
+        values["client_id"] = client_id or os.environ.get("ANYPOP_CLIENT_ID") or _asked_for("Client id: ", secret=False)
+        values["client_secret"] = _secret(secret_file) or _asked_for("Client secret: ", secret=True)
     client = call.client_of(Settings(**values | {"stack": of_stack or "none"}))
     try:
         slugs = [str(stack.get("slug")) for stack in client.every("/stack/v1/stacks", what="sign in")]
@@ -89,6 +112,18 @@ def login(
     found.current = chosen
     kept.write(found, os.environ)
     call.screen.result(_told(chosen, found), lambda: [f"signed in: context {chosen}, stack {values['stack']}"])
+
+
+def _by_provider(call: Call, values: dict[str, str], *, account: str, invitation_file: str, opens: bool) -> str:
+    from anypop.cli import provider  # noqa: PLC0415 - one way to sign in needs a server
+
+    invitation = _read(invitation_file) if invitation_file else ""
+    client = call.client_of(Settings(**values | {"stack": "none"}))
+    try:
+        found = provider.session(client, account=account, invitation=invitation, opens=opens, say=_said)
+    finally:
+        client.close()
+    return str(found["access_token"])
 
 
 @command(app, "list", stack=False, examples="anypop context list\nanypop context list -o json")
@@ -135,7 +170,10 @@ def set_context(
         "stack": of_stack,
     }
     values = found.contexts.get(name, {}) | {key: value for key, value in given.items() if value}
-    missing = [option for key, option in _NEEDED.items() if not values.get(key)]
+    if given["client_id"] or given["client_secret"]:
+        values.pop("token", None)
+    session = bool(values.get("token"))
+    missing = [option for key, option in _NEEDED.items() if not values.get(key) and not (session and key != "url")]
     if missing:
         raise usage(f"context {name} is new: say {', '.join(missing)}", advice="'anypop login URL' asks for all of it.")
     found.contexts[_good(name)] = {"stack": "default"} | values
@@ -206,13 +244,21 @@ def _text_of(ca: Path | None) -> str:
 
 
 def _secret(file: str) -> str:
-    if not file:
-        return os.environ.get("ANYPOP_CLIENT_SECRET", "")
+    return _read(file) if file else os.environ.get("ANYPOP_CLIENT_SECRET", "")
+
+
+def _read(file: str) -> str:
     try:
         return (sys.stdin.read() if file == "-" else Path(file).read_text()).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise usage(f"{file} cannot be read: {why}") from error
+
+
+def _said(text: str) -> None:
+    """As it is: an address must not be broken into lines."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _asked_for(question: str, *, secret: bool) -> str:

@@ -15,18 +15,21 @@ from anypop.cli import kept
 from anypop.cli.failure import Exit, Failure
 
 DEFAULT_STATE = Path("/var/lib/anypop")
-_KEYS = ("url", "ca", "client_id", "client_secret", "stack")
+_KEYS = ("url", "ca", "client_id", "client_secret", "token", "stack")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`ca`: a PEM file, or its text; empty: the system's own authorities. `stack`: id or slug."""
+    """`ca`: a PEM file, or its text; empty: the system's own authorities. `token`: a session of somebody who has signed
+    in, in place of a client's id and secret. `stack`: id or slug.
+    """
 
     url: str
     ca: str
     client_id: str
     client_secret: str
     stack: str
+    token: str = ""
 
 
 def state_dir(state: Path | None, environment: Mapping[str, str]) -> Path:
@@ -38,15 +41,19 @@ def load(state: Path | None, environment: Mapping[str, str], *, stack: str = "",
     """Settings for this call. Raises `Failure` that says which value is missing and where it can come from."""
     named = context or ("" if state else environment.get("ANYPOP_CONTEXT", ""))
     values = {} if state or named else {key: environment.get(f"ANYPOP_{key.upper()}", "") for key in _KEYS}
-    if state or named or not all(values.get(key) for key in ("url", "client_id", "client_secret")):
+    if state or named or not values.get("url") or not _somebody(values):
         usual = "" if environment.get("ANYPOP_STATE") else kept.current(environment)
         current = "" if state else named or usual
         folder = state_dir(state, environment)
         found = kept.one(current, environment) if current else _of_file(folder / "client.json", folder)
-        values = found | {key: value for key, value in values.items() if value}
+        given = {key: value for key, value in values.items() if value}
+        if "client_id" in given or "client_secret" in given:  # of the environment: not the session that is kept
+            found.pop("token", None)
+        values = found | given
     if stack:
         values["stack"] = stack
-    missing = [key for key in _KEYS if key != "ca" and not values.get(key)]
+    needed = ("url", "stack") if values.get("token") else ("url", "client_id", "client_secret", "stack")
+    missing = [key for key in needed if not values.get(key)]
     if missing:
         raise Failure(
             f"not known: {', '.join(missing)}",
@@ -65,10 +72,16 @@ def load(state: Path | None, environment: Mapping[str, str], *, stack: str = "",
     return Settings(
         url=url,
         ca=values.get("ca", ""),
-        client_id=values["client_id"],
-        client_secret=values["client_secret"],
+        client_id=values.get("client_id", ""),
+        client_secret=values.get("client_secret", ""),
         stack=values["stack"],
+        token=values.get("token", ""),
     )
+
+
+def _somebody(values: Mapping[str, str]) -> bool:
+    """Whether they say who asks."""
+    return bool(values.get("token") or (values.get("client_id") and values.get("client_secret")))
 
 
 def _of_file(path: Path, folder: Path) -> dict[str, str]:

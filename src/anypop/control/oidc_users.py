@@ -1,8 +1,8 @@
-"""Which user a provider's identity is: the one that it was linked with, or a new one where a rule lets it in.
+"""Which user a provider's identity is: the one that it was linked with, or a new one whom something lets in.
 
-In: an `Identity`, the operator's rules. Out: the user, in the accounts that rules put it in. It is found by issuer and
-subject alone: a name or an e-mail address makes nobody somebody who is here already, since at some providers anybody
-writes what they like there.
+In: an `Identity`, the operator's rules, perhaps an invitation. Out: the user, in the accounts that these put it in. It
+is found by issuer and subject alone: a name or an e-mail address makes nobody somebody who is here already, since at
+some providers anybody writes what they like there.
 """
 
 import contextlib
@@ -56,9 +56,16 @@ def name_for(identity: Identity, names: Iterable[str], taken: Callable[[str], bo
     return f"user-{digits}"
 
 
-def user_of(accounts: Accounts, store: Store, settings: OidcSettings, identity: Identity) -> User:
-    """Whoever it is, in all accounts where a rule puts it. Raises `Forbidden` for somebody whom neither a link nor a
-    rule lets in.
+def user_of(
+    accounts: Accounts,
+    store: Store,
+    settings: OidcSettings,
+    identity: Identity,
+    invited: Callable[[User], str] | None = None,
+) -> tuple[User, str]:
+    """Whoever it is, in all accounts where a rule puts it, and in that of the invitation, whose id comes with it (empty
+    without one). `invited`: uses up an invitation that is good. Raises `Forbidden` for somebody whom neither a link, a
+    rule nor an invitation lets in.
     """
     own = accounts.first_account().id
     meant = {
@@ -67,14 +74,14 @@ def user_of(accounts: Accounts, store: Store, settings: OidcSettings, identity: 
     wanted = {account: role for account, role in meant.items() if accounts.has_account(account)}
     known = accounts.users.of_identity(identity.issuer, identity.subject)
     if known is None:
-        if not wanted:
+        if not wanted and invited is None:
             raise Forbidden(NOBODY)
         known = _made(accounts.users, store, settings, identity)
     for account, role in wanted.items():
         if accounts.users.role(known.id, account) is None:
             with contextlib.suppress(Exists):  # another sign-in at the same moment did it
                 accounts.users.join(known.id, account, role)
-    return known
+    return known, invited(known) if invited is not None else ""
 
 
 def _made(users: Users, store: Store, settings: OidcSettings, identity: Identity) -> User:

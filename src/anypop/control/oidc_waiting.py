@@ -26,7 +26,7 @@ MOST = 10_000
 class Started:
     """`browser`: hash of the secret that the browser brings back. `port`: where a command line waits on its own
     machine, and `challenge`: of what it alone can show (RFC 7636); 0 and empty for a page. `account`: which one is
-    meant.
+    meant; `invitation`: the token of one.
     """
 
     begun: Begun
@@ -34,6 +34,7 @@ class Started:
     port: int = 0
     challenge: str = ""
     account: str = ""
+    invitation: str = field(default="", repr=False)
     until: float
 
 
@@ -83,7 +84,9 @@ class Waiting:
         self._started = _Once[Started](clock)
         self._shown = _Once[Shown](clock)
 
-    def begin(self, *, port: int = 0, challenge: str = "", account: str = "") -> tuple[Begun, str]:
+    def begin(
+        self, *, port: int = 0, challenge: str = "", account: str = "", invitation: str = ""
+    ) -> tuple[Begun, str]:
         """What goes to the provider, and the secret for the browser."""
         begun = Begun(
             state=secrets.token_urlsafe(32), nonce=secrets.token_urlsafe(32), verifier=secrets.token_urlsafe(48)
@@ -91,7 +94,7 @@ class Waiting:
         browser = secrets.token_urlsafe(32)
         started = Started(
             begun=begun, browser=hash_of(browser), port=port, challenge=challenge, account=account,
-            until=self._clock() + LIFE_S,
+            invitation=invitation, until=self._clock() + LIFE_S,
         )  # fmt: skip
         self._started.put(begun.state, started)
         return begun, browser
