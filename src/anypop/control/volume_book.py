@@ -28,9 +28,12 @@ def with_volumes(draft: State, workloads: Iterable[WorkloadId], now: float) -> S
         if declared is None:
             continue
         lives = [p.incarnation for p in draft.incarnations_of(workload).values()]
+        claims = {
+            number: (draft.revision(workload, number) or declared.newest).workload.volumes
+            for number in {life.revision for life in lives}
+        }
         for life in lives:
-            revision = draft.revision(workload, life.revision) or declared.newest
-            for claim in revision.workload.volumes:
+            for claim in claims[life.revision]:
                 key = life.host, volume_id(workload, life.name, claim.slug)
                 there = changed.get(key) or draft.volumes.get(key)
                 if there is None:

@@ -263,7 +263,7 @@ class _Turn:
         rooms = [r for r in rooms if r.host not in self.ground.emptied] or rooms
         if not rooms and not moving:
             rooms = all_rooms  # a PoP that is silent as a whole gets its instances when it returns
-        needs = needs_of(made_from)
+        needs = self.needs if made_from is self.workload else needs_of(made_from)
         if there := self.step.volumes.get(name):
             home = there[0].host
             rooms = [r for r in all_rooms if r.host == home and r.host not in self.ground.lost]

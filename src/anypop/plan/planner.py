@@ -80,7 +80,7 @@ def plan(world: World) -> Plan:
                 *own(
                     site.pop,
                     site.host,
-                    (i.index for i in standing[name] if is_outside(ground, i)),
+                    (i.index for i in standing[name] if makes.is_outside(i)),
                     ground.drains_at(site.pop.city),
                     tunnels=bool(sites.backbones),
                 ),
@@ -133,16 +133,28 @@ class Instances:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._revisions: dict[tuple[WorkloadId, int], Workload | None] = {}
         self._payloads: dict[int, tuple[Workload, Containers]] = {}
 
     def order(self, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
         """What nobody knows any more is made from the newest revision: it runs already, and is told so by its own
         template.
         """
-        workload = incarnation.workload_id
-        made_from = self._ground.revision(workload, incarnation.revision) or self._ground.workload(workload)
+        made_from = self._made_from(incarnation)
         assert made_from is not None  # what is kept belongs to a workload that is there
         return instance_order(incarnation, made_from, numbers, anycast, payload=self._payload(made_from))
+
+    def is_outside(self, incarnation: Incarnation) -> bool:
+        """Whether it has public addresses of its own, which somebody has to be told."""
+        made_from = self._made_from(incarnation)
+        return made_from is None or made_from.external
+
+    def _made_from(self, incarnation: Incarnation) -> Workload | None:
+        workload, number = incarnation.workload_id, incarnation.revision
+        if (workload, number) not in self._revisions:
+            found = self._ground.revision(workload, number) or self._ground.workload(workload)
+            self._revisions[workload, number] = found
+        return self._revisions[workload, number]
 
     def _payload(self, workload: Workload) -> Containers:
         known = self._payloads.get(id(workload))
@@ -177,13 +189,6 @@ def instance_order(
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
     )
     return filled(order, incarnation, workload)
-
-
-def is_outside(ground: Ground, incarnation: Incarnation) -> bool:
-    """Whether it has public addresses of its own, which somebody has to be told."""
-    workload = incarnation.workload_id
-    made_from = ground.revision(workload, incarnation.revision) or ground.workload(workload)
-    return made_from is None or made_from.external
 
 
 def _addresses(workload: Workload, numbers: Numbering, incarnation: Incarnation) -> tuple[LinkAddress, ...]:

@@ -20,7 +20,7 @@ from anypop.plan.anycast import footprint, give, is_needed, wants
 from anypop.plan.ground import Ground
 from anypop.plan.placement import Settled, settle
 from anypop.plan.planned import NOWHERE, Planned, Row, Touched
-from anypop.plan.planner import Instances, is_outside, turn_of
+from anypop.plan.planner import Instances, turn_of
 from anypop.plan.rooms import Rooms
 from anypop.plan.sites import Sites
 
@@ -296,7 +296,7 @@ class _Replanning:
     def _part(self, host: HostName) -> HostPlan:
         site, rows = self.sites.hosts[host], self.rows.get(host, ())
         drains = self.ground.drains_at(site.pop.city)
-        indexes = (row.incarnation.index for row in rows if is_outside(self.ground, row.incarnation))
+        indexes = (row.incarnation.index for row in rows if self.makes.is_outside(row.incarnation))
         announced: list[Announcement] = [*own(site.pop, site.host, indexes, drains, tunnels=bool(self.sites.backbones))]
         for prefix in self.telling.get(host, ()):
             announced += self.told[prefix].hosts[host]
