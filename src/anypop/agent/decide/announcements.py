@@ -61,6 +61,8 @@ def _has_calm_way(prefix: Prefix, facts: Facts, now: float) -> bool:
 
 def flaps_alone(prefix: Prefix, facts: Facts, now: float) -> bool:
     """Whether all ways by which a prefix could be announced here flap or are down, and one at least flaps."""
+    if not facts.has_flaps:
+        return False
     uplinks = facts.observed.memory.uplinks
     ways = [uplinks.get((name, prefix.version)) for name in facts.ways_of.get(prefix, ())]
     return any(way is not None and way.rests(now) for way in ways) and not _has_calm_way(prefix, facts, now)

@@ -101,6 +101,9 @@ def _in_turn(sibling: tuple[int, Address]) -> tuple[int, int, int]:
     return group, address.version, int(address)
 
 
+_ALL = Fraction(1)
+
+
 class Carriers:
     """Who serves what elsewhere, as one host sees it. `down`: hosts whose sessions are known to be down."""
 
@@ -175,7 +178,7 @@ class Carriers:
         those = near or self.nearest(address, self.serving(address))
         total = sum(count for _, count in those)
         if not total:
-            return {}, Fraction(1)
+            return {}, _ALL
         return {peer.address: Fraction(count, total) for peer, count in those}, Fraction(0)
 
     def last_resort(self, address: Address) -> tuple[dict[IPv4Address, Fraction], Fraction]:
@@ -233,6 +236,8 @@ class Carriers:
         """Each host of the PoP gets the same share of the traffic and should serve by its part of the instances: who
         has too few sends on what is too much, to those who have more than their share.
         """
+        if not near:
+            return {}, _ALL
         everyone = local + sum(count for _, count in near)
         share = Fraction(1, self.hosts)
         own = Fraction(local, everyone)

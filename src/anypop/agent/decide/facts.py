@@ -384,6 +384,11 @@ class Facts:
         return {prefix: tuple(upstreams) for prefix, upstreams in found.items()}
 
     @cached_property
+    def has_flaps(self) -> bool:
+        """Whether any session has flapped lately; mostly none has."""
+        return any(uplink.hold_s for uplink in self.observed.memory.uplinks.values())
+
+    @cached_property
     def edges(self) -> frozenset[str]:
         """Sessions with the PoP's own edge router, by name."""
         return frozenset(u.name for u in self.order.upstreams if u.kind is UpstreamKind.EDGE)
