@@ -306,6 +306,7 @@ class EchoServer(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 128  # a full queue drops what comes, and that is sent again a second later
 
     def __init__(self, place: tuple[str, int]) -> None:
         self.address_family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
