@@ -175,6 +175,8 @@ class Client:
             if response.status_code != 401 or attempt == 2:
                 break
             if self.settings.token:
+                if path == _PASSWORD:  # the old one is wrong, and the session is not over
+                    break
                 raise Failure("your session is over", code=Exit.DENIED, advice=f"'anypop login {self.settings.url}'")
             self._token = ""
         return response
@@ -247,6 +249,7 @@ class Client:
                 )
 
 
+_PASSWORD = "/anypop/v1/password"
 _CREDENTIALS = "Check ANYPOP_CLIENT_ID and ANYPOP_CLIENT_SECRET, or the client.json of --state."
 
 

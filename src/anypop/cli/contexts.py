@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -19,8 +19,12 @@ from anypop.cli import kept
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.options import Yes
+from anypop.cli.passwords import PasswordFile, password
 from anypop.cli.settings import Settings
 from anypop.cli.table import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from anypop.cli.client import Client
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, use, set and delete platforms kept by name.")
 
@@ -52,6 +56,7 @@ def register(root: typer.Typer) -> None:
     anypop login https://control.example:8443 --ca ca.pem --client-id 6129025bbbb44218a912484c990e1c55
     anypop login https://127.0.0.1:8443 --ca ca.pem --name lab --secret-file secret
     anypop login https://control.example --oidc
+    anypop login https://control.example:8443 --ca ca.pem --user ada@example.net
     """
     command(root, "login", stack=False, examples=examples)(login)
 
@@ -72,7 +77,7 @@ def login(
     ] = False,
     account: Annotated[
         str,
-        typer.Option("--account", metavar="ID|NAME", help="With --oidc: one of your accounts.", show_default=False),
+        typer.Option("--account", metavar="ID|NAME", help="Of a user: one of your accounts.", show_default=False),
     ] = "",
     invitation_file: Annotated[
         str,
@@ -86,10 +91,25 @@ def login(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="With --oidc: start none; the address is shown.")
     ] = False,
+    user: Annotated[
+        str, typer.Option("--user", metavar="NAME", help="Sign in as a user, by password.", show_default=False)
+    ] = "",
+    password_file: PasswordFile = "",
 ) -> None:
     """Sign in to a platform, and keep its address and credentials as the context that is meant from now on. By --oidc
-    it is a session that is kept, for twelve hours.
+    and --user it is a session that is kept, for twelve hours.
     """
+    if user and oidc:
+        raise usage("--user and --oidc are two ways to sign in: say one of them")
+    if user:
+        client = stranger(call, url, ca)
+        try:
+            body = {"name": user, "password": password(password_file), "account": account}
+            answer = client.post_open("/anypop/v1/sign-in", body, what="sign in")
+        finally:
+            client.close()
+        keep_session(call, url, ca, answer, name=name, of_stack=of_stack)
+        return
     values = {"url": _address(url), "ca": _text_of(ca), "client_id": "", "client_secret": "", "stack": of_stack}
     if oidc:
         values["token"] = _by_provider(
@@ -98,7 +118,32 @@ def login(
     else:
         values["client_id"] = client_id or os.environ.get("ANYPOP_CLIENT_ID") or _asked_for("Client id: ", secret=False)
         values["client_secret"] = _secret(secret_file) or _asked_for("Client secret: ", secret=True)
-    client = call.client_of(Settings(**values | {"stack": of_stack or "none"}))
+    _keep(call, values, name, of_stack)
+
+
+def stranger(call: Call, url: str, ca: Path | None) -> "Client":
+    """A client of a platform at which nobody has signed in yet."""
+    return call.client_of(Settings(url=_address(url), ca=_text_of(ca), client_id="", client_secret="", stack="none"))
+
+
+def keep_session(
+    call: Call, url: str, ca: Path | None, answer: dict[str, Any], *, name: str = "", of_stack: str = ""
+) -> None:
+    """What a sign-in of a user has given, as the context that is meant from now on."""
+    values = {
+        "url": _address(url),
+        "ca": _text_of(ca),
+        "token": str(answer["access_token"]),
+        "user": str((answer.get("user") or {}).get("name") or ""),
+        "account": str((answer.get("account") or {}).get("name") or ""),
+    }
+    _keep(call, values, name, of_stack)
+
+
+def _keep(call: Call, values: dict[str, str], name: str, of_stack: str) -> None:
+    """Tried first: what does not work is not kept."""
+    signs_in = {key: values.get(key, "") for key in ("url", "ca", "client_id", "client_secret", "token")}
+    client = call.client_of(Settings(**signs_in, stack=of_stack or "none"))
     try:
         slugs = [str(stack.get("slug")) for stack in client.every("/stack/v1/stacks", what="sign in")]
         if of_stack:
@@ -107,11 +152,12 @@ def login(
         client.close()
     values["stack"] = of_stack or ("default" if "default" in slugs or not slugs else slugs[0])
     found = kept.read(os.environ)
-    chosen = name or str(urlsplit(url).hostname)
+    chosen = name or str(urlsplit(values["url"]).hostname)
     found.contexts[_good(chosen)] = values
     found.current = chosen
     kept.write(found, os.environ)
-    call.screen.result(_told(chosen, found), lambda: [f"signed in: context {chosen}, stack {values['stack']}"])
+    who = f" as {values['user']} in account {values['account']}" if values.get("user") else ""
+    call.screen.result(_told(chosen, found), lambda: [f"signed in{who}: context {chosen}, stack {values['stack']}"])
 
 
 def _by_provider(call: Call, values: dict[str, str], *, account: str, invitation_file: str, opens: bool) -> str:
@@ -171,7 +217,7 @@ def set_context(
     }
     values = found.contexts.get(name, {}) | {key: value for key, value in given.items() if value}
     if given["client_id"] or given["client_secret"]:
-        values.pop("token", None)
+        values = {key: value for key, value in values.items() if key not in ("token", "user", "account")}
     session = bool(values.get("token"))
     missing = [option for key, option in _NEEDED.items() if not values.get(key) and not (session and key != "url")]
     if missing:
@@ -205,15 +251,19 @@ def _told(name: str, found: kept.Kept) -> dict[str, Any]:
         "context": name,
         "current": found.current == name,
         **{key: values.get(key, "") for key in ("url", "stack", "client_id")},
+        **{key: values[key] for key in ("user", "account") if values.get(key)},
     }
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     cells: list[list[Cell]] = [
-        [("*" if row["current"] else "", "green"), row["context"], row["url"], row["stack"], row["client_id"]]
+        [
+            ("*" if row["current"] else "", "green"), row["context"], row["url"], row["stack"],
+            row.get("user") or row["client_id"],
+        ]
         for row in rows
-    ]
-    columns = [Column(head=""), *(Column(head=head) for head in ("CONTEXT", "URL", "STACK", "CLIENT ID"))]
+    ]  # fmt: skip
+    columns = [Column(head=""), *(Column(head=head) for head in ("CONTEXT", "URL", "STACK", "WHO"))]
     return Table(columns=columns, rows=cells, empty="no contexts: 'anypop login URL' makes one")
 
 

@@ -55,7 +55,7 @@ _FAILED_PRECONDITION = 9  # google.rpc.Code: HTTP 400 too, but the input is righ
 _BY_STATUS: dict[int, tuple[Exit, str]] = {
     400: (Exit.USAGE, ""),
     401: (Exit.DENIED, "Check ANYPOP_CLIENT_ID and ANYPOP_CLIENT_SECRET, or the client.json of --state."),
-    403: (Exit.DENIED, "These credentials may not do that: use those of the account that owns the stack."),
+    403: (Exit.DENIED, "'anypop user whoami' says who you are here, and with which role."),
     404: (Exit.NOT_FOUND, ""),
     408: (Exit.TIMEOUT, "Try again."),
     409: (Exit.FAILED, ""),
