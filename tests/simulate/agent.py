@@ -36,6 +36,7 @@ from anypop.model.reasons import Reason
 from anypop.model.report import Report
 from anypop.model.report_limits import trimmed
 from tests.simulate import invariants
+from tests.simulate.demand import measured
 from tests.simulate.host import CAPACITY, Host
 from tests.simulate.lanes import Lanes
 from tests.simulate.line import ControlLine
@@ -331,7 +332,7 @@ class Agent:
         host = self.host
         seen = self.facts or Observed(containers=tuple(host.containers.values()))
         generation = self.facts.order.generation if self.facts else host.page.order.generation if host.page else 0
-        return trimmed(
+        found = trimmed(
             report_of(
                 seen,
                 pop=host.pop,
@@ -345,6 +346,7 @@ class Agent:
                 used_millis=self.used_millis(),
             )
         )
+        return replace(found, measured=measured(self))
 
     def used_millis(self) -> int:
         """What its instances use of what the machine has for them."""

@@ -5,6 +5,7 @@ are drawn first, each with dice of its own, so that a story can be told again wi
 """
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -83,6 +84,8 @@ class Platform:
         self._answered: dict[tuple[HostName, Address], float] = {}
         self._good: set[tuple[HostName, Prefix]] = set()
         self.rests: dict[Address, float] = {}
+        self.demand: dict[tuple[WorkloadId, CityCode], int] = {}  # thousandths of a core, of all that answer there
+        self.fallen: Counter[object] = Counter()  # how often each number fell since all was mended
         self.marks: dict[tuple[str, HostName, Address], float] = {}  # when an invariant of a feature last held
         self.restarted: dict[tuple[str, str], set[int]] = {}  # which wishes for a restart each container was ended for
         self.settles_s = network.return_after_s if network.backbone is not None else 0.0
@@ -329,6 +332,7 @@ class Platform:
             waiting = waiting or any(d.active for d in after.drains.values())
             waiting = waiting or any(self._waits_still(host) for host in self.hosts.values())
             waiting = waiting or any(not self.obeys_the_newest(host) for host in self.hosts.values())
+            waiting = waiting or any(waits(self) for feature in FEATURES for waits in feature.waits)
             quiet = quiet + 1 if still and idle and not waiting else 0
 
     def _waits_still(self, host: Host) -> bool:

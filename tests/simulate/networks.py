@@ -33,6 +33,7 @@ def network_of(dice: Random, *, carries: bool) -> tuple[Network, bool]:
         pops[0] = replace(pops[0], hosts=(replace(pops[0].hosts[0], capacity=small),))
     if dice.random() < 0.4:  # then both workloads share it, or one has none
         plain = replace(plain, anycast4=plain.anycast4[:1], anycast6=plain.anycast6[:1])
+    plain = replace(plain, scale_look_s=2.0, scale_down_after_s=12.0)
     plain = replace(plain, pops=tuple(pops), lost_after_s=dice.choice((0.0, 20.0, 60.0)))
     both_anycast = dice.random() < 0.4
     if carries:

@@ -108,6 +108,11 @@ def changes(platform: "Platform", n: int, what: str, told: object) -> None:
             document["targets"] = {told: target}
         case "replicas":
             place["minReplicas"] = told
+        case "scale":
+            place.pop("maxReplicas", None), place.pop("scaleSettings", None)
+            if told is not None:
+                metric = {"metric": "cpu", "averageUtilization": 50}
+                place |= {"maxReplicas": told, "scaleSettings": {"metrics": [metric]}}
         case _:
             place["selectors"][0]["values"] = told
     made = parsed(document, STACK, current.id, platform.cities)

@@ -4,11 +4,12 @@ In: a draft of the state and the limits in force. Out: a number, and what was ta
 which limits hold is `quotas`'s to know.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from anypop.control.state import State
 from anypop.model.workload import Workload
-from anypop.plan.quota import Quota, Usage, room_for, usage_of, with_more
+from anypop.plan.quota import Quota, Usage, counts_instances, room_for, usage_of, with_more
 
 Limits = Callable[[str, str], tuple[Quota, Quota]]
 """Of an account and of a stack."""
@@ -28,6 +29,7 @@ class Allowance:
         self._state = state
         self._limits = limits
         self._used: dict[str, Usage] = {}
+        self._owned: dict[str, list[Workload]] = {}
 
     def left(self, workload: Workload) -> int | None:
         """How many more of its instances there may be; None: any number."""
@@ -35,7 +37,7 @@ class Allowance:
         found = [
             room_for(workload, quota, self._of(workload, subject))
             for subject, quota in (("account", account), ("stack", stack))
-            if quota != Quota()
+            if counts_instances(quota)
         ]
         return min((room for room in found if room is not None), default=None)
 
@@ -47,11 +49,15 @@ class Allowance:
                 self._used[key] = with_more(self._used[key], workload, count)
 
     def _of(self, workload: Workload, subject: str) -> Usage:
-        key, state = _key(workload, subject), self._state
+        key = _key(workload, subject)
+        if not self._owned:  # whose each is, in one pass
+            owned = defaultdict(list)
+            for declared in self._state.workloads.values():
+                for of in ("account", "stack"):
+                    owned[_key(declared.workload, of)].append(declared.workload)
+            self._owned = owned
         if key not in self._used:
-            declared = state.workloads.values() if subject == "account" else state.in_stack(workload.stack_id)
-            own = (d.workload for d in declared if _key(d.workload, subject) == key)
-            self._used[key] = usage_of(own, count_of=state.count_of)
+            self._used[key] = usage_of(self._owned[key], count_of=self._state.count_of)
         return self._used[key]
 
 

@@ -144,7 +144,8 @@ def decide(
     )
     concerned |= {host for host, _ in differing(before.volumes, draft.volumes)}
     if before.scaled is not draft.scaled:
-        rescaled = {key[0] for key in before.scaled.keys() ^ draft.scaled.keys()}
+        keys = differing(before.scaled, draft.scaled)
+        rescaled = {key[0] for key in keys if (key in before.scaled) != (key in draft.scaled)}
         concerned |= {p.incarnation.host for w in rescaled for p in draft.incarnations_of(w).values()}
     may_differ = differing(before.dials, draft.dials) or (draft.dials and before.anycast is not draft.anycast)
     if may_differ and before.dialled() != draft.dialled():

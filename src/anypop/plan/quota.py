@@ -65,6 +65,9 @@ _WAYS_OUT = {
 }
 
 
+_OF_INSTANCES = ("instances", "cpu_millis", "memory_bytes", "volume_bytes")
+
+
 def declared_count(workload: Workload) -> int:
     """How many instances a workload has at least."""
     return sum(target.replicas * len(set(target.cities)) for target in workload.targets)
@@ -102,12 +105,17 @@ def with_more(usage: Usage, workload: Workload, count: int) -> Usage:
     )
 
 
+def counts_instances(quota: Quota) -> bool:
+    """Whether it limits anything that an instance takes."""
+    return any(getattr(quota, name) is not None for name in _OF_INSTANCES)
+
+
 def room_for(workload: Workload, quota: Quota, usage: Usage) -> int | None:
     """How many more instances of a workload fit below a quota; None: any number."""
     one = with_more(Usage(), workload, 1)
     found = [
         max(0, limit - getattr(usage, name)) // need
-        for name in ("instances", "cpu_millis", "memory_bytes", "volume_bytes")
+        for name in _OF_INSTANCES
         if (limit := getattr(quota, name)) is not None and (need := getattr(one, name)) > 0
     ]
     return min(found, default=None)

@@ -18,6 +18,7 @@ from anypop.model.workload import Target
 BELOW = 0.9  # of the threshold: what those that stay may use at most when others go
 LOOKS = 4  # all of the last ones must agree that fewer will do
 STARTS_S = 120.0  # so long one that was just made counts as if it served, and nobody is added beside it
+WAITS = "fewer would do, and go when the load has stayed low for long enough"
 _ROUNDING = 1e-6  # a load that is the threshold to the last digit is not above it
 
 Seen = tuple[float, float]
@@ -124,7 +125,7 @@ def _fewer(was: Scaled, look: Look, seen: tuple[Seen, ...], down_after_s: float)
     if ill := sorted(n for n in look.not_ready if n < enough):
         return Reason.SCALING_HELD, f"of those that would stay, number {ill[0]} does not answer", count
     if look.at < was.acted_at + down_after_s or len(seen) < LOOKS:
-        return Reason.LOAD_STEADY, "fewer would do, and go when the load has stayed low for long enough", count
+        return Reason.LOAD_STEADY, WAITS, count
     return Reason.LOAD_FELL, "", enough
 
 

@@ -26,7 +26,8 @@ class Feature:
     """`acts`: with their weights, of which a life draws; `where_hosts_carry`: the same for platforms with a backbone.
     `at_step`: asked before a step of an agent has its effect; `at_control`: of each step of control once it is stored
     (states before and after); `now_and_then`: every few seconds, with for how long what it looks at must have been
-    calm; in the end all is, and it is asked once more with a shorter time. Each raises `broken(...)`.
+    calm; in the end all is, and it is asked once more with a shorter time. Each raises `broken(...)`. `waits`: whether
+    something is known to happen soon, so that the end has not come.
     """
 
     acts: tuple[tuple[int, Act], ...] = ()
@@ -34,5 +35,6 @@ class Feature:
     at_step: tuple[Callable[["Agent", Step], None], ...] = ()
     at_control: tuple[Callable[["Platform", State, State], None], ...] = ()
     now_and_then: tuple[Callable[["Platform", float], None], ...] = ()
+    waits: tuple[Callable[["Platform"], bool], ...] = ()
     at_the_end: tuple[Callable[["Platform"], None], ...] = ()
     mutations: Mapping[str, Mutation] = field(default_factory=dict[str, Any])

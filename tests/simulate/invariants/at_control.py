@@ -161,7 +161,11 @@ def passes_only_what_was_seen(platform: "Platform", before: State, after: State,
         for placed in before.incarnations_of(rollout.workload_id).values():
             i = placed.incarnation
             target = next((t for t in wanted.targets if t.name == i.target), None)
-            if target is None or i.pop not in target.cities or i.ordinal >= target.replicas:
+            if (
+                target is None
+                or i.pop not in target.cities
+                or i.ordinal >= after.replicas(i.workload_id, target, i.pop)
+            ):
                 continue
             unseen = i.uid not in rollout.held and i.uid not in platform.hosts[i.host].said_well
             if i.template != wanted.template or unseen:
@@ -177,7 +181,7 @@ def loses_nothing_that_is_wanted(platform: "Platform", before: State, after: Sta
         if declared is None or declared.workload.deleting:
             continue
         target = next((t for t in declared.workload.targets if t.name == i.target), None)
-        if target is None or i.pop not in target.cities or i.ordinal >= target.replicas:
+        if target is None or i.pop not in target.cities or i.ordinal >= after.replicas(i.workload_id, target, i.pop):
             continue
         if not any(p.incarnation.name == i.name for p in after.incarnations_of(i.workload_id).values()):
             raise broken(13, loses_nothing_that_is_wanted, f"{i.name} is declared and has no incarnation any more")
