@@ -506,7 +506,7 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("PUT", f"{BASE}/fun", {"workload": made})
     own.send("PATCH", f"{BASE}/fun", {"workload": {"spec": {"containers": {"web": {"image": "r.example/web:2"}}}}})
     own.settle(agents)
-    for path in ("/revisions", "/rollouts", "/strategy", "/announcements", "/timeline"):
+    for path in ("/revisions", "/rollouts", "/strategy", "/announcements", "/timeline", "/scaling"):
         own.get(f"{anypop}{path}")
     (rollout,) = own.get(f"{anypop}/rollouts")["results"]
     for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/abort")):
