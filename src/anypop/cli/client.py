@@ -239,7 +239,7 @@ class Client:
                 return Failure(
                     f"the certificate of {url} is not one that we trust",
                     code=Exit.UNREACHABLE,
-                    advice="Set ANYPOP_CA to control's ca.pem.",
+                    advice="Set ANYPOP_CA to control's ca.pem; leave it out for a name that has a public certificate.",
                 )
             case _:
                 return Failure(
