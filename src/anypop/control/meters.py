@@ -47,6 +47,9 @@ class Meter:
         return self.workload_id, self.item, self.name
 
 
+_RUNNING = Phase.RUNNING  # asked of each instance of each report
+
+
 def with_meters(before: "State", draft: "State", news: Collection[HostName], now: float, *, begins: bool) -> "State":
     """`begins`: control has just started, so everything is looked at once."""
     running = _Running(draft.reports)
@@ -86,7 +89,7 @@ class _Running:
         if host not in self._found:
             received = self._reports.get(host)
             told = received.report.instances if received is not None else ()
-            self._found[host] = frozenset(i.uid for i in told if i.phase is Phase.RUNNING)
+            self._found[host] = frozenset({i.uid for i in told if i.phase is _RUNNING})
         return self._found[host]
 
 
