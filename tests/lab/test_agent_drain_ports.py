@@ -11,18 +11,23 @@ import pytest
 
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.netlink import Netlink
+from anypop.agent.act.network.sockets import connections
+from anypop.host import netns, process
 from tests.drain_lab import (
     ACK,
+    ANYCAST,
     BOTH,
     CLIENT,
     CLIENTS,
     EXTERNAL,
     FIN,
+    NEW,
     OLD,
     PORT,
     PREFIX,
     PSH,
     Client,
+    balance,
     dropped,
     fresh,
     own,
@@ -65,6 +70,45 @@ def test_the_port_of_a_connection_that_its_client_has_reset_is_free(net: Netlink
             return served
 
     assert asyncio.run(scenario()) == ["old", "new", "new"]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_connection_whose_client_is_gone_takes_no_flow_of_another(net: Netlink, version: int) -> None:
+    """Its reset was lost, so the old one takes it for open; its port was used again, by a connection to the newer one.
+    That goes on while the old one drains, and so does one that is only quiet. Without a look at the others it breaks.
+    """
+    ports = (40031, 40032)
+
+    async def scenario(beside: tuple[str, ...]) -> list[bool]:
+        async with serving(old=BOTH[0].space, new=BOTH[1].space):
+            balance(net, BOTH[0])
+            gone, quiet = [await Client(ANYCAST[version], port=port).open() for port in ports]
+            gone.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with dropped("tcp flags & rst != 0 drop"):
+                gone.sock.close()
+            balance(net, BOTH[1])
+            again = await Client(ANYCAST[version], port=ports[0]).open()
+            assert (gone.server, again.server) == ("old", "new")
+            while silence(quiet) < 1.2:  # noqa: ASYNC110 - time alone changes it
+                await asyncio.sleep(0.05)
+            assert await again.is_whole()
+            await Drains(net, PREFIX).pin(OLD, BOTH[0].behind, beside)
+            found = [await again.is_whole(), await quiet.is_whole()]
+            again.sock.close()
+            quiet.sock.close()
+            return found
+
+    def silence(client: Client) -> float:
+        here = client.sock.getsockname()[1]
+        return next(
+            c.silent_s for c in connections(BOTH[0].space, [ANYCAST[version]], heard=True) if c.peer_port == here
+        )
+
+    assert asyncio.run(scenario((NEW,))) == [True, True]
+    asyncio.run(Drains(net, PREFIX).unpin(OLD))
+    for space in (CLIENT, *(one.space for one in BOTH)):
+        process.run(netns.command(space, "ss", "-KHt"))
+    assert asyncio.run(scenario(())) == [False, True]
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -181,7 +181,7 @@ class Executor:
                 self._router.remove_external(step.prefix)
             case BeginDrain():
                 if step.behind:
-                    await self._drains.pin(step.uid, dict(step.behind))
+                    await self._drains.pin(step.uid, dict(step.behind), step.beside)
             case EndDrain():
                 await self._drains.unpin(step.uid)
             case DeleteNamespace():

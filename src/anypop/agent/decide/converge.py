@@ -61,6 +61,7 @@ from anypop.agent.decide.steps import (
 from anypop.agent.decide.traffic import (
     AGREED_S,
     LOOK_S,
+    beside,
     inbound_for,
     is_drained,
     may_move,
@@ -346,7 +347,8 @@ def _drains(facts: Facts) -> list[Step]:
             if isinstance(one, InstanceOrder)
             else (one.instance, one.removal.name, one.removal.uid)
         )
-        steps.append(BeginDrain(uid=uid, behind=_behind(instance), lane=instance_lane(name, uid)))
+        lane, others = instance_lane(name, uid), beside(instance, facts)
+        steps.append(BeginDrain(uid=uid, behind=_behind(instance), beside=others, lane=lane))
     for key in facts.observed.pins:
         here = facts.known.get(key)
         if here is None and key not in facts.going_shorts and key not in facts.observed.links:

@@ -390,11 +390,13 @@ class StopContainers:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeginDrain:
     """Pin the live flows of an incarnation to it, so that its addresses may lead elsewhere. `behind`: its external
-    and anycast addresses, each with the private one behind its link. From then on its drain time runs.
+    and anycast addresses, each with the private one behind its link; `beside`: who else here is behind the anycast
+    ones, by the names of their links. From then on its drain time runs.
     """
 
     uid: str
     behind: tuple[tuple[Address, Address], ...]
+    beside: tuple[str, ...] = ()
     lane: str
 
 

@@ -174,6 +174,16 @@ def must_drain(facts: Facts) -> list[InstanceOrder | Leaving]:
     ]
 
 
+def beside(instance: InstanceOrder | None, facts: Facts) -> tuple[str, ...]:
+    """The other members here of the groups that it is in: a flow of one of them may use the port of one that only it
+    still takes for open.
+    """
+    if instance is None:
+        return ()
+    there = {m.short for a in instance.anycast for m in facts.observed.balanced.get(a, ()) if m.peer is None}
+    return tuple(sorted(there - {short(instance.uid)}))
+
+
 def _lives(uid: str, facts: Facts) -> bool:
     return facts.has_process(uid) and facts.is_wired(uid)
 

@@ -18,12 +18,14 @@ from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.nftables import Kind
 from anypop.agent.act.network.pins import Pin
-from anypop.agent.act.network.sockets import connections, full_queues
+from anypop.agent.act.network.sockets import Connection, connections, full_queues
 from anypop.agent.naming import drain_table, link_of, namespace_of, short
 from anypop.model.announce import Address
 
 # A client sends again after 0.2 s and its round trip, then after twice as long: by then most have done so once.
 SENT_AGAIN_S = 1.0
+_SILENT_S = 1.0  # who was heard since then has his client
+_Ends = tuple[Address, int, Address, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,9 @@ class Drains:
         self._loading = asyncio.Lock()
         self._waiting: dict[str, Pin | None] = {}  # by incarnation; None: its pin goes
 
-    async def pin(self, uid: str, behind: Mapping[Address, Address]) -> int:
+    async def pin(self, uid: str, behind: Mapping[Address, Address], beside: Collection[str] = ()) -> int:
         """Pin what lives on the addresses that are keys of `behind` (the private address of the same family is the
-        value).
+        value). `beside`: others that answer there, by their uids or the names of their links.
 
         Returns how many flows its sockets had. Made twice it is made once, and nothing recorded is lost; whatever
         part is missing is added.
@@ -65,13 +67,30 @@ class Drains:
             # A connection whose SYN was answered with a cookie, and whose next packets found the queue full, has no
             # socket: it is known by what its client sends again.
             await asyncio.sleep(SENT_AGAIN_S)
-        flows = connections(space, behind)
+        flows = await self._own(space, behind, beside)
         if flows:
             await nft(what, "-f", "-", stdin=drain_rules.elements(drain_table(self._prefix), mine, flows))
         for version in versions:
             rtnl.add_mark_rule(self._net, mine.rule(version))
             rtnl.delete_mark_rule(self._net, mine.rule(version, early=True))
         return len(flows)
+
+    async def _own(
+        self, space: str, behind: Collection[Address], beside: Collection[str]
+    ) -> list[Connection]:  # fmt: skip
+        """What its sockets know, without what is another's by now. A client that is gone without a word (its reset was
+        lost, say) leaves a connection open here; when its port is used again, by a flow that another one was given,
+        that one must not be led here. It is the one that was heard last.
+        """
+        flows = connections(space, behind, heard=bool(beside))
+        silent = {flow.ends: flow.silent_s for flow in flows if flow.idle and flow.silent_s >= _SILENT_S}
+        gone = set[_Ends]()
+        for other in beside if silent else ():
+            for flow in connections(namespace_of(self._prefix, other), behind, heard=True):
+                if not flow.udp and flow.ends in silent and flow.silent_s < silent[flow.ends]:
+                    gone.add(flow.ends)
+            await asyncio.sleep(0)  # a look takes some milliseconds
+        return [flow for flow in flows if flow.udp or flow.ends not in gone]
 
     async def unpin(self, uid: str) -> None:
         """Take the pin away. What is left of its flows goes where the main table says. Harmless when there is none."""

@@ -138,7 +138,7 @@ def _chains(pin: Pin) -> list[str]:
         ]
         sent += [
             f"{by} tcp flags & (syn | ack) == syn | ack {tcp_back} != @{tcps} update @{asked} {{ {tcp_back} }}",
-            f"{by} tcp flags & (fin | rst) == 0 add @{tcps} {{ {tcp_back} }}",
+            f"{by} tcp flags & (fin | rst) == 0 tcp flags & (syn | psh) != 0 add @{tcps} {{ {tcp_back} }}",
             f"{by} tcp flags & syn == 0 delete @{asked} {{ {tcp_back} }}",
             f"{by} tcp flags & (fin | rst) != 0 add @{closed} {{ {tcp_back} }}",
             f"{by} update @{udps} {{ {udp_back} }} update @{talking} {{ meta l4proto }}",
