@@ -68,6 +68,7 @@ from anypop.agent.decide.steps import (
     SetSpeaker,
     SetSteering,
     SetTunnel,
+    SetVpc,
     StartContainer,
     Step,
     StopContainers,
@@ -193,6 +194,7 @@ class FakeHost:
     served: dict[Address, int] = field(default_factory=dict)
     offers: dict[IPv4Address, dict[Address, int]] = field(default_factory=dict)
     siblings: dict[Address, IPv4Address] = field(default_factory=dict)
+    vpc: dict[Prefix, str] = field(default_factory=dict)
     lingers: dict[tuple[Address, IPv4Address], float] = field(default_factory=dict)
     idle: set[tuple[Address, IPv4Address]] = field(default_factory=set)
     buckets: dict[tuple[Address, Entry], dict[Who, int]] = field(default_factory=dict)
@@ -264,7 +266,7 @@ class FakeHost:
             links=dict(self.links), groups=dict(self.device_groups),
             external=dict(self.external), covers=frozenset(self.covers),
             balanced=balanced, inbound=dict(self.inbound), away=dict(self.away), away_lives=self.away_lives,
-            served=dict(self.served), idle=frozenset(self.idle), siblings=dict(self.siblings),
+            served=dict(self.served), idle=frozenset(self.idle), siblings=dict(self.siblings), vpc=dict(self.vpc),
             tunnel=True if self.tunnel is not None else None, offers={p: dict(o) for p, o in self.offers.items()},
             pins=dict.fromkeys(self.pins, True), live={short(uid): uid in self.busy for uid in going},
             speaker=self.speaker, fallen=self.fallen if self.speaker is None else None,
@@ -464,6 +466,8 @@ class FakeHost:
                 self._guard_external(step.instance)
                 for address in step.instance.externals():
                     self.external[ip_network(address)] = short(step.instance.uid)
+            case SetVpc():
+                self.vpc |= {ip_network(a.vpc): short(step.instance.uid) for a in step.instance.addresses() if a.vpc}
             case RemoveExternal():
                 self.external.pop(step.prefix, None)
             case AttachVolume() | DetachVolumes() | TakeSnapshot() | DropSnapshot() | RestoreVolume() | DeleteVolume():
@@ -489,6 +493,7 @@ class FakeHost:
                 self.links.pop(key, None)
                 self.device_groups.pop(key, None)
                 self.external = {p: owner for p, owner in self.external.items() if owner != key}
+                self.vpc = {p: owner for p, owner in self.vpc.items() if owner != key}
                 self._drop(key)
 
     def _create(self, step: CreateContainer) -> None:
@@ -742,7 +747,7 @@ class FakeHost:
             "groups": {str(a): self.groups[a] for a in sorted(self.routed, key=int)},
             "speaker": self.speaker, "firewall": self.firewall, "tunnel": self.tunnel, "guard": self.guard,
             "inbound": dict(self.inbound), "served": dict(self.served), "siblings": dict(self.siblings),
-            "away": dict(self.away), "steers": self.steers,
+            "vpc": dict(self.vpc), "away": dict(self.away), "steers": self.steers,
         }  # fmt: skip
 
 

@@ -128,6 +128,7 @@ class Host:
                     host=o.name, pop=o.pop, router_id=o.router_id, address=o.address,
                     distance_km=0 if o.pop == self.pop else abs(o.far - self.far),
                     external4=o.external4, external6=o.external6, private4=o.private4, private6=o.private6,
+                    number=o.n,
                 )
                 for o in others
             ),

@@ -48,6 +48,7 @@ REAL = {
     "asn": "209",
     "policy_id": "unknown",
     "network_id": "unknown",
+    "subnet_id": "unknown",
 }
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
@@ -596,6 +597,12 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("PATCH", f"{networks}/blue", {"metadata": {"labels": {"a": "b"}}})
     own.get(f"{networks}/blue")
     own.get(networks)
+    subnets = "/ipam/v1alpha/stacks/default/networks/blue/subnets"
+    own.send("POST", subnets, {"subnet": {"name": "one", "prefix": "10.64.0.0/16"}})
+    own.send("PUT", f"{subnets}/one", {"subnet": {"name": "other", "prefix": "10.64.0.0/16"}})
+    own.get(f"{subnets}/one")
+    own.get(subnets)
+    own.send("DELETE", f"{subnets}/one")
     own.send("DELETE", f"{networks}/blue")
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})

@@ -9,14 +9,11 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 
 import pytest
 
-from anypop.agent.act.network import nftables, sets
-from anypop.agent.act.network.guard_rules import RECEIVED
-from anypop.agent.act.network.netlink import NETFILTER, Netlink
+from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.router import Router
 from anypop.agent.act.network.sockets import connections
 from anypop.agent.decide.elements import Entry, Member
@@ -26,22 +23,20 @@ from anypop.agent.naming import (
     SIBLINGS_TABLE,
     TUNNEL_NUMBER,
     TUNNEL_TABLE,
+    VPC_TABLE,
     device_group_of,
     namespace_of,
     short,
-    tunnels_table,
 )
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.backbone import DialledPop
-from anypop.model.names import StackId
 from anypop.model.order import InstanceOrder
 from anypop.model.reasons import Reason
-from anypop.model.workload import Container, Port
-from tests.agent_lab import ANYCAST4, ANYCAST6, tokens, web
+from tests.agent_lab import ANYCAST4, ANYCAST6, tokens
 from tests.agent_load import Requests, pour
 from tests.backbone_lab import CLIENT4, CLIENT6, BackboneLab, Host, container_pids
-from tests.podman_service import SERVE, STAY
+from tests.family_lab import Family, VpcFamily, carried, guard_nft, inside, own, siblings, talker
 
 pytestmark = pytest.mark.lab
 
@@ -49,17 +44,6 @@ BIG = 1 << 20
 BOTH = (ANYCAST4, ANYCAST6)
 INBOUND = str(TUNNEL_TABLE)
 BOX = "/bin/busybox"
-
-
-def _web() -> Container:
-    """On port 80 a page with the host's name, and a file of 1 MiB; port 81 tells how many bytes it was sent; port 82
-    says the host's name and echoes.
-    """
-    ports = tuple(Port(name=f"p{port}", port=port, open_to_all=True) for port in (80, 81, 82))
-    count = f"nc -ll -p 81 -e {BOX} wc -c &"
-    echo = "nc -ll -p 82 -e /bin/sh -c 'hostname; exec cat' &"
-    script = f"{BOX} dd if=/dev/zero of=/www/big bs=1024 count=1024; {SERVE}; {count} {echo}\n{STAY}"
-    return replace(web(), command=("/bin/sh", "-c", script), ports=ports)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +77,7 @@ def hosts(lab: BackboneLab) -> Iterator[list[Host]]:
 
 def _serve(lab: BackboneLab, at: dict[Host, int]) -> dict[Host, list[InstanceOrder]]:
     """So many instances at each of these hosts, all of them healthy and told to all."""
-    made = {host: [host.instance(i, containers=(_web(),)) for i in range(count)] for host, count in at.items()}
+    made = {host: [host.instance(i, containers=(talker(),)) for i in range(count)] for host, count in at.items()}
     for host, instances in made.items():
         host.give(*instances)
     for host, instances in made.items():
@@ -152,7 +136,7 @@ def test_connections_by_a_tunnel_begin_with_segments_that_it_takes(lab: Backbone
     assert all(_segment(lab, a) <= most[a.version] for a in BOTH)
     second.kill_agent()
     try:
-        _nft(second, "flush", "chain", "cut")
+        guard_nft(second, "flush", "chain", "cut")
         assert all(_segment(lab, a) > most[a.version] for a in BOTH)
     finally:
         second.start_agent()
@@ -167,7 +151,7 @@ def _segment(lab: BackboneLab, address: Address) -> int:
         return flow.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) + 12  # of options
 
 
-def test_an_operators_rule_about_connections_ends_none_that_is_carried(lab: BackboneLab, hosts: list[Host]) -> None:
+def test_an_operators_rule_about_connections_ends_none_that_iscarried(lab: BackboneLab, hosts: list[Host]) -> None:
     """`ct state invalid drop` on the host that carries, and sees one half: connections go through, a download is whole.
     Without our own rule none does.
     """
@@ -182,7 +166,7 @@ def test_an_operators_rule_about_connections_ends_none_that_is_carried(lab: Back
         assert [len(lab.get(a, "/big", timeout_s=3)) for a in BOTH] == [BIG, BIG]
         first.kill_agent()
         try:
-            _nft(first, "flush", "chain", "arriving")
+            guard_nft(first, "flush", "chain", "arriving")
             assert [lab.get(a) for a in BOTH] == ["", ""]
         finally:
             first.start_agent()
@@ -376,7 +360,7 @@ def test_a_newcomer_gets_its_share_of_what_comes_by_the_tunnel(lab: BackboneLab,
     with ExitStack() as stack:
         stood = [stack.enter_context(closing(_Echo(lab, a))) for a in BOTH for _ in range(30)]
         pour(lab.core, BOTH)
-        new = first.instance(1, containers=(_web(),))
+        new = first.instance(1, containers=(talker(),))
         first.give(old, new)
         lab.wait(
             lambda: all(any(lab.get(a) == new.name for _ in range(10)) for a in BOTH),
@@ -518,7 +502,7 @@ def test_only_other_hosts_put_packets_into_the_tunnel_and_none_from_this_host(
         second.kill_agent()
         try:
             for chain in ("outside", "inside"):
-                _nft(second, "flush", "chain", chain)
+                guard_nft(second, "flush", "chain", chain)
             for source, inner in forged:
                 assert wire.takes(source, inner), f"{inner} from {source}"
         finally:
@@ -611,104 +595,41 @@ def _traces(host: Host) -> set[str]:
     return found | {line for line in rules.splitlines() if line.endswith("_tunnels")}
 
 
-class _Family:
-    """Two stacks, each with an instance in London and one in Amsterdam. Port 80 is open to all, port 82 to siblings."""
-
-    def __init__(self, lab: BackboneLab, here: Host, there: Host) -> None:
-        self.lab, self.here, self.there = lab, here, there
-        ports = tuple(Port(name=f"p{port}", port=port, open_to_all=port == 80) for port in (80, 82))
-        container = replace(_web(), ports=ports)
-        made = [
-            [
-                replace(h.instance(i, containers=(container,)), stack_id=StackId(s))
-                for i, s in enumerate(("blue", "red"))
-            ]
-            for h in (here, there)
-        ]
-        (self.blue, self.red), (self.blue_there, self.red_there) = made
-        here.give(*made[0])
-        there.give(*made[1])
-        self.wait_until_joined()
-
-    def wait_until_joined(self) -> None:
-        pairs = ((self.here, (self.blue_there, self.red_there)), (self.there, (self.blue, self.red)))
-        for host, those in pairs:
-            wanted = {str(a) for one in those for a in _own(one)}
-            self.lab.wait(lambda h=host, w=wanted: _siblings(h) == w, f"{host.name} has the ways to siblings")  # type: ignore[misc]
-        self.lab.wait(lambda: self.says(self.blue, _own(self.blue_there)[0]), "they answer")
-
-    def says(self, asker: InstanceOrder, address: Address, port: int = 82) -> str:
-        """Who answers an instance in London; empty: nobody."""
-        space = namespace_of(self.here.prefix, asker.uid)
-        with suppress(OSError), netns.inside(space), socket.create_connection((str(address), port), timeout=1) as flow:
-            return flow.recv(100).decode().strip()
-        return ""
-
-    def page(self, address: Address, path: str = "/") -> str:
-        """What the blue one in London gets from port 80."""
-        return self.lab.get(address, path, timeout_s=3, namespace=namespace_of(self.here.prefix, self.blue.uid))
-
-
-def _own(instance: InstanceOrder) -> list[Address]:
-    """Private addresses, then external ones."""
-    return [*(a.private for a in instance.addresses()), *instance.externals()]
-
-
-def _siblings(host: Host) -> set[str]:
-    """The addresses to which a host has a way, and of which its guard knows whose they are."""
-    with netns.inside(host.router), Netlink() as net, Netlink(NETFILTER) as tables:
-        routed = set(map(str, Router(net).look().siblings))
-        places = ((sets.INET, f"siblings{v}") for v in (4, 6))
-        keys = {key for place in places for key in sets.keys(tables, tunnels_table(host.prefix), place)}
-    known = {str(ip_address(key[4:])) for key in keys}  # behind the device group
-    return routed & known
-
-
 def test_siblings_reach_each_other_by_the_tunnel_and_no_other_stack_does(lab: BackboneLab, hosts: list[Host]) -> None:
     """By private and external addresses, in both families, on all declared ports, and much at once. Another stack
     reaches what is open to all, by the Internet; with its host's word forged the other host still refuses it, and with
     the rule there taken out it comes in.
     """
     here, _, there = hosts
-    family = _Family(lab, here, there)
-    for address in _own(family.blue_there):
+    family = Family(lab, here, there)
+    for address in own(family.blue_there):
         assert family.says(family.blue, address) == family.blue_there.name
-        before = _carried(there, here)
+        before = carried(there, here)
         assert len(family.page(address, "/big")) == BIG
-        assert _carried(there, here) - before > BIG, f"{address} was reached, and not by the tunnel"
+        assert carried(there, here) - before > BIG, f"{address} was reached, and not by the tunnel"
         assert family.says(family.red, address) == ""
-    for external in _own(family.blue_there)[2:]:
+    for external in own(family.blue_there)[2:]:
         space = namespace_of(here.prefix, family.red.uid)
-        before = _carried(there, here)
+        before = carried(there, here)
         assert len(lab.get(external, "/big", timeout_s=3, namespace=space)) == BIG
-        assert _carried(there, here) - before < BIG / 2, f"{external} was reached by the tunnel"
+        assert carried(there, here) - before < BIG / 2, f"{external} was reached by the tunnel"
     for host in (here, there):
         host.kill_agent()
     try:
-        for v, address in ((4, _own(family.blue_there)[0]), (6, _own(family.blue_there)[1])):
+        for v, address in ((4, own(family.blue_there)[0]), (6, own(family.blue_there)[1])):
             group = f"{device_group_of('red'):#x}"
-            _nft(here, "add", "element", f"siblings{v}", "{", group, ".", str(address), "}")
+            guard_nft(here, "add", "element", f"siblings{v}", "{", group, ".", str(address), "}")
             assert family.says(family.red, address) == ""
             assert family.says(family.blue, address) == family.blue_there.name
-        _nft(there, "flush", "chain", "coming")
-        _nft(there, "add", "rule", "coming", "meta", "mark", "set", f"{SIBLING_MARK:#x}")
-        for address in _own(family.blue_there)[:2]:
+        guard_nft(there, "flush", "chain", "coming")
+        guard_nft(there, "add", "rule", "coming", "meta", "mark", "set", f"{SIBLING_MARK:#x}")
+        for address in own(family.blue_there)[:2]:
             assert family.says(family.red, address) == family.blue_there.name
     finally:
         for host in (here, there):
             host.start_agent()
-    lab.wait(lambda: _siblings(here) == {str(a) for a in (*_own(family.blue_there), *_own(family.red_there))}, "mended")
-    lab.wait(lambda: not family.says(family.red, _own(family.blue_there)[0]), "refused again")
-
-
-def _carried(source: Host, target: Host) -> int:
-    """Bytes that came by the tunnel."""
-    with netns.inside(target.router), Netlink(NETFILTER) as net:
-        return nftables.counted(net, tunnels_table(target.prefix), RECEIVED)[source.address.packed][1]
-
-
-def _nft(host: Host, verb: str, what: str, name: str, *words: str) -> None:
-    process.run(netns.command(host.router, "nft", verb, what, "inet", f"anypop_{host.prefix}_tunnels", name, *words))
+    lab.wait(lambda: siblings(here) == {str(a) for a in (*own(family.blue_there), *own(family.red_there))}, "mended")
+    lab.wait(lambda: not family.says(family.red, own(family.blue_there)[0]), "refused again")
 
 
 def test_ways_to_siblings_outlive_the_agent_and_go_with_sibling_and_tunnel(lab: BackboneLab, hosts: list[Host]) -> None:
@@ -716,10 +637,10 @@ def test_ways_to_siblings_outlive_the_agent_and_go_with_sibling_and_tunnel(lab: 
     Internet, private ones not at all. A sibling is deleted: its ways go.
     """
     here, _, there = hosts
-    family = _Family(lab, here, there)
+    family = Family(lab, here, there)
     space = namespace_of(here.prefix, family.blue.uid)
     with ExitStack() as stack:
-        load = [stack.enter_context(Requests(space, address)) for address in _own(family.blue_there)[:2]]
+        load = [stack.enter_context(Requests(space, address)) for address in own(family.blue_there)[:2]]
         for host in (here, there):
             host.kill_agent()
             host.start_agent()
@@ -730,12 +651,63 @@ def test_ways_to_siblings_outlive_the_agent_and_go_with_sibling_and_tunnel(lab: 
     rules = "table inet cut { chain c { type filter hook forward priority 0; udp dport 4790 drop; }; }"
     process.run(netns.command(lab.core, "nft", rules))
     try:
-        lab.wait(lambda: not _siblings(here), "the ways go with the tunnel")
-        private4, private6, external4, external6 = _own(family.blue_there)
+        lab.wait(lambda: not siblings(here), "the ways go with the tunnel")
+        private4, private6, external4, external6 = own(family.blue_there)
         assert [family.page(a) for a in (external4, external6)] == [family.blue_there.name] * 2
         assert [family.says(family.blue, a, 80) for a in (private4, private6)] == ["", ""]
     finally:
         process.run(netns.command(lab.core, "nft", "delete table inet cut"))
     family.wait_until_joined()
     there.give(family.red_there, removed=tokens(family.blue_there), drain_s=0.0)
-    lab.wait(lambda: _siblings(here) == {str(a) for a in _own(family.red_there)}, "its ways go with the sibling")
+    lab.wait(lambda: siblings(here) == {str(a) for a in own(family.red_there)}, "its ways go with the sibling")
+
+
+def test_addresses_in_subnets_are_reached_by_the_own_network_alone(lab: BackboneLab, hosts: list[Host]) -> None:
+    """Two networks with the same subnets, which overlap what hosts and routers have themselves. Inside a network they
+    answer, at this host and at another, in both families, and ask from their addresses there. The host finds no way to
+    them, and neither does the other network, with its word forged to both hosts. What is sent from such an address to
+    anybody else goes nowhere. Each gets through once its rule is taken out.
+    """
+    here, _, there = hosts
+    vpc = VpcFamily(lab, here, there)
+    for asked in (vpc.near, vpc.far):
+        for version in (4, 6):
+            address = inside(asked, version)
+            assert vpc.says(vpc.blue, address) == [asked.name, str(inside(vpc.blue, version))]
+            assert vpc.says(vpc.red, address) == []
+            (way,) = ip.query("route", "get", str(address), netns=here.router)
+            assert way["dev"] == "core", "the host's own traffic goes where it went"
+    (eth0,) = ip.query("address", "show", "dev", "eth0", netns=namespace_of(here.prefix, vpc.blue.uid))
+    assert eth0["addr_info"][0]["local"] == str(inside(vpc.blue, 4))
+    for version in (4, 6):
+        lab.wait(lambda v=version: vpc.longest(vpc.far, v) == lab.rules.mtu, "it hears what a tunnel takes")  # type: ignore[misc]
+    for alone, family in ((vpc.four, "inet"), (vpc.six, "inet6")):
+        space = namespace_of(there.prefix, alone.uid)
+        rows = [
+            a for row in ip.query("address", "show", netns=space) if row["ifname"] != "lo" for a in row["addr_info"]
+        ]
+        assert rows and {a["family"] for a in rows} == {family}, "no address of the other one, not even of the link"
+    ip.batch([f"route del {inside(vpc.near, 4)} table {VPC_TABLE}"], netns=here.router)
+    lab.wait(lambda: vpc.says(vpc.blue, inside(vpc.near, 4)), "a way that somebody took away is back")
+    for host in (here, there):
+        host.kill_agent()
+    try:
+        firewall = ("inet", f"anypop_{here.prefix}")
+        for asked in (vpc.near, vpc.far):
+            for version in (4, 6):
+                forged = ("{", f"{device_group_of(vpc.red.domain):#x}", ".", str(inside(asked, version)), "}")
+                command = ("nft", "add", "element", *firewall, f"vpc{version}", *forged)
+                process.run(netns.command(here.router, *command))
+                guard_nft(here, "add", "element", f"siblings{version}", *forged)
+                assert vpc.says(vpc.red, inside(asked, version)) == []
+        assert not vpc.leaks() and not vpc.intrudes(vpc.near, here) and not vpc.intrudes(vpc.far, there)
+        for chain in ("leaving", "arriving"):
+            process.run(netns.command(here.router, "nft", "flush", "chain", *firewall, chain))
+        guard_nft(there, "flush", "chain", "coming")
+        guard_nft(there, "add", "rule", "coming", "meta", "mark", "set", f"{SIBLING_MARK:#x}")
+        lab.wait(vpc.leaks, "it gets out without the rule")
+        lab.wait(lambda: vpc.intrudes(vpc.near, here) and vpc.intrudes(vpc.far, there), "and in without the others")
+    finally:
+        for host in (here, there):
+            host.start_agent()
+    lab.wait(lambda: not vpc.leaks(), "refused again")

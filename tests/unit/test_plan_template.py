@@ -1,7 +1,7 @@
 """Templates: what makes a process another one, and what changes under it while it runs."""
 
 from dataclasses import fields, replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from anypop.model.confinement import Security
 from anypop.model.names import StackId, WorkloadId
+from anypop.model.subnets import Vpc
 from anypop.model.surroundings import HostAlias, Login, Resolving, Surroundings
 from anypop.model.volume import Claim, Mount
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Target, Workload
@@ -66,6 +67,8 @@ MADE_FROM: dict[str, Any] = {
     "external": False,
     "network": "blue",
     "restarts": 1,
+    "families": (6,),
+    "vpc": Vpc(subnets=(IPv4Network("10.0.0.0/8"),)),
 }
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),
@@ -125,6 +128,11 @@ def test_how_names_are_resolved_is_part_of_a_process_and_who_pulls_its_image_is_
     assert template(around=Surroundings(logins=(login,))) == template(around=Surroundings()) == template()
     asked = Resolving(options=(("ndots", "2"),))
     assert template(around=Surroundings(resolving=asked)) != template()
+
+
+def test_where_others_of_the_network_may_be_is_in_no_process() -> None:
+    """A subnet that a network gets starts nothing anew."""
+    assert template(vpc=Vpc(reach=(IPv4Network("10.0.0.0/8"),), named=("db", ""))) == template()
 
 
 def test_without_an_anycast_address_its_families_are_nothing() -> None:

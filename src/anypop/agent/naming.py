@@ -68,6 +68,13 @@ SIBLING_MARK, SIBLING_PREFERENCE = 0xFF00_0000, 64
 there.
 """
 
+VPC_TABLE, VPC_PREFERENCE = 158_505, 56
+"""How instances here are reached at their addresses in subnets of their stacks' networks: the routing table with a way
+to each, and the preference of the rules that lead there: what goes between two instances of one network (with the mark
+of siblings), and what comes by the tunnel. Nothing else ever looks into it, so whatever ranges tenants choose, the
+host's own routes are not changed by it.
+"""
+
 AWAY_TABLE, AWAY_PREFERENCE, AWAY_MARK = 158_504, 65, 0xFE00_0000
 """How flows leave by a dial: the routing table with a way for each address, the preference of the rule that leads there
 (behind those of the tunnels: what came by one never leaves by a dial), and the mark, the last but one of the drains'.

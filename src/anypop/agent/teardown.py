@@ -29,6 +29,7 @@ from anypop.agent.act.network import (
     probe_ways,
     rtnl,
     tunnel,
+    vpc_ways,
 )
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.bfd import orphans
@@ -72,6 +73,7 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
             Path(own_files_of(prefix, "")).parent.rmdir()
         with _tell(troubles):
             tunnel.remove(net)
+            vpc_ways.remove(net)
         with _tell(troubles):
             nftables.delete_tunnels_tables(prefix)
         with _tell(troubles):

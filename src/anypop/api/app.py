@@ -45,6 +45,7 @@ from anypop.api import (
     signing_in,
     stacks,
     streams,
+    subnets,
     timelines,
     usage,
     users,
@@ -61,7 +62,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, oidc, accounts, users, invitations,
-        stacks, workloads, logs, metrics, images, network_policies, networks,
+        stacks, workloads, logs, metrics, images, network_policies, networks, subnets,
         prices, usage, plans, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities, probes,
         predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,

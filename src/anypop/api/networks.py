@@ -4,6 +4,7 @@ In: requests of the Workload API; a network is sent bare. Out: networks, wrapped
 of each workload; hosts keep networks apart as they keep stacks apart.
 """
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
@@ -16,14 +17,14 @@ from anypop.api.errors import Code
 from anypop.api.models import networks as models
 from anypop.api.models.networks import NetworkAnswer, NetworkBody, NetworkPage
 from anypop.control import networks
-from anypop.model.errors import Invalid, Problem
+from anypop.model.errors import Invalid
 from anypop.model.stack_network import StackNetwork
 
 router = APIRouter(prefix="/ipam/v1/stacks/{stack_id}/networks", tags=["networks"])
 
 NetworkId = Annotated[str, Path(description="id or slug")]
 Body = Annotated[NetworkBody, Depends(JsonBody(NetworkBody))]
-FAMILIES = ("IPv4", "IPv6")
+FAMILIES = {4: "IPv4", 6: "IPv6"}
 
 
 @router.get("")
@@ -42,19 +43,22 @@ async def create_stack_network(stack: CallerStack, platform: PlatformDep, body: 
     The body is the network itself, not wrapped. Instances of a workload whose interface names it reach each other's
     private addresses, in all PoPs, and nobody else's of the stack.
     """
-    _check(body)
     if not body.name and not body.slug:
         raise Invalid.one("name", "is required (or slug)")
     identity, metadata = networks.new_id(), body.metadata
-    made = networks.create(
-        stack.id,
-        identity,
+    root4, root6 = _roots(body)
+    made = StackNetwork(
+        id=identity,
+        stack_id=stack.id,
         name=body.name or "",
         slug=body.slug or "",
         labels=networks.words(metadata.labels if metadata else None) or (),
         annotations=networks.words(metadata.annotations if metadata else None) or (),
+        root4=root4,
+        root6=root6,
+        families=_families(body) or tuple(FAMILIES),
     )
-    state = await platform.core.change(made)
+    state = await platform.core.change(networks.create(stack.id, made))
     return {"network": shown(state.networks[identity])}
 
 
@@ -66,16 +70,16 @@ async def get_stack_network(network_id: NetworkId, stack: CallerStack, platform:
 
 
 @router.patch("/{network_id}")
-@answers(NetworkAnswer)
+@answers(NetworkAnswer, Code.FAILED_PRECONDITION)
 async def change_stack_network(
     network_id: NetworkId, stack: CallerStack, platform: PlatformDep, body: Body
 ) -> dict[str, Any]:
-    """Change a network's name, labels or annotations.
+    """Change a network's name, labels or annotations, and, while no workload is in it, its own subnets.
 
     The body is not wrapped. What changes nothing is no new version.
     """
-    _check(body)
     metadata = body.metadata
+    root4, root6 = _roots(body)
     step = networks.change(
         stack.id,
         network_id,
@@ -83,6 +87,9 @@ async def change_stack_network(
         slug=body.slug,
         labels=networks.words(metadata.labels if metadata else None),
         annotations=networks.words(metadata.annotations if metadata else None),
+        root4=root4,
+        root6=root6,
+        families=_families(body),
         since=stack.created_at,
     )
     state = await platform.core.change(step)
@@ -97,9 +104,15 @@ async def delete_stack_network(network_id: NetworkId, stack: CallerStack, platfo
     return Response(status_code=204)
 
 
-def _check(body: NetworkBody) -> None:
-    if body.ip_families and set(body.ip_families) != {*FAMILIES}:
-        raise Invalid([Problem(path="ipFamilies", message="instances have both families: leave it out, or say both")])
+def _families(body: NetworkBody) -> tuple[int, ...] | None:
+    return tuple(v for v in FAMILIES if FAMILIES[v] in body.ip_families) if body.ip_families else None
+
+
+def _roots(body: NetworkBody) -> tuple[IPv4Network | None, IPv6Network | None]:
+    return (
+        IPv4Network(body.root_subnet) if body.root_subnet else None,
+        IPv6Network(body.ipv6_subnet) if body.ipv6_subnet else None,
+    )
 
 
 def shown(network: StackNetwork) -> dict[str, Any]:
@@ -117,6 +130,7 @@ def shown(network: StackNetwork) -> dict[str, Any]:
         "name": network.name,
         "slug": network.slug,
         "metadata": shapes.filled(metadata),
-        "ipFamilies": [*FAMILIES],
+        **{name: str(root) for name, root in networks.roots(network).items()},
+        "ipFamilies": [FAMILIES[version] for version in network.families],
         "virtualNetworkIdentifier": network.number,
     }

@@ -160,7 +160,7 @@ def instances(found: Sequence[Data], *, title: str = "") -> Table:
             text(i.get("name")),
             city_code(i),
             phase("DRAINED" if i.get("reason") == Reason.DRAINED else i.get("phase")),
-            text(i.get("ipAddress")),
+            text(i.get("ipAddress") or i.get("ipv6Address")),
             text(i.get("externalIpAddress")),
             text(i.get("externalIpv6Address")),
             moment(i.get("startedAt")),

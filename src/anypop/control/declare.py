@@ -15,11 +15,11 @@ from typing import Any
 
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter, Look
-from anypop.control.networks import check_network
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.restarts import restarts_beside
 from anypop.control.rolling import begun, refuse_beside_waves, with_revision, with_rules
 from anypop.control.state import Declaration, Revision, State
+from anypop.control.subnets import resolved
 from anypop.model.announce import Scope, ScopeRule
 from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid
@@ -28,6 +28,7 @@ from anypop.model.table import with_entries
 from anypop.model.volume import Claim
 from anypop.model.workload import Workload
 from anypop.plan.claims import changed_badly
+from anypop.plan.declare import unfilled
 from anypop.plan.fields import LOCAL_ONLY
 from anypop.plan.parse import Parsed, Secret, parse
 from anypop.plan.template import template_of
@@ -147,9 +148,10 @@ def _same_processes(one: Workload, other: Workload) -> bool:
 
 
 def _revision(made: Parsed, state: State, number: int, now: float, *, restarts: int = 0) -> Revision:
-    """Raises `Invalid` where its network is not there."""
-    check_network(state, made.workload)
-    workload = replace(made.workload, revision=number, restarts=restarts)
+    """Raises `Invalid` where its network, or a subnet of it, is not there."""
+    workload = replace(resolved(state, made.workload), revision=number, restarts=restarts)
+    if workload.families != made.workload.families and (lost := unfilled(workload, made.document)):
+        raise Invalid(lost)
     workload = replace(workload, template=template_of(workload, state.template_key))
     return Revision(workload=workload, document=made.document, secrets=_sorted(made.secrets), created_at=now)
 

@@ -12,6 +12,7 @@ from itertools import combinations
 
 from anypop.control.core import Alter
 from anypop.control.ground import StateGround
+from anypop.control.in_network import check_platform
 from anypop.control.refusals import Precondition
 from anypop.control.state import State
 from anypop.model import confinement, resolver_check
@@ -21,6 +22,7 @@ from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Host, Network, Pop, UpstreamKind
 from anypop.model.session_check import cache_problems, session_problems
+from anypop.model.subnets import MOST_HOSTS
 from anypop.plan.announcements import told_of
 from anypop.plan.sites import Sites
 from anypop.routing.tenant_communities import is_listable
@@ -43,8 +45,11 @@ def change_network(wanted: Network, *, darken: bool = False) -> Alter:
         raise Invalid(problems)
 
     def alter(state: State, now: float) -> State:
-        if wanted == state.network:
+        numbered = wanted.numbered(state.network)
+        if numbered == state.network.numbered(state.network):
             return state
+        _refuse_other_numbers(state.network, numbered)
+        check_platform(state, numbered)
         hosts = {host.name for _, host in wanted.hosts()}
         gone = {host.name for _, host in state.network.hosts()} - hosts
         used = {name: len(state.incarnations_on(name)) + len(state.tombstones_on(name)) for name in sorted(gone)}
@@ -57,9 +62,29 @@ def change_network(wanted: Network, *, darken: bool = False) -> Alter:
             )
         if state.network.backbone is not None and wanted.backbone is None and not darken:
             _refuse_darkness(state, wanted)
-        return replace(state, network=wanted)
+        return replace(state, network=numbered)
 
     return alter
+
+
+def _refuse_other_numbers(before: Network, wanted: Network) -> None:
+    """Raises `Invalid` where two hosts would have one number, or a host that stays another one than it had, and its
+    instances other addresses.
+    """
+    had, count = before.numbers(), Counter(wanted.numbers().values())
+    if twice := sorted(number for number, hosts in count.items() if hosts > 1):
+        raise Invalid.one("pops", f"two hosts have the number {twice[0]}; leave number out of one")
+    found = [
+        Problem(
+            path=f"pops[{index}].hosts[{place}].number",
+            message=f"cannot be changed while {host.name} is in the network (it is {had[host.name]})",
+        )
+        for index, pop in enumerate(wanted.pops)
+        for place, host in enumerate(pop.hosts)
+        if had.get(host.name, host.number) != host.number
+    ]
+    if found:
+        raise Invalid(found)
 
 
 def _refuse_darkness(state: State, wanted: Network) -> None:
@@ -160,6 +185,8 @@ def _host(path: str, host: Host, names: set[str], *, told: bool) -> Iterator[Pro
     if host.name in names and not told:
         yield Problem(path=f"{path}.name", message=f"{host.name} is there already")
     names.add(host.name)
+    if host.number is not None and not 0 <= host.number < MOST_HOSTS:
+        yield Problem(path=f"{path}.number", message=f"must be 0 to {MOST_HOSTS - 1}")
     upstreams = Counter(upstream.name for upstream in host.upstreams)
     for number, upstream in enumerate(host.upstreams):
         if upstreams[upstream.name] > 1:

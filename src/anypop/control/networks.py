@@ -7,10 +7,13 @@ Every stack has the network `default`; it is stored once somebody has changed it
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 
+from anypop.control.in_network import check, with_network
 from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.state import State
-from anypop.model.errors import Invalid
+from anypop.model.announce import Prefix
+from anypop.model.errors import Invalid, Problem
 from anypop.model.names import StackId, is_slug, slug_of
 from anypop.model.stack_network import DEFAULT_NETWORK, StackNetwork
 from anypop.model.table import with_entries, without_keys
@@ -27,23 +30,24 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def create(stack_id: StackId, identity: str, *, name: str, slug: str, labels: Words, annotations: Words) -> Alter:
-    """Add a network. The step raises `Invalid`, `Exists`, and `Precondition` where the stack has too many."""
+def create(stack_id: StackId, made: StackNetwork) -> Alter:
+    """Add a network; without a slug its name makes one. The step raises `Invalid`, `Exists`, and `Precondition` where
+    the stack has too many.
+    """
 
     def alter(state: State, now: float) -> State:
-        called = slug or slug_of(name)
+        called = made.slug or slug_of(made.name)
         if not is_slug(called):
-            raise Invalid.one("name", f"no slug can be made of {name[:80]!r}; give a slug")
+            raise Invalid.one("name", f"no slug can be made of {made.name[:80]!r}; give a slug")
         mine = in_stack(state, stack_id)
         if any(n.slug == called for n in mine):
             raise Exists(f"network with slug {called} already exists on stack")
         if len(mine) >= MOST_NETWORKS:
             raise Precondition(f"a stack may have {MOST_NETWORKS} networks")
-        made = StackNetwork(
-            id=identity, stack_id=stack_id, slug=called, name=name or called, labels=labels, annotations=annotations,
-            created_at=now,
-        )  # fmt: skip
-        return replace(state, networks=with_entries(state.networks, {identity: made}))
+        _refuse_other_family(made)
+        check(state.network, roots(made))
+        whole = replace(made, slug=called, name=made.name or called, created_at=now)
+        return replace(state, networks=with_entries(state.networks, {whole.id: whole}))
 
     return alter
 
@@ -56,10 +60,14 @@ def change(
     slug: str | None,
     labels: Words | None,
     annotations: Words | None,
+    root4: IPv4Network | None,
+    root6: IPv6Network | None,
+    families: tuple[int, ...] | None,
     since: float,
 ) -> Alter:
-    """Change a network's name or labels; what is None stays. What changes nothing is no new version. The step raises
-    `NotFound`, and `Invalid` for another slug.
+    """Change a network's name, labels or own subnets; what is None stays. What changes nothing is no new version. The
+    step raises `NotFound`, `Invalid` for another slug, and `Precondition` for other own subnets while instances are in
+    it: each keeps its addresses.
     """
 
     def alter(state: State, now: float) -> State:
@@ -71,11 +79,21 @@ def change(
             name=name or there.name,
             labels=labels if labels is not None else there.labels,
             annotations=annotations if annotations is not None else there.annotations,
+            root4=root4 or there.root4,
+            root6=root6 or there.root6,
+            families=families or there.families,
         )
         if made == there:
             return state
-        made = replace(made, version=there.version + 1, updated_at=now)
-        return replace(state, networks=with_entries(state.networks, {there.id: made}))
+        _refuse_other_family(made)
+        if (made.roots, made.families) != (there.roots, there.families):
+            if held := users(state, there):
+                raise Precondition(
+                    f"subnet and families of network {there.slug} cannot be changed: {', '.join(held)} use it"
+                )
+            changed = {path: prefix for path, prefix in roots(made).items() if prefix not in there.roots}
+            check(state.network, changed)
+        return with_network(state, replace(made, version=there.version + 1, updated_at=now))
 
     return alter
 
@@ -87,12 +105,35 @@ def delete(stack_id: StackId, ref: str) -> Alter:
         there = of(state, stack_id, ref)
         if there.slug == DEFAULT_NETWORK:
             raise Precondition("every stack has the network default: it cannot be deleted")
-        held = [d.workload.slug for d in state.in_stack(stack_id) if _uses(state, d.workload, there.slug)]
-        if held:
+        if held := users(state, there):
             raise Precondition(f"network {there.slug} is in use by {', '.join(held)}")
         return replace(state, networks=without_keys(state.networks, [there.id]))
 
     return alter
+
+
+def _refuse_other_family(network: StackNetwork) -> None:
+    """Raises `Invalid` where it has a subnet of a family that its instances have not."""
+    others = [*roots(network).items(), *(("ipFamilies", subnet.prefix) for subnet in network.subnets)]
+    wrong = [
+        Problem(path=path, message=f"{prefix} is IPv{prefix.version}, and the network has no IPv{prefix.version}")
+        for path, prefix in others
+        if prefix.version not in network.families
+    ]
+    if wrong:
+        raise Invalid(wrong)
+
+
+def users(state: State, network: StackNetwork) -> list[str]:
+    """The workloads that are in a network, or may be by a rollback, by slug."""
+    declared = state.in_stack(network.stack_id)
+    return [d.workload.slug for d in declared if _uses(state, d.workload, network.slug)]
+
+
+def roots(network: StackNetwork) -> dict[str, Prefix]:
+    """A network's own subnets, by the API's names."""
+    found = {"rootSubnet": network.root4, "ipv6Subnet": network.root6}
+    return {name: root for name, root in found.items() if root is not None}
 
 
 def _uses(state: State, workload: Workload, slug: str) -> bool:
@@ -121,14 +162,16 @@ def of(state: State, stack_id: StackId, ref: str, *, since: float = 0.0) -> Stac
     return found
 
 
-def check_network(state: State, workload: Workload) -> None:
-    """Raises `Invalid` where a workload is to be in a network that its stack has not."""
-    names = [n.slug for n in in_stack(state, workload.stack_id)]
-    if workload.network not in names:
+def check_network(state: State, workload: Workload) -> StackNetwork:
+    """The network that a workload is to be in. Raises `Invalid` where its stack has not got it."""
+    there = {n.slug: n for n in in_stack(state, workload.stack_id)}
+    names = list(there)
+    if workload.network not in there:
         raise Invalid.one(
             "spec.networkInterfaces[0].network",
             f"there is no network {workload.network} on stack; there are {', '.join(names)}",
         )
+    return there[workload.network]
 
 
 def words(given: Mapping[str, str] | None) -> Words | None:

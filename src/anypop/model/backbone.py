@@ -31,7 +31,8 @@ class BackboneRules:
 class BackbonePeer:
     """Another host. `router_id` is unique in our AS, so it numbers the peer in the kernel too; `address`: its end of
     the tunnels; `distance_km`: 0 in the same PoP. `external*`, `private*`: the prefixes of its instances' own addresses
-    and of the links to them (None: an older control has not told them).
+    and of the links to them (None: an older control has not told them). `number`: says which part it has of the subnets
+    of stacks' networks.
     """
 
     host: HostName
@@ -43,6 +44,7 @@ class BackbonePeer:
     external6: IPv6Network
     private4: IPv4Network | None = None
     private6: IPv6Network | None = None
+    number: int | None = None
 
     def own(self) -> tuple[Prefix, ...]:
         """All prefixes in which nobody but it has instances' addresses."""

@@ -4,9 +4,10 @@ An operator writes this as YAML (`network_from` reads it); the lab writes one fo
 written without `hosts`: what is the host's then stands in the PoP itself, and the host is called like its city.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
+from itertools import count
 from typing import Any
 
 from anypop.model.announce import Prefix, PrefixPolicy
@@ -90,7 +91,9 @@ class Host:
 
     `capacity`: the operator's own figure; without one the host's agent tells what the machine has, less a reserve.
     `backbone_address`: its end of the tunnels to other hosts; None: the first address of `external4`, which no instance
-    gets. `resolvers`: see `Network`, of this host alone.
+    gets. `resolvers`: see `Network`, of this host alone. `number`: one of a kind, and as long as the host is in the
+    network; it says which part of the subnets of stacks' networks the host has. None: the lowest that is free
+    (`Network.numbers`).
     """
 
     name: HostName
@@ -103,6 +106,7 @@ class Host:
     capacity: Capacity | None = None
     backbone_address: IPv4Address | None = None
     resolvers: tuple[IPv4Address | IPv6Address, ...] | None = None
+    number: int | None = None
 
     @property
     def tunnel_address(self) -> IPv4Address:
@@ -183,6 +187,41 @@ class Network:
 
     def host(self, name: HostName) -> Host | None:
         return next((host for _, host in self.hosts() if host.name == name), None)
+
+    def numbers(self) -> dict[HostName, int]:
+        """Of every host: its own, or in the order of the document the lowest that is free."""
+        hosts = [host for _, host in self.hosts()]
+        taken = {host.number for host in hosts if host.number is not None}
+        free = (number for number in count() if number not in taken)
+        return {host.name: host.number if host.number is not None else next(free) for host in hosts}
+
+    def numbered(self, before: "Network") -> "Network":
+        """With a number for each host: its own, the one that it had before, or one that is free. A host that is new
+        and has that of another one, from which it was copied perhaps, gets one that is free.
+        """
+        had, names = before.numbers(), {host.name for _, host in self.hosts()}
+        stay = {number for name, number in had.items() if name in names}
+        first = self._with(
+            {
+                host.name: None if host.name not in had and host.number in stay else host.number
+                for _, host in self.hosts()
+            }
+        )
+        given = {host.number for _, host in first.hosts() if host.number is not None}
+        kept = {
+            host.name: number
+            for _, host in first.hosts()
+            if host.number is None and (number := had.get(host.name)) is not None and number not in given
+        }
+        second = first._with(kept)
+        return second._with(second.numbers())
+
+    def _with(self, numbers: Mapping[HostName, int | None]) -> "Network":
+        def numbered(host: Host) -> Host:
+            number = numbers.get(host.name, host.number)
+            return host if number == host.number else replace(host, number=number)
+
+        return replace(self, pops=tuple(replace(pop, hosts=tuple(map(numbered, pop.hosts))) for pop in self.pops))
 
     def ours(self) -> tuple[Prefix, ...]:
         """All that is ours, in as few prefixes as can say it: what no neighbour may tell us, nor a part of it."""

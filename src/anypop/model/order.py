@@ -28,20 +28,30 @@ from anypop.model.workload import Container, Workload
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkAddress:
     """One family of a link: a /31 (or /127) with the router's end `gateway`, and the public address that is the
-    instance's own (None: its workload asks for none).
+    instance's own (None: its workload asks for none). `vpc`: its address in a subnet of its network, by which others of
+    the network know it, where there is one.
     """
 
     private: Address
     gateway: Address
     external: Address | None
+    vpc: Address | None = None
+
+    @property
+    def known(self) -> Address:
+        """By which others of its network know it."""
+        return self.vpc or self.private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceLink:
-    """One interface of an instance. `addresses`: one for each family, IPv4 first."""
+    """One interface of an instance. `addresses`: one for each family, IPv4 first. `reach`: all subnets of its network,
+    in which instances elsewhere may be.
+    """
 
     network: str = DEFAULT_NETWORK
     addresses: tuple[LinkAddress, ...]
+    reach: tuple[Prefix, ...] = ()
 
     def of(self, version: int) -> LinkAddress | None:
         return next((a for a in self.addresses if a.private.version == version), None)

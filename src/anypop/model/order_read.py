@@ -9,7 +9,7 @@ test holds this equal to the codec for every field.
 import json
 from dataclasses import fields, replace
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
@@ -94,10 +94,12 @@ class OrderReader:
                                     private=address_of(a["private"]),
                                     gateway=address_of(a["gateway"]),
                                     external=None if a["external"] is None else address_of(a["external"]),
+                                    vpc=None if a["vpc"] is None else address_of(a["vpc"]),
                                 )
                                 for a in link["addresses"]
                             ]
                         ),
+                        reach=tuple(map(ip_network, link["reach"])),
                     )
                     for link in links
                 ]

@@ -70,9 +70,11 @@ class OrderWriter:
             f'{{"network":{text_of(link.network)},"addresses":['
             + ",".join(
                 f'{{"private":"{address(a.private)}",'
-                f'"gateway":"{address(a.gateway)}","external":{_optional(a.external)}}}'
+                f'"gateway":"{address(a.gateway)}","external":{_optional(a.external)},"vpc":{_optional(a.vpc)}}}'
                 for a in link.addresses
             )
+            + '],"reach":['
+            + ",".join([f'"{prefix}"' for prefix in link.reach])
             + "]}"
             for link in one.links
         )

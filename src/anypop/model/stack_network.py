@@ -7,7 +7,9 @@ In: made by `control.networks`. Every stack has `default`. Pure and frozen.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
+from anypop.model.announce import Prefix
 from anypop.model.names import StackId
 
 DEFAULT_NETWORK = "default"
@@ -16,8 +18,25 @@ NETWORK_LABEL = "ipam.platform.stackpath.net/network-slug"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """A declared subnet of a network, which interfaces name. Times: epoch seconds."""
+
+    id: str
+    slug: str
+    name: str
+    prefix: Prefix
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    version: int = 1
+    created_at: float = 0.0
+    updated_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackNetwork:
-    """A declared network. Times: epoch seconds."""
+    """A declared network. `root4`, `root6`: where instances have their addresses whose interface names no subnet; None:
+    they have none but those of their links. `families`: of the addresses of its instances. Times: epoch seconds.
+    """
 
     id: str
     stack_id: StackId
@@ -28,6 +47,19 @@ class StackNetwork:
     version: int = 1
     created_at: float = 0.0
     updated_at: float | None = None
+    root4: IPv4Network | None = None
+    root6: IPv6Network | None = None
+    subnets: tuple[Subnet, ...] = ()
+    families: tuple[int, ...] = (4, 6)
+
+    @property
+    def roots(self) -> tuple[Prefix, ...]:
+        return tuple(root for root in (self.root4, self.root6) if root is not None)
+
+    @property
+    def reach(self) -> tuple[Prefix, ...]:
+        """Everywhere that its instances may have addresses, each once."""
+        return tuple(dict.fromkeys((*self.roots, *(subnet.prefix for subnet in self.subnets))))
 
     @property
     def number(self) -> int:

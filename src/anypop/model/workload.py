@@ -7,6 +7,7 @@ from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
 from anypop.model.scaling import Scale
 from anypop.model.stack_network import DEFAULT_NETWORK
+from anypop.model.subnets import NO_VPC, Vpc
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import Claim, Mount
 
@@ -138,7 +139,9 @@ class Workload:
     `volumes`: what every instance keeps. `init`: containers that end, one after the other, before the others begin.
     `grace_s`: how long a process may take to end (None: not declared). `shared_processes`: its containers see each
     other's processes. `external`: each instance has public addresses of its own. `network`: of its
-    stack, by slug. `restarts`: how often all its instances were to be made anew although nothing else changed.
+    stack, by slug; `vpc`: its subnets there; `families`: of its instances' own
+    addresses. `restarts`: how often all its instances were to be made anew although
+    nothing else changed.
     """
 
     id: WorkloadId
@@ -165,3 +168,5 @@ class Workload:
     external: bool = True
     network: str = DEFAULT_NETWORK
     restarts: int = 0
+    vpc: Vpc = NO_VPC
+    families: tuple[int, ...] = (4, 6)

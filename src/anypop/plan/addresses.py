@@ -8,15 +8,16 @@ never its broadcast address). Nothing is stored beside the numbers, so nothing c
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from anypop.model.announce import Prefix
+from anypop.model.announce import Address, Prefix
 from anypop.model.network import Host
 from anypop.model.order import LinkAddress
+from anypop.model.subnets import Vpc, address_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
     """One host's prefixes as integers: `places` slots fit into its external prefixes, `links` incarnations into its
-    private ones.
+    private ones. `number`: the host's.
     """
 
     private4: int
@@ -25,9 +26,10 @@ class Numbering:
     external6: int
     places: int
     links: int
+    number: int = 0
 
     @classmethod
-    def of(cls, host: Host) -> "Numbering":
+    def of(cls, host: Host, number: int = 0) -> "Numbering":
         return cls(
             private4=int(host.private4.network_address),
             private6=int(host.private6.network_address),
@@ -35,6 +37,7 @@ class Numbering:
             external6=int(host.external6.network_address),
             places=max(0, min(hosts(host.external4), hosts(host.external6))),
             links=max(0, min(host.private4.num_addresses // 2, host.private6.num_addresses // 2)),
+            number=number,
         )
 
     def addresses(self, index: int, link: int) -> tuple[LinkAddress, LinkAddress]:
@@ -50,6 +53,11 @@ class Numbering:
                 gateway=IPv6Address(six), private=IPv6Address(six + 1), external=IPv6Address(self.external6 + 1 + index)
             ),
         )
+
+    def in_subnets(self, vpc: Vpc, link: int) -> dict[int, Address]:
+        """An incarnation's addresses in the subnets of its network, by family."""
+        found = ((subnet.version, address_in(subnet, self.number, link)) for subnet in vpc.subnets)
+        return {version: address for version, address in found if address is not None}
 
 
 def hosts(prefix: Prefix) -> int:

@@ -47,14 +47,14 @@ def order_of(prefix: Prefix) -> tuple[int, Prefix]:
 
 
 def own(
-    pop: Pop, host: Host, indexes: Iterable[int], drains: Iterable[Drain] = (), *, tunnels: bool
+    pop: Pop, host: Host, places: Iterable[tuple[int, int]], drains: Iterable[Drain] = (), *, tunnels: bool
 ) -> Iterator[Announcement]:
-    """A host's own external prefixes; towards an edge router the external addresses in use, one by one. `indexes`:
-    those in use. `tunnels`: there is a backbone, so its end of the tunnels is in use as well. `drains`: of the PoP.
-    Those of an upstream hold for them too, while another session tells them; nobody else can answer for them, so no
-    other drain takes them.
+    """A host's own external prefixes; towards an edge router the external addresses in use, one by one. `places`:
+    those in use, by family and index. `tunnels`: there is a backbone, so its end of the tunnels is in use as well.
+    `drains`: of the PoP. Those of an upstream hold for them too, while another session tells them; nobody else can
+    answer for them, so no other drain takes them.
     """
-    used = sorted(set(indexes))
+    used = sorted(set(places))
     gone = [d for d in drains if d.active and d.kind is DrainKind.UPSTREAM]
     for whole in (host.external4, host.external6):
         ways = [u for u in host.upstreams if u.has_session(whole.version)]
@@ -67,7 +67,7 @@ def own(
                 continue
             if tunnels and host.tunnel_address in whole:
                 yield Announcement(prefix=ip_network(host.tunnel_address), upstream=upstream.name, scope=Scope())
-            for index in used:
+            for index in (index for version, index in used if version == whole.version):
                 yield Announcement(prefix=ip_network(whole[1 + index]), upstream=upstream.name, scope=Scope())
 
 

@@ -18,6 +18,7 @@ def backbones(network: Network) -> dict[HostName, Backbone]:
     rules = network.backbone
     if rules is None:
         return {}
+    numbers = network.numbers()
     sites = [*network.hosts()]
     between = {
         (a.city, b.city): _distance(a.city, b.city) for n, a in enumerate(network.pops) for b in network.pops[n:]
@@ -32,7 +33,7 @@ def backbones(network: Network) -> dict[HostName, Backbone]:
             rules=rules,
             address=host.tunnel_address,
             peers=tuple(
-                _peer(there, other, between[pop.city, there.city])
+                _peer(there, other, between[pop.city, there.city], numbers[other.name])
                 for there, other in nearest[pop.city]
                 if other.name != host.name
             ),
@@ -41,7 +42,7 @@ def backbones(network: Network) -> dict[HostName, Backbone]:
     }
 
 
-def _peer(pop: Pop, host: Host, distance: int) -> BackbonePeer:
+def _peer(pop: Pop, host: Host, distance: int, number: int) -> BackbonePeer:
     return BackbonePeer(
         host=host.name,
         pop=pop.city,
@@ -52,6 +53,7 @@ def _peer(pop: Pop, host: Host, distance: int) -> BackbonePeer:
         external6=host.external6,
         private4=host.private4,
         private6=host.private6,
+        number=number,
     )
 
 

@@ -7,6 +7,7 @@ them). Zero counts as absent, as in protobuf's JSON.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from anypop.model.errors import Problem
 from anypop.model.names import CityCode, HostName, InstanceName
@@ -14,6 +15,7 @@ from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddr
 from anypop.model.plan import Incarnation
 from anypop.model.scaling import Scale
 from anypop.model.stack_network import DEFAULT_NETWORK
+from anypop.model.subnets import NO_VPC, Vpc
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
 from anypop.plan import life, schema, target_schema
 from anypop.plan.claims import mounts
@@ -99,6 +101,13 @@ def dual_stack(body: schema.WorkloadBody) -> bool:
     return any("IPv6" in (i.ip_families or ()) for i in body.spec.network_interfaces or ())
 
 
+def families(body: schema.WorkloadBody) -> tuple[int, ...]:
+    """Of instances' own addresses, as far as the workload says it: IPv6 alone, or both. That there is IPv4 alone its
+    network says, since a client that says nothing reads IPv4 back.
+    """
+    return (6,) if any(i.ip_families == ["IPv6"] for i in body.spec.network_interfaces or ()) else (4, 6)
+
+
 def has_external(body: schema.WorkloadBody) -> bool:
     """Whether instances have public addresses: unless their interface says that they have not."""
     return all(i.enable_one_to_one_nat is not False for i in body.spec.network_interfaces or ())
@@ -107,6 +116,11 @@ def has_external(body: schema.WorkloadBody) -> bool:
 def network(body: schema.WorkloadBody) -> str:
     """That its instances are in, by slug."""
     return next((i.network for i in body.spec.network_interfaces or () if i.network), DEFAULT_NETWORK)
+
+
+def vpc(body: schema.WorkloadBody) -> Vpc:
+    """The subnets that its interface names; which these are is the stack's to say."""
+    return next((Vpc(named=(i.subnet or "", i.ipv6_subnet or "")) for i in body.spec.network_interfaces or ()), NO_VPC)
 
 
 def protocol(text: str) -> Protocol:
@@ -121,6 +135,20 @@ def with_provable_fields(workload: Workload, body: schema.WorkloadBody) -> tuple
     main, problems = _proved("spec.containers", body.spec.containers or {}, workload.containers, workload)
     init, more = _proved("spec.initContainers", body.spec.init_containers or {}, workload.init, workload)
     return replace(workload, containers=main, init=init), [*problems, *more]
+
+
+def unfilled(workload: Workload, document: Mapping[str, Any]) -> list[Problem]:
+    """The required variables that no instance could fill, once it is known which addresses instances have."""
+    found = []
+    for kind, all_ in (("containers", workload.containers), ("initContainers", workload.init)):
+        for container in all_:
+            for variable, path in container.env_from_instance:
+                declared = document["spec"][kind][container.name]["env"][variable]["valueFrom"]["instanceFieldRef"]
+                filled = any(value_at(steps_of(path), _specimen(workload, t)) is not None for t in workload.targets)
+                if not filled and not declared.get("optional"):
+                    where = f"spec.{kind}.{container.name}.env.{variable}.valueFrom.instanceFieldRef.fieldPath"
+                    found.append(Problem(path=where, message=f"an instance in this network has nothing at {path}"))
+    return found
 
 
 def _proved(
@@ -154,9 +182,8 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
         links=(
             InstanceLink(
                 network=workload.network,
-                addresses=(
-                    LinkAddress(private=four, gateway=four, external=four),
-                    LinkAddress(private=six, gateway=six, external=six),
+                addresses=tuple(
+                    LinkAddress(private=a, gateway=a, external=a) for a in (four, six) if a.version in workload.families
                 ),
             ),
         ),

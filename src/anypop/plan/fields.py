@@ -61,11 +61,11 @@ def _addresses(order: InstanceOrder) -> dict[str, Any]:
         shown: dict[str, Any] = {"network": link.network}
         for address in link.addresses:
             ip, gateway, _, _ = _KEYS[address.private.version]
-            shown |= {ip: str(address.private), gateway: str(address.gateway)}
+            shown |= {ip: str(address.known), gateway: str(address.gateway)}
         interfaces.append(shown)
     for address in order.links[0].addresses:
         ip, _, external, aliases = _KEYS[address.private.version]
-        found |= {ip: str(address.private)} | ({external: str(address.external)} if address.external else {})
+        found |= {ip: str(address.known)} | ({external: str(address.external)} if address.external else {})
         if also := [str(a) for a in order.anycast if a.version == address.private.version]:
             interfaces[0][aliases] = also
     return found | {"networkInterfaces": interfaces}

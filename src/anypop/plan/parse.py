@@ -76,6 +76,7 @@ def parse(
     problems += [
         *_across(checked, cities),
         *_local_only(checked),
+        *_anycast(checked),
         *refusals(checked, rules),
         *surroundings.refusals(checked),
         *life.refusals(checked),
@@ -105,6 +106,8 @@ def parse(
         volumes=claims.claims(checked),
         external=declare.has_external(checked),
         network=declare.network(checked),
+        vpc=declare.vpc(checked),
+        families=declare.families(checked),
         labels=tuple(sorted(((checked.metadata and checked.metadata.labels) or {}).items())),
         annotations=tuple(sorted(annotations.items())),
         around=surroundings.surroundings_of(checked),
@@ -204,6 +207,13 @@ def _across(body: WorkloadBody, known: Collection[CityCode]) -> Iterator[Problem
         cities = declare.cities(deployments, known)
         if not cities:
             yield Problem(path=f"{path}.selectors", message="no city fits all of them")
+
+
+def _anycast(body: WorkloadBody) -> Iterator[Problem]:
+    annotations = (body.metadata and body.metadata.annotations) or {}
+    if ANYCAST in annotations and declare.families(body) == (6,):
+        message = "an anycast address has IPv4 too: say [IPv4, IPv6], or leave the annotation for it out"
+        yield Problem(path="spec.networkInterfaces[0].ipFamilies", message=message)
 
 
 def _local_only(body: WorkloadBody) -> Iterator[Problem]:

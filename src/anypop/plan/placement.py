@@ -22,7 +22,7 @@ from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
 from anypop.plan.ground import Ground
 from anypop.plan.rollout import changes_at
-from anypop.plan.rooms import Room, Rooms, best, needs_of, shortage
+from anypop.plan.rooms import Room, Rooms, best, most_links, needs_of, shortage
 
 # any fixed UUID does: it only keeps our names apart from other people's version 5 names
 _UIDS = UUID("5a9bb1d6-3c4e-4f0a-9a5e-0d2f6b7c8e91")
@@ -282,15 +282,16 @@ class _Turn:
                 self.step.note(name, Reason.NO_ROOM, f"{city}: no host in reach has the storage classes {names}")
                 return False
             rooms = offering
-        room = best(rooms, self.workload.id, needs)
+        most = most_links(made_from)
+        room = best(rooms, self.workload.id, needs, most)
         if room is None:
             reason = Reason.NO_ROOM if any(not r.fits(needs) for r in rooms) or not rooms else Reason.POP_FULL
             self.step.waits.add(city)
             self.step.note(
-                name, reason, f"{city}: {shortage(rooms, needs)}" if rooms else f"no host of {city} is in reach"
+                name, reason, f"{city}: {shortage(rooms, needs, most)}" if rooms else f"no host of {city} is in reach"
             )
             return False
-        index, link = room.take_place(), room.take_link()
+        index, link = room.take_place(), room.take_link(most)
         assert index is not None and link is not None
         self._add(
             room,
@@ -336,12 +337,13 @@ class _Turn:
             self.step.waits.add(current.pop)
             self.step.note(current.name, Reason.WAITS_FOR_ROOM, "; ".join(lacking))
             return
-        link = room.take_link()
+        most = most_links(self.workload)
+        link = room.take_link(most)
         if link is None:
             self.step.waits.add(current.pop)
-            self.step.note(
-                current.name, Reason.WAITS_FOR_ROOM, f"all {room.links.capacity} private links of {room.host} are taken"
-            )
+            limit = room.links.capacity if most is None else min(most, room.links.capacity)
+            why = f"all {limit} private links of {room.host} are taken"
+            self.step.note(current.name, Reason.WAITS_FOR_ROOM, why)
             return
         self.step.changing[current.host] += 1
         if lacking or shared:
@@ -372,23 +374,25 @@ class _Turn:
         if current.host in lost and self._is_to_change(current.pop):
             made_from, template = self.workload, self.workload.template
         needs = needs_of(made_from)
-        own = self.step.rooms.of(current.host)
+        own, most = self.step.rooms.of(current.host), most_links(made_from)
         link = None
         if own is not None and current.host not in emptied and current.host not in lost and not own.lacking(needs):
-            link = own.take_link()
+            link = own.take_link(most)
         if own is not None and link is not None:
             room, index = own, current.index
         else:
             others = [r for r in self.step.rooms.in_city(current.pop) if r.host != current.host]
             others = [r for r in others if r.host not in lost and r.host not in emptied]
-            found = best(others, self.workload.id, needs)
+            found = best(others, self.workload.id, needs, most)
             if found is None:
-                said = shortage([*([own] if own is not None and current.host not in emptied else []), *others], needs)
+                said = shortage(
+                    [*([own] if own is not None and current.host not in emptied else []), *others], needs, most
+                )
                 said = said or f"no other host of {current.pop} is in use"
                 self.step.waits.add(current.pop)
                 self.step.note(current.name, Reason.WAITS_FOR_ROOM, said)
                 return
-            place, link = found.take_place(), found.take_link()
+            place, link = found.take_place(), found.take_link(most)
             assert place is not None and link is not None
             room, index = found, place
         self.step.changing[room.host] += 1

@@ -80,7 +80,7 @@ def plan(world: World) -> Plan:
                 *own(
                     site.pop,
                     site.host,
-                    (i.index for i in standing[name] if makes.is_outside(i)),
+                    makes.places_outside(standing[name]),
                     ground.drains_at(site.pop.city),
                     tunnels=bool(sites.backbones),
                 ),
@@ -144,10 +144,16 @@ class Instances:
         assert made_from is not None  # what is kept belongs to a workload that is there
         return instance_order(incarnation, made_from, numbers, anycast, payload=self._payload(made_from))
 
-    def is_outside(self, incarnation: Incarnation) -> bool:
-        """Whether it has public addresses of its own, which somebody has to be told."""
-        made_from = self._made_from(incarnation)
-        return made_from is None or made_from.external
+    def places_outside(self, incarnations: Iterable[Incarnation]) -> list[tuple[int, int]]:
+        """The public addresses that these have of their own, which somebody has to be told: by family and index."""
+        found: list[tuple[int, int]] = []
+        for incarnation in incarnations:
+            made_from, index = self._made_from(incarnation), incarnation.index
+            if made_from is None or (made_from.external and made_from.families == (4, 6)):
+                found += ((4, index), (6, index))
+            elif made_from.external:
+                found += [(version, index) for version in made_from.families]
+        return found
 
     def _made_from(self, incarnation: Incarnation) -> Workload | None:
         workload, number = incarnation.workload_id, incarnation.revision
@@ -183,7 +189,13 @@ def instance_order(
         template=incarnation.template or workload.template,
         revision=incarnation.revision,
         restarts=incarnation.restarts,
-        links=(InstanceLink(network=workload.network, addresses=_addresses(workload, numbers, incarnation)),),
+        links=(
+            InstanceLink(
+                network=workload.network,
+                addresses=_addresses(workload, numbers, incarnation),
+                reach=workload.vpc.reach,
+            ),
+        ),
         anycast=_anycast(workload, anycast),
         payload=payload or Containers.of(workload),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
@@ -192,8 +204,15 @@ def instance_order(
 
 
 def _addresses(workload: Workload, numbers: Numbering, incarnation: Incarnation) -> tuple[LinkAddress, ...]:
-    found = numbers.addresses(incarnation.index, incarnation.link)
-    return found if workload.external else tuple(replace(one, external=None) for one in found)
+    found: tuple[LinkAddress, ...] = numbers.addresses(incarnation.index, incarnation.link)
+    if workload.families != (4, 6):
+        found = tuple(one for one in found if one.private.version in workload.families)
+    if not workload.external:
+        found = tuple(replace(one, external=None) for one in found)
+    if workload.vpc.subnets:
+        inside = numbers.in_subnets(workload.vpc, incarnation.link)
+        found = tuple(replace(one, vpc=inside.get(one.private.version)) for one in found)
+    return found
 
 
 def _anycast(workload: Workload, held: AnycastAddress | None) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -139,7 +139,7 @@ def members_of(
             uid=uid,
             host=host,
             labels=labels(target, made_from),
-            addresses=_addresses(sites[host], index, link, external=made_from.external),
+            addresses=_addresses(sites[host], index, link, made_from),
             network=networks.of(newest.stack_id, made_from.network),
         )
         for uid, host, index, link, target, made_from in places
@@ -223,10 +223,14 @@ def _group_of(stack_id: StackId, peers: Peers) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _addresses(site: Site, index: int, link: int, *, external: bool) -> tuple[Address, ...]:
+def _addresses(site: Site, index: int, link: int, made_from: Workload) -> tuple[Address, ...]:
     """Its own: an anycast address is not one instance's."""
-    found = site.numbers.addresses(index, link) if link >= 0 and index >= 0 else ()
-    return tuple(a for one in found for a in (one.private, one.external if external else None) if a is not None)
+    if link < 0 or index < 0:
+        return ()
+    found = site.numbers.addresses(index, link)
+    those = [one for one in found if one.private.version in made_from.families]
+    own = (a for one in those for a in (one.private, one.external if made_from.external else None) if a is not None)
+    return (*own, *site.numbers.in_subnets(made_from.vpc, link).values())
 
 
 def _turn_of(address: Address) -> tuple[int, int]:

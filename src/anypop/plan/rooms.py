@@ -11,6 +11,7 @@ from operator import attrgetter
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.plan import Incarnation
+from anypop.model.subnets import LINKS
 from anypop.model.volume import Claim, class_named
 from anypop.model.workload import Workload
 from anypop.plan.addresses import Numbering
@@ -41,10 +42,11 @@ class _Numbers:
     taken: set[int] = field(default_factory=set)
     lowest: int = 0
 
-    def next(self) -> int | None:
+    def next(self, most: int | None = None) -> int | None:
+        """The one that is next, where it is below `most`."""
         while self.lowest in self.taken:
             self.lowest += 1
-        return self.lowest if self.lowest < self.capacity else None
+        return self.lowest if self.lowest < (self.capacity if most is None else min(most, self.capacity)) else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,9 +111,9 @@ class Room:
             self.indexes.taken.add(index)
         return index
 
-    def take_link(self) -> int | None:
-        """The number of a private link; None where all are taken."""
-        link = self.links.next()
+    def take_link(self, most: int | None = None) -> int | None:
+        """The number of a private link, one below `most`; None where all are taken."""
+        link = self.links.next(most)
         if link is not None:
             self.links.taken.add(link)
         return link
@@ -185,22 +187,30 @@ class Rooms:
         return needs
 
 
-def best(rooms: Iterable[Room], workload: WorkloadId, needs: Capacity) -> Room | None:
+def most_links(workload: Workload) -> int | None:
+    """Below which number its instances' links must be; None: any will do."""
+    return LINKS if workload.vpc.subnets else None
+
+
+def best(rooms: Iterable[Room], workload: WorkloadId, needs: Capacity, most: int | None = None) -> Room | None:
     """The host of a PoP that one more instance goes to: where the workload has fewest, then where fewest are, then the
-    first by name.
+    first by name. `most`: see `most_links`.
     """
-    fitting = [r for r in rooms if r.fits(needs) and r.indexes.next() is not None and r.links.next() is not None]
+    fitting = [r for r in rooms if r.fits(needs) and r.indexes.next() is not None and r.links.next(most) is not None]
     return min(fitting, key=lambda r: (r.instances.get(workload, 0), r.count, r.host), default=None)
 
 
-def shortage(rooms: Iterable[Room], needs: Capacity) -> str:
+def shortage(rooms: Iterable[Room], needs: Capacity, most: int | None = None) -> str:
     """Why no host of a PoP has room, in words with the numbers."""
     reasons = []
     for room in rooms:
         lacking = room.lacking(needs)
         if not lacking:
             limit = min(room.indexes.capacity, room.links.capacity)
-            lacking = [f"all {limit} addresses of {room.host} are taken"]
+            what = "addresses"
+            if most is not None and room.links.next() is not None and room.links.next(most) is None:
+                limit, what = most, "addresses in subnets"
+            lacking = [f"all {limit} {what} of {room.host} are taken"]
         reasons += lacking
     return "; ".join(reasons)
 

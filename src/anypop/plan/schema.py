@@ -264,24 +264,20 @@ class Container(_Part):
 
 
 class Interface(_Part):
-    """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families. `enableOneToOneNat`
-    false: instances have no public addresses of their own.
+    """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families;
+    IPv6 alone leaves instances without IPv4. `enableOneToOneNat`
+    false: instances have no public addresses of their own. `subnet`, `ipv6Subnet`: subnets of the network, by slug, in
+    which they have their addresses; left out: `rootSubnet` and `ipv6Subnet` of the network, where it has them.
     """
 
     network: Slug | None = None
     ip_families: Annotated[list[Annotated[str, one_of("IPv4", "IPv6", enum=True, required=True)]], Few] | None = None
-    subnet: Annotated[Any, refused("there are no subnets of one's own yet")] = None
-    ipv6_subnet: Annotated[Any, refused("there are no subnets of one's own yet"), Field(alias="ipv6Subnet")] = None
+    subnet: Slug | None = None
+    ipv6_subnet: Annotated[Slug | None, Field(alias="ipv6Subnet")] = None
     enable_one_to_one_nat: bool | None = None
     assignments: Annotated[
         Any, refused("addresses cannot be claimed yet; leave them out and each instance gets its own")
     ] = None
-
-    @model_validator(mode="after")
-    def _as_we_do_it(self) -> "Interface":
-        if self.ip_families and "IPv4" not in self.ip_families:
-            raise ValueError("ipFamilies may be [IPv4] or [IPv4, IPv6]; an instance always has IPv4")
-        return self
 
 
 class DockerRegistry(_Part):

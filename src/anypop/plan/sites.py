@@ -44,7 +44,8 @@ class Sites:
 
     @classmethod
     def of(cls, network: Network) -> "Sites":
-        hosts = {host.name: Site(pop, host, Numbering.of(host)) for pop, host in network.hosts()}
+        numbers = network.numbers()
+        hosts = {host.name: Site(pop, host, Numbering.of(host, numbers[host.name])) for pop, host in network.hosts()}
         pops = {pop.city: pop for pop in network.pops}
         owned: list[Prefix] = [*network.anycast4, *network.anycast6]
         for site in hosts.values():

@@ -8,6 +8,7 @@ The work follows the workload; what a host is told follows its stacks. Pure.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
+from anypop.model.announce import Address
 from anypop.model.names import HostName, StackId, WorkloadId
 from anypop.model.order import Removal
 from anypop.model.plan import HostPlan, Incarnation
@@ -47,13 +48,20 @@ def names_of(
                 NamedInstance(
                     name=one.name,
                     pop=one.pop,
-                    addresses=tuple(a.private for a in sites[one.host].numbers.addresses(one.index, one.link)),
+                    addresses=_addresses(sites[one.host], one, of),
                 )
-                for one, _ in sorted(found, key=lambda entry: entry[0].name)
+                for one, of in sorted(found, key=lambda entry: entry[0].name)
             ),
         )
         for network, found in sorted(by_network.items())
     )
+
+
+def _addresses(site: Site, one: Incarnation, made_from: Workload) -> tuple[Address, ...]:
+    both = tuple(a.private for a in site.numbers.addresses(one.index, one.link))
+    if made_from.families == (4, 6):
+        return both
+    return tuple(a for a in both if a.version in made_from.families)
 
 
 def domains_on(part: HostPlan, ground: Ground, removals: Iterable[Removal] = ()) -> frozenset[str]:

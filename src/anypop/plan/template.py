@@ -39,6 +39,10 @@ def template_of(workload: Workload, key: bytes) -> str:
         made_from["dual_stack"] = workload.dual_stack  # the addresses are bound before the first instruction, for life
     if workload.network != DEFAULT_NETWORK:
         made_from["network"] = workload.network
+    if workload.vpc.subnets:
+        made_from["subnets"] = sorted(map(str, workload.vpc.subnets))
+    if workload.families != (4, 6):
+        made_from["families"] = workload.families
     if not workload.external:
         made_from["external"] = False
     if workload.restarts:

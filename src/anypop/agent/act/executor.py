@@ -23,6 +23,7 @@ from anypop.agent.act.network import (
     steering,
     sysctl,
     tunnel,
+    vpc_ways,
 )
 from anypop.agent.act.network.drain import Drains
 from anypop.agent.act.network.error_ways import ErrorWays
@@ -68,6 +69,7 @@ from anypop.agent.decide.steps import (
     SetSpeaker,
     SetSteering,
     SetTunnel,
+    SetVpc,
     StartContainer,
     Step,
     StopContainers,
@@ -175,8 +177,8 @@ class Executor:
                 await inside.set_inside(self._prefix, step.uid, step.inside)
             case FitLink():
                 links.fit(self._net, self._prefix, step.instance)
-            case SetExternal():
-                namespaces.set_external_routes(self._net, self._index(step.instance), step.instance)
+            case SetExternal() | SetVpc():
+                self._lead(step)
             case RemoveExternal():
                 self._router.remove_external(step.prefix)
             case BeginDrain():
@@ -202,6 +204,14 @@ class Executor:
                 await steering.load(self._net, step.steers, self._prefix)
             case SetJoinings():
                 await newcomers.load(self._net, step.joinings, self._prefix)
+
+    def _lead(self, step: SetExternal | SetVpc) -> None:
+        """Routes to an instance's addresses that are behind its link."""
+        index = self._index(step.instance)
+        if isinstance(step, SetVpc):
+            vpc_ways.lead(self._net, index, step.instance)
+        else:
+            namespaces.set_external_routes(self._net, index, step.instance)
 
     def told(self) -> tuple[str, ...]:
         """What its operator should know of what was done of late."""

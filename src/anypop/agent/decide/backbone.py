@@ -79,9 +79,10 @@ def guard_for(
     balanced: Mapping[Address, Iterable[Member]],
     siblings: Iterable[Sibling] = (),
     away: Iterable[Address] = (),
+    parts: tuple[Prefix, ...] = (),
 ) -> TunnelGuard | None:
     """What guards the tunnel of an order. `balanced`: the groups that there are; `siblings`: those to whom there is a
-    way; `away`: addresses of which flows leave by dials.
+    way; `away`: addresses of which flows leave by dials; `parts`: this host's of the subnets of stacks' networks.
     """
     tunnel = tunnel_for(order)
     if tunnel is None or order.backbone is None:
@@ -90,7 +91,7 @@ def guard_for(
     return TunnelGuard(
         own=tunnel.own, end=tunnel.end, port=tunnel.port, mtu=tunnel.mtu,
         peers=tuple(sorted(own for own, _ in tunnel.targets)), ends=tuple(sorted(end for _, end in tunnel.targets)),
-        forged=tunnel.prefixes, carried=order.backbone.carried,
+        forged=(*tunnel.prefixes, *parts), carried=order.backbone.carried,
         siblings=tuple(sorted({(s.group, s.address) for s in siblings}, key=_in_turn)),
         halves=tuple(sorted(halves, key=lambda a: (a.version, int(a)))),
     )  # fmt: skip

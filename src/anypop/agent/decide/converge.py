@@ -49,6 +49,7 @@ from anypop.agent.decide.steps import (
     SetSpeaker,
     SetSteering,
     SetTunnel,
+    SetVpc,
     StartContainer,
     Step,
     StopContainers,
@@ -252,6 +253,9 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     lacking = [p for a in instance.externals() if facts.observed.external.get(p := network_of(a)) != key]
     if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
         steps.append(SetExternal(instance=instance, lane=lane))
+    inner = [a.vpc for a in instance.addresses() if a.vpc is not None]
+    if any(facts.observed.vpc.get(network_of(address)) != key for address in inner):
+        steps.append(SetVpc(instance=instance, lane=lane))
     if there and (ending := lives.stale(instance, facts, now)):
         return [*steps, *ending]
     pulls = [pull for c in instance.every_container if c.name not in there and (pull := _pull(c, instance, facts))]

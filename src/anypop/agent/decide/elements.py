@@ -225,7 +225,8 @@ class Firewall:
     forwards; `hidden`: those of the links, which are reached inside a stack alone. `services`: what instances may
     ask of the host itself. `carries`: other hosts carry traffic for this one, so some answers belong to flows of which
     this host has seen nothing. `policies`, `groups`, `rulings`: network policies, and who is under which; `inner`:
-    prefixes that nobody outside has, where there are any.
+    prefixes that nobody outside has, where there are any. `parts`: this host's of the subnets of stacks' networks; from
+    there one goes to others of the network alone, who are in `vpc`, by the device group of its links.
     """
 
     links: tuple[GuardedLink, ...] = ()
@@ -243,6 +244,8 @@ class Firewall:
     groups: tuple[AddressGroup, ...] = ()
     rulings: tuple[RuledLinks, ...] = ()
     inner: tuple[Prefix, ...] = ()
+    parts: tuple[Prefix, ...] = ()
+    vpc: tuple[tuple[int, Address], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

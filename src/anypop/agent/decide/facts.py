@@ -17,6 +17,7 @@ from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import firewall_for
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import instance_lane
+from anypop.agent.decide.vpc import reach_of, siblings_in_subnets
 from anypop.agent.naming import device_group_of, short, sibling_number
 from anypop.model.announce import Address, Announcement, Mode, Prefix
 from anypop.model.names import HostName
@@ -196,6 +197,7 @@ class Facts:
             self.observed.balanced,
             (s for s in self.siblings.values() if there.get(s.address) == s.peer),
             self.observed.away,
+            self.firewall.parts,
         )
 
     @cached_property
@@ -205,7 +207,9 @@ class Facts:
         # two stacks with one device group cannot be told apart here: neither reaches anybody
         groups = {sibling_number(stack): device_group_of(stack) for stack in stacks}
         groups = {number: group for number, group in groups.items() if group in self.firewall.kin}
-        return {s.address: s for s in self.carriers.siblings(groups)}
+        told = list(self.carriers.siblings(groups))
+        inside = siblings_in_subnets(told, self.carriers.peers, reach_of(self.known.values()))
+        return {s.address: s for s in (*told, *inside)}
 
     @cached_property
     def own_told(self) -> Mapping[Address, int]:

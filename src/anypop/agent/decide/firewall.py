@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses
 
+from anypop.agent.decide import vpc
 from anypop.agent.decide.elements import Firewall, GuardedLink, Opening, RuledLinks
 from anypop.agent.naming import RESOLVER4, RESOLVER6, TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
 from anypop.model.announce import Address, Prefix
@@ -37,7 +38,7 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
     if order.backbone is not None:
         ours |= set(order.backbone.carried)
         neighbors |= {(TUNNEL, tunnel_end(peer.router_id)) for peer in order.backbone.peers}
-    rulings = tuple(_ruled(order, all_))
+    rulings, parts = tuple(_ruled(order, all_)), vpc.parts_of(all_)
     return Firewall(
         links=tuple(_link(i) for i in all_),
         openings=_openings((i, a, False) for i in all_ for a in _public(i)),
@@ -46,14 +47,16 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         uplinks=tuple(sorted({u.interface for u in upstreams})),
         neighbors=tuple(sorted(neighbors, key=lambda n: (n[0], n[1].version, int(n[1])))),
         ours=tuple(sorted(ours, key=str)),
-        hidden=(order.private4, order.private6),
+        hidden=(order.private4, order.private6, *parts),
         unreachable=(*order.rules.unreachable, *_private_elsewhere(order)),
         services=RESOLVER,
         carries=order.backbone is not None,
         policies=order.policies if rulings else (),
         groups=order.groups if rulings else (),
         rulings=rulings,
-        inner=_inner(order) if rulings else (),
+        inner=_inner(order, parts) if rulings else (),
+        parts=parts,
+        vpc=vpc.among(all_),
     )
 
 
@@ -65,9 +68,10 @@ def _ruled(order: Order, instances: Iterable[InstanceOrder]) -> Iterator[RuledLi
             yield RuledLinks(policies=ruling.policies, links=links)
 
 
-def _inner(order: Order) -> tuple[Prefix, ...]:
+def _inner(order: Order, parts: tuple[Prefix, ...]) -> tuple[Prefix, ...]:
     """What this host's own instances have, and the private addresses of others: no source out there is one of these."""
     own: set[Prefix] = {order.private4, order.private6, order.external4, order.external6, *_private_elsewhere(order)}
+    own |= set(parts)
     return tuple(p for v in (4, 6) for p in collapse_addresses(sorted(p for p in own if p.version == v)))  # type: ignore[type-var]
 
 
@@ -111,7 +115,7 @@ def _ports(instance: InstanceOrder, *, every: bool) -> Iterator[tuple[Protocol, 
 
 
 def _private(instance: InstanceOrder) -> list[Address]:
-    return [a.private for a in instance.addresses()]
+    return [own for a in instance.addresses() for own in (a.private, a.vpc) if own is not None]
 
 
 def _public(instance: InstanceOrder) -> list[Address]:

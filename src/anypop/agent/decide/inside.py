@@ -14,7 +14,9 @@ from anypop.model.workload import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UdpFamily:
-    """One family of an instance that is reached by UDP: its addresses, and the router's on its link."""
+    """One family of an instance that is reached by UDP: its addresses, and the router's on its link. `anycast`: what it
+    never speaks from first, so its address in a subnet too.
+    """
 
     anycast: tuple[Address, ...]
     external: Address
@@ -40,7 +42,10 @@ def inside_for(instance: InstanceOrder) -> Inside:
     return Inside(
         udp=tuple(
             UdpFamily(
-                anycast=tuple(a for a in instance.anycast if a.version == address.private.version),
+                anycast=(
+                    *(a for a in instance.anycast if a.version == address.private.version),
+                    *([address.vpc] if address.vpc is not None else []),
+                ),
                 external=address.external or address.private,  # by whichever it speaks first
                 private=address.private,
                 gateway=address.gateway,

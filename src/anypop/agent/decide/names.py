@@ -123,7 +123,7 @@ def _about(instance: InstanceOrder, pop: CityCode, workload: str | None) -> Iter
     if instance.hosts_domain:
         yield "stack", instance.hosts_domain.removesuffix(f".{DOMAIN}")
     for key, values in (
-        ("ip", [a.private for a in instance.addresses()]),
+        ("ip", [a.known for a in instance.addresses()]),
         ("external-ip", list(instance.externals())),
         ("anycast-ip", list(instance.anycast)),
     ):

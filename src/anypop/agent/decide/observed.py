@@ -33,7 +33,7 @@ class Observed:
     `tunnel`: the device of the tunnels is up (None: there is none); `tunnel_number`: the kernel's of that device;
     `inbound`: members by address for what comes by it; `away`: for what leaves by dials, and `away_lives`: whether
     any such flow lives (None: not known); `served`: what other hosts are told, `offers`: what they tell;
-    `siblings`: instances' own addresses that lead to other hosts;
+    `siblings`: instances' own addresses that lead to other hosts; `vpc`: addresses in subnets that lead to links;
     `tunnels`: how the sessions with them stand; `idle`: other hosts that linger in a group and have no flow any more.
 
     `newcomers`: members that have a way of their own to an address, by its slot (as `Member` without a weight);
@@ -79,6 +79,7 @@ class Observed:
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
     offers: Offers = field(default_factory=dict)
     siblings: Mapping[Address, IPv4Address] = field(default_factory=dict)
+    vpc: Mapping[Prefix, str] = field(default_factory=dict)
     tunnels: tuple[TunnelReport, ...] = ()
     volumes: VolumesSeen = NO_VOLUMES
     newcomers: Mapping[Address, Mapping[int, Member]] = field(default_factory=dict)

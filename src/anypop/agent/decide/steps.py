@@ -294,6 +294,14 @@ class SetExternal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetVpc:
+    """The ways to an instance at its addresses in subnets of its network; they go with its link."""
+
+    instance: InstanceOrder
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveExternal:
     prefix: Prefix
     lane: str
@@ -481,8 +489,8 @@ Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
     | SetTunnel | SetGuard | SetSteering | LeadNewcomer | DropNewcomer | SetJoinings | Tell | SetSibling
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
-    | SetExternal | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | RunHook | StopContainers | PayloadStep
-    | VolumeStep
+    | SetExternal | SetVpc | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | RunHook | StopContainers
+    | PayloadStep | VolumeStep
 )  # fmt: skip
 
 

@@ -246,7 +246,7 @@ class Observer:
             leaving=page.leaving, busy=frozenset(busy), overfull=self.overfull, disk_is_short=bool(self.disk_error),
             tunnel=kernel.tunnel, tunnel_number=kernel.tunnel_number,
             inbound=kernel.inbound, away=kernel.away, away_lives=self.away_lives, served=kernel.served,
-            siblings=kernel.siblings, idle=kernel.idle - kept, offers=self.offers.offers(),
+            siblings=kernel.siblings, vpc=kernel.vpc, idle=kernel.idle - kept, offers=self.offers.offers(),
             tunnels=self._counted(backbone, speaker.tunnels),
             volumes=self._keeper.look(page.order),
             newcomers=kernel.newcomers, remembered=remembered, buckets=kernel.buckets,

@@ -97,13 +97,13 @@ class InstanceMetadata(CamelAnswer):
 
 
 class InstanceInterface(CamelAnswer):
-    """The instance's link. Aliases are the anycast addresses."""
+    """The instance's link; it may have one family alone. Aliases are the anycast addresses."""
 
     network: str
-    ip_address: str
-    gateway: str
-    ipv6_address: str
-    ipv6_gateway: str
+    ip_address: str = left_out()
+    gateway: str = left_out()
+    ipv6_address: str = left_out()
+    ipv6_gateway: str = left_out()
     ip_address_aliases: list[str] = left_out()
     ipv6_address_aliases: list[str] = left_out()
 

@@ -25,7 +25,7 @@ def hosts_text(instance: InstanceOrder) -> str:
     """
     label, domain = host_label(instance.name), instance.hosts_domain
     own = dict.fromkeys([*([f"{label}.{domain}"] if domain else []), label, instance.name])
-    lines = [*_LOCAL, *(f"{address.private}\t{' '.join(own)}" for address in instance.addresses())]
+    lines = [*_LOCAL, *(f"{address.known}\t{' '.join(own)}" for address in instance.addresses())]
     lines += [f"{alias.address}\t{' '.join(alias.names)}" for alias in instance.payload.around.aliases]
     return "\n".join(lines) + "\n"
 

@@ -113,7 +113,7 @@ def own_environment(instance: InstanceOrder, pop: str) -> dict[str, str]:
     for address in instance.links[0].addresses:
         suffix = _SUFFIX[address.private.version]
         found |= {
-            f"{OWN}PRIVATE_{suffix}": str(address.private),
+            f"{OWN}PRIVATE_{suffix}": str(address.known),
             f"{OWN}EXTERNAL_{suffix}": str(address.external or ""),
         }
     for anycast in instance.anycast:

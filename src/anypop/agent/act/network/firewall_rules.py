@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses, ip_address, ip_network
 
-from anypop.agent.act.network import policy_rules, sets
+from anypop.agent.act.network import policy_rules, sets, vpc_rules
 from anypop.agent.act.network.sets import ARP, INET, Place
 from anypop.agent.decide.elements import Firewall, Opening
 from anypop.agent.naming import (
@@ -82,6 +82,7 @@ def render(rules: Firewall, prefix: str, networks: Iterable[Prefix] = ()) -> str
             *(_set(ASKING, "ifname", [], "size 65535", "flags dynamic") if rules.services else ()),
             *_chains(rules),
             *policy_rules.lines(rules),
+            *vpc_rules.lines(rules),
             "}",
             "",
         ]
@@ -101,6 +102,7 @@ def digest(rules: Firewall, networks: Iterable[Prefix] = ()) -> str:
         _VERSION,
         *((True,) if rules.carries else ()),
         *policy_rules.fixed(rules),
+        *vpc_rules.fixed(rules),
         *((INWARD,) if _has_inward(rules) else ()),
     )
     return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]
@@ -144,7 +146,7 @@ def elements(rules: Firewall) -> dict[Place, frozenset[bytes]]:
         found[INET, f"inside{v}"] = frozenset(_port(o) for o in rules.inside if o.address.version == v)
     if _has_inward(rules):
         found[INET, INWARD] = frozenset(sets.name_key(link.name) for link in rules.links if link.inward)
-    return found | policy_rules.elements(rules)
+    return found | policy_rules.elements(rules) | vpc_rules.elements(rules)
 
 
 def _written(rules: Firewall) -> dict[Place, list[str]]:
@@ -244,6 +246,7 @@ def _chains(rules: Firewall) -> Iterator[str]:
     )
     yield from _chain(
         "leaving",
+        *vpc_rules.leaving(rules),
         f"{_group('oifgroup')} return",
         "ct direction reply ct state established,related accept",  # an answer goes wherever it was asked from
         *(

@@ -8,7 +8,7 @@ half-made link is made again from the start.
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from anypop.agent.naming import (
     router_mac,
 )
 from anypop.host import netns
-from anypop.model.announce import Address
+from anypop.model.announce import Address, Prefix
 from anypop.model.errors import WorldError
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, LinkAddress
 
 # The namespace belongs to the host's users, not to the instance's: root inside has no power over it. So everybody may
 # listen below 1024, and send an echo (ping) by a socket made for that; raw sockets stay closed. The groups are all that
@@ -160,21 +160,32 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
     with netns.inside(namespace_of(prefix, order.uid)), Netlink() as inside:
         by_name = {link.name: link.index for link in rtnl.links(inside)}
         loopback, wire = by_name["lo"], by_name[INSIDE]
+        if not any(address.private.version == 6 for address in order.addresses()):
+            _write({f"net.ipv6.conf.{INSIDE}.disable_ipv6": "1"})  # before it is up: not even a link-local address
         rtnl.set_up(inside, loopback)
         for own in own_addresses(order):
             rtnl.add_address(inside, loopback, own, own.max_prefixlen)
         for address in order.addresses():
+            if address.vpc is not None:  # first: it is what programs that ask for their address are to find
+                rtnl.add_address(inside, wire, address.vpc, address.vpc.max_prefixlen)
             rtnl.add_address(inside, wire, address.private, address.private.max_prefixlen - 1)
         rtnl.set_up(inside, wire)
-        for address in order.addresses():
-            everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
-            own = address.external or address.private
-            rtnl.set_route(inside, everywhere, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=own)
-            # asked from the private address: of two incarnations only one gets what comes for the external one
-            resolver = ip_network(RESOLVER4 if address.private.version == 4 else RESOLVER6)
-            rtnl.set_route(
-                inside, resolver, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=address.private
-            )
+        for reached, address, source in _ways_out(order):
+            rtnl.set_route(inside, reached, ROUTE_PROTOCOL, gateway=address.gateway, interface=wire, source=source)
+
+
+def _ways_out(order: InstanceOrder) -> Iterator[tuple[Prefix, LinkAddress, Address]]:
+    """Where an instance's routes lead, over which addresses of its link, and what it speaks from by them first."""
+    for address in order.addresses():
+        everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
+        yield everywhere, address, address.external or address.private
+        # asked from the private address: of two incarnations only one gets what comes for the external one
+        yield ip_network(RESOLVER4 if address.private.version == 4 else RESOLVER6), address, address.private
+    for link in order.links:
+        for subnet in link.reach:
+            inside = link.of(subnet.version)
+            if inside is not None and inside.vpc is not None:
+                yield subnet, inside, inside.vpc
 
 
 def own_addresses(order: InstanceOrder) -> list[Address]:

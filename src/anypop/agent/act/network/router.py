@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 
-from anypop.agent.act.network import netlink, newcomer_ways, rtnl, tunnel_hops
+from anypop.agent.act.network import netlink, newcomer_ways, rtnl, tunnel_hops, vpc_ways
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE
 from anypop.agent.decide.backbone import LINGER, ordered
@@ -73,6 +73,7 @@ class RouterSeen:
     away: dict[Address, tuple[Member, ...]] = field(default_factory=dict)
     served: dict[Address, int] = field(default_factory=dict)
     siblings: dict[Address, IPv4Address] = field(default_factory=dict)
+    vpc: dict[Prefix, str] = field(default_factory=dict)
     tunnel: bool | None = None
     tunnel_number: int = 0
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
@@ -159,6 +160,7 @@ class Router:
             away={address: members for address, (_, members) in away.items()},
             served=self._served() if tunnel is not None else {},
             siblings=dict(self._siblings(hops)) if tunnel is not None else {},
+            vpc=dict(vpc_ways.look(self._net, names)),
             tunnel=tunnel,
             tunnel_number=next((link.index for link in every if link.name == TUNNEL), 0),
             idle=frozenset(idle),

@@ -1,0 +1,101 @@
+"""What a network's subnets may be on this platform, who has addresses in them, and who is told of a change.
+
+In: a state, a network of a stack, prefixes. Out: refusals in words, or the next state with every workload of the
+network told where others of it may be. Pure.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from anypop.control.refusals import Precondition
+from anypop.control.state import Declaration, State
+from anypop.model.announce import Prefix
+from anypop.model.errors import Invalid, Problem
+from anypop.model.network import Network
+from anypop.model.stack_network import StackNetwork
+from anypop.model.subnets import problems
+from anypop.model.table import with_entries
+from anypop.model.workload import Workload
+
+
+def refuse_in_use(state: State, network: StackNetwork, prefixes: Iterable[Prefix], what: str) -> None:
+    """Raises `Precondition` where instances have, or may have by a rollback, addresses in one of these."""
+    those = frozenset(prefixes)
+    held = sorted(
+        declared.workload.slug
+        for declared in _declared_in(state, network)
+        if any(those & {*w.vpc.subnets} for w in _revisions(state, declared) if w.network == network.slug)
+    )
+    if held:
+        raise Precondition(f"{what} is in use by {', '.join(held)}")
+
+
+def check(platform: Network, wanted: dict[str, Prefix]) -> None:
+    """Raises `Invalid` where one of these, by the path to its field, cannot be given on a platform."""
+    numbers, taken = platform.numbers().values(), list(_taken(platform))
+    found = [
+        Problem(path=path, message=why) for path, prefix in wanted.items() for why in problems(prefix, numbers, taken)
+    ]
+    if found:
+        raise Invalid(found)
+
+
+def _taken(platform: Network) -> Iterator[tuple[str, Prefix]]:
+    covering: tuple[Prefix, ...] = (*platform.anycast4, *platform.anycast6)
+    for prefix in covering:
+        yield "which is the platform's for anycast addresses", prefix
+    for _, host in platform.hosts():
+        own: tuple[Prefix, ...] = (host.private4, host.private6, host.external4, host.external6)
+        for prefix in own:
+            yield f"which is the platform's in {host.name}", prefix
+
+
+def check_platform(state: State, wanted: Network) -> None:
+    """Raises `Invalid` where hosts would have no part of a subnet that instances have addresses in."""
+    used = {
+        prefix: f"{declared.workload.stack_slug}/{declared.workload.network}"
+        for declared in state.workloads.values()
+        for workload in _revisions(state, declared)
+        for prefix in workload.vpc.subnets
+    }
+    numbers, taken = wanted.numbers().values(), list(_taken(wanted))
+    found = [
+        Problem(path="pops", message=f"network {where} is in use: {why}")
+        for prefix, where in used.items()
+        for why in problems(prefix, numbers, taken)
+    ]
+    if found:
+        raise Invalid(found)
+
+
+def with_network(state: State, network: StackNetwork) -> State:
+    """With a network as it is now; its instances are told where others of it may be."""
+    state = replace(state, networks=with_entries(state.networks, {network.id: network}))
+    declared, revisions = {}, {}
+    for one in _declared_in(state, network):
+        for key, revision in state.revisions_of(one.id).items():
+            if revision.workload.network == network.slug and revision.workload.vpc.reach != network.reach:
+                revisions[key] = replace(revision, workload=_reaching(revision.workload, network))
+        if one.workload.network == network.slug and one.workload.vpc.reach != network.reach:
+            newest = replace(one.newest, workload=_reaching(one.workload, network))
+            declared[one.id] = replace(one, newest=newest)
+    if revisions:
+        state = replace(state, revisions=with_entries(state.revisions, revisions))
+    return replace(state, workloads=with_entries(state.workloads, declared)) if declared else state
+
+
+def _reaching(workload: Workload, network: StackNetwork) -> Workload:
+    return replace(workload, vpc=replace(workload.vpc, reach=network.reach))
+
+
+def _declared_in(state: State, network: StackNetwork) -> list[Declaration]:
+    """The workloads of its stack that are in it, or may be by a rollback."""
+    return [
+        declared
+        for declared in state.in_stack(network.stack_id)
+        if any(w.network == network.slug for w in _revisions(state, declared))
+    ]
+
+
+def _revisions(state: State, declared: Declaration) -> list[Workload]:
+    return [declared.workload, *(r.workload for r in state.revisions_of(declared.id).values())]

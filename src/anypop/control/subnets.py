@@ -1,0 +1,148 @@
+"""Subnets of stacks' networks: what may be one, which instances have addresses in it, and who is told of it.
+
+In: what a request brings, or a workload that is declared. Out: the `alter` step for `Core.change`; the workload with
+the subnets of its interface. A subnet that instances have, or may have by a rollback, stays as it is: an address
+lasts for an incarnation's life. Pure.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+from anypop.control import networks
+from anypop.control.in_network import check, refuse_in_use, with_network
+from anypop.control.refusals import Exists, NotFound, Precondition
+from anypop.control.state import State
+from anypop.model.announce import Prefix
+from anypop.model.errors import Invalid
+from anypop.model.names import StackId, is_slug, slug_of
+from anypop.model.stack_network import StackNetwork, Subnet
+from anypop.model.subnets import Vpc
+from anypop.model.workload import Workload
+
+Alter = Callable[[State, float], State]
+
+MOST_SUBNETS = 32  # of a network
+_INTERFACE = "spec.networkInterfaces[0]"
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def of(network: StackNetwork, ref: str) -> Subnet:
+    """A subnet by id or slug. Raises `NotFound`."""
+    found = next((s for s in network.subnets if ref in (s.id, s.slug)), None)
+    if found is None:
+        raise NotFound(f"no subnet {ref} in network {network.slug}")
+    return found
+
+
+def create(stack_id: StackId, ref: str, made: Subnet, *, since: float) -> Alter:
+    """Add a subnet to a network; without a slug its name makes one. The step raises `Invalid`, `NotFound`, `Exists`,
+    and `Precondition` where the network has too many.
+    """
+
+    def alter(state: State, now: float) -> State:
+        there = networks.of(state, stack_id, ref, since=since)
+        slug = made.slug or slug_of(made.name)
+        if not is_slug(slug):
+            raise Invalid.one("subnet.name", f"no slug can be made of {made.name[:80]!r}; give a slug")
+        if any(s.slug == slug for s in there.subnets):
+            raise Exists(f"subnet with slug {slug} already exists in network {there.slug}")
+        if len(there.subnets) >= MOST_SUBNETS:
+            raise Precondition(f"a network may have {MOST_SUBNETS} subnets")
+        _check(state, there, made.prefix, "subnet.prefix")
+        subnet = replace(made, slug=slug, name=made.name or slug, created_at=now)
+        return with_network(state, replace(there, subnets=(*there.subnets, subnet)))
+
+    return alter
+
+
+def change(stack_id: StackId, ref: str, subnet_ref: str, wanted: Subnet, *, since: float) -> Alter:
+    """Put what a subnet is called, and its prefix while nobody has an address in it. What changes nothing is no new
+    version. The step raises `NotFound`, `Invalid`, and `Precondition` where it is in use.
+    """
+
+    def alter(state: State, now: float) -> State:
+        there = networks.of(state, stack_id, ref, since=since)
+        subnet = of(there, subnet_ref)
+        if wanted.slug and wanted.slug != subnet.slug:
+            raise Invalid.one("subnet.slug", f"cannot be changed (it is {subnet.slug})")
+        made = replace(
+            subnet,
+            name=wanted.name or subnet.name,
+            prefix=wanted.prefix,
+            labels=wanted.labels,
+            annotations=wanted.annotations,
+        )
+        if made == subnet:
+            return state
+        if made.prefix != subnet.prefix:
+            refuse_in_use(state, there, (subnet.prefix,), f"subnet {subnet.slug} of network {there.slug}")
+            _check(state, there, made.prefix, "subnet.prefix")
+        made = replace(made, version=subnet.version + 1, updated_at=now)
+        return with_network(state, replace(there, subnets=tuple(made if s is subnet else s for s in there.subnets)))
+
+    return alter
+
+
+def delete(stack_id: StackId, ref: str, subnet_ref: str) -> Alter:
+    """Take a subnet away. The step raises `NotFound`, and `Precondition` while it is in use."""
+
+    def alter(state: State, now: float) -> State:
+        there = networks.of(state, stack_id, ref)
+        subnet = of(there, subnet_ref)
+        refuse_in_use(state, there, (subnet.prefix,), f"subnet {subnet.slug} of network {there.slug}")
+        return with_network(state, replace(there, subnets=tuple(s for s in there.subnets if s is not subnet)))
+
+    return alter
+
+
+def _check(state: State, network: StackNetwork, prefix: Prefix, path: str) -> None:
+    if prefix.version not in network.families:
+        raise Invalid.one(path, f"network {network.slug} has no IPv{prefix.version}")
+    if prefix in network.reach:
+        raise Exists(f"network {network.slug} has {prefix} already")
+    check(state.network, {path: prefix})
+
+
+def resolved(state: State, workload: Workload) -> Workload:
+    """With the subnets of its interface. Raises `Invalid` where its network, or a subnet that it names, is not there or
+    cannot be given.
+    """
+    network = networks.check_network(state, workload)
+    families = _families(network, workload)
+    by_version: dict[int, Prefix] = {root.version: root for root in network.roots if root.version in families}
+    paths: dict[int, str] = {root.version: f"{_INTERFACE}.network" for root in network.roots}
+    fields: tuple[tuple[int, str], ...] = ((4, "subnet"), (6, "ipv6Subnet"))
+    for (version, field), slug in zip(fields, workload.vpc.named, strict=True):
+        if slug:
+            paths[version] = f"{_INTERFACE}.{field}"
+            if version not in families:
+                raise Invalid.one(paths[version], f"its instances have no IPv{version}; leave it out")
+            by_version[version] = _named(network, slug, version, paths[version])
+    check(state.network, {paths[version]: prefix for version, prefix in by_version.items()})
+    subnets = tuple(by_version[version] for version in sorted(by_version))
+    vpc = Vpc(subnets=subnets, reach=network.reach, named=workload.vpc.named)
+    return replace(workload, vpc=vpc, families=families)
+
+
+def _families(network: StackNetwork, workload: Workload) -> tuple[int, ...]:
+    """Of the addresses of its instances: those of the network, or IPv6 alone where the workload says so."""
+    path = f"{_INTERFACE}.ipFamilies"
+    if network.families == (4,) and workload.dual_stack:
+        raise Invalid.one(path, f"network {network.slug} has IPv4 alone: say [IPv4], or leave it out")
+    if network.families == (6,) and workload.families != (6,):
+        raise Invalid.one(path, f"network {network.slug} has IPv6 alone: say [IPv6]")
+    return (6,) if workload.families == (6,) else network.families
+
+
+def _named(network: StackNetwork, slug: str, version: int, path: str) -> Prefix:
+    found = next((s for s in network.subnets if slug in (s.slug, s.id)), None)
+    if found is None:
+        there = ", ".join(s.slug for s in network.subnets) or "none"
+        raise Invalid.one(path, f"there is no subnet {slug} in network {network.slug}; there are {there}")
+    if found.prefix.version != version:
+        raise Invalid.one(path, f"{slug} is {found.prefix}; name it as {'ipv6Subnet' if version == 4 else 'subnet'}")
+    return found.prefix
