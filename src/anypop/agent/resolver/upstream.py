@@ -6,6 +6,7 @@ without the asker's options; who does not answer is passed over, and asked last 
 kept: the upstream has a cache, and one here would tell an instance what others have asked.
 """
 
+import socket
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -60,15 +61,9 @@ class Upstreams:
         own = dns.message.make_query(asked.name, asked.rdtype, use_edns=0, payload=1232, want_dnssec=False)
         own.ednsflags = query.ednsflags & dns.flags.DO if query.edns >= 0 else 0
         own.flags = query.flags & (dns.flags.RD | dns.flags.CD | dns.flags.AD)
-        backend = dns.asyncbackend.get_backend("asyncio")
         for where in self.whom():
             try:
-                if tcp:
-                    answer = await dns.asyncquery.tcp(own, where, timeout=PATIENCE_S, backend=backend)
-                else:
-                    answer = await dns.asyncquery.udp(
-                        own, where, timeout=PATIENCE_S, ignore_unexpected=True, ignore_errors=True, backend=backend
-                    )
+                answer = await _asked(own, where, tcp=tcp)
             except (dns.exception.DNSException, OSError, EOFError):
                 self._silent.add(where)
                 continue
@@ -85,3 +80,15 @@ class Upstreams:
         except OSError:
             self._hosts, self._seen = [], None
         return self._hosts
+
+
+async def _asked(query: dns.message.Message, where: str, *, tcp: bool) -> dns.message.Message:
+    """One of them, once. The socket is connected: that nobody listens there is known at once."""
+    backend = dns.asyncbackend.get_backend("asyncio")
+    if tcp:
+        return await dns.asyncquery.tcp(query, where, timeout=PATIENCE_S, backend=backend)
+    family = socket.AF_INET6 if ":" in where else socket.AF_INET
+    async with await backend.make_socket(family, socket.SOCK_DGRAM, 0, None, (where, 53), PATIENCE_S) as by:
+        return await dns.asyncquery.udp(
+            query, where, timeout=PATIENCE_S, ignore_unexpected=True, ignore_errors=True, sock=by
+        )
