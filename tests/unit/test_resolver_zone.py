@@ -1,5 +1,8 @@
 """What a name means to whom: of one domain, without a socket."""
 
+import socket
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dns.flags
@@ -7,10 +10,13 @@ import dns.message
 import dns.rcode
 import pytest
 
+from anypop.agent.resolver import files
 from anypop.agent.resolver.answers import answer_of, question_of, room, trouble_with
 from anypop.agent.resolver.limits import CONNECTIONS, PER_SECOND, WAITING, WAITING_ALTOGETHER, Limits
+from anypop.agent.resolver.serving import Serving
+from anypop.agent.resolver.sockets import Sockets
 from anypop.agent.resolver.upstream import addresses_in
-from anypop.agent.resolver.wanted import Asker, Called, CalledInstance, CalledWorkload
+from anypop.agent.resolver.wanted import Around, Asker, Called, CalledInstance, CalledWorkload
 from anypop.agent.resolver.zone import ELSEWHERE, UNKNOWN, Found, Zone
 from anypop.model.names import host_label
 
@@ -185,6 +191,18 @@ def test_an_instance_takes_its_own_share_of_what_goes_elsewhere() -> None:
     assert [limits.connect("c", 0.0) for _ in range(CONNECTIONS + 1)] == [True] * CONNECTIONS + [False]
     limits.disconnect("c")
     assert limits.connect("c", 0.0)
+
+
+def test_the_link_alone_says_who_asks(tmp_path: Path) -> None:
+    """Not the source: one that is not the link's own is nobody's, whoever has it on another link."""
+    here, there = replace(ASKER, own=("127.0.0.1",)), replace(ASKER, own=("10.64.0.1",), domain="t")
+    files.write_around(tmp_path, Around(askers={"lo": here, "i0123456789": there}))
+    serving = Serving(tmp_path, Sockets([], []))
+    serving.read()
+    lo = socket.if_nametoindex("lo")
+    assert serving.who(lo, "127.0.0.1") == ("lo", here)
+    assert serving.who(lo, "10.64.0.1") is None
+    assert serving.who(0, "127.0.0.1") is None and serving.who(1 << 20, "10.64.0.1") is None
 
 
 def test_the_hosts_own_servers_are_asked_but_never_ourselves() -> None:

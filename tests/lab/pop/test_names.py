@@ -5,6 +5,7 @@ One order for all of it: two instances of a stack, one of another stack, one in 
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from anypop.agent.naming import RESOLVER4, RESOLVER6, namespace_of
+from anypop.agent.naming import RESOLVER4, RESOLVER6, firewall_table, namespace_of
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address
 from anypop.model.names import CityCode, InstanceName, StackId, WorkloadId
@@ -327,15 +328,23 @@ def test_who_asks_without_end_takes_nothing_from_others(asking: Asking) -> None:
     known, silent = (dns.message.make_query(name, "A").to_wire() for name in ("db-eu-lhr-0", "silent.example"))
     with netns.inside(namespace_of(asking.pop.prefix, OTHER.uid)):
         flood = _bound(4, private(OTHER))
-    before = len(asking.server.asked)
+    before, dropped = len(asking.server.asked), _dropped(asking)
     with flood:
         for _ in range(20_000):
             flood.sendto(known, (str(RESOLVER4), 53))
             flood.sendto(silent, (str(RESOLVER4), 53))
         assert asking.found(WEB, "db-eu-lhr-0") == [private(DB)]
         assert asking.found(WEB, "calm.example") == LARGE[:1]
+    assert _dropped(asking) > dropped + 1_000  # by the kernel, before the socket that all share
     # of one instance so many wait at once; each is asked of one server once
     assert asking.server.asked[before:].count("silent.example.") < 1_000
+
+
+def _dropped(asking: Asking) -> int:
+    """Packets of links that asked too much."""
+    argv = ["nft", "list", "chain", "inet", firewall_table(asking.pop.prefix), "host"]
+    said = process.run(netns.command(asking.pop.router, *argv))
+    return sum(int(n) for n in re.findall(r"limit rate over .* counter packets (\d+)", said))
 
 
 def test_a_change_is_in_force_with_the_order(asking: Asking) -> None:

@@ -75,7 +75,7 @@ class Serving:
         for one in self._sockets.listening:
             await asyncio.start_server(self._connection, sock=one, limit=1 << 16)
 
-    def _who(self, interface: int, source: str) -> tuple[str, Asker] | None:
+    def who(self, interface: int, source: str) -> tuple[str, Asker] | None:
         """The link and who lives there; None: nobody who may ask."""
         try:
             link = socket.if_indextoname(interface)
@@ -90,7 +90,7 @@ class Serving:
                 data, interface, source = sockets.receive(by)
             except OSError:
                 return  # there is no more, or an error of an answer that went nowhere
-            who = self._who(interface, source[0])
+            who = self.who(interface, source[0])
             if who is None:
                 continue
             link, asker = who
@@ -151,7 +151,7 @@ class Serving:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         made = writer.get_extra_info("socket")
-        who = self._who(sockets.interface_of(made), writer.get_extra_info("peername")[0])
+        who = self.who(sockets.interface_of(made), writer.get_extra_info("peername")[0])
         if who is None or not self._limits.connect(who[0], time.monotonic()):
             writer.transport.abort()
             return
