@@ -267,3 +267,28 @@ def test_a_restart_makes_new_processes_of_one_instance_and_keeps_the_log_before(
     assert any(line.startswith("news ") for line in earlier)
     assert not any(line.startswith("news ") for line in shell.try_("logs", "talker-eu1-ams-0").out.splitlines())
     assert shell.json("audit", "--operation", "restart_instance")[-1]["after"] == {"restarts": 1}
+
+
+def test_an_instance_finds_its_sibling_in_another_city_by_name(shell: Shell, place: Platform) -> None:
+    """By the names that control told both hosts; the bare one leads there through the backbone."""
+    private = {i["name"]: i["ipAddress"] for i in shell.json("workload", "show", "talker")["instances"]}
+    near, far = "talker-eu1-lhr-0", "talker-eu1-ams-0"
+
+    def found(*words: str) -> str:
+        return anypop(place, "exec", near, *words).stdout.decode()
+
+    wait_until(
+        lambda: private[far] in found("nslookup", f"{far}.default.edgeengine.internal"),
+        timeout_s=20, reason="the sibling has a name",
+    )  # fmt: skip
+    assert f"({private[far]})" in found("ping", "-c", "1", "-W", "5", far)
+    wait_until(
+        lambda: _in_turn(found("nslookup", "talker"), private) == [private[near], private[far]],
+        timeout_s=20, reason="both serve, the near one first",
+    )  # fmt: skip
+
+
+def _in_turn(said: str, private: dict[str, str]) -> list[str]:
+    return [
+        line.split()[-1] for line in said.splitlines() if line.split()[-1:] and line.split()[-1] in private.values()
+    ]
