@@ -10,6 +10,7 @@ import socket
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import dns.asyncbackend
 import dns.asyncquery
@@ -84,7 +85,7 @@ class Upstreams:
 
 async def _asked(query: dns.message.Message, where: str, *, tcp: bool) -> dns.message.Message:
     """One of them, once. The socket is connected: that nobody listens there is known at once."""
-    backend = dns.asyncbackend.get_backend("asyncio")
+    backend: Any = dns.asyncbackend.get_backend("asyncio")  # whose sockets are made without types
     if tcp:
         return await dns.asyncquery.tcp(query, where, timeout=PATIENCE_S, backend=backend)
     family = socket.AF_INET6 if ":" in where else socket.AF_INET
