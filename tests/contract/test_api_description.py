@@ -49,6 +49,9 @@ REAL = {
     "policy_id": "unknown",
     "network_id": "unknown",
     "subnet_id": "unknown",
+    "slug": "unknown",
+    "operation": "operation-0",
+    "address": "192.0.2.1",
 }
 LHR = HostName("LHR")
 NUL = "holds a NUL or half a character"
@@ -604,6 +607,20 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.get(subnets)
     own.send("DELETE", f"{subnets}/one")
     own.send("DELETE", f"{networks}/blue")
+    ipam = "/ipam/v1/stacks/default"
+    wish = {"allocationClass": "stackpath-edge/unicast", "ipFamily": "IPv4"}
+    claims = {"ipFamily": "IPv4", "allocation": {"name": "kept"}}
+    for path, member, spec in (("allocations", "allocation", wish), ("allocation_claims", "allocationClaim", claims)):
+        own.send("POST", f"{ipam}/{path}", {member: {"name": "kept", "spec": spec}})
+        own.send("PATCH", f"{ipam}/{path}/kept", {member: {"metadata": {"labels": {"a": "b"}}}})
+        own.get(f"{ipam}/{path}/kept")
+        own.get(f"{ipam}/{path}")
+    own.send("DELETE", f"{ipam}/allocation_claims/kept")
+    told = own.send("DELETE", f"{ipam}/allocations/kept")["name"].rpartition("/")[2]
+    own.get(f"{ipam}/operations/{told}")
+    own.get(f"{ipam}/operations/{told}/wait")
+    own.send("DELETE", f"{ipam}/operations/{told}")
+    own.get("/anypop/v1/addresses/198.18.0.1")
     own.send("POST", "/anypop/v1/audit/prune", {"before": "2001-01-01T00:00:00Z"})
     given = own.send("POST", f"/anypop/v1/hosts/{second['name']}/token", {})
     asked = {"csr": ask(second["name"]).request}

@@ -130,6 +130,35 @@ def test_a_name_and_what_was_read_of_another_make_a_workload_of_their_own(call: 
     assert {"workload/api", "workload/copy", "workload/mine-too"} < set(names(call("get", "workloads", "-o", "name")))
 
 
+def test_addresses_are_applied_described_and_asked_for(call: Call, there: Path) -> None:
+    """An allocation and a claim from a file, twice; who has an address; and gone again with their file."""
+    spec = {"allocationClass": "stackpath-edge/unicast", "ipFamily": "IPv4", "prefixLength": 32}
+    spec["selectors"] = [{"key": "cityCode", "operator": "in", "values": ["LHR"]}]
+    claim = {"ipFamily": "IPv4", "allocation": {"name": "default/kept"}}
+    documents = [
+        {"allocationClaim": {"slug": "mine", "spec": claim}}, {"allocation": {"name": "kept", "spec": spec}}
+    ]  # fmt: skip
+    (there / "addresses.yaml").write_text(yaml.safe_dump_all(documents))
+    assert call("diff", "-f", str(there)).code == 1
+    first = call("apply", "-f", str(there))
+    assert "allocation kept created" in first.out and "claim mine created" in first.out, first.err
+    assert call("diff", "-f", str(there)).code == 0
+    printed = call("get", "allocation", "kept", "-o", "yaml").out
+    again = call("apply", "-f", "-", stdin=printed)
+    assert "allocation kept unchanged" in again.out, again.err
+    (row,) = json.loads(call("get", "allocations", "-o", "json").out)
+    address = row["status"]["prefix"].partition("/")[0]
+    why = call("why", address)
+    assert "is kept, and no instance has it; it is allocation kept, held by claim mine" in why.out, why.err
+    instance = json.loads(call("get", "instance", "web-eu-lhr-0", "-o", "json").out)
+    assert "is the external address of instance web-eu-lhr-0" in call("why", instance["externalIpAddress"]).out
+    assert call("get", "claims").code == 0 and call("describe", "claim", "mine").code == 0
+    assert "held by claim mine" in call("delete", "allocation", "kept", "--yes").err
+    (there / "both.yaml").write_text(yaml.safe_dump(workload("nobody")))
+    gone = call("delete", "-f", str(there), "--yes")
+    assert "claim/mine is gone" in gone.out and "allocation/kept is gone" in gone.out, gone.err
+
+
 def test_every_kind_can_be_listed_and_described(call: Call, there: Path) -> None:
     for kind in (row["kind"] for row in json.loads(call("get", "-o", "json").out)):
         for output in ("wide", "json", "yaml", "name") if kind == "instances" else ("table",):

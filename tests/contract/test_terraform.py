@@ -7,6 +7,7 @@ compare. Applying the same configuration once more changes nothing.
 """
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -381,3 +382,111 @@ def test_each_step_of_a_network_and_its_subnet_leaves_an_empty_plan(world: World
     assert world.call("GET", f"{subnets}/{one['id']}").status_code == 404
     assert world.call("DELETE", f"{NETWORKS}/{made['id']}").status_code == 204
     assert world.call("GET", f"{NETWORKS}/{made['id']}").status_code == 404
+
+
+IPAM = "/ipam/v1/stacks/default"
+UNKNOWN = [{"key": "cityCode", "operator": "in", "values": ["EC4LAB01"]}]
+KEPT = {"action": "RETAIN"}
+
+
+def address(**spec: Any) -> dict[str, Any]:
+    plain = {"allocationClass": "stackpath-edge/unicast", "ipFamily": "IPv4", "prefixLength": 32, "reclaimPolicy": KEPT}
+    return {**plain, **spec}
+
+
+def kept(name: str, label: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """As the provider sends one: an empty version, and what was not written empty."""
+    metadata = {"annotations": {}, "labels": {"app": label}, "version": ""}
+    return {"name": name, "slug": name, "metadata": metadata, "spec": spec}
+
+
+def waited(world: World, operation: dict[str, Any]) -> None:
+    """It takes the name apart, and asks until it is done."""
+    name = re.findall(r"stacks/[a-f0-9\-]+/operations/(operation-[a-f0-9\-]+)", operation["name"])[0]
+    for path in (name, f"{name}/wait"):
+        told = world.get(f"{IPAM}/operations/{path}")
+        assert told["done"] is True and "error" not in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "read_back"),
+    [
+        (
+            ("allocations", "allocation", "1"),
+            kept("test-tf-network-allocation-1", "a-selector", address(selectors=UNKNOWN)),
+            address(selectors=UNKNOWN),
+        ),
+        (
+            ("allocation_claims", "allocationClaim", "2"),
+            kept(
+                "test-tf-network-allocationclaim-1",
+                "a-selector",
+                {
+                    "ipFamily": "IPv4",
+                    "prefixLength": 32,
+                    "reclaimPolicy": KEPT,
+                    "allocation": {"template": {"spec": address(selectors=UNKNOWN)}},
+                },
+            ),
+            {
+                "ipFamily": "IPv4",
+                "prefixLength": 32,
+                "reclaimPolicy": KEPT,
+                "allocation": {
+                    "template": {"name": "test-tf-network-allocationclaim-1", "spec": address(selectors=UNKNOWN)}
+                },
+            },
+        ),
+    ],
+)
+def test_an_allocation_and_a_claim_are_planned_empty_and_destroyed(
+    world: World, kind: tuple[str, str, str], sent: dict[str, Any], read_back: dict[str, Any]
+) -> None:
+    """In a city that is no PoP, as the acceptance steps have it. The whole spec is compared; then an update of what may
+    be updated, and an import.
+    """
+    (path, member, version), slug = kind, sent["slug"]
+    base = f"{IPAM}/{path}"
+    waited(world, world.send("POST", base, {member: sent}))
+    found = world.get(f"{base}/{slug}")[member]
+    assert (found["name"], found["slug"], found["metadata"]["version"]) == (slug, slug, version)
+    assert found["metadata"]["labels"] == {"app": "a-selector"} and "annotations" not in found["metadata"]
+    assert found["spec"] == read_back and found["metadata"]["resourceName"]
+    assert all(c["type"] and c["status"].startswith("CONDITION_STATUS_") for c in found["status"]["conditions"])
+    change = {"name": slug, "metadata": sent["metadata"], "spec": {"reclaimPolicy": KEPT}}
+    # of a claim the provider sends nothing at all
+    waited(world, world.send("PATCH", f"{base}/{slug}", {member: change if member == "allocation" else {}}))
+    assert world.get(f"{base}/{slug}")[member] == found, "the same configuration once more"
+    waited(world, world.send("DELETE", f"{base}/{slug}"))
+    assert world.call("GET", f"{base}/{slug}").status_code == 404
+
+
+def test_assignments_are_planned_empty(world: World) -> None:
+    """The four of the provider's example, which are those that there would be without any."""
+
+    def assignment(mode: str, kind: str, family: str) -> dict[str, Any]:
+        length = 32 if family == "IPv4" else 128
+        base = {"ipFamily": family, "prefixLength": length, "reclaimPolicy": {"action": "DELETE"}}
+        template = {"name": "", "slug": "", "spec": {**base, "allocationClass": f"stackpath-edge/{kind}"}}
+        claimed = {"name": "", "slug": "", "metadata": {}, "spec": {**base, "allocation": {"template": template}}}
+        slug = f"{mode.lower().replace('_', '-')}-{family[2:].lower()}"
+        return {"slug": slug, "mode": mode, "allocationClaimTemplate": claimed}
+
+    four = [
+        assignment(mode, kind, family)
+        for family in ("IPv4", "IPv6")
+        for mode, kind in (("PRIMARY", "private"), ("ONE_TO_ONE_NAT", "unicast"))
+    ]
+    sent = workload(
+        containers={"app": container(ports=HTTP)},
+        targets={"us": target(1)},
+        networkInterfaces=[interface(ipFamilies=["IPv4", "IPv6"], assignments=four)],
+    ) | {"name": "assigned", "slug": "assigned"}
+    world.send("POST", BASE, {"workload": copy.deepcopy(sent)})
+    wanted, shown = drift(sent, read(world, "assigned"))
+    assert shown == wanted
+    world.settle()
+    assert len(world.get(f"{IPAM}/allocation_claims")["results"]) == 4
+    assert world.call("DELETE", f"{BASE}/assigned").status_code == 204
+    world.settle()
+    assert not world.get(f"{IPAM}/allocation_claims")["results"]

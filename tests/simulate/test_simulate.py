@@ -22,6 +22,8 @@ NOT_SIMULATED = {
     Reason.NO_BACKBONE: "no backbone is taken away while a dial stands",
     Reason.VOLUME_STAYS: "no workload declares volumes here",
     Reason.VOLUME_LOST: "no workload declares volumes here",
+    Reason.WAITS_FOR_ADDRESS: "no workload claims addresses here",
+    Reason.ADDRESS_STAYS: "no workload claims addresses here",
     Reason.WAITS_FOR_VOLUME: "no workload declares volumes here",
     Reason.DARK: "said by faces alone, of an announcement that others of its prefix keep out",
     Reason.OVER_QUOTA: "quotas stand before control's core, in the API",

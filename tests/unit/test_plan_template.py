@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anypop.model.allocation import Assignment, Mode
 from anypop.model.confinement import Security
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.subnets import Vpc
@@ -85,6 +86,7 @@ ABOUT_IT: dict[str, Any] = {
     "labels": (("a", "b"),),
     "annotations": (("a", "b"),),
     "grace_s": 30,
+    "assignments": (Assignment(slug="front", mode=Mode.ONE_TO_ONE_NAT, ip_version=4),),
 }
 
 

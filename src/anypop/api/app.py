@@ -11,7 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anypop.api import (
     accounts,
+    addresses,
     agents,
+    allocations,
     announcements,
     audit,
     backbone,
@@ -62,7 +64,7 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, oidc, accounts, users, invitations,
-        stacks, workloads, logs, metrics, images, network_policies, networks, subnets,
+        stacks, workloads, logs, metrics, images, network_policies, networks, subnets, allocations, addresses,
         prices, usage, plans, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities, probes,
         predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,

@@ -43,6 +43,7 @@ TAGS = {
     "accounts": "Accounts, their users, and invitations into them.",
     "stacks": "The projects of an account.",
     "workloads": "Workloads, their instances, and where they can be.",
+    "addresses": "Addresses that last: allocations, and the claims by which workloads hold them.",
     "networks": "Which instances of a stack are among themselves.",
     "network policies": "Who may send what to instances, and what they may send.",
     "rollouts": "How changes are brought to instances and announcements.",

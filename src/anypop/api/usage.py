@@ -21,7 +21,6 @@ from anypop.control.accounts import Stack
 from anypop.control.refusals import NotFound
 from anypop.control.usage import HOUR_S, Used
 from anypop.model.errors import Invalid, Problem
-from anypop.model.names import WorkloadId
 
 router = APIRouter(prefix="/anypop/v1", tags=["prices"])
 
@@ -84,8 +83,8 @@ async def _usage(platform: Platform, stacks: list[Stack], asked: dict[str, str])
         workload=asked["workload"],
         fallback=platform.prices,
     )
-    known = platform.core.state.workloads
-    results = [_shown(one, slugs[one.stack_id], gone=WorkloadId(one.workload_id) not in known) for one in found]
+    known = platform.core.state.workloads.keys() | platform.core.state.allocations.keys()
+    results = [_shown(one, slugs[one.stack_id], gone=one.workload_id not in known) for one in found]
     return {
         "since": shapes.moment(since) if since is not None else None,
         "until": shapes.moment(end),
@@ -99,6 +98,7 @@ def _shown(one: Used, stack: str, *, gone: bool) -> dict[str, Any]:
         "anycast_hours": _hours(one.seconds.get("anycast", Decimal(0))),
         "prefix_hours": _hours(one.seconds.get("prefix", Decimal(0))),
         "volume_gib_hours": _hours(one.gib_seconds),
+        "address_hours": _hours(one.seconds.get("address", Decimal(0))),
         "unpriced_hours": _hours(one.unpriced_s),
     }
     return {

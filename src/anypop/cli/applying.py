@@ -6,11 +6,11 @@ checked before anything is sent; what was declared before goes only with `--prun
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import changes, dry_runs, kinds, rollouts, views, watch
+from anypop.cli import addresses, changes, dry_runs, kinds, rollouts, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.compose import Wishes
 from anypop.cli.deleting import losses, take_down
@@ -46,6 +46,9 @@ class Planned:
     @property
     def slug(self) -> str:
         return str((self.current or {}).get("slug") or self.manifest.slug)
+
+
+KeptAction = tuple[addresses.Kept, views.Data | None, str]
 
 
 def register(root: typer.Typer) -> None:
@@ -84,26 +87,34 @@ def apply(
     """Create the workloads of files, or bring those that are there to them: first differences and prices, then the
     changes, then their end. Nothing is changed where anything in the files is wrong.
     """
-    planned = _planned(call, read(file or (), _wishes(cities, anycast)))
+    everything = read(file or (), _wishes(cities, anycast))
+    kept = _kept(call, everything)
+    planned = _planned(call, [one for one in everything if one.kept is None])
     leaving = _leaving(call, planned) if prune else []
     ahead = [p for p in planned if p.action != "nothing"]
-    call.screen.note(*_differences(planned), *losses(call, leaving), "")
-    if ahead and not leaving:
-        call.screen.agree(_question(ahead), yes=yes)
+    call.screen.note(*_kept_differences(kept), *_differences(planned), *losses(call, leaving), "")
+    if (ahead or any(action != "nothing" for _, _, action in kept)) and not leaving:
+        call.screen.agree(_question(ahead, kept), yes=yes)
     elif leaving:
         _agree_to_lose(call, leaving, yes=yes)
+    for address, before, action in kept:
+        if action != "nothing":
+            addresses.sent(call, address, before)
     made = _sent(call, ahead)
     if wait:
         for one, workload in zip(ahead, made, strict=True):
             _arrived(call, one, workload, timeout)
     take_down(call, leaving, wait=wait, timeout=timeout)
-    data = {
+    data: dict[str, Any] = {
         "applied": [
             {"workload": p.slug, "action": _DONE[p.action], "changes": p.told.get("changes") or []} for p in planned
         ],
         "pruned": [str(row.get("slug")) for row in leaving],
     }
-    lines = [f"{p.slug} {_DONE[p.action]}" for p in planned] + [f"{row.get('slug')} pruned" for row in leaving]
+    if kept:
+        data["kept"] = [{one.member: one.slug, "action": _DONE[action]} for one, _, action in kept]
+    lines = [f"{one.name} {_DONE[action]}" for one, _, action in kept]
+    lines += [f"{p.slug} {_DONE[p.action]}" for p in planned] + [f"{row.get('slug')} pruned" for row in leaving]
     call.screen.result(data, lambda: lines)
 
 
@@ -111,14 +122,18 @@ def diff(
     call: Call, *, file: Files = None, cities: Cities = "", anycast: Anycast = False, prune: Prune = False
 ) -> None:
     """What 'apply' would change, and its price. Exit code 1 where there is a difference, 0 where there is none."""
-    planned = _planned(call, read(file or (), _wishes(cities, anycast)))
+    everything = read(file or (), _wishes(cities, anycast))
+    kept = _kept(call, everything)
+    planned = _planned(call, [one for one in everything if one.kept is None])
     leaving = _leaving(call, planned) if prune else []
-    data = {
+    data: dict[str, Any] = {
         "workloads": [{"workload": p.slug, "action": p.action, **p.told} for p in planned],
         "pruned": [str(row.get("slug")) for row in leaving],
     }
-    call.screen.result(data, lambda: [*_differences(planned), *losses(call, leaving)])
-    if leaving or any(p.action != "nothing" for p in planned):
+    if kept:
+        data["kept"] = [{one.member: one.slug, "action": action} for one, _, action in kept]
+    call.screen.result(data, lambda: [*_kept_differences(kept), *_differences(planned), *losses(call, leaving)])
+    if leaving or any(p.action != "nothing" for p in planned) or any(a != "nothing" for _, _, a in kept):
         raise typer.Exit(Exit.FAILED)
 
 
@@ -148,6 +163,20 @@ def _planned(call: Call, manifests: Sequence[Manifest]) -> list[Planned]:
             advice="Nothing was changed.",
         )
     return found
+
+
+def _kept(call: Call, manifests: Sequence[Manifest]) -> list[KeptAction]:
+    """Allocations first, then claims, which may name them; each with what is there, and what is to be done."""
+    found: list[KeptAction] = []
+    for one in sorted((m.kept for m in manifests if m.kept is not None), key=lambda k: k.member):
+        before = addresses.there(call, one)
+        found.append((one, before, addresses.action(one, before)))
+    return found
+
+
+def _kept_differences(kept: Sequence[KeptAction]) -> Iterator[Shown]:
+    for one, _, action in kept:
+        yield [(f"{one.name}: ", "bold"), (_AHEAD[action], "")]
 
 
 def _beside(call: Call, one: Manifest) -> Planned:
@@ -181,8 +210,11 @@ def _leaving(call: Call, planned: Sequence[Planned]) -> list[views.Data]:
     ]
 
 
-def _question(ahead: Sequence[Planned]) -> str:
-    words = [(verb, [p.slug for p in ahead if p.action == action]) for action, verb in _VERBS.items()]
+def _question(ahead: Sequence[Planned], kept: Sequence[KeptAction] = ()) -> str:
+    words = [
+        (verb, [*(k.name for k, _, a in kept if a == action), *(p.slug for p in ahead if p.action == action)])
+        for action, verb in _VERBS.items()
+    ]
     return ", ".join(f"{verb} {', '.join(slugs)}" for verb, slugs in words if slugs).capitalize() + "?"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anypop.cli import announcements, kinds, views, watch
+from anypop.cli import addresses, announcements, kinds, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.compose import Wishes
 from anypop.cli.failure import usage
@@ -54,9 +54,12 @@ def delete(
     if bool(words) == bool(file):
         raise usage("say what: KIND NAME..., or -f FILE")
     kind, names = kinds.split(words) if words else (kinds.kind_of("workload"), [])
+    kept: list[addresses.Kept] = []
     if file:
         here = {str(row.get("slug")) for row in kinds.workloads_of(call, "")}
-        named = [m.slug for m in read(file, Wishes(any_city=True))]
+        everything = read(file, Wishes(any_city=True))
+        named = [m.slug for m in everything if m.kept is None]
+        kept = [m.kept for m in everything if m.kept is not None and addresses.there(call, m.kept) is not None]
         names = [slug for slug in named if slug in here]
         call.screen.note(*(f"{slug} is not there" for slug in named if slug not in here))
     elif kind.deleted_at is None:
@@ -66,15 +69,18 @@ def delete(
     rows = kinds.chosen(call, kind, names) if names else []
     if kind.name == "workload":
         call.screen.note(*losses(call, rows), "")
-    if rows:
-        call.screen.agree(f"Delete {', '.join(kind.named(row) for row in rows)}?", yes=yes)
+    if rows or kept:
+        going = [*(kind.named(row) for row in rows), *(one.name for one in kept)]
+        call.screen.agree(f"Delete {', '.join(going)}?", yes=yes)
     if kind.name == "workload":
         take_down(call, rows, wait=wait, timeout=timeout)
     else:
         for row in rows:
             assert kind.deleted_at is not None, "checked above"
             call.client.call("DELETE", kind.deleted_at(call, row), what=f"delete {kind.named(row)}")
-    gone = [f"{kind.name}/{kind.named(row)}" for row in rows]
+    for one in sorted(kept, key=lambda k: k.member, reverse=True):  # claims before what they hold
+        call.client.call("DELETE", addresses.path_of(call, one.member, one.slug), what=f"delete {one.name}")
+    gone = [f"{kind.name}/{kind.named(row)}" for row in rows] + [one.name.replace(" ", "/") for one in kept]
     over = "is gone" if wait or kind.name != "workload" else "is being taken down"
     call.screen.result({"deleted": gone}, lambda: [f"{one} {over}" for one in gone] or ["nothing was there"])
 

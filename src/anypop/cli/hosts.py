@@ -36,6 +36,7 @@ _LIMITS = {
     "anycast": ("anycast", 1.0),
     "local_only": ("local-only", 1.0),
     "volume_bytes": ("volumes-gib", float(1 << 30)),
+    "addresses": ("addresses", 1.0),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),
     "requests_per_second": ("requests/s", 1.0),
@@ -193,6 +194,9 @@ def set_quota(
     volumes_gib: Annotated[
         float | None, typer.Option("--volumes-gib", metavar="GIB", help="Volumes of all instances.", min=0)
     ] = None,
+    addresses: Annotated[
+        int | None, typer.Option("--addresses", metavar="N", help="Addresses that last (allocations).", min=0)
+    ] = None,
     workloads: Annotated[int | None, typer.Option("--workloads", metavar="N", help="Workloads.", min=0)] = None,
     stacks: Annotated[int | None, typer.Option("--stacks", metavar="N", help="Stacks of the account.", min=0)] = None,
     requests_per_second: Annotated[
@@ -208,7 +212,18 @@ def set_quota(
     given = dict(
         zip(
             _LIMITS,
-            (instances, cpu, memory_gib, anycast, local_only, volumes_gib, workloads, stacks, requests_per_second),
+            (
+                instances,
+                cpu,
+                memory_gib,
+                anycast,
+                local_only,
+                volumes_gib,
+                addresses,
+                workloads,
+                stacks,
+                requests_per_second,
+            ),
             strict=True,
         )
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from anypop.cli import announcements, dials, drains, hosts, listings, policies, rollouts, views, volumes
+from anypop.cli import addresses, announcements, dials, drains, hosts, listings, policies, rollouts, views, volumes
 from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.table import Cell, Column, Table
@@ -182,6 +182,16 @@ KINDS: tuple[Kind, ...] = (
         name="policy", plural="policies", short=("pol",), about="who may send what to instances",
         listed=_of_stack("ipam", "network_policies"), table=policies.table, key="slug",
         deleted_at=lambda call, row: policies.path_of(call, str(row.get("id"))),
+    ),
+    Kind(
+        name="allocation", plural="allocations", short=("alloc",), about="addresses of the stack that last",
+        listed=_of_stack("ipam", "allocations"), table=addresses.allocations_table, key="slug",
+        deleted_at=lambda call, row: addresses.path_of(call, "allocation", str(row.get("slug"))),
+    ),
+    Kind(
+        name="claim", plural="claims", about="who holds which allocation",
+        listed=_of_stack("ipam", "allocation_claims"), table=addresses.claims_table, key="slug",
+        deleted_at=lambda call, row: addresses.path_of(call, "allocationClaim", str(row.get("slug"))),
     ),
     Kind(
         name="volume", plural="volumes", short=("vol",), about="what instances keep",

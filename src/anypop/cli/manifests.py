@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anypop.cli.addresses import Kept, of_document
 from anypop.cli.compose import Wishes, is_compose, workloads_of
 from anypop.cli.declaration import documents_of, named, unwrapped
 from anypop.cli.failure import Failure, usage
@@ -19,12 +20,15 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`where`: the file, and which of its documents. `notes`: what of it is done another way than written."""
+    """`where`: the file, and which of its documents. `notes`: what of it is done another way than written. `kept`: it
+    is no workload, but an allocation or a claim.
+    """
 
     where: str
     slug: str
     document: dict[str, Any]
     notes: tuple[str, ...] = ()
+    kept: Kept | None = None
 
 
 def read(paths: Sequence[Path], wishes: Wishes) -> list[Manifest]:
@@ -43,8 +47,9 @@ def read(paths: Sequence[Path], wishes: Wishes) -> list[Manifest]:
             problems += failure.problems or [failure.message]
     first: dict[str, str] = {}
     for one in found:
-        if first.setdefault(one.slug, one.where) != one.where:
-            problems.append(f"{one.where}: {one.slug} stands in {first[one.slug]}, too")
+        name = one.kept.name if one.kept is not None else one.slug
+        if first.setdefault(name, one.where) != one.where:
+            problems.append(f"{one.where}: {name} stands in {first[name]}, too")
     if not found and not problems:
         problems.append(f"{', '.join(map(named, paths))}: no workload in it")
     if problems:
@@ -72,6 +77,9 @@ def _manifests(path: Path, where: str, document: Any, wishes: Wishes) -> Iterato
     for found in several:
         if isinstance(found, dict) and "networkPolicy" in found:
             raise usage(f"{where}: is a network policy, which 'anypop policy apply -f' takes")
+        if (kept := of_document(found, where)) is not None:
+            yield Manifest(where=where, slug=kept.slug, document=kept.document, kept=kept)
+            continue
         workload = unwrapped(found, where)
         slug = str(workload.get("slug") or slug_of(str(workload.get("name") or "")))
         if not slug:

@@ -159,6 +159,7 @@ def register(root: typer.Typer) -> None:
         examples="""
         anypop why london
         anypop why as3356-lhr --workload web
+        anypop why 198.18.1.7
         anypop why AS3356 --city London --model
         anypop why AS3356 --city London --what-if withhold:JFK,LAX:209
         """,
@@ -168,7 +169,8 @@ def register(root: typer.Typer) -> None:
         target: Annotated[
             str,
             typer.Argument(
-                metavar="TARGET", help="A vantage, a router of the lab such as as3356-lhr, or any network, as AS3356."
+                metavar="TARGET",
+                help="A vantage, a router of the lab such as as3356-lhr, any network, as AS3356, or an address.",
             ),
         ],
         *,
@@ -190,13 +192,16 @@ def register(root: typer.Typer) -> None:
         workload: Workload = "",
     ) -> None:
         """Why a network lands where it lands: its candidate routes, who decided by which step, and what of ours put
-        them there.
+        them there. Of an address: who has it, and why.
 
         A lab's vantages and routers answer from the running daemons; any other network of the graph, or `--model`, from
         the model.
         """
-        from anypop.cli import reasons  # noqa: PLC0415 - the longest view, for this command alone
+        from anypop.cli import addresses, reasons  # noqa: PLC0415 - for this command alone
 
+        if addresses.is_address(target):
+            addresses.owner_lines(call, target)
+            return
         asked_of_model = model or bool(what_if or plan or graph)
         router = target
         if asked_of_model or city or is_network(target):

@@ -48,7 +48,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
         "Traffic and routes",
         (
             ("probe", ("probes",), "register", "where vantages land, and how quickly"),
-            ("why", ("probes",), "register", "why a network lands where it lands"),
+            ("why", ("probes",), "register", "why a network lands where it lands; who has an address"),
             ("announce", ("announce",), "app", "scope, withhold, prepend announcements"),
             ("policy", ("policies",), "app", "who may send what to instances"),
             ("drain", ("drains",), "register", "take the traffic from a PoP, a host, ..."),

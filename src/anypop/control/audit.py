@@ -21,6 +21,7 @@ from anypop.control.rows import Row
 from anypop.control.state import Declaration, State
 from anypop.control.statements import insertion, send
 from anypop.model import codec
+from anypop.model.allocation import Allocation, AllocationClaim
 from anypop.model.drain import Drain
 from anypop.model.table import differing
 from anypop.model.volume import Volume
@@ -126,6 +127,9 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
                 was=dict(was_policy.document) if was_policy else None,
                 became=dict(new_policy.document) if new_policy else None,
             )
+    for noted in allocations_noted(before, after):
+        declared = True
+        yield noted
     for place in sorted(differing(before.volumes, after.volumes)):
         had, has = before.volumes.get(place), after.volumes.get(place)
         if had is not None and has is not None and _wanted(had) != _wanted(has):
@@ -142,6 +146,37 @@ def changes_between(before: State, after: State) -> Iterator[Noted]:
             was={"phase": began.phase.value} if began else None,
             became={"phase": goes.phase.value} if goes else None,
         )
+
+
+def allocations_noted(before: State, after: State) -> Iterator[Noted]:
+    """What a person asks of addresses that last. Who holds one follows from workloads."""
+    for kind, was_table, new_table in (
+        ("allocation", before.allocations, after.allocations),
+        ("allocation claim", before.claims, after.claims),
+    ):
+        for key in sorted(differing(was_table, new_table)):
+            was, new = was_table.get(key), new_table.get(key)
+            one = new or was
+            if one is not None and _kept(was) != _kept(new):
+                subject = f"{kind} {one.slug}"
+                yield Noted(subject=subject, stack_id=one.stack_id, was=_kept(was), became=_kept(new))
+    told = sorted(differing(before.operations, after.operations))
+    forgotten = [before.operations[name] for name in told if name not in after.operations]
+    if len(forgotten) == len(told):  # else they made room for newer ones
+        for operation in forgotten:
+            yield Noted(subject=operation.name, stack_id=operation.stack_id, was=codec.to_data(operation))
+
+
+def _kept(one: Allocation | AllocationClaim | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {
+        "name": one.name,
+        "labels": dict(one.labels),
+        "annotations": dict(one.annotations),
+        "reclaim": codec.to_data(one.spec.reclaim if isinstance(one, Allocation) else one.reclaim),
+        "let_go": one.delete_requested_at is not None,
+    }
 
 
 def _asked(drain: Drain | None) -> dict[str, Any] | None:

@@ -8,18 +8,20 @@ one of those functions should take. Its cost follows what differs between the tw
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from anypop.control.allocation_book import is_waiting, with_addresses, with_claims, with_places
 from anypop.control.allowance import NO_LIMITS, Limits
 from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
 from anypop.control.meters import with_meters
 from anypop.control.policies import ruled_between
+from anypop.control.rests import link_name, place_name
 from anypop.control.returns import gets_no_order, is_left_with, with_returns
 from anypop.control.rolling import rolled, swept
 from anypop.control.scaling import measured_on, shrunk, with_scaling, within_bounds
 from anypop.control.shedding import with_shedding
 from anypop.control.stack_names import named_between, names_for
-from anypop.control.state import Issued, Placed, State, Tombstone, link_name, place_name
+from anypop.control.state import Issued, Placed, State, Tombstone
 from anypop.control.traffic import with_traffic
 from anypop.control.volume_book import ordered, with_told, with_volumes
 from anypop.judge.judged import Judged, Memory
@@ -93,12 +95,18 @@ def decide(
     draft = with_losses(before, draft, sites.hosts.keys(), news, now)
     draft = with_scaling(with_shedding(with_drains(draft, now), now), now, limits)
     confirmed = confirmed | shrunk(before, draft)
+    draft = with_claims(before, draft, now)
     changed = _Changed()
     touched = touched_between(before, draft)
+    if is_waiting(draft) and (touched or standing is None or sites is not standing.sites):
+        draft = with_places(draft, now)
+        touched = touched_between(before, draft)
     planned_anew = standing is None or sites is not standing.sites or bool(touched)
     if planned_anew:
         draft = _planned(draft, sites, touched, confirmed=confirmed, changed=changed, now=now)
-        while (finished := _without_finished(draft, now)) is not draft:
+        seen = before
+        while (finished := with_claims(seen, _without_finished(draft, now), now)) is not draft:
+            seen = finished
             draft = _planned(
                 finished, sites, touched_between(draft, finished), confirmed=confirmed, changed=changed, now=now
             )
@@ -195,7 +203,8 @@ def _planned(
         anycast=with_entries(without_keys(draft.anycast, released), given),
         rests=with_entries(draft.rests, {str(held.address4): now + ANYCAST_REST_S for held in released.values()}),
     )
-    return with_volumes(draft, made.workloads, now)
+    draft = with_volumes(draft, made.workloads, now)
+    return with_addresses(draft, sites, made.workloads, now)
 
 
 def with_reports(

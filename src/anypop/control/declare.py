@@ -14,6 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from anypop.control.accounts import Stack
+from anypop.control.allocation_book import bound
+from anypop.control.allocations import check_assignments, check_claimable
 from anypop.control.core import Alter, Look
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.restarts import restarts_beside
@@ -74,7 +76,7 @@ def create(made: Parsed) -> Alter:
             raise Exists(f"workload with slug {workload.slug} already exists on stack")
         revision = _revision(made, state, 1, now)
         declared = Declaration(newest=revision, created_at=now)
-        return replace(state, workloads=with_entries(state.workloads, {workload.id: declared}))
+        return bound(replace(state, workloads=with_entries(state.workloads, {workload.id: declared})), workload.id, now)
 
     return alter
 
@@ -127,6 +129,7 @@ def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
             for v in state.volumes_of(current.id).values()
             if v.doomed_at is None
         ]
+        check_assignments(state, current.workload, made.workload)
         if wrong := list(changed_badly([*current.workload.volumes, *kept], made.workload)):
             raise Invalid(wrong)
         revision = _revision(made, state, current.version + 1, now, restarts=current.workload.restarts)
@@ -136,7 +139,7 @@ def replace_with(before: Declaration, made: Parsed, *, by: str = "") -> Alter:
             and _same_processes(made.workload, current.workload)
         ):
             return state  # nothing was changed, so nothing is declared anew
-        state = with_revision(state, current, revision, now)
+        state = bound(with_revision(state, current, revision, now), current.id, now)
         return begun(state, current.id, previous=current.good, by=by, strategy=current.strategy, now=now)
 
     return alter
@@ -150,6 +153,7 @@ def _same_processes(one: Workload, other: Workload) -> bool:
 def _revision(made: Parsed, state: State, number: int, now: float, *, restarts: int = 0) -> Revision:
     """Raises `Invalid` where its network, or a subnet of it, is not there."""
     workload = replace(resolved(state, made.workload), revision=number, restarts=restarts)
+    check_claimable(workload)
     if workload.families != made.workload.families and (lost := unfilled(workload, made.document)):
         raise Invalid(lost)
     workload = replace(workload, template=template_of(workload, state.template_key))

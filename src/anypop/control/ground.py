@@ -4,18 +4,21 @@ In: a draft of the state. Out: answers to what `plan.ground.Ground` asks, each a
 decides nothing.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
-from anypop.control.state import State, resting
+from anypop.control.allocation_pins import pins_of, reserved
+from anypop.control.rests import resting
+from anypop.control.state import State
+from anypop.model.allocation import Pin, PlaceKey
 from anypop.model.announce import Prefix, ScopeRule
 from anypop.model.drain import Drain
-from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Incarnation
 from anypop.model.rollout import Rollout, RolloutKind
-from anypop.model.table import Table, differing
+from anypop.model.table import Table, differing, grouped
 from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
 from anypop.plan.drain import emptied_by
@@ -107,6 +110,12 @@ class StateGround:
     def volumes_on(self, host: HostName) -> Iterable[Volume]:
         return self._state.volumes_on(host).values()
 
+    def pins_of(self, workload: WorkloadId) -> Mapping[InstanceName, Pin]:
+        return pins_of(self._state, workload)
+
+    def reserved_on(self, host: HostName) -> Iterable[PlaceKey]:
+        return reserved(grouped(self._state.allocations, "host", host).values())
+
     def capacity(self, host: HostName) -> Capacity | None:
         site, received = self._own.get(host), self._state.reports.get(host)
         own = site.host.capacity if site is not None else None
@@ -129,6 +138,8 @@ def touched_between(before: State, after: State) -> Touched:
         was, now = before.scaled.get(scaled), after.scaled.get(scaled)
         if was is None or now is None or was.replicas != now.replicas:
             workloads.add(scaled[0])
+    hosts |= allocations_touched(before, after)
+    workloads |= claims_touched(before, after)
     for key in differing(before.rollouts, after.rollouts):
         workloads |= {state.rollouts[key].workload_id for state in (before, after) if key in state.rollouts}
     for uid in (before.moves ^ after.moves) | (before.eases ^ after.eases) | (before.arrived ^ after.arrived):
@@ -174,6 +185,29 @@ def touched_between(before: State, after: State) -> Touched:
         addresses=addresses,
         more=before.moves != after.moves or before.eases != after.eases or bool(drained),
     )
+
+
+def allocations_touched(before: State, after: State) -> set[HostName]:
+    """Hosts on which an address is kept, given, claimed or let go."""
+    found = [
+        (s, s.allocations[k])
+        for k in differing(before.allocations, after.allocations)
+        for s in (before, after)
+        if k in s.allocations
+    ]
+    for key in differing(before.claims, after.claims):
+        claims = [(s, s.claims[key]) for s in (before, after) if key in s.claims]
+        found += [(s, a) for s, c in claims if (a := s.allocations.get(c.allocation_id)) is not None]
+    return {one.place.host for _, one in found if one.place is not None}
+
+
+def claims_touched(before: State, after: State) -> set[WorkloadId]:
+    """Workloads whose slots hold a claim otherwise, or another one."""
+    keys = differing(before.claims, after.claims)
+    for key in differing(before.allocations, after.allocations):
+        keys = {*keys, *(c for s in (before, after) for c in grouped(s.claims, "allocation", key))}
+    claims = [s.claims[key] for key in keys for s in (before, after) if key in s.claims]
+    return {c.holder.workload_id for c in claims if c.holder is not None}
 
 
 def _drained_otherwise(before: State, after: State) -> Iterator[Drain]:

@@ -4,14 +4,15 @@ In: the state before a step, the draft of the next one, which hosts have reporte
 stand then. A meter begins when a host first tells that an instance runs, and ends when the instance is told to go: what
 never ran costs nothing, and a slot whose instance is being replaced counts once. An address counts from the step in
 which it is given to that in which it is released; a volume from when its host first tells that it is there until it is
-told to go. Pure; the store writes when each begins and ends. Its cost follows
-what changed.
+told to go. Of an external address that is kept the time counts in which no instance has it, under its own id. Pure; the
+store writes when each begins and ends. Its cost follows what changed.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from anypop.model.allocation import AddressClass, Allocation
 from anypop.model.names import HostName, StackId, WorkloadId
 from anypop.model.report import Phase
 from anypop.model.table import differing, grouped, with_entries, without_keys
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from anypop.control.state import State
     from anypop.judge.verdict import Received
 
-Item = Literal["instance", "anycast", "prefix", "volume"]
+Item = Literal["instance", "anycast", "prefix", "volume", "address"]
 MeterKey = tuple[WorkloadId, Item, str]
 
 
@@ -54,9 +55,9 @@ def with_meters(before: "State", draft: "State", news: Collection[HostName], now
     """`begins`: control has just started, so everything is looked at once."""
     running = _Running(draft.reports)
     if begins:
-        workloads = {*draft.workloads, *(key[0] for key in draft.meters)}
+        workloads = {*draft.workloads, *(key[0] for key in draft.meters), *map(WorkloadId, draft.allocations)}
     else:
-        workloads = differing(before.anycast, draft.anycast)
+        workloads = differing(before.anycast, draft.anycast) | set(_addresses_touched(before, draft))
         for uid in differing(before.incarnations, draft.incarnations):
             placed = draft.incarnations.get(uid) or before.incarnations[uid]
             workloads.add(placed.incarnation.workload_id)
@@ -93,9 +94,32 @@ class _Running:
         return self._found[host]
 
 
+def is_idle(state: "State", allocation: Allocation) -> bool:
+    """Whether an external address is kept that no instance has."""
+    if allocation.place is None or allocation.spec.kind is not AddressClass.UNICAST:
+        return False
+    claims = grouped(state.claims, "allocation", allocation.id).values()
+    return all(claim.holder is None for claim in claims)
+
+
+def _addresses_touched(before: "State", draft: "State") -> Iterable[WorkloadId]:
+    yield from map(WorkloadId, differing(before.allocations, draft.allocations))
+    for key in differing(before.claims, draft.claims):
+        for state in (before, draft):
+            if (claim := state.claims.get(key)) is not None and claim.allocation_id:
+                yield WorkloadId(claim.allocation_id)
+
+
 def _wanted(
     draft: "State", workload: WorkloadId, have: Mapping[MeterKey, Meter], running: _Running, now: float
 ) -> Iterable[Meter]:
+    if (allocation := draft.allocations.get(workload)) is not None:
+        if is_idle(draft, allocation):
+            yield have.get((workload, "address", "")) or Meter(
+                workload_id=workload, stack_id=allocation.stack_id, account_id=allocation.account_id,
+                slug=allocation.slug, item="address", begun_at=now,
+            )  # fmt: skip
+        return
     declared = draft.workloads.get(workload)
     if declared is None:
         return

@@ -36,6 +36,14 @@ def in_the_past(state: State, now: float) -> State:
         scaled=_with(
             state.scaled, {k: _scaled(s, now) for k, s in state.scaled.items() if s.acted_at > now or s.since > now}
         ),
+        allocations=_with(
+            state.allocations,
+            {k: replace(a, idle_since=now) for k, a in state.allocations.items() if (a.idle_since or 0.0) > now},
+        ),
+        claims=_with(
+            state.claims,
+            {k: replace(c, idle_since=now) for k, c in state.claims.items() if (c.idle_since or 0.0) > now},
+        ),
         history=_memory(state.history, now),
     )
 

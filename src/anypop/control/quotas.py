@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 
+from anypop.control.allocations import addresses_kept
 from anypop.control.core import Alter
 from anypop.control.refusals import OverQuota
 from anypop.control.state import State
@@ -90,11 +91,17 @@ class Quotas:
 def _usage_among(workloads: Collection[WorkloadId], state: State, stacks: Collection[StackId]) -> Usage:
     """What those of the workloads take that belong to the stacks."""
     found = (d for w in workloads if (d := state.workloads.get(w)) is not None)
-    return usage_of((d.workload for d in found if d.stack_id in stacks), count_of=state.count_of)
+    usage = usage_of((d.workload for d in found if d.stack_id in stacks), count_of=state.count_of)
+    return _with_addresses(usage, state, stacks)
 
 
 def _usage(state: State, stacks: Collection[StackId]) -> Usage:
-    return usage_of((d.workload for stack in stacks for d in state.in_stack(stack)), count_of=state.count_of)
+    usage = usage_of((d.workload for stack in stacks for d in state.in_stack(stack)), count_of=state.count_of)
+    return _with_addresses(usage, state, stacks)
+
+
+def _with_addresses(usage: Usage, state: State, stacks: Collection[StackId]) -> Usage:
+    return replace(usage, addresses=sum(addresses_kept(state, stack) for stack in stacks))
 
 
 def used(state: State, stacks: Collection[StackId]) -> Usage:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from anypop.control import rows, schema
+from anypop.control import allocation_rows, allocation_tables, rows, schema
 from anypop.control.rows import Row
 from anypop.control.state import Revision, RevisionKey, State
 from anypop.control.statements import insertion, overwriting, send, the_one
@@ -51,6 +51,21 @@ def save_difference(link: Connection, before: State, after: State, vault: Vault)
         _Change(schema.volumes, before.volumes, after.volumes, lambda k, v: rows.of_volume(v)),
         _Change(schema.scaled, before.scaled, after.scaled, lambda k, v: rows.of_scaled(v)),
         _Change(schema.networks, before.networks, after.networks, lambda k, v: rows.of_network(v)),
+        _Change(
+            allocation_tables.allocations,
+            before.allocations,
+            after.allocations,
+            lambda k, v: allocation_rows.of_allocation(v),
+        ),
+        _Change(
+            allocation_tables.allocation_claims, before.claims, after.claims, lambda k, v: allocation_rows.of_claim(v)
+        ),
+        _Change(
+            allocation_tables.operations,
+            before.operations,
+            after.operations,
+            lambda k, v: allocation_rows.of_operation(v),
+        ),
         _Change(schema.evicted, before.evicted, after.evicted, lambda k, v: {"host": k, "at": v}),
         _Change(schema.reports, before.reports, after.reports, lambda k, v: rows.of_received(v)),
         _Change(schema.traffic, before.traffic, after.traffic, lambda k, v: rows.of_traffic(v)),

@@ -13,9 +13,13 @@ from ipaddress import IPv4Address
 from operator import attrgetter
 from typing import Any
 
+from anypop.control.allocation_groups import ALLOCATION_GROUPS, CLAIM_GROUPS
+from anypop.control.allocation_pins import pins, reserved
 from anypop.control.meters import Meter, MeterKey
+from anypop.control.rests import resting
 from anypop.judge.judged import Judged, Memory
 from anypop.judge.verdict import Received
+from anypop.model.allocation import Allocation, AllocationClaim, Operation
 from anypop.model.announce import ScopeRule
 from anypop.model.backbone import DialledPop
 from anypop.model.dial import Dial
@@ -193,7 +197,7 @@ class State:
     free. `evicted`: hosts that a person gave up, and when.
     `traffic`: what the backbone carried, by host and month; `meters`: what is metered and has not ended. `policies`: of
     networks, by id; `networks`: of stacks, by id; `volumes`: by host and id; `scaled`: how many instances follow their
-    load. `template_key`: see `plan.template`.
+    load. `allocations` and `claims`: by id; `operations` by name. `template_key`: see `plan.template`.
     `serial` counts the plans made; see `World`. Not stored: `started_at`, since when this control listens; `ruled`:
     what `policies` mean for each host; `named`, `named_counts`: what instances are called, by workload, and how many a
     stack has; `looks`, the last loads of what is `scaled`, and `looked_at`, when that was;
@@ -223,6 +227,9 @@ class State:
     named_counts: Mapping[StackId, int] = field(default_factory=dict)
     volumes: Mapping[VolumeKey, Volume] = field(default_factory=dict)
     scaled: Mapping[ScaleKey, Scaled] = field(default_factory=dict)
+    allocations: Mapping[str, Allocation] = field(default_factory=dict)
+    claims: Mapping[str, AllocationClaim] = field(default_factory=dict)
+    operations: Mapping[str, Operation] = field(default_factory=dict)
     orders: Mapping[HostName, Issued] = field(default_factory=dict)
     reports: Mapping[HostName, Received] = field(default_factory=dict)
     plan: Planned | None = None
@@ -293,6 +300,8 @@ class State:
             volumes=tuple(self.volumes[key] for key in sorted(self.volumes)),
             networks=tuple(self.networks[key] for key in sorted(self.networks)),
             scaled=tuple(self.scaled[key] for key in sorted(self.scaled)),
+            pins=pins(self),
+            reserved=reserved(self.allocations.values()),
             eases=self.eases,
             serial=self.serial,
         )
@@ -499,27 +508,10 @@ _GROUPS: Mapping[str, Groups] = {
         "stack": lambda _, v: v.stack_id,
     },
     "scaled": {"workload": lambda key, _: key[0]},
+    "allocations": ALLOCATION_GROUPS,
+    "claims": CLAIM_GROUPS,
+    "operations": {"stack": lambda _, o: o.stack_id},
     "orders": {},
     "reports": {},
 }
 _TABLES = attrgetter(*_GROUPS)
-
-
-def place_name(incarnation: Incarnation) -> str:
-    """How a slot's place is called among the rests."""
-    return f"{incarnation.host}/{incarnation.index}"
-
-
-def link_name(incarnation: Incarnation) -> str:
-    """How an incarnation's private link is called among the rests."""
-    return f"{incarnation.host}/link/{incarnation.link}"
-
-
-def resting(what: str) -> tuple[HostName, str, int]:
-    """What a rest is of: host, `place` or `link`, and the number there; kind `address` for an anycast address."""
-    match what.split("/"):
-        case [host, number]:
-            return HostName(host), "place", int(number)
-        case [host, "link", number]:
-            return HostName(host), "link", int(number)
-    return HostName(""), "address", 0

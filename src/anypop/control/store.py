@@ -20,7 +20,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, Table, delete, func, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from anypop.control import acts, audit, rows, schema
+from anypop.control import acts, allocation_rows, allocation_tables, audit, rows, schema
 from anypop.control.acts import Act
 from anypop.control.audit import Noted
 from anypop.control.database import (
@@ -49,7 +49,7 @@ from anypop.model.table import Table as Entries
 from anypop.model.table import differing
 from anypop.plan.parse import Secret
 
-SCHEMA_HEAD = "0018"  # the newest module under migrations/versions; a test compares
+SCHEMA_HEAD = "0019"  # the newest module under migrations/versions; a test compares
 EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset(
     {"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at", "looks", "looked_at"}
@@ -231,6 +231,9 @@ class Store:
             networks = [rows.to_network(r) for r in _all(link, schema.networks)]
             policies = [rows.to_policy(r) for r in _all(link, schema.network_policies)]
             kept = [rows.to_volume(r) for r in _all(link, schema.volumes)]
+            allocations = [allocation_rows.to_allocation(r) for r in _all(link, allocation_tables.allocations)]
+            claims = [allocation_rows.to_claim(r) for r in _all(link, allocation_tables.allocation_claims)]
+            operations = [allocation_rows.to_operation(r) for r in _all(link, allocation_tables.operations)]
             drained = [rows.to_drain(r) for r in _all(link, schema.drains)]
             evicted = {HostName(r["host"]): r["at"] for r in _all(link, schema.evicted)}
             carried = [rows.to_traffic(r) for r in _all(link, schema.traffic)]
@@ -255,6 +258,9 @@ class Store:
             networks={n.id: n for n in networks},
             policies={p.policy.id: p for p in policies},
             volumes={(v.host, v.id): v for v in kept},
+            allocations={a.id: a for a in allocations},
+            claims={c.id: c for c in claims},
+            operations={o.name: o for o in operations},
             orders={i.order.host: i for i in issued},
             reports={r.report.host: r for r in received},
             history=memory,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from anypop.model.allocation import Pin, PlaceKey
 from anypop.model.announce import Announcement, Prefix, ScopeRule
 from anypop.model.backbone import Backbone, DialledPop
 from anypop.model.dial import Dial
@@ -78,7 +79,8 @@ class World:
     that stand; `eases`: incarnations for which a successor is wanted beside them now. `dials`: all that were asked for.
     `policies`: the network policies of all stacks; `networks`: the networks that they declared.
     `volumes`: those that are there, or are being taken away. `scaled`: how many instances targets have that follow
-    their load.
+    their load. `pins`: where slots live for the sake of addresses that they claim; `reserved`: places of hosts that are
+    kept for such addresses.
     `serial` grows with every plan and goes into the uids of new incarnations, so that a name which comes back is never
     taken for the one that went.
     """
@@ -106,6 +108,8 @@ class World:
     volumes: tuple[Volume, ...] = ()
     networks: tuple[StackNetwork, ...] = ()
     scaled: tuple[Scaled, ...] = ()
+    pins: Mapping[tuple[WorkloadId, InstanceName], Pin] = field(default_factory=dict)
+    reserved: frozenset[PlaceKey] = frozenset()
     serial: int = 0
 
 

@@ -52,6 +52,9 @@ class Reason(StrEnum):
     WAITS_FOR_VOLUME = "waits-for-volume"
     VOLUME_STAYS = "volume-stays"
     VOLUME_LOST = "volume-lost"
+    # addresses that are claimed
+    WAITS_FOR_ADDRESS = "waits-for-address"
+    ADDRESS_STAYS = "address-stays"
     # drains
     COUNTING = "counting"
     LOWERED = "lowered"
@@ -161,6 +164,8 @@ _SAYS: dict[Reason, str] = {
     Reason.WAITS_FOR_VOLUME: "waits for its volume",
     Reason.VOLUME_STAYS: "stays where its volume is: a volume does not travel to another host",
     Reason.VOLUME_LOST: "waits for the host that has its volume; volume release lets that go, with what is in it",
+    Reason.WAITS_FOR_ADDRESS: "waits for the address that it claims",
+    Reason.ADDRESS_STAYS: "stays where the address is that it claims: that is bound to its host",
     Reason.COUNTING: "has its traffic counted, so that it can be seen to go",
     Reason.LOWERED: "is told at the lowest preference, so that its traffic goes elsewhere",
     Reason.DECAYING: "waits for its traffic to go elsewhere",

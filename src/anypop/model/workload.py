@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from anypop.model.allocation import Assignment
 from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
 from anypop.model.scaling import Scale
@@ -140,8 +141,8 @@ class Workload:
     `grace_s`: how long a process may take to end (None: not declared). `shared_processes`: its containers see each
     other's processes. `external`: each instance has public addresses of its own. `network`: of its
     stack, by slug; `vpc`: its subnets there; `families`: of its instances' own
-    addresses. `restarts`: how often all its instances were to be made anew although
-    nothing else changed.
+    addresses. `assignments`: the addresses that its slots claim; what none says goes with the slot. `restarts`: how
+    often all its instances were to be made anew although nothing else changed.
     """
 
     id: WorkloadId
@@ -167,6 +168,7 @@ class Workload:
     shared_processes: bool = False
     external: bool = True
     network: str = DEFAULT_NETWORK
+    assignments: tuple[Assignment, ...] = ()
     restarts: int = 0
     vpc: Vpc = NO_VPC
     families: tuple[int, ...] = (4, 6)

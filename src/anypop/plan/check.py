@@ -14,6 +14,7 @@ from anypop.model.errors import Problem
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import UpstreamKind
 from anypop.model.plan import Incarnation, Plan
+from anypop.model.reasons import Reason
 from anypop.plan.sites import Sites
 
 
@@ -167,13 +168,16 @@ def _owners(plan: Plan) -> Iterator[Problem]:
         (h, r.index): (r.workload_id, r.name) for h, r in plan.removals if r.index >= 0
     }
     links: dict[tuple[HostName, int], str] = {(h, r.link): r.uid for h, r in plan.removals if r.link >= 0}
+    # one that keeps its private address waits until the one before it is gone
+    handed = {(h, r.link): (r.workload_id, r.name) for h, r in plan.removals if r.reason is Reason.REPLACED}
     for incarnation in plan.incarnations:
         held = places.setdefault((incarnation.host, incarnation.index), incarnation.slot)
         if held != incarnation.slot:
             message = f"index {incarnation.index} would belong to both {held} and {incarnation.slot}"
             yield Problem(path=incarnation.host, message=message)
-        other = links.setdefault((incarnation.host, incarnation.link), incarnation.uid)
-        if other != incarnation.uid:
+        link = incarnation.host, incarnation.link
+        other = links.setdefault(link, incarnation.uid)
+        if other != incarnation.uid and handed.get(link) != incarnation.slot:
             message = f"link {incarnation.link} would belong to both {other} and {incarnation.uid} ({incarnation.name})"
             yield Problem(path=incarnation.host, message=message)
 

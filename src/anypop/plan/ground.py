@@ -6,13 +6,14 @@ hosts are worth.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
+from anypop.model.allocation import Pin, PlaceKey
 from anypop.model.announce import ScopeRule
 from anypop.model.drain import Drain
-from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Incarnation, World
@@ -68,6 +69,8 @@ class Ground(Protocol):
     def rules_of(self, workload: WorkloadId) -> Iterable[ScopeRule]: ...
     def volumes_of(self, workload: WorkloadId) -> Iterable[Volume]: ...
     def volumes_on(self, host: HostName) -> Iterable[Volume]: ...
+    def pins_of(self, workload: WorkloadId) -> Mapping[InstanceName, Pin]: ...
+    def reserved_on(self, host: HostName) -> Iterable[PlaceKey]: ...
     def capacity(self, host: HostName) -> Capacity | None: ...
     def replicas(self, workload: WorkloadId, target: Target, city: CityCode) -> int:
         """How many instances a target has in a city."""
@@ -166,6 +169,12 @@ class WorldGround:
 
     def volumes_on(self, host: HostName) -> Iterable[Volume]:
         return [v for v in self.world.volumes if v.host == host]
+
+    def pins_of(self, workload: WorkloadId) -> Mapping[InstanceName, Pin]:
+        return {name: pin for (of, name), pin in self.world.pins.items() if of == workload}
+
+    def reserved_on(self, host: HostName) -> Iterable[PlaceKey]:
+        return [key for key in self.world.reserved if key[0] == host]
 
     def capacity(self, host: HostName) -> Capacity | None:
         return self.world.capacities.get(host)

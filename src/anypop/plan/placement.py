@@ -7,11 +7,8 @@ beside the old one, and the old one leaves once the new one has been healthy. Co
 instances, and in those of the hosts where it takes room.
 """
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId, instance_name
 from anypop.model.network import Capacity
@@ -20,12 +17,12 @@ from anypop.model.plan import Homes, Incarnation, PlanNote
 from anypop.model.reasons import Reason
 from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
+from anypop.plan import pinned
 from anypop.plan.ground import Ground
+from anypop.plan.lives import cities_of, uuid5, why_gone
+from anypop.plan.pinned import UNPINNED
 from anypop.plan.rollout import changes_at
 from anypop.plan.rooms import Room, Rooms, best, most_links, needs_of, shortage
-
-# any fixed UUID does: it only keeps our names apart from other people's version 5 names
-_UIDS = UUID("5a9bb1d6-3c4e-4f0a-9a5e-0d2f6b7c8e91")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +90,8 @@ class _Step:
         for volume in ground.volumes_of(workload):
             if volume.doomed_at is None:
                 self.volumes[volume.instance].append(volume)
+        # where a slot's claimed addresses are: so does it
+        self.pins = ground.pins_of(workload)
         self.buried: set[str] = set()
         # of each host, how many of the workload are on their way out or have a successor beside them
         self.changing: dict[HostName, int] = defaultdict(int)
@@ -110,7 +109,7 @@ class _Step:
         workload = self.ground.workload(self.id)
         if workload is not None and not workload.deleting:
             turn = _Turn(self, workload)
-            for target, city in _cities(workload):
+            for target, city in cities_of(workload):
                 found_no_pop = False
                 for ordinal in range(self.ground.replicas(workload.id, target, city)):
                     name = instance_name(workload.slug, target.name, city, ordinal)
@@ -123,7 +122,7 @@ class _Step:
                     self.note(workload.slug, Reason.NO_SUCH_POP, f"target {target.name} asks for {city}")
         for lives in self.present.values():
             for incarnation in lives:
-                self.remove(incarnation, *_why_gone(incarnation, workload, self.ground))
+                self.remove(incarnation, *why_gone(incarnation, workload, self.ground))
 
     def remove(self, incarnation: Incarnation, reason: Reason, detail: str = "") -> None:
         if incarnation.uid not in self.buried:
@@ -183,15 +182,27 @@ class _Turn:
             self._place_beside(current)
 
     def _stays(self, name: InstanceName, lives: list[Incarnation]) -> bool:
-        """Whether a slot's volumes keep it where it lives; told where something else would have it live elsewhere."""
+        """Whether a slot's volumes or addresses keep it where it lives; told where something else would have it live
+        elsewhere.
+        """
         homes = {v.host for v in self.step.volumes.get(name, ())}
         held = next((i for i in lives if i.host in homes), None)
         if held is None:
-            return False
+            return self._is_pinned(name, lives)
         if held.uid in self.ground.moves or held.host in self.ground.lost:
             self.step.note(name, Reason.VOLUME_LOST, f"{held.host} has it, and is lost or given up")
         elif held.uid in self.ground.eases:
             self.step.note(name, Reason.VOLUME_STAYS, f"{held.host} has it")
+        return True
+
+    def _is_pinned(self, name: InstanceName, lives: list[Incarnation]) -> bool:
+        """The same for the addresses that it claims alone."""
+        host = self.step.pins.get(name, UNPINNED).host
+        held = next((i for i in lives if i.host == host), None)
+        if held is None:
+            return False
+        if {held.uid} & {*self.ground.moves, *self.ground.eases} or held.host in self.ground.lost:
+            self.step.note(name, Reason.ADDRESS_STAYS, f"{held.host} has it")
         return True
 
     def _off_lost_hosts(self, lives: list[Incarnation], city: CityCode) -> list[Incarnation]:
@@ -282,8 +293,14 @@ class _Turn:
                 self.step.note(name, Reason.NO_ROOM, f"{city}: no host in reach has the storage classes {names}")
                 return False
             rooms = offering
-        most = most_links(made_from)
-        room = best(rooms, self.workload.id, needs, most)
+        most, pin = most_links(made_from), self.step.pins.get(name, UNPINNED)
+        volumes_at = there[0].host if there else None
+        slot = self.workload.id, name
+        if why := pinned.unmet(self.ground, all_rooms, pin, slot, needs, volumes_at=volumes_at):
+            self.step.waits.add(city)
+            self.step.note(name, Reason.WAITS_FOR_ADDRESS, why)
+            return False
+        room = best(rooms, self.workload.id, needs, most) if pin.host is None else self.step.rooms.of(pin.host)
         if room is None:
             reason = Reason.NO_ROOM if any(not r.fits(needs) for r in rooms) or not rooms else Reason.POP_FULL
             self.step.waits.add(city)
@@ -291,7 +308,7 @@ class _Turn:
                 name, reason, f"{city}: {shortage(rooms, needs, most)}" if rooms else f"no host of {city} is in reach"
             )
             return False
-        index, link = room.take_place(), room.take_link(most)
+        index, link = pinned.numbers(room, pin, most)
         assert index is not None and link is not None
         self._add(
             room,
@@ -320,14 +337,18 @@ class _Turn:
         lacking = room.lacking(self.needs)
         may_stop_first = current.uid in self.rollout.may_stop_first
         runs = self.ground.revision(self.workload.id, current.revision) or self.workload
-        shared = {c.slug for c in runs.volumes} & {c.slug for c in self.workload.volumes}
+        shared = {f"volume {c.slug}" for c in runs.volumes} & {f"volume {c.slug}" for c in self.workload.volumes}
+        kept = self.step.pins.get(current.name, UNPINNED).link
+        if kept is not None:
+            shared |= {"the private address that it claims"}
         if shared:
-            # two must never write to one volume
+            # two must never write to one volume, or have one address
             lacking = room.lacking(self.needs, instead_of=needs_of(runs))
             if not lacking and not may_stop_first:
                 self.step.waits.add(current.pop)
-                why = "both would have one volume, and nobody else serves while it is stopped"
-                self.step.note(current.name, Reason.WAITS_FOR_VOLUME, why)
+                why = f"both would have {', '.join(sorted(shared))}, and nobody else serves while it is stopped"
+                reason = Reason.WAITS_FOR_VOLUME if kept is None else Reason.WAITS_FOR_ADDRESS
+                self.step.note(current.name, reason, why)
                 return
             if lacking:
                 may_stop_first = False
@@ -338,7 +359,7 @@ class _Turn:
             self.step.note(current.name, Reason.WAITS_FOR_ROOM, "; ".join(lacking))
             return
         most = most_links(self.workload)
-        link = room.take_link(most)
+        link = kept if kept is not None else room.take_link(most)
         if link is None:
             self.step.waits.add(current.pop)
             limit = room.links.capacity if most is None else min(most, room.links.capacity)
@@ -349,7 +370,7 @@ class _Turn:
         if lacking or shared:
             # the new one is ordered when the old one is gone: see `planner`
             self.step.kept.remove(current)
-            why = "; ".join(lacking) or f"both have volume {', '.join(sorted(shared))}"
+            why = "; ".join(lacking) or f"both have {', '.join(sorted(shared))}"
             self.step.remove(current, Reason.REPLACED, why)
         self._add(
             room,
@@ -423,33 +444,7 @@ class _Turn:
         """
         attempt = 0
         while True:
-            uid = _uuid5(f"{self.workload.id}/{name}/{self.ground.serial}/{template}/{index}/{link}/{attempt}")
+            uid = uuid5(f"{self.workload.id}/{name}/{self.ground.serial}/{template}/{index}/{link}/{attempt}")
             if uid not in self.step.buried:
                 return uid
             attempt += 1
-
-
-def _uuid5(name: str) -> str:
-    """`uuid.uuid5` as text, at a fifth of its cost: a first plan makes one for every instance there is."""
-    number = int.from_bytes(hashlib.sha1(_UIDS.bytes + name.encode(), usedforsecurity=False).digest()[:16])
-    number = number & ~(0xF000 << 64) & ~(0xC000 << 48) | (5 << 76) | (0x8000 << 48)
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def _cities(workload: Workload) -> Iterator[tuple[Target, CityCode]]:
-    return ((target, city) for target in workload.targets for city in dict.fromkeys(target.cities))
-
-
-def _why_gone(incarnation: Incarnation, workload: Workload | None, ground: Ground) -> tuple[Reason, str]:
-    if workload is None or workload.deleting:
-        return Reason.WORKLOAD_DELETED, ""
-    target = next((t for t in workload.targets if t.name == incarnation.target), None)
-    if target is None:
-        return Reason.TARGET_REMOVED, f"target {incarnation.target}"
-    if incarnation.pop not in target.cities:
-        return Reason.CITY_REMOVED, f"{incarnation.pop} of target {incarnation.target}"
-    if target.scale is not None:
-        count = ground.replicas(workload.id, target, incarnation.pop)
-        return Reason.LOAD_FELL, f"{count} in {incarnation.pop} of target {incarnation.target}"
-    return Reason.SCALED_DOWN, f"{target.replicas} in each city of target {incarnation.target}"

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from anypop.model.allocation import Assignment, Mode, ReclaimAction
 from anypop.model.codec import problems_of
 from anypop.model.errors import Invalid, Problem
 from anypop.model.plan import PriceLine, Quote
@@ -36,7 +37,8 @@ class PriceBook:
     """Prices in `currency`. `hours_per_month` makes a month of hours (730 = 365 x 24 / 12). `sizes` from small to
     large. `local_only_hourly`: of a covering prefix for one workload alone; `backbone_gb`: of 10^9 bytes that one host
     sends to another through a tunnel; `volume_gib_month`: of a GiB of a volume for a month, in those storage classes
-    that have no price of their own under `volume_classes`.
+    that have no price of their own under `volume_classes`; `idle_address_hourly`: of an external address
+    that is kept while no instance has it.
     """
 
     currency: str
@@ -47,6 +49,7 @@ class PriceBook:
     backbone_gb: Decimal = Decimal(0)
     volume_gib_month: Decimal = Decimal(0)
     volume_classes: tuple[tuple[str, Decimal], ...] = ()
+    idle_address_hourly: Decimal = Decimal(0)
 
     def volume_gib(self, storage_class: str) -> Decimal:
         """Of a GiB of a volume for a month."""
@@ -80,6 +83,7 @@ class BookText(BaseModel):
     backbone_gb: _Price = Decimal(0)
     volume_gib_month: _Price = Decimal(0)
     volume_classes: Annotated[dict[str, _Price], Field(max_length=1000)] = {}
+    idle_address_hourly: _Price = Decimal(0)
     sizes: Annotated[list[SizeText], Field(min_length=1)]
 
 
@@ -112,6 +116,7 @@ def read_price_book(text: str) -> PriceBook:
         backbone_gb=book.backbone_gb,
         volume_gib_month=book.volume_gib_month,
         volume_classes=tuple(sorted(book.volume_classes.items())),
+        idle_address_hourly=book.idle_address_hourly,
     )
 
 
@@ -146,6 +151,8 @@ def item_hourly(book: PriceBook, item: str, cpu_millis: int, memory_bytes: int, 
             return book.anycast_hourly
         case "prefix":
             return book.local_only_hourly
+        case "address":
+            return book.idle_address_hourly
     size = size_for(cpu_millis, memory_bytes, book)
     return size.hourly if size is not None else None
 
@@ -191,6 +198,9 @@ def quote(workload: Workload, book: PriceBook) -> Quote:
         rows.append(("anycast address", 1, 1, book.anycast_hourly))
     if workload.local_only:
         rows.append(("covering prefix of its own (local only)", 1, 1, book.local_only_hourly))
+    if any(a.mode is Mode.ONE_TO_ONE_NAT and is_kept(a) for a in workload.assignments):
+        # it costs nothing while its instance has it
+        rows.append(("external address kept when its instance is gone, each", 0, 0, book.idle_address_hourly))
     hourly = sum((quantity * unit for _, quantity, _, unit in rows), Decimal(0))
     highest = sum((most * unit for _, _, most, unit in rows), Decimal(0))
     follows = any(t.most > t.replicas for t in workload.targets)
@@ -202,6 +212,13 @@ def quote(workload: Workload, book: PriceBook) -> Quote:
         most_hourly=float(highest) if follows else None,
         most_monthly=float(highest * book.hours_per_month) if follows else None,
     )
+
+
+def is_kept(one: Assignment) -> bool:
+    """Whether an address stays when its instance goes."""
+    template = one.source.template
+    policies = [one.reclaim, *([template.reclaim] if template is not None else [])]
+    return template is None or any(policy.action is not ReclaimAction.DELETE for policy in policies)
 
 
 def backbone_price(sent_bytes: int, book: PriceBook) -> float:
@@ -241,6 +258,7 @@ def as_data(book: PriceBook) -> dict[str, Any]:
         "localOnlyHourly": float(book.local_only_hourly),
         "backboneGb": float(book.backbone_gb),
         "volumeGibMonth": float(book.volume_gib_month),
+        "idleAddressHourly": float(book.idle_address_hourly),
         "volumeClasses": {name: float(price) for name, price in book.volume_classes},
         "sizes": [
             {"name": s.name, "cpuMillis": s.cpu_millis, "memoryBytes": s.memory_bytes, "hourly": float(s.hourly)}

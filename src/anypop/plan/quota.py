@@ -27,6 +27,7 @@ class Quota:
     anycast: int | None = None
     local_only: int | None = None
     volume_bytes: int | None = None
+    addresses: int | None = None
     workloads: int | None = None
     stacks: int | None = None
     # of each credential of the account; None: the default
@@ -45,6 +46,7 @@ class Usage:
     anycast: int = 0
     local_only: int = 0
     volume_bytes: int = 0
+    addresses: int = 0
     workloads: int = 0
     stacks: int = 0
 
@@ -55,6 +57,7 @@ _WORDS = {
     "memory_bytes": ("GiB of memory", float(1 << 30)),
     "anycast": ("anycast addresses", 1.0),
     "local_only": ("workloads with a covering prefix of their own (local only)", 1.0),
+    "addresses": ("addresses that last (allocations, and claims without one)", 1.0),
     "volume_bytes": ("GiB of volumes", float(1 << 30)),
     "workloads": ("workloads", 1.0),
     "stacks": ("stacks", 1.0),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from anypop.model.allocation import AddressClass
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.model.plan import Incarnation
@@ -160,6 +161,8 @@ class Rooms:
         for removal in ground.removals_on(host):
             room.indexes.taken.add(removal.index)
             room.links.taken.add(removal.link)
+        for _, kind, number in ground.reserved_on(host):
+            (room.indexes if kind is AddressClass.UNICAST else room.links).taken.add(number)
         indexes, links = ground.resting_on(host)
         room.indexes.taken.update(indexes)
         room.links.taken.update(links)

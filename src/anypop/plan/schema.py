@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 
 from anypop.model.limits import MOST_ENTRIES
 from anypop.model.workload import DNS_TYPES
+from anypop.plan import allocation_schema
+from anypop.plan.allocation_schema import Assignments
 from anypop.plan.kinds import (
     Count,
     Cpu,
@@ -275,9 +277,7 @@ class Interface(_Part):
     subnet: Slug | None = None
     ipv6_subnet: Annotated[Slug | None, Field(alias="ipv6Subnet")] = None
     enable_one_to_one_nat: bool | None = None
-    assignments: Annotated[
-        Any, refused("addresses cannot be claimed yet; leave them out and each instance gets its own")
-    ] = None
+    assignments: Assignments | None = None
 
 
 class DockerRegistry(_Part):
@@ -377,6 +377,6 @@ def every_container(body: WorkloadBody) -> list[tuple[str, Container]]:
     ]
 
 
-FIELD_NAMES = frozenset(
+FIELD_NAMES = allocation_schema.FIELD_NAMES | {
     info.alias or name for part in _Part.__subclasses__() for name, info in part.model_fields.items()
-)
+}

@@ -53,5 +53,6 @@ class PriceBook(CamelAnswer):
     local_only_hourly: float
     backbone_gb: float
     volume_gib_month: float
+    idle_address_hourly: float
     volume_classes: dict[str, float]
     sizes: list[PricedSize]

@@ -30,6 +30,7 @@ class StackQuotaRequest(Request):
         ),
     ] = None
     volume_bytes: Annotated[Limit, Field(description="of all volumes that instances claim")] = None
+    addresses: Annotated[Limit, Field(description="allocations, and claims that have none yet")] = None
     workloads: Limit = None
 
 
@@ -63,6 +64,7 @@ class StackLimits(Answer):
     anycast: int = left_out()
     local_only: int = left_out()
     volume_bytes: int = left_out()
+    addresses: int = left_out()
     workloads: int = left_out()
 
 
@@ -82,6 +84,7 @@ class StackUsage(Answer):
     anycast: int
     local_only: int
     volume_bytes: int
+    addresses: int
     workloads: int
 
 

@@ -12,7 +12,7 @@ Costs = Annotated[dict[str, float], Field(description="by currency, at the price
 class WorkloadUsage(Answer):
     """One workload. Seconds and hours are those of all its instances together."""
 
-    workload: str
+    workload: Annotated[str, Field(description="its id; of an address that is kept, the allocation's")]
     slug: str
     stack: Annotated[str, Field(description="its slug")]
     gone: bool
@@ -22,6 +22,7 @@ class WorkloadUsage(Answer):
     anycast_hours: float = left_out("an anycast address was held so long")
     prefix_hours: float = left_out("a covering prefix of its own was held so long")
     volume_gib_hours: float = left_out("GiB of its volumes times the hours for which they were there")
+    address_hours: float = left_out("an external address was kept so long without an instance")
     unpriced_hours: float = left_out("instances that fitted no size of the price book then ran so long")
     costs: Costs
 

@@ -1,0 +1,338 @@
+"""Allocations and their claims as people ask for them: made, changed, deleted; and what they were told of it.
+
+In: what a request brings. Out: the `alter` step for `Core.change`, which checks against what is there inside the step,
+and leaves an operation that says what was done. What follows for slots and hosts is `allocation_book`'s and the
+planner's. Pure.
+"""
+
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+
+from anypop.control.accounts import Stack
+from anypop.control.allocation_book import (
+    may_hold,
+    placed,
+    resolved,
+    without_allocation,
+    without_claim,
+)
+from anypop.control.allocation_pins import allocation_by_slug, by_slug, claim_on, claim_slug, slots_of
+from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
+from anypop.control.state import State
+from anypop.model.allocation import Allocation, AllocationClaim, Assignment, Mode, Operation, ReclaimAction
+from anypop.model.errors import Invalid
+from anypop.model.names import StackId
+from anypop.model.table import grouped, with_entries, without_keys
+from anypop.model.workload import Workload
+from anypop.plan.allocation_read import AllocationWish, Change, ClaimWish
+
+Alter = Callable[[State, float], State]
+
+MOST = 1_000  # allocations, and claims, of a stack
+OPERATIONS_KEPT = 100  # of a stack
+_ASSIGNMENTS = "spec.networkInterfaces[0].assignments"
+
+
+def new_operation() -> str:
+    """A name that nobody guesses; clients look for `operation-` and hexadecimal digits."""
+    return f"operation-{uuid.uuid4().hex}"
+
+
+def create_allocation(wish: AllocationWish, stack: Stack, operation: str) -> Alter:
+    """Add an allocation, with an address where there is one now. The step raises `Exists` and `Precondition`."""
+
+    def alter(state: State, now: float) -> State:
+        if allocation_by_slug(state, stack.id, wish.slug) is not None:
+            raise Exists(f"allocation with slug {wish.slug} already exists on stack")
+        _check_count(state, stack.id)
+        made = placed(state, _allocation(wish, stack, now), now)
+        state = replace(state, allocations=with_entries(state.allocations, {made.id: made}))
+        return _noted(
+            state,
+            Operation(name=operation, stack_id=stack.id, verb="create", kind="allocations", slug=wish.slug, at=now),
+        )
+
+    return alter
+
+
+def create_claim(wish: ClaimWish, stack: Stack, operation: str) -> Alter:
+    """Add a claim. One that has a template gets an allocation of its own, by the claim's slug. The step raises `Exists`
+    and `Precondition`.
+    """
+
+    def alter(state: State, now: float) -> State:
+        if by_slug(state.claims, stack.id, wish.slug) is not None:
+            raise Exists(f"allocation claim with slug {wish.slug} already exists on stack")
+        _check_count(state, stack.id)
+        made = AllocationClaim(
+            id=str(uuid.uuid4()), stack_id=stack.id, account_id=stack.account_id, slug=wish.slug, name=wish.name,
+            ip_version=wish.ip_version, reclaim=wish.reclaim, source=wish.source, labels=wish.labels or (),
+            annotations=wish.annotations or (), created_at=now, idle_since=_idle_from(wish.reclaim.action, now),
+        )  # fmt: skip
+        template = wish.source.template
+        if template is not None:
+            if allocation_by_slug(state, stack.id, wish.slug) is not None:
+                raise Exists(f"allocation with slug {wish.slug} already exists on stack: claim it by its name")
+            own = AllocationWish(name=wish.name, slug=wish.slug, spec=template, labels=wish.labels, annotations=None)
+            allocation = placed(state, replace(_allocation(own, stack, now), idle_since=None), now)
+            state = replace(state, allocations=with_entries(state.allocations, {allocation.id: allocation}))
+            made = replace(made, allocation_id=allocation.id)
+        state = replace(state, claims=with_entries(state.claims, {made.id: made}))
+        state = resolved(state, made, now)
+        return _noted(
+            state,
+            Operation(
+                name=operation, stack_id=stack.id, verb="create", kind="allocation_claims", slug=wish.slug, at=now
+            ),
+        )
+
+    return alter
+
+
+def change_allocation(identity: str, change: Change, operation: str) -> Alter:
+    """Another name, other labels, another policy. What changes nothing is no new version. The step raises `NotFound`
+    and `VersionConflict`.
+    """
+
+    def alter(state: State, now: float) -> State:
+        there = state.allocations.get(identity)
+        if there is None:
+            raise NotFound("the allocation is gone")
+        _check_version(change, there.version, there.slug)
+        reclaim = change.reclaim or there.spec.reclaim
+        free = claim_on(state, there) is None
+        made = replace(
+            there,
+            name=change.name or there.name,
+            labels=there.labels if change.labels is None else change.labels,
+            annotations=there.annotations if change.annotations is None else change.annotations,
+            spec=replace(there.spec, reclaim=reclaim),
+            idle_since=_idle_from(reclaim.action, now) if free and there.idle_since is None else there.idle_since,
+        )
+        if replace(made, idle_since=there.idle_since) != there:
+            made = replace(made, version=there.version + 1, updated_at=now)
+            state = replace(state, allocations=with_entries(state.allocations, {identity: made}))
+        return _noted(
+            state,
+            Operation(
+                name=operation, stack_id=there.stack_id, verb="update", kind="allocations", slug=there.slug, at=now
+            ),
+        )
+
+    return alter
+
+
+def change_claim(identity: str, change: Change, operation: str) -> Alter:
+    """As `change_allocation`, of a claim."""
+
+    def alter(state: State, now: float) -> State:
+        there = state.claims.get(identity)
+        if there is None:
+            raise NotFound("the allocation claim is gone")
+        _check_version(change, there.version, there.slug)
+        reclaim = change.reclaim or there.reclaim
+        free = there.holder is None and there.idle_since is None
+        made = replace(
+            there,
+            name=change.name or there.name,
+            labels=there.labels if change.labels is None else change.labels,
+            annotations=there.annotations if change.annotations is None else change.annotations,
+            reclaim=reclaim,
+            idle_since=_idle_from(reclaim.action, now) if free else there.idle_since,
+        )
+        if replace(made, idle_since=there.idle_since) != there:
+            made = replace(made, version=there.version + 1, updated_at=now)
+            state = replace(state, claims=with_entries(state.claims, {identity: made}))
+        return _noted(
+            state,
+            Operation(
+                name=operation,
+                stack_id=there.stack_id,
+                verb="update",
+                kind="allocation_claims",
+                slug=there.slug,
+                at=now,
+            ),
+        )
+
+    return alter
+
+
+def delete_allocation(stack: StackId, slug: str, operation: str) -> Alter:
+    """Let an address go. One whose claim is being deleted goes with that. The step raises `NotFound`, and
+    `Precondition` while it is claimed.
+    """
+
+    def alter(state: State, now: float) -> State:
+        there = allocation_of(state, stack, slug)
+        claim = claim_on(state, there)
+        if claim is None:
+            state = without_allocation(state, there, now)
+        elif claim.delete_requested_at is not None:
+            marked = replace(there, delete_requested_at=there.delete_requested_at or now)
+            state = replace(state, allocations=with_entries(state.allocations, {there.id: marked}))
+        else:
+            raise Precondition(f"allocation {there.slug} is held by claim {claim.slug}: delete that one first")
+        return _noted(
+            state, Operation(name=operation, stack_id=stack, verb="delete", kind="allocations", slug=there.slug, at=now)
+        )
+
+    return alter
+
+
+def delete_claim(stack: StackId, slug: str, operation: str) -> Alter:
+    """Take a claim away. One that an instance holds whose workload is being deleted goes with that. The step raises
+    `NotFound`, and `Precondition` while an instance holds it.
+    """
+
+    def alter(state: State, now: float) -> State:
+        there = claim_of(state, stack, slug)
+        holder = there.holder
+        declared = state.workloads.get(holder.workload_id) if holder is not None else None
+        if holder is None:
+            state = without_claim(state, there, now)
+        elif declared is None or declared.workload.deleting:
+            marked = replace(there, delete_requested_at=there.delete_requested_at or now)
+            state = replace(state, claims=with_entries(state.claims, {there.id: marked}))
+        else:
+            raise Precondition(
+                f"allocation claim {there.slug} is held by {holder.instance}: delete workload {declared.workload.slug} "
+                "first, or scale it down"
+            )
+        return _noted(
+            state,
+            Operation(name=operation, stack_id=stack, verb="delete", kind="allocation_claims", slug=there.slug, at=now),
+        )
+
+    return alter
+
+
+def delete_operation(stack: StackId, name: str) -> Alter:
+    """Forget what was told of a change. The step raises `NotFound`."""
+
+    def alter(state: State, now: float) -> State:
+        return replace(state, operations=without_keys(state.operations, [operation_of(state, stack, name).name]))
+
+    return alter
+
+
+def allocations_in(state: State, stack: StackId) -> list[Allocation]:
+    """A stack's, oldest first."""
+    return sorted(grouped(state.allocations, "stack", stack).values(), key=lambda a: (a.created_at, a.slug))
+
+
+def claims_in(state: State, stack: StackId) -> list[AllocationClaim]:
+    """A stack's, oldest first."""
+    return sorted(grouped(state.claims, "stack", stack).values(), key=lambda c: (c.created_at, c.slug))
+
+
+def allocation_of(state: State, stack: StackId, ref: str) -> Allocation:
+    """By slug or id. Raises `NotFound`."""
+    found = allocation_by_slug(state, stack, ref) or state.allocations.get(ref)
+    if found is None or found.stack_id != stack:
+        raise NotFound(f"no allocation {ref} on stack")
+    return found
+
+
+def claim_of(state: State, stack: StackId, ref: str) -> AllocationClaim:
+    """By slug or id. Raises `NotFound`."""
+    found = by_slug(state.claims, stack, ref) or state.claims.get(ref)
+    if found is None or found.stack_id != stack:
+        raise NotFound(f"no allocation claim {ref} on stack")
+    return found
+
+
+def operation_of(state: State, stack: StackId, name: str) -> Operation:
+    """Raises `NotFound`."""
+    found = state.operations.get(name)
+    if found is None or found.stack_id != stack:
+        raise NotFound(f"no operation {name} on stack")
+    return found
+
+
+def check_assignments(state: State, before: Workload, after: Workload) -> None:
+    """Between two revisions of a workload: its slots have the addresses that they have. Raises `Invalid`, and
+    `Precondition` where a claim that is there has another address than the slot that would hold it.
+    """
+    was = {(a.mode, a.ip_version): a for a in before.assignments}
+    now = {(a.mode, a.ip_version): a for a in after.assignments}
+    for key, old in was.items():
+        new = now.get(key)
+        if new is None or _identity(old) != _identity(new):
+            raise Invalid.one(
+                _ASSIGNMENTS,
+                f"{old.slug} cannot be changed or left out: instances have their addresses for life, and only how "
+                "these are kept may change; create another workload",
+            )
+    for key, new in now.items():
+        if key in was:
+            continue
+        if new.source.template is None:
+            message = f"{new.slug} names an address that instances do not have; create another workload for it"
+            raise Invalid.one(_ASSIGNMENTS, message)
+        for slot in slots_of(state, before):
+            for slug in (new.base, claim_slug(new, slot)):
+                claim = by_slug(state.claims, after.stack_id, slug) if slug else None
+                if claim is not None and not may_hold(state, claim, new, slot, after.id):
+                    raise Precondition(f"claim {slug} is there already, and is not for the address of {slot.name}")
+
+
+def check_claimable(workload: Workload) -> None:
+    """Raises `Invalid` where a claim is for an address that its instances do not have."""
+    for n, one in enumerate(workload.assignments):
+        path = f"{_ASSIGNMENTS}[{n}]"
+        if one.ip_version not in workload.families:
+            raise Invalid.one(path, f"instances have no IPv{one.ip_version} address")
+        if one.mode is Mode.PRIMARY and workload.vpc.subnets:
+            raise Invalid.one(
+                path, "a private address in a subnet of one's own follows from its instance: leave it out"
+            )
+
+
+def addresses_kept(state: State, stack: StackId) -> int:
+    """How many addresses a stack has asked for: allocations, and claims that have none yet."""
+    waiting = sum(not c.allocation_id for c in grouped(state.claims, "stack", stack).values())
+    return len(grouped(state.allocations, "stack", stack)) + waiting
+
+
+def _identity(one: Assignment) -> object:
+    source = one.source
+    template = source.template is not None
+    return one.slug, one.base, source.name, source.selector_kind, source.selectors, template
+
+
+def _allocation(wish: AllocationWish, stack: Stack, now: float) -> Allocation:
+    return Allocation(
+        id=str(uuid.uuid4()), stack_id=stack.id, account_id=stack.account_id, slug=wish.slug, name=wish.name,
+        spec=wish.spec, labels=wish.labels or (), annotations=wish.annotations or (), created_at=now,
+        idle_since=_idle_from(wish.spec.reclaim.action, now),
+    )  # fmt: skip
+
+
+def _idle_from(action: ReclaimAction, now: float) -> float | None:
+    """What was never held does not go for that; only the time of who is kept for a while begins at once."""
+    return now if action is ReclaimAction.RETAIN_FOR_IDLE_PERIOD else None
+
+
+def _noted(state: State, made: Operation) -> State:
+    """With what was told of a change, and without the oldest of them."""
+    stack, name = made.stack_id, made.name
+    mine = sorted(grouped(state.operations, "stack", stack).values(), key=lambda o: (o.at, o.name))
+    old = [o.name for o in mine[: max(0, len(mine) + 1 - OPERATIONS_KEPT)]]
+    return replace(state, operations=with_entries(without_keys(state.operations, old), {name: made}))
+
+
+def _check_count(state: State, stack: StackId) -> None:
+    if max(len(grouped(state.allocations, "stack", stack)), len(grouped(state.claims, "stack", stack))) >= MOST:
+        raise Precondition(f"a stack may have {MOST} allocations and claims")
+
+
+def _check_version(change: Change, version: int, slug: str) -> None:
+    if not change.version:
+        return
+    if not re.fullmatch("[0-9]{1,18}", change.version):
+        raise Invalid.one("metadata.version", "must be a whole number")
+    if int(change.version) != version:
+        raise VersionConflict(f"{slug} has version {version}, not {change.version}")
