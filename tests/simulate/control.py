@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from anypop.agent.control_client import WAIT_S
 from anypop.control.core import RECOVERY_WINDOW, Alter, as_begun
-from anypop.control.decide import decide, with_reports, with_strangers
+from anypop.control.decide import decide, with_reports
 from anypop.control.due import due_at
 from anypop.control.history import events_between
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.state import State
+from anypop.control.strangers import with_strangers
 from anypop.judge.judged import Judged
 from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid

@@ -20,6 +20,7 @@ from anypop.control.allocation_pins import (
     slots_of,
 )
 from anypop.control.allocation_places import address_at, free_place, rest_of
+from anypop.control.ground import touched_between
 from anypop.control.state import State
 from anypop.model.allocation import (
     CITY,
@@ -35,6 +36,7 @@ from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.table import differing, grouped, with_entries, without_keys
 from anypop.model.workload import Workload
+from anypop.plan.planned import Touched
 from anypop.plan.sites import Sites
 
 _IDS = uuid.UUID("a8d4b6d0-7a1e-4a0f-9d0b-6f1f0b5c2e11")  # keeps these names apart from others' of version 5
@@ -76,14 +78,19 @@ def is_waiting(state: State) -> bool:
     return bool(grouped(state.allocations, "waiting", True))
 
 
-def with_places(draft: State, now: float) -> State:
-    """Allocations that wait for an address get one where there is one by now."""
+def with_places(before: State, draft: State, now: float, *, anew: bool) -> tuple[State, Touched]:
+    """What is touched since `before`; and with that, or where all is planned `anew`, allocations that wait for an
+    address have one if there is one by now.
+    """
+    touched = touched_between(before, draft)
+    if not is_waiting(draft) or not (touched or anew):
+        return draft, touched
     waiting = sorted(grouped(draft.allocations, "waiting", True).values(), key=lambda a: (a.created_at, a.id))
     for one in waiting:
         claim = claim_on(draft, one)
         if claim is None or claim.made_for is None:  # a slot's own gets the place of the slot
             draft = replace(draft, allocations=with_entries(draft.allocations, {one.id: placed(draft, one, now)}))
-    return draft
+    return draft, touched_between(before, draft)
 
 
 def placed(draft: State, one: Allocation, now: float) -> Allocation:

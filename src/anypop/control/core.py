@@ -21,7 +21,7 @@ from anypop.control import acts
 from anypop.control.acts import Act
 from anypop.control.allowance import NO_LIMITS, Limits
 from anypop.control.bell import Bell
-from anypop.control.decide import decide, with_reports, with_strangers
+from anypop.control.decide import decide, with_reports
 from anypop.control.due import due_at
 from anypop.control.history import events_between
 from anypop.control.past import in_the_past
@@ -29,6 +29,7 @@ from anypop.control.refusals import NotFound
 from anypop.control.rolling import with_patience, with_templates
 from anypop.control.state import Issued, State
 from anypop.control.store import Store
+from anypop.control.strangers import with_strangers
 from anypop.judge.verdict import Received
 from anypop.model.errors import Invalid
 from anypop.model.names import HostName, WorkloadId

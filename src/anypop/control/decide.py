@@ -8,7 +8,7 @@ one of those functions should take. Its cost follows what differs between the tw
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from anypop.control.allocation_book import is_waiting, with_addresses, with_claims, with_places
+from anypop.control.allocation_book import with_addresses, with_claims, with_places
 from anypop.control.allowance import NO_LIMITS, Limits
 from anypop.control.draining import with_drains
 from anypop.control.ground import StateGround, touched_between
@@ -22,6 +22,7 @@ from anypop.control.scaling import measured_on, shrunk, with_scaling, within_bou
 from anypop.control.shedding import with_shedding
 from anypop.control.stack_names import named_between, names_for
 from anypop.control.state import Issued, Placed, State, Tombstone
+from anypop.control.strangers import met
 from anypop.control.traffic import with_traffic
 from anypop.control.volume_book import ordered, with_told, with_volumes
 from anypop.judge.judged import Judged, Memory
@@ -29,8 +30,6 @@ from anypop.judge.rejudge import listened, rejudge
 from anypop.judge.verdict import Received
 from anypop.model.announce import Prefix
 from anypop.model.names import CityCode, HostName, WorkloadId
-from anypop.model.order import Removal
-from anypop.model.reasons import Reason
 from anypop.model.table import differing, with_entries, without_keys
 from anypop.plan.orders import Counting, cut
 from anypop.plan.planned import Planned, Touched
@@ -97,11 +96,9 @@ def decide(
     confirmed = confirmed | shrunk(before, draft)
     draft = with_claims(before, draft, now)
     changed = _Changed()
-    touched = touched_between(before, draft)
-    if is_waiting(draft) and (touched or standing is None or sites is not standing.sites):
-        draft = with_places(draft, now)
-        touched = touched_between(before, draft)
-    planned_anew = standing is None or sites is not standing.sites or bool(touched)
+    anew = standing is None or sites is not standing.sites
+    draft, touched = with_places(before, draft, now, anew=anew)
+    planned_anew = anew or bool(touched)
     if planned_anew:
         draft = _planned(draft, sites, touched, confirmed=confirmed, changed=changed, now=now)
         seen = before
@@ -137,7 +134,7 @@ def decide(
         for host, floor in (floors or {}).items()
         if (last := draft.orders.get(host)) is None or floor > last.order.generation
     }
-    draft = _met(draft, news)
+    draft = met(draft, news)
     estranged = {h for h in {*before.strangers, *draft.strangers} if before.strangers.get(h) != draft.strangers.get(h)}
     proven = _proven_otherwise(before.history, memory, differing(judged.newcomers, verdict.newcomers))
     waited = {h for h in news if is_left_with(draft, h)}
@@ -238,34 +235,6 @@ def without_gone(state: State, host: HostName, gone: frozenset[str], now: float)
         if (incarnation.host, incarnation.index) not in held:
             rests[place_name(incarnation)] = now + PLACE_REST_S
     return replace(state, rests=with_entries(state.rests, rests))
-
-
-def with_strangers(state: State, host: HostName) -> State:
-    """The state after a host was reset: what it runs and nothing here knows of is to be taken down. Only where that is
-    why it refuses its order: then it goes on with the order before, which names each of them.
-    """
-    received = state.reports.get(host)
-    if received is None or received.report.refused is not Reason.SHRINKS_WITHOUT_TOKEN:
-        return state
-    known = {*state.incarnations_on(host), *state.tombstones_on(host)}
-    strangers = tuple(
-        Removal(name=i.name, uid=i.uid, reason=Reason.FORGOTTEN)
-        for i in received.report.instances
-        if i.uid not in known
-    )
-    return replace(state, strangers={**state.strangers, host: strangers}) if strangers else state
-
-
-def _met(draft: State, news: Iterable[HostName]) -> State:
-    """Without the strangers of hosts that report none of them any more."""
-    over = {
-        host
-        for host in news
-        if (asked := draft.strangers.get(host)) is not None
-        and (received := draft.reports.get(host)) is not None
-        and {r.uid for r in asked}.isdisjoint(i.uid for i in received.report.instances)
-    }
-    return replace(draft, strangers={h: s for h, s in draft.strangers.items() if h not in over}) if over else draft
 
 
 def _without_finished(draft: State, now: float) -> State:
