@@ -128,7 +128,10 @@ async def change_allocation_claim(
 @router.delete("/allocation_claims/{slug}")
 @answers(models.Operation, Code.FAILED_PRECONDITION)
 async def delete_allocation_claim(slug: Slug, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
-    """Delete a claim that no instance holds. Of one whose workload is being deleted it is remembered, and done then."""
+    """Delete a claim that no instance holds.
+
+    Of one whose workload is being deleted it is remembered, and done then.
+    """
     name = kept.new_operation()
     return await _changed(platform, stack, name, kept.delete_claim(stack.id, slug, name))
 
@@ -136,7 +139,10 @@ async def delete_allocation_claim(slug: Slug, stack: CallerStack, platform: Plat
 @router.get("/operations/{operation}")
 @answers(models.Operation)
 async def get_operation(operation: OperationName, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
-    """Get what was told of a change. The last hundred of a stack are kept."""
+    """Get what was told of a change.
+
+    The last hundred of a stack are kept.
+    """
     return shapes.operation(platform.core.state, kept.operation_of(platform.core.state, stack.id, operation))
 
 

@@ -188,7 +188,7 @@ class _Turn:
         homes = {v.host for v in self.step.volumes.get(name, ())}
         held = next((i for i in lives if i.host in homes), None)
         if held is None:
-            return self._is_pinned(name, lives)
+            return bool(self.step.pins) and self._is_pinned(name, lives)
         if held.uid in self.ground.moves or held.host in self.ground.lost:
             self.step.note(name, Reason.VOLUME_LOST, f"{held.host} has it, and is lost or given up")
         elif held.uid in self.ground.eases:
