@@ -286,9 +286,7 @@ def check_claimable(workload: Workload) -> None:
         if one.ip_version not in workload.families:
             raise Invalid.one(path, f"instances have no IPv{one.ip_version} address")
         if one.mode is Mode.PRIMARY and workload.vpc.subnets:
-            raise Invalid.one(
-                path, "a private address in a subnet of one's own follows from its instance: leave it out"
-            )
+            raise Invalid.one(path, "a private address in a subnet follows from its instance: leave it out")
 
 
 def addresses_kept(state: State, stack: StackId) -> int:
