@@ -1,7 +1,8 @@
 """What a first plan costs follows how much is declared: so many calls of functions for each instance, and no more for
-each of many than for each of few. And what a report costs.
+each of many than for each of few. And what metering costs of a report.
 """
 
+from collections import Counter
 from dataclasses import replace
 
 from bench import scale
@@ -9,10 +10,15 @@ from bench import scale
 from anypop.control import declare
 from anypop.control.accounts import Stack
 from anypop.control.decide import decide, with_reports
+from anypop.control.ground import StateGround
+from anypop.control.meters import with_meters
 from anypop.control.state import State
 from anypop.judge.verdict import Received
 from anypop.model.names import HostName, StackId, WorkloadId
 from anypop.model.reasons import Reason
+from anypop.model.workload import Workload
+from anypop.plan.planner import Instances
+from anypop.plan.sites import Sites
 from tests.counted import calls
 
 STACK = Stack(
@@ -30,20 +36,36 @@ FEW, MANY = 10, 40  # hosts
 def test_a_first_plan_costs_as_much_for_each_instance_however_many_there_are() -> None:
     few, many = (_first_plan(hosts) for hosts in (FEW, MANY))
     assert many < 1.15 * few
-    assert many < 320  # some 279, and 320 when each instance asked anew what its workload is made from
 
 
-def test_a_report_costs_a_few_calls_for_each_instance_that_it_tells_of() -> None:
-    """One of a host with a hundred instances, of which one has turned ill: some 1,070, and 200 more when metering had a
-    call for each instance of this report and of the one before.
-    """
+def test_what_instances_are_made_from_is_asked_once_for_all_of_a_workload() -> None:
+    asked = Counter[tuple[WorkloadId, int]]()
+
+    class Ground(StateGround):
+        def revision(self, workload: WorkloadId, number: int) -> Workload | None:
+            asked[workload, number] += 1
+            return super().revision(workload, number)
+
+    state, draft = _declared(FEW)
+    ground = Ground(decide(state, draft, now=2.0), Sites.of(draft.network))
+    makes, workload = Instances(ground), next(iter(draft.workloads))
+    lives = list(ground.incarnations_of(workload))
+    assert len(lives) == scale.CITIES * scale.PER_CITY
+    for life in lives:
+        assert makes.order(life, ground.sites.hosts[life.host].numbers, None)
+        assert makes.places_outside([life]) == [(4, life.index), (6, life.index)]
+    assert set(asked.values()) == {1}
+
+
+def test_metering_a_report_makes_no_call_for_each_instance_of_it() -> None:
+    """Of a host with a hundred instances, of which one has turned ill."""
     begun, draft = _declared(MANY)
     state = decide(begun, draft, now=2.0)
     host = next(iter(state.orders))
     for now in (3.0, 4.0):
         state = decide(state, _told(state, host, now, ill=None), now=now)
     after = _told(state, host, 5.0, ill=0)
-    assert calls(lambda: decide(state, after, now=5.0)) < 1200
+    assert calls(lambda: with_meters(state, after, [host], 5.0, begins=False)) < 100
 
 
 def _told(state: State, host: HostName, now: float, *, ill: int | None) -> State:
