@@ -450,3 +450,28 @@ def test_another_account_sees_and_takes_nothing(world: World) -> None:
     headers = tenant(world)
     for path in (ALLOCATIONS, f"{ALLOCATIONS}/a", CLAIMS):
         assert world.call("GET", path, headers=headers).status_code == 404
+
+
+def test_of_two_instances_each_keeps_its_private_address_over_an_update(world: World) -> None:
+    """One after the other: the old one is gone before the new one is told, with the same link."""
+    own = {"template": {"spec": address(kind="private")}}
+    spec = {"ipFamily": "IPv4", "reclaimPolicy": KEEP, "allocation": own}
+    primary = {"slug": "p", "mode": "PRIMARY", "allocationClaimTemplate": {"slug": "inside", "spec": spec}}
+    create(world, assigned("shop", primary, replicas=2))
+
+    def privates() -> dict[str, tuple[str, str]]:
+        return {str(i.name): (i.uid, str(next(iter(i.addresses())).private)) for i in order(world, "LHR").instances}
+
+    before = privates()
+    image = {"spec": {"containers": {"web": {"image": "registry.example/web:2"}}}}
+    world.send("PATCH", f"{WORKLOADS}/shop", {"workload": image})
+    agents = world.agents()
+    for _ in range(40):
+        world.settle(agents)
+        world.clock.now += 15
+        for agent in agents:
+            agent.report()
+        if (now := privates()).keys() == before.keys() and all(now[n][0] != before[n][0] for n in before):
+            break
+    assert {name: private for name, (_, private) in privates().items()} == {n: p for n, (_, p) in before.items()}
+    assert all(privates()[name][0] != uid for name, (uid, _) in before.items())
