@@ -97,12 +97,12 @@ def test_a_backup_without_the_key_says_what_is_missing(world: World, tmp_path: P
 
 def test_the_same_with_postgresql(tmp_path: Path) -> None:
     """Dumped while a control holds the lease; not brought back beneath it; afterwards into the same database."""
-    state = State(network=a_network(), serial=7)
+    state = change_network(a_network())(State(serial=7), 0.0)
     file = tmp_path / "backup.tar"
     with postgres_server.running() as url:
         store = open_store(tmp_path / "one", url)
         try:
-            store.save(State(), change_network(state.network)(State(), 0.0), [], at=0.0)
+            store.save(State(), state, [], at=0.0)
             backup.take(tmp_path / "one", file, with_key=True, now=NOW, url=url)
             store.put_setting("after", "the backup")
             with pytest.raises(WorldError, match="a control uses the database"):
