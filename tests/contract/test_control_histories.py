@@ -86,6 +86,8 @@ def remembered(state: State, now: float) -> State:
         store.close()
     kept: dict[str, Any] = {
         "verdict": loaded.verdict,
+        "named": loaded.named,
+        "named_counts": loaded.named_counts,
         "plan": None,
         "started_at": 0.0,
         "lost": frozenset(),
