@@ -8,8 +8,8 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from anypop.control import oidc_provider
-from anypop.control.oidc_provider import Begun, Provider
+from anypop.control.oidc_identity import Begun, Identity
+from anypop.control.oidc_provider import Provider
 from anypop.control.oidc_settings import OidcSettings, Rule
 
 ISSUER = "https://id.example/realm"
@@ -38,7 +38,7 @@ class Fake:
             issuer=ISSUER, client_id=CLIENT, client_secret="a secret/of: ours", url="https://control.example",
             scopes=("openid", "email"), names=("email",), rules=rules,
         )  # fmt: skip
-        self.provider = Provider(settings, transport=httpx.MockTransport(self.answer))
+        self.provider = Provider(settings, now=time.time, transport=httpx.MockTransport(self.answer))
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
@@ -56,7 +56,7 @@ class Fake:
     def paths(self) -> list[str]:
         return [request.url.path for request in self.asked]
 
-    def identity(self, issuer: str | None = None) -> oidc_provider.Identity:
+    def identity(self, issuer: str | None = None) -> Identity:
         return self.provider.identity(BEGUN, "the-code", issuer=issuer)
 
 

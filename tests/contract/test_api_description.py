@@ -19,7 +19,7 @@ from anypop.api.graphs import Graphs
 from anypop.api.models.errors import Error
 from anypop.api.openapi import content_of
 from anypop.api.vantages import Answer, Probed, Vantage
-from anypop.control.oidc_provider import challenge_of
+from anypop.control.oidc_identity import challenge_of
 from anypop.control.oidc_settings import Rule
 from anypop.control.refusals import Exists
 from anypop.control.roles import Role

@@ -7,6 +7,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class Place:
             OidcSettings(
                 issuer=self.provider.issuer, client_id=glewlwyd.CLIENT, client_secret=glewlwyd.SECRET, url=URL,
                 scopes=("openid",), names=("email",), ca=self.provider.ca, rules=rules,
-            )
+            ),
+            now=time.time,
         )  # fmt: skip
 
     def close(self) -> None:

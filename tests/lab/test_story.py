@@ -245,7 +245,8 @@ def test_control_and_agents_stay_small(shell: Shell, deployed: dict[str, Any]) -
     """Control stays below 150 MB of resident memory, each agent below 80 MB."""
     limits = {"control": 150.0} | {f"agent-{city.lower()}": 80.0 for city in shell.place.cities}
     sizes = {program: resident_mb(shell.place.pid_file(program)) for program in limits}
-    assert all(sizes[program] < limits[program] for program in limits), sizes
+    assert {p: size for p, size in sizes.items() if size >= limits[p]} == {}, sizes["control"]
+    print(sizes)
 
 
 def test_a_dead_control_stops_nothing_and_comes_back_with_everything(

@@ -1,6 +1,7 @@
 """When a certificate is asked for by ACME: at two thirds of its life, and after a failure later each time."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -153,5 +154,5 @@ def test_what_cannot_be_asked_for_is_refused_at_the_start(
     names: tuple[str, ...], acme: Acme, paths: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(Invalid) as raised:
-        public_of(names, state=tmp_path, certificate=None, key=None, acme=acme)
+        public_of(names, state=tmp_path, certificate=None, key=None, acme=acme, now=time.time)
     assert [problem.path for problem in raised.value.problems] == paths

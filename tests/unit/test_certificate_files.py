@@ -1,6 +1,7 @@
 """The operator's certificate files under a control that runs: when they are read anew, and what is told of them."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ class Place:
         self.key = new_key()
         self.give(ROOT.issue([NAME], self.key), pem_of(self.key))
         self.shown = Shown((NAME,))
-        self.keeper = FileKeeper(self.files, self.shown)
+        self.keeper = FileKeeper(self.files, self.shown, time.time)
         self.keeper.begin()
         self.told: list[Event] = []
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from anypop.cli import provider
-from anypop.control.oidc_provider import challenge_of
+from anypop.control.oidc_identity import challenge_of
 from tests.cli_calls import Caller
 from tests.fake_control import FakeControl
 

@@ -13,8 +13,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from anypop.control import oidc_provider
-from anypop.control.oidc_provider import WrongIdentityError
+from anypop.control import oidc_identity
+from anypop.control.oidc_identity import WrongIdentityError
 from anypop.model.errors import WorldError
 from tests.fake_provider import BEGUN, CLIENT, ISSUER, KEY, Fake, claims, signed
 
@@ -202,7 +202,7 @@ def test_where_a_browser_is_sent_has_what_ties_the_answer_to_it(fake: Fake) -> N
     found = httpx.URL(fake.provider.address(BEGUN))
     sent = dict(found.params)
     assert sent["tenant"] == "7" and sent["state"] == BEGUN.state and sent["nonce"] == BEGUN.nonce
-    assert sent["code_challenge_method"] == "S256" and sent["code_challenge"] == oidc_provider.challenge_of(
+    assert sent["code_challenge_method"] == "S256" and sent["code_challenge"] == oidc_identity.challenge_of(
         BEGUN.verifier
     )
     assert BEGUN.verifier not in str(found) and sent["scope"] == "openid email"

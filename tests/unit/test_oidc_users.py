@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from anypop.control.oidc_provider import Identity
+from anypop.control.oidc_identity import Identity
 from anypop.control.oidc_settings import Rule, read, settings_from
 from anypop.control.oidc_users import name_for, places
 from anypop.control.oidc_waiting import MOST, Waiting

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,7 +59,7 @@ class AcmeKeeper:
 
     def __init__(
         self, authority: "Authority", shown: Shown, folder: Path, challenges: Challenges,
-        *, now: Callable[[], float] = time.time, asking: Obtain = obtain,
+        *, now: Callable[[], float], asking: Obtain = obtain,
     ) -> None:  # fmt: skip
         self._authority = authority
         self._shown = shown

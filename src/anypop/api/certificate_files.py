@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import hashlib
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -60,10 +59,11 @@ def event(kind: EventKind, names: tuple[str, ...], certificate: PublicCertificat
 
 
 class FileKeeper:
-    """Keeps `shown` at what the files hold."""
+    """Keeps `shown` at what the files hold. `now`: the wall's time."""
 
-    def __init__(self, files: Files, shown: Shown) -> None:
+    def __init__(self, files: Files, shown: Shown, now: Callable[[], float]) -> None:
         self._files = files
+        self._clock = now
         self._shown = shown
         self._stamp = ""  # of what is served
         self._refused = ""  # of what cannot be, and was seen once already
@@ -87,7 +87,7 @@ class FileKeeper:
             asked.clear()
             await self.look(tell, certain=was_asked)
             if self._shown.certificate is not None:
-                await ends.look(self._shown.certificate, _now())
+                await ends.look(self._shown.certificate, self._now())
 
     async def look(self, tell: Tell, *, certain: bool) -> None:
         """Serve what the files hold, if that is new. `certain`: nobody is half-way through writing them."""
@@ -115,7 +115,7 @@ class FileKeeper:
         await tell(event(EventKind.CERTIFICATE_RENEWED, found.names, found, message))
 
     def _read(self) -> PublicCertificate:
-        return public_certificate.read(self._files.certificate, self._files.key, self._shown.names, now=_now())
+        return public_certificate.read(self._files.certificate, self._files.key, self._shown.names, now=self._now())
 
     def _content(self) -> str:
         """Of both files together, to see that they have changed. What cannot be read is a content too."""
@@ -129,6 +129,5 @@ class FileKeeper:
                 digest.update(f"{error.errno}".encode())
         return digest.hexdigest()
 
-
-def _now() -> datetime:
-    return datetime.fromtimestamp(time.time(), UTC)
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)

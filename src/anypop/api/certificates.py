@@ -55,19 +55,25 @@ class Public:
 
 
 def public_of(
-    names: tuple[str, ...], *, state: Path, certificate: Path | None, key: Path | None, acme: Acme | None
+    names: tuple[str, ...],
+    *,
+    state: Path,
+    certificate: Path | None,
+    key: Path | None,
+    acme: Acme | None,
+    now: Callable[[], float],
 ) -> Public:
-    """What the command line means. `state`: control's folder. Raises `Invalid` with all that is wrong with it and with
-    the files.
+    """What the command line means. `state`: control's folder; `now`: the wall's time. Raises `Invalid` with all
+    that is wrong with it and with the files.
     """
     if acme is not None:
         _check(acme, names, certificate, key)
-        return _by_acme(acme, names, state / ACME)
+        return _by_acme(acme, names, state / ACME, now)
     files = files_of(certificate, key, names)
     if files is None:
         return Public(shown=Shown())
     shown = Shown(real(names))
-    keeper = FileKeeper(files, shown)
+    keeper = FileKeeper(files, shown, now)
     keeper.begin()
     return Public(shown=shown, keeper=keeper)
 
@@ -92,13 +98,13 @@ def _check(acme: Acme, names: tuple[str, ...], certificate: Path | None, key: Pa
         raise Invalid(problems)
 
 
-def _by_acme(acme: Acme, names: tuple[str, ...], folder: Path) -> Public:
+def _by_acme(acme: Acme, names: tuple[str, ...], folder: Path, now: Callable[[], float]) -> Public:
     from anypop.control.acme_orders import Authority  # noqa: PLC0415 - its library is for those alone who want it
 
     shown = Shown(real(names))
     challenges = Challenges(acme.listen)
     authority = Authority(directory=acme.directory, email=acme.email, ca=acme.ca)
-    keeper = AcmeKeeper(authority, shown, folder, challenges)
+    keeper = AcmeKeeper(authority, shown, folder, challenges, now=now)
     keeper.begin()
     return Public(shown=shown, keeper=keeper, challenges=challenges)
 

@@ -8,7 +8,7 @@ import asyncio
 import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Path, Request
 from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlows
@@ -25,7 +25,6 @@ from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
 from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
-from anypop.control.oidc_provider import Provider
 from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
@@ -40,6 +39,9 @@ from anypop.model import limits
 from anypop.model.confinement import InstanceRules
 from anypop.model.names import CityCode, HostName, WorkloadId
 from anypop.plan.price import PriceBook
+
+if TYPE_CHECKING:
+    from anypop.control.oidc_provider import Provider
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class Platform:
     # apart from `buckets`: anybody can name clients that are none
     tokens: Buckets = field(default_factory=Buckets)
     # people sign in by it; None: this platform knows no provider
-    provider: Provider | None = None
+    provider: "Provider | None" = None
     certificate_life_s: float = CERTIFICATE_LIFE_S
     streams: Streams = field(default_factory=Streams)
     quotas: Quotas = field(init=False)

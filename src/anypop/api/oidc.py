@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -28,13 +28,16 @@ from anypop.api.signing_in import OpenBody, place_of, signed_in
 from anypop.api.threads import in_own_thread
 from anypop.control import acts, oidc_users
 from anypop.control.acts import Act
-from anypop.control.oidc_provider import Provider, WrongIdentityError
+from anypop.control.oidc_identity import WrongIdentityError
 from anypop.control.oidc_waiting import LIFE_S, Started
 from anypop.control.rates import TooMany
 from anypop.control.refusals import NotFound, Refused, Unauthenticated
 from anypop.control.users import Member
 from anypop.model.errors import Invalid, WorldError
 from anypop.model.limits import LONGEST_NAME
+
+if TYPE_CHECKING:
+    from anypop.control.oidc_provider import Provider
 
 router = APIRouter(prefix="/anypop/v1/sign-in/oidc", tags=["identity"])
 log = logging.getLogger("anypop.api")
@@ -140,7 +143,7 @@ async def collect_oidc_sign_in(
 
 
 async def _shown(
-    platform: Platform, provider: Provider, started: Started, *, code: str, iss: str, error: str
+    platform: Platform, provider: "Provider", started: Started, *, code: str, iss: str, error: str
 ) -> Member:
     """The user that the provider says is there, in the account that is meant. Raises `Refused` and `WorldError`."""
     if error or not code:
@@ -178,7 +181,7 @@ async def _asked(question: Callable[[], T]) -> T:
         raise WorldError("sign in", UNREACHED) from error
 
 
-def _provider(platform: Platform) -> Provider:
+def _provider(platform: Platform) -> "Provider":
     if platform.provider is None:
         raise NotFound("people sign in with a password here: this platform knows no provider of sign-ins")
     if platform.standby is not None:

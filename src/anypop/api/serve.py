@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -40,7 +41,6 @@ from anypop.control.authority import shared_authority
 from anypop.control.core import Core
 from anypop.control.lease import Lease
 from anypop.control.network import change_network
-from anypop.control.oidc_provider import Provider
 from anypop.control.standby import Standby, keep
 from anypop.control.state import State
 from anypop.control.store import Store, open_store
@@ -53,6 +53,9 @@ from anypop.model.steady import SteadyClock
 from anypop.model.streams import LARGEST_FRAME
 from anypop.plan.fields import location
 from anypop.plan.price import default_book_text, read_price_book
+
+if TYPE_CHECKING:
+    from anypop.control.oidc_provider import Provider
 
 log = logging.getLogger("anypop.api")
 
@@ -90,14 +93,16 @@ def serve(settings: Settings) -> None:
     os.umask(0o077)
     collector.seldom()
     door.Door.bounds = door.prepare(settings.bounds)
+    clock = SteadyClock(time.time, time.monotonic)
     public = certificates.public_of(
         settings.public_names,
         state=settings.state,
         certificate=settings.certificate,
         key=settings.key,
         acme=settings.acme,
+        now=clock,
     )
-    provider = Provider(oidc_settings.read(settings.oidc)) if settings.oidc is not None else None
+    provider = _provider(settings.oidc, clock) if settings.oidc is not None else None
     with _in_words(f"use the folder {settings.state}"):
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(settings.state), contextlib.ExitStack() as open_sockets:
@@ -109,11 +114,17 @@ def serve(settings: Settings) -> None:
             public.challenges.open(open_sockets)
         store = open_store(settings.state, answers_at=settings.answers_at or _address(settings, sockets))
         try:
-            deposed = asyncio.run(_run(settings, store, sockets, public, provider))
+            deposed = asyncio.run(_run(settings, store, sockets, public, provider, clock=clock))
         finally:
             store.close()
     if deposed:
         _begin_again()
+
+
+def _provider(file: Path, clock: SteadyClock) -> "Provider":
+    from anypop.control.oidc_provider import Provider  # noqa: PLC0415 - its libraries are for those alone who want it
+
+    return Provider(oidc_settings.read(file), now=clock)
 
 
 @contextlib.contextmanager
@@ -147,11 +158,12 @@ async def _run(
     store: Store,
     sockets: list[socket.socket],
     public: certificates.Public,
-    provider: Provider | None,
+    provider: "Provider | None",
+    *,
+    clock: SteadyClock,
 ) -> bool:
     """Whether it ended since another control is the active one."""
     wanted = _network(settings.network)
-    clock = SteadyClock(time.time, time.monotonic)
     accounts = Accounts(store, clock)
     active = store.lease is None or store.lease.epoch > 0
     core = Core(store, store.load() if active else State(), clock)

@@ -5,13 +5,9 @@ provider's key, for this client, for this very sign-in, and counts still; or `Wr
 Blocking. It knows no user and keeps nothing of anybody; endpoints and keys are those of the provider's description.
 """
 
-import hashlib
 import ssl
 import threading
-import time
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -20,6 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from anypop.control.oidc_identity import Begun, Identity, WrongIdentityError, challenge_of
 from anypop.control.oidc_settings import OidcSettings
 from anypop.model.errors import WorldError
 
@@ -31,28 +28,6 @@ LEEWAY_S = 60
 KEPT_S = 3600.0  # the provider's description; keys are read again whenever one is not known
 
 
-class WrongIdentityError(Exception):
-    """What came back does not show who somebody is. The message is for the log: whoever asks is told less."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """What one sign-in keeps here until it comes back: nobody else knows any of it."""
-
-    state: str = field(repr=False)
-    nonce: str = field(repr=False)
-    verifier: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who the provider says somebody is: `issuer` and `subject` together, for ever; all else may change."""
-
-    issuer: str
-    subject: str
-    claims: Mapping[str, Any]
-
-
 class Provider:
     """One provider, as its own description says; that and its keys are kept for a while. `now`: the wall's time.
     `transport` replaces the network in tests.
@@ -62,7 +37,7 @@ class Provider:
         self,
         settings: OidcSettings,
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float],
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.settings = settings
@@ -218,8 +193,3 @@ class Provider:
         if not isinstance(found, dict):
             raise WorldError(what, "its answer is no object")
         return answer.status_code, found
-
-
-def challenge_of(verifier: str) -> str:
-    """RFC 7636, section 4.2."""
-    return urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()

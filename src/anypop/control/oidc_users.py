@@ -15,7 +15,7 @@ from sqlalchemy import insert
 
 from anypop.control.accounts import Accounts
 from anypop.control.audit import Noted
-from anypop.control.oidc_provider import Identity
+from anypop.control.oidc_identity import Identity
 from anypop.control.oidc_settings import OidcSettings, Rule
 from anypop.control.refusals import Exists, Forbidden
 from anypop.control.roles import Role

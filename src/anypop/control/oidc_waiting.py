@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Generic, Protocol, TypeVar
 
-from anypop.control.oidc_provider import Begun, challenge_of
+from anypop.control.oidc_identity import Begun, challenge_of
 from anypop.control.refusals import Unauthenticated
 from anypop.control.tokens import hash_of
 

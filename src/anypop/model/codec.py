@@ -8,9 +8,10 @@ path of every field.
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, TypeVar, cast
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from anypop.model.errors import Invalid, Problem
@@ -56,10 +57,14 @@ def problems_of(error: ValidationError) -> list[Problem]:
     return [Problem(path=dotted(e["loc"]), message=e["msg"]) for e in error.errors()]
 
 
-def in_words(errors: Sequence[ErrorDetails], fields: Collection[str] = ()) -> list[Problem]:
-    """Pydantic's errors about what a person wrote, in words for people. `fields`: all names there are."""
+def in_words(
+    errors: Sequence[ErrorDetails], fields: Collection[str] = (), model: type[BaseModel] | None = None
+) -> list[Problem]:
+    """Pydantic's errors about what a person wrote, in words for people. `fields`: all names there are; `model`: of the
+    whole, so that a name is guessed among those of its own object first.
+    """
     problems = [
-        Problem(path=_of_fields(found["loc"]), message=_words(found, fields)) for found in errors[:MOST_PROBLEMS]
+        Problem(path=_of_fields(found["loc"]), message=_words(found, fields, model)) for found in errors[:MOST_PROBLEMS]
     ]
     if (more := len(errors) - len(problems)) > 0:
         problems.append(Problem(path="", message=f"and {more} more problems"))
@@ -70,12 +75,47 @@ def _of_fields(loc: tuple[str | int, ...]) -> str:
     return dotted(tuple(part for part in loc if part != "[key]"))
 
 
-def _words(found: ErrorDetails, fields: Collection[str]) -> str:
+def _names_at(model: type[BaseModel] | None, loc: tuple[int | str, ...]) -> list[str]:
+    """The names that the object at this place may have; none where it is not known which kind of object that is."""
+    kind: Any = model
+    for part in loc:
+        kind = next((inner for one in _kinds(kind) if (inner := _within(one, part)) is not None), None)
+    return [name for one in _kinds(kind) for name in _fields_of(one)]
+
+
+def _kinds(kind: Any) -> list[Any]:
+    """What a type may be: without what is said about it, and without None."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _kinds(get_args(kind)[0])
+    if origin in (Union, UnionType):
+        return [inner for one in get_args(kind) for inner in _kinds(one)]
+    return [] if kind in (None, type(None)) else [kind]
+
+
+def _fields_of(kind: Any) -> dict[str, Any]:
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return {}
+    return {info.alias or name: info.annotation for name, info in kind.model_fields.items()}
+
+
+def _within(kind: Any, part: int | str) -> Any:
+    """The type of one member."""
+    arguments = get_args(kind)
+    if get_origin(kind) is list and isinstance(part, int):
+        return arguments[0]
+    if get_origin(kind) is dict:
+        return arguments[1]
+    return _fields_of(kind).get(str(part))
+
+
+def _words(found: ErrorDetails, fields: Collection[str], model: type[BaseModel] | None) -> str:
     match found["type"]:
         case "extra_forbidden":
             if 0 < len(fields) <= FEW:
                 return f"there is no such field; there are {', '.join(fields)}"
-            near = get_close_matches(str(found["loc"][-1]), fields, n=1)
+            name, own = str(found["loc"][-1]), _names_at(model, found["loc"][:-1])
+            near = get_close_matches(name, own, n=1) or get_close_matches(name, fields, n=1)
             return "there is no such field" + (f"; is {near[0]} meant?" if near else "")
         case "missing":
             return "is required"

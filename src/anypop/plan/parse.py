@@ -72,7 +72,7 @@ def parse(
     try:
         checked = WorkloadBody.model_validate(data, context={"cities": frozenset(cities)})
     except ValidationError as error:
-        raise Invalid([*codec.in_words(error.errors(), FIELD_NAMES), *problems]) from error
+        raise Invalid([*codec.in_words(error.errors(), FIELD_NAMES, WorkloadBody), *problems]) from error
     problems += [
         *_across(checked, cities),
         *_local_only(checked),
@@ -151,7 +151,7 @@ def without_effect(document: Mapping[str, Any]) -> tuple[Problem, ...]:
     try:
         return tuple(unacted(WorkloadBody.model_validate(document)))
     except ValidationError as error:
-        return tuple(codec.in_words(error.errors(), FIELD_NAMES))
+        return tuple(codec.in_words(error.errors(), FIELD_NAMES, WorkloadBody))
 
 
 def _without_nulls(value: Any) -> Any:
