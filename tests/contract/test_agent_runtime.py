@@ -112,6 +112,23 @@ async def becomes(runtime: InstanceRuntime, state: ContainerState) -> ContainerS
     return seen
 
 
+async def asked_to_end(runtime: InstanceRuntime) -> None:
+    """Wait until the one process would hear that it is to end: just begun, it has not said so yet, and as the first
+    process of its namespace it is then told nothing.
+    """
+    if not isinstance(runtime, Podman):
+        return
+    async with asyncio.timeout(20):
+        while not _catches((await only(runtime)).pid, signal.SIGTERM):  # noqa: ASYNC110 - the process itself says so
+            await asyncio.sleep(0.02)
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 async def all_become(runtime: InstanceRuntime, state: ContainerState) -> Sequence[ContainerSeen]:
     """The same of all that there are."""
     seen = await runtime.seen()
@@ -350,6 +367,7 @@ def test_a_process_is_asked_to_end_and_killed_when_it_does_not(case: Case) -> No
         assert (await only(runtime)).state is ContainerState.CREATED
         for grace_s, code in ((5, 0), (0, 137)):
             await runtime.carry_out(START)
+            await asked_to_end(runtime)
             await runtime.stop(KEY, grace_s)
             assert (await becomes(runtime, ContainerState.EXITED)).exit_code == code
             await runtime.carry_out(REMOVE)

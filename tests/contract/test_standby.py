@@ -233,7 +233,13 @@ def test_one_that_was_overtaken_writes_nothing(tmp_path: Path) -> None:
             assert holder is not None and holder.address == "https://a"
             first.put_setting("who", "a")
             first.lease._drop()
-            second.prepare(tmp_path / "b")
+            lease = second.lease
+
+            def overtakes() -> bool:
+                second.prepare(tmp_path / "b")
+                return lease.epoch > 0
+
+            wait_until(overtakes, timeout_s=20, reason="the server has seen that the lock's connection has ended")
             second.put_setting("who", "b")
             with pytest.raises(WorldError, match="another control is the active one"):
                 first.put_setting("who", "a")
