@@ -4,13 +4,12 @@ In: a folder. Out: `Wanted`, and what is told of each. Both files are replaced a
 of one. What cannot be read is nothing.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from anypop.agent.bfd.session import Wanted
+from anypop.agent.whole_file import read_object, replace_object
 
 _WANTED, _TOLD = "sessions.json", "told.json"
 
@@ -32,42 +31,21 @@ class Told:
 def write_wanted(folder: Path, control: Path, wanted: Iterable[Wanted]) -> bool:
     """What shall be; whether that is something new. `control`: BIRD's socket."""
     rows = [asdict(each) for each in sorted(wanted, key=lambda each: each.name)]
-    return _replace(folder / _WANTED, {"control": str(control), "sessions": rows})
+    return replace_object(folder / _WANTED, {"control": str(control), "sessions": rows})
 
 
 def read_wanted(folder: Path) -> tuple[Path, list[Wanted]]:
-    found = _read(folder / _WANTED)
+    found = read_object(folder / _WANTED)
     return Path(found.get("control", "")), [Wanted(**row) for row in found.get("sessions", ())]
 
 
 def write_told(folder: Path, told: Told) -> None:
-    _replace(folder / _TOLD, asdict(told))
+    replace_object(folder / _TOLD, asdict(told))
 
 
 def read_told(folder: Path) -> Told:
-    found = _read(folder / _TOLD)
+    found = read_object(folder / _TOLD)
     try:
         return Told(worker=found["worker"], states=found["states"], troubles=tuple(found["troubles"]))
     except KeyError:
         return Told(worker=0)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _replace(file: Path, content: Mapping[str, Any]) -> bool:
-    text = json.dumps(content, indent=1) + "\n"
-    try:
-        if file.read_text() == text:
-            return False
-    except (OSError, ValueError):
-        pass
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.rename(file)
-    return True

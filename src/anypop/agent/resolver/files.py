@@ -6,14 +6,14 @@ read is nothing. All is plain text: the process that reads it loads little.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from anypop.agent.resolver.wanted import Around, Asker, Called, CalledInstance, CalledWorkload
+from anypop.agent.whole_file import read_object, replace_object
 
 _AROUND, _TOLD, _DOMAIN = "askers.json", "told.json", "domain-"
 
@@ -28,11 +28,11 @@ class Told:
 
 def write_around(folder: Path, around: Around) -> bool:
     """Whether that is something new."""
-    return _replace(folder / _AROUND, asdict(around))
+    return replace_object(folder / _AROUND, asdict(around))
 
 
 def read_around(folder: Path) -> Around:
-    found = _read(folder / _AROUND)
+    found = read_object(folder / _AROUND)
     try:
         upstreams = found["upstreams"]
         return Around(
@@ -48,7 +48,7 @@ def write_domains(folder: Path, all_: Iterable[Called]) -> bool:
     wanted = {f"{_DOMAIN}{hashlib.sha256(one.domain.encode()).hexdigest()[:16]}.json": one for one in all_}
     changed = False
     for name, one in wanted.items():
-        changed |= _replace(folder / name, asdict(one))
+        changed |= replace_object(folder / name, asdict(one))
     for file in folder.glob(f"{_DOMAIN}*.json"):
         if file.name not in wanted:
             file.unlink(missing_ok=True)
@@ -67,7 +67,7 @@ def domain_files(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 def read_domain(file: Path) -> Called | None:
-    found = _read(file)
+    found = read_object(file)
     try:
         return Called(
             domain=found["domain"], suffix=found["suffix"], workloads=tuple(map(_workload, found["workloads"]))
@@ -78,11 +78,11 @@ def read_domain(file: Path) -> Called | None:
 
 def write_told(folder: Path, told: Told) -> None:
     with suppress(OSError):  # a full disk: it is told late, and nothing else
-        _replace(folder / _TOLD, asdict(told))
+        replace_object(folder / _TOLD, asdict(told))
 
 
 def read_told(folder: Path) -> Told:
-    found = _read(folder / _TOLD)
+    found = read_object(folder / _TOLD)
     return Told(version=str(found.get("version", "")), troubles=tuple(map(str, found.get("troubles", ()))))
 
 
@@ -111,25 +111,3 @@ def _workload(found: dict[str, Any]) -> CalledWorkload:
             for one in found["instances"]
         ),
     )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _replace(file: Path, content: Mapping[str, Any]) -> bool:
-    text = json.dumps(content, separators=(",", ":"))
-    try:
-        if file.read_text() == text:
-            return False
-    except (OSError, ValueError):
-        pass
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.chmod(0o600)
-    temporary.rename(file)
-    return True
