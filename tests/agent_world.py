@@ -75,6 +75,7 @@ from anypop.agent.decide.steps import (
     TakeSnapshot,
     Tell,
 )
+from anypop.agent.decide.traffic import needed_again
 from anypop.agent.ledger import Page, turn
 from anypop.agent.naming import device_group_of, is_device_group, short
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope
@@ -277,7 +278,7 @@ class FakeHost:
         facts = Facts(self.page.order, seen)
         if self.memory.returned_at is not None:
             self.memory = memory.wellness_seen(self.memory, returning.well(facts), self.now)
-        self.memory = memory.undrained(facts.resumed, self.memory)
+        self.memory = memory.undrained(facts.resumed | needed_again(facts), self.memory)
         gone = {uid for uid in facts.going if not facts.has_remains(uid)}
         for uid in gone:
             self.memory = memory.forgotten(uid, self.memory)

@@ -412,6 +412,31 @@ def test_a_newer_incarnation_takes_over_when_it_serves() -> None:
     assert not host.pins
 
 
+@pytest.mark.parametrize("at", ["at once", "at the end of its drain"])
+def test_one_that_has_left_the_group_returns_when_those_after_it_die(at: str) -> None:
+    """The newer one dies and cannot start again while the older one, told to go, drains for flows that never end: it
+    gets the traffic again and is not stopped while its address is announced, and goes when the newer one serves.
+    """
+    host = _handed_over()
+    host.busy.add(OLD.uid)
+    host.obey(order(3, NEW, removed=(OLD,)))
+    act(host)
+    assert [m.short for m in host.groups[COVERS[0][1]]] == [short(NEW.uid)]
+    if at != "at once":
+        host.now += 0.6
+    announced = host.speaker
+    for _ in range(100):
+        host.die(NEW.uid)
+        assert not any(p.vacant for p in report_of(host.facts(), **ABOUT).prefixes), "it can answer, or is about to"
+        if not act(host):
+            host.now += 0.1
+    assert host.is_well(OLD.uid) and host.speaker == announced
+    assert short(OLD.uid) in {m.short for m in host.groups[COVERS[0][1]]}
+    settle(host)
+    assert [m.short for m in host.groups[COVERS[0][1]]] == [short(NEW.uid)]
+    assert list(host.links) == [short(NEW.uid)] and not host.pins
+
+
 @pytest.mark.parametrize("kill_after", range(1, 30))
 def test_a_handover_survives_a_kill_at_every_step(kill_after: int) -> None:
     """Whenever the agent dies, the end is the same, and no flow is lost on the way (the fake host sees to that)."""

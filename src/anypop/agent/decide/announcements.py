@@ -14,6 +14,7 @@ from dataclasses import replace
 from anypop.agent.decide import returning
 from anypop.agent.decide.elements import Export, SpeakerConfig
 from anypop.agent.decide.facts import Facts, text_of
+from anypop.agent.decide.traffic import is_called_back
 from anypop.model.announce import Announcement, Prefix
 from anypop.model.order import Order
 from anypop.model.reasons import Reason
@@ -142,15 +143,17 @@ def reason_for(prefix: Prefix, facts: Facts, now: float) -> tuple[Reason, bool]:
 
 
 def is_vacant(prefix: Prefix, facts: Facts) -> bool:
-    """Whether nobody could answer here for any address of a prefix: no instance runs, no route leads to one, and no
-    other host that a tunnel reaches tells that it answers one: its route is only a step away. That is what processes
-    and the kernel say; no probe that may be wrong is asked.
+    """Whether nobody could answer here for any address of a prefix: no instance runs, no route leads to one, and
+    neither one that had left its group and is called back nor another host that a tunnel reaches and that tells that it
+    answers: their routes are only a step away. That is what processes and the kernel say; no probe that may be wrong is
+    asked.
     """
     gates, seen = facts.gates(prefix), facts.observed
     here = (i for gate in gates for i in facts.behind.get(gate, ()))
     runs = any(i.uid in facts.running and facts.is_wired(i.uid) for i in here)
     led = any(seen.balanced.get(gate) or gate in facts.carriers.held for gate in gates)
-    return bool(gates) and not runs and not led
+    returns = any(is_called_back(x, gate, facts) for x in facts.remains for gate in gates)
+    return bool(gates) and not (runs or led or returns)
 
 
 def _starts(prefix: Prefix, facts: Facts) -> bool:

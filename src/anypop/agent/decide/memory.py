@@ -225,7 +225,11 @@ def sessions_seen(
 
 def undrained(uids: Collection[str], memory: Memory) -> Memory:
     """These have their traffic again: should they drain once more, their time begins anew."""
-    return replace(memory, draining_since=_without(memory.draining_since, uids)) if uids else memory
+    if not uids:
+        return memory
+    return replace(
+        memory, draining_since=_without(memory.draining_since, uids), drained=memory.drained.difference(uids)
+    )
 
 
 def _ended(seen: ContainerSeen, known: Past | None) -> Past:

@@ -44,7 +44,7 @@ def members_for(address: Address, facts: Facts, now: float) -> tuple[Member, ...
     leaving = {
         short(x.removal.uid)
         for x in facts.remains
-        if short(x.removal.uid) in members
+        if (short(x.removal.uid) in members or is_called_back(x, address, facts))
         and _goes_on(x, facts, now)
         and not ((serving or (away and _may_rely(x, facts, now))) and facts.is_pinned(x.removal.uid))
     }
@@ -220,7 +220,31 @@ def is_needed(leaving: Leaving, facts: Facts) -> bool:
     it.
     """
     addresses = facts.memberships.get(short(leaving.removal.uid), ())
-    return any(address not in facts.open_gates and attracts(address, facts) for address in addresses)
+    if any(address not in facts.open_gates and attracts(address, facts) for address in addresses):
+        return True
+    had = leaving.instance.anycast if leaving.instance is not None else ()
+    return any(is_called_back(leaving, address, facts) for address in had)
+
+
+def needed_again(facts: Facts) -> frozenset[str]:
+    """Uids of incarnations under removal that drained, or have drained, and are to have their traffic again."""
+    memory = facts.observed.memory
+    drained = (x for x in facts.remains if x.removal.uid in memory.draining_since or x.removal.uid in memory.drained)
+    return frozenset(x.removal.uid for x in drained if is_needed(x, facts))
+
+
+def is_called_back(leaving: Leaving, address: Address, facts: Facts) -> bool:
+    """Whether one that has left a group already is to have the traffic again: it runs, and since it left all that
+    served here and elsewhere have died. Nobody asks it any more how it is: an answer of one in doubt is better than
+    none.
+    """
+    instance = leaving.instance
+    if instance is None or address not in instance.anycast or facts.is_member(instance.uid, address):
+        return False
+    if not _lives(instance.uid, facts):
+        return False
+    here = any(facts.is_serving(i, address) for i in facts.behind.get(address, ()))
+    return not here and address not in facts.carried and attracts(address, facts)
 
 
 def is_drained(leaving: Leaving, facts: Facts, now: float) -> bool:

@@ -13,6 +13,7 @@ from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.memory import Memory
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.steps import Step
+from anypop.agent.decide.traffic import needed_again
 from anypop.model.order import Order
 
 
@@ -37,7 +38,7 @@ def turn_of(order: Order, seen: Observed, now: float) -> Turn:
         known = memory.sessions_seen(known, seen.sessions, speaks=seen.speaker is not None, now=now)
     known = memory.groups_seen(known, seen.balanced, now, away=seen.away, newcomers=seen.newcomers)
     facts = Facts(order, replace(seen, memory=known))
-    known = memory.undrained(facts.resumed, known)
+    known = memory.undrained(facts.resumed | needed_again(facts), known)
     if (times := milestones.reached(facts, now)) is not known.milestones:
         known = replace(known, milestones=times)
         facts.observed = replace(facts.observed, memory=known)  # for the report of this very turn
