@@ -649,8 +649,8 @@ class FakeHost:
         return next((uid for uid in {uid for uid, _ in self.containers} if short(uid) == key), key)
 
     def _guard_members(self, step: SetNextHops) -> None:
-        """Invariant 11: who is well leaves a group only with its live flows pinned, and never to leave traffic to
-        those who are not.
+        """Invariant 11: who is well leaves a group only with its live flows pinned; 7: and never to leave users to
+        those who are not. Once its prefix is withdrawn there are no users.
         """
         address, now = step.address, self.now
         away = {m.peer for m in step.members if m.peer is not None}
@@ -670,7 +670,7 @@ class FakeHost:
             f"11: {before - after} leaves {step.address} and loses its flows"
         )
         left = any(self.may_be_well(self._uid_of(key)) for key in after)
-        served = left or any(self._offers(address, peer) for peer in away)
+        served = left or any(self._offers(address, peer) for peer in away) or not self._announces_for(address)
         assert served or not well & before, f"7: nobody who is left at {address} is well"
 
     def _guard_external(self, instance: InstanceOrder) -> None:

@@ -12,9 +12,9 @@ from anypop.agent.decide import backbone, firewall
 from anypop.agent.decide import facts as facts_module
 from anypop.agent.decide.backbone import FULL, LINGER, LINGER_S, Carriers
 from anypop.agent.decide.converge import converge, next_due
-from anypop.agent.decide.elements import FamilyVerdict, Member, ProbeVerdict
+from anypop.agent.decide.elements import Entry, FamilyVerdict, Member, ProbeVerdict
 from anypop.agent.decide.report import report_of
-from anypop.agent.decide.steps import SetGuard, SetTunnel
+from anypop.agent.decide.steps import SetGuard, SetNextHops, SetSpeaker, SetTunnel
 from anypop.agent.decide.traffic import AGREED_S, members_for
 from anypop.agent.naming import device_group_of, short, sibling_number, tunnel_end
 from anypop.model.announce import Address
@@ -397,6 +397,37 @@ def test_any_story_of_offers_and_deaths_keeps_the_invariants_and_settles(data: s
     if host.page is not None:
         tells = any(A in offer for offer in host.offers.values())
         assert bool(host.groups.get(A)) == (tells or bool(running))
+
+
+def test_those_who_are_told_to_go_leave_to_hosts_that_do_not_serve_once_nobody_is_drawn_here() -> None:
+    """While the prefix is announced they stay, whatever the order says; then the next hosts may doubt themselves."""
+    host = host_with(instance(0), instance(1))
+    host.offers[SIBLING.address] = {A: 0}
+    settle(host)
+    host.obey(joined(order(2, removed=(instance(0), instance(1))), SIBLING))
+    settle(host)
+    told = [
+        s
+        for s in host.applied
+        if isinstance(s, SetSpeaker) or (isinstance(s, SetNextHops) and s.entry is Entry.CLIENTS)
+    ]
+    assert [type(s) for s in told[-2:]] == [SetSpeaker, SetNextHops]
+    assert [draws(s) for s in told if isinstance(s, SetSpeaker)][-2:] == [True, False]
+    assert (locals_of(host), away(host), list(host.links)) == ([], {SIBLING.address: FULL}, [])
+
+
+def draws(step: SetSpeaker) -> bool:
+    return any(A in e.prefix for e in step.config.exports if e.prefix.version == A.version)
+
+
+def test_the_fake_host_refuses_a_group_of_those_who_do_not_serve_while_users_come() -> None:
+    host = host_with(instance(0), peers=(SIBLING,))
+    host.offers[SIBLING.address] = {A: 0}
+    settle(host)
+    host.pins[short(instance(0).uid)] = host.now
+    there = (Member(short="", peer=SIBLING.address, weight=FULL),)
+    with pytest.raises(AssertionError, match="7: nobody who is left"):
+        host.apply(SetNextHops(address=A, members=there, gateways=(), expected=1))
 
 
 def of_stack(stack: str, n: int) -> InstanceOrder:
