@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from anypop.control import schema_accounts
+from anypop.control import columns, schema_accounts
 
 metadata = schema_accounts.metadata
 
@@ -29,8 +29,8 @@ settings = Table(
 agent_tokens = Table(
     "agent_tokens",
     metadata,
-    Column("host", String(63), primary_key=True),
-    Column("hash", String(64), nullable=False, unique=True),
+    columns.key_of_host(),
+    columns.secret(),
 )
 
 leases = Table(
@@ -46,15 +46,15 @@ leases = Table(
 join_tokens = Table(
     "join_tokens",
     metadata,
-    Column("host", String(63), primary_key=True),
-    Column("hash", String(64), nullable=False, unique=True),
-    Column("expires_at", Float, nullable=False),
+    columns.key_of_host(),
+    columns.secret(),
+    columns.moment("expires_at"),
 )
 
 host_keys = Table(
     "host_keys",
     metadata,
-    Column("host", String(63), primary_key=True),
+    columns.key_of_host(),
     Column("joined_at", Float),
     Column("revoked_at", Float),
 )
@@ -62,45 +62,45 @@ host_keys = Table(
 stacks = Table(
     "stacks",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    columns.identity(),
+    columns.of_account(),
     Column("slug", String(63), nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("status", String(32), nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("updated_at", Float, nullable=False),
+    columns.moment("created_at"),
+    columns.moment("updated_at"),
 )
 
 workloads = Table(
     "workloads",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("stack_id", String(36), ForeignKey("stacks.id"), nullable=False),
-    Column("slug", String(63), nullable=False),
-    Column("version", Integer, nullable=False),
+    columns.identity(),
+    columns.of_stack(),
+    columns.slug(),
+    columns.version(),
     Column("good", Integer, nullable=False),
     Column("strategy", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
     Column("updated_at", Float),
     Column("delete_requested_at", Float),
-    UniqueConstraint("stack_id", "slug"),
+    columns.one_slug_of_a_stack(),
 )
 
 revisions = Table(
     "revisions",
     metadata,
-    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    columns.key_of_workload(),
     Column("number", Integer, primary_key=True),
     Column("document", Text, nullable=False),
     Column("workload", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("note", Text, nullable=False),
+    columns.moment("created_at"),
+    columns.note(),
 )
 
 workload_secrets = Table(
     "workload_secrets",
     metadata,
-    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    columns.key_of_workload(),
     Column("revision", Integer, primary_key=True),
     Column("path", String(1024), primary_key=True),
     Column("value", Text, nullable=False),
@@ -116,18 +116,18 @@ secret_keys = Table(
 drains = Table(
     "drains",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("created_at", Float, nullable=False),
-    Column("body", Text, nullable=False),
+    columns.identity(),
+    columns.moment("created_at"),
+    columns.body(),
 )
 
 # Without a workload: of a whole PoP.
 dials = Table(
     "dials",
     metadata,
-    Column("pop", String(16), primary_key=True),
+    columns.key_of_pop(),
     Column("workload_id", String(36), primary_key=True),
-    Column("body", Text, nullable=False),
+    columns.body(),
 )
 
 scaled = Table(
@@ -135,48 +135,48 @@ scaled = Table(
     metadata,
     Column("workload_id", String(36), primary_key=True),
     Column("target", String(63), primary_key=True),
-    Column("pop", String(16), primary_key=True),
-    Column("body", Text, nullable=False),
+    columns.key_of_pop(),
+    columns.body(),
 )
 
 network_policies = Table(
     "network_policies",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("stack_id", String(36), ForeignKey("stacks.id"), nullable=False),
-    Column("slug", String(63), nullable=False),
-    Column("version", Integer, nullable=False),
+    columns.identity(),
+    columns.of_stack(),
+    columns.slug(),
+    columns.version(),
     Column("updated_at", Float),
     Column("policy", Text, nullable=False),
     Column("document", Text, nullable=False),
-    UniqueConstraint("stack_id", "slug"),
+    columns.one_slug_of_a_stack(),
 )
 
 volumes = Table(
     "volumes",
     metadata,
-    Column("host", String(63), primary_key=True),
+    columns.key_of_host(),
     Column("id", String(16), primary_key=True),
-    Column("body", Text, nullable=False),
+    columns.body(),
 )
 
 networks = Table(
     "networks",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("stack_id", String(36), ForeignKey("stacks.id"), nullable=False),
-    Column("slug", String(63), nullable=False),
-    Column("body", Text, nullable=False),
-    UniqueConstraint("stack_id", "slug"),
+    columns.identity(),
+    columns.of_stack(),
+    columns.slug(),
+    columns.body(),
+    columns.one_slug_of_a_stack(),
 )
 
 rollouts = Table(
     "rollouts",
     metadata,
-    Column("id", String(36), primary_key=True),
+    columns.identity(),
     Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("body", Text, nullable=False),
+    columns.moment("created_at"),
+    columns.body(),
     Index("ix_rollouts_workload_id", "workload_id"),
 )
 
@@ -196,7 +196,7 @@ incarnations = Table(
     Column("template", String(64), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("restarts", Integer, nullable=False, server_default="0"),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
     UniqueConstraint("host", "link"),
     Index("ix_incarnations_workload_id", "workload_id"),
 )
@@ -228,49 +228,49 @@ tombstones = Table(
     Column("life", Integer, nullable=False),
     Column("template", String(64), nullable=False),
     Column("revision", Integer, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("asked_at", Float, nullable=False),
+    columns.moment("created_at"),
+    columns.moment("asked_at"),
 )
 
 rests = Table(
     "rests",
     metadata,
     Column("what", String(64), primary_key=True),
-    Column("until", Float, nullable=False),
+    columns.moment("until"),
 )
 
 evicted = Table(
     "evicted",
     metadata,
-    Column("host", String(63), primary_key=True),
-    Column("at", Float, nullable=False),
+    columns.key_of_host(),
+    columns.moment("at"),
 )
 
 traffic = Table(
     "traffic",
     metadata,
-    Column("host", String(63), primary_key=True),
+    columns.key_of_host(),
     Column("month", String(7), primary_key=True),
-    Column("body", Text, nullable=False),
+    columns.body(),
 )
 
 rules = Table(
     "rules",
     metadata,
-    Column("workload_id", String(36), ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
-    Column("pop", String(16), primary_key=True),
+    columns.key_of_workload(),
+    columns.key_of_pop(),
     Column("upstream", String(64), primary_key=True),
     Column("scope", Text, nullable=False),
-    Column("note", Text, nullable=False),
+    columns.note(),
 )
 
 orders = Table(
     "orders",
     metadata,
-    Column("host", String(63), primary_key=True),
+    columns.key_of_host(),
     Column("generation", BigInteger, primary_key=True),
-    Column("body", Text, nullable=False),
-    Column("at", Float, nullable=False),
+    columns.body(),
+    columns.moment("at"),
     Column("base", BigInteger),
 )
 
@@ -279,15 +279,15 @@ memories = Table(
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("key", String(64), primary_key=True),
-    Column("body", Text, nullable=False),
+    columns.body(),
 )
 
 reports = Table(
     "reports",
     metadata,
-    Column("host", String(63), primary_key=True),
-    Column("at", Float, nullable=False),
-    Column("body", Text, nullable=False),
+    columns.key_of_host(),
+    columns.moment("at"),
+    columns.body(),
 )
 
 # Written when something begins to be metered, and once more when it ends; kept when its workload is gone.
@@ -298,12 +298,12 @@ usage = Table(
     Column("account_id", String(36), nullable=False),
     Column("stack_id", String(36), nullable=False),
     Column("workload_id", String(36), nullable=False),
-    Column("slug", String(63), nullable=False),
+    columns.slug(),
     Column("item", String(16), nullable=False),
     Column("name", String(255), nullable=False),
     Column("cpu_millis", BigInteger, nullable=False),
     Column("memory_bytes", BigInteger, nullable=False),
-    Column("begun_at", Float, nullable=False),
+    columns.moment("begun_at"),
     Column("ended_at", Float),
     Index("ix_usage_stack_id", "stack_id"),
     Index("ix_usage_workload_id", "workload_id"),
@@ -317,7 +317,7 @@ events = Table(
     "events",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("at", Float, nullable=False),
+    columns.moment("at"),
     Column("kind", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("message", Text, nullable=False),

@@ -6,6 +6,8 @@ one that is slow to try (`passwords`).
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, MetaData, String, Table, Text
 
+from anypop.control import columns
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
@@ -18,21 +20,21 @@ metadata = MetaData(
 accounts = Table(
     "accounts",
     metadata,
-    Column("id", String(36), primary_key=True),
+    columns.identity(),
     Column("name", Text, nullable=False),
     Column("operator", Boolean, nullable=False),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
 )
 
 credentials = Table(
     "credentials",
     metadata,
-    Column("id", String(36), primary_key=True),
+    columns.identity(),
     Column("client_id", String(32), nullable=False, unique=True),
-    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    columns.of_account(),
     Column("name", Text, nullable=False),
     Column("secret_hash", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
     Column("user_id", String(36)),
     Column("stack_id", String(36)),
     Column("scope", String(16), nullable=False, server_default="write"),
@@ -43,18 +45,18 @@ tokens = Table(
     "tokens",
     metadata,
     Column("hash", String(64), primary_key=True),
-    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    columns.of_account(),
     Column("credential_id", String(36), ForeignKey("credentials.id", ondelete="CASCADE"), nullable=False),
-    Column("expires_at", Float, nullable=False),
+    columns.moment("expires_at"),
 )
 
 users = Table(
     "users",
     metadata,
-    Column("id", String(36), primary_key=True),
+    columns.identity(),
     Column("name", String(255), nullable=False, unique=True),
     Column("password_hash", Text),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
 )
 
 memberships = Table(
@@ -63,7 +65,7 @@ memberships = Table(
     Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("account_id", String(36), ForeignKey("accounts.id"), primary_key=True),
     Column("role", String(16), nullable=False),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
     Index("ix_memberships_account_id", "account_id"),
 )
 
@@ -74,7 +76,7 @@ identities = Table(
     Column("issuer", String(512), primary_key=True),
     Column("subject", String(255), primary_key=True),
     Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
     Index("ix_identities_user_id", "user_id"),
 )
 
@@ -83,10 +85,10 @@ sessions = Table(
     metadata,
     Column("hash", String(64), primary_key=True),
     Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    Column("account_id", String(36), ForeignKey("accounts.id"), nullable=False),
+    columns.of_account(),
     Column("via", String(32), nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("expires_at", Float, nullable=False),
+    columns.moment("created_at"),
+    columns.moment("expires_at"),
     Index("ix_sessions_user_id", "user_id"),
 )
 
@@ -94,16 +96,16 @@ sessions = Table(
 invitations = Table(
     "invitations",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("hash", String(64), nullable=False, unique=True),
+    columns.identity(),
+    columns.secret(),
     Column("kind", String(16), nullable=False),
     Column("account_id", String(36), ForeignKey("accounts.id")),
     Column("account_name", Text, nullable=False),
     Column("role", String(16), nullable=False),
     Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE")),
-    Column("note", Text, nullable=False),
+    columns.note(),
     Column("made_by", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
+    columns.moment("created_at"),
     Column("approved_at", Float),
-    Column("expires_at", Float, nullable=False),
+    columns.moment("expires_at"),
 )
