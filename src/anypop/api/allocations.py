@@ -4,9 +4,12 @@ In: requests of the Workload API. Out: allocations and claims; for each change a
 answered. Which slot holds what, and where an address is, is `control.allocation_book`'s.
 """
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel
 
 from anypop.api import allocation_shapes as shapes
 from anypop.api import pages
@@ -18,127 +21,136 @@ from anypop.api.models import allocations as models
 from anypop.control import allocations as kept
 from anypop.control.accounts import Stack
 from anypop.control.core import Alter
-from anypop.plan.allocation_read import read_allocation, read_change, read_claim
+from anypop.control.state import State
+from anypop.model.names import StackId
+from anypop.plan.allocation_read import Change, read_allocation, read_change, read_claim
 from anypop.plan.allocation_schema import AllocationBody, ClaimBody
 
 router = APIRouter(prefix="/ipam/v1/stacks/{stack_id}", tags=["addresses"])
 
 Slug = Annotated[str, Path(description="slug or id")]
 OperationName = Annotated[str, Path(description="operation-...")]
+Data = dict[str, Any]
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind(Generic[K]):
+    """What allocations and claims differ in: how they are called in a body, found, shown and changed."""
+
+    member: str
+    body: type[AllocationBody] | type[ClaimBody]
+    model: type[BaseModel]
+    all_in: Callable[[State, StackId], list[K]]
+    one_of: Callable[[State, StackId, str], K]
+    shape: Callable[[State, K], Data]
+    change: Callable[[StackId, str, Change, str], Alter]
+
+
+ALLOCATION = _Kind(
+    member="allocation", body=AllocationBody, model=models.Allocation, all_in=kept.allocations_in,
+    one_of=kept.allocation_of, shape=shapes.allocation, change=kept.change_allocation,
+)  # fmt: skip
+CLAIM = _Kind(
+    member="allocationClaim", body=ClaimBody, model=models.AllocationClaim, all_in=kept.claims_in,
+    one_of=kept.claim_of, shape=shapes.claim, change=kept.change_claim,
+)  # fmt: skip
+
 AllocationDep = Annotated[dict[str, Any], Depends(JsonObject(models.AllocationRequest, member="allocation"))]
 ClaimDep = Annotated[dict[str, Any], Depends(JsonObject(models.ClaimRequest, member="allocationClaim"))]
 
 
 @router.get("/allocations")
 @answers(models.AllocationPage)
-async def list_allocations(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def list_allocations(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> Data:
     """List the allocations of a stack."""
-    state = platform.core.state
-    found = kept.allocations_in(state, stack.id)
-    return pages.page(found, query, lambda one: shapes.allocation(state, one), models.Allocation)
+    return _listed(ALLOCATION, query, stack, platform)
 
 
 @router.post("/allocations")
 @answers(models.Operation, Code.ALREADY_EXISTS, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED)
-async def create_allocation(stack: CallerStack, platform: PlatformDep, body: AllocationDep) -> dict[str, Any]:
+async def create_allocation(stack: CallerStack, platform: PlatformDep, body: AllocationDep) -> Data:
     """Create an allocation: one address, in a city that its selectors leave.
 
     It is bound to a host of that city, and stays when workloads go. Where there is no address now, it waits for one,
     and its conditions say why.
     """
-    name = kept.new_operation()
-    return await _changed(platform, stack, name, kept.create_allocation(read_allocation(body), stack, name))
+    wish = read_allocation(body)
+    return await _changed(platform, stack, lambda name: kept.create_allocation(wish, stack, name))
 
 
 @router.get("/allocations/{slug}")
 @answers(models.AllocationAnswer)
-async def get_allocation(slug: Slug, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def get_allocation(slug: Slug, stack: CallerStack, platform: PlatformDep) -> Data:
     """Get one allocation."""
-    state = platform.core.state
-    return {"allocation": shapes.allocation(state, kept.allocation_of(state, stack.id, slug))}
+    return {ALLOCATION.member: _shown(ALLOCATION, slug, stack, platform)}
 
 
 @router.patch("/allocations/{slug}")
 @answers(models.Operation, Code.ABORTED)
-async def change_allocation(
-    slug: Slug, stack: CallerStack, platform: PlatformDep, body: AllocationDep
-) -> dict[str, Any]:
+async def change_allocation(slug: Slug, stack: CallerStack, platform: PlatformDep, body: AllocationDep) -> Data:
     """Change an allocation's name, labels, annotations or reclaim policy.
 
     What changes nothing is no new version.
     """
-    state, name = platform.core.state, kept.new_operation()
-    there = kept.allocation_of(state, stack.id, slug)
-    change = read_change(AllocationBody, body, shapes.allocation(state, there))
-    return await _changed(platform, stack, name, kept.change_allocation(there.id, change, name))
+    return await _altered(ALLOCATION, slug, stack, platform, body)
 
 
 @router.delete("/allocations/{slug}")
 @answers(models.Operation, Code.FAILED_PRECONDITION)
-async def delete_allocation(slug: Slug, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def delete_allocation(slug: Slug, stack: CallerStack, platform: PlatformDep) -> Data:
     """Let an address go that no claim holds."""
-    name = kept.new_operation()
-    return await _changed(platform, stack, name, kept.delete_allocation(stack.id, slug, name))
+    return await _changed(platform, stack, lambda name: kept.delete_allocation(stack.id, slug, name))
 
 
 @router.get("/allocation_claims")
 @answers(models.ClaimPage)
-async def list_allocation_claims(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def list_allocation_claims(query: pages.PageQuery, stack: CallerStack, platform: PlatformDep) -> Data:
     """List the claims of a stack; those of its workloads' instances are among them."""
-    state = platform.core.state
-    found = kept.claims_in(state, stack.id)
-    return pages.page(found, query, lambda one: shapes.claim(state, one), models.AllocationClaim)
+    return _listed(CLAIM, query, stack, platform)
 
 
 @router.post("/allocation_claims")
 @answers(models.Operation, Code.ALREADY_EXISTS, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED)
-async def create_allocation_claim(stack: CallerStack, platform: PlatformDep, body: ClaimDep) -> dict[str, Any]:
+async def create_allocation_claim(stack: CallerStack, platform: PlatformDep, body: ClaimDep) -> Data:
     """Create a claim: the right to an allocation, which a workload's assignment names.
 
     It takes one by its name, a free one by labels and city, or one that is made for it (`template`).
     """
-    name = kept.new_operation()
     wish = read_claim(body, stack=(stack.id, stack.slug))
-    return await _changed(platform, stack, name, kept.create_claim(wish, stack, name))
+    return await _changed(platform, stack, lambda name: kept.create_claim(wish, stack, name))
 
 
 @router.get("/allocation_claims/{slug}")
 @answers(models.ClaimAnswer)
-async def get_allocation_claim(slug: Slug, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def get_allocation_claim(slug: Slug, stack: CallerStack, platform: PlatformDep) -> Data:
     """Get one claim."""
-    state = platform.core.state
-    return {"allocationClaim": shapes.claim(state, kept.claim_of(state, stack.id, slug))}
+    return {CLAIM.member: _shown(CLAIM, slug, stack, platform)}
 
 
 @router.patch("/allocation_claims/{slug}")
 @answers(models.Operation, Code.ABORTED)
-async def change_allocation_claim(
-    slug: Slug, stack: CallerStack, platform: PlatformDep, body: ClaimDep
-) -> dict[str, Any]:
+async def change_allocation_claim(slug: Slug, stack: CallerStack, platform: PlatformDep, body: ClaimDep) -> Data:
     """Change a claim's name, labels, annotations or reclaim policy.
 
     What changes nothing is no new version.
     """
-    state, name = platform.core.state, kept.new_operation()
-    there = kept.claim_of(state, stack.id, slug)
-    change = read_change(ClaimBody, body, shapes.claim(state, there))
-    return await _changed(platform, stack, name, kept.change_claim(there.id, change, name))
+    return await _altered(CLAIM, slug, stack, platform, body)
 
 
 @router.delete("/allocation_claims/{slug}")
 @answers(models.Operation, Code.FAILED_PRECONDITION)
-async def delete_allocation_claim(slug: Slug, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def delete_allocation_claim(slug: Slug, stack: CallerStack, platform: PlatformDep) -> Data:
     """Delete a claim that no instance holds.
 
     Of one whose workload is being deleted it is remembered, and done then.
     """
-    name = kept.new_operation()
-    return await _changed(platform, stack, name, kept.delete_claim(stack.id, slug, name))
+    return await _changed(platform, stack, lambda name: kept.delete_claim(stack.id, slug, name))
 
 
 @router.get("/operations/{operation}")
 @answers(models.Operation)
-async def get_operation(operation: OperationName, stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
+async def get_operation(operation: OperationName, stack: CallerStack, platform: PlatformDep) -> Data:
     """Get what was told of a change.
 
     The last hundred of a stack are kept.
@@ -161,12 +173,29 @@ async def wait_for_operation(
     stack: CallerStack,
     platform: PlatformDep,
     within: Annotated[str, Query(alias="timeout", max_length=32, description="30s, say; it is done already")] = "",
-) -> dict[str, Any]:
+) -> Data:
     """Wait until a change is done: it is."""
     del within
     return shapes.operation(platform.core.state, kept.operation_of(platform.core.state, stack.id, operation))
 
 
-async def _changed(platform: Platform, stack: Stack, name: str, alter: Alter) -> dict[str, Any]:
-    state = await platform.core.change(platform.within_quota(alter, stack))
+def _listed(kind: _Kind[K], query: pages.PageQuery, stack: Stack, platform: Platform) -> Data:
+    state = platform.core.state
+    return pages.page(kind.all_in(state, stack.id), query, lambda one: kind.shape(state, one), kind.model)
+
+
+def _shown(kind: _Kind[K], slug: str, stack: Stack, platform: Platform) -> Data:
+    state = platform.core.state
+    return kind.shape(state, kind.one_of(state, stack.id, slug))
+
+
+async def _altered(kind: _Kind[K], slug: str, stack: Stack, platform: Platform, body: Mapping[str, Any]) -> Data:
+    change = read_change(kind.body, body, _shown(kind, slug, stack, platform))
+    return await _changed(platform, stack, lambda name: kind.change(stack.id, slug, change, name))
+
+
+async def _changed(platform: Platform, stack: Stack, altered: Callable[[str], Alter]) -> Data:
+    """An operation, done by the time that it is answered. `altered`: the change, which is told by that name."""
+    name = kept.new_operation()
+    state = await platform.core.change(platform.within_quota(altered(name), stack))
     return shapes.operation(state, kept.operation_of(state, stack.id, name))

@@ -6,9 +6,11 @@ of the one step that plans, so no address is ever held by two. Pure.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
+from anypop.control.allocation_ends import released, without_the_idle
+from anypop.control.allocation_matches import may_hold, resolved
 from anypop.control.allocation_pins import (
     Slot,
     allocation_by_slug,
@@ -19,28 +21,18 @@ from anypop.control.allocation_pins import (
     grouped_names,
     slots_of,
 )
-from anypop.control.allocation_places import address_at, free_place, rest_of
+from anypop.control.allocation_places import free_place, place_of
 from anypop.control.ground import touched_between
 from anypop.control.state import State
-from anypop.model.allocation import (
-    CITY,
-    AddressClass,
-    Allocation,
-    AllocationClaim,
-    Assignment,
-    Holder,
-    Place,
-    ReclaimAction,
-)
-from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.allocation import Allocation, AllocationClaim, Assignment, Holder
+from anypop.model.names import WorkloadId
 from anypop.model.plan import Incarnation
-from anypop.model.table import differing, grouped, with_entries, without_keys
+from anypop.model.table import differing, grouped, with_entries
 from anypop.model.workload import Workload
 from anypop.plan.planned import Touched
 from anypop.plan.sites import Sites
 
 _IDS = uuid.UUID("a8d4b6d0-7a1e-4a0f-9d0b-6f1f0b5c2e11")  # keeps these names apart from others' of version 5
-REST_S = 90.0  # as of a slot's place: see `decide.PLACE_REST_S`
 
 
 def new_id(*parts: object) -> str:
@@ -51,7 +43,7 @@ def with_claims(before: State, draft: State, now: float) -> State:
     """Before a plan: what is over goes, slots get their claims, and claims their allocations. Looks at workloads that
     were declared anew or scaled, and at stacks in which an allocation or a claim differs from `before`.
     """
-    draft = _without_the_idle(draft, now)
+    draft = without_the_idle(draft, now)
     stacks = {
         one.stack_id
         for tables in ((before.allocations, draft.allocations), (before.claims, draft.claims))
@@ -139,29 +131,6 @@ def _bind(draft: State, workload: Workload, slot: Slot, assignment: Assignment, 
     return resolved(draft, made, now)
 
 
-def may_hold(draft: State, claim: AllocationClaim, assignment: Assignment, slot: Slot, workload: WorkloadId) -> bool:
-    """Whether a claim that is there is one for a slot, which holds none yet."""
-    if claim.holder is not None or claim.delete_requested_at is not None or claim.ip_version != assignment.ip_version:
-        return False
-    allocation = draft.allocations.get(claim.allocation_id)
-    if allocation is None:
-        kind = claim.source.selector_kind or (claim.source.template.kind if claim.source.template else None)
-        return kind in (None, assignment.mode.kind)
-    if allocation.spec.kind is not assignment.mode.kind:
-        return False
-    return allocation.place is None or (
-        city_of(draft, allocation.place.host) in (None, slot.city)
-        and _is_where_it_lives(draft, workload, slot, allocation)
-    )
-
-
-def _is_where_it_lives(draft: State, workload: WorkloadId, slot: Slot, allocation: Allocation) -> bool:
-    """A slot that lives already has its addresses: it takes no others."""
-    every = (p.incarnation for p in draft.incarnations_of(workload).values())
-    lives = [life for life in every if life.name == slot.name]
-    return all(allocation.place == _place(draft, life, allocation.spec.kind, allocation.spec.version) for life in lives)
-
-
 def _as_declared(draft: State, claim: AllocationClaim, assignment: Assignment, now: float) -> State:
     """A slot's own claim follows what its workload says now of how it is kept."""
     template = assignment.source.template
@@ -179,112 +148,6 @@ def _as_declared(draft: State, claim: AllocationClaim, assignment: Assignment, n
     spec = replace(allocation.spec, reclaim=template.reclaim)
     changed = replace(allocation, spec=spec, version=allocation.version + 1, updated_at=now)
     return replace(draft, allocations=with_entries(draft.allocations, {allocation.id: changed}))
-
-
-def resolved(draft: State, claim: AllocationClaim, now: float) -> State:
-    """A claim that names an allocation, or selects one, with it; or with the reason why there is none."""
-    current = draft.claims.get(claim.id)
-    if current is None or current.allocation_id or current.source.template is not None:
-        return draft
-    found = allocation_for(draft, current)
-    if isinstance(found, str):
-        waits = replace(current, waits=found)
-        return draft if waits == current else replace(draft, claims=with_entries(draft.claims, {current.id: waits}))
-    return replace(
-        draft,
-        claims=with_entries(draft.claims, {current.id: replace(current, allocation_id=found.id, waits="")}),
-        allocations=with_entries(draft.allocations, {found.id: replace(found, idle_since=None)}),
-    )
-
-
-def allocation_for(draft: State, claim: AllocationClaim) -> Allocation | str:
-    """The allocation that a claim's name or selector means, and nobody has; or why there is none."""
-    slot_city = _city_of_holder(draft, claim)
-    if claim.source.name:
-        one = allocation_by_slug(draft, claim.stack_id, claim.source.name)
-        if one is None:
-            return f"there is no allocation {claim.source.name}"
-        if (other := claim_on(draft, one)) is not None:
-            return f"allocation {one.slug} is held by claim {other.slug}"
-        if one.delete_requested_at is not None:
-            return f"allocation {one.slug} is being deleted"
-        if one.spec.version != claim.ip_version:
-            return f"allocation {one.slug} is of the other family"
-        if (problem := _unlike(draft, claim, one)) is not None:
-            return problem
-        city = city_of(draft, one.place.host) if one.place is not None else None
-        if city is not None and slot_city not in (None, city):
-            return f"allocation {one.slug} is in {city}, not in {slot_city}"
-        return one
-    fitting = [
-        a
-        for a in grouped(draft.allocations, "stack", claim.stack_id).values()
-        if a.spec.kind is claim.source.selector_kind
-        and a.spec.version == claim.ip_version
-        and a.place is not None
-        and a.delete_requested_at is None
-        and claim_on(draft, a) is None
-        and slot_city in (None, city_of(draft, a.place.host))
-        and _unlike(draft, claim, a) is None
-        and _selected(draft, claim, a)
-    ]
-    mine = _places_held(draft, claim)
-    first = min(
-        fitting,
-        key=lambda a: (a.place is not None and (a.place.host, a.place.number) not in mine, a.slug),
-        default=None,
-    )
-    return (
-        first if first is not None else f"no free allocation{f' in {slot_city}' if slot_city else ''} fits its selector"
-    )
-
-
-def _unlike(draft: State, claim: AllocationClaim, one: Allocation) -> str | None:
-    """What its slot could not do with that allocation."""
-    if claim.holder is None:
-        return None
-    declared = draft.workloads.get(claim.holder.workload_id)
-    asked = (a for a in declared.workload.assignments if a.slug == claim.holder.assignment) if declared else iter(())
-    assignment = next(asked, None)
-    if assignment is not None and assignment.mode.kind is not one.spec.kind:
-        return f"allocation {one.slug} is {one.spec.kind}, and {assignment.slug} is to be {assignment.mode.kind}"
-    return None
-
-
-def _selected(draft: State, claim: AllocationClaim, one: Allocation) -> bool:
-    city = city_of(draft, one.place.host) if one.place is not None else None
-    labels: dict[str, str | None] = {**dict(one.labels), CITY: city}
-    return all(selector.holds(labels.get(selector.key)) for selector in claim.source.selectors)
-
-
-def _places_held(draft: State, claim: AllocationClaim) -> set[tuple[HostName, int]]:
-    """Of the other claims of its slot."""
-    if claim.holder is None:
-        return set()
-    beside = (
-        c
-        for c in claims_of(draft, claim.holder.workload_id)
-        if c.holder is not None and c.holder.instance == claim.holder.instance
-    )
-    allocations = (draft.allocations.get(c.allocation_id) for c in beside)
-    return {(a.place.host, a.place.number) for a in allocations if a is not None and a.place is not None}
-
-
-def _city_of_holder(draft: State, claim: AllocationClaim) -> CityCode | None:
-    if claim.holder is None:
-        return None
-    declared = draft.workloads.get(claim.holder.workload_id)
-    if declared is None:
-        return None
-    return next((s.city for s in slots_of(draft, declared.workload) if s.name == claim.holder.instance), None)
-
-
-def city_of(state: State, host: HostName) -> CityCode | None:
-    """None where the network has no such host any more."""
-    found = state.plan.sites.hosts.get(host) if state.plan is not None else None
-    if found is not None and state.plan is not None and state.plan.network is state.network:
-        return found.pop.city
-    return next((pop.city for pop, one in state.network.hosts() if one.name == host), None)
 
 
 def with_addresses(draft: State, sites: Sites, workloads: Iterable[WorkloadId], now: float) -> State:
@@ -315,7 +178,7 @@ def _addressed(draft: State, sites: Sites, claim: AllocationClaim, life: Incarna
         return draft
     if allocation is not None and not claim.moves:
         return draft
-    place = _place(draft, life, template.kind, template.version)
+    place = place_of(draft, life, template.kind, template.version)
     if place is None or (allocation is not None and allocation.place == place):
         return draft
     for other in grouped(draft.allocations, "host", life.host).values():
@@ -338,65 +201,3 @@ def _addressed(draft: State, sites: Sites, claim: AllocationClaim, life: Incarna
         allocations=with_entries(draft.allocations, {made.id: made}),
         claims=with_entries(draft.claims, {claim.id: replace(claim, allocation_id=made.id, waits="")}),
     )
-
-
-def _place(draft: State, life: Incarnation, kind: AddressClass, version: int) -> Place | None:
-    host = draft.network.host(life.host)
-    if host is None:
-        return None
-    number = life.link if kind is AddressClass.PRIVATE else life.index
-    return Place(host=life.host, number=number, address=address_at(host, kind, version, number))
-
-
-def released(draft: State, claim: AllocationClaim, now: float) -> State:
-    """No slot holds the claim any more: it goes, or stays for the next."""
-    if claim.delete_requested_at is not None or claim.reclaim.action is ReclaimAction.DELETE:
-        return without_claim(draft, claim, now)
-    made = replace(claim, holder=None, idle_since=now)
-    return replace(draft, claims=with_entries(draft.claims, {claim.id: made}))
-
-
-def without_claim(draft: State, claim: AllocationClaim, now: float) -> State:
-    """A claim goes; its allocation stays, or goes with it."""
-    draft = replace(draft, claims=without_keys(draft.claims, [claim.id]))
-    allocation = draft.allocations.get(claim.allocation_id)
-    if allocation is None:
-        return draft
-    if allocation.delete_requested_at is not None or allocation.spec.reclaim.action is ReclaimAction.DELETE:
-        return without_allocation(draft, allocation, now)
-    made = replace(allocation, idle_since=now)
-    return replace(draft, allocations=with_entries(draft.allocations, {allocation.id: made}))
-
-
-def without_allocation(draft: State, allocation: Allocation, now: float) -> State:
-    """An allocation goes; its place rests, unless an instance still lives there, or one has left it a moment ago."""
-    draft = replace(draft, allocations=without_keys(draft.allocations, [allocation.id]))
-    if allocation.place is None:
-        return draft
-    what = rest_of(allocation.place, allocation.spec.kind)
-    until = max(now + REST_S, draft.rests.get(what, 0.0))
-    return replace(draft, rests=with_entries(draft.rests, {what: until}))
-
-
-def _without_the_idle(draft: State, now: float) -> State:
-    """Without what was to be kept for a while that is over."""
-    for claim in _over(grouped(draft.claims, "idle", True), now):
-        draft = without_claim(draft, claim, now)
-    for allocation in grouped(draft.allocations, "idle", True).values():
-        ends = allocation.spec.reclaim.ends_at(allocation.idle_since or 0.0)
-        if ends is not None and ends <= now:
-            draft = without_allocation(draft, allocation, now)
-    return draft
-
-
-def _over(claims: Mapping[str, AllocationClaim], now: float) -> Collection[AllocationClaim]:
-    return [c for c in claims.values() if (ends := c.reclaim.ends_at(c.idle_since or 0.0)) is not None and ends <= now]
-
-
-def next_end(state: State) -> float | None:
-    """When the next of them goes by itself."""
-    claims = grouped(state.claims, "idle", True).values()
-    allocations = grouped(state.allocations, "idle", True).values()
-    moments = [c.reclaim.ends_at(c.idle_since or 0.0) for c in claims]
-    moments += [a.spec.reclaim.ends_at(a.idle_since or 0.0) for a in allocations]
-    return min((at for at in moments if at is not None), default=None)

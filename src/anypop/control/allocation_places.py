@@ -91,6 +91,14 @@ def address_at(host: Host, kind: AddressClass, version: int, number: int) -> Add
     return found
 
 
+def place_of(draft: State, life: Incarnation, kind: AddressClass, version: int) -> Place | None:
+    host = draft.network.host(life.host)
+    if host is None:
+        return None
+    number = life.link if kind is AddressClass.PRIVATE else life.index
+    return Place(host=life.host, number=number, address=address_at(host, kind, version, number))
+
+
 def rest_of(place: Place, kind: AddressClass) -> str:
     """How a place is called among the rests."""
     return f"{place.host}/link/{place.number}" if kind is AddressClass.PRIVATE else f"{place.host}/{place.number}"

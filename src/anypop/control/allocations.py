@@ -9,19 +9,24 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from anypop.control.accounts import Stack
-from anypop.control.allocation_book import (
-    may_hold,
-    placed,
-    resolved,
-    without_allocation,
-    without_claim,
-)
+from anypop.control.allocation_book import placed
+from anypop.control.allocation_ends import without_allocation, without_claim
+from anypop.control.allocation_matches import may_hold, resolved
 from anypop.control.allocation_pins import allocation_by_slug, by_slug, claim_on, claim_slug, slots_of
 from anypop.control.refusals import Exists, NotFound, Precondition, VersionConflict
 from anypop.control.state import State
-from anypop.model.allocation import Allocation, AllocationClaim, Assignment, Mode, Operation, ReclaimAction
+from anypop.model.allocation import (
+    Allocation,
+    AllocationClaim,
+    Assignment,
+    Mode,
+    Operation,
+    Reclaim,
+    ReclaimAction,
+)
 from anypop.model.errors import Invalid
 from anypop.model.names import StackId
 from anypop.model.table import grouped, with_entries, without_keys
@@ -29,6 +34,7 @@ from anypop.model.workload import Workload
 from anypop.plan.allocation_read import AllocationWish, Change, ClaimWish
 
 Alter = Callable[[State, float], State]
+K = TypeVar("K", Allocation, AllocationClaim)
 
 MOST = 1_000  # allocations, and claims, of a stack
 OPERATIONS_KEPT = 100  # of a stack
@@ -43,18 +49,14 @@ def new_operation() -> str:
 def create_allocation(wish: AllocationWish, stack: Stack, operation: str) -> Alter:
     """Add an allocation, with an address where there is one now. The step raises `Exists` and `Precondition`."""
 
-    def alter(state: State, now: float) -> State:
+    def step(state: State, now: float) -> tuple[State, str]:
         if allocation_by_slug(state, stack.id, wish.slug) is not None:
             raise Exists(f"allocation with slug {wish.slug} already exists on stack")
         _check_count(state, stack.id)
         made = placed(state, _allocation(wish, stack, now), now)
-        state = replace(state, allocations=with_entries(state.allocations, {made.id: made}))
-        return _noted(
-            state,
-            Operation(name=operation, stack_id=stack.id, verb="create", kind="allocations", slug=wish.slug, at=now),
-        )
+        return _with_allocation(state, made), wish.slug
 
-    return alter
+    return _told(stack.id, operation, "create", "allocations", step)
 
 
 def create_claim(wish: ClaimWish, stack: Stack, operation: str) -> Alter:
@@ -62,7 +64,7 @@ def create_claim(wish: ClaimWish, stack: Stack, operation: str) -> Alter:
     and `Precondition`.
     """
 
-    def alter(state: State, now: float) -> State:
+    def step(state: State, now: float) -> tuple[State, str]:
         if by_slug(state.claims, stack.id, wish.slug) is not None:
             raise Exists(f"allocation claim with slug {wish.slug} already exists on stack")
         _check_count(state, stack.id)
@@ -77,87 +79,42 @@ def create_claim(wish: ClaimWish, stack: Stack, operation: str) -> Alter:
                 raise Exists(f"allocation with slug {wish.slug} already exists on stack: claim it by its name")
             own = AllocationWish(name=wish.name, slug=wish.slug, spec=template, labels=wish.labels, annotations=None)
             allocation = placed(state, replace(_allocation(own, stack, now), idle_since=None), now)
-            state = replace(state, allocations=with_entries(state.allocations, {allocation.id: allocation}))
-            made = replace(made, allocation_id=allocation.id)
-        state = replace(state, claims=with_entries(state.claims, {made.id: made}))
-        state = resolved(state, made, now)
-        return _noted(
-            state,
-            Operation(
-                name=operation, stack_id=stack.id, verb="create", kind="allocation_claims", slug=wish.slug, at=now
-            ),
-        )
+            state, made = _with_allocation(state, allocation), replace(made, allocation_id=allocation.id)
+        return resolved(_with_claim(state, made), made, now), wish.slug
 
-    return alter
+    return _told(stack.id, operation, "create", "allocation_claims", step)
 
 
-def change_allocation(identity: str, change: Change, operation: str) -> Alter:
+def change_allocation(stack: StackId, slug: str, change: Change, operation: str) -> Alter:
     """Another name, other labels, another policy. What changes nothing is no new version. The step raises `NotFound`
     and `VersionConflict`.
     """
 
-    def alter(state: State, now: float) -> State:
-        there = state.allocations.get(identity)
-        if there is None:
-            raise NotFound("the allocation is gone")
-        _check_version(change, there.version, there.slug)
+    def step(state: State, now: float) -> tuple[State, str]:
+        there = allocation_of(state, stack, slug)
         reclaim = change.reclaim or there.spec.reclaim
-        free = claim_on(state, there) is None
-        made = replace(
-            there,
-            name=change.name or there.name,
-            labels=there.labels if change.labels is None else change.labels,
-            annotations=there.annotations if change.annotations is None else change.annotations,
-            spec=replace(there.spec, reclaim=reclaim),
-            idle_since=_idle_from(reclaim.action, now) if free and there.idle_since is None else there.idle_since,
-        )
-        if replace(made, idle_since=there.idle_since) != there:
-            made = replace(made, version=there.version + 1, updated_at=now)
-            state = replace(state, allocations=with_entries(state.allocations, {identity: made}))
-        return _noted(
-            state,
-            Operation(
-                name=operation, stack_id=there.stack_id, verb="update", kind="allocations", slug=there.slug, at=now
-            ),
-        )
+        made = replace(_reworded(there, change), spec=replace(there.spec, reclaim=reclaim))
+        if made != there:
+            free = claim_on(state, there) is None
+            state = _with_allocation(state, replace(made, **_renewed(there, reclaim, now, free=free)))
+        return state, there.slug
 
-    return alter
+    return _told(stack, operation, "update", "allocations", step)
 
 
-def change_claim(identity: str, change: Change, operation: str) -> Alter:
+def change_claim(stack: StackId, slug: str, change: Change, operation: str) -> Alter:
     """As `change_allocation`, of a claim."""
 
-    def alter(state: State, now: float) -> State:
-        there = state.claims.get(identity)
-        if there is None:
-            raise NotFound("the allocation claim is gone")
-        _check_version(change, there.version, there.slug)
+    def step(state: State, now: float) -> tuple[State, str]:
+        there = claim_of(state, stack, slug)
         reclaim = change.reclaim or there.reclaim
-        free = there.holder is None and there.idle_since is None
-        made = replace(
-            there,
-            name=change.name or there.name,
-            labels=there.labels if change.labels is None else change.labels,
-            annotations=there.annotations if change.annotations is None else change.annotations,
-            reclaim=reclaim,
-            idle_since=_idle_from(reclaim.action, now) if free else there.idle_since,
-        )
-        if replace(made, idle_since=there.idle_since) != there:
-            made = replace(made, version=there.version + 1, updated_at=now)
-            state = replace(state, claims=with_entries(state.claims, {identity: made}))
-        return _noted(
-            state,
-            Operation(
-                name=operation,
-                stack_id=there.stack_id,
-                verb="update",
-                kind="allocation_claims",
-                slug=there.slug,
-                at=now,
-            ),
-        )
+        made = replace(_reworded(there, change), reclaim=reclaim)
+        if made != there:
+            free = there.holder is None
+            state = _with_claim(state, replace(made, **_renewed(there, reclaim, now, free=free)))
+        return state, there.slug
 
-    return alter
+    return _told(stack, operation, "update", "allocation_claims", step)
 
 
 def delete_allocation(stack: StackId, slug: str, operation: str) -> Alter:
@@ -165,21 +122,16 @@ def delete_allocation(stack: StackId, slug: str, operation: str) -> Alter:
     `Precondition` while it is claimed.
     """
 
-    def alter(state: State, now: float) -> State:
+    def step(state: State, now: float) -> tuple[State, str]:
         there = allocation_of(state, stack, slug)
         claim = claim_on(state, there)
         if claim is None:
-            state = without_allocation(state, there, now)
-        elif claim.delete_requested_at is not None:
-            marked = replace(there, delete_requested_at=there.delete_requested_at or now)
-            state = replace(state, allocations=with_entries(state.allocations, {there.id: marked}))
-        else:
+            return without_allocation(state, there, now), there.slug
+        if claim.delete_requested_at is None:
             raise Precondition(f"allocation {there.slug} is held by claim {claim.slug}: delete that one first")
-        return _noted(
-            state, Operation(name=operation, stack_id=stack, verb="delete", kind="allocations", slug=there.slug, at=now)
-        )
+        return _with_allocation(state, _leaving(there, now)), there.slug
 
-    return alter
+    return _told(stack, operation, "delete", "allocations", step)
 
 
 def delete_claim(stack: StackId, slug: str, operation: str) -> Alter:
@@ -187,26 +139,20 @@ def delete_claim(stack: StackId, slug: str, operation: str) -> Alter:
     `NotFound`, and `Precondition` while an instance holds it.
     """
 
-    def alter(state: State, now: float) -> State:
+    def step(state: State, now: float) -> tuple[State, str]:
         there = claim_of(state, stack, slug)
         holder = there.holder
-        declared = state.workloads.get(holder.workload_id) if holder is not None else None
         if holder is None:
-            state = without_claim(state, there, now)
-        elif declared is None or declared.workload.deleting:
-            marked = replace(there, delete_requested_at=there.delete_requested_at or now)
-            state = replace(state, claims=with_entries(state.claims, {there.id: marked}))
-        else:
+            return without_claim(state, there, now), there.slug
+        declared = state.workloads.get(holder.workload_id)
+        if declared is not None and not declared.workload.deleting:
             raise Precondition(
                 f"allocation claim {there.slug} is held by {holder.instance}: delete workload {declared.workload.slug} "
                 "first, or scale it down"
             )
-        return _noted(
-            state,
-            Operation(name=operation, stack_id=stack, verb="delete", kind="allocation_claims", slug=there.slug, at=now),
-        )
+        return _with_claim(state, _leaving(there, now)), there.slug
 
-    return alter
+    return _told(stack, operation, "delete", "allocation_claims", step)
 
 
 def delete_operation(stack: StackId, name: str) -> Alter:
@@ -307,6 +253,48 @@ def _allocation(wish: AllocationWish, stack: Stack, now: float) -> Allocation:
         spec=wish.spec, labels=wish.labels or (), annotations=wish.annotations or (), created_at=now,
         idle_since=_idle_from(wish.spec.reclaim.action, now),
     )  # fmt: skip
+
+
+def _told(stack: StackId, name: str, verb: str, kind: str, step: Callable[[State, float], tuple[State, str]]) -> Alter:
+    """A step that also leaves what was told of it. `step`: to the state after it, and the slug of what it was about."""
+
+    def alter(state: State, now: float) -> State:
+        state, slug = step(state, now)
+        return _noted(state, Operation(name=name, stack_id=stack, verb=verb, kind=kind, slug=slug, at=now))
+
+    return alter
+
+
+def _with_allocation(state: State, made: Allocation) -> State:
+    return replace(state, allocations=with_entries(state.allocations, {made.id: made}))
+
+
+def _with_claim(state: State, made: AllocationClaim) -> State:
+    return replace(state, claims=with_entries(state.claims, {made.id: made}))
+
+
+def _reworded(there: K, change: Change) -> K:
+    """With the name and the words that a change brings. Raises `VersionConflict`."""
+    _check_version(change, there.version, there.slug)
+    return replace(
+        there,
+        name=change.name or there.name,
+        labels=there.labels if change.labels is None else change.labels,
+        annotations=there.annotations if change.annotations is None else change.annotations,
+    )
+
+
+def _renewed(there: Allocation | AllocationClaim, reclaim: Reclaim, now: float, *, free: bool) -> dict[str, Any]:
+    """What follows from any change: a version, and for one that nobody holds the moment from which its time counts."""
+    since = there.idle_since
+    if free and since is None:
+        since = _idle_from(reclaim.action, now)
+    return {"version": there.version + 1, "updated_at": now, "idle_since": since}
+
+
+def _leaving(there: K, now: float) -> K:
+    """It goes when who holds it does."""
+    return replace(there, delete_requested_at=there.delete_requested_at or now)
 
 
 def _idle_from(action: ReclaimAction, now: float) -> float | None:

@@ -3,7 +3,8 @@
 In: a decided state and the time. Out: that moment, for the core's one timer; None: nothing becomes due by itself. Pure.
 """
 
-from anypop.control.allocation_book import is_waiting, next_end
+from anypop.control.allocation_book import is_waiting
+from anypop.control.allocation_ends import next_end
 from anypop.control.draining import next_drain_due
 from anypop.control.scaling import next_look
 from anypop.control.state import State
