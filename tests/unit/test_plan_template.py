@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anypop.model.allocation import Assignment, Mode
 from anypop.model.confinement import Security
 from anypop.model.names import StackId, WorkloadId
-from anypop.model.subnets import Vpc
+from anypop.model.subnets import Interface, Vpc
 from anypop.model.surroundings import HostAlias, Login, Resolving, Surroundings
 from anypop.model.volume import Claim, Mount
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Target, Workload
@@ -70,6 +70,7 @@ MADE_FROM: dict[str, Any] = {
     "restarts": 1,
     "families": (6,),
     "vpc": Vpc(subnets=(IPv4Network("10.0.0.0/8"),)),
+    "further": (Interface(network="blue", vpc=Vpc(subnets=(IPv4Network("10.0.0.0/8"),))),),
 }
 ABOUT_IT: dict[str, Any] = {
     "id": WorkloadId("another"),

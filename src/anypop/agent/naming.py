@@ -106,6 +106,7 @@ LABEL = "anypop."
 _OWN_FILES = "/run/anypop"  # gone at a reboot
 _HEX = re.compile(r"[0-9a-f]{10}")
 _LINK = re.compile(r"i([0-9a-f]{10})")
+_FURTHER = re.compile(r"i([0-9a-f]{10})x[1-9]")
 
 
 @lru_cache(maxsize=1 << 16)  # asked for each instance many times in a pass
@@ -121,15 +122,26 @@ def namespace_of(prefix: str, uid: str) -> str:
     return f"{prefix}-i-{short(uid)}"
 
 
-def link_of(uid: str) -> str:
-    """The router's end of an instance's veth pair."""
-    return f"i{short(uid)}"
+def link_of(uid: str, interface: int = 0) -> str:
+    """The router's end of an instance's veth pair, of its first interface or of a further one."""
+    return f"i{short(uid)}x{interface}" if interface else f"i{short(uid)}"
 
 
 def short_of_link(link: str) -> str | None:
     """The ten hex digits of one of our links; None for anybody else's interface."""
     match = _LINK.fullmatch(link)
     return match[1] if match else None
+
+
+def short_of_further(link: str) -> str | None:
+    """The same of a further interface's link."""
+    match = _FURTHER.fullmatch(link)
+    return match[1] if match else None
+
+
+def inside_name(interface: int) -> str:
+    """What an interface is called inside."""
+    return f"eth{interface}"
 
 
 @lru_cache(maxsize=1 << 12)
@@ -158,14 +170,16 @@ def is_device_group(group: int) -> bool:
     return group & DEVICE_GROUP_MASK == DEVICE_GROUPS
 
 
-def inside_mac(uid: str) -> bytes:
-    """The fixed hardware address of the instance's end of its link: locally administered, then the ten hex digits."""
-    return b"\x02" + bytes.fromhex(short(uid))
+def inside_mac(uid: str, interface: int = 0) -> bytes:
+    """The fixed hardware address of the instance's end of a link: locally administered, with the interface's number,
+    then the ten hex digits.
+    """
+    return bytes([interface << 4 | 0x02]) + bytes.fromhex(short(uid))
 
 
-def router_mac(uid: str) -> bytes:
+def router_mac(uid: str, interface: int = 0) -> bytes:
     """The same of the router's end."""
-    return b"\x06" + bytes.fromhex(short(uid))
+    return bytes([interface << 4 | 0x06]) + bytes.fromhex(short(uid))
 
 
 def own_files_of(prefix: str, uid: str) -> str:

@@ -93,11 +93,11 @@ def _lives(state: State, host: Host, kind: AddressClass, number: int) -> Iterato
     """Those that live there, the newest first, then those that leave."""
     living = sorted((p.incarnation for p in state.incarnations_on(host.name).values()), key=lambda i: -i.life)
     for life in living:
-        if (life.link if kind is AddressClass.PRIVATE else life.index) == number:
+        if number in (life.links if kind is AddressClass.PRIVATE else (life.index,)):
             yield life, False
     for stone in state.tombstones_on(host.name).values():
         life = stone.incarnation
-        if (life.link if kind is AddressClass.PRIVATE else life.index) == number:
+        if number in (life.links if kind is AddressClass.PRIVATE else (life.index,)):
             yield life, True
 
 

@@ -72,7 +72,7 @@ def numbers_used(state: State, host: HostName, kind: AddressClass) -> set[int]:
     """The numbers of a host with which an instance lives, or has not gone yet."""
     lives: list[Incarnation] = [p.incarnation for p in state.incarnations_on(host).values()]
     lives += [t.incarnation for t in state.tombstones_on(host).values()]
-    return {i.link if kind is AddressClass.PRIVATE else i.index for i in lives}
+    return {n for i in lives for n in (i.links if kind is AddressClass.PRIVATE else (i.index,))}
 
 
 def on_host(state: State, host: HostName) -> list[Allocation]:

@@ -15,7 +15,7 @@ from anypop.control.ground import StateGround, touched_between
 from anypop.control.losses import with_losses
 from anypop.control.meters import with_meters
 from anypop.control.policies import ruled_between
-from anypop.control.rests import link_name, place_name
+from anypop.control.rests import link_names, place_name
 from anypop.control.returns import gets_no_order, is_left_with, with_returns
 from anypop.control.rolling import rolled, swept
 from anypop.control.scaling import measured_on, shrunk, with_scaling, within_bounds
@@ -228,7 +228,7 @@ def without_gone(state: State, host: HostName, gone: frozenset[str], now: float)
     rests: dict[str, float] = {}
     for stone in done.values():
         incarnation = stone.incarnation
-        rests[link_name(incarnation)] = now + PLACE_REST_S
+        rests |= dict.fromkeys(link_names(incarnation), now + PLACE_REST_S)
         living = (p.incarnation for p in state.incarnations_of(incarnation.workload_id).values())
         dying = (t.incarnation for t in state.tombstones_of(incarnation.workload_id).values())
         held = {(i.host, i.index) for i in (*living, *dying)}

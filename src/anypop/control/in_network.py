@@ -13,7 +13,7 @@ from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
 from anypop.model.network import Network
 from anypop.model.stack_network import StackNetwork
-from anypop.model.subnets import problems
+from anypop.model.subnets import Vpc, overlaps, problems
 from anypop.model.table import with_entries
 from anypop.model.workload import Workload
 
@@ -24,7 +24,12 @@ def refuse_in_use(state: State, network: StackNetwork, prefixes: Iterable[Prefix
     held = sorted(
         declared.workload.slug
         for declared in _declared_in(state, network)
-        if any(those & {*w.vpc.subnets} for w in _revisions(state, declared) if w.network == network.slug)
+        if any(
+            those & {*one.vpc.subnets}
+            for w in _revisions(state, declared)
+            for one in w.interfaces
+            if one.network == network.slug
+        )
     )
     if held:
         raise Precondition(f"{what} is in use by {', '.join(held)}")
@@ -53,10 +58,11 @@ def _taken(platform: Network) -> Iterator[tuple[str, Prefix]]:
 def check_platform(state: State, wanted: Network) -> None:
     """Raises `Invalid` where hosts would have no part of a subnet that instances have addresses in."""
     used = {
-        prefix: f"{declared.workload.stack_slug}/{declared.workload.network}"
+        prefix: f"{declared.workload.stack_slug}/{one.network}"
         for declared in state.workloads.values()
         for workload in _revisions(state, declared)
-        for prefix in workload.vpc.subnets
+        for one in workload.interfaces
+        for prefix in one.vpc.subnets
     }
     numbers, taken = wanted.numbers().values(), list(_taken(wanted))
     found = [
@@ -74,18 +80,42 @@ def with_network(state: State, network: StackNetwork) -> State:
     declared, revisions = {}, {}
     for one in _declared_in(state, network):
         for key, revision in state.revisions_of(one.id).items():
-            if revision.workload.network == network.slug and revision.workload.vpc.reach != network.reach:
-                revisions[key] = replace(revision, workload=_reaching(revision.workload, network))
-        if one.workload.network == network.slug and one.workload.vpc.reach != network.reach:
-            newest = replace(one.newest, workload=_reaching(one.workload, network))
-            declared[one.id] = replace(one, newest=newest)
+            if (told := _reaching(revision.workload, network)) != revision.workload:
+                revisions[key] = replace(revision, workload=told)
+        if (told := _reaching(one.workload, network)) != one.workload:
+            declared[one.id] = replace(one, newest=replace(one.newest, workload=told))
     if revisions:
         state = replace(state, revisions=with_entries(state.revisions, revisions))
     return replace(state, workloads=with_entries(state.workloads, declared)) if declared else state
 
 
 def _reaching(workload: Workload, network: StackNetwork) -> Workload:
-    return replace(workload, vpc=replace(workload.vpc, reach=network.reach))
+    def told(vpc: Vpc, of: str) -> Vpc:
+        return replace(vpc, reach=network.reach) if of == network.slug else vpc
+
+    further = tuple(replace(one, vpc=told(one.vpc, one.network)) for one in workload.further)
+    return replace(workload, vpc=told(workload.vpc, workload.network), further=further)
+
+
+def refuse_overlaps(state: State, network: StackNetwork, prefixes: Iterable[Prefix]) -> None:
+    """Raises `Precondition` where instances that are in this network and in others could not tell by an address any
+    more which of them it is in. `prefixes`: those that it is to have.
+    """
+    those = list(prefixes)
+    for declared in _declared_in(state, network):
+        for workload in _revisions(state, declared):
+            for other in workload.interfaces:
+                if workload.further and other.network != network.slug and (both := overlap(those, other.vpc.reach)):
+                    raise Precondition(
+                        f"{both[0]} overlaps {both[1]} of network {other.network}, and instances of "
+                        f"{workload.slug} are in both"
+                    )
+
+
+def overlap(some: Iterable[Prefix], others: Iterable[Prefix]) -> tuple[Prefix, Prefix] | None:
+    """Two of them that have addresses in common."""
+    there = list(others)
+    return next(((one, other) for one in some for other in there if overlaps(one, other)), None)
 
 
 def _declared_in(state: State, network: StackNetwork) -> list[Declaration]:
@@ -93,7 +123,7 @@ def _declared_in(state: State, network: StackNetwork) -> list[Declaration]:
     return [
         declared
         for declared in state.in_stack(network.stack_id)
-        if any(w.network == network.slug for w in _revisions(state, declared))
+        if any(w.is_in(network.slug) for w in _revisions(state, declared))
     ]
 
 

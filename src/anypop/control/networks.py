@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
-from anypop.control.in_network import check, with_network
+from anypop.control.in_network import check, refuse_overlaps, with_network
 from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.state import State
 from anypop.model.announce import Prefix
@@ -93,6 +93,7 @@ def change(
                 )
             changed = {path: prefix for path, prefix in roots(made).items() if prefix not in there.roots}
             check(state.network, changed)
+            refuse_overlaps(state, there, changed.values())
         return with_network(state, replace(made, version=there.version + 1, updated_at=now))
 
     return alter
@@ -139,7 +140,7 @@ def roots(network: StackNetwork) -> dict[str, Prefix]:
 def _uses(state: State, workload: Workload, slug: str) -> bool:
     """Whether any instance of it is in the network, or may be by a rollback."""
     kept = (r.workload for r in state.revisions_of(workload.id).values())
-    return any(w.network == slug for w in (workload, *kept))
+    return any(w.is_in(slug) for w in (workload, *kept))
 
 
 def in_stack(state: State, stack_id: StackId, *, since: float = 0.0) -> list[StackNetwork]:
@@ -162,16 +163,21 @@ def of(state: State, stack_id: StackId, ref: str, *, since: float = 0.0) -> Stac
     return found
 
 
-def check_network(state: State, workload: Workload) -> StackNetwork:
-    """The network that a workload is to be in. Raises `Invalid` where its stack has not got it."""
+def check_networks(state: State, workload: Workload) -> list[StackNetwork]:
+    """The networks that a workload's interfaces are to be in. Raises `Invalid` where its stack has not got one."""
     there = {n.slug: n for n in in_stack(state, workload.stack_id)}
-    names = list(there)
-    if workload.network not in there:
-        raise Invalid.one(
-            "spec.networkInterfaces[0].network",
-            f"there is no network {workload.network} on stack; there are {', '.join(names)}",
+    names = ", ".join(there)
+    missing = [
+        Problem(
+            path=f"spec.networkInterfaces[{n}].network",
+            message=f"there is no network {one.network} on stack; there are {names}",
         )
-    return there[workload.network]
+        for n, one in enumerate(workload.interfaces)
+        if one.network not in there
+    ]
+    if missing:
+        raise Invalid(missing)
+    return [there[one.network] for one in workload.interfaces]
 
 
 def words(given: Mapping[str, str] | None) -> Words | None:

@@ -9,9 +9,9 @@ def place_name(incarnation: Incarnation) -> str:
     return f"{incarnation.host}/{incarnation.index}"
 
 
-def link_name(incarnation: Incarnation) -> str:
-    """How an incarnation's private link is called among the rests."""
-    return f"{incarnation.host}/link/{incarnation.link}"
+def link_names(incarnation: Incarnation) -> tuple[str, ...]:
+    """How an incarnation's private links are called among the rests."""
+    return tuple(f"{incarnation.host}/link/{link}" for link in incarnation.links)
 
 
 def resting(what: str) -> tuple[HostName, str, int]:

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from anypop.control import networks
-from anypop.control.in_network import check, refuse_in_use, with_network
+from anypop.control.in_network import check, overlap, refuse_in_use, refuse_overlaps, with_network
 from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.state import State
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid
 from anypop.model.names import StackId, is_slug, slug_of
 from anypop.model.stack_network import StackNetwork, Subnet
-from anypop.model.subnets import Vpc
+from anypop.model.subnets import Interface, Vpc
 from anypop.model.workload import Workload
 
 Alter = Callable[[State, float], State]
@@ -53,6 +53,7 @@ def create(stack_id: StackId, ref: str, made: Subnet, *, since: float) -> Alter:
         if len(there.subnets) >= MOST_SUBNETS:
             raise Precondition(f"a network may have {MOST_SUBNETS} subnets")
         _check(state, there, made.prefix, "subnet.prefix")
+        refuse_overlaps(state, there, (made.prefix,))
         subnet = replace(made, slug=slug, name=made.name or slug, created_at=now)
         return with_network(state, replace(there, subnets=(*there.subnets, subnet)))
 
@@ -81,6 +82,7 @@ def change(stack_id: StackId, ref: str, subnet_ref: str, wanted: Subnet, *, sinc
         if made.prefix != subnet.prefix:
             refuse_in_use(state, there, (subnet.prefix,), f"subnet {subnet.slug} of network {there.slug}")
             _check(state, there, made.prefix, "subnet.prefix")
+            refuse_overlaps(state, there, (made.prefix,))
         made = replace(made, version=subnet.version + 1, updated_at=now)
         return with_network(state, replace(there, subnets=tuple(made if s is subnet else s for s in there.subnets)))
 
@@ -108,24 +110,64 @@ def _check(state: State, network: StackNetwork, prefix: Prefix, path: str) -> No
 
 
 def resolved(state: State, workload: Workload) -> Workload:
-    """With the subnets of its interface. Raises `Invalid` where its network, or a subnet that it names, is not there or
+    """With the subnets of its interfaces. Raises `Invalid` where a network, or a subnet that it names, is not there or
     cannot be given.
     """
-    network = networks.check_network(state, workload)
-    families = _families(network, workload)
+    first, *others = networks.check_networks(state, workload)
+    families = _families(first, workload)
+    vpc = _in_network(state, first, workload.vpc, families, 0)
+    further = tuple(
+        _further(state, network, one, n)
+        for n, (network, one) in enumerate(zip(others, workload.further, strict=True), 1)
+    )
+    made = replace(workload, vpc=vpc, families=families, further=further)
+    _refuse_ambiguous(made)
+    return made
+
+
+def _in_network(state: State, network: StackNetwork, asked: Vpc, families: tuple[int, ...], n: int) -> Vpc:
+    """The subnets of an interface."""
+    interface = f"spec.networkInterfaces[{n}]"
     by_version: dict[int, Prefix] = {root.version: root for root in network.roots if root.version in families}
-    paths: dict[int, str] = {root.version: f"{_INTERFACE}.network" for root in network.roots}
+    paths: dict[int, str] = {root.version: f"{interface}.network" for root in network.roots}
     fields: tuple[tuple[int, str], ...] = ((4, "subnet"), (6, "ipv6Subnet"))
-    for (version, field), slug in zip(fields, workload.vpc.named, strict=True):
+    for (version, field), slug in zip(fields, asked.named, strict=True):
         if slug:
-            paths[version] = f"{_INTERFACE}.{field}"
+            paths[version] = f"{interface}.{field}"
             if version not in families:
                 raise Invalid.one(paths[version], f"its instances have no IPv{version}; leave it out")
             by_version[version] = _named(network, slug, version, paths[version])
     check(state.network, {paths[version]: prefix for version, prefix in by_version.items()})
     subnets = tuple(by_version[version] for version in sorted(by_version))
-    vpc = Vpc(subnets=subnets, reach=network.reach, named=workload.vpc.named)
-    return replace(workload, vpc=vpc, families=families)
+    return Vpc(subnets=subnets, reach=network.reach, named=asked.named)
+
+
+def _further(state: State, network: StackNetwork, asked: Interface, n: int) -> Interface:
+    """A further interface: in the families in which it has a subnet, since only by addresses in subnets an instance can
+    tell which interface leads to somebody.
+    """
+    families = tuple(version for version in asked.families if version in network.families)
+    vpc = _in_network(state, network, asked.vpc, families, n)
+    if not vpc.subnets:
+        message = (
+            f"network {network.slug} has no subnet of IPv{' or IPv'.join(map(str, families or asked.families))}, and a "
+            "further interface has its addresses in one: give the network a rootSubnet or ipv6Subnet, or name a subnet"
+        )
+        raise Invalid.one(f"spec.networkInterfaces[{n}].network", message)
+    return replace(asked, vpc=vpc, families=tuple(subnet.version for subnet in vpc.subnets))
+
+
+def _refuse_ambiguous(workload: Workload) -> None:
+    """Raises `Invalid` where an instance could not tell by an address which of its interfaces leads there."""
+    interfaces = workload.interfaces
+    for n, one in enumerate(interfaces):
+        for m, other in enumerate(interfaces[:n]):
+            if both := overlap(one.vpc.reach, other.vpc.reach):
+                message = (
+                    f"{both[0]} of network {one.network} overlaps {both[1]} of network {other.network}, which is "
+                    f"networkInterfaces[{m}]: an instance could not tell by an address which of them leads there"
+                )
+                raise Invalid.one(f"spec.networkInterfaces[{n}].network", message)
 
 
 def _families(network: StackNetwork, workload: Workload) -> tuple[int, ...]:

@@ -45,8 +45,8 @@ class LinkAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceLink:
-    """One interface of an instance. `addresses`: one for each family, IPv4 first. `reach`: all subnets of its network,
-    in which instances elsewhere may be.
+    """One interface of an instance. `addresses`: one for each family, IPv4 first, those of the first interface alone
+    with an external one. `reach`: all subnets of its network, in which instances elsewhere may be.
     """
 
     network: str = DEFAULT_NETWORK
@@ -134,10 +134,19 @@ class InstanceOrder:
 
     @property
     def domain(self) -> str:
-        """Whom it reaches inside: those who have the same, which are those of its stack in the same network ("":
-        nobody).
+        """Whom it reaches inside by its first interface: those who have the same, which are those of its stack in the
+        same network ("": nobody).
         """
         return domain_of(self.stack_id, self.links[0].network)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The same of each interface; empty where it reaches nobody."""
+        if not self.stack_id:
+            return ()
+        if len(self.links) == 1:
+            return (domain_of(self.stack_id, self.links[0].network),)
+        return tuple([domain_of(self.stack_id, link.network) for link in self.links])
 
     def addresses(self) -> Iterator[LinkAddress]:
         """Of all links."""
@@ -148,14 +157,16 @@ class InstanceOrder:
         return (address.external for address in self.addresses() if address.external is not None)
 
     def private(self, version: int) -> Address | None:
-        """Its first private address of a family."""
-        return next((a.private for a in self.addresses() if a.private.version == version), None)
+        """Its private address of a family at its first interface."""
+        first = self.links[0].of(version)
+        return first.private if first is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """An explicit token to take one incarnation down, and why. Until its host reports the uid gone, `index` (its
-    external addresses) and `link` (its private ones) stay taken; -1: none. `target`: of its workload ("": not told).
+    external addresses), `link` (its private ones) and `further` (those of its further interfaces) stay taken; -1: none.
+    `target`: of its workload ("": not told); `revision`: that it followed, told where it has further interfaces.
     """
 
     name: InstanceName
@@ -166,6 +177,13 @@ class Removal:
     index: int = -1
     link: int = -1
     target: str = ""
+    further: tuple[int, ...] = ()
+    revision: int = 0
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """Of all its interfaces; none where it has none."""
+        return (self.link, *self.further) if self.link >= 0 else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,8 @@ from anypop.model.workload import Workload
 class Incarnation:
     """One life of an instance. The slot is (`workload_id`, `name`), lasting, with its place: the host, and the `index`
     there from which its external addresses follow. The life is `uid`, with `link`, from which its private addresses
-    follow, its `template` for ever, and the `revision` whose probes, ports and labels it follows.
+    follow (`further`: those of its further interfaces), its `template` for ever, and the `revision` whose probes, ports
+    and labels it follows.
 
     `life` grows with each incarnation of the slot. `template` "": made by a version of Anypop that kept none, not
     known yet. `restarts`: how often somebody asked that it be started anew.
@@ -49,6 +50,12 @@ class Incarnation:
     template: str = ""
     revision: int = 1
     restarts: int = 0
+    further: tuple[int, ...] = ()
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """Of all its interfaces."""
+        return (self.link, *self.further)
 
     @property
     def slot(self) -> tuple[WorkloadId, InstanceName]:

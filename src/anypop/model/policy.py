@@ -132,12 +132,19 @@ class HostPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """The incarnations of a host (also those that are leaving) to which the same policies apply, these in the order in
-    which they are asked.
+    """The interfaces of incarnations of a host (also of those that are leaving) to which the same policies apply, these
+    in the order in which they are asked. `uids`: see `at_interface`.
     """
 
     policies: tuple[str, ...]
     uids: tuple[str, ...]
+
+
+def at_interface(uid: str, number: int) -> str:
+    """How an interface of an incarnation is called in a ruling: the first one by the uid alone, as when there was no
+    other.
+    """
+    return f"{uid}/{number}" if number else uid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

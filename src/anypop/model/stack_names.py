@@ -33,11 +33,14 @@ class NamedPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedInstance:
-    """A slot and its private addresses, IPv4 first. Of two incarnations the older one's, as long as it stays."""
+    """A slot and its private addresses, IPv4 first. Of two incarnations the older one's, as long as it stays.
+    `inside`: those in subnets of the network, by which it is known to who reaches the network by a further interface.
+    """
 
     name: InstanceName
     pop: CityCode
     addresses: tuple[Address, ...]
+    inside: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ LINKS = (1 << (PART_BITS - 1)) - 1
 of it, of which the instance has the second (as of the link's own); the last is left, which looks like a broadcast.
 """
 MOST_HOSTS = 1 << 16
+MOST_INTERFACES = 4  # of an instance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,17 @@ class Vpc:
 
 
 NO_VPC = Vpc()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """One interface of every instance of a workload: in a network of its stack, by slug, with the subnets that it names
+    there, and the families of its addresses.
+    """
+
+    network: str
+    vpc: Vpc = NO_VPC
+    families: tuple[int, ...] = (4, 6)
 
 
 def part_of(subnet: Prefix, number: int) -> Prefix | None:
@@ -75,7 +87,7 @@ def problems(subnet: Prefix, numbers: Iterable[int], taken: Iterable[tuple[str, 
         return
     parts = [part for number in hosts if (part := part_of(subnet, number)) is not None]
     for what, prefix in taken:
-        if any(_overlap(prefix, part) for part in parts):
+        if any(overlaps(prefix, part) for part in parts):
             yield f"the parts of {subnet} that hosts would have overlap {prefix}, {what}; choose another one"
             return
 
@@ -90,12 +102,13 @@ def _never(subnet: Prefix) -> str:
     if subnet.prefixlen < 8:
         return f"{subnet} is too large: a /8 at most"
     for prefix in _NEVER:
-        if _overlap(prefix, subnet):
+        if overlaps(prefix, subnet):
             return f"{subnet} overlaps {prefix}, which nobody has as an address of a network"
     return ""
 
 
-def _overlap(one: Prefix, other: Prefix) -> bool:
+def overlaps(one: Prefix, other: Prefix) -> bool:
+    """Whether two prefixes have addresses in common."""
     if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
         return one.overlaps(other)
     return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.overlaps(other)

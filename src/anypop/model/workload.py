@@ -8,7 +8,7 @@ from anypop.model.confinement import PLAIN, Security
 from anypop.model.names import CityCode, StackId, WorkloadId
 from anypop.model.scaling import Scale
 from anypop.model.stack_network import DEFAULT_NETWORK
-from anypop.model.subnets import NO_VPC, Vpc
+from anypop.model.subnets import NO_VPC, Interface, Vpc
 from anypop.model.surroundings import NO_SURROUNDINGS, Surroundings
 from anypop.model.volume import Claim, Mount
 
@@ -142,7 +142,8 @@ class Workload:
     other's processes. `external`: each instance has public addresses of its own. `network`: of its
     stack, by slug; `vpc`: its subnets there; `families`: of its instances' own
     addresses. `assignments`: the addresses that its slots claim; what none says goes with the slot. `restarts`: how
-    often all its instances were to be made anew although nothing else changed.
+    often all its instances were to be made anew although nothing else changed. `further`: the interfaces of its
+    instances beside the first one, which is what `network`, `vpc`, `families` and `external` say.
     """
 
     id: WorkloadId
@@ -172,3 +173,13 @@ class Workload:
     restarts: int = 0
     vpc: Vpc = NO_VPC
     families: tuple[int, ...] = (4, 6)
+    further: tuple[Interface, ...] = ()
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """All of them, the first one first."""
+        return (Interface(network=self.network, vpc=self.vpc, families=self.families), *self.further)
+
+    def is_in(self, network: str) -> bool:
+        """Whether its instances have an interface in a network of its stack."""
+        return network == self.network or any(one.network == network for one in self.further)

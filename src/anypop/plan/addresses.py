@@ -5,13 +5,13 @@ a /127, the router's end first) and the slot's external addresses (`base + 1 + i
 never its broadcast address). Nothing is stored beside the numbers, so nothing can differ.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.announce import Address, Prefix
 from anypop.model.network import Host
 from anypop.model.order import LinkAddress
-from anypop.model.subnets import Vpc, address_in
+from anypop.model.subnets import NO_VPC, Vpc, address_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,20 @@ class Numbering:
                 gateway=IPv6Address(six), private=IPv6Address(six + 1), external=IPv6Address(self.external6 + 1 + index)
             ),
         )
+
+    def on_link(
+        self, index: int | None, link: int, families: tuple[int, ...] = (4, 6), vpc: Vpc = NO_VPC
+    ) -> tuple[LinkAddress, ...]:
+        """The addresses of one interface. `index` None: it has no external ones."""
+        found: tuple[LinkAddress, ...] = self.addresses(index or 0, link)
+        if families != (4, 6):
+            found = tuple(one for one in found if one.private.version in families)
+        if index is None:
+            found = tuple(replace(one, external=None) for one in found)
+        if vpc.subnets:
+            inside = self.in_subnets(vpc, link)
+            found = tuple(replace(one, vpc=inside.get(one.private.version)) for one in found)
+        return found
 
     def in_subnets(self, vpc: Vpc, link: int) -> dict[int, Address]:
         """An incarnation's addresses in the subnets of its network, by family."""

@@ -167,19 +167,21 @@ def _owners(plan: Plan) -> Iterator[Problem]:
     places: dict[tuple[HostName, int], object] = {
         (h, r.index): (r.workload_id, r.name) for h, r in plan.removals if r.index >= 0
     }
-    links: dict[tuple[HostName, int], str] = {(h, r.link): r.uid for h, r in plan.removals if r.link >= 0}
+    links: dict[tuple[HostName, int], str] = {(h, link): r.uid for h, r in plan.removals for link in r.links}
     # one that keeps its private address waits until the one before it is gone
-    handed = {(h, r.link): (r.workload_id, r.name) for h, r in plan.removals if r.reason is Reason.REPLACED}
+    gone = (entry for entry in plan.removals if entry[1].reason is Reason.REPLACED)
+    handed = {(h, link): (r.workload_id, r.name) for h, r in gone for link in r.links}
     for incarnation in plan.incarnations:
         held = places.setdefault((incarnation.host, incarnation.index), incarnation.slot)
         if held != incarnation.slot:
             message = f"index {incarnation.index} would belong to both {held} and {incarnation.slot}"
             yield Problem(path=incarnation.host, message=message)
-        link = incarnation.host, incarnation.link
-        other = links.setdefault(link, incarnation.uid)
-        if other != incarnation.uid and handed.get(link) != incarnation.slot:
-            message = f"link {incarnation.link} would belong to both {other} and {incarnation.uid} ({incarnation.name})"
-            yield Problem(path=incarnation.host, message=message)
+        for number in (incarnation.link, *incarnation.further):
+            link = incarnation.host, number
+            other = links.setdefault(link, incarnation.uid)
+            if other != incarnation.uid and handed.get(link) != incarnation.slot:
+                message = f"link {number} would belong to both {other} and {incarnation.uid} ({incarnation.name})"
+                yield Problem(path=incarnation.host, message=message)
 
 
 def _strangers(plan: Plan, sites: Sites) -> Iterator[Problem]:

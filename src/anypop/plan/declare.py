@@ -15,9 +15,9 @@ from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddr
 from anypop.model.plan import Incarnation
 from anypop.model.scaling import Scale
 from anypop.model.stack_network import DEFAULT_NETWORK
-from anypop.model.subnets import NO_VPC, Vpc
+from anypop.model.subnets import Vpc
 from anypop.model.workload import Container, Port, Probe, ProbeKind, Protocol, Target, Workload
-from anypop.plan import life, schema, target_schema
+from anypop.plan import interfaces, life, schema, target_schema
 from anypop.plan.claims import mounts
 from anypop.plan.fields import instance_fields
 from anypop.plan.jsonpath import steps_of, value_at
@@ -98,29 +98,30 @@ def _selects(selector: target_schema.Selector, city: str) -> bool:
 
 
 def dual_stack(body: schema.WorkloadBody) -> bool:
-    return any("IPv6" in (i.ip_families or ()) for i in body.spec.network_interfaces or ())
+    return "IPv6" in (interfaces.first(body).ip_families or ())
 
 
 def families(body: schema.WorkloadBody) -> tuple[int, ...]:
     """Of instances' own addresses, as far as the workload says it: IPv6 alone, or both. That there is IPv4 alone its
     network says, since a client that says nothing reads IPv4 back.
     """
-    return (6,) if any(i.ip_families == ["IPv6"] for i in body.spec.network_interfaces or ()) else (4, 6)
+    return (6,) if interfaces.first(body).ip_families == ["IPv6"] else (4, 6)
 
 
 def has_external(body: schema.WorkloadBody) -> bool:
-    """Whether instances have public addresses: unless their interface says that they have not."""
-    return all(i.enable_one_to_one_nat is not False for i in body.spec.network_interfaces or ())
+    """Whether instances have public addresses: unless their first interface says that they have not."""
+    return interfaces.first(body).enable_one_to_one_nat is not False
 
 
 def network(body: schema.WorkloadBody) -> str:
-    """That its instances are in, by slug."""
-    return next((i.network for i in body.spec.network_interfaces or () if i.network), DEFAULT_NETWORK)
+    """That its instances are in by their first interface, by slug."""
+    return interfaces.first(body).network or DEFAULT_NETWORK
 
 
 def vpc(body: schema.WorkloadBody) -> Vpc:
-    """The subnets that its interface names; which these are is the stack's to say."""
-    return next((Vpc(named=(i.subnet or "", i.ipv6_subnet or "")) for i in body.spec.network_interfaces or ()), NO_VPC)
+    """The subnets that its first interface names; which these are is the stack's to say."""
+    one = interfaces.first(body)
+    return Vpc(named=(one.subnet or "", one.ipv6_subnet or ""))
 
 
 def protocol(text: str) -> Protocol:
@@ -179,13 +180,16 @@ def _specimen(workload: Workload, target: Target) -> dict[str, object]:
         name=name,
         uid="specimen",
         workload_id=workload.id,
-        links=(
+        links=tuple(
             InstanceLink(
-                network=workload.network,
+                network=one.network,
                 addresses=tuple(
-                    LinkAddress(private=a, gateway=a, external=a) for a in (four, six) if a.version in workload.families
+                    LinkAddress(private=a, gateway=a, external=None if n else a)
+                    for a in (four, six)
+                    if a.version in one.families
                 ),
-            ),
+            )
+            for n, one in enumerate(workload.interfaces)
         ),
         anycast=((four, six) if workload.dual_stack else (four,)) if workload.anycast else (),
         payload=Containers(containers=()),

@@ -18,7 +18,7 @@ from anypop.model.confinement import PLAIN_RULES, InstanceRules
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import CityCode, StackId, WorkloadId, is_slug, slug_of
 from anypop.model.workload import Target, Workload
-from anypop.plan import assignments, claims, declare, life, surroundings
+from anypop.plan import assignments, claims, declare, interfaces, life, surroundings
 from anypop.plan.document import document_of, document_with_anycast
 from anypop.plan.fields import ANYCAST, LOCAL_ONLY, SUBNETS
 from anypop.plan.schema import FIELD_NAMES, WorkloadBody, every_container
@@ -80,6 +80,7 @@ def parse(
         *refusals(checked, rules),
         *surroundings.refusals(checked),
         *life.refusals(checked),
+        *interfaces.refusals(checked),
     ]
     problems += claims.refusals(checked, rules)
     problems += assignments.refusals(checked, stack=(stack_id, stack_slug), targets=declare.targets(checked, cities))
@@ -109,6 +110,7 @@ def parse(
         network=declare.network(checked),
         vpc=declare.vpc(checked),
         families=declare.families(checked),
+        further=interfaces.further(checked),
         assignments=assignments.assignments(checked),
         labels=tuple(sorted(((checked.metadata and checked.metadata.labels) or {}).items())),
         annotations=tuple(sorted(annotations.items())),

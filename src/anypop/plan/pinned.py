@@ -5,12 +5,13 @@ words what the slot waits for. Pure.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from anypop.model.allocation import Pin
 from anypop.model.names import HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity
 from anypop.plan.ground import Ground
-from anypop.plan.rooms import Room
+from anypop.plan.rooms import LinksAsked, Room
 
 UNPINNED = Pin()
 
@@ -22,6 +23,7 @@ def unmet(
     slot: tuple[WorkloadId, InstanceName],
     needs: Capacity,
     *,
+    asked: LinksAsked,
     volumes_at: HostName | None,
 ) -> str:
     """Why a slot cannot be placed where its addresses are; empty where it can. `rooms`: of its city. `volumes_at`:
@@ -45,7 +47,9 @@ def unmet(
     lacking = room.lacking(needs)
     if pin.index is None and room.indexes.next() is None:
         lacking.append(f"all {room.indexes.capacity} external addresses of {room.host} are taken")
-    if pin.link is None and room.links.next() is None:
+    if room.links.free(replace(asked, count=max(1, asked.count - (pin.link is not None)))) is None and (
+        pin.link is None or asked.count > 1
+    ):
         lacking.append(f"all {room.links.capacity} private links of {room.host} are taken")
     return f"its address is on {pin.host}: {'; '.join(lacking)}" if lacking else ""
 
@@ -53,15 +57,15 @@ def unmet(
 def _users(ground: Ground, pin: Pin, host: HostName, slot: tuple[WorkloadId, InstanceName]) -> Iterator[str]:
     """Other slots that have one of the numbers; and its own last life, where that still has the link."""
     for life in ground.incarnations_on(host):
-        if life.slot != slot and (life.index == pin.index or life.link == pin.link):
+        if life.slot != slot and (life.index == pin.index or pin.link in life.links):
             yield life.name
     for gone in ground.removals_on(host):
         same = (gone.workload_id, gone.name) == slot
-        if gone.link == pin.link or (not same and gone.index == pin.index):
+        if pin.link in gone.links or (not same and gone.index == pin.index):
             yield f"{gone.name}, which is on its way out"
 
 
-def numbers(room: Room, pin: Pin, most: int | None) -> tuple[int | None, int | None]:
-    """The index and the link of a new incarnation there, taken now. `most`: links that its network has."""
+def numbers(room: Room, pin: Pin, asked: LinksAsked) -> tuple[int | None, tuple[int, ...] | None]:
+    """The index and the links of a new incarnation there, taken now."""
     index = pin.index if pin.index is not None else room.take_place()
-    return index, pin.link if pin.link is not None else room.take_link(most)
+    return index, room.take_links(asked, pin.link)

@@ -22,7 +22,7 @@ from anypop.plan.ground import Ground
 from anypop.plan.lives import cities_of, uuid5, why_gone
 from anypop.plan.pinned import UNPINNED
 from anypop.plan.rollout import changes_at
-from anypop.plan.rooms import Room, Rooms, best, most_links, needs_of, shortage
+from anypop.plan.rooms import LinksAsked, Room, Rooms, best, needs_of, shortage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,8 @@ def removal_of(incarnation: Incarnation, reason: Reason, detail: str = "") -> Re
         workload_id=incarnation.workload_id,
         index=incarnation.index,
         link=incarnation.link,
+        further=incarnation.further,
+        revision=incarnation.revision if incarnation.further else 0,
         target=incarnation.target,
     )
 
@@ -293,23 +295,23 @@ class _Turn:
                 self.step.note(name, Reason.NO_ROOM, f"{city}: no host in reach has the storage classes {names}")
                 return False
             rooms = offering
-        most, pin = most_links(made_from), self.step.pins.get(name, UNPINNED)
+        asked, pin = LinksAsked.of(made_from), self.step.pins.get(name, UNPINNED)
         volumes_at = there[0].host if there else None
         slot = self.workload.id, name
-        if why := pinned.unmet(self.ground, all_rooms, pin, slot, needs, volumes_at=volumes_at):
+        if why := pinned.unmet(self.ground, all_rooms, pin, slot, needs, asked=asked, volumes_at=volumes_at):
             self.step.waits.add(city)
             self.step.note(name, Reason.WAITS_FOR_ADDRESS, why)
             return False
-        room = best(rooms, self.workload.id, needs, most) if pin.host is None else self.step.rooms.of(pin.host)
+        room = best(rooms, self.workload.id, needs, asked) if pin.host is None else self.step.rooms.of(pin.host)
         if room is None:
             reason = Reason.NO_ROOM if any(not r.fits(needs) for r in rooms) or not rooms else Reason.POP_FULL
             self.step.waits.add(city)
             self.step.note(
-                name, reason, f"{city}: {shortage(rooms, needs, most)}" if rooms else f"no host of {city} is in reach"
+                name, reason, f"{city}: {shortage(rooms, needs, asked)}" if rooms else f"no host of {city} is in reach"
             )
             return False
-        index, link = pinned.numbers(room, pin, most)
-        assert index is not None and link is not None
+        index, links = pinned.numbers(room, pin, asked)
+        assert index is not None and links is not None
         self._add(
             room,
             needs,
@@ -321,8 +323,9 @@ class _Turn:
                 ordinal=ordinal,
                 name=name,
                 index=index,
-                uid=self._new_uid(name, made_from.template, index, link),
-                link=link,
+                uid=self._new_uid(name, made_from.template, index, links[0]),
+                link=links[0],
+                further=links[1:],
                 life=self.ground.serial,
                 template=made_from.template,
                 revision=made_from.revision,
@@ -358,12 +361,13 @@ class _Turn:
             self.step.waits.add(current.pop)
             self.step.note(current.name, Reason.WAITS_FOR_ROOM, "; ".join(lacking))
             return
-        most = most_links(self.workload)
-        link = kept if kept is not None else room.take_link(most)
-        if link is None:
+        asked = LinksAsked.of(self.workload)
+        links = room.take_links(asked, kept)
+        if links is None:
             self.step.waits.add(current.pop)
-            limit = room.links.capacity if most is None else min(most, room.links.capacity)
-            why = f"all {limit} private links of {room.host} are taken"
+            limit = room.links.capacity if asked.below is None else min(asked.below, room.links.capacity)
+            what = f"all {limit}" if asked.count == 1 else f"all or all but {asked.count - 1} of {limit}"
+            why = f"{what} private links of {room.host} are taken"
             self.step.note(current.name, Reason.WAITS_FOR_ROOM, why)
             return
         self.step.changing[current.host] += 1
@@ -377,8 +381,9 @@ class _Turn:
             self.needs,
             replace(
                 current,
-                uid=self._new_uid(current.name, self.workload.template, current.index, link),
-                link=link,
+                uid=self._new_uid(current.name, self.workload.template, current.index, links[0]),
+                link=links[0],
+                further=links[1:],
                 life=max(self.ground.serial, current.life + 1),
                 template=self.workload.template,
                 revision=self.workload.revision,
@@ -395,26 +400,26 @@ class _Turn:
         if current.host in lost and self._is_to_change(current.pop):
             made_from, template = self.workload, self.workload.template
         needs = needs_of(made_from)
-        own, most = self.step.rooms.of(current.host), most_links(made_from)
-        link = None
+        own, asked = self.step.rooms.of(current.host), LinksAsked.of(made_from)
+        links = None
         if own is not None and current.host not in emptied and current.host not in lost and not own.lacking(needs):
-            link = own.take_link(most)
-        if own is not None and link is not None:
+            links = own.take_links(asked)
+        if own is not None and links is not None:
             room, index = own, current.index
         else:
             others = [r for r in self.step.rooms.in_city(current.pop) if r.host != current.host]
             others = [r for r in others if r.host not in lost and r.host not in emptied]
-            found = best(others, self.workload.id, needs, most)
+            found = best(others, self.workload.id, needs, asked)
             if found is None:
                 said = shortage(
-                    [*([own] if own is not None and current.host not in emptied else []), *others], needs, most
+                    [*([own] if own is not None and current.host not in emptied else []), *others], needs, asked
                 )
                 said = said or f"no other host of {current.pop} is in use"
                 self.step.waits.add(current.pop)
                 self.step.note(current.name, Reason.WAITS_FOR_ROOM, said)
                 return
-            place, link = found.take_place(), found.take_link(most)
-            assert place is not None and link is not None
+            place, links = found.take_place(), found.take_links(asked)
+            assert place is not None and links is not None
             room, index = found, place
         self.step.changing[room.host] += 1
         self._add(
@@ -424,8 +429,9 @@ class _Turn:
                 current,
                 host=room.host,
                 index=index,
-                uid=self._new_uid(current.name, template, index, link),
-                link=link,
+                uid=self._new_uid(current.name, template, index, links[0]),
+                link=links[0],
+                further=links[1:],
                 life=max(self.ground.serial, current.life + 1),
                 template=template,
                 revision=made_from.revision,

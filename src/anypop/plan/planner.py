@@ -7,12 +7,11 @@ same plan, in time linear in its instances.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from anypop.model.announce import Announcement, Prefix
 from anypop.model.names import HostName, InstanceName, WorkloadId
-from anypop.model.order import Containers, InstanceLink, InstanceOrder, LinkAddress, Removal
+from anypop.model.order import Containers, InstanceLink, InstanceOrder, Removal
 from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.stack_names import DOMAIN
@@ -189,13 +188,7 @@ def instance_order(
         template=incarnation.template or workload.template,
         revision=incarnation.revision,
         restarts=incarnation.restarts,
-        links=(
-            InstanceLink(
-                network=workload.network,
-                addresses=_addresses(workload, numbers, incarnation),
-                reach=workload.vpc.reach,
-            ),
-        ),
+        links=links_of(workload, numbers, incarnation),
         anycast=_anycast(workload, anycast),
         payload=payload or Containers.of(workload),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
@@ -203,16 +196,29 @@ def instance_order(
     return filled(order, incarnation, workload)
 
 
-def _addresses(workload: Workload, numbers: Numbering, incarnation: Incarnation) -> tuple[LinkAddress, ...]:
-    found: tuple[LinkAddress, ...] = numbers.addresses(incarnation.index, incarnation.link)
-    if workload.families != (4, 6):
-        found = tuple(one for one in found if one.private.version in workload.families)
-    if not workload.external:
-        found = tuple(replace(one, external=None) for one in found)
-    if workload.vpc.subnets:
-        inside = numbers.in_subnets(workload.vpc, incarnation.link)
-        found = tuple(replace(one, vpc=inside.get(one.private.version)) for one in found)
-    return found
+def links_of(workload: Workload, numbers: Numbering, incarnation: Incarnation) -> tuple[InstanceLink, ...]:
+    """Its interfaces with their addresses."""
+    first = InstanceLink(
+        network=workload.network,
+        addresses=numbers.on_link(
+            incarnation.index if workload.external else None, incarnation.link, workload.families, workload.vpc
+        ),
+        reach=workload.vpc.reach,
+    )
+    if not workload.further:
+        return (first,)
+    # where its revision is forgotten, an incarnation may have fewer than the newest one says
+    return (
+        first,
+        *(
+            InstanceLink(
+                network=interface.network,
+                addresses=numbers.on_link(None, link, interface.families, interface.vpc),
+                reach=interface.vpc.reach,
+            )
+            for interface, link in zip(workload.further, incarnation.further, strict=False)
+        ),
+    )
 
 
 def _anycast(workload: Workload, held: AnycastAddress | None) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -25,8 +25,10 @@ from anypop.model.policy import (
     Peers,
     PolicyRule,
     Ruling,
+    at_interface,
 )
 from anypop.model.stack_network import StackNetwork, labels_of
+from anypop.model.subnets import Interface
 from anypop.model.workload import Workload
 from anypop.plan.fields import instance_labels
 from anypop.plan.ground import Ground
@@ -51,11 +53,12 @@ class Networks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """An incarnation of a stack, also one that is leaving. `labels`, and those of its `network`, are one object for all
-    that have the same.
+    """One interface of an incarnation of a stack, also of one that is leaving. `labels`, and those of its `network`,
+    are one object for all that have the same.
     """
 
     uid: str
+    interface: int = 0
     host: HostName
     labels: Labels
     addresses: tuple[Address, ...]
@@ -83,7 +86,7 @@ def rules_of_stack(policies: Iterable[NetworkPolicy], members: Sequence[Member])
     on: defaultdict[HostName, defaultdict[tuple[str, ...], list[str]]] = defaultdict(lambda: defaultdict(list))
     for member in members:
         if ids := applied[member.kind]:
-            on[member.host][ids].append(member.uid)
+            on[member.host][ids].append(at_interface(member.uid, member.interface))
     found = {}
     for host, rulings in on.items():
         used = {policy for ids in rulings for policy in ids}
@@ -132,18 +135,25 @@ def members_of(
             known[key] = instance_labels(target, of)
         return known[key]
 
-    places = [(i.uid, i.host, i.index, i.link, i.target, ground.revision(workload, i.revision) or newest) for i in kept]
-    places += [(r.uid, host, r.index, r.link, r.target, newest) for host, r in removals]
+    places = [
+        (i.uid, i.host, i.index, i.links, i.target, ground.revision(workload, i.revision) or newest) for i in kept
+    ]
+    places += [
+        (r.uid, host, r.index, r.links or (-1,), r.target, ground.revision(workload, r.revision) or newest)
+        for host, r in removals
+    ]
     return [
         Member(
             uid=uid,
+            interface=n,
             host=host,
             labels=labels(target, made_from),
-            addresses=_addresses(sites[host], index, link, made_from),
-            network=networks.of(newest.stack_id, made_from.network),
+            addresses=_addresses(sites[host], index if n == 0 and made_from.external else None, link, interface),
+            network=networks.of(newest.stack_id, interface.network),
         )
-        for uid, host, index, link, target, made_from in places
+        for uid, host, index, links, target, made_from in places
         if host in sites
+        for n, (interface, link) in enumerate(zip(made_from.interfaces, links, strict=False))
     ]
 
 
@@ -223,14 +233,13 @@ def _group_of(stack_id: StackId, peers: Peers) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _addresses(site: Site, index: int, link: int, made_from: Workload) -> tuple[Address, ...]:
+def _addresses(site: Site, index: int | None, link: int, interface: Interface) -> tuple[Address, ...]:
     """Its own: an anycast address is not one instance's."""
-    if link < 0 or index < 0:
+    if link < 0 or (index is not None and index < 0):
         return ()
-    found = site.numbers.addresses(index, link)
-    those = [one for one in found if one.private.version in made_from.families]
-    own = (a for one in those for a in (one.private, one.external if made_from.external else None) if a is not None)
-    return (*own, *site.numbers.in_subnets(made_from.vpc, link).values())
+    found = site.numbers.on_link(index, link, interface.families)
+    own = (a for one in found for a in (one.private, one.external) if a is not None)
+    return (*own, *site.numbers.in_subnets(interface.vpc, link).values())
 
 
 def _turn_of(address: Address) -> tuple[int, int]:

@@ -51,13 +51,14 @@ def _are_numbers_right(plan: Planned, host: HostName) -> bool:
     slot.
     """
     numbers = plan.sites.hosts[host].numbers
-    links = {r.link: r.uid for r in plan.removed.get(host, ()) if r.link >= 0}
+    links = {link: r.uid for r in plan.removed.get(host, ()) for link in r.links}
     places: dict[int, object] = {r.index: (r.workload_id, r.name) for r in plan.removed.get(host, ()) if r.index >= 0}
     for incarnation, _ in plan.rows.get(host, ()):
-        if not (0 <= incarnation.index < numbers.places and 0 <= incarnation.link < numbers.links):
+        if not 0 <= incarnation.index < numbers.places:
             return False
-        if links.setdefault(incarnation.link, incarnation.uid) != incarnation.uid:
-            return False
+        for link in (incarnation.link, *incarnation.further):
+            if not 0 <= link < numbers.links or links.setdefault(link, incarnation.uid) != incarnation.uid:
+                return False
         if places.setdefault(incarnation.index, incarnation.slot) != incarnation.slot:
             return False
     return True

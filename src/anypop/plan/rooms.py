@@ -5,7 +5,8 @@ whether one more fits and keeps count while a plan is made. Pure.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 
 from anypop.model.allocation import AddressClass
@@ -43,11 +44,38 @@ class _Numbers:
     taken: set[int] = field(default_factory=set)
     lowest: int = 0
 
-    def next(self, most: int | None = None) -> int | None:
-        """The one that is next, where it is below `most`."""
+    def next(self) -> int | None:
+        """The one that is next."""
         while self.lowest in self.taken:
             self.lowest += 1
-        return self.lowest if self.lowest < (self.capacity if most is None else min(most, self.capacity)) else None
+        return self.lowest if self.lowest < self.capacity else None
+
+    def free(self, asked: "LinksAsked") -> tuple[int, ...] | None:
+        """So many as are asked for, the lowest ones; None where there are not so many."""
+        first, end = self.next(), self.capacity if asked.below is None else min(asked.below, self.capacity)
+        if first is None or first >= end or asked.count == 1:
+            return (first,) if first is not None and first < end else None
+        found = tuple(islice((n for n in range(first, end) if n not in self.taken), asked.count))
+        return found if len(found) == asked.count else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinksAsked:
+    """The private links of one instance: one for each of its interfaces. `below`: their numbers must be below that;
+    None: any will do.
+    """
+
+    count: int = 1
+    below: int | None = None
+
+    @classmethod
+    def of(cls, workload: Workload) -> "LinksAsked":
+        if not workload.further:
+            return _ONE_IN_SUBNETS if workload.vpc.subnets else ONE_LINK
+        return cls(count=1 + len(workload.further), below=LINKS)  # a further interface is in a subnet
+
+
+ONE_LINK, _ONE_IN_SUBNETS = LinksAsked(), LinksAsked(below=LINKS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,12 +140,19 @@ class Room:
             self.indexes.taken.add(index)
         return index
 
-    def take_link(self, most: int | None = None) -> int | None:
-        """The number of a private link, one below `most`; None where all are taken."""
-        link = self.links.next(most)
-        if link is not None:
-            self.links.taken.add(link)
-        return link
+    def take_links(self, asked: LinksAsked, kept: int | None = None) -> tuple[int, ...] | None:
+        """The numbers of an instance's private links, the first of which may be kept for it; None where there are not
+        enough.
+        """
+        if kept is None:
+            found = self.links.free(asked)
+            self.links.taken.update(found or ())
+            return found
+        more = self.links.free(replace(asked, count=asked.count - 1)) if asked.count > 1 else ()
+        if more is None:
+            return None
+        self.links.taken.update(more)
+        return (kept, *more)
 
 
 class Rooms:
@@ -152,7 +187,7 @@ class Rooms:
         for incarnation in ground.incarnations_on(host):
             claimed |= {(*incarnation.slot, c.slug) for c in self._claims_of(incarnation)}
             room.indexes.taken.add(incarnation.index)
-            room.links.taken.add(incarnation.link)
+            room.links.taken.update(incarnation.links)
             room.add(incarnation.workload_id, self._needs_of(incarnation.workload_id, incarnation.revision))
         for volume in ground.volumes_on(host):
             # what an instance claims is counted with it already
@@ -160,7 +195,7 @@ class Rooms:
             room.disk_bytes += volume.taken_bytes - (volume.size_bytes if claims else 0)
         for removal in ground.removals_on(host):
             room.indexes.taken.add(removal.index)
-            room.links.taken.add(removal.link)
+            room.links.taken.update(removal.links)
         for _, kind, number in ground.reserved_on(host):
             (room.indexes if kind is AddressClass.UNICAST else room.links).taken.add(number)
         indexes, links = ground.resting_on(host)
@@ -190,20 +225,15 @@ class Rooms:
         return needs
 
 
-def most_links(workload: Workload) -> int | None:
-    """Below which number its instances' links must be; None: any will do."""
-    return LINKS if workload.vpc.subnets else None
-
-
-def best(rooms: Iterable[Room], workload: WorkloadId, needs: Capacity, most: int | None = None) -> Room | None:
+def best(rooms: Iterable[Room], workload: WorkloadId, needs: Capacity, asked: LinksAsked = ONE_LINK) -> Room | None:
     """The host of a PoP that one more instance goes to: where the workload has fewest, then where fewest are, then the
-    first by name. `most`: see `most_links`.
+    first by name.
     """
-    fitting = [r for r in rooms if r.fits(needs) and r.indexes.next() is not None and r.links.next(most) is not None]
+    fitting = [r for r in rooms if r.fits(needs) and r.indexes.next() is not None and r.links.free(asked) is not None]
     return min(fitting, key=lambda r: (r.instances.get(workload, 0), r.count, r.host), default=None)
 
 
-def shortage(rooms: Iterable[Room], needs: Capacity, most: int | None = None) -> str:
+def shortage(rooms: Iterable[Room], needs: Capacity, asked: LinksAsked = ONE_LINK) -> str:
     """Why no host of a PoP has room, in words with the numbers."""
     reasons = []
     for room in rooms:
@@ -211,9 +241,13 @@ def shortage(rooms: Iterable[Room], needs: Capacity, most: int | None = None) ->
         if not lacking:
             limit = min(room.indexes.capacity, room.links.capacity)
             what = "addresses"
-            if most is not None and room.links.next() is not None and room.links.next(most) is None:
-                limit, what = most, "addresses in subnets"
-            lacking = [f"all {limit} {what} of {room.host} are taken"]
+            if asked.below is not None and room.links.next() is not None and room.links.free(asked) is None:
+                limit, what = asked.below, "addresses in subnets"
+            few = room.links.next() is not None and room.links.free(replace(asked, count=1)) is not None
+            if room.indexes.next() is not None and few and asked.count > 1:
+                lacking = [f"{asked.count} private links are needed, and fewer of {room.host} are free"]
+            else:
+                lacking = [f"all {limit} {what} of {room.host} are taken"]
         reasons += lacking
     return "; ".join(reasons)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from anypop.model.limits import MOST_ENTRIES
+from anypop.model.subnets import MOST_INTERFACES
 from anypop.model.workload import DNS_TYPES
 from anypop.plan import allocation_schema
 from anypop.plan.allocation_schema import Assignments
@@ -266,10 +267,10 @@ class Container(_Part):
 
 
 class Interface(_Part):
-    """The one network interface. `ipFamilies` with IPv6 gives the anycast address both families;
-    IPv6 alone leaves instances without IPv4. `enableOneToOneNat`
-    false: instances have no public addresses of their own. `subnet`, `ipv6Subnet`: subnets of the network, by slug, in
-    which they have their addresses; left out: `rootSubnet` and `ipv6Subnet` of the network, where it has them.
+    """A network interface. `subnet`, `ipv6Subnet`: subnets of the network, by slug, in which instances have their
+    addresses; left out: `rootSubnet` and `ipv6Subnet` of the network, where it has them. Of the first one: `ipFamilies`
+    with IPv6 gives the anycast address both families, IPv6 alone leaves instances without IPv4; `enableOneToOneNat`
+    false: they have no public addresses of their own. A further one has addresses in subnets alone.
     """
 
     network: Slug | None = None
@@ -344,7 +345,7 @@ class Runtime(_Part):
 class Spec(_Part):
     """What an instance is made from."""
 
-    network_interfaces: Annotated[list[Interface], Field(max_length=1)] | None = None
+    network_interfaces: Annotated[list[Interface], Field(max_length=MOST_INTERFACES)] | None = None
     containers: Annotated[dict[Name, Container], Few] | None = None
     init_containers: Annotated[dict[Name, Container], Few] | None = None
     virtual_machines: Annotated[Any, refused(_NO_VMS)] = None

@@ -31,11 +31,13 @@ def names_of(
         other = slots.get(one.name)
         if other is None or one.life < other.life:
             slots[one.name] = one
-    by_network: defaultdict[str, list[tuple[Incarnation, Workload]]] = defaultdict(list)
+    by_network: defaultdict[str, list[tuple[Incarnation, Workload, int]]] = defaultdict(list)
     for one in slots.values():
         made_from = ground.revision(workload, one.revision) or newest
         if one.host in sites:
-            by_network[made_from.network].append((one, made_from))
+            by_network[made_from.network].append((one, made_from, 0))
+            for n, (interface, _) in enumerate(zip(made_from.further, one.further, strict=False), 1):
+                by_network[interface.network].append((one, made_from, n))
     return tuple(
         NamedWorkload(
             id=workload,
@@ -43,34 +45,47 @@ def names_of(
             stack=newest.stack_slug,
             network=network,
             slug=newest.slug,
-            ports=_ports(max((of for _, of in found), key=lambda of: of.revision)),
+            ports=_ports(max((of for _, of, _ in found), key=lambda of: of.revision)),
             instances=tuple(
                 NamedInstance(
                     name=one.name,
                     pop=one.pop,
-                    addresses=_addresses(sites[one.host], one, of),
+                    addresses=_addresses(sites[one.host], one, of, n),
+                    inside=_inside(sites[one.host], one, of, n),
                 )
-                for one, of in sorted(found, key=lambda entry: entry[0].name)
+                for one, of, n in sorted(found, key=lambda entry: entry[0].name)
             ),
         )
         for network, found in sorted(by_network.items())
     )
 
 
-def _addresses(site: Site, one: Incarnation, made_from: Workload) -> tuple[Address, ...]:
+def _addresses(site: Site, one: Incarnation, made_from: Workload, interface: int) -> tuple[Address, ...]:
+    """By which others of the network know it. At a further interface it is reached in its subnets alone: it answers
+    there from where it was asked.
+    """
+    if interface:
+        return _inside(site, one, made_from, interface)
     both = tuple(a.private for a in site.numbers.addresses(one.index, one.link))
     if made_from.families == (4, 6):
         return both
     return tuple(a for a in both if a.version in made_from.families)
 
 
+def _inside(site: Site, one: Incarnation, made_from: Workload, interface: int) -> tuple[Address, ...]:
+    if interface == 0 and not made_from.vpc.subnets:
+        return ()
+    return tuple(site.numbers.in_subnets(made_from.interfaces[interface].vpc, one.links[interface]).values())
+
+
 def domains_on(part: HostPlan, ground: Ground, removals: Iterable[Removal] = ()) -> frozenset[str]:
     """The domains of a host's instances, those that leave included: they ask to the last."""
-    found = {i.domain for i in part.instances if i.stack_id}
+    found = {domain for i in part.instances for domain in i.domains}
     for removal in (*part.removed, *removals):
         newest = ground.workload(removal.workload_id)
         if newest is not None:
-            found.add(domain_of(newest.stack_id, newest.network))
+            made_from = ground.revision(newest.id, removal.revision) or newest
+            found.update(domain_of(newest.stack_id, one.network) for one in made_from.interfaces)
     return frozenset(found)
 
 

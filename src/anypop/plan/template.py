@@ -43,6 +43,8 @@ def template_of(workload: Workload, key: bytes) -> str:
         made_from["subnets"] = sorted(map(str, workload.vpc.subnets))
     if workload.families != (4, 6):
         made_from["families"] = workload.families
+    if workload.further:
+        made_from["interfaces"] = [(i.network, sorted(map(str, i.vpc.subnets)), i.families) for i in workload.further]
     if not workload.external:
         made_from["external"] = False
     if workload.restarts:

@@ -209,7 +209,7 @@ class Executor:
         """Routes to an instance's addresses that are behind its link."""
         index = self._index(step.instance)
         if isinstance(step, SetVpc):
-            vpc_ways.lead(self._net, index, step.instance)
+            vpc_ways.lead(self._net, step.instance)
         else:
             namespaces.set_external_routes(self._net, index, step.instance)
 

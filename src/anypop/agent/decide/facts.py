@@ -203,7 +203,7 @@ class Facts:
     @cached_property
     def siblings(self) -> Mapping[Address, Sibling]:
         """Instances at other hosts whose stacks have some here, by each of their own addresses."""
-        stacks = {stack for i in self.known.values() if (stack := i.domain)}
+        stacks = {stack for i in self.known.values() for stack in i.domains}
         # two stacks with one device group cannot be told apart here: neither reaches anybody
         groups = {sibling_number(stack): device_group_of(stack) for stack in stacks}
         groups = {number: group for number, group in groups.items() if group in self.firewall.kin}
@@ -220,13 +220,14 @@ class Facts:
         if not self.has_tunnel:
             return found
         for key, instance in self.known.items():
-            if not instance.domain or not self.observed.links.get(key):
+            if not self.observed.links.get(key):
                 continue
-            number, leading = sibling_number(instance.domain), self.external.get(key, ())
-            for address in instance.addresses():
-                found[address.private] = number
-                if address.external is not None and network_of(address.external) in leading:
-                    found[address.external] = number
+            leading = self.external.get(key, ())
+            for domain, link in zip(instance.domains, instance.links, strict=False):
+                for address in link.addresses:
+                    found[address.private] = sibling_number(domain)
+                    if address.external is not None and network_of(address.external) in leading:
+                        found[address.external] = sibling_number(domain)
         return found
 
     @cached_property
@@ -532,7 +533,7 @@ class Facts:
             ErrorWay(
                 short=key,
                 number=seen.numbers[key],
-                privates=tuple(a.private for a in instance.addresses()),
+                privates=tuple(a.private for a in instance.links[0].addresses),
                 anycast=instance.anycast,
             )
             for key, instance in sorted(self.known.items())

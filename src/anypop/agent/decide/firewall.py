@@ -13,7 +13,8 @@ from anypop.agent.decide import vpc
 from anypop.agent.decide.elements import Firewall, GuardedLink, Opening, RuledLinks
 from anypop.agent.naming import RESOLVER4, RESOLVER6, TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
 from anypop.model.announce import Address, Prefix
-from anypop.model.order import InstanceOrder, Order
+from anypop.model.order import InstanceOrder, LinkAddress, Order
+from anypop.model.policy import at_interface
 from anypop.model.workload import Protocol
 
 RESOLVER = tuple(
@@ -40,7 +41,7 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         neighbors |= {(TUNNEL, tunnel_end(peer.router_id)) for peer in order.backbone.peers}
     rulings, parts = tuple(_ruled(order, all_)), vpc.parts_of(all_)
     return Firewall(
-        links=tuple(_link(i) for i in all_),
+        links=tuple(link for i in all_ for link in _links(i)),
         openings=_openings((i, a, False) for i in all_ for a in _public(i)),
         inside=_openings((i, a, True) for i in all_ for a in (*_private(i), *_public(i))),
         kin=_kin(all_),
@@ -62,9 +63,9 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
 
 def _ruled(order: Order, instances: Iterable[InstanceOrder]) -> Iterator[RuledLinks]:
     """Of the instances that are here: their links by the policies that apply to them."""
-    here = {i.uid for i in instances}
+    here = {at_interface(i.uid, n): link_of(i.uid, n) for i in instances for n in range(len(i.links))}
     for ruling in order.rulings:
-        if links := tuple(link_of(uid) for uid in ruling.uids if uid in here):
+        if links := tuple(here[uid] for uid in ruling.uids if uid in here):
             yield RuledLinks(policies=ruling.policies, links=links)
 
 
@@ -81,21 +82,23 @@ def _private_elsewhere(order: Order) -> Iterator[Prefix]:
         yield from (prefix for prefix in (peer.private4, peer.private6) if prefix is not None)
 
 
-def _link(instance: InstanceOrder) -> GuardedLink:
-    return GuardedLink(
-        name=link_of(instance.uid),
-        own=(*_private(instance), *_public(instance)),
-        mac=inside_mac(instance.uid),
-        inward=not any(True for _ in instance.externals()),
-    )
+def _links(instance: InstanceOrder) -> Iterator[GuardedLink]:
+    """Of each of its interfaces: what it may send from. By a further one nothing leaves the network that it is in."""
+    for n, link in enumerate(instance.links):
+        yield GuardedLink(
+            name=link_of(instance.uid, n),
+            own=(*_inside(link.addresses), *(_public(instance) if n == 0 else ())),
+            mac=inside_mac(instance.uid, n),
+            inward=n > 0 or not any(True for _ in instance.externals()),
+        )
 
 
 def _kin(instances: Iterable[InstanceOrder]) -> tuple[int, ...]:
     """Device groups inside which links may reach each other. One that two stacks happen to have is none."""
     stacks: defaultdict[int, set[str]] = defaultdict(set)
     for instance in instances:
-        if instance.domain:
-            stacks[device_group_of(instance.domain)].add(instance.domain)
+        for domain in instance.domains:
+            stacks[device_group_of(domain)].add(domain)
     return tuple(sorted(group for group, found in stacks.items() if len(found) == 1))
 
 
@@ -115,7 +118,11 @@ def _ports(instance: InstanceOrder, *, every: bool) -> Iterator[tuple[Protocol, 
 
 
 def _private(instance: InstanceOrder) -> list[Address]:
-    return [own for a in instance.addresses() for own in (a.private, a.vpc) if own is not None]
+    return _inside(instance.addresses())
+
+
+def _inside(addresses: Iterable[LinkAddress]) -> list[Address]:
+    return [own for a in addresses for own in (a.private, a.vpc) if own is not None]
 
 
 def _public(instance: InstanceOrder) -> list[Address]:

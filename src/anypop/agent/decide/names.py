@@ -6,15 +6,15 @@ is heard within a blink of that host's death. Without a backbone nobody tells, a
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from anypop.agent.decide.facts import Facts
 from anypop.agent.naming import link_of
 from anypop.agent.resolver.wanted import Around, Asker, Called, CalledInstance, CalledWorkload
 from anypop.model.announce import Address
 from anypop.model.confinement import PUBLIC_RESOLVERS
-from anypop.model.names import CityCode, host_label
+from anypop.model.names import CityCode, InstanceName, host_label
 from anypop.model.order import InstanceOrder, Order
 from anypop.model.stack_names import DOMAIN, NamedInstance, NamedWorkload
 
@@ -45,7 +45,7 @@ class Seen:
 
 
 def seen_by(facts: Facts) -> Seen:
-    serving = {a.private: facts.serves(i) for i in facts.staying for a in i.addresses()}
+    serving = {at: facts.serves(i) for i in facts.staying for a in i.addresses() for at in (a.private, a.known)}
     leaving = (x.removal.uid for x in facts.observed.leaving if x.instance is not None)
     return Seen(
         order=facts.order,
@@ -61,7 +61,8 @@ def names_for(facts: Facts, seen: Seen) -> Names:
     for one in order.names:
         workloads[one.domain].append(one)
     slugs = {(one.id, one.network): one.slug for one in order.names}
-    suffixes = {i.domain: i.hosts_domain for i in instances if i.domain}
+    suffixes = {_names_of(i): i.hosts_domain for i in instances if i.domain}
+    joined = {_names_of(i): i.domains for i in instances}
     away = away_of(order)
     return Names(
         around=Around(
@@ -74,11 +75,35 @@ def names_for(facts: Facts, seen: Seen) -> Names:
             Called(
                 domain=domain,
                 suffix=suffixes[domain] or _NOBODY,
-                workloads=tuple(_workload(one, seen, away) for one in workloads[domain]),
+                workloads=tuple(_workload(one, seen, away) for one in _known_in(joined[domain], workloads)),
             )
             for domain in sorted(suffixes)
         ),
     )
+
+
+def _names_of(instance: InstanceOrder) -> str:
+    """What the names that an instance knows are kept under: its domain, or all of them, the first one first."""
+    return "+".join(instance.domains)
+
+
+def _known_in(
+    domains: Sequence[str], workloads: Mapping[str, Sequence[NamedWorkload]]
+) -> Iterator[NamedWorkload]:  # fmt: skip
+    """The names of these. Beyond the first one at addresses in subnets, which alone lead over another interface; who is
+    in several is known in the first of them.
+    """
+    met: set[InstanceName] = set()
+    for n, domain in enumerate(domains):
+        there = workloads.get(domain, ())
+        yield from there if n == 0 else (_inside(one, met) for one in there)
+        met |= {i.name for one in there for i in one.instances}
+
+
+def _inside(one: NamedWorkload, met: Collection[InstanceName]) -> NamedWorkload:
+    """At addresses in subnets, without those that are known already."""
+    reached = (replace(i, addresses=i.inside) for i in one.instances if i.inside and i.name not in met)
+    return replace(one, instances=tuple(reached))
 
 
 def upstreams_of(order: Order) -> tuple[str, ...] | None:
@@ -101,11 +126,11 @@ def away_of(order: Order) -> Mapping[CityCode, int]:
 
 
 def _asker(instance: InstanceOrder, pop: CityCode, workload: str | None) -> Asker:
-    private = tuple(str(a.private) for a in instance.addresses())
+    private = tuple(str(a.private) for a in instance.links[0].addresses)
     external = tuple(map(str, instance.externals()))
     anycast = tuple(map(str, instance.anycast))
     return Asker(
-        domain=instance.domain,
+        domain=_names_of(instance),
         name=host_label(instance.name),
         own=(*private, *external, *anycast),
         private=private,
@@ -117,7 +142,7 @@ def _asker(instance: InstanceOrder, pop: CityCode, workload: str | None) -> Aske
 def _about(instance: InstanceOrder, pop: CityCode, workload: str | None) -> Iterator[tuple[str, str]]:
     yield "name", instance.name
     yield "city", pop
-    yield "network", instance.links[0].network
+    yield from (("network", link.network) for link in instance.links)
     if workload:
         yield "workload", workload
     if instance.hosts_domain:

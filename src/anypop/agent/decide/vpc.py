@@ -15,7 +15,7 @@ from anypop.agent.decide.backbone import Sibling
 from anypop.agent.naming import device_group_of
 from anypop.model.announce import Address, Prefix
 from anypop.model.backbone import BackbonePeer
-from anypop.model.order import InstanceOrder
+from anypop.model.order import InstanceOrder, LinkAddress
 from anypop.model.subnets import PART_BITS, address_in
 
 Reach = Mapping[int, frozenset[Prefix]]
@@ -26,9 +26,9 @@ def reach_of(instances: Iterable[InstanceOrder]) -> Reach:
     """By the links that are here."""
     found: defaultdict[int, set[Prefix]] = defaultdict(set)
     for instance in instances:
-        for link in instance.links:
+        for domain, link in zip(instance.domains, instance.links, strict=False):
             if link.reach:
-                found[device_group_of(instance.domain)].update(link.reach)
+                found[device_group_of(domain)].update(link.reach)
     return {group: frozenset(prefixes) for group, prefixes in found.items()}
 
 
@@ -47,16 +47,15 @@ def among(instances: Iterable[InstanceOrder]) -> tuple[tuple[int, Address], ...]
     """The own addresses of those that are in a network with addresses in subnets here, each with the device group of
     the links from which it is reached by the ways of that network; sorted.
     """
-    by_group: defaultdict[int, list[InstanceOrder]] = defaultdict(list)
+    by_group: defaultdict[int, list[LinkAddress]] = defaultdict(list)
     for instance in instances:
-        if instance.domain:
-            by_group[device_group_of(instance.domain)].append(instance)
+        for domain, link in zip(instance.domains, instance.links, strict=False):
+            by_group[device_group_of(domain)] += link.addresses
     found = {
         (group, own)
         for group, those in by_group.items()
-        if any(address.vpc is not None for one in those for address in one.addresses())
-        for one in those
-        for address in one.addresses()
+        if any(address.vpc is not None for address in those)
+        for address in those
         for own in (address.private, address.external, address.vpc)
         if own is not None
     }

@@ -14,6 +14,7 @@ from pathlib import Path
 from anypop.agent.naming import link_of
 from anypop.agent.observe.processor import ROOT, used_s
 from anypop.model.streams import InstanceUse, Used
+from anypop.model.subnets import MOST_INTERFACES
 
 LEAST_S = 1.0  # what a rate is taken over, at least: control groups count their processor time in ticks of some ms
 MOST_S = 30.0  # a rate over more is no news of now
@@ -61,7 +62,8 @@ class Usage:
         for uid in uids:
             if pids := running.get(uid):
                 spent = [used for pid in pids if (used := used_s(pid)) is not None]
-                into_host, out_of_host = links.get(link_of(uid), (None, None))
+                own = [links[name] for n in range(MOST_INTERFACES) if (name := link_of(uid, n)) in links]
+                into_host, out_of_host = (sum(one) for one in zip(*own, strict=True)) if own else (None, None)
                 found[uid] = _Counters(
                     at=at, cpu_s=sum(spent) if spent else None, received=out_of_host, sent=into_host
                 )  # fmt: skip

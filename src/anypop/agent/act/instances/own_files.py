@@ -25,7 +25,7 @@ def hosts_text(instance: InstanceOrder) -> str:
     """
     label, domain = host_label(instance.name), instance.hosts_domain
     own = dict.fromkeys([*([f"{label}.{domain}"] if domain else []), label, instance.name])
-    lines = [*_LOCAL, *(f"{address.known}\t{' '.join(own)}" for address in instance.addresses())]
+    lines = [*_LOCAL, *(f"{address.known}\t{' '.join(own)}" for address in instance.links[0].addresses)]
     lines += [f"{alias.address}\t{' '.join(alias.names)}" for alias in instance.payload.around.aliases]
     return "\n".join(lines) + "\n"
 
@@ -35,7 +35,7 @@ def resolv_conf_text(instance: InstanceOrder) -> str:
     the stack's, and its options.
     """
     asked = instance.payload.around.resolving
-    families = {address.private.version for address in instance.addresses()}
+    families = {address.private.version for address in instance.links[0].addresses}
     own = [address for address in (RESOLVER4, RESOLVER6) if address.version in families]
     lines = [f"nameserver {address}" for address in asked.nameservers or own]
     searches = list(asked.searches)

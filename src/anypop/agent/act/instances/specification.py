@@ -61,7 +61,9 @@ def body_for(
         **_processes(instance, container, prefix, confinement),
     }
     if confinement is Confinement.OLDER:
-        body["hostadd"] = [f"{host}:{address.private}" for host in _hosts(instance) for address in instance.addresses()]
+        body["hostadd"] = [
+            f"{host}:{address.private}" for host in _hosts(instance) for address in instance.links[0].addresses
+        ]
     else:
         folder = own_files.folder_of(prefix, instance.uid, container.name)
         body["mounts"] = [*body["mounts"], *own_files.mounts(folder, read_only=container.security.read_only)]

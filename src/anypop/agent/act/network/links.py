@@ -10,38 +10,44 @@ instances.
 from collections.abc import Iterable
 from pathlib import Path
 
-from anypop.agent.act.network import rtnl
+from anypop.agent.act.network import further_links, rtnl
 from anypop.agent.act.network.netlink import Netlink
-from anypop.agent.naming import link_of, namespace_of
+from anypop.agent.naming import inside_name, link_of, namespace_of
 from anypop.host import netns
 from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
 
-INSIDE = "eth0"
+INSIDE = inside_name(0)
 
 
 def fit(net: Netlink, prefix: str, order: InstanceOrder) -> None:
-    """Make it so, whatever hardware addresses the ends have."""
+    """Make it so, whatever hardware addresses the ends have. Further interfaces that are gone are made again."""
+    further_links.have(net, prefix, order)
     index = _index(net, link_of(order.uid))
     _ignoring(link_of(order.uid)).write_text("1")
     with netns.inside(namespace_of(prefix, order.uid)), Netlink() as inside:
         wire = _index(inside, INSIDE)
         far = rtnl.mac_of(inside, wire)
-        for address in order.addresses():
+        for address in order.links[0].addresses:
             rtnl.set_neighbor(inside, wire, address.gateway, rtnl.mac_of(net, index))
-    for address in order.addresses():
+    for address in order.links[0].addresses:
         rtnl.set_neighbor(net, index, address.private, far)
 
 
 def unfit(net: Netlink, instances: Iterable[InstanceOrder]) -> frozenset[str]:
     """The uids of those whose link is there and lacks something on the router's end."""
-    known, index = rtnl.permanent_neighbors(net), {link.name: link.index for link in rtnl.links(net)}
-    return frozenset(i.uid for i in instances if (at := index.get(link_of(i.uid))) and not _is_fit(i, at, known))
+    known, there = rtnl.permanent_neighbors(net), {link.name: link for link in rtnl.links(net)}
+    return frozenset(
+        i.uid
+        for i in instances
+        if (at := there.get(link_of(i.uid)))
+        and not (_is_fit(i, at.index, known) and further_links.are_there(i, there, known))
+    )
 
 
 def _is_fit(order: InstanceOrder, index: int, known: set[tuple[int, Address]]) -> bool:
-    if any((index, address.private) not in known for address in order.addresses()):
+    if any((index, address.private) not in known for address in order.links[0].addresses):
         return False
     try:
         return _ignoring(link_of(order.uid)).read_text().strip() == "1"

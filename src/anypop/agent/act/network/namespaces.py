@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
-from anypop.agent.act.network import links, rtnl
+from anypop.agent.act.network import further_links, links, rtnl
 from anypop.agent.act.network.links import INSIDE
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.naming import (
@@ -104,6 +104,7 @@ def _write(settings: Mapping[str, str]) -> None:
 def delete_namespace(net: Netlink, prefix: str, uid: str) -> None:
     """Take the link away at once, then the name. The kernel frees the namespace when its last process is gone."""
     rtnl.delete_link(net, link_of(uid))
+    further_links.remove(net, uid)
     remove_name(netns.path_of(namespace_of(prefix, uid)))
 
 
@@ -125,10 +126,14 @@ def is_namespace(path: Path) -> bool:
 
 
 def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
-    """The veth pair between router and instance, with all addresses and routes on both sides."""
+    """The veth pair between router and instance, with all addresses and routes on both sides, and those of its further
+    interfaces before it.
+    """
     name = link_of(order.uid)
     if any(link.name == name for link in rtnl.links(net)):
         rtnl.delete_link(net, name)  # it is not up, or nobody would have asked: what is behind it is unknown
+    if len(order.links) > 1:
+        further_links.remove(net, order.uid)
     with netns.path_of(namespace_of(prefix, order.uid)).open() as handle:
         rtnl.add_veth(
             net,
@@ -143,7 +148,7 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
     index = next(link.index for link in rtnl.links(net) if link.name == name)
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad").write_text("0")
-    for address in order.addresses():
+    for address in order.links[0].addresses:
         rtnl.add_address(net, index, address.gateway, address.gateway.max_prefixlen - 1)
     links.fit(net, prefix, order)
     rtnl.set_up(net, index)
@@ -151,7 +156,7 @@ def add_link(net: Netlink, prefix: str, order: InstanceOrder) -> None:
 
 def set_external_routes(net: Netlink, index: int, order: InstanceOrder) -> None:
     """External addresses go straight to their one instance."""
-    for address in order.addresses():
+    for address in order.links[0].addresses:
         if address.external is not None:
             rtnl.set_route(net, ip_network(address.external), ROUTE_PROTOCOL, gateway=address.private, interface=index)
 
@@ -160,12 +165,12 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
     with netns.inside(namespace_of(prefix, order.uid)), Netlink() as inside:
         by_name = {link.name: link.index for link in rtnl.links(inside)}
         loopback, wire = by_name["lo"], by_name[INSIDE]
-        if not any(address.private.version == 6 for address in order.addresses()):
+        if order.links[0].of(6) is None:
             _write({f"net.ipv6.conf.{INSIDE}.disable_ipv6": "1"})  # before it is up: not even a link-local address
         rtnl.set_up(inside, loopback)
         for own in own_addresses(order):
             rtnl.add_address(inside, loopback, own, own.max_prefixlen)
-        for address in order.addresses():
+        for address in order.links[0].addresses:
             if address.vpc is not None:  # first: it is what programs that ask for their address are to find
                 rtnl.add_address(inside, wire, address.vpc, address.vpc.max_prefixlen)
             rtnl.add_address(inside, wire, address.private, address.private.max_prefixlen - 1)
@@ -176,16 +181,16 @@ def _furnish(prefix: str, order: InstanceOrder) -> None:
 
 def _ways_out(order: InstanceOrder) -> Iterator[tuple[Prefix, LinkAddress, Address]]:
     """Where an instance's routes lead, over which addresses of its link, and what it speaks from by them first."""
-    for address in order.addresses():
+    first = order.links[0]
+    for address in first.addresses:
         everywhere = ip_network("0.0.0.0/0" if address.private.version == 4 else "::/0")
         yield everywhere, address, address.external or address.private
         # asked from the private address: of two incarnations only one gets what comes for the external one
         yield ip_network(RESOLVER4 if address.private.version == 4 else RESOLVER6), address, address.private
-    for link in order.links:
-        for subnet in link.reach:
-            inside = link.of(subnet.version)
-            if inside is not None and inside.vpc is not None:
-                yield subnet, inside, inside.vpc
+    for subnet in first.reach:
+        inside = first.of(subnet.version)
+        if inside is not None and inside.vpc is not None:
+            yield subnet, inside, inside.vpc
 
 
 def own_addresses(order: InstanceOrder) -> list[Address]:

@@ -7,7 +7,7 @@ gone with it); a group is found by the route that uses it. Synchronous: each cal
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 
@@ -25,6 +25,7 @@ from anypop.agent.naming import (
     SIBLINGS_TABLE,
     TUNNEL,
     TUNNEL_TABLE,
+    short_of_further,
     short_of_link,
 )
 from anypop.model.announce import Address, Prefix
@@ -160,7 +161,7 @@ class Router:
             away={address: members for address, (_, members) in away.items()},
             served=self._served() if tunnel is not None else {},
             siblings=dict(self._siblings(hops)) if tunnel is not None else {},
-            vpc=dict(vpc_ways.look(self._net, names)),
+            vpc=dict(vpc_ways.look(self._net, names | _further(every))),
             tunnel=tunnel,
             tunnel_number=next((link.index for link in every if link.name == TUNNEL), 0),
             idle=frozenset(idle),
@@ -437,6 +438,11 @@ def _weight(member: Member, hops: int, wide: bool) -> int:
     if wide:
         return 1 if member.weight == LINGER else member.weight * _WIDE // hops
     return member.weight * _NARROW // hops
+
+
+def _further(links: Iterable[rtnl.Link]) -> dict[int, str]:
+    """Whose further interfaces these are."""
+    return {link.index: key for link in links if (key := short_of_further(link.name)) is not None}
 
 
 def _lingering(members: tuple[Member, ...]) -> list[IPv4Address]:

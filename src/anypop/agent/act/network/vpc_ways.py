@@ -19,8 +19,10 @@ from anypop.agent.naming import (
     TUNNEL,
     VPC_PREFERENCE,
     VPC_TABLE,
+    link_of,
 )
 from anypop.model.announce import Prefix
+from anypop.model.errors import WorldError
 from anypop.model.order import InstanceOrder
 
 _MARKED = tuple(
@@ -35,17 +37,23 @@ _COMING = tuple(
 )
 
 
-def lead(net: Netlink, index: int, order: InstanceOrder) -> None:
-    """Have the ways to an instance, over its link. The rules come with the first one, and stay."""
+def lead(net: Netlink, order: InstanceOrder) -> None:
+    """Have the ways to an instance, over its links. The rules come with the first one, and stay."""
+    there = {link.name: link.index for link in rtnl.links(net)}
+    if link_of(order.uid) not in there:
+        raise WorldError(f"lead to {order.name} in its networks", f"the link {link_of(order.uid)} is gone")
     for marked in _MARKED:
         rtnl.add_mark_rule(net, marked)
     for coming in _COMING:
         rtnl.add_rule(net, coming, ROUTE_PROTOCOL)
-    for address in order.addresses():
-        if address.vpc is not None:
-            rtnl.set_route(
-                net, ip_network(address.vpc), ROUTE_PROTOCOL, gateway=address.private, interface=index, table=VPC_TABLE
-            )
+    for n, link in enumerate(order.links):
+        index = there.get(link_of(order.uid, n))
+        for address in link.addresses if index is not None else ():
+            if address.vpc is not None:
+                rtnl.set_route(
+                    net, ip_network(address.vpc), ROUTE_PROTOCOL, gateway=address.private, interface=index or 0,
+                    table=VPC_TABLE,
+                )  # fmt: skip
 
 
 def look(net: Netlink, links: Mapping[int, str]) -> Iterator[tuple[Prefix, str]]:

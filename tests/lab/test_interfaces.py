@@ -1,0 +1,196 @@
+"""Instances with an interface in each of two networks, in real containers on two hosts with a backbone: who reaches
+whom by which of them, and what keeps the networks apart.
+"""
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from anypop.agent.naming import link_of, namespace_of
+from anypop.host import ip, netns, process
+from anypop.model.announce import Address, Prefix
+from anypop.model.errors import WorldError
+from anypop.model.names import StackId
+from anypop.model.order import InstanceLink, InstanceOrder, LinkAddress
+from anypop.model.subnets import address_in
+from anypop.model.workload import Port
+from tests.agent_lab import external
+from tests.backbone_lab import BackboneLab, Host, container_pids
+from tests.family_lab import talker
+
+BLUE: tuple[Prefix, ...] = (ip_network("10.0.0.0/9"), ip_network("fd00:b::/32"))
+RED: tuple[Prefix, ...] = (ip_network("10.128.0.0/9"), ip_network("fd00:c::/32"))
+SUBNETS = {"blue": BLUE, "red": RED}
+
+
+class Two:
+    """In London `both`, which is in the networks blue and red, and one of each alone; in Amsterdam the same."""
+
+    def __init__(self, lab: BackboneLab) -> None:
+        self.lab = lab
+        self.here, self.there = lab.hosts
+        self.both, self.blue, self.red = here = [self.made(self.here, i, *n) for i, n in enumerate(_NETWORKS)]
+        self.both_far, self.blue_far, self.red_far = far = [
+            self.made(self.there, i, *n) for i, n in enumerate(_NETWORKS)
+        ]
+        self.here.give(*here)
+        self.there.give(*far)
+        for network, alone, afar in (("blue", self.blue, self.blue_far), ("red", self.red, self.red_far)):
+            asked = [(self.both, one) for one in (alone, afar, self.both_far)]
+            for asker, one in (*asked, (alone, self.both), (afar, self.both)):
+                for address in (inside(one, network, v) for v in (4, 6)):
+                    lab.wait(lambda a=asker, t=address: self.says(a, t), f"{one.name} answers", 60)  # type: ignore[misc]
+
+    def made(self, host: Host, i: int, *networks: str) -> InstanceOrder:
+        ports = (Port(name="p82", port=82), Port(name="p80", port=80, open_to_all=True))
+        plain = replace(host.instance(i, containers=(replace(talker(), ports=ports),)), stack_id=StackId("one"))
+        links = (link(host, network, i if n == 0 else 20 + i, plain if n == 0 else None) for n, network in
+                 enumerate(networks))  # fmt: skip
+        return replace(plain, links=tuple(links))
+
+    def says(self, asker: InstanceOrder, address: Address, source: Address | None = None) -> list[str]:
+        """Who answers an instance at port 82, and from which address it asked; nothing: nobody. `source`: it insists
+        on that one.
+        """
+        home = self.here if asker in (self.both, self.blue, self.red) else self.there
+        gone = (OSError, WorldError)
+        bound = (str(source), 0) if source is not None else None
+        space = namespace_of(home.prefix, asker.uid)
+        with (
+            suppress(*gone),
+            netns.inside(space),
+            socket.create_connection((str(address), 82), timeout=1, source_address=bound) as flow,
+        ):
+            return [flow.recv(100).decode().strip(), flow.getsockname()[0]]
+        return []
+
+    def nft(self, host: Host, *words: str) -> None:
+        process.run(netns.command(host.router, "nft", *words))
+
+    def firewall(self, host: Host) -> tuple[str, str]:
+        return "inet", f"anypop_{host.prefix}"
+
+
+_NETWORKS = (("blue", "red"), ("blue",), ("red",))
+
+
+def link(host: Host, network: str, number: int, first: InstanceOrder | None) -> InstanceLink:
+    """An interface by the numbers of its host. `first`: whose external addresses it has."""
+    four, six = host.private4, host.private6
+    plain = (
+        LinkAddress(gateway=four[2 * number], private=four[2 * number + 1], external=None),
+        LinkAddress(gateway=six[2 * number], private=six[2 * number + 1], external=None),
+    )
+    found = tuple(first.addresses()) if first is not None else plain
+    return InstanceLink(
+        network=network,
+        addresses=tuple(
+            replace(a, vpc=address_in(s, host.n, number)) for a, s in zip(found, SUBNETS[network], strict=True)
+        ),
+        reach=SUBNETS[network],
+    )
+
+
+def inside(instance: InstanceOrder, network: str, version: int) -> Address:
+    """Its address in a network's subnet."""
+    (mine,) = [one for one in instance.links if one.network == network]
+    address = mine.of(version)
+    assert address is not None and address.vpc is not None
+    return address.vpc
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Two]:
+    lab = BackboneLab("if", [("LHR", 0), ("AMS", 357)])
+    try:
+        yield Two(lab)
+    finally:
+        lab.close()
+
+
+def test_each_interface_reaches_its_own_network_in_all_pops(two: Two) -> None:
+    """From the address there, in both families, here and by the tunnel; and who is asked answers from where it was
+    asked, whoever asks it.
+    """
+    for network, alone, far in (("blue", two.blue, two.blue_far), ("red", two.red, two.red_far)):
+        for version in (4, 6):
+            own = str(inside(two.both, network, version))
+            for asked in (alone, far, two.both_far):
+                address = inside(asked, network, version)
+                assert two.says(two.both, address) == [asked.name, own], f"{address} in {network}"
+            for asker in (alone, far):
+                found = two.says(asker, inside(two.both, network, version))
+                assert found == [two.both.name, str(inside(asker, network, version))]
+    # at the link's own address it answers by the interface that was asked, too
+    (private, _) = (a.private for a in two.both.links[1].addresses)
+    assert two.says(two.red, private)[:1] == [two.both.name]
+
+
+def test_the_container_sees_its_interfaces(two: Two) -> None:
+    """In its own namespace: eth0 with the default route, eth1 without one; and it passes nothing on."""
+    pid = container_pids(two.lab)[two.both.name]
+    command = ("nsenter", "-t", str(pid), "-n", "ip", "-json", "address")
+    names = {row["ifname"]: row for row in json.loads(process.run(list(command)))}
+    assert set(names) == {"lo", "eth0", "eth1"}
+    for name, network in (("eth0", "blue"), ("eth1", "red")):
+        assert names[name]["addr_info"][0]["local"] == str(inside(two.both, network, 4))
+    space = namespace_of(two.here.prefix, two.both.uid)
+    for family in ("-4", "-6"):
+        (default,) = ip.query(family, "route", "show", "default", netns=space)
+        assert default["dev"] == "eth0"
+    with netns.inside(space):
+        for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            assert Path("/proc/sys/net", path).read_text().strip() == "0"
+    assert {row["ifname"] for row in ip.query("address", netns=namespace_of(two.here.prefix, two.blue.uid))} == {
+        "lo",
+        "eth0",
+    }
+
+
+def test_one_network_does_not_reach_the_other_unless_the_rules_are_gone(two: Two) -> None:
+    """In both directions, at this host and at the other: neither by the address of the one that is in both, nor from
+    the address in one network by the interface in the other. With the rules of the host taken out it gets through.
+    """
+    wrong = (
+        (two.red, inside(two.blue, "blue", 4)), (two.red, inside(two.both, "blue", 4)),
+        (two.blue, inside(two.red, "red", 4)), (two.blue, inside(two.both, "red", 4)),
+        (two.blue, two.both.links[1].addresses[0].private), (two.red, two.both.links[0].addresses[0].private),
+        (two.blue, inside(two.both_far, "red", 4)), (two.red, inside(two.both_far, "blue", 6)),
+    )  # fmt: skip
+    tries = [
+        (asker, address, source)
+        for asker, address in wrong
+        for source in (None, *(a for a in asker.externals() if a.version == address.version))
+    ]
+    with ThreadPoolExecutor(len(tries)) as pool:
+        found = list(pool.map(lambda one: two.says(*one), tries))
+    assert found == [[]] * len(tries), list(zip(tries, found, strict=True))
+    for agent in (two.here, two.there):
+        agent.kill_agent()
+    try:
+        for chain in ("leaving", "arriving"):
+            two.nft(two.here, "flush", "chain", *two.firewall(two.here), chain)
+        for asker, asked in ((two.blue, two.both.links[1]), (two.red, two.both.links[0])):
+            address = asked.addresses[0].private
+            source = external(asker)  # which it has a way back to; to an address in a subnet there is none here
+            two.lab.wait(lambda a=asker, t=address, s=source: two.says(a, t, s), f"{address} is reached")  # type: ignore[misc]
+    finally:
+        for agent in (two.here, two.there):
+            agent.start_agent()
+    two.lab.wait(lambda: not two.says(two.blue, two.both.links[1].addresses[0].private), "refused again", 40)
+
+
+def test_an_interface_that_somebody_takes_away_is_made_again(two: Two) -> None:
+    """Without a new process: the other interface serves all the while."""
+    pid, red = container_pids(two.lab)[two.both.name], inside(two.red, "red", 4)
+    ip.batch([f"link del {link_of(two.both.uid, 1)}"], netns=two.here.router)
+    assert two.says(two.both, inside(two.blue, "blue", 4))
+    two.lab.wait(lambda: two.says(two.both, red), "eth1 is back", 90)
+    assert container_pids(two.lab)[two.both.name] == pid
