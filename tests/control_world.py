@@ -146,16 +146,19 @@ def _migrated() -> bytes:
 
 
 def _quick_store(folder: Path) -> Store:
-    """The real store without its two slow parts: migrations are run once for all tests, and nothing waits for the
-    disk.
+    """The real store without its slow parts: migrations are run and statements compiled once for all tests, and nothing
+    waits for the disk.
     """
     if databases.ON_POSTGRESQL:
-        return open_store(folder, databases.address_of(folder))
+        store = open_store(folder, databases.address_of(folder))
+        databases.share_statements(store)
+        return store
     if not (folder / "anypop.db").exists():
         (folder / "anypop.db").write_bytes(_migrated())
     store = open_store(folder)
     event.listen(store._engine, "connect", lambda link, _: link.execute("PRAGMA synchronous=OFF"))
     store.close()  # its connections; the next ones are quick
+    databases.share_statements(store)
     return store
 
 

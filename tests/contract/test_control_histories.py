@@ -39,6 +39,7 @@ from anypop.model.report import ContainerReport, InstanceReport, Phase, Report
 from anypop.model.rollout import RolloutKind, RolloutPhase
 from anypop.model.table import with_entries
 from anypop.plan.check import Unsafe
+from tests import databases
 from tests.control_world import a_body, a_network
 
 BEGAN = 1_700_000_000.0
@@ -81,6 +82,7 @@ def remembered(state: State, now: float) -> State:
     with TemporaryDirectory() as folder:
         (Path(folder) / "anypop.db").write_bytes(_empty_database()[0])
         store = open_store(Path(folder))
+        databases.share_statements(store)
         store.save(State(), state, [], at=now)
         loaded = store.load()
         store.close()
