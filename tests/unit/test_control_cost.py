@@ -15,6 +15,7 @@ from anypop.control.meters import with_meters
 from anypop.control.state import State
 from anypop.judge.verdict import Received
 from anypop.model.names import HostName, StackId, WorkloadId
+from anypop.model.order_text import OrderWriter
 from anypop.model.reasons import Reason
 from anypop.model.workload import Workload
 from anypop.plan.planner import Instances
@@ -36,6 +37,27 @@ FEW, MANY = 10, 40  # hosts
 def test_a_first_plan_costs_as_much_for_each_instance_however_many_there_are() -> None:
     few, many = (_first_plan(hosts) for hosts in (FEW, MANY))
     assert many < 1.15 * few
+
+
+def test_a_first_plan_asks_a_few_hundred_things_for_each_instance() -> None:
+    """It was 330 calls when names were worked out from all addresses of an instance, and removals asked for each."""
+    assert _first_plan(MANY) < 260
+
+
+def test_a_declaration_costs_the_same_however_many_hosts_there_are() -> None:
+    """It has no subnet, so no host has to be asked what it has of one."""
+    few, many = (_declaration(hosts) for hosts in (FEW, 10 * MANY))
+    assert many < 1.3 * few
+
+
+def test_the_text_of_an_order_asks_less_than_a_hundred_things_for_each_instance() -> None:
+    """Names included; each of their addresses alone was ten calls, written by the codec."""
+    orders = [issued.order for issued in _planned(FEW).orders.values()]
+    assert all(order.names for order in orders)
+    OrderWriter().order(orders[0])  # what is kept for long is paid for here
+    writer = OrderWriter()
+    found = calls(lambda: [writer.order(order) for order in orders])
+    assert found / sum(len(order.instances) for order in orders) < 100
 
 
 def test_what_instances_are_made_from_is_asked_once_for_all_of_a_workload() -> None:
@@ -87,11 +109,25 @@ def _first_plan(hosts: int) -> float:
     return found / instances
 
 
-def _declared(hosts: int) -> tuple[State, State]:
-    """An empty platform, and a draft with all its workloads."""
+def _planned(hosts: int) -> State:
+    begun, draft = _declared(hosts)
+    return decide(begun, draft, now=2.0)
+
+
+def _declaration(hosts: int) -> int:
+    """Calls to declare one workload beside others."""
+    begun, _ = _declared(hosts, 1)
+    cities = [pop.city for pop in begun.network.pops]
+    made = declare.parsed(scale.a_body(1, hosts), STACK, WorkloadId(f"{1:032d}"), cities)
+    declare.create(made)(begun, 2.0)  # what is kept for long is paid for here
+    return calls(lambda: declare.create(made)(begun, 2.0))
+
+
+def _declared(hosts: int, most: int | None = None) -> tuple[State, State]:
+    """An empty platform, and a draft with all its workloads, or `most` of them."""
     network = scale.a_network(hosts)
     begun = decide(State(), replace(State(), network=network), now=1.0)
-    count = hosts * scale.WORKLOADS_PER_HOST // scale.CITIES
+    count = most or hosts * scale.WORKLOADS_PER_HOST // scale.CITIES
     cities = [pop.city for pop in network.pops]
     draft = begun
     for number in range(count):

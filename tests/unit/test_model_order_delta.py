@@ -58,7 +58,11 @@ def orders(draw: st.DrawFn) -> Order:
     names = tuple(
         NamedWorkload(
             id=WorkloadId(f"w{n}"), stack_id=StackId("s"), stack="fun", slug=f"web{n}",
-            instances=(NamedInstance(name=InstanceName(draw(texts)), pop=CityCode("LHR"), addresses=gates),),
+            instances=(
+                NamedInstance(
+                    name=InstanceName(draw(texts)), pop=CityCode("LHR"), addresses=gates, inside=gates[:1],
+                ),
+            ),
         )
         for n in sorted(draw(st.sets(st.integers(0, 3))))
     )  # fmt: skip

@@ -152,11 +152,13 @@ def _same_processes(one: Workload, other: Workload) -> bool:
 
 def _revision(made: Parsed, state: State, number: int, now: float, *, restarts: int = 0) -> Revision:
     """Raises `Invalid` where its network, or a subnet of it, is not there."""
-    workload = replace(resolved(state, made.workload), revision=number, restarts=restarts)
+    workload = resolved(state, made.workload)
+    if workload.restarts != restarts:
+        workload = replace(workload, restarts=restarts)
     check_claimable(workload)
     if workload.families != made.workload.families and (lost := unfilled(workload, made.document)):
         raise Invalid(lost)
-    workload = replace(workload, template=template_of(workload, state.template_key))
+    workload = replace(workload, revision=number, template=template_of(workload, state.template_key))
     return Revision(workload=workload, document=made.document, secrets=_sorted(made.secrets), created_at=now)
 
 

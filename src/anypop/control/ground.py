@@ -146,21 +146,16 @@ def touched_between(before: State, after: State) -> Touched:
         workloads |= {
             state.incarnations[uid].incarnation.workload_id for state in (before, after) if uid in state.incarnations
         }
-    lives = [
-        s.incarnations[u].incarnation
-        for s in (before, after)
-        for u in differing(before.incarnations, after.incarnations)
-        if u in s.incarnations
-    ]
-    lives += [
-        s.tombstones[u].incarnation
-        for s in (before, after)
-        for u in differing(before.tombstones, after.tombstones)
-        if u in s.tombstones
-    ]
-    for incarnation in lives:
-        workloads.add(incarnation.workload_id)
-        hosts.add(incarnation.host)
+    placed, stones = differing(before.incarnations, after.incarnations), differing(before.tombstones, after.tombstones)
+    for state in (before, after):
+        for uid in placed:
+            if (life := state.incarnations.get(uid)) is not None:
+                workloads.add(life.incarnation.workload_id)
+                hosts.add(life.incarnation.host)
+        for uid in stones:
+            if (stone := state.tombstones.get(uid)) is not None:
+                workloads.add(stone.incarnation.workload_id)
+                hosts.add(stone.incarnation.host)
     drained, prefixes = list(_drained_otherwise(before, after)), set[Prefix]()
     for drain in drained:
         pop = after.pop(drain.pop) or before.pop(drain.pop)

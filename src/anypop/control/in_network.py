@@ -37,6 +37,8 @@ def refuse_in_use(state: State, network: StackNetwork, prefixes: Iterable[Prefix
 
 def check(platform: Network, wanted: dict[str, Prefix]) -> None:
     """Raises `Invalid` where one of these, by the path to its field, cannot be given on a platform."""
+    if not wanted:
+        return  # most workloads have no subnet, and hosts need not be looked through for them
     numbers, taken = platform.numbers().values(), list(_taken(platform))
     found = [
         Problem(path=path, message=why) for path, prefix in wanted.items() for why in problems(prefix, numbers, taken)
@@ -64,6 +66,8 @@ def check_platform(state: State, wanted: Network) -> None:
         for one in workload.interfaces
         for prefix in one.vpc.subnets
     }
+    if not used:
+        return
     numbers, taken = wanted.numbers().values(), list(_taken(wanted))
     found = [
         Problem(path="pops", message=f"network {where} is in use: {why}")

@@ -7,6 +7,7 @@ Every stack has the network `default`; it is stored once somebody has changed it
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from anypop.control.in_network import check, refuse_overlaps, with_network
@@ -148,11 +149,15 @@ def in_stack(state: State, stack_id: StackId, *, since: float = 0.0) -> list[Sta
     stored = sorted(state.networks_of(stack_id).values(), key=lambda n: (n.created_at, n.id))
     first = next((n for n in stored if n.slug == DEFAULT_NETWORK), None)
     if first is None:
-        identity = str(uuid.uuid5(_IDS, stack_id))
-        first = StackNetwork(
-            id=identity, stack_id=stack_id, slug=DEFAULT_NETWORK, name=DEFAULT_NETWORK, created_at=since
-        )
+        first = _default_of(stack_id, since)
     return [first, *(n for n in stored if n is not first)]
+
+
+@lru_cache(maxsize=1024)
+def _default_of(stack_id: StackId, since: float) -> StackNetwork:
+    """The network that nobody has made; asked for with each declaration."""
+    identity = str(uuid.uuid5(_IDS, stack_id))
+    return StackNetwork(id=identity, stack_id=stack_id, slug=DEFAULT_NETWORK, name=DEFAULT_NETWORK, created_at=since)
 
 
 def of(state: State, stack_id: StackId, ref: str, *, since: float = 0.0) -> StackNetwork:

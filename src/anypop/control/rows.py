@@ -103,15 +103,20 @@ def _with_secrets(workload: Workload, value: Callable[[str], str]) -> Workload:
     main, init = (
         tuple(
             replace(c, secrets=tuple((name, value(f"{path}.{c.name}.env.{name}.secretValue")) for name, _ in c.secrets))
+            if c.secrets
+            else c
             for c in all_
         )
         for path, all_ in (("spec.containers", workload.containers), ("spec.initContainers", workload.init))
     )
-    logins = tuple(
-        replace(one, password=value(f"spec.imagePullCredentials[{n}].dockerRegistry.password"))
-        for n, one in enumerate(workload.around.logins)
-    )
-    return replace(workload, containers=main, init=init, around=replace(workload.around, logins=logins))
+    around = workload.around
+    if around.logins:
+        logins = tuple(
+            replace(one, password=value(f"spec.imagePullCredentials[{n}].dockerRegistry.password"))
+            for n, one in enumerate(around.logins)
+        )
+        around = replace(around, logins=logins)
+    return replace(workload, containers=main, init=init, around=around)
 
 
 def of_rollout(rollout: Rollout) -> Row:

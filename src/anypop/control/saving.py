@@ -21,6 +21,7 @@ from anypop.model.names import HostName, WorkloadId
 from anypop.model.order_text import OrderWriter
 from anypop.model.table import differing
 
+_ABSENT = object()
 ORDERS_KEPT = 20  # per host: enough to see what led to an incident, while a busy host stays at a few hundred kilobytes
 
 
@@ -120,10 +121,14 @@ class _Change:
         key: Callable[[Any], Any] = lambda key: key,
     ) -> None:
         self.table = table
-        changed = differing(before, after)
-        self.gone: list[Any] = [key(k) for k in changed if k not in after]
-        self.new = [row(k, after[k]) for k in changed if k in after and k not in before]
-        self.changed = [row(k, after[k]) for k in changed if k in after and k in before]
+        self.gone: list[Any] = []
+        self.new: list[Row] = []
+        self.changed: list[Row] = []
+        for k in differing(before, after):
+            if (value := after.get(k, _ABSENT)) is _ABSENT:
+                self.gone.append(key(k))
+            else:
+                (self.changed if k in before else self.new).append(row(k, value))
 
     @property
     def keys(self) -> list[str]:

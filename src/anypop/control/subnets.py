@@ -120,9 +120,10 @@ def resolved(state: State, workload: Workload) -> Workload:
         _further(state, network, one, n)
         for n, (network, one) in enumerate(zip(others, workload.further, strict=True), 1)
     )
-    made = replace(workload, vpc=vpc, families=families, further=further)
-    _refuse_ambiguous(made)
-    return made
+    if further or vpc != workload.vpc or families != workload.families:
+        workload = replace(workload, vpc=vpc, families=families, further=further)
+    _refuse_ambiguous(workload)
+    return workload
 
 
 def _in_network(state: State, network: StackNetwork, asked: Vpc, families: tuple[int, ...], n: int) -> Vpc:

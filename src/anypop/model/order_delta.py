@@ -13,7 +13,7 @@ from anypop.model import codec
 from anypop.model.announce import Address, Announcement
 from anypop.model.names import HostName
 from anypop.model.order import Grant, InstanceOrder, Order, Removal
-from anypop.model.order_text import OrderWriter, filled
+from anypop.model.order_text import OrderWriter, filled, named_text
 from anypop.model.policy import AddressGroup, HostPolicy, Ruling
 from anypop.model.stack_names import NamedWorkload, in_order
 
@@ -222,7 +222,7 @@ class Digests:
         for one in names:
             known = self._names.get(one.key)
             if known is None or known[0] is not one:
-                known = one, hashlib.blake2b(codec.to_json(one), digest_size=_DIGEST_BYTES).digest()
+                known = one, hashlib.blake2b(named_text(one).encode(), digest_size=_DIGEST_BYTES).digest()
             kept[one.key] = known
         self._names = kept
         return [digest for _, digest in kept.values()]

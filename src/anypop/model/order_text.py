@@ -16,7 +16,7 @@ from socket import AF_INET6, inet_ntoa, inet_ntop
 from anypop.model import codec
 from anypop.model.announce import Address, Announcement
 from anypop.model.backbone import Backbone
-from anypop.model.order import InstanceOrder, Order, Payload
+from anypop.model.order import InstanceLink, InstanceOrder, LinkAddress, Order, Payload
 from anypop.model.sealing import Conceal, with_secrets
 from anypop.model.stack_names import NamedWorkload
 
@@ -25,6 +25,7 @@ _NO_ANNOUNCEMENTS = '"announcements":[]'
 _NO_GATES = '"gates":[]'
 _NO_BACKBONE = '"backbone":null'
 _NO_NAMES = '"names":[]'
+_NO_NAMED = '"instances":[]'
 _NAMES_KEPT = 1 << 16
 _GATES_KEPT = 64  # texts of gates that a writer remembers: a host announces a few prefixes
 
@@ -53,7 +54,7 @@ class OrderWriter:
 
     def with_names(self, document: str, names: Iterable[NamedWorkload]) -> str:
         """A document that was written without its names, with them."""
-        texts = [self._named(one) for one in names]
+        texts = [self.named(one) for one in names]
         return filled(document, _NO_NAMES, f'"names":[{",".join(texts)}]') if texts else document
 
     def with_parts(
@@ -66,32 +67,20 @@ class OrderWriter:
         return filled(document, _NO_INSTANCES, f'"instances":[{",".join(map(self.instance, instances))}]')
 
     def instance(self, one: InstanceOrder) -> str:
-        links = ",".join(
-            f'{{"network":{text_of(link.network)},"addresses":['
-            + ",".join(
-                f'{{"private":"{address(a.private)}",'
-                f'"gateway":"{address(a.gateway)}","external":{_optional(a.external)},"vpc":{_optional(a.vpc)}}}'
-                for a in link.addresses
-            )
-            + '],"reach":['
-            + ",".join([f'"{prefix}"' for prefix in link.reach])
-            + "]}"
-            for link in one.links
-        )
-        anycast = ",".join([f'"{address(a)}"' for a in one.anycast])
+        links = ",".join([_link(link) for link in one.links])
         return (
             f'{{"name":{text_of(one.name)},"uid":{text_of(one.uid)},'
             f'"workload_id":{text_of(one.workload_id)},"stack_id":{text_of(one.stack_id)},"life":{one.life},'
-            f'"template":{text_of(one.template)},"revision":{one.revision},"restarts":{one.restarts},"links":[{links}],"anycast":[{anycast}],'
+            f'"template":{text_of(one.template)},"revision":{one.revision},"restarts":{one.restarts},"links":[{links}],"anycast":[{_list_of(one.anycast)}],'
             f'"payload":{self._payload(one)},"hosts_domain":{text_of(one.hosts_domain)}}}'
         )
 
-    def _named(self, one: NamedWorkload) -> str:
+    def named(self, one: NamedWorkload) -> str:
         known = self._names.get(id(one))
         if known is None:
             if len(self._names) >= _NAMES_KEPT:
                 self._names.clear()
-            known = self._names[id(one)] = one, codec.to_json(one).decode()
+            known = self._names[id(one)] = one, named_text(one)
         return known[1]
 
     def _announcement(self, one: Announcement) -> str:
@@ -103,7 +92,7 @@ class OrderWriter:
         if known is None:
             if len(self._gates) >= _GATES_KEPT:
                 self._gates.clear()
-            known = self._gates[id(gates)] = gates, ",".join([f'"{address(a)}"' for a in gates])
+            known = self._gates[id(gates)] = gates, _list_of(gates)
         return known[1]
 
     def _backbone_text(self, backbone: Backbone) -> str:
@@ -129,8 +118,33 @@ def filled(document: str, empty: str, full: str) -> str:
     return f"{before}{full}{after}"
 
 
-def _optional(one: Address | None) -> str:
-    return "null" if one is None else f'"{address(one)}"'
+def named_text(one: NamedWorkload) -> str:
+    """As `codec.to_json` gives it: its addresses would be most of the cost."""
+    document = codec.to_json(replace(one, instances=())).decode()
+    texts = [
+        f'{{"name":{text_of(i.name)},"pop":{text_of(i.pop)},"addresses":[{_list_of(i.addresses)}],'
+        f'"inside":[{_list_of(i.inside)}]}}'
+        for i in one.instances
+    ]
+    return filled(document, _NO_NAMED, f'"instances":[{",".join(texts)}]') if texts else document
+
+
+def _link(link: InstanceLink) -> str:
+    reach = ",".join([f'"{prefix}"' for prefix in link.reach])
+    addresses = ",".join([_link_address(one) for one in link.addresses])
+    return f'{{"network":{text_of(link.network)},"addresses":[{addresses}],"reach":[{reach}]}}'
+
+
+def _link_address(one: LinkAddress) -> str:
+    external = "null" if one.external is None else f'"{address(one.external)}"'
+    vpc = "null" if one.vpc is None else f'"{address(one.vpc)}"'
+    return (
+        f'{{"private":"{address(one.private)}","gateway":"{address(one.gateway)}","external":{external},"vpc":{vpc}}}'
+    )
+
+
+def _list_of(addresses: Iterable[Address]) -> str:
+    return ",".join([f'"{address(a)}"' for a in addresses])
 
 
 def address(one: Address) -> str:

@@ -68,6 +68,10 @@ class Numbering:
             found = tuple(replace(one, vpc=inside.get(one.private.version)) for one in found)
         return found
 
+    def private(self, link: int) -> tuple[IPv4Address, IPv6Address]:
+        """What stands as `private` in `addresses`."""
+        return IPv4Address(self.private4 + 2 * link + 1), IPv6Address(self.private6 + 2 * link + 1)
+
     def in_subnets(self, vpc: Vpc, link: int) -> dict[int, Address]:
         """An incarnation's addresses in the subnets of its network, by family."""
         found = ((subnet.version, address_in(subnet, self.number, link)) for subnet in vpc.subnets)

@@ -27,6 +27,7 @@ from anypop.plan.sites import Sites
 Tenants = Callable[[Prefix], Collection[WorkloadId]]
 MOST_TOLD = 8  # prefixes in one sentence
 KEPT_UNUSED = 1  # so many prefixes stay unused as long as others will do: for who wants one of its own
+UNUSED, MIXED = "unused", "mixed"
 P = TypeVar("P", IPv4Network, IPv6Network)
 
 
@@ -47,6 +48,41 @@ class Footprint(NamedTuple):
         return self.asked, self.stands, self.account
 
 
+class Tenancy:
+    """Who is in which covering prefix, looked up once for all who ask for an address in one plan: a prefix is compared
+    with who asks, and not each of its tenants. `of`: the tenants of a prefix; `footprints`: of all workloads.
+    """
+
+    def __init__(self, of: Tenants, footprints: Mapping[WorkloadId, Footprint]) -> None:
+        self.of = of
+        self.footprints = footprints
+        # by identity: they are the network's own objects, and to hash one costs more than to know it
+        self._places: dict[int, tuple[Prefix, object]] = {}
+
+    def place(self, prefix: Prefix) -> object:
+        """The place that all tenants of a prefix have, of whom none wants it alone; `UNUSED` without tenants, `MIXED`
+        where nobody may join them.
+        """
+        known = self._places.get(id(prefix))
+        if known is None:
+            known = self._places[id(prefix)] = prefix, self._looked_up(prefix)
+        return known[1]
+
+    def _looked_up(self, prefix: Prefix) -> object:
+        place: object = UNUSED
+        for workload in self.of(prefix):
+            one = self.footprints[workload]
+            if one.local or (place is not UNUSED and one.place != place):
+                return MIXED
+            place = one.place
+        return place
+
+    def joined(self, held: AnycastAddress) -> None:
+        """Somebody has got this address."""
+        for prefix in (held.prefix4, held.prefix6):
+            self._places.pop(id(prefix), None)
+
+
 def allocate(
     ground: Ground, sites: Sites, placed: Mapping[WorkloadId, Settled]
 ) -> tuple[dict[WorkloadId, AnycastAddress], list[PlanNote]]:
@@ -65,6 +101,7 @@ def allocate(
     for workload, held in table.items():
         tenants.setdefault(held.prefix4, []).append(workload)
         tenants.setdefault(held.prefix6, []).append(workload)
+    tenancy = Tenancy(lambda prefix: tenants.get(prefix, ()), footprints)
     taken = {held.address4 for held in table.values()}
     notes: list[PlanNote] = []
     tried: dict[IPv4Network, int] = {}
@@ -75,8 +112,7 @@ def allocate(
         given = give(
             wanted,
             sites,
-            footprints,
-            tenants=lambda prefix: tenants.get(prefix, ()),
+            tenancy,
             is_taken=lambda address: address in taken or ground.rests(address),
             tried=tried,
         )
@@ -87,6 +123,7 @@ def allocate(
         taken.add(given.address4)
         tenants.setdefault(given.prefix4, []).append(identity)
         tenants.setdefault(given.prefix6, []).append(identity)
+        tenancy.joined(given)
     return table, notes
 
 
@@ -120,19 +157,17 @@ def footprint(ground: Ground, sites: Sites, identity: WorkloadId, settled: Settl
 def give(
     workload: Workload,
     sites: Sites,
-    footprints: Mapping[WorkloadId, Footprint],
+    tenancy: Tenancy,
     *,
-    tenants: Tenants,
     is_taken: Callable[[IPv4Address], bool],
-    tried: dict[IPv4Network, int] | None = None,
+    tried: dict[IPv4Network, int],
 ) -> AnycastAddress | PlanNote:
-    """An address for a workload that has none. `footprints`: its own, and those of all; `tried`: see `_free`."""
-    mine, network = footprints[workload.id], sites.network
-    tried = {} if tried is None else tried
-    prefix6 = next(_candidates(sites, network.anycast6, tenants, mine, footprints), None)
+    """An address for a workload that has none. `tenancy`: with its own footprint, too; `tried`: see `_free`."""
+    mine, network = tenancy.footprints[workload.id], sites.network
+    prefix6 = next(_candidates(sites, network.anycast6, tenancy, mine), None)
     free = (
         (p, a)
-        for p in _candidates(sites, network.anycast4, tenants, mine, footprints)
+        for p in _candidates(sites, network.anycast4, tenancy, mine)
         if (a := _free(p, is_taken, tried)) is not None
     )
     found = next(free, None)
@@ -148,50 +183,34 @@ def give(
     )
 
 
-def _candidates(
-    sites: Sites,
-    prefixes: tuple[P, ...],
-    tenants: Tenants,
-    mine: Footprint,
-    footprints: Mapping[WorkloadId, Footprint],
-) -> Iterator[P]:
+def _candidates(sites: Sites, prefixes: tuple[P, ...], tenancy: Tenancy, mine: Footprint) -> Iterator[P]:
     """Prefixes that a workload may have, the best first. Without a backbone: shared with workloads of the same place
     (and so of the same account), then unused ones: they are scarce, so sharing comes first.
     """
     if sites.backbones and not mine.local:
-        yield from _carried(prefixes, tenants, mine, footprints)
+        yield from _carried(prefixes, tenancy, mine)
         return
     lets = prefixes
     if sites.policies:
         lets = tuple(p for p in prefixes if all(sites.may_announce(p, city) for city in mine.asked))
     place = mine.place
-    for prefix in lets:
-        sharing = tenants(prefix)
-        if sharing and not mine.local and all(_is_neighbour(footprints[w], place) for w in sharing):
-            yield prefix
-    for prefix in lets:
-        if not tenants(prefix):
-            yield prefix
+    if not mine.local:
+        yield from (prefix for prefix in lets if tenancy.place(prefix) == place)
+    yield from (prefix for prefix in lets if tenancy.place(prefix) is UNUSED)
 
 
-def _is_neighbour(one: Footprint, place: tuple[object, ...]) -> bool:
-    return not one.local and one[:3] == place  # a slice: this is asked for each pair of workloads
-
-
-def _carried(
-    prefixes: tuple[P, ...], tenants: Tenants, mine: Footprint, footprints: Mapping[WorkloadId, Footprint]
-) -> Iterator[P]:
+def _carried(prefixes: tuple[P, ...], tenancy: Tenancy, mine: Footprint) -> Iterator[P]:
     """Prefixes of a network with a backbone, where it does not matter who stands where. The account's own; then unused
     ones, so that each account may say how far its own goes, but not the last; then what several accounts share already,
     which takes nothing from anybody; then what one other account has alone and has no rules for, so that nobody lives
     by a stranger's rules; the last unused one at last.
     """
-    unused = [prefix for prefix in prefixes if not tenants(prefix)]
+    unused = [prefix for prefix in prefixes if not tenancy.of(prefix)]
     own: list[P] = []
     shared: list[P] = []
     others: list[P] = []
     for prefix in prefixes:
-        sharing = [footprints[w] for w in tenants(prefix)]
+        sharing = [tenancy.footprints[w] for w in tenancy.of(prefix)]
         accounts = {one.account for one in sharing}
         if not sharing or None in accounts or any(one.local for one in sharing):
             continue

@@ -143,17 +143,22 @@ class _Turn:
         self.workload = workload
         self.rollout = step.rollout
         self.needs = needs_of(workload)
+        self.asked = LinksAsked.of(workload)
+        self.reach: dict[CityCode, tuple[list[Room], list[Room]]] = {}
 
     def settle(
         self, target: Target, city: CityCode, ordinal: int, name: InstanceName, lives: list[Incarnation]
     ) -> None:
         """Decide who lives in one slot."""
+        if not lives:
+            self._place_new(target, city, ordinal, name, moving=False)
+            return
         lives = sorted((self._adopted(i) for i in lives), key=lambda i: i.life)
         moves, stays = self.ground.moves, self._stays(name, lives)
         if stays:
             moves = frozenset()
-        if not lives or all(i.uid in moves for i in lives):
-            placed = self._place_new(target, city, ordinal, name, moving=bool(lives))
+        if all(i.uid in moves for i in lives):
+            placed = self._place_new(target, city, ordinal, name, moving=True)
             for incarnation in lives:
                 # what may still run on a host that is cut off keeps its addresses there; the name and the anycast
                 # address go on
@@ -271,9 +276,7 @@ class _Turn:
         if self.rollout is not None and not changes_at(self.rollout, city):
             # not proven here yet: a slot that is new begins as its neighbours are, and changes with them
             made_from = self.ground.revision(self.workload.id, self.rollout.previous) or self.workload
-        all_rooms = self.step.rooms.in_city(city)
-        rooms = [r for r in all_rooms if r.host not in self.ground.lost]
-        rooms = [r for r in rooms if r.host not in self.ground.emptied] or rooms
+        all_rooms, rooms = self._rooms_in(city)
         if not rooms and not moving:
             rooms = all_rooms  # a PoP that is silent as a whole gets its instances when it returns
         needs = self.needs if made_from is self.workload else needs_of(made_from)
@@ -295,10 +298,13 @@ class _Turn:
                 self.step.note(name, Reason.NO_ROOM, f"{city}: no host in reach has the storage classes {names}")
                 return False
             rooms = offering
-        asked, pin = LinksAsked.of(made_from), self.step.pins.get(name, UNPINNED)
+        asked = self.asked if made_from is self.workload else LinksAsked.of(made_from)
+        pin = self.step.pins.get(name, UNPINNED)
         volumes_at = there[0].host if there else None
         slot = self.workload.id, name
-        if why := pinned.unmet(self.ground, all_rooms, pin, slot, needs, asked=asked, volumes_at=volumes_at):
+        if pin is not UNPINNED and (
+            why := pinned.unmet(self.ground, all_rooms, pin, slot, needs, asked=asked, volumes_at=volumes_at)
+        ):
             self.step.waits.add(city)
             self.step.note(name, Reason.WAITS_FOR_ADDRESS, why)
             return False
@@ -332,6 +338,15 @@ class _Turn:
             ),
         )
         return True
+
+    def _rooms_in(self, city: CityCode) -> tuple[list[Room], list[Room]]:
+        """All of a city, and those that are in reach; the same for every slot of it."""
+        if (known := self.reach.get(city)) is None:
+            all_rooms = self.step.rooms.in_city(city)
+            rooms = [r for r in all_rooms if r.host not in self.ground.lost]
+            rooms = [r for r in rooms if r.host not in self.ground.emptied] or rooms
+            known = self.reach[city] = all_rooms, rooms
+        return known
 
     def _place_beside(self, current: Incarnation) -> None:
         room = self.step.rooms.of(current.host)

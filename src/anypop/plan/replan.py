@@ -8,15 +8,15 @@ planner's own functions; a property test holds the two equal over random histori
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 from anypop.model.announce import Announcement, Prefix
-from anypop.model.names import CityCode, HostName, WorkloadId
+from anypop.model.names import CityCode, HostName, InstanceName, WorkloadId
 from anypop.model.order import Removal
 from anypop.model.plan import AnycastAddress, Homes, HostPlan, Incarnation, PlanNote
 from anypop.model.reasons import Reason
 from anypop.plan.announcements import Told, order_of, own, told_of
-from anypop.plan.anycast import footprint, give, is_needed, wants
+from anypop.plan.anycast import Tenancy, footprint, give, is_needed, wants
 from anypop.plan.ground import Ground
 from anypop.plan.placement import Settled, settle
 from anypop.plan.planned import NOWHERE, Planned, Row, Touched
@@ -177,15 +177,17 @@ class _Replanning:
         if asking or (
             unserved and (over or moved or self.touched.addresses or self.before.pending.addresses or self.before.given)
         ):
+            tenancy, tried = Tenancy(self._tenants, self.footprints), dict[IPv4Network, int]()
             for workload in sorted({*asking, *unserved}, key=ground.rank):
                 wanted = ground.workload(workload)
                 assert wanted is not None  # who asks for an address is there
-                found = give(wanted, self.sites, self.footprints, tenants=self._tenants, is_taken=self._is_taken)
+                found = give(wanted, self.sites, tenancy, is_taken=self._is_taken, tried=tried)
                 if isinstance(found, PlanNote):
                     self.unserved = self.unserved.put({workload: found})
                 else:
                     self.anycast, self.unserved = self.anycast.put({workload: found}), self.unserved.drop([workload])
                     given.add(workload)
+                    tenancy.joined(found)
         self.given = frozenset(given)
         self.rehomed = frozenset(given) - self.settled.keys()
 
@@ -251,7 +253,13 @@ class _Replanning:
                 for pop in {i.name: i.pop for i in kept}.values():
                     slots[pop] = slots.get(pop, 0) + sign
         self.slots = self.before.slots.put({pop: self.before.slots.get(pop, 0) + n for pop, n in slots.items() if n})
-        rows = {host: self._rows(host, again, incarnations) for host, incarnations in coming.items()}
+        held_back = {
+            (host, workload, removal.name)
+            for workload, settled in again.items()
+            for host, removal in (*self.ground.removals_of(workload), *settled.removals)
+            if removal.reason is Reason.REPLACED
+        }
+        rows = {host: self._rows(host, again, incarnations, held_back) for host, incarnations in coming.items()}
         self.rows = self.before.rows.put(rows).drop([host for host, found in rows.items() if not found])
         cleared = {*going, *self.touched.hosts}
         removed = {
@@ -272,26 +280,24 @@ class _Replanning:
         return self.sites.hosts if self.whole else ()
 
     def _rows(
-        self, host: HostName, again: Mapping[WorkloadId, Settled], incarnations: list[Incarnation]
+        self,
+        host: HostName,
+        again: Mapping[WorkloadId, Settled],
+        incarnations: list[Incarnation],
+        held_back: Collection[tuple[HostName, WorkloadId, InstanceName]],
     ) -> tuple[Row, ...]:
+        """`held_back`: slots whose next incarnation waits until the one before it has made room there."""
         site, old = self.sites.hosts.get(host), self.before.rows.get(host, ())
         stay = [row for row in old if row.incarnation.workload_id not in again]
         known = {row.incarnation.uid: row.order for row in old if row.incarnation.workload_id in again}
         for incarnation in incarnations:
             order = None
-            if site is not None and not self._is_held_back(incarnation, again[incarnation.workload_id]):
+            if site is not None and (not held_back or (host, *incarnation.slot) not in held_back):
                 order = self.makes.order(incarnation, site.numbers, self.anycast.get(incarnation.workload_id))
-                if (was := known.get(incarnation.uid)) == order:
+                if (was := known.get(incarnation.uid)) is not None and was == order:
                     order = was  # the very same object tells everyone later that nothing changed
             stay.append(Row(incarnation, order))
         return tuple(sorted(stay, key=lambda row: (row.incarnation.index, row.incarnation.life)))
-
-    def _is_held_back(self, incarnation: Incarnation, settled: Settled) -> bool:
-        removals = (*self.ground.removals_of(incarnation.workload_id), *settled.removals)
-        return any(
-            r.reason is Reason.REPLACED and (host, r.name) == (incarnation.host, incarnation.name)
-            for host, r in removals
-        )
 
     def _part(self, host: HostName) -> HostPlan:
         site, rows = self.sites.hosts[host], self.rows.get(host, ())

@@ -111,7 +111,7 @@ class Room:
 
     def fits(self, needs: Capacity) -> bool:
         """Whether CPU, memory and disk are enough for one more."""
-        return not self.lacking(needs)
+        return self.capacity is None or not self.lacking(needs)
 
     def lacking(self, needs: Capacity, *, instead_of: Capacity = NOTHING) -> list[str]:
         """What one more would lack, in words: `8 CPUs; 3.5 of 4 free`. `instead_of`: of one that stands here and would
@@ -230,7 +230,9 @@ def best(rooms: Iterable[Room], workload: WorkloadId, needs: Capacity, asked: Li
     first by name.
     """
     fitting = [r for r in rooms if r.fits(needs) and r.indexes.next() is not None and r.links.free(asked) is not None]
-    return min(fitting, key=lambda r: (r.instances.get(workload, 0), r.count, r.host), default=None)
+    if len(fitting) < 2:
+        return fitting[0] if fitting else None
+    return min(fitting, key=lambda r: (r.instances.get(workload, 0), r.count, r.host))
 
 
 def shortage(rooms: Iterable[Room], needs: Capacity, asked: LinksAsked = ONE_LINK) -> str:

@@ -32,8 +32,9 @@ def names_of(
         if other is None or one.life < other.life:
             slots[one.name] = one
     by_network: defaultdict[str, list[tuple[Incarnation, Workload, int]]] = defaultdict(list)
+    revisions = {number: ground.revision(workload, number) for number in {one.revision for one in slots.values()}}
     for one in slots.values():
-        made_from = ground.revision(workload, one.revision) or newest
+        made_from = revisions[one.revision] or newest
         if one.host in sites:
             by_network[made_from.network].append((one, made_from, 0))
             for n, (interface, _) in enumerate(zip(made_from.further, one.further, strict=False), 1):
@@ -66,7 +67,7 @@ def _addresses(site: Site, one: Incarnation, made_from: Workload, interface: int
     """
     if interface:
         return _inside(site, one, made_from, interface)
-    both = tuple(a.private for a in site.numbers.addresses(one.index, one.link))
+    both = site.numbers.private(one.link)
     if made_from.families == (4, 6):
         return both
     return tuple(a for a in both if a.version in made_from.families)

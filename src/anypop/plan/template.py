@@ -19,6 +19,7 @@ from anypop.plan.jsonpath import steps_of
 
 _LIVE = frozenset({"ports", "readiness", "liveness", "startup", "pre_stop"})  # what changes without a new process
 _UNORDERED = frozenset({"env", "env_from_instance", "secrets"})
+_DEFAULTS = tuple((f.name, f.default) for f in fields(Container) if f.default is not MISSING)
 _DIGEST_BYTES = 10  # 80 bits: a workload has some hundred templates in its life
 
 
@@ -49,11 +50,11 @@ def template_of(workload: Workload, key: bytes) -> str:
         made_from["external"] = False
     if workload.restarts:
         made_from["restarts"] = workload.restarts
-    around = to_data(workload.around)  # but for its logins: an image is the same whoever fetched it
-    if workload.around.aliases:
-        made_from["aliases"] = around["aliases"]
-    if workload.around.resolving != NO_SURROUNDINGS.resolving:
-        made_from["resolving"] = {name: value for name, value in around["resolving"].items() if value}
+    around = workload.around  # but for its logins: an image is the same whoever fetched it
+    if around.aliases:
+        made_from["aliases"] = to_data(around)["aliases"]
+    if around.resolving != NO_SURROUNDINGS.resolving:
+        made_from["resolving"] = {name: value for name, value in to_data(around)["resolving"].items() if value}
     if workload.volumes:
         made_from["volumes"] = sorted((c.slug, c.size_bytes, c.storage_class) for c in workload.volumes)
     if any(_reads_metadata(path) for c in every for _, path in c.env_from_instance):
@@ -67,7 +68,7 @@ def _process(container: Container) -> dict[str, object]:
     """What was left at its default is nothing: so a version of Anypop that knows more fields makes the same template
     of it.
     """
-    plain = {f.name for f in fields(container) if f.default is not MISSING and getattr(container, f.name) == f.default}
+    plain = {name for name, default in _DEFAULTS if getattr(container, name) == default}
     data: dict[str, object] = to_data(container)
     data |= {name: sorted(getattr(container, name)) for name in _UNORDERED}
     if container.security != PLAIN:
