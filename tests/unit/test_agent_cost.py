@@ -63,9 +63,11 @@ def test_four_times_as_much_is_four_times_the_work(of: Callable[[int], agent_wor
 
 
 def test_a_pass_that_has_nothing_to_do_asks_a_few_hundred_things_of_an_instance() -> None:
-    """It was 550 calls for each of 400 when members were compared with each other; it is some 290."""
+    """It was 550 calls for each of 400 when members were compared with each other, and 290 when routes were looked up
+    by prefix; it is some 200.
+    """
     few, many = (_pass(_settled(count)) for count in (FEW, MANY))
-    assert (many - few) / (MANY - FEW) < 500
+    assert (many - few) / (MANY - FEW) < 250
 
 
 def _pass(host: agent_world.FakeHost) -> int:

@@ -129,8 +129,8 @@ class InstanceOrder:
     @property
     def volumes(self) -> frozenset[str]:
         """The ids of the volumes that its containers mount."""
-        mounts = (mount for container in self.every_container for mount in container.mounts)
-        return frozenset(volume_id(self.workload_id, self.name, mount.claim) for mount in mounts)
+        mounts = [mount for container in self.every_container for mount in container.mounts]
+        return frozenset([volume_id(self.workload_id, self.name, mount.claim) for mount in mounts])
 
     @property
     def domain(self) -> str:
@@ -154,7 +154,7 @@ class InstanceOrder:
 
     def externals(self) -> Iterator[Address]:
         """Its public addresses, which it may have none of."""
-        return (address.external for address in self.addresses() if address.external is not None)
+        return (a.external for link in self.links for a in link.addresses if a.external is not None)
 
     def private(self, version: int) -> Address | None:
         """Its private address of a family at its first interface."""

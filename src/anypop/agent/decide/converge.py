@@ -250,11 +250,11 @@ def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     elif facts.observed.memory.inside.get(uid) != (inside := inside_for(instance)):
         # beside the rest: its application need not wait for it
         steps.append(SetInside(uid=uid, inside=inside, lane=inside_lane(instance.name, uid)))
-    lacking = [p for a in instance.externals() if facts.observed.external.get(p := network_of(a)) != key]
+    lacking = facts.misled.get(uid, ())
     if lacking and facts.is_front(instance) and all(may_move(prefix, facts, now) for prefix in lacking):
         steps.append(SetExternal(instance=instance, lane=lane))
-    inner = [a.vpc for a in instance.addresses() if a.vpc is not None]
-    if any(facts.observed.vpc.get(network_of(address)) != key for address in inner):
+    inner = [a.vpc for link in instance.links for a in link.addresses if a.vpc is not None]
+    if inner and any(facts.observed.vpc.get(network_of(address)) != key for address in inner):
         steps.append(SetVpc(instance=instance, lane=lane))
     if there and (ending := lives.stale(instance, facts, now)):
         return [*steps, *ending]
@@ -281,6 +281,8 @@ def _lives_unnamed(instance: InstanceOrder, facts: Facts) -> int | None:
 def _container_steps(
     instance: InstanceOrder, container: Container, there: ContainerSeen | None, facts: Facts, now: float
 ) -> list[Step]:
+    if there is not None and there.state is ContainerState.RUNNING:
+        return lives.hook_of(instance, container, there, facts)
     memory, key, lane = (
         facts.observed.memory,
         (instance.uid, container.name),
@@ -302,8 +304,6 @@ def _container_steps(
         return [create, *start]
     if there.state is ContainerState.CREATED:
         return [*start]
-    if there.state is ContainerState.RUNNING:
-        return lives.hook_of(instance, container, there, facts)
     # it ended: its disk is ephemeral, so a fresh one takes its place
     is_told = there.exit_code is not None or now >= due + EXIT_KNOWN_S
     return [remove, create, *start] if now >= due and is_told else []

@@ -127,6 +127,24 @@ class Facts:
         return {key: tuple(prefixes) for key, prefixes in found.items()}
 
     @cached_property
+    def misled(self) -> Mapping[str, tuple[Prefix, ...]]:
+        """The external addresses of staying incarnations that do not lead to them, by uid; mostly nobody has any. By
+        numbers: prefixes are compared far more slowly.
+        """
+        owners = {
+            (prefix.version, int(prefix.network_address)): owner
+            for prefix, owner in self.observed.external.items()
+            if prefix.prefixlen == prefix.max_prefixlen
+        }
+        found = dict[str, tuple[Prefix, ...]]()
+        for instance in self.staying:
+            key = short(instance.uid)
+            lacking = [a for a in instance.externals() if owners.get((a.version, int(a))) != key]
+            if lacking:
+                found[instance.uid] = tuple(network_of(a) for a in lacking)
+        return found
+
+    @cached_property
     def behind(self) -> Mapping[Address, tuple[InstanceOrder, ...]]:
         """The staying instances that have an anycast address, by that address."""
         found: defaultdict[Address, list[InstanceOrder]] = defaultdict(list)
@@ -297,7 +315,10 @@ class Facts:
         found: defaultdict[str, list[InstanceOrder]] = defaultdict(list)
         for instance in self.staying:
             found[instance.name].append(instance)
-        return {name: tuple(sorted(all_, key=lambda i: -i.life)) for name, all_ in found.items()}
+        return {
+            name: tuple(all_) if len(all_) == 1 else tuple(sorted(all_, key=lambda i: -i.life))
+            for name, all_ in found.items()
+        }
 
     def serves(self, instance: InstanceOrder) -> bool:
         """Whether a staying incarnation is fit for its slot: it runs and is healthy. Health that is not known yet
@@ -314,10 +335,10 @@ class Facts:
         """Whether an older incarnation of its slot answers in a family in which this one never has: it is not yet what
         it is to replace.
         """
-        verdict = self.observed.health.get(instance.uid)
-        older = [i for i in self.lives.get(instance.name, ()) if i.life < instance.life] if verdict is not None else []
-        if verdict is None or not older:
+        lives, verdict = self.lives.get(instance.name, ()), self.observed.health.get(instance.uid)
+        if verdict is None or len(lives) < 2:
             return False
+        older = [i for i in lives if i.life < instance.life]
         silent = [a.version for a in instance.anycast if verdict.never_answered(a.version)]
         known = [v for i in older if i.uid in self.running and (v := self.observed.health.get(i.uid)) is not None]
         return any(v.of(version).healthy is True for version in silent for v in known)

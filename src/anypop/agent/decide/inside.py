@@ -31,14 +31,21 @@ class Inside:
     udp: tuple[UdpFamily, ...] = ()
 
 
+_NOTHING = Inside()
+
+
 def takes_udp(instance: InstanceOrder) -> bool:
-    return any(p.protocol is Protocol.UDP for c in instance.containers for p in c.ports)
+    for container in instance.containers:  # asked for each instance in each pass
+        for port in container.ports:
+            if port.protocol is Protocol.UDP:
+                return True
+    return False
 
 
 def inside_for(instance: InstanceOrder) -> Inside:
     """Only who declares a port of UDP is reached by UDP, so nobody else pays for it."""
     if not takes_udp(instance):
-        return Inside()
+        return _NOTHING
     return Inside(
         udp=tuple(
             UdpFamily(

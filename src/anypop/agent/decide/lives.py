@@ -38,7 +38,7 @@ def stale(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
             main = {c.name for c in instance.containers}
             lost = [s for name, s in there.items() if name in main and name != owner.name and s not in ending]
             ending += lost
-    return ended(ending, instance.name, instance.uid, instance, again=True)
+    return ended(ending, instance.name, instance.uid, instance, again=True) if ending else []
 
 
 def next_ones(instance: InstanceOrder, facts: Facts) -> tuple[Container, ...]:

@@ -11,6 +11,7 @@ from anypop.agent.naming import short
 from anypop.model.order import InstanceOrder
 from anypop.model.report import Milestone, Reached
 
+_IN_ORDER = tuple(Milestone)
 Times = Mapping[str, Mapping[Milestone, float]]
 
 
@@ -32,7 +33,7 @@ def told(uid: str, times: Times) -> tuple[Reached, ...]:
     own = times.get(uid)
     if not own:
         return ()
-    return tuple(Reached(milestone=stone, at=own[stone]) for stone in Milestone if stone in own)
+    return tuple([Reached(milestone=stone, at=own[stone]) for stone in _IN_ORDER if stone in own])
 
 
 def _seen(instance: InstanceOrder, facts: Facts) -> list[Milestone]:

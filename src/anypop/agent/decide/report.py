@@ -24,7 +24,7 @@ from anypop.agent.decide.elements import (
     Past,
     ProbeVerdict,
 )
-from anypop.agent.decide.facts import Facts, network_of
+from anypop.agent.decide.facts import Facts
 from anypop.agent.decide.inside import inside_for
 from anypop.agent.decide.observed import Observed
 from anypop.agent.decide.repeats import TOLD_FROM, Asked
@@ -163,12 +163,12 @@ def _phase(
     if facts.is_blocked(instance):
         return Phase.SCHEDULING, Reason.SCHEDULED, "waits for its predecessor to be taken down"
     is_made = _is_made(instance, facts)
-    for lane in dict.fromkeys(pull_lane(instance, c) for c in instance.every_container):
+    for lane in dict.fromkeys(pull_lane(instance, c) for c in instance.every_container) if not is_made else ():
         trouble = troubles.get(lane)
-        if trouble is not None and not is_made:
+        if trouble is not None:
             wait = f"; next try in {max(trouble.until - at, 0):.0f} s" if trouble.until > at else ""
             return Phase.FAILED, Reason.PULL_FAILED, trouble.message + wait
-    trouble = troubles.get(instance_lane(instance.name, instance.uid))
+    trouble = troubles.get(instance_lane(instance.name, instance.uid)) if troubles else None
     if trouble is not None:
         return Phase.FAILED, trouble.reason, trouble.message
     ended = next((c for c in containers if c.phase is Phase.FAILED), None)
@@ -206,7 +206,8 @@ def _notes(instance: InstanceOrder, verdict: ProbeVerdict, facts: Facts, at: flo
         notes.append(f"its restart waits until {first.name}, which is started anew too, serves again")
     if unasked := unasked_ports(instance):
         notes.append(f"not asked: {', '.join(f'UDP {port}' for port in unasked)} (a dns or udp readiness probe does)")
-    trouble = facts.observed.memory.trouble.get(inside_lane(instance.name, instance.uid))
+    troubles = facts.observed.memory.trouble
+    trouble = troubles.get(inside_lane(instance.name, instance.uid)) if troubles else None
     if trouble is not None:
         notes.append(f"answers by UDP may leave from its external address: {trouble.message}")
     elif inside_for(instance).udp:
@@ -237,11 +238,12 @@ def _template(uid: str, facts: Facts) -> str:
 
 def _has_slot(instance: InstanceOrder, facts: Facts) -> bool:
     """Whether all addresses of the slot lead to it, but for those of a family in which it does not answer."""
-    key, verdict = short(instance.uid), facts.observed.health.get(instance.uid)
-    routes, anycast = facts.observed.external, facts.memberships.get(key, frozenset())
-    return all(routes.get(network_of(a)) == key for a in instance.externals()) and all(
-        a in anycast or (verdict is not None and verdict.never_answered(a.version)) for a in instance.anycast
-    )
+    if instance.uid in facts.misled:
+        return False
+    anycast = facts.memberships.get(short(instance.uid), frozenset())
+    lacking = [a for a in instance.anycast if a not in anycast]
+    verdict = facts.observed.health.get(instance.uid) if lacking else None
+    return not lacking or (verdict is not None and all(verdict.never_answered(a.version) for a in lacking))
 
 
 def _is_made(instance: InstanceOrder, facts: Facts) -> bool:

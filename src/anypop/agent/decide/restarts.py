@@ -37,7 +37,9 @@ def _lane(instance: InstanceOrder) -> str:
 
 def is_asked(instance: InstanceOrder, facts: Facts) -> bool:
     """Whether somebody asked for a restart that has not begun."""
-    return any(c.asked < instance.restarts for c in facts.containers_of(instance.uid).values())
+    return bool(instance.restarts) and any(
+        c.asked < instance.restarts for c in facts.containers_of(instance.uid).values()
+    )
 
 
 def due(facts: Facts) -> Iterator[float]:
