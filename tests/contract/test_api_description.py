@@ -39,6 +39,7 @@ from tests.unit.test_routing_explain import article
 BASE = "/workload/v1/stacks/default/workloads"
 USERS = "/identity/v1/users/me/credentials"
 STACKS = "/stack/v1/stacks"
+APPLY = "/anypop/v1/stacks/default/apply"
 REAL = {
     "stack_id": "default",
     "workload_id": "fun",
@@ -93,7 +94,8 @@ def headers_for(world: World, route: APIRoute) -> Mapping[str, str]:
 
 # They answer a question; and a report of a host is no act of anybody.
 CHANGE_NOTHING = {
-    "quote_workload", "preview_change", "plan_workload", "probe", "predict_landings", "propose_repairs", "take_report",
+    "quote_workload", "preview_change", "plan_workload", "plan_workloads", "probe", "predict_landings",
+    "propose_repairs", "take_report",
 }  # fmt: skip
 
 # Who asks has not said yet who it is.
@@ -491,6 +493,8 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("POST", "/anypop/v1/quote", body)
     own.send("POST", "/anypop/v1/stacks/default/plan", body)
     made = own.send("POST", BASE, body)["workload"]
+    own.send("POST", f"{APPLY}/plan", {"workloads": [made]})
+    own.send("POST", APPLY, {"workloads": [made]})
     own.settle(agents)
     for path in (
         BASE,
@@ -638,5 +642,8 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     changing = {route.name for method, route in operations() if method != "GET"} - CHANGE_NOTHING
     assert changing <= in_the_log, "whatever changes something stands in the audit log"
     # streams: tests of the process read them
-    streams = {"watch_instances", "watch_events", "watch_announcements", "read_logs"}
+    streams = {
+        "watch_instances", "watch_events", "watch_announcements", "watch_drain", "watch_dials", "watch_volumes",
+        "read_logs",
+    }  # fmt: skip
     assert {route.name for route in documented.routes()} - seen == streams

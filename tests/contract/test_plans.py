@@ -9,6 +9,7 @@ from tests.control_world import World, a_body
 
 PLAN = "/anypop/v1/stacks/default/plan"
 BASE = "/workload/v1/stacks/default/workloads"
+APPLY = "/anypop/v1/stacks/default/apply"
 
 
 @pytest.fixture
@@ -88,3 +89,82 @@ def test_what_would_be_refused_is_refused_and_what_finds_no_place_is_told(world:
     world.send("PUT", f"/anypop/v1/stacks/{stack}/quota", {"quota": {}})
     crowd = plan(world, a_body(cities=("AMS",), replicas=400, anycast=False))
     assert len(crowd["created"]) == 400 and crowd["not_placed"][0]["reason"]
+
+
+def one(slug: str, **more: Any) -> dict[str, Any]:
+    return dict(a_body(slug, **more)["workload"])
+
+
+def test_a_set_is_declared_in_one_step_and_as_it_was_planned(world: World) -> None:
+    """One created, one changed, one as it is: each as the plan said, one version each, and the price of all."""
+    world.create("old")
+    world.create("same")
+    world.settle()
+    wanted = [one("new", replicas=2), one("old", replicas=3), one("same")]
+    before, plain = world.state, announced(world)
+    told = world.send("POST", f"{APPLY}/plan", {"workloads": wanted})
+    assert world.state.workloads == before.workloads and world.state.serial == before.serial
+    assert [(w["slug"], w["action"]) for w in told["workloads"]] == [
+        ("new", "create"), ("old", "change"), ("same", "nothing"),
+    ]  # fmt: skip
+    quotes = [world.send("POST", "/anypop/v1/quote", {"workload": w})["monthly"] for w in wanted]
+    assert told["price"]["after"] == pytest.approx(sum(quotes))
+    assert told["price"]["difference"] == pytest.approx(sum(w["price"]["difference"] for w in told["workloads"]))
+
+    assert world.call("POST", APPLY, json={"workloads": wanted}).status_code == 400  # which version is replaced?
+    for w in wanted[1:]:
+        w["metadata"]["version"] = "1"
+    results = world.send("POST", APPLY, {"workloads": wanted})["results"]
+    assert [r["action"] for r in results] == ["create", "change", "nothing"]
+    assert [r["workload"]["metadata"]["version"] for r in results] == ["1", "2", "1"]
+    world.settle()
+    for planned in told["workloads"]:
+        assert set(planned["created"]) <= names(world, planned["slug"])
+    assert rows(told["announced"]) == announced(world) - plain
+    assert world.call("POST", APPLY, json={"workloads": wanted}).status_code == 409  # somebody was faster: we were
+
+
+def test_what_fits_alone_and_not_together_is_refused_whole(world: World) -> None:
+    """A quota, addresses, and wrong fields of two: nothing of the set is there afterwards."""
+    two = [one("a", replicas=2, anycast=False), one("b", replicas=2, anycast=False)]
+    world.send("PUT", f"/anypop/v1/stacks/{world.stack.id}/quota", {"quota": {"instances": 6}})
+    for w in two:
+        assert plan(world, {"workload": w})["action"] == "create"
+    for path in (f"{APPLY}/plan", APPLY):
+        refused = world.call("POST", path, json={"workloads": two})
+        assert refused.status_code == 429 and "8 instances would be declared" in refused.text
+    world.send("PUT", f"/anypop/v1/stacks/{world.stack.id}/quota", {"quota": {}})
+
+    wrong = [one("a", image=""), one("fine"), one("b") | {"colour": "red"}, one("fine")]
+    refused = world.call("POST", APPLY, json={"workloads": wrong})
+    for path in ("workloads[0].spec.containers.web.image", "workloads[2].colour", "workloads[3].slug"):
+        assert refused.status_code == 400 and f'"{path}"' in refused.text
+
+    many = [one(f"a{n}", anycast=True) for n in range(400)]
+    assert plan(world, {"workload": many[0]})["action"] == "create"
+    refused = world.call("POST", APPLY, json={"workloads": many})
+    assert refused.status_code == 400 and "Nothing was created" in refused.text
+    assert world.state.workloads == {} and not world.state.anycast
+
+
+def test_room_is_counted_for_a_set_as_a_whole(world: World) -> None:
+    """Each finds its place alone; of both together one instance does not, and the plan of the set says so."""
+    sizes = {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
+    all_there_is = plan(world, crowd("probe", 400, sizes))
+    most = len(all_there_is["created"]) - len(all_there_is["not_placed"])
+    assert 2 <= most < 400
+    both = [crowd("a", most, sizes)["workload"], crowd("b", 1, sizes)["workload"]]
+    for w in both:
+        assert plan(world, {"workload": w})["not_placed"] == []
+    told = world.send("POST", f"{APPLY}/plan", {"workloads": both})
+    assert len(told["not_placed"]) == 1 and told["not_placed"][0]["reason"] in ("no-room", "pop-full")
+
+
+def crowd(slug: str, replicas: int, more: dict[str, Any]) -> dict[str, Any]:
+    return dict(a_body(slug, cities=("AMS",), replicas=replicas, anycast=False, **more))
+
+
+@pytest.mark.parametrize("body", [{}, {"workloads": []}, {"workloads": {}}, {"workloads": [7]}, {"workload": {}}])
+def test_what_is_no_set_is_refused(world: World, body: Any) -> None:
+    for path in (f"{APPLY}/plan", APPLY):
+        assert world.call("POST", path, json=body).status_code == 400

@@ -22,7 +22,12 @@ from tests.people import somebody
 
 NOBODYS = "00000000-0000-0000-0000-000000000000"
 # where a request without a body, or a real id, would do something, or never end
-QUERIES = {"watch_events": "?after=x", "get_metrics": "?end_date=2020-01-01T00:00:00Z"}
+QUERIES = {
+    "watch_events": "?after=x",
+    "watch_dials": "?longest_s=x",
+    "watch_volumes": "?longest_s=x",
+    "get_metrics": "?end_date=2020-01-01T00:00:00Z",
+}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from anypop.control.roles import Role, Scope, effective
 
 ROUTES = {r.name: r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)}
 SOCKETS = {"run_command", "forward_port"}  # no part of the description: connections, not requests
-ASK = {"quote_workload", "plan_workload", "preview_change", "probe", "predict_landings", "propose_repairs"}
+ASK = {
+    "quote_workload", "plan_workload", "plan_workloads", "preview_change", "probe", "predict_landings",
+    "propose_repairs",
+}  # fmt: skip
 OF_ONESELF = {"sign_out", "change_password", "join_account"}
 OF_OWNERS = {
     "replace_prices", "replace_account_quota", "replace_stack_quota", "give_join_token", "revoke_host",

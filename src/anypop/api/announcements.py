@@ -5,14 +5,13 @@ every prefix x PoP x upstream with its rule, what holds in effect and whether it
 after a change, the difference. Also as a stream, at each change (server-sent events).
 """
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
 from fastapi.responses import StreamingResponse
 
+from anypop.api import told
 from anypop.api.bodies import JsonObject
 from anypop.api.context import AnnouncedStack, CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
@@ -22,7 +21,6 @@ from anypop.api.scopes import scope_from
 from anypop.control import declare
 from anypop.control.accounts import Account
 from anypop.control.blame import because, dark, failing, is_carried, is_silent
-from anypop.control.core import ANY_CHANGE
 from anypop.control.sharing import Shared, shared_with_others
 from anypop.control.state import Declaration, State
 from anypop.judge.announced import announced
@@ -30,7 +28,6 @@ from anypop.model.announce import Prefix, Scope, ScopeRule
 from anypop.model.errors import Invalid, Problem
 from anypop.model.limits import LONGEST_NOTE
 from anypop.model.names import CityCode
-from anypop.model.names import WorkloadId as Id
 from anypop.model.network import Network, Upstream
 from anypop.model.plan import HostPlan
 from anypop.model.reasons import Reason
@@ -44,10 +41,6 @@ Rules = dict[tuple[CityCode, str], ScopeRule]
 
 # why a prefix may be out of a PoP for somebody's health
 _FOR_HEALTH = frozenset({Reason.GRANTED, Reason.NO_HEALTHY_INSTANCE, Reason.FAMILY_SILENT, Reason.NOT_CARRIED})
-
-# a speaker that begins tells of one session after the other: one look serves a burst
-PACE_S = 0.1
-SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 
 WorkloadId = Annotated[str, Path(description="id or slug")]
 RulesBody = Annotated[dict[str, Any], Depends(JsonObject(RulesRequest))]
@@ -65,7 +58,12 @@ async def list_announcements(
 @router.get("/watch")
 @answers(Announcements, media_type="text/event-stream")
 async def watch_announcements(
-    workload_id: WorkloadId, stack: AnnouncedStack, account: CallerAccount, platform: PlatformDep
+    *,
+    workload_id: WorkloadId,
+    stack: AnnouncedStack,
+    account: CallerAccount,
+    platform: PlatformDep,
+    longest_s: told.LongestS = 0,
 ) -> StreamingResponse:
     """Watch the announcements of a workload.
 
@@ -73,26 +71,13 @@ async def watch_announcements(
     there any more; a comment is a sign of life.
     """
     found = platform.workload(stack, workload_id)
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    states = _states(platform, account, found.id)
-    return StreamingResponse(states, media_type="text/event-stream", headers=headers)
 
+    def look() -> dict[str, Any] | None:
+        state = platform.core.state
+        declared = state.workloads.get(found.id)
+        return _listed(platform, account, state, declared) if declared is not None else None
 
-async def _states(platform: Platform, account: Account, workload_id: Id) -> AsyncIterator[str]:
-    core, told = platform.core, ""
-    while not core.bell.closed:
-        state = core.state
-        declared = state.workloads.get(workload_id)
-        if declared is None:
-            yield "event: gone\ndata: {}\n\n"
-            return
-        now = json.dumps(_listed(platform, account, state, declared))
-        if now != told:
-            told = now
-            yield f"event: announcements\ndata: {now}\n\n"
-        if core.state is state and not await core.bell.wait(ANY_CHANGE, SIGN_OF_LIFE_S):
-            yield ": still here\n\n"
-        await asyncio.sleep(PACE_S)
+    return told.stream(platform.core, "announcements", look, longest_s=longest_s)
 
 
 @router.put("")

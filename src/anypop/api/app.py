@@ -46,6 +46,7 @@ from anypop.api import (
     quotas,
     rollouts,
     scaling,
+    sets,
     signing_in,
     stacks,
     streams,
@@ -67,8 +68,8 @@ ROUTERS = tuple(
     for part in (
         identity, signing_in, oidc, accounts, users, invitations,
         stacks, workloads, logs, metrics, images, network_policies, networks, subnets, allocations, addresses,
-        prices, usage, plans, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities, probes,
-        predictions,
+        prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities,
+        probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

@@ -7,8 +7,9 @@ hosts do what they say. What is not kept goes to other PoPs by the backbone; who
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from fastapi.responses import StreamingResponse
 
-from anypop.api import shapes
+from anypop.api import shapes, told
 from anypop.api.bodies import JsonBody
 from anypop.api.context import CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
@@ -30,6 +31,22 @@ router = APIRouter(prefix="/anypop/v1/dials", tags=["dials"])
 @answers(Dials)
 async def list_dials(account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
     """List the dials that stand: all for the operator, those of one's own workloads for others."""
+    return _listed(platform, account)
+
+
+@router.get("/watch")
+@answers(Dials, media_type="text/event-stream")
+async def watch_dials(
+    account: CallerAccount, platform: PlatformDep, longest_s: told.LongestS = 0
+) -> StreamingResponse:
+    """Watch the dials that stand.
+
+    Server-sent events: `dials` with all of them at once and after each change; a comment is a sign of life.
+    """
+    return told.stream(platform.core, "dials", lambda: _listed(platform, account), longest_s=longest_s)
+
+
+def _listed(platform: Platform, account: Account) -> dict[str, Any]:
     return {"results": [data_of(platform.core.state, d) for d in shown(platform, account) if stands(d)]}
 
 

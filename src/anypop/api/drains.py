@@ -2,14 +2,15 @@
 
 In: requests; a PoP, host or upstream is the operator's to drain, an instance its owner's too. Out: drains as they
 stand. Which stage follows is `plan.drain`'s to say; nothing here waits for one, whoever wants to see it to its end
-asks again.
+watches it.
 """
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
+from fastapi.responses import StreamingResponse
 
-from anypop.api import shapes
+from anypop.api import shapes, told
 from anypop.api.bodies import JsonBody
 from anypop.api.context import CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
@@ -51,6 +52,29 @@ async def list_drains(
 async def get_drain(drain_id: DrainRef, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
     """Get one drain."""
     return {"drain": data_of(platform, account, _found(platform, account, drain_id))}
+
+
+@router.get("/{drain_id}/watch")
+@answers(DrainAnswer, Code.NOT_FOUND, media_type="text/event-stream")
+async def watch_drain(
+    drain_id: DrainRef, account: CallerAccount, platform: PlatformDep, longest_s: told.LongestS = 0
+) -> StreamingResponse:
+    """Watch one drain.
+
+    Server-sent events: `drain` with it at once and after each change of more than its age, `gone` when it is forgotten;
+    a comment is a sign of life.
+    """
+    known = _found(platform, account, drain_id).id
+
+    def look() -> dict[str, Any] | None:
+        drain = platform.core.state.drains.get(known)
+        return {"drain": data_of(platform, account, drain)} if drain is not None else None
+
+    return told.stream(platform.core, "drain", look, longest_s=longest_s, same=_without_age)
+
+
+def _without_age(shown: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in shown["drain"].items() if key != "seconds"}
 
 
 @router.post("")

@@ -55,35 +55,33 @@ async def plan_workload(
     elif not isinstance(wanted, dict):
         raise Invalid.one("workload", "must be an object")
     else:
-        current = _standing(platform, stack, wanted)
-        made = _made(platform, stack, wanted, current)
-    alter, workload = _step(made, current, account)
+        current = standing(platform, stack, wanted)
+        made = made_of(platform, stack, wanted, current)
+    alter, workload = step_of(made, current, account)
     if made is not None:
         alter = platform.within_quota(alter, stack)
     confirmed = frozenset([workload]) if current is not None else frozenset[WorkloadId]()
     before, after = await platform.core.tried(alter, confirmed=confirmed)
     if current is None:
         declare.refuse_without_address(workload)(after)
-    changes = before.workloads.get(workload) != after.workloads.get(workload)
-    action = _action(current, made, changes=changes)
-    return {"action": action} | _told(platform, before, after, current=current, made=made)
+    return of_one(platform, before, after, current=current, made=made) | beyond(before, after)
 
 
-def _standing(platform: Platform, stack: Stack, wanted: dict[str, Any]) -> Declaration | None:
+def standing(platform: Platform, stack: Stack, wanted: dict[str, Any]) -> Declaration | None:
     """The workload that is there already: by its slug, or by its id."""
     refs = (wanted.get(key) for key in ("slug", "id"))
     found = (platform.core.state.find(stack.id, ref) for ref in refs if isinstance(ref, str) and ref)
     return next((one for one in found if one is not None), None)
 
 
-def _made(platform: Platform, stack: Stack, wanted: dict[str, Any], current: Declaration | None) -> Parsed:
+def made_of(platform: Platform, stack: Stack, wanted: dict[str, Any], current: Declaration | None) -> Parsed:
     cities, rules = platform.cities(), platform.rules()
     if current is None:
         return declare.parsed(wanted, stack, declare.new_id(), cities, rules)
     return declare.redeclared(wanted, current, stack, cities, rules)
 
 
-def _step(made: Parsed | None, current: Declaration | None, account: Account) -> tuple[Alter, WorkloadId]:
+def step_of(made: Parsed | None, current: Declaration | None, account: Account) -> tuple[Alter, WorkloadId]:
     if made is None:
         assert current is not None
         return declare.delete(current.id), current.id
@@ -92,7 +90,7 @@ def _step(made: Parsed | None, current: Declaration | None, account: Account) ->
     return declare.replace_with(current, made, by=account.name), current.id
 
 
-def _told(
+def of_one(
     platform: Platform,
     before: State,
     after: State,
@@ -100,20 +98,18 @@ def _told(
     current: Declaration | None,
     made: Parsed | None,
 ) -> dict[str, Any]:
+    """What becomes of one workload between two states."""
     old = current.workload if current is not None and current.delete_requested_at is None else None
     new = made.workload if made is not None else None
     was, will = set(_names(old, before)), set(_names(new, after))
     anew = old is not None and new is not None and template_of(new, before.template_key) != old.template
-    announced, shall = _announced(before, after)
     prices = {side: quote(one, platform.prices) for side, one in (("before", old), ("after", new)) if one is not None}
     months = {side: one.monthly for side, one in prices.items()}
     told = {
+        "action": _action(before, after, current=current, made=made),
         "created": sorted(will - was),
         "replaced": sorted(was & will) if anew else [],
         "deleted": sorted(was - will),
-        "announced": _rows(shall - announced),
-        "withdrawn": _rows(announced - shall),
-        "not_placed": list(_not_placed(before, after)),
         "price": {
             **{side: shapes.quoted(one) for side, one in prices.items()},
             "difference": round(months.get("after", 0.0) - months.get("before", 0.0), 6),
@@ -129,8 +125,19 @@ def _told(
     return told | shapes.filled(more)
 
 
-def _action(current: Declaration | None, made: Parsed | None, *, changes: bool) -> str:
-    if not changes:
+def beyond(before: State, after: State) -> dict[str, Any]:
+    """What becomes of announcements, and what finds no place."""
+    announced, shall = _announced(before, after)
+    return {
+        "announced": _rows(shall - announced),
+        "withdrawn": _rows(announced - shall),
+        "not_placed": list(_not_placed(before, after)),
+    }
+
+
+def _action(before: State, after: State, *, current: Declaration | None, made: Parsed | None) -> str:
+    known = made.workload if made is not None else current.workload if current is not None else None
+    if known is None or before.workloads.get(known.id) == after.workloads.get(known.id):
         return "nothing"
     return "delete" if made is None else "create" if current is None else "change"
 

@@ -7,8 +7,9 @@ from there to the host. Nothing of what is in a volume passes here.
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
+from fastapi.responses import StreamingResponse
 
-from anypop.api import shapes
+from anypop.api import shapes, told
 from anypop.api.bodies import JsonBody
 from anypop.api.context import CallerStack, PlatformDep
 from anypop.api.documentation import answers
@@ -17,6 +18,7 @@ from anypop.api.models.volumes import RestoreRequest, SnapshotRequest, VolumeAns
 from anypop.control import volumes
 from anypop.control.state import State
 from anypop.control.volume_book import phase_of
+from anypop.model.names import StackId
 from anypop.model.volume import Volume
 
 router = APIRouter(prefix="/anypop/v1/stacks/{stack_id}/volumes", tags=["volumes"])
@@ -29,8 +31,25 @@ SnapshotName = Annotated[str, Path(description="a snapshot's name")]
 @answers(Volumes)
 async def list_volumes(stack: CallerStack, platform: PlatformDep) -> dict[str, Any]:
     """List the volumes of a stack: those of instances, and those that a smaller scale left behind."""
-    state = platform.core.state
-    found = sorted(state.volumes_in(stack.id).values(), key=lambda v: (v.instance, v.claim, v.host))
+    return _listed(platform.core.state, stack.id)
+
+
+@router.get("/watch")
+@answers(Volumes, media_type="text/event-stream")
+async def watch_volumes(
+    stack: CallerStack, platform: PlatformDep, longest_s: told.LongestS = 0
+) -> StreamingResponse:
+    """Watch the volumes of a stack.
+
+    Server-sent events: `volumes` with all of them at once and after each change; a comment is a sign of life.
+    """
+    return told.stream(
+        platform.core, "volumes", lambda: _listed(platform.core.state, stack.id), longest_s=longest_s
+    )
+
+
+def _listed(state: State, stack: StackId) -> dict[str, Any]:
+    found = sorted(state.volumes_in(stack).values(), key=lambda v: (v.instance, v.claim, v.host))
     return {"results": [data_of(state, volume) for volume in found]}
 
 

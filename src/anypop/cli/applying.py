@@ -1,23 +1,23 @@
 """`anypop apply`, `anypop diff`: files with workloads and what is there, brought together or shown apart.
 
-In: files. Out: first what would change and what it costs, then the changes, in the order of the files. All files are
+In: files. Out: first what would change and what all of it costs, then the changes, all in one step. All files are
 checked before anything is sent; what was declared before goes only with `--prune`, is shown, and is asked for.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import addresses, changes, dry_runs, kinds, rollouts, views, watch
+from anypop.cli import addresses, dry_runs, kinds, rollouts, together, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.compose import Wishes
 from anypop.cli.deleting import losses, take_down
-from anypop.cli.failure import Exit, Failure, usage
+from anypop.cli.failure import Exit, Failure
 from anypop.cli.manifests import Manifest, read
 from anypop.cli.options import Files, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
+from anypop.cli.together import Planned
 
 Cities = Annotated[
     str,
@@ -29,24 +29,10 @@ Anycast = Annotated[
 Prune = Annotated[
     bool, typer.Option("--prune", help="Workloads of the stack that are in none of the files go. It shows and asks.")
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """One workload of the files beside what is there. `told`: control's dry run of it."""
-
-    manifest: Manifest
-    current: views.Data | None
-    told: views.Data
-
-    @property
-    def action(self) -> str:
-        return str(self.told.get("action"))
-
-    @property
-    def slug(self) -> str:
-        return str((self.current or {}).get("slug") or self.manifest.slug)
-
+AllowWaiting = Annotated[
+    bool,
+    typer.Option("--allow-waiting", help="Also where not every instance finds a place now: those wait for room."),
+]
 
 KeptAction = tuple[addresses.Kept, views.Data | None, str]
 
@@ -80,41 +66,50 @@ def apply(
     cities: Cities = "",
     anycast: Anycast = False,
     prune: Prune = False,
+    allow_waiting: AllowWaiting = False,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
 ) -> None:
-    """Create the workloads of files, or bring those that are there to them: first differences and prices, then the
-    changes, then their end. Nothing is changed where anything in the files is wrong.
+    """Create the workloads of files, or bring those that are there to them: first differences and the price of all,
+    then the changes, all in one step, then their end. Nothing is changed where anything in the files is wrong, where
+    all together are over a quota, or where an instance would find no place.
     """
     everything = read(file or (), _wishes(cities, anycast))
     kept = _kept(call, everything)
-    planned = _planned(call, [one for one in everything if one.kept is None])
-    leaving = _leaving(call, planned) if prune else []
-    ahead = [p for p in planned if p.action != "nothing"]
-    call.screen.note(*_kept_differences(kept), *_differences(planned), *losses(call, leaving), "")
-    if (ahead or any(action != "nothing" for _, _, action in kept)) and not leaving:
-        call.screen.agree(_question(ahead, kept), yes=yes)
+    found = together.planned(call, [one for one in everything if one.kept is None])
+    leaving = _leaving(call, found.planned) if prune else []
+    call.screen.note(*_kept_differences(kept), *together.differences(found), *losses(call, leaving), "")
+    if (homeless := dry_runs.homeless(found.whole)) and not allow_waiting:
+        raise Failure(
+            "not all of it finds a place",
+            problems=homeless,
+            advice="Nothing was changed. With --allow-waiting the rest starts, and these wait until there is room.",
+        )
+    if (found.ahead or any(action != "nothing" for _, _, action in kept)) and not leaving:
+        call.screen.agree(_question(found.ahead, kept), yes=yes)
     elif leaving:
         _agree_to_lose(call, leaving, yes=yes)
     for address, before, action in kept:
         if action != "nothing":
             addresses.sent(call, address, before)
-    made = _sent(call, ahead)
+    made = together.declared(call, found)
     if wait:
-        for one, workload in zip(ahead, made, strict=True):
+        for one, workload in zip(found.ahead, made, strict=True):
             _arrived(call, one, workload, timeout)
     take_down(call, leaving, wait=wait, timeout=timeout)
     data: dict[str, Any] = {
         "applied": [
-            {"workload": p.slug, "action": _DONE[p.action], "changes": p.told.get("changes") or []} for p in planned
+            {"workload": p.slug, "action": _DONE[p.action], "changes": p.told.get("changes") or []}
+            for p in found.planned
         ],
         "pruned": [str(row.get("slug")) for row in leaving],
     }
     if kept:
         data["kept"] = [{one.member: one.slug, "action": _DONE[action]} for one, _, action in kept]
     lines = [f"{one.name} {_DONE[action]}" for one, _, action in kept]
-    lines += [f"{p.slug} {_DONE[p.action]}" for p in planned] + [f"{row.get('slug')} pruned" for row in leaving]
+    lines += [f"{p.slug} {_DONE[p.action]}" for p in found.planned]
+    lines += [f"{row.get('slug')} pruned" for row in leaving]
     call.screen.result(data, lambda: lines)
 
 
@@ -124,16 +119,19 @@ def diff(
     """What 'apply' would change, and its price. Exit code 1 where there is a difference, 0 where there is none."""
     everything = read(file or (), _wishes(cities, anycast))
     kept = _kept(call, everything)
-    planned = _planned(call, [one for one in everything if one.kept is None])
-    leaving = _leaving(call, planned) if prune else []
+    found = together.planned(call, [one for one in everything if one.kept is None])
+    leaving = _leaving(call, found.planned) if prune else []
     data: dict[str, Any] = {
-        "workloads": [{"workload": p.slug, "action": p.action, **p.told} for p in planned],
+        "workloads": [{"workload": p.slug, "action": p.action, **p.told} for p in found.planned],
+        **{key: found.whole[key] for key in ("announced", "withdrawn", "not_placed", "price") if found.whole},
         "pruned": [str(row.get("slug")) for row in leaving],
     }
     if kept:
         data["kept"] = [{one.member: one.slug, "action": action} for one, _, action in kept]
-    call.screen.result(data, lambda: [*_kept_differences(kept), *_differences(planned), *losses(call, leaving)])
-    if leaving or any(p.action != "nothing" for p in planned) or any(a != "nothing" for _, _, a in kept):
+    call.screen.result(
+        data, lambda: [*_kept_differences(kept), *together.differences(found), *losses(call, leaving)]
+    )
+    if leaving or found.ahead or any(a != "nothing" for _, _, a in kept):
         raise typer.Exit(Exit.FAILED)
 
 
@@ -142,27 +140,6 @@ _DONE = {"create": "created", "change": "changed", "nothing": "unchanged"}
 
 def _wishes(cities: str, anycast: bool) -> Wishes:
     return Wishes(cities=tuple(c.strip().upper() for c in cities.split(",") if c.strip()), anycast=anycast)
-
-
-def _planned(call: Call, manifests: Sequence[Manifest]) -> list[Planned]:
-    """What is there beside each, and what control says of it. `Failure` with all that it finds wrong."""
-    found: list[Planned] = []
-    problems: list[str] = []
-    for one in manifests:
-        try:
-            found.append(_beside(call, one))
-        except Failure as failure:
-            if failure.code is not Exit.USAGE and failure.code is not Exit.FAILED:
-                raise
-            problems += [f"{one.where}: {text}" for text in failure.problems or [failure.message]]
-    if problems:
-        alone = len(problems) == 1
-        raise usage(
-            problems[0] if alone else f"{len(problems)} problems",
-            problems=() if alone else problems,
-            advice="Nothing was changed.",
-        )
-    return found
 
 
 def _kept(call: Call, manifests: Sequence[Manifest]) -> list[KeptAction]:
@@ -176,29 +153,7 @@ def _kept(call: Call, manifests: Sequence[Manifest]) -> list[KeptAction]:
 
 def _kept_differences(kept: Sequence[KeptAction]) -> Iterator[Shown]:
     for one, _, action in kept:
-        yield [(f"{one.name}: ", "bold"), (_AHEAD[action], "")]
-
-
-def _beside(call: Call, one: Manifest) -> Planned:
-    current = changes.there(call, one.slug)
-    if current is not None and (current.get("metadata") or {}).get("deleteRequestedAt"):
-        raise Failure(
-            f"{one.slug} is being taken down: 'anypop wait workload/{one.slug} --for gone' tells when it is gone"
-        )
-    path = f"{call.stack_path('anypop')}/plan"
-    told = call.client.call("POST", path, what=one.slug, body={"workload": one.document})
-    return Planned(manifest=one, current=current, told=told)
-
-
-def _differences(planned: Sequence[Planned]) -> Iterator[Shown]:
-    for one in planned:
-        yield [(f"{one.slug}: ", "bold"), (_AHEAD[one.action], "")]
-        yield from one.manifest.notes
-        if one.action != "nothing":
-            yield from dry_runs.lines(one.told)
-
-
-_AHEAD = {"create": "is not there yet", "change": "is another", "nothing": "is so already"}
+        yield [(f"{one.name}: ", "bold"), (together.AHEAD[action], "")]
 
 
 def _leaving(call: Call, planned: Sequence[Planned]) -> list[views.Data]:
@@ -227,31 +182,6 @@ def _agree_to_lose(call: Call, leaving: Sequence[views.Data], *, yes: bool) -> N
     if not yes and not call.screen.interactive:
         raise Failure(f"--prune would take {names} away, and nobody is here to ask", advice="Say --yes if it shall.")
     call.screen.agree(f"Do all of this, and take {names} away?", yes=yes)
-
-
-def _sent(call: Call, ahead: Sequence[Planned]) -> list[views.Data]:
-    made: list[views.Data] = []
-    for one in ahead:
-        try:
-            made.append(_send(call, one))
-        except Failure as failure:
-            done = ", ".join(p.slug for p in ahead[: len(made)])
-            told = f"Before it, {done} went well; the same call again goes on from here." if done else failure.advice
-            raise Failure(
-                f"{one.manifest.where}: {failure.message}", code=failure.code, problems=failure.problems, advice=told
-            ) from failure
-    return made
-
-
-def _send(call: Call, one: Planned) -> views.Data:
-    document, what = one.manifest.document, f"{one.action} {one.slug}"
-    if one.current is None:
-        method, path = "POST", f"{call.stack_path('workload')}/workloads"
-    else:
-        method, path = "PUT", call.workload_path(one.slug)
-        document = changes.at_version(document, one.current)
-    found: views.Data = call.client.call(method, path, what=what, body={"workload": document})["workload"]
-    return found
 
 
 def _arrived(call: Call, one: Planned, made: views.Data, timeout: float) -> None:

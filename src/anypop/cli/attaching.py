@@ -1,18 +1,18 @@
-"""A command in an instance, for other commands: who is meant, and the stream to it.
+"""A command or a port in an instance, for other commands: who is meant, the stream to it, and what goes into it.
 
 In: an instance's name, words. Out: an open WebSocket with the frames of `model.streams`, or, for a command that is over
 soon, its exit code. It shows nothing.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure, usage
-from anypop.model.streams import Frame
+from anypop.model.streams import LARGEST_FRAME, Frame
 
 if TYPE_CHECKING:
     from anypop.cli.websocket import WebSocket
@@ -52,6 +52,19 @@ def command(
     path = path_of(call, workload, instance, "exec")
     with call.client.socket(path, query, what=f"run '{words[0]}' in {instance}") as there:
         yield there
+
+
+def give(there: "WebSocket", read: Callable[[int], bytes]) -> None:
+    """What is read here goes there, piece by piece, and then its end. `read`: at most so many bytes; none: it is over,
+    as it is where it can be read no more.
+    """
+    from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
+
+    with suppress(ConnectionClosed):
+        with suppress(OSError):
+            while piece := read(LARGEST_FRAME):
+                there.send(bytes([Frame.INPUT]) + piece)
+        there.send(bytes([Frame.END]))
 
 
 def code_of(call: Call, workload: str, instance: str, words: Sequence[str], *, container: str = "") -> int:

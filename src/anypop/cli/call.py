@@ -1,7 +1,7 @@
 """The frame of every command: its common options, its screen, its way to control.
 
 `command(app, "list")` registers a function whose first parameter is a `Call`; on the command line that parameter
-becomes the options `-o`, `--state` and `--stack`. A command never parses these, never opens a connection by itself, and
+becomes the options `-o`, `--state` and `--stack`; one that is a dataclass of options becomes these. A command never parses these, never opens a connection by itself, and
 prints through `call.screen` only.
 """
 
@@ -9,11 +9,11 @@ import inspect
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from urllib.parse import quote
 
 import typer
@@ -117,7 +117,7 @@ def command(
     common = _COMMON if stack else _COMMON[:-1]
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        own, several = _spelled_out(list(inspect.signature(function, eval_str=True).parameters.values())[1:])
 
         def run(ctx: typer.Context, **values: Any) -> None:
             call = Call(
@@ -128,6 +128,8 @@ def command(
             )
             if call.screen.output is Format.NAME and not names:
                 raise usage(f"'{name}' has no -o name", advice="'anypop get KIND -o name' prints names.")
+            for parameter, kind in several.items():
+                values[parameter] = kind(**{f.name: values.pop(f.name) for f in fields(kind)})
             try:
                 function(call, **values)
             finally:
@@ -144,6 +146,26 @@ def command(
         return function
 
     return register
+
+
+def _spelled_out(
+    parameters: Sequence[inspect.Parameter],
+) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:
+    """A parameter that is a dataclass of options as these options; and which those are."""
+    found: list[inspect.Parameter] = []
+    several: dict[str, type[Any]] = {}
+    for parameter in parameters:
+        kind = parameter.annotation
+        if not (isinstance(kind, type) and is_dataclass(kind)):
+            found.append(parameter)
+            continue
+        several[parameter.name] = kind
+        hints = get_type_hints(kind, include_extras=True)
+        found += [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+            for f in fields(kind)
+        ]
+    return found, several
 
 
 def _help(text: str, examples: str) -> str:

@@ -6,7 +6,7 @@ of the tables is refused. It reads no environment and no file but by `compose_va
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,15 @@ def made_of(name: str, service: dict[str, Any], *, volumes: dict[str, Any], fold
         elif key not in _DONE and not str(key).startswith("x-"):
             problems.add(here, _REFUSED.get(key, "is not taken"))
     return made
+
+
+def taken(named: Mapping[str, tuple[str, Any]], problems: Problems) -> Made:
+    """What options say that are fields of a service: by field how the option is called, and its value."""
+    reading = _Reading(made=Made(name=""), volumes={}, problems=problems)
+    for key, (option, value) in named.items():
+        if value:
+            _TAKERS[key](reading, value, option)
+    return reading.made
 
 
 def _command(reading: _Reading, value: Any, path: str) -> None:

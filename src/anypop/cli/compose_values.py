@@ -62,7 +62,7 @@ def environment(service: dict[str, Any], path: str, folder: Path, problems: Prob
     """`env_file` and above it `environment`; a name alone is taken from the environment of this command."""
     found: dict[str, str] = {}
     for name, where in _env_files(service.get("env_file"), f"{path}.env_file", problems):
-        found |= _of_env_file(folder / name, where, problems)
+        found |= of_env_file(folder / name, where, problems)
     for name, value in mapping(service.get("environment") or {}, f"{path}.environment", problems).items():
         if value is not None:
             found[name] = value
@@ -82,7 +82,8 @@ def _env_files(value: Any, path: str, problems: Problems) -> Iterator[tuple[str,
         yield str(one.get("path", "") if isinstance(one, dict) else one), where
 
 
-def _of_env_file(file: Path, path: str, problems: Problems) -> dict[str, str]:
+def of_env_file(file: Path, path: str, problems: Problems) -> dict[str, str]:
+    """`NAME=VALUE`, one a line; of a name alone the value that it has here."""
     try:
         lines = file.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

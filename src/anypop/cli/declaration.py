@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,29 @@ class Wanted:
     command: Sequence[str] = ()
 
 
-def of_options(wanted: Wanted) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class More:
+    """What further options say of the container and of what is around it. `requests`: in place of the size's.
+    `problems`: of options that cannot be understood.
+    """
+
+    container: dict[str, Any] = field(default_factory=dict)
+    requests: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    runtime: dict[str, Any] = field(default_factory=dict)
+    interface: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+
+
+NOTHING_MORE = More()
+
+
+def of_options(wanted: Wanted, more: More = NOTHING_MORE) -> dict[str, Any]:
     """A workload with one container called `app`. `Failure` with every option that cannot be understood."""
-    problems: list[str] = []
+    problems: list[str] = [*more.problems]
     ports = _collect(wanted.ports, _port, problems)
     env = _collect(wanted.env, lambda text: _variable(text, "--env", "value"), problems)
     secrets = _collect(wanted.secrets, lambda text: _variable(text, "--secret", "secretValue"), problems)
@@ -77,22 +97,26 @@ def of_options(wanted: Wanted) -> dict[str, Any]:
             problems=problems,
             advice="'anypop workload create --help' has examples.",
         )
-    container: dict[str, Any] = {"image": wanted.image, "resources": {"requests": requests_of(wanted.size)}}
+    resources = {"requests": requests_of(wanted.size) | more.requests, **more.container.get("resources", {})}
+    container: dict[str, Any] = {"image": wanted.image} | more.container | {"resources": resources}
     if command:
         container["command"] = command
-    if env or secrets:
-        container["env"] = dict([*env, *secrets])
+    if variables := {name: {"value": value} for name, value in more.env.items()} | dict([*env, *secrets]):
+        container["env"] = variables
     if ports:
         container["ports"] = dict(ports)
     body: dict[str, Any] = {"name": wanted.name or wanted.slug}
     if wanted.slug:
         body["slug"] = wanted.slug
-    if wanted.anycast:
-        body["metadata"] = {"annotations": {ANYCAST: "true"} | ({LOCAL_ONLY: "true"} if wanted.local_only else {})}
-    body["spec"] = {
-        "containers": {"app": container},
-        "networkInterfaces": [{"network": "default", "enableOneToOneNat": True, "ipFamilies": ["IPv4", "IPv6"]}],
-    }
+    asked = {ANYCAST: wanted.anycast, LOCAL_ONLY: wanted.local_only}
+    annotations = more.annotations | {name: "true" for name, wish in asked.items() if wish}
+    metadata = {"annotations": annotations, "labels": more.labels}
+    if metadata := {key: pairs for key, pairs in metadata.items() if pairs}:
+        body["metadata"] = metadata
+    interface = {"network": "default", "enableOneToOneNat": True, "ipFamilies": ["IPv4", "IPv6"]} | more.interface
+    body["spec"] = {"containers": {"app": container}, "networkInterfaces": [interface]} | more.spec
+    if more.runtime:
+        body["spec"]["runtime"] = {"containers": more.runtime}
     body["targets"] = {
         name: _target_spec(cities, {"minReplicas": wanted.replicas} | follows) for name, cities in targets
     }

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import views
+from anypop.cli import told, views
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.options import Timeout, Wait, Yes
 from anypop.cli.table import Cell, Column, Table
 
 _PATH = "/anypop/v1/dials"
-_LOOK_S = 0.3
 _STYLES = {"yes": "green", "plain": "dim", "partly": "yellow", "no": "yellow", "unknown": "bold yellow"}
 _FORMS = "write POP PERCENT (LHR 50), or WORKLOAD POP PERCENT (web LHR 20)"
 
@@ -93,10 +92,11 @@ def dial(
     if (less := 100 - body.get("percent", 100)) > 0:
         call.screen.agree(f"Send {less} % of the new connections of {name} elsewhere?", yes=yes)
     found = call.client.call("PUT", _PATH, what=f"dial {name}", body={"dial": body}).get("dial") or {}
-    began = time.monotonic()
-    while wait and found.get("in_force") in ("no", "partly", "unknown") and time.monotonic() - began < timeout:
-        time.sleep(_LOOK_S)
-        found = next((d for d in _all(call) if _key(d) == _key(found)), found)
+    if wait and not _is_settled(found):
+        for shown in told.states(call, f"{_PATH}/watch", what=f"dial {name}", until=time.monotonic() + timeout):
+            found = next((d for d in shown.get("results") or [] if _key(d) == _key(found)), found)
+            if _is_settled(found):
+                break
     call.screen.result(found, lambda: [table([found])])
     if wait and found.get("in_force") not in ("yes", "plain"):
         raise Failure(
@@ -104,6 +104,10 @@ def dial(
             advice="It comes into force by itself: 'anypop dial list' shows it.",
             code=Exit.TIMEOUT,
         )
+
+
+def _is_settled(found: views.Data) -> bool:
+    return found.get("in_force") not in ("no", "partly", "unknown")
 
 
 def _key(found: views.Data) -> tuple[object, ...]:

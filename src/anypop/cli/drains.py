@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import views
+from anypop.cli import told, views
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.options import Timeout, Wait, Yes
@@ -21,7 +21,7 @@ from anypop.cli.table import Cell, Column, Table
 from anypop.model.announce import Mode, Scope
 
 _PATH = "/anypop/v1/drains"
-_LOOK_S = 0.5
+_LATER_S = 0.5  # control has acted on a deadline by then
 _STYLES = {"drained": "cyan", "over": "dim"}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -152,20 +152,32 @@ def _is_drained(found: views.Data) -> bool:
 
 def _watched(call: Call, found: views.Data, done: Callable[[views.Data], bool], timeout: float) -> views.Data:
     """Watch until it is done, out of time, or held by a floor after its deadline."""
-    began, told = time.monotonic(), ""
-    while True:
-        now = f"{found.get('target')}: {found.get('stage')}, it {found.get('says')}" + (
-            f" ({found['message']})" if found.get("message") else ""
-        )
-        if now != told:
-            call.screen.note(now)
-        told = now
-        waited = time.monotonic() - began
-        held = found.get("held") and waited > float(found.get("deadline_s") or 0) + _LOOK_S
-        if done(found) or held or waited > timeout:
-            return found
-        time.sleep(_LOOK_S)
-        found = call.client.get(f"{_PATH}/{found.get('id')}", what="read the drain").get("drain") or {}
+    began, said = time.monotonic(), _Said(call)
+    held_from, over = began + float(found.get("deadline_s") or 0) + _LATER_S, began + timeout
+    said.of(found)
+    while not done(found) and (now := time.monotonic()) < over and not (found.get("held") and now >= held_from):
+        until = min(over, held_from) if now < held_from else over
+        path = f"{_PATH}/{found.get('id')}/watch"
+        for shown in told.states(call, path, what="watch the drain", until=until):
+            found = shown.get("drain") or {}
+            said.of(found)
+            if done(found) or (found.get("held") and time.monotonic() >= held_from):
+                break
+    return found
+
+
+class _Said:
+    """Each stage as a line, once."""
+
+    def __init__(self, call: Call) -> None:
+        self._call, self._last = call, ""
+
+    def of(self, found: views.Data) -> None:
+        message = f" ({found['message']})" if found.get("message") else ""
+        now = f"{found.get('target')}: {found.get('stage')}, it {found.get('says')}{message}"
+        if now != self._last:
+            self._call.screen.note(now)
+        self._last = now
 
 
 def _foretell(call: Call, target: str) -> list[views.Data]:
@@ -178,17 +190,17 @@ def _foretell(call: Call, target: str) -> list[views.Data]:
     if target.startswith("host:") or graph_options.sources(call) is None:
         return []
     seen: set[str] = set()
-    told: list[views.Data] = []
+    foretold: list[views.Data] = []
     for workload in call.client.every(call.stack_path("workload") + "/workloads", what="list workloads"):
         path = f"{call.workload_path(str(workload.get('slug')), 'anypop')}/announcements"
         rows = call.client.get(path, what="read its announcements").get("results") or []
         here = [r for r in rows if r.get("pop") == pop and upstream in ("", str(r.get("upstream")).upper())]
         prefixes = {str(r.get("prefix")) for r in here}
         if not prefixes <= seen and (moved := _moved(call, rows, here)) is not None:
-            told.append({"prefix": sorted(prefixes)[0], **moved})
+            foretold.append({"prefix": sorted(prefixes)[0], **moved})
             call.screen.preview(f"{sorted(prefixes)[0]}, as predicted without it: {moved.get('sentence')}")
         seen |= prefixes
-    return told
+    return foretold
 
 
 def _moved(call: Call, rows: list[views.Data], here: list[views.Data]) -> views.Data | None:

@@ -13,8 +13,12 @@ from anypop.cli.workloads import without_effect
 _MOST_NAMED = 8
 
 
-def lines(told: views.Data) -> Iterator[Shown]:
-    """The fields that change, instances, announcements, what finds no place, the price, what has no effect."""
+# what does not become better by itself in a moment, as an update's waiting for its turn does
+_NO_PLACE = ("no-room", "pop-full", "no-such-pop", "no-covering-prefix")
+
+
+def of_one(told: views.Data) -> Iterator[Shown]:
+    """The fields that change, instances, the price, what has no effect."""
     if told.get("changes"):
         yield changes.fields(told["changes"])
     for verb, names in (("creates", told.get("created")), ("deletes", told.get("deleted"))):
@@ -25,12 +29,26 @@ def lines(told: views.Data) -> Iterator[Shown]:
         yield f"makes {_counted(told['replaced'])} anew, wave by wave: {waves}"
     elif told.get("action") == "change":
         yield "touches no process that stays"
+    yield from _price(told.get("price") or {})
+    yield from without_effect(told)
+
+
+def beyond(told: views.Data) -> Iterator[Shown]:
+    """Announcements, and what finds no place or has to wait."""
     for verb, rows in (("announces", told.get("announced")), ("withdraws", told.get("withdrawn"))):
         yield from _announcements(verb, rows or [])
     for one in told.get("not_placed") or []:
-        yield [(f"no place: {one.get('subject')}: {one.get('detail') or one.get('reason')}", "yellow")]
-    yield from _price(told.get("price") or {})
-    yield from without_effect(told)
+        word = "no place" if one.get("reason") in _NO_PLACE else "note"
+        yield [(f"{word}: {_said(one)}", "yellow")]
+
+
+def homeless(told: views.Data) -> list[str]:
+    """What finds no place."""
+    return [_said(one) for one in told.get("not_placed") or [] if one.get("reason") in _NO_PLACE]
+
+
+def _said(one: views.Data) -> str:
+    return f"{one.get('subject')}: {one.get('detail') or one.get('reason')}"
 
 
 def _counted(names: Sequence[str]) -> str:

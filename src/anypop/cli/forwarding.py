@@ -19,7 +19,6 @@ import typer
 from anypop.cli import attaching
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
-from anypop.model.streams import LARGEST_FRAME, Frame
 
 if TYPE_CHECKING:
     from anypop.cli.websocket import WebSocket
@@ -141,21 +140,11 @@ class _Way:
         with here:
             try:
                 with self.call.client.socket(self.path, query, what=what) as there:
-                    giving = threading.Thread(target=_give, args=(here, there), daemon=True)
+                    giving = threading.Thread(target=attaching.give, args=(there, here.recv), daemon=True)
                     giving.start()
                     _take(there, here)
             except Failure as failure:
                 self.call.screen.note(*failure.lines())
-
-
-def _give(here: socket.socket, there: "WebSocket") -> None:
-    from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
-
-    with contextlib.suppress(ConnectionClosed):
-        with contextlib.suppress(OSError):
-            while piece := here.recv(LARGEST_FRAME):
-                there.send(bytes([Frame.INPUT]) + piece)
-        there.send(bytes([Frame.END]))
 
 
 def _take(there: "WebSocket", here: socket.socket) -> None:

@@ -165,6 +165,7 @@ def _described(kind: Kind, whole: dict[str, Any]) -> Iterator[Shown]:
         yield views.workload(row)
         yield from views.revision(status, under_way)
         yield from scaling.part(whole.get("scaling") or [])
+        yield from _part("DECLARED", views.pairs([[path, text] for path, text in _members(row.get("spec") or {})]))
         yield from _part("INSTANCES", views.instances(whole["instances"]))
         if whole["announcements"]:
             yield from _part("ANNOUNCEMENTS", announcements.table(whole["announcements"]))

@@ -13,9 +13,11 @@ import termios
 import threading
 import tty as terminals
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from anypop.model.streams import LARGEST_FRAME, Frame
+from anypop.cli import attaching
+from anypop.model.streams import Frame
 
 if TYPE_CHECKING:
     from anypop.cli.websocket import WebSocket
@@ -33,7 +35,7 @@ def attached(there: "WebSocket", *, stdin: bool, tty: bool) -> int | None:
         if tty:
             signal.signal(signal.SIGWINCH, lambda *_: _tell_size(there))
         if stdin:
-            threading.Thread(target=_give, args=(there,), daemon=True).start()
+            threading.Thread(target=attaching.give, args=(there, partial(os.read, 0)), daemon=True).start()
         return _take(there)
 
 
@@ -54,15 +56,6 @@ def _take(there: "WebSocket") -> int | None:
 def _write(file: int, content: bytes) -> None:
     while content:
         content = content[os.write(file, content) :]
-
-
-def _give(there: "WebSocket") -> None:
-    from websockets.exceptions import ConnectionClosed  # noqa: PLC0415 - see `Client.socket`
-
-    with contextlib.suppress(ConnectionClosed, OSError):
-        while typed := os.read(0, LARGEST_FRAME):
-            there.send(bytes([Frame.INPUT]) + typed)
-        there.send(bytes([Frame.END]))
 
 
 def _tell_size(there: "WebSocket") -> None:

@@ -31,6 +31,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
         "Workloads",
         (
             ("quote", ("workloads",), "register", "what a workload would cost"),
+            ("run", ("workloads",), "register", "'workload create', for short"),
             ("workload", ("workloads", "changes", "timeline"), "app", "create, change, scale, roll back, ..."),
             ("rollout", ("rollouts",), "app", "pause, resume and abort changes under way"),
             ("instances", ("workloads",), "register", "instances with their place and addresses"),

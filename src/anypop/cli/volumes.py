@@ -4,12 +4,13 @@ In: a volume by its id or as INSTANCE:CLAIM. Out: tables, or what was asked for.
 """
 
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from anypop.cli import views
+from anypop.cli import told, views
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure
 from anypop.cli.options import Timeout, Wait, Yes
@@ -18,7 +19,6 @@ from anypop.cli.table import Cell, Column, Table
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List volumes; take a snapshot, restore one, let a volume go."
 )
-_LOOK_S = 0.3
 _STYLES = {"BOUND": "green", "PENDING": "yellow", "UNBOUND": "dim"}
 
 Volume = Annotated[str, typer.Argument(metavar="VOLUME", help="Its id, or INSTANCE:CLAIM (db-eu1-lhr-0:data).")]
@@ -90,12 +90,16 @@ def _all(call: Call) -> list[views.Data]:
     return call.client.get(_path(call), what="list volumes").get("results") or []
 
 
-def _until(call: Call, found: views.Data, over: Any, *, wait: bool, timeout: float) -> views.Data:
-    began = time.monotonic()
-    while wait and not over(found) and time.monotonic() - began < timeout:
-        time.sleep(_LOOK_S)
-        key = (found["host"], found["id"])
-        found = next((v for v in _all(call) if (v["host"], v["id"]) == key), found)
+def _until(
+    call: Call, found: views.Data, over: Callable[[views.Data], bool], *, wait: bool, timeout: float
+) -> views.Data:
+    if not wait or over(found):
+        return found
+    key, what = (found["host"], found["id"]), f"watch volume {found['id']}"
+    for shown in told.states(call, f"{_path(call)}/watch", what=what, until=time.monotonic() + timeout):
+        found = next((v for v in shown.get("results") or [] if (v["host"], v["id"]) == key), found)
+        if over(found):
+            break
     return found
 
 

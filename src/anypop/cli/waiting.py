@@ -6,12 +6,11 @@ missing. It goes by the streams in which control tells of changes; nothing is as
 
 import re
 import time
-from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import announcements, rollouts, views, watch
+from anypop.cli import announcements, rollouts, told, views, watch
 from anypop.cli.call import Call, command
 from anypop.cli.failure import Exit, Failure, usage
 from anypop.cli.options import Timeout
@@ -57,8 +56,8 @@ def wait_for(
             rows = _until_healthy(call, name, int(text), timeout)
             _say(call, name, goal, [views.instances(views.by_name(rows))], {"instances": rows})
         case "announced", "":
-            told = _until_announced(call, name, timeout)
-            _say(call, name, goal, [announcements.table(told)], {"announcements": told})
+            found = _until_announced(call, name, timeout)
+            _say(call, name, goal, [announcements.table(found)], {"announcements": found})
         case "rolled-out", "":
             found = call.client.get(call.workload_path(name), what=f"wait for {name}")["workload"]
             revision = int((found.get("metadata") or {}).get("version") or 0)
@@ -105,7 +104,9 @@ def is_healthy(instance: views.Data) -> bool:
 def _until_announced(call: Call, name: str, timeout: float) -> list[views.Data]:
     """The rows, once all that shall be announced is, and something serves behind each."""
     rows: list[views.Data] = []
-    for rows in _told(call, name, time.monotonic() + timeout):
+    path = f"{call.workload_path(name, 'anypop')}/announcements/watch"
+    for shown in told.states(call, path, what=f"announcements of {name}", until=time.monotonic() + timeout):
+        rows = shown.get("results") or []
         wanted = [row for row in rows if (row.get("scope") or {}).get("mode") != "withhold"]
         if not rows:
             raise usage(
@@ -125,22 +126,3 @@ def _until_announced(call: Call, name: str, timeout: float) -> list[views.Data]:
         problems=missing,
         advice=f"'anypop announce list {name}' shows each of them, 'anypop pops' the sessions.",
     )
-
-
-def _told(call: Call, name: str, deadline: float) -> Iterator[list[views.Data]]:
-    """All announcements, at once and at each change, until `deadline`."""
-    path = f"{call.workload_path(name, 'anypop')}/announcements/watch"
-    yield from _results(call, path, f"announcements of {name}", deadline, lambda data: data.get("results") or [])
-
-
-def _results(
-    call: Call, path: str, what: str, deadline: float, rows: Callable[[Any], list[views.Data]]
-) -> Iterator[list[views.Data]]:
-    while (left := deadline - time.monotonic()) > 0:
-        began = time.monotonic()
-        for event, data in call.client.events(path, what=what, silence_s=left, longest_s=left):
-            if event == "gone":
-                raise Failure(f"{what}: the workload is gone", code=Exit.NOT_FOUND)
-            yield rows(data)
-        # a stream that ends at once must not become a storm of requests
-        time.sleep(max(0.0, min(began + watch.POLL_S, deadline) - time.monotonic()))

@@ -1,4 +1,4 @@
-"""`anypop quote`, `anypop workload ...`, `anypop instances`: declare a workload, see its price, wait for it, look at
+"""`anypop quote`, `run`, `workload ...`, `instances`: declare a workload, see its price, wait for it, look at
 it, take it away.
 
 In: options or a file. Out: requests of the Workload API and what became of them. The command line decides nothing:
@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from anypop.cli import announcements, bounds, declaration, scaling, views, watch
+from anypop.cli import announcements, bounds, container_options, declaration, scaling, views, watch
 from anypop.cli.call import Call, command
+from anypop.cli.container_options import ContainerOptions
 from anypop.cli.failure import usage
 from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
@@ -64,10 +65,12 @@ class Goal(StrEnum):
 _OPTIONS = {"most": "max"}
 
 
-def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
+def wanted(
+    file: Path | None, options: declaration.Wanted, container: ContainerOptions = container_options.NONE
+) -> dict[str, Any]:
     """The workload that the options or the file describe; `Failure` where both or neither do."""
     if file is None:
-        return declaration.of_options(options)
+        return declaration.of_options(options, container_options.read(container))
     mixed = [
         f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
         for name in (
@@ -84,7 +87,7 @@ def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
             "name",
         )
         if getattr(options, name)
-    ]
+    ] + container_options.given(container)
     if mixed:
         raise usage(
             f"--file and {', '.join(mixed)} exclude each other",
@@ -101,6 +104,8 @@ def wanted(file: Path | None, options: declaration.Wanted) -> dict[str, Any]:
     anypop workload create web --image registry.example/web:1 --port 80 --target eu1=AMS,LHR --replicas 2 --anycast
     anypop workload create web --image registry.example/web:1 --target eu1=AMS --min 2 --max 6 --cpu 50%
     anypop workload create web --image registry.example/web:1 --target na1=JFK,LAX --env MODE=live --secret TOKEN
+    anypop workload create db --image registry.example/db:9 --target eu1=AMS --volume data:/db:20Gi --user 999 --private
+    anypop workload create web --image registry.example/web:1 --target eu1=AMS --readiness http:80/ok --stop-timeout 60
     anypop workload create -f workload.yaml --yes -o json
     """,
 )
@@ -135,6 +140,7 @@ def create(
             "--command", metavar="TEXT", help="Command in place of the image's own, as in a shell. Repeatable."
         ),
     ] = None,
+    container: ContainerOptions = container_options.NONE,
     yes: Yes = False,
     wait: Wait = True,
     timeout: Timeout = 300,
@@ -156,7 +162,7 @@ def create(
         secrets=secret or (),
         command=run or (),
     )
-    document = wanted(file, options)
+    document = wanted(file, options, container)
     what = f"create workload {document.get('slug') or document.get('name') or ''}".strip()
     price = call.client.call("POST", "/anypop/v1/quote", what=what, body={"workload": document})
     call.screen.note(views.quote(price), *without_effect(price), "")
@@ -270,7 +276,12 @@ def wait_for(
 
 
 def register(root: typer.Typer) -> None:
-    """The two commands of this file that stand at the top level."""
+    """The commands of this file that stand at the top level."""
+    examples = """
+    anypop run web --image registry.example/web:1 --port 80 --target eu1=AMS,LHR --anycast
+    anypop run db --image registry.example/db:9 --target eu1=AMS --volume data:/db:20Gi --readiness tcp:5432
+    """
+    command(root, "run", examples=examples)(create)
 
     @command(
         root,

@@ -7,6 +7,8 @@ from pydantic import Field
 from anypop.api.models.common import Answer, Name, Request, left_out
 from anypop.api.models.prices import Quote, WithoutEffect
 from anypop.api.models.rollouts import Difference
+from anypop.api.models.workloads import Workload
+from anypop.model.limits import MOST_ENTRIES
 from anypop.model.reasons import Reason
 from anypop.plan.schema import WorkloadBody
 
@@ -43,17 +45,67 @@ class PriceChange(Answer):
     difference: float
 
 
-class WorkloadPlan(Answer):
-    """What would happen; nothing did. Instances by name."""
+class WorkloadChange(Answer):
+    """What would become of one workload; nothing did. Instances by name."""
 
     action: Literal["create", "change", "delete", "nothing"]
     created: list[str]
     replaced: Annotated[list[str], Field(description="made anew, one wave of PoPs after the other")]
     deleted: list[str]
-    announced: list[PlannedAnnouncement]
-    withdrawn: list[PlannedAnnouncement]
-    not_placed: Annotated[list[NotPlaced], Field(description="what there is no room for, or no address")]
     changes: list[Difference] = left_out()
     waves: list[list[str]] = left_out()
     price: PriceChange
     without_effect: list[WithoutEffect] = left_out()
+
+
+class Beyond(Answer):
+    """What would become of announcements, and what would find no place."""
+
+    announced: list[PlannedAnnouncement]
+    withdrawn: list[PlannedAnnouncement]
+    not_placed: Annotated[list[NotPlaced], Field(description="what there is no room for, or no address")]
+
+
+class WorkloadPlan(WorkloadChange, Beyond):
+    """What would happen to one workload, and because of it; nothing did."""
+
+
+class SetRequest(Request):
+    """Workloads to create, or to bring those that are there to them, all in one step."""
+
+    workloads: Annotated[list[WorkloadBody], Field(min_length=1, max_length=MOST_ENTRIES)]
+
+
+class PlannedWorkload(WorkloadChange):
+    slug: str
+
+
+class SetPrice(Answer):
+    """A month of all workloads of the set together. `most_after`: while all run that may, where their number follows
+    their load.
+    """
+
+    currency: str
+    before: float
+    after: float
+    difference: float
+    most_after: float = left_out()
+
+
+class SetPlan(Beyond):
+    """What would happen if all workloads of a set were declared in one step; nothing did."""
+
+    workloads: Annotated[list[PlannedWorkload], Field(description="in the order of the request")]
+    price: SetPrice
+
+
+class AppliedWorkload(Answer):
+    action: Literal["create", "change", "nothing"]
+    workload: Workload
+    warnings: Annotated[list[str], Field(description="what was accepted and has no effect")] = left_out()
+
+
+class AppliedSet(Answer):
+    """What was declared, all in one step, in the order of the request."""
+
+    results: list[AppliedWorkload]
