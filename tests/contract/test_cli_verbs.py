@@ -241,3 +241,14 @@ def test_delete_takes_files_and_says_what_is_not_there(call: Call, there: Path) 
     assert "never is not there" in ran.err
     assert call("delete", "instance", "web-eu-ams-0", "--yes").code == 2
     assert call("delete", "workload", "api").code == 5
+
+
+def test_what_has_no_place_together_is_told_before_anything_starts(call: Call, there: Path) -> None:
+    """One more that fits and one that does not: neither is there afterwards, whoever says yes."""
+    (there / "more.yaml").write_text(yaml.safe_dump_all([workload("fits"), workload("crowd", replicas=400)]))
+    shown = call("diff", "-f", str(there))
+    assert shown.code == 1 and "no place: crowd-eu-" in shown.out
+    assert "together: instances: 802 created; price: " in shown.out, shown.out
+    refused = call("apply", "-f", str(there), "--yes")
+    assert refused.code == 1 and "not all of it finds a place" in refused.err and "crowd-eu-" in refused.err
+    assert names(call("get", "wl", "-o", "name")) == ["workload/api", "workload/web"]

@@ -107,7 +107,7 @@ def test_without_a_stream_the_list_of_instances_is_asked_again(call: Caller, con
 def test_an_instance_that_cannot_start_is_named_with_its_reason(call: Caller, control: FakeControl) -> None:
     """Exit code 6 after the timeout; the workload stays, the message says who is missing and why."""
     control.stuck["web-eu1-lhr-1"] = ("pull-failed", "registry.test: no such image")
-    ran = call(*CREATE, "--timeout", "0.3")
+    ran = call(*CREATE, "--timeout", "2")
     assert ran.code == 6
     assert "7 of 8 instances run" in ran.err
     assert "web-eu1-lhr-1: STARTING, its image cannot be pulled: registry.test: no such image" in ran.err

@@ -79,7 +79,10 @@ def test_a_snapshot_is_followed_until_it_is_complete(calling: Any) -> None:
     )
     assert ran.code == 0 and len(asked) == 1
     ran, asked = calling(by_path({"volume": VOLUME}, *states), "volume", "snapshot", "db-eu-lhr-0:data", "a")
-    assert ran.code == 0 and [one.partition("/volumes")[2] for one in asked] == ["/db-eu-lhr-0:data/snapshots", "/watch"]
+    assert ran.code == 0 and [one.partition("/volumes")[2] for one in asked] == [
+        "/db-eu-lhr-0:data/snapshots",
+        "/watch",
+    ]
 
 
 @pytest.mark.parametrize("silent", [(), ({"results": []},)])

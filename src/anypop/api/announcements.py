@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 from fastapi.responses import StreamingResponse
 
-from anypop.api import told
 from anypop.api.bodies import JsonObject
 from anypop.api.context import AnnouncedStack, CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.announcements import Announcements, RulesRequest
 from anypop.api.scopes import scope_from
+from anypop.api.told import LongestS, stream
 from anypop.control import declare
 from anypop.control.accounts import Account
 from anypop.control.blame import because, dark, failing, is_carried, is_silent
@@ -63,7 +63,7 @@ async def watch_announcements(
     stack: AnnouncedStack,
     account: CallerAccount,
     platform: PlatformDep,
-    longest_s: told.LongestS = 0,
+    longest_s: LongestS = 0,
 ) -> StreamingResponse:
     """Watch the announcements of a workload.
 
@@ -77,7 +77,7 @@ async def watch_announcements(
         declared = state.workloads.get(found.id)
         return _listed(platform, account, state, declared) if declared is not None else None
 
-    return told.stream(platform.core, "announcements", look, longest_s=longest_s)
+    return stream(platform.core, "announcements", look, longest_s=longest_s)
 
 
 @router.put("")

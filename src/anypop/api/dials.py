@@ -36,9 +36,7 @@ async def list_dials(account: CallerAccount, platform: PlatformDep) -> dict[str,
 
 @router.get("/watch")
 @answers(Dials, media_type="text/event-stream")
-async def watch_dials(
-    account: CallerAccount, platform: PlatformDep, longest_s: told.LongestS = 0
-) -> StreamingResponse:
+async def watch_dials(account: CallerAccount, platform: PlatformDep, longest_s: told.LongestS = 0) -> StreamingResponse:
     """Watch the dials that stand.
 
     Server-sent events: `dials` with all of them at once and after each change; a comment is a sign of life.

@@ -62,8 +62,7 @@ async def plan_workloads(
     accept(after)
     return {
         "workloads": [
-            {"slug": one.made.workload.slug}
-            | plans.of_one(platform, before, after, current=one.current, made=one.made)
+            {"slug": one.made.workload.slug} | plans.of_one(platform, before, after, current=one.current, made=one.made)
             for one in found
         ],
         **plans.beyond(before, after),

@@ -36,16 +36,12 @@ async def list_volumes(stack: CallerStack, platform: PlatformDep) -> dict[str, A
 
 @router.get("/watch")
 @answers(Volumes, media_type="text/event-stream")
-async def watch_volumes(
-    stack: CallerStack, platform: PlatformDep, longest_s: told.LongestS = 0
-) -> StreamingResponse:
+async def watch_volumes(stack: CallerStack, platform: PlatformDep, longest_s: told.LongestS = 0) -> StreamingResponse:
     """Watch the volumes of a stack.
 
     Server-sent events: `volumes` with all of them at once and after each change; a comment is a sign of life.
     """
-    return told.stream(
-        platform.core, "volumes", lambda: _listed(platform.core.state, stack.id), longest_s=longest_s
-    )
+    return told.stream(platform.core, "volumes", lambda: _listed(platform.core.state, stack.id), longest_s=longest_s)
 
 
 def _listed(state: State, stack: StackId) -> dict[str, Any]:

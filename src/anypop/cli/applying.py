@@ -128,9 +128,7 @@ def diff(
     }
     if kept:
         data["kept"] = [{one.member: one.slug, "action": action} for one, _, action in kept]
-    call.screen.result(
-        data, lambda: [*_kept_differences(kept), *together.differences(found), *losses(call, leaving)]
-    )
+    call.screen.result(data, lambda: [*_kept_differences(kept), *together.differences(found), *losses(call, leaving)])
     if leaving or found.ahead or any(a != "nothing" for _, _, a in kept):
         raise typer.Exit(Exit.FAILED)
 

@@ -1,8 +1,8 @@
 """The frame of every command: its common options, its screen, its way to control.
 
 `command(app, "list")` registers a function whose first parameter is a `Call`; on the command line that parameter
-becomes the options `-o`, `--state` and `--stack`; one that is a dataclass of options becomes these. A command never parses these, never opens a connection by itself, and
-prints through `call.screen` only.
+becomes the options `-o`, `--state` and `--stack`, and one that is a dataclass of options becomes these. A command never
+parses them, never opens a connection by itself, and prints through `call.screen` only.
 """
 
 import inspect

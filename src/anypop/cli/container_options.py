@@ -57,7 +57,9 @@ class ContainerOptions:
     ] = None
     readiness: Annotated[
         str,
-        _one("--readiness", "PROBE", "Serves while it is well: http:80/path, https:443/, tcp:80, udp:53, exec:COMMAND."),
+        _one(
+            "--readiness", "PROBE", "Serves while it is well: http:80/path, https:443/, tcp:80, udp:53, exec:COMMAND."
+        ),
     ] = ""
     liveness: Annotated[str, _one("--liveness", "PROBE", "Is started anew when it is not well.")] = ""
     startup: Annotated[str, _one("--startup", "PROBE", "Comes before the other two, until it is well once.")] = ""
@@ -75,9 +77,9 @@ class ContainerOptions:
     ] = None
     post_start: Annotated[str, _one("--post-start", "COMMAND", "Runs in it when it has begun.")] = ""
     pre_stop: Annotated[str, _one("--pre-stop", "COMMAND", "Runs in it before it is ended.")] = ""
-    stop_timeout: Annotated[
-        int | None, _one("--stop-timeout", "SECONDS", "So long it may take to end by itself.")
-    ] = None
+    stop_timeout: Annotated[int | None, _one("--stop-timeout", "SECONDS", "So long it may take to end by itself.")] = (
+        None
+    )
     pull: Annotated[str, _one("--pull", "always|missing", "When its image is fetched.")] = ""
     registry_user: Annotated[
         str, _one("--registry-user", "USER@SERVER", f"Who fetches the image; the password is ${PASSWORD}.")
