@@ -412,7 +412,7 @@ def test_bytes_through_tunnels_are_counted_once_over_restarts_of_control_and_hos
     found = world.get("/anypop/v1/backbone")
     assert found["months"][0]["sent_bytes"] == 10**12 + 150
     assert found["months"][0]["price"] == pytest.approx(20.0)
-    assert found["months"][0]["tunnels"][0] == {"from": "JFK", "host": "AMS", "sent_bytes": 10**12}
+    assert found["months"][0]["tunnels"][0] == {"from": "JFK", "host": "AMS", "sent_bytes": 10**12, "price": 20.0}
     assert found["carried"] == [FIRST, "2001:db8:a::/48"]
     tunnel = next(t for t in found["tunnels"] if (t["from"], t["host"]) == ("LHR", "AMS"))
     assert (tunnel["up"], tunnel["distance_km"], tunnel["sent_bytes"]) == (True, 370, 250)

@@ -52,5 +52,8 @@ def _month(platform: Platform, month: Month) -> dict[str, Any]:
         "sent_bytes": month.sent,
         "price": backbone_price(month.sent, platform.prices),
         "currency": platform.prices.currency,
-        "tunnels": [{"from": host, "host": peer, "sent_bytes": sent} for host, peer, sent in month.tunnels],
+        "tunnels": [
+            {"from": host, "host": peer, "sent_bytes": sent, "price": backbone_price(sent, platform.prices)}
+            for host, peer, sent in month.tunnels
+        ],
     }

@@ -31,8 +31,23 @@ def lines(found: views.Data) -> list[Shown]:
     if dialled := found.get("dials"):
         shown += ["", dials.table(dialled)]
     if months := found.get("months"):
-        shown += ["", months_table(months)]
+        shown += ["", months_table(months), "", *sent_through(months[0])]
     return shown
+
+
+def sent_through(month: views.Data) -> list[Shown]:
+    """What each tunnel cost in a month. Whose packets they were nothing counts."""
+    columns = [
+        Column(head=f"SENT IN {views.text(month.get('month'))}"),
+        Column(head="TO"),
+        Column(head="GB", right=True),
+        Column(head="PRICE", right=True),
+    ]
+    rows: list[list[Cell]] = [
+        [views.text(t.get("from")), views.text(t.get("host")), _gb(t.get("sent_bytes")), _price(t, month)]
+        for t in month.get("tunnels") or []
+    ]
+    return [Table(columns=columns, rows=rows)] if rows else []
 
 
 def tunnels_table(found: list[views.Data]) -> Table:
@@ -66,11 +81,15 @@ def months_table(found: list[views.Data]) -> Table:
         [
             views.text(m.get("month")),
             _gb(m.get("sent_bytes")),
-            f"{float(m.get('price') or 0):.2f} {views.text(m.get('currency'))}",
+            _price(m, m),
         ]
         for m in found
     ]
     return Table(columns=columns, rows=rows)
+
+
+def _price(row: views.Data, month: views.Data) -> str:
+    return f"{float(row.get('price') or 0):.2f} {views.text(month.get('currency'))}"
 
 
 def _gb(count: object) -> str:

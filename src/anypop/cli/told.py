@@ -13,6 +13,7 @@ from anypop.cli.call import Call
 from anypop.cli.failure import Exit, Failure
 
 AGAIN_S = 0.25  # a stream that ends at once must not become a storm of requests
+LONGEST_S = 86_400  # then the same is asked anew
 SILENCE_S = 30.0  # three signs of life that did not come: the connection is dead
 
 
@@ -21,7 +22,7 @@ def states(call: Call, path: str, *, what: str, until: float) -> Iterator[Any]:
     while (left := until - time.monotonic()) > 0:
         began = time.monotonic()
         for event, shown in call.client.events(
-            f"{path}?longest_s={ceil(left)}", what=what, silence_s=min(left, SILENCE_S), longest_s=left
+            f"{path}?longest_s={min(ceil(left), LONGEST_S)}", what=what, silence_s=min(left, SILENCE_S), longest_s=left
         ):
             if event == "gone":
                 raise Failure(f"{what}: it is gone", code=Exit.NOT_FOUND)

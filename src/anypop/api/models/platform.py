@@ -135,6 +135,7 @@ class SentThrough(Answer):
     from_host: Annotated[str, Field(alias="from")]
     host: str
     sent_bytes: int
+    price: Annotated[float, Field(description="by the price book's backbone_gb")]
 
 
 class BackboneMonth(Answer):
