@@ -294,7 +294,8 @@ def somebody_forges(platform: "Platform", dice: Random) -> None:
     if not control.up or not agent.alive:
         return
     uids = tuple(c.uid for c in platform.hosts[HostName(other)].containers.values())
-    stones = tuple(control.state.tombstones)
+    # what a host says of its own is believed: of that it lies to itself
+    stones = [uid for uid, stone in control.state.tombstones.items() if stone.incarnation.host != liar]
     mine = {c.uid for c in platform.hosts[HostName(liar)].containers.values()}
     report = replace(agent.make_report(), gone=tuple(u for u in (*uids, *stones) if u not in mine))
     if dice.random() < 0.3:

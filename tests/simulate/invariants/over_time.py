@@ -138,11 +138,24 @@ def ends_as_declared(platform: "Platform") -> None:
     for host in platform.hosts.values():
         for (uid, _), seen in host.containers.items():
             known = uid in wanted_uids or uid in state.tombstones or uid in platform.orphans_of(host)
+            known = known or _stays_though_forgotten(platform, host, uid)
             if seen.state is ContainerState.RUNNING and not known:
                 raise broken(12, ends_as_declared, f"{host.name} runs {seen.instance} {uid}, which nobody knows of")
     names = [p.incarnation.slot for p in state.incarnations.values()]
     if len(names) != len(set(names)) and not any(platform.may_stay_open(r) for r in state.active_rollouts()):
         raise broken(12, ends_as_declared, "two incarnations of one slot are left")
+
+
+def _stays_though_forgotten(platform: "Platform", host: "Host", uid: str) -> bool:
+    """Whether a host was told by name to take down what control does not know, and does not, since what is declared in
+    its place never answers.
+    """
+    state = platform.control.state
+    if uid not in {r.uid for r in state.strangers.get(host.name, ())}:
+        return False
+    leaving = (x.instance for x in (host.page.leaving if host.page is not None else ()) if x.removal.uid == uid)
+    instead = [state.workloads.get(i.workload_id) for i in leaving if i is not None]
+    return any(d and not platform.serves_in_the_end(d.workload.containers[0].image) for d in instead)
 
 
 def every_deadline_has_ended(platform: "Platform") -> None:
