@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anypop.host import birdc
+from anypop.host import birdc, netns, process
 from anypop.lab import build, vantage
 from anypop.lab.build import Lab
 from anypop.lab.leftovers import left_behind
@@ -187,6 +187,28 @@ def test_every_pops_own_prefix_is_reached_from_everywhere(lab: Lab, pops: Pops) 
         (host.name, pop.city, body) for (host, pop, _), body in zip(asked, answers, strict=True) if body != pop.city
     ]
     assert wrong == []
+
+
+def test_a_vantage_that_cannot_ask_is_told_apart_from_one_that_gets_no_answer(lab: Lab, pops: Pops) -> None:
+    """Its own link loses everything, in both families; beside addresses that nobody announces, which it does ask."""
+    host = lab.vantage("amsterdam")
+    (link,) = [one for one in lab.plan.links if one.a.netns == host.netns]
+
+    def asked(*addresses: str) -> list[bool]:
+        answers = in_parallel(lambda address: vantage.probe(host, address, requests=1, timeout_s=0.5)[0], addresses)
+        assert not any(answer.ok for answer in answers)
+        assert all(answer.error.startswith("could not ask: ") is not answer.asked for answer in answers)
+        return [answer.asked for answer in answers]
+
+    assert asked("192.0.2.1", "2001:db8:dead::1") == [True, True]
+    nft = netns.command(link.b.netns, "nft")
+    drops = f"chain in {{ type filter hook prerouting priority -500; iifname {link.b.interface} drop; }}"
+    process.run((*nft, "-f", "-"), stdin=f"table inet loses_all {{\n{drops}\n}}\n")
+    try:
+        assert asked(anycast(lab), anycast(lab, 6)) == [False, False]
+    finally:
+        process.run((*nft, "delete", "table", "inet", "loses_all"))
+    wait_until(lambda: landings(lab) == SAID, timeout_s=20, reason="all is as before")
 
 
 def test_clients_of_a_pop_that_is_cut_off_land_in_the_next_one_and_return(lab: Lab, pops: Pops) -> None:

@@ -389,6 +389,40 @@ def test_the_leave_ends_with_the_wave() -> None:
     assert step(rollout(may_stop_first=frozenset({"x"})), one(AMS, NEW)).may_stop_first == frozenset()
 
 
+# out of a revision that is ill
+
+
+def test_the_way_back_waits_for_nothing_of_what_has_fallen_ill_everywhere() -> None:
+    """What runs everywhere and was good answers no more: what it goes back to has to become healthy, nothing else."""
+    ill = [one(c, healthy=False, containers=(container(restarts=3),)) for c in EVERYWHERE]
+    at = step(rollout(waves=(EVERYWHERE,), previous=0), *ill)
+    assert (at.phase, at.reason) == (RolloutPhase.RUNNING, Reason.ROLLING_OUT)
+    assert all(changes_at(at, c) for c in EVERYWHERE)
+    new = [one(c, NEW, life=1) for c in EVERYWHERE]
+    at = step(at, *ill, *new, now=102)
+    assert at.ready == {s.incarnation.uid for s in new}
+    at = step(step(at, *new, now=103), *new, now=105)
+    assert (at.phase, at.reason) == (RolloutPhase.DONE, Reason.ROLLED_OUT)
+
+
+def test_one_that_has_fallen_ill_makes_room_for_what_comes_back_though_nobody_else_serves() -> None:
+    """There is nothing to lose: not even with a drain on, or a silent host elsewhere."""
+    ill = [one(c, healthy=False) for c in EVERYWHERE]
+    at = step(rollout(waves=(EVERYWHERE,), previous=0), *ill)
+    assert at.may_stop_first == {ill[0].incarnation.uid}
+    silent = [ill[0], one(LHR, healthy=False, trusted=False), one(JFK, healthy=False)]
+    assert step(rollout(waves=(EVERYWHERE,), previous=0), *silent).may_stop_first == {ill[0].incarnation.uid}
+
+
+def test_a_bad_change_is_taken_back_to_what_was_ill_before_it() -> None:
+    """That it was ill is no reason to stay with what is worse; and its illness is none of the change's doing."""
+    ill = [one(c, healthy=False) for c in EVERYWHERE]
+    at = step(rollout(), *ill, one(AMS, NEW, life=1, healthy=False), now=101)
+    assert at.phase is RolloutPhase.RUNNING
+    at = step(at, *ill, one(AMS, NEW, life=1, healthy=False, containers=(container(restarts=1),)), now=102)
+    assert (at.phase, at.reason) == (RolloutPhase.REVERTED, Reason.RESTARTS)
+
+
 # vantages
 
 
@@ -459,6 +493,32 @@ def test_a_wave_waits_for_the_vantages_to_look_and_is_taken_back_when_they_fare_
     assert step(replace(worse, previous=0), one(AMS, NEW), now=110).wave == 1
     good = replace(at, seen=(look("london"),), seen_at=103)
     assert step(good, one(AMS, NEW), now=110).wave == 1
+
+
+def test_one_that_could_not_ask_is_no_evidence_against_a_change() -> None:
+    """However often it tries: the wave waits for it as for one that does not tell, and goes on at its deadline."""
+    at = step(rollout(baseline=(few("london", 3, 3), few("oslo", 3, 3))), one(AMS, NEW), now=100)
+    for n in range(5):
+        at = looked(at, (few("london", 0, 0, None), few("oslo", 3, 3)), 103 + n)
+        assert worse(at.baseline, at.seen) == []
+        waits = step(at, one(AMS, NEW), now=110 + n)
+        assert (waits.wave, waits.phase) == (0, RolloutPhase.RUNNING)
+        assert wants_look(at) is False, "it may come back, and then it counts"
+    assert step(looked(at, (few("london", 3, 3), few("oslo", 3, 3)), 120), one(AMS, NEW), now=121).wave == 1
+    lost = step(looked(at, (few("london", 0, 3), few("oslo", 3, 3)), 120), one(AMS, NEW), now=121)
+    assert lost.reason is Reason.VANTAGES_WORSE
+    assert step(at, one(AMS, NEW), now=160).wave == 1
+
+
+def test_one_that_could_not_ask_before_a_change_says_nothing_later() -> None:
+    assert worse((few("london", 0, 0, None),), (few("london", 0, 3, None),)) == []
+
+
+def test_who_could_not_ask_leaves_a_doubt_as_it_was() -> None:
+    at = step(rollout(baseline=(few("london", 3, 3),)), one(AMS, NEW), now=100)
+    at = looked(looked(at, (few("london", 2, 3),), 103), (few("london", 0, 0, None),), 104)
+    assert at.seen == (few("london", 2, 3),)
+    assert looked(at, (few("london", 3, 3),), 105).seen == (few("london", 5, 6),)
 
 
 def test_vantages_that_never_look_hold_it_up_no_longer_than_the_deadline() -> None:

@@ -65,6 +65,17 @@ def test_scopes_wait_for_vantages_to_land_as_predicted_for_the_bake_time() -> No
     assert at.wave == 1 and at.results[0].seen == there.seen
 
 
+def test_one_that_could_not_ask_proves_no_prediction_and_is_not_said_to_land_nowhere() -> None:
+    """Even where nowhere is what is predicted. Of whom nothing is to be proven, nothing is waited for."""
+    blind = Landing(vantage="london", pop=None, answered=0, asked=0)
+    at = scopes(baseline=(look("london"), look("oslo")), seen=(blind, look("oslo", pop=LAX)), seen_at=101)
+    assert advance_scopes(at, [], 102).message == "london could not ask"
+    nowhere = replace(at, scopes=(replace(WAVES[0], expected=(("london", ()),)), *WAVES[1:]))
+    assert advance_scopes(nowhere, [], 102).message == "london could not ask"
+    free = replace(at, scopes=(replace(WAVES[0], expected=()), *WAVES[1:]), baseline=(blind, look("oslo")))
+    assert advance_scopes(free, [], 102).message == ""
+
+
 def test_scopes_that_do_not_come_out_as_predicted_are_taken_back_at_the_deadline() -> None:
     """Sixty seconds after its wave began, with all that differs."""
     at = scopes(wave=1, wave_at=200)

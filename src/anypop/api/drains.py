@@ -207,6 +207,7 @@ def data_of(platform: Platform, account: Account, drain: Drain) -> dict[str, Any
 def _landed(found: Any) -> list[dict[str, Any]]:
     return [
         {"prefix": str(landings.prefix), "vantage": look.vantage, "pop": look.pop}
+        | ({} if look.asked else {"asked": False})
         for landings in found
         for look in landings.looks
     ]

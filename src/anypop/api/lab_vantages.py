@@ -66,7 +66,8 @@ class LabVantages:
         seconds = time.monotonic() - began
         return Probed(
             answers=tuple(
-                Answer(body=a.body if a.ok else "", error=a.error or _status(a), seconds=a.seconds) for a in found
+                Answer(body=a.body if a.ok else "", error=a.error or _status(a), seconds=a.seconds, asked=a.asked)
+                for a in found
             ),
             seconds=seconds,
         )

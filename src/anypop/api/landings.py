@@ -15,7 +15,7 @@ from functools import partial
 from anypop.api.context import Platform
 from anypop.api.probes import entered_in, is_carried
 from anypop.api.threads import in_own_thread
-from anypop.api.vantages import Probed, Vantage
+from anypop.api.vantages import Vantage
 from anypop.control import drains, rollouts
 from anypop.control.core import ANY_CHANGE
 from anypop.control.state import State
@@ -116,8 +116,9 @@ async def _landing(
     assert platform.vantages is not None
     try:
         found = await in_own_thread(partial(platform.vantages.probe, vantage.name, address, port, REQUESTS))
-    except WorldError:
-        found = Probed()
+    except WorldError as error:
+        log.warning("vantage %s could not ask: %s", vantage.name, error)
+        return Landing(vantage=vantage.name, pop=None, answered=0, asked=0)
     pops: dict[str, CityCode] = {
         str(p.incarnation.name): p.incarnation.pop for p in state.incarnations_of(workload_id).values()
     }
@@ -126,4 +127,5 @@ async def _landing(
     # half here and half there is a change under way: not every answer counts then
     best, count = reached.most_common(1)[0] if reached else (None, 0)
     mixed = len(reached) > 1 and not is_carried(state, workload_id)
-    return Landing(vantage=vantage.name, pop=best, answered=count if mixed else len(bodies), asked=REQUESTS)
+    asked = REQUESTS - sum(not a.asked for a in found.answers)
+    return Landing(vantage=vantage.name, pop=best, answered=count if mixed else len(bodies), asked=asked)

@@ -179,11 +179,13 @@ def _row(
         "nearest": nearest_pop(vantage.city, goal.pops),
     }
     if isinstance(found, WorldError):
-        return row | {"answered": 0, "seconds": 0.0, "pop": None, "hits": {}, "errors": [str(found)], "answers": []}
+        row |= {"asked": 0, "answered": 0, "seconds": 0.0, "pop": None, "hits": {}}
+        return row | {"errors": [str(found)], "answers": []}
     bodies = [a.body.strip() for a in found.answers if not a.error]
     hits = Counter(body for body in bodies if body in pops)
     reached = Counter(pops[body] for body in bodies if body in pops)
     return row | {
+        "asked": requests - sum(not a.asked for a in found.answers),
         "answered": len(bodies),
         "seconds": round(found.seconds, 6),
         "pop": reached.most_common(1)[0][0] if reached else None,
@@ -195,6 +197,7 @@ def _row(
                 "seconds": round(a.seconds, 6),
                 "error": a.error or None,
             }
+            | ({} if a.asked else {"asked": False})
             for a in found.answers
         ],
     }

@@ -235,6 +235,7 @@ def data_of(state: State, rollout: Rollout) -> dict[str, Any]:
         "endedAt": shapes.moment(rollout.ended_at) if rollout.ended_at is not None else None,
         "seconds": round(rollout.ended_at - rollout.created_at, 3) if rollout.ended_at is not None else None,
         "vantages": _landed(rollout.seen or rollout.baseline),
+        "unasked": [look.vantage for look in rollout.seen or rollout.baseline if not look.asked],
     }
     match rollout.kind:
         case RolloutKind.UPDATE:
@@ -249,7 +250,7 @@ def data_of(state: State, rollout: Rollout) -> dict[str, Any]:
 
 
 def _landed(looks: Iterable[Landing]) -> dict[str, str | None]:
-    return {look.vantage: look.pop for look in looks}
+    return {look.vantage: look.pop for look in looks if look.asked}
 
 
 def strategy_data(strategy: Strategy) -> dict[str, Any]:

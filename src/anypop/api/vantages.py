@@ -24,11 +24,14 @@ class Vantage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One request: `body` is what came back (an instance answers with its name), or `error` says why nothing did."""
+    """One request: `body` is what came back (an instance answers with its name), or `error` says why nothing did.
+    `asked` False: the vantage itself could not send it, so it says nothing about who is asked.
+    """
 
     body: str = ""
     error: str = ""
     seconds: float = 0.0
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,6 +254,10 @@ def _rate(found: views.Data) -> str:
     return f"{traffic.get('packets', 0):.0f} of {traffic.get('first_packets', 0):.0f}" if traffic else "-"
 
 
+def _landed(landing: views.Data) -> str:
+    return "could not ask" if landing.get("asked") is False else landing.get("pop") or "no PoP"
+
+
 def lines(found: views.Data) -> list[Shown]:
     """One drain: its stages, what is held and why, where vantages landed."""
     stages = [
@@ -267,7 +271,7 @@ def lines(found: views.Data) -> list[Shown]:
     ]
     before = {(b.get("prefix"), b.get("vantage")): b.get("pop") for b in found.get("before") or []}
     moved = [
-        f"{a.get('vantage')}: {before.get((a.get('prefix'), a.get('vantage'))) or '-'} -> {a.get('pop') or 'no PoP'}"
+        f"{a.get('vantage')}: {before.get((a.get('prefix'), a.get('vantage'))) or '-'} -> {_landed(a)}"
         for a in found.get("after") or []
     ]
     stuck = [f"still reached by {who}, although withdrawn" for who in found.get("stuck") or []]

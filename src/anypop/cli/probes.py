@@ -59,12 +59,19 @@ def probe_lines(found: Sequence[views.Data]) -> list[Shown]:
                 nearest,
                 hits_text(row.get("hits") or {}),
                 carried_text(row),
-                (f"{answered}/{requests}", "" if answered == requests else "bold red"),
+                (answered_text(row), "" if answered == requests else "bold red"),
                 f"{float(row.get('seconds') or 0):.3f}",
             ]
         )
         errors += [f"{row.get('vantage')}: {error}" for error in _distinct(row.get("errors") or [])]
     return [Table(columns=columns, rows=rows, empty="no vantages"), *errors]
+
+
+def answered_text(row: views.Data) -> str:
+    """`3/15`, and how many the vantage itself could not send: those say nothing about who is asked."""
+    answered, requests = int(row.get("answered") or 0), int(row.get("requests") or 0)
+    asked = int(row.get("asked", requests))
+    return f"{answered}/{asked}" if asked == requests else f"{answered}/{asked}, {requests - asked} not asked"
 
 
 def hits_text(hits: dict[str, int]) -> str:

@@ -244,6 +244,8 @@ def details(rollout: views.Data) -> Table:
         )
     if rollout.get("vantages"):
         rows.append(["vantages", ", ".join(f"{v} {pop or '-'}" for v, pop in rollout["vantages"].items())])
+    if rollout.get("unasked"):
+        rows.append(["could not ask", ", ".join(rollout["unasked"])])
     return views.pairs(rows)
 
 

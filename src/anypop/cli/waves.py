@@ -154,7 +154,7 @@ def _is_awaited(rollout: views.Data) -> bool:
     does.
     """
     return (
-        bool(rollout.get("vantages"))
+        bool(rollout.get("vantages") or rollout.get("unasked"))
         and rollout.get("restored") is None
         and rollout.get("reason") != "workload-deleted"
     )

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import TypeVar
@@ -28,12 +28,15 @@ from anypop.model.errors import WorldError
 T = TypeVar("T")
 
 _LONGEST_BODY = 64 * 1024
+# of a vantage's own router, one link away, whose kernel answers at once: enough for a busy machine
+_ROUTER_TRIES, _ROUTER_S = 3, 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One request. `at`: when it began, seconds since the epoch; `seconds`: until the whole answer or the failure;
-    `ok`: 200 to 399.
+    `ok`: 200 to 399. `asked` False: the vantage could not send it, whoever is asked: it has no socket, or its own
+    router does not answer it.
     """
 
     ok: bool
@@ -42,13 +45,14 @@ class Answer:
     status: int = 0
     body: str = ""
     error: str = ""
+    asked: bool = True
 
 
 def probe(
     vantage: VantageHost, address: Address | str, *, port: int = 80, requests: int = 15, timeout_s: float = 5
 ) -> tuple[Answer, ...]:
     """So many GET / one after the other, each over a connection of its own, as `curl` in a loop."""
-    return _from(vantage, lambda: tuple(_request(str(address), port, timeout_s) for _ in range(requests)))
+    return _from(vantage, lambda: tuple(_asked(vantage, str(address), port, timeout_s) for _ in range(requests)))
 
 
 def ping(vantage: VantageHost, address: Address | str, *, timeout_s: float = 3) -> float | None:
@@ -156,6 +160,21 @@ def _request(address: str, port: int, timeout_s: float) -> Answer:
         return Answer(ok=False, at=at, seconds=time.monotonic() - start, error=str(error) or type(error).__name__)
     finally:
         link.close()
+
+
+def _asked(vantage: VantageHost, address: str, port: int, timeout_s: float) -> Answer:
+    """One request; where nothing came back, with whether the vantage could ask at all: then its router answers it."""
+    answer = _request(address, port, timeout_s)
+    if answer.status:
+        return answer
+    gateway = vantage.gateway6 if ":" in address else vantage.gateway4
+    try:
+        if any(_echo(gateway, _ROUTER_S) is not None for _ in range(_ROUTER_TRIES)):
+            return answer
+        why = f"its router {gateway} does not answer"
+    except OSError as error:
+        why = str(error)
+    return replace(answer, asked=False, error=f"could not ask: {why} ({answer.error})")
 
 
 def _echo(address: IPv4Address | IPv6Address, timeout_s: float) -> float | None:

@@ -48,7 +48,9 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
-    """Where one vantage lands: `pop` None: nobody answered. `answered` of `asked` requests."""
+    """Where one vantage lands: `pop` None: nobody answered. `answered` of `asked` requests; `asked` 0: it could not
+    ask, since its own link is down, say, so nothing is known.
+    """
 
     vantage: str
     pop: CityCode | None
@@ -57,7 +59,7 @@ class Landing:
 
     @property
     def whole(self) -> bool:
-        return self.answered == self.asked
+        return 0 < self.asked == self.answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

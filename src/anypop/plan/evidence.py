@@ -2,7 +2,8 @@
 
 In: where they landed before it and since all of a wave is well. Out: who got worse, whether anybody has to look again,
 and the sum of two looks. A vantage asks few questions at a time, and on a busy machine an answer may be lost without
-anybody's fault: so few lost ones are doubt, and doubt is asked again.
+anybody's fault: so few lost ones are doubt, and doubt is asked again. One that could not ask at all has seen nothing:
+that is neither well nor worse.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,8 +26,8 @@ def in_doubt(before: Iterable[Landing], now: Iterable[Landing]) -> bool:
 
 
 def silent(before: Iterable[Landing], now: Iterable[Landing]) -> bool:
-    """Whether a vantage that got all its answers before does not tell now."""
-    told = {look.vantage for look in now}
+    """Whether a vantage that got all its answers before does not tell now, or could not ask."""
+    told = {look.vantage for look in now if look.asked}
     return any(look.whole and look.vantage not in told for look in before)
 
 
@@ -42,8 +43,8 @@ def looked(rollout: Rollout, looks: Sequence[Landing], began_at: float) -> Rollo
 
 
 def _sum(before: Landing | None, now: Landing) -> Landing:
-    if before is None:
-        return now
+    if before is None or not now.asked:
+        return before or now
     return replace(now, answered=before.answered + now.answered, asked=before.asked + now.asked)
 
 

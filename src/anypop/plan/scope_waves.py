@@ -136,7 +136,10 @@ def _not_as_predicted(rollout: Rollout) -> list[str]:
     found = [f"{vantage} does not look any more" for vantage in before if vantage not in seen]
     for vantage, look in seen.items():
         wanted, was = expected.get(vantage), before.get(vantage)
-        if wanted is not None and look.pop not in (wanted or (None,)):
+        if not look.asked:  # nobody knows whether what was predicted has come true
+            if wanted is not None or (was is not None and was.whole):
+                found.append(f"{vantage} could not ask")
+        elif wanted is not None and look.pop not in (wanted or (None,)):
             found.append(
                 f"{vantage} lands in {look.pop or 'no PoP'}, predicted {' or '.join(sorted(wanted)) or 'no PoP'}"
             )

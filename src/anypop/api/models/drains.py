@@ -73,6 +73,7 @@ class DrainLanding(Answer):
     prefix: str
     vantage: str
     pop: str | None
+    asked: bool = left_out("false: the vantage could not ask, so nothing is known")
 
 
 class DrainState(Answer):

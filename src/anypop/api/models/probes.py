@@ -69,6 +69,7 @@ class ProbeAnswer(Answer):
     instance: str | None
     seconds: float
     error: str | None
+    asked: bool = left_out("false: the vantage itself could not send it, so it says nothing about who is asked")
 
 
 class VantageProbes(Answer):
@@ -80,6 +81,7 @@ class VantageProbes(Answer):
     city: str
     asn: int
     requests: int
+    asked: Annotated[int, Field(description="how many of them the vantage could send; of the others nothing is known")]
     nearest: str | None
     answered: int
     seconds: float

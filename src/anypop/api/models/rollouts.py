@@ -124,6 +124,7 @@ class Rollout(Answer):
     vantages: Annotated[dict[str, str | None], Field(description="where each landed last; null: nobody answered")] = (
         left_out()
     )
+    unasked: list[str] = left_out("vantages that could not ask in the last look: nothing is known of them")
     revision: int = left_out()
     previous: int = left_out("to which it reverts")
     results: list[WaveResult] = left_out("of scopes: the waves that are over")
