@@ -83,7 +83,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     process.spawn(argv, pid_file=pid_file, log=folder / "control.log")
     try:
         wait_until(
-            lambda: (folder / "client.json").exists() and answers(folder), timeout_s=20, reason="control answers"
+            lambda: (folder / "client.json").exists() and answers(folder), timeout_s=60, reason="control answers"
         )
         yield folder
     finally:

@@ -52,7 +52,7 @@ class Control:
         argv += ["--network", str(self.folder / "network.yaml"), "--client-file", str(self.state / "client.json")]
         with self.log_file.open("ab") as log:
             self.child = subprocess.Popen(argv, stdout=log, stderr=log, env=self.environment)
-        wait_until(lambda: self.health()[0], timeout_s=30, reason=f"control answers: {self.log()}")
+        wait_until(lambda: self.health()[0], timeout_s=60, reason=f"control answers: {self.log()}")
 
     def log(self) -> str:
         return self.log_file.read_text()

@@ -139,7 +139,7 @@ def test_a_newer_incarnation_takes_over_under_load(clean: PopLab) -> None:
         assert [(s.template, s.serving) for s in sides if s] == [("t0", False), ("t1", True)]
         assert _pinned(clean) == {short(old.uid): True}
         wait_until(
-            lambda: all(load.last == "new" for load in loads), timeout_s=5, reason="new requests reach the new one"
+            lambda: all(load.last == "new" for load in loads), timeout_s=20, reason="new requests reach the new one"
         )
         assert all(flow.lives() for flow in early), "a connection of before the change was cut"
         late = Flow(clean, external(old), 81)
@@ -198,7 +198,7 @@ def test_an_agent_that_dies_in_the_middle_of_a_drain_loses_nothing(clean: PopLab
     with Requests(clean.upstreams.namespace("one"), ANYCAST4) as load:
         wait_until(lambda: len(load.answers) == 2, timeout_s=10, reason="both answer")
         clean.give(stays, removed=tokens(goes), drain_s=30.0)
-        wait_until(lambda: _pinned(clean) == {short(goes.uid): True}, timeout_s=5, reason="it drains", every_s=0.001)
+        wait_until(lambda: _pinned(clean) == {short(goes.uid): True}, timeout_s=20, reason="it drains", every_s=0.001)
         clean.kill_agent()
         assert flow.lives()
         clean.start_agent()

@@ -180,7 +180,7 @@ def test_a_host_of_the_older_version_is_taken_over(lab: PopLab) -> None:
             known = partial(lab.kernel, "neigh", "show", "dev", link_of(one.uid), "nud", "permanent")
             wait_until(
                 lambda known=known: len(known()) == 2,  # type: ignore[misc]
-                timeout_s=5, reason="the link has its neighbours",
+                timeout_s=20, reason="the link has its neighbours",
             )  # fmt: skip
         told = lab.control.report
         assert told is not None

@@ -78,7 +78,7 @@ def test_each_daemon_has_the_session_that_was_ordered(lab: InteropLab) -> None:
     frr = lab.frr_says("show bgp neighbors 89.0.1.2 json")["89.0.1.2"]
     assert (frr["remoteRole"], frr["bgpTimerHoldTimeMsecs"]) == ("customer", 9000)
     wait_until(
-        lambda: lab.frr_says("show bfd peers json")[0]["status"] == "up", timeout_s=5, reason="BFD with FRR is up"
+        lambda: lab.frr_says("show bfd peers json")[0]["status"] == "up", timeout_s=20, reason="BFD with FRR is up"
     )
     assert lab.frr_says("show bfd peers json")[0]["remote-transmit-interval"] == 100
     gobgp = json.loads(lab.run(GOBGP, "gobgp", "neighbor", "89.0.2.2", "-j"))
@@ -92,12 +92,12 @@ def test_what_is_announced_arrives_with_its_scope_and_what_is_withdrawn_goes(lab
     """Prepends, communities of both kinds, graceful shutdown, withdrawal, in both families, at every daemon."""
     lab.say(*_all(prepend=2, communities=((65010, 5),), large_communities=((OWN, 1, 2),)))
     for prefix in (ANYCAST4, ANYCAST6):
-        heard = wait_until(partial(lab.heard, name, prefix), timeout_s=5, reason=f"{name} hears {prefix}")
+        heard = wait_until(partial(lab.heard, name, prefix), timeout_s=20, reason=f"{name} hears {prefix}")
         assert heard.path == (OWN,) * 3
         assert set(heard.communities) == {"65010:5", f"{OWN}:1:2"}
     lab.say(*_all(graceful=True))
     for prefix in (ANYCAST4, ANYCAST6):
-        wait_until(partial(_fades, lab, name, prefix), timeout_s=5, reason=f"{name} hears that {prefix} fades")
+        wait_until(partial(_fades, lab, name, prefix), timeout_s=20, reason=f"{name} hears that {prefix} fades")
     lab.say()
     for prefix in (ANYCAST4, ANYCAST6):
         wait_until(partial(_lost, lab, name, prefix), timeout_s=5, reason=f"{name} has lost {prefix}")
@@ -163,7 +163,7 @@ def test_what_rpki_calls_invalid_is_not_taken_and_our_own_is_told(lab: InteropLa
     lab.say(*_all(), rpki=(RpkiCache(host="127.0.0.1", port=3323),))
     wait_until(lambda: "8.8.1.0/24" not in _learnt(lab), timeout_s=10, reason="the invalid route is gone")
     assert {"8.8.2.0/24", "8.8.3.0/24"} <= _learnt(lab)
-    told = wait_until(lambda: lab.look().error, timeout_s=5, reason="our own is told")
+    told = wait_until(lambda: lab.look().error, timeout_s=20, reason="our own is told")
     assert str(ANYCAST4) in told
     assert str(ANYCAST6) not in told
     wait_until(lambda: _down(lab) == [], timeout_s=10, reason="no session minds")
@@ -212,7 +212,7 @@ def test_an_upgrade_resets_no_session_and_clears_up_behind_it(lab: InteropLab) -
     # its worker has the port, for which BIRD asks but once
     wait_until(lambda: _is_free(lab.folder / "bird" / "bfd" / "lock"), timeout_s=5, reason="our own BFD is gone")
     birdc.ask(lab.folder / "bird" / "bird.ctl", f'configure "{lab.folder / "old.conf"}"')
-    wait_until(lambda: _in_kernel(lab, "main"), timeout_s=5, reason="the earlier version has learnt")
+    wait_until(lambda: _in_kernel(lab, "main"), timeout_s=20, reason="the earlier version has learnt")
     wait_until(lambda: _bfd_of_bird(lab), timeout_s=15, reason="FRR and BIRD have BFD")
     wait_until(lambda: _down(lab) == [], timeout_s=15, reason="all sessions stand")
     since, ends = {(s.upstream, s.family): s.since for s in lab.look().sessions}, _ends_of_bfd(lab)
@@ -263,7 +263,7 @@ def test_a_configuration_that_costs_what_should_stand_is_taken_back(
     """
     lab.say(*_all())
     wait_until(lambda: _down(lab) == [], timeout_s=20, reason="all sessions stand")
-    wait_until(lambda: lab.heard(OPENBGPD, ANYCAST4), timeout_s=5, reason="OpenBGPD hears of it")
+    wait_until(lambda: lab.heard(OPENBGPD, ANYCAST4), timeout_s=20, reason="OpenBGPD hears of it")
     before, since = lab.look().config, {(s.upstream, s.family): s.since for s in lab.look().sessions}
 
     def wrongly(*args: Any, **settings: Any) -> str:
@@ -299,7 +299,7 @@ def test_a_configuration_that_nobody_confirms_does_not_stay(lab: InteropLab, mon
     wait_until(lambda: lab.look().config == before, timeout_s=5, reason="BIRD has gone back by itself")
     lab.say(*wanted.exports)
     assert lab.look().config == wanted
-    wait_until(lambda: _path(lab, OPENBGPD) == (OWN, OWN), timeout_s=5, reason="OpenBGPD hears of the prepend")
+    wait_until(lambda: _path(lab, OPENBGPD) == (OWN, OWN), timeout_s=20, reason="OpenBGPD hears of the prepend")
 
 
 def _path(lab: InteropLab, name: str) -> tuple[int, ...]:

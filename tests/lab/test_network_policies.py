@@ -212,7 +212,7 @@ def arrive(lab: Lab, *packets: tuple[str, Address | str, Address | str, int], at
     where, source, to, _ = packets[-1]
     _send(where, source, to, CONTROL, b"last")
     version = ip_address(str(to)).version
-    got = wait_until(lambda: lab.heard(at, version, CONTROL), timeout_s=5, reason="the last one arrives")
+    got = wait_until(lambda: lab.heard(at, version, CONTROL), timeout_s=20, reason="the last one arrives")
     assert got == [b"last"]
     found = {text for v in versions for port in (HIDDEN, OPEN) for text in lab.heard(at, v, port)}
     return [b"%d" % number in found for number in range(len(packets))]

@@ -38,7 +38,7 @@ def test_a_killed_agent_comes_back_and_changes_nothing(clean: PopLab) -> None:
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
-    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=20, reason="it is announced")
     before = (container_pids(clean), clean.kernel("nexthop"), clean.upstreams.routes("one", COVER4))
     clean.kill_agent()
     assert clean.get(ANYCAST4)
@@ -76,7 +76,7 @@ def test_after_a_reboot_the_pop_comes_back_from_disk_without_control(clean: PopL
     first, second = fresh(0), fresh(1)
     clean.give(first, second)
     clean.wait_running(first.name, second.name)
-    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=20, reason="it is announced")
     clean.control.away = True
     try:
         clean.kill_agent()
@@ -180,7 +180,7 @@ def test_what_others_take_away_comes_back(clean: PopLab) -> None:
     only = fresh(0)
     clean.give(only)
     clean.wait_running(only.name)
-    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=20, reason="it is announced")
     ip.batch(
         [f"route del {external(only)}/32 proto 158", f"route del unreachable {COVER4} proto 158 metric 4000000"],
         netns=clean.router,
@@ -208,7 +208,7 @@ def test_a_name_and_a_speaker_that_somebody_takes_are_back_by_their_own_event(cl
     only = fresh(0)
     clean.give(only)
     clean.wait_running(only.name)
-    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=20, reason="it is announced")
     path = netns.path_of(namespace_of(clean.prefix, only.uid))
     space, pids = path.stat().st_ino, container_pids(clean)
     ip.batch([f"netns del {path.name}"])
@@ -309,7 +309,7 @@ def test_a_full_look_mends_what_no_event_told_of_and_says_so(clean: PopLab) -> N
             tables = errors.look() or {}
             return all((t := tables[v]) is not None and set(t.links) == {link_of(only.uid)} for v in (4, 6))
 
-        wait_until(led, timeout_s=5, reason="errors are led to it")
+        wait_until(led, timeout_s=20, reason="errors are led to it")
     before, told = rules(), len(clean.control.reports)
     process.run(netns.command(clean.router, "nft", "flush", "ruleset"))
     process.run(netns.command(clean.router, "sh", "-c", f"echo 0 > {HASH_POLICY}"))

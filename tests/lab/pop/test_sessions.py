@@ -39,7 +39,7 @@ def test_nothing_is_announced_before_an_instance_answers(clean: PopLab) -> None:
     wait_until(lambda: container_pids(clean).get(slow.name), timeout_s=10, reason="its process runs")
     assert not clean.upstreams.routes("one", COVER4)
     wait_until(
-        lambda: announced_because(clean) is Reason.NO_HEALTHY_INSTANCE, timeout_s=5, reason="the report says why"
+        lambda: announced_because(clean) is Reason.NO_HEALTHY_INSTANCE, timeout_s=20, reason="the report says why"
     )
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="it is announced", every_s=0.002)
     assert clean.get(ANYCAST4) == slow.name
@@ -54,7 +54,7 @@ def test_a_prefix_without_instances_is_kept_until_the_governor_grants(clean: Pop
     only = fresh(0, probed)
     clean.give(only)
     clean.wait_running(only.name)
-    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=20, reason="it is announced")
     pid = container_pids(clean)[only.name]
     Path(f"/proc/{pid}/root/www/on").unlink()
 
@@ -68,7 +68,7 @@ def test_a_prefix_without_instances_is_kept_until_the_governor_grants(clean: Pop
     assert clean.upstreams.routes("one", COVER4)
     grants = tuple(Grant(prefix=p, allowed=True, reason=Reason.GRANTED) for p in (COVER4, COVER6))
     clean.give(only, grants=grants)
-    wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="the grant withdraws it")
+    wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=20, reason="the grant withdraws it")
     assert clean.reported(only.name)
     Path(f"/proc/{pid}/root/www/on").touch()
     wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=10, reason="recovery announces it again")
@@ -94,16 +94,16 @@ def test_removal_goes_in_order_as_its_upstream_sees_it(clean: PopLab) -> None:
     only = fresh(0)
     clean.give(only)
     clean.wait_running(only.name)
-    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is announced")
+    wait_until(lambda: clean.upstreams.routes("one", COVER4), timeout_s=20, reason="it is announced")
     clean.give(removed=tokens(only))
     wait_until(
         lambda: "(65535,0)" in clean.upstreams.routes("one", COVER4),
-        timeout_s=5,
+        timeout_s=20,
         reason="it prefers less",
         every_s=0.005,
     )
     assert clean.get(ANYCAST4) == only.name
-    wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=5, reason="it is withdrawn", every_s=0.002)
+    wait_until(lambda: not clean.upstreams.routes("one", COVER4), timeout_s=20, reason="it is withdrawn", every_s=0.002)
     assert clean.get(external(only)) == only.name
     wait_until(
         lambda: only.uid in (clean.control.report.gone if clean.control.report else ()),
@@ -148,7 +148,7 @@ def test_a_session_that_bird_refuses_holds_up_no_other(clean: PopLab) -> None:
     clean.give(fresh(0), upstreams=(*clean.upstreams.all, bad, secret))
     for name in ("one", "two"):
         wait_until(partial(clean.upstreams.routes, name, COVER4), timeout_s=20, reason=f"{name} hears it all the same")
-    wait_until(lambda: _refused(clean) == {"bad", "secret"}, timeout_s=5, reason="both are told")
+    wait_until(lambda: _refused(clean) == {"bad", "secret"}, timeout_s=20, reason="both are told")
     told = {s.upstream: s.error for s in _sessions(clean)}
     assert "old time" in told["bad"]
     assert "/none" in told["secret"]
@@ -187,7 +187,7 @@ def test_a_cable_that_flaps_is_told_of_a_few_times_and_not_at_each_flap(clean: P
             wait_until(lambda: not _stands(clean, "two"), timeout_s=5, reason="the session is lost")
             ip.batch(["link set pop up", "addr add fd00:99:1::1/126 dev pop nodad"], netns=far)
             wait_until(lambda: _stands(clean, "two"), timeout_s=10, reason="the session stands again")
-        wait_until(lambda: "flaps" in _error(clean, "two"), timeout_s=5, reason="it is told")
+        wait_until(lambda: "flaps" in _error(clean, "two"), timeout_s=20, reason="it is told")
     finally:
         over.set()
         listener.join()
@@ -271,7 +271,7 @@ def test_a_killed_bird_costs_nothing() -> None:
         wait_until(begun_anew, timeout_s=20, reason="a BIRD that hangs is begun anew", every_s=0.02)
         assert not lost
         process.end(folder / "bird.pid")
-        wait_until(lambda: not lab.upstreams.routes("nobfd", COVER4), timeout_s=5, reason="an orderly end withdraws")
+        wait_until(lambda: not lab.upstreams.routes("nobfd", COVER4), timeout_s=20, reason="an orderly end withdraws")
     finally:
         lab.close()
 
