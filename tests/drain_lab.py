@@ -310,6 +310,9 @@ def segment(space: str, source: tuple[Address, int], to: tuple[Address, int], fl
         raw.sendto(words[:16] + struct.pack("!H", check) + words[18:], (str(there), 0))
 
 
+ENOUGH = 30  # short connections after the change
+
+
 @dataclass
 class Load:
     """Clients of every kind on some addresses, while something changes in the middle."""
@@ -321,7 +324,7 @@ class Load:
 
     async def run(self, change: Callable[[], Awaitable[None]], *, seconds: float = 0.5) -> None:
         """Half of 50 long connections talk, half are quiet; a new short one begins every few milliseconds, before and
-        after `change`.
+        after `change`, until there were enough.
         """
         self.long = [await Client(self.addresses[n % len(self.addresses)]).open() for n in range(50)]
         self._changed, self._over = False, False
@@ -332,6 +335,10 @@ class Load:
         await change()
         self._changed = True
         await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):  # so many as a test counts, however slow the machine is
+            async with asyncio.timeout(20):
+                while len(self.after) <= ENOUGH:  # noqa: ASYNC110 - it is counted by other tasks
+                    await asyncio.sleep(0.02)
         self._over = True
         await asyncio.gather(*tasks)
         self.broken += (await asyncio.gather(*(client.is_whole() for client in self.long))).count(False)

@@ -95,7 +95,15 @@ def test_anycast_lands_near_but_london_in_new_york(shell: Shell, plain: None) ->
     assert {name: row["pop"] for name, row in rows.items()} == VANTAGES
     assert all(row["answered"] == 15 and len(row["hits"]) == 2 for row in rows.values())
     assert rows["london"]["nearest"] == "LHR"
-    assert rows["london"]["seconds"] > 5 * rows["amsterdam"]["seconds"]
+
+    def is_far() -> bool:
+        """By more than what a busy machine adds to each."""
+        took = {row["vantage"]: row["seconds"] for row in shell.json("probe", "--all", "--requests", "15")}
+        return bool(took["london"] > 5 * took["amsterdam"])
+
+    assert rows["london"]["seconds"] > 5 * rows["amsterdam"]["seconds"] or wait_until(
+        is_far, timeout_s=20, reason="London's take several times as long as Amsterdam's"
+    )
 
 
 def test_why_names_the_as_and_the_step(shell: Shell, plain: None) -> None:
