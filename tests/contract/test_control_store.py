@@ -1,6 +1,5 @@
 """The store: what is saved is what is loaded, on SQLite and on PostgreSQL."""
 
-import re
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from anypop.control import schema
 from anypop.control.accounts import Accounts, Stack
@@ -136,14 +135,20 @@ def test_orders_are_read_back_from_what_differs(store: Store, stack: Stack) -> N
 
 
 def test_only_what_is_told_anew_does_not_wait_for_the_disk(tmp_path: Path) -> None:
-    """A step of reports alone is written without a flush; every step before and after it is flushed."""
+    """A step of reports alone is written without a flush; every step before and after it is flushed: by what the
+    database says itself when the transaction begins.
+    """
     store = open_store(tmp_path)
     found: list[str] = []
     try:
 
         @event.listens_for(Engine, "before_cursor_execute")
-        def note(_link: object, _cursor: object, statement: str, *_more: object) -> None:
-            found.extend(re.findall(r"^PRAGMA synchronous=(\w+)", statement))
+        def note(link: Connection, _cursor: object, statement: str, *_more: object) -> None:
+            if statement == "BEGIN IMMEDIATE":
+                connection = link.connection.dbapi_connection
+                assert isinstance(connection, sqlite3.Connection)
+                (mode,) = connection.execute("PRAGMA synchronous").fetchone()
+                found.append({1: "NORMAL", 2: "FULL"}[mode])
 
         accounts = Accounts(store, lambda: NOW)
         stack = accounts.create_stack(accounts.first_account().id, "default", "default")

@@ -133,7 +133,10 @@ def _sqlite(path: Path, url: URL) -> Engine:
             return
         # FULL: a commit waits for the disk, so that what was answered survives also a power cut. NORMAL: it does not
         # wait, and the next full commit brings all before it to the disk.
-        link.exec_driver_sql(f"PRAGMA synchronous={options.get('anypop_synchronous', 'FULL')}")
+        wanted = options.get("anypop_synchronous", "FULL")
+        if link.info.get("synchronous") != wanted:  # a connection keeps what it was told
+            link.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+            link.info["synchronous"] = wanted
         link.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

@@ -125,8 +125,10 @@ def decide(
     named, named_counts, renamed = named_between(before, draft, planned, changed.workloads)
     ruled_hosts = {host for _, host in differing(draft.ruled, ruled)}
     stirred = changed.workloads | (touched_between(before, draft) if planned_anew else touched).workloads
-    draft = replace(draft, ruled=ruled, named=named, named_counts=named_counts)
-    draft = replace(draft, verdict=verdict, history=memory, stirred=frozenset(stirred), decided_at=now)
+    draft = replace(
+        draft, ruled=ruled, named=named, named_counts=named_counts, verdict=verdict, history=memory,
+        stirred=frozenset(stirred), decided_at=now,
+    )  # fmt: skip
     draft = swept(draft, stirred if standing is not None else draft.workloads)
     draft = with_meters(before, draft, news, now, begins=standing is None)
     ahead = {
@@ -262,13 +264,15 @@ def _without_finished(draft: State, now: float) -> State:
 
 
 def _ordered(
-    draft: State, planned: Planned, hosts: Iterable[HostName], floors: Mapping[HostName, int], now: float
+    draft: State, planned: Planned, hosts: Collection[HostName], floors: Mapping[HostName, int], now: float
 ) -> Mapping[HostName, Issued]:
     """A new order for each of `hosts` whose order has changed in content, or that has already obeyed a generation as
     high as ours or higher. A host that may be all that answers gets none: see `returns`.
 
     Orders of hosts that have left the network stay, so that generations go on where they were if the host returns.
     """
+    if not hosts:
+        return draft.orders
     orders: dict[HostName, Issued] = {}
     dials, told = draft.dialled(), names_for(draft, planned)
     counting = Counting(

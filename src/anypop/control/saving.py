@@ -85,6 +85,7 @@ def save_difference(link: Connection, before: State, after: State, vault: Vault)
             key=lambda workload: ("workload", workload),
         ),
     ]
+    changes = [change for change in changes if change.gone or change.new or change.changed]
     # What goes, goes first, the referring before the referred: a place is free before it is taken anew.
     for change in reversed(changes):
         change.remove(link)
@@ -124,6 +125,8 @@ class _Change:
         self.gone: list[Any] = []
         self.new: list[Row] = []
         self.changed: list[Row] = []
+        if before is after:
+            return
         for k in differing(before, after):
             if (value := after.get(k, _ABSENT)) is _ABSENT:
                 self.gone.append(key(k))

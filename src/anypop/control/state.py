@@ -427,6 +427,8 @@ class State:
 
     def dialled(self) -> tuple[DialledPop, ...]:
         """As hosts are told."""
+        if not self.dials:
+            return ()  # and no PoP has to be looked at for each report
         return dialled(self.dials.values(), self.anycast, (pop.city for pop in self.network.pops))
 
     def policies_of(self, stack_id: StackId) -> Mapping[str, DeclaredPolicy]:

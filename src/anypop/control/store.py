@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -54,6 +55,7 @@ EVENTS_KEPT = 5000
 _TOLD_ANEW = frozenset(
     {"reports", "traffic", "history", "plan", "verdict", "awaited", "stirred", "decided_at", "looks", "looked_at"}
 )
+_LASTING = attrgetter(*(f.name for f in fields(State) if f.name not in _TOLD_ANEW))
 EVENTS_PRUNED_EVERY = 100  # so many more may be there for a while
 ROOM = 1 << 20  # bytes that must be there before a store that was full counts as writable again
 LOOKED_AT_EVERY_S = 5.0  # hosts report as often, so a store that works has been written since
@@ -349,8 +351,10 @@ def open_store(folder: Path, url: str | None = None, *, answers_at: str = "") ->
 
 def _only_reports(before: State, after: State) -> bool:
     """Whether a step holds nothing but reports and what is made of them: hosts report again every few seconds."""
-    pairs = ((getattr(before, f.name), getattr(after, f.name)) for f in fields(State) if f.name not in _TOLD_ANEW)
-    return all(was is now or (not isinstance(now, Entries) and was == now) for was, now in pairs)
+    for was, now in zip(_LASTING(before), _LASTING(after), strict=True):
+        if was is not now and (isinstance(now, Entries) or was != now):
+            return False
+    return True
 
 
 def _orders(link: Connection) -> Iterator[list[Any]]:

@@ -25,10 +25,10 @@ class Table(Mapping[K, V]):
     Iteration is in no meaningful order, as with a set: whoever needs an order sorts.
     """
 
-    __slots__ = ("_entries", "_groups", "_last", "_members", "_origin", "_touched")
+    __slots__ = ("_entries", "_last", "_members", "_origin", "_touched", "groups")
 
     def __init__(self, entries: Mapping[K, V] | None = None, groups: Groups | None = None) -> None:
-        self._groups: Groups = groups if groups is not None else {}
+        self.groups: Groups = groups if groups is not None else {}
         self._entries: Map[K, V] = Map(entries or {})
         self._members: Mapping[str, Map[Hashable, Map[K, V]]] = self._grouped(entries or {})
         self._touched: Map[K, None] = _NONE
@@ -38,7 +38,7 @@ class Table(Mapping[K, V]):
 
     def _grouped(self, entries: Mapping[K, V]) -> Mapping[str, Map[Hashable, Map[K, V]]]:
         members = {}
-        for name, group_of in self._groups.items():
+        for name, group_of in self.groups.items():
             found: dict[Hashable, dict[K, V]] = {}
             for key, value in entries.items():
                 if (group := group_of(key, value)) is not None:
@@ -70,10 +70,6 @@ class Table(Mapping[K, V]):
 
     def __repr__(self) -> str:
         return f"Table({dict(self)!r})"
-
-    @property
-    def groups(self) -> Groups:
-        return self._groups
 
     def group(self, name: str, group: Hashable) -> Mapping[K, V]:
         """The entries of a group; empty where there is none."""
@@ -116,11 +112,11 @@ class Table(Mapping[K, V]):
         for key in gone:
             del entries[key]
             touched[key] = None
-        members = {name: self._regrouped(name, old, news) for name in self._groups}
+        members = {name: self._regrouped(name, old, news) for name in self.groups}
         return self._made(entries.finish(), members, touched.finish())
 
     def _regrouped(self, name: str, old: Mapping[K, V], news: Mapping[K, V]) -> Map[Hashable, Map[K, V]]:
-        group_of, members = self._groups[name], self._members[name]
+        group_of, members = self.groups[name], self._members[name]
         leaving: dict[Hashable, list[K]] = {}
         coming: dict[Hashable, dict[K, V]] = {}
         for key, value in old.items():
@@ -147,7 +143,7 @@ class Table(Mapping[K, V]):
         self, entries: Map[K, V], members: Mapping[str, Map[Hashable, Map[K, V]]], touched: Map[K, None]
     ) -> "Table[K, V]":
         made: Table[K, V] = Table.__new__(Table)
-        made._entries, made._groups, made._members = entries, self._groups, members
+        made._entries, made.groups, made._members = entries, self.groups, members
         made._touched, made._origin, made._last = touched, self._origin, self._last
         return made
 

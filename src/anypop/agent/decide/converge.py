@@ -176,7 +176,7 @@ def _siblings(facts: Facts) -> list[Step]:
 
 
 def _sorted(addresses: set[Address]) -> list[Address]:
-    return sorted(addresses, key=lambda a: (a.version, int(a)))
+    return sorted(addresses, key=lambda a: (a.version, int(a))) if len(addresses) > 1 else [*addresses]
 
 
 def _group(address: Address, members: tuple[Member, ...], facts: Facts, *, entry: Entry = Entry.CLIENTS) -> list[Step]:

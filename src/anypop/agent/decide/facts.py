@@ -221,6 +221,8 @@ class Facts:
     @cached_property
     def siblings(self) -> Mapping[Address, Sibling]:
         """Instances at other hosts whose stacks have some here, by each of their own addresses."""
+        if not self.has_tunnel:
+            return {}
         stacks = {stack for i in self.known.values() for stack in i.domains}
         # two stacks with one device group cannot be told apart here: neither reaches anybody
         groups = {sibling_number(stack): device_group_of(stack) for stack in stacks}
