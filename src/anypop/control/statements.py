@@ -6,6 +6,7 @@ value costs twice as much, and no column of ours needs a change of its value. It
 
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ClauseElement, ColumnElement, Connection, Dialect, Table, bindparam, insert, update
@@ -41,7 +42,8 @@ def send(link: Connection, statement: SQLCompiler, found: list[Row]) -> None:
     if names is None:
         link.exec_driver_sql(statement.string, found)
     else:
-        link.exec_driver_sql(statement.string, [tuple([one[name] for name in names]) for one in found])
+        chosen = itemgetter(*names) if len(names) > 1 else lambda one: (one[names[0]],)
+        link.exec_driver_sql(statement.string, list(map(chosen, found)))
 
 
 def the_one(table: Table) -> list[ColumnElement[bool]]:

@@ -26,7 +26,7 @@ def filled(order: InstanceOrder, slot: Incarnation, workload: Workload) -> Insta
     """`order` with values from instance fields written into each container's `env`. Paths were proved at parsing; one
     without a value is left out.
     """
-    if not any(c.env_from_instance for c in order.every_container):
+    if not [c for c in order.every_container if c.env_from_instance]:
         return order
     fields = instance_fields(order, slot, workload)
     main, init = (tuple(_with_env(c, fields) for c in all_) for all_ in (order.containers, order.init))

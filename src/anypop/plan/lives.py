@@ -14,12 +14,12 @@ from anypop.model.workload import Target, Workload
 from anypop.plan.ground import Ground
 
 # any fixed UUID does: it only keeps our names apart from other people's version 5 names
-_UIDS = UUID("5a9bb1d6-3c4e-4f0a-9a5e-0d2f6b7c8e91")
+_UIDS = UUID("5a9bb1d6-3c4e-4f0a-9a5e-0d2f6b7c8e91").bytes
 
 
 def uuid5(name: str) -> str:
     """`uuid.uuid5` as text, at a fifth of its cost: a first plan makes one for every instance there is."""
-    number = int.from_bytes(hashlib.sha1(_UIDS.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    number = int.from_bytes(hashlib.sha1(_UIDS + name.encode(), usedforsecurity=False).digest()[:16])
     number = number & ~(0xF000 << 64) & ~(0xC000 << 48) | (5 << 76) | (0x8000 << 48)
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

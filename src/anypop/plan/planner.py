@@ -156,10 +156,11 @@ class Instances:
 
     def _made_from(self, incarnation: Incarnation) -> Workload | None:
         workload, number = incarnation.workload_id, incarnation.revision
-        if (workload, number) not in self._revisions:
-            found = self._ground.revision(workload, number) or self._ground.workload(workload)
-            self._revisions[workload, number] = found
-        return self._revisions[workload, number]
+        known = self._revisions.get((workload, number))
+        if known is None:
+            known = self._ground.revision(workload, number) or self._ground.workload(workload)
+            self._revisions[workload, number] = known
+        return known
 
     def _payload(self, workload: Workload) -> Containers:
         known = self._payloads.get(id(workload))
