@@ -151,11 +151,12 @@ def test_a_prefix_fades_only_when_it_fades_at_every_host(lab: Lab, hosts: Hosts)
 
 
 def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
-    """Another host's address, whole external prefixes, a default route, half a covering prefix and a stranger's network
-    are all refused, in both families; the neighbour's traffic stays where it was.
+    """Whole external prefixes, a default route, half a covering prefix and a stranger's network are all refused, in
+    both families. Another host's address counts only while that one does not tell it, since one that is kept follows
+    its slot: the neighbour's traffic stays where it was.
     """
+    taken = ("198.18.16.129/32", "2001:db8:b0:8000::1/128")  # the neighbour tells it itself
     lies = [
-        "198.18.16.130/32",
         "198.18.16.0/25",
         "198.18.16.0/24",
         "0.0.0.0/0",
@@ -164,14 +165,13 @@ def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
         "198.18.17.1/32",
     ]
     lies += [
-        "2001:db8:b0:8000::2/128",
         "2001:db8:b0::/49",
         "2001:db8:b0::/48",
         "::/0",
         "2001:db8:a0::/49",
         "2001:db8:ffff::/48",
     ]
-    hosts[0].say(more=[*lies, "198.18.0.77/32", "2001:db8:a0::77/128"])
+    hosts[0].say(more=[*lies, *taken, "198.18.0.77/32", "2001:db8:a0::77/128"])
     for family, address in ((4, "198.18.0.77/32"), (6, "2001:db8:a0::77/128")):
         wait_until(
             lambda f=family, a=address: a in edge(lab, f"show route table hosts{f}"),  # type: ignore[misc]
@@ -180,7 +180,9 @@ def test_a_host_may_say_only_what_is_its_own(lab: Lab, hosts: Hosts) -> None:
         )
         found = networks(edge(lab, f"show route table hosts{family} protocol host_lhr_1_v{family}"))
         assert not set(found) & set(lies)
-        assert len(found) == 4  # covering prefix, two anycast addresses, its own external address
+        assert len(found) == 5  # covering prefix, two anycast addresses, its own external address, and the other one's
+        best = edge(lab, f"show route {taken[family == 6]} table hosts{family} primary")
+        assert f"host_lhr_2_v{family}" in best and f"host_lhr_1_v{family}" not in best
 
 
 def test_the_edge_router_is_no_way_from_one_upstream_to_another(lab: Lab, hosts: Hosts) -> None:

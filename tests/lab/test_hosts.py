@@ -2,6 +2,7 @@
 when one host goes.
 """
 
+import json
 import os
 import re
 import signal
@@ -292,3 +293,85 @@ def test_a_pop_without_any_host_is_withdrawn(shell: Shell, lab: Lab, addresses: 
         for name in ("LHR-1", "LHR-2"):
             lab.restore(name)
     until_both_serve(lab, addresses)
+
+
+KEEP = {"action": "RETAIN"}
+
+
+def keeping(place: platform.Platform, slug: str) -> dict[str, object]:
+    """A workload of one instance in London, whose external addresses of both families stay when it goes."""
+
+    def assigned(version: int) -> dict[str, object]:
+        own = {"allocationClass": "stackpath-edge/unicast", "ipFamily": f"IPv{version}", "reclaimPolicy": KEEP}
+        spec = {"ipFamily": f"IPv{version}", "reclaimPolicy": KEEP, "allocation": {"template": {"spec": own}}}
+        return {"mode": "ONE_TO_ONE_NAT", "allocationClaimTemplate": {"slug": f"front{version}", "spec": spec}}
+
+    selectors = [{"key": "cityCode", "operator": "in", "values": ["LHR"]}]
+    app = {
+        "image": place.image,
+        "ports": {"web": {"port": 80, "enableImplicitNetworkPolicy": True}},
+        "resources": {"requests": {"cpu": "1", "memory": "2Gi"}},
+    }
+    interface = {"network": "default", "ipFamilies": ["IPv4", "IPv6"], "assignments": [assigned(4), assigned(6)]}
+    return {
+        "name": slug,
+        "slug": slug,
+        "spec": {"networkInterfaces": [interface], "containers": {"app": app}},
+        "targets": {
+            "t": {
+                "spec": {"deploymentScope": "cityCode", "deployments": {"minReplicas": 1, "selectors": selectors}},
+            }
+        },
+    }
+
+
+def test_a_kept_address_comes_back_to_the_next_workload_and_follows_it_to_another_host(
+    shell: Shell, lab: Lab, tmp_path: Path
+) -> None:
+    """A client in London reaches the instance of one workload at its kept addresses; that workload is deleted, and the
+    instance of the next one, which claims them, answers there; its host is cut off and given up, and the slot's other
+    life, on the other host, answers there. In both families, by packets.
+    """
+
+    def create(slug: str) -> None:
+        file = tmp_path / f"{slug}.json"
+        file.write_text(json.dumps(keeping(shell.place, slug)))
+        said = shell.try_("workload", "apply", "-f", str(file), "--yes", "--timeout", "60", "-o", "json")
+        assert said.code == 0, said.err
+
+    def own(slug: str) -> tuple[str, str]:
+        (instance,) = shell.json("instances", slug)
+        return str(instance["externalIpAddress"]), str(instance["externalIpv6Address"])
+
+    def answers(kept: tuple[str, str]) -> set[str]:
+        london = lab.vantage("london")
+        return {a.body.strip() for at in kept for a in vantage.probe(london, at, requests=1, timeout_s=1)}
+
+    create("first")
+    kept = own("first")
+    wait_until(lambda: answers(kept) == {"first-t-lhr-0"}, timeout_s=20, reason="the first one answers")
+    shell.json("workload", "delete", "first", "--yes", "--timeout", "60")
+    assert answers(kept) == {""}, "nobody has them"
+    create("second")
+    assert own("second") == kept
+    wait_until(lambda: answers(kept) == {"second-t-lhr-0"}, timeout_s=20, reason="the second one answers")
+    home = "LHR-1" if int(kept[0].rpartition(".")[2]) < 128 else "LHR-2"
+    lab.cut(home)
+    try:
+        wait_until(lambda: answers(kept) == {""}, timeout_s=20, reason="its host is gone")
+        shell.json("host", "evict", home, "--yes")
+        wait_until(lambda: answers(kept) == {"second-t-lhr-0"}, timeout_s=60, reason="it answers on the other host")
+        assert {name for _, name in _owners(shell, kept)} == {"second-t-lhr-0"}
+        assert {host for host, _ in _owners(shell, kept)} == {"LHR-1", "LHR-2"} - {home}
+    finally:
+        lab.restore(home)
+        shell.json("host", "readmit", home)
+    wait_until(lambda: watched(lab) == 4, timeout_s=20, reason="the edge router hears both hosts again")
+    assert answers(kept) == {"second-t-lhr-0"}
+    shell.json("workload", "delete", "second", "--yes", "--timeout", "60")
+
+
+def _owners(shell: Shell, kept: tuple[str, str]) -> set[tuple[str, str]]:
+    """Host and instance that have each, as `why` tells."""
+    found = [shell.json("why", address) for address in kept]
+    return {(str(one["host"]), str(one["instance"])) for one in found}

@@ -12,14 +12,17 @@ from anypop.control.allocation_pins import allocation_by_slug, by_slug, claim_on
 from anypop.control.allocation_places import address_at
 from anypop.control.state import State
 from anypop.model.allocation import (
+    AddressClass,
     AddressSpec,
     Allocation,
     AllocationClaim,
     Operation,
+    Pin,
     Reclaim,
     ReclaimAction,
     Selector,
 )
+from anypop.plan import following
 from anypop.plan.allocation_read import LENGTHS
 from anypop.plan.drain import emptied_by
 
@@ -38,7 +41,9 @@ def allocation(state: State, one: Allocation) -> Data:
     if why:
         conditions.append(told("Usable", "HostUnusable", why, holds=False))
     elif place is not None:
-        conditions.append(told("Usable", "HostInUse", f"an instance on {place.host} can have it", holds=True))
+        conditions.append(
+            told("Usable", "HostInUse", f"an instance on {usable_on(state, one)} can have it", holds=True)
+        )
     if holder is not None:
         conditions.append(told("Claimed", "Claimed", f"claim {holder.slug} holds it", holds=True))
     else:
@@ -130,11 +135,30 @@ def unusable(state: State, one: Allocation) -> str:
         return f"{place.host} is not in the network any more"
     if (now := address_at(host, one.spec.kind, one.spec.version, place.number)) != place.address:
         return f"{place.host} has other prefixes by now: in its place is {now}"
+    if usable_on(state, one):
+        return ""
     if place.host in state.lost or place.host in state.evicted:
         return f"{place.host} is lost or given up"
-    if place.host in {emptied_by(drain) for drain in state.active_drains()}:
-        return f"{place.host} is drained: an instance that has it stays, and none is placed there"
-    return ""
+    return f"{place.host} is drained: an instance that has it stays, and none is placed there"
+
+
+def usable_on(state: State, one: Allocation) -> str:
+    """The host on which an instance may have an address now: its own, or another one of its PoP that it may follow its
+    slot to; empty where there is none.
+    """
+    place = one.place
+    if place is None:
+        return ""
+    closed = {*state.lost, *state.evicted, *(emptied_by(drain) for drain in state.active_drains())}
+    if place.host not in closed:
+        return place.host
+    private = one.spec.kind is AddressClass.PRIVATE
+    if private or state.plan is None:
+        return ""
+    sites = state.plan.sites
+    pin = Pin(own=(place,))
+    others = following.hosts_for(sites, pin, sites.pop_of(place.host))
+    return next((host for host in others if host not in closed), "")
 
 
 def _ends(reclaim: Reclaim, idle_since: float | None) -> str:

@@ -68,12 +68,14 @@ def _on_host(state: State, pop: Pop, host: Host, kind: AddressClass, address: Ad
          and a.place.number == number and a.spec.version == address.version),
         None,
     )  # fmt: skip
-    for life, leaves in _lives(state, host, kind, number):
+    for life, leaves in _having(state, host, kind, number, kept):
         declared = state.workloads.get(life.workload_id)
-        says = f"is the {word} address of instance {life.name}" + (", which is on its way out" if leaves else "")
+        says = f"is the {word} address of instance {life.name}"
+        says += f", which lives on {life.host}" if life.host != host.name else ""
+        says += ", which is on its way out" if leaves else ""
         return Owner(
             kind=word, says=says + _kept(state, kept), stack_id=declared.stack_id if declared is not None else None,
-            workload=declared.workload.slug if declared is not None else "", instance=life.name, host=host.name,
+            workload=declared.workload.slug if declared is not None else "", instance=life.name, host=life.host,
             pop=pop.city, **names_of(kept, claim_on(state, kept) if kept is not None else None),
         )  # fmt: skip
     if kept is not None:
@@ -87,6 +89,20 @@ def _on_host(state: State, pop: Pop, host: Host, kind: AddressClass, address: Ad
             kind=word, says="was let go a moment ago, and rests before somebody gets it", host=host.name, pop=pop.city
         )
     return at
+
+
+def _having(
+    state: State, host: Host, kind: AddressClass, number: int, kept: Allocation | None
+) -> Iterator[tuple[Incarnation, bool]]:
+    """Who has an address: by its number there, or the slot whose claim holds it, wherever that lives."""
+    claim = claim_on(state, kept) if kept is not None else None
+    if claim is None or claim.holder is None:
+        yield from _lives(state, host, kind, number)
+        return
+    of, name = claim.holder.workload_id, claim.holder.instance
+    lives = [p.incarnation for p in state.incarnations_of(of).values() if p.incarnation.name == name]
+    yield from ((life, False) for life in sorted(lives, key=lambda i: -i.life))
+    yield from ((t.incarnation, True) for t in state.tombstones_of(of).values() if t.incarnation.name == name)
 
 
 def _lives(state: State, host: Host, kind: AddressClass, number: int) -> Iterator[tuple[Incarnation, bool]]:

@@ -82,19 +82,31 @@ def _pin(state: "State", claim: AllocationClaim) -> Pin | None:
         return Pin(waits=f"claim {claim.slug}: {allocation.waits}")
     if allocation.spec.kind is AddressClass.PRIVATE:
         return Pin(host=allocation.place.host, link=allocation.place.number)
-    return Pin(host=allocation.place.host, index=allocation.place.number)
+    return Pin(own=(allocation.place,), apart=_is_shared(state, claim, allocation))
+
+
+def _is_shared(state: "State", claim: AllocationClaim, allocation: Allocation) -> bool:
+    """Whether another slot holds the address of the other family that has the same number."""
+    assert allocation.place is not None and claim.holder is not None, "it has a place, and a slot has it"
+    on_host = grouped(state.allocations, "host", allocation.place.host).values()
+    claims = (claim_on(state, other) for other in on_host if other.key == allocation.key and other is not allocation)
+    holders = (c.holder for c in claims if c is not None)
+    slot = claim.holder.workload_id, claim.holder.instance
+    return any(h is not None and (h.workload_id, h.instance) != slot for h in holders)
 
 
 def _both(one: Pin, other: Pin) -> Pin:
     if one.waits or other.waits:
         return one if one.waits else other
-    for a, b in ((one.host, other.host), (one.index, other.index), (one.link, other.link)):
+    for a, b in ((one.host, other.host), (one.link, other.link)):
         if a is not None and b is not None and a != b:
             return Pin(waits="the addresses that it claims are not at one place of one host: claim those that are")
     return Pin(
-        host=one.host,
-        index=one.index if one.index is not None else other.index,
+        host=one.host if one.host is not None else other.host,
         link=one.link if one.link is not None else other.link,
+        own=(*one.own, *other.own),
+        beside=(*one.beside, *other.beside),
+        apart=one.apart or other.apart,
     )
 
 

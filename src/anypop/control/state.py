@@ -39,8 +39,8 @@ from anypop.model.table import Groups, Table, grouped, settled, tabled
 from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
 from anypop.plan.dials import dialled
+from anypop.plan.lives import removal_of
 from anypop.plan.parse import Secret
-from anypop.plan.placement import removal_of
 from anypop.plan.planned import Planned
 from anypop.plan.policies import joined
 from anypop.plan.rollout import wants_look

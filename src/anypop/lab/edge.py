@@ -137,7 +137,7 @@ def render(config: EdgeConfig) -> str:
         lines += _kernel(family)
         for host in config.hosts:
             if host.session.has_session(family):
-                lines += _host(host, family)
+                lines += _host(config, host, family)
         for rank, upstream in enumerate(config.upstreams, start=1):
             if upstream.has_session(family):
                 lines += _upstream(upstream, rank, family)
@@ -234,17 +234,20 @@ def _kernel(family: int) -> Iterator[str]:
     )
 
 
-def _host(host: EdgeHost, family: int) -> Iterator[str]:
-    """A host: what it may say, and the session. It hears the default route and nothing else."""
+def _host(config: EdgeConfig, host: EdgeHost, family: int) -> Iterator[str]:
+    """A host: what it may say, and the session. It hears the default route and nothing else. What it tells of another
+    host's external addresses counts while nobody else tells it: one that is kept follows its slot, and none is taken.
+    """
     name, longest = host_session_name(host, family), 32 if family == 4 else 128
-    external = host.external4 if family == 4 else host.external6
+    near, own = (config.external4, host.external4) if family == 4 else (config.external6, host.external6)
     yield from _block(
         f"filter from_{name}",
         [
-            f"if !(net ~ COVERS{family} || net ~ ANYCAST{family} || net ~ [ {external}{{{longest},{longest}}} ]) then "
+            f"if !(net ~ COVERS{family} || net ~ ANYCAST{family} || net ~ [ {near}{{{longest},{longest}}} ]) then "
             "reject;",
             "bgp_med = 0;",
             "bgp_local_pref = 100;",
+            f"if (net ~ [ {near}+ ]) && (net !~ [ {own}+ ]) then bgp_local_pref = 50;  # another's: it comes first",
             "if fades() then bgp_local_pref = 0;",
             f"if net ~ COVERS{family} then {{ if fades() then dest = RTD_UNREACHABLE; else dest = RTD_BLACKHOLE; }}",
             "accept;",

@@ -214,13 +214,17 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """Where a slot has to live for the sake of its addresses, and with which numbers there. `waits`: why it cannot be
-    placed at all now.
+    """What a slot's claims ask of its place. `host`, `link`: of a private address, which is bound to both. `own`: where
+    its external addresses are from, which it may have elsewhere in their PoP too (`plan.following`). `beside`: of
+    those that it has beside its own. `apart`: another slot has an address of the same number, so no instance may live
+    by that number. `waits`: why it cannot be placed at all now.
     """
 
     host: HostName | None = None
-    index: int | None = None
     link: int | None = None
+    own: tuple[Place, ...] = ()
+    beside: tuple[Place, ...] = ()
+    apart: bool = False
     waits: str = ""
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from typing import NamedTuple
 
 from anypop.model.announce import Address, Announcement, Mode, Prefix, Scope, ScopeRule
 from anypop.model.drain import Drain, DrainKind, Level
@@ -41,20 +42,34 @@ class Told:
     carried: bool = False
 
 
+class Outside(NamedTuple):
+    """Public addresses of a host's instances: `places`, by family and index; `kept`: those that follow from no index
+    there, since they followed their slots, or stand beside others.
+    """
+
+    places: list[tuple[int, int]]
+    kept: list[Address]
+
+
 def order_of(prefix: Prefix) -> tuple[int, Prefix]:
     """The order of covering prefixes on a host: IPv4 first."""
     return prefix.version, prefix
 
 
 def own(
-    pop: Pop, host: Host, places: Iterable[tuple[int, int]], drains: Iterable[Drain] = (), *, tunnels: bool
+    pop: Pop,
+    host: Host,
+    outside: Outside,
+    drains: Iterable[Drain] = (),
+    *,
+    tunnels: bool,
 ) -> Iterator[Announcement]:
-    """A host's own external prefixes; towards an edge router the external addresses in use, one by one. `places`:
-    those in use, by family and index. `tunnels`: there is a backbone, so its end of the tunnels is in use as well.
+    """A host's own external prefixes; towards an edge router the external addresses in use, one by one (`outside`).
+    `tunnels`: there is a backbone, so its end of the tunnels is in use as well.
     `drains`: of the PoP. Those of an upstream hold for them too, while another session tells them; nobody else can
     answer for them, so no other drain takes them.
     """
-    used = sorted(set(places))
+    used = sorted(set(outside.places))
     gone = [d for d in drains if d.active and d.kind is DrainKind.UPSTREAM]
     for whole in (host.external4, host.external6):
         ways = [u for u in host.upstreams if u.has_session(whole.version)]
@@ -69,6 +84,8 @@ def own(
                 yield Announcement(prefix=ip_network(host.tunnel_address), upstream=upstream.name, scope=Scope())
             for index in (index for version, index in used if version == whole.version):
                 yield Announcement(prefix=ip_network(whole[1 + index]), upstream=upstream.name, scope=Scope())
+            for address in (a for a in dict.fromkeys(outside.kept) if a.version == whole.version):
+                yield Announcement(prefix=ip_network(address), upstream=upstream.name, scope=Scope())
 
 
 def told_of(

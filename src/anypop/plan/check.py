@@ -12,7 +12,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.errors import Problem
 from anypop.model.names import CityCode, HostName, WorkloadId
-from anypop.model.network import UpstreamKind
+from anypop.model.network import Pop, UpstreamKind
 from anypop.model.plan import Incarnation, Plan
 from anypop.model.reasons import Reason
 from anypop.plan.sites import Sites
@@ -199,6 +199,8 @@ def _strangers(plan: Plan, sites: Sites) -> Iterator[Problem]:
             for address in order.addresses():
                 private, external = ours[address.private.version]
                 outside = address.external is not None and address.external not in external
+                if outside and any(address.external in p for p in external_of(sites.hosts[name].pop)):
+                    outside = False  # one that is kept, and has followed its slot
                 if address.private in private and address.gateway in private and not outside:
                     continue
                 yield Problem(
@@ -229,11 +231,12 @@ def _prefixes(plan: Plan, sites: Sites) -> Iterator[Problem]:
     for name, part in plan.hosts.items():
         host = sites.hosts[name].host if name in sites.hosts else None
         own: set[Prefix] = {host.external4, host.external6} if host else set()
+        near = external_of(sites.hosts[name].pop) if host else own
         edges = {u.name for u in host.upstreams if u.kind is UpstreamKind.EDGE} if host else set()
         for told in part.announcements:
             ours = told.prefix in own or told.prefix in anycast
             # the PoP's own edge router hears single addresses; nobody else ever does
-            if not ours and not (told.upstream in edges and _is_part_of(told.prefix, own | anycast)):
+            if not ours and not (told.upstream in edges and _is_part_of(told.prefix, near | anycast)):
                 yield Problem(path=name, message=f"{told.prefix} would be announced to {told.upstream} and is not ours")
             known = right.get(id(told.gates))
             if known is None or known.prefix != told.prefix:
@@ -241,6 +244,11 @@ def _prefixes(plan: Plan, sites: Sites) -> Iterator[Problem]:
                 yield from wrong
                 if not wrong:
                     right[id(told.gates)] = told
+
+
+def external_of(pop: Pop) -> set[Prefix]:
+    """The external prefixes of all hosts of a PoP: an address that is kept may follow its slot from one to another."""
+    return {prefix for host in pop.hosts for prefix in (host.external4, host.external6)}
 
 
 def _is_part_of(prefix: Prefix, ours: Collection[Prefix]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from anypop.model.names import CityCode
+from anypop.model.order import Removal
 from anypop.model.plan import Incarnation
 from anypop.model.reasons import Reason
 from anypop.model.workload import Target, Workload
@@ -42,3 +43,18 @@ def why_gone(incarnation: Incarnation, workload: Workload | None, ground: Ground
         count = ground.replicas(workload.id, target, incarnation.pop)
         return Reason.LOAD_FELL, f"{count} in {incarnation.pop} of target {incarnation.target}"
     return Reason.SCALED_DOWN, f"{target.replicas} in each city of target {incarnation.target}"
+
+
+def removal_of(incarnation: Incarnation, reason: Reason, detail: str = "") -> Removal:
+    return Removal(
+        name=incarnation.name,
+        uid=incarnation.uid,
+        reason=reason,
+        detail=detail,
+        workload_id=incarnation.workload_id,
+        index=incarnation.index,
+        link=incarnation.link,
+        further=incarnation.further,
+        revision=incarnation.revision if incarnation.further else 0,
+        target=incarnation.target,
+    )

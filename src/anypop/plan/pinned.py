@@ -1,71 +1,125 @@
-"""Slots whose addresses are claimed: they live where these are, with the numbers from which these follow, or wait.
+"""Slots whose addresses are claimed: they live where these may be had, by the numbers from which these follow, or wait.
 
-In: the ground, the rooms of a city and a slot's pin. Out: the room that the pin leaves and the numbers there, or in
-words what the slot waits for. Pure.
+In: the ground, the rooms of a city and a slot's pin. Out: the room and the numbers there, or in words what the slot
+waits for. At home first: where its addresses are from; then where they may follow it (`following`). Pure.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from anypop.model.allocation import Pin
+from anypop.model.allocation import Pin, Place
 from anypop.model.names import HostName, InstanceName, WorkloadId
 from anypop.model.network import Capacity
+from anypop.model.plan import Incarnation
+from anypop.plan import following
 from anypop.plan.ground import Ground
-from anypop.plan.rooms import LinksAsked, Room
+from anypop.plan.rooms import LinksAsked, Room, best, shortage
+from anypop.plan.sites import Sites
 
 UNPINNED = Pin()
+Slot = tuple[WorkloadId, InstanceName]
 
 
-def unmet(
-    ground: Ground,
-    rooms: Iterable[Room],
-    pin: Pin,
-    slot: tuple[WorkloadId, InstanceName],
-    needs: Capacity,
-    *,
-    asked: LinksAsked,
-    volumes_at: HostName | None,
-) -> str:
-    """Why a slot cannot be placed where its addresses are; empty where it can. `rooms`: of its city. `volumes_at`:
-    where its volumes are.
-    """
-    if pin.waits:
-        return pin.waits
-    if pin.host is None:
-        return ""
-    if pin.host in ground.lost:
-        return f"its address is on {pin.host}, which is lost or given up"
-    if pin.host in ground.emptied:
-        return f"its address is on {pin.host}, which is drained"
-    room = next((r for r in rooms if r.host == pin.host), None)
-    if room is None:
-        return f"its address is on {pin.host}, which is not in the network, or not in this city"
-    if volumes_at not in (None, pin.host):
-        return f"its address is on {pin.host}, and {volumes_at} has its volume"
-    if users := sorted(set(_users(ground, pin, pin.host, slot))):
-        return f"its address is in use by {', '.join(users)}"
-    lacking = room.lacking(needs)
-    if pin.index is None and room.indexes.next() is None:
-        lacking.append(f"all {room.indexes.capacity} external addresses of {room.host} are taken")
-    if room.links.free(replace(asked, count=max(1, asked.count - (pin.link is not None)))) is None and (
-        pin.link is None or asked.count > 1
-    ):
-        lacking.append(f"all {room.links.capacity} private links of {room.host} are taken")
-    return f"its address is on {pin.host}: {'; '.join(lacking)}" if lacking else ""
+class Taken(NamedTuple):
+    """A room, and the numbers of a new incarnation there."""
+
+    room: Room
+    place: int
+    links: tuple[int, ...]
 
 
-def _users(ground: Ground, pin: Pin, host: HostName, slot: tuple[WorkloadId, InstanceName]) -> Iterator[str]:
+def taken(pin: Pin, room: Room, asked: LinksAsked) -> Taken:
+    """The numbers of a new incarnation in a room that has some."""
+    index = _index(pin, room.host)
+    if index is None:
+        index = room.take_place()
+    links = room.take_links(asked, pin.link)
+    assert index is not None and links is not None, "it was asked for before"
+    return Taken(room, index, links)
+
+
+def held(sites: Sites, pin: Pin, lives: Iterable[Incarnation]) -> Incarnation | None:
+    """Of a slot's lives the one that has to stay where it is, since its addresses may be had nowhere else."""
+    homes = following.homes(pin)
+    found = next((i for i in lives if i.host in homes), None)
+    if found is None or {*following.hosts_for(sites, pin, found.pop)} - {found.host}:
+        return None
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a slot that claims addresses needs of its place. `volumes_at`: where its volumes are."""
+
+    pin: Pin
+    slot: Slot
+    needs: Capacity
+    links: LinksAsked
+    volumes_at: HostName | None
+
+    def take(
+        self, ground: Ground, sites: Sites, *, rooms: Iterable[Room], allowed: Iterable[Room]
+    ) -> Taken | str:  # fmt: skip
+        """Where it goes, taken now; or why it cannot be placed. `rooms`: of its city; `allowed`: those in which a new
+        one may be placed.
+        """
+        if self.pin.waits:
+            return self.pin.waits
+        if users := sorted(set(_users(ground, self.pin, self.slot))):
+            return f"its address is in use by {', '.join(users)}"
+        here, found, why = {room.host: room for room in rooms}, list[Room](), ""
+        homes = following.homes(self.pin)
+        for host in homes:
+            problem = self._closed(ground, sites, host, here) or self._lacks(here[host])
+            if not problem:
+                found.append(here[host])
+            why = why or problem
+        others = [r for r in allowed if r.host not in homes and following.may_have_all(sites, self.pin, r.host)]
+        room = found[0] if found else best(others, self.slot[0], self.needs, self.links)
+        if room is None:
+            return f"{why}; {shortage(others, self.needs, self.links)}" if others else why
+        return taken(self.pin, room, self.links)
+
+    def _closed(self, ground: Ground, sites: Sites, host: HostName, here: Mapping[HostName, Room]) -> str:
+        """Why it cannot be placed where one of its addresses is from; empty where it can."""
+        at = f"its address is on {host}"
+        if host in ground.lost:
+            return f"{at}, which is lost or given up"
+        if host in ground.emptied:
+            return f"{at}, which is drained"
+        if host not in here:
+            return f"{at}, which is not in the network, or not in this city"
+        if not following.may_have_all(sites, self.pin, host):
+            return "the addresses that it claims are not at one place of one host: claim those that are"
+        return f"{at}, and {self.volumes_at} has its volume" if self.volumes_at not in (None, host) else ""
+
+    def _lacks(self, room: Room) -> str:
+        lacking = room.lacking(self.needs)
+        if _index(self.pin, room.host) is None and room.indexes.next() is None:
+            lacking.append(f"all {room.indexes.capacity} external addresses of {room.host} are taken")
+        new = self.links.count - (self.pin.link is not None)
+        if new and room.links.free(replace(self.links, count=new)) is None:
+            lacking.append(f"all {room.links.capacity} private links of {room.host} are taken")
+        return f"its address is on {room.host}: {'; '.join(lacking)}" if lacking else ""
+
+
+def _index(pin: Pin, host: HostName) -> int | None:
+    """The number that an external address of the slot has there: then that one follows from its place, as others do."""
+    return None if pin.apart else min((p.number for p in pin.own if p.host == host), default=None)
+
+
+def _users(ground: Ground, pin: Pin, slot: Slot) -> Iterator[str]:
     """Other slots that have one of the numbers; and its own last life, where that still has the link."""
-    for life in ground.incarnations_on(host):
-        if life.slot != slot and (life.index == pin.index or pin.link in life.links):
-            yield life.name
-    for gone in ground.removals_on(host):
-        same = (gone.workload_id, gone.name) == slot
-        if pin.link in gone.links or (not same and gone.index == pin.index):
-            yield f"{gone.name}, which is on its way out"
-
-
-def numbers(room: Room, pin: Pin, asked: LinksAsked) -> tuple[int | None, tuple[int, ...] | None]:
-    """The index and the links of a new incarnation there, taken now."""
-    index = pin.index if pin.index is not None else room.take_place()
-    return index, room.take_links(asked, pin.link)
+    places: dict[HostName, list[Place]] = {host: [] for host in following.homes(pin)}
+    for place in (*pin.own, *pin.beside):
+        places[place.host].append(place)
+    for host, there in places.items():
+        indexes, link = {place.number for place in there}, pin.link if host == pin.host else None
+        for life in ground.incarnations_on(host):
+            if life.slot != slot and (life.index in indexes or link in life.links):
+                yield life.name
+        for gone in ground.removals_on(host):
+            same = (gone.workload_id, gone.name) == slot
+            if link in gone.links or (not same and gone.index in indexes):
+                yield f"{gone.name}, which is on its way out"

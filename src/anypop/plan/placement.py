@@ -18,8 +18,9 @@ from anypop.model.reasons import Reason
 from anypop.model.volume import Volume
 from anypop.model.workload import Target, Workload
 from anypop.plan import pinned
+from anypop.plan.following import may_have_all
 from anypop.plan.ground import Ground
-from anypop.plan.lives import cities_of, uuid5, why_gone
+from anypop.plan.lives import cities_of, removal_of, uuid5, why_gone
 from anypop.plan.pinned import UNPINNED
 from anypop.plan.rollout import changes_at
 from anypop.plan.rooms import LinksAsked, Room, Rooms, best, needs_of, shortage
@@ -40,21 +41,6 @@ class Settled:
     @property
     def homes(self) -> Homes:
         return Homes(hosts=frozenset(i.host for i in self.kept), pops=frozenset(i.pop for i in self.kept))
-
-
-def removal_of(incarnation: Incarnation, reason: Reason, detail: str = "") -> Removal:
-    return Removal(
-        name=incarnation.name,
-        uid=incarnation.uid,
-        reason=reason,
-        detail=detail,
-        workload_id=incarnation.workload_id,
-        index=incarnation.index,
-        link=incarnation.link,
-        further=incarnation.further,
-        revision=incarnation.revision if incarnation.further else 0,
-        target=incarnation.target,
-    )
 
 
 def settle(ground: Ground, rooms: Rooms, workload: WorkloadId) -> Settled:
@@ -204,8 +190,7 @@ class _Turn:
 
     def _is_pinned(self, name: InstanceName, lives: list[Incarnation]) -> bool:
         """The same for the addresses that it claims alone."""
-        host = self.step.pins.get(name, UNPINNED).host
-        held = next((i for i in lives if i.host == host), None)
+        held = pinned.held(self.step.rooms.sites, self.step.pins.get(name, UNPINNED), lives)
         if held is None:
             return False
         if {held.uid} & {*self.ground.moves, *self.ground.eases} or held.host in self.ground.lost:
@@ -284,40 +269,35 @@ class _Turn:
             home = there[0].host
             rooms = [r for r in all_rooms if r.host == home and r.host not in self.ground.lost]
             if not rooms:
-                self.step.waits.add(city)
-                self.step.note(name, Reason.VOLUME_LOST, f"{home} has it, and is lost, given up or out of the network")
-                return False
+                why = f"{home} has it, and is lost, given up or out of the network"
+                return self._waits(city, name, Reason.VOLUME_LOST, why)
             claimed = {c.slug for c in made_from.volumes}
             known = sum(v.size_bytes for v in there if v.claim in claimed and v.host == home)
             needs = replace(needs, disk_bytes=needs.disk_bytes - known)  # its volumes are counted there already
         elif made_from.volumes:
             offering = [r for r in rooms if self.step.rooms.offers(r.host, made_from)]
             if rooms and not offering:
-                self.step.waits.add(city)
                 names = ", ".join(sorted({c.storage_class for c in made_from.volumes}))
-                self.step.note(name, Reason.NO_ROOM, f"{city}: no host in reach has the storage classes {names}")
-                return False
+                why = f"{city}: no host in reach has the storage classes {names}"
+                return self._waits(city, name, Reason.NO_ROOM, why)
             rooms = offering
         asked = self.asked if made_from is self.workload else LinksAsked.of(made_from)
         pin = self.step.pins.get(name, UNPINNED)
         volumes_at = there[0].host if there else None
-        slot = self.workload.id, name
-        if pin is not UNPINNED and (
-            why := pinned.unmet(self.ground, all_rooms, pin, slot, needs, asked=asked, volumes_at=volumes_at)
-        ):
-            self.step.waits.add(city)
-            self.step.note(name, Reason.WAITS_FOR_ADDRESS, why)
-            return False
-        room = best(rooms, self.workload.id, needs, asked) if pin.host is None else self.step.rooms.of(pin.host)
-        if room is None:
+        if pin is not UNPINNED:
+            slot = pinned.Asked(
+                pin=pin, slot=(self.workload.id, name), needs=needs, links=asked, volumes_at=volumes_at
+            )  # fmt: skip
+            taken = slot.take(self.ground, self.step.rooms.sites, rooms=all_rooms, allowed=rooms)
+            if isinstance(taken, str):
+                return self._waits(city, name, Reason.WAITS_FOR_ADDRESS, taken)
+            room, index, links = taken
+        elif (found := best(rooms, self.workload.id, needs, asked)) is not None:
+            room, index, links = pinned.taken(UNPINNED, found, asked)
+        else:
             reason = Reason.NO_ROOM if any(not r.fits(needs) for r in rooms) or not rooms else Reason.POP_FULL
-            self.step.waits.add(city)
-            self.step.note(
-                name, reason, f"{city}: {shortage(rooms, needs, asked)}" if rooms else f"no host of {city} is in reach"
-            )
-            return False
-        index, links = pinned.numbers(room, pin, asked)
-        assert index is not None and links is not None
+            why = f"{city}: {shortage(rooms, needs, asked)}" if rooms else f"no host of {city} is in reach"
+            return self._waits(city, name, reason, why)
         self._add(
             room,
             needs,
@@ -338,6 +318,12 @@ class _Turn:
             ),
         )
         return True
+
+    def _waits(self, city: CityCode, name: InstanceName, reason: Reason, why: str) -> bool:
+        """Tell why a slot has no place. False: it has none."""
+        self.step.waits.add(city)
+        self.step.note(name, reason, why)
+        return False
 
     def _rooms_in(self, city: CityCode) -> tuple[list[Room], list[Room]]:
         """All of a city, and those that are in reach; the same for every slot of it."""
@@ -424,6 +410,8 @@ class _Turn:
         else:
             others = [r for r in self.step.rooms.in_city(current.pop) if r.host != current.host]
             others = [r for r in others if r.host not in lost and r.host not in emptied]
+            pin, sites = self.step.pins.get(current.name, UNPINNED), self.step.rooms.sites
+            others = [r for r in others if may_have_all(sites, pin, r.host)]
             found = best(others, self.workload.id, needs, asked)
             if found is None:
                 said = shortage(
@@ -433,9 +421,7 @@ class _Turn:
                 self.step.waits.add(current.pop)
                 self.step.note(current.name, Reason.WAITS_FOR_ROOM, said)
                 return
-            place, links = found.take_place(), found.take_links(asked)
-            assert place is not None and links is not None
-            room, index = found, place
+            room, index, links = pinned.taken(pin, found, asked)
         self.step.changing[room.host] += 1
         self._add(
             room,

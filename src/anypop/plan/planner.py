@@ -6,18 +6,20 @@ same plan, in time linear in its instances.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from anypop.model.announce import Announcement, Prefix
+from anypop.model.allocation import Pin
+from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.names import HostName, InstanceName, WorkloadId
 from anypop.model.order import Containers, InstanceLink, InstanceOrder, Removal
 from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.stack_names import DOMAIN
 from anypop.model.workload import Workload
+from anypop.plan import following
 from anypop.plan.addresses import Numbering
-from anypop.plan.announcements import order_of, own, told_of
+from anypop.plan.announcements import Outside, order_of, own, told_of
 from anypop.plan.anycast import allocate
 from anypop.plan.dials import dialled
 from anypop.plan.fields import filled
@@ -79,7 +81,7 @@ def plan(world: World) -> Plan:
                 *own(
                     site.pop,
                     site.host,
-                    makes.places_outside(standing[name]),
+                    makes.outside(standing[name]),
                     ground.drains_at(site.pop.city),
                     tunnels=bool(sites.backbones),
                 ),
@@ -125,6 +127,9 @@ def turn_of(removal: Removal) -> tuple[int, int, str]:
     return removal.index, removal.link, removal.uid
 
 
+_NO_PINS: Mapping[InstanceName, Pin] = {}
+
+
 class Instances:
     """Incarnations as their hosts are told to run them, out of one ground. The instances of a revision share one
     payload.
@@ -134,6 +139,7 @@ class Instances:
         self._ground = ground
         self._revisions: dict[tuple[WorkloadId, int], Workload | None] = {}
         self._payloads: dict[int, tuple[Workload, Containers]] = {}
+        self._pins: dict[WorkloadId, Mapping[InstanceName, Pin]] = {}
 
     def order(self, incarnation: Incarnation, numbers: Numbering, anycast: AnycastAddress | None) -> InstanceOrder:
         """What nobody knows any more is made from the newest revision: it runs already, and is told so by its own
@@ -141,18 +147,34 @@ class Instances:
         """
         made_from = self._made_from(incarnation)
         assert made_from is not None  # what is kept belongs to a workload that is there
-        return instance_order(incarnation, made_from, numbers, anycast, payload=self._payload(made_from))
+        pin = self._pin(incarnation)
+        return instance_order(incarnation, made_from, numbers, anycast, pin=pin, payload=self._payload(made_from))
 
-    def places_outside(self, incarnations: Iterable[Incarnation]) -> list[tuple[int, int]]:
-        """The public addresses that these have of their own, which somebody has to be told: by family and index."""
-        found: list[tuple[int, int]] = []
+    def outside(self, incarnations: Iterable[Incarnation]) -> Outside:
+        """The public addresses that these have of their own, which somebody has to be told."""
+        places: list[tuple[int, int]] = []
+        kept: list[Address] = []
         for incarnation in incarnations:
             made_from, index = self._made_from(incarnation), incarnation.index
-            if made_from is None or (made_from.external and made_from.families == (4, 6)):
-                found += ((4, index), (6, index))
-            elif made_from.external:
-                found += [(version, index) for version in made_from.families]
-        return found
+            families = made_from.families if made_from is not None else (4, 6)
+            if (pin := self._pin(incarnation)) is not None:
+                moved = following.moved(pin, incarnation.host, index)
+                families = tuple(version for version in families if version not in moved)
+                kept += (*moved.values(), *following.beside(pin))
+            if made_from is not None and not made_from.external:
+                continue
+            places += ((4, index), (6, index)) if families == (4, 6) else [(version, index) for version in families]
+        return Outside(places, kept)
+
+    def _pin(self, incarnation: Incarnation) -> Pin | None:
+        """What a slot claims; None where its workload claims nothing."""
+        workload = incarnation.workload_id
+        if workload not in self._pins:
+            newest = self._ground.workload(workload)
+            asks = newest is not None and newest.assignments
+            self._pins[workload] = self._ground.pins_of(workload) if asks else _NO_PINS
+        pins = self._pins[workload]
+        return pins.get(incarnation.name) if pins else None
 
     def _made_from(self, incarnation: Incarnation) -> Workload | None:
         workload, number = incarnation.workload_id, incarnation.revision
@@ -175,10 +197,12 @@ def instance_order(
     numbers: Numbering,
     anycast: AnycastAddress | None,
     *,
+    pin: Pin | None = None,
     payload: Containers | None = None,
 ) -> InstanceOrder:
     """One incarnation as its host is told to run it; environment from instance fields filled in. `workload`: the
-    revision it follows. `payload`: its containers, where somebody has put them together already.
+    revision it follows. `pin`: what its slot claims. `payload`: its containers, where somebody has put them together
+    already.
     """
     order = InstanceOrder(
         name=incarnation.name,
@@ -189,7 +213,7 @@ def instance_order(
         template=incarnation.template or workload.template,
         revision=incarnation.revision,
         restarts=incarnation.restarts,
-        links=links_of(workload, numbers, incarnation),
+        links=links_of(workload, numbers, incarnation, pin),
         anycast=_anycast(workload, anycast),
         payload=payload or Containers.of(workload),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
@@ -197,15 +221,16 @@ def instance_order(
     return filled(order, incarnation, workload)
 
 
-def links_of(workload: Workload, numbers: Numbering, incarnation: Incarnation) -> tuple[InstanceLink, ...]:
+def links_of(
+    workload: Workload, numbers: Numbering, incarnation: Incarnation, pin: Pin | None = None
+) -> tuple[InstanceLink, ...]:
     """Its interfaces with their addresses."""
-    first = InstanceLink(
-        network=workload.network,
-        addresses=numbers.on_link(
-            incarnation.index if workload.external else None, incarnation.link, workload.families, workload.vpc
-        ),
-        reach=workload.vpc.reach,
+    addresses = numbers.on_link(
+        incarnation.index if workload.external else None, incarnation.link, workload.families, workload.vpc
     )
+    if pin is not None and workload.external:
+        addresses = following.as_claimed(addresses, pin, incarnation.host, incarnation.index)
+    first = InstanceLink(network=workload.network, addresses=addresses, reach=workload.vpc.reach)
     if not workload.further:
         return (first,)
     # where its revision is forgotten, an incarnation may have fewer than the newest one says

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from anypop.model.allocation import Pin
 from anypop.model.announce import Address
 from anypop.model.names import HostName, StackId, WorkloadId
 from anypop.model.order import Removal
@@ -30,6 +31,7 @@ from anypop.model.policy import (
 from anypop.model.stack_network import StackNetwork, labels_of
 from anypop.model.subnets import Interface
 from anypop.model.workload import Workload
+from anypop.plan import following
 from anypop.plan.fields import instance_labels
 from anypop.plan.ground import Ground
 from anypop.plan.sites import Site
@@ -135,23 +137,29 @@ def members_of(
             known[key] = instance_labels(target, of)
         return known[key]
 
-    places = [
-        (i.uid, i.host, i.index, i.links, i.target, ground.revision(workload, i.revision) or newest) for i in kept
+    pins = ground.pins_of(workload) if newest.assignments else {}
+    places: list[tuple[Incarnation | Removal, HostName, tuple[int, ...], str, Workload]] = [
+        (i, i.host, i.links, i.target, ground.revision(workload, i.revision) or newest) for i in kept
     ]
     places += [
-        (r.uid, host, r.index, r.links or (-1,), r.target, ground.revision(workload, r.revision) or newest)
-        for host, r in removals
+        (r, host, r.links or (-1,), r.target, ground.revision(workload, r.revision) or newest) for host, r in removals
     ]
     return [
         Member(
-            uid=uid,
+            uid=one.uid,
             interface=n,
             host=host,
             labels=labels(target, made_from),
-            addresses=_addresses(sites[host], index if n == 0 and made_from.external else None, link, interface),
+            addresses=_addresses(
+                sites[host],
+                one.index if n == 0 and made_from.external else None,
+                link,
+                interface,
+                pins.get(one.name) if n == 0 else None,
+            ),
             network=networks.of(newest.stack_id, interface.network),
         )
-        for uid, host, index, links, target, made_from in places
+        for one, host, links, target, made_from in places
         if host in sites
         for n, (interface, link) in enumerate(zip(made_from.interfaces, links, strict=False))
     ]
@@ -233,13 +241,16 @@ def _group_of(stack_id: StackId, peers: Peers) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _addresses(site: Site, index: int | None, link: int, interface: Interface) -> tuple[Address, ...]:
-    """Its own: an anycast address is not one instance's."""
+def _addresses(site: Site, index: int | None, link: int, interface: Interface, pin: Pin | None) -> tuple[Address, ...]:
+    """Its own: an anycast address is not one instance's. `pin`: what its slot claims."""
     if link < 0 or (index is not None and index < 0):
         return ()
     found = site.numbers.on_link(index, link, interface.families)
+    if pin is not None and index is not None:
+        found = following.as_claimed(found, pin, site.host.name, index)
     own = (a for one in found for a in (one.private, one.external) if a is not None)
-    return (*own, *site.numbers.in_subnets(interface.vpc, link).values())
+    beside = following.beside(pin) if pin is not None else ()
+    return (*own, *site.numbers.in_subnets(interface.vpc, link).values(), *beside)
 
 
 def _turn_of(address: Address) -> tuple[int, int]:

@@ -7,7 +7,7 @@ common; where a network lets them, everything is checked.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
@@ -32,8 +32,10 @@ def recheck(before: Planned | None, made: Replanned, ground: Ground, *, confirme
         return
     slots = before.slots if before is not None else _slots(ground)
     problems = [*_losses(slots, made, ground, confirmed), *_silences(made, ground, confirmed)]
-    doubtful = [host for host in made.hosts if not _are_numbers_right(made.plan, host)]
-    # addresses follow from numbers: where these are right nothing of a host can contradict anything
+    keeping = {w for host in made.hosts for w in _keeping(made.plan, host, ground)}
+    doubtful = [host for host in made.hosts if not _are_numbers_right(made.plan, host, keeping)]
+    # addresses follow from numbers: where these are right, and nobody keeps one, nothing of a host can contradict
+    # anything
     problems += contradictions(_part(before, made, doubtful), sites)
     if problems:
         raise Unsafe(problems)
@@ -46,15 +48,22 @@ def _slots(ground: Ground) -> Mapping[CityCode, int]:
     )
 
 
-def _are_numbers_right(plan: Planned, host: HostName) -> bool:
+def _keeping(plan: Planned, host: HostName, ground: Ground) -> Iterator[WorkloadId]:
+    """Workloads there of which some addresses may not follow from numbers."""
+    for workload in {incarnation.workload_id for incarnation, _ in plan.rows.get(host, ())}:
+        if (newest := ground.workload(workload)) is not None and newest.assignments:
+            yield workload
+
+
+def _are_numbers_right(plan: Planned, host: HostName, keeping: Collection[WorkloadId]) -> bool:
     """Whether all numbers on a host are within its prefixes, each link is of one incarnation, and each index of one
-    slot.
+    slot; and nobody there is of those that keep addresses.
     """
     numbers = plan.sites.hosts[host].numbers
     links = {link: r.uid for r in plan.removed.get(host, ()) for link in r.links}
     places: dict[int, object] = {r.index: (r.workload_id, r.name) for r in plan.removed.get(host, ()) if r.index >= 0}
     for incarnation, _ in plan.rows.get(host, ()):
-        if not 0 <= incarnation.index < numbers.places:
+        if incarnation.workload_id in keeping or not 0 <= incarnation.index < numbers.places:
             return False
         for link in (incarnation.link, *incarnation.further):
             if not 0 <= link < numbers.links or links.setdefault(link, incarnation.uid) != incarnation.uid:

@@ -302,8 +302,8 @@ class _Replanning:
     def _part(self, host: HostName) -> HostPlan:
         site, rows = self.sites.hosts[host], self.rows.get(host, ())
         drains = self.ground.drains_at(site.pop.city)
-        places = self.makes.places_outside(row.incarnation for row in rows)
-        announced: list[Announcement] = [*own(site.pop, site.host, places, drains, tunnels=bool(self.sites.backbones))]
+        used = self.makes.outside(row.incarnation for row in rows)
+        announced: list[Announcement] = [*own(site.pop, site.host, used, drains, tunnels=bool(self.sites.backbones))]
         for prefix in self.telling.get(host, ()):
             announced += self.told[prefix].hosts[host]
         was, backbone = self.before.hosts.get(host), self.sites.backbone_of(host, self.carried_in_order)

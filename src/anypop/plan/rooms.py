@@ -162,27 +162,27 @@ class Rooms:
 
     def __init__(self, ground: Ground, sites: Sites) -> None:
         self._ground = ground
-        self._sites = sites
+        self.sites = sites
         self._rooms: dict[HostName, Room] = {}
         self._needs: dict[tuple[WorkloadId, int], Capacity] = {}
 
     def of(self, host: HostName) -> Room | None:
         """None where the network has no such host."""
-        if (room := self._rooms.get(host)) is None and host in self._sites.hosts:
+        if (room := self._rooms.get(host)) is None and host in self.sites.hosts:
             room = self._rooms[host] = self._counted(host)
         return room
 
     def has(self, city: CityCode) -> bool:
         """Whether there is such a PoP."""
-        return city in self._sites.pops
+        return city in self.sites.pops
 
     def in_city(self, city: CityCode) -> list[Room]:
-        pop = self._sites.pops.get(city)
+        pop = self.sites.pops.get(city)
         return [room for host in (pop.hosts if pop is not None else ()) if (room := self.of(host.name)) is not None]
 
     def _counted(self, host: HostName) -> Room:
         ground = self._ground
-        room = Room.of(host, self._sites.hosts[host].numbers, ground.capacity(host))
+        room = Room.of(host, self.sites.hosts[host].numbers, ground.capacity(host))
         claimed: set[tuple[WorkloadId, str, str]] = set()
         for incarnation in ground.incarnations_on(host):
             claimed |= {(*incarnation.slot, c.slug) for c in self._claims_of(incarnation)}
@@ -205,7 +205,7 @@ class Rooms:
 
     def offers(self, host: HostName, workload: Workload) -> bool:
         """Whether a host has the storage classes of all volumes of a workload."""
-        classes = self._sites.network.instances.storage_classes
+        classes = self.sites.network.instances.storage_classes
         found = (class_named(classes, claim.storage_class) for claim in workload.volumes)
         return all(one is not None and one.is_on(host) for one in found)
 
