@@ -368,7 +368,10 @@ def test_both_families_of_a_stack_share_a_place(world: World) -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "additional": ({"mode": "ADDITIONAL"}, "assignments[0].mode"),
+    "additional and private": (
+        {**external(template={"spec": address(kind="private")}), "mode": "ADDITIONAL"},
+        "assignments[0].allocationClaimTemplate.spec.allocation.template.spec.allocationClass",
+    ),
     "forward": ({"mode": "FORWARD"}, "assignments[0].mode"),
     "no template": ({"mode": "PRIMARY"}, "assignments[0].allocationClaimTemplate"),
     "another class": (
@@ -395,6 +398,33 @@ def test_what_cannot_be_done_is_refused_in_words(world: World, name: str) -> Non
     assert "names one allocation, and the workload asks for 2 instances" in str(two)
 
 
+def test_an_additional_address_stands_beside_the_own_one_and_comes_back(world: World) -> None:
+    """Of an instance with two of them: what its host is told, what is shown, who has it; the next workload gets both
+    back. It is in no place of an instance: one that is made later gets another number.
+    """
+    wanted = [{**external(f"more{n}"), "mode": "ADDITIONAL", "slug": f"more{n}"} for n in range(2)]
+    create(world, assigned("w", *wanted))
+    (instance,) = order(world, "LHR").instances
+    more = [plain(allocation(world, f"more{n}-eu-lhr-0")["status"]["prefix"]) for n in range(2)]
+    assert sorted(map(str, instance.beside)) == sorted(more)
+    assert externals(world)["w-eu-lhr-0"] not in more
+    (shown,) = world.get(f"{WORKLOADS}/w/instances")["results"]
+    assert sorted(shown["networkInterfaces"][0]["ipAddressAliases"]) == sorted(more)
+    assert shown["externalIpAddress"] == externals(world)["w-eu-lhr-0"]
+    for one in more:
+        found = world.get(f"/anypop/v1/addresses/{one}")
+        assert (found["instance"], found["host"]) == ("w-eu-lhr-0", "LHR")
+    create(world, a_body("other", cities=("LHR",), replicas=1, anycast=False))
+    assert externals(world)["other-eu-lhr-0"] not in more
+    delete(world, "w")
+    assert all(conditions(claim(world, f"more{n}-eu-lhr-0"))["InUse"][0] is False for n in range(2))
+    create(world, assigned("next", *wanted))
+    (again,) = (i for i in order(world, "LHR").instances if i.name == "next-eu-lhr-0")
+    assert {*map(str, again.beside)} == {*more}
+    world.restart()
+    assert {i.name: len(i.beside) for i in order(world, "LHR").instances} == {"other-eu-lhr-0": 0, "next-eu-lhr-0": 2}
+
+
 def test_assignments_of_a_workload_that_stands_do_not_change(world: World) -> None:
     """How an address is kept may change; which one may not. One may be added: the address that the slot has already."""
     create(world, a_body("shop", cities=("LHR",), replicas=1, anycast=False))
@@ -413,6 +443,8 @@ def test_assignments_of_a_workload_that_stands_do_not_change(world: World) -> No
     assert claim(world, "front-eu-lhr-0")["spec"]["reclaimPolicy"] == {"action": "DELETE"}
     for wrong in ([], [external("other")], [external(name="a")]):
         assert "cannot be changed or left out" in put(*wrong).json()["message"]
+    beside = put(external(reclaim={"action": "DELETE"}), {**external("more"), "mode": "ADDITIONAL"})
+    assert "names an address that instances do not have" in beside.json()["message"]
 
 
 def test_a_claim_whose_workload_goes_is_deleted_with_it(world: World) -> None:

@@ -299,12 +299,15 @@ KEEP = {"action": "RETAIN"}
 
 
 def keeping(place: platform.Platform, slug: str) -> dict[str, object]:
-    """A workload of one instance in London, whose external addresses of both families stay when it goes."""
+    """A workload of one instance in London, whose external addresses stay when it goes: one of each family, and one of
+    each beside them.
+    """
 
-    def assigned(version: int) -> dict[str, object]:
+    def assigned(version: int, mode: str = "ONE_TO_ONE_NAT") -> dict[str, object]:
         own = {"allocationClass": "stackpath-edge/unicast", "ipFamily": f"IPv{version}", "reclaimPolicy": KEEP}
         spec = {"ipFamily": f"IPv{version}", "reclaimPolicy": KEEP, "allocation": {"template": {"spec": own}}}
-        return {"mode": "ONE_TO_ONE_NAT", "allocationClaimTemplate": {"slug": f"front{version}", "spec": spec}}
+        slug = f"{'front' if mode == 'ONE_TO_ONE_NAT' else 'more'}{version}"
+        return {"mode": mode, "slug": slug, "allocationClaimTemplate": {"slug": slug, "spec": spec}}
 
     selectors = [{"key": "cityCode", "operator": "in", "values": ["LHR"]}]
     app = {
@@ -312,7 +315,8 @@ def keeping(place: platform.Platform, slug: str) -> dict[str, object]:
         "ports": {"web": {"port": 80, "enableImplicitNetworkPolicy": True}},
         "resources": {"requests": {"cpu": "1", "memory": "2Gi"}},
     }
-    interface = {"network": "default", "ipFamilies": ["IPv4", "IPv6"], "assignments": [assigned(4), assigned(6)]}
+    assignments = [assigned(version, mode) for mode in ("ONE_TO_ONE_NAT", "ADDITIONAL") for version in (4, 6)]
+    interface = {"network": "default", "ipFamilies": ["IPv4", "IPv6"], "assignments": assignments}
     return {
         "name": slug,
         "slug": slug,
@@ -330,7 +334,7 @@ def test_a_kept_address_comes_back_to_the_next_workload_and_follows_it_to_anothe
 ) -> None:
     """A client in London reaches the instance of one workload at its kept addresses; that workload is deleted, and the
     instance of the next one, which claims them, answers there; its host is cut off and given up, and the slot's other
-    life, on the other host, answers there. In both families, by packets.
+    life, on the other host, answers there. In both families, by packets; so do the addresses that it has beside.
     """
 
     def create(slug: str) -> None:
@@ -339,11 +343,14 @@ def test_a_kept_address_comes_back_to_the_next_workload_and_follows_it_to_anothe
         said = shell.try_("workload", "apply", "-f", str(file), "--yes", "--timeout", "60", "-o", "json")
         assert said.code == 0, said.err
 
-    def own(slug: str) -> tuple[str, str]:
+    def own(slug: str) -> tuple[str, ...]:
         (instance,) = shell.json("instances", slug)
-        return str(instance["externalIpAddress"]), str(instance["externalIpv6Address"])
+        (interface,) = instance["networkInterfaces"]
+        beside = (*interface["ipAddressAliases"], *interface["ipv6AddressAliases"])
+        assert len(beside) == 2
+        return (instance["externalIpAddress"], instance["externalIpv6Address"], *beside)
 
-    def answers(kept: tuple[str, str]) -> set[str]:
+    def answers(kept: tuple[str, ...]) -> set[str]:
         london = lab.vantage("london")
         return {a.body.strip() for at in kept for a in vantage.probe(london, at, requests=1, timeout_s=1)}
 
@@ -371,7 +378,7 @@ def test_a_kept_address_comes_back_to_the_next_workload_and_follows_it_to_anothe
     shell.json("workload", "delete", "second", "--yes", "--timeout", "60")
 
 
-def _owners(shell: Shell, kept: tuple[str, str]) -> set[tuple[str, str]]:
+def _owners(shell: Shell, kept: tuple[str, ...]) -> set[tuple[str, str]]:
     """Host and instance that have each, as `why` tells."""
     found = [shell.json("why", address) for address in kept]
     return {(str(one["host"]), str(one["instance"])) for one in found}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from anypop.control.allocation_ends import released, without_the_idle
-from anypop.control.allocation_matches import may_hold, resolved
+from anypop.control.allocation_matches import city_of_holder, may_hold, places_held, resolved
 from anypop.control.allocation_pins import (
     Slot,
     allocation_by_slug,
@@ -24,7 +24,7 @@ from anypop.control.allocation_pins import (
 from anypop.control.allocation_places import free_place, place_of
 from anypop.control.ground import touched_between
 from anypop.control.state import State
-from anypop.model.allocation import Allocation, AllocationClaim, Assignment, Holder
+from anypop.model.allocation import AddressSpec, Allocation, AllocationClaim, Assignment, Holder, Mode
 from anypop.model.names import WorkloadId
 from anypop.model.plan import Incarnation
 from anypop.model.table import differing, grouped, with_entries
@@ -80,8 +80,13 @@ def with_places(before: State, draft: State, now: float, *, anew: bool) -> tuple
     waiting = sorted(grouped(draft.allocations, "waiting", True).values(), key=lambda a: (a.created_at, a.id))
     for one in waiting:
         claim = claim_on(draft, one)
-        if claim is None or claim.made_for is None:  # a slot's own gets the place of the slot
-            draft = replace(draft, allocations=with_entries(draft.allocations, {one.id: placed(draft, one, now)}))
+        if claim is not None and claim.is_beside:
+            made = _placed_beside(draft, one, claim, now)
+        elif claim is None or claim.made_for is None:
+            made = placed(draft, one, now)
+        else:
+            continue  # a slot's own gets the place of the slot
+        draft = replace(draft, allocations=with_entries(draft.allocations, {one.id: made}))
     return draft, touched_between(before, draft)
 
 
@@ -91,6 +96,39 @@ def placed(draft: State, one: Allocation, now: float) -> Allocation:
     if isinstance(found, str):
         return replace(one, waits=found)
     return replace(one, place=found, placed_at=now, waits="")
+
+
+def _made_for(draft: State, claim: AllocationClaim, template: AddressSpec, now: float) -> Allocation:
+    """A slot's own allocation, which has no place yet; called like its claim where nothing else is."""
+    slug = claim.slug
+    if allocation_by_slug(draft, claim.stack_id, slug) is not None:
+        slug = f"{slug[:54].rstrip('-')}-{claim.id[:8]}"
+    return Allocation(
+        id=new_id(claim.id, slug, now), stack_id=claim.stack_id, account_id=claim.account_id, slug=slug, name=slug,
+        spec=template, labels=claim.labels, created_at=now,
+    )  # fmt: skip
+
+
+def _with_allocation_beside(draft: State, claim: AllocationClaim, now: float) -> State:
+    """With the address that a slot is to have beside its own. That follows from no place of the slot, so it is there
+    before the slot is placed.
+    """
+    template = claim.source.template
+    if template is None or claim.allocation_id or not claim.is_beside:
+        return draft
+    made = _placed_beside(draft, _made_for(draft, claim, template, now), claim, now)
+    return replace(
+        draft,
+        allocations=with_entries(draft.allocations, {made.id: made}),
+        claims=with_entries(draft.claims, {claim.id: replace(claim, allocation_id=made.id)}),
+    )
+
+
+def _placed_beside(draft: State, one: Allocation, claim: AllocationClaim, now: float) -> Allocation:
+    """As `placed`, in the city of the slot, and on a host of its other addresses where there is room."""
+    near = frozenset(host for host, _ in places_held(draft, claim))
+    found = free_place(draft, one.stack_id, one.spec, city=city_of_holder(draft, claim), near=near, alone=True)
+    return replace(one, waits=found) if isinstance(found, str) else replace(one, place=found, placed_at=now, waits="")
 
 
 def bound(draft: State, workload: WorkloadId, now: float) -> State:
@@ -111,14 +149,15 @@ def bound(draft: State, workload: WorkloadId, now: float) -> State:
 
 
 def _bind(draft: State, workload: Workload, slot: Slot, assignment: Assignment, now: float) -> State:
-    holder = Holder(workload_id=workload.id, instance=slot.name, assignment=assignment.slug)
+    beside = assignment.mode is Mode.ADDITIONAL
+    holder = Holder(workload_id=workload.id, instance=slot.name, assignment=assignment.slug, beside=beside)
     own = claim_slug(assignment, slot)
     for slug in dict.fromkeys((assignment.base, own)):
         claim = by_slug(draft.claims, workload.stack_id, slug) if slug else None
         if claim is not None and may_hold(draft, claim, assignment, slot, workload.id):
             taken = replace(claim, holder=holder, idle_since=None)
             draft = replace(draft, claims=with_entries(draft.claims, {claim.id: taken}))
-            return resolved(draft, taken, now)
+            return _with_allocation_beside(resolved(draft, taken, now), taken, now)
     if not assignment.source.is_there or by_slug(draft.claims, workload.stack_id, own) is not None:
         return draft  # the slot waits: `allocation_pins` says for what
     made = AllocationClaim(
@@ -128,7 +167,7 @@ def _bind(draft: State, workload: Workload, slot: Slot, assignment: Assignment, 
         holder=holder,
     )  # fmt: skip
     draft = replace(draft, claims=with_entries(draft.claims, {made.id: made}))
-    return resolved(draft, made, now)
+    return _with_allocation_beside(resolved(draft, made, now), made, now)
 
 
 def _as_declared(draft: State, claim: AllocationClaim, assignment: Assignment, now: float) -> State:
@@ -176,7 +215,7 @@ def _addressed(draft: State, sites: Sites, claim: AllocationClaim, life: Incarna
     site = sites.hosts.get(life.host)
     if template is None or site is None or claim.made_for is None:
         return draft
-    if allocation is not None and not claim.moves:
+    if claim.is_beside or (allocation is not None and not claim.moves):
         return draft
     place = place_of(draft, life, template.kind, template.version)
     if place is None or (allocation is not None and allocation.place == place):
@@ -189,13 +228,7 @@ def _addressed(draft: State, sites: Sites, claim: AllocationClaim, life: Incarna
     if allocation is not None:
         made = replace(allocation, place=place, placed_at=now)
     else:
-        slug = claim.slug
-        if allocation_by_slug(draft, claim.stack_id, slug) is not None:
-            slug = f"{slug[:54].rstrip('-')}-{claim.id[:8]}"
-        made = Allocation(
-            id=new_id(claim.id, slug, now), stack_id=claim.stack_id, account_id=claim.account_id, slug=slug, name=slug,
-            spec=template, labels=claim.labels, created_at=now, place=place, placed_at=now,
-        )  # fmt: skip
+        made = replace(_made_for(draft, claim, template, now), place=place, placed_at=now)
     return replace(
         draft,
         allocations=with_entries(draft.allocations, {made.id: made}),

@@ -32,7 +32,7 @@ def resolved(draft: State, claim: AllocationClaim, now: float) -> State:
 
 def allocation_for(draft: State, claim: AllocationClaim) -> Allocation | str:
     """The allocation that a claim's name or selector means, and nobody has; or why there is none."""
-    slot_city = _city_of_holder(draft, claim)
+    slot_city = city_of_holder(draft, claim)
     if claim.source.name:
         one = allocation_by_slug(draft, claim.stack_id, claim.source.name)
         if one is None:
@@ -61,7 +61,7 @@ def allocation_for(draft: State, claim: AllocationClaim) -> Allocation | str:
         and _unlike(draft, claim, a) is None
         and _selected(draft, claim, a)
     ]
-    mine = _places_held(draft, claim)
+    mine = places_held(draft, claim)
     first = min(
         fitting,
         key=lambda a: (a.place is not None and (a.place.host, a.place.number) not in mine, a.slug),
@@ -115,8 +115,8 @@ def _selected(draft: State, claim: AllocationClaim, one: Allocation) -> bool:
     return all(selector.holds(labels.get(selector.key)) for selector in claim.source.selectors)
 
 
-def _places_held(draft: State, claim: AllocationClaim) -> set[tuple[HostName, int]]:
-    """Of the other claims of its slot."""
+def places_held(draft: State, claim: AllocationClaim) -> set[tuple[HostName, int]]:
+    """Those of the other claims of its slot."""
     if claim.holder is None:
         return set()
     beside = (
@@ -128,7 +128,8 @@ def _places_held(draft: State, claim: AllocationClaim) -> set[tuple[HostName, in
     return {(a.place.host, a.place.number) for a in allocations if a is not None and a.place is not None}
 
 
-def _city_of_holder(draft: State, claim: AllocationClaim) -> CityCode | None:
+def city_of_holder(draft: State, claim: AllocationClaim) -> CityCode | None:
+    """Where the slot is that holds it."""
     if claim.holder is None:
         return None
     declared = draft.workloads.get(claim.holder.workload_id)

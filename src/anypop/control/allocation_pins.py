@@ -82,17 +82,19 @@ def _pin(state: "State", claim: AllocationClaim) -> Pin | None:
         return Pin(waits=f"claim {claim.slug}: {allocation.waits}")
     if allocation.spec.kind is AddressClass.PRIVATE:
         return Pin(host=allocation.place.host, link=allocation.place.number)
+    if claim.is_beside:
+        return Pin(beside=(allocation.place,))
     return Pin(own=(allocation.place,), apart=_is_shared(state, claim, allocation))
 
 
 def _is_shared(state: "State", claim: AllocationClaim, allocation: Allocation) -> bool:
-    """Whether another slot holds the address of the other family that has the same number."""
+    """Whether the address of the other family that has the same number is another slot's, or had beside another."""
     assert allocation.place is not None and claim.holder is not None, "it has a place, and a slot has it"
     on_host = grouped(state.allocations, "host", allocation.place.host).values()
     claims = (claim_on(state, other) for other in on_host if other.key == allocation.key and other is not allocation)
     holders = (c.holder for c in claims if c is not None)
     slot = claim.holder.workload_id, claim.holder.instance
-    return any(h is not None and (h.workload_id, h.instance) != slot for h in holders)
+    return any(h is not None and (h.beside or (h.workload_id, h.instance) != slot) for h in holders)
 
 
 def _both(one: Pin, other: Pin) -> Pin:

@@ -4,11 +4,13 @@ In: a draft of control's state and what is wished for. Out: a place, or in words
 IPv6 allocation of one stack in one city share a place where they can, so that one instance may have both. Pure.
 """
 
+from collections.abc import Collection
+
 from anypop.control.rests import resting
 from anypop.control.state import State
 from anypop.model.allocation import AddressClass, AddressSpec, Allocation, Place
 from anypop.model.announce import Address
-from anypop.model.names import HostName, StackId
+from anypop.model.names import CityCode, HostName, StackId
 from anypop.model.network import Host
 from anypop.model.plan import Incarnation
 from anypop.model.table import grouped
@@ -16,16 +18,26 @@ from anypop.plan.addresses import Numbering
 from anypop.plan.drain import emptied_by
 
 
-def free_place(state: State, stack: StackId, spec: AddressSpec) -> Place | str:
-    """A place for an address that is not there yet; or why there is none."""
-    cities = [pop for pop in state.network.pops if spec.fits(pop.city)]
+def free_place(
+    state: State,
+    stack: StackId,
+    spec: AddressSpec,
+    *,
+    city: CityCode | None = None,
+    near: Collection[HostName] = (),
+    alone: bool = False,
+) -> Place | str:
+    """A place for an address that is not there yet; or why there is none. `city`: there alone; `near`: hosts that come
+    first; `alone`: it shares its number with no other.
+    """
+    cities = [pop for pop in state.network.pops if spec.fits(pop.city) and city in (None, pop.city)]
     if not cities:
         there = ", ".join(sorted(pop.city for pop in state.network.pops)) or "none"
         return f"there is no PoP in a city that its selectors leave; there are {there}"
     drained = {emptied_by(drain) for drain in state.active_drains()}
     hosts = [(pop.city, host) for pop in cities for host in pop.hosts]
     open_ = [host for _, host in hosts if host.name not in {*state.lost, *state.evicted, *drained}]
-    for host in open_:
+    for host in () if alone else open_:
         if (number := _beside(state, stack, spec, host)) is not None:
             return Place(host=host.name, number=number, address=address_at(host, spec.kind, spec.version, number))
     found = []
@@ -35,9 +47,9 @@ def free_place(state: State, stack: StackId, spec: AddressSpec) -> Place | str:
         capacity = numbers.links if spec.kind is AddressClass.PRIVATE else numbers.places
         number = next((n for n in range(capacity) if n not in used), None)
         if number is not None:
-            found.append((len(used) - capacity, host.name, number, host))
+            found.append((host.name not in near, len(used) - capacity, host.name, number, host))
     if found:
-        _, _, number, host = min(found, key=lambda f: f[:3])
+        *_, number, host = min(found, key=lambda f: f[:4])
         return Place(host=host.name, number=number, address=address_at(host, spec.kind, spec.version, number))
     names = ", ".join(host.name for _, host in hosts)
     return f"all addresses of {names} are taken" if open_ else f"{names}: lost, given up or drained"

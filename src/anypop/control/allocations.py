@@ -202,8 +202,7 @@ def check_assignments(state: State, before: Workload, after: Workload) -> None:
     """Between two revisions of a workload: its slots have the addresses that they have. Raises `Invalid`, and
     `Precondition` where a claim that is there has another address than the slot that would hold it.
     """
-    was = {(a.mode, a.ip_version): a for a in before.assignments}
-    now = {(a.mode, a.ip_version): a for a in after.assignments}
+    was, now = _by_kind(before), _by_kind(after)
     for key, old in was.items():
         new = now.get(key)
         if new is None or _identity(old) != _identity(new):
@@ -215,7 +214,7 @@ def check_assignments(state: State, before: Workload, after: Workload) -> None:
     for key, new in now.items():
         if key in was:
             continue
-        if new.source.template is None:
+        if new.source.template is None or new.mode is Mode.ADDITIONAL:
             message = f"{new.slug} names an address that instances do not have; create another workload for it"
             raise Invalid.one(_ASSIGNMENTS, message)
         for slot in slots_of(state, before):
@@ -239,6 +238,11 @@ def addresses_kept(state: State, stack: StackId) -> int:
     """How many addresses a stack has asked for: allocations, and claims that have none yet."""
     waiting = sum(not c.allocation_id for c in grouped(state.claims, "stack", stack).values())
     return len(grouped(state.allocations, "stack", stack)) + waiting
+
+
+def _by_kind(workload: Workload) -> dict[object, Assignment]:
+    """An instance has one address of each kind and family; of those beside it may have several."""
+    return {(a.mode, a.ip_version, a.slug if a.mode is Mode.ADDITIONAL else ""): a for a in workload.assignments}
 
 
 def _identity(one: Assignment) -> object:

@@ -23,10 +23,11 @@ class AddressClass(StrEnum):
 
 
 class Mode(StrEnum):
-    """What an address is for an instance: its private one, or its external one."""
+    """What an address is for an instance: its private one, its external one, or an external one beside that."""
 
     PRIMARY = "PRIMARY"
     ONE_TO_ONE_NAT = "ONE_TO_ONE_NAT"
+    ADDITIONAL = "ADDITIONAL"
 
     @property
     def kind(self) -> AddressClass:
@@ -152,11 +153,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """The slot that uses a claim, and by which of its assignments."""
+    """The slot that uses a claim, and by which of its assignments. `beside`: it has an external address already."""
 
     workload_id: WorkloadId
     instance: InstanceName
     assignment: str
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +188,18 @@ class AllocationClaim:
     idle_since: float | None = None
 
     @property
+    def is_beside(self) -> bool:
+        """Whether its slot has the address beside its own."""
+        return self.holder is not None and self.holder.beside
+
+    @property
     def moves(self) -> bool:
         """Whether its address is only that of its slot, and is another one when the slot has another place."""
         template = self.source.template
         return (
             template is not None
             and self.made_for is not None
+            and not self.is_beside
             and self.reclaim.action is template.reclaim.action is ReclaimAction.DELETE
         )
 

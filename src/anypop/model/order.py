@@ -8,6 +8,7 @@ under `removed`: leaving it out is never enough, so an order that is empty or cu
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from itertools import chain
 from typing import Literal
 
 from anypop.model.announce import Address, Announcement, Prefix
@@ -97,7 +98,8 @@ class InstanceOrder:
 
     `stack_id`: whose instances it may reach inside ("": not told, so nobody's). `template`: the hash of what it is
     made from, for ever. `revision`: whose probes, ports and labels it follows. `restarts`: how often somebody asked
-    that it be started anew; containers that were made before the last time are. `links`: at least one.
+    that it be started anew; containers that were made before the last time are. `links`: at least one. `beside`: public
+    addresses that it has beside its own.
     """
 
     name: InstanceName
@@ -110,6 +112,7 @@ class InstanceOrder:
     restarts: int = 0
     links: tuple[InstanceLink, ...]
     anycast: tuple[Address, ...] = ()
+    beside: tuple[Address, ...] = ()
     payload: Payload
     hosts_domain: str = ""
 
@@ -153,8 +156,9 @@ class InstanceOrder:
         return (address for link in self.links for address in link.addresses)
 
     def externals(self) -> Iterator[Address]:
-        """Its public addresses, which it may have none of."""
-        return (a.external for link in self.links for a in link.addresses if a.external is not None)
+        """Its public addresses, which it may have none of; those that it has beside its own come last."""
+        own = (a.external for link in self.links for a in link.addresses if a.external is not None)
+        return chain(own, self.beside) if self.beside else own
 
     def private(self, version: int) -> Address | None:
         """Its private address of a family at its first interface."""

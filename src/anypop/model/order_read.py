@@ -23,8 +23,8 @@ from anypop.model.stack_names import NamedWorkload
 
 # What `_quickly` reads. A field that is new in the type makes it leave all instances to the codec.
 INSTANCE = frozenset({
-    "name", "uid", "workload_id", "stack_id", "life", "template", "revision", "restarts", "links", "anycast", "payload",
-    "hosts_domain",
+    "name", "uid", "workload_id", "stack_id", "life", "template", "revision", "restarts", "links", "anycast", "beside",
+    "payload", "hosts_domain",
 })  # fmt: skip
 _IS_KNOWN = {f.name for f in fields(InstanceOrder)} == INSTANCE
 _LINK = {f.name for f in fields(InstanceLink)}
@@ -105,6 +105,7 @@ class OrderReader:
                 ]
             ),
             anycast=tuple([self._shared(a) for a in data["anycast"]]),
+            beside=tuple([self._shared(a) for a in data["beside"]]),
             payload=self._payload(data["workload_id"], data["payload"]),
             hosts_domain=data["hosts_domain"],
         )

@@ -6,25 +6,29 @@ instance has all the same: a private and an external address of each family, whi
 
 from collections.abc import Collection, Iterator
 
-from anypop.model.allocation import Assignment, Mode, ReclaimAction
+from anypop.model.allocation import AddressClass, Assignment, Mode, ReclaimAction
 from anypop.model.errors import Problem
 from anypop.model.names import slug_of
 from anypop.model.workload import Target
 from anypop.plan import allocation_read, schema
 from anypop.plan.allocation_schema import AssignmentBody
 
+
+def _plain_slug(mode: Mode, version: int) -> str:
+    return f"{mode.value.lower().replace('_', '-')}-v{version}"
+
+
 IMPLICIT = tuple(
-    Assignment(slug=f"{mode.value.lower().replace('_', '-')}-v{version}", mode=mode, ip_version=version)
+    Assignment(slug=_plain_slug(mode, version), mode=mode, ip_version=version)
     for version in (4, 6)
-    for mode in Mode
+    for mode in (Mode.PRIMARY, Mode.ONE_TO_ONE_NAT)
 )
 """What an instance has where nothing is assigned."""
 
 _PATH = "spec.networkInterfaces[0].assignments"
 _WORDS = {
-    "ADDITIONAL": "an instance has one address of each kind and family on an interface; give another workload, or "
-    "another instance, the further address",
-    "FORWARD": "addresses are the instances' own, and nothing is forwarded: leave it out",
+    "FORWARD": "no client says what is forwarded to where, and whether an instance has the address: use ADDITIONAL, by "
+    "which it has a further external address",
 }
 
 
@@ -58,7 +62,7 @@ def refusals(body: schema.WorkloadBody, *, stack: tuple[str, str], targets: Coll
         if problems or template.spec is None:
             continue
         read = _assignment(one)
-        if first := seen.get((read.mode, read.ip_version), 0):
+        if read.mode is not Mode.ADDITIONAL and (first := seen.get((read.mode, read.ip_version), 0)):
             message = f"assignments[{first - 1}] is the {one.mode} address of that family already"
             yield Problem(path=f"{path}.mode", message=message)
         seen.setdefault((read.mode, read.ip_version), n + 1)
@@ -74,7 +78,7 @@ def _fits(read: Assignment, path: str, body: schema.WorkloadBody, targets: Colle
         message = f"must be {read.mode.kind}: that is what a {read.mode} address is"
         yield Problem(path=f"{path}.spec.allocation.{where}.allocationClass", message=message)
     interfaces = body.spec.network_interfaces or ()
-    if read.mode is Mode.ONE_TO_ONE_NAT and interfaces and interfaces[0].enable_one_to_one_nat is False:
+    if read.mode.kind is AddressClass.UNICAST and interfaces and interfaces[0].enable_one_to_one_nat is False:
         message = "enableOneToOneNat is false: instances have no external address that could be claimed"
         yield Problem(path=f"{path}", message=message)
     if not read.source.is_there and not read.base:
@@ -101,10 +105,9 @@ def _assignment(declared: AssignmentBody) -> Assignment:
     template = declared.allocation_claim_template
     spec = template.spec if template is not None else None
     mode, version = Mode(declared.mode), allocation_read.version_of(spec.ip_family if spec is not None else None)
-    plain = next(one for one in IMPLICIT if (one.mode, one.ip_version) == (mode, version))
     base = (template.slug or slug_of(template.name or "")) if template is not None else ""
     return Assignment(
-        slug=declared.slug or plain.slug,
+        slug=declared.slug or _plain_slug(mode, version),
         mode=mode,
         ip_version=version,
         base=base,

@@ -155,6 +155,9 @@ def _owners(plan: Plan) -> Iterator[Problem]:
                         yield Problem(
                             path=host, message=f"{one} would belong to both {other} and {holder} ({order.name})"
                         )
+            for one in order.beside:
+                if (other := owner.setdefault(one, slot)) != slot:
+                    yield Problem(path=host, message=f"{one} would belong to both {other} and {slot}")
     for entry in plan.anycast:
         for one in (entry.address4, entry.address6):
             other = owner.setdefault(one, entry.workload_id)
@@ -209,6 +212,9 @@ def _strangers(plan: Plan, sites: Sites) -> Iterator[Problem]:
                     "Give them back, or move the instance away first",
                 )
                 break
+            for one in order.beside:
+                if not any(one in prefix for prefix in external_of(sites.hosts[name].pop)):
+                    yield Problem(path=name, message=f"{order.name} has {one}, which is of no host of its PoP")
 
 
 def _prefixes(plan: Plan, sites: Sites) -> Iterator[Problem]:

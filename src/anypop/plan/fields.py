@@ -66,7 +66,7 @@ def _addresses(order: InstanceOrder) -> dict[str, Any]:
     for address in order.links[0].addresses:
         ip, _, external, aliases = _KEYS[address.private.version]
         found |= {ip: str(address.known)} | ({external: str(address.external)} if address.external else {})
-        if also := [str(a) for a in order.anycast if a.version == address.private.version]:
+        if also := [str(a) for a in (*order.beside, *order.anycast) if a.version == address.private.version]:
             interfaces[0][aliases] = also
     return found | {"networkInterfaces": interfaces}
 

@@ -215,6 +215,7 @@ def instance_order(
         restarts=incarnation.restarts,
         links=links_of(workload, numbers, incarnation, pin),
         anycast=_anycast(workload, anycast),
+        beside=following.beside(pin) if pin is not None else (),
         payload=payload or Containers.of(workload),
         hosts_domain=f"{workload.stack_slug}.{DOMAIN}",
     )

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from anypop.model.allocation import Assignment, Mode, ReclaimAction
+from anypop.model.allocation import AddressClass, Assignment, ReclaimAction
 from anypop.model.codec import problems_of
 from anypop.model.errors import Invalid, Problem
 from anypop.model.plan import PriceLine, Quote
@@ -198,7 +198,7 @@ def quote(workload: Workload, book: PriceBook) -> Quote:
         rows.append(("anycast address", 1, 1, book.anycast_hourly))
     if workload.local_only:
         rows.append(("covering prefix of its own (local only)", 1, 1, book.local_only_hourly))
-    if any(a.mode is Mode.ONE_TO_ONE_NAT and is_kept(a) for a in workload.assignments):
+    if any(a.mode.kind is AddressClass.UNICAST and is_kept(a) for a in workload.assignments):
         # it costs nothing while its instance has it
         rows.append(("external address kept when its instance is gone, each", 0, 0, book.idle_address_hourly))
     hourly = sum((quantity * unit for _, quantity, _, unit in rows), Decimal(0))

@@ -13,6 +13,7 @@ down.
 from anypop.agent.decide import dials, lives, newcomers, restarts, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
+from anypop.agent.decide.covers import covers_for
 from anypop.agent.decide.elements import NO_PAST, ContainerSeen, ContainerState, Entry, Leaving, Member
 from anypop.agent.decide.facts import Facts, network_of
 from anypop.agent.decide.images import may_use, unneeded
@@ -71,7 +72,7 @@ from anypop.agent.decide.traffic import (
     told_for,
 )
 from anypop.agent.naming import device_group_of, short
-from anypop.model.announce import Address, Prefix
+from anypop.model.announce import Address
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Container
 
@@ -220,15 +221,6 @@ def _links(facts: Facts) -> list[Step]:
     return steps
 
 
-def covers_for(facts: Facts) -> frozenset[Prefix]:
-    """Prefixes below which nothing may ever be forwarded back to an upstream: all that we own here, and all that we
-    still announce.
-    """
-    order = facts.order
-    own: set[Prefix] = {order.private4, order.private6, order.external4, order.external6}
-    return frozenset(own | facts.wanted_prefixes | facts.exported_prefixes)
-
-
 def _bring_up(instance: InstanceOrder, facts: Facts, now: float) -> list[Step]:
     if facts.is_blocked(instance):
         return []
@@ -374,8 +366,8 @@ def _behind(instance: InstanceOrder | None) -> tuple[tuple[Address, Address], ..
     if instance is None:
         return ()
     external = [(a.external, a.private) for a in instance.addresses() if a.external is not None]
-    anycast = [(a, private) for a in instance.anycast if (private := instance.private(a.version)) is not None]
-    return (*external, *anycast)
+    others = (*instance.beside, *instance.anycast)
+    return (*external, *((a, private) for a in others if (private := instance.private(a.version)) is not None))
 
 
 def _take_down(leaving: Leaving, facts: Facts, now: float) -> list[Step]:

@@ -15,7 +15,7 @@ from anypop.model.workload import Protocol
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UdpFamily:
     """One family of an instance that is reached by UDP: its addresses, and the router's on its link. `anycast`: what it
-    never speaks from first, so its address in a subnet too.
+    never speaks from first, so its address in a subnet and public ones beside its own too.
     """
 
     anycast: tuple[Address, ...]
@@ -50,7 +50,7 @@ def inside_for(instance: InstanceOrder) -> Inside:
         udp=tuple(
             UdpFamily(
                 anycast=(
-                    *(a for a in instance.anycast if a.version == address.private.version),
+                    *(a for a in (*instance.anycast, *instance.beside) if a.version == address.private.version),
                     *([address.vpc] if address.vpc is not None else []),
                 ),
                 external=address.external or address.private,  # by whichever it speaks first

@@ -366,9 +366,11 @@ class Observer:
 
 def _announced(instance: InstanceOrder) -> tuple[tuple[Address, Address], ...]:
     """The addresses at which clients ask an instance, each with the private one that it is behind: the anycast
-    addresses, or its own where it has none; private ones where it has no others.
+    addresses, or its own where it has none; private ones where it has no others. Not those beside its own: which of
+    them it listens on is its application's.
     """
-    asked = instance.anycast or tuple(instance.externals()) or tuple(a.private for a in instance.addresses())
+    own = tuple(a for a in instance.externals() if a not in instance.beside)
+    asked = instance.anycast or own or tuple(a.private for a in instance.addresses())
     return tuple((a, private) for a in asked if (private := instance.private(a.version)) is not None)
 
 

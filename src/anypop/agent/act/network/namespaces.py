@@ -159,6 +159,9 @@ def set_external_routes(net: Netlink, index: int, order: InstanceOrder) -> None:
     for address in order.links[0].addresses:
         if address.external is not None:
             rtnl.set_route(net, ip_network(address.external), ROUTE_PROTOCOL, gateway=address.private, interface=index)
+    for beside in order.beside:
+        if (private := order.private(beside.version)) is not None:
+            rtnl.set_route(net, ip_network(beside), ROUTE_PROTOCOL, gateway=private, interface=index)
 
 
 def _furnish(prefix: str, order: InstanceOrder) -> None:
