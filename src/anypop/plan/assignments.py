@@ -1,7 +1,7 @@
 """The addresses that a workload's interface asks for: understood whole, or refused with the path.
 
 In: a checked body. Out: the assignments, and a problem for each thing that cannot be done. What is not assigned an
-instance has all the same: a private and an external address of each family, which go with it (`IMPLICIT`). Pure.
+instance has all the same: a private and an external address of each family, which go with it. Pure.
 """
 
 from collections.abc import Collection, Iterator
@@ -12,18 +12,6 @@ from anypop.model.names import slug_of
 from anypop.model.workload import Target
 from anypop.plan import allocation_read, schema
 from anypop.plan.allocation_schema import AssignmentBody
-
-
-def _plain_slug(mode: Mode, version: int) -> str:
-    return f"{mode.value.lower().replace('_', '-')}-v{version}"
-
-
-IMPLICIT = tuple(
-    Assignment(slug=_plain_slug(mode, version), mode=mode, ip_version=version)
-    for version in (4, 6)
-    for mode in (Mode.PRIMARY, Mode.ONE_TO_ONE_NAT)
-)
-"""What an instance has where nothing is assigned."""
 
 _PATH = "spec.networkInterfaces[0].assignments"
 _WORDS = {
@@ -116,3 +104,8 @@ def _assignment(declared: AssignmentBody) -> Assignment:
         labels=(allocation_read.labels_of(template.metadata) if template is not None else None) or (),
         annotations=(allocation_read.annotations_of(template.metadata) if template is not None else None) or (),
     )
+
+
+def _plain_slug(mode: Mode, version: int) -> str:
+    """How an assignment is called that does not say so: primary-v4, one-to-one-nat-v6."""
+    return f"{mode.value.lower().replace('_', '-')}-v{version}"
