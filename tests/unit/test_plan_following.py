@@ -150,3 +150,42 @@ def test_an_address_with_two_owners_is_found() -> None:
     planned = plan(World(network=of, workloads=(first, other), pins=pins))
     problems = [p.message for p in contradictions(planned, Sites.of(of))]
     assert any("198.19.0.6 would belong to both" in message for message in problems)
+
+
+def with_one_beside(of: Network, there: Place) -> World:
+    """One slot with an address beside its own."""
+    asked = world(of)
+    ((key, _),) = asked.pins.items()
+    reserved = frozenset({(there.host, AddressClass.UNICAST, there.number)})
+    return replace(asked, pins={key: Pin(beside=(there,))}, reserved=reserved)
+
+
+def test_an_address_beside_is_had_anywhere_in_the_pop() -> None:
+    """Behind an edge router its slot lives where there is room; the host tells the own address and that one."""
+    of = two_hosts()
+    planned = plan(with_one_beside(of, place(of, 5, name=TWO)))
+    (life,) = planned.incarnations
+    assert externals(planned, life.host)[-1] == "198.20.0.6" and life.index == 0
+    assert {"198.20.0.6/32", f"{externals(planned, life.host)[0]}/32"} <= told(planned, life.host)
+    check(planned, ())
+
+
+def test_without_an_edge_router_its_slot_lives_where_it_is_from() -> None:
+    of = two_hosts()
+    plain = replace(of, pops=(replace(of.pops[0], hosts=tuple(replace(h, upstreams=()) for h in of.pops[0].hosts)),))
+    for name in (ONE, TWO):
+        planned = plan(with_one_beside(plain, place(plain, 5, name=name)))
+        assert [i.host for i in planned.incarnations] == [name]
+
+
+def test_an_address_beside_is_nobody_elses() -> None:
+    """As it would be if it was another slot's own."""
+    of = two_hosts()
+    first, other = claiming(), claiming(id="id-b", slug="b")
+    there = place(of, 5)
+    pins = {
+        (first.id, SLOT): Pin(beside=(there,)),
+        (other.id, InstanceName("b-all-lhr-0")): Pin(own=(there,), apart=True),
+    }
+    planned = plan(World(network=of, workloads=(first, other), pins=pins))
+    assert any("198.19.0.6 would belong to both" in p.message for p in contradictions(planned, Sites.of(of)))
