@@ -13,6 +13,7 @@ import pytest
 
 from anypop.control import allocations as kept
 from anypop.model.names import HostName
+from anypop.model.network import UpstreamKind
 from tests.contract.test_network_policies import order, violations
 from tests.contract.test_tenants import tenant
 from tests.control_world import World, a_body, a_network
@@ -304,15 +305,21 @@ def test_a_slot_waits_for_its_address_and_says_for_what(world: World) -> None:
     assert externals(world)["three-eu-lhr-0"] == plain(allocation(world, "nowhere")["status"]["prefix"])
 
 
-def two_hosts(world_path: Path) -> World:
-    """A London of two hosts."""
+def two_hosts(world_path: Path, *, edge: bool = False) -> World:
+    """A London of two hosts; `edge`: behind the PoP's own router."""
     network = a_network({"LHR": (1299,), "AMS": (3356,)})
     (one,) = network.pops[0].hosts
+    if edge:
+        one = replace(
+            one, upstreams=tuple(replace(u, name="edge", kind=UpstreamKind.EDGE, asn=33438) for u in one.upstreams)
+        )
     other = replace(
         one, name=HostName("LHR-2"), private4=IPv4Network("10.9.0.0/20"), private6=IPv6Network("fd00:9::/64"),
-        external4=IPv4Network("198.18.9.0/29"), external6=IPv6Network("2001:db8:e9::/48"), upstreams=(),
+        external4=IPv4Network("198.18.9.0/29"), external6=IPv6Network("2001:db8:e9::/48"),
+        upstreams=one.upstreams if edge else (), router_id=one.router_id + 100,
     )  # fmt: skip
-    return World(world_path, replace(network, pops=(replace(network.pops[0], hosts=(one, other)), network.pops[1])))
+    pop = replace(network.pops[0], hosts=(one, other), edge=network.pops[0].hosts[0].upstreams if edge else ())
+    return World(world_path, replace(network, pops=(pop, network.pops[1])))
 
 
 def test_an_address_stays_on_its_host_when_that_is_full_or_given_up(tmp_path: Path) -> None:
@@ -333,6 +340,32 @@ def test_an_address_stays_on_its_host_when_that_is_full_or_given_up(tmp_path: Pa
         assert not any("w-eu-lhr-0" in externals(world, h) for h in ("LHR", "LHR-2"))
         note = next(n for n in world.state.plan.whole().notes if n.subject == "w-eu-lhr-0")  # type: ignore[union-attr]
         assert note.detail == f"its address is on {at}, which is lost or given up"
+
+
+def test_an_address_follows_its_slot_to_another_host_behind_an_edge_router(tmp_path: Path) -> None:
+    """Its host is given up: the other one is told the address, also to the edge router; who asks is told where it is
+    and that it can be had there; and it comes back to the next workload on whichever host that lives.
+    """
+    with two_hosts(tmp_path, edge=True) as world:
+        create(world, assigned("w", external()))
+        home = next(h for h in ("LHR", "LHR-2") if externals(world, h))
+        other = "LHR-2" if home == "LHR" else "LHR"
+        kept = externals(world, home)["w-eu-lhr-0"]
+        world.send("POST", f"/anypop/v1/hosts/{home}/evict", {})
+        world.settle()
+        assert externals(world, other) == {"w-eu-lhr-0": kept}
+        assert f"{kept}/32" in {str(a.prefix) for a in order(world, other).announcements}
+        found = world.get(f"/anypop/v1/addresses/{kept}")
+        assert (found["instance"], found["host"]) == ("w-eu-lhr-0", other) and f"lives on {other}" in found["says"]
+        assert conditions(allocation(world, "front-eu-lhr-0"))["Usable"] == (
+            True,
+            f"an instance on {other} can have it",
+        )
+        world.restart()
+        assert externals(world, other) == {"w-eu-lhr-0": kept}
+        # of the number where it lives it has one family alone
+        there = next(h for _, h in world.state.network.hosts() if h.name == other)
+        assert "nobody has it" in world.get(f"/anypop/v1/addresses/{there.external4[1]}")["says"]
 
 
 def test_a_private_address_that_is_kept_stops_the_old_instance_first(world: World) -> None:

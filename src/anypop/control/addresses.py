@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anypop.control.allocation_groups import names_of
-from anypop.control.allocation_pins import claim_on
+from anypop.control.allocation_pins import claim_on, pins_of
 from anypop.control.allocation_places import address_at, on_host, rest_of
 from anypop.control.state import State
 from anypop.model.allocation import AddressClass, Allocation, Place
@@ -17,6 +17,7 @@ from anypop.model.names import StackId
 from anypop.model.network import Host, Pop
 from anypop.model.plan import Incarnation
 from anypop.model.table import grouped
+from anypop.plan.following import moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def _on_host(state: State, pop: Pop, host: Host, kind: AddressClass, address: Ad
          and a.place.number == number and a.spec.version == address.version),
         None,
     )  # fmt: skip
-    for life, leaves in _having(state, host, kind, number, kept):
+    for life, leaves in _having(state, host, kind, (number, address.version), kept):
         declared = state.workloads.get(life.workload_id)
         says = f"is the {word} address of instance {life.name}"
         says += f", which lives on {life.host}" if life.host != host.name else ""
@@ -92,12 +93,18 @@ def _on_host(state: State, pop: Pop, host: Host, kind: AddressClass, address: Ad
 
 
 def _having(
-    state: State, host: Host, kind: AddressClass, number: int, kept: Allocation | None
+    state: State, host: Host, kind: AddressClass, which: tuple[int, int], kept: Allocation | None
 ) -> Iterator[tuple[Incarnation, bool]]:
-    """Who has an address: by its number there, or the slot whose claim holds it, wherever that lives."""
+    """Who has an address: by its number there, or the slot whose claim holds it, wherever that lives. `which`: its
+    number and family.
+    """
     claim = claim_on(state, kept) if kept is not None else None
     if claim is None or claim.holder is None:
-        yield from _lives(state, host, kind, number)
+        number, version = which
+        for life, leaves in _lives(state, host, kind, number):
+            pin = pins_of(state, life.workload_id).get(life.name) if kind is AddressClass.UNICAST else None
+            if pin is None or version not in moved(pin, life.host, life.index):
+                yield life, leaves
         return
     of, name = claim.holder.workload_id, claim.holder.instance
     lives = [p.incarnation for p in state.incarnations_of(of).values() if p.incarnation.name == name]
