@@ -8,7 +8,8 @@ import pytest
 from anypop.control.oidc_identity import Identity
 from anypop.control.oidc_settings import Rule, read, settings_from
 from anypop.control.oidc_users import name_for, places
-from anypop.control.oidc_waiting import MOST, Waiting
+from anypop.control.oidc_waiting import Waiting
+from anypop.control.once import MOST
 from anypop.control.refusals import Unauthenticated
 from anypop.control.roles import Role
 from anypop.model.errors import Invalid, WorldError

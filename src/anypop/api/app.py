@@ -31,6 +31,7 @@ from anypop.api import (
     identity,
     images,
     invitations,
+    links,
     logs,
     metrics,
     network,
@@ -61,12 +62,13 @@ from anypop.api import (
 from anypop.api.context import Platform, check_query
 from anypop.control import acts
 from anypop.control.acts import Act
+from anypop.portal.door import PortalDoor
 
 # In the order of the documentation: the Workload API first, then Anypop's own.
 ROUTERS = tuple(
     part.router
     for part in (
-        identity, signing_in, oidc, accounts, users, invitations,
+        identity, signing_in, links, oidc, accounts, users, invitations,
         stacks, workloads, logs, metrics, images, network_policies, networks, subnets, allocations, addresses,
         prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities,
         probes, predictions,
@@ -103,6 +105,7 @@ def make_app(platform: Platform) -> FastAPI:
     app.router.routes.extend((*_routes(), *streams.routes(platform)))
     app.add_middleware(ReadsAlone, platform=platform)
     app.add_middleware(Labels, clock=platform.clock)
+    app.add_middleware(PortalDoor)
     return app
 
 

@@ -25,6 +25,7 @@ from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
 from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
+from anypop.control.links import Links
 from anypop.control.oidc_waiting import Waiting
 from anypop.control.passwords import Passwords
 from anypop.control.quotas import Quotas
@@ -87,6 +88,7 @@ class Platform:
     joins: Joins = field(init=False)
     metering: Metering = field(init=False)
     waiting: Waiting = field(init=False)
+    links: Links = field(init=False)
 
     def __post_init__(self) -> None:
         self.quotas = Quotas(self.core.store)
@@ -94,6 +96,7 @@ class Platform:
         self.invitations = Invitations(self.core.store, self.clock, self.accounts)
         self.metering = Metering(self.core.store)
         self.waiting = Waiting(self.clock)
+        self.links = Links(self.clock)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
     def stacks_of(self, caller: Caller) -> list[Stack]:

@@ -48,6 +48,8 @@ OPERATIONS: Mapping[str, Rule] = {
     "begin_oidc_sign_in": _OPEN,
     "finish_oidc_sign_in": _OPEN,
     "collect_oidc_sign_in": _OPEN,
+    "use_sign_in_link": _OPEN,
+    "make_sign_in_link": _SEE_ALL,
     "sign_out": _SEE_ALL,
     "who_am_i": _SEE_ALL,
     "change_password": _SEE_ALL,

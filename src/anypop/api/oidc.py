@@ -1,8 +1,8 @@
 """/anypop/v1/sign-in/oidc: people sign in by a provider (OpenID Connect), in a browser or by the command line.
 
 In: a browser that is sent to the provider and back. Out: a session, answered to the browser; or to a command line that
-waits on the same machine (RFC 8252), by a code that it alone can use. Where a browser is sent is never taken from a
-request: the provider's own address, or the browser's own 127.0.0.1. What is wrong with a sign-in is in the log, in
+waits on the same machine (RFC 8252), or to the portal, by a code that it alone can use. Where a browser is sent is never
+taken from a request: the provider's own address, the portal, or the browser's own 127.0.0.1. What is wrong with a sign-in is in the log, in
 full; whoever asks is told little.
 """
 
@@ -47,6 +47,9 @@ T = TypeVar("T")
 COOKIE = "__Host-anypop-sign-in"
 BEGINNINGS_PER_S = 5  # from one address
 REFUSED = "the provider did not show who you are: begin again"
+PORTAL = "/portal/sign-in/back"
+# the portal has its own words: a text that comes with an address could be anybody's
+REFUSED_AT_PORTAL = "/portal/sign-in?refused=provider"
 UNREACHED = "the provider cannot be asked now: try again"
 
 Port = Annotated[
@@ -55,8 +58,10 @@ Port = Annotated[
     Query(description="where a command line waits for the answer, at 127.0.0.1; 0: a page asks", le=65535),
 ]
 Challenge = Annotated[
-    str, Query(description="with `port`: the code challenge (RFC 7636, S256) of a verifier that is shown later")
+    str,
+    Query(description="with `port` or `portal`: the code challenge (RFC 7636, S256) of a verifier that is shown later"),
 ]
+Portal = Annotated[bool, Query(description="the portal waits for the answer")]
 Invited = Annotated[
     str, Query(description="the token of an invitation, for somebody new in an account", max_length=128)
 ]
@@ -73,13 +78,14 @@ async def begin_oidc_sign_in(
     *,
     port: Port = 0,
     challenge: Challenge = "",
+    portal: Portal = False,
     account: Wanted = "",
     invitation: Invited = "",
 ) -> Response:
     """Sign in by the provider: leads the browser there."""
     provider = _provider(platform)
-    if bool(port) != bool(challenge) or (challenge and len(challenge) != 43):
-        raise Invalid.one("challenge", "goes with port: 43 characters, base64url of a SHA-256")
+    if (bool(port) + portal) != bool(challenge) or (challenge and len(challenge) != 43):
+        raise Invalid.one("challenge", "goes with port or portal: 43 characters, base64url of a SHA-256")
     source = source_of(request.client.host if request.client is not None else "")
     if wait := platform.tokens.take(f"{source} oidc", BEGINNINGS_PER_S):
         raise TooMany(f"{BEGINNINGS_PER_S} sign-ins in a second may begin at one address", wait)
@@ -94,7 +100,7 @@ async def begin_oidc_sign_in(
 @answers(
     SignedIn, Code.NOT_FOUND, Code.UNAUTHENTICATED, Code.PERMISSION_DENIED,
     Code.FAILED_PRECONDITION, Code.ALREADY_EXISTS,
-    leads="to the command line that began the sign-in, at 127.0.0.1",
+    leads="to the command line that began the sign-in, at 127.0.0.1, or to the portal",
 )  # fmt: skip
 async def finish_oidc_sign_in(
     request: Request,
@@ -107,8 +113,8 @@ async def finish_oidc_sign_in(
 ) -> dict[str, Any] | Response:
     """Come back from the provider.
 
-    Answers a session to a browser; where a command line began, leads to it with a code that it can collect one with,
-    or with the reason why there is none.
+    Answers a session to a browser; where a command line or the portal began, leads to it with a code that it can
+    collect one with, or with the reason why there is none.
     """
     acts.begin(replace(acts.current() or Act(), operation="finish_oidc_sign_in"))
     provider = _provider(platform)
@@ -120,12 +126,14 @@ async def finish_oidc_sign_in(
             with contextlib.suppress(WorldError):  # a store that cannot be written makes no other answer of it
                 words = str(refused)
                 await asyncio.to_thread(platform.accounts.tokens.note_refusal, "(oidc)", words, client=False)
-        if not started.port:
-            raise
-        return _led(f"http://127.0.0.1:{started.port}/?{urlencode({'error': str(refused)})}")
-    if started.port:
-        handed = platform.waiting.hand_over(place.user.id, place.account_id, started.challenge)
-        return _led(f"http://127.0.0.1:{started.port}/?{urlencode({'code': handed})}")
+        if started.port:
+            return _led(f"http://127.0.0.1:{started.port}/?{urlencode({'error': str(refused)})}")
+        if started.challenge:
+            return _led(REFUSED_AT_PORTAL)
+        raise
+    if started.challenge:
+        handed = urlencode({"code": platform.waiting.hand_over(place.user.id, place.account_id, started.challenge)})
+        return _led(f"http://127.0.0.1:{started.port}/?{handed}" if started.port else f"{PORTAL}?{handed}")
     answer = await _session(platform, place)
     return JSONResponse(answer, headers={"cache-control": "no-store"})
 
@@ -135,7 +143,7 @@ async def finish_oidc_sign_in(
 async def collect_oidc_sign_in(
     request: Request, platform: PlatformDep, body: Annotated[CollectRequest, Depends(OpenBody(CollectRequest))]
 ) -> dict[str, Any]:
-    """Collect the session of a sign-in that a command line began."""
+    """Collect the session of a sign-in that a command line or the portal began."""
     acts.begin(replace(acts.current() or Act(), operation="collect_oidc_sign_in"))
     _provider(platform)
     shown = platform.waiting.collect(body.code, body.verifier)

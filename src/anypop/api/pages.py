@@ -20,7 +20,7 @@ DEFAULT_PAGE = 10
 T = TypeVar("T")
 
 _TERM = re.compile(
-    r"""\s*([A-Za-z_.]+)\s*(!=|<>|=)\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=]+))\s*(?:(and)\b|$)""", re.IGNORECASE
+    r"""\s*([A-Za-z_.]+)\s*(!=|<>|=|~)\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=]+))\s*(?:(and)\b|$)""", re.IGNORECASE
 )
 
 
@@ -45,7 +45,7 @@ async def page_query(
         str,
         Query(
             alias="page_request.filter",
-            description="name='x' and status=\"ACTIVE\"; also !=, and fields by their paths",
+            description="name='x' and status=\"ACTIVE\"; also !=, ~ (contains), and fields by their paths",
         ),
     ] = "",
     order: Annotated[
@@ -112,9 +112,9 @@ def _number(query: Mapping[str, str], name: str, problems: list[Problem], *, low
     return int(text)
 
 
-def _terms(text: str, problems: list[Problem]) -> list[tuple[str, bool, str]]:
-    """`name='x' and status="ACTIVE"` as (field, equal, value). Values may stand in either quotes or none."""
-    terms: list[tuple[str, bool, str]] = []
+def _terms(text: str, problems: list[Problem]) -> list[tuple[str, str, str]]:
+    """`name='x' and status="ACTIVE"` as (field, operator, value). Values may stand in either quotes or none."""
+    terms: list[tuple[str, str, str]] = []
     position, joined = 0, bool(text.strip())
     while joined:
         match = _TERM.match(text, position)
@@ -122,7 +122,7 @@ def _terms(text: str, problems: list[Problem]) -> list[tuple[str, bool, str]]:
             problems.append(Problem(path="page_request.filter", message="must be like name='x' and status=\"ACTIVE\""))
             return []
         field, operator, *values, conjunction = match.groups()
-        terms.append((field, operator == "=", next(v for v in values if v is not None)))
+        terms.append((field, operator, next(v for v in values if v is not None)))
         position, joined = match.end(), conjunction is not None
     return terms
 
@@ -137,8 +137,15 @@ def _order(text: str) -> list[tuple[str, bool]]:
     return order
 
 
-def _fits(shown: dict[str, Any], terms: list[tuple[str, bool, str]]) -> bool:
-    return all((str(_field(shown, name) or "") == value) is equal for name, equal, value in terms)
+def _fits(shown: dict[str, Any], terms: list[tuple[str, str, str]]) -> bool:
+    return all(_holds(str(_field(shown, name) or ""), operator, value) for name, operator, value in terms)
+
+
+def _holds(text: str, operator: str, value: str) -> bool:
+    """`~`: is somewhere in it, in capitals or not."""
+    if operator == "~":
+        return value.casefold() in text.casefold()
+    return (text == value) is (operator == "=")
 
 
 def _unknown(name: str, shape: Any) -> str | None:

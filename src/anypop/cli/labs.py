@@ -92,6 +92,7 @@ def register(root: typer.Typer) -> None:
         from anypop.control import public_certificate  # noqa: PLC0415 - see above
         from anypop.lab import platform  # noqa: PLC0415
 
+        is_new = not (call.folder / "client.json").exists()
         names = tuple(public_name or ())
         files = public_certificate.files_of(certificate, key, names)
         if files is not None:
@@ -114,10 +115,13 @@ def register(root: typer.Typer) -> None:
             "api": place.api,
             "image": place.image,
         }
+        # of a new platform nobody knows the way in yet
+        link = portal_link(call) if is_new else f"{again} portal"
         call.screen.result(
             data,
             lambda: [
                 f"up: {place.api}, state in {place.state}",
+                f"portal: {link}" + (" (signs in once, within ten minutes)" if is_new else " shows a link to sign in"),
                 f"try: {again} vantages",
                 f"     {again} workload create web --image {place.image} --port 80 {targets} --anycast",
                 f"     {again} down",
@@ -343,6 +347,17 @@ def generate(
 
     text = make(ases=ases, pops=pops, seed=seed)
     call.screen.result({"ases": ases, "pops": pops, "seed": seed, "topology": text}, lambda: [text.rstrip("\n")])
+
+
+def portal_link(call: Call) -> str:
+    """A link that signs in once at the platform of the state folder."""
+    from anypop.cli import portal, settings  # noqa: PLC0415 - see above
+
+    client = call.client_of(settings.load(call.folder, os.environ))
+    try:
+        return str(portal.link(client)["url"])
+    finally:
+        client.close()
 
 
 def _readable(path: Path) -> Path:

@@ -65,6 +65,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...], str, str], ...]], .
     (
         "The platform",
         (
+            ("portal", ("portal",), "register", "a link that signs you in, in a browser"),
             ("pops", ("listings",), "register", "sites: known, healthy, their sessions"),
             ("host", ("hosts",), "app", "machines: room, joining, giving up"),
             ("backbone", ("backbone",), "register", "tunnels between hosts"),

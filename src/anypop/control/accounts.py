@@ -20,7 +20,7 @@ from anypop.control.ca import write_whole
 from anypop.control.refusals import Exists, NotFound, OverQuota, Unauthenticated
 from anypop.control.roles import Role, Scope, effective
 from anypop.control.store import Store
-from anypop.control.tokens import Token, Tokens, hash_of
+from anypop.control.tokens import Grant, Token, Tokens, hash_of
 from anypop.control.users import User, Users
 from anypop.model.errors import Invalid, Problem
 from anypop.model.names import HostName, StackId, is_slug, slug_of
@@ -143,6 +143,11 @@ class Accounts:
             stack_id=grant.stack_id,
             ends_at=grant.ends_at,
         )
+
+    def named(self, grant: Grant) -> str:
+        """Whom a grant is of, as the audit log has it."""
+        user = self.users.user(grant.user_id).name if grant.user_id else ""
+        return " ".join(filter(None, (self.name_of(grant.account_id), user, grant.client_id)))
 
     def host_of(self, token: str) -> HostName:
         """Which host's agent holds this token. Raises `Unauthenticated`."""

@@ -6,27 +6,24 @@ ends together, so that nobody is signed in by somebody else's answer.
 """
 
 import secrets
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Generic, Protocol, TypeVar
 
 from anypop.control.oidc_identity import Begun, challenge_of
+from anypop.control.once import Once
 from anypop.control.refusals import Unauthenticated
 from anypop.control.tokens import hash_of
 
 LIFE_S = 600.0  # time to find a password and a second factor
 CODE_LIFE_S = 60.0  # a redirect, and one request of a program that waits for it
-MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """`browser`: hash of the secret that the browser brings back. `port`: where a command line waits on its own
-    machine, and `challenge`: of what it alone can show (RFC 7636); 0 and empty for a page. `account`: which one is
-    meant; `invitation`: the token of one.
+    machine, and `challenge`: of what it alone can show (RFC 7636); with a challenge alone it is the portal that waits,
+    with neither a page. `account`: which one is meant; `invitation`: the token of one.
     """
 
     begun: Begun
@@ -40,7 +37,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Somebody has shown who they are to the provider, and a command line may collect it."""
+    """Somebody has shown who they are to the provider, and who began the sign-in may collect it."""
 
     user_id: str
     account_id: str
@@ -48,41 +45,13 @@ class Shown:
     until: float
 
 
-class _Mortal(Protocol):
-    @property
-    def until(self) -> float: ...
-
-
-T = TypeVar("T", bound=_Mortal)
-
-
-class _Once(Generic[T]):
-    """What is kept under a secret until it is taken, once, or its time is over; of too many the oldest go."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._kept: OrderedDict[str, T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def put(self, secret: str, kept: T) -> None:
-        with self._lock:
-            while self._kept and (len(self._kept) >= MOST or next(iter(self._kept.values())).until <= self._clock()):
-                self._kept.popitem(last=False)
-            self._kept[hash_of(secret)] = kept
-
-    def take(self, secret: str) -> T | None:
-        with self._lock:
-            found = self._kept.pop(hash_of(secret), None)
-        return found if found is not None and found.until > self._clock() else None
-
-
 class Waiting:
     """All that are under way."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._started = _Once[Started](clock)
-        self._shown = _Once[Shown](clock)
+        self._started = Once[Started](clock)
+        self._shown = Once[Shown](clock)
 
     def begin(
         self, *, port: int = 0, challenge: str = "", account: str = "", invitation: str = ""
@@ -109,7 +78,7 @@ class Waiting:
         return found
 
     def hand_over(self, user_id: str, account_id: str, challenge: str) -> str:
-        """A code for the command line that waits, which it can use once."""
+        """A code for the command line or the portal that waits, which it can use once."""
         code = secrets.token_urlsafe(32)
         shown = Shown(user_id=user_id, account_id=account_id, challenge=challenge, until=self._clock() + CODE_LIFE_S)
         self._shown.put(code, shown)

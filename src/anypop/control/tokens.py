@@ -87,20 +87,32 @@ class Tokens:
         with self._lock:
             try:
                 with self._store.writing(noted=noted) as link:
-                    row = _proven(link, client_id, secret, now)
-                    found = _of_credential(row, now + TOKEN_LIFE_S)
-                    entry = {
-                        "hash": hash_of(token), "account_id": row["account_id"], "credential_id": row["id"],
-                        "expires_at": found.expires_at,
-                    }  # fmt: skip
-                    link.execute(delete(tokens).where(tokens.c.expires_at <= now))
-                    link.execute(insert(tokens), entry)
+                    found = _stored(link, _proven(link, client_id, secret, now), token, now)
             except WorldError:
                 if not self._store.trouble:
                     raise
                 with self._store.reading() as link:
                     found = _of_credential(_proven(link, client_id, secret, now), now + READ_LIFE_S)
                 log.warning("%s signed in to read: in no audit log, since the store cannot be written", client_id)
+            self._keep(token, found, now)
+        return Token(text=token, life_s=int(found.expires_at - now))
+
+    def again(self, grant: Grant, *, via: str) -> Token:
+        """One more for whoever has shown one with this grant: a session for a user, else a token of the same
+        credential, which may do no more and lasts no longer. Raises `Forbidden` and `Unauthenticated` where they have
+        lost the right to it meanwhile.
+        """
+        if not grant.client_id:
+            return self.begin_session(grant.user_id, grant.account_id, via=via)
+        now, token = self._clock(), secrets.token_urlsafe(32)
+        noted = Noted(subject=grant.client_id, account_id=grant.account_id, became={"via": via})
+        with self._lock:
+            with self._store.writing(noted=noted) as link:
+                query = select(credentials).where(credentials.c.client_id == grant.client_id)
+                row = link.execute(query).mappings().one_or_none()
+                if row is None or (row["expires_at"] is not None and row["expires_at"] <= now):
+                    raise Unauthenticated("the credential behind this has ended")
+                found = _stored(link, row, token, now)
             self._keep(token, found, now)
         return Token(text=token, life_s=int(found.expires_at - now))
 
@@ -147,6 +159,12 @@ class Tokens:
         owner = self._owner(subject) if client else None
         noted = Noted(subject=subject, account_id=owner, outcome=REFUSED, became={"why": why})
         with self._store.writing(synchronous=False, noted=noted):
+            pass
+
+    def note_link(self, grant: Grant) -> None:
+        """Somebody makes a link that signs in: into the audit log."""
+        subject = grant.client_id or grant.user_id
+        with self._store.writing(noted=Noted(subject=subject, account_id=grant.account_id)):
             pass
 
     def secret_fits(self, client_id: str, secret: str) -> bool:
@@ -197,6 +215,18 @@ def _proven(link: Connection, client_id: str, secret: str, now: float) -> RowMap
     if row["expires_at"] is not None and row["expires_at"] <= now:
         raise WrongSecret("this credential has ended")
     return row
+
+
+def _stored(link: Connection, row: RowMapping, token: str, now: float) -> Grant:
+    """What a new token of a credential opens; it counts with the end of the transaction."""
+    found = _of_credential(row, now + TOKEN_LIFE_S)
+    entry = {
+        "hash": hash_of(token), "account_id": row["account_id"], "credential_id": row["id"],
+        "expires_at": found.expires_at,
+    }  # fmt: skip
+    link.execute(delete(tokens).where(tokens.c.expires_at <= now))
+    link.execute(insert(tokens), entry)
+    return found
 
 
 def _of_credential(row: RowMapping, until: float) -> Grant:

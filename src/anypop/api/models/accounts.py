@@ -36,6 +36,20 @@ class CollectRequest(Request):
     verifier: Annotated[str, Field(max_length=128, description="whose challenge the sign-in began with (RFC 7636)")]
 
 
+class LinkRequest(Request):
+    """The code of a link that signs in."""
+
+    code: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class LinkMade(Answer):
+    """A link that signs a person in at the portal, once. The code is in this answer, and nowhere else."""
+
+    code: str
+    path: Annotated[str, Field(description="of the link, at this control")]
+    expires_in: Annotated[int, Field(description="seconds")]
+
+
 class PasswordRequest(Request):
     """One's own password, and the one that takes its place."""
 

@@ -1,0 +1,46 @@
+// Makes the portal's assets: node build.mjs FOLDER
+//
+// In: libraries that package-lock.json names, and what stands beside this file. Out: portal.js (htmx, its extension for
+// a strict content security policy, and our own script), portal.css, land.svg (coastlines of Natural Earth in the
+// projection that portal/projection.py has too) and licenses.txt. Nothing is minified here: libraries come so, and what
+// is ours travels compressed.
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { geoNaturalEarth1, geoPath } from "d3-geo";
+import { feature } from "topojson-client";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const modules = join(here, "node_modules");
+const require = createRequire(import.meta.url);
+const out = process.argv[2];
+mkdirSync(out, { recursive: true });
+
+const text = (...parts) => readFileSync(join(...parts), "utf8").trim() + "\n";
+const bare = (script) => script.replace(/^\/\/# sourceMappingURL=.*$/m, "").trim() + "\n";
+
+const scripts = [
+  bare(text(modules, "htmx.org/dist/htmx.min.js")),
+  bare(text(modules, "htmx.org/dist/ext/hx-csp.min.js")),
+  text(here, "portal.js"),
+];
+writeFileSync(join(out, "portal.js"), scripts.join(";\n"));
+for (const name of ["portal.css", "mark.svg"]) copyFileSync(join(here, name), join(out, name));
+
+// 960 x 480, without the Antarctic, where nobody has a site; a tenth of a unit is less than a pixel
+const world = require("world-atlas/land-110m.json");
+const land = feature(world, world.objects.land);
+const projection = geoNaturalEarth1().scale(175).translate([480, 262]);
+const path = geoPath(projection).digits(1);
+const lands = land.features.flatMap((one) => one.geometry.coordinates.map((coordinates) => ({ type: "Polygon", coordinates })));
+const drawn = lands.filter((one) => Math.max(...one.coordinates[0].map(([, latitude]) => latitude)) > -60);
+const outline = drawn.map((one) => path(one)).join("");
+writeFileSync(
+  join(out, "land.svg"),
+  `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 480"><path id="land" d="${outline}"/></svg>\n`,
+);
+
+const names = ["htmx.org", "world-atlas"];
+const licenses = names.map((name) => `${name} ${require(`${name}/package.json`).version}\n\n${text(modules, name, "LICENSE")}`);
+writeFileSync(join(out, "licenses.txt"), licenses.join("\n----\n\n") + "\nCoastlines: Natural Earth, public domain.\n");

@@ -1,0 +1,1 @@
+"""The portal: pages for people, over the public API and nothing else."""

@@ -1,0 +1,186 @@
+"""The form for a new workload, as a document of the API, and as others would write the same. Pure.
+
+In: the form's fields, the sizes of the price book, the cities. Out: the document, with what is wrong in the form by its
+field; and the same as a call of the API, as a line of the command line, and as YAML. What is right the API says: here is
+only what cannot be put into a document at all.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from anypop.portal.visit import Form
+
+ANYCAST = "anycast.platform.stackpath.net"
+HIDDEN = "not shown"
+SUGGESTED = "SP-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the form says. `replicas`: of each city that is wanted. `wrong`: words for each field that says nothing."""
+
+    name: str
+    image: str
+    ports: tuple[tuple[int, str], ...]
+    env: Mapping[str, str]
+    secrets: Mapping[str, str]
+    size: str
+    replicas: Mapping[str, int]
+    anycast: bool
+    wrong: Mapping[str, str]
+
+
+def wish(form: Form) -> Wish:
+    wrong: dict[str, str] = {}
+    return Wish(
+        name=form.get("name", "").strip(),
+        image=form.get("image", "").strip(),
+        ports=_ports(form.get("ports", ""), wrong),
+        env=_pairs(form.get("env", ""), "env", wrong),
+        secrets=_pairs(form.get("secrets", ""), "secrets", wrong),
+        size=form.get("size", ""),
+        replicas=_replicas(form, wrong),
+        anycast=form.get("anycast", "") == "on",
+        wrong=wrong,
+    )
+
+
+def _ports(text: str, wrong: dict[str, str]) -> tuple[tuple[int, str], ...]:
+    found: dict[tuple[int, str], None] = {}
+    for word in re.split(r"[\s,;]+", text.strip()):
+        match = re.fullmatch(r"(\d{1,5})(?:/(tcp|udp))?", word.lower())
+        if match is not None and 0 < int(match[1]) < 65536:
+            found[int(match[1]), (match[2] or "tcp").upper()] = None
+        elif word:
+            wrong["ports"] = f"{word}: write a number from 1 to 65535, with /udp where it is one of UDP"
+    return tuple(found)
+
+
+def _pairs(text: str, field: str, wrong: dict[str, str]) -> dict[str, str]:
+    found = {}
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip():
+            # a line without a sign may be a secret in itself: it is not repeated
+            wrong[field] = "write NAME=value, one on each line"
+        else:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _replicas(form: Form, wrong: dict[str, str]) -> dict[str, int]:
+    found = {}
+    for city in form.getlist("city"):
+        text = form.get(f"replicas-{city}", "1").strip()
+        if text.isdecimal() and len(text) <= 4 and int(text) > 0:
+            found[city] = int(text)
+        else:
+            wrong["city"] = f"{city}: write how many instances, at least 1"
+    return found
+
+
+def document(wish: Wish, sizes: Sequence[Mapping[str, Any]], continents: Mapping[str, str]) -> dict[str, Any]:
+    """The workload as the API takes it. `continents`: the code of each city's."""
+    size = next((one for one in sizes if one["name"] == wish.size), sizes[0])
+    container: dict[str, Any] = {
+        "image": wish.image,
+        "resources": {"requests": {"cpu": _cpu(size["cpuMillis"]), "memory": _memory(size["memoryBytes"])}},
+    }
+    if wish.ports:
+        container["ports"] = {
+            f"port-{number}-{protocol.lower()}": {
+                "port": number, "protocol": protocol, "enableImplicitNetworkPolicy": True,
+            }
+            for number, protocol in wish.ports
+        }  # fmt: skip
+    env: dict[str, Any] = {name: {"value": value} for name, value in wish.env.items()}
+    env |= {name: {"secretValue": value} for name, value in wish.secrets.items()}
+    if env:
+        container["env"] = env
+    made: dict[str, Any] = {"name": wish.name, "slug": wish.name}
+    if wish.anycast:
+        made["metadata"] = {"annotations": {ANYCAST: "true"}}
+    made["spec"] = {
+        "containers": {"app": container},
+        "networkInterfaces": [{"network": "default", "ipFamilies": ["IPv4", "IPv6"]}],
+    }
+    made["targets"] = {name: _target(cities, count) for name, cities, count in targets(wish, continents)}
+    return made
+
+
+def targets(wish: Wish, continents: Mapping[str, str]) -> list[tuple[str, list[str], int]]:
+    """Cities of one continent with one number of replicas are a target: `eu1`, `eu2`, `na1`."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    for city, count in wish.replicas.items():
+        groups.setdefault((continents.get(city, "any").lower(), count), []).append(city)
+    numbers: dict[str, int] = {}
+    found = []
+    for (continent, count), cities in groups.items():
+        numbers[continent] = numbers.get(continent, 0) + 1
+        found.append((f"{continent}{numbers[continent]}", cities, count))
+    return found
+
+
+def _target(cities: Iterable[str], count: int) -> dict[str, Any]:
+    selectors = [{"key": "cityCode", "operator": "in", "values": list(cities)}]
+    return {"spec": {"deploymentScope": "cityCode", "deployments": {"minReplicas": count, "selectors": selectors}}}
+
+
+def _cpu(millis: int) -> str:
+    return str(millis // 1000) if millis % 1000 == 0 else f"{millis}m"
+
+
+def _memory(size: int) -> str:
+    return f"{size >> 30}Gi" if size % (1 << 30) == 0 else f"{size >> 20}Mi"
+
+
+# the same, as others would write it
+
+
+def without_secrets(made: dict[str, Any]) -> dict[str, Any]:
+    """To be shown: no secret goes back to a page."""
+    copy: dict[str, Any] = json.loads(json.dumps(made))
+    for container in copy["spec"]["containers"].values():
+        for value in container.get("env", {}).values():
+            if "secretValue" in value:
+                value["secretValue"] = HIDDEN
+    return copy
+
+
+def as_yaml(made: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(without_secrets(made), sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def as_call(made: dict[str, Any], *, host: str, stack: str) -> str:
+    body = json.dumps({"workload": without_secrets(made)}, indent=2, ensure_ascii=False)
+    address = shlex.quote(f"https://{host}/workload/v1/stacks/{stack}/workloads")
+    return (
+        f'curl {address} \\\n  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(body)}\n"
+    )
+
+
+def as_command(wish: Wish, continents: Mapping[str, str]) -> str:
+    """A line for a shell. Where cities have different numbers of instances, one line cannot say it: then a file does."""
+    groups = targets(wish, continents)
+    counts = {count for *_, count in groups}
+    if len(counts) > 1:
+        return f"# cities with different numbers of instances: save the YAML as {wish.name or 'workload'}.yaml\n" + (
+            f"anypop apply -f {shlex.quote((wish.name or 'workload') + '.yaml')}\n"
+        )
+    parts = [f"anypop workload create {shlex.quote(wish.name or 'NAME')}", f"--image {shlex.quote(wish.image or 'IMAGE')}"]
+    parts += [f"--port {number}{'/udp' if protocol == 'UDP' else ''}" for number, protocol in wish.ports]
+    parts.append(f"--size {shlex.quote(wish.size)}")
+    parts += [f"--target {shlex.quote(name + '=' + ','.join(cities))}" for name, cities, _ in groups]
+    parts += [f"--replicas {count}" for count in counts]
+    parts += ["--anycast"] if wish.anycast else []
+    parts += [f"--env {shlex.quote(f'{name}={value}')}" for name, value in wish.env.items()]
+    parts += [f"--secret {shlex.quote(name)}" for name in wish.secrets]
+    return " \\\n  ".join(parts) + "\n"

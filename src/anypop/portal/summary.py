@@ -1,0 +1,142 @@
+"""What a workload's page shows of the API's answers: how it is at a glance, its instances by place, its addresses. Pure.
+
+In: a workload and its instances as the API tells them. Out: plain values for templates. It judges nothing: an instance
+runs when the API says so, and what is not known is counted as not known.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anypop.portal import words
+
+Data = Mapping[str, Any]
+
+ANYCAST = "anycast.platform.stackpath.net/subnets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """`style` and `word`: of the workload as a whole; `running` of `total` instances."""
+
+    word: str
+    style: str
+    running: int
+    total: int
+
+    @property
+    def counted(self) -> str:
+        return f"{self.running} of {self.total} running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class City:
+    """One city with its instances."""
+
+    code: str
+    name: str
+    country: str
+    instances: tuple[Data, ...]
+    glance: Glance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continent:
+    name: str
+    cities: tuple[City, ...]
+
+
+def glance(instances: Sequence[Data], *, leaving: bool = False) -> Glance:
+    """The workload in one word: the worst that holds for any instance."""
+    styles = Counter(words.state(str(one.get("phase", "")))[0] for one in instances)
+    running, total = styles["Running"], len(instances)
+    if leaving:
+        word, style = "Deleting", "way"
+    elif not total:
+        word, style = "No instances", "off"
+    elif running == total:
+        word, style = "Running", "good"
+    elif styles["Failed"] or styles["Stopped"]:
+        word, style = "Failing", "bad"
+    elif styles["Unknown"]:
+        word, style = "Unknown", "off"
+    else:
+        word, style = "Starting", "way"
+    return Glance(word=word, style=style, running=running, total=total)
+
+
+def by_place(instances: Iterable[Data]) -> tuple[Continent, ...]:
+    """Continents and cities by name; instances as the API orders them."""
+    places: dict[str, dict[str, list[Data]]] = {}
+    for one in instances:
+        place = one.get("location", {})
+        places.setdefault(str(place.get("continent", "Elsewhere")), {}).setdefault(
+            str(place.get("cityCode", "")), []
+        ).append(one)
+    return tuple(
+        Continent(
+            name=name,
+            cities=tuple(sorted((_city(code, here) for code, here in cities.items()), key=lambda city: city.name)),
+        )
+        for name, cities in sorted(places.items())
+    )
+
+
+def _city(code: str, here: list[Data]) -> City:
+    place = here[0].get("location", {})
+    return City(
+        code=code,
+        name=str(place.get("city", code)),
+        country=str(place.get("country", "")),
+        instances=tuple(here),
+        glance=glance(here),
+    )
+
+
+def anycast(workload: Data) -> tuple[str, ...]:
+    """The addresses that are the same everywhere, without their lengths."""
+    annotations = workload.get("metadata", {}).get("annotations", {})
+    return tuple(part.partition("/")[0] for part in str(annotations.get(ANYCAST, "")).split(",") if part)
+
+
+def images(workload: Data) -> tuple[str, ...]:
+    spec = workload.get("spec", {})
+    return tuple(str(c.get("image", "")) for c in spec.get("containers", {}).values())
+
+
+def ports(workload: Data) -> tuple[str, ...]:
+    """`80` and `53/udp`, each once."""
+    found = {}
+    for container in workload.get("spec", {}).get("containers", {}).values():
+        for port in container.get("ports", {}).values():
+            protocol = str(port.get("protocol", "TCP")).lower()
+            found[f"{port.get('port')}" + ("" if protocol == "tcp" else f"/{protocol}")] = None
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A group of cities as declared. `most`: where the number follows the load."""
+
+    name: str
+    cities: tuple[str, ...]
+    least: int
+    most: int | None
+
+
+def targets(workload: Data) -> tuple[Target, ...]:
+    return tuple(_target(name, one) for name, one in workload.get("targets", {}).items())
+
+
+def _target(name: str, declared: Data) -> Target:
+    deployments = declared.get("spec", {}).get("deployments", {})
+    cities = [str(v) for s in deployments.get("selectors", ()) for v in s.get("values", ())]
+    most = deployments.get("maxReplicas")
+    scales = bool(deployments.get("scaleSettings"))
+    return Target(
+        name=name,
+        cities=tuple(cities),
+        least=int(deployments.get("minReplicas", 1)),
+        most=int(most) if most is not None and scales else None,
+    )

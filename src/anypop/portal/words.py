@@ -1,0 +1,79 @@
+"""Data as people read it: money, sizes, moments, states, problems. Pure.
+
+In: values of the API's answers. Out: short texts for templates, which escape them. A state is told by a word and a
+shape, never by a colour alone.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+# what a state looks like: the name of its style, and a shape that says the same without colour
+SHAPES = {"good": "●", "way": "◐", "bad": "■", "off": "○"}
+
+_STATES = {
+    "RUNNING": ("Running", "good"),
+    "STARTING": ("Starting", "way"),
+    "SCHEDULING": ("Scheduling", "way"),
+    "DELETING": ("Deleting", "way"),
+    "FAILED": ("Failed", "bad"),
+    "STOPPED": ("Stopped", "bad"),
+    "COMPLETED": ("Completed", "off"),
+}
+
+
+def state(phase: str) -> tuple[str, str]:
+    """The word for an instance's phase, and its style. What is not known is never told as well."""
+    return _STATES.get(phase.removeprefix("INSTANCE_PHASE_"), ("Unknown", "off"))
+
+
+def hourly(amount: float) -> str:
+    """For an hour: four digits behind the point where two would hide something."""
+    return f"{amount:,.2f}" if round(amount, 2) == round(amount, 4) else f"{amount:,.4f}".rstrip("0")
+
+
+def monthly(amount: float) -> str:
+    return f"{amount:,.2f}"
+
+
+def cpus(millis: int) -> str:
+    return f"{millis / 1000:g} vCPU"
+
+
+def memory(size: int) -> str:
+    """In the largest unit of which there is a whole one."""
+    for unit, one in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if size >= one:
+            return f"{size / one:g} {unit}"
+    return f"{size} bytes"
+
+
+def utc(at: str) -> str:
+    """A moment as the API tells it, for those without a script; the page's script puts it into the reader's zone."""
+    try:
+        return datetime.fromisoformat(at).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return at
+
+
+def epoch(at: float) -> str:
+    """The same for seconds since the epoch."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def reason(value: str) -> str:
+    """`probe-passed` as `probe passed`."""
+    return value.replace("-", " ").replace("_", " ")
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "state": state,
+    "shape": lambda style: SHAPES[style],
+    "hourly": hourly,
+    "monthly": monthly,
+    "cpus": cpus,
+    "memory": memory,
+    "utc": utc,
+    "epoch": epoch,
+    "reason": reason,
+}
