@@ -37,8 +37,7 @@ def serving(world: World, port: int = 0) -> Iterator[str]:
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup([place])
-            while not server.should_exit:
-                await asyncio.sleep(0.05)
+            await server.main_loop()
             await server.shutdown([place])
 
         ended = asyncio.run_coroutine_threadsafe(run(), world._loop)

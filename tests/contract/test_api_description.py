@@ -99,7 +99,9 @@ CHANGE_NOTHING = {
 }  # fmt: skip
 
 # Who asks has not said yet who it is.
-WITHOUT_TOKEN = {"issue_token", "sign_in", "accept_invitation", "request_account", "collect_oidc_sign_in"}
+WITHOUT_TOKEN = {
+    "issue_token", "sign_in", "accept_invitation", "request_account", "collect_oidc_sign_in", "use_sign_in_link",
+}  # fmt: skip
 
 with_json = [(m, r) for m, r in operations() if JSON in content_of(r)]
 named = [f"{method} {route.path}" for method, route in with_json]
@@ -395,6 +397,8 @@ def people(own: World, account: str) -> None:
     signed_in = own.send("POST", "/anypop/v1/sign-in", {"name": "ada", "password": PASSWORD})
     session = {"headers": {"authorization": f"Bearer {signed_in['access_token']}"}}
     assert own.get("/anypop/v1/who-am-i", **session)["user"]["name"] == "ada"
+    made = own.send("POST", "/anypop/v1/sign-in/links", None)
+    assert own.send("POST", "/anypop/v1/sign-in/links/use", {"code": made["code"]})["token_type"] == "bearer"
     changed = {"password": PASSWORD, "new": PASSWORD[::-1]}
     assert own.call("POST", "/anypop/v1/password", json=changed, **session).status_code == 204
     accounts = "/anypop/v1/accounts"

@@ -30,12 +30,13 @@ WITHOUT_BODY = {
     "restart_instance",
     "restart_workload",
     "sign_out",
+    "make_sign_in_link",
     "reset_password",
     "approve_request",
 }
 WITHOUT_TOKEN = {
     "issue_token", "sign_in", "accept_invitation", "request_account", "get_health",
-    "begin_oidc_sign_in", "finish_oidc_sign_in", "collect_oidc_sign_in",
+    "begin_oidc_sign_in", "finish_oidc_sign_in", "collect_oidc_sign_in", "use_sign_in_link",
 }  # fmt: skip
 LEAD = {"begin_oidc_sign_in", "finish_oidc_sign_in"}  # a browser to another place
 each = pytest.mark.parametrize(

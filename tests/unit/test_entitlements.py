@@ -18,7 +18,7 @@ ASK = {
     "quote_workload", "plan_workload", "plan_workloads", "preview_change", "probe", "predict_landings",
     "propose_repairs",
 }  # fmt: skip
-OF_ONESELF = {"sign_out", "change_password", "join_account"}
+OF_ONESELF = {"sign_out", "change_password", "join_account", "make_sign_in_link"}
 OF_OWNERS = {
     "replace_prices", "replace_account_quota", "replace_stack_quota", "give_join_token", "revoke_host",
     "prune_audit", "replace_network", "create_account", "rename_account", "set_role", "remove_user", "reset_password",
@@ -26,7 +26,14 @@ OF_OWNERS = {
     "refuse_request",
 }  # fmt: skip
 BY_A_PROVIDER = {"begin_oidc_sign_in", "finish_oidc_sign_in", "collect_oidc_sign_in"}
-OPEN = BY_A_PROVIDER | {"issue_token", "sign_in", "accept_invitation", "request_account", "get_health"}
+OPEN = BY_A_PROVIDER | {
+    "issue_token",
+    "sign_in",
+    "use_sign_in_link",
+    "accept_invitation",
+    "request_account",
+    "get_health",
+}
 WITHOUT_ROLE = OPEN | {"sign_certificate", "get_order", "take_report"}
 
 

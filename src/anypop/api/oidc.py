@@ -1,9 +1,9 @@
 """/anypop/v1/sign-in/oidc: people sign in by a provider (OpenID Connect), in a browser or by the command line.
 
 In: a browser that is sent to the provider and back. Out: a session, answered to the browser; or to a command line that
-waits on the same machine (RFC 8252), or to the portal, by a code that it alone can use. Where a browser is sent is never
-taken from a request: the provider's own address, the portal, or the browser's own 127.0.0.1. What is wrong with a sign-in is in the log, in
-full; whoever asks is told little.
+waits on the same machine (RFC 8252), or to the portal, by a code that it alone can use. Where a browser is sent is
+never taken from a request: the provider's own address, the portal, or the browser's own 127.0.0.1. What is wrong with a
+sign-in is in the log, in full; whoever asks is told little.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anypop.portal import creating, files, live, signing_in, workload, workloads
 from anypop.portal.calls import Api, Refused
@@ -89,10 +89,10 @@ class Faults:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
-        async def sending(message) -> None:  # type: ignore[no-untyped-def]
+        async def sending(message: Message) -> None:
             nonlocal begun
             begun = True
             await send(message)

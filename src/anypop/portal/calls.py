@@ -26,7 +26,7 @@ class Problem:
     says: str
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - a refusal is no error of ours
     """The API said no. `problems`: each field that is wrong; `wait_s`: when to come again, 0 where it does not say."""
 
     def __init__(self, status: int, message: str, problems: tuple[Problem, ...] = (), *, wait_s: float = 0) -> None:
@@ -118,7 +118,8 @@ class Api:
         arrived: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=1)
 
         async def receive() -> Message:
-            return await asyncio.Event().wait() or {"type": "http.disconnect"}
+            await asyncio.Event().wait()  # whoever listens no more cancels the task
+            return {"type": "http.disconnect"}
 
         async def stream() -> None:
             try:

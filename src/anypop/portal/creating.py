@@ -11,10 +11,17 @@ from starlette.responses import Response
 from anypop.portal import declaring, world
 from anypop.portal.calls import Problem, Refused
 from anypop.portal.declaring import Wish
-from anypop.portal.visit import Visit
+from anypop.portal.visit import Form, Visit
 
 # which field of the form a problem of the API belongs to, by the beginning or the end of its path
-_FIELDS = (("image", "image"), ("ports", "ports"), ("env", "env"), ("targets", "city"), ("slug", "name"), ("name", "name"))
+_FIELDS = (
+    ("image", "image"),
+    ("ports", "ports"),
+    ("env", "env"),
+    ("targets", "city"),
+    ("slug", "name"),
+    ("name", "name"),
+)
 
 
 async def empty(visit: Visit) -> Response:
@@ -124,7 +131,7 @@ async def _page(visit: Visit, *, refused: Refused | None = None) -> Response:
 def _suggested(book: Any) -> Any:
     names = [size["name"] for size in book["sizes"]]
     size = declaring.SUGGESTED if declaring.SUGGESTED in names else names[0]
-    return declaring.Form([("size", size), ("ports", "80"), ("anycast", "on")])
+    return Form([("size", size), ("ports", "80"), ("anycast", "on")])
 
 
 async def _world(visit: Visit) -> tuple[dict[str, list[Any]], list[Any], Any]:

@@ -1,8 +1,8 @@
 """The form for a new workload, as a document of the API, and as others would write the same. Pure.
 
 In: the form's fields, the sizes of the price book, the cities. Out: the document, with what is wrong in the form by its
-field; and the same as a call of the API, as a line of the command line, and as YAML. What is right the API says: here is
-only what cannot be put into a document at all.
+field; and the same as a call of the API, as a line of the command line, and as YAML. What is right the API says: here
+is only what cannot be put into a document at all.
 """
 
 import json
@@ -168,14 +168,17 @@ def as_call(made: dict[str, Any], *, host: str, stack: str) -> str:
 
 
 def as_command(wish: Wish, continents: Mapping[str, str]) -> str:
-    """A line for a shell. Where cities have different numbers of instances, one line cannot say it: then a file does."""
+    """A line for a shell. Where cities have different numbers of instances, one line cannot say it: a file does."""
     groups = targets(wish, continents)
     counts = {count for *_, count in groups}
     if len(counts) > 1:
         return f"# cities with different numbers of instances: save the YAML as {wish.name or 'workload'}.yaml\n" + (
             f"anypop apply -f {shlex.quote((wish.name or 'workload') + '.yaml')}\n"
         )
-    parts = [f"anypop workload create {shlex.quote(wish.name or 'NAME')}", f"--image {shlex.quote(wish.image or 'IMAGE')}"]
+    parts = [
+        f"anypop workload create {shlex.quote(wish.name or 'NAME')}",
+        f"--image {shlex.quote(wish.image or 'IMAGE')}",
+    ]
     parts += [f"--port {number}{'/udp' if protocol == 'UDP' else ''}" for number, protocol in wish.ports]
     parts.append(f"--size {shlex.quote(wish.size)}")
     parts += [f"--target {shlex.quote(name + '=' + ','.join(cities))}" for name, cities, _ in groups]

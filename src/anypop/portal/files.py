@@ -36,9 +36,7 @@ class File:
 def file(name: str) -> File:
     content = files("anypop.portal").joinpath("assets", name).read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:12]
-    return File(
-        address=f"/portal/files/{name}?v={digest}", content=content, packed=gzip.compress(content, 9, mtime=0)
-    )
+    return File(address=f"/portal/files/{name}?v={digest}", content=content, packed=gzip.compress(content, 9, mtime=0))
 
 
 def address(name: str) -> str:

@@ -41,9 +41,7 @@ async def stream(visit: Visit) -> Response:
         raise Refused(429, "this session has too many streams open", wait_s=2)
     last = visit.request.headers.get("last-event-id") or query.get("last", "")
     headers = {**shields.of_page(visit.nonce), "x-accel-buffering": "no"}
-    return StreamingResponse(
-        _events(visit, topics, _known(last)), media_type="text/event-stream", headers=headers
-    )
+    return StreamingResponse(_events(visit, topics, _known(last)), media_type="text/event-stream", headers=headers)
 
 
 async def _events(visit: Visit, topics: tuple[str, ...], known: dict[str, str]) -> AsyncIterator[str]:

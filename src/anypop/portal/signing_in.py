@@ -46,8 +46,7 @@ async def form(visit: Visit) -> Response:
     said = ""
     if query.get("refused") == "provider":
         said = (
-            "The provider did not let you in here. If you are new, ask for an invitation; "
-            "the audit log has the reason."
+            "The provider did not let you in here. If you are new, ask for an invitation; the audit log has the reason."
         )
     elif "ended" in query:
         said = "Your session is over. Sign in again, and you are back where you were."

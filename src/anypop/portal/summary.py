@@ -1,4 +1,4 @@
-"""What a workload's page shows of the API's answers: how it is at a glance, its instances by place, its addresses. Pure.
+"""What a workload's page shows of the API's answers: how it is at a glance, instances by place, addresses. Pure.
 
 In: a workload and its instances as the API tells them. Out: plain values for templates. It judges nothing: an instance
 runs when the API says so, and what is not known is counted as not known.
@@ -107,7 +107,7 @@ def images(workload: Data) -> tuple[str, ...]:
 
 def ports(workload: Data) -> tuple[str, ...]:
     """`80` and `53/udp`, each once."""
-    found = {}
+    found: dict[str, None] = {}
     for container in workload.get("spec", {}).get("containers", {}).values():
         for port in container.get("ports", {}).values():
             protocol = str(port.get("protocol", "TCP")).lower()

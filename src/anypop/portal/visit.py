@@ -111,9 +111,10 @@ def signed_in(api: ASGIApp, endpoint: Page) -> Callable[[Request], Awaitable[Res
             form = await form_of(request, token)
             who = await own.get("anypop/v1/who-am-i")
             stacks = await own.get("stack/v1/stacks", **{"page_request.first": 1000})
-            visit = Visit(
-                request=request, api=own, secret=token, who=who, stacks=tuple(stacks["results"]), form=form
-            )
+            visit = Visit(request=request, api=own, secret=token, who=who, stacks=tuple(stacks["results"]), form=form)
+            stack = request.path_params.get("stack")
+            if stack is not None and not any(stack in (one["slug"], one["id"]) for one in visit.stacks):
+                await own.get("stack/v1/stacks", stack)  # more than are listed, or nobody's: the API says
             return await _or_refused(visit, endpoint)
         except Refused as refused:
             if refused.status == 401:

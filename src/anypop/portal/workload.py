@@ -93,13 +93,14 @@ async def events(visit: Visit) -> Response:
     declared = await _declared(visit)
     found = await visit.api.get("anypop/v1/events", limit=LOOKED_THROUGH)
     slug = declared["slug"]
-    own = [e for e in found["results"] if e.get("stack_id") == declared["stackId"] and _concerns(e, slug)]
+    beginnings = tuple(f"{slug}-{target}-" for target in declared.get("targets", ()))
+    own = [
+        e
+        for e in found["results"]
+        if e.get("stack_id") == declared["stackId"]
+        and (slug in (e["subject"], e["fields"].get("workload")) or str(e["subject"]).startswith(beginnings))
+    ]
     return visit.page("events.html", events=list(reversed(own))[:EVENTS], slug=slug)
-
-
-def _concerns(event: Any, slug: str) -> bool:
-    subject = str(event["subject"])
-    return subject == slug or event["fields"].get("workload") == slug or subject.split(" ")[0].startswith(f"{slug}-")
 
 
 async def scale(visit: Visit) -> Response:
