@@ -50,10 +50,21 @@
     const button = target?.closest("[data-copy], [data-dialog]");
     if (button?.dataset.copy !== undefined) copy(button);
     else if (button) open(button);
-    const city = target?.closest("[data-city]")?.dataset.city;
+    const city = target?.closest(".map") && cityAt(target.closest(".map"), event);
     if (city) document.querySelector(`input[name="city"][value="${CSS.escape(city)}"]`)?.click();
     each("details.menu[open]", (menu) => { if (!menu.contains(target)) menu.open = false; });
   });
+
+  // cities stand closer than fingers are wide: the nearest is meant
+  function cityAt(map, event) {
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
+    let found = "", best = 28;
+    each("[data-city] .dot", (dot) => {
+      const away = Math.hypot(dot.cx.baseVal.value - at.x, dot.cy.baseVal.value - at.y);
+      if (away < best) [found, best] = [dot.parentNode.dataset.city, away];
+    }, map);
+    return found;
+  }
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") each("details.menu[open]", (menu) => { menu.open = false; menu.querySelector("summary").focus(); });
@@ -93,6 +104,7 @@
       htmx.swap({ target: element, sourceElement: element, text: row ? `<table><tr>${html}</tr></table>` : html, select: row ? "td" : undefined, swap: "innerMorph" })
         .then(() => {
           tellTimes(element);
+          if (element.querySelector("[data-gone]")) return; // there is nothing more to ask for
           const after = element.querySelector("[data-revision]")?.dataset.revision;
           if (before !== after) document.body.dispatchEvent(new CustomEvent("revised"));
           document.body.dispatchEvent(new CustomEvent("happened"));

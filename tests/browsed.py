@@ -41,12 +41,12 @@ def serving(world: World, port: int = 0) -> Iterator[str]:
             await server.shutdown([place])
 
         ended = asyncio.run_coroutine_threadsafe(run(), world._loop)
-        wait_until(lambda: server.started, timeout_s=20, reason="the server listens")
+        wait_until(lambda: server.started, timeout_s=60, reason="the server listens")
         try:
             yield f"https://127.0.0.1:{place.getsockname()[1]}"
         finally:
             server.should_exit = True
-            ended.result(20)
+            ended.result(60)
 
 
 @contextlib.contextmanager
