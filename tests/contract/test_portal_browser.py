@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -28,6 +28,7 @@ AXE = ROOT / "assets" / "node_modules" / "axe-core" / "axe.min.js"
 LIST, CREATE = "/portal/stacks/default/workloads", "/portal/stacks/default/create"
 ONE = f"{LIST}/stackpath-anycast-fun"
 NASTY = "<img src=x onerror=\"document.title='stolen'\">"
+LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (("light", 1280), ("dark", 390))
 WAIT_MS = 60_000  # an event ends each wait; this is for a machine that does much else
 
 expect.set_options(timeout=WAIT_MS)
@@ -217,8 +218,8 @@ def test_nothing_serious_is_in_the_way_of_anybody(place: Place, assets: None) ->
     for path in (LIST, f"{LIST}?q=none", CREATE, f"{LIST}/fun", "/portal/sign-in", f"{LIST}/nowhere"):
         page.goto(f"{place.url}{path}")
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        for theme, width in (("light", 1280), ("dark", 390)):
-            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        for theme, width in LOOKS:
+            page.emulate_media(color_scheme=theme)
             page.set_viewport_size({"width": width, "height": 800})
             found = page.evaluate("axe.run()")["violations"]
             serious = [
