@@ -13,6 +13,8 @@ from anypop.cli.container_options import ContainerOptions
 from anypop.cli.failure import Failure
 from anypop.model.names import CityCode, StackId, WorkloadId
 from anypop.plan.parse import parse
+from tests.cli_calls import Caller
+from tests.fake_control import FakeControl
 
 BASE = declaration.Wanted(slug="db", image="registry.example/db:9", targets=["eu=AMS"], ports=["80"], env=["B=two"])
 
@@ -114,6 +116,23 @@ def parsed(body: dict[str, Any]) -> Any:
     return parse(
         body, workload_id=WorkloadId("w"), stack_id=StackId("s"), stack_slug="s", cities=[CityCode("AMS")]
     )  # fmt: skip
+
+
+def test_a_quote_knows_the_options_that_have_a_price(
+    control: FakeControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Caller(tmp_path, control.transport, monkeypatch)
+    argv = ("quote", "--target", "eu=AMS", "--requests", "cpu=500m", "--volume", "data:/db:20Gi")
+    assert call(*argv).code == 0
+    (asked,) = [body["workload"]["spec"] for _, path, body in control.requests if path.endswith("/quote")]
+    assert asked["containers"]["app"]["resources"]["requests"] == {"cpu": "500m", "memory": "2Gi"}
+    assert asked["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] == "20Gi"
+    assert call("quote", "-f", "w.yaml", "--volume", "data:/db").code == 2
+
+
+@pytest.fixture
+def control() -> FakeControl:
+    return FakeControl()
 
 
 def test_without_options_the_document_is_as_before() -> None:

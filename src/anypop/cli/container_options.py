@@ -31,8 +31,21 @@ def _many(name: str, metavar: str, text: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerOptions:
-    """As typed. Of each an empty value is: not given."""
+class PricedOptions:
+    """Those on which the price depends. Of each an empty value is: not given."""
+
+    requests: Annotated[str, _one("--requests", "cpu=N,memory=N", "What it asks for, in place of --size's.")] = ""
+    volume: Annotated[
+        Texts,
+        _many(
+            "--volume", "NAME:/PATH[:SIZE[:CLASS]]", f"A volume of each instance's own ({DEFAULT_SIZE} unless said)."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOptions(PricedOptions):
+    """As typed."""
 
     args: Annotated[Texts, _many("--args", "TEXT", "Arguments of the command, as in a shell.")] = None
     env_file: Annotated[Texts, _many("--env-file", "FILE", "Environment, NAME=VALUE in each line.")] = None
@@ -47,14 +60,7 @@ class ContainerOptions:
         bool, typer.Option("--no-new-privileges", help="No program in it gains rights that it did not begin with.")
     ] = False
     sysctl: Annotated[Texts, _many("--sysctl", "NAME=VALUE", "A kernel parameter of the instance.")] = None
-    requests: Annotated[str, _one("--requests", "cpu=N,memory=N", "What it asks for, in place of --size's.")] = ""
     limits: Annotated[str, _one("--limits", "cpu=N,memory=N", "What it may use at most.")] = ""
-    volume: Annotated[
-        Texts,
-        _many(
-            "--volume", "NAME:/PATH[:SIZE[:CLASS]]", f"A volume of each instance's own ({DEFAULT_SIZE} unless said)."
-        ),
-    ] = None
     readiness: Annotated[
         str,
         _one(
@@ -95,19 +101,21 @@ class ContainerOptions:
     annotation: Annotated[Texts, _many("--annotation", "KEY=VALUE", "An annotation of the workload.")] = None
 
 
-NONE = ContainerOptions()
+NONE, NOT_PRICED = ContainerOptions(), PricedOptions()
 
 
-def given(options: ContainerOptions) -> list[str]:
+def given(options: PricedOptions) -> list[str]:
     """The options that were typed, as they are written."""
     return [
         f"--{f.name.replace('_', '-')}" for f in fields(options) if getattr(options, f.name) not in (f.default, [], "")
     ]
 
 
-def read(options: ContainerOptions) -> More:
+def read(options: PricedOptions) -> More:
     """The parts of a document."""
     problems = Problems()
+    if not isinstance(options, ContainerOptions):
+        options = ContainerOptions(requests=options.requests, volume=options.volume)
     shared = compose_service.taken(
         {
             "working_dir": ("--workdir", options.workdir),

@@ -13,7 +13,7 @@ import typer
 
 from anypop.cli import announcements, bounds, container_options, declaration, scaling, views, watch
 from anypop.cli.call import Call, command
-from anypop.cli.container_options import ContainerOptions
+from anypop.cli.container_options import ContainerOptions, PricedOptions
 from anypop.cli.failure import usage
 from anypop.cli.options import KnownWorkload, Timeout, Wait, Yes
 from anypop.cli.screen import Shown
@@ -66,7 +66,7 @@ _OPTIONS = {"most": "max"}
 
 
 def wanted(
-    file: Path | None, options: declaration.Wanted, container: ContainerOptions = container_options.NONE
+    file: Path | None, options: declaration.Wanted, container: PricedOptions = container_options.NONE
 ) -> dict[str, Any]:
     """The workload that the options or the file describe; `Failure` where both or neither do."""
     if file is None:
@@ -288,6 +288,7 @@ def register(root: typer.Typer) -> None:
         "quote",
         examples="""
         anypop quote --target na1=JFK,LAX --target eu1=AMS,LHR --replicas 2 --size SP-2 --anycast
+        anypop quote --target eu1=AMS --requests cpu=500m,memory=1Gi --volume data:/db:20Gi
         anypop quote -f workload.yaml -o json
         """,
     )
@@ -302,6 +303,7 @@ def register(root: typer.Typer) -> None:
         cpu: bounds.Cpu = "",
         anycast: Anycast = False,
         local_only: LocalOnly = False,
+        container: PricedOptions = container_options.NOT_PRICED,
     ) -> None:
         """The price of a workload, line by line, before anything starts."""
         options = declaration.Wanted(
@@ -313,7 +315,7 @@ def register(root: typer.Typer) -> None:
             anycast=anycast,
             local_only=local_only,
         )
-        document = wanted(file, options)
+        document = wanted(file, options, container)
         if file is None:
             # A price needs no image and no name, the check that control runs on every workload does.
             document |= {"name": "quote", "slug": "quote"}
