@@ -23,6 +23,7 @@ from anypop.portal.signing_in import PAGES as OPENED
 from tests.control_world import World
 from tests.fake_provider import Fake, signed
 from tests.people import PASSWORD, a_user, quick, session
+from tests.wait import wait_until
 
 HOST = "control"
 STACK = "/portal/stacks/default"
@@ -365,6 +366,21 @@ def test_what_is_of_another_account_is_on_no_page_and_in_no_stream(world: World)
             said = eve.hears(f"workload:{stack}:{ref}", f"row:{stack}:{ref}")
             assert "registry.example" not in said and "fun-eu" not in said and said.count("delete") == 2, said
     assert world.state.workloads == before
+
+
+def test_a_stream_that_is_closed_leaves_nothing_behind(world: World, ada: Visitor) -> None:
+    """No task goes on for it, also where more was to be told than was read."""
+
+    def tasks() -> int:
+        return len(asyncio.all_tasks(world._loop))
+
+    before = tasks()
+    for _ in range(3):
+        said = ada.hears("workload:default:fun", "row:default:fun")
+        assert "fun-eu-ams-0" in said and said.count("id: ") == 2
+        for agent in world.agents():
+            agent.obey()
+    wait_until(lambda: tasks() <= before, timeout_s=20, reason="all that was begun for a stream has ended")
 
 
 def test_no_path_leads_elsewhere(world: World, ada: Visitor) -> None:

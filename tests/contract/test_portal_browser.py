@@ -133,7 +133,7 @@ def test_the_articles_workload_is_made_by_clicks_and_lives_on_the_screen(place: 
     assert page.evaluate("window.kept") == 1, "the page was never loaded again"
     place.agents[1].broken = frozenset()
 
-    page.get_by_label("na1").fill("1")
+    page.get_by_role("spinbutton", name="na1").fill("1")
     page.get_by_role("button", name="Scale").click()
     page.wait_for_url("**?done=scaled")
     place.settle()

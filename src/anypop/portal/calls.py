@@ -8,12 +8,15 @@ rates, bounds, audit. It knows no store and no control.
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.types import ASGIApp, Message, Scope
+
+log = logging.getLogger("anypop.portal")
 
 JSON = "application/json"
 
@@ -124,8 +127,9 @@ class Api:
         async def stream() -> None:
             try:
                 await _run(self.app, self._scope("GET", path, {}), receive, arrived.put)
-            finally:
-                await arrived.put(None)
+            except Exception:
+                log.exception("a stream of the API failed by a fault of ours")
+            await arrived.put(None)  # not where it was cancelled: nobody takes it any more
 
         task = asyncio.create_task(stream())
         status, headers, text = 500, list[tuple[str, str]](), b""
