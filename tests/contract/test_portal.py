@@ -476,6 +476,7 @@ def test_the_articles_workload_costs_what_it_costs_before_the_button(world: Worl
     """The price comes from the API's quote, the plan from its plan; "show as" is what the form would send; a secret
     comes back in nothing.
     """
+    ada.get(ONE)
     wish = [
         ("sign", ada.sign),
         ("name", "stackpath-anycast-fun"),

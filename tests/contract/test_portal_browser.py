@@ -219,7 +219,7 @@ def test_nothing_serious_is_in_the_way_of_anybody(place: Place, assets: None) ->
         page.goto(f"{place.url}{path}")
         page.evaluate(AXE.read_text(encoding="utf-8"))
         for theme, width in LOOKS:
-            page.emulate_media(color_scheme=theme)
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # no colour on its way
             page.set_viewport_size({"width": width, "height": 800})
             found = page.evaluate("axe.run()")["violations"]
             serious = [
