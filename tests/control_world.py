@@ -188,7 +188,7 @@ class World:
         self.run(core.start())
         if not core.state.network.pops:
             self.run(core.change(change_network(self.network)))
-        on_network = partial(accounts.ensure_agents, self.folder / "agents")
+        on_network = partial(accounts.agents.ensure_agents, self.folder / "agents")
         self.platform = Platform(
             core=core,
             accounts=accounts,

@@ -427,6 +427,9 @@ def people(own: World, account: str) -> None:
     own.send("POST", f"/anypop/v1/invitations/{asked}/approve", None)
     own.send("DELETE", f"/anypop/v1/invitations/{asked}")
     by_a_provider(own, account)
+    own.send("POST", f"{accounts}/{made}/suspend", None)
+    own.send("POST", f"{accounts}/{made}/resume", None)
+    own.send("DELETE", f"{accounts}/{made}?confirm=Store")
     own.send("POST", "/anypop/v1/sign-out", None)
     own.headers = own.login(own.credential.client_id, own.credential.secret)
 

@@ -118,15 +118,18 @@ def test_somebody_new_gets_in_by_a_rule_alone_and_is_the_same_user_ever_after(pl
     assert answer.headers["cache-control"] == "no-store" and answer.json()["expires_in"] == 12 * 3600
     first = place.who(answer)
     assert (first["account"]["name"], first["role"], first["user"]["name"]) == ("edge", "editor", "ada@example.net")
-    place.let_in()
     again = place.who(place.sign_in("ada"))
     assert again["user"] == first["user"] and again["role"] == "editor"
     assert place.sign_in("bob").status_code == 403
-    place.let_in(place.rule("ada@example.net", Role.OWNER, "operator"))
+    place.let_in(place.rule("ada@example.net"), place.rule("ada@example.net", Role.OWNER, "operator"))
     both = place.who(place.sign_in("ada", account=place.world.platform.accounts.first_account().id))
     assert both["user"] == first["user"] and both["operator"] and len(both["accounts"]) == 2
     acts = [(entry["operation"], entry["outcome"]) for entry in place.audit()]
     assert ("finish_oidc_sign_in", "done") in acts and ("finish_oidc_sign_in", "refused") in acts
+    place.let_in()
+    refused = place.sign_in("ada")
+    assert refused.status_code == 403 and "in no account" in refused.json()["message"]
+    assert place.world.platform.accounts.users.places(first["user"]["id"]) == []
 
 
 def test_a_name_or_an_address_makes_nobody_somebody_who_is_here(place: Place) -> None:

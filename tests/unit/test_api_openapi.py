@@ -33,6 +33,8 @@ WITHOUT_BODY = {
     "make_sign_in_link",
     "reset_password",
     "approve_request",
+    "suspend_account",
+    "resume_account",
 }
 WITHOUT_TOKEN = {
     "issue_token", "sign_in", "accept_invitation", "request_account", "get_health",

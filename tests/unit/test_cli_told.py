@@ -114,8 +114,8 @@ def test_a_stream_tells_each_change_once_and_the_end() -> None:
             place.state = object()
             place.bell.ring(ANY_CHANGE)
 
-        response = told.stream(cast("Core", place), "thing", look, same=lambda shown: shown["a"])
-        return [str(piece) async for piece in response.body_iterator]
+        pieces = told.told(cast("Core", place), "thing", look, same=lambda shown: shown["a"])
+        return [piece async for piece in pieces]
 
     found = asyncio.run(read())
     assert [piece.splitlines()[0] for piece in found] == ["event: thing", "event: thing", "event: gone"]
@@ -127,7 +127,6 @@ def test_a_stream_ends_when_its_time_is_over() -> None:
         bell, state = Bell(), object()
 
     async def read() -> list[str]:
-        response = told.stream(cast("Core", Place()), "thing", lambda: 1, longest_s=1)
-        return [str(piece) async for piece in response.body_iterator]
+        return [piece async for piece in told.told(cast("Core", Place()), "thing", lambda: 1, longest_s=1)]
 
     assert asyncio.run(read())[0] == "event: thing\ndata: 1\n\n"

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Path
 from fastapi.responses import StreamingResponse
 
 from anypop.api.bodies import JsonObject
-from anypop.api.context import AnnouncedStack, CallerAccount, Platform, PlatformDep
+from anypop.api.context import AnnouncedStack, AskingCaller, CallerAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.announcements import Announcements, RulesRequest
@@ -61,23 +61,23 @@ async def watch_announcements(
     *,
     workload_id: WorkloadId,
     stack: AnnouncedStack,
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     longest_s: LongestS = 0,
 ) -> StreamingResponse:
     """Watch the announcements of a workload.
 
     Server-sent events: `announcements` with all of them at once and after each change, `gone` when the workload is not
-    there any more; a comment is a sign of life.
+    there any more; `ended`, with why, when the caller may watch no longer; a comment is a sign of life.
     """
     found = platform.workload(stack, workload_id)
 
     def look() -> dict[str, Any] | None:
         state = platform.core.state
         declared = state.workloads.get(found.id)
-        return _listed(platform, account, state, declared) if declared is not None else None
+        return _listed(platform, caller.account, state, declared) if declared is not None else None
 
-    return stream(platform.core, "announcements", look, longest_s=longest_s)
+    return await stream(platform, caller, "announcements", look, longest_s=longest_s)
 
 
 @router.put("")

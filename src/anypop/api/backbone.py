@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from anypop.api.context import OperatorAccount, Platform, PlatformDep
+from anypop.api.context import AskingCaller, OperatorAccount, Platform, PlatformDep
 from anypop.api.dials import data_of, shown, stands
 from anypop.api.documentation import answers
 from anypop.api.models.platform import BackboneState
@@ -25,7 +25,7 @@ MOST_MONTHS = 24
 
 @router.get("/backbone")
 @answers(BackboneState)
-async def show_backbone(account: OperatorAccount, platform: PlatformDep) -> dict[str, Any]:
+async def show_backbone(_: OperatorAccount, caller: AskingCaller, platform: PlatformDep) -> dict[str, Any]:
     """Show the tunnels between hosts, what is carried, and what was sent each month."""
     state = platform.core.state
     rules, plan = state.network.backbone, state.plan
@@ -41,7 +41,7 @@ async def show_backbone(account: OperatorAccount, platform: PlatformDep) -> dict
             for name in hosts
             for t in tunnels_data(platform, name).get("tunnels", ())
         ],
-        "dials": [data_of(state, d) for d in shown(platform, account) if stands(d)],
+        "dials": [data_of(state, d) for d in shown(platform, caller) if stands(d)],
         "months": [_month(platform, month) for month in months(state.traffic.values())[:MOST_MONTHS]],
     }
 

@@ -23,6 +23,7 @@ from anypop.control import acts
 from anypop.control.accounts import Account, Accounts, Caller, Stack
 from anypop.control.acts import Act
 from anypop.control.core import Alter, Core
+from anypop.control.held_open import HeldOpen
 from anypop.control.invitations import Invitations
 from anypop.control.joins import CERTIFICATE_LIFE_S, Joins, Shown
 from anypop.control.links import Links
@@ -88,6 +89,7 @@ class Platform:
     joins: Joins = field(init=False)
     metering: Metering = field(init=False)
     waiting: Waiting = field(init=False)
+    held_open: HeldOpen = field(init=False)
     links: Links = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class Platform:
         self.invitations = Invitations(self.core.store, self.clock, self.accounts)
         self.metering = Metering(self.core.store)
         self.waiting = Waiting(self.clock)
+        self.held_open = HeldOpen(self.accounts, self.core.store, self.clock, entitlements.check)
         self.links = Links(self.clock)
         self.joins = Joins(self.core.store, self.clock, self.authority, self.certificate_life_s)
 
@@ -103,6 +106,12 @@ class Platform:
         """The account's, oldest first; of a credential for one stack that one."""
         found = self.accounts.stacks(caller.account.id)
         return [stack for stack in found if caller.stack_id in (None, stack.id)]
+
+    def stack_of(self, caller: Caller, ref: str) -> Stack:
+        """One of the caller's by id or slug; of a credential for one stack that one. Raises `NotFound`."""
+        found = self.accounts.stack(caller.account.id, ref)
+        entitlements.check_stack(caller, ref, found.id)
+        return found
 
     def cities(self) -> list[CityCode]:
         return [pop.city for pop in self.core.state.network.pops]
@@ -291,12 +300,12 @@ async def agents_own(request: HTTPConnection, host: str, platform: Platform) -> 
     """The host of the agent that asks, which must be `host`. Raises `Refused`."""
     shown = shown_by(request)
     if shown is None:
-        own = platform.accounts.host_of(bearer(request))
+        own = platform.accounts.agents.host_of(bearer(request))
     else:
         own = platform.joins.check(shown)
         # its first use shows that the certificate has arrived: only now the token is not needed any more
-        if platform.joins.has_joined(own) and platform.accounts.has_agent(own):
-            await asyncio.to_thread(platform.accounts.drop_agent, own)
+        if platform.joins.has_joined(own) and platform.accounts.agents.has_agent(own):
+            await asyncio.to_thread(platform.accounts.agents.drop_agent, own)
     request.state.caller = own
     if host.upper() != own.upper():
         raise Forbidden(f"{'this token' if shown is None else 'this certificate'} is for {own}, not for {host}")

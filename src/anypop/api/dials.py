@@ -11,12 +11,12 @@ from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes, told
 from anypop.api.bodies import JsonBody
-from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.dials import DialAnswer, DialBody, DialRequest, Dials
 from anypop.control import dials
-from anypop.control.accounts import Account
+from anypop.control.accounts import Caller
 from anypop.control.refusals import Forbidden, NotFound
 from anypop.control.shedding import load_of
 from anypop.control.state import Declaration, State
@@ -29,29 +29,30 @@ router = APIRouter(prefix="/anypop/v1/dials", tags=["dials"])
 
 @router.get("")
 @answers(Dials)
-async def list_dials(account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+async def list_dials(caller: AskingCaller, platform: PlatformDep) -> dict[str, Any]:
     """List the dials that stand: all for the operator, those of one's own workloads for others."""
-    return _listed(platform, account)
+    return _listed(platform, caller)
 
 
 @router.get("/watch")
 @answers(Dials, media_type="text/event-stream")
-async def watch_dials(account: CallerAccount, platform: PlatformDep, longest_s: told.LongestS = 0) -> StreamingResponse:
+async def watch_dials(caller: AskingCaller, platform: PlatformDep, longest_s: told.LongestS = 0) -> StreamingResponse:
     """Watch the dials that stand.
 
-    Server-sent events: `dials` with all of them at once and after each change; a comment is a sign of life.
+    Server-sent events: `dials` with all of them at once and after each change; `ended`, with why, when the caller may
+    watch no longer; a comment is a sign of life.
     """
-    return told.stream(platform.core, "dials", lambda: _listed(platform, account), longest_s=longest_s)
+    return await told.stream(platform, caller, "dials", lambda: _listed(platform, caller), longest_s=longest_s)
 
 
-def _listed(platform: Platform, account: Account) -> dict[str, Any]:
-    return {"results": [data_of(platform.core.state, d) for d in shown(platform, account) if stands(d)]}
+def _listed(platform: Platform, caller: Caller) -> dict[str, Any]:
+    return {"results": [data_of(platform.core.state, d) for d in shown(platform, caller) if stands(d)]}
 
 
 @router.put("")
 @answers(DialAnswer, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED, Code.NOT_FOUND, Code.ABORTED)
 async def set_dial(
-    account: CallerAccount, platform: PlatformDep, body: Annotated[DialRequest, Depends(JsonBody(DialRequest))]
+    caller: AskingCaller, platform: PlatformDep, body: Annotated[DialRequest, Depends(JsonBody(DialRequest))]
 ) -> dict[str, Any]:
     """Have a PoP keep this much of its new connections, of one workload or of all.
 
@@ -59,7 +60,7 @@ async def set_dial(
     else can take what would leave, all of it is served where it comes in.
     """
     asked = body.dial
-    workload = _workload(platform, account, asked)
+    workload = _workload(platform, caller, asked)
     sheds = "shed_above" in asked.model_fields_set
     if asked.percent is None and not sheds:
         raise Invalid.one("dial.percent", "is required, where nothing is said of shedding")
@@ -68,24 +69,25 @@ async def set_dial(
     identity = workload.id if workload is not None else WorkloadId("")
     step = dials.dial(
         asked.pop, identity, percent=asked.percent, shed_above=asked.shed_above, sheds=sheds, note=asked.note or "",
-        version=asked.version, by=account.name, operator=account.operator,
+        version=asked.version, by=caller.account.name, operator=caller.account.operator,
     )  # fmt: skip
     state = await platform.core.change(step)
     one = state.dials.get((CityCode(asked.pop.upper()), identity)) or Dial(pop=CityCode(asked.pop.upper()), version=0)
     return {"dial": data_of(state, one)}
 
 
-def _workload(platform: Platform, account: Account, asked: DialBody) -> Declaration | None:
-    """The workload that is meant, if the account may dial it; None: a whole PoP."""
+def _workload(platform: Platform, caller: Caller, asked: DialBody) -> Declaration | None:
+    """The workload that is meant, if the caller may dial it; None: a whole PoP."""
+    operator = caller.account.operator
     if asked.workload is None:
-        if not account.operator:
+        if not operator:
             raise Forbidden("a whole PoP is the operator's to dial: name a workload of yours")
         return None
     accounts, state = platform.accounts, platform.core.state
     if asked.stack is not None:
-        stacks = [accounts.any_stack(asked.stack) if account.operator else accounts.stack(account.id, asked.stack)]
+        stacks = [accounts.any_stack(asked.stack) if operator else platform.stack_of(caller, asked.stack)]
     else:
-        stacks = accounts.stacks(account.id)
+        stacks = platform.stacks_of(caller)
     found = [d for stack in stacks if (d := state.find(stack.id, asked.workload)) is not None]
     if not found:
         raise NotFound(f"no workload {asked.workload}")
@@ -94,10 +96,10 @@ def _workload(platform: Platform, account: Account, asked: DialBody) -> Declarat
     return found[0]
 
 
-def shown(platform: Platform, account: Account) -> list[Dial]:
-    """Those that an account may see, by PoP, the whole one first."""
+def shown(platform: Platform, caller: Caller) -> list[Dial]:
+    """Those that the caller may see, by PoP, the whole one first."""
     state = platform.core.state
-    own = None if account.operator else {stack.id for stack in platform.accounts.stacks(account.id)}
+    own = None if caller.account.operator else {stack.id for stack in platform.stacks_of(caller)}
     found = [
         d for d in state.dials.values()
         if own is None or ((w := state.workloads.get(d.workload_id)) is not None and w.stack_id in own)

@@ -12,13 +12,13 @@ from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes, told
 from anypop.api.bodies import JsonBody
-from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.landings import landings_before
 from anypop.api.models.drains import DrainAnswer, DrainRequest, Drains
 from anypop.control import drains
-from anypop.control.accounts import Account
+from anypop.control.accounts import Account, Caller
 from anypop.control.refusals import Forbidden, NotFound
 from anypop.control.rollouts import new_id
 from anypop.control.state import State
@@ -36,41 +36,41 @@ DrainRef = Annotated[str, Path(description="a drain's id, or the beginning of it
 @router.get("")
 @answers(Drains)
 async def list_drains(
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     ended: Annotated[bool, Query(description="also those that are over")] = False,
 ) -> dict[str, Any]:
     """List the drains that stand, oldest first: all for the operator, those of one's own instances for others."""
     state = platform.core.state
     found = sorted(state.drains.values(), key=lambda d: (d.created_at, d.id))
-    mine = [d for d in found if (ended or d.active) and _is_shown(platform, account, state, d)]
-    return {"results": [data_of(platform, account, d) for d in mine]}
+    mine = [d for d in found if (ended or d.active) and _is_shown(platform, caller, state, d)]
+    return {"results": [data_of(platform, caller.account, d) for d in mine]}
 
 
 @router.get("/{drain_id}")
 @answers(DrainAnswer, Code.NOT_FOUND)
-async def get_drain(drain_id: DrainRef, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+async def get_drain(drain_id: DrainRef, caller: AskingCaller, platform: PlatformDep) -> dict[str, Any]:
     """Get one drain."""
-    return {"drain": data_of(platform, account, _found(platform, account, drain_id))}
+    return {"drain": data_of(platform, caller.account, _found(platform, caller, drain_id))}
 
 
 @router.get("/{drain_id}/watch")
 @answers(DrainAnswer, Code.NOT_FOUND, media_type="text/event-stream")
 async def watch_drain(
-    drain_id: DrainRef, account: CallerAccount, platform: PlatformDep, longest_s: told.LongestS = 0
+    drain_id: DrainRef, caller: AskingCaller, platform: PlatformDep, longest_s: told.LongestS = 0
 ) -> StreamingResponse:
     """Watch one drain.
 
     Server-sent events: `drain` with it at once and after each change of more than its age, `gone` when it is forgotten;
-    a comment is a sign of life.
+    `ended`, with why, when the caller may watch no longer; a comment is a sign of life.
     """
-    known = _found(platform, account, drain_id).id
+    known = _found(platform, caller, drain_id).id
 
     def look() -> dict[str, Any] | None:
         drain = platform.core.state.drains.get(known)
-        return {"drain": data_of(platform, account, drain)} if drain is not None else None
+        return {"drain": data_of(platform, caller.account, drain)} if drain is not None else None
 
-    return told.stream(platform.core, "drain", look, longest_s=longest_s, same=_without_age)
+    return await told.stream(platform, caller, "drain", look, longest_s=longest_s, same=_without_age)
 
 
 def _without_age(shown: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _without_age(shown: dict[str, Any]) -> dict[str, Any]:
 @router.post("")
 @answers(DrainAnswer, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED, Code.NOT_FOUND)
 async def begin_drain(
-    account: CallerAccount, platform: PlatformDep, body: Annotated[DrainRequest, Depends(JsonBody(DrainRequest))]
+    caller: AskingCaller, platform: PlatformDep, body: Annotated[DrainRequest, Depends(JsonBody(DrainRequest))]
 ) -> dict[str, Any]:
     """Take the traffic from a PoP, a host, an upstream or an instance, stage by stage.
 
@@ -88,12 +88,12 @@ async def begin_drain(
     announces in health stays announced, at the lowest preference, for as long as that is so.
     """
     asked = body.drain
-    aim = _aim(platform, account, asked.target, asked.stack)
+    aim = _aim(platform, caller, asked.target, asked.stack)
     before = await landings_before(platform, aim) if drains.standing(platform.core.state, aim) is None else []
     step = drains.begin(
         aim,
         new_id(),
-        by=account.name,
+        by=caller.account.name,
         until=asked.until.timestamp() if asked.until is not None else None,
         deadline_s=asked.deadline_s if asked.deadline_s is not None else DEADLINE_S,
         calm_s=asked.calm_s if asked.calm_s is not None else CALM_S,
@@ -103,30 +103,30 @@ async def begin_drain(
     drain = drains.standing(state, aim) or max(
         (d for d in state.drains.values() if (d.kind, d.uid) == (aim.kind, aim.uid)), key=lambda d: d.created_at
     )
-    return {"drain": data_of(platform, account, drain)}
+    return {"drain": data_of(platform, caller.account, drain)}
 
 
 @router.post("/{drain_id}/undrain")
 @answers(DrainAnswer, Code.FAILED_PRECONDITION, Code.NOT_FOUND)
-async def undrain(drain_id: DrainRef, account: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+async def undrain(drain_id: DrainRef, caller: AskingCaller, platform: PlatformDep) -> dict[str, Any]:
     """Bring the traffic back, stage by stage.
 
     Never refused for anybody's health: who is ill is not announced by his host anyway.
     """
-    drain = _found(platform, account, drain_id)
+    drain = _found(platform, caller, drain_id)
     state = await platform.core.change(drains.undrain(drain.id))
-    return {"drain": data_of(platform, account, state.drains[drain.id])}
+    return {"drain": data_of(platform, caller.account, state.drains[drain.id])}
 
 
-def _aim(platform: Platform, account: Account, target: str, stack: str | None) -> Aim:
-    """What is meant, if the account may drain it. Raises `Forbidden`, `NotFound` and what `drains` raises."""
+def _aim(platform: Platform, caller: Caller, target: str, stack: str | None) -> Aim:
+    """What is meant, if the caller may drain it. Raises `Forbidden`, `NotFound` and what `drains` raises."""
     state = platform.core.state
-    if account.operator:
+    if caller.account.operator:
         found = drains.site_of(state, target) if stack is None else None
         if found is not None:
             return found
         return drains.instance_of(state, target, [platform.accounts.any_stack(stack).id] if stack else None)
-    own = _stacks(platform, account) if stack is None else [platform.accounts.stack(account.id, stack).id]
+    own = _stacks(platform, caller) if stack is None else [platform.stack_of(caller, stack).id]
     try:
         return drains.instance_of(state, target, own)
     except NotFound:
@@ -135,21 +135,21 @@ def _aim(platform: Platform, account: Account, target: str, stack: str | None) -
         raise
 
 
-def _stacks(platform: Platform, account: Account) -> list[StackId]:
-    return [stack.id for stack in platform.accounts.stacks(account.id)]
+def _stacks(platform: Platform, caller: Caller) -> list[StackId]:
+    return [stack.id for stack in platform.stacks_of(caller)]
 
 
-def _is_shown(platform: Platform, account: Account, state: State, drain: Drain) -> bool:
-    if account.operator:
+def _is_shown(platform: Platform, caller: Caller, state: State, drain: Drain) -> bool:
+    if caller.account.operator:
         return True
     declared = state.workloads.get(drain.workload_id) if drain.kind is DrainKind.INSTANCE else None
-    return declared is not None and declared.stack_id in _stacks(platform, account)
+    return declared is not None and declared.stack_id in _stacks(platform, caller)
 
 
-def _found(platform: Platform, account: Account, identity: str) -> Drain:
-    """Among those that are shown to the account. Raises `NotFound`."""
+def _found(platform: Platform, caller: Caller, identity: str) -> Drain:
+    """Among those that are shown to the caller. Raises `NotFound`."""
     state = platform.core.state
-    return drains.find([d for d in state.drains.values() if _is_shown(platform, account, state, d)], identity)
+    return drains.find([d for d in state.drains.values() if _is_shown(platform, caller, state, d)], identity)
 
 
 def data_of(platform: Platform, account: Account, drain: Drain) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Reach(Enum):
     """What a credential that is for one stack alone has of an operation."""
 
     STACK = "the path names a stack: that one, and others are not there"
-    NARROWED = "what it answers is narrowed to the stack"
+    NARROWED = "what it answers and does is narrowed to the stack and what is in it"
     ALL = "it tells or does nothing of any account"
     NONE = "it is about the account: refused"
 
@@ -39,6 +39,7 @@ _OPEN = Rule(role=None)
 _SEE, _SEE_STACK = Rule(role=Role.VIEWER), Rule(role=Role.VIEWER, reach=Reach.STACK)
 _SEE_ALL, _SEE_NARROWED = Rule(role=Role.VIEWER, reach=Reach.ALL), Rule(role=Role.VIEWER, reach=Reach.NARROWED)
 _EDIT, _EDIT_STACK = Rule(role=Role.EDITOR), Rule(role=Role.EDITOR, reach=Reach.STACK)
+_EDIT_NARROWED = Rule(role=Role.EDITOR, reach=Reach.NARROWED)
 _OWN = Rule(role=Role.OWNER)
 
 OPERATIONS: Mapping[str, Rule] = {
@@ -63,6 +64,9 @@ OPERATIONS: Mapping[str, Rule] = {
     "create_account": _OWN,
     "get_account": _SEE,
     "rename_account": _OWN,
+    "delete_account": _OWN,
+    "suspend_account": _OWN,
+    "resume_account": _OWN,
     "list_users": _SEE,
     "get_user": _SEE,
     "set_role": _OWN,
@@ -160,7 +164,7 @@ OPERATIONS: Mapping[str, Rule] = {
     "quote_workload": _SEE_ALL,
     "get_prices": _SEE_ALL,
     "replace_prices": _OWN,
-    "get_usage": _SEE,
+    "get_usage": _SEE_NARROWED,
     "get_account_usage": _SEE,
     "get_stack_usage": _SEE_STACK,
     "get_quota": _SEE,
@@ -172,11 +176,11 @@ OPERATIONS: Mapping[str, Rule] = {
     "list_dictionaries": _SEE_ALL,
     "get_dictionary": _SEE_ALL,
     "list_vantages": _SEE_ALL,
-    "get_address_owner": _SEE,
-    "probe": _SEE,
-    "explain_landing": _SEE,
-    "predict_landings": _SEE,
-    "propose_repairs": _SEE,
+    "get_address_owner": _SEE_NARROWED,
+    "probe": _SEE_NARROWED,
+    "explain_landing": _SEE_NARROWED,
+    "predict_landings": _SEE_NARROWED,
+    "propose_repairs": _SEE_NARROWED,
     # the platform
     "get_health": _OPEN,
     "list_pops": _SEE_ALL,
@@ -187,14 +191,14 @@ OPERATIONS: Mapping[str, Rule] = {
     "give_join_token": _OWN,
     "revoke_host": _OWN,
     "show_backbone": _SEE,
-    "list_drains": _SEE,
-    "get_drain": _SEE,
-    "watch_drain": _SEE,
-    "begin_drain": _EDIT,
-    "undrain": _EDIT,
-    "list_dials": _SEE,
-    "watch_dials": _SEE,
-    "set_dial": _EDIT,
+    "list_drains": _SEE_NARROWED,
+    "get_drain": _SEE_NARROWED,
+    "watch_drain": _SEE_NARROWED,
+    "begin_drain": _EDIT_NARROWED,
+    "undrain": _EDIT_NARROWED,
+    "list_dials": _SEE_NARROWED,
+    "watch_dials": _SEE_NARROWED,
+    "set_dial": _EDIT_NARROWED,
     "list_events": _SEE_NARROWED,
     "watch_events": _SEE_NARROWED,
     "list_audit": _SEE,

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from anypop.api import lasting
 from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.platform import Event, Events
@@ -47,13 +48,13 @@ async def watch_events(
 ) -> StreamingResponse:
     """Watch what happens.
 
-    Server-sent events: `event` with each of them, in their order; a comment is a sign of life.
+    Server-sent events: `event` with each of them, in their order; `ended`, with why, when the caller may watch no
+    longer; a comment is a sign of life.
     """
     if not after:
         newest = await _stored(platform, caller, 0, 1)
         after = newest[-1]["id"] if newest else 0
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_as_they_come(platform, caller, after), media_type="text/event-stream", headers=headers)
+    return await lasting.watched(platform, caller, _as_they_come(platform, caller, after))
 
 
 async def _as_they_come(platform: Platform, caller: Caller, after: int) -> AsyncIterator[str]:

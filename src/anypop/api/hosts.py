@@ -88,7 +88,7 @@ async def revoke_host(host: Name, _: OperatorAccount, platform: PlatformDep) -> 
     """
     known = _there(platform, host)
     await asyncio.to_thread(platform.joins.revoke, known)
-    await asyncio.to_thread(platform.accounts.drop_agent, known)
+    await asyncio.to_thread(platform.accounts.agents.drop_agent, known)
     return next(_row(platform, pop, one) for pop, one in platform.core.state.network.hosts() if one.name == known)
 
 

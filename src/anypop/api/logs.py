@@ -11,10 +11,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
-from anypop.api import running
-from anypop.api.context import CallerAccount, CallerStack, PlatformDep
+from anypop.api import lasting, running
+from anypop.api.context import AskingCaller, CallerStack, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.workloads import WorkloadId
@@ -51,39 +50,36 @@ async def read_logs(
     workload_id: WorkloadId,
     name: Annotated[str, Path(description="name or id")],
     stack: CallerStack,
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     asked: Annotated[dict[str, str], Depends(parameters)],
     container_name: Annotated[str, Query(description="default: the first one")] = "",
 ) -> StreamingResponse:
     """Read the log of a container.
 
-    Of what is kept on its host, 20 MiB at most. With `follow` it goes on until the container ends.
+    Of what is kept on its host, 20 MiB at most. With `follow` it goes on until the container ends, or the caller may
+    read no longer, which a last line says.
     """
     found = running.container(platform, platform.workload(stack, workload_id), name, container_name)
     wanted = log_request(asked, uid=found.uid, container=found.name, now=platform.clock())
-    async with contextlib.AsyncExitStack() as stack_:
-        there = await stack_.enter_async_context(platform.streams.ask(found.host, wanted, account.id))
-        return Passed(there, stack_.pop_all())
-
-
-class Passed(StreamingResponse):
-    """What comes from a host, and at the end of the answer, however it ends, the end of the stream."""
-
-    def __init__(self, there: Socket, open_stream: contextlib.AsyncExitStack) -> None:
+    async with contextlib.AsyncExitStack() as opened:
+        over = await opened.enter_async_context(lasting.held(platform, caller))
+        there = await opened.enter_async_context(platform.streams.ask(found.host, wanted, caller.account.id))
+        lasting.refuse_what_is_over(over)
         # no charset: a log is whatever bytes a program has written
-        super().__init__(_pieces(there), headers={"content-type": "text/plain", "cache-control": "no-store"})
-        self._open_stream = open_stream
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._open_stream:
-            await super().__call__(scope, receive, send)
+        headers = {"content-type": "text/plain", "cache-control": "no-store"}
+        pieces = lasting.until(over, _pieces(there), _ended)
+        return lasting.Lasting(pieces, over, opened.pop_all(), headers=headers)
 
 
 async def _pieces(there: Socket) -> AsyncIterator[bytes]:
     while (piece := await there.receive()) is not None:
         if isinstance(piece, bytes):
             yield piece
+
+
+def _ended(why: str) -> bytes:
+    return f"\nanypop: this log is read no further: {why}\n".encode()
 
 
 def log_request(asked: dict[str, str], *, uid: str, container: str, now: float) -> LogRequest:

@@ -18,14 +18,14 @@ from anypop.api import advice_jobs
 from anypop.api.advice_jobs import Outcome, PredictionJob, ProposalJob
 from anypop.api.announcements import rows_of
 from anypop.api.bodies import JsonBody
-from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.graphs import Unusable
 from anypop.api.models.predictions import AdviceRequest, Prediction, PredictionRequest, ProposalRequest, Proposals
 from anypop.api.notes import warn
 from anypop.api.probes import unless_stopping
-from anypop.control.accounts import Account
+from anypop.control.accounts import Account, Caller
 from anypop.control.refusals import NotFound, Precondition
 from anypop.control.state import Declaration
 from anypop.model.errors import Invalid, WorldError
@@ -40,34 +40,34 @@ REFUSALS = (Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED, C
 @router.post("/predictions")
 @answers(Prediction, *REFUSALS, headers=NOTED)
 async def predict_landings(
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     response: Response,
     body: Annotated[PredictionRequest, Depends(JsonBody(PredictionRequest))],
 ) -> dict[str, Any]:
     """Predict where every network lands by what a workload announces, or would announce."""
-    known = _known(platform, account, body)
+    known = _known(platform, caller, body)
     wanted = changed(known.announcements, body.what_if, [f"what_if[{i}]" for i in range(len(body.what_if))])
-    sources = await _sources(platform, account, body)
+    sources = await _sources(platform, caller.account, body)
     job = PredictionJob(
         sources=sources, now=known.announcements, wanted=wanted, compare=bool(body.what_if), top=body.top
     )
-    return await _worked_out(platform, account, response, advice_jobs.predict, job)
+    return await _worked_out(platform, caller.account, response, advice_jobs.predict, job)
 
 
 @router.post("/proposals")
 @answers(Proposals, *REFUSALS, headers=NOTED)
 async def propose_repairs(
-    account: CallerAccount,
+    caller: AskingCaller,
     platform: PlatformDep,
     response: Response,
     body: Annotated[ProposalRequest, Depends(JsonBody(ProposalRequest))],
 ) -> dict[str, Any]:
     """Propose changes of announcements for networks that land too far away, each scored on the whole graph."""
-    known = _known(platform, account, body)
-    sources = await _sources(platform, account, body)
+    known = _known(platform, caller, body)
+    sources = await _sources(platform, caller.account, body)
     job = ProposalJob(sources=sources, known=known, causes=body.causes, repairs=body.repairs, far_km=body.far_km)
-    return await _worked_out(platform, account, response, advice_jobs.propose, job)
+    return await _worked_out(platform, caller.account, response, advice_jobs.propose, job)
 
 
 async def _sources(platform: Platform, account: Account, asked: AdviceRequest) -> Sources:
@@ -97,10 +97,10 @@ async def _worked_out(
     return found.data
 
 
-def _known(platform: Platform, account: Account, asked: AdviceRequest) -> Known:
+def _known(platform: Platform, caller: Caller, asked: AdviceRequest) -> Known:
     """What is announced now for the workload that is asked about."""
     network = platform.core.state.network
-    declared = _named(platform, account, asked) if asked.workload else _only(platform, account, asked)
+    declared = _named(platform, caller, asked) if asked.workload else _only(platform, caller, asked)
     if declared is None:
         if not network.pops:
             raise Precondition("control knows no network: there is nothing to announce from")
@@ -111,16 +111,16 @@ def _known(platform: Platform, account: Account, asked: AdviceRequest) -> Known:
     return known_of(network, declared.workload.slug, rows)
 
 
-def _named(platform: Platform, account: Account, asked: AdviceRequest) -> Declaration:
-    """The workload of this id or slug: one of the account's own; for the operator, else anybody's."""
-    accounts, state = platform.accounts, platform.core.state
+def _named(platform: Platform, caller: Caller, asked: AdviceRequest) -> Declaration:
+    """The workload of this id or slug: one of the caller's own; for the operator, else anybody's."""
+    accounts, state, operator = platform.accounts, platform.core.state, caller.account.operator
     if asked.stack:
         return platform.workload(
-            accounts.any_stack(asked.stack) if account.operator else accounts.stack(account.id, asked.stack),
+            accounts.any_stack(asked.stack) if operator else platform.stack_of(caller, asked.stack),
             asked.workload,
         )
-    found = [d for stack in accounts.stacks(account.id) if (d := state.find(stack.id, asked.workload)) is not None]
-    if not found and account.operator:
+    found = [d for stack in platform.stacks_of(caller) if (d := state.find(stack.id, asked.workload)) is not None]
+    if not found and operator:
         found = [d for d in state.workloads.values() if asked.workload in (d.id, d.workload.slug)]
     if len(found) > 1:
         raise Invalid.one("stack", f"is required: {len(found)} stacks have a workload {asked.workload}")
@@ -129,10 +129,10 @@ def _named(platform: Platform, account: Account, asked: AdviceRequest) -> Declar
     return found[0]
 
 
-def _only(platform: Platform, account: Account, asked: AdviceRequest) -> Declaration | None:
-    """The account's only workload with an anycast address; None where it has none."""
-    accounts, state = platform.accounts, platform.core.state
-    stacks = [accounts.stack(account.id, asked.stack)] if asked.stack else accounts.stacks(account.id)
+def _only(platform: Platform, caller: Caller, asked: AdviceRequest) -> Declaration | None:
+    """The caller's only workload with an anycast address; None where it has none."""
+    state = platform.core.state
+    stacks = [platform.stack_of(caller, asked.stack)] if asked.stack else platform.stacks_of(caller)
     own = {stack.id for stack in stacks}
     found = [d for d in state.workloads.values() if d.stack_id in own and d.id in state.anycast]
     if len(found) > 1:

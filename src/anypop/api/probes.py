@@ -17,13 +17,14 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Query
 
 from anypop.api.bodies import JsonBody
-from anypop.api.context import CallerAccount, Platform, PlatformDep
+from anypop.api.context import AskingCaller, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.probes import Goal, ProbeRequest, Probes, VantageList, WhyQuery
 from anypop.api.threads import in_own_thread
 from anypop.api.vantages import LookingGlass, Probed, Vantage, Vantages
-from anypop.control.accounts import Account
+from anypop.control.accounts import Caller
+from anypop.control.addresses import owner_of
 from anypop.control.refusals import NotFound, Precondition
 from anypop.control.state import Declaration, State
 from anypop.judge.onward import onward, sentences
@@ -71,7 +72,7 @@ def _glass(platform: Platform) -> LookingGlass:
 
 @router.get("/vantages")
 @answers(VantageList)
-async def list_vantages(_: CallerAccount, platform: PlatformDep) -> dict[str, Any]:
+async def list_vantages(_: AskingCaller, platform: PlatformDep) -> dict[str, Any]:
     """List the places to test from; none where no lab is attached, which is no error."""
     found = await in_own_thread(platform.vantages.all) if platform.vantages is not None else []
     rows = [
@@ -90,13 +91,13 @@ async def list_vantages(_: CallerAccount, platform: PlatformDep) -> dict[str, An
 @router.post("/probes")
 @answers(Probes, Code.NOT_FOUND, Code.FAILED_PRECONDITION)
 async def probe(
-    account: CallerAccount, platform: PlatformDep, body: Annotated[ProbeRequest, Depends(JsonBody(ProbeRequest))]
+    caller: AskingCaller, platform: PlatformDep, body: Annotated[ProbeRequest, Depends(JsonBody(ProbeRequest))]
 ) -> dict[str, Any]:
     """Probe a workload or an address from vantages, and see where each lands."""
     source = _vantages(platform)
     known = {v.name: v for v in await in_own_thread(source.all)}
     chosen = _chosen(body, known)
-    goal = _goal(platform, account, body)
+    goal = _goal(platform, caller, body)
     async with platform.probing:
         work = asyncio.gather(*(_asked(source, v, goal, body.requests) for v in chosen))
         seen = await unless_stopping(platform, work)
@@ -203,9 +204,13 @@ def _row(
     }
 
 
-def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
-    """From an address (and a port), or from a workload and its stack."""
+def _goal(platform: Platform, caller: Caller, asked: Goal) -> _Served:
+    """From an address (and a port), or from a workload and its stack. A credential for one stack asks about that one's
+    addresses alone.
+    """
     if asked.address is not None:
+        if caller.stack_id not in (None, owner_of(platform.core.state, asked.address).stack_id):
+            raise NotFound(f"no address {asked.address} of this stack")
         owner = _owner(platform.core.state, asked.address)
         pops = _pops_of(platform, owner) if owner is not None else tuple(platform.cities())
         whose = owner.id if owner is not None else None
@@ -216,7 +221,7 @@ def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
             workload=whose,
             carried=owner is not None and is_carried(platform.core.state, owner.id),
         )
-    declared = _workload(platform, account, asked)
+    declared = _workload(platform, caller, asked)
     held = platform.core.state.anycast.get(declared.id)
     if held is None:
         raise Precondition(f"workload {declared.workload.slug} has no anycast address")
@@ -230,12 +235,11 @@ def _goal(platform: Platform, account: Account, asked: Goal) -> _Served:
     )
 
 
-def _workload(platform: Platform, account: Account, asked: Goal) -> Declaration:
-    """The workload that is asked about: in the stack that is named, or in any of the account's."""
+def _workload(platform: Platform, caller: Caller, asked: Goal) -> Declaration:
+    """The workload that is asked about: in the stack that is named, or in any of the caller's."""
     if not asked.workload:
         raise Invalid.one("workload", "is required (or an address)")
-    accounts = platform.accounts
-    stacks = [accounts.stack(account.id, asked.stack)] if asked.stack else accounts.stacks(account.id)
+    stacks = [platform.stack_of(caller, asked.stack)] if asked.stack else platform.stacks_of(caller)
     found = [d for stack in stacks if (d := platform.core.state.find(stack.id, asked.workload)) is not None]
     if len(found) > 1:
         raise Invalid.one("stack", f"is required: {len(found)} stacks have a workload {asked.workload}")
@@ -271,13 +275,13 @@ def _first_port(declared: Declaration | None) -> int:
 
 @router.get("/why")
 @answers(Why, Code.NOT_FOUND, Code.FAILED_PRECONDITION)
-async def explain_landing(account: CallerAccount, platform: PlatformDep, query: Annotated[WhyQuery, Query()]) -> Any:
+async def explain_landing(caller: AskingCaller, platform: PlatformDep, query: Annotated[WhyQuery, Query()]) -> Any:
     """Explain why a vantage (or a router of the lab) lands where it lands, from the running routers."""
     glass = _glass(platform)
     target = query.target or query.vantage
     if not target:
         raise Invalid.one("target", "is required: a vantage or a router")
-    goal = _goal(platform, account, query)
+    goal = _goal(platform, caller, query)
     try:
         found = await unless_stopping(platform, in_own_thread(partial(glass.why, target, goal.address, goal.pops)))
         return with_onward(platform, goal.address, found) if goal.carried else found

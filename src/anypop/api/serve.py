@@ -187,7 +187,7 @@ async def _run(
             accounts=accounts,
             clock=clock,
             prices=read_price_book(book),
-            on_network=lambda hosts: accounts.ensure_agents(
+            on_network=lambda hosts: accounts.agents.ensure_agents(
                 settings.state / "agents", [host for host in hosts if not platform.joins.knows(host)]
             ),
             authority=settings.state,
@@ -201,7 +201,7 @@ async def _run(
             with acts.acting(replace(STARTED, at=clock())):
                 _bootstrap(settings, accounts, credentials, sockets)
         server = Server(
-            _config(platform), core, [contexts.own if p.own_ca else contexts.named for p in settings.listen]
+            server_config(platform), core, [contexts.own if p.own_ca else contexts.named for p in settings.listen]
         )
         gc.freeze()  # what start-up made lives to the end: the collector need not walk over it again
         # the table of cities takes 60 ms to read
@@ -234,7 +234,7 @@ async def _run(
     return server.deposed
 
 
-def _config(platform: Platform) -> uvicorn.Config:
+def server_config(platform: Platform) -> uvicorn.Config:
     return uvicorn.Config(
         make_app(platform),
         http=Connection,

@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from anypop.api import errors, running
+from anypop.api import errors, lasting, running
 from anypop.api.context import Platform, agents_own, known
-from anypop.control.accounts import Account, Stack
+from anypop.control.accounts import Caller, Stack
 from anypop.control.audit import Noted
+from anypop.control.refusals import Unauthenticated
 from anypop.control.streams import Socket
 from anypop.model import limits
 from anypop.model.errors import Invalid, Problem
@@ -32,6 +33,9 @@ COMMAND, PORT = f"{_INSTANCE}/exec", f"{_INSTANCE}/port-forward"
 LONGEST_COMMAND = 64  # words
 LARGEST_SIDE = 1000  # rows or columns of a terminal
 LAST_PORT = 65535
+# Codes of the end (RFC 6455, section 7.4.1): as it should be, by a fault, since who asked may not go on.
+NORMAL, FAULT, NOT_ALLOWED = 1000, 1011, 1008
+GOODBYE_S = 2.0  # a client that does not read is cut off without
 
 
 class WebSocketEnd:
@@ -70,7 +74,7 @@ async def _answered(
     platform: Platform, serve: Callable[[Platform, WebSocket], Awaitable[None]], socket: WebSocket
 ) -> None:
     """What is refused before the stream begins is answered like a request; a stream that ends says why, if anything."""
-    reason = ""
+    code, reason = NORMAL, ""
     try:
         limits.check({**socket.path_params, **socket.query_params}, longest=limits.LONGEST_PARAMETER)
         await serve(platform, socket)
@@ -80,9 +84,11 @@ async def _answered(
         if socket.application_state is WebSocketState.CONNECTING:
             await socket.send_denial_response(answer)
             return
+        code = NOT_ALLOWED if isinstance(error, Unauthenticated) else FAULT
         reason = str(error)[:100]
-    with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
-        await socket.close(1011 if reason else 1000, reason)
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError, TimeoutError):
+        async with asyncio.timeout(GOODBYE_S):
+            await socket.close(code, reason)
 
 
 async def _listen(platform: Platform, socket: WebSocket) -> None:
@@ -106,7 +112,7 @@ async def _own(platform: Platform, socket: WebSocket) -> HostName:
 class _Asked:
     """Who asks, and for which container of an instance of theirs."""
 
-    account: Account
+    caller: Caller
     stack: Stack
     container: running.Running
 
@@ -128,30 +134,44 @@ async def _port(platform: Platform, socket: WebSocket) -> None:
 
 
 def _asked(platform: Platform, socket: WebSocket, operation: str) -> _Asked:
-    account = known(socket, platform, operation).account
-    stack = platform.accounts.stack(account.id, socket.path_params["stack_id"])
+    caller = known(socket, platform, operation)
+    stack = platform.accounts.stack(caller.account.id, socket.path_params["stack_id"])
     declared = platform.workload(stack, socket.path_params["workload_id"])
     name = socket.query_params.get("container_name", "")
     found = running.container(platform, declared, socket.path_params["name"], name)
-    return _Asked(account=account, stack=stack, container=found)
+    return _Asked(caller=caller, stack=stack, container=found)
 
 
 async def _tied(
-    platform: Platform, socket: WebSocket, asked: _Asked, wanted: CommandRequest | PortRequest, became: dict[str, Any]
+    platform: Platform,
+    socket: WebSocket,
+    asked: _Asked,
+    wanted: CommandRequest | PortRequest,
+    became: dict[str, Any],
 ) -> None:
-    """The host's end and this one, tied together until either is over. `became`: for the audit log."""
-    noted = Noted(subject=asked.container.instance, stack_id=asked.stack.id, became=became)
-    await asyncio.to_thread(platform.core.store.note, noted)
-    async with platform.streams.ask(asked.container.host, wanted, asked.account.id) as there:
+    """The host's end and this one, tied together until either is over, or access ends. `became`: for the audit log.
+    Raises `Unauthenticated` in the last case.
+    """
+    instance = asked.container.instance
+    await asyncio.to_thread(
+        platform.core.store.note, Noted(subject=instance, stack_id=asked.stack.id, became=became)
+    )  # fmt: skip
+    async with (
+        lasting.held(platform, asked.caller, subject=instance) as over,
+        platform.streams.ask(asked.container.host, wanted, asked.caller.account.id) as there,
+    ):
+        lasting.refuse_what_is_over(over)
         await socket.accept()
         here = WebSocketEnd(socket)
         ways = [asyncio.create_task(_carry(here, there)), asyncio.create_task(_carry(there, here))]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Future[Any]] = [*ways, over]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
+        lasting.refuse_what_is_over(over)
 
 
 async def _carry(source: Socket, to: Socket) -> None:

@@ -1,8 +1,8 @@
 """Anything that control can show, as a stream: at once, and again whenever it has become another.
 
 In: a name for the events, and a function that makes what is shown from what control knows now. Out: server-sent events
-(WHATWG HTML, section 9.2), a comment as a sign of life in between, `gone` and the end where it is not there any more.
-What is the same to its reader is told once.
+(WHATWG HTML, section 9.2), a comment as a sign of life in between, `gone` and the end where it is not there any more,
+`ended` where whoever watches may do so no longer (`lasting`). What is the same to its reader is told once.
 """
 
 import asyncio
@@ -15,7 +15,10 @@ from typing import Annotated, Any
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
+from anypop.api import lasting
+from anypop.api.context import Platform
 from anypop.api.parameters import whole
+from anypop.control.accounts import Caller
 from anypop.control.core import ANY_CHANGE, Core
 
 # many hosts report in one moment: one look serves a burst
@@ -31,19 +34,24 @@ def _as_it_is(shown: Any) -> Any:
     return shown
 
 
-def stream(
-    core: Core, name: str, look: Callable[[], Any], *, longest_s: int = 0, same: Callable[[Any], Any] = _as_it_is
+async def stream(
+    platform: Platform,
+    caller: Caller,
+    name: str,
+    look: Callable[[], Any],
+    *,
+    longest_s: int = 0,
+    same: Callable[[Any], Any] = _as_it_is,
 ) -> StreamingResponse:
     """`look`: None where it is gone. `same`: what of it makes it another, without what the clock alone changes."""
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    over_at = time.monotonic() + longest_s if longest_s else inf
-    return StreamingResponse(_told(core, name, look, same, over_at), media_type="text/event-stream", headers=headers)
+    return await lasting.watched(platform, caller, told(platform.core, name, look, longest_s=longest_s, same=same))
 
 
-async def _told(
-    core: Core, name: str, look: Callable[[], Any], same: Callable[[Any], Any], over_at: float
+async def told(
+    core: Core, name: str, look: Callable[[], Any], *, longest_s: int = 0, same: Callable[[Any], Any] = _as_it_is
 ) -> AsyncIterator[str]:
-    last = ""
+    """The events of it."""
+    last, over_at = "", time.monotonic() + longest_s if longest_s else inf
     while not core.bell.closed and (left := over_at - time.monotonic()) > 0:
         state = core.state
         shown = look()

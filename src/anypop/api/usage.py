@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 
 from anypop.api import shapes
-from anypop.api.context import CallerAccount, CallerStack, OperatorAccount, Platform, PlatformDep
+from anypop.api.context import AskingCaller, CallerStack, OperatorAccount, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.usage import Usage
@@ -41,9 +41,9 @@ AskedDep = Annotated[dict[str, str], Depends(parameters)]
 
 @router.get("/usage")
 @answers(Usage)
-async def get_usage(account: CallerAccount, platform: PlatformDep, asked: AskedDep) -> dict[str, Any]:
+async def get_usage(caller: AskingCaller, platform: PlatformDep, asked: AskedDep) -> dict[str, Any]:
     """Get what the caller's stacks have used, and its cost."""
-    return await _usage(platform, platform.accounts.stacks(account.id), asked)
+    return await _usage(platform, _slugs(platform.stacks_of(caller)), asked)
 
 
 @router.get("/accounts/{account_id}/usage")
@@ -54,27 +54,37 @@ async def get_account_usage(
     platform: PlatformDep,
     asked: AskedDep,
 ) -> dict[str, Any]:
-    """Get what an account's stacks have used, and its cost."""
-    if not platform.accounts.has_account(account_id):
+    """Get what an account's stacks have used, and its cost.
+
+    Also of an account that was deleted: its stacks are shown by their ids.
+    """
+    metered = await asyncio.to_thread(platform.metering.stacks_of, account_id)
+    if not metered and not platform.accounts.has_account(account_id):
         raise NotFound(f"no account {account_id}")
-    return await _usage(platform, platform.accounts.stacks(account_id), asked)
+    return await _usage(
+        platform, dict(zip(metered, metered, strict=True)) | _slugs(platform.accounts.stacks(account_id)), asked
+    )
 
 
 @router.get("/stacks/{stack_id}/usage")
 @answers(Usage)
 async def get_stack_usage(stack: CallerStack, platform: PlatformDep, asked: AskedDep) -> dict[str, Any]:
     """Get what the workloads of a stack have used, and its cost."""
-    return await _usage(platform, [stack], asked)
+    return await _usage(platform, _slugs([stack]), asked)
 
 
-async def _usage(platform: Platform, stacks: list[Stack], asked: dict[str, str]) -> dict[str, Any]:
+def _slugs(stacks: Iterable[Stack]) -> dict[str, str]:
+    return {str(stack.id): stack.slug for stack in stacks}
+
+
+async def _usage(platform: Platform, slugs: dict[str, str], asked: dict[str, str]) -> dict[str, Any]:
+    """`slugs`: what stacks are called, by id."""
     now = platform.clock()
     problems: list[Problem] = []
     since, until = (_moment(asked[name], name, problems) for name in ("since", "until"))
     if problems:
         raise Invalid(problems)
     end = now if until is None else min(until, now)
-    slugs = {str(stack.id): stack.slug for stack in stacks}
     found = await asyncio.to_thread(
         platform.metering.used,
         stacks=slugs.keys(),

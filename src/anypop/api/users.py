@@ -89,4 +89,10 @@ def _found(users: Book, account: Account, ref: str) -> Member:
 
 def _shown(member: Member) -> dict[str, Any]:
     user = member.user
-    return {"id": user.id, "name": user.name, "role": member.role.value, "since": shapes.moment(member.since)}
+    return {
+        "id": user.id,
+        "name": user.name,
+        "role": member.role.value,
+        "since": shapes.moment(member.since),
+        **({"by_rule": True} if member.by_rule else {}),
+    }

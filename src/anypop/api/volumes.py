@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from anypop.api import shapes, told
 from anypop.api.bodies import JsonBody
-from anypop.api.context import CallerStack, PlatformDep
+from anypop.api.context import AskingCaller, CallerStack, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.errors import Code
 from anypop.api.models.volumes import RestoreRequest, SnapshotRequest, VolumeAnswer, Volumes
@@ -36,12 +36,17 @@ async def list_volumes(stack: CallerStack, platform: PlatformDep) -> dict[str, A
 
 @router.get("/watch")
 @answers(Volumes, media_type="text/event-stream")
-async def watch_volumes(stack: CallerStack, platform: PlatformDep, longest_s: told.LongestS = 0) -> StreamingResponse:
+async def watch_volumes(
+    stack: CallerStack, caller: AskingCaller, platform: PlatformDep, longest_s: told.LongestS = 0
+) -> StreamingResponse:
     """Watch the volumes of a stack.
 
-    Server-sent events: `volumes` with all of them at once and after each change; a comment is a sign of life.
+    Server-sent events: `volumes` with all of them at once and after each change; `ended`, with why, when the caller may
+    watch no longer; a comment is a sign of life.
     """
-    return told.stream(platform.core, "volumes", lambda: _listed(platform.core.state, stack.id), longest_s=longest_s)
+    return await told.stream(
+        platform, caller, "volumes", lambda: _listed(platform.core.state, stack.id), longest_s=longest_s
+    )
 
 
 def _listed(state: State, stack: StackId) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 
-from anypop.api import shapes
-from anypop.api.context import CallerStack, Platform, PlatformDep
+from anypop.api import lasting, shapes
+from anypop.api.context import AskingCaller, CallerStack, Platform, PlatformDep
 from anypop.api.documentation import answers
 from anypop.api.models.rollouts import WatchedInstances
 from anypop.api.rollouts import data_of, newest_of, rollouts_of, status
@@ -31,16 +31,18 @@ SIGN_OF_LIFE_S = 10.0  # below the idle limit of every usual middlebox
 @router.get("/watch")
 @answers(WatchedInstances, media_type="text/event-stream")
 async def watch_instances(
-    workload_id: Annotated[str, Path(description="id or slug")], stack: CallerStack, platform: PlatformDep
+    workload_id: Annotated[str, Path(description="id or slug")],
+    stack: CallerStack,
+    caller: AskingCaller,
+    platform: PlatformDep,
 ) -> StreamingResponse:
     """Watch a workload's instances.
 
     Server-sent events: `instances` with all of them at once and after each change, `gone` when the workload is not
-    there any more; a comment is a sign of life.
+    there any more; `ended`, with why, when the caller may watch no longer; a comment is a sign of life.
     """
     found = platform.workload(stack, workload_id)
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_states(platform, found.id), media_type="text/event-stream", headers=headers)
+    return await lasting.watched(platform, caller, _states(platform, found.id))
 
 
 async def _states(platform: Platform, workload_id: WorkloadId) -> AsyncIterator[str]:

@@ -17,7 +17,9 @@ from anypop.cli.passwords import PasswordFile, invitation, new_password, passwor
 from anypop.cli.screen import Shown
 from anypop.cli.table import Cell, Column, Table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Accounts: list, make, rename; ask for one.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Accounts: list, make, rename, suspend, delete; ask for one."
+)
 invitations = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Invite people, and come by invitation.")
 
 ROOT = "/anypop/v1/accounts"
@@ -29,6 +31,7 @@ Days = Annotated[float, typer.Option("--days", metavar="N", help="For so long th
 Url = Annotated[str, typer.Argument(metavar="URL", help="Control's address, as https://control.example:8443.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As 'anypop account requests' or 'invitation list' shows it.")]
+AccountId = Annotated[str, typer.Argument(metavar="ID", help="As 'anypop account list' shows it.")]
 ContextName = Annotated[
     str, typer.Option("--name", metavar="NAME", help="Of the context (default: its host).", show_default=False)
 ]
@@ -72,6 +75,43 @@ def rename(call: Call, name: Name, *, account: Account = "") -> None:
     """Give an account another name."""
     found = call.client.call("PATCH", of(account), what="rename the account", body={"name": name})["account"]
     call.screen.result(found, lambda: [f"the account is called {found['name']}"])
+
+
+@command(
+    app, "delete", stack=False, examples="anypop account delete shop\nanypop account delete shop --account ID --yes"
+)
+def delete(
+    call: Call,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The account's name, so that no other one is meant.")],
+    *,
+    account: Account = "",
+    yes: Yes = False,
+) -> None:
+    """Delete an account, in which no workload, volume or allocation is any more: its users, credentials and stacks go.
+    What was metered and audited stays.
+    """
+    call.screen.agree(f"Delete account {name}, with its users, credentials and stacks, for good?", yes=yes)
+    path = f"{of(account)}?confirm={quote(name, safe='')}"
+    call.client.call("DELETE", path, what=f"delete account {name}")
+    call.screen.result({"name": name, "deleted": True}, lambda: [f"account {name} is deleted"])
+
+
+@command(app, "suspend", stack=False, examples="anypop account suspend ID --yes")
+def suspend(call: Call, identity: AccountId, *, yes: Yes = False) -> None:
+    """Let nobody into an account (operator), and end what is open there; what runs goes on."""
+    call.screen.agree(f"Let nobody into account {identity}?", yes=yes)
+    _switched(call, identity, "suspend", "nobody gets in")
+
+
+@command(app, "resume", stack=False, examples="anypop account resume ID")
+def resume(call: Call, identity: AccountId) -> None:
+    """Let the people and programs of a suspended account in again (operator)."""
+    _switched(call, identity, "resume", "its people and programs get in again")
+
+
+def _switched(call: Call, identity: str, verb: str, words: str) -> None:
+    found = call.client.call("POST", f"{of(identity)}/{verb}", what=f"{verb} account {identity}")["account"]
+    call.screen.result(found, lambda: [f"account {found['name']}: {words}"])
 
 
 @command(
@@ -213,12 +253,13 @@ def _accounts(found: list[views.Data]) -> Table:
     columns = [
         Column(head="ACCOUNT"), Column(head="ROLE", maybe=True), Column(head="USERS", right=True),
         Column(head="STACKS", right=True), Column(head="WORKLOADS", right=True), Column(head="INSTANCES", right=True),
-        Column(head="ID", drop=1),
+        Column(head="SUSPENDED", maybe=True), Column(head="ID", drop=1),
     ]  # fmt: skip
     rows: list[list[Cell]] = [
         [
             str(one.get("name")), views.text(one.get("role") or ""), str(one.get("users")),
             *(_of(one, name) for name in ("stacks", "workloads", "instances")),
+            (views.moment(one["suspended_at"]) if one.get("suspended_at") else "", "yellow"),
             (str(one.get("id")), "dim"),
         ]
         for one in found

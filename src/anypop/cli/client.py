@@ -101,7 +101,7 @@ class Client:
 
         `silence_s`: longest pause between two chunks; a stream that is silent for longer ends like one that broke,
         with no error: the caller holds the last state and asks again. So does one that lasts longer than `longest_s`,
-        at its next sign of life.
+        at its next sign of life. `Failure` where control says that whoever asks may watch no longer.
         """
         over_at = time.monotonic() + longest_s
         headers = {"Authorization": f"Bearer {self._bearer(what)}", "Accept": "text/event-stream"}
@@ -112,7 +112,10 @@ class Client:
                 if response.status_code >= 400:
                     response.read()
                     raise refused(response.status_code, _parsed(response), what=what)
-                yield from _server_sent(takewhile(lambda _: time.monotonic() < over_at, response.iter_lines()))
+                for event, data in _server_sent(takewhile(lambda _: time.monotonic() < over_at, response.iter_lines())):
+                    if event == "ended":
+                        raise _ended(what, str(data.get("message", "")))
+                    yield event, data
         except httpx.ConnectError as error:
             raise self._unreachable(error) from error
         except httpx.TransportError:
@@ -139,8 +142,8 @@ class Client:
 
     @contextmanager
     def socket(self, path: str, query: Sequence[tuple[str, str]], *, what: str) -> "Iterator[WebSocket]":
-        """A WebSocket."""
-        from websockets.exceptions import InvalidStatus  # noqa: PLC0415 - one command needs it
+        """A WebSocket. `Failure` at its end, where control says that whoever asked may go on no longer."""
+        from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: PLC0415 - one command needs it
 
         from anypop.cli.websocket import WebSocket  # noqa: PLC0415
 
@@ -162,7 +165,13 @@ class Client:
                     raise refused(answer.status_code, _parsed(answer), what=what) from error
                 except OSError as error:
                     raise self._unreachable(error) from error
-            yield there
+            try:
+                yield there
+            except ConnectionClosed:
+                if there.why_ended is None:
+                    raise
+            if (why := there.why_ended) is not None:
+                raise _ended(what, why)
 
     def _send(
         self, method: str, path: str, *, what: str, body: object, query: dict[str, str | int] | None, patience_s: float
@@ -266,6 +275,11 @@ def _verify(settings: Settings) -> ssl.SSLContext | bool:
             code=Exit.USAGE,
             advice="Set ANYPOP_CA to control's ca.pem.",
         ) from error
+
+
+def _ended(what: str, why: str) -> Failure:
+    """What let it in has come to an end while it went on."""
+    return Failure(f"{what}: {why}", code=Exit.DENIED)
 
 
 def _told_to_wait(response: httpx.Response) -> float:

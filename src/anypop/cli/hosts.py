@@ -33,6 +33,10 @@ _LIMITS = {
     "instances": ("instances", 1.0),
     "cpu_millis": ("cpu", 1000.0),
     "memory_bytes": ("memory-gib", float(1 << 30)),
+    "cpu_limit_millis": ("cpu-limits", 1000.0),
+    "memory_limit_bytes": ("memory-limits-gib", float(1 << 30)),
+    "instance_cpu_limit_millis": ("cpu-of-one", 1000.0),
+    "instance_memory_limit_bytes": ("memory-of-one-gib", float(1 << 30)),
     "anycast": ("anycast", 1.0),
     "local_only": ("local-only", 1.0),
     "volume_bytes": ("volumes-gib", float(1 << 30)),
@@ -176,10 +180,22 @@ def set_quota(
     ] = "",
     instances: Annotated[int | None, typer.Option("--instances", metavar="N", help="Instances in all.", min=0)] = None,
     cpu: Annotated[
-        float | None, typer.Option("--cpu", metavar="CORES", help="CPU cores of all instances.", min=0)
+        float | None, typer.Option("--cpu", metavar="CORES", help="CPU cores that all instances request.", min=0)
     ] = None,
     memory_gib: Annotated[
-        float | None, typer.Option("--memory-gib", metavar="GIB", help="Memory of all instances.", min=0)
+        float | None, typer.Option("--memory-gib", metavar="GIB", help="Memory that all instances request.", min=0)
+    ] = None,
+    cpu_limits: Annotated[
+        float | None, typer.Option("--cpu-limits", metavar="CORES", help="CPU limits of all instances.", min=0)
+    ] = None,
+    memory_limits_gib: Annotated[
+        float | None, typer.Option("--memory-limits-gib", metavar="GIB", help="Memory limits of all.", min=0)
+    ] = None,
+    cpu_of_one: Annotated[
+        float | None, typer.Option("--cpu-of-one", metavar="CORES", help="CPU limit of one instance.", min=0)
+    ] = None,
+    memory_of_one_gib: Annotated[
+        float | None, typer.Option("--memory-of-one-gib", metavar="GIB", help="Memory limit of one instance.", min=0)
     ] = None,
     anycast: Annotated[int | None, typer.Option("--anycast", metavar="N", help="Anycast addresses.", min=0)] = None,
     local_only: Annotated[
@@ -216,6 +232,10 @@ def set_quota(
                 instances,
                 cpu,
                 memory_gib,
+                cpu_limits,
+                memory_limits_gib,
+                cpu_of_one,
+                memory_of_one_gib,
                 anycast,
                 local_only,
                 volumes_gib,

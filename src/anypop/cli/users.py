@@ -173,7 +173,13 @@ def _who(found: dict[str, Any]) -> str:
 def _users(found: list[views.Data]) -> Table:
     columns = [Column(head="USER"), Column(head="ROLE"), Column(head="SINCE"), Column(head="ID", drop=1)]
     rows: list[list[Cell]] = [
-        [str(u.get("name")), str(u.get("role")), views.moment(u.get("since")), (str(u.get("id")), "dim")] for u in found
+        [
+            str(u.get("name")),
+            f"{u.get('role')}{' (by a rule)' if u.get('by_rule') else ''}",
+            views.moment(u.get("since")),
+            (str(u.get("id")), "dim"),
+        ]
+        for u in found
     ]
     return Table(columns=columns, rows=rows, empty="nobody: 'anypop invitation create' invites")
 

@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 
 _LARGEST = 1 << 20  # bytes of a message
+_NOT_ALLOWED = 1008  # RFC 6455, section 7.4.1
 Answer = TypeVar("Answer")
 
 
@@ -60,6 +61,11 @@ class WebSocket:
                 yield self.recv()
             except ConnectionClosedOK:
                 return
+
+    @property
+    def why_ended(self) -> str | None:
+        """In control's words, where it ended this since whoever asked may go on no longer."""
+        return self._there.close_reason or "" if self._there.close_code == _NOT_ALLOWED else None
 
     async def _opened(self) -> ClientConnection:
         return await connect(

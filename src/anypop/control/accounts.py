@@ -1,41 +1,45 @@
 """Accounts, credentials and stacks: who asks, and what belongs to whom.
 
 OAuth2 client credentials: a client id (32 hex) and a secret (64 hex) give a bearer token for an hour (`tokens`); people
-sign in as users (`users`). Agents have lasting tokens of their own, one for each host, in files that only root can
-read. What is stored is a hash, so the store alone opens nothing. Blocking: the caller uses a thread for whatever
-writes; `caller` and `host_of` read memory only.
+sign in as users (`users`). Agents have lasting tokens of their own (`agent_tokens`). What is stored is a hash, so the
+store alone opens nothing. Blocking: the caller uses a thread for whatever writes; `caller` reads memory only.
 """
 
 import secrets
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from anypop.control import schema, schema_accounts
+from anypop.control.agent_tokens import AgentTokens
 from anypop.control.audit import Noted
-from anypop.control.ca import write_whole
-from anypop.control.refusals import Exists, NotFound, OverQuota, Unauthenticated
+from anypop.control.ends import End, Ends
+from anypop.control.refusals import Exists, Forbidden, NotFound, OverQuota, Unauthenticated
 from anypop.control.roles import Role, Scope, effective
 from anypop.control.store import Store
 from anypop.control.tokens import Grant, Token, Tokens, hash_of
 from anypop.control.users import User, Users
 from anypop.model.errors import Invalid, Problem
-from anypop.model.names import HostName, StackId, is_slug, slug_of
+from anypop.model.names import StackId, is_slug, slug_of
 
 MOST_CREDENTIALS = 1000
+DELETED = "this account was deleted"
+SUSPENDED = "this account is suspended: ask the operator of the platform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Who pays. `operator`: may also change the network and see every PoP's events."""
+    """Who pays. `operator`: may also change the network and see every PoP's events. `suspended_at`: since when nobody
+    gets in; what runs goes on.
+    """
 
     id: str
     name: str
     operator: bool
     created_at: float
+    suspended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +78,10 @@ class Credential:
 class Caller:
     """Who asks. `role`: what it may do here, by its user's role and its credential's scope. `client_id`: of the
     credential; empty: a session of the user. `user`: None where the credential is the account's own. `stack_id`: it is
-    for that stack alone. `ends_at`: when the credential ends, if ever.
+    for that stack alone. `ends_at`: when the credential ends, if ever. `grant`: what let it in.
     """
 
+    grant: Grant
     account: Account
     role: Role
     scope: Scope
@@ -102,8 +107,10 @@ class Accounts:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self.tokens = Tokens(store, clock)
+        self.ends = Ends()
+        self.tokens = Tokens(store, clock, self.ends)
         self.users = Users(store, clock, self.tokens)
+        self.agents = AgentTokens(store)
         self.read()
 
     def read(self) -> None:
@@ -111,9 +118,7 @@ class Accounts:
         with self._store.reading() as link:
             self._accounts = {r["id"]: Account(**r) for r in link.execute(select(schema_accounts.accounts)).mappings()}
             self._stacks = {r["id"]: Stack(**r) for r in link.execute(select(schema.stacks)).mappings()}
-            self._agents = {
-                r["hash"]: HostName(r["host"]) for r in link.execute(select(schema.agent_tokens)).mappings()
-            }
+        self.agents.read()
         self.users.read()
         self.tokens.read()
 
@@ -125,8 +130,20 @@ class Accounts:
 
     def caller(self, token: str) -> Caller:
         """Who holds this token, and with which role. Raises `Unauthenticated`."""
-        grant = self.tokens.grant(token)
-        account, user, role = self._accounts[grant.account_id], None, Role.OWNER
+        return self._caller(self.tokens.grant(token))
+
+    def still(self, grant: Grant) -> Caller:
+        """Who was let in by this, as they are now. Raises `Unauthenticated` where that has ended."""
+        caller = self._caller(grant)  # first: a user who is out is told so, not that the session is
+        self.tokens.still(grant)
+        return caller
+
+    def _caller(self, grant: Grant) -> Caller:
+        account, user, role = self._accounts.get(grant.account_id), None, Role.OWNER
+        if account is None:
+            raise Unauthenticated(DELETED)
+        if account.suspended_at is not None:
+            raise Forbidden(SUSPENDED)
         if grant.user_id:
             found = self.users.role(grant.user_id, account.id)
             if found is None:
@@ -134,6 +151,7 @@ class Accounts:
             user, role = self.users.user(grant.user_id), found
         one_stack = grant.stack_id is not None
         return Caller(
+            grant=grant,
             # what is for one stack has nothing of the operator's
             account=replace(account, operator=False) if one_stack else account,
             role=effective(role, grant.scope, one_stack=one_stack),
@@ -148,43 +166,6 @@ class Accounts:
         """Whom a grant is of, as the audit log has it."""
         user = self.users.user(grant.user_id).name if grant.user_id else ""
         return " ".join(filter(None, (self.name_of(grant.account_id), user, grant.client_id)))
-
-    def host_of(self, token: str) -> HostName:
-        """Which host's agent holds this token. Raises `Unauthenticated`."""
-        host = self._agents.get(hash_of(token))
-        if host is None:
-            raise Unauthenticated("the agent token is unknown")
-        return host
-
-    def has_agent(self, host: HostName) -> bool:
-        """Whether the host has a lasting token."""
-        return host in self._agents.values()
-
-    def drop_agent(self, host: HostName) -> None:
-        """The lasting token of a host counts no more."""
-        if not self.has_agent(host):
-            return
-        with self._store.writing() as link:
-            link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.host == host))
-        self._agents = {h: other for h, other in self._agents.items() if other != host}
-
-    def ensure_agents(self, folder: Path, hosts: Iterable[HostName]) -> None:
-        """A token file (0600) for each host. A file that is there and known stays as it is: an agent may be using
-        it. Where several controls share a store, the file of a known token may lie with another of them.
-        """
-        known = set(self._agents.values()) if self._store.lease is not None else set[HostName]()
-        for host in hosts:
-            path = folder / f"{host}.token"
-            token = path.read_text().strip() if path.exists() else ""
-            if (token and self._agents.get(hash_of(token)) == host) or (not token and host in known):
-                continue
-            token = secrets.token_urlsafe(32)
-            # The store first: a file with a token that control does not know would look valid and be refused.
-            with self._store.writing() as link:
-                link.execute(delete(schema.agent_tokens).where(schema.agent_tokens.c.host == host))
-                link.execute(insert(schema.agent_tokens), {"host": host, "hash": hash_of(token)})
-            write_whole(path, token.encode() + b"\n", mode=0o600)
-            self._agents = {**{h: other for h, other in self._agents.items() if other != host}, hash_of(token): host}
 
     # accounts and credentials
 
@@ -231,13 +212,22 @@ class Accounts:
         """Raises `NotFound` and `Exists`."""
         known = self.account(account_id)
         self.check_name(name, of=account_id)
-        renamed = replace(known, name=name)
-        noted = Noted(subject=known.id, account_id=known.id, was=_columns(known), became=_columns(renamed))
-        with self._store.writing(noted=noted) as link:
-            this = schema_accounts.accounts.c.id == account_id
-            link.execute(update(schema_accounts.accounts).where(this).values(name=name))
-        self._accounts = {**self._accounts, account_id: renamed}
-        return renamed
+        return self._changed(known, replace(known, name=name))
+
+    def suspend(self, account_id: str, since: float | None) -> Account:
+        """From now on nobody gets in, and what is open there ends; None: they get in again. Raises `NotFound`."""
+        known = self.account(account_id)
+        changed = self._changed(known, replace(known, suspended_at=since))
+        self.ends.tell()
+        return changed
+
+    def _changed(self, known: Account, changed: Account) -> Account:
+        was, became = _columns(known), _columns(changed)
+        with self._store.writing(noted=Noted(subject=known.id, account_id=known.id, was=was, became=became)) as link:
+            this = schema_accounts.accounts.c.id == known.id
+            link.execute(update(schema_accounts.accounts).where(this).values(became))
+        self._accounts = {**self._accounts, known.id: changed}
+        return changed
 
     def create_credential(
         self,
@@ -283,7 +273,7 @@ class Accounts:
                 .values(secret_hash=hash_of(secret))
             )
             link.execute(delete(schema_accounts.tokens).where(schema_accounts.tokens.c.credential_id == found.id))
-        self.tokens.read()
+        self.tokens.read(End(why="this credential has a new secret", client_id=found.client_id))
         return replace(found, secret=secret)
 
     def delete_credential(self, account_id: str, credential_id: str) -> None:
@@ -292,7 +282,7 @@ class Accounts:
         with self._store.writing(noted=Noted(subject=found.client_id, was=_of_credential(found))) as link:
             link.execute(delete(schema_accounts.tokens).where(schema_accounts.tokens.c.credential_id == found.id))
             link.execute(delete(schema_accounts.credentials).where(schema_accounts.credentials.c.id == found.id))
-        self.tokens.read()
+        self.tokens.read(End(why="this credential was deleted", client_id=found.client_id))
 
     def credentials(self, account_id: str) -> list[Credential]:
         """An account's credentials, oldest first, without secrets."""

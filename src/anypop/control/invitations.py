@@ -15,12 +15,13 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from anypop.control.accounts import Account, Accounts
 from anypop.control.audit import Noted
+from anypop.control.ends import End
 from anypop.control.refusals import NotFound, OverQuota, Precondition
 from anypop.control.roles import Role
 from anypop.control.schema_accounts import invitations, users
 from anypop.control.store import Store
 from anypop.control.tokens import end_tokens, hash_of
-from anypop.control.users import User
+from anypop.control.users import PASSWORD_CHANGED, User
 from anypop.model.errors import Problem
 
 DAY_S = 86_400
@@ -160,7 +161,7 @@ class Invitations:
             self._use_up(link, found)
             link.execute(update(users).where(users.c.id == found.user_id).values(password_hash=password_hash))
             end_tokens(link, found.user_id)
-        self._accounts.tokens.read()
+        self._accounts.tokens.read(End(why=PASSWORD_CHANGED, user_id=found.user_id))
         return self._accounts.users.user(found.user_id)
 
     # how

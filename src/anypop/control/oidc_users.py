@@ -1,11 +1,12 @@
 """Which user a provider's identity is: the one that it was linked with, or a new one whom something lets in.
 
-In: an `Identity`, the operator's rules, perhaps an invitation. Out: the user, in the accounts that these put it in. It
-is found by issuer and subject alone: a name or an e-mail address makes nobody somebody who is here already, since at
-some providers anybody writes what they like there.
+In: an `Identity`, the operator's rules, perhaps an invitation. Out: the user, in the accounts that these put it in, and
+out of those where a rule had put it that does so no more. It is found by issuer and subject alone: a name or an e-mail
+address makes nobody somebody who is here already, since at some providers anybody writes what they like there.
 """
 
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
@@ -17,13 +18,14 @@ from anypop.control.accounts import Accounts
 from anypop.control.audit import Noted
 from anypop.control.oidc_identity import Identity
 from anypop.control.oidc_settings import OidcSettings, Rule
-from anypop.control.refusals import Exists, Forbidden
+from anypop.control.refusals import Exists, Forbidden, NotFound
 from anypop.control.roles import Role
 from anypop.control.schema_accounts import identities
 from anypop.control.store import Store
-from anypop.control.users import User, Users
+from anypop.control.users import NO_RULE, User, Users
 from anypop.model.errors import WorldError
 
+log = logging.getLogger("anypop.control")
 OPERATOR = "operator"  # in a rule: the operator's own account
 NOBODY = "nobody here is this identity of the provider: ask for an invitation"
 
@@ -63,9 +65,9 @@ def user_of(
     identity: Identity,
     invited: Callable[[User], str] | None = None,
 ) -> tuple[User, str]:
-    """Whoever it is, in all accounts where a rule puts it, and in that of the invitation, whose id comes with it (empty
-    without one). `invited`: uses up an invitation that is good. Raises `Forbidden` for somebody whom neither a link, a
-    rule nor an invitation lets in.
+    """Whoever it is, in all accounts where a rule puts it, and no more where one did; and in that of the invitation,
+    whose id comes with it (empty without one). `invited`: uses up an invitation that is good. Raises `Forbidden` for
+    somebody whom neither a link, a rule nor an invitation lets in.
     """
     own = accounts.first_account().id
     meant = {
@@ -77,11 +79,28 @@ def user_of(
         if not wanted and invited is None:
             raise Forbidden(NOBODY)
         known = _made(accounts.users, store, settings, identity)
-    for account, role in wanted.items():
-        if accounts.users.role(known.id, account) is None:
-            with contextlib.suppress(Exists):  # another sign-in at the same moment did it
-                accounts.users.join(known.id, account, role)
+    _hold_to_rules(accounts.users, known, wanted)
     return known, invited(known) if invited is not None else ""
+
+
+def _hold_to_rules(users: Users, user: User, wanted: Mapping[str, Role]) -> None:
+    """What rules gave before they give no more, or as another role; a role that was given by hand stays. Also the last
+    owner of an account goes so: the provider says that somebody has left, and the operator can invite another.
+    """
+    for place in users.places(user.id):
+        role = wanted.get(place.account_id)
+        if not place.by_rule or role is place.role:
+            continue
+        with contextlib.suppress(NotFound):  # another sign-in at the same moment did it
+            if role is None:
+                users.leave(user.id, place.account_id, by_rule=True)
+                log.info("%s is in account %s no more: %s", user.name, place.account_id, NO_RULE)
+            else:
+                users.set_role(user.id, place.account_id, role, by_rule=True)
+    for account, role in wanted.items():
+        if users.role(user.id, account) is None:
+            with contextlib.suppress(Exists):  # likewise
+                users.join(user.id, account, role, by_rule=True)
 
 
 def _made(users: Users, store: Store, settings: OidcSettings, identity: Identity) -> User:

@@ -16,7 +16,7 @@ from anypop.control.store import Store
 from anypop.model.errors import Problem
 from anypop.model.names import StackId, WorkloadId
 from anypop.model.table import differing
-from anypop.plan.quota import LOCAL_ONLY_BY_DEFAULT, Quota, Usage, excess, grows, usage_of
+from anypop.plan.quota import LOCAL_ONLY_BY_DEFAULT, Quota, Usage, excess, grows, usage_of, with_ones_of
 
 _SETTING = "quotas"
 
@@ -73,8 +73,10 @@ class Quotas:
                 (f"account {account}", account_quota, set(stacks())),
                 (f"stack {stack}", stack_quota, {stack}),
             ):
-                if grows(quota, _usage_among(changed, state, own), _usage_among(changed, after, own)):
-                    problems += excess(subject, quota, _usage(state, own), _usage(after, own))
+                was, is_ = _usage_among(changed, state, own), _usage_among(changed, after, own)
+                if grows(quota, was, is_):
+                    was, is_ = with_ones_of(_usage(state, own), was), with_ones_of(_usage(after, own), is_)
+                    problems += excess(subject, quota, was, is_)
             if problems:
                 raise OverQuota(problems)
             return after

@@ -4,7 +4,7 @@ A part of `schema`, whose rules hold here too. Of secrets, tokens and invitation
 one that is slow to try (`passwords`).
 """
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, MetaData, String, Table, Text, false
 
 from anypop.control import columns
 
@@ -24,6 +24,7 @@ accounts = Table(
     Column("name", Text, nullable=False),
     Column("operator", Boolean, nullable=False),
     columns.moment("created_at"),
+    Column("suspended_at", Float),
 )
 
 credentials = Table(
@@ -66,6 +67,8 @@ memberships = Table(
     Column("account_id", String(36), ForeignKey("accounts.id"), primary_key=True),
     Column("role", String(16), nullable=False),
     columns.moment("created_at"),
+    # a rule of the provider's gave the role, and takes it away
+    Column("by_rule", Boolean, nullable=False, server_default=false()),
     Index("ix_memberships_account_id", "account_id"),
 )
 

@@ -17,6 +17,7 @@ from hmac import compare_digest
 from sqlalchemy import Connection, RowMapping, delete, insert, select
 
 from anypop.control.audit import REFUSED, Noted
+from anypop.control.ends import End, Ends
 from anypop.control.refusals import Forbidden, NotFound, Unauthenticated, WrongSecret
 from anypop.control.roles import Scope
 from anypop.control.schema_accounts import credentials, memberships, sessions, tokens, users
@@ -43,8 +44,10 @@ class Token:
 class Grant:
     """What a token opens. `client_id`: the credential's; empty: a session of a user. `user_id`: empty where it is
     nobody's, but the account's own. `stack_id`: nothing but that stack. `ends_at`: when the credential itself ends.
+    `token`: its hash.
     """
 
+    token: str
     account_id: str
     expires_at: float
     client_id: str = ""
@@ -55,18 +58,20 @@ class Grant:
 
 
 class Tokens:
-    """All that have not expired, in memory and in the store."""
+    """All that have not expired, in memory and in the store. `ends`: hears of those that are taken back."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float], ends: Ends) -> None:
         self._store = store
         self._clock = clock
+        self.ends = ends
         self._lock = threading.Lock()
         self._grants: dict[str, Grant] = {}
 
-    def read(self) -> None:
-        """Everything anew from the store: after something was ended there, or another control wrote to it."""
+    def read(self, end: End | None = None) -> None:
+        """Everything anew from the store: after something was ended there (`end`), or another control wrote to it."""
         with self._lock, self._store.reading() as link:
             self._grants = _alive(link, self._clock())
+        self.ends.tell(end)
 
     def grant(self, token: str) -> Grant:
         """What this token opens. Raises `Unauthenticated`."""
@@ -74,6 +79,14 @@ class Tokens:
         if found is None or found.expires_at <= self._clock():
             raise Unauthenticated("the access token is unknown or has expired")
         return found
+
+    def still(self, grant: Grant) -> None:
+        """Whether what was let in by it may go on: the hour of a credential's token may be over, which is no end of
+        the credential. Raises `Unauthenticated`.
+        """
+        if grant.token in self._grants or (grant.client_id and grant.expires_at <= self._clock()):
+            return
+        raise Unauthenticated("what you came in with counts no more: sign in again")
 
     def issue(self, client_id: str, secret: str) -> Token:
         """For a credential, for `TOKEN_LIFE_S` or to the end of the credential. Raises `NotFound` for an unknown
@@ -92,9 +105,9 @@ class Tokens:
                 if not self._store.trouble:
                     raise
                 with self._store.reading() as link:
-                    found = _of_credential(_proven(link, client_id, secret, now), now + READ_LIFE_S)
+                    found = _of_credential(_proven(link, client_id, secret, now), hash_of(token), now + READ_LIFE_S)
                 log.warning("%s signed in to read: in no audit log, since the store cannot be written", client_id)
-            self._keep(token, found, now)
+            self._keep(found, now)
         return Token(text=token, life_s=int(found.expires_at - now))
 
     def again(self, grant: Grant, *, via: str) -> Token:
@@ -113,7 +126,7 @@ class Tokens:
                 if row is None or (row["expires_at"] is not None and row["expires_at"] <= now):
                     raise Unauthenticated("the credential behind this has ended")
                 found = _stored(link, row, token, now)
-            self._keep(token, found, now)
+            self._keep(found, now)
         return Token(text=token, life_s=int(found.expires_at - now))
 
     def begin_session(
@@ -124,7 +137,9 @@ class Tokens:
         this. Raises `Forbidden` where the user is not in that account, and `Unauthenticated`.
         """
         now, token = self._clock(), secrets.token_urlsafe(32)
-        found = Grant(account_id=account_id, expires_at=now + SESSION_LIFE_S, user_id=user_id)
+        found = Grant(
+            token=hash_of(token), account_id=account_id, expires_at=now + SESSION_LIFE_S, user_id=user_id
+        )  # fmt: skip
         noted = Noted(subject=subject or user_id, account_id=account_id, became={"via": via})
         with self._lock:
             with self._store.writing(noted=noted) as link:
@@ -135,12 +150,12 @@ class Tokens:
                 if password_hash is not None and stored != password_hash:
                     raise Unauthenticated("the password was changed meanwhile: sign in again")
                 entry = {
-                    "hash": hash_of(token), "user_id": user_id, "account_id": account_id, "via": via[:32],
+                    "hash": found.token, "user_id": user_id, "account_id": account_id, "via": via[:32],
                     "created_at": now, "expires_at": found.expires_at,
                 }  # fmt: skip
                 link.execute(delete(sessions).where(sessions.c.expires_at <= now))
                 link.execute(insert(sessions), entry)
-            self._keep(token, found, now)
+            self._keep(found, now)
         return Token(text=token, life_s=SESSION_LIFE_S)
 
     def end(self, token: str) -> None:
@@ -151,6 +166,7 @@ class Tokens:
                 for table in (sessions, tokens):
                     link.execute(delete(table).where(table.c.hash == key))
             self._grants.pop(key, None)
+        self.ends.tell(End(why="you have signed out", token=key))
 
     def note_refusal(self, subject: str, why: str, *, client: bool = True) -> None:
         """A sign-in was refused: into the audit log. It need not wait for the disk. `client`: the subject is the id
@@ -176,9 +192,9 @@ class Tokens:
                 return False
         return True
 
-    def _keep(self, token: str, found: Grant, now: float) -> None:
+    def _keep(self, found: Grant, now: float) -> None:
         self._grants = {key: one for key, one in self._grants.items() if one.expires_at > now}
-        self._grants[hash_of(token)] = found
+        self._grants[found.token] = found
 
     def _owner(self, client_id: str) -> str | None:
         with self._store.reading() as link:
@@ -188,7 +204,7 @@ class Tokens:
 
 def end_tokens(link: Connection, user_id: str, account_id: str | None = None) -> None:
     """In a transaction of the caller's: the user's sessions, and tokens of its credentials, everywhere or in one
-    account. `Tokens.read` must follow.
+    account. `Tokens.read` must follow, and be told of this end.
     """
     own = credentials.c.user_id == user_id
     here = sessions.c.user_id == user_id
@@ -219,9 +235,9 @@ def _proven(link: Connection, client_id: str, secret: str, now: float) -> RowMap
 
 def _stored(link: Connection, row: RowMapping, token: str, now: float) -> Grant:
     """What a new token of a credential opens; it counts with the end of the transaction."""
-    found = _of_credential(row, now + TOKEN_LIFE_S)
+    found = _of_credential(row, hash_of(token), now + TOKEN_LIFE_S)
     entry = {
-        "hash": hash_of(token), "account_id": row["account_id"], "credential_id": row["id"],
+        "hash": found.token, "account_id": row["account_id"], "credential_id": row["id"],
         "expires_at": found.expires_at,
     }  # fmt: skip
     link.execute(delete(tokens).where(tokens.c.expires_at <= now))
@@ -229,9 +245,10 @@ def _stored(link: Connection, row: RowMapping, token: str, now: float) -> Grant:
     return found
 
 
-def _of_credential(row: RowMapping, until: float) -> Grant:
+def _of_credential(row: RowMapping, token: str, until: float) -> Grant:
     ends_at = row["expires_at"]
     return Grant(
+        token=token,
         account_id=row["account_id"],
         expires_at=until if ends_at is None else min(until, ends_at),
         client_id=row["client_id"],
@@ -248,9 +265,11 @@ def _alive(link: Connection, now: float) -> dict[str, Grant]:
     issued = select(*columns).join_from(tokens, credentials).where(tokens.c.expires_at > now)
     begun = select(sessions).where(sessions.c.expires_at > now)
     return {
-        r["hash"]: _of_credential(r, min(r["until"], now + TOKEN_LIFE_S)) for r in link.execute(issued).mappings()
+        r["hash"]: _of_credential(r, r["hash"], min(r["until"], now + TOKEN_LIFE_S))
+        for r in link.execute(issued).mappings()
     } | {
         r["hash"]: Grant(
+            token=r["hash"],
             account_id=r["account_id"],
             expires_at=min(r["expires_at"], now + SESSION_LIFE_S),
             user_id=r["user_id"],

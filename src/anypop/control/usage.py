@@ -113,6 +113,12 @@ class Metering:
         )  # fmt: skip
         return used(periods, [(at, _book(text)) for at, text in texts] or [(0.0, fallback)])
 
+    def stacks_of(self, account_id: str) -> list[str]:
+        """Those of which something was metered, also when they and their account are gone."""
+        query = select(_TABLE.c.stack_id).where(_TABLE.c.account_id == account_id).distinct()
+        with self._store.reading() as link:
+            return sorted(link.execute(query).scalars())
+
     def put_book(self, text: str, at: float) -> None:
         """Put another price book in force, from now on."""
         noted = Noted(subject=_BOOK, was=self._store.setting(_BOOK), became=text)

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from sqlalchemy.exc import IntegrityError
 
 from anypop.control.audit import Noted
+from anypop.control.ends import End
 from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.roles import Role
 from anypop.control.schema_accounts import accounts, credentials, identities, memberships, users
@@ -22,6 +23,8 @@ from anypop.control.store import Store
 from anypop.control.tokens import Tokens, end_tokens
 from anypop.model.errors import Invalid, WorldError
 
+NO_RULE = "no rule of the provider's gives this role any more"
+PASSWORD_CHANGED = "the password was changed: sign in again"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+@-]{1,254}")
 
 
@@ -36,12 +39,13 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A user in an account, since when, and with which role."""
+    """A user in an account, since when, and with which role. `by_rule`: a rule of the provider's gave it."""
 
     user: User
     account_id: str
     role: Role
     since: float
+    by_rule: bool = False
 
 
 class Users:
@@ -63,11 +67,16 @@ class Users:
             places = link.execute(select(memberships)).mappings()
             members = {
                 (r["user_id"], r["account_id"]): Member(
-                    user=people[r["user_id"]], account_id=r["account_id"], role=Role(r["role"]), since=r["created_at"]
+                    user=people[r["user_id"]],
+                    account_id=r["account_id"],
+                    role=Role(r["role"]),
+                    since=r["created_at"],
+                    by_rule=bool(r["by_rule"]),
                 )
                 for r in places
             }
             self._users, self._members = people, members
+        self._tokens.ends.tell()
 
     # who is where
 
@@ -124,55 +133,67 @@ class Users:
         row = {"id": user.id, "name": user.name, "password_hash": password_hash, "created_at": user.created_at}
         link.execute(insert(users), row)
 
-    def insert_member(self, link: Connection, user_id: str, account_id: str, role: Role) -> None:
+    def insert_member(
+        self, link: Connection, user_id: str, account_id: str, role: Role, *, by_rule: bool = False
+    ) -> None:
         """In a transaction of the caller's; `read` must follow. Raises `Exists`."""
         here = _is(user_id, account_id)
         if link.execute(select(memberships.c.role).where(here)).scalar_one_or_none() is not None:
             raise Exists("this user is in the account already")
-        row = {"user_id": user_id, "account_id": account_id, "role": role.value, "created_at": self._clock()}
+        row = {
+            "user_id": user_id, "account_id": account_id, "role": role.value, "created_at": self._clock(),
+            "by_rule": by_rule,
+        }  # fmt: skip
         link.execute(insert(memberships), row)
 
-    def join(self, user_id: str, account_id: str, role: Role) -> Member:
+    def join(self, user_id: str, account_id: str, role: Role, *, by_rule: bool = False) -> Member:
         """Into an account. Raises `Exists` and `NotFound`."""
         name = self.user(user_id).name
-        noted = Noted(subject=name, account_id=account_id, became={"user": name, "role": role.value})
-        with self._store.writing(noted=noted) as link:
-            self.insert_member(link, user_id, account_id, role)
+        became = {"user": name, **_given(role, by_rule=by_rule)}
+        with self._store.writing(noted=Noted(subject=name, account_id=account_id, became=became)) as link:
+            self.insert_member(link, user_id, account_id, role, by_rule=by_rule)
         self.read()
         return self.member(user_id, account_id)
 
-    def set_role(self, user_id: str, account_id: str, role: Role) -> Member:
-        """Raises `NotFound`, and `Precondition` where the last owner would be none."""
+    def set_role(self, user_id: str, account_id: str, role: Role, *, by_rule: bool = False) -> Member:
+        """From now on it is given by hand, or `by_rule`. Raises `NotFound`, and `Precondition` where the last owner
+        would be none, unless a rule takes the role.
+        """
         known = self.member(user_id, account_id)
         noted = Noted(
             subject=known.user.name, account_id=account_id,
-            was={"role": known.role.value}, became={"role": role.value},
+            was=_given(known.role, by_rule=known.by_rule), became=_given(role, by_rule=by_rule),
         )  # fmt: skip
         with self._store.writing(noted=noted) as link:
             _hold(link, account_id)
             here = _is(user_id, account_id)
-            changed = link.execute(update(memberships).where(here).values(role=role.value)).rowcount
+            changed = link.execute(update(memberships).where(here).values(role=role.value, by_rule=by_rule)).rowcount
             if not changed:
                 raise NotFound(f"no user {user_id}")
-            _check_owned(link, account_id, known.role)
+            if not by_rule:
+                _check_owned(link, account_id, known.role)
         self.read()
         return self.member(user_id, account_id)
 
-    def leave(self, user_id: str, account_id: str) -> None:
+    def leave(self, user_id: str, account_id: str, *, by_rule: bool = False) -> None:
         """Out of an account: its sessions there end, and its credentials there go. Raises `NotFound`, and
-        `Precondition` for the last owner.
+        `Precondition` for the last owner, unless a rule takes that one out.
         """
         known = self.member(user_id, account_id)
-        noted = Noted(subject=known.user.name, account_id=account_id, was={"role": known.role.value})
+        noted = Noted(
+            subject=known.user.name, account_id=account_id, was=_given(known.role, by_rule=known.by_rule),
+            became={"why": NO_RULE} if by_rule else None,
+        )  # fmt: skip
         with self._store.writing(noted=noted) as link:
             _hold(link, account_id)
             end_tokens(link, user_id, account_id)
             own = (credentials.c.user_id == user_id) & (credentials.c.account_id == account_id)
             link.execute(delete(credentials).where(own))
             link.execute(delete(memberships).where(_is(user_id, account_id)))
-            _check_owned(link, account_id, known.role)
+            if not by_rule:
+                _check_owned(link, account_id, known.role)
         self.read()
-        self._tokens.read()
+        self._tokens.read(End(why="you are in this account no more", user_id=user_id, account_id=account_id))
 
     # passwords
 
@@ -191,7 +212,7 @@ class Users:
             if not link.execute(query).rowcount:
                 raise Precondition("the password was changed meanwhile")
             end_tokens(link, user_id)
-        self._tokens.read()
+        self._tokens.read(End(why=PASSWORD_CHANGED, user_id=user_id))
 
     def renew_hash(self, user_id: str, password_hash: str, *, was: str) -> None:
         """The same password, hashed as it is done today; nothing ends."""
@@ -234,6 +255,11 @@ def good_name(name: str, *, field: str = "name") -> str:
 
 def _is(user_id: str, account_id: str) -> ColumnElement[bool]:
     return (memberships.c.user_id == user_id) & (memberships.c.account_id == account_id)
+
+
+def _given(role: Role, *, by_rule: bool) -> dict[str, object]:
+    """For the audit log."""
+    return {"role": role.value, **({"by_rule": True} if by_rule else {})}
 
 
 def _hold(link: Connection, account_id: str) -> None:

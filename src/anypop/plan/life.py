@@ -56,6 +56,14 @@ def taken(workload: Workload) -> tuple[int, int]:
     )
 
 
+def at_most(workload: Workload) -> tuple[int, int]:
+    """As `taken`, by limits: up to what an instance may go while nobody else wants it."""
+    return (
+        max([sum(c.most_cpu_millis for c in workload.containers), *(c.most_cpu_millis for c in workload.init)]),
+        max([sum(c.most_memory_bytes for c in workload.containers), *(c.most_memory_bytes for c in workload.init)]),
+    )
+
+
 def starts_within_s(workload: Workload) -> float:
     """How long its startup probes let a process take at most; 0: it declares none."""
     probes = [c.startup for c in workload.containers if c.startup is not None]

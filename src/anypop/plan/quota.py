@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 from anypop.model.errors import Problem
 from anypop.model.workload import Workload
+from anypop.plan.life import at_most
 from anypop.plan.rooms import needs_of, volume_bytes
 
 # Of an account to which the operator set no other limit: covering prefixes are few, and one workload takes a whole one.
@@ -18,12 +19,18 @@ LOCAL_ONLY_BY_DEFAULT = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
     """The most that may be declared; None: no limit, but for `local_only` of an account, which then has
-    `LOCAL_ONLY_BY_DEFAULT`. CPU in thousandths of a core, memory in bytes. `stacks` is for accounts alone.
+    `LOCAL_ONLY_BY_DEFAULT`. CPU in thousandths of a core, memory in bytes. `cpu_millis` and `memory_bytes`: what
+    instances are sure of (requests); `..._limit_...`: up to what they may go (limits), all together, and one alone.
+    `stacks` is for accounts alone.
     """
 
     instances: int | None = None
     cpu_millis: int | None = None
     memory_bytes: int | None = None
+    cpu_limit_millis: int | None = None
+    memory_limit_bytes: int | None = None
+    instance_cpu_limit_millis: int | None = None
+    instance_memory_limit_bytes: int | None = None
     anycast: int | None = None
     local_only: int | None = None
     volume_bytes: int | None = None
@@ -37,12 +44,16 @@ class Quota:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What is declared. Workloads that are being deleted do not count, but in `local_only`: the prefix is taken until
-    they are gone.
+    they are gone. `instance_...`: of the instance that may go furthest.
     """
 
     instances: int = 0
     cpu_millis: int = 0
     memory_bytes: int = 0
+    cpu_limit_millis: int = 0
+    memory_limit_bytes: int = 0
+    instance_cpu_limit_millis: int = 0
+    instance_memory_limit_bytes: int = 0
     anycast: int = 0
     local_only: int = 0
     volume_bytes: int = 0
@@ -55,6 +66,10 @@ _WORDS = {
     "instances": ("instances", 1.0),
     "cpu_millis": ("CPUs", 1000.0),
     "memory_bytes": ("GiB of memory", float(1 << 30)),
+    "cpu_limit_millis": ("CPUs as the limits of all instances", 1000.0),
+    "memory_limit_bytes": ("GiB of memory as the limits of all instances", float(1 << 30)),
+    "instance_cpu_limit_millis": ("CPUs as the limit of one instance", 1000.0),
+    "instance_memory_limit_bytes": ("GiB of memory as the limit of one instance", float(1 << 30)),
     "anycast": ("anycast addresses", 1.0),
     "local_only": ("workloads with a covering prefix of their own (local only)", 1.0),
     "addresses": ("addresses that last (allocations, and claims without one)", 1.0),
@@ -68,7 +83,10 @@ _WAYS_OUT = {
 }
 
 
-_OF_INSTANCES = ("instances", "cpu_millis", "memory_bytes", "volume_bytes")
+_OF_INSTANCES = (
+    "instances", "cpu_millis", "memory_bytes", "cpu_limit_millis", "memory_limit_bytes", "volume_bytes",
+)  # fmt: skip
+_OF_ONE = ("instance_cpu_limit_millis", "instance_memory_limit_bytes")
 
 
 def declared_count(workload: Workload) -> int:
@@ -86,11 +104,8 @@ def usage_of(
         if workload.deleting:
             continue
         count = count_of(workload)
-        needs = needs_of(workload)
-        totals["instances"] += count
-        totals["cpu_millis"] += count * needs.cpu_millis
-        totals["memory_bytes"] += count * needs.memory_bytes
-        totals["volume_bytes"] += count * volume_bytes(workload)
+        for name, one in _of_one(workload).items():
+            totals[name] = max(totals[name], one) if name in _OF_ONE else totals[name] + count * one
         totals["anycast"] += workload.anycast
         totals["workloads"] += 1
     return Usage(**totals)
@@ -98,14 +113,30 @@ def usage_of(
 
 def with_more(usage: Usage, workload: Workload, count: int) -> Usage:
     """The usage with so many more instances of a workload."""
-    needs = needs_of(workload)
-    return replace(
-        usage,
-        instances=usage.instances + count,
-        cpu_millis=usage.cpu_millis + count * needs.cpu_millis,
-        memory_bytes=usage.memory_bytes + count * needs.memory_bytes,
-        volume_bytes=usage.volume_bytes + count * volume_bytes(workload),
-    )
+    one = _of_one(workload)
+    return replace(usage, **{name: getattr(usage, name) + count * one[name] for name in _OF_INSTANCES})
+
+
+def _of_one(workload: Workload) -> dict[str, int]:
+    """What one instance takes, and up to what it may go."""
+    needs, (cpu, memory) = needs_of(workload), at_most(workload)
+    return {
+        "instances": 1,
+        "cpu_millis": needs.cpu_millis,
+        "memory_bytes": needs.memory_bytes,
+        "cpu_limit_millis": cpu,
+        "memory_limit_bytes": memory,
+        "instance_cpu_limit_millis": cpu,
+        "instance_memory_limit_bytes": memory,
+        "volume_bytes": volume_bytes(workload),
+    }
+
+
+def with_ones_of(usage: Usage, changed: Usage) -> Usage:
+    """The usage, with single instances as they are among those workloads that a change touches: who has been above a
+    limit for long is no reason to let in somebody else.
+    """
+    return replace(usage, **{name: getattr(changed, name) for name in _OF_ONE})
 
 
 def counts_instances(quota: Quota) -> bool:

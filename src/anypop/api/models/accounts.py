@@ -113,6 +113,7 @@ class Account(Answer):
     name: str
     operator: bool
     created_at: Moment
+    suspended_at: Moment = left_out("nobody has suspended it")
     role: RoleName = left_out("of the caller in it")
     users: int
     stacks: int
@@ -135,6 +136,7 @@ class User(Answer):
     name: str
     role: RoleName
     since: Moment
+    by_rule: bool = left_out("true: by a rule of the provider of sign-ins, which takes it away too")
 
 
 class Users(Answer):

@@ -19,8 +19,12 @@ class StackQuotaRequest(Request):
     model_config = ConfigDict(extra="forbid")
 
     instances: Limit = None
-    cpu_millis: Limit = None
-    memory_bytes: Limit = None
+    cpu_millis: Annotated[Limit, Field(description="requests of all instances, in thousandths of a core")] = None
+    memory_bytes: Annotated[Limit, Field(description="requests of all instances")] = None
+    cpu_limit_millis: Annotated[Limit, Field(description="limits of all instances, in thousandths of a core")] = None
+    memory_limit_bytes: Annotated[Limit, Field(description="limits of all instances")] = None
+    instance_cpu_limit_millis: Annotated[Limit, Field(description="the limit of one instance")] = None
+    instance_memory_limit_bytes: Annotated[Limit, Field(description="the limit of one instance")] = None
     anycast: Annotated[Limit, Field(description="anycast addresses")] = None
     local_only: Annotated[
         Limit,
@@ -61,6 +65,10 @@ class StackLimits(Answer):
     instances: int = left_out()
     cpu_millis: int = left_out()
     memory_bytes: int = left_out()
+    cpu_limit_millis: int = left_out()
+    memory_limit_bytes: int = left_out()
+    instance_cpu_limit_millis: int = left_out()
+    instance_memory_limit_bytes: int = left_out()
     anycast: int = left_out()
     local_only: int = left_out()
     volume_bytes: int = left_out()
@@ -81,6 +89,10 @@ class StackUsage(Answer):
     instances: int
     cpu_millis: int
     memory_bytes: int
+    cpu_limit_millis: int
+    memory_limit_bytes: int
+    instance_cpu_limit_millis: int
+    instance_memory_limit_bytes: int
     anycast: int
     local_only: int
     volume_bytes: int
