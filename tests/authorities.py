@@ -1,5 +1,7 @@
 """Certificate authorities for tests: certificates of any names, times and keys, as an operator may bring them."""
 
+import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,18 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
+
+
+def serial_shown(port: int, name: str | None, trusted: bytes) -> int:
+    """Of the certificate that a client gets at a port of this machine who asks for `name` and trusts one authority;
+    verified.
+    """
+    context = ssl.create_default_context(cadata=trusted.decode())
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secure,
+    ):
+        return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"").serial_number
 
 
 def pem_of(key: ec.EllipticCurvePrivateKey, password: bytes = b"") -> bytes:

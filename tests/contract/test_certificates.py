@@ -14,7 +14,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from tests.authorities import Authority, new_key, pem_of
+from tests.authorities import Authority, new_key, pem_of, serial_shown
 from tests.contract.test_api_process import Process
 from tests.wait import wait_until
 
@@ -53,12 +53,7 @@ class Certified(Process):
 
     def serial(self, name: str | None, trusted: bytes, *, port: int = 0) -> int:
         """Of the certificate that a client gets who asks for `name` and trusts one authority; verified."""
-        context = ssl.create_default_context(cadata=trusted.decode())
-        with (
-            socket.create_connection(("127.0.0.1", port or self.port), 10) as plain,
-            context.wrap_socket(plain, server_hostname=name) as secure,
-        ):
-            return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"").serial_number
+        return serial_shown(port or self.port, name, trusted)
 
     def events(self) -> list[dict[str, str]]:
         found: list[dict[str, str]] = self.client.get("/anypop/v1/events", params={"limit": 100}).json()["results"]

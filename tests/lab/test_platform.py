@@ -1,17 +1,21 @@
 """A platform's life on a machine: beside another one, taken down after any accident, and refused with a clear word."""
 
+import contextlib
 import os
 import signal
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from anypop.host import inventory, netns, process
 from anypop.lab import build, platform
 from anypop.lab.generate import generate
 from anypop.lab.leftovers import left_behind
 from anypop.model.errors import Invalid, WorldError
+from tests.authorities import Authority, new_key, pem_of, serial_shown
 from tests.lab.conftest import ARTICLE
 from tests.lab.story import Shell
 from tests.wait import wait_until
@@ -54,13 +58,30 @@ def test_a_second_platform_runs_beside_the_first_and_leaves_nothing_after_kills(
 
 def test_an_internet_of_another_shape_serves_as_well(short_folder: Path) -> None:
     """On a generated internet with two PoPs a workload comes up in both, and every vantage is answered: nothing is
-    wired to one file.
+    wired to one file. With a certificate of a real name, which a client verifies whoever signed it, also when control
+    has been started anew; its own clients and agents go on with the platform's.
     """
     state, prefix = short_folder / "other", f"o{os.getpid() % 46656:x}"
     topology = short_folder / "other.yaml"
     topology.write_text(generate(ases=8, pops=2, seed=3))
+    root = Authority()
+    files, serial = certificate(short_folder, Authority("Below", above=root), "control.example")
     try:
-        made = platform.up(topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=quiet)
+        made = platform.up(
+            topology, state=state, prefix=prefix, api_port=0, registry_port=0, progress=quiet,
+            public_names=("control.example",), certificate=files,
+        )  # fmt: skip
+        assert serial_shown(made.api_port, "control.example", root.pem) == serial
+        with pytest.raises(ssl.SSLCertVerificationError):
+            serial_shown(made.api_port, "control.example", Authority("Another").pem)
+        own_ca = (state / "control" / "ca.pem").read_bytes()
+        assert serial_shown(made.api_port, "localhost", own_ca) != serial
+        control = process.alive(made.pid_file("control"))
+        assert control is not None
+        os.kill(control, signal.SIGKILL)
+        wait_until(
+            lambda: is_shown(made.api_port, root, serial), timeout_s=30, reason="control is there again, with it"
+        )
         shell = Shell(place=made)
         cities = ",".join(made.cities)
         words = (
@@ -85,6 +106,21 @@ def test_an_internet_of_another_shape_serves_as_well(short_folder: Path) -> None
     finally:
         platform.down(state, progress=quiet, purge=True)
     assert left_behind(state, prefix) == []
+
+
+def certificate(folder: Path, by: Authority, name: str) -> tuple[tuple[Path, Path], int]:
+    """Files of a certificate for a name, with those that signed it, and its number."""
+    key, chain, keys = new_key(), folder / "chain.pem", folder / "key.pem"
+    chain.write_bytes(by.issue([name], key))
+    keys.touch(mode=0o600)
+    keys.write_bytes(pem_of(key))
+    return (chain, keys), x509.load_pem_x509_certificate(chain.read_bytes()).serial_number
+
+
+def is_shown(port: int, by: Authority, serial: int) -> bool:
+    with contextlib.suppress(OSError):
+        return serial_shown(port, "control.example", by.pem) == serial
+    return False
 
 
 def test_down_is_harmless_where_nothing_is_up(short_folder: Path) -> None:
