@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from anypop.api.serve import _config
+from anypop.api.serve import server_config
 from anypop.api.server import Server
 from anypop.control import ca
 from tests.control_world import World
@@ -31,7 +31,7 @@ def serving(world: World, port: int = 0) -> Iterator[str]:
     with socket.socket() as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(("127.0.0.1", port))
-        server = Server(_config(world.platform), world.platform.core, [context])
+        server = Server(server_config(world.platform), world.platform.core, [context])
 
         async def run() -> None:
             server.config.load()

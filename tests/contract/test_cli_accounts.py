@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from anypop.control.roles import Role
 from tests.cli_calls import Caller, Ran
 from tests.control_world import World
-from tests.people import PASSWORD, quick
+from tests.people import PASSWORD, a_user, quick
 
 URL = "https://control"
 ANOTHER = "quite another long one"
@@ -56,6 +57,50 @@ def done(ran: Ran) -> str:
 
 def token_in(out: str) -> str:
     return str(json.loads(out)["token"])
+
+
+def test_an_account_is_suspended_let_in_again_and_deleted_and_what_it_used_is_known(call: Caller, world: World) -> None:
+    """By its name, and not while anything stands there."""
+    shop = json.loads(done(call("account", "create", "shop", "-o", "json")))["id"]
+    assert "nobody gets in" in done(call("account", "suspend", shop, "--yes"))
+    assert "SUSPENDED" in done(call("account", "list"))
+    assert "get in again" in done(call("account", "resume", shop))
+    wrong = call("account", "delete", "press", "--account", shop, "--yes")
+    assert wrong.code == 2 and "must be the name of the account, shop" in wrong.err
+    assert "account shop is deleted" in done(call("account", "delete", "shop", "--account", shop, "--yes"))
+    assert call("account", "show", "--account", shop).code == 5
+    world.create()
+    own = world.platform.accounts.first_account().id
+    world.clock.now += 60
+    assert json.loads(done(call("usage", "--account", own, "-o", "json")))["results"][0]["slug"] == "fun"
+    assert call("usage", "--account", shop).code == 5
+
+
+def test_stacks_are_made_and_renamed(call: Caller) -> None:
+    assert done(call("stack", "create", "Web shop", "--slug", "shop")).startswith("stack shop: ")
+    assert "is called Shop" in done(call("stack", "rename", "shop", "Shop"))
+    # made in one second of a clock that stands: which is older is a matter of a random id
+    assert {s["slug"] for s in json.loads(done(call("stack", "list", "-o", "json")))} == {"default", "shop"}
+
+
+def test_who_signs_out_has_no_session_any_more_here_or_there(
+    call: Caller, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is over already; a program's credentials are no session."""
+    a_user(world, world.platform.accounts.first_account().id, "ada", Role.EDITOR, PASSWORD)
+    (tmp_path / "password").write_text(PASSWORD)
+    monkeypatch.delenv("ANYPOP_STATE")
+    sign_in = ("login", URL, "--user", "ada", "--name", "ada", "--password-file", str(tmp_path / "password"))
+    done(call(*sign_in))
+    token = json.loads((tmp_path / "config" / "anypop" / "contexts.json").read_text())["contexts"]["ada"]["token"]
+    assert world.call("GET", "/anypop/v1/who-am-i", headers={"authorization": f"Bearer {token}"}).status_code == 200
+    assert "signed out of ada" in done(call("logout"))
+    assert world.call("GET", "/anypop/v1/who-am-i", headers={"authorization": f"Bearer {token}"}).status_code == 401
+    assert "ada" not in done(call("context", "list"))
+    assert call("logout").code == 2
+    done(call(*sign_in))
+    world.clock.now += 13 * 3600
+    assert "signed out of ada" in done(call("logout", "--name", "ada"))
 
 
 def test_from_an_account_to_a_viewer_who_is_refused(

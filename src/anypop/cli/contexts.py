@@ -1,4 +1,4 @@
-"""`anypop login`, `anypop context ...`: platforms kept by name, and which one is meant.
+"""`anypop login`, `logout`, `context ...`: platforms kept by name, and which one is meant.
 
 In: an address, the credentials of a client, or a person who signs in by the platform's provider. Out: an entry in the
 user's file of contexts, tried before it is kept. A secret comes from a prompt, a file, or the environment, never from
@@ -59,6 +59,7 @@ def register(root: typer.Typer) -> None:
     anypop login https://control.example:8443 --ca ca.pem --user ada@example.net
     """
     command(root, "login", stack=False, examples=examples)(login)
+    command(root, "logout", stack=False, examples="anypop logout\nanypop logout --name lab")(logout)
 
 
 def login(
@@ -119,6 +120,35 @@ def login(
         values["client_id"] = client_id or os.environ.get("ANYPOP_CLIENT_ID") or _asked_for("Client id: ", secret=False)
         values["client_secret"] = _secret(secret_file) or _asked_for("Client secret: ", secret=True)
     _keep(call, values, name, of_stack)
+
+
+def logout(
+    call: Call,
+    *,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Of the context (default: the current).", show_default=False)
+    ] = "",
+) -> None:
+    """End a session of yours at its platform, with all that is open by it, and forget it here."""
+    found = kept.read(os.environ)
+    chosen = name or found.current
+    values = kept.one(chosen, os.environ) if chosen else {}
+    if not values.get("token"):
+        what = f"context {chosen} keeps credentials of a program" if chosen else "no context is kept here"
+        raise usage(f"{what}: there is no session to end", advice="'anypop credential delete' ends a credential.")
+    signs_in = {key: values.get(key, "") for key in ("url", "ca", "client_id", "client_secret", "token", "stack")}
+    client = call.client_of(Settings(**signs_in))
+    try:
+        client.call("POST", "/anypop/v1/sign-out", what="sign out")
+    except Failure as failure:
+        if failure.code is not Exit.DENIED:  # it is over already
+            raise
+    finally:
+        client.close()
+    del found.contexts[chosen]
+    found.current = "" if found.current == chosen else found.current
+    kept.write(found, os.environ)
+    call.screen.result({"context": chosen, "signed_out": True}, lambda: [f"signed out of {chosen}"])
 
 
 def stranger(call: Call, url: str, ca: Path | None) -> "Client":

@@ -5,6 +5,7 @@ prices.
 """
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -40,9 +41,21 @@ def register(root: typer.Typer) -> None:
             str, typer.Option("--until", metavar="TIME", help="To this moment (default: now).", show_default=False)
         ] = "",
         every: Annotated[bool, typer.Option("--all", help="All stacks of the account.")] = False,
+        account: Annotated[
+            str,
+            typer.Option(
+                "--account",
+                metavar="ID",
+                help="All of another account, also a deleted one (operator).",
+                show_default=False,
+            ),
+        ] = "",
     ) -> None:
         """Instance-hours and their cost so far, by workload; of those that are gone too."""
-        path = "/anypop/v1/usage" if every else f"{call.stack_path('anypop')}/usage"
+        if account:
+            path = f"/anypop/v1/accounts/{quote(account, safe='')}/usage"
+        else:
+            path = "/anypop/v1/usage" if every else f"{call.stack_path('anypop')}/usage"
         query = {"workload": workload, "since": since, "until": until}
         found = call.client.get(path, what="show usage", **{name: text for name, text in query.items() if text})
         call.screen.result(found, lambda: lines(found))

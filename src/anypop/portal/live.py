@@ -107,6 +107,9 @@ async def _watch(visit: Visit, topic: str, news: "asyncio.Queue[tuple[str, str]]
     place = ("workload/v1/stacks", stack, "workloads", ref)
     try:
         async for event in visit.api.events("anypop/v1/stacks", stack, "workloads", ref, "watch"):
+            if event.name == "ended":  # what let the browser in has
+                await news.put(("", ""))
+                return
             if event.name != "instances":
                 break
             declared = (await visit.api.get(*place))["workload"]
