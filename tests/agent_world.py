@@ -375,7 +375,7 @@ class FakeHost:
                     self.inbound[step.address] = step.members
                 else:
                     self._guard_members(step)
-                    self.groups[step.address] = step.members
+                    self._keep(step.address, step.members)
             case SetRoute():
                 assert step.entry is not Entry.CLIENTS or step.address in self.groups, "a route needs its group"
                 if step.entry is Entry.AWAY:
@@ -389,8 +389,7 @@ class FakeHost:
                     assert step.address not in self.served, f"7: {step.address} is told and nobody answers"
                     self.inbound.pop(step.address, None)
                 else:
-                    self.groups.pop(step.address, None)
-                    self.routed.discard(step.address)
+                    self._keep(step.address, ())
             case SetTunnel():
                 assert step.tunnel is None or self.guard is not None, "20: a tunnel that nobody guards"
                 if step.tunnel is None:
@@ -566,10 +565,11 @@ class FakeHost:
         gates = self._gates_of(export.prefix)
         owners = {short(i.uid): i.uid for i in self.page.order.instances}
         for gate in gates:
-            assert gate in self.routed, f"8: {export.prefix} is announced before {gate} has a route"
+            members = self.led_by(gate)
+            assert members, f"8: {export.prefix} is announced before {gate} has a route"
             assert any(
                 self._offers(gate, m.peer) if m.peer else m.short in owners and self.may_be_well(owners[m.short])
-                for m in self.groups[gate]
+                for m in members
             ), f"8: nobody answers {gate}"
 
     def _gates_of(self, prefix: Prefix) -> set[Address]:
@@ -698,6 +698,9 @@ class FakeHost:
             address.version == e.prefix.version and address in e.prefix and e.prefix not in others
             for e in self.speaker.exports
         )
+
+    def led_by(self, address: Address) -> tuple[Member, ...]:
+        return self.groups[address] if address in self.routed else ()
 
     def _drop(self, key: str) -> None:
         for there in self.newcomers.values():

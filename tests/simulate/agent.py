@@ -137,6 +137,8 @@ class Agent:
             return  # the runtime finds no namespace
         if isinstance(step, StartContainer | RemoveContainer) and (step.uid, step.container) not in host.containers:
             return
+        if isinstance(step, StartContainer) and host.containers[step.uid, step.container].finished_at is not None:
+            return  # it was started before the agent died, and has ended since
         self.world.tell(
             host.name, f"the runtime still does {type(step).__name__}", "asked for by an agent that is dead"
         )

@@ -34,9 +34,9 @@ from anypop.model.names import CityCode, HostName
 from anypop.model.network import Capacity
 from anypop.model.order import InstanceOrder
 from anypop.model.steady import SteadyClock
-from tests.agent_world import FakeHost
 from tests.simulate.images import Behaviour, behaviour_of
 from tests.simulate.invariants import REMEMBERED_S
+from tests.simulate.lately import RecentHost
 from tests.simulate.speaker import Neighbours
 from tests.simulate.tunnels import Tunnels
 from tests.simulate.world import BEGAN, Wire, World
@@ -57,12 +57,12 @@ class AgentLike(Protocol):
     def start_in(self, seconds: float) -> None: ...
 
 
-class Host(FakeHost):
+class Host(RecentHost):
     """See the module. `ready`: the families in which each program answers; `answered`: when it last did."""
 
     def __init__(self, world: World, name: HostName, pop: CityCode) -> None:
-        super().__init__(now=BEGAN)
-        self.world, self.name, self.pop = world, name, pop
+        super().__init__(world)
+        self.name, self.pop = name, pop
         self.neighbours = Neighbours(world, name)
         self.tunnels: Tunnels
         self.wire = Wire()

@@ -192,9 +192,10 @@ class Platform:
             if p.announced and not p.wants_withdraw:
                 self._good.add(where)
                 self.turned_bad_at.pop(where, None)
-            elif p.wants_withdraw and where in self._good and not shared:
+            elif p.wants_withdraw and where in self._good:
                 self._good.discard(where)
-                self.turned_bad_at[where] = self.control.clock()
+                if not shared:
+                    self.turned_bad_at[where] = self.control.clock()
 
     def note_reasons_at(self, before: State, after: State) -> None:
         found = self.reasons

@@ -45,8 +45,8 @@ class SimulatedProbes(Probes):
                 self._ask_readiness(key, target)
 
     def knows(self, uid: str, version: int | None = None) -> bool | None:
-        """Whether it is known to answer: in that family, or in any."""
-        found = [h.healthy for (key, asked), h in self._health.items() if key[0] == uid and version in (None, asked)]
+        """Whether it is known to answer: in that family, or in any. One that is asked in none (0) is so in all."""
+        found = [h.healthy for (key, v), h in self._health.items() if key[0] == uid and (version in (None, v) or not v)]
         return True if True in found else None if not found or None in found else False
 
     def _ask_readiness(self, key: Key, target: Target) -> None:

@@ -11,6 +11,12 @@ from tests.simulate.lives import Platform, live
 
 SEEDS = {
     5116: "a store from before an update to what can be made: what hosts are told to take down is all that serves",
+    20198: "the last that answers dies while the step that announces it is under way; one without probes is damped",
+    20331: "a prefix turns bad while two workloads share it, which ends later",
+    20630: "an agent dies after it has started a container, which then ends: it is not started once more",
+    1020310: "a host that has come back settles longer than others, while its neighbour carries to another city",
+    1020458: "all that would take what a dial sends away have come back and settle",
+    1020211: "a host that carries dies while the step that announces what it carries is under way",
 }
 
 

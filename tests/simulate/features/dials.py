@@ -135,6 +135,7 @@ def dials_are_in_force(platform: "Platform", seconds: float) -> None:
                 and asked_of(host, address, there.pop) > wanted
                 and is_calm(platform, there, seconds)
                 and has_steady(platform, there, address, seconds)
+                and not platform.settles(there)
             ]
             if takers and kept(host, address) != wanted:
                 text = f"{host.name} keeps {kept(host, address)} % of {address} instead of {wanted}; {takers} take it"

@@ -86,11 +86,11 @@ def announces_what_is_ready_in_its_family(agent: "Agent", step: Step) -> None:
 
 def _answered_lately(agent: "Agent", address: Address) -> bool:
     host = agent.host
-    members = {m.short for m in host.groups.get(address, ())}
+    members = {m.short for m in host.led_by(address)}
     for uid in {uid for uid, _ in host.containers}:
         if short(uid) in members and host.may_be_well(uid) and address.version in host.last_ready.get(uid, ()):
             return True
-    if any(m.peer is not None and host._offers(address, m.peer) for m in host.groups.get(address, ())):
+    if any(m.peer is not None and host._offers(address, m.peer) for m in host.led_by(address)):
         return True
     return host.probes_lie is True or agent.world.now - host.lied_at < REMEMBERED_S
 

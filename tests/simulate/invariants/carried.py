@@ -127,7 +127,7 @@ def who_can_carry_announces(platform: "Platform", seconds: float) -> None:
 
 
 def what_is_local_stays(platform: "Platform", seconds: float) -> None:
-    """7: Local first: what a PoP can answer goes to no other PoP."""
+    """7: Local first: what a PoP can answer goes to no other PoP, but for a host that has come back and settles."""
     for host in platform.hosts.values():
         if not is_calm(platform, host, seconds) or host.tunnel is None:
             continue
@@ -135,7 +135,7 @@ def what_is_local_stays(platform: "Platform", seconds: float) -> None:
             away = [platform.tunnels.names.get(m.peer) for m in members if m.peer is not None and m.weight > LINGER]
             pops = {platform.hosts[name].pop for name in away if name is not None}
             near = [h for h in platform.hosts.values() if h.pop == host.pop and is_calm(platform, h, seconds)]
-            local = [h.name for h in near if has_steady(platform, h, address, seconds)]
+            local = [h.name for h in near if has_steady(platform, h, address, seconds) and not platform.settles(h)]
             if local and pops - {host.pop}:
                 raise broken(7, what_is_local_stays, f"{host.name} carries {address} to {sorted(pops)}, {local} has it")
 
