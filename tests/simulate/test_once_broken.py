@@ -14,6 +14,7 @@ SEEDS = {
     20198: "the last that answers dies while the step that announces it is under way; one without probes is damped",
     20331: "a prefix turns bad while two workloads share it, which ends later",
     20630: "an agent dies after it has started a container, which then ends: it is not started once more",
+    21089: "the newer one is ill and keeps the traffic, and the older one, which has left its group, goes",
     1020310: "a host that has come back settles longer than others, while its neighbour carries to another city",
     1020458: "all that would take what a dial sends away have come back and settle",
     1020211: "a host that carries dies while the step that announces what it carries is under way",

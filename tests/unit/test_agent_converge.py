@@ -437,6 +437,19 @@ def test_one_that_has_left_the_group_returns_when_those_after_it_die(at: str) ->
     assert list(host.links) == [short(NEW.uid)] and not host.pins
 
 
+def test_one_that_has_left_the_group_goes_though_the_one_after_it_is_ill() -> None:
+    """The newer one runs and may answer again: it keeps the traffic, and nobody waits for ever."""
+    host = _handed_over()
+    host.obey(order(3, NEW, removed=(OLD,)))
+    act(host)
+    host.sick.add(NEW.uid)
+    for _ in range(30):
+        act(host)
+        host.now += 0.1
+    assert [m.short for m in host.groups[COVERS[0][1]]] == [short(NEW.uid)]
+    assert list(host.links) == [short(NEW.uid)] and not host.pins
+
+
 @pytest.mark.parametrize("kill_after", range(1, 30))
 def test_a_handover_survives_a_kill_at_every_step(kill_after: int) -> None:
     """Whenever the agent dies, the end is the same, and no flow is lost on the way (the fake host sees to that)."""

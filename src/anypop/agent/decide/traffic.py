@@ -235,15 +235,19 @@ def needed_again(facts: Facts) -> frozenset[str]:
 
 def is_called_back(leaving: Leaving, address: Address, facts: Facts) -> bool:
     """Whether one that has left a group already is to have the traffic again: it runs, and since it left all that
-    served here and elsewhere have died. Nobody asks it any more how it is: an answer of one in doubt is better than
-    none.
+    served here have died, and nobody elsewhere serves. Nobody asks it any more how it is: an answer of one in doubt is
+    better than none.
     """
     instance = leaving.instance
     if instance is None or address not in instance.anycast or facts.is_member(instance.uid, address):
         return False
     if not _lives(instance.uid, facts):
         return False
-    here = any(facts.is_serving(i, address) for i in facts.behind.get(address, ()))
+    # a member that runs and is ill goes on having it: it is what the order asks for, and may answer again
+    here = any(
+        facts.is_serving(i, address) or (facts.is_member(i.uid, address) and _lives(i.uid, facts))
+        for i in facts.behind.get(address, ())
+    )
     return not here and address not in facts.carried and attracts(address, facts)
 
 
