@@ -1,14 +1,16 @@
 """What pages are made of, without any page: the form's document, the map, states in words, signs of forms."""
 
+import asyncio
 import shlex
 
 import pytest
 from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
 from anypop.model.names import CityCode
 from anypop.plan.fields import location
 from anypop.portal import cookies, declaring, summary, words, world
-from anypop.portal.calls import Refused, _parts
+from anypop.portal.calls import Api, Asker, Refused, _parts
 from anypop.portal.visit import Form, back_to
 
 SIZES = [
@@ -158,3 +160,23 @@ def test_one_goes_back_to_a_page_of_the_portal_or_to_the_first() -> None:
         "/portal/sign-in/link",
     ):
         assert back_to(wrong) == "/portal/"
+
+
+def test_a_stream_that_nobody_reads_on_ends_at_once() -> None:
+    """Also while more has come than was taken: its sender waits for no room that nobody makes."""
+
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"event: a\ndata: {}\n\n", "more_body": True})
+
+    async def story() -> None:
+        events = Api(app=api, asker=Asker(client=None, server=None)).events("stream")
+        for _ in range(3):
+            assert (await anext(events)).name == "a"
+            await asyncio.sleep(0)  # the sender's turn: it fills what room there is
+        async with asyncio.timeout(10) as limit:
+            await events.aclose()  # type: ignore[attr-defined]
+        assert not limit.expired()
+
+    asyncio.run(story())
