@@ -50,6 +50,7 @@ REAL = {
     "policy_id": "unknown",
     "network_id": "unknown",
     "subnet_id": "unknown",
+    "route_id": "unknown",
     "slug": "unknown",
     "operation": "operation-0",
     "address": "192.0.2.1",
@@ -616,6 +617,13 @@ def test_each_operation_answers_what_is_documented(own: World) -> None:
     own.send("PUT", f"{subnets}/one", {"subnet": {"name": "other", "prefix": "10.64.0.0/16"}})
     own.get(f"{subnets}/one")
     own.get(subnets)
+    routes, gateway = subnets.replace("/subnets", "/routes"), {"key": "role", "operator": "In", "values": ["gateway"]}
+    route = {"gatewaySelectors": [{"interfaceSelectors": [gateway]}], "destinationPrefixes": ["192.0.2.0/24"]}
+    own.send("POST", routes, {"route": {"name": "one", **route}})
+    own.send("PUT", f"{routes}/one", {"route": {"name": "other", **route}})
+    own.get(f"{routes}/one")
+    own.get(routes)
+    own.send("DELETE", f"{routes}/one")
     own.send("DELETE", f"{subnets}/one")
     own.send("DELETE", f"{networks}/blue")
     ipam = "/ipam/v1/stacks/default"

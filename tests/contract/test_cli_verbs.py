@@ -252,3 +252,26 @@ def test_what_has_no_place_together_is_told_before_anything_starts(call: Call, t
     refused = call("apply", "-f", str(there), "--yes")
     assert refused.code == 1 and "not all of it finds a place" in refused.err and "crowd-eu-" in refused.err
     assert names(call("get", "wl", "-o", "name")) == ["workload/api", "workload/web"]
+
+
+def test_networks_their_subnets_and_routes(call: Call) -> None:
+    """Made, listed, shown and deleted; what is refused is told with its field."""
+    assert call("network", "create", "blue", "--subnet", "10.64.0.0/12", "--subnet", "fd00:b::/64").code == 0
+    assert call("network", "create", "red", "--subnet", "11.0.0.0/9", "--family", "IPv4").code == 0
+    assert call("network", "create", "x", "--subnet", "10.0.0.0/8", "--subnet", "11.0.0.0/8").code == 2
+    assert "12.0.0.0/9" in call("subnet", "create", "db", "12.0.0.0/9", "--network", "red").out
+    ran = call("gateway", "create", "out", "-n", "blue", "--to", "red", "--to", "192.0.2.0/24", "--gateway", "a=b")
+    assert ran.code == 0 and "a In b" in ran.out and "nobody is in the network" in ran.out
+    refused = call("gateway", "create", "all", "-n", "blue", "--to", "0.0.0.0/0", "--gateway", "a=b")
+    assert refused.code != 0 and "route.destinationPrefixes[0]" in refused.err
+    shown = json.loads(call("network", "show", "blue", "-o", "json").out)
+    assert shown["rootSubnet"] == "10.64.0.0/12" and [r["slug"] for r in shown["routes"]] == ["out"]
+    (listed,) = json.loads(call("gateway", "list", "--network", "blue", "-o", "json").out)
+    assert listed == json.loads(call("gateway", "show", "out", "--network", "blue", "-o", "json").out)
+    assert json.loads(call("subnet", "show", "db", "-n", "red", "-o", "json").out)["prefix"] == "12.0.0.0/9"
+    assert [s["slug"] for s in json.loads(call("subnet", "list", "-n", "red", "-o", "json").out)] == ["db"]
+    assert {"blue", "red"} <= {n["slug"] for n in json.loads(call("network", "list", "-o", "json").out)}
+    for words in (("gateway", "delete", "out", "-n", "blue"), ("subnet", "delete", "db", "-n", "red")):
+        assert "is gone" in call(*words, "--yes").out
+    for name in ("blue", "red"):
+        assert "is gone" in call("network", "delete", name, "--yes").out

@@ -41,6 +41,7 @@ from anypop.agent.decide.elements import (
 )
 from anypop.agent.decide.error_ways import ErrorWay, error_table
 from anypop.agent.decide.firewall import RESOLVER
+from anypop.agent.decide.gateways import Passing, Routed
 from anypop.agent.naming import tunnel_end
 from anypop.model.backbone import Backbone, BackbonePeer, BackboneRules
 from anypop.model.names import CityCode, HostName
@@ -176,6 +177,20 @@ FIREWALLS = {
     ),
     "carries": Firewall(uplinks=("up-level3",), neighbors=(("anypop-vx", ip_address("fe80::a40:ff02")),), carries=True),
     "resolver": Firewall(services=RESOLVER),
+    "gateways": Firewall(
+        links=(
+            GuardedLink(name="i00000000aa", own=(IPv4Address("10.64.0.1"), IPv6Address("fd00:64::1")), mac=bytes(6)),
+            GuardedLink(name="i00000000bbx1", own=(IPv4Address("10.64.0.3"),), mac=bytes(6), inward=True),
+        ),
+        kin=(0x50000001, 0x50000002),
+        uplinks=("up-a",),
+        hidden=(ip_network("10.64.0.0/20"), ip_network("fd00:64::/64")),
+        routed=(
+            Routed(slot=0xF0, group=0x50000001, prefixes=(ip_network("10.128.0.0/9"), ip_network("fd00:c::/32"))),
+            Routed(slot=0xF7, group=0x50000002, prefixes=(ip_network("10.128.0.0/9"),)),
+        ),
+        passing=(Passing(link="i00000000bbx1", prefixes=(ip_network("10.128.0.0/9"), ip_network("fd00:c::/32"))),),
+    ),
 }
 
 

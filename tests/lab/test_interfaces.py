@@ -2,18 +2,22 @@
 whom by which of them, and what keeps the networks apart.
 """
 
+import errno
 import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 
 import pytest
 
-from anypop.agent.naming import link_of, namespace_of
+from anypop.agent.decide.gateways import routed
+from anypop.agent.naming import GATEWAY_SLOTS, GATEWAY_TABLES, device_group_of, link_of, namespace_of
 from anypop.host import ip, netns, process
 from anypop.model.announce import Address, Prefix
 from anypop.model.errors import WorldError
@@ -21,26 +25,31 @@ from anypop.model.names import StackId
 from anypop.model.order import InstanceLink, InstanceOrder, LinkAddress
 from anypop.model.subnets import address_in
 from anypop.model.workload import Port
-from tests.agent_lab import external
-from tests.backbone_lab import BackboneLab, Host, container_pids
+from tests.agent_lab import external, tokens
+from tests.backbone_lab import CLIENT4, BackboneLab, Host, container_pids
 from tests.family_lab import talker
 
 BLUE: tuple[Prefix, ...] = (ip_network("10.0.0.0/9"), ip_network("fd00:b::/32"))
 RED: tuple[Prefix, ...] = (ip_network("10.128.0.0/9"), ip_network("fd00:c::/32"))
 SUBNETS = {"blue": BLUE, "red": RED}
+ELSEWHERE = ip_network("198.18.77.0/24")
 
 
 class Two:
-    """In London `both`, which is in the networks blue and red, and one of each alone; in Amsterdam the same."""
+    """In London `both` and `spare`, which are in the networks blue and red, and one of each alone; in Amsterdam
+    as well, without the spare one.
+    """
 
     def __init__(self, lab: BackboneLab) -> None:
         self.lab = lab
         self.here, self.there = lab.hosts
-        self.both, self.blue, self.red = here = [self.made(self.here, i, *n) for i, n in enumerate(_NETWORKS)]
-        self.both_far, self.blue_far, self.red_far = far = [
-            self.made(self.there, i, *n) for i, n in enumerate(_NETWORKS)
+        self.both, self.blue, self.red, self.spare = self.in_london = [
+            self.made(self.here, i, *n) for i, n in enumerate(_NETWORKS)
         ]
-        self.here.give(*here)
+        self.both_far, self.blue_far, self.red_far = far = [
+            self.made(self.there, i, *n) for i, n in enumerate(_NETWORKS[:3])
+        ]
+        self.here.give(*self.in_london)
         self.there.give(*far)
         for network, alone, afar in (("blue", self.blue, self.blue_far), ("red", self.red, self.red_far)):
             asked = [(self.both, one) for one in (alone, afar, self.both_far)]
@@ -55,21 +64,32 @@ class Two:
                  enumerate(networks))  # fmt: skip
         return replace(plain, links=tuple(links))
 
-    def says(self, asker: InstanceOrder, address: Address, source: Address | None = None) -> list[str]:
+    def says(
+        self, asker: InstanceOrder, address: Address, source: Address | None = None, *, timeout_s: float = 5
+    ) -> list[str]:
         """Who answers an instance at port 82, and from which address it asked; nothing: nobody. `source`: it insists
         on that one.
         """
-        home = self.here if asker in (self.both, self.blue, self.red) else self.there
+        home = self.here if asker in self.in_london else self.there
         gone = (OSError, WorldError)
         bound = (str(source), 0) if source is not None else None
         space = namespace_of(home.prefix, asker.uid)
         with (
             suppress(*gone),
             netns.inside(space),
-            socket.create_connection((str(address), 82), timeout=1, source_address=bound) as flow,
+            socket.create_connection((str(address), 82), timeout=timeout_s, source_address=bound) as flow,
         ):
             return [flow.recv(100).decode().strip(), flow.getsockname()[0]]
         return []
+
+    def ways(self, group: str) -> dict[str, list[str]]:
+        """In London, where the gateways of a network lead: by prefix the links, none where nobody can be reached."""
+        (slot,) = [r.slot for r in routed(map(led, self.in_london)) if r.group == device_group_of(f"one/{group}")]
+        rows = []
+        for family in ("-4", "-6"):
+            with suppress(WorldError):  # a table exists while it has routes
+                rows += ip.query(family, "route", "show", "table", str(GATEWAY_TABLES + slot), netns=self.here.router)
+        return {row["dst"]: [hop["dev"] for hop in row.get("nexthops", [row]) if "gateway" in hop] for row in rows}
 
     def nft(self, host: Host, *words: str) -> None:
         process.run(netns.command(host.router, "nft", *words))
@@ -78,7 +98,17 @@ class Two:
         return "inet", f"anypop_{host.prefix}"
 
 
-_NETWORKS = (("blue", "red"), ("blue",), ("red",))
+_NETWORKS = (("blue", "red"), ("blue",), ("red",), ("blue", "red"))
+
+
+def led(instance: InstanceOrder) -> InstanceOrder:
+    """With a route in each network to the other one, by all who are in both."""
+    links = tuple(
+        replace(one, ways=other, passes=other if len(instance.links) > 1 else ())
+        for one in instance.links
+        for other in [(*RED, ELSEWHERE) if one.network == "blue" else BLUE]
+    )
+    return replace(instance, links=links)
 
 
 def link(host: Host, network: str, number: int, first: InstanceOrder | None) -> InstanceLink:
@@ -170,7 +200,7 @@ def test_one_network_does_not_reach_the_other_unless_the_rules_are_gone(two: Two
         for source in (None, *(a for a in asker.externals() if a.version == address.version))
     ]
     with ThreadPoolExecutor(len(tries)) as pool:
-        found = list(pool.map(lambda one: two.says(*one), tries))
+        found = list(pool.map(lambda one: two.says(*one, timeout_s=1), tries))
     assert found == [[]] * len(tries), list(zip(tries, found, strict=True))
     for agent in (two.here, two.there):
         agent.kill_agent()
@@ -184,7 +214,7 @@ def test_one_network_does_not_reach_the_other_unless_the_rules_are_gone(two: Two
     finally:
         for agent in (two.here, two.there):
             agent.start_agent()
-    two.lab.wait(lambda: not two.says(two.blue, two.both.links[1].addresses[0].private), "refused again", 40)
+    two.lab.wait(lambda: not two.says(two.blue, two.both.links[1].addresses[0].private, timeout_s=1), "refused", 40)
 
 
 def test_an_interface_that_somebody_takes_away_is_made_again(two: Two) -> None:
@@ -194,3 +224,86 @@ def test_an_interface_that_somebody_takes_away_is_made_again(two: Two) -> None:
     assert two.says(two.both, inside(two.blue, "blue", 4))
     two.lab.wait(lambda: two.says(two.both, red), "eth1 is back", 90)
     assert container_pids(two.lab)[two.both.name] == pid
+
+
+def test_routes_lead_through_gateways_and_die_with_them(two: Two) -> None:
+    """From a network into the other one and back, in both families, by those who are in both: told to instances that
+    run, whose processes stay. Each of two gateways is a way; when one dies its way is gone, and when the last one has
+    gone nobody is reached, which who asks is told.
+    """
+    pids = container_pids(two.lab)
+    pairs = [
+        (asker, asked, inside(asked, network, v), str(inside(asker, other, v)))
+        for asker, asked, network, other in ((two.blue, two.red, "red", "blue"), (two.red, two.blue, "blue", "red"))
+        for v in (4, 6)
+    ]
+    assert [two.says(asker, address, timeout_s=0.5) for asker, _, address, _ in pairs] == [[]] * 4
+    two.here.give(*map(led, two.in_london))
+    for asker, asked, address, own in pairs:
+        two.lab.wait(lambda a=asker, t=address, s=[asked.name, own]: two.says(a, t) == s, f"{asked.name} is reached")  # type: ignore[misc]
+    assert container_pids(two.lab) == pids
+    gateways = [link_of(one.uid) for one in (two.both, two.spare)]
+    red4, red6 = map(str, RED)
+    two.lab.wait(lambda: sorted(two.ways("blue").get(red4, [])) == sorted(gateways), "both pass it on")
+    two.lab.wait(lambda: sorted(two.ways("blue").get(red6, [])) == sorted(gateways), "in both families")
+
+    # what is forged gets out of a gateway neither to its network, nor with a source that it passes on to anybody else
+    for source, target in (("203.0.113.9", inside(two.blue, "blue", 4)), (str(ELSEWHERE[9]), CLIENT4)):
+        before = dropped(two)
+        send(two, two.both, source, target)
+        two.lab.wait(lambda b=before: dropped(two) > b, f"a packet from {source} is refused")  # type: ignore[misc]
+
+    os.kill(pids[two.both.name], signal.SIGKILL)
+    two.lab.wait(lambda: two.ways("blue").get(red4) == [gateways[1]], "the way of the one that died is gone")
+    (_, _, address, _), *_ = pairs
+    two.lab.wait(lambda: two.says(two.blue, address)[:1] == [two.red.name], "the other one passes it on")
+    two.lab.wait(lambda: len(two.ways("blue").get(red4, [])) == 2, "and comes back with it", 40)
+
+    two.here.give(*(led(one) for one in (two.blue, two.red)), removed=tokens(two.both, two.spare), drain_s=0.0)
+    two.lab.wait(lambda: two.ways("blue").get(red4) == [], "nobody passes it on")
+    two.lab.wait(lambda: trouble(two, two.blue, inside(two.red, "red", 4)) in UNREACHABLE, "it is told so", 40)
+    two.here.give(two.blue, two.red)
+    two.lab.wait(lambda: not rules(two), "without routes there is nothing of them")
+
+
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
+
+
+def trouble(two: Two, asker: InstanceOrder, address: Address) -> int | None:
+    """What the kernel says to one in London who asks; None: it answers, or nobody says anything."""
+    try:
+        with netns.inside(namespace_of(two.here.prefix, asker.uid)):
+            socket.create_connection((str(address), 82), timeout=5).close()
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def rules(two: Two) -> list[str]:
+    """The host's own rules that lead to tables of gateways."""
+    tables = {str(GATEWAY_TABLES + slot) for slot in GATEWAY_SLOTS}
+    return [row["table"] for row in ip.query("rule", netns=two.here.router) if row.get("table") in tables]
+
+
+def dropped(two: Two) -> int:
+    """Packets that the rules about sources, and about what gateways may send, have dropped."""
+    rows = json.loads(
+        process.run(netns.command(two.here.router, "nft", "-j", "list", "table", *two.firewall(two.here)))
+    )
+    return sum(
+        part["counter"]["packets"]
+        for row in rows["nftables"]
+        if "rule" in row and (row["rule"]["chain"] == "own" or row["rule"]["chain"].startswith("kept_"))
+        for part in row["rule"]["expr"]
+        if "counter" in part
+    )
+
+
+def send(two: Two, sender: InstanceOrder, source: str, target: Address) -> None:
+    """A ping with a source that may be anybody's."""
+    with netns.inside(namespace_of(two.here.prefix, sender.uid)):
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    head = bytes.fromhex("4500001c00004000400100000000000000000000")[:12]
+    packet = head + IPv4Address(source).packed + target.packed + bytes.fromhex("0800f7ff00000000")
+    with raw:
+        raw.sendto(packet, (str(target), 0))

@@ -34,6 +34,7 @@ DROPPED = {
     "stackId",
     "networkId",
     "status",
+    "statuses",
 }
 
 Found = tuple[str, str, dict[str, Any]]

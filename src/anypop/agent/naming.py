@@ -9,6 +9,8 @@ import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
+from anypop.model.gateway_route import MOST_LED
+
 ROUTE_PROTOCOL = 158
 """The routing-protocol number on all our kernel routes and next hops. Free in /etc/iproute2/rt_protos (BIRD has 12,
 BGP 186).
@@ -90,6 +92,19 @@ NEWCOMER_SLOTS = range(0xC0, 0xF0)
 """The bytes of those marks, under the mask of the drains' marks; no drain gets one of them. An address has as many
 newcomers at once as there are of these.
 """
+
+GATEWAY_SLOTS = range(0xFE - MOST_LED, 0xFE)
+"""The bytes of the marks of networks whose routes lead through gateways, under the mask of the drains' marks; no drain
+gets one of them. So many such networks a host can have.
+"""
+
+GATEWAY_TABLES, GATEWAY_PREFERENCE = 159_000, 55
+"""The routing tables of these networks: this number plus the mark's byte, and the preference of the rules that lead
+there: not one between those of the tunnels, which are made anew as a whole.
+"""
+
+WAYS_PROTOCOL = 161
+"""The routing-protocol number, in instances' own namespaces, of routes to where gateways lead."""
 
 TUNNEL_PREFERENCE = 60
 """Preference of the first of the rules that lead there, just behind those of drains: a flow that is pinned stays so."""

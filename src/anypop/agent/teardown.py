@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from anypop.agent.act.network import (
+    gateway_ways,
     learnt,
     loopback,
     namespaces,
@@ -74,6 +75,7 @@ def take_down(*, prefix: str, pop: str | None, state: Path, podman: Path) -> lis
         with _tell(troubles):
             tunnel.remove(net)
             vpc_ways.remove(net)
+            gateway_ways.remove(net)
         with _tell(troubles):
             nftables.delete_tunnels_tables(prefix)
         with _tell(troubles):

@@ -26,6 +26,7 @@ from anypop.api import (
     entitlements,
     errors,
     events,
+    gateway_routes,
     healthz,
     hosts,
     identity,
@@ -69,9 +70,9 @@ ROUTERS = tuple(
     part.router
     for part in (
         identity, signing_in, links, oidc, accounts, users, invitations,
-        stacks, workloads, logs, metrics, images, network_policies, networks, subnets, allocations, addresses,
-        prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, timelines, announcements, communities,
-        probes, predictions,
+        stacks, workloads, logs, metrics, images, network_policies, networks, subnets, gateway_routes, allocations,
+        addresses, prices, usage, plans, sets, changes, rollouts, scaling, volumes, watch, timelines, announcements,
+        communities, probes, predictions,
         healthz, pops, hosts, backbone, drains, dials, events, audit, quotas, network, agents,
     )
 )  # fmt: skip

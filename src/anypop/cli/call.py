@@ -84,9 +84,9 @@ class Call:
         """The state folder meant, for the commands that work on it directly."""
         return where.state_dir(self.state, os.environ).absolute()
 
-    def stack_path(self, service: str) -> str:
+    def stack_path(self, service: str, *, version: str = "v1") -> str:
         """`/workload/v1/stacks/<stack>` of a service such as `workload`; `anypop` is our own."""
-        return f"/{service}/v1/stacks/{quote(self.client.settings.stack, safe='')}"
+        return f"/{service}/{version}/stacks/{quote(self.client.settings.stack, safe='')}"
 
     def workload_path(self, workload: str, service: str = "workload") -> str:
         return f"{self.stack_path(service)}/workloads/{quote(workload, safe='')}"

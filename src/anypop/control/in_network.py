@@ -11,6 +11,7 @@ from anypop.control.refusals import Precondition
 from anypop.control.state import Declaration, State
 from anypop.model.announce import Prefix
 from anypop.model.errors import Invalid, Problem
+from anypop.model.gateway_route import Way, in_turn
 from anypop.model.network import Network
 from anypop.model.stack_network import StackNetwork
 from anypop.model.subnets import Vpc, overlaps, problems
@@ -79,23 +80,58 @@ def check_platform(state: State, wanted: Network) -> None:
 
 
 def with_network(state: State, network: StackNetwork) -> State:
-    """With a network as it is now; its instances are told where others of it may be."""
+    """With a network as it is now; its instances are told where others of it may be, and those of networks whose routes
+    lead to it.
+    """
     state = replace(state, networks=with_entries(state.networks, {network.id: network}))
-    declared, revisions = {}, {}
+    for other in state.networks_of(network.stack_id).values():
+        if other.id == network.id or any(network.slug in route.networks for route in other.routes):
+            state = _told(state, other)
+    return state
+
+
+def _told(state: State, network: StackNetwork) -> State:
+    declared, revisions, ways = {}, {}, ways_of(state, network)
     for one in _declared_in(state, network):
         for key, revision in state.revisions_of(one.id).items():
-            if (told := _reaching(revision.workload, network)) != revision.workload:
+            if (told := _reaching(revision.workload, network, ways)) != revision.workload:
                 revisions[key] = replace(revision, workload=told)
-        if (told := _reaching(one.workload, network)) != one.workload:
+        if (told := _reaching(one.workload, network, ways)) != one.workload:
             declared[one.id] = replace(one, newest=replace(one.newest, workload=told))
     if revisions:
         state = replace(state, revisions=with_entries(state.revisions, revisions))
     return replace(state, workloads=with_entries(state.workloads, declared)) if declared else state
 
 
-def _reaching(workload: Workload, network: StackNetwork) -> Workload:
+def ways_of(state: State, network: StackNetwork) -> tuple[Way, ...]:
+    """Its routes as they are carried out: with the subnets of the networks that they lead to, as these are now; in the
+    families in which it has subnets itself, since an answer finds its way back by an address in one.
+    """
+    there = {one.slug: one for one in state.networks_of(network.stack_id).values()}
+    versions = {subnet.version for subnet in network.reach}
+    return tuple(
+        Way(
+            prefixes=in_turn(
+                (
+                    *(p for p in route.prefixes if p.version in versions),
+                    *(
+                        p
+                        for slug in route.networks
+                        if slug in there
+                        for p in there[slug].reach
+                        if p.version in versions
+                    ),
+                )
+            ),
+            gateways=route.gateways,
+        )
+        for route in network.routes
+    )
+
+
+def _reaching(workload: Workload, network: StackNetwork, ways: tuple[Way, ...]) -> Workload:
     def told(vpc: Vpc, of: str) -> Vpc:
-        return replace(vpc, reach=network.reach) if of == network.slug else vpc
+        return replace(vpc, reach=network.reach, ways=ways) if of == network.slug else vpc
 
     further = tuple(replace(one, vpc=told(one.vpc, one.network)) for one in workload.further)
     return replace(workload, vpc=told(workload.vpc, workload.network), further=further)

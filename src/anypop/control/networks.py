@@ -109,6 +109,9 @@ def delete(stack_id: StackId, ref: str) -> Alter:
             raise Precondition("every stack has the network default: it cannot be deleted")
         if held := users(state, there):
             raise Precondition(f"network {there.slug} is in use by {', '.join(held)}")
+        led = [n.slug for n in in_stack(state, stack_id) if any(there.slug in r.networks for r in n.routes)]
+        if led:
+            raise Precondition(f"routes of network {', '.join(led)} lead to network {there.slug}; delete them first")
         return replace(state, networks=without_keys(state.networks, [there.id]))
 
     return alter

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from anypop.control import networks
-from anypop.control.in_network import check, overlap, refuse_in_use, refuse_overlaps, with_network
+from anypop.control.in_network import check, overlap, refuse_in_use, refuse_overlaps, ways_of, with_network
 from anypop.control.refusals import Exists, NotFound, Precondition
 from anypop.control.state import State
 from anypop.model.announce import Prefix
@@ -140,7 +140,7 @@ def _in_network(state: State, network: StackNetwork, asked: Vpc, families: tuple
             by_version[version] = _named(network, slug, version, paths[version])
     check(state.network, {paths[version]: prefix for version, prefix in by_version.items()})
     subnets = tuple(by_version[version] for version in sorted(by_version))
-    return Vpc(subnets=subnets, reach=network.reach, named=asked.named)
+    return Vpc(subnets=subnets, reach=network.reach, named=asked.named, ways=ways_of(state, network))
 
 
 def _further(state: State, network: StackNetwork, asked: Interface, n: int) -> Interface:

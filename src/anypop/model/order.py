@@ -47,12 +47,15 @@ class LinkAddress:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceLink:
     """One interface of an instance. `addresses`: one for each family, IPv4 first, those of the first interface alone
-    with an external one. `reach`: all subnets of its network, in which instances elsewhere may be.
+    with an external one. `reach`: all subnets of its network, in which instances elsewhere may be. `ways`: where the
+    network's gateways lead; `passes`: where this interface leads, as one of them.
     """
 
     network: str = DEFAULT_NETWORK
     addresses: tuple[LinkAddress, ...]
     reach: tuple[Prefix, ...] = ()
+    ways: tuple[Prefix, ...] = ()
+    passes: tuple[Prefix, ...] = ()
 
     def of(self, version: int) -> LinkAddress | None:
         return next((a for a in self.addresses if a.private.version == version), None)

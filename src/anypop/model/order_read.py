@@ -100,6 +100,8 @@ class OrderReader:
                             ]
                         ),
                         reach=tuple(map(ip_network, link["reach"])),
+                        ways=tuple(map(ip_network, link["ways"])),
+                        passes=tuple(map(ip_network, link["passes"])),
                     )
                     for link in links
                 ]

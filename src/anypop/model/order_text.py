@@ -14,7 +14,7 @@ from json.encoder import encode_basestring as text_of
 from socket import AF_INET6, inet_ntoa, inet_ntop
 
 from anypop.model import codec
-from anypop.model.announce import Address, Announcement
+from anypop.model.announce import Address, Announcement, Prefix
 from anypop.model.backbone import Backbone
 from anypop.model.order import InstanceLink, InstanceOrder, LinkAddress, Order, Payload
 from anypop.model.sealing import Conceal, with_secrets
@@ -131,9 +131,16 @@ def named_text(one: NamedWorkload) -> str:
 
 
 def _link(link: InstanceLink) -> str:
-    reach = ",".join([f'"{prefix}"' for prefix in link.reach])
+    reach, ways, passes = map(_prefixes, (link.reach, link.ways, link.passes))
     addresses = ",".join([_link_address(one) for one in link.addresses])
-    return f'{{"network":{text_of(link.network)},"addresses":[{addresses}],"reach":[{reach}]}}'
+    return (
+        f'{{"network":{text_of(link.network)},"addresses":[{addresses}],'
+        f'"reach":[{reach}],"ways":[{ways}],"passes":[{passes}]}}'
+    )
+
+
+def _prefixes(those: Iterable[Prefix]) -> str:
+    return ",".join([f'"{prefix}"' for prefix in those]) if those else ""
 
 
 def _link_address(one: LinkAddress) -> str:

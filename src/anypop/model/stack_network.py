@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from anypop.model.announce import Prefix
+from anypop.model.gateway_route import GatewayRoute
 from anypop.model.names import StackId
 
 DEFAULT_NETWORK = "default"
@@ -35,7 +36,8 @@ class Subnet:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackNetwork:
     """A declared network. `root4`, `root6`: where instances have their addresses whose interface names no subnet; None:
-    they have none but those of their links. `families`: of the addresses of its instances. Times: epoch seconds.
+    they have none but those of their links. `families`: of the addresses of its instances. `routes`: through gateways.
+    Times: epoch seconds.
     """
 
     id: str
@@ -51,6 +53,7 @@ class StackNetwork:
     root6: IPv6Network | None = None
     subnets: tuple[Subnet, ...] = ()
     families: tuple[int, ...] = (4, 6)
+    routes: tuple[GatewayRoute, ...] = ()
 
     @property
     def roots(self) -> tuple[Prefix, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from anypop.model.announce import Address, Prefix
+from anypop.model.gateway_route import Way
 
 PART_BITS = 8
 LINKS = (1 << (PART_BITS - 1)) - 1
@@ -26,12 +27,13 @@ MOST_INTERFACES = 4  # of an instance
 class Vpc:
     """The subnets of one interface. `subnets`: those that its addresses are in, one for each family at most; `reach`:
     all of its network, in which others of the network may be. `named`: what was declared, by slug ("": the network's
-    own), of IPv4 and of IPv6.
+    own), of IPv4 and of IPv6. `ways`: the network's routes through gateways.
     """
 
     subnets: tuple[Prefix, ...] = ()
     reach: tuple[Prefix, ...] = ()
     named: tuple[str, str] = ("", "")
+    ways: tuple[Way, ...] = ()
 
 
 NO_VPC = Vpc()

@@ -17,7 +17,7 @@ from anypop.model.plan import AnycastAddress, HostPlan, Incarnation, Plan, World
 from anypop.model.reasons import Reason
 from anypop.model.stack_names import DOMAIN
 from anypop.model.workload import Workload
-from anypop.plan import following
+from anypop.plan import following, gateways
 from anypop.plan.addresses import Numbering
 from anypop.plan.announcements import Outside, order_of, own, told_of
 from anypop.plan.anycast import allocate
@@ -231,7 +231,12 @@ def links_of(
     )
     if pin is not None and workload.external:
         addresses = following.as_claimed(addresses, pin, incarnation.host, incarnation.index)
-    first = InstanceLink(network=workload.network, addresses=addresses, reach=workload.vpc.reach)
+    first = InstanceLink(
+        network=workload.network,
+        addresses=addresses,
+        reach=workload.vpc.reach,
+        **gateways.led(workload, incarnation.target, workload.network, workload.vpc),
+    )
     if not workload.further:
         return (first,)
     # where its revision is forgotten, an incarnation may have fewer than the newest one says
@@ -242,6 +247,7 @@ def links_of(
                 network=interface.network,
                 addresses=numbers.on_link(None, link, interface.families, interface.vpc),
                 reach=interface.vpc.reach,
+                **gateways.led(workload, incarnation.target, interface.network, interface.vpc),
             )
             for interface, link in zip(workload.further, incarnation.further, strict=False)
         ),

@@ -13,6 +13,7 @@ from anypop.agent.act.instances.hooks import Ask, Hooks
 from anypop.agent.act.instances.runtime import InstanceRuntime
 from anypop.agent.act.network import (
     firewall,
+    gateway_ways,
     guard,
     inside,
     learnt,
@@ -60,6 +61,7 @@ from anypop.agent.decide.steps import (
     SetErrorWays,
     SetExternal,
     SetFirewall,
+    SetGateways,
     SetGuard,
     SetInside,
     SetJoinings,
@@ -177,7 +179,7 @@ class Executor:
                 await inside.set_inside(self._prefix, step.uid, step.inside)
             case FitLink():
                 links.fit(self._net, self._prefix, step.instance)
-            case SetExternal() | SetVpc():
+            case SetExternal() | SetVpc() | SetGateways():
                 self._lead(step)
             case RemoveExternal():
                 self._router.remove_external(step.prefix)
@@ -205,13 +207,15 @@ class Executor:
             case SetJoinings():
                 await newcomers.load(self._net, step.joinings, self._prefix)
 
-    def _lead(self, step: SetExternal | SetVpc) -> None:
-        """Routes to an instance's addresses that are behind its link."""
-        index = self._index(step.instance)
-        if isinstance(step, SetVpc):
-            vpc_ways.lead(self._net, step.instance)
-        else:
-            namespaces.set_external_routes(self._net, index, step.instance)
+    def _lead(self, step: SetExternal | SetVpc | SetGateways) -> None:
+        """Routes over instances' links: to an instance's addresses that are behind it, and to where it leads."""
+        match step:
+            case SetGateways():
+                gateway_ways.have(self._net, step.ways)
+            case SetVpc():
+                vpc_ways.lead(self._net, step.instance)
+            case SetExternal():
+                namespaces.set_external_routes(self._net, self._index(step.instance), step.instance)
 
     def told(self) -> tuple[str, ...]:
         """What its operator should know of what was done of late."""

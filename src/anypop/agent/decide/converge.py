@@ -10,7 +10,7 @@ withdraw, drain, route away, stop and remove, unbind. Only an incarnation that s
 down.
 """
 
-from anypop.agent.decide import dials, lives, newcomers, restarts, returning, volumes
+from anypop.agent.decide import dials, gateways, lives, newcomers, restarts, returning, volumes
 from anypop.agent.decide.announcements import speaker_for
 from anypop.agent.decide.backbone import LINGER_LOOKS_S
 from anypop.agent.decide.covers import covers_for
@@ -41,6 +41,7 @@ from anypop.agent.decide.steps import (
     SetErrorWays,
     SetExternal,
     SetFirewall,
+    SetGateways,
     SetGuard,
     SetInside,
     SetJoinings,
@@ -103,6 +104,9 @@ def converge(facts: Facts, now: float) -> list[Step]:
     joinings = newcomers.joinings_for(facts, now, steps)
     if memory.joinings != joinings:
         steps.append(SetJoinings(joinings=joinings))
+    ways = gateways.ways(facts.known.values(), facts.serves) if facts.firewall.routed else frozenset()
+    if ways != facts.observed.gateways:
+        steps.append(SetGateways(ways=ways))
     if not facts.leads_errors:
         steps.append(SetErrorWays(ways=facts.error_ways))
     steps += _images(facts, now)

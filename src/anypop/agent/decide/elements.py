@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
+from anypop.agent.decide.gateways import Passing, Routed
 from anypop.model.announce import Address, Community, LargeCommunity, Prefix
 from anypop.model.backbone import Backbone
 from anypop.model.confinement import Confinement
@@ -226,7 +227,8 @@ class Firewall:
     ask of the host itself. `carries`: other hosts carry traffic for this one, so some answers belong to flows of which
     this host has seen nothing. `policies`, `groups`, `rulings`: network policies, and who is under which; `inner`:
     prefixes that nobody outside has, where there are any. `parts`: this host's of the subnets of stacks' networks; from
-    there one goes to others of the network alone, who are in `vpc`, by the device group of its links.
+    there one goes to others of the network alone, who are in `vpc`, by the device group of its links. `routed`,
+    `passing`: of networks with routes through gateways, see `decide.gateways`.
     """
 
     links: tuple[GuardedLink, ...] = ()
@@ -246,6 +248,8 @@ class Firewall:
     inner: tuple[Prefix, ...] = ()
     parts: tuple[Prefix, ...] = ()
     vpc: tuple[tuple[int, Address], ...] = ()
+    routed: tuple[Routed, ...] = ()
+    passing: tuple[Passing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

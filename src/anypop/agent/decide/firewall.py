@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses
 
-from anypop.agent.decide import vpc
+from anypop.agent.decide import gateways, vpc
 from anypop.agent.decide.elements import Firewall, GuardedLink, Opening, RuledLinks
 from anypop.agent.naming import RESOLVER4, RESOLVER6, TUNNEL, device_group_of, inside_mac, link_of, tunnel_end
 from anypop.model.announce import Address, Prefix
@@ -58,6 +58,8 @@ def firewall_for(order: Order, instances: Iterable[InstanceOrder]) -> Firewall:
         inner=_inner(order, parts) if rulings else (),
         parts=parts,
         vpc=vpc.among(all_),
+        routed=gateways.routed(all_),
+        passing=gateways.passing(all_),
     )
 
 

@@ -5,9 +5,10 @@ In: an instance. Out: `Inside`: the addresses for which answers by UDP are kept 
 may change under a process that runs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from anypop.model.announce import Address
+from anypop.model.announce import Address, Prefix
 from anypop.model.order import InstanceOrder
 from anypop.model.workload import Protocol
 
@@ -25,10 +26,24 @@ class UdpFamily:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InsideWay:
+    """A route to where its network's gateways lead, by one of its interfaces."""
+
+    interface: int
+    prefix: Prefix
+    gateway: Address
+    source: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """`udp`: the families in which answers are kept; none: nobody asks it by UDP."""
+    """`udp`: the families in which answers are kept; none: nobody asks it by UDP. `ways`: to gateways; `passes`: it is
+    one, and passes on what is not its own; None: nobody asks, since it has one interface.
+    """
 
     udp: tuple[UdpFamily, ...] = ()
+    ways: tuple[InsideWay, ...] = ()
+    passes: bool | None = None
 
 
 _NOTHING = Inside()
@@ -44,9 +59,16 @@ def takes_udp(instance: InstanceOrder) -> bool:
 
 def inside_for(instance: InstanceOrder) -> Inside:
     """Only who declares a port of UDP is reached by UDP, so nobody else pays for it."""
-    if not takes_udp(instance):
+    udp, first = takes_udp(instance), instance.links[0]
+    if not udp and len(instance.links) == 1 and not first.ways and not first.passes:
         return _NOTHING
+    passes = True if any(link.passes for link in instance.links) else (False if len(instance.links) > 1 else None)
+    ways = tuple(_ways(instance))
+    if not udp:
+        return Inside(ways=ways, passes=passes)
     return Inside(
+        ways=ways,
+        passes=passes,
         udp=tuple(
             UdpFamily(
                 anycast=(
@@ -58,5 +80,15 @@ def inside_for(instance: InstanceOrder) -> Inside:
                 gateway=address.gateway,
             )
             for address in instance.links[0].addresses
-        )
+        ),
     )
+
+
+def _ways(instance: InstanceOrder) -> Iterator[InsideWay]:
+    """Where gateways of its networks lead, but for where it leads itself, or is itself by another interface."""
+    direct = {prefix for link in instance.links for prefix in (*link.reach, *link.passes)}
+    for n, link in enumerate(instance.links):
+        for prefix in link.ways:
+            here = link.of(prefix.version)
+            if here is not None and prefix not in direct:
+                yield InsideWay(interface=n, prefix=prefix, gateway=here.gateway, source=here.known)

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from anypop.agent.decide.backbone import Offers
 from anypop.agent.decide.elements import ContainerSeen, Entry, Key, Leaving, Member, ProbeVerdict, SpeakerConfig, Who
 from anypop.agent.decide.error_ways import ErrorTable
+from anypop.agent.decide.gateways import GatewayWay
 from anypop.agent.decide.memory import NOTHING, Memory
 from anypop.agent.decide.volumes_seen import NO_VOLUMES, VolumesSeen
 from anypop.model.announce import Address, Prefix
@@ -80,6 +81,7 @@ class Observed:
     offers: Offers = field(default_factory=dict)
     siblings: Mapping[Address, IPv4Address] = field(default_factory=dict)
     vpc: Mapping[Prefix, str] = field(default_factory=dict)
+    gateways: frozenset[GatewayWay] = frozenset()
     tunnels: tuple[TunnelReport, ...] = ()
     volumes: VolumesSeen = NO_VOLUMES
     newcomers: Mapping[Address, Mapping[int, Member]] = field(default_factory=dict)

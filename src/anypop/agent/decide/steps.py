@@ -20,6 +20,7 @@ from anypop.agent.decide.elements import (
     TunnelGuard,
 )
 from anypop.agent.decide.error_ways import ErrorWay
+from anypop.agent.decide.gateways import GatewayWay
 from anypop.agent.decide.inside import Inside
 from anypop.agent.naming import short
 from anypop.model.announce import Address, Prefix
@@ -35,6 +36,7 @@ SPEAKER = "speaker"
 FIREWALL = "firewall"
 ERRORS = "ICMP errors"
 TUNNELS, GUARD, DIALS, NEWCOMERS = "tunnels", "guard of the tunnels", "dials", "newcomers"
+GATEWAYS = "gateways"
 
 
 def image_lane(image: str, whose: str = "") -> str:
@@ -207,6 +209,14 @@ class Tell:
     address: Address
     count: int | None
     lane: str = ROUTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetGateways:
+    """The ways of networks whose routes lead through gateways: all of them."""
+
+    ways: frozenset[GatewayWay]
+    lane: str = GATEWAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -489,8 +499,8 @@ Step = (
     PrepareRouter | SetCover | RemoveCover | SetNextHops | SetRoute | RemoveRoute | SetFirewall | SetErrorWays
     | SetTunnel | SetGuard | SetSteering | LeadNewcomer | DropNewcomer | SetJoinings | Tell | SetSibling
     | SetSpeaker | MakeNamespace | NameNamespace | AddLink | SetInside | GroupLink | FitLink
-    | SetExternal | SetVpc | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | RunHook | StopContainers
-    | PayloadStep | VolumeStep
+    | SetExternal | SetVpc | SetGateways | RemoveExternal | BeginDrain | EndDrain | DeleteNamespace | RunHook
+    | StopContainers | PayloadStep | VolumeStep
 )  # fmt: skip
 
 
@@ -501,7 +511,7 @@ def lanes_changed(before: Order | None, after: Order) -> frozenset[str]:
     known = {i.uid: i for i in before.instances} if before else {}
     leaving = {r.uid for r in before.removed} if before else set()
     changed = [i for i in after.instances if known.get(i.uid) != i]
-    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS, TUNNELS, GUARD, DIALS, NEWCOMERS}
+    lanes = {ROUTER, SPEAKER, FIREWALL, ERRORS, TUNNELS, GUARD, DIALS, NEWCOMERS, GATEWAYS}
     lanes |= {instance_lane(i.name, i.uid) for i in changed}
     lanes |= {inside_lane(i.name, i.uid) for i in changed}
     lanes |= {instance_lane(r.name, r.uid) for r in after.removed if r.uid not in leaving}

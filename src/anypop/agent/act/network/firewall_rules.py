@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses, ip_address, ip_network
 
-from anypop.agent.act.network import policy_rules, sets, vpc_rules
+from anypop.agent.act.network import gateway_rules, policy_rules, sets, vpc_rules
 from anypop.agent.act.network.sets import ARP, INET, Place
 from anypop.agent.decide.elements import Firewall, Opening
 from anypop.agent.naming import (
@@ -83,6 +83,7 @@ def render(rules: Firewall, prefix: str, networks: Iterable[Prefix] = ()) -> str
             *_chains(rules),
             *policy_rules.lines(rules),
             *vpc_rules.lines(rules),
+            *gateway_rules.lines(rules),
             "}",
             "",
         ]
@@ -103,6 +104,7 @@ def digest(rules: Firewall, networks: Iterable[Prefix] = ()) -> str:
         *((True,) if rules.carries else ()),
         *policy_rules.fixed(rules),
         *vpc_rules.fixed(rules),
+        *gateway_rules.fixed(rules),
         *((INWARD,) if _has_inward(rules) else ()),
     )
     return hashlib.sha256(repr(fixed).encode()).hexdigest()[:16]
@@ -201,6 +203,7 @@ def _chains(rules: Firewall) -> Iterator[str]:
         "own",
         "iifname . ip saddr @own4 accept",
         "iifname . ip6 saddr @own6 accept",
+        *gateway_rules.own(rules),
         "iifname . ip6 saddr @near6 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
         "ip6 saddr :: icmpv6 type nd-neighbor-solicit accept",
         # what every kernel says when a link comes up, and nobody here listens to
@@ -246,6 +249,7 @@ def _chains(rules: Firewall) -> Iterator[str]:
     )
     yield from _chain(
         "leaving",
+        *gateway_rules.leaving(rules),
         *vpc_rules.leaving(rules),
         f"{_group('oifgroup')} return",
         "ct direction reply ct state established,related accept",  # an answer goes wherever it was asked from
@@ -276,6 +280,7 @@ def _chains(rules: Firewall) -> Iterator[str]:
             if rules.carries
             else []
         ),
+        *gateway_rules.arriving(rules),
         "ip daddr @hidden4 counter drop",
         "ip6 daddr @hidden6 counter drop",
         "meta l4proto { icmp, ipv6-icmp } accept",

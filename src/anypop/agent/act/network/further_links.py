@@ -2,7 +2,8 @@
 
 In: the instance's order. Out: eth1 and so on inside, with its addresses in the network, a route to each subnet of the
 network, and for what is answered from one of its addresses a way back by the same interface. Nothing else ever leads
-there: the default route is the first interface's. An instance with several of them passes nothing on between them.
+there: the default route is the first interface's. An instance with several of them passes nothing on between them,
+unless it is a gateway.
 """
 
 import contextlib
@@ -47,10 +48,11 @@ def have(net: Netlink, prefix: str, order: InstanceOrder) -> None:
         return
     there = {link.name: link for link in rtnl.links(net)}
     known = rtnl.permanent_neighbors(net)
-    with netns.inside(namespace_of(prefix, order.uid)):
-        for path, value in _KEPT_APART.items():
-            with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
-                Path("/proc/sys/net", path).write_text(value)
+    if not any(link.passes for link in order.links):
+        with netns.inside(namespace_of(prefix, order.uid)):
+            for path, value in _KEPT_APART.items():
+                with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+                    Path("/proc/sys/net", path).write_text(value)
     for n in range(1, len(order.links)):
         if not _is_there(order, n, there, known):
             _make(net, prefix, order, n)

@@ -9,7 +9,7 @@ connection tracking turns the answer back. TCP and sockets bound to an address a
 import hashlib
 from pathlib import Path
 
-from anypop.agent.act.network import nftables
+from anypop.agent.act.network import inside_ways, nftables
 from anypop.agent.act.network.netlink import NETFILTER, Netlink
 from anypop.agent.act.network.nft import nft
 from anypop.agent.act.network.nftables import Kind
@@ -61,6 +61,8 @@ def is_right(prefix: str, uid: str, wanted: Inside) -> bool:
             if any((_NET / path).read_text().strip() != value for path, value in settings.items()):
                 return False
             there = set(nftables.names(net, INSIDE_TABLE, Kind.CHAIN))
+            if not inside_ways.are_right(wanted):
+                return False
     except (WorldError, OSError):
         return False
     return there == ({*_CHAINS, _mark(wanted)} if wanted.udp else set())
@@ -74,6 +76,7 @@ async def set_inside(prefix: str, uid: str, wanted: Inside) -> None:
     with netns.inside(name), Netlink(NETFILTER) as net:
         for path, value in _PROBING.items():
             (_NET / path).write_text(value)
+        inside_ways.have(wanted)
         if not wanted.udp:
             nftables.delete_table(net, INSIDE_TABLE)
             return

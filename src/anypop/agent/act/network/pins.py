@@ -22,6 +22,7 @@ from anypop.agent.naming import (
     DRAIN_PREFERENCE,
     DRAIN_SLOTS,
     DRAIN_TABLES,
+    GATEWAY_SLOTS,
     NEWCOMER_PREFERENCE,
     NEWCOMER_SLOTS,
     ROUTE_PROTOCOL,
@@ -34,7 +35,7 @@ from anypop.model.announce import Address
 from anypop.model.errors import WorldError
 
 # of dials, of siblings elsewhere, and of newcomers
-_OTHERS = {*(mark >> DRAIN_MARK_SHIFT for mark in (AWAY_MARK, SIBLING_MARK)), *NEWCOMER_SLOTS}
+_OTHERS = {*(mark >> DRAIN_MARK_SHIFT for mark in (AWAY_MARK, SIBLING_MARK)), *NEWCOMER_SLOTS, *GATEWAY_SLOTS}
 _NAME = re.compile(r"talking_([0-9]{1,3})_([0-9a-f]{10})")  # each pin has one such set
 
 

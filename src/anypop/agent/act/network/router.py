@@ -7,15 +7,16 @@ gone with it); a group is found by the route that uses it. Synchronous: each cal
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_network
 
-from anypop.agent.act.network import netlink, newcomer_ways, rtnl, tunnel_hops, vpc_ways
+from anypop.agent.act.network import gateway_ways, netlink, newcomer_ways, rtnl, tunnel_hops, vpc_ways
 from anypop.agent.act.network.netlink import Netlink
 from anypop.agent.act.network.rtnl import MAIN_TABLE
 from anypop.agent.decide.backbone import LINGER, ordered
 from anypop.agent.decide.elements import Entry, Member, Who
+from anypop.agent.decide.gateways import GatewayWay
 from anypop.agent.naming import (
     AWAY_TABLE,
     COVER_METRIC,
@@ -25,7 +26,6 @@ from anypop.agent.naming import (
     SIBLINGS_TABLE,
     TUNNEL,
     TUNNEL_TABLE,
-    short_of_further,
     short_of_link,
 )
 from anypop.model.announce import Address, Prefix
@@ -75,6 +75,7 @@ class RouterSeen:
     served: dict[Address, int] = field(default_factory=dict)
     siblings: dict[Address, IPv4Address] = field(default_factory=dict)
     vpc: dict[Prefix, str] = field(default_factory=dict)
+    gateways: frozenset[GatewayWay] = frozenset()
     tunnel: bool | None = None
     tunnel_number: int = 0
     idle: frozenset[tuple[Address, IPv4Address]] = frozenset()
@@ -161,7 +162,8 @@ class Router:
             away={address: members for address, (_, members) in away.items()},
             served=self._served() if tunnel is not None else {},
             siblings=dict(self._siblings(hops)) if tunnel is not None else {},
-            vpc=dict(vpc_ways.look(self._net, names | _further(every))),
+            vpc=dict(vpc_ways.look(self._net, every)),
+            gateways=gateway_ways.look(self._net, {link.index: link.name for link in every}),
             tunnel=tunnel,
             tunnel_number=next((link.index for link in every if link.name == TUNNEL), 0),
             idle=frozenset(idle),
@@ -438,11 +440,6 @@ def _weight(member: Member, hops: int, wide: bool) -> int:
     if wide:
         return 1 if member.weight == LINGER else member.weight * _WIDE // hops
     return member.weight * _NARROW // hops
-
-
-def _further(links: Iterable[rtnl.Link]) -> dict[int, str]:
-    """Whose further interfaces these are."""
-    return {link.index: key for link in links if (key := short_of_further(link.name)) is not None}
 
 
 def _lingering(members: tuple[Member, ...]) -> list[IPv4Address]:

@@ -6,7 +6,7 @@ comes by the tunnel, which its guard looks at. So a range that a tenant has chos
 own included.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
 from anypop.agent.act.network import rtnl
@@ -20,6 +20,8 @@ from anypop.agent.naming import (
     VPC_PREFERENCE,
     VPC_TABLE,
     link_of,
+    short_of_further,
+    short_of_link,
 )
 from anypop.model.announce import Prefix
 from anypop.model.errors import WorldError
@@ -56,8 +58,9 @@ def lead(net: Netlink, order: InstanceOrder) -> None:
                 )  # fmt: skip
 
 
-def look(net: Netlink, links: Mapping[int, str]) -> Iterator[tuple[Prefix, str]]:
-    """Each way that is there, and whose link it goes over. `links`: names by index. None counts without the rules."""
+def look(net: Netlink, every: Iterable[rtnl.Link]) -> Iterator[tuple[Prefix, str]]:
+    """Each way that is there, and whose link it goes over. `every`: all links. None counts without the rules."""
+    links = {one.index: key for one in every if (key := short_of_link(one.name) or short_of_further(one.name))}
     routes = [route for route in rtnl.routes(net, ROUTE_PROTOCOL, VPC_TABLE) if route.interface in links]
     if routes and _has_rules(net):
         yield from ((route.prefix, links[route.interface]) for route in routes)
