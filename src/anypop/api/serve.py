@@ -34,7 +34,7 @@ from anypop.api.graphs import Graphs
 from anypop.api.landings import keep_looking
 from anypop.api.server import Server
 from anypop.api.tls import Contexts
-from anypop.control import acts, ca, collector, oidc_settings
+from anypop.control import acts, ca, collector, first_start, oidc_settings
 from anypop.control.accounts import Accounts
 from anypop.control.acts import Act
 from anypop.control.authority import shared_authority
@@ -112,6 +112,7 @@ def serve(settings: Settings) -> None:
         ]
         if public.challenges is not None:
             public.challenges.open(open_sockets)
+        first_start.make_apart(settings.state)
         store = open_store(settings.state, answers_at=settings.answers_at or _address(settings, sockets))
         try:
             deposed = asyncio.run(_run(settings, store, sockets, public, provider, clock=clock))
