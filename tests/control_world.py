@@ -152,6 +152,14 @@ def _quick_store(folder: Path) -> Store:
     if databases.ON_POSTGRESQL:
         store = open_store(folder, databases.address_of(folder))
         databases.share_statements(store)
+
+        def is_active() -> bool:
+            if store.lease is not None and not store.lease.epoch:
+                store.prepare(folder)
+            return store.lease is None or store.lease.epoch > 0
+
+        # the server notices a moment later that whoever held the lease has ended
+        wait_until(is_active, timeout_s=20, reason="the lease of the control before is free")
         return store
     if not (folder / "anypop.db").exists():
         (folder / "anypop.db").write_bytes(_migrated())
