@@ -274,7 +274,11 @@ def test_a_dead_control_stops_nothing_and_comes_back_with_everything(
             place.topology, state=place.state, prefix=place.prefix, api_port=0, registry_port=0, progress=lambda _: None
         )
     shell.until_lands(VANTAGES)
-    assert {i["phase"] for i in shell.json("instances", WORKLOAD)} == {"RUNNING"}
+    wait_until(
+        lambda: {i["phase"] for i in shell.json("instances", WORKLOAD)} == {"RUNNING"},
+        timeout_s=20,
+        reason="the hosts have told the new control how their instances are",
+    )
 
 
 def sessions(shell: Shell) -> dict[tuple[str, str, int], tuple[str, float]]:

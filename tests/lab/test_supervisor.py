@@ -61,12 +61,12 @@ def test_whoever_dies_nothing_is_started_twice_and_nothing_is_left(short_folder:
             _killed(UP, str(topology), str(state), prefix, f"{program}.pid")
         place = platform.find(state)
         assert place is not None
-        wait_until(lambda: not place.dead(), timeout_s=15, reason="the supervisor has started what was missing")
-        assert doubles(place) == []
+        wait_until(lambda: not place.dead(), timeout_s=30, reason="the supervisor has started what was missing")
+        wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
         assert not platform._has_image(place), "that is for an `up` to make"
         _up(topology, state, prefix)
         assert platform._has_image(place)
-        assert doubles(place) == []
+        wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
         _comes_back(place)
         _is_adopted(place)
         _killed(DOWN, str(state), "internet")
@@ -80,7 +80,7 @@ def test_whoever_dies_nothing_is_started_twice_and_nothing_is_left(short_folder:
 def _comes_back(place: platform.Platform) -> None:
     """Everything that the supervisor looks after, at once."""
     host, shell = place.hosts[0].lower(), Shell(place=place)
-    wait_until(lambda: _agent_age(shell) is not None, timeout_s=15, reason="the agent has reported")
+    wait_until(lambda: _agent_age(shell) is not None, timeout_s=30, reason="the agent has reported")
     names = ("control", "registry", f"podman-{host}", f"agent-{host}", "wire")
     pids = {name: process.alive(place.pid_file(name)) for name in names}
     for pid in pids.values():
@@ -97,9 +97,9 @@ def _comes_back(place: platform.Platform) -> None:
         said = shell.try_("events", "-o", "json")
         return {event["kind"] for event in said.data} if said.code == 0 else set()
 
-    wait_until(lambda: {"agent-restarted", "control-started"} <= kinds(), timeout_s=15, reason="it is told")
+    wait_until(lambda: {"agent-restarted", "control-started"} <= kinds(), timeout_s=30, reason="it is told")
     assert 0 <= (_agent_age(shell) or 0) < 60
-    assert doubles(place) == []
+    wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
 
 
 def _agent_age(shell: Shell) -> float | None:
@@ -120,7 +120,7 @@ def _is_adopted(place: platform.Platform) -> None:
     assert process.alive(place.pid_file("supervisor")) not in (None, supervisor)
     assert process.alive(place.pid_file("control")) not in (None, control)
     assert process.alive(place.pid_file(f"agent-{place.hosts[0].lower()}")) == agent
-    assert doubles(place) == []
+    wait_until(lambda: not doubles(place), timeout_s=5, reason="nothing runs twice, but for the moment of a fork")
 
 
 def _up(topology: Path, state: Path, prefix: str) -> platform.Platform:

@@ -259,7 +259,8 @@ def test_the_link_says_who_asks_not_the_packet(asking: Asking) -> None:
         version = ip_address(own).version
         to = RESOLVER4 if version == 4 else RESOLVER6
         space = namespace_of(asking.pop.prefix, OTHER.uid)
-        ip.batch([f"addr add {taken}/{32 if version == 4 else 128} dev lo"], netns=space)
+        # without nodad it is tentative for a moment, and nobody can bind to it
+        ip.batch([f"addr add {taken}/32 dev lo" if version == 4 else f"addr add {taken}/128 dev lo nodad"], netns=space)
         try:
             query = dns.message.make_query("db-eu-lhr-0", "A").to_wire()
             with netns.inside(space):
